@@ -1,0 +1,253 @@
+//! The entry: one key's value in the store, a fixed header first, the payload after it.
+//!
+//! The layout is the contract with the store's scripts, which read and write the header in place and never touch the
+//! payload. All numbers are big-endian.
+//!
+//! | offset | bytes | field |
+//! |---:|---:|---|
+//! | 0 | 2 | magic `CF` |
+//! | 2 | 1 | format version, 1 |
+//! | 3 | 1 | payload state: 0 none, 1 fresh, 2 negative, 3 stale-kept |
+//! | 4 | 1 | discipline: 0 cdc, 1 ttl |
+//! | 5 | 1 | codec |
+//! | 6 | 1 | compression: 0 none |
+//! | 7 | 1 | reserved, 0 |
+//! | 8 | 4 | schema version |
+//! | 12 | 4 | length of the fill position's text |
+//! | 16 | 16 | generation |
+//! | 32 | 8 | fill order: the invalidator's `hi` when the lease was granted |
+//! | 40 | 8 | fill time, µs since the epoch |
+//! | 48 | 8 | soft expiry, µs since the epoch, 0 none |
+//! | 56 | 8 | hard expiry, µs since the epoch |
+//! | 64 | 4 | cost of the load, µs |
+//! | 68 | 4 | reserved, 0 |
+//! | 72 | 16 | lease token, 0 none |
+//! | 88 | 8 | lease expiry, µs since the epoch by the store's clock |
+//! | 96 | … | fill position as text, then the payload |
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Discipline, Generation, Token};
+
+/// Bytes of the fixed header.
+pub const HEADER_BYTES: usize = 96;
+
+/// Where the lease token stands in the header.
+pub const TOKEN_OFFSET: usize = 72;
+
+/// A fill position whose text is longer than this, in bytes, is left out of the entry: it would outweigh the value.
+pub const FILL_POSITION_BYTES_MAX: usize = 1024;
+
+/// What the payload of an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PayloadState {
+    /// There is no payload: the entry carries a lease only.
+    None = 0,
+    /// The value.
+    Fresh = 1,
+    /// The database has no such row.
+    Negative = 2,
+    /// A value kept after its invalidation, for a load that fails.
+    StaleKept = 3,
+}
+
+/// Everything in an entry but its lease and its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What the payload is.
+    pub state: PayloadState,
+    /// The mode it was filled in; a reader in cdc mode takes no entry of the ttl mode.
+    pub discipline: Discipline,
+    /// Which codec wrote the payload.
+    pub codec: u8,
+    /// How the payload is compressed; 0 for not at all.
+    pub compression: u8,
+    /// The version of the value's schema; another one is a miss.
+    pub schema_version: u32,
+    /// The generation that the filling reader knew before its load.
+    pub generation: Generation,
+    /// Everything that the invalidator had sent up to this order was visible to the load; 0 for unknown.
+    pub order: u64,
+    /// The clock before the load began.
+    pub filled_at: Timestamp,
+    /// From this time on the value should be refreshed; unknown for never.
+    pub soft_expiry: Timestamp,
+    /// From this time on the value is not served.
+    pub hard_expiry: Timestamp,
+    /// How long the load took, in µs.
+    pub load_cost_us: u32,
+    /// What the load's server had executed before it read; empty text for unknown.
+    pub position: Bytes,
+}
+
+/// An entry as it was read: header, lease and payload. The payload shares the reply's buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Everything but lease and payload.
+    pub header: Header,
+    /// The token of the lease that stands, if one does.
+    pub token: Option<Token>,
+    /// When that lease runs out, by the store's clock.
+    pub lease_expiry: Timestamp,
+    /// The encoded value.
+    pub payload: Bytes,
+}
+
+impl Entry {
+    /// Reads an entry as it stands in the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if the bytes are not an entry of this format. Such an entry counts as a miss.
+    pub fn decode(bytes: Bytes) -> Result<Self> {
+        if bytes.len() < HEADER_BYTES {
+            return Err(corrupt(format!("an entry of {} bytes is shorter than its header", bytes.len())));
+        }
+        if bytes.get(..3) != Some(b"CF\x01") {
+            return Err(corrupt("an entry does not begin with the mark of format 1".into()));
+        }
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
+        let state = match byte(3) {
+            0 => PayloadState::None,
+            1 => PayloadState::Fresh,
+            2 => PayloadState::Negative,
+            3 => PayloadState::StaleKept,
+            other => return Err(corrupt(format!("an entry has the unknown payload state {other}"))),
+        };
+        let discipline = match byte(4) {
+            0 => Discipline::Cdc,
+            1 => Discipline::Ttl,
+            other => return Err(corrupt(format!("an entry has the unknown discipline {other}"))),
+        };
+        let position_bytes = u32_at(&bytes, 12) as usize;
+        if position_bytes > bytes.len() - HEADER_BYTES {
+            return Err(corrupt("an entry's fill position is longer than the entry".into()));
+        }
+        let body = HEADER_BYTES + position_bytes;
+        Ok(Self {
+            header: Header {
+                state,
+                discipline,
+                codec: byte(5),
+                compression: byte(6),
+                schema_version: u32_at(&bytes, 8),
+                generation: Generation(u128_at(&bytes, 16)),
+                order: u64_at(&bytes, 32),
+                filled_at: Timestamp::from_micros(u64_at(&bytes, 40)),
+                soft_expiry: Timestamp::from_micros(u64_at(&bytes, 48)),
+                hard_expiry: Timestamp::from_micros(u64_at(&bytes, 56)),
+                load_cost_us: u32_at(&bytes, 64),
+                position: bytes.slice(HEADER_BYTES..body),
+            },
+            token: Token::from_u128(u128_at(&bytes, TOKEN_OFFSET)),
+            lease_expiry: Timestamp::from_micros(u64_at(&bytes, 88)),
+            payload: bytes.slice(body..),
+        })
+    }
+
+    /// Writes an entry in its stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(&self.header, self.token, self.lease_expiry, &self.payload)
+    }
+}
+
+impl Header {
+    /// The stored form of an entry without a lease: what a fill puts in place.
+    pub fn encode_with(&self, payload: &[u8]) -> Vec<u8> {
+        encode(self, None, Timestamp::UNKNOWN, payload)
+    }
+}
+
+fn encode(header: &Header, token: Option<Token>, lease_expiry: Timestamp, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_BYTES + header.position.len() + payload.len());
+    let discipline = match header.discipline {
+        Discipline::Cdc => 0,
+        Discipline::Ttl => 1,
+    };
+    out.extend_from_slice(b"CF\x01");
+    out.extend_from_slice(&[header.state as u8, discipline, header.codec, header.compression, 0]);
+    out.extend_from_slice(&header.schema_version.to_be_bytes());
+    let position_bytes = u32::try_from(header.position.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&position_bytes.to_be_bytes());
+    out.extend_from_slice(&header.generation.0.to_be_bytes());
+    out.extend_from_slice(&header.order.to_be_bytes());
+    out.extend_from_slice(&header.filled_at.as_micros().to_be_bytes());
+    out.extend_from_slice(&header.soft_expiry.as_micros().to_be_bytes());
+    out.extend_from_slice(&header.hard_expiry.as_micros().to_be_bytes());
+    out.extend_from_slice(&header.load_cost_us.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&token.map_or(0, Token::as_u128).to_be_bytes());
+    out.extend_from_slice(&lease_expiry.as_micros().to_be_bytes());
+    out.extend_from_slice(&header.position);
+    out.extend_from_slice(payload);
+    out
+}
+
+/// Reads a big-endian number; bytes that are not there count as zero, so no input can panic.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|slice| slice.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+/// As [`u32_at`], for 8 bytes.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|slice| slice.try_into().ok()).map_or(0, u64::from_be_bytes)
+}
+
+/// As [`u32_at`], for 16 bytes.
+pub(crate) fn u128_at(bytes: &[u8], at: usize) -> u128 {
+    bytes.get(at..at + 16).and_then(|slice| slice.try_into().ok()).map_or(0, u128::from_be_bytes)
+}
+
+fn corrupt(message: String) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            header: Header {
+                state: PayloadState::Fresh,
+                discipline: Discipline::Cdc,
+                codec: 1,
+                compression: 0,
+                schema_version: 3,
+                generation: Generation(7 << 100),
+                order: 99,
+                filled_at: Timestamp::from_micros(5),
+                soft_expiry: Timestamp::UNKNOWN,
+                hard_expiry: Timestamp::from_micros(6),
+                load_cost_us: 250,
+                position: Bytes::from_static(b"uuid:1-5"),
+            },
+            token: Token::from_u128(8),
+            lease_expiry: Timestamp::from_micros(9),
+            payload: Bytes::from_static(b"{}"),
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let bytes = entry().encode();
+        assert_eq!(bytes.len(), HEADER_BYTES + 8 + 2);
+        assert_eq!(u128_at(&bytes, TOKEN_OFFSET), 8);
+        assert_eq!(Entry::decode(bytes.into()).expect("an entry"), entry());
+    }
+
+    #[test]
+    fn damaged_bytes_are_an_error_and_never_a_panic() {
+        let whole = entry().encode();
+        for length in 0..HEADER_BYTES {
+            assert!(Entry::decode(Bytes::copy_from_slice(&whole[..length])).is_err());
+        }
+        for at in [0, 2, 3, 4, 12] {
+            let mut damaged = whole.clone();
+            damaged[at] = 0xff;
+            assert_eq!(Entry::decode(damaged.into()).expect_err("damaged").kind(), ErrorKind::Corrupt);
+        }
+    }
+}

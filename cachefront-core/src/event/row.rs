@@ -1,0 +1,184 @@
+//! Row images: the columns that a key mapping may read.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A column's value, in the few shapes that keys are made of.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// A signed integer.
+    Int(i64),
+    /// An unsigned integer.
+    UInt(u64),
+    /// A floating-point number.
+    Float(f64),
+    /// Text, and everything that has one exact text form: DECIMAL, date and time (UTC), JSON.
+    Text(Box<str>),
+    /// Bytes: BINARY, BLOB, and text that is not valid in its character set.
+    Bytes(Box<[u8]>),
+}
+
+/// One column of a row image.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Column {
+    /// Its value.
+    Value(Value),
+    /// The log's image does not contain this column.
+    Missing,
+    /// The column was not decoded because no mapping asked for it.
+    Skipped,
+}
+
+/// One image of a row: column names and values.
+#[derive(Clone, Debug)]
+pub struct RowImage {
+    /// Shared by all rows of a table: the names are the same for each.
+    names: Arc<[Box<str>]>,
+    columns: Vec<Column>,
+}
+
+impl RowImage {
+    /// An image from names and columns of the same number and order.
+    pub fn new(names: Arc<[Box<str>]>, columns: Vec<Column>) -> Self {
+        debug_assert_eq!(names.len(), columns.len(), "one name for each column");
+        Self { names, columns }
+    }
+
+    /// An image from pairs, for tests and for sources without a table map.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
+        let (names, columns): (Vec<Box<str>>, Vec<Column>) =
+            pairs.into_iter().map(|(name, value)| (Box::from(name), Column::Value(value))).unzip();
+        Self { names: names.into(), columns }
+    }
+
+    /// The column `name` as a `T`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if the image has no such column or it is not a `T`. A mapping passes this error on, and
+    /// the invalidator then voids everything rather than miss a key.
+    ///
+    /// ```
+    /// use cachefront_core::event::{RowImage, Value};
+    ///
+    /// let row = RowImage::from_pairs([("id", Value::UInt(7)), ("nick", Value::Null)]);
+    /// assert_eq!(row.get::<u64>("id")?, 7);
+    /// assert_eq!(row.get::<Option<String>>("nick")?, None);
+    /// assert!(row.get::<u64>("uid").is_err());
+    /// # Ok::<(), cachefront_core::Error>(())
+    /// ```
+    pub fn get<T: FromValue>(&self, name: &str) -> Result<T> {
+        match self.column(name) {
+            Some(Column::Value(value)) => T::from_value(value).ok_or_else(|| {
+                Error::new(ErrorKind::Corrupt, format!("column `{name}` is {}, not {}", shape(value), T::EXPECTED))
+            }),
+            Some(Column::Missing) => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the row image lacks column `{name}`: set binlog_row_image=FULL on the source"),
+            )),
+            Some(Column::Skipped) => Err(Error::new(
+                ErrorKind::Config,
+                format!("column `{name}` was not decoded: name it in the mapping's columns"),
+            )),
+            None => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the row has no column `{name}`; it has {}", self.names.join(", ")),
+            )),
+        }
+    }
+
+    /// The column `name` as it stands.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        // MySQL's column names are case-insensitive.
+        let index = self.names.iter().position(|candidate| candidate.eq_ignore_ascii_case(name))?;
+        self.columns.get(index)
+    }
+
+    /// All names with their columns, in the table's order.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &Column)> {
+        self.names.iter().map(|name| &**name).zip(&self.columns)
+    }
+}
+
+/// A type that a column can be read as.
+pub trait FromValue: Sized {
+    /// What is expected, for the error's text.
+    const EXPECTED: &'static str;
+
+    /// The value as this type, if it is one without any loss.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl FromValue for $type {
+            const EXPECTED: &'static str = concat!("an integer that fits ", stringify!($type));
+
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Int(number) => Self::try_from(*number).ok(),
+                    Value::UInt(number) => Self::try_from(*number).ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+integers!(u8, u16, u32, u64, i8, i16, i32, i64);
+
+impl FromValue for String {
+    const EXPECTED: &'static str = "text";
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(text.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for Vec<u8> {
+    const EXPECTED: &'static str = "bytes or text";
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bytes(bytes) => Some(bytes.to_vec()),
+            Value::Text(text) => Some(text.as_bytes().to_vec()),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for Value {
+    const EXPECTED: &'static str = "any value";
+
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(value.clone())
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+fn shape(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NULL",
+        Value::Int(_) | Value::UInt(_) => "an integer",
+        Value::Float(_) => "a floating-point number",
+        Value::Text(_) => "text",
+        Value::Bytes(_) => "bytes",
+    }
+}

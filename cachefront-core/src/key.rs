@@ -1,0 +1,165 @@
+//! Keys: what a user's type looks like in the store, and the shard it lives in.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest encoded key, in bytes, its cache's name included: far above what ids need, far below what hurts a store.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// A type that can name a cached value.
+///
+/// The encoding must be injective (two different keys never encode alike) and stable over releases, because other
+/// processes and later versions read the same store. The cache's name is put before it.
+///
+/// ```
+/// use std::fmt;
+/// use cachefront_core::CacheKey;
+///
+/// #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// struct OrderLine { order: u64, line: u32 }
+///
+/// impl CacheKey for OrderLine {
+///     fn encode(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+///         write!(out, "{}:{}", self.order, self.line)
+///     }
+/// }
+/// ```
+pub trait CacheKey {
+    /// Writes the key in its text form.
+    ///
+    /// # Errors
+    /// Only what `out` answers.
+    fn encode(&self, out: &mut dyn Write) -> fmt::Result;
+}
+
+macro_rules! display_keys {
+    ($($type:ty),*) => {$(
+        impl CacheKey for $type {
+            fn encode(&self, out: &mut dyn Write) -> fmt::Result {
+                write!(out, "{self}")
+            }
+        }
+    )*};
+}
+
+display_keys!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char, str, String);
+
+impl<T: CacheKey + ?Sized> CacheKey for &T {
+    fn encode(&self, out: &mut dyn Write) -> fmt::Result {
+        (**self).encode(out)
+    }
+}
+
+impl<T: CacheKey + ?Sized> CacheKey for Arc<T> {
+    fn encode(&self, out: &mut dyn Write) -> fmt::Result {
+        (**self).encode(out)
+    }
+}
+
+impl<T: CacheKey + ?Sized> CacheKey for Box<T> {
+    fn encode(&self, out: &mut dyn Write) -> fmt::Result {
+        (**self).encode(out)
+    }
+}
+
+/// A key as the store sees it: the cache's name, a colon, and the encoded key; with its hash.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct StoreKey {
+    text: Arc<str>,
+    hash: u64,
+}
+
+impl StoreKey {
+    /// Encodes `key` for the cache named `cache`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the key's own encoding fails or is longer than [`KEY_BYTES_MAX`].
+    pub fn encode(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<Self> {
+        let mut text = String::with_capacity(cache.len() + 24);
+        text.push_str(cache);
+        text.push(':');
+        key.encode(&mut text).map_err(|error| {
+            Error::with_source(ErrorKind::Config, format!("a key of cache `{cache}` has no text form"), error)
+        })?;
+        Self::from_text(text)
+    }
+
+    /// Takes a key that is encoded already, as it stands on the bus.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if it is longer than [`KEY_BYTES_MAX`].
+    pub fn from_text(text: impl Into<Arc<str>>) -> Result<Self> {
+        let text = text.into();
+        if text.len() > KEY_BYTES_MAX {
+            let start: String = text.chars().take(32).collect();
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("a key of {} bytes is too long (`{start}…`): at most {KEY_BYTES_MAX}", text.len()),
+            ));
+        }
+        let hash = stable_hash(text.as_bytes());
+        Ok(Self { text, hash })
+    }
+
+    /// The key's text: cache name, colon, encoded key.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// A hash that is the same in every process and release.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The logical shard of this key among `shards`.
+    pub fn shard(&self, shards: u32) -> u32 {
+        // The upper half is taken so that the lower bits stay free for tables inside one process.
+        ((self.hash >> 32) % u64::from(shards.max(1))) as u32
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreKey({})", self.text)
+    }
+}
+
+impl fmt::Display for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// FNV-1a with a final mix. It decides the shard a key lives in, so it must never change.
+fn stable_hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for &byte in bytes {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_pinned_for_ever() {
+        let key = StoreKey::encode("users", &42_u64).expect("a key");
+        assert_eq!(key.as_str(), "users:42");
+        assert_eq!(key.hash(), stable_hash(b"users:42"));
+        assert_eq!(stable_hash(b""), 17_058_014_651_485_797_458);
+        assert_eq!(key.shard(1), 0);
+        assert!(key.shard(64) < 64);
+    }
+
+    #[test]
+    fn a_key_beyond_the_bound_is_refused() {
+        let error = StoreKey::encode("users", &"x".repeat(KEY_BYTES_MAX)).expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}

@@ -1,0 +1,34 @@
+//! The key map: which keys a change makes stale.
+
+mod rule;
+
+use std::fmt;
+
+pub use rule::TableRules;
+
+use crate::error::Result;
+use crate::event::{RowChange, TableName};
+use crate::key::StoreKey;
+use crate::source::Interests;
+
+/// From a row's change to the keys that it makes stale.
+///
+/// # Contract
+/// For every change after which a key's value may differ, the key is among the answers. Both images count: an update
+/// that moves a row from one key to another makes both stale. An answer too many costs a load; one too few is a stale
+/// entry.
+pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
+    /// The tables it depends on.
+    fn interests(&self) -> Interests;
+
+    /// Appends the keys that `change` makes stale.
+    ///
+    /// # Errors
+    /// If the change cannot be understood. The invalidator then voids everything rather than miss a key.
+    fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()>;
+
+    /// True if a change of the whole table (TRUNCATE, DDL) concerns this map.
+    fn depends_on(&self, table: &TableName) -> bool {
+        self.interests().get(table.as_str()).is_some()
+    }
+}

@@ -1,0 +1,192 @@
+//! The loader: how a value comes from the database.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::error::BoxError;
+use crate::position::Position;
+
+/// Loads values from the database.
+///
+/// A load runs in a task of its own: a caller that goes away cancels nobody. It must read a *fresh* snapshot (an
+/// autocommit connection, never an older transaction), on the server that the visibility gate waits on.
+///
+/// ```
+/// use cachefront_core::{LoadCx, Loader};
+///
+/// struct Greetings;
+///
+/// impl Loader<u64, String> for Greetings {
+///     type Error = std::convert::Infallible;
+///
+///     async fn load(&self, key: &u64, _cx: &LoadCx) -> Result<Option<String>, Self::Error> {
+///         Ok((*key < 100).then(|| format!("hello {key}")))
+///     }
+/// }
+/// ```
+pub trait Loader<K, V>: Send + Sync + 'static {
+    /// The error of a failed load; callers find it under [`Error::load_error`](crate::Error::load_error).
+    type Error: Into<BoxError> + Send;
+
+    /// The value of `key`, or none if the database has none.
+    fn load(&self, key: &K, cx: &LoadCx) -> impl Future<Output = Result<Option<V>, Self::Error>> + Send;
+
+    /// The values of many keys; a key that is absent from the answer has none.
+    ///
+    /// Default: one load after another.
+    fn load_many(&self, keys: &[K], cx: &LoadCx) -> impl Future<Output = Result<HashMap<K, V>, Self::Error>> + Send
+    where
+        K: Clone + Eq + Hash + Send + Sync,
+        V: Send,
+    {
+        async move {
+            let mut values = HashMap::with_capacity(keys.len());
+            for key in keys {
+                if let Some(value) = self.load(key, cx).await? {
+                    values.insert(key.clone(), value);
+                }
+            }
+            Ok(values)
+        }
+    }
+}
+
+/// What a load is told, and what it may tell about the value.
+#[derive(Debug)]
+pub struct LoadCx {
+    started_at: Timestamp,
+    notes: Mutex<LoadNotes>,
+}
+
+/// What a loader said about the value it loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadNotes {
+    /// What the server had executed before the read.
+    pub position: Option<Position>,
+    /// Which server was read.
+    pub origin: Option<Box<str>>,
+    /// How long this value may be kept.
+    pub ttl: Option<Duration>,
+    /// The value must not be kept.
+    pub no_store: bool,
+}
+
+impl LoadCx {
+    /// A context for a load that begins now.
+    pub fn new(started_at: Timestamp) -> Self {
+        Self { started_at, notes: Mutex::default() }
+    }
+
+    /// The clock before the load began.
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// Says what the server had executed *before* the value was read, on the same connection: MySQL's
+    /// `@@GLOBAL.gtid_executed`. With it, a reader's token can be proven by this entry alone.
+    pub fn position(&self, executed: Position) {
+        self.note(|notes| notes.position = Some(executed));
+    }
+
+    /// Says which server was read: MySQL's `@@GLOBAL.server_uuid`. A value from another server than the one whose log
+    /// is followed is returned but not kept.
+    pub fn origin(&self, server: &str) {
+        self.note(|notes| notes.origin = Some(server.into()));
+    }
+
+    /// Keeps this value for `ttl` instead of the cache's own time.
+    pub fn ttl(&self, ttl: Duration) {
+        self.note(|notes| notes.ttl = Some(ttl));
+    }
+
+    /// Returns this value without keeping it.
+    pub fn no_store(&self) {
+        self.note(|notes| notes.no_store = true);
+    }
+
+    /// Everything said so far.
+    pub fn notes(&self) -> LoadNotes {
+        self.notes.lock().map(|notes| notes.clone()).unwrap_or_default()
+    }
+
+    fn note(&self, set: impl FnOnce(&mut LoadNotes)) {
+        // A poisoned lock means that another note panicked half-way: what is said then is not lost, only this note is.
+        if let Ok(mut notes) = self.notes.lock() {
+            set(&mut notes);
+        }
+    }
+}
+
+/// A closure as a [`Loader`], see [`loader_fn`].
+pub struct LoaderFn<F, E> {
+    load: F,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<F, E> fmt::Debug for LoaderFn<F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoaderFn")
+    }
+}
+
+/// Makes a loader of a closure that takes the key by value.
+///
+/// ```
+/// use cachefront_core::loader_fn;
+///
+/// let loader = loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("user {id}"))) });
+/// # fn is_loader(_: impl cachefront_core::Loader<u64, String>) {}
+/// # is_loader(loader);
+/// ```
+pub fn loader_fn<K, V, E, F, Fut>(load: F) -> LoaderFn<F, E>
+where
+    F: Fn(K) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<V>, E>> + Send,
+{
+    LoaderFn { load, error: PhantomData }
+}
+
+impl<K, V, E, F, Fut> Loader<K, V> for LoaderFn<F, E>
+where
+    K: Clone + Send + Sync,
+    E: Into<BoxError> + Send + 'static,
+    F: Fn(K) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<V>, E>> + Send,
+{
+    type Error = E;
+
+    async fn load(&self, key: &K, _cx: &LoadCx) -> Result<Option<V>, E> {
+        (self.load)(key.clone()).await
+    }
+}
+
+/// The object-safe twin of [`Loader`], so that a cache has two type parameters only.
+#[async_trait]
+pub(crate) trait DynLoader<K, V>: Send + Sync {
+    async fn load(&self, key: &K, cx: &LoadCx) -> Result<Option<V>, BoxError>;
+    async fn load_many(&self, keys: &[K], cx: &LoadCx) -> Result<HashMap<K, V>, BoxError>;
+}
+
+#[async_trait]
+impl<K, V, L> DynLoader<K, V> for L
+where
+    K: Clone + Eq + Hash + Send + Sync,
+    V: Send,
+    L: Loader<K, V>,
+{
+    async fn load(&self, key: &K, cx: &LoadCx) -> Result<Option<V>, BoxError> {
+        Loader::load(self, key, cx).await.map_err(Into::into)
+    }
+
+    async fn load_many(&self, keys: &[K], cx: &LoadCx) -> Result<HashMap<K, V>, BoxError> {
+        Loader::load_many(self, keys, cx).await.map_err(Into::into)
+    }
+}

@@ -1,0 +1,288 @@
+//! Which commits are contained: a set of transaction numbers for each origin, in the notation of MySQL's GTID sets.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+
+/// The longest position that is read from text, in bytes. A longer one is refused: it comes from outside.
+pub const POSITION_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// One committed transaction: its number at its origin.
+///
+/// For MySQL the origin is the server's UUID, with the tag after a colon where there is one, and the number is the
+/// GTID's. The embedded database uses its file's UUID and the number of the log row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gtid {
+    /// Where the transaction was committed first, in lower case.
+    pub origin: Arc<str>,
+    /// Its number there, from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for Gtid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.origin, self.number)
+    }
+}
+
+/// A set of transactions: what a database had executed, what was applied to a store, what a session has written.
+///
+/// Positions are compared as sets, never by number across origins (rule 6 of the protocol). The text form is that of
+/// MySQL's `@@GLOBAL.gtid_executed`: `uuid[:tag]:1-5:7,uuid:1-3`; white space is ignored.
+///
+/// ```
+/// use cachefront_core::Position;
+///
+/// let executed: Position = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-40:42".parse()?;
+/// let token: Position = "3E11FA47-71CA-11E1-9E33-C80AA9429562:40".parse()?;
+/// assert!(executed.covers(&token));
+/// assert!(!executed.covers(&"3e11fa47-71ca-11e1-9e33-c80aa9429562:41".parse()?));
+/// # Ok::<(), cachefront_core::Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Position {
+    origins: BTreeMap<Arc<str>, Intervals>,
+}
+
+/// Sorted, disjoint, not adjacent, inclusive ranges.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Intervals(Vec<(u64, u64)>);
+
+impl Intervals {
+    fn insert(&mut self, start: u64, end: u64) {
+        // Almost every insertion is the next number of the last range.
+        if let Some(last) = self.0.last_mut()
+            && start >= last.0
+            && start <= last.1.saturating_add(1)
+        {
+            last.1 = last.1.max(end);
+            return;
+        }
+        let first = self.0.partition_point(|range| range.1.saturating_add(1) < start);
+        let mut merged = (start, end);
+        let mut past = first;
+        while let Some(range) = self.0.get(past)
+            && range.0 <= end.saturating_add(1)
+        {
+            merged = (merged.0.min(range.0), merged.1.max(range.1));
+            past += 1;
+        }
+        self.0.splice(first..past, [merged]);
+    }
+
+    fn covers(&self, start: u64, end: u64) -> bool {
+        let at = self.0.partition_point(|range| range.1 < start);
+        self.0.get(at).is_some_and(|range| range.0 <= start && end <= range.1)
+    }
+}
+
+impl Position {
+    pub(crate) const EMPTY: Self = Self { origins: BTreeMap::new() };
+
+    /// The empty position, before every commit.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// True if no transaction is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.origins.is_empty()
+    }
+
+    /// Adds one transaction.
+    pub fn insert(&mut self, gtid: &Gtid) {
+        self.insert_range(&gtid.origin, gtid.number, gtid.number);
+    }
+
+    /// Adds all transactions of `origin` from `start` to `end`, both included. An empty range adds nothing.
+    pub fn insert_range(&mut self, origin: &Arc<str>, start: u64, end: u64) {
+        if start == 0 || end < start {
+            return;
+        }
+        match self.origins.get_mut(origin) {
+            Some(intervals) => intervals.insert(start, end),
+            None => {
+                self.origins.insert(Arc::clone(origin), Intervals(vec![(start, end)]));
+            }
+        }
+    }
+
+    /// Adds every transaction of `other`.
+    pub fn union(&mut self, other: &Self) {
+        for (origin, intervals) in &other.origins {
+            match self.origins.entry(Arc::clone(origin)) {
+                MapEntry::Vacant(vacant) => {
+                    vacant.insert(intervals.clone());
+                }
+                MapEntry::Occupied(mut occupied) => {
+                    for &(start, end) in &intervals.0 {
+                        occupied.get_mut().insert(start, end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// True if every transaction of `other` is in this set. Every position covers the empty one.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.origins.iter().all(|(origin, wanted)| {
+            self.origins.get(origin).is_some_and(|mine| wanted.0.iter().all(|&(start, end)| mine.covers(start, end)))
+        })
+    }
+
+    /// True if the transaction is in this set.
+    pub fn contains(&self, gtid: &Gtid) -> bool {
+        self.origins.get(&gtid.origin).is_some_and(|mine| mine.covers(gtid.number, gtid.number))
+    }
+
+    /// The origins and their ranges (both ends included), in order.
+    pub fn ranges(&self) -> impl Iterator<Item = (&str, &[(u64, u64)])> {
+        self.origins.iter().map(|(origin, intervals)| (&**origin, intervals.0.as_slice()))
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (origin, intervals)) in self.origins.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(origin)?;
+            for (start, end) in &intervals.0 {
+                if start == end {
+                    write!(f, ":{start}")?;
+                } else {
+                    write!(f, ":{start}-{end}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Position({self})")
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.len() > POSITION_TEXT_BYTES_MAX {
+            return Err(malformed(format!(
+                "a position of {} bytes is too long: at most {POSITION_TEXT_BYTES_MAX} are read",
+                text.len()
+            )));
+        }
+        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+        let mut position = Self::new();
+        for part in compact.split(',').filter(|part| !part.is_empty()) {
+            parse_origin(part, &mut position)?;
+        }
+        Ok(position)
+    }
+}
+
+fn parse_origin(part: &str, position: &mut Position) -> Result<(), Error> {
+    let mut fields = part.split(':');
+    let server = fields.next().unwrap_or_default();
+    if server.is_empty() || !server.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(malformed(format!("`{}` is not an origin: a server's UUID is expected", shorten(server))));
+    }
+    let mut origin: Arc<str> = Arc::from(server);
+    let mut ranges = 0;
+    for field in fields {
+        if field.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            // A tag holds for the ranges that follow it.
+            if field.len() > 32 || !field.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                return Err(malformed(format!("`{}` is not a tag", shorten(field))));
+            }
+            origin = Arc::from(format!("{server}:{field}"));
+            continue;
+        }
+        let (start, end) = parse_range(field)?;
+        position.insert_range(&origin, start, end);
+        ranges += 1;
+    }
+    if ranges == 0 {
+        return Err(malformed(format!("`{}` names no transaction: `origin:1-5` is expected", shorten(part))));
+    }
+    Ok(())
+}
+
+fn parse_range(field: &str) -> Result<(u64, u64), Error> {
+    let bad = || malformed(format!("`{}` is not a range of transaction numbers from 1", shorten(field)));
+    let (start, end) = field.split_once('-').unwrap_or((field, field));
+    let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse::<u64>().ok().filter(|&number| number > 0 && number < u64::MAX),
+        false => None,
+    };
+    let start = number(start).ok_or_else(bad)?;
+    let end = number(end).ok_or_else(bad)?;
+    if end < start {
+        return Err(bad());
+    }
+    Ok((start, end))
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+fn malformed(message: String) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    const B: &str = "4e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn position(text: &str) -> Position {
+        text.parse().expect("a position")
+    }
+
+    #[test]
+    fn ranges_merge_and_print_in_canonical_form() {
+        let mut set = position(&format!("{A}:5:1-3,\n {B}:7"));
+        set.insert(&Gtid { origin: A.into(), number: 4 });
+        set.insert(&Gtid { origin: A.into(), number: 6 });
+        set.insert(&Gtid { origin: A.into(), number: 9 });
+        assert_eq!(set.to_string(), format!("{A}:1-6:9,{B}:7"));
+        assert_eq!(position(&set.to_string()), set);
+    }
+
+    #[test]
+    fn a_tag_is_an_origin_of_its_own() {
+        let set = position(&format!("{A}:1-5:sale:1-2"));
+        assert!(set.covers(&position(&format!("{A}:sale:2"))));
+        assert!(!set.covers(&position(&format!("{A}:sale:3"))));
+        assert!(!set.covers(&position(&format!("{A}:other:1"))));
+        assert_eq!(position(&set.to_string()), set);
+    }
+
+    #[test]
+    fn a_higher_number_of_another_origin_proves_nothing() {
+        assert!(!position(&format!("{A}:1-100")).covers(&position(&format!("{B}:5"))));
+        assert!(!position(&format!("{A}:1-4:6-100")).covers(&position(&format!("{A}:5"))));
+        assert!(!position(&format!("{A}:1-4:6-100")).covers(&position(&format!("{A}:3-7"))));
+        assert!(Position::new().covers(&Position::new()));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_part_that_is_wrong() {
+        for text in [":1-5", "uu/id:1", A, "a:0", "a:5-3", "a:1-", "a:+1", "a:18446744073709551615", "a:tag", "a::1"] {
+            let error = text.parse::<Position>().expect_err(text);
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
+        }
+        assert!("a:1,".repeat(10_000).parse::<Position>().is_err());
+    }
+}

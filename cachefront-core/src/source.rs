@@ -1,0 +1,181 @@
+//! The change source: where committed changes come from, in commit order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::event::{Batch, TableName};
+use crate::gate::VisibilityGate;
+use crate::position::Position;
+
+/// Where a source stands: what it has delivered, and whatever else it needs to go on from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Every transaction delivered so far.
+    pub position: Position,
+    /// The source's own note, opaque to everybody else: Kafka's offsets, a file and offset. Often empty.
+    pub resume: Bytes,
+}
+
+/// The source's end, as read from the server that commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Everything committed; the source's own note rides along.
+    pub checkpoint: Checkpoint,
+    /// Which server this is, e.g. MySQL's `server_uuid`. Another one than before is a gap.
+    pub origin: Box<str>,
+}
+
+/// Which columns of a table a mapping reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// All of them.
+    All,
+    /// These. A source need not decode any other.
+    Only(Vec<Box<str>>),
+}
+
+impl Columns {
+    /// Adds what another mapping of the same table reads.
+    pub fn merge(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::All, _) => {}
+            (_, Self::All) => *self = Self::All,
+            (Self::Only(mine), Self::Only(theirs)) => {
+                for name in theirs {
+                    if !mine.contains(name) {
+                        mine.push(name.clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The tables that mappings ask for, each with its columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interests {
+    tables: BTreeMap<TableName, Columns>,
+}
+
+impl Interests {
+    /// No tables.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a mapping's table and columns.
+    pub fn add(&mut self, table: TableName, columns: &Columns) {
+        self.tables.entry(table).and_modify(|mine| mine.merge(columns)).or_insert_with(|| columns.clone());
+    }
+
+    /// Adds everything that `other` holds.
+    pub fn merge(&mut self, other: &Self) {
+        for (table, columns) in &other.tables {
+            self.add(table.clone(), columns);
+        }
+    }
+
+    /// What is asked for of a table, `database.table`; nothing if it is of no interest.
+    pub fn get(&self, table: &str) -> Option<&Columns> {
+        self.tables.get(&TableName::from(table))
+    }
+
+    /// All tables, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&TableName, &Columns)> {
+        self.tables.iter()
+    }
+
+    /// True if no table is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+}
+
+/// How much a source may hand over at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// At most this many row changes; a transaction with more comes in parts.
+    pub changes_max: usize,
+    /// At most about this many bytes of log.
+    pub bytes_max: usize,
+    /// Wait at most this long for the first change; then an empty batch is answered.
+    pub wait_max: Duration,
+    /// Once something is there, wait at most this long for more.
+    pub linger_max: Duration,
+}
+
+/// Delivers committed changes, in commit order, from a position on.
+///
+/// # Delivery
+/// At least once: every change after the position that [`open`](ChangeSource::open) was given, none skipped. What the
+/// source cannot deliver or understand is an error of kind [`Gap`](crate::ErrorKind::Gap), never silence.
+///
+/// # Ordering
+/// Transactions come in the order of the source's log. Two changes of one row are never swapped.
+///
+/// # Duplicates
+/// Allowed after [`open`](ChangeSource::open) and after a reconnect; receivers are idempotent.
+///
+/// # Cancel safety
+/// [`next_batch`](ChangeSource::next_batch) is cancel safe: if its future is dropped, no change is lost. The others
+/// are not; after a dropped [`open`](ChangeSource::open), call it again.
+///
+/// # Errors
+/// `Gap` if changes after the position are gone; `Unavailable` or `Timeout` if the server is (call
+/// [`open`](ChangeSource::open) again, with back-off); `Config` if trying again is no use.
+#[async_trait]
+pub trait ChangeSource: fmt::Debug + Send + 'static {
+    /// The source in a few words for logs, without secrets: `binlog of db:3306`.
+    fn describe(&self) -> String;
+
+    /// Looks at the server's settings, rights and mapped tables before anything is read.
+    ///
+    /// Answers findings that do not forbid a start, as sentences for the log.
+    ///
+    /// # Errors
+    /// `Config` with the setting and what mends it, if the source could not be exact; else as the trait says.
+    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>>;
+
+    /// Begins (again) after `from`.
+    ///
+    /// # Errors
+    /// As the trait says.
+    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()>;
+
+    /// The next changes. Empty after `wait_max` without any; the checkpoint may move all the same.
+    ///
+    /// # Errors
+    /// As the trait says.
+    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch>;
+
+    /// Told after everything up to `checkpoint` has taken effect. A source that keeps a position elsewhere moves it.
+    ///
+    /// # Errors
+    /// As the trait says; nothing is lost if this fails.
+    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+
+    /// Asks for the source's end while [`next_batch`](ChangeSource::next_batch) waits.
+    fn probe(&self) -> Arc<dyn SourceProbe>;
+
+    /// The gate that fits this source: it waits on the server that the log comes from.
+    fn gate(&self) -> Option<Arc<dyn VisibilityGate>>;
+}
+
+/// Answers where the source's log ends now.
+#[async_trait]
+pub trait SourceProbe: fmt::Debug + Send + Sync + 'static {
+    /// The end of the log: every commit that readers could see when this was called is in it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing but the question is lost.
+    ///
+    /// # Errors
+    /// As [`ChangeSource`] says.
+    async fn head(&self) -> Result<Head>;
+}

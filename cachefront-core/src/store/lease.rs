@@ -1,0 +1,131 @@
+//! The lease: the ticket a fill must hold; void once its key is invalidated.
+//!
+//! The idea is that of "Scaling Memcache at Facebook" (NSDI 2013), with a random token for every *attempt*: a token that
+//! a process uses twice lets an old load pass for a new one.
+
+use std::fmt;
+use std::num::NonZeroU128;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::key::StoreKey;
+use crate::store::{Discipline, Generation, Meta};
+
+/// A random number that names one attempt to load one key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(NonZeroU128);
+
+impl Token {
+    /// A token from random bits; none for zero, which stands for "no lease" in an entry.
+    pub const fn from_u128(bits: u128) -> Option<Self> {
+        match NonZeroU128::new(bits) {
+            Some(bits) => Some(Self(bits)),
+            None => None,
+        }
+    }
+
+    /// The token's bits.
+    pub const fn as_u128(self) -> u128 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({:032x})", self.0)
+    }
+}
+
+/// Asks for the right to fill a key.
+#[derive(Clone, Debug)]
+pub struct LeaseRequest<'a> {
+    /// The key.
+    pub key: &'a StoreKey,
+    /// The attempt's own random token.
+    pub token: Token,
+    /// How long the lease stands, by the store's clock. It bounds only how long a dead loader blocks others.
+    pub duration: Duration,
+    /// The discipline of the reader.
+    pub discipline: Discipline,
+    /// Entries of another schema version are no answer.
+    pub schema_version: u32,
+    /// True to load even though a good entry exists, because it could not be proven fresh enough.
+    pub reload: bool,
+}
+
+/// The answer to a [`LeaseRequest`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LeaseReply {
+    /// Somebody filled the key in the meantime: a good entry of the asked discipline and schema version.
+    Present {
+        /// The shard's meta at that instant.
+        meta: Option<Arc<Meta>>,
+        /// The entry's bytes.
+        entry: Bytes,
+    },
+    /// The lease is the caller's. `meta` is the shard's at the grant: its generation and its `hi` (the fence) go into
+    /// the fill. It is always there in the cdc discipline.
+    Granted {
+        /// The shard's meta at the grant.
+        meta: Option<Arc<Meta>>,
+    },
+    /// Another attempt holds it.
+    Held {
+        /// It runs out after this time at the latest.
+        remaining: Duration,
+    },
+    /// The cdc discipline was asked for and the shard has no meta, or a suspended one: load, return, do not store.
+    NoMeta,
+}
+
+/// A loaded value on its way into the store.
+#[derive(Clone, Debug)]
+pub struct Fill<'a> {
+    /// The key.
+    pub key: &'a StoreKey,
+    /// The token of the lease taken before the load.
+    pub token: Token,
+    /// The discipline of the reader.
+    pub discipline: Discipline,
+    /// The generation at the grant; compared in the cdc discipline.
+    pub generation: Generation,
+    /// The whole entry, without a lease.
+    pub entry: &'a [u8],
+    /// The store may forget the entry after this time.
+    pub expiry: Duration,
+}
+
+/// The answer to a [`Fill`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FillReply {
+    /// The entry is in the store.
+    Stored,
+    /// It is not, and the value must not be kept by anybody.
+    Refused(Refusal),
+}
+
+/// Why a fill was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The lease was broken by an invalidation, ran out, or was evicted.
+    LeaseBroken,
+    /// A new generation began since the grant.
+    GenerationChanged,
+    /// The shard has no meta any more, or it is suspended.
+    NoMeta,
+}
+
+impl Refusal {
+    /// The reason in a word, for labels of metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LeaseBroken => "lease_broken",
+            Self::GenerationChanged => "generation_changed",
+            Self::NoMeta => "no_meta",
+        }
+    }
+}

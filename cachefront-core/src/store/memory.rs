@@ -1,0 +1,4 @@
+//! The store in this process's memory.
+/// Placeholder.
+#[derive(Debug)]
+pub struct MemoryStore;

@@ -1,0 +1,251 @@
+//! The meta value of a shard: which generation is in force, and what has been applied to it.
+//!
+//! It is read and written as one value. The layout is the contract with the store's scripts; numbers are big-endian.
+//!
+//! | offset | bytes | field |
+//! |---:|---:|---|
+//! | 0 | 2 | magic `CM` |
+//! | 2 | 1 | format version, 1 |
+//! | 3 | 1 | state: 0 live, 1 suspended |
+//! | 4 | 4 | number of shards |
+//! | 8 | 16 | generation |
+//! | 24 | 8 | term |
+//! | 32 | 8 | `hi`: the highest order that may be on its way |
+//! | 40 | 8 | order of `applied` |
+//! | 48 | 8 | source time of `applied`, µs since the epoch, 0 unknown |
+//! | 56 | 4 | length of the origin |
+//! | 60 | 4 | length of the applied position's text |
+//! | 64 | 4 | length of the source's own note |
+//! | 68 | 4 | reserved, 0 |
+//! | 72 | … | origin, position text, note |
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::entry::{u32_at, u64_at, u128_at};
+use crate::error::{Error, ErrorKind, Result};
+use crate::position::Position;
+use crate::source::Checkpoint;
+
+/// Bytes of the fixed part.
+pub const META_HEADER_BYTES: usize = 72;
+
+/// A random number that stands for "everything since the last flush". It is never reused.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Generation(pub u128);
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Generation({:032x})", self.0)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Whether a meta's promises hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaState {
+    /// Invalidations are applied as the source delivers them.
+    Live,
+    /// Nobody applies invalidations: entries of the cdc discipline are worth nothing until the next flush.
+    Suspended,
+}
+
+/// A shard's meta.
+#[derive(Clone)]
+pub struct Meta {
+    /// Whether its promises hold.
+    pub state: MetaState,
+    /// How many shards the namespace has. Every process must agree on it.
+    pub shards: u32,
+    /// The generation in force.
+    pub generation: Generation,
+    /// The invalidator that writes.
+    pub term: u64,
+    /// Every batch sent to any node has at most this order. It is a lease's fence.
+    pub hi: u64,
+    /// The order of the last batch whose effects are complete on every shard.
+    pub applied_order: u64,
+    /// When `applied` was known to be the source's end; unknown if it never was.
+    pub source_time: Timestamp,
+    /// The source's server, e.g. MySQL's `server_uuid`.
+    pub origin: Box<str>,
+    /// The source's own note of where it stands.
+    pub resume: Bytes,
+    position_text: Box<str>,
+    /// Parsed when a reader asks for it: an eventual read never does.
+    position: OnceLock<Option<Position>>,
+}
+
+impl Meta {
+    /// The meta that a flush writes: a new generation in which everything up to `head` is applied.
+    pub fn at_head(
+        generation: Generation,
+        term: u64,
+        order: u64,
+        shards: u32,
+        origin: &str,
+        head: &Checkpoint,
+    ) -> Self {
+        Self {
+            state: MetaState::Live,
+            shards,
+            generation,
+            term,
+            hi: order,
+            applied_order: order,
+            source_time: Timestamp::UNKNOWN,
+            origin: origin.into(),
+            resume: head.resume.clone(),
+            position_text: head.position.to_string().into(),
+            position: OnceLock::from(Some(head.position.clone())),
+        }
+    }
+
+    /// Every invalidation for these commits is done. Empty if the stored text cannot be read: that proves nothing.
+    pub fn applied(&self) -> &Position {
+        static NOTHING: Position = Position::EMPTY;
+        self.position.get_or_init(|| self.position_text.parse().ok()).as_ref().unwrap_or(&NOTHING)
+    }
+
+    /// Sets the applied position.
+    pub fn set_applied(&mut self, position: &Position) {
+        self.position_text = position.to_string().into();
+        self.position = OnceLock::from(Some(position.clone()));
+    }
+
+    /// The text form of the applied position, as stored.
+    pub fn applied_text(&self) -> &str {
+        &self.position_text
+    }
+
+    /// Where an invalidator goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if the stored position cannot be read: then only a flush helps.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let position = self.position_text.parse()?;
+        Ok(Checkpoint { position, resume: self.resume.clone() })
+    }
+
+    /// True if entries of the cdc discipline may be served and stored under it.
+    pub fn is_live(&self) -> bool {
+        self.state == MetaState::Live
+    }
+
+    /// Reads a meta value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if the bytes are not a meta of this format.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let corrupt = |message: &'static str| Error::new(ErrorKind::Corrupt, message);
+        if bytes.len() < META_HEADER_BYTES || bytes.get(..3) != Some(b"CM\x01") {
+            return Err(corrupt("the store's meta value does not begin with the mark of format 1"));
+        }
+        let state = match bytes.get(3) {
+            Some(0) => MetaState::Live,
+            Some(1) => MetaState::Suspended,
+            _ => return Err(corrupt("the store's meta value has an unknown state")),
+        };
+        let (origin_len, position_len) = (u32_at(bytes, 56) as usize, u32_at(bytes, 60) as usize);
+        let note_len = u32_at(bytes, 64) as usize;
+        let rest = bytes.get(META_HEADER_BYTES..).unwrap_or_default();
+        let (Some(origin), Some(position), Some(note)) = (
+            rest.get(..origin_len),
+            rest.get(origin_len..origin_len + position_len),
+            rest.get(origin_len + position_len..origin_len + position_len + note_len),
+        ) else {
+            return Err(corrupt("the store's meta value is cut short"));
+        };
+        let text = |part: &[u8]| match std::str::from_utf8(part) {
+            Ok(text) => Ok(Box::<str>::from(text)),
+            Err(_) => Err(corrupt("the store's meta value holds text that is not UTF-8")),
+        };
+        Ok(Self {
+            state,
+            shards: u32_at(bytes, 4),
+            generation: Generation(u128_at(bytes, 8)),
+            term: u64_at(bytes, 24),
+            hi: u64_at(bytes, 32),
+            applied_order: u64_at(bytes, 40),
+            source_time: Timestamp::from_micros(u64_at(bytes, 48)),
+            origin: text(origin)?,
+            resume: Bytes::copy_from_slice(note),
+            position_text: text(position)?,
+            position: OnceLock::new(),
+        })
+    }
+
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out =
+            Vec::with_capacity(META_HEADER_BYTES + self.origin.len() + self.position_text.len() + self.resume.len());
+        out.extend_from_slice(b"CM\x01");
+        out.push(match self.state {
+            MetaState::Live => 0,
+            MetaState::Suspended => 1,
+        });
+        out.extend_from_slice(&self.shards.to_be_bytes());
+        out.extend_from_slice(&self.generation.0.to_be_bytes());
+        for number in [self.term, self.hi, self.applied_order, self.source_time.as_micros()] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        for length in [self.origin.len(), self.position_text.len(), self.resume.len()] {
+            out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(self.origin.as_bytes());
+        out.extend_from_slice(self.position_text.as_bytes());
+        out.extend_from_slice(&self.resume);
+        out
+    }
+}
+
+impl PartialEq for Meta {
+    fn eq(&self, other: &Self) -> bool {
+        self.encode() == other.encode()
+    }
+}
+
+impl Eq for Meta {}
+
+impl fmt::Debug for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meta")
+            .field("state", &self.state)
+            .field("shards", &self.shards)
+            .field("generation", &self.generation)
+            .field("term", &self.term)
+            .field("hi", &self.hi)
+            .field("applied_order", &self.applied_order)
+            .field("applied", &self.position_text)
+            .field("source_time", &self.source_time)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_and_damage_is_an_error() {
+        let head = Checkpoint { position: "a-b:1-5".parse().expect("a position"), resume: Bytes::from_static(b"x") };
+        let meta = Meta::at_head(Generation(9), 2, 77, 64, "a-b", &head);
+        let bytes = meta.encode();
+        let read = Meta::decode(&bytes).expect("a meta");
+        assert_eq!(read, meta);
+        assert_eq!(read.checkpoint().expect("a checkpoint"), head);
+        for length in 0..bytes.len() {
+            assert!(Meta::decode(&bytes[..length]).is_err(), "{length}");
+        }
+    }
+}

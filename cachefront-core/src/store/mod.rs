@@ -1,0 +1,165 @@
+//! The shared store: entries with leases, and the meta value that says what they are worth.
+
+mod lease;
+mod memory;
+mod meta;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal, Token};
+pub use memory::MemoryStore;
+pub use meta::{Generation, META_HEADER_BYTES, Meta, MetaState};
+
+use crate::bus::{BusMessage, InvalidationBus};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::key::StoreKey;
+use crate::source::Checkpoint;
+
+/// The rule by which an entry is kept right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Discipline {
+    /// By the database's change log: an entry is good while its generation stands and nothing invalidated it.
+    Cdc,
+    /// By age alone.
+    Ttl,
+}
+
+/// What a store can do beyond the contract. The conformance suite tests exactly what is declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capability {
+    /// Other processes see the same entries.
+    pub shared: bool,
+    /// Entries and meta may vanish (eviction, restart) while this process lives.
+    pub volatile: bool,
+}
+
+/// One key as it was read, together with its shard's meta: both at one instant, from one server.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The shard's meta; none if the store has none, and then no entry of the cdc discipline is good.
+    pub meta: Option<Arc<Meta>>,
+    /// The entry's bytes, or none.
+    pub entry: Option<Bytes>,
+}
+
+/// The shared store: what readers do with it.
+///
+/// # Contract
+/// Each method is atomic for its key. Replies are never guessed: an outcome that is not known is an error.
+///
+/// # Duplicates
+/// [`release`](Store::release) and [`discard`](Store::discard) are idempotent. A repeated [`fill`](Store::fill) is
+/// refused, because the first one used up the token.
+///
+/// # Cancel safety
+/// No method leaves a shard half-changed. A dropped [`lease`](Store::lease) may leave a lease that runs out by itself;
+/// a dropped [`fill`](Store::fill) may or may not have stored.
+///
+/// # Errors
+/// `Unavailable` if the store refuses or cannot be reached, `Timeout` if the outcome is unknown, `Corrupt` if a reply
+/// cannot be understood. Readers treat them all as a miss that must not be stored.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// What it can do beyond the contract.
+    fn capability(&self) -> Capability;
+
+    /// The name that separates this user's keys from those of others in the same server.
+    fn namespace(&self) -> &str;
+
+    /// One key and its shard's meta, in one round trip. Must not touch the entry's place in any eviction order more
+    /// than a plain read does.
+    async fn get(&self, key: &StoreKey) -> Result<Reading>;
+
+    /// Many keys, each with its shard's meta; one round trip for each shard, in the order asked for.
+    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>>;
+
+    /// Reads the key again and, if there is nothing good to serve, takes the right to fill it.
+    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply>;
+
+    /// Stores a loaded value if the lease taken before its load still stands.
+    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply>;
+
+    /// Gives a lease back without a value (the load failed). A lease that is gone already is no error.
+    async fn release(&self, key: &StoreKey, token: Token) -> Result<()>;
+
+    /// Removes entries and breaks their leases, at a user's wish rather than a change's.
+    async fn discard(&self, keys: &[StoreKey]) -> Result<()>;
+
+    /// Voids what the meta promises, on every shard: until the next [`flush`](StoreWriter::flush) no entry of the cdc
+    /// discipline is served or stored. Used when the cdc mode is left.
+    async fn suspend(&self) -> Result<()>;
+
+    /// A connection for an invalidator.
+    async fn writer(&self) -> Result<Box<dyn StoreWriter>>;
+
+    /// The bus that rides on this store.
+    fn bus(&self) -> Arc<dyn InvalidationBus>;
+}
+
+/// The invalidator's side of a store: one connection and, for every node, one server identity (rule 1).
+///
+/// The order of a batch is the caller's: `raise_hi` → acknowledged → `invalidate` → acknowledged → `publish` → `commit`.
+/// After any error the writer is of no further use: open another one, read the state, go on from there.
+///
+/// # Cancel safety
+/// Not cancel safe: after a dropped future the writer must be thrown away.
+///
+/// # Errors
+/// As [`Store`]; and `Conflict` if the meta is not what the caller holds (another generation, term, or position).
+#[async_trait]
+pub trait StoreWriter: fmt::Debug + Send {
+    /// The meta over all shards: the lowest `applied`, the highest `hi`. None if any shard lacks it, or if shards do
+    /// not agree on the generation, or one is suspended: then a flush is needed.
+    async fn state(&mut self) -> Result<Option<Meta>>;
+
+    /// The highest term that any shard has seen; 0 if none. Terms outlive a lost meta only as far as the store does.
+    async fn term(&mut self) -> Result<u64>;
+
+    /// Makes `term` the term in force, on every shard that has a meta of `generation`.
+    async fn take_term(&mut self, generation: Generation, term: u64) -> Result<()>;
+
+    /// Writes on every shard that everything up to `order` may be on its way.
+    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()>;
+
+    /// Removes entries and breaks leases. An entry of the current generation whose fill order is known and not below
+    /// `covered_from` survives without its lease; `None` removes all, which is cheaper.
+    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()>;
+
+    /// Appends to the bus, over this writer's connection.
+    async fn publish(&mut self, message: &BusMessage) -> Result<u64>;
+
+    /// Moves `applied` on every shard, by compare-and-set on generation, term and the applied order held.
+    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()>;
+
+    /// Replaces the meta of every shard at once, each in one write.
+    async fn flush(&mut self, meta: &Meta) -> Result<()>;
+}
+
+/// What an invalidator believes to hold. Every write compares it with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The generation in force.
+    pub generation: Generation,
+    /// The term of the invalidator that writes.
+    pub term: u64,
+    /// The order that `applied` stands at.
+    pub applied_order: u64,
+}
+
+/// What `applied` moves to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The order of the last batch whose effects are complete.
+    pub order: u64,
+    /// The source's checkpoint after it.
+    pub checkpoint: Checkpoint,
+    /// The clock before the source's end was asked for, if everything up to that end is applied; else unknown, and the
+    /// time that stands is kept.
+    pub source_time: Timestamp,
+}
