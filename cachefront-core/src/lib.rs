@@ -26,6 +26,8 @@ mod position;
 pub mod settings;
 pub mod source;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Mode, Tier};
 pub use clock::{Clock, Entropy, Timestamp};
@@ -34,4 +36,4 @@ pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use position::{Gtid, POSITION_TEXT_BYTES_MAX, Position};
 pub use settings::{CacheSettings, CdcSettings};
-pub use store::{Discipline, MemoryStore};
+pub use store::{Discipline, MemorySettings, MemoryStore};
