@@ -84,6 +84,13 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         Boarding::Pilot(Pilot { flights: Arc::clone(self), key: key.clone(), flight, sender })
     }
 
+    /// How many wait for the flight of `key`.
+    #[cfg(test)]
+    pub(crate) fn passengers(&self, key: &K) -> usize {
+        // One handle is the table's and one the pilot's.
+        self.shard(key).get(key).map_or(0, |flight| Arc::strong_count(flight) - 2)
+    }
+
     fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, Arc<Flight<V>>>> {
         lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }

@@ -11,6 +11,8 @@ mod load;
 mod local;
 mod many;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Borrow;
 use std::fmt;
