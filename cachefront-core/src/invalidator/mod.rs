@@ -5,6 +5,8 @@ mod flush;
 mod pump;
 mod retry;
 mod status;
+#[cfg(test)]
+mod tests;
 mod watermark;
 
 use std::fmt;
