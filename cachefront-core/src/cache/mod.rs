@@ -160,7 +160,7 @@ where
         Q: Borrow<K>,
     {
         let keys: Vec<K> = keys.into_iter().map(|key| key.borrow().clone()).collect();
-        self.inner.clone().read_many(keys).await
+        Arc::clone(&self.inner).read_many(keys).await
     }
 
     /// As [`get`](Self::get), with a loader for this call. It is run only if no flight of this key can be joined.
