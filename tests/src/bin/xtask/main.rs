@@ -1,2 +1,50 @@
-//! Xtask.
-fn main() {}
+//! The project's own tool: `cargo xtask stack|test|check|bench`.
+
+mod check;
+mod exec;
+mod failure;
+mod stack;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own tool.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The servers that tests and examples use: MySQL and Redis.
+    Stack {
+        #[command(subcommand)]
+        command: stack::Command,
+    },
+    /// Brings the servers up, runs all tests of all crates, and stops the servers whatever happens.
+    Test(test::Options),
+    /// Format, lints and documentation; licences and features where their tools are installed.
+    Check,
+}
+
+fn main() -> ExitCode {
+    exec::stop_children_on_signals();
+    let result = match Arguments::parse().command {
+        Command::Stack { command } => stack::run(&command),
+        Command::Test(options) => test::run(&options),
+        Command::Check => check::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.is_silent() {
+                eprintln!("xtask: {failure}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
