@@ -2,8 +2,10 @@
 
 mod fakes;
 mod scripted_source;
+pub mod source_suite;
 mod wait;
 
 pub use fakes::ManualClock;
 pub use scripted_source::ScriptedSource;
+pub use source_suite::SourceFixture;
 pub use wait::{WAIT_MAX, wait_until};
