@@ -105,7 +105,7 @@ impl Assembler {
 
     /// Tables whose columns were looked up and may be others now: to be looked up again before the next event, so that
     /// few rows are older than the answer.
-    pub(crate) fn to_look_up(&mut self) -> Vec<TableName> {
+    pub(crate) fn take_altered(&mut self) -> Vec<TableName> {
         self.schema.take_forgotten()
     }
 

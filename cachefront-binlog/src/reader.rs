@@ -66,7 +66,7 @@ impl Reader {
         while let Step::NeedsColumns(table) = self.assembler.event(event, pieces)? {
             self.look_up(&[table]).await?;
         }
-        let altered = self.assembler.to_look_up();
+        let altered = self.assembler.take_altered();
         if altered.is_empty() { Ok(()) } else { self.look_up(&altered).await }
     }
 

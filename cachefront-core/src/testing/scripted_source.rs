@@ -306,9 +306,5 @@ mod tests {
         }
     }
 
-    async fn scripted() -> Scripted {
-        Scripted(ScriptedSource::new("suite"))
-    }
-
-    crate::source_suite!(scripted());
+    crate::source_suite!(std::future::ready(Scripted(ScriptedSource::new("suite"))));
 }
