@@ -4,6 +4,8 @@
 //! groups are told to end; the command that waited for them then fails in the ordinary way and cleans up.
 
 use std::{
+    env,
+    os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
         Mutex,
@@ -13,12 +15,11 @@ use std::{
     time::Duration,
 };
 
+use cachefront_tests::stack::workspace_root;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Context, Failure, Result};
-
-use std::os::unix::process::CommandExt;
 
 /// How long children have between being told to end and being killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -64,6 +65,13 @@ pub(crate) fn stop_children_on_signals() {
             signal_groups(Signal::KILL);
         })
     });
+}
+
+/// The cargo that runs this tool, at the root of the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace_root());
+    command
 }
 
 /// Starts a child as the leader of a process group that a signal to this tool ends.

@@ -1,8 +1,10 @@
 //! The project's own tool: `cargo xtask stack|test|check|bench`.
 
+mod check;
 mod exec;
 mod failure;
 mod stack;
+mod test;
 
 use std::process::ExitCode;
 
@@ -23,17 +25,25 @@ enum Command {
         #[command(subcommand)]
         command: stack::Command,
     },
+    /// Brings the servers up, runs all tests of all crates, and stops the servers whatever happens.
+    Test(test::Options),
+    /// Format, lints and documentation; licences and features where their tools are installed.
+    Check,
 }
 
 fn main() -> ExitCode {
     exec::stop_children_on_signals();
     let result = match Arguments::parse().command {
         Command::Stack { command } => stack::run(&command),
+        Command::Test(options) => test::run(&options),
+        Command::Check => check::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("xtask: {failure}");
+            if !failure.is_silent() {
+                eprintln!("xtask: {failure}");
+            }
             ExitCode::FAILURE
         }
     }
