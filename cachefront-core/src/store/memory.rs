@@ -319,3 +319,38 @@ impl fmt::Debug for MemoryWriter {
         f.debug_struct("MemoryWriter").field("namespace", &self.shared.namespace).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{ManualClock, StoreFixture};
+
+    struct InMemory {
+        store: MemoryStore,
+        clock: ManualClock,
+    }
+
+    #[async_trait]
+    impl StoreFixture for InMemory {
+        fn store(&self) -> Arc<dyn Store> {
+            Arc::new(self.store.clone())
+        }
+
+        async fn pass(&self, duration: Duration) {
+            self.clock.advance(duration);
+        }
+
+        async fn lose_metas(&self) {
+            self.store.forget_meta();
+        }
+    }
+
+    fn in_memory() -> InMemory {
+        let clock = ManualClock::new();
+        InMemory { store: MemoryStore::new("suite").with_clock(Arc::new(clock.clone())), clock }
+    }
+
+    crate::store_suite!(std::future::ready(in_memory()));
+}

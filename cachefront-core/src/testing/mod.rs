@@ -2,8 +2,10 @@
 
 mod fakes;
 mod scripted_source;
+mod store_suite;
 mod wait;
 
 pub use fakes::ManualClock;
 pub use scripted_source::ScriptedSource;
+pub use store_suite::{LAWS, Law, StoreFixture, law};
 pub use wait::{WAIT_MAX, wait_until};
