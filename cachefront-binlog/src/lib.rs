@@ -1,1 +1,57 @@
-//! stub
+//! MySQL's binary log as the change source of cachefront.
+//!
+//! [`BinlogSource`] follows the log of a MySQL server (8.0 and later, GTID on, row format) and hands every committed
+//! change to the cache's invalidator. [`MySqlGate`] waits until commits can be read, since the log delivers them
+//! before that. [`read_position`] and [`commit_token`] are for loaders and writers.
+//!
+//! ```no_run
+//! # async fn run() -> cachefront_core::Result<()> {
+//! use cachefront_binlog::BinlogSource;
+//!
+//! let source = BinlogSource::connect("mysql://repl:secret@db.internal:3306/?require_ssl=true").await?;
+//! # let _ = source;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What the server needs
+//! `log_bin`, `gtid_mode=ON`, `enforce_gtid_consistency=ON`, `binlog_format=ROW`, `binlog_row_image=FULL`, an empty
+//! `binlog_row_value_options`; a user with `REPLICATION SLAVE`, `REPLICATION CLIENT` and `SELECT` on the mapped tables.
+//! `binlog_row_metadata=FULL` is recommended: with it the log itself names the columns. The source's preflight checks
+//! all that and names the SQL that mends what it finds.
+//!
+//! # TLS
+//! `?require_ssl=true` in the URL turns on TLS with a checked certificate; [`BinlogSourceBuilder::tls_ca`] names the
+//! authority. The server's *name* is checked too, so the certificate must name the host of the URL (or
+//! [`BinlogSourceBuilder::tls_server_name`]) as a subject alternative name. The certificate that MySQL generates by
+//! itself has none and can not pass: give the server one that does.
+
+mod assemble;
+mod config;
+mod conn;
+mod cursor;
+mod decode;
+mod error;
+mod event;
+mod file;
+mod gate;
+mod metadata;
+mod position;
+mod preflight;
+mod probe;
+mod queue;
+mod reader;
+mod rows;
+mod schema;
+mod source;
+mod statement;
+mod stream;
+mod table;
+mod xa;
+
+pub use config::{BinlogSettings, Collations};
+pub use file::BinlogFile;
+pub use gate::MySqlGate;
+pub use position::{commit_token, read_position};
+pub use probe::MySqlProbe;
+pub use source::{BinlogSource, BinlogSourceBuilder};

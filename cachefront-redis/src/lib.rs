@@ -1,1 +1,31 @@
-//! stub
+//! Redis and Valkey as the shared store of cachefront.
+//!
+//! [`RedisStore`] keeps entries, their leases and the meta of each logical shard in one server, and carries the
+//! invalidation bus over a capped stream. Reads are plain `MGET`s; what must compare before it writes is a script that
+//! touches headers only.
+//!
+//! ```no_run
+//! use cachefront_redis::RedisStore;
+//!
+//! # async fn example() -> Result<(), cachefront_core::Error> {
+//! let store = RedisStore::connect("redis://127.0.0.1/").await?;
+//! let named = RedisStore::builder("rediss://cache.internal/").namespace("shop").tls_ca_file("ca.pem").connect().await?;
+//! # drop((store, named));
+//! # Ok(())
+//! # }
+//! ```
+
+mod bus;
+mod config;
+mod conn;
+mod error;
+mod keys;
+mod message;
+mod meta;
+mod reads;
+mod scripts;
+mod store;
+mod writer;
+
+pub use config::{RedisSettings, RedisStoreBuilder};
+pub use store::RedisStore;

@@ -4,14 +4,17 @@
 //! - [`stack`]: addresses of the shared MySQL and Redis, and the programs of the servers;
 //! - [`server`]: a private MySQL or Redis that a test may kill, restart, restore or purge;
 //! - [`process`]: the simulator as a program of its own;
+//! - [`shop`]: a table, a cache and an invalidator, and [`actor`]: a process of its own on them;
 //! - [`unique`]: a fresh database or namespace for one test;
 //! - [`wait`]: wait for a condition, with a bound and the caller's name.
 //!
 //! A missing server fails the test that asks for it. Nothing skips.
 
+pub mod actor;
 pub mod port;
 pub mod process;
 pub mod server;
+pub mod shop;
 pub mod stack;
 pub mod unique;
 pub mod wait;

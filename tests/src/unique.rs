@@ -107,7 +107,7 @@ impl Drop for Database {
     }
 }
 
-async fn connect(url: &str) -> Conn {
+pub(crate) async fn connect(url: &str) -> Conn {
     let opts = Opts::from_url(url).expect("the URL of MySQL is well-formed");
     Conn::new(opts).await.unwrap_or_else(|err| panic!("MySQL does not answer: {err}"))
 }

@@ -1,0 +1,415 @@
+//! From the log's events to transactions: the one path that streams, files and tests share. It does no I/O.
+
+use std::collections::HashMap;
+
+use cachefront_core::clock::Timestamp;
+use cachefront_core::event::{Change, TableName};
+use cachefront_core::source::Interests;
+use cachefront_core::{Error, ErrorKind, Gtid, Result};
+use mysql_async::binlog::events::Event;
+
+use crate::config::BinlogSettings;
+use crate::error::{as_gap, gap};
+use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
+use crate::queue::Piece;
+use crate::rows;
+use crate::schema::{Lookup, Schema};
+use crate::statement::{self, Statement};
+use crate::table::{self, Described, Table};
+use crate::xa::{Kept, Prepared};
+
+/// The number of no table: a rows event with it only says that the statement has ended.
+const NO_TABLE: u64 = 0x00ff_ffff;
+
+/// Table maps are few; a log that makes more than this between two transactions is made to repeat them.
+const MAPS_MAX: usize = 4_096;
+
+/// What an event asks for before it can be used.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    Done,
+    /// The log does not name this table's columns: look them up in [`Assembler::schema`], then give the event again.
+    NeedsColumns(TableName),
+}
+
+/// Groups events into transactions, and decodes the rows of the tables of interest.
+#[derive(Debug)]
+pub(crate) struct Assembler {
+    interests: Interests,
+    part_changes_max: usize,
+    part_bytes_max: usize,
+    origins: Origins,
+    maps: HashMap<u64, Mapped>,
+    schema: Schema,
+    open: Option<Open>,
+    /// Bytes of a compressed transaction whose events have not come yet.
+    payload_left: u64,
+    prepared: Prepared,
+}
+
+/// A table map as it was logged, and what it means; none if the table is of no interest.
+#[derive(Debug)]
+struct Mapped {
+    raw: Box<[u8]>,
+    table: Option<Box<Table>>,
+}
+
+/// A transaction that has not ended yet.
+#[derive(Debug)]
+struct Open {
+    gtid: Gtid,
+    committed_at: Timestamp,
+    /// BEGIN was seen: it ends by XID or COMMIT. Else it is one statement that commits by itself.
+    begun: bool,
+    changes: Vec<Change>,
+    bytes: usize,
+    /// A part of it was handed over.
+    continued: bool,
+    kept: Option<Kept>,
+}
+
+impl Assembler {
+    pub(crate) fn new(interests: Interests, schema: Schema, settings: &BinlogSettings) -> Self {
+        Self {
+            interests,
+            part_changes_max: settings.part_changes_max,
+            part_bytes_max: settings.part_bytes_max,
+            origins: Origins::default(),
+            maps: HashMap::new(),
+            schema,
+            open: None,
+            payload_left: 0,
+            prepared: Prepared::default(),
+        }
+    }
+
+    /// What is known about columns that the log does not name.
+    pub(crate) fn schema(&mut self) -> &mut Schema {
+        &mut self.schema
+    }
+
+    /// Keeps what was looked up for the next stream.
+    pub(crate) fn into_schema(self) -> Schema {
+        self.schema
+    }
+
+    /// Takes the next event; complete transactions, and parts of large ones, are appended to `out`.
+    ///
+    /// # Errors
+    /// `Gap` if the event can not be understood, or says that something is missing; `Config` if GTIDs are off.
+    pub(crate) fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<Step> {
+        let header = event.header();
+        let (event_kind, size) = (header.event_type_raw(), header.event_size() as usize);
+        let body = event.data();
+        if event_kind == kind::TABLE_MAP {
+            // May have to come again, so nothing is counted before it is used.
+            if let Step::NeedsColumns(table) = self.table_map(body)? {
+                return Ok(Step::NeedsColumns(table));
+            }
+            self.count_payload(event_kind, size)?;
+            return Ok(Step::Done);
+        }
+        self.count_payload(event_kind, size)?;
+        match event_kind {
+            kind::WRITE_ROWS..=kind::DELETE_ROWS | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 => {
+                self.rows(event_kind, body, size, out)?;
+            }
+            kind::PARTIAL_UPDATE_ROWS => self.partial_rows(body)?,
+            kind::GTID => {
+                let (gtid, committed_at) =
+                    event::gtid(body, &mut self.origins).map_err(|e| as_gap("a GTID event", e))?;
+                self.begin(gtid, committed_at)?;
+            }
+            kind::GTID_TAGGED => {
+                let (gtid, committed_at) = event::gtid_tagged(event).map_err(|e| as_gap("a GTID event", e))?;
+                self.begin(gtid, committed_at)?;
+            }
+            kind::ANONYMOUS_GTID => return Err(anonymous()),
+            kind::QUERY => self.query(body, size, out)?,
+            kind::XID => self.end(out)?,
+            kind::XA_PREPARE => self.xa_prepare(body, out)?,
+            kind::TRANSACTION_PAYLOAD => {
+                let payload = event::payload(body).map_err(|e| as_gap("a compressed transaction", e))?;
+                self.payload_left = payload.unpacked_size;
+            }
+            kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::STOP => self.boundary()?,
+            kind::INCIDENT => return Err(gap("the server noted an incident: its log lost changes")),
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 | kind::PREVIOUS_GTIDS | kind::ROWS_QUERY | kind::IGNORABLE => {}
+            kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE => {}
+            // They only serve a statement that follows, and that one decides.
+            kind::INTVAR | kind::RAND | kind::USER_VAR => {}
+            _ if header.flags_raw() & FLAG_IGNORABLE != 0 => {}
+            other => return Err(gap(format!("the log has an event of an unknown kind, number {other}"))),
+        }
+        Ok(Step::Done)
+    }
+
+    /// The events of a compressed transaction must add up to the size that it says; the driver hands over none at all
+    /// if it can not unpack them.
+    fn count_payload(&mut self, event_kind: u8, size: usize) -> Result<()> {
+        if self.payload_left == 0 {
+            return Ok(());
+        }
+        let inside = matches!(
+            event_kind,
+            kind::QUERY
+                | kind::XID
+                | kind::TABLE_MAP
+                | kind::ROWS_QUERY
+                | kind::XA_PREPARE
+                | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1
+                | kind::WRITE_ROWS..=kind::DELETE_ROWS
+                | kind::PARTIAL_UPDATE_ROWS
+                | kind::INTVAR
+                | kind::RAND
+                | kind::USER_VAR
+        );
+        match self.payload_left.checked_sub(size as u64).filter(|_| inside && size > 0) {
+            Some(left) => {
+                self.payload_left = left;
+                Ok(())
+            }
+            None => Err(gap(
+                "a compressed transaction could not be unpacked: SET PERSIST binlog_transaction_compression=OFF",
+            )),
+        }
+    }
+
+    fn begin(&mut self, gtid: Gtid, committed_at: Timestamp) -> Result<()> {
+        if let Some(open) = &self.open {
+            return Err(gap(format!("transaction {} has no end in the log", open.gtid)));
+        }
+        if self.maps.len() > MAPS_MAX {
+            self.maps.clear();
+        }
+        self.open = Some(Open {
+            gtid,
+            committed_at,
+            begun: false,
+            changes: Vec::new(),
+            bytes: 0,
+            continued: false,
+            kept: None,
+        });
+        Ok(())
+    }
+
+    /// A file of the log begins or ends: no transaction may be open.
+    fn boundary(&mut self) -> Result<()> {
+        self.maps.clear();
+        match &self.open {
+            Some(open) => Err(gap(format!("the log breaks off inside of transaction {}", open.gtid))),
+            None => Ok(()),
+        }
+    }
+
+    fn table_map(&mut self, body: &[u8]) -> Result<Step> {
+        let map = event::table_map(body).map_err(|e| as_gap("a table map", e))?;
+        if self.maps.get(&map.table_id).is_some_and(|mapped| *mapped.raw == *body) {
+            return Ok(Step::Done);
+        }
+        let name = TableName::new(&String::from_utf8_lossy(map.database), &String::from_utf8_lossy(map.table));
+        let table = match self.describe(&map, &name)? {
+            None => None,
+            Some(Described::Table(table)) => Some(table),
+            Some(Described::NeedsNames) => return Ok(Step::NeedsColumns(name)),
+        };
+        self.maps.insert(map.table_id, Mapped { raw: body.into(), table });
+        Ok(Step::Done)
+    }
+
+    /// None if the table is of no interest.
+    fn describe(&self, map: &TableMap<'_>, name: &TableName) -> Result<Option<Described>> {
+        let Some(wanted) = self.interests.get(name.as_str()) else { return Ok(None) };
+        let open = self.open.as_ref().ok_or_else(outside)?;
+        let describe =
+            |columns| table::describe(map, name, wanted, columns).map(Some).map_err(|e| as_gap("a table map", e));
+        match describe(None)? {
+            Some(Described::NeedsNames) => {}
+            described => return Ok(described),
+        }
+        match self.schema.columns(name, &open.gtid) {
+            Lookup::Unknown => Ok(Some(Described::NeedsNames)),
+            Lookup::Columns(columns) => describe(Some(columns)),
+            Lookup::TooNew => Err(gap(format!(
+                "the log does not name the columns of `{name}`, and this change is older than what could be looked up: \
+                 SET PERSIST binlog_row_metadata=FULL, then a restart costs nothing"
+            ))),
+        }
+    }
+
+    fn rows(&mut self, event_kind: u8, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
+        let Some(table) = Self::table_of(&self.maps, body)? else { return Ok(()) };
+        let open = self.open.as_mut().ok_or_else(outside)?;
+        let rows = event::rows(event_kind, body).map_err(|e| as_gap("a rows event", e))?;
+        let known = open.changes.len();
+        rows::decode(&rows, table, &mut open.changes)?;
+        open.note(known, size);
+        if open.changes.len() >= self.part_changes_max || open.bytes >= self.part_bytes_max {
+            out.push(open.part());
+        }
+        Ok(())
+    }
+
+    /// An update of which the log has only the difference between two JSON documents.
+    fn partial_rows(&mut self, body: &[u8]) -> Result<()> {
+        match Self::table_of(&self.maps, body)? {
+            None => Ok(()),
+            Some(table) => Err(gap(format!(
+                "an update of `{}` is logged as a difference only: SET PERSIST binlog_row_value_options='', and let no \
+                 session change it",
+                table.name
+            ))),
+        }
+    }
+
+    /// The table of a rows event; none if it is of no interest.
+    fn table_of<'a>(maps: &'a HashMap<u64, Mapped>, body: &[u8]) -> Result<Option<&'a Table>> {
+        let id = event::table_id(body).map_err(|e| as_gap("a rows event", e))?;
+        if id == NO_TABLE {
+            return Ok(None);
+        }
+        match maps.get(&id) {
+            Some(mapped) => Ok(mapped.table.as_deref()),
+            None => Err(gap(format!("a rows event names table number {id}, which no table map describes"))),
+        }
+    }
+
+    fn query(&mut self, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
+        let query = event::query(body).map_err(|e| as_gap("a statement", e))?;
+        let statement = statement::classify(&query);
+        let Some(open) = self.open.as_mut() else {
+            return if statement == Statement::Harmless { Ok(()) } else { Err(outside()) };
+        };
+        let change = match statement {
+            Statement::Begin => {
+                open.begun = true;
+                if query.text.starts_with(b"XA") {
+                    open.kept = Some(Kept::new());
+                }
+                return Ok(());
+            }
+            Statement::Commit => return self.end(out),
+            Statement::Inside => return Ok(()),
+            Statement::Rows => return Err(statement_format(&query)),
+            Statement::Harmless => None,
+            Statement::XaRollback(xid) => {
+                self.prepared.forget(&xid);
+                None
+            }
+            Statement::XaCommit(xid) => match self.prepared.forget(&xid) {
+                Some(changes) => {
+                    open.changes.extend(changes);
+                    None
+                }
+                None => Some(any_table("an XA transaction committed whose rows are not known here".into())),
+            },
+            Statement::Tables(tables) => self.tables_changed(
+                |name| tables.iter().any(|table| table.as_str().eq_ignore_ascii_case(name.as_str())),
+                &query,
+            ),
+            Statement::Database(database) => self.tables_changed(
+                |name| name.as_str().split_once('.').is_some_and(|(own, _)| own.eq_ignore_ascii_case(&database)),
+                &query,
+            ),
+            Statement::Anything => {
+                self.schema.forget_all();
+                self.maps.clear();
+                Some(any_table(shorten(query.text)))
+            }
+        };
+        let open = self.open.as_mut().ok_or_else(outside)?;
+        let known = open.changes.len();
+        open.changes.extend(change);
+        open.note(known, size);
+        // A definition commits by itself; inside of BEGIN it is the head of CREATE TABLE .. SELECT.
+        if open.begun { Ok(()) } else { self.end(out) }
+    }
+
+    /// The tables of interest that a statement concerns; names are compared without case, for servers that do.
+    fn tables_changed(&mut self, concerned: impl Fn(&TableName) -> bool, query: &event::Query<'_>) -> Option<Change> {
+        let tables: Vec<TableName> =
+            self.interests.iter().map(|(name, _)| name).filter(|name| concerned(name)).cloned().collect();
+        tables.iter().for_each(|table| self.schema.forget(table));
+        self.maps.clear();
+        (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
+    }
+
+    fn xa_prepare(&mut self, body: &[u8], out: &mut Vec<Piece>) -> Result<()> {
+        let (one_phase, xid) = event::xa_prepare(body).map_err(|e| as_gap("an XA event", e))?;
+        let open = self.open.as_mut().ok_or_else(outside)?;
+        let kept = open.kept.take();
+        if !one_phase {
+            self.prepared.remember(xid, kept.and_then(Kept::finish));
+        }
+        self.end(out)
+    }
+
+    fn end(&mut self, out: &mut Vec<Piece>) -> Result<()> {
+        let open = self.open.take().ok_or_else(outside)?;
+        if self.payload_left != 0 {
+            return Err(gap(format!("transaction {} ends before all of its compressed events came", open.gtid)));
+        }
+        let Open { gtid, committed_at, changes, bytes, continued, .. } = open;
+        out.push(Piece { gtid, committed_at, changes, complete: true, continued, bytes });
+        Ok(())
+    }
+}
+
+impl Open {
+    /// Counts an event whose changes begin at `known`; an event without any costs nothing.
+    fn note(&mut self, known: usize, size: usize) {
+        let added = self.changes.get(known..).unwrap_or_default();
+        if !added.is_empty() {
+            self.bytes += size;
+            if let Some(kept) = &mut self.kept {
+                kept.add(added);
+            }
+        }
+    }
+
+    /// What there is so far, as a part.
+    fn part(&mut self) -> Piece {
+        Piece {
+            gtid: self.gtid.clone(),
+            committed_at: self.committed_at,
+            changes: std::mem::take(&mut self.changes),
+            complete: false,
+            continued: std::mem::replace(&mut self.continued, true),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+}
+
+fn any_table(reason: String) -> Change {
+    Change::Tables { tables: Vec::new(), reason }
+}
+
+fn outside() -> Error {
+    gap("the log has a change outside of any transaction")
+}
+
+fn anonymous() -> Error {
+    let text = "the log has transactions without GTID: SET PERSIST gtid_mode=ON, step by step as MySQL's manual says";
+    Error::new(ErrorKind::Config, text)
+}
+
+fn statement_format(query: &event::Query<'_>) -> Error {
+    gap(format!(
+        "rows were changed by a statement whose rows are not in the log ({}): SET PERSIST binlog_format=ROW, and let no \
+         session change it",
+        shorten(query.text)
+    ))
+}
+
+/// A statement's first words: enough to find it, without its data.
+fn shorten(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let head = text.split(['(', '\'', '"', '=']).next().unwrap_or_default();
+    let words: Vec<&str> = head.split_whitespace().take(4).collect();
+    let mut short: String = words.join(" ").chars().take(80).collect();
+    if short.len() < text.trim().len() {
+        short.push_str(" ..");
+    }
+    short
+}

@@ -1,0 +1,240 @@
+//! A MySQL server: how to reach it, with time limits and checked TLS, and a connection that mends itself.
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefront_core::{Error, ErrorKind, Result};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use tokio::sync::Mutex;
+
+use crate::config::{BinlogSettings, invalid};
+use crate::error;
+
+/// How TLS is asked for beside the URL.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tls {
+    /// The authority's certificate, PEM or DER.
+    pub(crate) ca: Option<Vec<u8>>,
+    /// The name that the server's certificate must carry, if not the URL's host.
+    pub(crate) server_name: Option<String>,
+}
+
+impl Tls {
+    /// Reads the CA file now, so that a wrong path is found at once.
+    pub(crate) fn with_ca_file(mut self, path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|cause| {
+            Error::with_source(ErrorKind::Config, format!("the CA file {} can not be read", path.display()), cause)
+        })?;
+        self.ca = Some(bytes);
+        Ok(self)
+    }
+}
+
+/// A server's address, credentials and time limits. Cheap to clone; never shows the password.
+#[derive(Clone)]
+pub(crate) struct Server {
+    opts: Opts,
+    address: Arc<str>,
+    user: Arc<str>,
+    connect_timeout: Duration,
+    query_timeout: Duration,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(crate) fn new(url: &str, tls: &Tls, settings: &BinlogSettings) -> Result<Self> {
+        let opts = Opts::from_url(url).map_err(|cause| {
+            let text = "the MySQL URL is malformed: mysql://user:password@host:3306/ is expected, special characters \
+                        percent-encoded, e.g. %40 for @";
+            Error::with_source(ErrorKind::Config, text, cause)
+        })?;
+        let address: Arc<str> = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port()).into();
+        let user: Arc<str> = opts.user().unwrap_or_default().into();
+        if user.is_empty() {
+            return Err(invalid(format!("the URL of {address} names no user: mysql://user:password@host:3306/")));
+        }
+        let ssl = ssl_opts(opts.ssl_opts(), tls);
+        if ssl.is_some() {
+            install_crypto_provider();
+        }
+        let opts = OptsBuilder::from_opts(opts)
+            // Always the address that the URL says; never silently the unix socket, past TLS.
+            .prefer_socket(false)
+            // The source reads every database; one that is absent must not keep it from connecting.
+            .db_name(None::<String>)
+            .stmt_cache_size(0)
+            .max_allowed_packet(Some(settings.event_bytes_max))
+            .ssl_opts(ssl)
+            .into();
+        let (connect_timeout, query_timeout) = (settings.connect_timeout, settings.query_timeout);
+        Ok(Self { opts, address, user, connect_timeout, query_timeout })
+    }
+
+    /// `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub(crate) fn query_timeout(&self) -> Duration {
+        self.query_timeout
+    }
+
+    /// True if TLS is on but the server's certificate is not checked, as the URL asks.
+    pub(crate) fn trusts_anybody(&self) -> bool {
+        self.opts.ssl_opts().is_some_and(SslOpts::accept_invalid_certs)
+    }
+
+    /// A new connection, logged in.
+    pub(crate) async fn connect(&self) -> Result<Conn> {
+        match tokio::time::timeout(self.connect_timeout, Conn::new(self.opts.clone())).await {
+            Ok(Ok(conn)) => Ok(conn),
+            Ok(Err(cause)) => Err(error::connect(&self.address, &self.user, cause)),
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "{} did not let us in within {:?}: is it overloaded or frozen?",
+                    self.address, self.connect_timeout
+                ),
+            )),
+        }
+    }
+
+    /// Runs one query's future within `limit`.
+    pub(crate) async fn within<T>(
+        &self,
+        doing: &str,
+        limit: Duration,
+        query: impl Future<Output = mysql_async::Result<T>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(limit, query).await {
+            Ok(answer) => answer.map_err(|cause| error::query(&format!("{doing} on {}", self.address), cause)),
+            Err(_) => {
+                Err(Error::new(ErrorKind::Timeout, format!("{doing} on {} took longer than {limit:?}", self.address)))
+            }
+        }
+    }
+}
+
+fn ssl_opts(from_url: Option<&SslOpts>, tls: &Tls) -> Option<SslOpts> {
+    if from_url.is_none() && tls.ca.is_none() && tls.server_name.is_none() {
+        return None;
+    }
+    let mut ssl = from_url.cloned().unwrap_or_default();
+    if let Some(ca) = &tls.ca {
+        // The authority named is the only one trusted: a public one must not vouch for a private database.
+        ssl = ssl.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
+    }
+    if let Some(name) = &tls.server_name {
+        ssl = ssl.with_danger_tls_hostname_override(Some(name.clone()));
+    }
+    Some(ssl)
+}
+
+/// rustls panics at the first handshake if the process has no provider; one that is there already is kept.
+fn install_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // It fails only if another thread was faster, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// A connection of its own for short questions. It is made when first needed, kept, and replaced after a failure or
+/// after a question that was dropped half-way: what is left of that one can not reach the next.
+pub(crate) struct Line {
+    server: Server,
+    idle: Mutex<Option<Conn>>,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Line {
+    pub(crate) fn new(server: Server) -> Self {
+        Self { server, idle: Mutex::new(None) }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The first row of a query. A connection that turns out to be dead is replaced once.
+    pub(crate) async fn first<R>(&self, doing: &str, sql: &str, limit: Duration) -> Result<R>
+    where
+        R: FromRow + Send + 'static,
+    {
+        let mut idle = self.idle.lock().await;
+        // Taken out while the question runs: if this future is dropped, the connection is closed with it.
+        if let Some(mut conn) = idle.take() {
+            match self.server.within(doing, limit, conn.query_first(sql)).await {
+                Ok(row) => {
+                    *idle = Some(conn);
+                    return row.ok_or_else(|| no_row(doing));
+                }
+                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                // It may only have been closed for idleness.
+                Err(_) => drop(conn),
+            }
+        }
+        let mut conn = self.server.connect().await?;
+        let row = self.server.within(doing, limit, conn.query_first(sql)).await?;
+        *idle = Some(conn);
+        row.ok_or_else(|| no_row(doing))
+    }
+}
+
+fn no_row(doing: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{doing} answered nothing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str) -> Result<Server> {
+        Server::new(url, &Tls::default(), &BinlogSettings::default())
+    }
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let server = server("mysql://repl:s3cret@db/shop").expect("a server");
+        assert_eq!(server.address(), "db:3306");
+        assert!(!format!("{server:?}").contains("s3cret"));
+        assert!(!format!("{:?}", Line::new(server)).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_malformed_url_is_refused_without_repeating_it() {
+        for url in
+            ["mysql:/repl:s3cret@db", "postgres://repl:s3cret@db/", "mysql://db/", "mysql://repl:s3cret@db/?ssl-mode=X"]
+        {
+            let error = server(url).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+            assert!(!error.chain().contains("s3cret"), "{}", error.chain());
+        }
+    }
+
+    #[test]
+    fn tls_is_on_if_the_url_or_a_ca_asks_for_it() {
+        assert!(ssl_opts(None, &Tls::default()).is_none());
+        let ca = Tls { ca: Some(b"pem".to_vec()), server_name: None };
+        let ssl = ssl_opts(None, &ca).expect("TLS");
+        assert!(ssl.disable_built_in_roots() && !ssl.accept_invalid_certs());
+        assert!(server("mysql://repl@db/?require_ssl=true").expect("a server").opts.ssl_opts().is_some());
+    }
+}

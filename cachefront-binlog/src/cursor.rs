@@ -1,0 +1,125 @@
+//! Reads the log's bytes: every step is checked, none can panic.
+
+use cachefront_core::{Error, ErrorKind, Result};
+
+/// Bytes that are read from the front.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Everything that is left.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        match self.rest.split_at_checked(count) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(ended()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn skip(&mut self, count: usize) -> Result<()> {
+        self.take(count).map(|_| ())
+    }
+
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        match self.rest.split_first_chunk::<N>() {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(*taken)
+            }
+            None => Err(ended()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn u8(&mut self) -> Result<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    #[inline]
+    pub(crate) fn u16(&mut self) -> Result<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    #[inline]
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    #[inline]
+    pub(crate) fn u64(&mut self) -> Result<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A little-endian number of `count` bytes, at most 8.
+    #[inline]
+    pub(crate) fn uint(&mut self, count: usize) -> Result<u64> {
+        Ok(self.take(count)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    /// A big-endian number of `count` bytes, at most 8.
+    #[inline]
+    pub(crate) fn uint_be(&mut self, count: usize) -> Result<u64> {
+        Ok(self.take(count)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    /// MySQL's number of variable length.
+    pub(crate) fn packed(&mut self) -> Result<u64> {
+        match self.u8()? {
+            0xfc => self.uint(2),
+            0xfd => self.uint(3),
+            0xfe => self.uint(8),
+            0xfb | 0xff => Err(Error::new(ErrorKind::Corrupt, "a packed number of the log is malformed")),
+            small => Ok(u64::from(small)),
+        }
+    }
+
+    /// A packed number that counts bytes or items that must still follow.
+    pub(crate) fn packed_count(&mut self) -> Result<usize> {
+        let count = usize::try_from(self.packed()?).map_err(|_| ended())?;
+        if count > self.rest.len() { Err(ended()) } else { Ok(count) }
+    }
+
+    /// A string after its packed length.
+    pub(crate) fn packed_bytes(&mut self) -> Result<&'a [u8]> {
+        let count = self.packed_count()?;
+        self.take(count)
+    }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::Corrupt, "an event of the log ends too early")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_and_the_end_is_an_error() {
+        let mut cursor = Cursor::new(&[1, 2, 3, 0xfc, 1, 1, 0xfe, 9]);
+        assert_eq!(cursor.uint(3).expect("three bytes"), 0x03_02_01);
+        assert_eq!(cursor.packed().expect("two bytes after the mark"), 257);
+        assert_eq!(cursor.packed().expect_err("eight bytes are missing").kind(), ErrorKind::Corrupt);
+        assert!(Cursor::new(&[5, 1]).packed_bytes().is_err());
+        assert!(Cursor::new(&[0xff]).packed().is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! JSON in the log: MySQL's binary form, as the text that the server prints for it.
+
+use cachefront_core::{Error, ErrorKind, Result};
+
+use crate::cursor::Cursor;
+use crate::decode::{decimal, temporal};
+
+/// MySQL allows 100 levels.
+const DEPTH_MAX: usize = 100;
+
+mod tag {
+    pub(super) const SMALL_OBJECT: u8 = 0;
+    pub(super) const LARGE_OBJECT: u8 = 1;
+    pub(super) const SMALL_ARRAY: u8 = 2;
+    pub(super) const LARGE_ARRAY: u8 = 3;
+    pub(super) const LITERAL: u8 = 4;
+    pub(super) const INT16: u8 = 5;
+    pub(super) const UINT16: u8 = 6;
+    pub(super) const INT32: u8 = 7;
+    pub(super) const UINT32: u8 = 8;
+    pub(super) const INT64: u8 = 9;
+    pub(super) const UINT64: u8 = 10;
+    pub(super) const DOUBLE: u8 = 11;
+    pub(super) const STRING: u8 = 12;
+    pub(super) const OPAQUE: u8 = 15;
+}
+
+/// A document's text, with a space after each `:` and `,`.
+pub(crate) fn text(bytes: &[u8]) -> Result<String> {
+    // An empty value stands for NULL that was written where JSON is NOT NULL, by old servers.
+    let Some((&kind, document)) = bytes.split_first() else { return Ok("null".to_owned()) };
+    let mut text = String::with_capacity(bytes.len());
+    value(kind, document, 0, &mut text)?;
+    Ok(text)
+}
+
+fn value(kind: u8, bytes: &[u8], depth: usize, text: &mut String) -> Result<()> {
+    let mut cursor = Cursor::new(bytes);
+    match kind {
+        tag::SMALL_OBJECT => container(bytes, 2, true, depth, text)?,
+        tag::LARGE_OBJECT => container(bytes, 4, true, depth, text)?,
+        tag::SMALL_ARRAY => container(bytes, 2, false, depth, text)?,
+        tag::LARGE_ARRAY => container(bytes, 4, false, depth, text)?,
+        tag::LITERAL => text.push_str(match cursor.u8()? {
+            0 => "null",
+            1 => "true",
+            2 => "false",
+            _ => return Err(malformed()),
+        }),
+        tag::INT16 => text.push_str(&i16::from_le_bytes(cursor.array()?).to_string()),
+        tag::UINT16 => text.push_str(&cursor.u16()?.to_string()),
+        tag::INT32 => text.push_str(&i32::from_le_bytes(cursor.array()?).to_string()),
+        tag::UINT32 => text.push_str(&cursor.u32()?.to_string()),
+        tag::INT64 => text.push_str(&i64::from_le_bytes(cursor.array()?).to_string()),
+        tag::UINT64 => text.push_str(&cursor.u64()?.to_string()),
+        tag::DOUBLE => text.push_str(&format!("{:?}", f64::from_le_bytes(cursor.array()?))),
+        tag::STRING => {
+            let length = varying_length(&mut cursor)?;
+            quote(utf8(cursor.take(length)?)?, text);
+        }
+        tag::OPAQUE => opaque(&mut cursor, text)?,
+        _ => return Err(malformed()),
+    }
+    Ok(())
+}
+
+/// An object or an array: counts and offsets of `width` bytes, offsets from the container's own start.
+fn container(bytes: &[u8], width: usize, object: bool, depth: usize, text: &mut String) -> Result<()> {
+    if depth >= DEPTH_MAX {
+        return Err(malformed());
+    }
+    let mut head = Cursor::new(bytes);
+    let count = head.uint(width)? as usize;
+    let size = head.uint(width)? as usize;
+    let bytes = bytes.get(..size).ok_or_else(malformed)?;
+    let mut keys = Cursor::new(if object { head.take(count.saturating_mul(width + 2))? } else { &[] });
+    text.push(if object { '{' } else { '[' });
+    for index in 0..count {
+        if index > 0 {
+            text.push_str(", ");
+        }
+        if object {
+            let (offset, length) = (keys.uint(width)? as usize, usize::from(keys.u16()?));
+            let key = bytes.get(offset..).and_then(|rest| rest.get(..length)).ok_or_else(malformed)?;
+            quote(utf8(key)?, text);
+            text.push_str(": ");
+        }
+        let kind = head.u8()?;
+        let slot = head.take(width)?;
+        let inline = matches!(kind, tag::LITERAL | tag::INT16 | tag::UINT16)
+            || width == 4 && matches!(kind, tag::INT32 | tag::UINT32);
+        let element = if inline {
+            slot
+        } else {
+            let offset = Cursor::new(slot).uint(width)? as usize;
+            bytes.get(offset..).ok_or_else(malformed)?
+        };
+        value(kind, element, depth + 1, text)?;
+    }
+    text.push(if object { '}' } else { ']' });
+    Ok(())
+}
+
+/// A length in groups of seven bits, the lowest first.
+fn varying_length(cursor: &mut Cursor<'_>) -> Result<usize> {
+    let mut length = 0_usize;
+    for group in 0..5 {
+        let byte = cursor.u8()?;
+        length |= usize::from(byte & 0x7f) << (7 * group);
+        if byte & 0x80 == 0 {
+            return Ok(length);
+        }
+    }
+    Err(malformed())
+}
+
+/// A value of a SQL type that JSON does not have.
+fn opaque(cursor: &mut Cursor<'_>, text: &mut String) -> Result<()> {
+    const TIMESTAMP: u8 = 7;
+    const DATE: u8 = 10;
+    const TIME: u8 = 11;
+    const DATETIME: u8 = 12;
+    const NEWDECIMAL: u8 = 246;
+    let kind = cursor.u8()?;
+    let length = varying_length(cursor)?;
+    let bytes = cursor.take(length)?;
+    let mut inner = Cursor::new(bytes);
+    match kind {
+        NEWDECIMAL => {
+            let (precision, scale) = (usize::from(inner.u8()?), usize::from(inner.u8()?));
+            let stored = inner.take(decimal::size(precision, scale))?;
+            text.push_str(&decimal::text(stored, precision, scale)?);
+        }
+        TIMESTAMP | DATETIME | DATE | TIME => quote(&temporal::packed(inner.u64()?, kind == DATE, kind == TIME), text),
+        _ => quote(&format!("base64:type{kind}:{}", base64(bytes)), text),
+    }
+    Ok(())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |bits: u32| DIGITS.get((bits & 63) as usize).copied().map_or('=', char::from);
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        text.push(digit(bits >> 18));
+        text.push(digit(bits >> 12));
+        text.push(if chunk.len() > 1 { digit(bits >> 6) } else { '=' });
+        text.push(if chunk.len() > 2 { digit(bits) } else { '=' });
+    }
+    text
+}
+
+fn quote(plain: &str, text: &mut String) {
+    text.push('"');
+    for character in plain.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            control if control < ' ' => text.push_str(&format!("\\u{:04x}", control as u32)),
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| malformed())
+}
+
+fn malformed() -> Error {
+    Error::new(ErrorKind::Corrupt, "a JSON value of the log is malformed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_prints_as_the_server_prints_it() {
+        // The outer object: 2 members, 33 bytes; keys at 18 and 19, the array at 20, null in place.
+        // The array: 2 elements, 13 bytes; 1 in place, the string at 10.
+        let document: &[u8] = &[
+            0, 2, 0, 33, 0, 18, 0, 1, 0, 19, 0, 1, 0, 2, 20, 0, 4, 0, 0, b'a', b'b', 2, 0, 12, 0, 5, 1, 0, 12, 10, 0,
+            1, b'x', 0,
+        ];
+        assert_eq!(text(document).expect("a document"), r#"{"a": [1, "x"], "b": null}"#);
+        for end in 0..document.len() {
+            let _ = text(&document[..end]);
+        }
+        assert_eq!(text(&[5, 0xff, 0xff]).expect("a number"), "-1");
+        assert_eq!(text(&[12, 3, b'a', b'"', b'\n']).expect("a string"), r#""a\"\n""#);
+        assert!(text(&[99]).is_err());
+    }
+
+    #[test]
+    fn opaque_bytes_print_in_base64() {
+        assert_eq!(base64(b"light w"), "bGlnaHQgdw==");
+        assert_eq!(base64(b""), "");
+    }
+}

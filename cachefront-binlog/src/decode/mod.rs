@@ -1,0 +1,193 @@
+//! One column's value: read, or passed over by its length. Total over all types of MySQL; never panics.
+
+pub(crate) mod charset;
+mod decimal;
+mod json;
+mod temporal;
+
+use cachefront_core::event::Value;
+use cachefront_core::{Error, ErrorKind, Result};
+
+use crate::cursor::Cursor;
+use crate::decode::charset::Charset;
+use crate::metadata::Labels;
+use crate::table::Kind;
+
+/// Passes over a value.
+///
+/// # Errors
+/// `Corrupt` if the image ends too early, or the type is unknown.
+#[inline]
+pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
+    let size = match kind {
+        Kind::Integer { bytes, .. } | Kind::Enum { bytes, .. } | Kind::Set { bytes, .. } => *bytes,
+        Kind::Text { length_bytes, .. } | Kind::Bytes { length_bytes, .. } | Kind::Json { length_bytes } => {
+            cursor.uint(*length_bytes)? as usize
+        }
+        Kind::Float | Kind::OldTimestamp => 4,
+        Kind::Double | Kind::OldDateTime => 8,
+        Kind::Decimal { precision, scale } => decimal::size(*precision, *scale),
+        Kind::Year => 1,
+        Kind::Date | Kind::OldTime => 3,
+        Kind::Time { fraction } => 3 + temporal::fraction_bytes(*fraction),
+        Kind::DateTime { fraction } => 5 + temporal::fraction_bytes(*fraction),
+        Kind::Timestamp { fraction } => 4 + temporal::fraction_bytes(*fraction),
+        Kind::Bit { bits } => bits.div_ceil(8),
+        Kind::Unknown(code) => return Err(unknown(*code)),
+    };
+    cursor.skip(size)
+}
+
+/// Reads a value.
+///
+/// # Errors
+/// `Corrupt` if it can not be understood.
+pub(crate) fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
+    Ok(match kind {
+        Kind::Integer { bytes, unsigned: true } => Value::UInt(cursor.uint(*bytes)?),
+        Kind::Integer { bytes, unsigned: false } => {
+            Value::Int(temporal::sign_extend(cursor.uint(*bytes)?, 8 * *bytes as u32))
+        }
+        Kind::Float => Value::Float(f64::from(f32::from_le_bytes(cursor.array()?))),
+        Kind::Double => Value::Float(f64::from_le_bytes(cursor.array()?)),
+        Kind::Decimal { precision, scale } => {
+            let stored = cursor.take(decimal::size(*precision, *scale))?;
+            text(decimal::text(stored, *precision, *scale)?)
+        }
+        Kind::Year => match cursor.u8()? {
+            0 => Value::UInt(0),
+            year => Value::UInt(1900 + u64::from(year)),
+        },
+        Kind::Date => text(temporal::date(cursor)?),
+        Kind::OldTime => text(temporal::old_time(cursor)?),
+        Kind::OldDateTime => text(temporal::old_datetime(cursor)?),
+        Kind::OldTimestamp => text(temporal::old_timestamp(cursor)?),
+        Kind::Time { fraction } => text(temporal::time(cursor, *fraction)?),
+        Kind::DateTime { fraction } => text(temporal::datetime(cursor, *fraction)?),
+        Kind::Timestamp { fraction } => text(temporal::timestamp(cursor, *fraction)?),
+        Kind::Bit { bits } => bit(cursor.take(bits.div_ceil(8))?),
+        Kind::Enum { bytes, labels } => enumeration(cursor.uint(*bytes)?, labels.as_ref())?,
+        Kind::Set { bytes, labels } => set(cursor.uint(*bytes)?, labels.as_ref())?,
+        Kind::Text { length_bytes, charset } => string(sized(cursor, *length_bytes)?, *charset),
+        Kind::Bytes { length_bytes, pad } => binary(sized(cursor, *length_bytes)?, *pad),
+        Kind::Json { length_bytes } => text(json::text(sized(cursor, *length_bytes)?)?),
+        Kind::Unknown(code) => return Err(unknown(*code)),
+    })
+}
+
+fn sized<'a>(cursor: &mut Cursor<'a>, length_bytes: usize) -> Result<&'a [u8]> {
+    let length = cursor.uint(length_bytes)? as usize;
+    cursor.take(length)
+}
+
+fn text(text: String) -> Value {
+    Value::Text(text.into())
+}
+
+fn bit(bytes: &[u8]) -> Value {
+    match bytes.len() {
+        0..=8 => Value::UInt(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))),
+        _ => Value::Bytes(bytes.into()),
+    }
+}
+
+/// Counted from 1; 0 is the empty text that MySQL stores for a value that is not in the list.
+fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
+    let Some(labels) = labels else { return Ok(Value::UInt(number)) };
+    if number == 0 {
+        return Ok(Value::Text("".into()));
+    }
+    let label = usize::try_from(number - 1).ok().and_then(|index| labels.get(index));
+    label.map(|label| Value::Text(label.clone())).ok_or_else(|| out_of_list("an ENUM"))
+}
+
+fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
+    let Some(labels) = labels else { return Ok(Value::UInt(bits)) };
+    if labels.len() < 64 && bits >> labels.len() != 0 {
+        return Err(out_of_list("a SET"));
+    }
+    let members: Vec<&str> =
+        labels.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, label)| &**label).collect();
+    Ok(text(members.join(",")))
+}
+
+fn string(bytes: &[u8], charset: Charset) -> Value {
+    match charset {
+        Charset::Utf8 => match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.into()),
+            Err(_) => Value::Bytes(bytes.into()),
+        },
+        Charset::Latin1 => text(charset::latin1(bytes)),
+        Charset::Binary | Charset::Other => Value::Bytes(bytes.into()),
+    }
+}
+
+/// The log cuts the zeros off a BINARY(n); every reader of the table sees them.
+fn binary(bytes: &[u8], pad: Option<usize>) -> Value {
+    let mut bytes = bytes.to_vec();
+    if let Some(size) = pad
+        && bytes.len() < size
+    {
+        bytes.resize(size, 0);
+    }
+    Value::Bytes(bytes.into())
+}
+
+fn unknown(code: u8) -> Error {
+    let text =
+        format!("a column has a type that is not known, number {code}: a newer version of this crate may know it");
+    Error::new(ErrorKind::Corrupt, text)
+}
+
+fn out_of_list(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("{what} of the log has a value that is not in its list"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: Kind, bytes: &[u8]) -> Value {
+        let (mut read, mut skipped) = (Cursor::new(bytes), Cursor::new(bytes));
+        let value = value(&kind, &mut read).expect("a value");
+        skip(&kind, &mut skipped).expect("passed over");
+        assert!(read.is_empty() && skipped.is_empty(), "{kind:?}: reading and passing over take the same bytes");
+        value
+    }
+
+    #[test]
+    fn a_mediumint_keeps_its_sign() {
+        let medium = |unsigned| Kind::Integer { bytes: 3, unsigned };
+        assert_eq!(read(medium(false), &[0xff, 0xff, 0xff]), Value::Int(-1));
+        assert_eq!(read(medium(true), &[0xff, 0xff, 0xff]), Value::UInt(16_777_215));
+        assert_eq!(read(Kind::Integer { bytes: 8, unsigned: true }, &[0xff; 8]), Value::UInt(u64::MAX));
+        assert_eq!(read(Kind::Integer { bytes: 8, unsigned: false }, &[0xff; 8]), Value::Int(-1));
+    }
+
+    #[test]
+    fn binary_is_padded_and_bad_utf8_stays_bytes() {
+        let sixteen = Kind::Bytes { length_bytes: 1, pad: Some(16) };
+        let mut padded = vec![0_u8; 16];
+        padded[0] = b'A';
+        assert_eq!(read(sixteen, &[1, b'A']), Value::Bytes(padded.into()));
+        let utf8 = || Kind::Text { length_bytes: 1, charset: Charset::Utf8 };
+        assert_eq!(read(utf8(), &[2, 0xc3, 0xa4]), Value::Text("ä".into()));
+        assert_eq!(read(utf8(), &[1, 0xff]), Value::Bytes([0xff].into()));
+    }
+
+    #[test]
+    fn an_enum_and_a_set_are_named_where_the_names_are_known() {
+        let labels: Labels = ["p", "q", "r"].map(Box::from).into();
+        let named = |bytes| Kind::Set { bytes, labels: Some(labels.clone()) };
+        assert_eq!(read(named(1), &[0b101]), Value::Text("p,r".into()));
+        assert!(value(&named(1), &mut Cursor::new(&[0b1000])).is_err());
+        assert_eq!(read(Kind::Enum { bytes: 1, labels: None }, &[2]), Value::UInt(2));
+        assert_eq!(read(Kind::Enum { bytes: 2, labels: Some(labels.clone()) }, &[2, 0]), Value::Text("q".into()));
+    }
+
+    #[test]
+    fn an_unknown_type_is_an_error_and_no_panic() {
+        assert!(skip(&Kind::Unknown(200), &mut Cursor::new(&[1, 2, 3])).is_err());
+        assert!(value(&Kind::Text { length_bytes: 4, charset: Charset::Utf8 }, &mut Cursor::new(&[255; 5])).is_err());
+    }
+}

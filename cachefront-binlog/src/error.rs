@@ -1,0 +1,201 @@
+//! From the driver's and the server's errors to what the caller should do.
+
+use std::io;
+
+use cachefront_core::{Error, ErrorKind};
+use mysql_async::{DriverError, Error as DriverFailure, IoError, ServerError, TlsError};
+
+/// The source's own log can not be read on from here.
+const ER_SOURCE_FATAL_READING_BINLOG: u16 = 1236;
+
+/// What a query failed with. `doing` is what was tried, as a participle.
+pub(crate) fn query(doing: &str, cause: DriverFailure) -> Error {
+    let (kind, hint) = match &cause {
+        DriverFailure::Server(server) => classify_query(server),
+        _ => (ErrorKind::Unavailable, "the connection broke; it is tried again"),
+    };
+    Error::with_source(kind, format!("{doing} failed: {hint}"), cause)
+}
+
+fn classify_query(server: &ServerError) -> (ErrorKind, &'static str) {
+    match server.code {
+        1044 | 1142 | 1143 | 1227 => (ErrorKind::Config, "the user lacks a right that the server's message names"),
+        1193 => (ErrorKind::Config, "the server does not know this variable: MySQL 8.0 or later is needed"),
+        1305 => (ErrorKind::Config, "the server does not know this function: MySQL 8.0 or later is needed"),
+        3024 => (ErrorKind::Timeout, "the server ran out of time"),
+        // GTID_MODE is off.
+        1770 | 1776..=1782 => (
+            ErrorKind::Config,
+            "the server has no GTIDs: SET PERSIST gtid_mode=ON, step by step as MySQL's manual says",
+        ),
+        _ => (ErrorKind::Unavailable, "the server refused"),
+    }
+}
+
+/// What connecting failed with. `address` is `host:port`.
+pub(crate) fn connect(address: &str, user: &str, cause: DriverFailure) -> Error {
+    let (kind, text) = match &cause {
+        DriverFailure::Server(server) => classify_login(address, user, server),
+        DriverFailure::Io(IoError::Tls(tls)) => classify_tls(address, tls),
+        DriverFailure::Io(IoError::Io(io)) => classify_io(address, io),
+        DriverFailure::Driver(DriverError::NoClientSslFlagFromServer) => (
+            ErrorKind::Config,
+            format!(
+                "{address} offers no TLS: turn it on there, or take `require_ssl=true` and the CA out of the settings"
+            ),
+        ),
+        DriverFailure::Url(_) => (ErrorKind::Config, "the MySQL URL is malformed".to_owned()),
+        _ => (ErrorKind::Unavailable, format!("{address} broke off while connecting")),
+    };
+    Error::with_source(kind, text, cause)
+}
+
+fn classify_login(address: &str, user: &str, server: &ServerError) -> (ErrorKind, String) {
+    match server.code {
+        1045 | 1698 => {
+            (ErrorKind::Config, format!("{address} refused user `{user}`: check the name and the password in the URL"))
+        }
+        1130 | 1449 | 3118 | 3955 => (
+            ErrorKind::Config,
+            format!("{address} lets no user `{user}` in from this host: see the account's host part and its lock"),
+        ),
+        1524 => (ErrorKind::Config, format!("{address} lacks the authentication plug-in of user `{user}`")),
+        3159 => (ErrorKind::Config, format!("{address} demands TLS: add `?require_ssl=true` to the URL")),
+        1040 | 1203 | 1226 => (ErrorKind::Unavailable, format!("{address} has no connection left for user `{user}`")),
+        _ => (ErrorKind::Unavailable, format!("{address} refused the connection")),
+    }
+}
+
+fn classify_io(address: &str, cause: &io::Error) -> (ErrorKind, String) {
+    if let Some(tls) = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return classify_rustls(address, tls);
+    }
+    let text = match cause.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!("no MySQL server answers at {address}: check host and port of the URL, and that the server runs")
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            format!("{address} closed the connection: it is shutting down, or is no MySQL server")
+        }
+        _ => format!("{address} can not be reached: check host and port of the URL, and the network"),
+    };
+    (ErrorKind::Unavailable, text)
+}
+
+fn classify_tls(address: &str, cause: &TlsError) -> (ErrorKind, String) {
+    match cause {
+        TlsError::Tls(tls) => classify_rustls(address, tls),
+        TlsError::InvalidDnsName(_) => (
+            ErrorKind::Config,
+            format!("the host in {address} is no name that a certificate can carry: set `tls_server_name`"),
+        ),
+        _ => (ErrorKind::Config, format!("TLS to {address} can not be set up: check the CA file")),
+    }
+}
+
+fn classify_rustls(address: &str, cause: &rustls::Error) -> (ErrorKind, String) {
+    use rustls::CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = cause else {
+        return (ErrorKind::Unavailable, format!("the TLS handshake with {address} failed"));
+    };
+    let text = match bad {
+        Bad::UnknownIssuer | Bad::BadSignature => format!(
+            "the certificate of {address} is not signed by the CA given: set `tls_ca` to the file of the authority that \
+             signed it"
+        ),
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => format!(
+            "the certificate of {address} does not name that host as a subject alternative name: give the server a \
+             certificate that does (the one that MySQL generates by itself never does), or set `tls_server_name` to a \
+             name that it carries"
+        ),
+        Bad::Expired | Bad::ExpiredContext { .. } => format!("the certificate of {address} has expired: renew it"),
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            format!("the certificate of {address} is not valid yet: check the clocks")
+        }
+        _ => format!("the certificate of {address} is not valid"),
+    };
+    (ErrorKind::Config, text)
+}
+
+/// What the log's stream failed with.
+pub(crate) fn stream(address: &str, user: &str, cause: DriverFailure) -> Error {
+    let (kind, text) = match &cause {
+        DriverFailure::Server(server) if server.code == ER_SOURCE_FATAL_READING_BINLOG => {
+            classify_fatal(address, &server.message)
+        }
+        DriverFailure::Server(server) if matches!(server.code, 1227 | 1045) => (
+            ErrorKind::Config,
+            format!("user `{user}` may not read the log of {address}: GRANT REPLICATION SLAVE ON *.* TO `{user}`"),
+        ),
+        DriverFailure::Server(_) => (ErrorKind::Unavailable, format!("{address} ended the log's stream")),
+        DriverFailure::Io(IoError::Io(io)) if io.kind() == io::ErrorKind::InvalidData => {
+            (ErrorKind::Gap, format!("an event of the log of {address} can not be understood"))
+        }
+        _ => (ErrorKind::Unavailable, format!("the connection to the log of {address} broke")),
+    };
+    Error::with_source(kind, text, cause)
+}
+
+fn classify_fatal(address: &str, message: &str) -> (ErrorKind, String) {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("same server_uuid/server_id") || lower.contains("same server_id") {
+        let text = format!(
+            "another reader with the same replica UUID or server id took over the log of {address}: give each reader its \
+             own `server_id`"
+        );
+        return (ErrorKind::Unavailable, text);
+    }
+    if lower.contains("not open") {
+        return (ErrorKind::Config, format!("{address} writes no binary log: start it with --log-bin"));
+    }
+    if lower.contains("anonymous") || lower.contains("gtid_mode") {
+        let text = format!("the log of {address} holds transactions without GTID: SET PERSIST gtid_mode=ON");
+        return (ErrorKind::Config, text);
+    }
+    (ErrorKind::Gap, format!("{address} no longer has every change after the position asked for"))
+}
+
+/// The log can not be followed exactly from here on.
+pub(crate) fn gap(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Gap, message.into())
+}
+
+/// An error about the bytes of an event becomes the gap that it is, with what was read.
+pub(crate) fn as_gap(what: &str, cause: Error) -> Error {
+    match cause.kind() {
+        ErrorKind::Corrupt => Error::with_source(ErrorKind::Gap, format!("{what} can not be understood"), cause),
+        _ => cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fatal(message: &str) -> Error {
+        let server = ServerError { code: 1236, message: message.into(), state: "HY000".into() };
+        stream("db:3306", "repl", DriverFailure::Server(server))
+    }
+
+    #[test]
+    fn the_three_lost_positions_are_gaps_and_the_rest_is_not() {
+        for lost in [
+            "Could not find first log file name in binary log index file",
+            "Cannot replicate because the source purged required binary logs. Replicate the missing transactions",
+            "Replica has more GTIDs than the source has, using the source's SERVER_UUID.",
+        ] {
+            assert_eq!(fatal(lost).kind(), ErrorKind::Gap, "{lost}");
+        }
+        let twin = fatal("A replica with the same server_uuid/server_id as this replica has connected to the source;");
+        assert_eq!(twin.kind(), ErrorKind::Unavailable);
+        assert_eq!(fatal("Binary log is not open").kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn a_refused_login_names_the_user_but_no_password() {
+        let cause = ServerError { code: 1045, message: "Access denied".into(), state: "28000".into() };
+        let error = connect("db:3306", "repl", DriverFailure::Server(cause));
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(error.to_string(), "db:3306 refused user `repl`: check the name and the password in the URL");
+    }
+}

@@ -1,0 +1,292 @@
+//! The bodies of the log's events, as far as a change source needs them.
+
+use std::sync::Arc;
+
+use cachefront_core::clock::Timestamp;
+use cachefront_core::{Error, ErrorKind, Gtid, Result};
+use mysql_async::binlog::events::{Event, GtidEvent};
+
+use crate::cursor::Cursor;
+
+/// An event's type byte.
+pub(crate) mod kind {
+    pub(crate) const QUERY: u8 = 2;
+    pub(crate) const STOP: u8 = 3;
+    pub(crate) const ROTATE: u8 = 4;
+    pub(crate) const INTVAR: u8 = 5;
+    pub(crate) const RAND: u8 = 13;
+    pub(crate) const USER_VAR: u8 = 14;
+    pub(crate) const FORMAT_DESCRIPTION: u8 = 15;
+    pub(crate) const XID: u8 = 16;
+    pub(crate) const TABLE_MAP: u8 = 19;
+    pub(crate) const WRITE_ROWS_V1: u8 = 23;
+    pub(crate) const DELETE_ROWS_V1: u8 = 25;
+    pub(crate) const INCIDENT: u8 = 26;
+    pub(crate) const HEARTBEAT: u8 = 27;
+    pub(crate) const IGNORABLE: u8 = 28;
+    pub(crate) const ROWS_QUERY: u8 = 29;
+    pub(crate) const WRITE_ROWS: u8 = 30;
+    pub(crate) const DELETE_ROWS: u8 = 32;
+    pub(crate) const GTID: u8 = 33;
+    pub(crate) const ANONYMOUS_GTID: u8 = 34;
+    pub(crate) const PREVIOUS_GTIDS: u8 = 35;
+    pub(crate) const TRANSACTION_CONTEXT: u8 = 36;
+    pub(crate) const VIEW_CHANGE: u8 = 37;
+    pub(crate) const XA_PREPARE: u8 = 38;
+    pub(crate) const PARTIAL_UPDATE_ROWS: u8 = 39;
+    pub(crate) const TRANSACTION_PAYLOAD: u8 = 40;
+    pub(crate) const HEARTBEAT_V2: u8 = 41;
+    pub(crate) const GTID_TAGGED: u8 = 42;
+}
+
+/// Set by the server on events that a reader may skip if it does not know them.
+pub(crate) const FLAG_IGNORABLE: u16 = 0x0080;
+
+/// Set in an untagged GTID event's commit time if the original server's time follows.
+const ORIGINAL_TIME_FOLLOWS: u64 = 1 << 55;
+
+/// Turns server UUIDs into origins; the last one is kept, since almost every transaction has the same.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    last: Option<([u8; 16], Arc<str>)>,
+}
+
+impl Origins {
+    fn untagged(&mut self, uuid: [u8; 16]) -> Arc<str> {
+        match &self.last {
+            Some((known, origin)) if *known == uuid => Arc::clone(origin),
+            _ => {
+                let origin: Arc<str> = uuid_text(uuid).into();
+                self.last = Some((uuid, Arc::clone(&origin)));
+                origin
+            }
+        }
+    }
+}
+
+fn uuid_text(uuid: [u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in uuid.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// A transaction's identity, and when it was committed on the server that the log comes from.
+pub(crate) fn gtid(body: &[u8], origins: &mut Origins) -> Result<(Gtid, Timestamp)> {
+    let mut cursor = Cursor::new(body);
+    cursor.skip(1)?;
+    let origin = origins.untagged(cursor.array()?);
+    let number = transaction_number(cursor.u64()?)?;
+    // A mark, then two numbers for parallel replay, then the commit time in microseconds: 7 bytes.
+    let mut committed_at = Timestamp::UNKNOWN;
+    if !cursor.is_empty() && cursor.u8()? == 2 {
+        cursor.skip(16)?;
+        if !cursor.is_empty() {
+            committed_at = Timestamp::from_micros(cursor.uint(7)? & !ORIGINAL_TIME_FOLLOWS);
+        }
+    }
+    Ok((Gtid { origin, number }, committed_at))
+}
+
+/// The same of a GTID with a tag, which has a format of its own.
+pub(crate) fn gtid_tagged(event: &Event) -> Result<(Gtid, Timestamp)> {
+    let tagged: GtidEvent = event
+        .read_event()
+        .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "a tagged GTID event can not be understood", cause))?;
+    let mut origin = uuid_text(tagged.sid());
+    if let Some(tag) = tagged.tag() {
+        origin.push(':');
+        origin.push_str(tag.as_str());
+    }
+    let committed_at = Timestamp::from_micros(tagged.immediate_commit_timestamp());
+    Ok((Gtid { origin: origin.into(), number: transaction_number(tagged.gno())? }, committed_at))
+}
+
+fn transaction_number(number: u64) -> Result<u64> {
+    match number {
+        1..=0x7fff_ffff_ffff_ffff => Ok(number),
+        _ => Err(Error::new(ErrorKind::Corrupt, "a GTID event has no transaction number")),
+    }
+}
+
+/// A statement of the log, and the database that was current for it.
+#[derive(Debug)]
+pub(crate) struct Query<'a> {
+    pub(crate) database: &'a [u8],
+    pub(crate) text: &'a [u8],
+}
+
+pub(crate) fn query(body: &[u8]) -> Result<Query<'_>> {
+    let mut cursor = Cursor::new(body);
+    cursor.skip(8)?;
+    let database_length = usize::from(cursor.u8()?);
+    cursor.skip(2)?;
+    let variables_length = usize::from(cursor.u16()?);
+    cursor.skip(variables_length)?;
+    let database = cursor.take(database_length)?;
+    cursor.skip(1)?;
+    Ok(Query { database, text: cursor.rest() })
+}
+
+/// The head of a table map: which table a number stands for.
+#[derive(Debug)]
+pub(crate) struct TableMap<'a> {
+    pub(crate) table_id: u64,
+    pub(crate) database: &'a [u8],
+    pub(crate) table: &'a [u8],
+    /// One type byte for each column.
+    pub(crate) types: &'a [u8],
+    /// The types' lengths and precisions.
+    pub(crate) type_metadata: &'a [u8],
+    /// Names, signs and character sets, as far as the server logs them.
+    pub(crate) optional_metadata: &'a [u8],
+}
+
+pub(crate) fn table_map(body: &[u8]) -> Result<TableMap<'_>> {
+    let mut cursor = Cursor::new(body);
+    let table_id = cursor.uint(6)?;
+    cursor.skip(2)?;
+    let database = name(&mut cursor)?;
+    let table = name(&mut cursor)?;
+    let count = cursor.packed_count()?;
+    let types = cursor.take(count)?;
+    let type_metadata = cursor.packed_bytes()?;
+    cursor.skip(count.div_ceil(8))?;
+    Ok(TableMap { table_id, database, table, types, type_metadata, optional_metadata: cursor.rest() })
+}
+
+/// A name after its length, ended by a zero all the same.
+fn name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
+    let length = usize::from(cursor.u8()?);
+    let name = cursor.take(length)?;
+    cursor.skip(1)?;
+    Ok(name)
+}
+
+/// The table's number in a rows event or a table map.
+pub(crate) fn table_id(body: &[u8]) -> Result<u64> {
+    Cursor::new(body).uint(6)
+}
+
+/// A rows event: which columns its images have, and the images.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) columns: usize,
+    /// One bit for each column, set if the image before the change has it. None for an insert.
+    pub(crate) before: Option<&'a [u8]>,
+    /// The same for the image after it. None for a delete.
+    pub(crate) after: Option<&'a [u8]>,
+    pub(crate) images: &'a [u8],
+}
+
+pub(crate) fn rows(event_kind: u8, body: &[u8]) -> Result<Rows<'_>> {
+    let mut cursor = Cursor::new(body);
+    cursor.skip(8)?;
+    if event_kind >= kind::WRITE_ROWS {
+        // Extra data; its length counts itself.
+        let extra = usize::from(cursor.u16()?);
+        cursor.skip(extra.saturating_sub(2))?;
+    }
+    let columns = usize::try_from(cursor.packed()?).unwrap_or(usize::MAX);
+    let bitmap = columns.div_ceil(8);
+    let (mut before, mut after) = (None, None);
+    if !matches!(event_kind, kind::WRITE_ROWS | kind::WRITE_ROWS_V1) {
+        before = Some(cursor.take(bitmap)?);
+    }
+    if !matches!(event_kind, kind::DELETE_ROWS | kind::DELETE_ROWS_V1) {
+        after = Some(cursor.take(bitmap)?);
+    }
+    Ok(Rows { columns, before, after, images: cursor.rest() })
+}
+
+/// A compressed transaction: its events, packed into one.
+#[derive(Debug, Default)]
+pub(crate) struct Payload<'a> {
+    /// 0 is zstd, 255 is none.
+    pub(crate) algorithm: u64,
+    pub(crate) unpacked_size: u64,
+    pub(crate) packed: &'a [u8],
+}
+
+pub(crate) fn payload(body: &[u8]) -> Result<Payload<'_>> {
+    let mut cursor = Cursor::new(body);
+    let mut payload = Payload { algorithm: u64::MAX, ..Payload::default() };
+    let mut size = None;
+    loop {
+        let field = cursor.packed()?;
+        if field == 0 {
+            break;
+        }
+        let mut value = Cursor::new(cursor.packed_bytes()?);
+        match field {
+            1 => size = Some(value.packed()?),
+            2 => payload.algorithm = value.packed()?,
+            3 => payload.unpacked_size = value.packed()?,
+            _ => {}
+        }
+    }
+    payload.packed = cursor.rest();
+    if size != Some(payload.packed.len() as u64) {
+        return Err(Error::new(ErrorKind::Corrupt, "a compressed transaction has another size than it says"));
+    }
+    match payload.algorithm {
+        0 => {}
+        255 => payload.unpacked_size = payload.packed.len() as u64,
+        other => {
+            let text = format!("a transaction is compressed by an unknown algorithm, number {other}");
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
+    }
+    Ok(payload)
+}
+
+/// The event that ends the first phase of an XA transaction: true if it is the commit as well.
+pub(crate) fn xa_prepare(body: &[u8]) -> Result<(bool, Vec<u8>)> {
+    let mut cursor = Cursor::new(body);
+    let one_phase = cursor.u8()? != 0;
+    let format = cursor.u32()?;
+    let (global, branch) = (cursor.u32()? as usize, cursor.u32()? as usize);
+    Ok((one_phase, xid(cursor.take(global)?, cursor.take(branch)?, format)))
+}
+
+/// An XA transaction's name in one piece, for comparison.
+pub(crate) fn xid(global: &[u8], branch: &[u8], format: u32) -> Vec<u8> {
+    let mut xid = Vec::with_capacity(global.len() + branch.len() + 8);
+    xid.extend_from_slice(&format.to_le_bytes());
+    xid.extend_from_slice(&(global.len() as u32).to_le_bytes());
+    xid.extend_from_slice(global);
+    xid.extend_from_slice(branch);
+    xid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gtid_event_names_the_transaction_and_its_commit_time() {
+        let mut body = vec![1];
+        body.extend([0x3e, 0x11, 0xfa, 0x47, 0x71, 0xca, 0x11, 0xe1, 0x9e, 0x33, 0xc8, 0x0a, 0xa9, 0x42, 0x95, 0x62]);
+        body.extend(7_u64.to_le_bytes());
+        body.push(2);
+        body.extend([0; 16]);
+        let time = 1_700_000_000_000_000_u64 | ORIGINAL_TIME_FOLLOWS;
+        body.extend(&time.to_le_bytes()[..7]);
+        let (gtid, committed_at) = gtid(&body, &mut Origins::default()).expect("a GTID");
+        assert_eq!(gtid.to_string(), "3e11fa47-71ca-11e1-9e33-c80aa9429562:7");
+        assert_eq!(committed_at, Timestamp::from_micros(1_700_000_000_000_000));
+    }
+
+    #[test]
+    fn a_payload_of_another_size_or_algorithm_is_refused() {
+        let good = [2, 3, 0xfc, 255, 0, 1, 1, 2, 0, b'a', b'b'];
+        assert_eq!(payload(&good).expect("not compressed").unpacked_size, 2);
+        assert!(payload(&good[..10]).is_err());
+        assert!(payload(&[2, 1, 7, 1, 1, 0, 0]).is_err());
+        assert!(payload(&[]).is_err());
+    }
+}

@@ -1,0 +1,4 @@
+//! file
+/// A file.
+#[derive(Debug)]
+pub struct BinlogFile;

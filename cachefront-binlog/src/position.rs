@@ -1,0 +1,110 @@
+//! GTID sets: MySQL's text, core's [`Position`], and the dump request's form.
+
+use cachefront_core::{Error, ErrorKind, Position, Result};
+use mysql_async::Sid;
+use mysql_async::prelude::Queryable;
+
+use crate::error;
+
+/// What the server had executed, and which server it is: for loaders.
+///
+/// Call it on the loader's connection *before* its SELECT, outside of any transaction, and hand the answer to
+/// `LoadCx::position` and `LoadCx::origin`: the value read afterwards holds every commit of that position.
+///
+/// # Cancel safety
+/// Nothing but the question is lost; mysql_async closes a connection whose query was dropped.
+///
+/// # Errors
+/// `Unavailable` if the server can not be asked; `Config` if it has no GTIDs.
+///
+/// ```no_run
+/// # async fn run(pool: &mysql_async::Pool, cx: &cachefront_core::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut conn = pool.get_conn().await?;
+/// let (executed, server) = cachefront_binlog::read_position(&mut conn).await?;
+/// cx.position(executed);
+/// cx.origin(&server);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
+    let row: Option<(String, String)> = conn
+        .query_first("SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid")
+        .await
+        .map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
+    let (executed, server) =
+        row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server answered no @@GLOBAL.gtid_executed"))?;
+    Ok((parse_executed(&executed)?, server))
+}
+
+/// The token of everything committed so far, for writers: call it after COMMIT, on any connection to the same server.
+///
+/// A read with `at_least` of this token contains the write. The text form is `token.to_string()`.
+///
+/// # Cancel safety
+/// As [`read_position`].
+///
+/// # Errors
+/// As [`read_position`].
+pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
+    let executed: Option<String> = conn
+        .query_first("SELECT @@GLOBAL.gtid_executed")
+        .await
+        .map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
+    parse_executed(&executed.unwrap_or_default())
+}
+
+/// Reads a set that the server printed. It may be longer than what is accepted as a token from outside.
+pub(crate) fn parse_executed(text: &str) -> Result<Position> {
+    let mut position = Position::new();
+    for origin in text.split(',') {
+        position.union(&origin.parse()?);
+    }
+    Ok(position)
+}
+
+/// The position as the dump request wants it: one block for each origin, a tag being part of the origin.
+pub(crate) fn to_sids(position: &Position) -> Result<Vec<Sid<'static>>> {
+    position
+        .ranges()
+        .map(|(origin, ranges)| {
+            let mut text = String::from(origin);
+            for (start, end) in ranges {
+                text.push_str(&format!(":{start}-{end}"));
+            }
+            text.parse().map_err(|cause: std::io::Error| {
+                Error::with_source(
+                    ErrorKind::Gap,
+                    format!("the checkpoint names the origin `{origin}`, which is not a MySQL server's UUID"),
+                    cause,
+                )
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_becomes_a_block_of_its_own() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let position: Position = format!("{uuid}:1-40:42:sale:1-2").parse().expect("a position");
+        let sids = to_sids(&position).expect("blocks");
+        assert_eq!(sids.len(), 2);
+        assert_eq!(sids.iter().map(|sid| sid.intervals().len()).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(
+            sids.iter().filter_map(|sid| sid.tag().map(|tag| tag.as_str().to_owned())).collect::<Vec<_>>(),
+            ["sale"]
+        );
+        let foreign: Position = "demo:1-5".parse().expect("a position of another source");
+        assert_eq!(to_sids(&foreign).expect_err("not a UUID").kind(), ErrorKind::Gap);
+    }
+
+    #[test]
+    fn a_long_set_of_the_server_is_read() {
+        let text: Vec<String> = (0..1000).map(|n| format!("{n:08x}-71ca-11e1-9e33-c80aa9429562:1-5\n")).collect();
+        let position = parse_executed(&text.join(",")).expect("a set of a thousand servers");
+        assert_eq!(position.ranges().count(), 1000);
+    }
+}

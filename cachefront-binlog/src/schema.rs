@@ -1,0 +1,155 @@
+//! Column names by information_schema, for a log that does not name them (`binlog_row_metadata=MINIMAL`).
+//!
+//! They are the names of *now*, the rows may be older: a table that was altered in between would be read wrongly. So
+//! each answer carries what the server had executed afterwards, and rows of those transactions are not decoded with it.
+
+use std::collections::HashMap;
+
+use cachefront_core::event::TableName;
+use cachefront_core::{Gtid, Position, Result};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::conn::Server;
+use crate::metadata::Labels;
+use crate::position::read_position;
+
+/// A table's columns, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableColumns {
+    pub(crate) names: Vec<Box<str>>,
+    pub(crate) unsigned: Vec<bool>,
+    pub(crate) labels: Vec<Option<Labels>>,
+    pub(crate) collations: Vec<Option<u64>>,
+}
+
+/// What was looked up, and for which transactions it holds.
+#[derive(Debug, Default)]
+pub(crate) struct Schema {
+    tables: HashMap<TableName, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    columns: TableColumns,
+    /// Executed when the columns had been read: only what comes later is sure to have these columns.
+    read_at: Position,
+}
+
+impl Schema {
+    /// The columns of a table, if they hold for the rows of `gtid`.
+    pub(crate) fn columns(&self, table: &TableName, gtid: &Gtid) -> Lookup<'_> {
+        match self.tables.get(table) {
+            None => Lookup::Unknown,
+            Some(known) if known.read_at.contains(gtid) => Lookup::TooNew,
+            Some(known) => Lookup::Columns(&known.columns),
+        }
+    }
+
+    /// True if the table's columns are known and hold for everything after `position`.
+    pub(crate) fn holds_after(&self, table: &TableName, position: &Position) -> bool {
+        self.tables.get(table).is_some_and(|known| position.covers(&known.read_at))
+    }
+
+    /// The table was altered: its columns must be read again.
+    pub(crate) fn forget(&mut self, table: &TableName) {
+        self.tables.remove(table);
+    }
+
+    pub(crate) fn forget_all(&mut self) {
+        self.tables.clear();
+    }
+
+    /// Reads a table's columns. A table that is not there, or not visible to the user, has none.
+    pub(crate) async fn read(&mut self, conn: &mut Conn, server: &Server, table: &TableName) -> Result<()> {
+        let columns = read_columns(conn, server, table).await?;
+        // Read after the columns: what is executed later can not have changed what was read.
+        let (read_at, _) = read_position(conn).await?;
+        self.tables.insert(table.clone(), Known { columns, read_at });
+        Ok(())
+    }
+}
+
+/// What is known about a table's columns at a transaction.
+#[derive(Debug)]
+pub(crate) enum Lookup<'a> {
+    /// They were not looked up yet.
+    Unknown,
+    /// They were looked up after this transaction: it may have had others.
+    TooNew,
+    Columns(&'a TableColumns),
+}
+
+async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Result<TableColumns> {
+    let sql = "SELECT COLUMN_NAME, COLUMN_TYPE, COALESCE((SELECT ID FROM information_schema.COLLATIONS \
+               WHERE COLLATION_NAME = c.COLLATION_NAME), 0) FROM information_schema.COLUMNS c \
+               WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
+    let (database, name) = table.as_str().split_once('.').unwrap_or(("", table.as_str()));
+    let query = conn.exec::<(String, String, u64), _, _>(sql, (database, name));
+    let rows = server.within(&format!("reading the columns of `{table}`"), server.query_timeout(), query).await?;
+    let mut columns = TableColumns::default();
+    for (name, column_type, collation) in rows {
+        columns.names.push(name.into());
+        columns.unsigned.push(column_type.contains("unsigned"));
+        columns.labels.push(labels(&column_type));
+        columns.collations.push(Some(collation).filter(|&id| id != 0));
+    }
+    Ok(columns)
+}
+
+/// The list in `enum('a','it''s')` or `set(..)`.
+fn labels(column_type: &str) -> Option<Labels> {
+    let list = column_type.strip_prefix("enum(").or_else(|| column_type.strip_prefix("set("))?.strip_suffix(')')?;
+    let mut labels = Vec::new();
+    let mut rest = list;
+    while let Some(quoted) = rest.strip_prefix('\'') {
+        let (label, after) = quoted_text(quoted)?;
+        labels.push(label.into());
+        rest = after.strip_prefix(',').unwrap_or(after);
+    }
+    rest.is_empty().then(|| labels.into())
+}
+
+/// Text up to its closing quote, a doubled quote being one, and what follows.
+fn quoted_text(quoted: &str) -> Option<(String, &str)> {
+    let mut text = String::new();
+    let mut rest = quoted;
+    loop {
+        let (before, after) = rest.split_once('\'')?;
+        text.push_str(before);
+        match after.strip_prefix('\'') {
+            Some(more) => {
+                text.push('\'');
+                rest = more;
+            }
+            None => return Some((text, after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_an_enum_are_read_from_its_type() {
+        let names = |column_type| labels(column_type).map(|labels| labels.join("|"));
+        assert_eq!(names("enum('x','it''s','a,b')").as_deref(), Some("x|it's|a,b"));
+        assert_eq!(names("set('p')").as_deref(), Some("p"));
+        assert_eq!(names("varchar(20)"), None);
+        assert_eq!(names("enum('x'"), None);
+    }
+
+    #[test]
+    fn columns_hold_only_for_what_came_after_they_were_read() {
+        let mut schema = Schema::default();
+        let table = TableName::from("shop.users");
+        let read_at: Position = "a:1-10".parse().expect("a position");
+        schema.tables.insert(table.clone(), Known { columns: TableColumns::default(), read_at });
+        let gtid = |number| Gtid { origin: "a".into(), number };
+        assert!(matches!(schema.columns(&table, &gtid(10)), Lookup::TooNew));
+        assert!(matches!(schema.columns(&table, &gtid(11)), Lookup::Columns(_)));
+        schema.forget(&table);
+        assert!(matches!(schema.columns(&table, &gtid(11)), Lookup::Unknown));
+    }
+}

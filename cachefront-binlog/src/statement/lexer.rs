@@ -1,0 +1,163 @@
+//! The words, names and symbols of a statement; comments are passed over, but for those that MySQL executes.
+
+use std::vec::IntoIter;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    /// A bare word in capitals: a keyword, or a name that was not quoted.
+    Word(String),
+    /// A name in backticks or double quotes, as it stands; a bare word keeps its own case in [`Tokens::next_name`].
+    Name(String),
+    Text(String),
+    Number(String),
+    Symbol(char),
+}
+
+/// A statement's tokens, read from the front.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    rest: std::iter::Peekable<IntoIter<(Token, String)>>,
+}
+
+/// A statement with more tokens than this is read no further: what matters stands in front.
+const TOKENS_MAX: usize = 100_000;
+
+impl Tokens {
+    /// None if a quote or a comment does not end.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let mut tokens = Vec::new();
+        let mut rest = text.trim_start();
+        while !rest.is_empty() {
+            if tokens.len() >= TOKENS_MAX {
+                return None;
+            }
+            rest = one(rest, &mut tokens)?.trim_start();
+        }
+        while matches!(tokens.last(), Some((Token::Symbol(';'), _))) {
+            tokens.pop();
+        }
+        Some(Self { rest: tokens.into_iter().peekable() })
+    }
+
+    pub(super) fn next(&mut self) -> Option<Token> {
+        self.rest.next().map(|(token, _)| token)
+    }
+
+    pub(super) fn at_end(&mut self) -> bool {
+        self.rest.peek().is_none()
+    }
+
+    pub(super) fn peek_word(&mut self) -> Option<String> {
+        match self.rest.peek() {
+            Some((Token::Word(word), _)) => Some(word.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes a word; anything else stays.
+    pub(super) fn next_word(&mut self) -> Option<String> {
+        let word = self.peek_word()?;
+        self.rest.next();
+        Some(word)
+    }
+
+    /// Takes this word if it is next.
+    pub(super) fn word(&mut self, expected: &str) -> bool {
+        self.rest.next_if(|(token, _)| matches!(token, Token::Word(word) if word == expected)).is_some()
+    }
+
+    /// Takes this symbol if it is next.
+    pub(super) fn symbol(&mut self, expected: char) -> bool {
+        self.rest.next_if(|(token, _)| *token == Token::Symbol(expected)).is_some()
+    }
+
+    /// Takes a name, quoted or bare.
+    pub(super) fn next_name(&mut self) -> Option<String> {
+        match self.rest.next()? {
+            (Token::Name(name), _) => Some(name),
+            (Token::Word(_) | Token::Number(_), written) => Some(written),
+            _ => None,
+        }
+    }
+
+    pub(super) fn next_number(&mut self) -> Option<u32> {
+        match self.next()? {
+            Token::Number(digits) => digits.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Takes `X'6131'`.
+    pub(super) fn hex(&mut self) -> Option<Vec<u8>> {
+        if !self.word("X") {
+            return None;
+        }
+        let Some(Token::Text(digits)) = self.next() else { return None };
+        let digits: Vec<u8> = digits.chars().map(|digit| digit.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+        let (pairs, odd) = digits.as_chunks::<2>();
+        odd.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    }
+}
+
+/// Reads one token or comment, and answers what follows it.
+fn one<'a>(text: &'a str, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> {
+    if let Some(comment) = text.strip_prefix("/*") {
+        // `/*!50100 .. */` is executed, so its contents count; its end is passed over where it comes.
+        if let Some(executed) = comment.strip_prefix('!') {
+            return Some(executed.trim_start_matches(|c: char| c.is_ascii_digit()));
+        }
+        return comment.split_once("*/").map(|(_, after)| after);
+    }
+    if let Some(after) = text.strip_prefix("*/") {
+        return Some(after);
+    }
+    let line_comment = text.starts_with('#')
+        || text.strip_prefix("--").is_some_and(|after| after.is_empty() || after.starts_with(char::is_whitespace));
+    if line_comment {
+        return Some(text.split_once('\n').map_or("", |(_, after)| after));
+    }
+    let first = text.chars().next()?;
+    match first {
+        '`' => quoted(text, '`', false).map(|(name, after)| (Token::Name(name), after)),
+        // A name under ANSI_QUOTES, else text; where a name is expected it can only be a name.
+        '"' => quoted(text, '"', true).map(|(name, after)| (Token::Name(name), after)),
+        '\'' => quoted(text, '\'', true).map(|(text, after)| (Token::Text(text), after)),
+        first if is_word(first) => {
+            let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
+            let (word, after) = text.split_at_checked(end)?;
+            let token = match word.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => Token::Number(word.to_owned()),
+                false => Token::Word(word.to_ascii_uppercase()),
+            };
+            tokens.push((token, word.to_owned()));
+            return Some(after);
+        }
+        symbol => text.get(symbol.len_utf8()..).map(|after| (Token::Symbol(symbol), after)),
+    }
+    .map(|(token, after)| {
+        tokens.push((token, String::new()));
+        after
+    })
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
+}
+
+/// Text between quotes; a doubled quote stands for one, and in strings a backslash takes the next character with it.
+fn quoted(text: &str, quote: char, backslashes: bool) -> Option<(String, &str)> {
+    let mut inner = String::new();
+    let mut characters = text.char_indices().skip(1).peekable();
+    while let Some((index, character)) = characters.next() {
+        if character == '\\' && backslashes {
+            inner.push(characters.next()?.1);
+        } else if character != quote {
+            inner.push(character);
+        } else if characters.next_if(|(_, next)| *next == quote).is_some() {
+            inner.push(quote);
+        } else {
+            return text.get(index + quote.len_utf8()..).map(|after| (inner, after));
+        }
+    }
+    None
+}

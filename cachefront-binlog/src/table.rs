@@ -1,0 +1,309 @@
+//! A table as the log describes it: how each column is stored, what it is called, and whether a mapping reads it.
+
+use std::sync::Arc;
+
+use cachefront_core::event::TableName;
+use cachefront_core::source::Columns;
+use cachefront_core::{Error, ErrorKind, Result};
+
+use crate::cursor::Cursor;
+use crate::decode::charset::Charset;
+use crate::error;
+use crate::event::TableMap;
+use crate::metadata::{self, Class, Labels, Metadata};
+use crate::schema::TableColumns;
+
+/// How a column is stored in a row image.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// 1, 2, 3, 4 or 8 bytes.
+    Integer {
+        bytes: usize,
+        unsigned: bool,
+    },
+    Float,
+    Double,
+    Decimal {
+        precision: usize,
+        scale: usize,
+    },
+    Year,
+    Date,
+    /// The forms before MySQL 5.6, without fractions.
+    OldTime,
+    OldDateTime,
+    OldTimestamp,
+    /// With 0 to 6 digits after the second.
+    Time {
+        fraction: usize,
+    },
+    DateTime {
+        fraction: usize,
+    },
+    Timestamp {
+        fraction: usize,
+    },
+    Bit {
+        bits: usize,
+    },
+    Enum {
+        bytes: usize,
+        labels: Option<Labels>,
+    },
+    Set {
+        bytes: usize,
+        labels: Option<Labels>,
+    },
+    /// Text after a length of so many bytes.
+    Text {
+        length_bytes: usize,
+        charset: Charset,
+    },
+    /// Bytes after a length of so many bytes; `pad` is the size of a BINARY column, whose trailing zeros are cut off.
+    Bytes {
+        length_bytes: usize,
+        pad: Option<usize>,
+    },
+    Json {
+        length_bytes: usize,
+    },
+    /// A type of a later server: it can be neither read nor passed over.
+    Unknown(u8),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) kind: Kind,
+    pub(crate) wanted: bool,
+}
+
+/// A table of interest, as one table map describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) name: TableName,
+    pub(crate) names: Arc<[Box<str>]>,
+    pub(crate) columns: Vec<Column>,
+    /// True if a column that a mapping names must be in every image.
+    pub(crate) strict: bool,
+}
+
+/// A column's type byte, its class, and how it is stored as far as the types alone say.
+struct Typed {
+    kind: Kind,
+    class: Class,
+}
+
+mod code {
+    pub(super) const TINY: u8 = 1;
+    pub(super) const SHORT: u8 = 2;
+    pub(super) const LONG: u8 = 3;
+    pub(super) const FLOAT: u8 = 4;
+    pub(super) const DOUBLE: u8 = 5;
+    pub(super) const TIMESTAMP: u8 = 7;
+    pub(super) const LONGLONG: u8 = 8;
+    pub(super) const INT24: u8 = 9;
+    pub(super) const DATE: u8 = 10;
+    pub(super) const TIME: u8 = 11;
+    pub(super) const DATETIME: u8 = 12;
+    pub(super) const YEAR: u8 = 13;
+    pub(super) const NEWDATE: u8 = 14;
+    pub(super) const VARCHAR: u8 = 15;
+    pub(super) const BIT: u8 = 16;
+    pub(super) const TIMESTAMP2: u8 = 17;
+    pub(super) const DATETIME2: u8 = 18;
+    pub(super) const TIME2: u8 = 19;
+    pub(super) const VECTOR: u8 = 242;
+    pub(super) const JSON: u8 = 245;
+    pub(super) const NEWDECIMAL: u8 = 246;
+    pub(super) const ENUM: u8 = 247;
+    pub(super) const SET: u8 = 248;
+    pub(super) const TINY_BLOB: u8 = 249;
+    pub(super) const MEDIUM_BLOB: u8 = 250;
+    pub(super) const LONG_BLOB: u8 = 251;
+    pub(super) const BLOB: u8 = 252;
+    pub(super) const VAR_STRING: u8 = 253;
+    pub(super) const STRING: u8 = 254;
+    pub(super) const GEOMETRY: u8 = 255;
+}
+
+/// What a table map lacks before its rows can be read.
+pub(crate) enum Described {
+    Table(Box<Table>),
+    /// The log does not name the columns: they must be looked up.
+    NeedsNames,
+}
+
+/// Reads a table map of a table of interest. `looked_up` are its columns by information_schema, if they were read.
+pub(crate) fn describe(
+    map: &TableMap<'_>,
+    name: &TableName,
+    wanted: &Columns,
+    looked_up: Option<&TableColumns>,
+) -> Result<Described> {
+    let typed = types(map)?;
+    let classes: Vec<Class> = typed.iter().map(|typed| typed.class).collect();
+    let mut metadata = metadata::parse(map.optional_metadata, &classes)?;
+    if metadata.names.is_none() {
+        let Some(columns) = looked_up else { return Ok(Described::NeedsNames) };
+        complete(&mut metadata, columns, name, typed.len())?;
+    }
+    let names = metadata.names.take().unwrap_or_default();
+    let columns = typed
+        .into_iter()
+        .enumerate()
+        .map(|(index, typed)| Column {
+            kind: refine(typed, index, &metadata),
+            wanted: match wanted {
+                Columns::All => true,
+                Columns::Only(only) => names.get(index).is_some_and(|name| contains(only, name)),
+            },
+        })
+        .collect();
+    let strict = matches!(wanted, Columns::Only(_));
+    Ok(Described::Table(Box::new(Table { name: name.clone(), names: names.into(), columns, strict })))
+}
+
+fn contains(only: &[Box<str>], name: &str) -> bool {
+    only.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+}
+
+/// Adds what information_schema says to what the log says.
+fn complete(metadata: &mut Metadata, columns: &TableColumns, name: &TableName, count: usize) -> Result<()> {
+    if columns.names.len() != count {
+        return Err(error::gap(format!(
+            "the log has rows of `{name}` with {count} columns, but the table has {} now: SET PERSIST \
+             binlog_row_metadata=FULL on the source, then the log itself names the columns",
+            columns.names.len()
+        )));
+    }
+    metadata.names = Some(columns.names.clone());
+    if metadata.unsigned.is_none() {
+        metadata.unsigned = Some(columns.unsigned.clone());
+    }
+    for (slot, labels) in metadata.labels.iter_mut().zip(&columns.labels) {
+        *slot = slot.take().or_else(|| labels.clone());
+    }
+    for (slot, collation) in metadata.collations.iter_mut().zip(&columns.collations) {
+        *slot = slot.or(*collation);
+    }
+    Ok(())
+}
+
+/// What signs, collations and labels add to the types.
+fn refine(typed: Typed, index: usize, metadata: &Metadata) -> Kind {
+    let labels = || metadata.labels.get(index).cloned().flatten();
+    match typed.kind {
+        Kind::Integer { bytes, .. } => {
+            let unsigned = metadata.unsigned.as_ref().and_then(|unsigned| unsigned.get(index)).copied();
+            Kind::Integer { bytes, unsigned: unsigned.unwrap_or_default() }
+        }
+        Kind::Enum { bytes, .. } => Kind::Enum { bytes, labels: labels() },
+        Kind::Set { bytes, .. } => Kind::Set { bytes, labels: labels() },
+        Kind::Bytes { length_bytes, pad } if typed.class == Class::Character => {
+            match Charset::of_collation(metadata.collations.get(index).copied().flatten()) {
+                Charset::Binary => Kind::Bytes { length_bytes, pad },
+                charset => Kind::Text { length_bytes, charset },
+            }
+        }
+        kind => kind,
+    }
+}
+
+fn types(map: &TableMap<'_>) -> Result<Vec<Typed>> {
+    let mut metadata = Cursor::new(map.type_metadata);
+    let mut typed = Vec::with_capacity(map.types.len());
+    for &code in map.types {
+        typed.push(one_type(code, &mut metadata)?);
+        if matches!(typed.last(), Some(Typed { kind: Kind::Unknown(_), .. })) {
+            // How long its own metadata is is unknown too, so nothing after it can be placed.
+            typed.resize_with(map.types.len(), || Typed { kind: Kind::Unknown(code), class: Class::Other });
+            break;
+        }
+    }
+    Ok(typed)
+}
+
+fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
+    use Class::{Character, Number, Other};
+    let integer = |bytes| Typed { kind: Kind::Integer { bytes, unsigned: false }, class: Number };
+    let plain = |kind| Typed { kind, class: Other };
+    Ok(match code {
+        code::TINY => integer(1),
+        code::SHORT => integer(2),
+        code::INT24 => integer(3),
+        code::LONG => integer(4),
+        code::LONGLONG => integer(8),
+        code::FLOAT => after(metadata, 1, Typed { kind: Kind::Float, class: Number })?,
+        code::DOUBLE => after(metadata, 1, Typed { kind: Kind::Double, class: Number })?,
+        code::NEWDECIMAL => {
+            let (precision, scale) = (usize::from(metadata.u8()?), usize::from(metadata.u8()?));
+            if scale > precision || precision > 65 {
+                return Err(Error::new(ErrorKind::Corrupt, "a DECIMAL column has an impossible precision"));
+            }
+            Typed { kind: Kind::Decimal { precision, scale }, class: Number }
+        }
+        code::YEAR => Typed { kind: Kind::Year, class: Number },
+        code::DATE | code::NEWDATE => plain(Kind::Date),
+        code::TIME => plain(Kind::OldTime),
+        code::DATETIME => plain(Kind::OldDateTime),
+        code::TIMESTAMP => plain(Kind::OldTimestamp),
+        code::TIME2 => plain(Kind::Time { fraction: fraction(metadata)? }),
+        code::DATETIME2 => plain(Kind::DateTime { fraction: fraction(metadata)? }),
+        code::TIMESTAMP2 => plain(Kind::Timestamp { fraction: fraction(metadata)? }),
+        code::BIT => {
+            let (odd, bytes) = (usize::from(metadata.u8()?), usize::from(metadata.u8()?));
+            plain(Kind::Bit { bits: bytes * 8 + odd })
+        }
+        code::VARCHAR | code::VAR_STRING => {
+            let length_bytes = if metadata.u16()? < 256 { 1 } else { 2 };
+            Typed { kind: Kind::Bytes { length_bytes, pad: None }, class: Character }
+        }
+        code::TINY_BLOB | code::BLOB | code::MEDIUM_BLOB | code::LONG_BLOB => {
+            Typed { kind: Kind::Bytes { length_bytes: length_bytes(metadata)?, pad: None }, class: Character }
+        }
+        code::GEOMETRY | code::VECTOR => plain(Kind::Bytes { length_bytes: length_bytes(metadata)?, pad: None }),
+        code::JSON => plain(Kind::Json { length_bytes: length_bytes(metadata)? }),
+        code::STRING | code::ENUM | code::SET => string(metadata)?,
+        code => plain(Kind::Unknown(code)),
+    })
+}
+
+/// CHAR and BINARY, and ENUM and SET, which hide behind their type byte.
+fn string(metadata: &mut Cursor<'_>) -> Result<Typed> {
+    let (first, second) = (metadata.u8()?, usize::from(metadata.u8()?));
+    // The two bits that are set in every true type byte hold the inverse of the length's bits 8 and 9.
+    let (true_code, length) = match first & 0x30 {
+        0x30 => (first, second),
+        bits => (first | 0x30, second | usize::from(bits ^ 0x30) << 4),
+    };
+    Ok(match true_code {
+        code::ENUM => Typed { kind: Kind::Enum { bytes: width(second, 2)?, labels: None }, class: Class::Enum },
+        code::SET => Typed { kind: Kind::Set { bytes: width(second, 8)?, labels: None }, class: Class::Set },
+        _ => {
+            let length_bytes = if length < 256 { 1 } else { 2 };
+            Typed { kind: Kind::Bytes { length_bytes, pad: Some(length) }, class: Class::Character }
+        }
+    })
+}
+
+fn width(bytes: usize, max: usize) -> Result<usize> {
+    if (1..=max).contains(&bytes) { Ok(bytes) } else { Err(impossible()) }
+}
+
+fn length_bytes(metadata: &mut Cursor<'_>) -> Result<usize> {
+    width(usize::from(metadata.u8()?), 4)
+}
+
+fn fraction(metadata: &mut Cursor<'_>) -> Result<usize> {
+    let fraction = usize::from(metadata.u8()?);
+    if fraction <= 6 { Ok(fraction) } else { Err(impossible()) }
+}
+
+fn after(metadata: &mut Cursor<'_>, skip: usize, typed: Typed) -> Result<Typed> {
+    metadata.skip(skip)?;
+    Ok(typed)
+}
+
+fn impossible() -> Error {
+    Error::new(ErrorKind::Corrupt, "a column's description in the log is impossible")
+}

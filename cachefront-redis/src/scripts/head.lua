@@ -1,0 +1,10 @@
+-- Answers the sequence at the end of the bus. A stream that is not there is begun with a mark that is no message.
+-- KEYS: stream.
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if last[1] then
+  return tonumber(string.match(last[1][1], '^(%d+)'))
+end
+local time = redis.call('TIME')
+local sequence = time[1] * 1000000 + time[2]
+redis.call('XADD', KEYS[1], string.format('%.0f-0', sequence), 's', '')
+return sequence

@@ -1,0 +1,53 @@
+-- Takes the right to fill a key, unless there is something good to serve or somebody else holds it.
+-- KEYS: meta, entry.
+-- ARGV: a header that carries nothing but the asked lease (96 bytes), its duration in µs, reload (0 or 1).
+-- Answers {0}: no live meta. {1, meta or ''}: granted. {2}: a good entry is there. {3, µs}: held for so long.
+local mine = ARGV[1]
+local ttl_discipline = string.byte(mine, 5) == 1
+local meta = redis.call('GET', KEYS[1])
+local valid = meta and #meta >= 72 and string.sub(meta, 1, 3) == 'CM\1'
+local generation = valid and string.sub(meta, 9, 24)
+if not ttl_discipline and not (valid and string.byte(meta, 4) == 0) then
+  return {0}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local duration = tonumber(ARGV[2])
+local expiry = struct.pack('>I8', now + duration)
+local milliseconds = math.ceil(duration / 1000)
+local head = redis.call('GETRANGE', KEYS[2], 0, 95)
+local current = #head == 96
+  and string.sub(head, 1, 3) == 'CF\1'
+  and string.byte(head, 5) == string.byte(mine, 5)
+  and (ttl_discipline or string.sub(head, 17, 32) == generation)
+
+if not current then
+  -- Nothing there, or of another discipline or generation: it makes way, its lease with it.
+  local stamp = ttl_discipline and string.sub(mine, 17, 32) or generation
+  local header = string.sub(mine, 1, 16) .. stamp .. string.sub(mine, 33, 88) .. expiry
+  redis.call('SET', KEYS[2], header, 'PX', milliseconds)
+  return {1, meta or ''}
+end
+
+local state = string.byte(head, 4)
+local hard = struct.unpack('>I8', string.sub(head, 57, 64))
+if ARGV[3] == '0'
+  and (state == 1 or state == 2)
+  and string.sub(head, 9, 12) == string.sub(mine, 9, 12)
+  and (hard == 0 or now < hard)
+then
+  return {2}
+end
+
+local until_then = struct.unpack('>I8', string.sub(head, 89, 96))
+if string.sub(head, 73, 88) ~= string.rep('\0', 16) and now < until_then then
+  return {3, until_then - now}
+end
+
+redis.call('SETRANGE', KEYS[2], 72, string.sub(mine, 73, 88) .. expiry)
+local left = redis.call('PTTL', KEYS[2])
+if left >= 0 and left < milliseconds then
+  redis.call('PEXPIRE', KEYS[2], milliseconds)
+end
+return {1, meta or ''}

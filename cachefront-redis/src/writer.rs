@@ -1,0 +1,275 @@
+//! The invalidator's side: one connection, one server identity, and nothing after an error.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront_core::bus::BusMessage;
+use cachefront_core::store::{Applied, Held, Meta, StoreState, StoreWriter, transition};
+use cachefront_core::{Error, ErrorKind, Result, StoreKey};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, RedisWrite, Value};
+
+use crate::bus;
+use crate::error::{check, from_redis, unexpected};
+use crate::keys::KeySpace;
+use crate::scripts::{self, COMMIT, INVALIDATE, RAISE_HI, Script, TAKE_TERM};
+use crate::store::{Shared, unlink};
+
+pub(crate) struct RedisWriter {
+    shared: Arc<Shared>,
+    connection: MultiplexedConnection,
+    identity: Identity,
+    /// Set while an operation runs and after one has failed: what a dropped or failed one did is not known.
+    spoilt: bool,
+}
+
+/// Which server process, with which history, is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    run_id: Box<str>,
+    replication_id: Box<str>,
+}
+
+impl RedisWriter {
+    pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
+        let mut connection = shared.dialer.dial(Some(shared.settings.writer_response_timeout)).await?;
+        scripts::load_all(&mut connection).await?;
+        let identity = Identity::read(&mut connection).await?;
+        tracing::debug!(?identity, "an invalidator's connection to Redis is open");
+        Ok(Self { shared, connection, identity, spoilt: false })
+    }
+
+    fn keys(&self) -> &KeySpace {
+        &self.shared.reads.keys
+    }
+
+    /// Marks the writer as spoilt until [`end`](Self::end): a future that is dropped in between leaves it so.
+    fn begin(&mut self) -> Result<()> {
+        if self.spoilt {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "this writer failed before, what it did is not known: open another one and read the state",
+            ));
+        }
+        self.spoilt = true;
+        Ok(())
+    }
+
+    fn end<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        self.spoilt = outcome.is_err();
+        outcome
+    }
+
+    async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = scripts::call_all(&mut self.connection, pipeline).await.map_err(from_redis)?;
+        if replies.len() != pipeline.len() {
+            return Err(unexpected("a pipeline"));
+        }
+        replies.into_iter().map(check).collect()
+    }
+
+    /// Calls a script on the meta of every shard; one that finds something else there than is held is a conflict.
+    async fn on_metas(&mut self, script: &Script, args: &[&[u8]]) -> Result<()> {
+        let bytes: usize = args.iter().map(|arg| arg.len()).sum();
+        let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
+        for meta in self.keys().metas() {
+            let mut command = script.command(1, args.len(), bytes + meta.len());
+            command.write_arg(meta.as_bytes());
+            for arg in args {
+                command.write_arg(arg);
+            }
+            pipeline.add_command(command);
+        }
+        self.send(&pipeline).await?.into_iter().try_for_each(|reply| match reply {
+            Value::Int(0) => Ok(()),
+            Value::Int(code) => Err(conflict(code)),
+            _ => Err(unexpected("a script on the meta")),
+        })
+    }
+
+    async fn metas(&mut self) -> Result<Vec<Option<Arc<Meta>>>> {
+        let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
+        for meta in self.keys().metas() {
+            pipeline.cmd("GET").arg(meta);
+        }
+        let replies = self.send(&pipeline).await?;
+        let metas = &self.shared.reads.metas;
+        replies.into_iter().enumerate().map(|(shard, reply)| metas.read(shard, reply)).collect()
+    }
+
+    async fn remove(&mut self, keys: &[StoreKey]) -> Result<()> {
+        for pipeline in unlink(&self.shared.reads.keys, keys, self.shared.settings.keys_per_command_max) {
+            self.send(&pipeline).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_below(&mut self, keys: &[StoreKey], covered_from: u64) -> Result<()> {
+        let max = self.shared.settings.keys_per_command_max;
+        for (shard, keys) in self.shared.reads.keys.by_shard(keys) {
+            let mut pipeline = Pipeline::with_capacity(keys.len().div_ceil(max));
+            for chunk in keys.chunks(max) {
+                pipeline.add_command(self.invalidation(shard, chunk, covered_from));
+            }
+            self.send(&pipeline).await?;
+        }
+        Ok(())
+    }
+
+    fn invalidation(&self, shard: usize, chunk: &[(usize, &StoreKey)], covered_from: u64) -> Cmd {
+        let space = self.keys();
+        let meta = space.meta(shard);
+        let bytes: usize = chunk.iter().map(|(_, key)| space.name_bytes(shard, key)).sum();
+        let mut command = INVALIDATE.command(chunk.len() + 1, 1, bytes + meta.len() + 8);
+        command.write_arg(meta.as_bytes());
+        for (_, key) in chunk {
+            space.write(&mut command, shard, key);
+        }
+        command.write_arg(&covered_from.to_be_bytes());
+        command
+    }
+
+    async fn write_metas(&mut self, meta: &Meta) -> Result<()> {
+        let bytes = transition::flush(meta, self.keys().shards()).encode();
+        let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
+        for name in self.keys().metas() {
+            pipeline.cmd("SET").arg(name).arg(&bytes[..]);
+        }
+        self.send(&pipeline).await.map(drop)
+    }
+
+    async fn append(&mut self, message: &BusMessage) -> Result<u64> {
+        let command = bus::append(&self.shared, message)?;
+        let reply = scripts::call(&mut self.connection, &command).await.map_err(from_redis)?;
+        bus::sequence(check(reply)?)
+    }
+
+    async fn move_applied(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+        let replication_id = self.identity.replication_id.clone();
+        let position = applied.checkpoint.position.to_string();
+        let args: [&[u8]; 8] = [
+            replication_id.as_bytes(),
+            &held.generation.0.to_be_bytes(),
+            &held.term.to_be_bytes(),
+            &held.applied_order.to_be_bytes(),
+            &applied.order.to_be_bytes(),
+            &applied.source_time.as_micros().to_be_bytes(),
+            position.as_bytes(),
+            &applied.checkpoint.resume,
+        ];
+        self.on_metas(&COMMIT, &args).await
+    }
+}
+
+impl Identity {
+    async fn read(connection: &mut MultiplexedConnection) -> Result<Self> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        let replies = connection.send_packed_commands(&pipeline, 0, 2).await.map_err(from_redis)?;
+        let mut text = String::new();
+        for reply in replies {
+            match check(reply)? {
+                Value::BulkString(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
+                Value::VerbatimString { text: verbatim, .. } => text.push_str(&verbatim),
+                _ => return Err(unexpected("INFO")),
+            }
+        }
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.map(Box::<str>::from).ok_or_else(|| unexpected("INFO"))
+        };
+        if &*field("role")? != "master" {
+            let message = "the Redis URL leads to a replica, which takes no writes: name the primary";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        Ok(Self { run_id: field("run_id")?, replication_id: field("master_replid")? })
+    }
+}
+
+fn conflict(code: i64) -> Error {
+    let what = match code {
+        1 => "it has no meta",
+        2 => "another generation is in force",
+        3 => "another term is in force",
+        4 => "it has applied something else than is held",
+        5 => "the server's replication id changed, it may have lost what was written",
+        _ => "the script's answer is unknown",
+    };
+    Error::new(ErrorKind::Conflict, format!("a shard of the store is not as held: {what}; read its state again"))
+}
+
+#[async_trait]
+impl StoreWriter for RedisWriter {
+    async fn state(&mut self) -> Result<StoreState> {
+        self.begin()?;
+        let metas = self.metas().await;
+        let state = metas.map(|metas| transition::state(metas.iter().map(Option::as_deref)));
+        self.end(state)
+    }
+
+    async fn term(&mut self) -> Result<u64> {
+        self.begin()?;
+        let metas = self.metas().await;
+        let term = metas.map(|metas| metas.iter().flatten().map(|meta| meta.term).max().unwrap_or_default());
+        self.end(term)
+    }
+
+    async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
+        self.begin()?;
+        let outcome = self.on_metas(&TAKE_TERM, &[&state.encode(), &term.to_be_bytes()]).await;
+        self.end(outcome)
+    }
+
+    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
+        self.begin()?;
+        let args: [&[u8]; 4] = [
+            &held.generation.0.to_be_bytes(),
+            &held.term.to_be_bytes(),
+            &held.applied_order.to_be_bytes(),
+            &order.to_be_bytes(),
+        ];
+        let outcome = self.on_metas(&RAISE_HI, &args).await;
+        self.end(outcome)
+    }
+
+    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+        self.begin()?;
+        let outcome = match covered_from {
+            None => self.remove(keys).await,
+            Some(covered_from) => self.remove_below(keys, covered_from).await,
+        };
+        self.end(outcome)
+    }
+
+    async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
+        self.begin()?;
+        let outcome = self.append(message).await;
+        self.end(outcome)
+    }
+
+    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+        self.begin()?;
+        let outcome = self.move_applied(held, applied).await;
+        self.end(outcome)
+    }
+
+    async fn flush(&mut self, meta: &Meta) -> Result<()> {
+        self.begin()?;
+        let outcome = self.write_metas(meta).await;
+        self.end(outcome)
+    }
+}
+
+impl fmt::Debug for RedisWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisWriter")
+            .field("namespace", &self.keys().namespace())
+            .field("identity", &self.identity)
+            .field("spoilt", &self.spoilt)
+            .finish_non_exhaustive()
+    }
+}

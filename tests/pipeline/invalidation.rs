@@ -1,0 +1,102 @@
+//! A commit by another program makes exactly its key miss, within milliseconds; every level of freshness is proven.
+
+use std::time::{Duration, Instant};
+
+use cachefront::{Tier, Position};
+use cachefront_tests::shop::{PATIENCE, Shop, applied};
+use cachefront_tests::wait;
+use hdrhistogram::Histogram;
+use mysql_async::prelude::Queryable;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_change_makes_exactly_its_key_miss() {
+    let shop = Shop::open(5).await;
+    let cache = shop.cache().await;
+    let _cdc = shop.run(&cache).await;
+    for statement in [
+        "UPDATE item SET value = 7 WHERE id = 1",
+        "DELETE FROM item WHERE id = 1",
+        "INSERT INTO item VALUES (1, 8)",
+        "REPLACE INTO item VALUES (1, 9)",
+        "UPDATE item SET id = 100 WHERE id = 1",
+        "UPDATE item SET id = 1 WHERE id = 100",
+    ] {
+        for id in [1, 2, 100] {
+            cache.get(&id).await.expect("an answer");
+            assert_ne!(cache.get(&id).detailed().await.expect("an answer").tier, Tier::Database, "{statement}");
+        }
+        shop.database.execute(statement).await;
+        shop.settle().await;
+        let mut conn = shop.pool.get_conn().await.expect("a connection");
+        let row: Option<u64> = conn.query_first("SELECT value FROM item WHERE id = 1").await.expect("a row");
+        let hit = cache.get(&1).detailed().await.expect("an answer");
+        assert_eq!((hit.value, hit.tier), (row, Tier::Database), "{statement}");
+        assert_eq!(cache.get(&2).detailed().await.expect("an answer").tier, Tier::Shared, "{statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn truncate_and_ddl_void_the_table() {
+    let shop = Shop::open(3).await;
+    let cache = shop.cache().await;
+    let _cdc = shop.run(&cache).await;
+    for (statement, value) in [
+        ("TRUNCATE TABLE item", None),
+        ("ALTER TABLE item ADD COLUMN note INT NOT NULL DEFAULT 4 FIRST", None),
+        ("INSERT INTO item (id, value) VALUES (1, 5)", Some(5)),
+    ] {
+        cache.get(&1).await.expect("an answer");
+        shop.database.execute(statement).await;
+        shop.settle().await;
+        let hit = cache.get(&1).detailed().await.expect("an answer");
+        assert_eq!((hit.value, hit.tier), (value, Tier::Database), "{statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_evicted_within_milliseconds() {
+    let shop = Shop::open(10).await;
+    let cache = shop.cache().await;
+    let _cdc = shop.run(&cache).await;
+    let store = shop.store().await;
+    let mut conn = shop.pool.get_conn().await.expect("a connection");
+    let mut micros = Histogram::<u64>::new(3).expect("a histogram");
+    for round in 0..1_000_u64 {
+        let id = round % 10 + 1;
+        cache.get(&id).await.expect("an answer");
+        conn.exec_drop("UPDATE item SET value = value + 1 WHERE id = ?", (id,)).await.expect("updated");
+        let committed = Instant::now();
+        while cache.peek(&id).await.expect("the store answers").is_some_and(|hit| hit.value != Some(round / 10 + 2)) {
+            assert!(committed.elapsed() < PATIENCE, "key {id} is not evicted");
+        }
+        micros.record(committed.elapsed().as_micros() as u64).expect("recorded");
+    }
+    assert!(applied(&*store).await.is_some());
+    println!(
+        "commit → evicted over 1,000 commits: p50 {} µs, p99 {} µs, max {} µs",
+        micros.value_at_quantile(0.50),
+        micros.value_at_quantile(0.99),
+        micros.max()
+    );
+    assert!(micros.value_at_quantile(0.50) < 1_000_000, "not within any bound that deserves the name");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_reads_its_own_writes_at_once_and_a_bound_is_kept() {
+    let shop = Shop::open(1).await;
+    let (cache, other) = (shop.cache().await, shop.cache().await);
+    let _cdc = shop.run(&cache).await;
+    for round in 2..200_u64 {
+        other.get(&1).await.expect("an answer");
+        let token: Position = shop.increment(1).await;
+        let read = other.get(&1).at_least(&token).await.expect("an answer");
+        assert_eq!(read, Some(round));
+    }
+    shop.settle().await;
+    cache.get(&1).await.expect("an answer");
+    wait::until_async("a bound is proven by the watermark without a load", PATIENCE, async || {
+        let hit = cache.get(&1).max_staleness(Duration::from_secs(2)).detailed().await.expect("an answer");
+        hit.tier == Tier::Shared && hit.staleness_bound.is_some_and(|bound| bound <= Duration::from_secs(2))
+    })
+    .await;
+}

@@ -1,0 +1,5 @@
+//! The law over the binary log: a committed row change makes its key miss, at the right time and no other key.
+
+mod invalidation;
+mod race;
+mod stampede;

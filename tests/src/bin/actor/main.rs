@@ -1,0 +1,58 @@
+//! One process of a test: an invalidator that a test may kill, or readers that storm one key.
+//!
+//! `actor consumer` runs until it is killed. `actor storm TASKS ID` waits for a line on standard input, then reads key
+//! `ID` by that many tasks at once, and prints each distinct value with its count.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use cachefront_tests::shop::{Items, builder, connect_cdc, connect_store};
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: a test starts this program"))
+}
+
+#[tokio::main]
+async fn main() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("info").init();
+    let store = connect_store(&setting("SHOP_REDIS_URL"), &setting("SHOP_NAMESPACE")).await;
+    let cache = builder(store, &setting("SHOP_DATABASE"));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["consumer"] => {
+            let cache = cache.build().expect("a cache");
+            let cdc = connect_cdc(&setting("SHOP_MYSQL_URL"), &cache).await.spawn().expect("an invalidator");
+            cdc.ready().await.expect("the invalidator runs");
+            say("ready");
+            std::future::pending::<()>().await;
+        }
+        ["storm", tasks, id] => {
+            let pool = mysql_async::Pool::new(setting("SHOP_MYSQL_URL").as_str());
+            let loader = Items::new(pool).slow(Duration::from_millis(200));
+            let cache = cache.loader(loader).build().expect("a cache");
+            let (tasks, id): (usize, u64) = (tasks.parse().expect("a number"), id.parse().expect("a number"));
+            say("ready");
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).expect("a line");
+            let readers: Vec<_> = (0..tasks)
+                .map(|_| {
+                    let cache = cache.clone();
+                    tokio::spawn(async move { cache.get(&id).await })
+                })
+                .collect();
+            let mut values: BTreeMap<String, usize> = BTreeMap::new();
+            for reader in readers {
+                let value = reader.await.expect("joined").map_err(|error| error.chain());
+                *values.entry(format!("{value:?}")).or_default() += 1;
+            }
+            say(&format!("{values:?}"));
+        }
+        _ => panic!("usage: actor consumer | actor storm TASKS ID"),
+    }
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("standard output");
+}
