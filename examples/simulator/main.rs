@@ -1,2 +1,6 @@
-//! Xtask.
+//! The simulator.
+mod config;
+mod db;
+mod domain;
+mod fatal;
 fn main() {}

@@ -1,0 +1,3 @@
+//! The two databases: SQLite in a file of this program's own, and MySQL.
+
+pub(crate) mod sqlite;
