@@ -3,4 +3,5 @@ mod config;
 mod db;
 mod domain;
 mod fatal;
+mod source;
 fn main() {}
