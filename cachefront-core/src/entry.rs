@@ -18,7 +18,7 @@
 //! | 32 | 8 | fill order: the invalidator's `hi` when the lease was granted |
 //! | 40 | 8 | fill time, µs since the epoch |
 //! | 48 | 8 | soft expiry, µs since the epoch, 0 none |
-//! | 56 | 8 | hard expiry, µs since the epoch |
+//! | 56 | 8 | hard expiry, µs since the epoch, 0 none |
 //! | 64 | 4 | cost of the load, µs |
 //! | 68 | 4 | reserved, 0 |
 //! | 72 | 16 | lease token, 0 none |
@@ -75,7 +75,7 @@ pub struct Header {
     pub filled_at: Timestamp,
     /// From this time on the value should be refreshed; unknown for never.
     pub soft_expiry: Timestamp,
-    /// From this time on the value is not served.
+    /// From this time on the value is not served; unknown for never.
     pub hard_expiry: Timestamp,
     /// How long the load took, in µs.
     pub load_cost_us: u32,
@@ -145,6 +145,18 @@ impl Entry {
             lease_expiry: Timestamp::from_micros(u64_at(&bytes, 88)),
             payload: bytes.slice(body..),
         })
+    }
+
+    /// The stored bytes with another lease, or none: everything else stays as it is. Bytes too short for a header are
+    /// answered unchanged.
+    pub fn with_lease(bytes: &[u8], token: Option<Token>, lease_expiry: Timestamp) -> Bytes {
+        let mut out = bytes.to_vec();
+        if let Some(lease) = out.get_mut(TOKEN_OFFSET..HEADER_BYTES) {
+            let (token_bytes, expiry_bytes) = lease.split_at_mut(16);
+            token_bytes.copy_from_slice(&token.map_or(0, Token::as_u128).to_be_bytes());
+            expiry_bytes.copy_from_slice(&lease_expiry.as_micros().to_be_bytes());
+        }
+        out.into()
     }
 
     /// Writes an entry in its stored form.

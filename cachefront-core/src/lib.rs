@@ -1,24 +1,39 @@
 //! The core of cachefront: the cache, the protocol that keeps it right, and the traits that its adapters implement.
+//!
+//! The two sides meet in the store only:
+//!
+//! * the read side, [`Cache`]: this process's own tier → the shared [`Store`](store::Store) → a
+//!   [`Loader`] under a lease → the fill;
+//! * the write side, [`Cdc`]: a [`ChangeSource`](source::ChangeSource) → the
+//!   [visibility gate](gate::VisibilityGate) → a [`KeyMap`](keymap::KeyMap) → the store → the
+//!   [bus](bus::InvalidationBus) → the checkpoint.
 
 pub mod bus;
+mod cache;
 pub mod clock;
 pub mod codec;
 pub mod entry;
 mod error;
 pub mod event;
 pub mod gate;
+
 mod key;
 pub mod keymap;
 mod loader;
+pub mod metrics;
 pub mod policy;
 mod position;
 pub mod settings;
 pub mod source;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
+pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Mode, Tier};
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use position::{Gtid, POSITION_TEXT_BYTES_MAX, Position};
-pub use store::MemoryStore;
+pub use settings::{CacheSettings, CdcSettings};
+pub use store::{Discipline, MemorySettings, MemoryStore};

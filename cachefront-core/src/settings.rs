@@ -21,8 +21,6 @@ pub struct CacheSettings {
     pub lease_poll_min: Duration,
     /// The longest such pause. Default: 25 ms: a tenth of what a person notices.
     pub lease_poll_max: Duration,
-    /// A read gives up on the store after this time and goes to the database. Default: 250 ms.
-    pub store_timeout: Duration,
     /// At most this many loads run at once; so an outage of the store cannot stampede the database. Default: 64.
     pub loads_max: usize,
     /// At most this many loads wait for their turn; beyond it reads fail as overloaded. Default: 65,536.
@@ -36,6 +34,10 @@ pub struct CacheSettings {
     pub epoch_slots: usize,
     /// The process-local tier is off after this time without a message on the bus. Default: 2 s, several heartbeats.
     pub bus_silence_max: Duration,
+    /// The first pause before the bus is subscribed to again; it doubles up to `bus_retry_max`. Default: 20 ms.
+    pub bus_retry_min: Duration,
+    /// The longest such pause. Default: 1 s.
+    pub bus_retry_max: Duration,
     /// How often the coarse clock of the process-local tier ticks. Default: 10 ms: its times to live are exact to that.
     pub tick: Duration,
 }
@@ -47,13 +49,14 @@ impl Default for CacheSettings {
             lease_wait: Duration::from_secs(3),
             lease_poll_min: Duration::from_millis(1),
             lease_poll_max: Duration::from_millis(25),
-            store_timeout: Duration::from_millis(250),
             loads_max: 64,
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),
+            bus_retry_min: Duration::from_millis(20),
+            bus_retry_max: Duration::from_secs(1),
             tick: Duration::from_millis(10),
         }
     }
@@ -68,9 +71,10 @@ impl CacheSettings {
             ("lease_wait", self.lease_wait),
             ("lease_poll_min", self.lease_poll_min),
             ("lease_poll_max", self.lease_poll_max),
-            ("store_timeout", self.store_timeout),
             ("load_timeout", self.load_timeout),
             ("bus_silence_max", self.bus_silence_max),
+            ("bus_retry_min", self.bus_retry_min),
+            ("bus_retry_max", self.bus_retry_max),
             ("tick", self.tick),
         ];
         above_zero(&positive)?;

@@ -1,4 +1,321 @@
-//! The store in this process's memory.
-/// Placeholder.
-#[derive(Debug)]
-pub struct MemoryStore;
+//! The store in this process's memory: the reference implementation, for tests and for services of one process.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::memory_bus::MemoryBus;
+use super::memory_shard::{Bounds, Shard};
+use super::transition;
+use crate::bus::{BusMessage, InvalidationBus};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::StoreKey;
+use crate::store::{
+    Applied, Capability, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    StoreWriter, Token,
+};
+
+/// What a [`MemoryStore`] may be tuned by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct MemorySettings {
+    /// How many logical shards the keys are spread over, each with a lock and a meta of its own. Default: 16, so that
+    /// the threads of a small machine seldom meet.
+    pub shards: u32,
+    /// At most about this many entries; each shard holds its part. Default: 1,000,000.
+    pub entries_max: usize,
+    /// At most about this many bytes of entries, keys and records; each shard holds its part. Default: 256 MiB.
+    pub bytes_max: usize,
+    /// The bus keeps at most this many messages for readers that are behind. Default: 4,096.
+    pub bus_messages_max: usize,
+    /// The bus keeps at most about this many bytes, but always the last message. Default: 16 MiB.
+    pub bus_bytes_max: usize,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self {
+            shards: 16,
+            entries_max: 1_000_000,
+            bytes_max: 256 << 20,
+            bus_messages_max: 4_096,
+            bus_bytes_max: 16 << 20,
+        }
+    }
+}
+
+impl MemorySettings {
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        let fields = [
+            ("shards", self.shards as usize),
+            ("entries_max", self.entries_max),
+            ("bytes_max", self.bytes_max),
+            ("bus_messages_max", self.bus_messages_max),
+            ("bus_bytes_max", self.bus_bytes_max),
+        ];
+        match fields.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(Error::new(ErrorKind::Config, format!("`{name}` is 0: give at least 1"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A [`Store`] in this process's memory. A clone is the same store.
+///
+/// It is bounded by entries and by bytes. Beyond the bound the oldest entry of a shard makes way, unless it was read
+/// since it was last considered (second chance); a lease that makes way only refuses its fill. The meta never does.
+/// Entries past their time are dropped when they are met, or when room is needed.
+///
+/// ```
+/// use cachefront_core::MemoryStore;
+/// use cachefront_core::store::Store;
+///
+/// let store = MemoryStore::new("shop");
+/// assert_eq!(store.namespace(), "shop");
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    namespace: Box<str>,
+    settings: MemorySettings,
+    clock: Arc<dyn Clock>,
+    /// No lock is held over an `await`, and never two at once.
+    shards: Box<[Mutex<Shard>]>,
+    bus: MemoryBus,
+}
+
+impl MemoryStore {
+    /// An empty store with the default settings and the system's clock.
+    pub fn new(namespace: &str) -> Self {
+        Self::build(namespace, MemorySettings::default(), Arc::new(SystemClock::new()))
+    }
+
+    /// An empty store of the same name and settings, whose leases and entries run out by `clock`. For a store that is
+    /// not in use yet: clones made before stay what they are. Default: the system's clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self::build(&self.shared.namespace, self.shared.settings, clock)
+    }
+
+    /// An empty store of the same name and clock, with other settings. For a store that is not in use yet: clones made
+    /// before stay what they are. Default: `MemorySettings::default()`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the setting that is out of range.
+    pub fn with_settings(self, settings: MemorySettings) -> Result<Self> {
+        settings.validate()?;
+        Ok(Self::build(&self.shared.namespace, settings, Arc::clone(&self.shared.clock)))
+    }
+
+    fn build(namespace: &str, settings: MemorySettings, clock: Arc<dyn Clock>) -> Self {
+        let shards = settings.shards;
+        let bounds = Bounds {
+            entries_max: settings.entries_max.div_ceil(shards as usize),
+            bytes_max: settings.bytes_max.div_ceil(shards as usize),
+        };
+        let shared = Shared {
+            namespace: namespace.into(),
+            settings,
+            clock,
+            shards: (0..shards).map(|_| Mutex::new(Shard::new(bounds))).collect(),
+            bus: MemoryBus::new(settings.bus_messages_max, settings.bus_bytes_max),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// How many entries it holds, lease-only ones and those past their time included.
+    pub fn entries(&self) -> usize {
+        self.shared.locks().map(|shard| shard.len()).sum()
+    }
+
+    /// How many bytes its entries, their keys and records take, roughly.
+    pub fn bytes(&self) -> usize {
+        self.shared.locks().map(|shard| shard.bytes()).sum()
+    }
+
+    /// Forgets everything, the meta and the bus's messages included: what a server does that restarts empty.
+    pub fn forget(&self) {
+        for mut shard in self.shared.locks() {
+            shard.clear();
+        }
+        self.shared.bus.clear();
+    }
+
+    /// Forgets the meta of every shard and keeps the entries, as an eviction could.
+    pub fn forget_meta(&self) {
+        for mut shard in self.shared.locks() {
+            shard.meta = None;
+        }
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn shard_of(&self, key: &StoreKey) -> MutexGuard<'_, Shard> {
+        let index = key.shard(self.settings.shards) as usize;
+        lock(&self.shards[index])
+    }
+
+    /// All shards, each locked for its turn only.
+    fn locks(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(lock)
+    }
+
+    /// Changes the meta of every shard; stops at the first that refuses.
+    fn change_metas(&self, change: impl Fn(Option<&Meta>) -> Result<Option<Meta>>) -> Result<()> {
+        for mut shard in self.locks() {
+            if let Some(next) = change(shard.meta.as_deref())? {
+                shard.meta = Some(Arc::new(next));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No code panics while it holds a lock; were it so, the shard would still be whole after every statement.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn capability(&self) -> Capability {
+        Capability { shared: false, volatile: false }
+    }
+
+    fn namespace(&self) -> &str {
+        &self.shared.namespace
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Reading> {
+        let now = self.shared.now();
+        let mut shard = self.shared.shard_of(key);
+        Ok(Reading { meta: shard.meta.clone(), entry: shard.read(key, now) })
+    }
+
+    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
+        let now = self.shared.now();
+        let read = |key| {
+            let mut shard = self.shared.shard_of(key);
+            Reading { meta: shard.meta.clone(), entry: shard.read(key, now) }
+        };
+        Ok(keys.iter().map(read).collect())
+    }
+
+    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
+        let mut shard = self.shared.shard_of(request.key);
+        let now = self.shared.now();
+        let (reply, change) = transition::lease(shard.meta.as_ref(), shard.slot(request.key, now), now, request);
+        shard.apply(request.key, change, now);
+        Ok(reply)
+    }
+
+    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
+        let mut shard = self.shared.shard_of(fill.key);
+        let now = self.shared.now();
+        let (reply, change) = transition::fill(shard.meta.as_deref(), shard.slot(fill.key, now), now, fill);
+        shard.apply(fill.key, change, now);
+        Ok(reply)
+    }
+
+    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
+        let mut shard = self.shared.shard_of(key);
+        let now = self.shared.now();
+        let change = transition::release(shard.slot(key, now), token);
+        shard.apply(key, change, now);
+        Ok(())
+    }
+
+    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
+        for key in keys {
+            self.shared.shard_of(key).remove(key);
+        }
+        Ok(())
+    }
+
+    async fn suspend(&self) -> Result<()> {
+        self.shared.change_metas(|meta| Ok(meta.map(transition::suspend)))
+    }
+
+    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
+        Ok(Box::new(MemoryWriter { shared: Arc::clone(&self.shared) }))
+    }
+
+    fn bus(&self) -> Arc<dyn InvalidationBus> {
+        Arc::new(self.shared.bus.clone())
+    }
+}
+
+struct MemoryWriter {
+    shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl StoreWriter for MemoryWriter {
+    async fn state(&mut self) -> Result<StoreState> {
+        let metas: Vec<_> = self.shared.locks().map(|shard| shard.meta.clone()).collect();
+        Ok(transition::state(metas.iter().map(Option::as_deref)))
+    }
+
+    async fn term(&mut self) -> Result<u64> {
+        Ok(self.shared.locks().filter_map(|shard| Some(shard.meta.as_ref()?.term)).max().unwrap_or_default())
+    }
+
+    async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
+        self.shared.change_metas(|meta| transition::take_term(meta, state, term).map(Some))
+    }
+
+    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
+        self.shared.change_metas(|meta| transition::raise_hi(meta, held, order).map(Some))
+    }
+
+    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+        for key in keys {
+            let mut shard = self.shared.shard_of(key);
+            let now = self.shared.now();
+            let change = transition::invalidate(shard.meta.as_deref(), shard.slot(key, now), covered_from);
+            shard.apply(key, change, now);
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
+        Ok(self.shared.bus.append(message))
+    }
+
+    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+        self.shared.change_metas(|meta| transition::commit(meta, held, applied).map(Some))
+    }
+
+    async fn flush(&mut self, meta: &Meta) -> Result<()> {
+        let shards = self.shared.settings.shards;
+        self.shared.change_metas(|_| Ok(Some(transition::flush(meta, shards))))
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("namespace", &self.shared.namespace)
+            .field("shards", &self.shared.shards.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MemoryWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryWriter").field("namespace", &self.shared.namespace).finish_non_exhaustive()
+    }
+}

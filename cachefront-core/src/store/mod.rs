@@ -2,7 +2,11 @@
 
 mod lease;
 mod memory;
+mod memory_bus;
+mod memory_shard;
 mod meta;
+mod share;
+pub mod transition;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal, Token};
-pub use memory::MemoryStore;
+pub use memory::{MemorySettings, MemoryStore};
 pub use meta::{Generation, META_HEADER_BYTES, Meta, MetaState};
 
 use crate::bus::{BusMessage, InvalidationBus};
@@ -114,17 +118,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// As [`Store`]; and `Conflict` if the meta is not what the caller holds (another generation, term, or position).
 #[async_trait]
 pub trait StoreWriter: fmt::Debug + Send {
-    /// The meta over all shards: the lowest `applied`, the highest `hi`. None if any shard lacks it, or if shards do
-    /// not agree on the generation, or one is suspended: then a flush is needed.
-    async fn state(&mut self) -> Result<Option<Meta>>;
+    /// What the shards' metas say together, read over this writer's connection.
+    async fn state(&mut self) -> Result<StoreState>;
 
     /// The highest term that any shard has seen; 0 if none. Terms outlive a lost meta only as far as the store does.
     async fn term(&mut self) -> Result<u64>;
 
-    /// Makes `term` the term in force, on every shard that has a meta of `generation`.
-    async fn take_term(&mut self, generation: Generation, term: u64) -> Result<()>;
+    /// Makes `term` the term in force, and `state` (as [`state`](StoreWriter::state) answered it) what every shard has
+    /// applied: a commit that reached some shards only is taken back, which proves less and is therefore safe. `hi` is
+    /// never lowered, and whether a shard is suspended is kept. `Conflict` if a shard has no meta of that generation,
+    /// a term that is not below `term`, or an applied order below `state`'s.
+    async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()>;
 
-    /// Writes on every shard that everything up to `order` may be on its way.
+    /// Writes on every shard that everything up to `order` may be on its way. A higher `hi` stays.
     async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()>;
 
     /// Removes entries and breaks leases. An entry of the current generation whose fill order is known and not below
@@ -134,11 +140,28 @@ pub trait StoreWriter: fmt::Debug + Send {
     /// Appends to the bus, over this writer's connection.
     async fn publish(&mut self, message: &BusMessage) -> Result<u64>;
 
-    /// Moves `applied` on every shard, by compare-and-set on generation, term and the applied order held.
+    /// Moves `applied` on every shard, by compare-and-set on generation, term and the applied order held. A suspended
+    /// meta is moved too and stays suspended.
     async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()>;
 
-    /// Replaces the meta of every shard at once, each in one write.
+    /// Replaces the meta of every shard, each in one write, whatever stands there. The number of shards in it is the
+    /// store's own.
     async fn flush(&mut self, meta: &Meta) -> Result<()>;
+}
+
+/// What the metas of all shards say together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// No shard has a meta: the namespace is new, or the store lost everything. Only a flush helps.
+    Missing,
+    /// Some shards have no meta, or shards disagree on the generation. Only a flush helps.
+    Mixed,
+    /// At least one shard is suspended. `applied` may be moved on; nothing but a flush makes the shards live again.
+    /// The meta is composed as for [`Live`](StoreState::Live).
+    Suspended(Meta),
+    /// All shards are live. The meta is the one with the lowest applied order, with the highest `hi` and term, and the
+    /// lowest source time, of all.
+    Live(Meta),
 }
 
 /// What an invalidator believes to hold. Every write compares it with the store.

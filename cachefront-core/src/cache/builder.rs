@@ -1,0 +1,306 @@
+//! Components and settings in, a cache out; what does not fit is named.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::local::Local;
+use crate::cache::{Cache, Parts};
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::codec::{Codec, Json};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{RowImage, TableName};
+use crate::key::CacheKey;
+use crate::keymap::TableRules;
+use crate::loader::{DynLoader, Loader};
+use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
+use crate::settings::CacheSettings;
+use crate::source::Columns;
+use crate::store::{Discipline, MemoryStore, Store};
+
+/// The longest name of a cache, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Builds a [`Cache`]; see [`Cache::builder`].
+#[must_use]
+pub struct CacheBuilder<K, V, C = Json> {
+    name: String,
+    schema_version: u32,
+    local: Option<Local>,
+    store: Option<Arc<dyn Store>>,
+    ttl: Duration,
+    jitter: f64,
+    negative_ttl: Duration,
+    policy: Option<Arc<dyn TtlPolicy>>,
+    loader: Option<Arc<dyn DynLoader<K, V>>>,
+    codec: C,
+    rules: TableRules,
+    discipline: Option<Discipline>,
+    settings: CacheSettings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl<K, V> CacheBuilder<K, V, Json> {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            schema_version: 0,
+            local: None,
+            store: None,
+            ttl: Duration::from_secs(3600),
+            jitter: 0.10,
+            negative_ttl: Duration::from_secs(30),
+            policy: None,
+            loader: None,
+            codec: Json,
+            rules: TableRules::new(name),
+            discipline: None,
+            settings: CacheSettings::default(),
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+impl<K, V, C> CacheBuilder<K, V, C> {
+    /// The version of `V`'s stored form; entries of another version are misses, and are invalidated all the same.
+    ///
+    /// Default: 0.
+    pub fn schema_version(mut self, version: u32) -> Self {
+        self.schema_version = version;
+        self
+    }
+
+    /// Keeps values in this process's memory too, invalidated over the store's bus. Default: no such tier.
+    pub fn local(mut self, local: Local) -> Self {
+        self.local = Some(local);
+        self
+    }
+
+    /// The store that all processes share. Default: a [`MemoryStore`] of this cache's own.
+    pub fn shared(mut self, store: impl IntoStore) -> Self {
+        self.store = Some(store.into_store());
+        self
+    }
+
+    /// How long a value lives at most; the change log removes it long before. Default: 1 h.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Shortens each time to live by a random part of at most this fraction, so that values do not expire together.
+    ///
+    /// Default: 0.10.
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.jitter = fraction;
+        self
+    }
+
+    /// How long it is remembered that the database has no such row; zero for not at all. Default: 30 s.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = ttl;
+        self
+    }
+
+    /// Decides every time to live, in place of `ttl`, `jitter` and `negative_ttl`. Default: those three.
+    pub fn ttl_policy(mut self, policy: impl TtlPolicy) -> Self {
+        self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Loads what is not cached. Default: none; then only [`Cache::get_or_load`] can load.
+    pub fn loader<L>(mut self, loader: L) -> Self
+    where
+        L: Loader<K, V>,
+        K: Clone + Eq + Hash + Send + Sync,
+        V: Send,
+    {
+        self.loader = Some(Arc::new(loader));
+        self
+    }
+
+    /// Names the keys whose values are made from a row of `table` (`database.table`). It is run on the row before a
+    /// change and on the row after it. All columns are decoded; see [`depends_on_columns`](Self::depends_on_columns).
+    ///
+    /// Default: no dependency, and then the discipline is [`Discipline::Ttl`].
+    pub fn depends_on<D, F>(mut self, table: &str, keys_of: F) -> Self
+    where
+        D: CacheKey,
+        F: Fn(&RowImage) -> Result<Vec<D>> + Send + Sync + 'static,
+    {
+        self.rules.add(TableName::from(table), Columns::All, keys_of);
+        self
+    }
+
+    /// As [`depends_on`](Self::depends_on), and the source decodes only `columns`: cheaper, and exact in what is
+    /// checked at the start (a string column that keys are made of needs a binary collation).
+    pub fn depends_on_columns<D, F>(mut self, table: &str, columns: &[&str], keys_of: F) -> Self
+    where
+        D: CacheKey,
+        F: Fn(&RowImage) -> Result<Vec<D>> + Send + Sync + 'static,
+    {
+        let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());
+        self.rules.add(TableName::from(table), columns, keys_of);
+        self
+    }
+
+    /// By which rule values are kept right at the start.
+    ///
+    /// Default: [`Discipline::Cdc`] if the cache depends on a table, else [`Discipline::Ttl`].
+    pub fn discipline(mut self, discipline: Discipline) -> Self {
+        self.discipline = Some(discipline);
+        self
+    }
+
+    /// How values become bytes. Default: [`Json`].
+    pub fn codec<D: Codec<V>>(self, codec: D) -> CacheBuilder<K, V, D> {
+        CacheBuilder {
+            name: self.name,
+            schema_version: self.schema_version,
+            local: self.local,
+            store: self.store,
+            ttl: self.ttl,
+            jitter: self.jitter,
+            negative_ttl: self.negative_ttl,
+            policy: self.policy,
+            loader: self.loader,
+            codec,
+            rules: self.rules,
+            discipline: self.discipline,
+            settings: self.settings,
+            clock: self.clock,
+            entropy: self.entropy,
+        }
+    }
+
+    /// Every tunable number. Default: [`CacheSettings::default`].
+    pub fn settings(mut self, settings: CacheSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The clock. Default: the system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The randomness. Default: the operating system's.
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// The cache. It follows the store's bus from now on, in a task of the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the field that is wrong, or that no tokio runtime is running.
+    pub fn build(self) -> Result<Cache<K, V>>
+    where
+        K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+        V: Clone + Send + Sync + 'static,
+        C: Codec<V>,
+    {
+        self.validate()?;
+        let policy = self.policy.unwrap_or_else(|| {
+            let jittered = JitteredTtl { inner: FixedTtl(self.ttl), fraction: self.jitter };
+            Arc::new(NegativeTtl { inner: jittered, ttl: self.negative_ttl })
+        });
+        let by_rules = if self.rules.is_empty() { Discipline::Ttl } else { Discipline::Cdc };
+        let store =
+            self.store.unwrap_or_else(|| Arc::new(MemoryStore::new(&self.name).with_clock(Arc::clone(&self.clock))));
+        Ok(Cache::assemble(Parts {
+            name: self.name.into(),
+            schema_version: self.schema_version,
+            local: self.local,
+            store,
+            policy,
+            loader: self.loader,
+            codec: Arc::new(self.codec),
+            rules: Arc::new(self.rules),
+            discipline: self.discipline.unwrap_or(by_rules),
+            settings: self.settings,
+            clock: self.clock,
+            entropy: self.entropy,
+        }))
+    }
+
+    fn validate(&self) -> Result<()> {
+        let config = |message: String| Err(Error::new(ErrorKind::Config, message));
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !self.name.bytes().all(legal) {
+            return config(format!(
+                "the cache's name `{}` is not usable: 1 to {NAME_BYTES_MAX} letters, digits, `_`, `-` and `.`",
+                self.name
+            ));
+        }
+        if self.ttl.is_zero() {
+            return config(format!("`ttl` of cache `{}` is zero: give a duration above zero", self.name));
+        }
+        if !(0.0..1.0).contains(&self.jitter) {
+            return config(format!("`jitter` of cache `{}` is {}: give 0.0 up to below 1.0", self.name, self.jitter));
+        }
+        if let Some(local) = self.local
+            && (local.max_weight == 0 || local.ttl.is_zero())
+        {
+            return config(format!(
+                "`local` of cache `{}` has no room or no time to live: give both above zero",
+                self.name
+            ));
+        }
+        if self.discipline == Some(Discipline::Cdc) && self.rules.is_empty() {
+            return config(format!(
+                "cache `{}` is to be kept right by the change log but depends on no table: add `depends_on`",
+                self.name
+            ));
+        }
+        if let Some((table, _)) =
+            crate::keymap::KeyMap::interests(&self.rules).iter().find(|(table, _)| !is_full_name(table))
+        {
+            return config(format!("`{table}` in `depends_on` of cache `{}` is not `database.table`", self.name));
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            return config(format!("cache `{}` is built outside a tokio runtime: build it inside one", self.name));
+        }
+        self.settings.validate()
+    }
+}
+
+fn is_full_name(table: &TableName) -> bool {
+    table.as_str().split_once('.').is_some_and(|(database, name)| !database.is_empty() && !name.is_empty())
+}
+
+impl<K, V, C> std::fmt::Debug for CacheBuilder<K, V, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("name", &self.name)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`CacheBuilder::shared`] takes: a store, or a shared handle to one.
+pub trait IntoStore {
+    /// The store behind a shared handle.
+    fn into_store(self) -> Arc<dyn Store>;
+}
+
+impl<S: Store> IntoStore for S {
+    fn into_store(self) -> Arc<dyn Store> {
+        Arc::new(self)
+    }
+}
+
+impl IntoStore for Arc<dyn Store> {
+    fn into_store(self) -> Arc<dyn Store> {
+        self
+    }
+}
+
+impl<S: Store> IntoStore for Arc<S> {
+    fn into_store(self) -> Arc<dyn Store> {
+        self
+    }
+}

@@ -1,0 +1,150 @@
+//! What [`Cache::get`](crate::Cache::get) answers: options by method, then `.await`.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::hash::Hash;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::cache::found::Hit;
+use crate::cache::level::Level;
+use crate::cache::load::Work;
+use crate::cache::{Cache, Inner};
+use crate::error::Result;
+use crate::key::CacheKey;
+use crate::position::Position;
+
+/// A read that has not begun yet; `.await` begins it.
+#[must_use = "a read does nothing until it is awaited"]
+pub struct Get<'a, K, V, Q: ?Sized> {
+    cache: &'a Cache<K, V>,
+    key: &'a Q,
+    level: Level,
+}
+
+/// A read that answers with everything that is known about the value; see [`Get::detailed`].
+#[must_use = "a read does nothing until it is awaited"]
+pub struct GetDetailed<'a, K, V, Q: ?Sized>(Get<'a, K, V, Q>);
+
+impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
+    pub(super) fn new(cache: &'a Cache<K, V>, key: &'a Q) -> Self {
+        Self { cache, key, level: Level::default() }
+    }
+
+    /// The value must contain the commits of `token`: read your own writes, and those of whoever gave you the token.
+    /// What cannot be proven is loaded from the database. Default: no token.
+    pub fn at_least(mut self, token: &Position) -> Self {
+        self.level.at_least = Some(token.clone());
+        self
+    }
+
+    /// The value must have been current at some moment within the last `duration`; what cannot be proven is loaded
+    /// from the database. Default: no bound but the time to live.
+    pub fn max_staleness(mut self, duration: Duration) -> Self {
+        self.level.max_staleness = Some(duration);
+        self
+    }
+
+    /// Answers a [`Hit`]: the value, where it came from, and how fresh it is known to be.
+    pub fn detailed(self) -> GetDetailed<'a, K, V, Q> {
+        GetDetailed(self)
+    }
+}
+
+impl<'a, K, V, Q> Get<'a, K, V, Q>
+where
+    K: Borrow<Q> + CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+{
+    fn slow(self) -> Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>> {
+        let inner = Arc::clone(&self.cache.inner);
+        let (key, level) = (self.key.to_owned(), self.level);
+        Box::pin(async move { Inner::read(inner, key, &level, Work::Registered).await })
+    }
+}
+
+impl<'a, K, V, Q> IntoFuture for Get<'a, K, V, Q>
+where
+    K: Borrow<Q> + CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+{
+    type Output = Result<Option<V>>;
+    type IntoFuture = GetFuture<V>;
+
+    #[inline]
+    fn into_future(self) -> GetFuture<V> {
+        if self.level.is_eventual()
+            && let Some(entry) = self.cache.inner.local_get(self.key)
+        {
+            return GetFuture(State::Ready(Some(entry.value)));
+        }
+        GetFuture(State::Slow(self.slow()))
+    }
+}
+
+impl<'a, K, V, Q> IntoFuture for GetDetailed<'a, K, V, Q>
+where
+    K: Borrow<Q> + CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+{
+    type Output = Result<Hit<V>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        if self.0.level.is_eventual()
+            && let Some(entry) = self.0.cache.inner.local_get(self.0.key)
+            && let Some(hit) = self.0.cache.inner.local_hit(entry, &self.0.level)
+        {
+            return Box::pin(std::future::ready(Ok(hit)));
+        }
+        self.0.slow()
+    }
+}
+
+/// The future of a plain read. A hit in this process's own tier is ready at once and allocates nothing.
+#[must_use = "futures do nothing unless polled"]
+pub struct GetFuture<V>(State<V>);
+
+enum State<V> {
+    Ready(Option<Option<V>>),
+    Slow(Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>),
+}
+
+// A value is moved out whole and never pinned.
+impl<V> Unpin for GetFuture<V> {}
+
+impl<V> Future for GetFuture<V> {
+    type Output = Result<Option<V>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ready(value) => Poll::Ready(Ok(value.take().flatten())),
+            State::Slow(read) => read.as_mut().poll(cx).map(|hit| hit.map(|hit| hit.value)),
+        }
+    }
+}
+
+impl<V> fmt::Debug for GetFuture<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GetFuture")
+    }
+}
+
+impl<K, V, Q: ?Sized> fmt::Debug for Get<'_, K, V, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Get").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+impl<K, V, Q: ?Sized> fmt::Debug for GetDetailed<'_, K, V, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetDetailed").field("level", &self.0.level).finish_non_exhaustive()
+    }
+}

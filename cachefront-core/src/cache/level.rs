@@ -1,0 +1,92 @@
+//! Session and bounded reads: may this value answer this read?
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::position::Position;
+
+/// What a reader asks for beyond the newest applied invalidation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Level {
+    /// The value must contain these commits.
+    pub(crate) at_least: Option<Position>,
+    /// The value must have been current within this time.
+    pub(crate) max_staleness: Option<Duration>,
+}
+
+/// What is known about a value's freshness.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Evidence<'a> {
+    /// What the load's server had executed before the read.
+    pub(crate) loaded: Option<&'a Position>,
+    /// Every invalidation up to here is done, and the value is still there.
+    pub(crate) applied: Option<&'a Position>,
+    /// The clock before the load.
+    pub(crate) filled_at: Timestamp,
+    /// When `applied` was the source's end.
+    pub(crate) source_time: Timestamp,
+}
+
+impl Evidence<'_> {
+    /// The value was current within this time before `now`; none if that is not known.
+    pub(crate) fn staleness_bound(&self, now: Timestamp, clock_skew: Duration) -> Option<Duration> {
+        let latest = self.filled_at.max(self.source_time);
+        latest.is_known().then(|| now.since(latest).saturating_add(clock_skew))
+    }
+}
+
+impl Level {
+    /// True if nothing is asked for: the eventual level.
+    pub(crate) fn is_eventual(&self) -> bool {
+        self.at_least.is_none() && self.max_staleness.is_none()
+    }
+
+    /// True if the evidence proves what is asked for.
+    pub(crate) fn is_proven(&self, evidence: &Evidence<'_>, now: Timestamp, clock_skew: Duration) -> bool {
+        let contains = self.at_least.as_ref().is_none_or(|token| {
+            evidence.loaded.is_some_and(|loaded| loaded.covers(token))
+                || evidence.applied.is_some_and(|applied| applied.covers(token))
+        });
+        contains
+            && self
+                .max_staleness
+                .is_none_or(|allowed| evidence.staleness_bound(now, clock_skew).is_some_and(|bound| bound <= allowed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(text: &str) -> Position {
+        text.parse().expect("a position")
+    }
+
+    #[test]
+    fn a_session_is_proven_by_the_load_or_by_what_was_applied() {
+        let level = Level { at_least: Some(position("a:5")), ..Level::default() };
+        let (below, above) = (position("a:1-4"), position("a:1-5"));
+        let now = Timestamp::from_micros(1);
+        let proven = |loaded, applied| {
+            level.is_proven(&Evidence { loaded, applied, ..Evidence::default() }, now, Duration::ZERO)
+        };
+        assert!(!proven(None, None));
+        assert!(!proven(Some(&below), Some(&below)));
+        assert!(proven(Some(&above), Some(&below)));
+        assert!(proven(None, Some(&above)));
+    }
+
+    #[test]
+    fn a_bound_counts_from_the_later_witness_and_allows_for_skew() {
+        let level = Level { max_staleness: Some(Duration::from_millis(100)), ..Level::default() };
+        let at = |ms: u64| Timestamp::from_micros(ms * 1000);
+        let skew = Duration::from_millis(10);
+        let proven = |filled_at, source_time, now| {
+            level.is_proven(&Evidence { filled_at, source_time, ..Evidence::default() }, now, skew)
+        };
+        assert!(proven(at(1000), Timestamp::UNKNOWN, at(1090)));
+        assert!(!proven(at(1000), Timestamp::UNKNOWN, at(1091)));
+        assert!(proven(at(1000), at(5000), at(5090)));
+        assert!(!proven(Timestamp::UNKNOWN, Timestamp::UNKNOWN, at(1)));
+    }
+}

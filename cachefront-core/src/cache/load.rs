@@ -1,0 +1,394 @@
+//! A flight from begin to end: lease, load, fill.
+
+use std::future::Future;
+use std::hash::Hash;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::cache::Inner;
+use crate::cache::epochs::Ticket;
+use crate::cache::flight::{Outcome, Pilot};
+use crate::cache::found::{Hit, Loaded, Tier};
+use crate::cache::level::Level;
+use crate::cache::local::Found;
+use crate::cache::read::Look;
+use crate::clock::Timestamp;
+use crate::entry::{FILL_POSITION_BYTES_MAX, Header, PayloadState};
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::key::{CacheKey, StoreKey};
+use crate::loader::{LoadCx, LoadNotes};
+use crate::policy::TtlContext;
+use crate::store::{Discipline, Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading, Refusal, Token};
+
+type LoadFuture<V> = Pin<Box<dyn Future<Output = Result<Option<V>, BoxError>> + Send>>;
+
+/// Where a value comes from.
+pub(super) enum Work<V> {
+    /// The cache's own loader.
+    Registered,
+    /// A loader for one call.
+    Once(Box<dyn FnOnce(Arc<LoadCx>) -> LoadFuture<V> + Send>),
+}
+
+impl<V> Work<V> {
+    pub(super) fn once<F, Fut, E>(load: F) -> Self
+    where
+        F: FnOnce(Arc<LoadCx>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        Self::Once(Box::new(|cx| {
+            let load = load(cx);
+            Box::pin(async move { load.await.map_err(Into::into) })
+        }))
+    }
+
+    /// The work, leaving the registered loader for a second try.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Registered)
+    }
+}
+
+/// What a flight is to do.
+pub(super) struct Order {
+    pub(super) store_key: StoreKey,
+    /// Given if the value may go into this process's own tier.
+    pub(super) ticket: Option<Ticket>,
+    /// Load even though the store has a good value.
+    pub(super) reload: bool,
+}
+
+/// The right to fill, as it was granted.
+pub(super) struct Lease {
+    pub(super) token: Token,
+    pub(super) discipline: Discipline,
+    pub(super) meta: Option<Arc<Meta>>,
+}
+
+/// What asking for a lease came to.
+pub(super) enum Leased<V> {
+    /// Load, then fill.
+    Granted(Lease),
+    /// Load, store nothing.
+    Without,
+    /// Somebody else filled.
+    Present(Loaded<V>),
+}
+
+/// A value fresh from the database.
+pub(super) struct Fresh<V> {
+    pub(super) value: Option<V>,
+    pub(super) notes: LoadNotes,
+    pub(super) started_at: Timestamp,
+    pub(super) took: Duration,
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Flies: the task of a pilot.
+    pub(super) async fn fly(self: Arc<Self>, pilot: Pilot<K, V>, order: Order, work: Work<V>) {
+        let outcome = self.run(&pilot, &order, work).await;
+        pilot.land(outcome);
+    }
+
+    async fn run(&self, pilot: &Pilot<K, V>, order: &Order, work: Work<V>) -> Outcome<V> {
+        let lease = match self.lease(&order.store_key, order.reload).await {
+            Leased::Present(loaded) => return Ok(Arc::new(loaded)),
+            Leased::Granted(lease) => Some(lease),
+            Leased::Without => None,
+        };
+        let fresh = match self.load(pilot.key(), work).await {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                self.give_back(&order.store_key, lease.as_ref()).await;
+                return Err(error);
+            }
+        };
+        pilot.close_doors();
+        self.settle(pilot.key(), order, lease, fresh).await.map(Arc::new)
+    }
+
+    /// Asks for the right to fill, and waits a bounded time for another process that has it.
+    pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
+        let discipline = self.discipline();
+        let deadline = self.clock.now().after(self.settings.lease_wait);
+        let mut pause = self.settings.lease_poll_min;
+        loop {
+            let Some(token) = Token::from_u128(self.entropy.random_u128()) else { continue };
+            let request = LeaseRequest {
+                key,
+                token,
+                duration: self.settings.lease,
+                discipline,
+                schema_version: self.schema_version,
+                reload,
+            };
+            match self.store.lease(&request).await {
+                Ok(LeaseReply::Granted { meta }) => return Leased::Granted(Lease { token, discipline, meta }),
+                Ok(LeaseReply::NoMeta) => return Leased::Without,
+                Ok(LeaseReply::Present { meta, entry }) => {
+                    // What the store takes for good and this process cannot read must be loaded over.
+                    return match self.judge(Reading { meta, entry: Some(entry) }, &Level::default()) {
+                        Look::Hit(stored) => Leased::Present(Loaded {
+                            position: stored.loaded,
+                            value: stored.value,
+                            tier: Tier::Shared,
+                            filled_at: stored.filled_at,
+                            expires_at: stored.expires_at,
+                            accepted: true,
+                        }),
+                        Look::Miss | Look::Unproven => Leased::Without,
+                    };
+                }
+                Ok(LeaseReply::Held { remaining }) => {
+                    // A reader that needs more than what others fill does not wait for them.
+                    if reload || self.clock.now() >= deadline {
+                        return Leased::Without;
+                    }
+                    self.clock.sleep(pause.min(remaining.max(self.settings.lease_poll_min))).await;
+                    pause = (pause * 2).min(self.settings.lease_poll_max);
+                }
+                Err(error) => {
+                    self.store_failed("lease", &error);
+                    return Leased::Without;
+                }
+            }
+        }
+    }
+
+    /// Loads from the database, one of a bounded number at a time.
+    pub(super) async fn load(&self, key: &K, work: Work<V>) -> Result<Fresh<V>> {
+        let _turn = self.turn().await?;
+        let started_at = self.clock.now();
+        let cx = Arc::new(LoadCx::new(started_at));
+        let load = async {
+            match work {
+                Work::Once(load) => load(Arc::clone(&cx)).await,
+                Work::Registered => match &self.loader {
+                    Some(loader) => loader.load(key, &cx).await,
+                    None => Err(self.no_loader().into()),
+                },
+            }
+        };
+        let loaded = tokio::select! {
+            loaded = load => loaded,
+            () = self.clock.sleep(self.settings.load_timeout) => return Err(self.load_timed_out()),
+        };
+        let took = self.clock.now().since(started_at);
+        self.metrics.load_seconds.record(took.as_secs_f64());
+        match loaded {
+            Ok(value) => {
+                if value.is_some() { &self.metrics.load_ok } else { &self.metrics.load_absent }.increment(1);
+                Ok(Fresh { value, notes: cx.notes(), started_at, took })
+            }
+            Err(error) => Err(self.load_failed(error)),
+        }
+    }
+
+    /// A place among the loads that run, or the answer that too many wait.
+    pub(super) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
+        if let Ok(permit) = self.loads.try_acquire() {
+            return Ok(permit);
+        }
+        let waiting = Waiting(&self.loads_waiting);
+        if waiting.0.fetch_add(1, Ordering::SeqCst) >= self.settings.loads_waiting_max {
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                format!(
+                    "{} loads of cache `{}` wait for the database already",
+                    self.settings.loads_waiting_max, self.name
+                ),
+            ));
+        }
+        self.loads.acquire().await.map_err(|error| Error::with_source(ErrorKind::Closed, "the cache is closed", error))
+    }
+
+    pub(super) fn load_failed(&self, error: BoxError) -> Error {
+        self.metrics.load_failed.increment(1);
+        match error.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(error) => {
+                Error::with_source(ErrorKind::Load, format!("the loader of cache `{}` failed", self.name), error)
+            }
+        }
+    }
+
+    pub(super) fn load_timed_out(&self) -> Error {
+        self.metrics.load_failed.increment(1);
+        Error::new(
+            ErrorKind::Timeout,
+            format!("a load of cache `{}` took longer than {:?}", self.name, self.settings.load_timeout),
+        )
+    }
+
+    pub(super) fn no_loader(&self) -> Error {
+        Error::new(
+            ErrorKind::Config,
+            format!("cache `{}` has no loader: give one with `loader`, or use `get_or_load`", self.name),
+        )
+    }
+
+    /// Straight to the database; nothing is stored.
+    pub(super) async fn bypass(&self, key: &K, work: Work<V>) -> Result<Hit<V>> {
+        let fresh = self.load(key, work).await?;
+        Ok(Hit {
+            value: fresh.value,
+            tier: Tier::Database,
+            position: fresh.notes.position,
+            staleness_bound: Some(self.clock.now().since(fresh.started_at) + self.settings.clock_skew),
+            ttl: None,
+        })
+    }
+
+    /// Offers a loaded value to the tiers.
+    pub(super) async fn settle(
+        &self,
+        key: &K,
+        order: &Order,
+        lease: Option<Lease>,
+        fresh: Fresh<V>,
+    ) -> Result<Loaded<V>> {
+        let mut loaded = Loaded {
+            value: fresh.value.clone(),
+            tier: Tier::Database,
+            position: fresh.notes.position.clone(),
+            filled_at: fresh.started_at,
+            expires_at: Timestamp::UNKNOWN,
+            accepted: false,
+        };
+        let context = TtlContext::new(fresh.value.is_none(), fresh.notes.ttl, fresh.took, &*self.entropy);
+        let ttl = self.policy.ttl(&context);
+        let unwanted = fresh.notes.no_store || ttl.is_zero();
+        let by_age = self.discipline() == Discipline::Ttl;
+        let expires_at = fresh.started_at.after(ttl);
+        let weight = match lease {
+            Some(lease) if unwanted => {
+                self.give_back(&order.store_key, Some(&lease)).await;
+                None
+            }
+            Some(lease) => self.fill(&order.store_key, &lease, &fresh, expires_at, ttl).await,
+            None => None,
+        };
+        loaded.accepted = weight.is_some();
+        if loaded.accepted || (by_age && !unwanted) {
+            loaded.expires_at = expires_at;
+            self.keep(key, order, &loaded, weight.unwrap_or_default());
+        }
+        Ok(loaded)
+    }
+
+    fn keep(&self, key: &K, order: &Order, loaded: &Loaded<V>, weight: usize) {
+        if let (Some(tier), Some(ticket)) = (&self.local, order.ticket) {
+            let found = Found {
+                ticket,
+                now: self.clock.now(),
+                filled_at: loaded.filled_at,
+                expires_at: loaded.expires_at,
+                weight: order.store_key.as_str().len() + weight,
+            };
+            tier.insert(key.clone(), loaded.value.clone(), &found);
+        }
+    }
+
+    /// Fills the store. The encoded value's size if it was accepted.
+    async fn fill(
+        &self,
+        key: &StoreKey,
+        lease: &Lease,
+        fresh: &Fresh<V>,
+        expires_at: Timestamp,
+        ttl: Duration,
+    ) -> Option<usize> {
+        if self.is_of_another_server(lease, &fresh.notes) {
+            self.metrics.fill_refused("other_server");
+            self.give_back(key, Some(lease)).await;
+            return None;
+        }
+        let mut payload = Vec::new();
+        let state = match &fresh.value {
+            None => PayloadState::Negative,
+            Some(value) => match self.codec.encode(value, &mut payload) {
+                Ok(()) => PayloadState::Fresh,
+                Err(error) => {
+                    tracing::warn!(cache = %self.name, error = %error, "a value cannot be encoded and is not kept");
+                    self.metrics.fill_refused("codec");
+                    self.give_back(key, Some(lease)).await;
+                    return None;
+                }
+            },
+        };
+        let position = fresh.notes.position.as_ref().map(ToString::to_string).unwrap_or_default();
+        let header = Header {
+            state,
+            discipline: lease.discipline,
+            codec: self.codec.id(),
+            compression: 0,
+            schema_version: self.schema_version,
+            generation: lease.meta.as_ref().map_or_else(Default::default, |meta| meta.generation),
+            // `hi` is written after the gate, so what it names was visible before this load began.
+            order: lease.meta.as_ref().map_or(0, |meta| meta.hi),
+            filled_at: fresh.started_at,
+            soft_expiry: Timestamp::UNKNOWN,
+            hard_expiry: expires_at,
+            load_cost_us: u32::try_from(fresh.took.as_micros()).unwrap_or(u32::MAX),
+            position: if position.len() > FILL_POSITION_BYTES_MAX { Bytes::new() } else { position.into() },
+        };
+        self.send_fill(key, lease, &header, &payload, ttl).await.then_some(payload.len())
+    }
+
+    async fn send_fill(&self, key: &StoreKey, lease: &Lease, header: &Header, payload: &[u8], ttl: Duration) -> bool {
+        let fill = Fill {
+            key,
+            token: lease.token,
+            discipline: lease.discipline,
+            generation: header.generation,
+            entry: &header.encode_with(payload),
+            expiry: ttl,
+        };
+        match self.store.fill(&fill).await {
+            Ok(FillReply::Stored) => {
+                self.metrics.fill_stored.increment(1);
+                true
+            }
+            Ok(FillReply::Refused(refusal)) => {
+                self.metrics.fill_refused(Refusal::as_str(refusal));
+                false
+            }
+            Err(error) => {
+                self.store_failed("fill", &error);
+                false
+            }
+        }
+    }
+
+    /// Rule 9: after a change of primary, a value from a server whose log is not followed is not kept.
+    fn is_of_another_server(&self, lease: &Lease, notes: &LoadNotes) -> bool {
+        match (&lease.meta, &notes.origin) {
+            (Some(meta), Some(origin)) => !meta.origin.is_empty() && meta.origin != *origin,
+            _ => false,
+        }
+    }
+
+    pub(super) async fn give_back(&self, key: &StoreKey, lease: Option<&Lease>) {
+        let Some(lease) = lease else { return };
+        if let Err(error) = self.store.release(key, lease.token).await {
+            self.store_failed("release", &error);
+        }
+    }
+}
+
+/// Counts a load that waits, for as long as it waits.
+struct Waiting<'a>(&'a std::sync::atomic::AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

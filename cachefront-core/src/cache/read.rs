@@ -1,0 +1,353 @@
+//! The read path: this process's tier, the shared store, then a flight. One function for each hop.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::cache::epochs::Ticket;
+use crate::cache::flight::{Boarding, Flight};
+use crate::cache::found::{Hit, Loaded, Tier};
+use crate::cache::level::{Evidence, Level};
+use crate::cache::load::{Order, Work};
+use crate::cache::local::{Found, LocalEntry};
+use crate::cache::{Inner, Mode};
+use crate::clock::Timestamp;
+use crate::entry::{Entry, PayloadState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{CacheKey, StoreKey};
+use crate::position::Position;
+use crate::store::{Discipline, Meta, Reading};
+
+/// How often a reader boards flights before it is told that the key changes too fast. Two suffice (the second flight
+/// begins after the reader did); more allow for entries that vanish between a lease and a look.
+const ROUNDS_MAX: usize = 8;
+
+/// What the shared store has for a reader.
+pub(super) enum Look<V> {
+    /// A value that answers the read.
+    Hit(Stored<V>),
+    /// Nothing that may be served.
+    Miss,
+    /// A good value that is not proven fresh enough for this read.
+    Unproven,
+}
+
+/// A value from the shared store, with what is known about it.
+pub(super) struct Stored<V> {
+    pub(super) value: Option<V>,
+    pub(super) filled_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) loaded: Option<Position>,
+    pub(super) meta: Option<Arc<Meta>>,
+    /// Bytes of the encoded value.
+    pub(super) weight: usize,
+}
+
+/// A read: what is wanted, and what was known when it started.
+pub(super) struct Read<'a, K> {
+    pub(super) key: K,
+    pub(super) store_key: StoreKey,
+    pub(super) level: &'a Level,
+    /// The newest flight when the read started.
+    pub(super) newest: u64,
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    pub(super) fn discipline(&self) -> Discipline {
+        match self.discipline.load(Ordering::Acquire) {
+            0 => Discipline::Cdc,
+            _ => Discipline::Ttl,
+        }
+    }
+
+    /// The first hop: this process's own tier, for a read that asks for nothing special.
+    #[inline]
+    pub(super) fn local_get<Q>(&self, key: &Q) -> Option<LocalEntry<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let tier = self.local.as_ref()?;
+        if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
+            return None;
+        }
+        let entry = tier.get(key, &self.epochs, self.clock.coarse())?;
+        self.metrics.hit_local.increment(1);
+        Some(entry)
+    }
+
+    /// A whole read, for all but plain hits in this process's own tier.
+    pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
+        let store_key = StoreKey::encode(&self.name, &key)?;
+        if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
+            self.metrics.bypass.increment(1);
+            return self.bypass(&key, work).await;
+        }
+        let read = Read { key, store_key, level, newest: self.flights.newest() };
+        if !level.is_eventual()
+            && let Some(hit) = self.local_proven(&read)
+        {
+            return Ok(hit);
+        }
+        let mut reload = false;
+        for _ in 0..ROUNDS_MAX {
+            match self.look(&read).await {
+                Look::Hit(stored) => return Ok(self.shared_hit(stored)),
+                Look::Miss if reload => {}
+                Look::Miss => self.metrics.miss.increment(1),
+                Look::Unproven => {
+                    self.metrics.unproven.increment(1);
+                    reload = true;
+                }
+            }
+            match self.board(&read, reload, &mut work).await? {
+                Some(hit) => return Ok(hit),
+                None => reload = reload || !level.is_eventual(),
+            }
+        }
+        // The key changes faster than it can be filled: the database itself answers.
+        self.bypass(&read.key, work).await
+    }
+
+    /// Boards a flight once. None: what it found is not for this reader.
+    async fn board(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &mut Work<V>) -> Result<Option<Hit<V>>> {
+        let ticket = self.epochs.ticket(&read.store_key);
+        match self.flights.board(&read.key, ticket, &self.epochs) {
+            Boarding::Pilot(pilot) => {
+                let flight = pilot.flight();
+                let order = Order { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload };
+                tokio::spawn(Arc::clone(self).fly(pilot, order, work.take()));
+                let loaded = flight.wait().await?;
+                let fits = loaded.tier == Tier::Database || self.proves(read.level, &loaded);
+                Ok(fits.then(|| self.loaded_hit(&loaded)))
+            }
+            Boarding::Passenger(flight) => {
+                let loaded = flight.wait().await?;
+                Ok(self.passenger_may_take(read, &flight, &loaded).then(|| self.loaded_hit(&loaded)))
+            }
+        }
+    }
+
+    /// Rule 13: a passenger takes what was loaded after it started, or what the store accepted after it started and,
+    /// for a session or a bound, what proves itself.
+    pub(super) fn passenger_may_take(&self, read: &Read<'_, K>, flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
+        loaded.tier == Tier::Database
+            && (flight.serves(read.newest) || (loaded.accepted && self.proves(read.level, loaded)))
+    }
+
+    fn proves(&self, level: &Level, loaded: &Loaded<V>) -> bool {
+        let evidence = Evidence {
+            loaded: loaded.position.as_ref(),
+            applied: None,
+            filled_at: loaded.filled_at,
+            source_time: Timestamp::UNKNOWN,
+        };
+        level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew)
+    }
+
+    /// A value of this process's own tier that proves what the read asks for.
+    fn local_proven(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
+        let entry = self.local.as_ref()?.get(&read.key, &self.epochs, self.clock.coarse())?;
+        let hit = self.local_hit(entry, read.level)?;
+        self.metrics.hit_local.increment(1);
+        Some(hit)
+    }
+
+    /// The hit that an entry of this process's own tier makes, if it proves the level. What this process has handled
+    /// of the bus is the proof, never what the store says: the store may be ahead of the bus.
+    pub(super) fn local_hit(&self, entry: LocalEntry<V>, level: &Level) -> Option<Hit<V>> {
+        let handled = self.handled.load();
+        let by_log = self.discipline() == Discipline::Cdc;
+        let evidence = Evidence {
+            loaded: None,
+            applied: handled.applied.as_ref().filter(|_| by_log),
+            filled_at: entry.filled_at,
+            source_time: if by_log { handled.source_time } else { Timestamp::UNKNOWN },
+        };
+        let now = self.clock.now();
+        level.is_proven(&evidence, now, self.settings.clock_skew).then(|| Hit {
+            value: entry.value,
+            tier: Tier::Local,
+            position: evidence.applied.cloned(),
+            staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
+            ttl: Some(entry.expires_at.since(now)),
+        })
+    }
+
+    /// The second hop: the shared store. A store that cannot be read is a miss.
+    async fn look(&self, read: &Read<'_, K>) -> Look<V> {
+        let ticket = self.epochs.ticket(&read.store_key);
+        let keep = self.keepable(ticket);
+        match self.store.get(&read.store_key).await {
+            Ok(reading) => {
+                self.metrics.store_up.set(1.0);
+                let look = self.judge(reading, read.level);
+                if let (Look::Hit(stored), Some(ticket)) = (&look, keep) {
+                    self.keep_local(&read.key, &read.store_key, stored, ticket);
+                }
+                look
+            }
+            Err(error) => {
+                self.store_failed("get", &error);
+                Look::Miss
+            }
+        }
+    }
+
+    /// What a reading of the store is worth to a reader.
+    pub(super) fn judge(&self, reading: Reading, level: &Level) -> Look<V> {
+        let Some(stored) = self.usable(reading) else { return Look::Miss };
+        let applied = stored.meta.as_ref().map(|meta| meta.applied());
+        let evidence = Evidence {
+            loaded: stored.loaded.as_ref(),
+            applied: if level.at_least.is_some() { applied } else { None },
+            filled_at: stored.filled_at,
+            source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
+        };
+        if level.is_eventual() || level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew) {
+            Look::Hit(stored)
+        } else {
+            Look::Unproven
+        }
+    }
+
+    /// An entry that may be served at the eventual level under the discipline in force.
+    fn usable(&self, reading: Reading) -> Option<Stored<V>> {
+        let entry = match Entry::decode(reading.entry?) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::warn!(cache = %self.name, error = %error, "an entry of the store is damaged and counts as a miss");
+                return None;
+            }
+        };
+        let header = &entry.header;
+        let meta = match self.discipline() {
+            Discipline::Cdc => {
+                let meta = reading.meta.filter(|meta| meta.is_live())?;
+                if header.discipline != Discipline::Cdc || header.generation != meta.generation {
+                    return None;
+                }
+                Some(meta)
+            }
+            Discipline::Ttl => None,
+        };
+        if header.schema_version != self.schema_version || self.clock.now() >= header.hard_expiry {
+            return None;
+        }
+        let value = match header.state {
+            PayloadState::Negative => None,
+            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
+                match self.codec.decode(&entry.payload) {
+                    Ok(value) => Some(value),
+                    Err(error) => {
+                        tracing::warn!(cache = %self.name, error = %error, "a value of the store cannot be decoded and counts as a miss");
+                        return None;
+                    }
+                }
+            }
+            _ => return None,
+        };
+        Some(Stored {
+            value,
+            filled_at: header.filled_at,
+            expires_at: header.hard_expiry,
+            loaded: std::str::from_utf8(&header.position)
+                .ok()
+                .filter(|text| !text.is_empty())
+                .and_then(|text| text.parse().ok()),
+            meta,
+            weight: entry.payload.len(),
+        })
+    }
+
+    fn shared_hit(&self, stored: Stored<V>) -> Hit<V> {
+        self.metrics.hit_shared.increment(1);
+        self.stored_hit(stored)
+    }
+
+    pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
+        let now = self.clock.now();
+        let evidence = Evidence {
+            filled_at: stored.filled_at,
+            source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
+            ..Evidence::default()
+        };
+        let staleness_bound = evidence.staleness_bound(now, self.settings.clock_skew);
+        let position = match (stored.loaded, &stored.meta) {
+            (Some(mut loaded), Some(meta)) => {
+                loaded.union(meta.applied());
+                Some(loaded)
+            }
+            (None, Some(meta)) => Some(meta.applied().clone()),
+            (loaded, None) => loaded,
+        };
+        Hit {
+            value: stored.value,
+            tier: Tier::Shared,
+            position,
+            staleness_bound,
+            ttl: Some(stored.expires_at.since(now)),
+        }
+    }
+
+    fn loaded_hit(&self, loaded: &Loaded<V>) -> Hit<V> {
+        let now = self.clock.now();
+        let evidence = Evidence { filled_at: loaded.filled_at, ..Evidence::default() };
+        Hit {
+            value: loaded.value.clone(),
+            tier: loaded.tier,
+            position: loaded.position.clone(),
+            staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
+            ttl: loaded.expires_at.is_known().then(|| loaded.expires_at.since(now)),
+        }
+    }
+
+    /// The ticket, if what is read under it may be put into this process's own tier. Asked after the ticket was taken.
+    pub(super) fn keepable(&self, ticket: Ticket) -> Option<Ticket> {
+        let reached = self.discipline() == Discipline::Ttl || self.epochs.is_following();
+        (self.local.is_some() && reached).then_some(ticket)
+    }
+
+    pub(super) fn keep_local(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
+        let Some(tier) = &self.local else { return };
+        let found = Found {
+            ticket,
+            now: self.clock.now(),
+            filled_at: stored.filled_at,
+            expires_at: stored.expires_at,
+            weight: store_key.as_str().len() + stored.weight,
+        };
+        tier.insert(key.clone(), stored.value.clone(), &found);
+    }
+
+    /// What a plain read here and now would serve without loading.
+    pub(super) async fn peek(&self, key: &K) -> Result<Option<Hit<V>>> {
+        if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
+            return Ok(None);
+        }
+        let local = self.local.as_ref().and_then(|tier| tier.peek(key, &self.epochs, self.clock.coarse()));
+        if let Some(entry) = local {
+            return Ok(self.local_hit(entry, &Level::default()));
+        }
+        let store_key = StoreKey::encode(&self.name, key)?;
+        let reading = self.store.get(&store_key).await?;
+        match self.judge(reading, &Level::default()) {
+            Look::Hit(stored) => Ok(Some(self.stored_hit(stored))),
+            Look::Miss | Look::Unproven => Ok(None),
+        }
+    }
+
+    pub(super) fn store_failed(&self, operation: &'static str, error: &Error) {
+        self.metrics.store_failed(operation);
+        if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {
+            tracing::warn!(cache = %self.name, operation, error = %error.chain(), "the store failed; the database answers");
+        } else {
+            tracing::debug!(cache = %self.name, operation, error = %error.chain(), "the store is away; the database answers");
+        }
+    }
+}

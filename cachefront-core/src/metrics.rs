@@ -1,0 +1,173 @@
+//! Every metric: its name, its labels and what it means. Names never change within a major version.
+//!
+//! Install a recorder before caches and invalidators are built: they take their handles once.
+//!
+//! | metric | kind | labels | meaning |
+//! |---|---|---|---|
+//! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by where the answer came from |
+//! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
+//! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
+//! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store, by outcome |
+//! | `cachefront_store_errors_total` | counter | `cache`, `operation` | store operations that failed; reads went to the database |
+//! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared in doubt |
+//! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
+//! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 after one succeeded |
+//! | `cachefront_events_total` | counter | | row changes delivered by the source |
+//! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
+//! | `cachefront_batches_total` | counter | `outcome` | batches applied, or given up to be repeated |
+//! | `cachefront_flushes_total` | counter | `reason` | new generations: everything cached was voided |
+//! | `cachefront_rewinds_total` | counter | | the store had forgotten applied invalidations; they were repeated |
+//! | `cachefront_gate_seconds` | histogram | | how long a batch waited until its commits were visible |
+//! | `cachefront_invalidation_lag_seconds` | histogram | | from a commit to its keys' invalidation |
+//! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
+//! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+/// Reads, by where the answer came from.
+pub const READS_TOTAL: &str = "cachefront_reads_total";
+/// Loads from the database.
+pub const LOADS_TOTAL: &str = "cachefront_loads_total";
+/// How long a load took.
+pub const LOAD_SECONDS: &str = "cachefront_load_seconds";
+/// Fills of the shared store, by outcome.
+pub const FILLS_TOTAL: &str = "cachefront_fills_total";
+/// Store operations that failed.
+pub const STORE_ERRORS_TOTAL: &str = "cachefront_store_errors_total";
+/// Times the process-local tier was cleared in doubt.
+pub const LOCAL_RESETS_TOTAL: &str = "cachefront_local_resets_total";
+/// 1 while the process-local tier serves.
+pub const LOCAL_ON: &str = "cachefront_local_on";
+/// 0 after a store operation failed, 1 after one succeeded.
+pub const STORE_UP: &str = "cachefront_store_up";
+/// Row changes delivered by the source.
+pub const EVENTS_TOTAL: &str = "cachefront_events_total";
+/// Keys invalidated in the store.
+pub const INVALIDATIONS_TOTAL: &str = "cachefront_invalidations_total";
+/// Batches applied, or given up to be repeated.
+pub const BATCHES_TOTAL: &str = "cachefront_batches_total";
+/// New generations.
+pub const FLUSHES_TOTAL: &str = "cachefront_flushes_total";
+/// The store had forgotten applied invalidations.
+pub const REWINDS_TOTAL: &str = "cachefront_rewinds_total";
+/// How long a batch waited until its commits were visible.
+pub const GATE_SECONDS: &str = "cachefront_gate_seconds";
+/// From a commit to its keys' invalidation.
+pub const INVALIDATION_LAG_SECONDS: &str = "cachefront_invalidation_lag_seconds";
+/// Age of the newest moment at which everything was applied.
+pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
+/// Failures of source, gate or store in the invalidator.
+pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
+
+/// The handles of one cache.
+#[derive(Clone)]
+pub(crate) struct CacheMetrics {
+    name: String,
+    pub(crate) hit_local: Counter,
+    pub(crate) hit_shared: Counter,
+    pub(crate) miss: Counter,
+    pub(crate) unproven: Counter,
+    pub(crate) bypass: Counter,
+    pub(crate) load_ok: Counter,
+    pub(crate) load_absent: Counter,
+    pub(crate) load_failed: Counter,
+    pub(crate) load_seconds: Histogram,
+    pub(crate) fill_stored: Counter,
+    pub(crate) local_on: Gauge,
+    pub(crate) store_up: Gauge,
+}
+
+impl CacheMetrics {
+    pub(crate) fn new(cache: &str) -> Self {
+        describe();
+        let read = |outcome: &'static str| counter!(READS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
+        let load = |outcome: &'static str| counter!(LOADS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
+        Self {
+            name: cache.to_owned(),
+            hit_local: read("local"),
+            hit_shared: read("shared"),
+            miss: read("miss"),
+            unproven: read("unproven"),
+            bypass: read("bypass"),
+            load_ok: load("value"),
+            load_absent: load("absent"),
+            load_failed: load("failed"),
+            load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
+            fill_stored: counter!(FILLS_TOTAL, "cache" => cache.to_owned(), "outcome" => "stored"),
+            local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
+            store_up: gauge!(STORE_UP, "cache" => cache.to_owned()),
+        }
+    }
+
+    pub(crate) fn fill_refused(&self, reason: &'static str) {
+        counter!(FILLS_TOTAL, "cache" => self.name.clone(), "outcome" => reason).increment(1);
+    }
+
+    pub(crate) fn store_failed(&self, operation: &'static str) {
+        self.store_up.set(0.0);
+        counter!(STORE_ERRORS_TOTAL, "cache" => self.name.clone(), "operation" => operation).increment(1);
+    }
+
+    pub(crate) fn local_reset(&self, reason: &'static str) {
+        counter!(LOCAL_RESETS_TOTAL, "cache" => self.name.clone(), "reason" => reason).increment(1);
+    }
+}
+
+/// The handles of one invalidator.
+#[derive(Clone)]
+pub(crate) struct CdcMetrics {
+    pub(crate) events: Counter,
+    pub(crate) invalidations: Counter,
+    pub(crate) batches_applied: Counter,
+    pub(crate) batches_repeated: Counter,
+    pub(crate) rewinds: Counter,
+    pub(crate) gate_seconds: Histogram,
+    pub(crate) lag_seconds: Histogram,
+    pub(crate) watermark_age: Gauge,
+}
+
+impl CdcMetrics {
+    pub(crate) fn new() -> Self {
+        describe();
+        Self {
+            events: counter!(EVENTS_TOTAL),
+            invalidations: counter!(INVALIDATIONS_TOTAL),
+            batches_applied: counter!(BATCHES_TOTAL, "outcome" => "applied"),
+            batches_repeated: counter!(BATCHES_TOTAL, "outcome" => "repeated"),
+            rewinds: counter!(REWINDS_TOTAL),
+            gate_seconds: histogram!(GATE_SECONDS),
+            lag_seconds: histogram!(INVALIDATION_LAG_SECONDS),
+            watermark_age: gauge!(WATERMARK_AGE_SECONDS),
+        }
+    }
+
+    pub(crate) fn flushed(reason: &'static str) {
+        counter!(FLUSHES_TOTAL, "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn failed(kind: &'static str) {
+        counter!(SOURCE_ERRORS_TOTAL, "kind" => kind).increment(1);
+    }
+}
+
+fn describe() {
+    describe_counter!(READS_TOTAL, "Reads, by where the answer came from");
+    describe_counter!(LOADS_TOTAL, "Loads from the database");
+    describe_histogram!(LOAD_SECONDS, Unit::Seconds, "How long a load took");
+    describe_counter!(FILLS_TOTAL, "Fills of the shared store, by outcome");
+    describe_counter!(STORE_ERRORS_TOTAL, "Store operations that failed; reads went to the database");
+    describe_counter!(LOCAL_RESETS_TOTAL, "Times the process-local tier was cleared in doubt");
+    describe_gauge!(LOCAL_ON, "1 while the process-local tier serves");
+    describe_gauge!(STORE_UP, "0 after a store operation failed, 1 after one succeeded");
+    describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
+    describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
+    describe_counter!(BATCHES_TOTAL, "Batches applied, or given up to be repeated");
+    describe_counter!(FLUSHES_TOTAL, "New generations: everything cached was voided");
+    describe_counter!(REWINDS_TOTAL, "The store had forgotten applied invalidations; they were repeated");
+    describe_histogram!(GATE_SECONDS, Unit::Seconds, "How long a batch waited until its commits were visible");
+    describe_histogram!(INVALIDATION_LAG_SECONDS, Unit::Seconds, "From a commit to its keys' invalidation");
+    describe_gauge!(WATERMARK_AGE_SECONDS, Unit::Seconds, "Age of the newest moment at which everything was applied");
+    describe_counter!(SOURCE_ERRORS_TOTAL, "Failures of source, gate or store in the invalidator");
+}

@@ -1,0 +1,199 @@
+//! One shard of the in-memory store: a meta, a bounded map of entries, and the order in which they make way.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::key::StoreKey;
+use crate::store::Meta;
+use crate::store::transition::{Change, Slot};
+
+/// What an entry costs beside its bytes and its key's text: the map's and the queue's records, roughly.
+const ENTRY_OVERHEAD_BYTES: usize = 160;
+
+/// How many entries a shard may hold, and of what weight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) entries_max: usize,
+    pub(super) bytes_max: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) meta: Option<Arc<Meta>>,
+    entries: HashMap<StoreKey, Held>,
+    /// Keys in the order they came; a record whose stamp is not its entry's is a leftover.
+    queue: VecDeque<(StoreKey, u64)>,
+    bounds: Bounds,
+    bytes: usize,
+    stamps: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    slot: Slot,
+    stamp: u64,
+    /// Read since the queue last came by: such an entry gets another round.
+    used: bool,
+}
+
+impl Shard {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { meta: None, entries: HashMap::new(), queue: VecDeque::new(), bounds, bytes: 0, stamps: 0 }
+    }
+
+    /// The entry's bytes, for a reader.
+    pub(super) fn read(&mut self, key: &StoreKey, now: Timestamp) -> Option<Bytes> {
+        let held = self.entries.get_mut(key).filter(|held| now < held.slot.expires)?;
+        held.used = true;
+        Some(held.slot.bytes.clone())
+    }
+
+    /// The slot as it stands, for a transition.
+    pub(super) fn slot(&self, key: &StoreKey, now: Timestamp) -> Option<&Slot> {
+        self.entries.get(key).map(|held| &held.slot).filter(|slot| now < slot.expires)
+    }
+
+    pub(super) fn apply(&mut self, key: &StoreKey, change: Change, now: Timestamp) {
+        match change {
+            Change::Keep => {}
+            Change::Remove => self.remove(key),
+            Change::Put(slot) => {
+                self.put(key, slot);
+                self.make_room(now);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &StoreKey) {
+        if let Some(held) = self.entries.remove(key) {
+            self.bytes -= weight(key, &held.slot);
+            self.drop_leftovers();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.meta = None;
+        self.entries.clear();
+        self.queue.clear();
+        self.bytes = 0;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn put(&mut self, key: &StoreKey, slot: Slot) {
+        self.bytes += weight(key, &slot);
+        if let Some(held) = self.entries.get_mut(key) {
+            self.bytes -= weight(key, &held.slot);
+            held.slot = slot;
+            return;
+        }
+        self.stamps += 1;
+        self.queue.push_back((key.clone(), self.stamps));
+        self.entries.insert(key.clone(), Held { slot, stamp: self.stamps, used: false });
+    }
+
+    /// Second chance: the oldest entry goes, unless it was read since the queue last came by. An entry that is too big
+    /// for the shard by itself goes too.
+    fn make_room(&mut self, now: Timestamp) {
+        while self.entries.len() > self.bounds.entries_max || self.bytes > self.bounds.bytes_max {
+            let Some((key, stamp)) = self.queue.pop_front() else {
+                return;
+            };
+            let Some(held) = self.entries.get_mut(&key).filter(|held| held.stamp == stamp) else {
+                continue;
+            };
+            if held.used && now < held.slot.expires {
+                held.used = false;
+                self.queue.push_back((key, stamp));
+                continue;
+            }
+            self.bytes -= weight(&key, &held.slot);
+            self.entries.remove(&key);
+        }
+    }
+
+    /// Removed keys leave their record in the queue; it is swept when half of it is of no use, so a removal costs O(1).
+    fn drop_leftovers(&mut self) {
+        if self.queue.len() > 2 * self.entries.len() + 64 {
+            let entries = &self.entries;
+            self.queue.retain(|(key, stamp)| entries.get(key).is_some_and(|held| held.stamp == *stamp));
+        }
+    }
+}
+
+fn weight(key: &StoreKey, slot: &Slot) -> usize {
+    key.as_str().len() + slot.bytes.len() + ENTRY_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000);
+
+    fn key(number: usize) -> StoreKey {
+        StoreKey::encode("users", &number).expect("a key")
+    }
+
+    fn put(shard: &mut Shard, number: usize, bytes: usize) {
+        let slot = Slot { bytes: vec![0; bytes].into(), expires: Timestamp::from_micros(2_000) };
+        shard.apply(&key(number), Change::Put(slot), NOW);
+    }
+
+    #[test]
+    fn the_oldest_unread_entry_makes_way() {
+        let mut shard = Shard::new(Bounds { entries_max: 3, bytes_max: 1 << 20 });
+        for number in 0..3 {
+            put(&mut shard, number, 10);
+        }
+        assert!(shard.read(&key(0), NOW).is_some());
+        put(&mut shard, 3, 10);
+        assert!(shard.read(&key(0), NOW).is_some(), "it was read");
+        assert!(shard.read(&key(1), NOW).is_none(), "it was the oldest that was not");
+        assert_eq!(shard.len(), 3);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_counted_back() {
+        let mut shard = Shard::new(Bounds { entries_max: 1_000, bytes_max: 10_000 });
+        for number in 0..1_000 {
+            put(&mut shard, number, 500);
+            assert!(shard.bytes() <= 10_000);
+        }
+        put(&mut shard, 5_000, 20_000);
+        assert!(shard.read(&key(5_000), NOW).is_none(), "bigger than the shard");
+        for number in 0..1_000 {
+            shard.remove(&key(number));
+        }
+        assert_eq!((shard.len(), shard.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn removals_leave_no_growing_queue() {
+        let mut shard = Shard::new(Bounds { entries_max: 1_000, bytes_max: 1 << 20 });
+        for number in 0..10_000 {
+            put(&mut shard, number, 1);
+            shard.remove(&key(number));
+        }
+        assert!(shard.queue.len() <= 65, "{}", shard.queue.len());
+    }
+
+    #[test]
+    fn an_entry_past_its_time_is_not_there() {
+        let mut shard = Shard::new(Bounds { entries_max: 8, bytes_max: 1 << 20 });
+        put(&mut shard, 1, 1);
+        let later = Timestamp::from_micros(2_000);
+        assert!(shard.slot(&key(1), NOW).is_some());
+        assert!(shard.slot(&key(1), later).is_none());
+        assert!(shard.read(&key(1), later).is_none());
+    }
+}

@@ -1,0 +1,311 @@
+//! What each operation does to one key and to one meta: pure functions, with no lock, no clock and no container.
+//!
+//! [`MemoryStore`](crate::MemoryStore) runs on them, the scripts of a shared store say the same in their own language,
+//! and a model checker can walk through every order of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::entry::{Entry, Header, PayloadState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{
+    Applied, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, MetaState, Refusal,
+    StoreState, Token,
+};
+
+/// What a shard holds for a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The entry, in the layout of [`crate::entry`].
+    pub bytes: Bytes,
+    /// The shard forgets the entry at this time.
+    pub expires: Timestamp,
+}
+
+/// What becomes of a key's slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Change {
+    /// It stays as it is.
+    Keep,
+    /// This takes its place.
+    Put(Slot),
+    /// It goes.
+    Remove,
+}
+
+/// True if a reader may be served this entry: it has a value, of the discipline and schema version asked for, not past
+/// its hard expiry; in the cdc discipline under a live meta of its own generation.
+pub fn is_good(
+    meta: Option<&Meta>,
+    header: &Header,
+    discipline: Discipline,
+    schema_version: u32,
+    now: Timestamp,
+) -> bool {
+    matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
+        && header.schema_version == schema_version
+        && (!header.hard_expiry.is_known() || now < header.hard_expiry)
+        && is_current(meta, header, discipline)
+        && (discipline == Discipline::Ttl || meta.is_some_and(Meta::is_live))
+}
+
+/// True if the header, whose value or lease it may be, belongs to the discipline asked for and, there, to the
+/// generation in force.
+fn is_current(meta: Option<&Meta>, header: &Header, discipline: Discipline) -> bool {
+    header.discipline == discipline
+        && match discipline {
+            Discipline::Ttl => true,
+            Discipline::Cdc => meta.is_some_and(|meta| meta.generation == header.generation),
+        }
+}
+
+/// Takes the right to fill a key, unless there is something good to serve or somebody else holds it.
+///
+/// A lease of another discipline or generation is void: no fill under it would be of use. An entry that is current
+/// stays readable under the new lease; any other one makes way for it.
+pub fn lease(
+    meta: Option<&Arc<Meta>>,
+    slot: Option<&Slot>,
+    now: Timestamp,
+    request: &LeaseRequest<'_>,
+) -> (LeaseReply, Change) {
+    if request.discipline == Discipline::Cdc && !meta.is_some_and(|meta| meta.is_live()) {
+        return (LeaseReply::NoMeta, Change::Keep);
+    }
+    let shard_meta = meta.map(Arc::as_ref);
+    let lease_expiry = now.after(request.duration);
+    let stands = slot.and_then(|slot| Some((slot, decode(slot)?)));
+    let current = stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.discipline));
+    let Some((slot, entry)) = current else {
+        let bytes = lease_only(shard_meta, request, lease_expiry);
+        return (LeaseReply::Granted { meta: meta.cloned() }, Change::Put(Slot { bytes, expires: lease_expiry }));
+    };
+    if !request.reload && is_good(shard_meta, &entry.header, request.discipline, request.schema_version, now) {
+        return (LeaseReply::Present { meta: meta.cloned(), entry: slot.bytes.clone() }, Change::Keep);
+    }
+    if entry.token.is_some() && now < entry.lease_expiry {
+        return (LeaseReply::Held { remaining: entry.lease_expiry.since(now) }, Change::Keep);
+    }
+    let bytes = Entry::with_lease(&slot.bytes, Some(request.token), lease_expiry);
+    let expires = slot.expires.max(lease_expiry);
+    (LeaseReply::Granted { meta: meta.cloned() }, Change::Put(Slot { bytes, expires }))
+}
+
+fn lease_only(meta: Option<&Meta>, request: &LeaseRequest<'_>, lease_expiry: Timestamp) -> Bytes {
+    let generation = match request.discipline {
+        Discipline::Cdc => meta.map(|meta| meta.generation).unwrap_or_default(),
+        Discipline::Ttl => Generation::default(),
+    };
+    let header = Header {
+        state: PayloadState::None,
+        discipline: request.discipline,
+        codec: 0,
+        compression: 0,
+        schema_version: request.schema_version,
+        generation,
+        order: 0,
+        filled_at: Timestamp::UNKNOWN,
+        soft_expiry: Timestamp::UNKNOWN,
+        hard_expiry: Timestamp::UNKNOWN,
+        load_cost_us: 0,
+        position: Bytes::new(),
+    };
+    Entry { header, token: Some(request.token), lease_expiry, payload: Bytes::new() }.encode().into()
+}
+
+/// Stores a loaded value if the lease taken before its load still stands, under the generation it was taken in.
+pub fn fill(meta: Option<&Meta>, slot: Option<&Slot>, now: Timestamp, fill: &Fill<'_>) -> (FillReply, Change) {
+    if fill.discipline == Discipline::Cdc {
+        match meta {
+            Some(meta) if meta.is_live() && meta.generation == fill.generation => {}
+            Some(meta) if meta.is_live() => return refuse(Refusal::GenerationChanged),
+            _ => return refuse(Refusal::NoMeta),
+        }
+    }
+    let stands = slot.and_then(decode).is_some_and(|entry| entry.token == Some(fill.token) && now < entry.lease_expiry);
+    if !stands {
+        return refuse(Refusal::LeaseBroken);
+    }
+    let expires = now.after(fill.expiry.max(Duration::from_millis(1)));
+    (FillReply::Stored, Change::Put(Slot { bytes: Bytes::copy_from_slice(fill.entry), expires }))
+}
+
+fn refuse(refusal: Refusal) -> (FillReply, Change) {
+    (FillReply::Refused(refusal), Change::Keep)
+}
+
+/// Gives a lease back; a value that stood under it stays.
+pub fn release(slot: Option<&Slot>, token: Token) -> Change {
+    let Some((slot, entry)) = slot.and_then(|slot| Some((slot, decode(slot)?))) else {
+        return Change::Keep;
+    };
+    if entry.token != Some(token) {
+        return Change::Keep;
+    }
+    without_lease(slot, &entry)
+}
+
+/// Applies one change of the database to one key: always breaks the lease, and removes the entry unless its load saw
+/// the change already.
+pub fn invalidate(meta: Option<&Meta>, slot: Option<&Slot>, covered_from: Option<u64>) -> Change {
+    let Some(slot) = slot else {
+        return Change::Keep;
+    };
+    let survivor = decode(slot).filter(|entry| {
+        let header = &entry.header;
+        matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
+            && header.order != 0
+            && covered_from.is_some_and(|order| order <= header.order)
+            && is_current(meta, header, Discipline::Cdc)
+    });
+    match survivor {
+        Some(entry) => without_lease(slot, &entry),
+        None => Change::Remove,
+    }
+}
+
+fn without_lease(slot: &Slot, entry: &Entry) -> Change {
+    if entry.header.state == PayloadState::None {
+        return Change::Remove;
+    }
+    if entry.token.is_none() {
+        return Change::Keep;
+    }
+    let bytes = Entry::with_lease(&slot.bytes, None, Timestamp::UNKNOWN);
+    Change::Put(Slot { bytes, expires: slot.expires })
+}
+
+/// What cannot be read counts as absent.
+fn decode(slot: &Slot) -> Option<Entry> {
+    Entry::decode(slot.bytes.clone()).ok()
+}
+
+/// What the metas of all shards say together.
+pub fn state<'a>(metas: impl Iterator<Item = Option<&'a Meta>>) -> StoreState {
+    let (mut shards, mut present) = (0_usize, 0_usize);
+    let mut together: Option<Meta> = None;
+    let mut agreed = true;
+    for meta in metas {
+        shards += 1;
+        let Some(meta) = meta else {
+            continue;
+        };
+        present += 1;
+        match &mut together {
+            None => together = Some(meta.clone()),
+            Some(together) => {
+                agreed &= together.generation == meta.generation;
+                compose(together, meta);
+            }
+        }
+    }
+    match together {
+        None => StoreState::Missing,
+        Some(_) if !agreed || present < shards => StoreState::Mixed,
+        Some(meta) if !meta.is_live() => StoreState::Suspended(meta),
+        Some(meta) => StoreState::Live(meta),
+    }
+}
+
+fn compose(together: &mut Meta, meta: &Meta) {
+    let (hi, term) = (together.hi.max(meta.hi), together.term.max(meta.term));
+    let source_time = together.source_time.min(meta.source_time);
+    let suspended = !together.is_live() || !meta.is_live();
+    if meta.applied_order < together.applied_order {
+        *together = meta.clone();
+    }
+    together.hi = hi;
+    together.term = term;
+    together.source_time = source_time;
+    if suspended {
+        together.state = MetaState::Suspended;
+    }
+}
+
+/// The meta with its promises voided.
+pub fn suspend(meta: &Meta) -> Meta {
+    let mut next = meta.clone();
+    next.state = MetaState::Suspended;
+    next
+}
+
+/// The meta that says that everything up to `order` may be on its way.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
+pub fn raise_hi(meta: Option<&Meta>, held: &Held, order: u64) -> Result<Meta> {
+    let mut next = compare(meta, held)?.clone();
+    next.hi = next.hi.max(order);
+    Ok(next)
+}
+
+/// The meta under a new term, with what all shards have applied.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if the shard has no meta of `state`'s generation, a term that is not below `term`, or has
+/// applied less than `state` says.
+pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
+    let meta = meta.ok_or_else(|| conflict("it has no meta"))?;
+    if meta.generation != state.generation {
+        return Err(conflict("another generation is in force"));
+    }
+    if term <= meta.term {
+        return Err(conflict("a term as high or higher is in force"));
+    }
+    if meta.applied_order < state.applied_order {
+        return Err(conflict("it has applied less than was read before"));
+    }
+    let mut next = state.clone();
+    (next.state, next.shards) = (meta.state, meta.shards);
+    next.hi = meta.hi.max(state.hi);
+    next.term = term;
+    Ok(next)
+}
+
+/// The meta after a batch whose effects are complete on every shard.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if the shard's meta is not what is held, or `applied` would move back.
+pub fn commit(meta: Option<&Meta>, held: &Held, applied: &Applied) -> Result<Meta> {
+    let mut next = compare(meta, held)?.clone();
+    if applied.order < held.applied_order {
+        return Err(conflict("`applied` would move back"));
+    }
+    next.set_applied(&applied.checkpoint.position);
+    next.resume = applied.checkpoint.resume.clone();
+    next.applied_order = applied.order;
+    next.hi = next.hi.max(applied.order);
+    if applied.source_time.is_known() {
+        next.source_time = applied.source_time;
+    }
+    Ok(next)
+}
+
+/// The meta that a flush writes on a store of `shards` shards.
+pub fn flush(meta: &Meta, shards: u32) -> Meta {
+    let mut next = meta.clone();
+    next.shards = shards;
+    next
+}
+
+fn compare<'a>(meta: Option<&'a Meta>, held: &Held) -> Result<&'a Meta> {
+    let meta = meta.ok_or_else(|| conflict("it has no meta"))?;
+    if meta.generation != held.generation {
+        return Err(conflict("another generation is in force"));
+    }
+    if meta.term != held.term {
+        return Err(conflict("another term is in force"));
+    }
+    if meta.applied_order != held.applied_order {
+        return Err(conflict("it has applied something else than is held"));
+    }
+    Ok(meta)
+}
+
+fn conflict(what: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("a shard of the store is not as held: {what}; read its state again"))
+}

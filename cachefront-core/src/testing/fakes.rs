@@ -1,0 +1,160 @@
+//! Fakes: a clock that a test moves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::clock::{Clock, Sleep, Timestamp};
+
+/// A clock that stands still until a test moves it. A clone is the same clock.
+///
+/// A [`sleep`](Clock::sleep) completes when the clock was advanced to its end.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront_core::Clock;
+/// use cachefront_core::testing::ManualClock;
+///
+/// let clock = ManualClock::new();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(3));
+/// assert_eq!(clock.now().since(before), Duration::from_secs(3));
+/// ```
+#[derive(Clone)]
+pub struct ManualClock {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// How many sleeps are under way, for tests that must not advance before somebody sleeps.
+    sleeping: watch::Sender<usize>,
+}
+
+struct State {
+    now: Timestamp,
+    /// By the time they end at, then in the order they began.
+    sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
+    begun: u64,
+}
+
+impl ManualClock {
+    /// A clock that stands at a fixed, known time (2001-09-09 01:46:40 UTC).
+    pub fn new() -> Self {
+        Self::at(Timestamp::from_micros(1_000_000_000_000_000))
+    }
+
+    /// A clock that stands at `now`.
+    pub fn at(now: Timestamp) -> Self {
+        let state = State { now, sleepers: BTreeMap::new(), begun: 0 };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), sleeping: watch::Sender::new(0) }) }
+    }
+
+    /// Moves the clock on and completes the sleeps that end by then, in the order of their ends.
+    pub fn advance(&self, duration: Duration) {
+        let mut state = self.shared.lock();
+        state.now = state.now.after(duration);
+        let now = state.now;
+        while let Some(first) = state.sleepers.first_entry()
+            && first.key().0 <= now
+        {
+            // The sleeper may be gone, and then nobody is to be told.
+            let _ = first.remove().send(());
+        }
+        self.shared.count(&state);
+    }
+
+    /// Waits until at least `count` sleeps are under way.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only looks.
+    pub async fn sleeping(&self, count: usize) {
+        let mut sleeping = self.shared.sleeping.subscribe();
+        // This clock holds the sender, so it cannot be gone.
+        let _ = sleeping.wait_for(|&now| now >= count).await;
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shared {
+    /// No code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, state: &State) {
+        self.sleeping.send_replace(state.sleepers.len());
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        self.shared.lock().now
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let (sender, ended) = oneshot::channel();
+        let mut state = self.shared.lock();
+        state.begun += 1;
+        let place = (state.now.after(duration), state.begun);
+        if duration.is_zero() {
+            return Box::pin(std::future::ready(()));
+        }
+        state.sleepers.insert(place, sender);
+        self.shared.count(&state);
+        let sleeper = Sleeper { shared: Arc::clone(&self.shared), place };
+        Box::pin(async move {
+            // A sender that is gone was used: the clock never drops one.
+            let _ = ended.await;
+            drop(sleeper);
+        })
+    }
+}
+
+/// Takes its sleep off the list when it is dropped, so that an abandoned sleep is not counted.
+struct Sleeper {
+    shared: Arc<Shared>,
+    place: (Timestamp, u64),
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if state.sleepers.remove(&self.place).is_some() {
+            self.shared.count(&state);
+        }
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        f.debug_struct("ManualClock").field("now", &state.now).field("sleepers", &state.sleepers.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sleep_ends_when_the_clock_gets_there() {
+        let clock = ManualClock::new();
+        let sleep = tokio::spawn(clock.sleep(Duration::from_secs(2)));
+        clock.sleeping(1).await;
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.shared.lock().sleepers.len(), 1);
+        clock.advance(Duration::from_secs(1));
+        sleep.await.expect("the sleep ends");
+        drop(clock.sleep(Duration::from_secs(1)));
+        assert_eq!(clock.shared.lock().sleepers.len(), 0, "an abandoned sleep is forgotten");
+    }
+}

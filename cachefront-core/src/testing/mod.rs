@@ -1,0 +1,7 @@
+//! Fakes and conformance suites, for this project's tests, for users' and for other adapters' (feature `testing`).
+
+mod fakes;
+mod wait;
+
+pub use fakes::ManualClock;
+pub use wait::{WAIT_MAX, wait_until};
