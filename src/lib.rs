@@ -1,1 +1,32 @@
-//! stub
+//! cachefront: a read-through cache in front of MySQL that knows how stale it is, and cannot stay stale.
+//!
+//! A service reads through a [`Cache`]. Whoever writes to MySQL — this service, another one, a person at a prompt —
+//! writes as always; MySQL's own change log makes exactly the right keys miss.
+//!
+//! | crate | what it adds |
+//! |---|---|
+//! | [`cachefront_core`] | the cache, the protocol, the traits, an in-memory store |
+//! | `cachefront_redis` (feature `redis`) | Redis or Valkey as the shared store |
+//! | `cachefront_binlog` (feature `binlog`) | MySQL's binary log as the change source |
+//! | `cachefront_kafka` (feature `kafka`) | Debezium's events on Kafka as the change source |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "testing")]
+pub use cachefront_core::testing;
+pub use cachefront_core::{
+    AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, Cdc, CdcHandle, CdcObserver,
+    CdcSettings, CdcState, CdcStatus, Clock, Discipline, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture, Gtid,
+    Hit, IntoStore, KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings, MemoryStore, Mode,
+    POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier, Timestamp, loader_fn,
+};
+pub use cachefront_core::{bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store};
+
+#[cfg(feature = "binlog")]
+#[cfg_attr(docsrs, doc(cfg(feature = "binlog")))]
+pub use cachefront_binlog as binlog;
+#[cfg(feature = "kafka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kafka")))]
+pub use cachefront_kafka as kafka;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use cachefront_redis as redis;

@@ -16,6 +16,7 @@ pub mod entry;
 mod error;
 pub mod event;
 pub mod gate;
+mod invalidator;
 
 mod key;
 pub mod keymap;
@@ -32,6 +33,7 @@ pub mod testing;
 pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Mode, Tier};
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
+pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use position::{Gtid, POSITION_TEXT_BYTES_MAX, Position};

@@ -1,1 +1,17 @@
-//! stub
+//! What a test over real servers imports: the stack that `cargo xtask test` brings up, servers of its own for
+//! faults, names that no other test uses, and waits that end.
+//!
+//! - [`stack`]: addresses of the shared MySQL and Redis, and the programs of the servers;
+//! - [`server`]: a private MySQL or Redis that a test may kill, restart, restore or purge;
+//! - [`process`]: the simulator as a program of its own;
+//! - [`unique`]: a fresh database or namespace for one test;
+//! - [`wait`]: wait for a condition, with a bound and the caller's name.
+//!
+//! A missing server fails the test that asks for it. Nothing skips.
+
+pub mod port;
+pub mod process;
+pub mod server;
+pub mod stack;
+pub mod unique;
+pub mod wait;

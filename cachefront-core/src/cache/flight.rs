@@ -21,10 +21,13 @@ const SHARDS: usize = 32;
 /// How a flight ended.
 pub(crate) type Outcome<V> = Result<Arc<Loaded<V>>>;
 
+/// The flights of some keys.
+type Table<K, V> = HashMap<K, Arc<Flight<V>>>;
+
 /// All flights of one cache.
 #[derive(Debug)]
 pub(crate) struct Flights<K, V> {
-    shards: Box<[Mutex<HashMap<K, Arc<Flight<V>>>>]>,
+    shards: Box<[Mutex<Table<K, V>>]>,
     hasher: RandomState,
     /// Counts begins. A flight whose number is above the one a reader saw at its start began after that reader.
     begins: AtomicU64,
@@ -84,12 +87,19 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         Boarding::Pilot(Pilot { flights: Arc::clone(self), key: key.clone(), flight, sender })
     }
 
-    fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, Arc<Flight<V>>>> {
+    /// How many wait for the flight of `key`.
+    #[cfg(test)]
+    pub(crate) fn passengers(&self, key: &K) -> usize {
+        // One handle is the table's and one the pilot's.
+        self.shard(key).get(key).map_or(0, |flight| Arc::strong_count(flight) - 2)
+    }
+
+    fn shard(&self, key: &K) -> MutexGuard<'_, Table<K, V>> {
         lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
 }
 
-impl<V> Flight<V> {
+impl<V: Send + Sync> Flight<V> {
     /// Waits for the end.
     pub(crate) async fn wait(&self) -> Outcome<V> {
         let mut outcome = self.outcome.clone();

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use crate::cache::Inner;
 use crate::cache::epochs::Ticket;
@@ -177,8 +179,9 @@ where
                 },
             }
         };
+        // A panic is caught here and not by the task alone, so that the lease can be given back.
         let loaded = tokio::select! {
-            loaded = load => loaded,
+            loaded = AssertUnwindSafe(load).catch_unwind() => loaded.unwrap_or_else(|_| Err("the loader panicked".into())),
             () = self.clock.sleep(self.settings.load_timeout) => return Err(self.load_timed_out()),
         };
         let took = self.clock.now().since(started_at);

@@ -98,11 +98,6 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         self.map
             .insert(key, LocalEntry { value, ticket: found.ticket, expires_at, filled_at: found.filled_at, weight });
     }
-
-    /// Gives the memory of values back that no read may be served from any more.
-    pub(crate) fn clear(&self) {
-        self.map.clear();
-    }
 }
 
 /// What is known about a value that goes into the tier.

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use crate::cache::Inner;
@@ -165,7 +167,9 @@ where
         let started_at = self.clock.now();
         let cx = LoadCx::new(started_at);
         let loaded = tokio::select! {
-            loaded = loader.load_many(keys, &cx) => loaded,
+            loaded = AssertUnwindSafe(loader.load_many(keys, &cx)).catch_unwind() => {
+                loaded.unwrap_or_else(|_| Err("the loader panicked".into()))
+            }
             () = self.clock.sleep(self.settings.load_timeout) => return Err(self.load_timed_out()),
         };
         let mut values = loaded.map_err(|error| self.load_failed(error))?;

@@ -11,6 +11,8 @@ mod load;
 mod local;
 mod many;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -158,7 +160,7 @@ where
         Q: Borrow<K>,
     {
         let keys: Vec<K> = keys.into_iter().map(|key| key.borrow().clone()).collect();
-        self.inner.clone().read_many(keys).await
+        Arc::clone(&self.inner).read_many(keys).await
     }
 
     /// As [`get`](Self::get), with a loader for this call. It is run only if no flight of this key can be joined.

@@ -5,7 +5,6 @@ mod memory;
 mod memory_bus;
 mod memory_shard;
 mod meta;
-mod share;
 pub mod transition;
 
 use std::fmt;

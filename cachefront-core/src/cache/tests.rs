@@ -1,0 +1,412 @@
+//! The races of the read path, on the in-memory store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::{Cache, CacheBuilder, Local, Mode, Tier};
+use crate::bus::{BusEvent, BusMessage};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::event::RowImage;
+use crate::key::StoreKey;
+use crate::loader::{LoadCx, Loader};
+use crate::position::Position;
+use crate::source::Checkpoint;
+use crate::store::{Applied, Discipline, Generation, Held, MemoryStore, Meta, Store, StoreWriter};
+use crate::testing::{ManualClock, wait_until};
+
+/// A one-row database whose loads stop between the read of the row and the return.
+#[derive(Clone, Default)]
+struct Database(Arc<Shared>);
+
+struct Shared {
+    row: AtomicU64,
+    loads: AtomicU64,
+    reading: Notify,
+    /// One permit for each load that may return.
+    returning: Semaphore,
+    fails: std::sync::atomic::AtomicBool,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            row: AtomicU64::new(1),
+            loads: AtomicU64::new(0),
+            reading: Notify::new(),
+            returning: Semaphore::new(0),
+            fails: false.into(),
+        }
+    }
+}
+
+impl Database {
+    fn free() -> Self {
+        let database = Self::default();
+        database.0.returning.add_permits(Semaphore::MAX_PERMITS / 2);
+        database
+    }
+
+    fn loads(&self) -> u64 {
+        self.0.loads.load(Ordering::SeqCst)
+    }
+
+    fn write(&self, value: u64) {
+        self.0.row.store(value, Ordering::SeqCst);
+    }
+}
+
+impl Loader<u64, u64> for Database {
+    type Error = std::io::Error;
+
+    async fn load(&self, _key: &u64, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+        self.0.loads.fetch_add(1, Ordering::SeqCst);
+        let value = self.0.row.load(Ordering::SeqCst);
+        let mut executed = Position::new();
+        executed.insert_range(&Arc::from("db"), 1, value);
+        cx.position(executed);
+        self.0.reading.notify_one();
+        self.0.returning.acquire().await.expect("open").forget();
+        if self.0.fails.load(Ordering::SeqCst) {
+            return Err(std::io::Error::other("the table is locked"));
+        }
+        Ok((value > 0).then_some(value))
+    }
+}
+
+/// An invalidator by hand.
+struct Hand {
+    writer: Box<dyn StoreWriter>,
+    held: Held,
+    position: Position,
+}
+
+impl Hand {
+    async fn begin(store: &MemoryStore) -> Self {
+        let mut writer = store.writer().await.expect("a writer");
+        let generation = Generation(rand_u128());
+        let mut position = Position::new();
+        position.insert_range(&Arc::from("db"), 1, 1);
+        let head = Checkpoint { position: position.clone(), ..Checkpoint::default() };
+        let term = writer.term().await.expect("a term") + 1;
+        writer.flush(&Meta::at_head(generation, term, 1, 1, "server", &head)).await.expect("a flush");
+        let held = Held { generation, term, applied_order: 1 };
+        let mut hand = Self { writer, held, position };
+        hand.publish(BusEvent::Flush).await;
+        hand
+    }
+
+    async fn publish(&mut self, event: BusEvent) {
+        let message = BusMessage {
+            generation: self.held.generation,
+            event,
+            applied: Some(self.position.clone()),
+            source_time: Timestamp::UNKNOWN,
+        };
+        self.writer.publish(&message).await.expect("published");
+    }
+
+    /// Applies commit `number`, which changed `key`.
+    async fn apply(&mut self, number: u64, key: &StoreKey) {
+        let order = self.held.applied_order + 1;
+        self.position.insert_range(&Arc::from("db"), 1, number);
+        self.writer.raise_hi(&self.held, order).await.expect("hi");
+        self.writer.invalidate(std::slice::from_ref(key), None).await.expect("invalidated");
+        self.publish(BusEvent::Keys(vec![key.as_str().into()])).await;
+        let checkpoint = Checkpoint { position: self.position.clone(), ..Checkpoint::default() };
+        let applied = Applied { order, checkpoint, source_time: Timestamp::UNKNOWN };
+        self.writer.commit(&self.held, &applied).await.expect("applied");
+        self.held.applied_order = order;
+    }
+}
+
+fn rand_u128() -> u128 {
+    use crate::clock::{Entropy, SystemEntropy};
+    SystemEntropy.random_u128()
+}
+
+fn builder(store: &Arc<MemoryStore>, database: &Database) -> CacheBuilder<u64, u64> {
+    Cache::builder("row")
+        .shared(Arc::clone(store))
+        .loader(database.clone())
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+}
+
+fn key() -> StoreKey {
+    StoreKey::encode("row", &7_u64).expect("a key")
+}
+
+async fn followed(cache: &Cache<u64, u64>) {
+    wait_until("the cache follows the bus", || async { cache.inner.epochs.is_following() }).await;
+}
+
+async fn handled(cache: &Cache<u64, u64>, number: u64) {
+    let token: Position = format!("db:1-{number}").parse().expect("a position");
+    wait_until("the bus message was handled", || async {
+        cache.inner.handled.load().applied.as_ref().is_some_and(|applied| applied.covers(&token))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_is_loaded_once_then_served_by_the_store_and_then_by_this_process() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _hand = Hand::begin(&store).await;
+    let plain = builder(&store, &database).build().expect("a cache");
+    let tiered = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    followed(&tiered).await;
+    assert_eq!(plain.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+    assert_eq!(plain.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
+    assert_eq!(tiered.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
+    let hit = tiered.get(&7).detailed().await.expect("a value");
+    assert_eq!((hit.tier, hit.value), (Tier::Local, Some(1)));
+    assert_eq!(database.loads(), 1);
+}
+
+#[tokio::test]
+async fn a_fill_that_an_invalidation_overtook_is_returned_and_kept_nowhere() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
+    let mut hand = Hand::begin(&store).await;
+    let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    followed(&cache).await;
+    let old = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&7).await }
+    });
+    database.0.reading.notified().await;
+    database.write(2);
+    hand.apply(2, &key()).await;
+    handled(&cache, 2).await;
+    // A reader that starts now begins a load of its own, while the old one still runs.
+    let new = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&7).await }
+    });
+    database.0.reading.notified().await;
+    database.0.returning.add_permits(2);
+    assert_eq!(new.await.expect("joined").expect("a value"), Some(2));
+    assert_eq!(old.await.expect("joined").expect("a value"), Some(1));
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(2));
+    assert_eq!(database.loads(), 2);
+}
+
+#[tokio::test]
+async fn who_joins_before_the_bus_speaks_does_not_get_a_refused_value() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
+    let mut hand = Hand::begin(&store).await;
+    let cache = builder(&store, &database).build().expect("a cache");
+    let first = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&7).await }
+    });
+    database.0.reading.notified().await;
+    database.write(2);
+    // The store knows of the commit; this process does not yet: nothing is published.
+    hand.writer.invalidate(&[key()], None).await.expect("invalidated");
+    let second = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&7).await }
+    });
+    wait_until("the second reader has joined", || async { cache.inner.flights.passengers(&7) == 2 }).await;
+    database.0.returning.add_permits(2);
+    assert_eq!(first.await.expect("joined").expect("a value"), Some(1));
+    assert_eq!(second.await.expect("joined").expect("a value"), Some(2));
+}
+
+#[tokio::test]
+async fn ten_thousand_readers_load_once() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
+    let _hand = Hand::begin(&store).await;
+    let caches = [0, 1].map(|_| builder(&store, &database).build().expect("a cache"));
+    let readers: Vec<_> = (0..10_000)
+        .map(|index: usize| {
+            let cache = caches[index % 2].clone();
+            tokio::spawn(async move { cache.get(&7).await })
+        })
+        .collect();
+    database.0.reading.notified().await;
+    database.0.returning.add_permits(10_000);
+    for reader in readers {
+        assert_eq!(reader.await.expect("joined").expect("a value"), Some(1));
+    }
+    assert_eq!(database.loads(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_proven_by_the_load_or_by_what_was_applied() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let mut hand = Hand::begin(&store).await;
+    let cache = builder(&store, &database).build().expect("a cache");
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    database.write(2);
+    let token: Position = "db:2".parse().expect("a position");
+    // The invalidation has not come yet: an eventual read is served, the writer's own is not.
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
+    assert_eq!((mine.value, mine.tier), (Some(2), Tier::Database));
+    assert!(mine.position.expect("a position").covers(&token));
+    // It was filled over, with its position: the next one needs no load.
+    let again = cache.get(&7).at_least(&token).detailed().await.expect("a value");
+    assert_eq!((again.value, again.tier), (Some(2), Tier::Shared));
+    let unknown: Position = "elsewhere:1".parse().expect("a position");
+    assert_eq!(cache.get(&7).at_least(&unknown).detailed().await.expect("a value").tier, Tier::Database);
+    hand.apply(2, &StoreKey::encode("row", &8_u64).expect("a key")).await;
+    let tiered = cache.get(&7).at_least(&token).detailed().await.expect("a value");
+    assert_eq!(tiered.tier, Tier::Shared);
+}
+
+#[tokio::test]
+async fn without_a_meta_nothing_is_kept_and_a_suspended_one_serves_nothing() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let cache = builder(&store, &database).build().expect("a cache");
+    for _ in 0..2 {
+        assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+    }
+    let _hand = Hand::begin(&store).await;
+    cache.get(&7).await.expect("a value");
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
+    store.suspend().await.expect("suspended");
+    for _ in 0..2 {
+        assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+    }
+}
+
+#[tokio::test]
+async fn an_entry_of_the_ttl_discipline_is_a_miss_in_the_other_and_a_flush_voids_all() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _hand = Hand::begin(&store).await;
+    let cache = builder(&store, &database).discipline(Discipline::Ttl).build().expect("a cache");
+    cache.get(&7).await.expect("a value");
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
+    cache.set_discipline(Discipline::Cdc);
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
+    let _next = Hand::begin(&store).await;
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+    cache.set_mode(Mode::Bypass);
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+}
+
+#[tokio::test]
+async fn a_value_is_stale_until_its_time_is_over_in_the_ttl_discipline() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::new("t").with_clock(Arc::new(clock.clone())));
+    let database = Database::free();
+    let cache = builder(&store, &database)
+        .discipline(Discipline::Ttl)
+        .ttl(Duration::from_secs(30))
+        .jitter(0.0)
+        .negative_ttl(Duration::from_secs(5))
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .expect("a cache");
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    database.write(2);
+    clock.advance(Duration::from_millis(29_999));
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    let bounded = cache.get(&7).max_staleness(Duration::from_secs(1)).detailed().await.expect("a value");
+    assert_eq!((bounded.value, bounded.tier), (Some(2), Tier::Database));
+    clock.advance(Duration::from_secs(30));
+    database.write(0);
+    assert_eq!(cache.get(&7).await.expect("absent"), None);
+    database.write(3);
+    clock.advance(Duration::from_millis(4_999));
+    assert_eq!(cache.get(&7).await.expect("absent"), None);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(3));
+}
+
+#[tokio::test]
+async fn a_failed_load_is_an_error_with_its_cause_and_leaves_no_lease_behind() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _hand = Hand::begin(&store).await;
+    let cache = builder(&store, &database).build().expect("a cache");
+    database.0.fails.store(true, Ordering::SeqCst);
+    let error: Error = cache.get(&7).await.expect_err("the load fails");
+    assert_eq!(error.kind(), ErrorKind::Load);
+    assert!(error.load_error::<std::io::Error>().is_some());
+    database.0.fails.store(false, Ordering::SeqCst);
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
+}
+
+#[tokio::test]
+async fn a_panicking_loader_fails_its_readers_and_nobody_else() {
+    let cache: Cache<u64, u64> = Cache::builder("panics").build().expect("a cache");
+    let error = cache
+        .get_or_load(&7, |_cx| async {
+            if true {
+                panic!("the loader has a mistake");
+            }
+            Ok::<_, std::io::Error>(None)
+        })
+        .await
+        .expect_err("the load panics");
+    assert_eq!(error.kind(), ErrorKind::Load);
+    let value = cache.get_or_load(&7, |_cx| async { Ok::<_, std::io::Error>(Some(5)) }).await;
+    assert_eq!(value.expect("a value"), Some(5));
+}
+
+#[tokio::test]
+async fn many_keys_are_loaded_in_one_batch_and_absent_rows_are_remembered() {
+    #[derive(Clone, Default)]
+    struct Batches(Arc<std::sync::Mutex<Vec<Vec<u64>>>>);
+    impl Loader<u64, u64> for Batches {
+        type Error = std::io::Error;
+        async fn load(&self, _key: &u64, _cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+            Err(std::io::Error::other("single loads are not expected"))
+        }
+        async fn load_many(
+            &self,
+            keys: &[u64],
+            _cx: &LoadCx,
+        ) -> Result<std::collections::HashMap<u64, u64>, std::io::Error> {
+            self.0.lock().expect("unpoisoned").push(keys.to_vec());
+            Ok(keys.iter().filter(|key| **key < 100).map(|key| (*key, key * 10)).collect())
+        }
+    }
+    let batches = Batches::default();
+    let cache: Cache<u64, u64> = Cache::builder("many").loader(batches.clone()).build().expect("a cache");
+    let values = cache.get_many([1, 2, 200, 1]).await.expect("values");
+    assert_eq!(values, [Some(10), Some(20), None, Some(10)]);
+    let values = cache.get_many([2, 3, 200]).await.expect("values");
+    assert_eq!(values, [Some(20), Some(30), None]);
+    assert_eq!(*batches.0.lock().expect("unpoisoned"), [vec![1, 2, 200], vec![3]]);
+}
+
+#[tokio::test]
+async fn an_invalidation_by_hand_reaches_every_process() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _hand = Hand::begin(&store).await;
+    let caches = [0, 1].map(|_| builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache"));
+    for cache in &caches {
+        followed(cache).await;
+        cache.get(&7).await.expect("a value");
+        cache.get(&7).await.expect("a value");
+    }
+    database.write(2);
+    caches[0].invalidate(&7).await.expect("invalidated");
+    assert_eq!(caches[0].get(&7).await.expect("a value"), Some(2));
+    let (other, loads) = (&caches[1], database.loads());
+    wait_until("the other process has heard of it", || async {
+        other.inner.local_get(&7).is_none_or(|entry| entry.value == Some(2))
+    })
+    .await;
+    assert_eq!(other.get(&7).await.expect("a value"), Some(2));
+    assert_eq!(database.loads(), loads);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_named_by_build() {
+    let name = |built: Result<Cache<u64, u64>, Error>| built.expect_err("a mistake").to_string();
+    assert!(name(Cache::builder("a b").build()).contains("`a b`"));
+    assert!(name(Cache::builder("a").ttl(Duration::ZERO).build()).contains("`ttl`"));
+    assert!(name(Cache::builder("a").jitter(1.0).build()).contains("`jitter`"));
+    assert!(name(Cache::builder("a").discipline(Discipline::Cdc).build()).contains("`depends_on`"));
+    assert!(name(Cache::builder("a").depends_on("users", |_| Ok(vec![1_u64])).build()).contains("`users`"));
+    let settings = crate::settings::CacheSettings { loads_max: 0, ..Default::default() };
+    assert!(name(Cache::builder("a").settings(settings).build()).contains("`loads_max`"));
+}

@@ -1,0 +1,303 @@
+//! The invalidator: applies a source's changes to a store, in the one order that cannot leave anything stale.
+
+mod batch;
+mod flush;
+mod pump;
+mod retry;
+mod status;
+#[cfg(test)]
+mod tests;
+mod watermark;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use batch::AppliedChange;
+pub use status::{CdcState, CdcStatus};
+
+use crate::cache::Cache;
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::VisibilityGate;
+use crate::invalidator::pump::Pump;
+use crate::keymap::KeyMap;
+use crate::metrics::CdcMetrics;
+use crate::position::Position;
+use crate::settings::CdcSettings;
+use crate::source::{ChangeSource, Interests};
+use crate::store::{Discipline, Store};
+
+/// Told of every batch after its effects are complete. Must return quickly: the next batch waits for it.
+pub trait CdcObserver: fmt::Debug + Send + Sync + 'static {
+    /// A batch was applied (or, in the ttl discipline, only read).
+    fn applied(&self, batch: &AppliedBatch);
+}
+
+/// What an observer is told.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AppliedBatch {
+    /// The row changes, in order.
+    pub changes: Vec<AppliedChange>,
+    /// The discipline it was handled in; in the ttl discipline nothing was invalidated.
+    pub discipline: Discipline,
+    /// Everything up to here is done.
+    pub applied: Position,
+    /// The clock when it was done.
+    pub applied_at: Timestamp,
+}
+
+/// Builds an invalidator: one source, one store, and the caches on it.
+///
+/// ```no_run
+/// # use cachefront_core::{Cache, Cdc, source::ChangeSource};
+/// # async fn example(source: impl ChangeSource, users: Cache<u64, String>) -> cachefront_core::Result<()> {
+/// let cdc = Cdc::new(source).bind(&users).spawn()?;
+/// cdc.ready().await?;
+/// // … until the service ends:
+/// cdc.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "an invalidator does nothing until it is spawned"]
+pub struct Cdc {
+    source: Box<dyn ChangeSource>,
+    gate: Option<Arc<dyn VisibilityGate>>,
+    store: Option<Arc<dyn Store>>,
+    /// A cache was bound whose store is another one.
+    foreign: Option<String>,
+    maps: Vec<Arc<dyn KeyMap>>,
+    observer: Option<Arc<dyn CdcObserver>>,
+    discipline: Discipline,
+    settings: CdcSettings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Cdc {
+    /// An invalidator that reads `source`.
+    pub fn new(source: impl ChangeSource) -> Self {
+        let gate = source.gate();
+        Self {
+            source: Box::new(source),
+            gate,
+            store: None,
+            foreign: None,
+            maps: Vec::new(),
+            observer: None,
+            discipline: Discipline::Cdc,
+            settings: CdcSettings::default(),
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+
+    /// Keeps `cache` right. All caches of an invalidator share one store, and a store's namespace has one invalidator.
+    pub fn bind<K, V>(mut self, cache: &Cache<K, V>) -> Self {
+        let store = cache.store();
+        match &self.store {
+            Some(bound) if !Arc::ptr_eq(bound, &store) => self.foreign = Some(cache.name().to_owned()),
+            Some(_) => {}
+            None => self.store = Some(store),
+        }
+        self.maps.push(cache.key_map());
+        self
+    }
+
+    /// Keeps the keys of `map` right in `store`, for a process that holds no cache itself.
+    pub fn bind_map(mut self, store: Arc<dyn Store>, map: Arc<dyn KeyMap>) -> Self {
+        match &self.store {
+            Some(bound) if !Arc::ptr_eq(bound, &store) => self.foreign = Some(format!("{map:?}")),
+            Some(_) => {}
+            None => self.store = Some(store),
+        }
+        self.maps.push(map);
+        self
+    }
+
+    /// Waits at `gate` before anything is applied. It must wait on every server that loaders read.
+    ///
+    /// Default: the source's own gate, which waits on the server that the log comes from.
+    pub fn gate(mut self, gate: Arc<dyn VisibilityGate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// Tells `observer` of every batch. Default: nobody.
+    pub fn observer(mut self, observer: Arc<dyn CdcObserver>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// The discipline to start in. Default: [`Discipline::Cdc`].
+    pub fn discipline(mut self, discipline: Discipline) -> Self {
+        self.discipline = discipline;
+        self
+    }
+
+    /// Every tunable number. Default: [`CdcSettings::default`].
+    pub fn settings(mut self, settings: CdcSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The clock. Default: the system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The randomness. Default: the operating system's.
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Starts the invalidator in a task of the current tokio runtime. It tries for ever, with pauses, unless its very
+    /// first try finds a mistake in the set-up; [`CdcHandle::ready`] tells.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if nothing is bound, caches do not share one store, there is no gate, a setting is out of
+    /// range, or no tokio runtime is running.
+    pub fn spawn(self) -> Result<CdcHandle> {
+        let config = |message: String| Error::new(ErrorKind::Config, message);
+        self.settings.validate()?;
+        if let Some(name) = self.foreign {
+            return Err(config(format!(
+                "cache `{name}` has another store than those bound before it: give them one handle"
+            )));
+        }
+        let store = self.store.ok_or_else(|| config("no cache is bound: call `bind` before `spawn`".into()))?;
+        let gate = self.gate.ok_or_else(|| {
+            config(
+                "the source has no visibility gate of its own: give one with `gate`, or a fresh value may be \
+                    invalidated before it can be read"
+                    .into(),
+            )
+        })?;
+        let mut interests = Interests::new();
+        for map in &self.maps {
+            interests.merge(&map.interests());
+        }
+        if interests.is_empty() {
+            return Err(config("no bound cache depends on a table: add `depends_on` to the cache".into()));
+        }
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
+            Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
+        })?;
+        let (wish, wishes) = watch::channel(Wish { discipline: self.discipline, shutdown: false });
+        let (status, statuses) = watch::channel(CdcStatus::starting(self.discipline, self.source.describe()));
+        let pump = Pump {
+            probe: self.source.probe(),
+            source: self.source,
+            gate,
+            store,
+            maps: self.maps,
+            interests,
+            observer: self.observer,
+            settings: self.settings,
+            clock: Arc::clone(&self.clock),
+            entropy: self.entropy,
+            metrics: CdcMetrics::new(),
+            wishes,
+            status,
+            term: 0,
+            next_order: 0,
+            preflighted: false,
+        };
+        let drain_max = self.settings.drain_max;
+        let task = runtime.spawn(pump.run());
+        Ok(CdcHandle { wish, statuses, task: Some(task), clock: self.clock, drain_max })
+    }
+}
+
+impl fmt::Debug for Cdc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cdc").field("source", &self.source).field("maps", &self.maps).finish_non_exhaustive()
+    }
+}
+
+/// What the owner of an invalidator wants of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) discipline: Discipline,
+    pub(crate) shutdown: bool,
+}
+
+/// Owns a running invalidator. Dropped, it stops at once; nothing is lost, the next one repeats what was in hand.
+pub struct CdcHandle {
+    wish: watch::Sender<Wish>,
+    statuses: watch::Receiver<CdcStatus>,
+    task: Option<JoinHandle<()>>,
+    clock: Arc<dyn Clock>,
+    drain_max: std::time::Duration,
+}
+
+impl CdcHandle {
+    /// How it is doing.
+    pub fn status(&self) -> CdcStatus {
+        self.statuses.borrow().clone()
+    }
+
+    /// Follows its status.
+    pub fn watch(&self) -> watch::Receiver<CdcStatus> {
+        self.statuses.clone()
+    }
+
+    /// Waits until it applies changes (or, in the ttl discipline, reads them).
+    ///
+    /// # Errors
+    /// What its very first try found wrong in the set-up, or that it was shut down.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only waits.
+    pub async fn ready(&self) -> Result<()> {
+        let mut statuses = self.statuses.clone();
+        let settled = statuses
+            .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Failed | CdcState::Stopped))
+            .await
+            .map_err(|error| Error::with_source(ErrorKind::Closed, "the invalidator has ended", error))?;
+        match (settled.state, &settled.last_error) {
+            (CdcState::Running, _) => Ok(()),
+            (CdcState::Failed, Some(error)) => Err(error.clone()),
+            _ => Err(Error::new(ErrorKind::Closed, "the invalidator was shut down")),
+        }
+    }
+
+    /// The discipline it works in from now on. [`Discipline::Ttl`]: what the store promises is voided, then changes are
+    /// only read. [`Discipline::Cdc`]: a new generation begins, then changes are applied.
+    pub fn set_discipline(&self, discipline: Discipline) {
+        self.wish.send_if_modified(|wish| std::mem::replace(&mut wish.discipline, discipline) != discipline);
+    }
+
+    /// Stops after the batch in hand, or after [`CdcSettings::drain_max`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the invalidator stops at once.
+    pub async fn shutdown(mut self) {
+        self.wish.send_modify(|wish| wish.shutdown = true);
+        if let Some(task) = &mut self.task {
+            tokio::select! {
+                _ = task => {}
+                () = self.clock.sleep(self.drain_max) => {}
+            }
+        }
+    }
+}
+
+impl Drop for CdcHandle {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for CdcHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CdcHandle").field("status", &*self.statuses.borrow()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,74 @@
+//! What an invalidator says of itself.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::position::Position;
+use crate::store::Discipline;
+
+/// What an invalidator is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CdcState {
+    /// It has not applied anything yet.
+    Starting,
+    /// It applies changes, or reads them in the ttl discipline.
+    Running,
+    /// Another invalidator holds the term; this one takes over when that one falls silent.
+    Standby,
+    /// Something failed; it tries again.
+    Retrying,
+    /// Its first try found a mistake in the set-up; it has ended.
+    Failed,
+    /// It was shut down.
+    Stopped,
+}
+
+/// How an invalidator is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CdcStatus {
+    /// What it is doing.
+    pub state: CdcState,
+    /// The discipline it works in.
+    pub discipline: Discipline,
+    /// The source, in words.
+    pub source: String,
+    /// Everything up to here is done.
+    pub applied: Position,
+    /// The newest moment at which everything was applied; unknown before the first.
+    pub source_time: Timestamp,
+    /// Row changes delivered.
+    pub events_total: u64,
+    /// Keys invalidated.
+    pub invalidations_total: u64,
+    /// New generations: gaps, and switches to the cdc discipline.
+    pub flushes_total: u64,
+    /// Times the store had forgotten something and it was repeated.
+    pub rewinds_total: u64,
+    /// The last failure, until something works again.
+    pub last_error: Option<Error>,
+}
+
+impl CdcStatus {
+    pub(crate) fn starting(discipline: Discipline, source: String) -> Self {
+        Self {
+            state: CdcState::Starting,
+            discipline,
+            source,
+            applied: Position::new(),
+            source_time: Timestamp::UNKNOWN,
+            events_total: 0,
+            invalidations_total: 0,
+            flushes_total: 0,
+            rewinds_total: 0,
+            last_error: None,
+        }
+    }
+
+    /// How far behind the source the store may be at `now`; none if that is not known.
+    pub fn lag(&self, now: Timestamp) -> Option<Duration> {
+        self.source_time.is_known().then(|| now.since(self.source_time))
+    }
+}

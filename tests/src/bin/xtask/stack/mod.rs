@@ -1,0 +1,223 @@
+//! The servers that tests and examples use.
+//!
+//! Taken from the environment where it names them, run as containers where an engine answers, else run natively.
+
+mod compose;
+mod debian;
+mod native;
+mod programs;
+mod state;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use cachefront_tests::{server::private_dir, stack as names};
+use clap::Subcommand;
+
+pub(crate) use self::state::State;
+use crate::failure::{Context, Failure, Result};
+
+/// What to do with the servers.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Starts the servers, unless they run already.
+    ///
+    /// Servers named by CACHEFRONT_MYSQL_URL and CACHEFRONT_REDIS_URL are taken as they are. Else, where `docker info`
+    /// answers, they are containers (CACHEFRONT_STACK=native forbids it). Else they are processes of this machine: of
+    /// the programs named by CACHEFRONT_MYSQLD, CACHEFRONT_MYSQL_CLIENT and CACHEFRONT_REDIS_SERVER, found on the PATH,
+    /// or unpacked from Debian's packages. All they write lies in CACHEFRONT_STACK_DIR (default: target/stack), and
+    /// they listen on 127.0.0.1 only.
+    Up,
+    /// Stops the servers that `up` started, and removes their data.
+    Down,
+    /// Says what runs. Fails if something that should run does not.
+    Status,
+    /// Prints what tests need in their environment: `eval "$(cargo xtask stack env)"`.
+    Env,
+}
+
+/// Runs one command.
+pub(crate) fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Up => {
+            let up = up()?;
+            up.keep();
+            status()
+        }
+        Command::Down => {
+            let _lock = lock()?;
+            down()
+        }
+        Command::Status => status(),
+        Command::Env => env(),
+    }
+}
+
+/// A stack that is up. Dropping the value stops what this call started, unless [`Up::keep`] was called.
+#[derive(Debug)]
+pub(crate) struct Up {
+    pub(crate) state: State,
+    started: bool,
+}
+
+impl Up {
+    /// Leaves the stack running.
+    fn keep(mut self) {
+        self.started = false;
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        sweep();
+        if self.started
+            && let Err(failure) = down()
+        {
+            eprintln!("xtask: {failure}");
+        }
+    }
+}
+
+/// Brings the stack up, or finds it up. On failure nothing stays behind.
+pub(crate) fn up() -> Result<Up> {
+    let _lock = lock()?;
+    if let Some(mut state) = State::load()? {
+        if state.project.is_some()
+            || (!state.servers.is_empty() && state.servers.iter().all(|server| server.is_alive()))
+        {
+            take_given(&mut state);
+            return Ok(Up { state, started: false });
+        }
+        down()?;
+    }
+    let dir = dir()?;
+    let mut up = Up { state: State::default(), started: true };
+    start(&dir, &mut up.state)?;
+    up.state.save()?;
+    Ok(up)
+}
+
+fn start(dir: &Path, state: &mut State) -> Result<()> {
+    state.set_path(names::STACK_DIR, dir);
+    let wanted = take_given(state);
+    let contained = !wanted.is_empty() && compose::is_available();
+    if contained {
+        compose::up(dir, &wanted, state)?;
+    }
+    // Tests of faults start servers of their own, so the programs are wanted in any case.
+    let (mysql, redis) = (programs::MySql::find(dir), programs::Redis::find(dir));
+    let native = |service: &str| !contained && wanted.contains(&service);
+    match mysql {
+        Ok(programs) => {
+            programs.export(state);
+            state.set_path(names::MYSQL_TEMPLATE, &native::template(dir, &programs)?);
+            if native("mysql") {
+                native::start_mysql(dir, &programs, state)?;
+            }
+        }
+        Err(failure) if native("mysql") => return Err(failure),
+        Err(failure) => eprintln!("stack: tests that start a MySQL of their own will fail: {failure}"),
+    }
+    match redis {
+        Ok(programs) => {
+            programs.export(state);
+            if native("redis") {
+                native::start_redis(dir, &programs, state)?;
+            }
+        }
+        Err(failure) if native("redis") => return Err(failure),
+        Err(failure) => eprintln!("stack: tests that start a Redis of their own will fail: {failure}"),
+    }
+    Ok(())
+}
+
+/// Takes the addresses that the environment names, and returns the services it does not name.
+fn take_given(state: &mut State) -> Vec<&'static str> {
+    let mut wanted = Vec::new();
+    for (service, name) in [("mysql", names::MYSQL_URL), ("redis", names::REDIS_URL)] {
+        match std::env::var(name) {
+            Ok(url) if !url.is_empty() => state.set(name, url),
+            _ => wanted.push(service),
+        }
+    }
+    wanted
+}
+
+/// Stops everything that is remembered, and forgets it.
+fn down() -> Result<()> {
+    sweep();
+    let Some(state) = State::load()? else { return Ok(()) };
+    for server in state.servers.iter().rev() {
+        server.stop();
+        if server.is_alive() {
+            return Err(Failure::new(format!("{} (process {}) does not end", server.name, server.pid)));
+        }
+        let _ = fs::remove_dir_all(&server.mark);
+    }
+    if let Some(project) = &state.project {
+        compose::down(project)?;
+    }
+    State::forget();
+    Ok(())
+}
+
+fn status() -> Result<()> {
+    let Some(state) = State::load()? else { return Err(Failure::new("no stack is up: `cargo xtask stack up`")) };
+    let mut dead = Vec::new();
+    for server in &state.servers {
+        let alive = server.is_alive();
+        let word = if alive { "up" } else { "DOWN" };
+        say(&format!("{:<6} {word:<5} 127.0.0.1:{} process {}", server.name, server.port, server.pid));
+        if !alive {
+            dead.push(server.name.as_str());
+        }
+    }
+    if let Some(project) = &state.project {
+        say(compose::status(project)?.trim_end());
+    }
+    if dead.is_empty() { Ok(()) } else { Err(Failure::new(format!("not running: {}", dead.join(", ")))) }
+}
+
+fn env() -> Result<()> {
+    let Some(state) = State::load()? else { return Err(Failure::new("no stack is up: `cargo xtask stack up`")) };
+    for (name, value) in &state.environment {
+        say(&format!("export {name}='{}'", value.replace('\'', r"'\''")));
+    }
+    Ok(())
+}
+
+/// Ends private servers of tests that were cut short, and removes their folders.
+fn sweep() {
+    for entry in fs::read_dir(private_dir()).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        let pid = fs::read_to_string(dir.join("pid")).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(pid) = pid {
+            state::stop(pid, &dir);
+        }
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+/// The stack's folder, made if need be.
+fn dir() -> Result<PathBuf> {
+    let dir = names::dir();
+    for part in ["bin", "data", "log", "programs", "private"] {
+        fs::create_dir_all(dir.join(part)).context(|| format!("could not make {}", dir.display()))?;
+    }
+    dir.canonicalize().context(|| format!("could not read {}", dir.display()))
+}
+
+/// Keeps two calls from starting or stopping at the same time; released when dropped.
+fn lock() -> Result<File> {
+    let dir = dir()?;
+    let file = File::create(dir.join("lock"))?;
+    file.lock().context(|| format!("could not lock {}", dir.display()))?;
+    Ok(file)
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command was called for")]
+fn say(line: &str) {
+    println!("{line}");
+}
