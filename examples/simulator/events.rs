@@ -1,6 +1,7 @@
 //! What happens, for everybody who looks on: changes, the mode, the pipeline.
 
 use std::fmt;
+use std::sync::Arc;
 
 use cachefront::{AppliedBatch, AppliedChange, CdcObserver, Timestamp};
 use serde::Serialize;
@@ -91,9 +92,9 @@ impl ChangeSink for EventHub {
 
 /// Turns applied batches into events.
 #[derive(Debug)]
-pub(crate) struct Announcer<S>(pub(crate) S);
+pub(crate) struct Announcer(pub(crate) Arc<dyn ChangeSink>);
 
-impl<S: ChangeSink> CdcObserver for Announcer<S> {
+impl CdcObserver for Announcer {
     fn applied(&self, batch: &AppliedBatch) {
         for change in &batch.changes {
             self.0.take(Event::new("change", &ChangeEvent::new(change, batch.applied_at)));

@@ -29,7 +29,7 @@ pub(crate) struct Readiness {
     /// `ok` or `failing`.
     #[schema(example = "ok")]
     pub(crate) status: &'static str,
-    /// `database`, `store`.
+    /// Of `database`, `store`, and `pipeline` where this process runs it.
     pub(crate) failing: Vec<&'static str>,
 }
 
@@ -54,6 +54,9 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     }
     if !matches!(store, Ok(true)) {
         failing.push("store");
+    }
+    if api.consumes && failing.is_empty() && !api.pipeline.view().await.running {
+        failing.push("pipeline");
     }
     match failing.is_empty() {
         true => (StatusCode::OK, Json(Readiness { status: "ok", failing })),

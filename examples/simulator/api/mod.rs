@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
+pub(crate) use self::stream::announcements;
 use crate::caches::Caches;
 use crate::config::Secret;
 use crate::domain::Database;
@@ -43,6 +44,8 @@ pub(crate) struct Api {
     /// With none of them the API is open.
     pub(crate) tokens: Vec<Secret>,
     pub(crate) streams: Arc<Semaphore>,
+    /// True if this process is to keep the pipeline running.
+    pub(crate) consumes: bool,
     /// Ends the event streams, which would otherwise hold up a shutdown.
     pub(crate) stop: CancellationToken,
 }
@@ -68,6 +71,18 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/mode", get(control::mode).put(control::set_mode))
         .route("/pipeline", get(control::pipeline))
         .route("/events", get(stream::events))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(Arc::clone(&api));
+    guard::wrap(routes, api)
+}
+
+/// The few pages of a consumer that serves no users.
+pub(crate) fn consumer_router(api: Arc<Api>) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(Arc::clone(&api));

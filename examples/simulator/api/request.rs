@@ -64,10 +64,15 @@ fn token(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
     }
     let text = value.to_str().map_err(|_| malformed("A token is ASCII text".into()))?;
     let position: Position = text.parse().map_err(|error| malformed(format!("Not a GTID set: {error}")))?;
-    match position.ranges().find(|(origin, _)| !is_uuid(origin.split(':').next().unwrap_or_default())) {
-        Some((origin, _)) => Err(malformed(format!("Not a GTID set: `{origin}` is not a UUID"))),
-        None => Ok(Some(position)),
+    if let Some((origin, _)) = position.ranges().find(|(origin, _)| !is_uuid(server_of(origin))) {
+        return Err(malformed(format!("Not a GTID set: `{origin}` is not a UUID")));
     }
+    Ok(Some(position))
+}
+
+/// An origin without its tag.
+fn server_of(origin: &str) -> &str {
+    origin.split(':').next().unwrap_or_default()
 }
 
 fn is_uuid(text: &str) -> bool {

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::sse::{Event as SseEvent, Sse};
 use futures_util::stream::{self, Stream};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
 use super::error::{ApiError, ErrorBody};
 use crate::events::{ChangeEvent, Event};
 
-/// A comment is sent after so long without an event, so that nobody in between takes the stream for dead.
+/// A comment is sent so often, so that nobody in between takes a quiet stream for dead.
 const COMMENT_EVERY: Duration = Duration::from_secs(10);
+
+/// How often followers hear of the pipeline.
+const PIPELINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Changes, switches of the mode, and the pipeline's state once a second.
 #[utoipa::path(
@@ -38,10 +42,10 @@ pub(crate) fn events(
                 events: api.events.subscribe(),
                 stop: api.stop.clone(),
                 first: Some(Event::new("mode", &api.modes.current())),
+                comments: tokio::time::interval(COMMENT_EVERY),
                 _permit: permit,
             };
-            let keep_alive = KeepAlive::new().interval(COMMENT_EVERY).text("alive");
-            Ok(Sse::new(stream::unfold(follower, Follower::step)).keep_alive(keep_alive))
+            Ok(Sse::new(stream::unfold(follower, Follower::step)))
         }
     })
 }
@@ -51,6 +55,7 @@ struct Follower {
     stop: CancellationToken,
     /// The mode comes first, so that a client that has just (re)connected knows it.
     first: Option<Event>,
+    comments: Interval,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -61,6 +66,7 @@ impl Follower {
         }
         let received = tokio::select! {
             () = self.stop.cancelled() => return None,
+            _ = self.comments.tick() => return Some((Ok(SseEvent::default().comment("alive")), self)),
             received = self.events.recv() => received,
         };
         match received {
@@ -75,4 +81,26 @@ impl Follower {
 
 fn sent(event: Event) -> SseEvent {
     SseEvent::default().event(event.name).data(event.data)
+}
+
+/// Tells everybody who follows the events of the mode and the pipeline.
+pub(crate) async fn announcements(api: Arc<Api>) {
+    let mut modes = api.modes.watch();
+    loop {
+        tokio::select! {
+            () = api.stop.cancelled() => return,
+            changed = modes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let row = modes.borrow_and_update().clone();
+                api.events.publish(Event::new("mode", &row));
+            }
+            () = tokio::time::sleep(PIPELINE_EVERY) => {}
+        }
+        if api.events.subscribers() > 0 {
+            let view = api.pipeline.view().await;
+            api.events.publish(Event::new("pipeline", &view));
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cachefront::{Clock, Position};
-pub(crate) use file::{SqliteFile, head, install, position_of, rfc3339};
+pub(crate) use file::{SqliteFile, head, install, position_of};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
