@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cachefront::event::RowImage;
 use cachefront::store::Store;
-use cachefront::{Cache, LoadCx, Loader, Local, Result};
+use cachefront::{Cache, Hit, LoadCx, Loader, Local, Result, Tier};
 
 use crate::domain::{Database, DbError, Mode, Seen, User};
 
@@ -19,6 +20,8 @@ const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Caches {
     pub(crate) users: Cache<u64, User>,
     pub(crate) by_email: Cache<String, User>,
+    /// The users as they are in the shared store, whatever this process holds. Only looked into, never read through.
+    stored: Cache<u64, User>,
 }
 
 impl Caches {
@@ -34,7 +37,7 @@ impl Caches {
             .jitter(0.0)
             .negative_ttl(ttl / 2)
             .loader(ById(Arc::clone(database)))
-            .depends_on(&table, |row| Ok(vec![row.get::<u64>("id")?]))
+            .depends_on(&table, user_keys)
             .build()?;
         let by_email = Cache::builder("users_by_email")
             .shared(Arc::clone(store))
@@ -45,14 +48,35 @@ impl Caches {
             .loader(ByEmail(Arc::clone(database)))
             .depends_on(&table, |row| Ok(vec![row.get::<String>("email")?]))
             .build()?;
-        Ok(Self { users, by_email })
+        let stored =
+            Cache::builder("users").shared(Arc::clone(store)).ttl(ttl).depends_on(&table, user_keys).build()?;
+        Ok(Self { users, by_email, stored })
     }
 
     /// Reads that start from now on follow this mode.
     pub(crate) fn set_mode(&self, mode: Mode) {
         self.users.set_discipline(mode.discipline());
         self.by_email.set_discipline(mode.discipline());
+        self.stored.set_discipline(mode.discipline());
     }
+
+    /// What a plain read here and now would serve without loading. Its time to live is that of the value: a tier of
+    /// this process may forget it earlier, and the next read takes it from the store again.
+    pub(crate) async fn peek(&self, id: u64) -> Option<Hit<User>> {
+        // A store that does not answer serves nothing: a plain read would load.
+        let mut hit = self.users.peek(&id).await.ok().flatten()?;
+        if hit.tier == Tier::Local
+            && let Ok(Some(stored)) = self.stored.peek(&id).await
+            && stored.value == hit.value
+        {
+            hit.ttl = hit.ttl.max(stored.ttl);
+        }
+        Some(hit)
+    }
+}
+
+fn user_keys(row: &RowImage) -> Result<Vec<u64>> {
+    Ok(vec![row.get("id")?])
 }
 
 struct ById(Arc<dyn Database>);

@@ -42,7 +42,7 @@ pub(crate) struct ChangeEvent {
 
 impl ChangeEvent {
     fn new(change: &AppliedChange, applied_at: Timestamp) -> Self {
-        let lag = applied_at.since(change.committed_at).as_secs_f64() * 1e3;
+        let lag = applied_at.since(change.committed_at).as_micros() as f64 / 1e3;
         Self {
             table: change.table.as_str().to_owned(),
             op: change.operation,

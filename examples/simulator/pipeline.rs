@@ -15,8 +15,11 @@ use utoipa::ToSchema;
 use crate::domain::Mode;
 use crate::mode::Modes;
 
-/// How often a consumer reports.
-pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// How often a consumer reports while nothing happens.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// The pause between two reports while much happens.
+const REPORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A pipeline counts as running if its last sign of life is at most this old.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -85,19 +88,20 @@ impl Board for LocalBoard {
 
 /// Posts a consumer's status until `stop`. A board that is away is tried again the next time.
 pub(crate) async fn report(
-    statuses: watch::Receiver<CdcStatus>,
+    mut statuses: watch::Receiver<CdcStatus>,
     board: Arc<dyn Board>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     loop {
-        let report = Report::new(&statuses.borrow(), clock.now());
+        let report = Report::new(&statuses.borrow_and_update(), clock.now());
         if let Err(error) = board.post(&report).await {
             tracing::debug!(%error, "the pipeline's report cannot be posted");
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(REPORT_EVERY) => {}
+            Ok(()) = statuses.changed() => tokio::time::sleep(REPORT_PAUSE).await,
         }
     }
 }
@@ -150,7 +154,7 @@ impl Pipeline {
             source: self.source.to_owned(),
             embedded: self.embedded,
             running: alive_at.is_known() && now.since(alive_at) <= SILENCE_MAX,
-            lag_ms: source_time.is_known().then(|| now.since(source_time).as_secs_f64() * 1e3),
+            lag_ms: source_time.is_known().then(|| now.since(source_time).as_micros() as f64 / 1e3),
             applied: Some(applied).filter(|applied| !applied.is_empty()),
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,

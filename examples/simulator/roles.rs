@@ -25,12 +25,15 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let api = running.api(&settings);
     running.tasks.spawn(announcements(Arc::clone(&api)));
     let (api_addr, ui_addr) = (listeners.0.addr, listeners.1.addr);
-    let servers = [
-        listeners.0.serve(api::router(Arc::clone(&api)), running.stop.clone()),
-    ];
+    let servers = [listeners.0.serve(api::router(Arc::clone(&api)), running.stop.clone())];
     announce(&[
         format!("API      http://{api_addr}  (try it: http://{api_addr}/docs/)"),
-        format!("mode     {}, source {}, ttl {:?}", running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl),
+        format!(
+            "mode     {}, source {}, ttl {:?}",
+            running.modes.current().mode.as_str(),
+            api.pipeline.source,
+            settings.ttl
+        ),
     ]);
     running.until_told(servers).await
 }
@@ -132,7 +135,8 @@ impl Running {
     async fn wait_for_consumer(&self, settings: &Settings) -> Result<(), Fatal> {
         let Some(consumer) = &self.consumer else { return Ok(()) };
         let mut statuses = consumer.statuses.clone();
-        let settled = statuses.wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
+        let settled = statuses
+            .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
         let failed = match tokio::time::timeout(settings.startup_timeout, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => return Ok(()),
             _ => consumer.statuses.borrow().last_error.clone(),

@@ -27,11 +27,30 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         description = "Users in a database, read through a cache that is kept right by the database's change log."
     ),
     paths(
-        users::list, users::create, users::read, users::update, users::delete, inspect::show, control::mode,
-        control::set_mode, control::pipeline, stream::events, health::healthz, health::readyz, health::metrics,
+        users::list,
+        users::create,
+        users::read,
+        users::update,
+        users::delete,
+        inspect::show,
+        control::mode,
+        control::set_mode,
+        control::pipeline,
+        stream::events,
+        health::healthz,
+        health::readyz,
+        health::metrics,
     ),
     components(schemas(
-        User, UserInput, Mode, ModeRow, PipelineView, ChangeEvent, ErrorBody, ProblemsBody, inspect::CacheView,
+        User,
+        UserInput,
+        Mode,
+        ModeRow,
+        PipelineView,
+        ChangeEvent,
+        ErrorBody,
+        ProblemsBody,
+        inspect::CacheView,
     ))
 )]
 struct Document;
@@ -58,7 +77,8 @@ fn asset(file: &str) -> Result<Response, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
     match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
         Ok(Some(asset)) => {
-            let headers = [(header::CONTENT_TYPE, asset.content_type.as_str()), (header::CONTENT_SECURITY_POLICY, POLICY)];
+            let headers =
+                [(header::CONTENT_TYPE, asset.content_type.as_str()), (header::CONTENT_SECURITY_POLICY, POLICY)];
             Ok((headers, asset.bytes.into_owned()).into_response())
         }
         Ok(None) => Err(ApiError::new(StatusCode::NOT_FOUND, "Not Found")),

@@ -34,9 +34,11 @@ pub(crate) fn wrap(routes: Router, api: Arc<Api>) -> Router {
 async fn authorize(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
     let open = api.tokens.is_empty() || OPEN_PATHS.contains(&request.uri().path());
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer =
+        given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     // Every token is compared, so that the time taken does not tell which one was close.
-    let known = bearer.is_some_and(|(_, token)| api.tokens.iter().filter(|known| known.matches(token.trim())).count() > 0);
+    let known =
+        bearer.is_some_and(|(_, token)| api.tokens.iter().filter(|known| known.matches(token.trim())).count() > 0);
     if open || known { next.run(request).await } else { ApiError::unauthorized().into_response() }
 }
 

@@ -93,14 +93,14 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, UserId(id): UserId) -> Res
 
 /// Compares without a false alarm: what changed while the database was read is compared again.
 pub(crate) async fn look(api: &Api, id: u64) -> Result<CacheView, DbError> {
-    let mut before = peek(api, id).await;
+    let mut before = api.caches.peek(id).await;
     let mut row = api.database.get(id).await?.value;
     for _ in 0..LOOKS_MAX {
         match before {
             None => return Ok(CacheView::absent(row)),
             Some(hit) if hit.value == row => return Ok(CacheView::of(hit, row)),
             Some(hit) => {
-                let after = peek(api, id).await;
+                let after = api.caches.peek(id).await;
                 if after.as_ref().is_some_and(|after| after.value == hit.value) {
                     return Ok(CacheView::of(hit, row));
                 }
@@ -111,9 +111,4 @@ pub(crate) async fn look(api: &Api, id: u64) -> Result<CacheView, DbError> {
     }
     // It was replaced at every look: there is no entry that could be called stale.
     Ok(CacheView::absent(row))
-}
-
-/// A store that does not answer serves nothing: a plain read would load.
-async fn peek(api: &Api, id: u64) -> Option<Hit<User>> {
-    api.caches.users.peek(&id).await.ok().flatten()
 }

@@ -134,8 +134,9 @@ fn positive(loc: &[&str], text: &str) -> Result<u64, Problem> {
     if number <= 0 {
         return Err(Problem::new(loc, "Input should be greater than 0", "greater_than"));
     }
-    u64::try_from(number)
-        .map_err(|_| Problem::new(loc, format!("Input should be less than or equal to {}", u64::MAX), "less_than_equal"))
+    u64::try_from(number).map_err(|_| {
+        Problem::new(loc, format!("Input should be less than or equal to {}", u64::MAX), "less_than_equal")
+    })
 }
 
 /// Digits, and perhaps a minus before them.
@@ -183,9 +184,8 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 }
 
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let too_large = || {
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {BODY_BYTES_MAX} bytes"))
-    };
+    let too_large =
+        || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {BODY_BYTES_MAX} bytes"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
         return Err(too_large());
@@ -221,10 +221,12 @@ impl JsonBody {
     /// As [`JsonBody::user_input`].
     pub(crate) fn mode(self) -> Result<Mode, ApiError> {
         let mut fields = Fields::of(self.0)?;
-        let mode = fields.take("mode").and_then(|value| value.as_str().and_then(|text| text.parse().ok()).or_else(|| {
-            fields.problems.push(Problem::new(&["body", "mode"], "Input should be 'ttl' or 'cdc'", "enum"));
-            None
-        }));
+        let mode = fields.take("mode").and_then(|value| {
+            value.as_str().and_then(|text| text.parse().ok()).or_else(|| {
+                fields.problems.push(Problem::new(&["body", "mode"], "Input should be 'ttl' or 'cdc'", "enum"));
+                None
+            })
+        });
         fields.finish()?;
         Ok(mode.unwrap_or(Mode::Cdc))
     }

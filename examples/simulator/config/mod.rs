@@ -132,7 +132,9 @@ impl Lookup<'_> {
         }
         match self.text("CACHEFRONT_SOURCE", &flags.source).as_deref() {
             None | Some("binlog") => {}
-            Some("kafka") => return Err(Fatal::new("CACHEFRONT_SOURCE=kafka is not supported by this version: use binlog")),
+            Some("kafka") => {
+                return Err(Fatal::new("CACHEFRONT_SOURCE=kafka is not supported by this version: use binlog"));
+            }
             Some(_) => return Err(Fatal::new("CACHEFRONT_SOURCE is unknown: write binlog")),
         }
         let redis_url = self.text("CACHEFRONT_REDIS_URL", &flags.redis_url).unwrap_or(REDIS_URL_DEFAULT.into());

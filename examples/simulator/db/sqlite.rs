@@ -141,7 +141,8 @@ impl Database for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), DbError> {
-        self.read(|connection| connection.query_row("SELECT 1 FROM users LIMIT 1", [], |_| Ok(())).or_else(absent)).await
+        self.read(|connection| connection.query_row("SELECT 1 FROM users LIMIT 1", [], |_| Ok(())).or_else(absent))
+            .await
     }
 }
 

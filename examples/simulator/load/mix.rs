@@ -65,16 +65,7 @@ mod tests {
     use super::*;
 
     fn flags(writes: f64, skew: f64) -> LoadFlags {
-        LoadFlags {
-            rate: 1.0,
-            duration: "1s".into(),
-            users: 100,
-            writes,
-            skew,
-            seed: 7,
-            in_flight: 1,
-            json: false,
-        }
+        LoadFlags { rate: 1.0, duration: "1s".into(), users: 100, writes, skew, seed: 7, in_flight: 1, json: false }
     }
 
     #[test]
@@ -85,7 +76,8 @@ mod tests {
         };
         let skewed = take(&flags(0.1, 1.1));
         assert_eq!(skewed, take(&flags(0.1, 1.1)));
-        let first = |requests: &[Request]| requests.iter().filter(|request| matches!(request, Request::Read { id: 1 })).count();
+        let first =
+            |requests: &[Request]| requests.iter().filter(|request| matches!(request, Request::Read { id: 1 })).count();
         assert!(first(&skewed) > 200, "{}", first(&skewed));
         assert!(first(&take(&flags(0.1, 0.0))) < 60);
         let writes = skewed.iter().filter(|request| matches!(request, Request::Write { .. })).count();

@@ -39,8 +39,7 @@ pub(super) async fn update(
             (&input.name, &input.email, id),
         )
         .await?;
-    let user: Option<User> =
-        transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;
+    let user: Option<User> = transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;
     let Some(user) = user else {
         transaction.rollback().await?;
         return Ok(None);

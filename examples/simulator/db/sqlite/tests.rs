@@ -101,7 +101,8 @@ async fn rows_that_a_replace_removes_are_in_the_log_though_no_trigger_of_theirs_
              UPDATE OR REPLACE users SET email = 'c@x' WHERE id = 1;",
         )
         .expect("changes");
-    let mentioned: Vec<String> = log(&stranger).into_iter().flat_map(|(_, _, before, after)| [before, after]).flatten().collect();
+    let mentioned: Vec<String> =
+        log(&stranger).into_iter().flat_map(|(_, _, before, after)| [before, after]).flatten().collect();
     for email in ["a@x", "b@x", "c@x"] {
         assert!(mentioned.iter().any(|mention| mention == email), "{email} is missing in {mentioned:?}");
     }

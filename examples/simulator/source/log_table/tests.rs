@@ -5,12 +5,8 @@ use cachefront::source::Columns;
 
 use super::*;
 
-const LIMITS: BatchLimits = BatchLimits {
-    changes_max: 100,
-    bytes_max: 1 << 20,
-    wait_max: Duration::from_secs(5),
-    linger_max: Duration::ZERO,
-};
+const LIMITS: BatchLimits =
+    BatchLimits { changes_max: 100, bytes_max: 1 << 20, wait_max: Duration::from_secs(5), linger_max: Duration::ZERO };
 
 struct World {
     _directory: tempfile::TempDir,
@@ -130,7 +126,10 @@ async fn rows_that_somebody_removed_are_a_gap_and_never_silence() {
     let mut source = world.open(3).await.expect("what is left is whole");
     world.run("DELETE FROM cachefront_log");
     assert_eq!(source.next_batch(&LIMITS).await.expect_err("emptied").kind(), ErrorKind::Gap);
-    let foreign = Checkpoint { position: "00000000-0000-4000-8000-000000000000:1-3".parse().expect("a position"), resume: Bytes::new() };
+    let foreign = Checkpoint {
+        position: "00000000-0000-4000-8000-000000000000:1-3".parse().expect("a position"),
+        resume: Bytes::new(),
+    };
     assert_eq!(source.open(&foreign, &Interests::new()).await.expect_err("foreign").kind(), ErrorKind::Gap);
 }
 
