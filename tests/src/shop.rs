@@ -190,7 +190,9 @@ impl Shop {
         let rows: Vec<(u64, u64)> = conn.query("SELECT id, value FROM item").await.expect("the rows");
         let mut audit = Audit::default();
         for (id, value) in rows {
-            match cache.peek(&id).await.expect("the store can be read") {
+            // The first look after a restart of the store may find a dead connection.
+            let peek = wait::until_some("the store can be read", PATIENCE, async || cache.peek(&id).await.ok());
+            match peek.await {
                 Some(hit) if hit.value == Some(value) => audit.fresh += 1,
                 Some(hit) => audit.stale.push((id, hit.value, value)),
                 None => audit.absent += 1,
