@@ -24,10 +24,8 @@ async fn killed_in_the_middle_of_a_hundred_thousand_updates() {
     let readers = Readers::start(&cache, ROWS, 8);
     let (writer, done) = write(&shop, ROWS, 100_000);
     for kill_at in [20_000, 50_000, 80_000] {
-        wait::until("the writer is in the middle", Duration::from_secs(240), || {
-            done.load(Ordering::SeqCst) >= kill_at
-        })
-        .await;
+        wait::until("the writer is in the middle", Duration::from_secs(240), || done.load(Ordering::SeqCst) >= kill_at)
+            .await;
         consumer.kill().await;
         consumer = Actor::start(program, &["consumer"], &shop).await;
     }
@@ -35,7 +33,12 @@ async fn killed_in_the_middle_of_a_hundred_thousand_updates() {
     shop.settle().await;
     let (reads, errors) = readers.stop().await;
     let audit = shop.stale(&cache).await;
-    println!("{reads} reads, {errors} errors, {} fresh, {} absent, {} stale", audit.fresh, audit.absent, audit.stale.len());
+    println!(
+        "{reads} reads, {errors} errors, {} fresh, {} absent, {} stale",
+        audit.fresh,
+        audit.absent,
+        audit.stale.len()
+    );
     assert!(audit.stale.is_empty() && errors == 0, "{audit:?}");
     assert!(audit.fresh > 0, "nothing was cached: the test proves nothing");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront::{Tier, Position};
+use cachefront::{Position, Tier};
 use cachefront_tests::shop::{PATIENCE, Shop, applied};
 use cachefront_tests::wait;
 use hdrhistogram::Histogram;
