@@ -20,6 +20,11 @@ pub(crate) fn from_redis(error: RedisError) -> Error {
     Error::with_source(kind, message, error)
 }
 
+const LACKS_A_RIGHT: (ErrorKind, &str) = (
+    ErrorKind::Config,
+    "the Redis user lacks a right: it needs `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
+);
+
 fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
     if let Some(described) = describe_tls(error) {
         return described;
@@ -34,6 +39,8 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
         RedisKind::Parse | RedisKind::UnexpectedReturnType => {
             (ErrorKind::Corrupt, "an answer of Redis could not be understood")
         }
+        // What a script is refused comes without a code of its own.
+        _ if error.detail().is_some_and(|detail| detail.contains("user executing the script can't")) => LACKS_A_RIGHT,
         RedisKind::Server(kind) => describe_server(kind, error.code().unwrap_or_default()),
         _ => describe_code(error.code().unwrap_or_default()),
     }
@@ -41,10 +48,7 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
 
 fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static str) {
     match kind {
-        ServerErrorKind::NoPerm => (
-            ErrorKind::Config,
-            "the Redis user lacks a right: it needs `+@read +@write +@scripting +@connection +info ~{cf:*`",
-        ),
+        ServerErrorKind::NoPerm => LACKS_A_RIGHT,
         ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot => {
             (ErrorKind::Config, "the Redis URL names a node of a cluster: name a single server")
         }
