@@ -16,7 +16,7 @@ use mysql_async::prelude::Queryable;
 const DURABLE: [&str; 2] = ["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
 
 /// Whether invalidations wait until their commits can be read.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Gate {
     On,
     Off,
@@ -107,6 +107,7 @@ impl Others {
 }
 
 /// Updates the key `commits` times; after each commit was applied, at rest, the cache must answer the new value.
+#[expect(clippy::print_stdout, reason = "the figures of the race are part of the evidence")]
 async fn race(mysql: &MySql, gate: Gate, commits: u64, before_commit: &[&str]) -> Outcome {
     let shop = Shop::open_on(&mysql.url(), &stack::redis_url(), 4).await;
     let cache = shop.cache().await;
@@ -146,7 +147,7 @@ async fn race(mysql: &MySql, gate: Gate, commits: u64, before_commit: &[&str]) -
     let audit = shop.stale(&cache).await;
     assert!(gate == Gate::Off || audit.stale.is_empty(), "stale at rest: {audit:?}");
     cdc.shutdown().await;
-    println!("{outcome:?}, hit ratio {:.4}", outcome.hit_ratio());
+    println!("{:?}: {outcome:?}, hit ratio {:.4}", gate, outcome.hit_ratio());
     outcome
 }
 
