@@ -16,25 +16,25 @@ use crate::metrics::Metrics;
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline};
 use crate::serve::{Listener, told_to_end};
+use crate::ui::Ui;
 use crate::world::World;
 
 /// Everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
-    let listeners = (api_listener(&settings).await?, Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?);
+    let listener = api_listener(&settings).await?;
+    let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
     let mut running = Running::start(&settings, true).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
-    let (api_addr, ui_addr) = (listeners.0.addr, listeners.1.addr);
-    let servers = [listeners.0.serve(api::router(Arc::clone(&api)), running.stop.clone())];
+    let ui = Ui::new(Arc::clone(&api), running.world.hint.clone());
+    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
-        format!("API      http://{api_addr}  (try it: http://{api_addr}/docs/)"),
-        format!(
-            "mode     {}, source {}, ttl {:?}",
-            running.modes.current().mode.as_str(),
-            api.pipeline.source,
-            settings.ttl
-        ),
+        format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
+        format!("panel    {}", ui.link(panel_listener.addr)),
+        format!("mode     {mode}, source {source}, ttl {ttl:?}"),
     ]);
+    let servers =
+        [listener.serve(api::router(api), running.stop.clone()), panel_listener.serve(ui.router, running.stop.clone())];
     running.until_told(servers).await
 }
 
