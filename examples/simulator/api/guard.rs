@@ -49,6 +49,8 @@ pub(crate) fn wrap_pages(pages: Router) -> Router {
 
 fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
     page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGES_POLICY));
+    // Without any referrer a browser would not say either where a form comes from.
+    page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     ready(page)
 }
 

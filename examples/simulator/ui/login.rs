@@ -142,6 +142,7 @@ fn page(status: StatusCode, wrong: bool) -> Response {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 title { "Log in · cachefront" }
+                link rel="icon" href="/panel.svg";
                 link rel="stylesheet" href="/panel.css";
             }
             body.narrow {

@@ -60,6 +60,7 @@ impl Ui {
                 "/panel.js",
                 get(|| std::future::ready(asset("text/javascript; charset=utf-8", include_str!("panel.js")))),
             )
+            .route("/panel.svg", get(|| std::future::ready(asset("image/svg+xml", include_str!("panel.svg")))))
             .with_state(Arc::clone(&panel))
             .merge(pages);
         Self { router: guard::wrap_pages(router), panel }

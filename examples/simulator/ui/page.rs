@@ -27,6 +27,7 @@ pub(super) async fn index(State(panel): State<Arc<Panel>>, Query(note): Query<No
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 title { (live.verdict.words()) " · cachefront" }
+                link rel="icon" href="/panel.svg";
                 link rel="stylesheet" href="/panel.css";
                 script src="/panel.js" defer {}
             }
@@ -122,14 +123,15 @@ fn mode(live: &Live) -> Markup {
 fn pipeline(live: &Live) -> Markup {
     let view = &live.pipeline;
     let cdc = view.mode == Mode::Cdc;
-    let (database, store) = if view.embedded { ("SQLite", "memory") } else { ("MySQL", "Redis") };
+    let (database, log, store) =
+        if view.embedded { ("SQLite", "log table", "memory") } else { ("MySQL", view.source.as_str(), "Redis") };
     let last = if cdc { "invalidates" } else { "not applied" };
     let consumer = if view.running { last } else { "silent for 3 s" };
     html! {
         h2 { "Pipeline" }
         ol.pipe {
             li { b { (database) } small { "where every program writes" } }
-            li { b { (view.source) } small { "its change log" } }
+            li { b { (log) } small { "every commit, in order" } }
             li.broken[!view.running] { b { "consumer" } small { (consumer) } }
             li.off[!cdc || !view.running] { b { (store) } small { "shared entries" } }
             li.off[!cdc || !view.running] { b { "process" } small { "entries of this one" } }
@@ -176,27 +178,32 @@ fn user(row: &UserRow) -> Markup {
     let id = row.user.id;
     html! {
         tr.(state) {
-            td.number { (id) }
-            td { (database.name) br; span.muted { (database.email) } }
-            td {
+            td.number data-label="id" { (id) }
+            td data-label="database" { (database.name) br; span.muted { (database.email) } }
+            td data-label="cache" {
                 @match cached {
                     Some(user) => { @if differs { span aria-hidden="true" { "≠ " } } (user.name) br; span.muted { (user.email) } }
                     None => span.muted { "not cached" },
                 }
             }
-            td { span.chip.(state) { (state) } }
-            td.number { (millis(cache.and_then(|view| view.ttl_ms))) }
-            td { (cache.and_then(|view| view.tier).unwrap_or("–")) }
-            td.mono { (short(cache.and_then(|view| view.position.as_deref()))) }
-            td.number { (millis(cache.and_then(|view| view.staleness_bound_ms))) }
-            td.buttons {
-                form method="post" action=(format!("/users/{id}/read")) { button type="submit" { "Read" } }
-                form method="post" action=(format!("/users/{id}/write")) {
-                    input type="hidden" name="email" value=(database.email);
-                    input name="name" value=(database.name) maxlength="255" required aria-label=(format!("New name of user {id}"));
-                    button type="submit" { "Write" }
+            td data-label="state" { span.chip.(state) { (state) } }
+            td.number data-label="time left" { (millis(cache.and_then(|view| view.ttl_ms))) }
+            td data-label="tier" { (cache.and_then(|view| view.tier).unwrap_or("–")) }
+            td.mono data-label="position" { (short(cache.and_then(|view| view.position.as_deref()))) }
+            td.number data-label="current within" { (millis(cache.and_then(|view| view.staleness_bound_ms))) }
+            td {
+                div.buttons {
+                    form method="post" action=(format!("/users/{id}/read")) { button type="submit" { "Read" } }
+                    form method="post" action=(format!("/users/{id}/write")) {
+                        input type="hidden" name="email" value=(database.email);
+                        input name="name" value=(database.name) maxlength="255" required
+                            aria-label=(format!("New name of user {id}"));
+                        button type="submit" { "Write" }
+                    }
+                    form method="post" action=(format!("/users/{id}/delete")) {
+                        button.danger type="submit" { "Delete" }
+                    }
                 }
-                form method="post" action=(format!("/users/{id}/delete")) { button.danger type="submit" { "Delete" } }
             }
         }
     }
