@@ -15,7 +15,7 @@ use crate::queue::Piece;
 use crate::rows;
 use crate::schema::{Lookup, Schema};
 use crate::statement::{self, Statement};
-use crate::table::{self, Described, Table};
+use crate::table::{self, Described, Naming, Table};
 use crate::xa::{Kept, Prepared};
 
 /// The number of no table: a rows event with it only says that the statement has ended.
@@ -41,6 +41,8 @@ pub(crate) struct Assembler {
     origins: Origins,
     maps: HashMap<u64, Mapped>,
     schema: Schema,
+    /// There is no server to look columns up on: those that the log does not name are numbered.
+    numbered: bool,
     open: Option<Open>,
     /// Bytes of a compressed transaction whose events have not come yet.
     payload_left: u64,
@@ -77,10 +79,23 @@ impl Assembler {
             origins: Origins::default(),
             maps: HashMap::new(),
             schema,
+            numbered: false,
             open: None,
             payload_left: 0,
             prepared: Prepared::default(),
         }
+    }
+
+    /// For a log without its server: whole transactions, and numbers for columns that the log does not name.
+    pub(crate) fn for_files(interests: Interests) -> Self {
+        let mut settings = BinlogSettings::default();
+        (settings.part_changes_max, settings.part_bytes_max) = (usize::MAX, usize::MAX);
+        Self { numbered: true, ..Self::new(interests, Schema::default(), &settings) }
+    }
+
+    /// The transaction that has begun and not ended.
+    pub(crate) fn open_transaction(&self) -> Option<&Gtid> {
+        self.open.as_ref().map(|open| &open.gtid)
     }
 
     /// What is known about columns that the log does not name.
@@ -223,14 +238,14 @@ impl Assembler {
         let Some(wanted) = self.interests.get(name.as_str()) else { return Ok(None) };
         let open = self.open.as_ref().ok_or_else(outside)?;
         let describe =
-            |columns| table::describe(map, name, wanted, columns).map(Some).map_err(|e| as_gap("a table map", e));
-        match describe(None)? {
+            |naming| table::describe(map, name, wanted, naming).map(Some).map_err(|e| as_gap("a table map", e));
+        match describe(if self.numbered { Naming::Numbered } else { Naming::LogOnly })? {
             Some(Described::NeedsNames) => {}
             described => return Ok(described),
         }
         match self.schema.columns(name, &open.gtid) {
             Lookup::Unknown => Ok(Some(Described::NeedsNames)),
-            Lookup::Columns(columns) => describe(Some(columns)),
+            Lookup::Columns(columns) => describe(Naming::LookedUp(columns)),
             Lookup::TooNew => Err(gap(format!(
                 "the log does not name the columns of `{name}`, and this change is older than what could be looked up: \
                  SET PERSIST binlog_row_metadata=FULL, then a restart costs nothing"

@@ -1,4 +1,243 @@
-//! file
-/// A file.
-#[derive(Debug)]
-pub struct BinlogFile;
+//! Log files, decoded by the same path as the stream: for tools and for tests without a server.
+
+use std::io::Read;
+use std::iter::FusedIterator;
+
+use cachefront_core::event::{TableName, Transaction};
+use cachefront_core::source::{Columns, Interests};
+use cachefront_core::{Error, ErrorKind, Result};
+use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayloadEvent};
+use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion, TransactionPayloadCompressionType};
+
+use crate::assemble::{Assembler, Step};
+use crate::cursor::Cursor;
+use crate::error::{as_gap, gap};
+use crate::event::{self, kind};
+use crate::stream::verified;
+
+const MAGIC: &[u8] = b"\xfebin";
+const HEADER_BYTES: usize = 19;
+
+/// A file of MySQL's binary log, held in memory.
+///
+/// ```no_run
+/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use cachefront_binlog::BinlogFile;
+///
+/// let bytes = std::fs::read("binlog.000042")?;
+/// let file = BinlogFile::new(&bytes)?;
+/// for transaction in file.transactions(&file.tables()?) {
+///     println!("{:?}", transaction?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy)]
+pub struct BinlogFile<'a> {
+    events: &'a [u8],
+}
+
+impl std::fmt::Debug for BinlogFile<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BinlogFile").field("bytes", &self.events.len()).finish()
+    }
+}
+
+impl<'a> BinlogFile<'a> {
+    /// A file by its contents.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is no binary log.
+    pub fn new(bytes: &'a [u8]) -> Result<Self> {
+        match bytes.strip_prefix(MAGIC) {
+            Some(events) => Ok(Self { events }),
+            None => Err(Error::new(
+                ErrorKind::Corrupt,
+                "this is no binary log of MySQL: it does not begin with FE 62 69 6E",
+            )),
+        }
+    }
+
+    /// Every table that the file has rows of, with all columns.
+    ///
+    /// # Errors
+    /// `Gap` if the file is damaged.
+    pub fn tables(&self) -> Result<Interests> {
+        let mut interests = Interests::new();
+        let mut events = Events::new(self.events);
+        while let Some(event) = events.next()? {
+            if event.header().event_type_raw() == kind::TABLE_MAP {
+                let map = event::table_map(event.data()).map_err(|e| as_gap("a table map", e))?;
+                let (database, table) = (String::from_utf8_lossy(map.database), String::from_utf8_lossy(map.table));
+                interests.add(TableName::new(&database, &table), &Columns::All);
+            }
+        }
+        Ok(interests)
+    }
+
+    /// The file's transactions in order, those without any change of interest too. Columns that the log does not name
+    /// are called `@1`, `@2` and so on.
+    ///
+    /// After an error (`Gap`: the file is damaged, or something in it can not be followed) nothing more comes.
+    pub fn transactions(&self, interests: &Interests) -> Transactions<'a> {
+        let assembler = Assembler::for_files(interests.clone());
+        Transactions { events: Events::new(self.events), assembler, ready: Vec::new(), ended: false }
+    }
+}
+
+/// The transactions of a [`BinlogFile`].
+pub struct Transactions<'a> {
+    events: Events<'a>,
+    assembler: Assembler,
+    ready: Vec<crate::queue::Piece>,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Transactions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transactions").field("bytes_left", &self.events.rest.len()).finish_non_exhaustive()
+    }
+}
+
+impl Transactions<'_> {
+    fn advance(&mut self) -> Result<Option<Transaction>> {
+        loop {
+            // An event ends at most one transaction, and none is cut into parts.
+            if let Some(piece) = self.ready.pop() {
+                let crate::queue::Piece { gtid, committed_at, changes, complete, .. } = piece;
+                return Ok(Some(Transaction { gtid, committed_at, changes, complete }));
+            }
+            let Some(event) = self.events.next()? else {
+                return match self.assembler.open_transaction() {
+                    Some(gtid) => Err(gap(format!("the file ends inside of transaction {gtid}"))),
+                    None => Ok(None),
+                };
+            };
+            if let Step::NeedsColumns(table) = self.assembler.event(&event, &mut self.ready)? {
+                return Err(gap(format!("the columns of `{table}` have no names")));
+            }
+        }
+    }
+}
+
+impl Iterator for Transactions<'_> {
+    type Item = Result<Transaction>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.advance().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+impl FusedIterator for Transactions<'_> {}
+
+/// The events of a file, those of compressed transactions in place.
+struct Events<'a> {
+    rest: &'a [u8],
+    format: FormatDescriptionEvent<'static>,
+    /// Events of a compressed transaction that were not read yet.
+    unpacked: Vec<u8>,
+    unpacked_at: usize,
+}
+
+impl<'a> Events<'a> {
+    fn new(rest: &'a [u8]) -> Self {
+        let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
+        Self { rest, format, unpacked: Vec::new(), unpacked_at: 0 }
+    }
+
+    fn next(&mut self) -> Result<Option<Event>> {
+        if let Some(inside) = self.unpacked.get(self.unpacked_at..).filter(|inside| !inside.is_empty()) {
+            let (event, size) = read_inside(inside, &self.format)?;
+            self.unpacked_at += size;
+            return Ok(Some(event));
+        }
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (bytes, rest) = split(self.rest)?;
+        self.rest = rest;
+        let event = verified(read(bytes, &self.format)?)?;
+        match event.header().event_type_raw() {
+            kind::FORMAT_DESCRIPTION => {
+                let format: FormatDescriptionEvent<'_> = event.read_event().map_err(malformed)?;
+                self.format = format.into_owned().with_footer(event.footer());
+            }
+            kind::TRANSACTION_PAYLOAD => {
+                self.unpacked = unpack(event.data()).map_err(|e| as_gap("a compressed transaction", e))?;
+                self.unpacked_at = 0;
+            }
+            _ => {}
+        }
+        Ok(Some(event))
+    }
+}
+
+/// One event's bytes, by the size in its header, and what follows.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let mut cursor = Cursor::new(bytes);
+    let size = cursor.skip(9).and_then(|()| cursor.u32()).map_err(|_| broken_off())? as usize;
+    if size < HEADER_BYTES {
+        return Err(gap("an event of the file says that it is shorter than its own header"));
+    }
+    bytes.split_at_checked(size).ok_or_else(broken_off)
+}
+
+/// The driver's parser takes the size on trust: what it relies on is checked before.
+fn read(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result<Event> {
+    let is_format = bytes.get(4) == Some(&kind::FORMAT_DESCRIPTION);
+    // The smallest format event: version, server, time, header length, then algorithm and checksum.
+    let tail = if is_format { 57 + 5 } else { 4 };
+    let footer = format.footer();
+    let sealed = is_format
+        || footer.get_checksum_enabled()
+            && footer.get_checksum_alg() == Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32));
+    if sealed && bytes.len() < HEADER_BYTES + tail {
+        return Err(gap("an event of the file is too short for its checksum"));
+    }
+    if footer.get_checksum_alg().is_err() {
+        return Err(gap("the file's checksums are of an unknown kind"));
+    }
+    Event::read(format, bytes).map_err(malformed)
+}
+
+/// Events inside of a compressed transaction have no checksums.
+fn read_inside(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result<(Event, usize)> {
+    let (event, _) = split(bytes)?;
+    let mut footer = format.footer();
+    footer.set_checksum_enabled(false);
+    let size = event.len();
+    Ok((read(event, &format.clone().with_footer(footer))?, size))
+}
+
+fn unpack(body: &[u8]) -> Result<Vec<u8>> {
+    let payload = event::payload(body)?;
+    let algorithm = match payload.algorithm {
+        0 => TransactionPayloadCompressionType::ZSTD,
+        _ => TransactionPayloadCompressionType::NONE,
+    };
+    let packed =
+        TransactionPayloadEvent::new(payload.packed.len() as u64, algorithm, payload.unpacked_size, payload.packed);
+    let mut unpacked = Vec::new();
+    let read = packed
+        .decompressed()
+        // One byte more than there should be, so that more is noticed and no bomb unfolds.
+        .and_then(|reader| reader.take(payload.unpacked_size.saturating_add(1)).read_to_end(&mut unpacked))
+        .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "it can not be unpacked", cause))?;
+    if read as u64 != payload.unpacked_size {
+        return Err(Error::new(ErrorKind::Corrupt, "it unpacks to another size than it says"));
+    }
+    Ok(unpacked)
+}
+
+fn broken_off() -> Error {
+    gap("the file breaks off inside of an event")
+}
+
+fn malformed(cause: std::io::Error) -> Error {
+    Error::with_source(ErrorKind::Gap, "an event of the file can not be understood", cause)
+}

@@ -133,19 +133,35 @@ pub(crate) enum Described {
     NeedsNames,
 }
 
-/// Reads a table map of a table of interest. `looked_up` are its columns by information_schema, if they were read.
+/// Where the columns' names come from if the log does not have them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Naming<'a> {
+    /// From nowhere yet.
+    LogOnly,
+    /// From information_schema.
+    LookedUp(&'a TableColumns),
+    /// `@1`, `@2`, ..: there is nobody to ask.
+    Numbered,
+}
+
+/// Reads a table map of a table of interest.
 pub(crate) fn describe(
     map: &TableMap<'_>,
     name: &TableName,
     wanted: &Columns,
-    looked_up: Option<&TableColumns>,
+    naming: Naming<'_>,
 ) -> Result<Described> {
     let typed = types(map)?;
     let classes: Vec<Class> = typed.iter().map(|typed| typed.class).collect();
     let mut metadata = metadata::parse(map.optional_metadata, &classes)?;
     if metadata.names.is_none() {
-        let Some(columns) = looked_up else { return Ok(Described::NeedsNames) };
-        complete(&mut metadata, columns, name, typed.len())?;
+        match naming {
+            Naming::LogOnly => return Ok(Described::NeedsNames),
+            Naming::LookedUp(columns) => complete(&mut metadata, columns, name, typed.len())?,
+            Naming::Numbered => {
+                metadata.names = Some((1..=typed.len()).map(|number| format!("@{number}").into()).collect());
+            }
+        }
     }
     let names = metadata.names.take().unwrap_or_default();
     let columns = typed

@@ -178,11 +178,14 @@ mod tests {
     #[test]
     fn an_enum_and_a_set_are_named_where_the_names_are_known() {
         let labels: Labels = ["p", "q", "r"].map(Box::from).into();
-        let named = |bytes| Kind::Set { bytes, labels: Some(labels.clone()) };
+        let named = |bytes| Kind::Set { bytes, labels: Some(Labels::clone(&labels)) };
         assert_eq!(read(named(1), &[0b101]), Value::Text("p,r".into()));
         assert!(value(&named(1), &mut Cursor::new(&[0b1000])).is_err());
         assert_eq!(read(Kind::Enum { bytes: 1, labels: None }, &[2]), Value::UInt(2));
-        assert_eq!(read(Kind::Enum { bytes: 2, labels: Some(labels.clone()) }, &[2, 0]), Value::Text("q".into()));
+        assert_eq!(
+            read(Kind::Enum { bytes: 2, labels: Some(Labels::clone(&labels)) }, &[2, 0]),
+            Value::Text("q".into())
+        );
     }
 
     #[test]

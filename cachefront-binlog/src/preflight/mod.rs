@@ -1,15 +1,175 @@
-//! Whether the server can be followed exactly.
+//! Whether a server can be followed exactly: what is found, why it matters, and the SQL that mends it.
+//!
+//! Checked are the server's *global* values. A session may set its own (with the right to); what it then writes is
+//! noticed in the log and is a gap, never a loss.
+
+mod collation;
+mod rights;
+mod server;
+mod tables;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use cachefront_core::source::Interests;
+use cachefront_core::{Error, ErrorKind, Result};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
 use crate::config::{BinlogSettings, Collations};
 use crate::conn::Server;
-use cachefront_core::Result;
-use cachefront_core::source::Interests;
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    refuse: bool,
+    what: String,
+    why: &'static str,
+    mend: String,
+}
+
+impl Finding {
+    /// The source could not be exact.
+    pub(crate) fn refuse(what: impl Into<String>, why: &'static str, mend: impl Into<String>) -> Self {
+        Self { refuse: true, what: what.into(), why, mend: mend.into() }
+    }
+
+    /// It can, but somebody should know.
+    pub(crate) fn warn(what: impl Into<String>, why: &'static str, mend: impl Into<String>) -> Self {
+        Self { refuse: false, what: what.into(), why, mend: mend.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. To mend it: {}", self.what, self.why, self.mend)
+    }
+}
+
+/// Asks everything over one connection of its own.
+///
+/// # Errors
+/// `Config` with every finding that forbids a start; else as the server answers.
 pub(crate) async fn run(
     server: &Server,
-    _interests: &Interests,
-    _settings: &BinlogSettings,
-    _collations: Collations,
+    interests: &Interests,
+    settings: &BinlogSettings,
+    collations: Collations,
 ) -> Result<Vec<String>> {
-    let _ = server.connect().await?;
-    let _ = server.trusts_anybody();
-    Ok(vec![])
+    let mut conn = server.connect().await?;
+    let findings = ask(&mut conn, server, interests, settings, collations).await;
+    // It has answered; that it says good-bye is a courtesy.
+    let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
+    let (refused, warned): (Vec<_>, Vec<_>) = findings?.into_iter().partition(|finding| finding.refuse);
+    if refused.is_empty() {
+        return Ok(warned.iter().map(ToString::to_string).collect());
+    }
+    let list: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    let text = format!("the log of {} can not be followed exactly: {}", server.address(), list.join("; "));
+    Err(Error::new(ErrorKind::Config, text))
+}
+
+async fn ask(
+    conn: &mut Conn,
+    server: &Server,
+    interests: &Interests,
+    settings: &BinlogSettings,
+    collations: Collations,
+) -> Result<Vec<Finding>> {
+    let mut questions = Questions { conn, server };
+    let variables = Variables::read(&mut questions).await?;
+    let mut findings = server::check(&variables, settings);
+    if server.trusts_anybody() {
+        findings.push(Finding::warn(
+            "the URL says verify_ca=false",
+            "the server's certificate is not checked, so anybody in between can read and change everything",
+            "leave verify_ca out, and name the authority's file as `tls_ca`",
+        ));
+    }
+    let mut checks = Checks { account: account(&mut questions).await?, variables, collations, findings };
+    // What is asked next needs a log.
+    if checks.variables.is("log_bin", "ON") {
+        rights::check(&mut questions, interests, &mut checks).await?;
+    }
+    for (table, columns) in interests.iter() {
+        tables::check(&mut questions, table, columns, &mut checks).await?;
+    }
+    Ok(checks.findings)
+}
+
+/// What the checks share.
+pub(crate) struct Checks {
+    /// The account as GRANT writes it: `'repl'@'%'`.
+    account: String,
+    variables: Variables,
+    collations: Collations,
+    findings: Vec<Finding>,
+}
+
+async fn account(questions: &mut Questions<'_>) -> Result<String> {
+    let rows: Vec<String> = questions.rows("reading the account's name", "SELECT CURRENT_USER()", None).await?;
+    let account = rows.into_iter().next().unwrap_or_default();
+    let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
+    Ok(format!("'{user}'@'{host}'"))
+}
+
+/// The connection that all questions share.
+pub(crate) struct Questions<'a> {
+    conn: &'a mut Conn,
+    server: &'a Server,
+}
+
+impl Questions<'_> {
+    async fn rows<R>(&mut self, doing: &str, sql: &str, table: Option<(&str, &str)>) -> Result<Vec<R>>
+    where
+        R: mysql_async::prelude::FromRow + Send + 'static,
+    {
+        let limit = self.server.query_timeout();
+        match table {
+            Some(names) => self.server.within(doing, limit, self.conn.exec(sql, names)).await,
+            None => self.server.within(doing, limit, self.conn.query(sql)).await,
+        }
+    }
+
+    /// The server's error number if it refuses, with whatever rows it answers else.
+    async fn attempt(&mut self, sql: &str) -> Result<std::result::Result<Vec<mysql_async::Row>, u16>> {
+        let limit = self.server.query_timeout();
+        let query = async {
+            match self.conn.query(sql).await {
+                Ok(rows) => Ok(Ok(rows)),
+                Err(mysql_async::Error::Server(refused)) => Ok(Err(refused.code)),
+                Err(cause) => Err(cause),
+            }
+        };
+        self.server.within("asking for the server's state", limit, query).await
+    }
+}
+
+/// The server's global variables; one that it does not know is absent.
+#[derive(Debug, Default)]
+pub(crate) struct Variables(HashMap<String, String>);
+
+impl Variables {
+    async fn read(questions: &mut Questions<'_>) -> Result<Self> {
+        let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'binlog\\_%' OR Variable_name LIKE '%log\\_bin' OR \
+                   Variable_name IN ('gtid_mode', 'enforce_gtid_consistency', 'version', 'lower_case_table_names', \
+                   'log_replica_updates', 'innodb_native_foreign_keys')";
+        let rows: Vec<(String, String)> = questions.rows("reading the server's variables", sql, None).await?;
+        Ok(Self(rows.into_iter().collect()))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn is(&self, name: &str, value: &str) -> bool {
+        self.get(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
+    }
+
+    /// Major and minor version; zero if it can not be read.
+    pub(crate) fn version(&self) -> (u32, u32) {
+        let mut numbers =
+            self.get("version").unwrap_or_default().split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
 }

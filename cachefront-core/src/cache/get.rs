@@ -49,7 +49,8 @@ impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
     }
 
     /// Answers a [`Hit`]: the value, where it came from, and how fresh it is known to be.
-    pub fn detailed(self) -> GetDetailed<'a, K, V, Q> {
+    pub fn detailed(mut self) -> GetDetailed<'a, K, V, Q> {
+        self.level.detailed = true;
         GetDetailed(self)
     }
 }

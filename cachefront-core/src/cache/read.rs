@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use crate::cache::epochs::Ticket;
 use crate::cache::flight::{Boarding, Flight};
 use crate::cache::found::{Hit, Loaded, Tier};
@@ -38,10 +40,19 @@ pub(super) struct Stored<V> {
     pub(super) value: Option<V>,
     pub(super) filled_at: Timestamp,
     pub(super) expires_at: Timestamp,
-    pub(super) loaded: Option<Position>,
+    /// The fill position as text; parsed only when somebody asks.
+    pub(super) position: Bytes,
     pub(super) meta: Option<Arc<Meta>>,
     /// Bytes of the encoded value.
     pub(super) weight: usize,
+}
+
+impl<V> Stored<V> {
+    /// What the load's server had executed; none if that is not known.
+    pub(super) fn loaded(&self) -> Option<Position> {
+        let text = std::str::from_utf8(&self.position).ok().filter(|text| !text.is_empty())?;
+        text.parse().ok()
+    }
 }
 
 /// A read: what is wanted, and what was known when it started.
@@ -97,7 +108,7 @@ where
         let mut reload = false;
         for _ in 0..ROUNDS_MAX {
             match self.look(&read).await {
-                Look::Hit(stored) => return Ok(self.shared_hit(stored)),
+                Look::Hit(stored) => return Ok(self.shared_hit(stored, level)),
                 Look::Miss if reload => {}
                 Look::Miss => self.metrics.miss.increment(1),
                 Look::Unproven => {
@@ -202,14 +213,20 @@ where
     /// What a reading of the store is worth to a reader.
     pub(super) fn judge(&self, reading: Reading, level: &Level) -> Look<V> {
         let Some(stored) = self.usable(reading) else { return Look::Miss };
+        if level.is_eventual() {
+            return Look::Hit(stored);
+        }
+        // What was applied is mostly parsed already, so it is asked first.
         let applied = stored.meta.as_ref().map(|meta| meta.applied());
+        let by_applied = matches!((&level.at_least, applied), (Some(token), Some(applied)) if applied.covers(token));
+        let loaded = if level.at_least.is_some() && !by_applied { stored.loaded() } else { None };
         let evidence = Evidence {
-            loaded: stored.loaded.as_ref(),
-            applied: if level.at_least.is_some() { applied } else { None },
+            loaded: loaded.as_ref(),
+            applied,
             filled_at: stored.filled_at,
             source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
         };
-        if level.is_eventual() || level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew) {
+        if level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew) {
             Look::Hit(stored)
         } else {
             Look::Unproven
@@ -256,18 +273,18 @@ where
             value,
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
-            loaded: std::str::from_utf8(&header.position)
-                .ok()
-                .filter(|text| !text.is_empty())
-                .and_then(|text| text.parse().ok()),
+            position: entry.header.position,
             meta,
             weight: entry.payload.len(),
         })
     }
 
-    fn shared_hit(&self, stored: Stored<V>) -> Hit<V> {
+    fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
         self.metrics.hit_shared.increment(1);
-        self.stored_hit(stored)
+        if level.detailed {
+            return self.stored_hit(stored);
+        }
+        Hit { value: stored.value, tier: Tier::Shared, position: None, staleness_bound: None, ttl: None }
     }
 
     pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
@@ -278,14 +295,10 @@ where
             ..Evidence::default()
         };
         let staleness_bound = evidence.staleness_bound(now, self.settings.clock_skew);
-        let position = match (stored.loaded, &stored.meta) {
-            (Some(mut loaded), Some(meta)) => {
-                loaded.union(meta.applied());
-                Some(loaded)
-            }
-            (None, Some(meta)) => Some(meta.applied().clone()),
-            (loaded, None) => loaded,
-        };
+        let mut position = stored.loaded();
+        if let Some(meta) = &stored.meta {
+            position.get_or_insert_default().union(meta.applied());
+        }
         Hit {
             value: stored.value,
             tier: Tier::Shared,

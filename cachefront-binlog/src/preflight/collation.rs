@@ -1,0 +1,137 @@
+//! Text columns that keys are made of must compare as their bytes do.
+
+use cachefront_core::event::TableName;
+use cachefront_core::source::Columns;
+
+use crate::config::Collations;
+use crate::preflight::Finding;
+
+/// A column as information_schema describes it.
+#[derive(Debug, Default)]
+pub(crate) struct ColumnFacts {
+    pub(crate) name: String,
+    pub(crate) column_type: String,
+    /// None for what is no text.
+    pub(crate) collation: Option<String>,
+    pub(crate) pads: bool,
+    pub(crate) nullable: bool,
+    pub(crate) default: Option<String>,
+    pub(crate) extra: String,
+    pub(crate) comment: String,
+    /// In a PRIMARY or UNIQUE key.
+    pub(crate) in_unique_key: bool,
+}
+
+impl ColumnFacts {
+    /// True if two texts are equal exactly if their bytes are.
+    fn is_exact(&self) -> bool {
+        match self.collation.as_deref() {
+            None | Some("binary") => true,
+            Some(collation) => collation.ends_with("_bin") && !self.pads,
+        }
+    }
+
+    /// True if keys are likely made of it: named by a mapping, or unique where a mapping reads all columns.
+    fn matters(&self, wanted: &Columns) -> bool {
+        match wanted {
+            Columns::All => self.in_unique_key,
+            Columns::Only(names) => names.iter().any(|name| name.eq_ignore_ascii_case(&self.name)),
+        }
+    }
+
+    /// MODIFY takes the whole definition: what it leaves out is lost.
+    fn modify(&self) -> String {
+        let mut sql = format!(
+            "MODIFY `{}` {} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin {}",
+            self.name,
+            self.column_type,
+            if self.nullable { "NULL" } else { "NOT NULL" }
+        );
+        if let Some(default) = &self.default {
+            match self.extra.contains("DEFAULT_GENERATED") {
+                true => sql.push_str(&format!(" DEFAULT ({default})")),
+                false => sql.push_str(&format!(" DEFAULT {}", quote(default))),
+            }
+        }
+        if self.extra.contains("INVISIBLE") {
+            sql.push_str(" INVISIBLE");
+        }
+        if !self.comment.is_empty() {
+            sql.push_str(&format!(" COMMENT {}", quote(&self.comment)));
+        }
+        sql
+    }
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// What is found about a table's columns.
+pub(crate) fn check(
+    table: &TableName,
+    columns: &[ColumnFacts],
+    wanted: &Columns,
+    collations: Collations,
+) -> Vec<Finding> {
+    columns
+        .iter()
+        .filter(|column| column.matters(wanted) && !column.is_exact())
+        .map(|column| {
+            let what = format!(
+                "column `{}` of `{table}` has collation {}",
+                column.name,
+                column.collation.as_deref().unwrap_or_default()
+            );
+            let why = "it takes different texts for equal (case, accents or trailing spaces), so a value cached under one \
+                       spelling would never be invalidated by a change that names another";
+            let (database, name) = table.as_str().split_once('.').unwrap_or(("", table.as_str()));
+            let mend = match column.extra.contains("GENERATED") && !column.extra.contains("DEFAULT_GENERATED") {
+                true => "define the generated column with COLLATE utf8mb4_0900_bin".to_owned(),
+                false => format!("ALTER TABLE `{database}`.`{name}` {}", column.modify()),
+            };
+            match collations {
+                Collations::Refuse => Finding::refuse(what, why, mend),
+                Collations::Warn => Finding::warn(what, why, mend),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn email(collation: &str, pads: bool) -> ColumnFacts {
+        ColumnFacts {
+            name: "email".into(),
+            column_type: "varchar(255)".into(),
+            collation: Some(collation.into()),
+            pads,
+            default: Some("it's".into()),
+            in_unique_key: true,
+            ..ColumnFacts::default()
+        }
+    }
+
+    #[test]
+    fn only_bytes_without_padding_compare_exactly() {
+        let table = TableName::from("shop.users");
+        let refused = |column| !check(&table, &[column], &Columns::All, Collations::Refuse).is_empty();
+        assert!(!refused(email("utf8mb4_0900_bin", false)));
+        assert!(!refused(email("binary", false)));
+        assert!(refused(email("utf8mb4_bin", true)));
+        assert!(refused(email("utf8mb4_0900_ai_ci", false)));
+        assert!(!refused(ColumnFacts { in_unique_key: false, ..email("utf8mb4_0900_ai_ci", false) }));
+    }
+
+    #[test]
+    fn the_whole_definition_is_in_the_sql_that_mends_it() {
+        let only = Columns::Only(vec!["EMAIL".into()]);
+        let findings = check(&"shop.users".into(), &[email("utf8mb4_0900_ai_ci", false)], &only, Collations::Refuse);
+        assert!(findings[0].mend.ends_with(
+            "ALTER TABLE `shop`.`users` MODIFY `email` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin \
+             NOT NULL DEFAULT 'it''s'"
+        ));
+    }
+}

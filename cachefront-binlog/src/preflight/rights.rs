@@ -1,0 +1,86 @@
+//! The user's rights, tried rather than read: roles count too. With them, whether the log leaves out a database.
+
+use cachefront_core::Result;
+use cachefront_core::source::Interests;
+
+use crate::preflight::{Checks, Finding, Questions};
+
+/// Access denied: a right is missing.
+const ER_SPECIFIC_ACCESS_DENIED: u16 = 1227;
+
+pub(crate) async fn check(questions: &mut Questions<'_>, interests: &Interests, checks: &mut Checks) -> Result<()> {
+    let Checks { account, variables, findings, .. } = checks;
+    // The old spellings are gone in 8.4, the new ones unknown before 8.0.22 and 8.2.
+    let old = variables.version() < (8, 2);
+    let replicas = questions.attempt(if old { "SHOW SLAVE HOSTS" } else { "SHOW REPLICAS" }).await?;
+    if replicas == Err(ER_SPECIFIC_ACCESS_DENIED) {
+        findings.push(Finding::refuse(
+            format!("user {account} lacks the right REPLICATION SLAVE"),
+            "without it the server does not hand out its log",
+            format!("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"),
+        ));
+    }
+    match questions.attempt(if old { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }).await? {
+        Ok(rows) => {
+            if let Some(row) = rows.first() {
+                let filter = |index| row.get::<Option<String>, _>(index).flatten().unwrap_or_default();
+                findings.extend(filters(&filter(2), &filter(3), interests));
+            }
+        }
+        Err(ER_SPECIFIC_ACCESS_DENIED) => findings.push(Finding::warn(
+            format!("user {account} lacks the right REPLICATION CLIENT"),
+            "whether the log leaves out databases (--binlog-do-db, --binlog-ignore-db) could not be checked",
+            format!("GRANT REPLICATION CLIENT ON *.* TO {account}"),
+        )),
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+/// `--binlog-do-db` and `--binlog-ignore-db`, as lists with commas.
+fn filters(only: &str, ignored: &str, interests: &Interests) -> Vec<Finding> {
+    if only.is_empty() && ignored.is_empty() {
+        return Vec::new();
+    }
+    let listed = |list: &str, database: &str| list.split(',').any(|name| name.trim().eq_ignore_ascii_case(database));
+    let mut findings: Vec<Finding> = interests
+        .iter()
+        .filter_map(|(table, _)| {
+            let database = table.as_str().split_once('.').map_or("", |(database, _)| database);
+            let left_out = !only.is_empty() && !listed(only, database) || listed(ignored, database);
+            left_out.then(|| {
+                Finding::refuse(
+                    format!("the log leaves out `{table}`"),
+                    "the server's --binlog-do-db or --binlog-ignore-db excludes its database",
+                    "start mysqld without these options",
+                )
+            })
+        })
+        .collect();
+    if findings.is_empty() {
+        findings.push(Finding::warn(
+            "the server filters its log by database (--binlog-do-db or --binlog-ignore-db)",
+            "a definition that is run while another database is current may be missing from it",
+            "start mysqld without these options",
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use cachefront_core::source::Columns;
+
+    use super::*;
+
+    #[test]
+    fn a_mapped_table_that_the_log_leaves_out_is_refused() {
+        let mut interests = Interests::new();
+        interests.add("shop.users".into(), &Columns::All);
+        assert!(filters("", "", &interests).is_empty());
+        for (only, ignored) in [("crm", ""), ("", "crm,shop")] {
+            assert!(filters(only, ignored, &interests).iter().all(|finding| finding.refuse), "{only} {ignored}");
+        }
+        assert!(filters("shop", "", &interests).iter().all(|finding| !finding.refuse));
+    }
+}

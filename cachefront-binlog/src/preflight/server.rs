@@ -1,0 +1,162 @@
+//! The server's own settings.
+
+use crate::config::BinlogSettings;
+use crate::preflight::{Finding, Variables};
+
+/// What the global variables say.
+pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let version = variables.get("version").unwrap_or_default();
+    if version.to_ascii_lowercase().contains("mariadb") || variables.version() < (8, 0) {
+        findings.push(Finding::refuse(
+            format!("the server is {version}"),
+            "GTIDs of MySQL 8.0 or later are needed",
+            "use MySQL 8.0 or later",
+        ));
+        return findings;
+    }
+    if !variables.is("log_bin", "ON") {
+        findings.push(Finding::refuse(
+            "log_bin=OFF",
+            "the server writes no binary log, so no change can be seen",
+            "start mysqld with --log-bin (and without --skip-log-bin)",
+        ));
+    }
+    findings.extend(gtid(variables));
+    findings.extend(format(variables));
+    findings.extend(warnings(variables, settings));
+    findings
+}
+
+fn gtid(variables: &Variables) -> Option<Finding> {
+    let mode = variables.get("gtid_mode").unwrap_or("OFF");
+    let consistent = variables.is("enforce_gtid_consistency", "ON");
+    if mode == "ON" && consistent {
+        return None;
+    }
+    // Each step is allowed only after the one before it.
+    let steps = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"];
+    let reached = steps.iter().position(|step| *step == mode).unwrap_or(0);
+    let mut mend: Vec<String> = Vec::new();
+    if !consistent {
+        mend.push("SET PERSIST enforce_gtid_consistency=ON".into());
+    }
+    mend.extend(steps.iter().skip(reached + 1).map(|step| format!("SET PERSIST gtid_mode={step}")));
+    let what = match consistent {
+        true => format!("gtid_mode={mode}"),
+        false => format!("gtid_mode={mode}, enforce_gtid_consistency={}", variables.get("enforce_gtid_consistency")?),
+    };
+    Some(Finding::refuse(
+        what,
+        "only GTIDs tell which commits a value contains, and where to go on after a failover",
+        mend.join("; "),
+    ))
+}
+
+fn format(variables: &Variables) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(format) = variables.get("binlog_format").filter(|format| *format != "ROW") {
+        findings.push(Finding::refuse(
+            format!("binlog_format={format}"),
+            "statements do not say which rows they changed",
+            "SET PERSIST binlog_format=ROW, then reconnect the applications: a session keeps the value it began with",
+        ));
+    }
+    if let Some(image) = variables.get("binlog_row_image").filter(|image| *image != "FULL") {
+        findings.push(Finding::refuse(
+            format!("binlog_row_image={image}"),
+            "the images lack columns that keys are made of",
+            "SET PERSIST binlog_row_image=FULL, then reconnect the applications: a session keeps the value it began with",
+        ));
+    }
+    if let Some(options) = variables.get("binlog_row_value_options").filter(|options| !options.is_empty()) {
+        findings.push(Finding::refuse(
+            format!("binlog_row_value_options={options}"),
+            "an update of a JSON column is logged as a difference, not as a value",
+            "SET PERSIST binlog_row_value_options=''",
+        ));
+    }
+    findings
+}
+
+fn warnings(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(metadata) = variables.get("binlog_row_metadata").filter(|metadata| *metadata != "FULL") {
+        findings.push(Finding::warn(
+            format!("binlog_row_metadata={metadata}"),
+            "the log does not name the columns; they are looked up, and changes from before that void the whole cache",
+            "SET PERSIST binlog_row_metadata=FULL",
+        ));
+    }
+    let wanted = settings.retention_min.as_secs();
+    let kept = variables.get("binlog_expire_logs_seconds").and_then(|seconds| seconds.parse::<u64>().ok());
+    if let Some(kept) = kept.filter(|&kept| kept != 0 && kept < wanted) {
+        findings.push(Finding::warn(
+            format!("binlog_expire_logs_seconds={kept}"),
+            "an invalidator that was down for longer finds its place purged, and voids the whole cache",
+            format!("SET PERSIST binlog_expire_logs_seconds={wanted}"),
+        ));
+    }
+    if variables.is("log_replica_updates", "OFF") {
+        findings.push(Finding::warn(
+            "log_replica_updates=OFF",
+            "if this server is a replica, its log lacks everything that it replicates",
+            "start mysqld with --log-replica-updates, or follow the primary",
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(changes: &[(&str, &str)]) -> Vec<String> {
+        let good = [
+            ("version", "9.7.4"),
+            ("log_bin", "ON"),
+            ("gtid_mode", "ON"),
+            ("enforce_gtid_consistency", "ON"),
+            ("binlog_format", "ROW"),
+            ("binlog_row_image", "FULL"),
+            ("binlog_row_value_options", ""),
+            ("binlog_row_metadata", "FULL"),
+            ("binlog_expire_logs_seconds", "2592000"),
+        ];
+        let variables = good.iter().chain(changes).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        check(&Variables(variables), &BinlogSettings::default()).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_server_that_is_set_up_right_has_no_findings() {
+        assert!(findings(&[]).is_empty());
+        assert!(findings(&[("binlog_expire_logs_seconds", "0")]).is_empty(), "0 keeps the logs for ever");
+    }
+
+    #[test]
+    fn each_setting_that_is_wrong_comes_with_the_sql_that_mends_it() {
+        for (name, value, mend) in [
+            ("log_bin", "OFF", "--log-bin"),
+            ("binlog_format", "STATEMENT", "SET PERSIST binlog_format=ROW"),
+            ("binlog_row_image", "MINIMAL", "SET PERSIST binlog_row_image=FULL"),
+            ("binlog_row_value_options", "PARTIAL_JSON", "SET PERSIST binlog_row_value_options=''"),
+            ("binlog_row_metadata", "MINIMAL", "SET PERSIST binlog_row_metadata=FULL"),
+            ("binlog_expire_logs_seconds", "600", "SET PERSIST binlog_expire_logs_seconds=86400"),
+            ("version", "10.11.9-MariaDB", "MySQL 8.0"),
+        ] {
+            let findings = findings(&[(name, value)]);
+            assert_eq!(findings.len(), 1, "{name}");
+            assert!(findings[0].contains(mend), "{}", findings[0]);
+        }
+    }
+
+    #[test]
+    fn gtids_are_turned_on_step_by_step_from_where_they_are() {
+        let off = findings(&[("gtid_mode", "OFF"), ("enforce_gtid_consistency", "OFF")]);
+        assert!(off[0].ends_with(
+            "SET PERSIST enforce_gtid_consistency=ON; SET PERSIST gtid_mode=OFF_PERMISSIVE; SET PERSIST \
+             gtid_mode=ON_PERMISSIVE; SET PERSIST gtid_mode=ON"
+        ));
+        assert!(findings(&[("gtid_mode", "ON_PERMISSIVE")])[0].ends_with("mend it: SET PERSIST gtid_mode=ON"));
+    }
+}

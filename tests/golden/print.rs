@@ -1,0 +1,64 @@
+//! Transactions as lines of text.
+
+use cachefront_core::event::{Change, Column, RowImage, Transaction, Value};
+use cachefront_core::{Error, Result};
+
+pub(crate) fn transaction(transaction: Result<Transaction>) -> String {
+    match transaction {
+        Ok(transaction) => {
+            let mut text = format!("{} at {}\n", transaction.gtid, transaction.committed_at.as_micros());
+            for change in &transaction.changes {
+                text.push_str(&format!("  {}\n", self::change(change)));
+            }
+            text
+        }
+        Err(error) => self::error(&error),
+    }
+}
+
+fn error(error: &Error) -> String {
+    format!("{}: {}\n", error.kind().as_str(), error.chain())
+}
+
+fn change(change: &Change) -> String {
+    match change {
+        Change::Row(row) => {
+            let mut text = format!("{} {}", row.operation.as_str(), row.table);
+            for (side, row) in [("before", &row.before), ("after", &row.after)] {
+                if let Some(row) = row {
+                    text.push_str(&format!(" {side} {}", image(row)));
+                }
+            }
+            text
+        }
+        Change::Tables { tables, reason } => {
+            let names: Vec<&str> = tables.iter().map(|table| table.as_str()).collect();
+            format!("tables [{}] by {reason}", names.join(", "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn image(image: &RowImage) -> String {
+    let cells: Vec<String> = image
+        .columns()
+        .map(|(name, column)| match column {
+            Column::Value(value) => format!("{name}={}", self::value(value)),
+            Column::Missing => format!("{name} missing"),
+            other => format!("{name} {other:?}"),
+        })
+        .collect();
+    format!("{{{}}}", cells.join(", "))
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".into(),
+        Value::Int(number) => format!("{number}i"),
+        Value::UInt(number) => format!("{number}u"),
+        Value::Float(number) => format!("{number:?}f"),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => bytes.iter().fold("0x".into(), |text, byte| format!("{text}{byte:02x}")),
+        other => format!("{other:?}"),
+    }
+}
