@@ -64,13 +64,18 @@ impl Reader {
 
     async fn take(&mut self, event: &Event, pieces: &mut Vec<Piece>) -> Result<()> {
         while let Step::NeedsColumns(table) = self.assembler.event(event, pieces)? {
-            self.look_up(&table).await?;
+            self.look_up(&[table]).await?;
         }
-        Ok(())
+        let altered = self.assembler.take_altered();
+        if altered.is_empty() { Ok(()) } else { self.look_up(&altered).await }
     }
 
-    async fn look_up(&mut self, table: &TableName) -> Result<()> {
+    async fn look_up(&mut self, tables: &[TableName]) -> Result<()> {
         let mut conn = self.server.connect().await?;
-        self.assembler.schema().read(&mut conn, &self.server, table).await
+        for table in tables {
+            self.assembler.schema().read(&mut conn, &self.server, table).await?;
+        }
+        self.stream.resumed();
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let listeners = (api_listener(&settings).await?, Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?);
     let mut running = Running::start(&settings, true).await?;
     let api = running.api(&settings);
-    running.tasks.spawn(announcements(Arc::clone(&api)));
+    running.announce_events(&api);
     let (api_addr, ui_addr) = (listeners.0.addr, listeners.1.addr);
     let servers = [listeners.0.serve(api::router(Arc::clone(&api)), running.stop.clone())];
     announce(&[
@@ -44,7 +44,7 @@ pub(crate) async fn api(settings: Settings) -> Result<(), Fatal> {
     let mut running = Running::start(&settings, false).await?;
     let api = running.api(&settings);
     announce(&[format!("API      http://{}  (try it: http://{}/docs/)", listener.addr, listener.addr)]);
-    running.tasks.spawn(announcements(Arc::clone(&api)));
+    running.announce_events(&api);
     let servers = [listener.serve(api::router(api), running.stop.clone())];
     running.until_told(servers).await
 }
@@ -104,7 +104,7 @@ impl Running {
         let row = world.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
         let caches = world.caches(settings)?;
         let consumer = match consumes {
-            true => Some(Arc::new(Consumer::new(world.consumer(&caches, row.mode)?))),
+            true => Some(Arc::new(Consumer::new(world.consumer(&caches, row.mode).await?))),
             false => None,
         };
         let (reads, writes) = (caches.clone(), consumer.clone());
@@ -128,6 +128,14 @@ impl Running {
         if let Some(consumer) = &self.consumer {
             let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
             self.tasks.spawn(pipeline::report(consumer.statuses.clone(), board, clock, stop.clone()));
+        }
+    }
+
+    /// Followers of `/events` hear of changes wherever the consumer runs, of the mode and of the pipeline.
+    fn announce_events(&mut self, api: &Arc<Api>) {
+        self.tasks.spawn(announcements(Arc::clone(api)));
+        if let Some(relay) = self.world.followed.clone() {
+            self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
         }
     }
 

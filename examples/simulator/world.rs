@@ -1,17 +1,21 @@
 //! The parts that a role is made of: database, store, source, and the ways that events and reports travel.
 
 mod embedded;
+mod relay;
+mod stack;
 
 use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use cachefront::clock::SystemClock;
 use cachefront::store::Store;
 use cachefront::{Cdc, CdcHandle, Clock};
 
+use self::relay::RelayClient;
 use crate::caches::Caches;
 use crate::config::{Backend, Settings};
-use crate::domain::{Database, Mode};
+use crate::domain::{Database, DbError, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
 use crate::fatal::Fatal;
 use crate::mode::Modes;
@@ -25,6 +29,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<dyn Clock>,
     /// Events of this process, and (on servers) those that a consumer sends.
     pub(crate) events: EventHub,
+    /// Where to follow the events of a consumer that may run elsewhere.
+    pub(crate) followed: Option<RelayClient>,
     /// Where a consumer's events go.
     pub(crate) sink: Arc<dyn ChangeSink>,
     pub(crate) board: Arc<dyn Board>,
@@ -32,12 +38,13 @@ pub(crate) struct World {
 }
 
 /// Makes change sources.
+#[async_trait]
 trait Sources: fmt::Debug + Send + Sync {
     /// What `/pipeline` calls them.
     fn name(&self) -> &'static str;
 
     /// An invalidator over a new source.
-    fn cdc(&self) -> Result<Cdc, Fatal>;
+    async fn cdc(&self) -> Result<Cdc, Fatal>;
 }
 
 impl World {
@@ -49,7 +56,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         match &settings.backend {
             Backend::Embedded { data_dir } => embedded::open(data_dir, clock),
-            Backend::Stack(_) => Err(Fatal::new("not yet")),
+            Backend::Stack(servers) => stack::open(servers, settings, clock).await,
         }
     }
 
@@ -65,8 +72,8 @@ impl World {
     ///
     /// # Errors
     /// A line that says what is wrong with the set-up.
-    pub(crate) fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, Fatal> {
-        let cdc = self.sources.cdc()?.bind(&caches.users).bind(&caches.by_email);
+    pub(crate) async fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, Fatal> {
+        let cdc = self.sources.cdc().await?.bind(&caches.users).bind(&caches.by_email);
         let observer = Announcer(Arc::clone(&self.sink));
         Ok(cdc.observer(Arc::new(observer)).discipline(mode.discipline()).clock(Arc::clone(&self.clock)).spawn()?)
     }
@@ -82,4 +89,10 @@ impl World {
             embedded: settings.embedded(),
         }
     }
+}
+
+/// What a database says that cannot be used.
+fn cannot_open(what: &str, error: &DbError) -> Fatal {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    Fatal::new(format!("{what} cannot be used: {cause}"))
 }

@@ -2,10 +2,12 @@
 
 mod fakes;
 mod scripted_source;
+pub mod source_suite;
 mod store_suite;
 mod wait;
 
 pub use fakes::ManualClock;
 pub use scripted_source::ScriptedSource;
+pub use source_suite::SourceFixture;
 pub use store_suite::{LAWS, Law, StoreFixture, law};
 pub use wait::{WAIT_MAX, wait_until};

@@ -59,7 +59,7 @@ async fn written<T>(connection: &mut Conn, value: T, executed_before: &str) -> W
         .exec_first::<String, _, _>("SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, ?)", (executed_before,))
         .await;
     let token = match added {
-        Ok(Some(text)) => text.parse().ok().filter(|position: &Position| !position.is_empty()),
+        Ok(Some(text)) => executed_set(&text).filter(|position| !position.is_empty()),
         Ok(None) => None,
         Err(failure) => {
             // The write is committed: it is answered without a token rather than as a failure.
@@ -75,7 +75,16 @@ async fn stand(connection: &mut Conn) -> mysql_async::Result<(Option<Position>, 
     let row: Option<(String, String)> =
         connection.query_first("SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid").await?;
     let (executed, server) = row.unwrap_or_default();
-    Ok((executed.parse().ok(), server.into()))
+    Ok((executed_set(&executed), server.into()))
+}
+
+/// A set as the server prints it; it may be longer than what is accepted from outside, so it is read part by part.
+fn executed_set(text: &str) -> Option<Position> {
+    let mut set = Position::new();
+    for part in text.split(',') {
+        set.union(&part.parse().ok()?);
+    }
+    Some(set)
 }
 
 #[async_trait]

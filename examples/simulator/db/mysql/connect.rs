@@ -5,6 +5,8 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
+use tokio::time::Instant;
+
 use crate::config::Stack;
 use crate::fatal::Fatal;
 
@@ -62,14 +64,13 @@ pub(crate) fn options(stack: &Stack) -> Result<Opts, Fatal> {
     Ok(builder.into())
 }
 
-/// Connects, and makes the database if it is absent. A server that does not answer is tried again until `timeout`.
+/// Connects, and makes the database if it is absent. A server that does not answer is tried again until
+/// `deadline`, which lies `timeout` after the start.
 ///
 /// # Errors
 /// A line that says what to mend.
-pub(crate) async fn connect(stack: &Stack, opts: &Opts, timeout: Duration) -> Result<Pool, Fatal> {
+pub(crate) async fn connect(stack: &Stack, opts: &Opts, deadline: Instant, timeout: Duration) -> Result<Pool, Fatal> {
     let host = stack.mysql_url.host();
-    let started = tokio::time::Instant::now();
-    let deadline = started + timeout;
     loop {
         let failure = match tokio::time::timeout_at(deadline, Conn::new(opts.clone())).await {
             Ok(Ok(connection)) => {
@@ -86,7 +87,7 @@ pub(crate) async fn connect(stack: &Stack, opts: &Opts, timeout: Duration) -> Re
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => "no answer".to_owned(),
         };
-        if tokio::time::Instant::now() + PAUSE >= deadline {
+        if Instant::now() + PAUSE >= deadline {
             return Err(Fatal::new(format!(
                 "MySQL at {host} cannot be reached within {timeout:?} (CACHEFRONT_MYSQL_URL, \
                  CACHEFRONT_STARTUP_TIMEOUT): {failure}"
