@@ -103,6 +103,12 @@ impl Assembler {
         &mut self.schema
     }
 
+    /// Tables whose columns were looked up and may be others now: to be looked up again before the next event, so that
+    /// few rows are older than the answer.
+    pub(crate) fn take_altered(&mut self) -> Vec<TableName> {
+        self.schema.take_forgotten()
+    }
+
     /// Keeps what was looked up for the next stream.
     pub(crate) fn into_schema(self) -> Schema {
         self.schema
@@ -308,6 +314,10 @@ impl Assembler {
             Statement::Inside => return Ok(()),
             Statement::Rows => return Err(statement_format(&query)),
             Statement::Harmless => None,
+            Statement::Created(table) => {
+                self.columns_changed(&[table]);
+                None
+            }
             Statement::XaRollback(xid) => {
                 self.prepared.forget(&xid);
                 None
@@ -345,9 +355,13 @@ impl Assembler {
     fn tables_changed(&mut self, concerned: impl Fn(&TableName) -> bool, query: &event::Query<'_>) -> Option<Change> {
         let tables: Vec<TableName> =
             self.interests.iter().map(|(name, _)| name).filter(|name| concerned(name)).cloned().collect();
+        self.columns_changed(&tables);
+        (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
+    }
+
+    fn columns_changed(&mut self, tables: &[TableName]) {
         tables.iter().for_each(|table| self.schema.forget(table));
         self.maps.clear();
-        (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }
 
     fn xa_prepare(&mut self, body: &[u8], out: &mut Vec<Piece>) -> Result<()> {
@@ -428,3 +442,6 @@ fn shorten(text: &[u8]) -> String {
     }
     short
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ pub(crate) struct TableColumns {
 #[derive(Debug, Default)]
 pub(crate) struct Schema {
     tables: HashMap<TableName, Known>,
+    /// Tables that were known and were altered since.
+    forgotten: Vec<TableName>,
 }
 
 #[derive(Debug)]
@@ -53,11 +55,19 @@ impl Schema {
 
     /// The table was altered: its columns must be read again.
     pub(crate) fn forget(&mut self, table: &TableName) {
-        self.tables.remove(table);
+        if self.tables.remove(table).is_some() {
+            self.forgotten.push(table.clone());
+        }
     }
 
+    /// Any table may have been altered.
     pub(crate) fn forget_all(&mut self) {
-        self.tables.clear();
+        self.forgotten.extend(self.tables.drain().map(|(table, _)| table));
+    }
+
+    /// What was forgotten since the last call.
+    pub(crate) fn take_forgotten(&mut self) -> Vec<TableName> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Reads a table's columns. A table that is not there, or not visible to the user, has none.

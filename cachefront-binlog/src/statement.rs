@@ -21,6 +21,9 @@ pub(crate) enum Statement {
     XaRollback(Vec<u8>),
     /// Nothing that a row is made of.
     Harmless,
+    /// A table is there now. It is empty, or was there before and is unchanged (IF NOT EXISTS); its rows, if it is made
+    /// from a query, are in the log. Only its columns may be others than those of an older table of that name.
+    Created(TableName),
     /// All rows of these tables may have changed.
     Tables(Vec<TableName>),
     /// All rows of this database's tables may have changed.
@@ -55,13 +58,15 @@ struct Parser<'a> {
 enum Object {
     Table { temporary: bool },
     Database,
-    Index,
     View,
     Harmless,
 }
 
-/// Objects that hold no rows. Words before them (DEFINER=.., UNIQUE, OR REPLACE) are passed over.
-const ROWLESS: [&str; 17] = [
+/// Objects that hold no rows; an index does not change the rows it is on. Words before them (DEFINER=.., UNIQUE,
+/// OR REPLACE) are passed over.
+const ROWLESS: [&str; 18] = [
+    "INDEX",
+    "REFERENCE",
     "USER",
     "ROLE",
     "FUNCTION",
@@ -73,12 +78,11 @@ const ROWLESS: [&str; 17] = [
     "UNDO",
     "LOGFILE",
     "RESOURCE",
-    "SPATIAL_REFERENCE",
     "INSTANCE",
     "LIBRARY",
     "COMPONENT",
     "PLUGIN",
-    "DEFAULT_ROLE",
+    "MASKING",
 ];
 
 impl Parser<'_> {
@@ -152,16 +156,10 @@ impl Parser<'_> {
                 self.if_exists();
                 self.names()
             }
-            Object::Index => {
-                while !self.tokens.word("ON") {
-                    self.tokens.next()?;
-                }
-                Some(Statement::Tables(vec![self.table()?]))
-            }
             Object::Table { .. } if verb == "ALTER" => self.alter_table(),
             Object::Table { .. } if verb == "CREATE" => {
                 self.if_exists();
-                Some(Statement::Tables(vec![self.table()?]))
+                self.table().map(Statement::Created)
             }
             Object::Table { .. } => {
                 self.if_exists();
@@ -184,10 +182,7 @@ impl Parser<'_> {
                 "TEMPORARY" => temporary = true,
                 "TABLE" | "TABLES" => return Some(Object::Table { temporary }),
                 "DATABASE" | "SCHEMA" => return Some(Object::Database),
-                "INDEX" => return Some(Object::Index),
                 "VIEW" => return Some(Object::View),
-                // CREATE SPATIAL INDEX, but CREATE SPATIAL REFERENCE SYSTEM.
-                "SPATIAL" if self.tokens.peek_word().as_deref() == Some("REFERENCE") => return Some(Object::Harmless),
                 word if ROWLESS.contains(&word) => return Some(Object::Harmless),
                 _ => {}
             }

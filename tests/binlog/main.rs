@@ -1,4 +1,14 @@
 //! The binary log as a change source, on a real MySQL server.
 
 mod changes;
+mod definitions;
+mod faults;
+mod gate;
+mod limits;
+mod login;
+mod metadata;
+mod preflight;
 mod server;
+mod suite;
+mod tls;
+mod values;

@@ -11,6 +11,8 @@ use redis::aio::MultiplexedConnection;
 use crate::connection::{key, meta, store_in};
 use crate::fixture::raw;
 
+const WAIT: Duration = Duration::from_secs(20);
+
 const HELD: Held = Held { generation: Generation(7), term: 1, applied_order: 5 };
 
 fn applied(order: u64) -> Applied {
@@ -114,7 +116,8 @@ async fn a_lost_stream_is_a_gap_for_its_reader() {
     for _ in 0..10 {
         bus.publish(&message).await.expect("a sequence");
     }
-    let next = reader.next().await.expect("a message")[0].sequence;
+    let next = tokio::time::timeout(WAIT, reader.next()).await.expect("what follows is seen");
+    let next = next.expect("a message")[0].sequence;
     assert!(next > last + 1, "{next} after {last}");
 }
 
@@ -126,6 +129,7 @@ async fn a_reader_of_the_bus_ends_with_its_connection() {
     let mut reader = store.bus().subscribe().await.expect("a reader");
     let reading = tokio::spawn(async move { reader.next().await });
     redis.restart().await;
-    let error = reading.await.expect("a task").expect_err("the connection is gone");
+    let reading = tokio::time::timeout(WAIT, reading).await.expect("the end is noticed");
+    let error = reading.expect("a task").expect_err("the connection is gone");
     assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{}", error.chain());
 }

@@ -27,8 +27,8 @@ use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, Sour
 #[derive(Clone)]
 pub struct ScriptedSource {
     script: Arc<Script>,
-    /// Where this reader stands; set by `open`.
-    next: Option<usize>,
+    /// Where this reader stands: the transaction, and how many of its changes it has. Set by `open`.
+    next: Option<(usize, usize)>,
     delivered: Position,
 }
 
@@ -164,7 +164,7 @@ impl ChangeSource for ScriptedSource {
         if next < log.purged {
             return Err(Error::new(ErrorKind::Gap, "the log was purged"));
         }
-        self.next = Some(next);
+        self.next = Some((next, 0));
         self.delivered = from.position.clone();
         Ok(())
     }
@@ -181,7 +181,7 @@ impl ChangeSource for ScriptedSource {
             let (transactions, taken) = self.script.lock().after(next, limits.changes_max);
             if !transactions.is_empty() {
                 self.next = Some(taken);
-                for transaction in &transactions {
+                for transaction in transactions.iter().filter(|transaction| transaction.complete) {
                     self.delivered.insert(&transaction.gtid);
                 }
                 let checkpoint = Checkpoint { position: self.delivered.clone(), ..Checkpoint::default() };
@@ -212,18 +212,27 @@ impl ChangeSource for ScriptedSource {
 }
 
 impl Log {
-    fn after(&self, next: usize, changes_max: usize) -> (Vec<Transaction>, usize) {
-        let mut taken = Vec::new();
-        let mut changes = 0;
-        for transaction in self.transactions.iter().skip(next) {
-            if !taken.is_empty() && changes + transaction.changes.len() > changes_max {
+    /// What follows `next`, up to `changes_max` changes, and the place after it. A transaction that is larger comes in
+    /// parts.
+    fn after(&self, next: (usize, usize), changes_max: usize) -> (Vec<Transaction>, (usize, usize)) {
+        let mut taken: Vec<Transaction> = Vec::new();
+        let (mut place, mut room) = (next, changes_max.max(1));
+        while let Some(transaction) = self.transactions.get(place.0) {
+            let rest = transaction.changes.get(place.1..).unwrap_or_default();
+            if rest.len() > room && !taken.is_empty() {
                 break;
             }
-            changes += transaction.changes.len();
-            taken.push(transaction.clone());
+            let part = rest.get(..room.min(rest.len())).unwrap_or_default();
+            let complete = part.len() == rest.len();
+            taken.push(Transaction { changes: part.to_vec(), complete, ..transaction.clone() });
+            if !complete {
+                place.1 += part.len();
+                break;
+            }
+            room -= part.len();
+            place = (place.0 + 1, 0);
         }
-        let after = next + taken.len();
-        (taken, after)
+        (taken, place)
     }
 }
 
@@ -255,4 +264,47 @@ impl fmt::Debug for ScriptedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScriptedSource").field("next", &self.next).finish_non_exhaustive()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+    use crate::event::{Operation, RowChange, RowImage, Value};
+    use crate::testing::SourceFixture;
+
+    struct Scripted(ScriptedSource);
+
+    #[async_trait]
+    impl SourceFixture for Scripted {
+        async fn source(&mut self) -> Box<dyn ChangeSource> {
+            Box::new(ScriptedSource { script: Arc::clone(&self.0.script), next: None, delivered: Position::new() })
+        }
+
+        fn interests(&self) -> Interests {
+            Interests::new()
+        }
+
+        async fn commit(&mut self, ids: Range<u64>) {
+            self.0.commit(ids.map(|id| {
+                Change::Row(RowChange {
+                    table: "suite.rows".into(),
+                    operation: Operation::Insert,
+                    before: None,
+                    after: Some(RowImage::from_pairs([("id", Value::UInt(id))])),
+                })
+            }));
+        }
+
+        async fn commit_elsewhere(&mut self) {
+            self.0.commit([]);
+        }
+
+        async fn purge(&mut self) {
+            self.0.purge();
+        }
+    }
+
+    crate::source_suite!(std::future::ready(Scripted(ScriptedSource::new("suite"))));
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{Process, temporary_dir};
@@ -160,6 +161,16 @@ impl MySql {
     /// Kills the server (`kill -9`).
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Stops the server's clock (`SIGSTOP`): connections stay open, nothing answers, until [`MySql::resume`].
+    pub fn freeze(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    pub fn resume(&mut self) {
+        self.process.signal(Signal::CONT);
     }
 
     /// Ends the server in an orderly way.

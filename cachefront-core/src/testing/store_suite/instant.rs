@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::StoreFixture;
 use super::ground::{Ground, LONG, Readers, START, header, key, meta, token};
@@ -10,6 +11,9 @@ use crate::store::{Discipline, FillReply, Generation, LeaseReply, Reading};
 
 /// At least this many batches are applied.
 const ROUNDS: u64 = 300;
+
+/// For at least so long: a store in memory does those in no time, and its readers must be caught between two steps.
+const HAMMERED: Duration = Duration::from_millis(500);
 
 /// At least this many entries are filled, and this many read.
 const ENOUGH: u64 = 200;
@@ -50,6 +54,7 @@ pub(super) async fn meta_and_entry_are_of_one_instant(fixture: &dyn StoreFixture
 }
 
 async fn write(ground: &mut Ground, seen: &Seen) {
+    let begun = Instant::now();
     let mut applied = START;
     for round in 1.. {
         let order = START + round;
@@ -64,7 +69,8 @@ async fn write(ground: &mut Ground, seen: &Seen) {
             ground.writer.flush(&next).await.expect("a flush");
         }
         // A reader that found something wrong has ended, and would be waited for in vain.
-        if round >= ROUNDS && seen.enough() || seen.done.load(Ordering::Acquire) {
+        let proven = round >= ROUNDS && begun.elapsed() >= HAMMERED && seen.enough();
+        if proven || seen.done.load(Ordering::Acquire) {
             return;
         }
         tokio::task::yield_now().await;

@@ -1,0 +1,64 @@
+//! A log that does not name its columns (`binlog_row_metadata=MINIMAL`): they are looked up, and never guessed.
+
+use cachefront_core::source::{ChangeSource, Columns};
+use cachefront_tests::server::mysql::MySql;
+
+use crate::server::{Database, drain, gap, lines, text};
+
+async fn server() -> (MySql, Database) {
+    let mysql = MySql::start(&["--binlog-row-metadata=MINIMAL"]).await;
+    let db = Database::on_private(&mysql).await;
+    (mysql, db)
+}
+
+#[tokio::test]
+async fn names_signs_and_labels_are_looked_up() {
+    let (_mysql, mut db) = server().await;
+    db.run(&[r"CREATE TABLE things (id BIGINT UNSIGNED PRIMARY KEY, small TINYINT UNSIGNED, plain TINYINT, kind ENUM('x','it''s','a,b'),
+        tags SET('p','q'), bin BINARY(4), latin VARCHAR(20) CHARACTER SET latin1)"]).await;
+    let mut source = db.following("things").await;
+    db.run(&["INSERT INTO things VALUES (18446744073709551615, 200, -5, 'it''s', 'p,q', x'4100', 'café')"]).await;
+    let transactions = drain(&mut source, &mut db).await;
+    let cachefront_core::event::Change::Row(row) = &transactions[0].changes[0] else { panic!("a row") };
+    let image = row.after.as_ref().expect("an image");
+    let cells = ["id", "small", "plain", "kind", "tags", "bin", "latin"].map(|column| text(image, column));
+    assert_eq!(cells, ["18446744073709551615", "200", "-5", "it's", "p,q", "41000000", "café"]);
+}
+
+#[tokio::test]
+async fn rows_older_than_the_answer_are_a_gap_and_not_misread() {
+    let (_mysql, mut db) = server().await;
+    db.run(&["CREATE TABLE pairs (id INT PRIMARY KEY, a INT, b INT)"]).await;
+    let old = db.checkpoint().await;
+    // Only the names change: the log's own description of the table stays the same.
+    db.run(&["INSERT INTO pairs VALUES (1, 10, 20)", "ALTER TABLE pairs RENAME COLUMN a TO b, RENAME COLUMN b TO a"])
+        .await;
+    let mut source = db.source().await;
+    source.open(&old, &db.interest("pairs", Columns::All)).await.expect("open");
+    let reason = gap(&mut source, &mut db).await;
+    assert!(reason.contains("SET PERSIST binlog_row_metadata=FULL"), "{reason}");
+    // From the end on, what was looked up holds.
+    let head = source.probe().head().await.expect("the log's end").checkpoint;
+    source.open(&head, &db.interest("pairs", Columns::All)).await.expect("open");
+    db.run(&["INSERT INTO pairs (id, a, b) VALUES (2, 10, 20)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >10"]);
+}
+
+#[tokio::test]
+async fn columns_are_looked_up_again_when_the_table_is_altered() {
+    let (_mysql, mut db) = server().await;
+    db.run(&["CREATE TABLE pairs (id INT PRIMARY KEY, a INT, b INT)"]).await;
+    let mut source = db.following("pairs").await;
+    db.run(&["INSERT INTO pairs VALUES (1, 10, 20)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >10"]);
+    db.run(&["ALTER TABLE pairs RENAME COLUMN a TO b, RENAME COLUMN b TO a"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["tables pairs"]);
+    db.run(&["INSERT INTO pairs (id, a, b) VALUES (2, 10, 20)", "ALTER TABLE pairs ADD COLUMN c INT FIRST"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >10", "tables pairs"]);
+    db.run(&["INSERT INTO pairs (id, a, b) VALUES (3, 11, 21)", "DROP TABLE pairs"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >11", "tables pairs"]);
+    db.run(&["CREATE TABLE pairs (a INT PRIMARY KEY)"]).await;
+    assert!(drain(&mut source, &mut db).await.is_empty());
+    db.run(&["INSERT INTO pairs VALUES (7)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >7"]);
+}
