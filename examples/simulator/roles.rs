@@ -146,7 +146,12 @@ impl Running {
         let settled = statuses
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
         let failed = match tokio::time::timeout(settings.startup_timeout, settled).await {
-            Ok(Ok(status)) if status.state != CdcState::Failed => return Ok(()),
+            Ok(Ok(status)) if status.state != CdcState::Failed => {
+                // Whoever asks right after the start is told so.
+                let report = pipeline::Report::new(&status, self.world.clock.now());
+                drop(status);
+                return Ok(self.world.board.post(&report).await?);
+            }
             _ => consumer.statuses.borrow().last_error.clone(),
         };
         match failed {

@@ -83,7 +83,10 @@ impl Shop {
     /// If they refuse.
     pub async fn open_on(mysql_url: &str, redis_url: &str, rows: u64) -> Self {
         // A failed test then shows what the library said; a program that has a log of its own keeps it.
-        let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into())).try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
+            .try_init();
         let database = unique::database_on(mysql_url, "shop").await;
         database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY, value BIGINT UNSIGNED NOT NULL)").await;
         let pool = database.pool();
