@@ -34,7 +34,10 @@ pub(super) struct ModeForm {
 /// Switches the mode, unless somebody else did since the page was made.
 pub(super) async fn mode(State(panel): State<Arc<Panel>>, Form(form): Form<ModeForm>) -> Redirect {
     match panel.api.modes.set(form.mode, Some(&[form.version])).await {
-        Ok(_) => back(""),
+        Ok(row) => {
+            panel.api.pipeline.followed(row.mode).await;
+            back("")
+        }
         Err(error) => back(note_of(&error)),
     }
 }
