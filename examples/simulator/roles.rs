@@ -145,17 +145,14 @@ impl Running {
         let mut statuses = consumer.statuses.clone();
         let settled = statuses
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
-        let failed = match tokio::time::timeout(settings.startup_timeout, settled).await {
-            Ok(Ok(status)) if status.state != CdcState::Failed => return Ok(()),
-            _ => consumer.statuses.borrow().last_error.clone(),
+        let report = match tokio::time::timeout(settings.startup_timeout, settled).await {
+            Ok(Ok(status)) if status.state != CdcState::Failed => {
+                pipeline::Report::new(&status, self.world.clock.now())
+            }
+            _ => return Err(consumer.why_not_ready(settings)),
         };
-        match failed {
-            Some(error) => Err(error.into()),
-            None => Err(Fatal::new(format!(
-                "changes cannot be read within {:?} (CACHEFRONT_STARTUP_TIMEOUT)",
-                settings.startup_timeout
-            ))),
-        }
+        // Whoever asks right after the start is told that it runs.
+        Ok(self.world.board.post(&report).await?)
     }
 
     fn pipeline(&self, settings: &Settings) -> Pipeline {
@@ -209,6 +206,16 @@ impl Consumer {
     fn new(handle: CdcHandle) -> Self {
         let statuses = handle.watch();
         Self { handle: Mutex::new(Some(handle)), statuses }
+    }
+
+    fn why_not_ready(&self, settings: &Settings) -> Fatal {
+        match &self.statuses.borrow().last_error {
+            Some(error) => error.clone().into(),
+            None => Fatal::new(format!(
+                "changes cannot be read within {:?} (CACHEFRONT_STARTUP_TIMEOUT)",
+                settings.startup_timeout
+            )),
+        }
     }
 
     fn set_mode(&self, mode: Mode) {

@@ -8,6 +8,8 @@ mod demos;
 mod events;
 mod input;
 mod modes;
+mod outages;
+mod panel;
 mod roles;
 mod silence;
 mod startup;

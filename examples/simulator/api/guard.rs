@@ -104,3 +104,33 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response<Body> {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::serve::Listener;
+
+    async fn broken() -> &'static str {
+        tokio::task::yield_now().await;
+        panic!("as asked")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_of_500_and_the_next_request_is_served() {
+        let pages = wrap_pages(Router::new().route("/", get(broken)));
+        let listener = Listener::bind("TEST", "127.0.0.1:0").await.expect("a port");
+        let (url, stop) = (format!("http://{}/", listener.addr), CancellationToken::new());
+        let serving = listener.serve(pages, stop.clone());
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        for _ in 0..2 {
+            let answer = client.get(&url).send().await.expect("an answer");
+            assert_eq!(answer.status(), 500);
+            assert_eq!(answer.text().await.expect("a body"), "{\"detail\":\"Internal Server Error\"}");
+        }
+        stop.cancel();
+        serving.await.expect("the server").expect("no error");
+    }
+}
