@@ -1,14 +1,4 @@
-//! cachefront: a read-through cache in front of MySQL that knows how stale it is, and cannot stay stale.
-//!
-//! A service reads through a [`Cache`]. Whoever writes to MySQL — this service, another one, a person at a prompt —
-//! writes as always; MySQL's own change log makes exactly the right keys miss.
-//!
-//! | crate | what it adds |
-//! |---|---|
-//! | [`cachefront_core`] | the cache, the protocol, the traits, an in-memory store |
-//! | `cachefront_redis` (feature `redis`) | Redis or Valkey as the shared store |
-//! | `cachefront_binlog` (feature `binlog`) | MySQL's binary log as the change source |
-//! | `cachefront_kafka` (feature `kafka`) | Debezium's events on Kafka as the change source |
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "testing")]

@@ -77,13 +77,11 @@ impl StoreKey {
     /// # Errors
     /// [`ErrorKind::Config`] if the key's own encoding fails or is longer than [`KEY_BYTES_MAX`].
     pub fn encode(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<Self> {
-        let mut text = String::with_capacity(cache.len() + 24);
-        text.push_str(cache);
-        text.push(':');
-        key.encode(&mut text).map_err(|error| {
-            Error::with_source(ErrorKind::Config, format!("a key of cache `{cache}` has no text form"), error)
-        })?;
-        Self::from_text(text)
+        let mut text = KeyText::default();
+        text.write_str(cache).and_then(|()| text.write_char(':')).and_then(|()| key.encode(&mut text)).map_err(
+            |error| Error::with_source(ErrorKind::Config, format!("a key of cache `{cache}` has no text form"), error),
+        )?;
+        Self::from_text(text.as_str())
     }
 
     /// Takes a key that is encoded already, as it stands on the bus.
@@ -132,6 +130,53 @@ impl fmt::Display for StoreKey {
     }
 }
 
+/// Text that stands on the stack while it is short, so that a key costs one allocation, its own.
+struct KeyText {
+    inline: [u8; Self::INLINE_BYTES],
+    used: usize,
+    /// The whole text, once it is longer than `inline`.
+    spilled: String,
+}
+
+impl KeyText {
+    /// Longer than almost every key.
+    const INLINE_BYTES: usize = 128;
+
+    fn as_str(&self) -> &str {
+        if self.spilled.is_empty() {
+            // Only whole strings were written, so the bytes are UTF-8.
+            std::str::from_utf8(self.inline.get(..self.used).unwrap_or_default()).unwrap_or_default()
+        } else {
+            &self.spilled
+        }
+    }
+}
+
+impl Default for KeyText {
+    fn default() -> Self {
+        Self { inline: [0; Self::INLINE_BYTES], used: 0, spilled: String::new() }
+    }
+}
+
+impl Write for KeyText {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let end = self.used + part.len();
+        match self.inline.get_mut(self.used..end) {
+            Some(room) if self.spilled.is_empty() => {
+                room.copy_from_slice(part.as_bytes());
+                self.used = end;
+            }
+            _ => {
+                if self.spilled.is_empty() {
+                    self.spilled = self.as_str().to_owned();
+                }
+                self.spilled.push_str(part);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// FNV-1a with a final mix. It decides the shard a key lives in, so it must never change.
 fn stable_hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -155,6 +200,14 @@ mod tests {
         assert_eq!(stable_hash(b""), 17_058_014_651_485_797_458);
         assert_eq!(key.shard(1), 0);
         assert!(key.shard(64) < 64);
+    }
+
+    #[test]
+    fn a_key_is_encoded_alike_whether_it_is_short_or_long() {
+        for length in [0, 1, 121, 122, 123, 124, 300] {
+            let id = "é".repeat(length / 2) + &"x".repeat(length % 2);
+            assert_eq!(StoreKey::encode("users", &id).expect("a key").as_str(), format!("users:{id}"));
+        }
     }
 
     #[test]

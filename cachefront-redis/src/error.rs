@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use cachefront_core::{Error, ErrorKind, Result};
-use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind, Value};
+use redis::{ErrorKind as RedisKind, RedisError, RedisResult, ServerErrorKind, Value};
 
 /// True if the connection should be replaced: it is gone, silent, or leads to a server that does not take writes.
 pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
@@ -19,6 +19,11 @@ pub(crate) fn from_redis(error: RedisError) -> Error {
     let (kind, message) = describe(&error);
     Error::with_source(kind, message, error)
 }
+
+const LACKS_A_RIGHT: (ErrorKind, &str) = (
+    ErrorKind::Config,
+    "the Redis user lacks a right: it needs `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
+);
 
 fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
     if let Some(described) = describe_tls(error) {
@@ -34,6 +39,8 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
         RedisKind::Parse | RedisKind::UnexpectedReturnType => {
             (ErrorKind::Corrupt, "an answer of Redis could not be understood")
         }
+        // What a script is refused comes without a code of its own.
+        _ if error.detail().is_some_and(|detail| detail.contains("user executing the script can't")) => LACKS_A_RIGHT,
         RedisKind::Server(kind) => describe_server(kind, error.code().unwrap_or_default()),
         _ => describe_code(error.code().unwrap_or_default()),
     }
@@ -41,10 +48,7 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
 
 fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static str) {
     match kind {
-        ServerErrorKind::NoPerm => (
-            ErrorKind::Config,
-            "the Redis user lacks a right: it needs `+@read +@write +@scripting +@connection +info ~{cf:*`",
-        ),
+        ServerErrorKind::NoPerm => LACKS_A_RIGHT,
         ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot => {
             (ErrorKind::Config, "the Redis URL names a node of a cluster: name a single server")
         }
@@ -87,12 +91,17 @@ fn cause(error: &RedisError) -> Option<&rustls::Error> {
     io.get_ref()?.downcast_ref()
 }
 
-/// An answer that is an error of the server, as an error.
-pub(crate) fn check(value: Value) -> Result<Value> {
+/// An answer that is an error of the server, as the client's error.
+pub(crate) fn refused(value: Value) -> RedisResult<Value> {
     match value {
-        Value::ServerError(error) => Err(from_redis(error.into())),
+        Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
     }
+}
+
+/// An answer that is an error of the server, as the core's error.
+pub(crate) fn check(value: Value) -> Result<Value> {
+    refused(value).map_err(from_redis)
 }
 
 pub(crate) fn is_no_script(value: &Value) -> bool {

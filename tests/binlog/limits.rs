@@ -85,7 +85,7 @@ async fn a_reader_that_is_slow_loses_nothing() {
     for id in 0..100 {
         db.run(&[&format!("INSERT INTO big VALUES ({id}, 'x')")]).await;
     }
-    // The buffer is full for several deadlines: a pause of our own is not the server's silence.
+    // sleep: the reader is slow: the buffer is full for several deadlines. A pause of our own is not the server's silence.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let ids = crate::server::lines(&crate::server::drain(&mut source, &mut db).await, "id");
     assert_eq!(ids, (0..100).map(|id| format!("insert >{id}")).collect::<Vec<_>>());

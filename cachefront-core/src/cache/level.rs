@@ -12,6 +12,8 @@ pub(crate) struct Level {
     pub(crate) at_least: Option<Position>,
     /// The value must have been current within this time.
     pub(crate) max_staleness: Option<Duration>,
+    /// The reader wants to know what is known about the value, not the value alone.
+    pub(crate) detailed: bool,
 }
 
 /// What is known about a value's freshness.

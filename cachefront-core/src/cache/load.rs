@@ -139,7 +139,7 @@ where
                     // What the store takes for good and this process cannot read must be loaded over.
                     return match self.judge(Reading { meta, entry: Some(entry) }, &Level::default()) {
                         Look::Hit(stored) => Leased::Present(Loaded {
-                            position: stored.loaded,
+                            position: stored.loaded(),
                             value: stored.value,
                             tier: Tier::Shared,
                             filled_at: stored.filled_at,

@@ -5,12 +5,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use crate::cache::epochs::Ticket;
 use crate::cache::flight::{Boarding, Flight};
 use crate::cache::found::{Hit, Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load::{Order, Work};
-use crate::cache::local::{Found, LocalEntry};
+use crate::cache::local::{Found, LocalEntry, LocalTier};
 use crate::cache::{Inner, Mode};
 use crate::clock::Timestamp;
 use crate::entry::{Entry, PayloadState};
@@ -38,10 +40,19 @@ pub(super) struct Stored<V> {
     pub(super) value: Option<V>,
     pub(super) filled_at: Timestamp,
     pub(super) expires_at: Timestamp,
-    pub(super) loaded: Option<Position>,
+    /// The fill position as text; parsed only when somebody asks.
+    pub(super) position: Bytes,
     pub(super) meta: Option<Arc<Meta>>,
     /// Bytes of the encoded value.
     pub(super) weight: usize,
+}
+
+impl<V> Stored<V> {
+    /// What the load's server had executed; none if that is not known.
+    pub(super) fn loaded(&self) -> Option<Position> {
+        let text = std::str::from_utf8(&self.position).ok().filter(|text| !text.is_empty())?;
+        text.parse().ok()
+    }
 }
 
 /// A read: what is wanted, and what was known when it started.
@@ -89,7 +100,7 @@ where
             return self.bypass(&key, work).await;
         }
         let read = Read { key, store_key, level, newest: self.flights.newest() };
-        if !level.is_eventual()
+        if (!level.is_eventual() || level.detailed)
             && let Some(hit) = self.local_proven(&read)
         {
             return Ok(hit);
@@ -97,7 +108,7 @@ where
         let mut reload = false;
         for _ in 0..ROUNDS_MAX {
             match self.look(&read).await {
-                Look::Hit(stored) => return Ok(self.shared_hit(stored)),
+                Look::Hit(stored) => return Ok(self.shared_hit(stored, level)),
                 Look::Miss if reload => {}
                 Look::Miss => self.metrics.miss.increment(1),
                 Look::Unproven => {
@@ -152,24 +163,32 @@ where
 
     /// A value of this process's own tier that proves what the read asks for.
     fn local_proven(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
-        let entry = self.local.as_ref()?.get(&read.key, &self.epochs, self.clock.coarse())?;
-        let hit = self.local_hit(entry, read.level)?;
+        let hit = self.local_look(read.level, |tier, now| tier.get(&read.key, &self.epochs, now))?;
         self.metrics.hit_local.increment(1);
         Some(hit)
     }
 
-    /// The hit that an entry of this process's own tier makes, if it proves the level. What this process has handled
-    /// of the bus is the proof, never what the store says: the store may be ahead of the bus.
-    pub(super) fn local_hit(&self, entry: LocalEntry<V>, level: &Level) -> Option<Hit<V>> {
-        let handled = self.handled.load();
+    /// The hit that this process's own tier makes, if it proves the level. What this process has handled of the bus is
+    /// the proof, never what the store says: the store may be ahead of the bus.
+    ///
+    /// The proof is taken *before* the value is looked at: what is handled in between voids the value and proves
+    /// nothing about it.
+    pub(super) fn local_look(
+        &self,
+        level: &Level,
+        look: impl FnOnce(&LocalTier<K, V>, Timestamp) -> Option<LocalEntry<V>>,
+    ) -> Option<Hit<V>> {
+        let tier = self.local.as_ref()?;
         let by_log = self.discipline() == Discipline::Cdc;
+        let handled = self.handled.load();
+        let entry = look(tier, self.clock.coarse())?;
+        let now = self.clock.now();
         let evidence = Evidence {
             loaded: None,
             applied: handled.applied.as_ref().filter(|_| by_log),
             filled_at: entry.filled_at,
             source_time: if by_log { handled.source_time } else { Timestamp::UNKNOWN },
         };
-        let now = self.clock.now();
         level.is_proven(&evidence, now, self.settings.clock_skew).then(|| Hit {
             value: entry.value,
             tier: Tier::Local,
@@ -202,14 +221,20 @@ where
     /// What a reading of the store is worth to a reader.
     pub(super) fn judge(&self, reading: Reading, level: &Level) -> Look<V> {
         let Some(stored) = self.usable(reading) else { return Look::Miss };
+        if level.is_eventual() {
+            return Look::Hit(stored);
+        }
+        // What was applied is mostly parsed already, so it is asked first.
         let applied = stored.meta.as_ref().map(|meta| meta.applied());
+        let by_applied = matches!((&level.at_least, applied), (Some(token), Some(applied)) if applied.covers(token));
+        let loaded = if level.at_least.is_some() && !by_applied { stored.loaded() } else { None };
         let evidence = Evidence {
-            loaded: stored.loaded.as_ref(),
-            applied: if level.at_least.is_some() { applied } else { None },
+            loaded: loaded.as_ref(),
+            applied,
             filled_at: stored.filled_at,
             source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
         };
-        if level.is_eventual() || level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew) {
+        if level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew) {
             Look::Hit(stored)
         } else {
             Look::Unproven
@@ -256,18 +281,18 @@ where
             value,
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
-            loaded: std::str::from_utf8(&header.position)
-                .ok()
-                .filter(|text| !text.is_empty())
-                .and_then(|text| text.parse().ok()),
+            position: entry.header.position,
             meta,
             weight: entry.payload.len(),
         })
     }
 
-    fn shared_hit(&self, stored: Stored<V>) -> Hit<V> {
+    fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
         self.metrics.hit_shared.increment(1);
-        self.stored_hit(stored)
+        if level.detailed {
+            return self.stored_hit(stored);
+        }
+        Hit { value: stored.value, tier: Tier::Shared, position: None, staleness_bound: None, ttl: None }
     }
 
     pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
@@ -278,14 +303,10 @@ where
             ..Evidence::default()
         };
         let staleness_bound = evidence.staleness_bound(now, self.settings.clock_skew);
-        let position = match (stored.loaded, &stored.meta) {
-            (Some(mut loaded), Some(meta)) => {
-                loaded.union(meta.applied());
-                Some(loaded)
-            }
-            (None, Some(meta)) => Some(meta.applied().clone()),
-            (loaded, None) => loaded,
-        };
+        let mut position = stored.loaded();
+        if let Some(meta) = &stored.meta {
+            position.get_or_insert_default().union(meta.applied());
+        }
         Hit {
             value: stored.value,
             tier: Tier::Shared,
@@ -330,9 +351,9 @@ where
         if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
             return Ok(None);
         }
-        let local = self.local.as_ref().and_then(|tier| tier.peek(key, &self.epochs, self.clock.coarse()));
-        if let Some(entry) = local {
-            return Ok(self.local_hit(entry, &Level::default()));
+        let local = self.local_look(&Level::default(), |tier, now| tier.peek(key, &self.epochs, now));
+        if local.is_some() {
+            return Ok(local);
         }
         let store_key = StoreKey::encode(&self.name, key)?;
         let reading = self.store.get(&store_key).await?;

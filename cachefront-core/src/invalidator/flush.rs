@@ -21,6 +21,7 @@ impl Pump {
         reason: &'static str,
     ) -> Result<Session> {
         self.pass_gate(&head.checkpoint.position).await?;
+        let preceding_term = self.term;
         self.term = self.term.max(writer.term().await?) + 1;
         self.next_order += 1;
         let order = self.next_order;
@@ -38,16 +39,22 @@ impl Pump {
             .await?;
         CdcMetrics::flushed(reason);
         self.status.send_modify(|status| status.flushes_total += 1);
-        tracing::warn!(
-            reason,
-            source = %self.source.describe(),
-            position = %head.checkpoint.position,
-            "everything cached was voided: a new generation begins at the source's head"
-        );
+        self.tell(&head, reason, preceding_term > 0);
         Ok(Session {
             held: Held { generation, term: self.term, applied_order: order },
             origin: head.origin,
             checkpoint: head.checkpoint,
         })
+    }
+
+    /// A first start and a switch of discipline are no news; a loss is.
+    fn tell(&self, head: &Head, reason: &'static str, ran_before: bool) {
+        let expected = reason == "discipline" || (reason == "no_meta" && !ran_before);
+        let (source, position) = (self.source.describe(), &head.checkpoint.position);
+        if expected {
+            tracing::info!(reason, source = %source, position = %position, "a new generation begins at the source's head");
+        } else {
+            tracing::warn!(reason, source = %source, position = %position, "everything cached was voided: a new generation begins at the source's head");
+        }
     }
 }

@@ -319,3 +319,46 @@ impl fmt::Debug for MemoryWriter {
         f.debug_struct("MemoryWriter").field("namespace", &self.shared.namespace).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{ManualClock, StoreFixture};
+
+    struct InMemory {
+        store: MemoryStore,
+        clock: ManualClock,
+    }
+
+    #[async_trait]
+    impl StoreFixture for InMemory {
+        fn store(&self) -> Arc<dyn Store> {
+            Arc::new(self.store.clone())
+        }
+
+        async fn pass(&self, duration: Duration) {
+            self.clock.advance(duration);
+        }
+
+        async fn lose_metas(&self) {
+            self.store.forget_meta();
+        }
+    }
+
+    fn in_memory(shards: u32) -> std::future::Ready<InMemory> {
+        let clock = ManualClock::new();
+        let settings = MemorySettings { shards, ..MemorySettings::default() };
+        let store = MemoryStore::new("suite").with_settings(settings).expect("settings");
+        std::future::ready(InMemory { store: store.with_clock(Arc::new(clock.clone())), clock })
+    }
+
+    mod one_shard {
+        crate::store_suite!(super::in_memory(1));
+    }
+
+    mod many_shards {
+        crate::store_suite!(super::in_memory(16));
+    }
+}

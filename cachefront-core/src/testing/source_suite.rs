@@ -40,6 +40,7 @@ use async_trait::async_trait;
 
 use crate::error::ErrorKind;
 use crate::event::{Batch, Change, Operation};
+use crate::position::Gtid;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Interests};
 use crate::testing::WAIT_MAX;
 
@@ -73,7 +74,7 @@ struct Reader {
     ids: Vec<u64>,
     checkpoint: Checkpoint,
     /// The transaction of the last part, until it is complete.
-    unfinished: Option<crate::Gtid>,
+    unfinished: Option<Gtid>,
 }
 
 impl Reader {

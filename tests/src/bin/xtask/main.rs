@@ -1,5 +1,6 @@
 //! The project's own tool: `cargo xtask stack|test|check|bench`.
 
+mod bench;
 mod check;
 mod exec;
 mod failure;
@@ -29,6 +30,8 @@ enum Command {
     Test(test::Options),
     /// Format, lints and documentation; licences and features where their tools are installed.
     Check,
+    /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Stack { command } => stack::run(&command),
         Command::Test(options) => test::run(&options),
         Command::Check => check::run(),
+        Command::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -121,9 +121,11 @@ fn wait_until(dir: &Path, server: &Server, mut answers: impl FnMut() -> Result<b
     }
 }
 
-/// True if the child has ended: nobody has reaped it, so it is a zombie with an empty command line.
+/// True if the child has ended: nobody has reaped it, so it is a zombie. Its command line says nothing: a program that
+/// is being replaced by another (a wrapper's `exec`) has none for a moment.
 fn has_ended(pid: u32) -> bool {
-    fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |line| line.is_empty())
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |line| line.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
 }
 
 fn log(dir: &Path, name: &str) -> PathBuf {

@@ -1,0 +1,103 @@
+//! Laws of the bus: messages come in order, without a gap that nobody notices.
+
+use std::time::Duration;
+
+use super::StoreFixture;
+use super::ground::{Ground, LONG, checkpoint};
+use crate::bus::{BusEvent, BusMessage, BusRead, BusReader};
+use crate::clock::Timestamp;
+use crate::store::Generation;
+
+fn message(number: u64) -> BusMessage {
+    let event = match number % 3 {
+        0 => BusEvent::Keys(vec![format!("suite:{number}").into(), "suite:ü".into()]),
+        1 => BusEvent::Flush,
+        _ => BusEvent::Heartbeat,
+    };
+    BusMessage {
+        generation: Generation(u128::from(number) << 64),
+        event,
+        applied: number.is_multiple_of(2).then(|| checkpoint(number + 1).position),
+        source_time: Timestamp::from_micros(number),
+    }
+}
+
+/// The next `count` messages.
+async fn read(reader: &mut Box<dyn BusReader>, count: usize) -> Vec<BusRead> {
+    let mut reads = Vec::new();
+    while reads.len() < count {
+        let next = tokio::time::timeout(LONG, reader.next()).await.expect("in time");
+        let next = next.expect("messages");
+        assert!(!next.is_empty(), "at least one");
+        reads.extend(next);
+    }
+    reads
+}
+
+/// Both ways to publish share one stream.
+pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn StoreFixture) {
+    let mut ground = Ground::bare(fixture).await;
+    let bus = ground.store.bus();
+    let mut reader = bus.subscribe().await.expect("a reader");
+    let mut expected = Vec::new();
+    for number in 0..600 {
+        let message = message(number);
+        let sequence = match number % 2 {
+            0 => ground.writer.publish(&message).await,
+            _ => bus.publish(&message).await,
+        };
+        expected.push(BusRead { sequence: sequence.expect("a sequence"), message });
+    }
+    assert_eq!(read(&mut reader, expected.len()).await, expected);
+    for (read, sequence) in expected.iter().zip(reader.head() + 1..) {
+        assert_eq!(read.sequence, sequence);
+    }
+}
+
+pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
+    let ground = Ground::bare(fixture).await;
+    let bus = ground.store.bus();
+    let before = bus.publish(&message(1)).await.expect("a sequence");
+    let mut reader = bus.subscribe().await.expect("a reader");
+    assert_eq!(reader.head(), before);
+    let after = bus.publish(&message(2)).await.expect("a sequence");
+    let reads = read(&mut reader, 1).await;
+    assert_eq!(reads, [BusRead { sequence: after, message: message(2) }]);
+    assert_eq!((after, reader.head()), (before + 1, before));
+}
+
+pub(super) async fn every_reader_gets_every_message(fixture: &dyn StoreFixture) {
+    let ground = Ground::bare(fixture).await;
+    let bus = ground.store.bus();
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        readers.push(bus.subscribe().await.expect("a reader"));
+    }
+    let waiting = readers.into_iter().map(|mut reader| tokio::spawn(async move { read(&mut reader, 20).await }));
+    let waiting: Vec<_> = waiting.collect();
+    for number in 0..20 {
+        bus.publish(&message(number)).await.expect("a sequence");
+    }
+    for reads in waiting {
+        let reads = reads.await.expect("a reader's task");
+        assert_eq!(
+            reads.iter().map(|read| &read.message).cloned().collect::<Vec<_>>(),
+            (0..20).map(message).collect::<Vec<_>>()
+        );
+    }
+}
+
+pub(super) async fn a_read_that_is_dropped_loses_nothing(fixture: &dyn StoreFixture) {
+    let ground = Ground::bare(fixture).await;
+    let bus = ground.store.bus();
+    let mut reader = bus.subscribe().await.expect("a reader");
+    for number in 0..20 {
+        // Dropped while it waits, and dropped while its answer may be on the way.
+        let _ = tokio::time::timeout(Duration::from_millis(1), reader.next()).await.map(|early| {
+            panic!("nothing was published: {early:?}");
+        });
+        bus.publish(&message(number)).await.expect("a sequence");
+        let reads = read(&mut reader, 1).await;
+        assert_eq!(reads.iter().map(|read| &read.message).collect::<Vec<_>>(), [&message(number)]);
+    }
+}

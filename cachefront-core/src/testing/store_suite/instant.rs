@@ -1,0 +1,125 @@
+//! The law of the instant: a reading's meta and entry stood together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::StoreFixture;
+use super::ground::{Ground, LONG, Readers, START, header, key, meta, token};
+use crate::entry::Entry;
+use crate::store::{Discipline, FillReply, Generation, LeaseReply, Reading};
+
+/// At least this many batches are applied.
+const ROUNDS: u64 = 300;
+
+/// For at least so long: a store in memory does those in no time, and its readers must be caught between two steps.
+const HAMMERED: Duration = Duration::from_millis(500);
+
+/// At least this many entries are filled, and this many read.
+const ENOUGH: u64 = 200;
+
+/// How often a round begins a new generation.
+const FLUSH_EVERY: u64 = 10;
+
+#[derive(Default)]
+struct Seen {
+    done: AtomicBool,
+    filled: AtomicU64,
+    found: AtomicU64,
+}
+
+impl Seen {
+    fn enough(&self) -> bool {
+        self.filled.load(Ordering::Relaxed) >= ENOUGH && self.found.load(Ordering::Relaxed) >= ENOUGH
+    }
+}
+
+/// Readers and loaders hammer one key while batches and flushes go over it. An entry is filled with the order that was
+/// sent at its grant, and removed before a later order is applied; so at every instant its order is not below the
+/// applied one, and its generation not above the one in force. A reading made of two instants breaks one or the other.
+pub(super) async fn meta_and_entry_are_of_one_instant(fixture: &dyn StoreFixture) {
+    let mut ground = Ground::bare(fixture).await;
+    // Generations count up here, so that readers can tell which one is later.
+    ground.generation = Generation(1);
+    let first = meta(ground.generation, 1, START);
+    ground.writer.flush(&first).await.expect("a flush");
+    let seen = Arc::new(Seen::default());
+    let loading = tokio::spawn(load(ground.readers(), Arc::clone(&seen)));
+    let reading = tokio::spawn(read(ground.readers(), Arc::clone(&seen)));
+    let written = tokio::time::timeout(LONG, write(&mut ground, &seen)).await;
+    seen.done.store(true, Ordering::Release);
+    loading.await.expect("loaders find nothing wrong");
+    reading.await.expect("readers find nothing wrong");
+    written.expect("enough happens in time to prove something");
+}
+
+async fn write(ground: &mut Ground, seen: &Seen) {
+    let begun = Instant::now();
+    let mut applied = START;
+    for round in 1.. {
+        let order = START + round;
+        let held = ground.held(applied);
+        ground.writer.raise_hi(&held, order).await.expect("hi is raised");
+        ground.invalidate(&[1], round.is_multiple_of(2).then_some(order)).await;
+        ground.commit(applied, order).await;
+        applied = order;
+        if round.is_multiple_of(FLUSH_EVERY) {
+            ground.generation.0 += 1;
+            let next = meta(ground.generation, 1, order);
+            ground.writer.flush(&next).await.expect("a flush");
+        }
+        // A reader that found something wrong has ended, and would be waited for in vain.
+        let proven = round >= ROUNDS && begun.elapsed() >= HAMMERED && seen.enough();
+        if proven || seen.done.load(Ordering::Acquire) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Ends the writer's rounds when a task ends, also by a panic.
+struct End(Arc<Seen>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.done.store(true, Ordering::Release);
+    }
+}
+
+async fn load(store: Readers, seen: Arc<Seen>) {
+    let seen = End(seen);
+    while !seen.0.done.load(Ordering::Acquire) {
+        let mine = token();
+        if let LeaseReply::Granted { meta: Some(meta) } = store.lease(1, mine).await {
+            let filled = header(Discipline::Cdc, meta.generation, meta.hi);
+            let reply = store.fill_with(1, mine, &filled, LONG).await;
+            seen.0.filled.fetch_add(u64::from(reply == FillReply::Stored), Ordering::Relaxed);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn read(store: Readers, seen: Arc<Seen>) {
+    let seen = End(seen);
+    while !seen.0.done.load(Ordering::Acquire) {
+        let mut readings = store.store.get_many(&[key(1), key(1)]).await.expect("readings");
+        readings.push(store.read(1).await);
+        let found = readings.iter().filter(|reading| check(reading)).count();
+        seen.0.found.fetch_add(found as u64, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+    }
+}
+
+fn check(reading: &Reading) -> bool {
+    let meta = reading.meta.as_ref().expect("a meta");
+    let Some(entry) = &reading.entry else {
+        return false;
+    };
+    let header = Entry::decode(entry.clone()).expect("an entry").header;
+    assert!(header.generation.0 <= meta.generation.0, "the entry is of a generation that the meta does not know yet");
+    if header.order == 0 || header.generation != meta.generation {
+        return false;
+    }
+    assert!(header.order >= meta.applied_order, "the entry was removed before its meta was written");
+    true
+}

@@ -1,0 +1,223 @@
+//! The laws that every [`Store`] must keep, each one a test of its own.
+//!
+//! An adapter gives a [`StoreFixture`], and [`store_suite!`](crate::store_suite) makes one named test for each law:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use cachefront_core::store::Store;
+//! use cachefront_core::testing::{ManualClock, StoreFixture};
+//! use cachefront_core::MemoryStore;
+//!
+//! struct InMemory { store: MemoryStore, clock: ManualClock }
+//!
+//! #[async_trait::async_trait]
+//! impl StoreFixture for InMemory {
+//!     fn store(&self) -> Arc<dyn Store> { Arc::new(self.store.clone()) }
+//!     async fn pass(&self, duration: Duration) { self.clock.advance(duration) }
+//!     async fn lose_metas(&self) { self.store.forget_meta() }
+//! }
+//!
+//! async fn in_memory() -> InMemory {
+//!     let clock = ManualClock::new();
+//!     InMemory { store: MemoryStore::new("suite").with_clock(Arc::new(clock.clone())), clock }
+//! }
+//!
+//! cachefront_core::store_suite!(in_memory());
+//! ```
+
+mod bus;
+mod entries;
+mod ground;
+mod instant;
+mod invalidation;
+mod lease;
+mod metas;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::store::Store;
+
+/// A store for one test, and what the test does to it from outside.
+#[async_trait]
+pub trait StoreFixture: Send + Sync {
+    /// The store: empty, under a namespace that no other test uses.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// Lets time pass by the store's clock.
+    async fn pass(&self, duration: Duration);
+
+    /// Makes the store lose the meta of every shard and keep its entries, as an eviction could.
+    async fn lose_metas(&self);
+}
+
+type Run = for<'a> fn(&'a dyn StoreFixture) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// One law of the suite.
+#[derive(Clone, Copy)]
+pub struct Law {
+    name: &'static str,
+    run: Run,
+}
+
+impl Law {
+    /// The law, in words joined by `_`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Holds the store to it.
+    ///
+    /// # Panics
+    /// If the store breaks it.
+    pub async fn check(&self, fixture: &dyn StoreFixture) {
+        (self.run)(fixture).await;
+    }
+}
+
+impl fmt::Debug for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Law").field(&self.name).finish()
+    }
+}
+
+macro_rules! laws {
+    ($($module:ident: $($law:ident),* $(,)?;)*) => {
+        /// Every law, for a harness that makes its tests by itself.
+        pub const LAWS: &[Law] = &[$($(
+            Law { name: stringify!($law), run: |fixture| Box::pin($module::$law(fixture)) },
+        )*)*];
+    };
+}
+
+laws! {
+    lease:
+        a_lease_is_one_attempts_own,
+        a_lease_that_runs_out_refuses_its_fill,
+        a_fill_uses_its_lease_up,
+        a_fill_without_a_lease_is_refused,
+        many_readers_get_one_lease,
+        a_released_lease_is_free_for_others,
+        a_release_by_a_stranger_changes_nothing,
+        a_reload_keeps_the_entry_readable,
+        a_lease_of_an_older_generation_blocks_nobody,
+        a_fill_after_a_flush_is_refused,
+        without_a_meta_nothing_is_granted_or_stored,
+        a_suspended_meta_grants_and_stores_nothing,
+        the_fence_is_read_at_the_grant;
+    entries:
+        what_was_filled_is_read,
+        an_entry_that_is_good_is_present,
+        an_entry_of_the_other_discipline_is_no_answer,
+        an_entry_of_another_schema_version_is_no_answer,
+        an_entry_past_its_hard_expiry_is_no_answer,
+        the_ttl_discipline_needs_no_meta,
+        an_entry_is_forgotten_after_its_expiry,
+        many_keys_are_answered_in_the_order_asked,
+        a_reader_that_is_dropped_keeps_nobody_waiting;
+    invalidation:
+        an_invalidation_breaks_the_lease,
+        a_covered_entry_survives_without_its_lease,
+        an_entry_that_is_not_covered_goes,
+        an_invalidation_without_an_order_removes_all,
+        a_discard_removes_and_may_be_repeated,
+        thousands_of_keys_are_removed_at_once;
+    instant:
+        meta_and_entry_are_of_one_instant;
+    metas:
+        a_new_store_has_no_meta,
+        a_flush_is_what_everybody_reads,
+        a_flush_replaces_hi,
+        hi_is_never_lowered,
+        a_commit_moves_what_is_applied,
+        a_commit_compares_before_it_moves,
+        a_suspended_meta_is_moved_and_stays_suspended,
+        a_term_is_taken_by_one,
+        lost_metas_are_missed_by_every_writer;
+    bus:
+        messages_come_in_order_and_without_a_gap,
+        a_reader_begins_at_the_head,
+        every_reader_gets_every_message,
+        a_read_that_is_dropped_loses_nothing;
+}
+
+/// Finds a law by its name.
+///
+/// # Panics
+/// If there is no such law.
+pub fn law(name: &str) -> Law {
+    *LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("the store suite has no law `{name}`"))
+}
+
+/// Makes one test for each law of the store suite. The argument is a future of a
+/// [`StoreFixture`](crate::testing::StoreFixture), made anew for every test. Needs tokio with `macros` and
+/// `rt-multi-thread`.
+#[macro_export]
+macro_rules! store_suite {
+    ($fixture:expr) => {
+        $crate::store_suite! { @tests $fixture;
+            a_lease_is_one_attempts_own
+            a_lease_that_runs_out_refuses_its_fill
+            a_fill_uses_its_lease_up
+            a_fill_without_a_lease_is_refused
+            many_readers_get_one_lease
+            a_released_lease_is_free_for_others
+            a_release_by_a_stranger_changes_nothing
+            a_reload_keeps_the_entry_readable
+            a_lease_of_an_older_generation_blocks_nobody
+            a_fill_after_a_flush_is_refused
+            without_a_meta_nothing_is_granted_or_stored
+            a_suspended_meta_grants_and_stores_nothing
+            the_fence_is_read_at_the_grant
+            what_was_filled_is_read
+            an_entry_that_is_good_is_present
+            an_entry_of_the_other_discipline_is_no_answer
+            an_entry_of_another_schema_version_is_no_answer
+            an_entry_past_its_hard_expiry_is_no_answer
+            the_ttl_discipline_needs_no_meta
+            an_entry_is_forgotten_after_its_expiry
+            many_keys_are_answered_in_the_order_asked
+            a_reader_that_is_dropped_keeps_nobody_waiting
+            an_invalidation_breaks_the_lease
+            a_covered_entry_survives_without_its_lease
+            an_entry_that_is_not_covered_goes
+            an_invalidation_without_an_order_removes_all
+            a_discard_removes_and_may_be_repeated
+            thousands_of_keys_are_removed_at_once
+            meta_and_entry_are_of_one_instant
+            a_new_store_has_no_meta
+            a_flush_is_what_everybody_reads
+            a_flush_replaces_hi
+            hi_is_never_lowered
+            a_commit_moves_what_is_applied
+            a_commit_compares_before_it_moves
+            a_suspended_meta_is_moved_and_stays_suspended
+            a_term_is_taken_by_one
+            lost_metas_are_missed_by_every_writer
+            messages_come_in_order_and_without_a_gap
+            a_reader_begins_at_the_head
+            every_reader_gets_every_message
+            a_read_that_is_dropped_loses_nothing
+        }
+
+        #[test]
+        fn every_law_of_the_suite_is_a_test() {
+            assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
+        }
+    };
+    (@count) => { 42_usize };
+    (@tests $fixture:expr; $($law:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $law() {
+                let fixture = $fixture.await;
+                $crate::testing::law(stringify!($law)).check(&fixture).await;
+            }
+        )*
+    };
+}

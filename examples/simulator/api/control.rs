@@ -1,0 +1,113 @@
+//! `/mode` and `/pipeline`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::Api;
+use super::error::{ApiError, ErrorBody, ProblemsBody};
+use super::request::JsonBody;
+use crate::domain::{Mode, ModeRow};
+use crate::pipeline::PipelineView;
+
+/// The mode that a client wants.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
+pub(crate) struct ModeInput {
+    mode: Mode,
+}
+
+/// How entries are kept right at the moment.
+#[utoipa::path(
+    get, path = "/mode", tag = "control",
+    responses((status = 200, description = "The mode in force", body = ModeRow, headers(("ETag" = String))))
+)]
+pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
+    // A database that is away does not change what is in force here.
+    let row = api.modes.refresh().await.unwrap_or_else(|_| api.modes.current());
+    answer(row)
+}
+
+/// Switches the mode: here for every read that starts after the answer, elsewhere within a second. The answer waits for
+/// a running consumer to follow.
+#[utoipa::path(
+    put, path = "/mode", tag = "control", request_body = ModeInput,
+    params(("If-Match" = Option<String>, Header, description = "Only if the mode's ETag is one of these")),
+    responses(
+        (status = 200, description = "The mode in force", body = ModeRow, headers(("ETag" = String))),
+        (status = 412, description = "The mode has another version", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        (status = 422, description = "The body is wrong", body = ProblemsBody),
+        (status = 503, description = "The database is away", body = ErrorBody),
+    )
+)]
+pub(crate) async fn set_mode(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let mode = body.mode()?;
+    let expected = expected_versions(&headers);
+    let row = api.modes.set(mode, expected.as_deref()).await?;
+    api.pipeline.followed(row.mode).await;
+    Ok(answer(row))
+}
+
+/// How the change capture is doing.
+#[utoipa::path(
+    get, path = "/pipeline", tag = "control",
+    responses((status = 200, description = "The change capture", body = PipelineView))
+)]
+pub(crate) async fn pipeline(State(api): State<Arc<Api>>) -> Json<PipelineView> {
+    Json(api.pipeline.view().await)
+}
+
+fn answer(row: ModeRow) -> Response {
+    let mut response = Json(&row).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", row.version)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// The versions that If-Match names; none if every version will do. A weak or foreign tag names no version.
+fn expected_versions(headers: &HeaderMap) -> Option<Vec<u64>> {
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    values.peek()?;
+    let mut versions = Vec::new();
+    for value in values {
+        for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            if tag == "*" {
+                return None;
+            }
+            let quoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            versions.extend(quoted.and_then(|version| version.parse::<u64>().ok()));
+        }
+    }
+    Some(versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected(value: &str) -> Option<Vec<u64>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_MATCH, value.parse().expect("a header"));
+        expected_versions(&headers)
+    }
+
+    #[test]
+    fn if_match_names_versions_and_a_star_names_all() {
+        assert_eq!(expected_versions(&HeaderMap::new()), None);
+        assert_eq!(expected("*"), None);
+        assert_eq!(expected("\"3\", \"4\""), Some(vec![3, 4]));
+        assert_eq!(expected("W/\"3\", 3, \"x\""), Some(vec![]));
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether the process lives, whether it can serve, and its numbers.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Api;
+
+/// A part that has not answered in this time counts as failing.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// The process serves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    #[schema(example = "ok")]
+    pub(crate) status: &'static str,
+}
+
+/// Whether everything is there that reads and writes need.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// `ok` or `failing`.
+    #[schema(example = "ok")]
+    pub(crate) status: &'static str,
+    /// Of `database`, `store`, and `pipeline` where this process runs it.
+    pub(crate) failing: Vec<&'static str>,
+}
+
+/// True while the process serves.
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Health)))]
+pub(crate) fn healthz() -> Ready<Json<Health>> {
+    ready(Json(Health { status: "ok" }))
+}
+
+/// Asks the database and the store.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operation",
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness))
+)]
+pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let database = tokio::time::timeout(ANSWER_MAX, api.database.ping());
+    let store = tokio::time::timeout(ANSWER_MAX, api.pipeline.store_answers());
+    let (database, store) = tokio::join!(database, store);
+    let mut failing = Vec::new();
+    if !matches!(database, Ok(Ok(()))) {
+        failing.push("database");
+    }
+    if !matches!(store, Ok(true)) {
+        failing.push("store");
+    }
+    if api.consumes && failing.is_empty() && !api.pipeline.view().await.running {
+        failing.push("pipeline");
+    }
+    match failing.is_empty() {
+        true => (StatusCode::OK, Json(Readiness { status: "ok", failing })),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { status: "failing", failing })),
+    }
+}
+
+/// Every counter and histogram, in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String)))]
+pub(crate) fn metrics(State(api): State<Arc<Api>>) -> Ready<impl IntoResponse> {
+    ready(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.metrics.render()))
+}

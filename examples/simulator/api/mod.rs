@@ -1,0 +1,99 @@
+//! The HTTP API: the contract that other programs drive.
+
+pub(crate) mod control;
+mod docs;
+pub(crate) mod error;
+pub(crate) mod guard;
+mod health;
+pub(crate) mod inspect;
+pub(crate) mod request;
+mod stream;
+mod users;
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use self::error::ApiError;
+pub(crate) use self::health::healthz;
+pub(crate) use self::stream::{announcements, events};
+use crate::caches::Caches;
+use crate::config::Secret;
+use crate::domain::Database;
+use crate::events::EventHub;
+use crate::metrics::Metrics;
+use crate::mode::Modes;
+use crate::pipeline::Pipeline;
+
+/// At most this many clients follow `/events` at once.
+const STREAMS_MAX: usize = 256;
+
+/// What handlers work with.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) caches: Caches,
+    pub(crate) modes: Arc<Modes>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) events: EventHub,
+    pub(crate) metrics: Metrics,
+    /// With none of them the API is open.
+    pub(crate) tokens: Vec<Secret>,
+    pub(crate) streams: Arc<Semaphore>,
+    /// True if this process is to keep the pipeline running.
+    pub(crate) consumes: bool,
+    /// Ends the event streams, which would otherwise hold up a shutdown.
+    pub(crate) stop: CancellationToken,
+}
+
+/// How many clients may follow the events.
+pub(crate) fn stream_permits() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(STREAMS_MAX))
+}
+
+/// All routes, behind the checks that every request passes.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::redirect))
+        .route("/docs/", get(docs::index))
+        .route("/docs/{file}", get(docs::file))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{id}", get(users::read).put(users::update).delete(users::delete))
+        .route("/cache/users/{id}", get(inspect::show))
+        .route("/mode", get(control::mode).put(control::set_mode))
+        .route("/pipeline", get(control::pipeline))
+        .route("/events", get(stream::events))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(Arc::clone(&api));
+    guard::wrap(routes, api)
+}
+
+/// The few pages of a consumer that serves no users.
+pub(crate) fn consumer_router(api: Arc<Api>) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(Arc::clone(&api));
+    guard::wrap(routes, api)
+}
+
+fn not_found() -> Ready<ApiError> {
+    ready(ApiError::new(StatusCode::NOT_FOUND, "Not Found"))
+}
+
+fn not_allowed() -> Ready<ApiError> {
+    ready(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"))
+}

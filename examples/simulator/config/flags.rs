@@ -1,0 +1,117 @@
+//! The command line: roles and flags. A flag that is not given falls back to its environment variable.
+
+use clap::{Args, Parser, Subcommand};
+
+/// Shows a cache that is kept right by the database's change log, beside one that only ages.
+#[derive(Debug, Parser)]
+#[command(name = "simulator", version, disable_help_subcommand = true)]
+#[command(after_help = "Flags fall back to the environment (--ttl to CACHEFRONT_TTL, and so on), then to a file .env \
+                        in the current directory. Durations carry their unit: 500ms, 30s, 10m.")]
+pub(crate) struct Cli {
+    /// What to run.
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Everything in one process (the default): API, control panel, change capture.
+    Up,
+    /// The HTTP API alone, on servers.
+    Api,
+    /// The change capture alone, on servers: reads the database's log and invalidates.
+    Consumer,
+    /// Generates load against a running API and prints what it saw.
+    Load(LoadFlags),
+    /// Exits with 0 if the API (or the given URL) says that it serves.
+    Healthcheck(HealthFlags),
+}
+
+/// Settings that every role understands.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Flags {
+    /// Run on MySQL and Redis instead of embedded.
+    #[arg(long, global = true)]
+    pub(crate) stack: bool,
+    /// MySQL: mysql://user:password@host:3306/database, optionally ?require_ssl=true.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) mysql_url: Option<String>,
+    /// Redis: redis://[:password@]host:6379/, or rediss:// for TLS.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) redis_url: Option<String>,
+    /// Where changes are read from: binlog.
+    #[arg(long, global = true)]
+    pub(crate) source: Option<String>,
+    /// The mode to start in: ttl or cdc.
+    #[arg(long, global = true)]
+    pub(crate) mode: Option<String>,
+    /// How long an entry may live, in both modes. Default: 30s.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub(crate) ttl: Option<String>,
+    /// Where the API listens. Default: 127.0.0.1:8000.
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) api_addr: Option<String>,
+    /// Where the control panel listens. Default: 127.0.0.1:8501.
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) ui_addr: Option<String>,
+    /// Where the consumer serves /healthz, /readyz and /metrics. Default: nowhere.
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) consumer_addr: Option<String>,
+    /// Where load and healthcheck find the API. Default: `http://` and the API's address.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) api_url: Option<String>,
+    /// Where the embedded database lives. Default: ./.cachefront.
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    pub(crate) data_dir: Option<String>,
+    /// A file of certificates (PEM) to trust, for MySQL and Redis over TLS.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_ca: Option<String>,
+    /// How long to wait for the servers at the start. Default: 30s.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub(crate) startup_timeout: Option<String>,
+    /// Serve the API to other machines without any token.
+    #[arg(long, global = true)]
+    pub(crate) insecure_open_api: bool,
+}
+
+/// What the load generator does.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadFlags {
+    /// Requests for each second. They are sent on time, whether or not earlier ones have been answered.
+    #[arg(long, default_value_t = 200.0)]
+    pub(crate) rate: f64,
+    /// How long to run.
+    #[arg(long, default_value = "10s", value_name = "DURATION")]
+    pub(crate) duration: String,
+    /// How many users to read and write; missing ones are created first.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) users: usize,
+    /// The part of requests that are writes, from 0 to 1.
+    #[arg(long, default_value_t = 0.05)]
+    pub(crate) writes: f64,
+    /// How uneven the users are read: 0 for all alike, 1.1 for a hot few (Zipf's exponent).
+    #[arg(long, default_value_t = 1.1)]
+    pub(crate) skew: f64,
+    /// The same seed asks for the same users in the same order.
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// At most this many requests on their way at once; more are dropped and counted.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) in_flight: usize,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What the health check asks.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HealthFlags {
+    /// The URL to ask. Default: /healthz of the API.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// How long to wait for the answer.
+    #[arg(long, default_value = "3s", value_name = "DURATION")]
+    pub(crate) timeout: String,
+}

@@ -1,0 +1,224 @@
+//! Settings: flags over environment over `.env` over defaults, checked before anything starts.
+
+pub(crate) mod duration;
+mod environment;
+mod flags;
+mod secret;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use environment::Environment;
+pub(crate) use flags::{Cli, Flags, HealthFlags, LoadFlags, Role};
+pub(crate) use secret::Secret;
+
+use crate::domain::Mode;
+use crate::fatal::Fatal;
+
+const MYSQL_URL_DEFAULT: &str = "mysql://root@127.0.0.1:3306/cachefront";
+const REDIS_URL_DEFAULT: &str = "redis://127.0.0.1:6379/";
+
+/// Everything that a role may be told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) backend: Backend,
+    /// What the environment asks for; the row in the database decides unless this was edited.
+    pub(crate) mode: Option<Mode>,
+    pub(crate) ttl: Duration,
+    pub(crate) api_addr: String,
+    pub(crate) ui_addr: String,
+    pub(crate) consumer_addr: Option<String>,
+    pub(crate) api_url: String,
+    pub(crate) api_tokens: Vec<Secret>,
+    pub(crate) insecure_open_api: bool,
+    pub(crate) startup_timeout: Duration,
+}
+
+/// Where rows and entries live.
+#[derive(Clone, Debug)]
+pub(crate) enum Backend {
+    /// SQLite and this process's memory.
+    Embedded { data_dir: PathBuf },
+    /// MySQL and Redis.
+    Stack(Stack),
+}
+
+/// The servers.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    pub(crate) mysql_url: Secret,
+    pub(crate) redis_url: Secret,
+    pub(crate) tls_ca: Option<PathBuf>,
+}
+
+impl Settings {
+    /// # Errors
+    /// A line that names the flag or variable that cannot be used.
+    pub(crate) fn resolve(role: &Role, flags: &Flags, environment: &Environment) -> Result<Self, Fatal> {
+        let lookup = Lookup { environment };
+        let api_addr = lookup.address("CACHEFRONT_API_ADDR", &flags.api_addr)?.unwrap_or("127.0.0.1:8000".into());
+        let api_url = match lookup.text("CACHEFRONT_API_URL", &flags.api_url) {
+            Some(url) => http_url("CACHEFRONT_API_URL", &url)?,
+            None => format!("http://{}", reachable(&api_addr)),
+        };
+        Ok(Self {
+            backend: lookup.backend(role, flags)?,
+            mode: lookup.mode(flags)?,
+            ttl: lookup.duration("CACHEFRONT_TTL", &flags.ttl)?.unwrap_or(Duration::from_secs(30)),
+            api_addr,
+            ui_addr: lookup.address("CACHEFRONT_UI_ADDR", &flags.ui_addr)?.unwrap_or("127.0.0.1:8501".into()),
+            consumer_addr: lookup.address("CACHEFRONT_CONSUMER_ADDR", &flags.consumer_addr)?,
+            api_url,
+            api_tokens: lookup.tokens()?,
+            insecure_open_api: flags.insecure_open_api,
+            startup_timeout: lookup
+                .duration("CACHEFRONT_STARTUP_TIMEOUT", &flags.startup_timeout)?
+                .unwrap_or(Duration::from_secs(30)),
+        })
+    }
+
+    /// What the API is reached through, for messages and for the panel.
+    pub(crate) fn embedded(&self) -> bool {
+        matches!(self.backend, Backend::Embedded { .. })
+    }
+}
+
+struct Lookup<'a> {
+    environment: &'a Environment,
+}
+
+impl Lookup<'_> {
+    fn text(&self, name: &str, flag: &Option<String>) -> Option<String> {
+        flag.clone().or_else(|| self.environment.get(name).map(str::to_owned))
+    }
+
+    fn duration(&self, name: &str, flag: &Option<String>) -> Result<Option<Duration>, Fatal> {
+        self.text(name, flag).map(|text| duration::parse(name, &text)).transpose()
+    }
+
+    fn address(&self, name: &str, flag: &Option<String>) -> Result<Option<String>, Fatal> {
+        let Some(text) = self.text(name, flag) else { return Ok(None) };
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(_)) => Ok(Some(text)),
+            _ => Err(Fatal::new(format!("{name} is not an address: write host:port, for example 127.0.0.1:8000"))),
+        }
+    }
+
+    fn mode(&self, flags: &Flags) -> Result<Option<Mode>, Fatal> {
+        let Some(text) = self.text("CACHEFRONT_MODE", &flags.mode) else { return Ok(None) };
+        match text.parse() {
+            Ok(mode) => Ok(Some(mode)),
+            Err(()) => Err(Fatal::new("CACHEFRONT_MODE is neither ttl nor cdc")),
+        }
+    }
+
+    fn tokens(&self) -> Result<Vec<Secret>, Fatal> {
+        let list = self.environment.get("CACHEFRONT_API_TOKENS").unwrap_or_default();
+        let tokens: Vec<&str> = list.split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
+        match tokens.iter().find(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            Some(_) => Err(Fatal::new("CACHEFRONT_API_TOKENS: a token may hold visible ASCII characters only")),
+            None => Ok(tokens.into_iter().map(Secret::new).collect()),
+        }
+    }
+
+    fn backend(&self, role: &Role, flags: &Flags) -> Result<Backend, Fatal> {
+        let mysql_url = self.text("CACHEFRONT_MYSQL_URL", &flags.mysql_url);
+        let on_servers = flags.stack || mysql_url.is_some() || matches!(role, Role::Api | Role::Consumer);
+        if !on_servers {
+            let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
+            return Ok(Backend::Embedded { data_dir: data_dir.into() });
+        }
+        match self.text("CACHEFRONT_SOURCE", &flags.source).as_deref() {
+            None | Some("binlog") => {}
+            Some("kafka") => {
+                return Err(Fatal::new("CACHEFRONT_SOURCE=kafka is not supported by this version: use binlog"));
+            }
+            Some(_) => return Err(Fatal::new("CACHEFRONT_SOURCE is unknown: write binlog")),
+        }
+        let redis_url = self.text("CACHEFRONT_REDIS_URL", &flags.redis_url).unwrap_or(REDIS_URL_DEFAULT.into());
+        if !(redis_url.starts_with("redis://") || redis_url.starts_with("rediss://")) {
+            return Err(Fatal::new("CACHEFRONT_REDIS_URL is not a Redis URL: write redis://host:6379/ or rediss://…"));
+        }
+        let mysql_url = mysql_url.unwrap_or(MYSQL_URL_DEFAULT.into());
+        if !mysql_url.starts_with("mysql://") {
+            return Err(Fatal::new(
+                "CACHEFRONT_MYSQL_URL is not a MySQL URL: write mysql://user:password@host:3306/database",
+            ));
+        }
+        let tls_ca = self.text("CACHEFRONT_TLS_CA", &flags.tls_ca).map(PathBuf::from);
+        if let Some(file) = tls_ca.as_ref().filter(|file| !file.is_file()) {
+            return Err(Fatal::new(format!("CACHEFRONT_TLS_CA: there is no file {}", file.display())));
+        }
+        Ok(Backend::Stack(Stack { mysql_url: Secret::new(mysql_url), redis_url: Secret::new(redis_url), tls_ca }))
+    }
+}
+
+fn http_url(name: &str, text: &str) -> Result<String, Fatal> {
+    let url = text.trim_end_matches('/');
+    let host = url.strip_prefix("http://").unwrap_or_default();
+    match host.is_empty() {
+        true => Err(Fatal::new(format!("{name} is not a URL: write http://host:port"))),
+        false => Ok(url.to_owned()),
+    }
+}
+
+/// An address that listens on every interface is reached through the loopback one.
+fn reachable(addr: &str) -> String {
+    match addr.parse::<SocketAddr>() {
+        Ok(addr) if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),
+        _ => addr.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(role: Role, pairs: &[(&str, &str)]) -> Result<Settings, Fatal> {
+        Settings::resolve(&role, &Flags::default(), &Environment::of(pairs))
+    }
+
+    #[test]
+    fn nothing_set_is_embedded_with_the_documented_defaults() {
+        let settings = resolve(Role::Up, &[]).expect("defaults");
+        assert!(settings.embedded());
+        assert_eq!((settings.api_addr.as_str(), settings.ui_addr.as_str()), ("127.0.0.1:8000", "127.0.0.1:8501"));
+        assert_eq!((settings.ttl, settings.mode), (Duration::from_secs(30), None));
+    }
+
+    #[test]
+    fn a_database_url_and_the_other_roles_mean_servers() {
+        let url = ("CACHEFRONT_MYSQL_URL", "mysql://u:hidden@db/shop");
+        let settings = resolve(Role::Up, &[url]).expect("servers");
+        assert!(!settings.embedded());
+        assert!(!format!("{settings:?}").contains("hidden"));
+        assert!(!resolve(Role::Consumer, &[]).expect("servers").embedded());
+    }
+
+    #[test]
+    fn a_flag_overrides_the_environment() {
+        let flags = Flags { ttl: Some("2s".into()), stack: true, ..Flags::default() };
+        let environment = Environment::of(&[("CACHEFRONT_TTL", "9s"), ("CACHEFRONT_API_ADDR", "0.0.0.0:81")]);
+        let settings = Settings::resolve(&Role::Up, &flags, &environment).expect("settings");
+        assert_eq!(settings.ttl, Duration::from_secs(2));
+        assert_eq!(settings.api_url, "http://127.0.0.1:81");
+        assert!(!settings.embedded());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_its_value_is_not_shown() {
+        for (name, value) in [
+            ("CACHEFRONT_TTL", "30"),
+            ("CACHEFRONT_MODE", "fast"),
+            ("CACHEFRONT_API_ADDR", "8000"),
+            ("CACHEFRONT_API_URL", "ftp://x"),
+            ("CACHEFRONT_MYSQL_URL", "postgres://u:hidden@x/y"),
+            ("CACHEFRONT_STARTUP_TIMEOUT", "soon"),
+        ] {
+            let message = resolve(Role::Up, &[(name, value)]).expect_err(name).to_string();
+            assert!(message.contains(name) && !message.contains("hidden"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The first connection: what is wrong is said in one line, and what is absent is made.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+
+use tokio::time::Instant;
+
+use crate::config::Stack;
+use crate::fatal::{Fatal, why};
+
+/// The database of a URL that names none.
+const DATABASE_DEFAULT: &str = "cachefront";
+
+/// Connections that are kept, and that there may be at most.
+const CONNECTIONS: (usize, usize) = (2, 64);
+
+/// The pause between two tries to connect at the start.
+const PAUSE: Duration = Duration::from_millis(250);
+
+const USERS: &str = "CREATE TABLE IF NOT EXISTS users (
+    id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
+    name VARCHAR(255) NOT NULL,
+    email VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL UNIQUE,
+    updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)
+) DEFAULT CHARACTER SET utf8mb4";
+
+const SETTINGS: &str = "CREATE TABLE IF NOT EXISTS cachefront_settings (
+    name VARCHAR(64) CHARACTER SET ascii PRIMARY KEY,
+    value VARCHAR(255) NOT NULL,
+    environment VARCHAR(255),
+    version BIGINT UNSIGNED NOT NULL,
+    changed_at TIMESTAMP(6) NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
+/// The database that a URL means.
+pub(crate) fn database_name(opts: &Opts) -> &str {
+    opts.db_name().filter(|name| !name.is_empty()).unwrap_or(DATABASE_DEFAULT)
+}
+
+/// What the URL says, with this program's own settings.
+///
+/// # Errors
+/// A line that names the variable.
+pub(crate) fn options(stack: &Stack) -> Result<Opts, Fatal> {
+    let opts = Opts::from_url(stack.mysql_url.expose())
+        .map_err(|error| Fatal::new(format!("CACHEFRONT_MYSQL_URL is not a MySQL URL: {error}")))?;
+    let database = database_name(&opts).to_owned();
+    if !database.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$')) {
+        return Err(Fatal::new("CACHEFRONT_MYSQL_URL: the database's name may hold letters, digits, _, - and $ only"));
+    }
+    let constraints = PoolConstraints::new(CONNECTIONS.0, CONNECTIONS.1).unwrap_or_default();
+    let ssl = opts.ssl_opts().cloned();
+    let mut builder = OptsBuilder::from_opts(opts)
+        .db_name(Some(database))
+        .prefer_socket(Some(false))
+        .setup(vec!["SET time_zone = '+00:00'"])
+        // No statement changes the session, so a connection is returned as it was taken.
+        .pool_opts(PoolOpts::default().with_constraints(constraints).with_reset_connection(false));
+    if let (Some(ssl), Some(ca)) = (ssl, stack.tls_ca.as_deref()) {
+        builder = builder.ssl_opts(ssl.with_root_certs(vec![ca.to_owned().into()]));
+    }
+    Ok(builder.into())
+}
+
+/// Connects, and makes the database if it is absent. A server that does not answer is tried again until
+/// `deadline`, which lies `timeout` after the start.
+///
+/// # Errors
+/// A line that says what to mend.
+pub(crate) async fn connect(stack: &Stack, opts: &Opts, deadline: Instant, timeout: Duration) -> Result<Pool, Fatal> {
+    let host = stack.mysql_url.host();
+    loop {
+        let failure = match tokio::time::timeout_at(deadline, Conn::new(opts.clone())).await {
+            Ok(Ok(connection)) => {
+                let _ = connection.disconnect().await;
+                return Ok(Pool::new(opts.clone()));
+            }
+            Ok(Err(Error::Server(error))) if error.code == 1049 => match create_database(opts).await {
+                Ok(()) => continue,
+                Err(failure) => return Err(refused(host, database_name(opts), &failure)),
+            },
+            Ok(Err(failure @ Error::Server(_))) if !is_passing(&failure) => {
+                return Err(refused(host, database_name(opts), &failure));
+            }
+            Ok(Err(failure)) if is_certificate(&failure) => {
+                return Err(Fatal::new(format!(
+                    "MySQL at {host} is not trusted: {}; name the authority of its certificate in CACHEFRONT_TLS_CA",
+                    why(&failure)
+                )));
+            }
+            Ok(Err(failure)) => why(&failure),
+            Err(_) => "no answer".to_owned(),
+        };
+        if Instant::now() + PAUSE >= deadline {
+            return Err(Fatal::new(format!(
+                "MySQL at {host} cannot be reached within {timeout:?} (CACHEFRONT_MYSQL_URL, \
+                 CACHEFRONT_STARTUP_TIMEOUT): {failure}"
+            )));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The server's certificate does not pass: it will not the next time either.
+fn is_certificate(failure: &Error) -> bool {
+    matches!(failure, Error::Io(_)) && why(failure).contains("certificate")
+}
+
+/// Too many connections, or on its way down or up.
+fn is_passing(failure: &Error) -> bool {
+    matches!(failure, Error::Server(error) if matches!(error.code, 1040 | 1053 | 1203))
+}
+
+async fn create_database(opts: &Opts) -> mysql_async::Result<()> {
+    let without = OptsBuilder::from_opts(opts.clone()).db_name(None::<String>);
+    let mut connection = Conn::new(without).await?;
+    // The name was checked: it needs no more than these quotes.
+    connection.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{}`", database_name(opts))).await?;
+    connection.disconnect().await
+}
+
+fn refused(host: &str, database: &str, failure: &Error) -> Fatal {
+    let code = match failure {
+        Error::Server(error) => error.code,
+        _ => 0,
+    };
+    let advice = match code {
+        1045 => "check user and password in CACHEFRONT_MYSQL_URL".to_owned(),
+        1044 | 1142 | 1049 => format!("GRANT ALL ON `{database}`.* TO the user of CACHEFRONT_MYSQL_URL"),
+        _ => "check CACHEFRONT_MYSQL_URL".to_owned(),
+    };
+    Fatal::new(format!("MySQL at {host} refuses: {failure}; {advice}"))
+}
+
+/// Makes the tables that are absent. Those that are there are left alone: even a statement that changes nothing would
+/// stand in the log as a change of the table.
+pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
+    for (table, create) in [("users", USERS), ("cachefront_settings", SETTINGS)] {
+        let found: Option<u8> = connection
+            .exec_first(
+                "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+                (table,),
+            )
+            .await?;
+        if found.is_none() {
+            connection.query_drop(create).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The mode's row in `cachefront_settings`.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Transaction, TxOpts};
+
+use crate::domain::{Mode, ModeRow, mode_at_start};
+
+const SELECT: &str = "SELECT value, DATE_FORMAT(changed_at, '%Y-%m-%dT%H:%i:%s.%fZ'), version, environment
+    FROM cachefront_settings WHERE name = 'mode'";
+
+/// The same, holding off every other role that starts or switches.
+const SELECT_FOR_UPDATE: &str = "SELECT value, DATE_FORMAT(changed_at, '%Y-%m-%dT%H:%i:%s.%fZ'), version, environment
+    FROM cachefront_settings WHERE name = 'mode' FOR UPDATE";
+
+type KeptRow = (String, String, u64, Option<String>);
+
+pub(super) async fn mode(connection: &mut Conn) -> mysql_async::Result<Option<ModeRow>> {
+    let kept: Option<KeptRow> = connection.query_first(SELECT).await?;
+    Ok(kept.map(|kept| row(&kept)))
+}
+
+pub(super) async fn adopt_mode(connection: &mut Conn, environment: Option<Mode>) -> mysql_async::Result<ModeRow> {
+    let present: Option<KeptRow> = connection.query_first(SELECT).await?;
+    if present.is_none() {
+        let mode = environment.unwrap_or(Mode::Cdc);
+        // Several roles may start at once: one of them makes the row.
+        connection
+            .exec_drop(
+                "INSERT IGNORE INTO cachefront_settings (name, value, environment, version, changed_at)
+                 VALUES ('mode', ?, ?, 1, CURRENT_TIMESTAMP(6))",
+                (mode.as_str(), environment.map(Mode::as_str)),
+            )
+            .await?;
+    }
+    let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+    let kept = kept(&mut transaction).await?;
+    let environment_then = kept.3.as_deref().and_then(|text| text.parse().ok());
+    let mode = mode_at_start(row(&kept).mode, environment_then, environment);
+    if let Some(environment) = environment.filter(|now| environment_then != Some(*now)) {
+        transaction
+            .exec_drop("UPDATE cachefront_settings SET environment = ? WHERE name = 'mode'", (environment.as_str(),))
+            .await?;
+    }
+    let changed = change(&mut transaction, row(&kept), mode).await?;
+    transaction.commit().await?;
+    Ok(changed)
+}
+
+/// Nothing if the version is not an expected one.
+pub(super) async fn set_mode(
+    connection: &mut Conn,
+    mode: Mode,
+    expected: Option<&[u64]>,
+) -> mysql_async::Result<Option<ModeRow>> {
+    let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+    let kept = row(&kept(&mut transaction).await?);
+    if expected.is_some_and(|versions| !versions.contains(&kept.version)) {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    let changed = change(&mut transaction, kept, mode).await?;
+    transaction.commit().await?;
+    Ok(Some(changed))
+}
+
+async fn change(transaction: &mut Transaction<'_>, kept: ModeRow, mode: Mode) -> mysql_async::Result<ModeRow> {
+    if kept.mode == mode {
+        return Ok(kept);
+    }
+    transaction
+        .exec_drop(
+            "UPDATE cachefront_settings SET value = ?, version = version + 1, changed_at = CURRENT_TIMESTAMP(6)
+             WHERE name = 'mode'",
+            (mode.as_str(),),
+        )
+        .await?;
+    let changed: Option<KeptRow> = transaction.query_first(SELECT).await?;
+    changed.map(|kept| row(&kept)).ok_or_else(gone)
+}
+
+async fn kept(transaction: &mut Transaction<'_>) -> mysql_async::Result<KeptRow> {
+    transaction.query_first(SELECT_FOR_UPDATE).await?.ok_or_else(gone)
+}
+
+fn gone() -> mysql_async::Error {
+    mysql_async::Error::Other("the mode's row in cachefront_settings is gone".into())
+}
+
+fn row((mode, changed_at, version, _): &KeptRow) -> ModeRow {
+    // A value that somebody else wrote by hand and that is no mode counts as the default.
+    let mode = mode.parse().unwrap_or(Mode::Cdc);
+    ModeRow { mode, changed_at: changed_at.clone(), version: *version }
+}

@@ -1,0 +1,76 @@
+//! The statements on `users`.
+
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, FromRowError, Row, TxOpts};
+
+use super::written;
+use crate::domain::{User, UserInput, Written};
+
+/// A user's columns. The session's time zone is UTC.
+const COLUMNS: &str = "id, name, email, DATE_FORMAT(updated_at, '%Y-%m-%dT%H:%i:%s.%fZ')";
+
+impl FromRow for User {
+    fn from_row_opt(row: Row) -> Result<Self, FromRowError> {
+        let (id, name, email, updated_at) = FromRow::from_row_opt(row)?;
+        Ok(Self { id, name, email, updated_at })
+    }
+}
+
+pub(super) async fn create(connection: &mut Conn, input: &UserInput) -> mysql_async::Result<Written<User>> {
+    let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+    transaction.exec_drop("INSERT INTO users (name, email) VALUES (?, ?)", (&input.name, &input.email)).await?;
+    let id = transaction.last_insert_id().unwrap_or_default();
+    let user = transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;
+    let executed = executed(&mut transaction).await?;
+    transaction.commit().await?;
+    let user: User = user.ok_or_else(|| mysql_async::Error::Other("the row just inserted is not there".into()))?;
+    Ok(written(connection, user, &executed).await)
+}
+
+pub(super) async fn update(
+    connection: &mut Conn,
+    id: u64,
+    input: &UserInput,
+) -> mysql_async::Result<Option<Written<User>>> {
+    let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+    transaction
+        .exec_drop(
+            "UPDATE users SET name = ?, email = ?, updated_at = CURRENT_TIMESTAMP(6) WHERE id = ?",
+            (&input.name, &input.email, id),
+        )
+        .await?;
+    let user: Option<User> = transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;
+    let Some(user) = user else {
+        transaction.rollback().await?;
+        return Ok(None);
+    };
+    let executed = executed(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(written(connection, user, &executed).await))
+}
+
+pub(super) async fn delete(connection: &mut Conn, id: u64) -> mysql_async::Result<Option<Written<()>>> {
+    let executed = executed(connection).await?;
+    connection.exec_drop("DELETE FROM users WHERE id = ?", (id,)).await?;
+    if connection.affected_rows() == 0 {
+        return Ok(None);
+    }
+    Ok(Some(written(connection, (), &executed).await))
+}
+
+pub(super) async fn one(connection: &mut Conn, id: u64) -> mysql_async::Result<Option<User>> {
+    connection.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await
+}
+
+pub(super) async fn by_email(connection: &mut Conn, email: &str) -> mysql_async::Result<Option<User>> {
+    connection.exec_first(format!("SELECT {COLUMNS} FROM users WHERE email = ?"), (email,)).await
+}
+
+pub(super) async fn list(connection: &mut Conn, after: u64, limit: u32) -> mysql_async::Result<Vec<User>> {
+    connection.exec(format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id LIMIT ?"), (after, limit)).await
+}
+
+/// What the server has executed before this write is committed.
+async fn executed(connection: &mut impl Queryable) -> mysql_async::Result<String> {
+    Ok(connection.query_first("SELECT @@GLOBAL.gtid_executed").await?.unwrap_or_default())
+}

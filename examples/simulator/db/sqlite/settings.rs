@@ -1,0 +1,94 @@
+//! The mode's row in `cachefront_settings`.
+
+use rusqlite::{Connection, Row, TransactionBehavior, params};
+
+use crate::domain::{Mode, ModeRow, mode_at_start};
+
+const SELECT: &str = "SELECT value, changed_at, version, environment FROM cachefront_settings WHERE name = 'mode'";
+
+struct Kept {
+    row: ModeRow,
+    environment: Option<Mode>,
+}
+
+pub(super) fn mode(connection: &Connection) -> rusqlite::Result<Option<ModeRow>> {
+    Ok(kept(connection)?.map(|kept| kept.row))
+}
+
+pub(super) fn adopt_mode(
+    connection: &mut Connection,
+    environment: Option<Mode>,
+    now: &str,
+) -> rusqlite::Result<ModeRow> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let row = match kept(&transaction)? {
+        None => {
+            let mode = environment.unwrap_or(Mode::Cdc);
+            transaction.execute(
+                "INSERT INTO cachefront_settings (name, value, environment, version, changed_at)
+                 VALUES ('mode', ?1, ?2, 1, ?3)",
+                params![mode.as_str(), environment.map(Mode::as_str), now],
+            )?;
+            ModeRow { mode, changed_at: now.to_owned(), version: 1 }
+        }
+        Some(kept) => {
+            let mode = mode_at_start(kept.row.mode, kept.environment, environment);
+            if let Some(environment) = environment {
+                transaction.execute(
+                    "UPDATE cachefront_settings SET environment = ?1 WHERE name = 'mode'",
+                    [environment.as_str()],
+                )?;
+            }
+            change(&transaction, kept.row, mode, now)?
+        }
+    };
+    transaction.commit()?;
+    Ok(row)
+}
+
+/// Nothing if the version is not an expected one.
+pub(super) fn set_mode(
+    connection: &mut Connection,
+    mode: Mode,
+    expected: Option<&[u64]>,
+    now: &str,
+) -> rusqlite::Result<Option<ModeRow>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let kept = kept(&transaction)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    if expected.is_some_and(|versions| !versions.contains(&kept.row.version)) {
+        return Ok(None);
+    }
+    let row = change(&transaction, kept.row, mode, now)?;
+    transaction.commit()?;
+    Ok(Some(row))
+}
+
+fn change(connection: &Connection, kept: ModeRow, mode: Mode, now: &str) -> rusqlite::Result<ModeRow> {
+    if kept.mode == mode {
+        return Ok(kept);
+    }
+    let version = kept.version + 1;
+    connection.execute(
+        "UPDATE cachefront_settings SET value = ?1, version = ?2, changed_at = ?3 WHERE name = 'mode'",
+        params![mode.as_str(), i64::try_from(version).unwrap_or(i64::MAX), now],
+    )?;
+    Ok(ModeRow { mode, changed_at: now.to_owned(), version })
+}
+
+fn kept(connection: &Connection) -> rusqlite::Result<Option<Kept>> {
+    connection.prepare_cached(SELECT)?.query([])?.next()?.map(from_row).transpose()
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    let mode: String = row.get(0)?;
+    let environment: Option<String> = row.get(3)?;
+    Ok(Kept {
+        row: ModeRow {
+            // A value that somebody else wrote by hand and that is no mode counts as the default.
+            mode: mode.parse().unwrap_or(Mode::Cdc),
+            changed_at: row.get(1)?,
+            version: row.get::<_, i64>(2)?.unsigned_abs(),
+        },
+        environment: environment.and_then(|text| text.parse().ok()),
+    })
+}

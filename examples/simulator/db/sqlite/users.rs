@@ -1,0 +1,101 @@
+//! The statements on `users`. Each answers the log's head from the same transaction.
+
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+
+use super::file::{head, normalise};
+use crate::domain::{User, UserInput};
+
+pub(super) fn create(connection: &mut Connection, input: &UserInput, now: &str) -> rusqlite::Result<(User, u64)> {
+    let transaction = write(connection)?;
+    transaction.execute(
+        "INSERT INTO users (name, email, updated_at) VALUES (?1, ?2, ?3)",
+        params![input.name, input.email, now],
+    )?;
+    let user = one(&transaction, transaction.last_insert_rowid())?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let seq = head(&transaction)?;
+    transaction.commit()?;
+    Ok((user, seq))
+}
+
+pub(super) fn update(
+    connection: &mut Connection,
+    id: i64,
+    input: &UserInput,
+    now: &str,
+) -> rusqlite::Result<Option<(User, u64)>> {
+    let transaction = write(connection)?;
+    let changed = transaction.execute(
+        "UPDATE users SET name = ?2, email = ?3, updated_at = ?4 WHERE id = ?1",
+        params![id, input.name, input.email, now],
+    )?;
+    if changed == 0 {
+        return Ok(None);
+    }
+    let user = one(&transaction, id)?;
+    let seq = head(&transaction)?;
+    transaction.commit()?;
+    Ok(user.map(|user| (user, seq)))
+}
+
+pub(super) fn delete(connection: &mut Connection, id: i64) -> rusqlite::Result<Option<u64>> {
+    let transaction = write(connection)?;
+    if transaction.execute("DELETE FROM users WHERE id = ?1", [id])? == 0 {
+        return Ok(None);
+    }
+    let seq = head(&transaction)?;
+    transaction.commit()?;
+    Ok(Some(seq))
+}
+
+pub(super) fn get(connection: &mut Connection, id: i64) -> rusqlite::Result<(Option<User>, u64)> {
+    let transaction = read(connection)?;
+    let seq = head(&transaction)?;
+    Ok((one(&transaction, id)?, seq))
+}
+
+pub(super) fn get_by_email(connection: &mut Connection, email: &str) -> rusqlite::Result<(Option<User>, u64)> {
+    let transaction = read(connection)?;
+    let seq = head(&transaction)?;
+    let user = transaction
+        .prepare_cached("SELECT id, name, email, updated_at FROM users WHERE email = ?1")?
+        .query([email])?
+        .next()?
+        .map(user)
+        .transpose()?;
+    Ok((user, seq))
+}
+
+pub(super) fn list(connection: &Connection, after: i64, limit: u32) -> rusqlite::Result<Vec<User>> {
+    connection
+        .prepare_cached("SELECT id, name, email, updated_at FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .query_map(params![after, limit], user)?
+        .collect()
+}
+
+/// The write lock is taken at the start: a transaction that reads first and writes later may find it taken.
+fn write(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// One snapshot for everything that the transaction reads.
+fn read(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Deferred)
+}
+
+fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<User>> {
+    connection
+        .prepare_cached("SELECT id, name, email, updated_at FROM users WHERE id = ?1")?
+        .query([id])?
+        .next()?
+        .map(user)
+        .transpose()
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: row.get::<_, i64>(0)?.unsigned_abs(),
+        name: row.get(1)?,
+        email: row.get(2)?,
+        updated_at: normalise(row.get(3)?),
+    })
+}

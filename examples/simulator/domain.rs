@@ -1,0 +1,201 @@
+//! What the simulator is about: users, the mode, and the database that holds both.
+
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use cachefront::store::Discipline;
+use cachefront::{BoxError, Position};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A row of the table `users`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct User {
+    /// Given by the database, or by the program that inserted the row.
+    #[schema(minimum = 1, example = 1)]
+    pub(crate) id: u64,
+    #[schema(example = "Ada Lovelace")]
+    pub(crate) name: String,
+    /// Unique, byte for byte.
+    #[schema(example = "ada@example.org")]
+    pub(crate) email: String,
+    /// RFC 3339 in UTC, with microseconds.
+    #[schema(example = "2026-01-31T12:00:00.000000Z", format = DateTime)]
+    pub(crate) updated_at: String,
+}
+
+/// What a client says about a user.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = UserInput)]
+pub(crate) struct UserInput {
+    #[schema(min_length = 1, max_length = 255)]
+    pub(crate) name: String,
+    #[schema(min_length = 1, max_length = 255)]
+    pub(crate) email: String,
+}
+
+/// How entries are kept right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// By age alone: stale until the entry expires.
+    Ttl,
+    /// By the database's change log.
+    Cdc,
+}
+
+impl Mode {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Cdc => "cdc",
+        }
+    }
+
+    pub(crate) fn discipline(self) -> Discipline {
+        match self {
+            Self::Ttl => Discipline::Ttl,
+            Self::Cdc => Discipline::Cdc,
+        }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "ttl" => Ok(Self::Ttl),
+            "cdc" => Ok(Self::Cdc),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The mode as the database keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct ModeRow {
+    pub(crate) mode: Mode,
+    /// RFC 3339 in UTC, with microseconds.
+    pub(crate) changed_at: String,
+    /// Goes up by one with every change.
+    pub(crate) version: u64,
+}
+
+/// What a start does to the mode that is kept, given what the environment says now and what it said then.
+///
+/// The environment wins only if somebody edited it since: it differs from the value that was kept with the row.
+pub(crate) fn mode_at_start(kept: Mode, environment_then: Option<Mode>, environment_now: Option<Mode>) -> Mode {
+    match environment_now {
+        Some(now) if environment_then != Some(now) => now,
+        _ => kept,
+    }
+}
+
+/// A value together with what the database had committed when it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen<T> {
+    pub(crate) value: T,
+    /// Everything that the value surely contains; read before the value, on the same connection.
+    pub(crate) position: Option<Position>,
+    /// Which server answered.
+    pub(crate) origin: Option<Box<str>>,
+}
+
+/// The outcome of a committed write.
+#[derive(Clone, Debug)]
+pub(crate) struct Written<T> {
+    pub(crate) value: T,
+    /// Contains the write's own commit; nothing if the database does not number its commits.
+    pub(crate) token: Option<Position>,
+}
+
+/// Why the database did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum DbError {
+    /// Another user has this e-mail address.
+    EmailTaken,
+    /// The mode has another version than the client believed.
+    VersionMismatch,
+    /// The database cannot be reached, or is too busy. Trying again later may help.
+    Unavailable(BoxError),
+    /// Anything else: a defect, or a table that is not what it should be.
+    Failed(BoxError),
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmailTaken => f.write_str("the e-mail address is taken"),
+            Self::VersionMismatch => f.write_str("the mode was changed by somebody else"),
+            Self::Unavailable(_) => f.write_str("the database is not available"),
+            Self::Failed(_) => f.write_str("the database refused the statement"),
+        }
+    }
+}
+
+impl std::error::Error for DbError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unavailable(source) | Self::Failed(source) => Some(source.as_ref()),
+            Self::EmailTaken | Self::VersionMismatch => None,
+        }
+    }
+}
+
+/// The database: the truth that caches are compared with. Writes go here and nowhere else.
+///
+/// # Cancel safety
+/// Reads are cancel safe. A dropped write may or may not have been committed.
+///
+/// # Errors
+/// See [`DbError`].
+#[async_trait]
+pub(crate) trait Database: fmt::Debug + Send + Sync + 'static {
+    /// The name of the table in change events, `database.table`.
+    fn users_table(&self) -> String;
+
+    async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError>;
+
+    /// Nothing if there is no such user.
+    async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError>;
+
+    /// Nothing if there is no such user.
+    async fn delete(&self, id: u64) -> Result<Option<Written<()>>, DbError>;
+
+    async fn get(&self, id: u64) -> Result<Seen<Option<User>>, DbError>;
+
+    async fn get_by_email(&self, email: &str) -> Result<Seen<Option<User>>, DbError>;
+
+    /// At most `limit` users with ids above `after`, by id.
+    async fn list(&self, after: u64, limit: u32) -> Result<Vec<User>, DbError>;
+
+    /// The mode in force.
+    async fn mode(&self) -> Result<ModeRow, DbError>;
+
+    /// Creates the mode's row, or applies the rule of [`mode_at_start`] to it.
+    async fn adopt_mode(&self, environment: Option<Mode>) -> Result<ModeRow, DbError>;
+
+    /// Changes the mode, if its version is one of `expected` (where there is a list). The same mode again changes
+    /// nothing.
+    async fn set_mode(&self, mode: Mode, expected: Option<&[u64]>) -> Result<ModeRow, DbError>;
+
+    /// Asks for a sign of life.
+    async fn ping(&self) -> Result<(), DbError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_wins_only_when_it_was_edited() {
+        use Mode::{Cdc, Ttl};
+        assert_eq!(mode_at_start(Ttl, None, None), Ttl);
+        assert_eq!(mode_at_start(Ttl, Some(Cdc), Some(Cdc)), Ttl);
+        assert_eq!(mode_at_start(Ttl, Some(Ttl), Some(Cdc)), Cdc);
+        assert_eq!(mode_at_start(Ttl, None, Some(Cdc)), Cdc);
+        assert_eq!(mode_at_start(Ttl, Some(Cdc), None), Ttl);
+    }
+}

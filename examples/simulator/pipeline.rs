@@ -1,0 +1,199 @@
+//! How the change capture is doing, as every role can see it: from the store, not from the process that runs it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cachefront::store::{Meta, Store};
+use cachefront::{CdcState, CdcStatus, Clock, Result, StoreKey, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use crate::domain::Mode;
+use crate::mode::Modes;
+
+/// How often a consumer reports while nothing happens.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// The pause between two reports while much happens.
+const REPORT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a change of the mode waits for the consumer: every role follows within a second.
+const FOLLOW_MAX: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at whether it has.
+const FOLLOW_POLL: Duration = Duration::from_millis(5);
+
+/// A pipeline counts as running if its last sign of life is at most this old.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// What a consumer says of itself, beside what the store's meta holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// When it was written, by the consumer's clock, in µs; zero if none was.
+    pub(crate) at_us: u64,
+    /// True if changes are being read.
+    pub(crate) running: bool,
+    /// How long ago everything committed was known to be handled; none if that is not known.
+    pub(crate) source_time_us: u64,
+    /// Everything up to here is handled.
+    pub(crate) applied: String,
+    pub(crate) events_total: u64,
+    pub(crate) invalidations_total: u64,
+}
+
+impl Report {
+    pub(crate) fn new(status: &CdcStatus, now: Timestamp) -> Self {
+        Self {
+            at_us: now.as_micros(),
+            running: status.state == CdcState::Running,
+            source_time_us: status.source_time.as_micros(),
+            applied: status.applied.to_string(),
+            events_total: status.events_total,
+            invalidations_total: status.invalidations_total,
+        }
+    }
+}
+
+/// Where the consumer's report is kept: in this process, or beside the entries in the shared store.
+#[async_trait]
+pub(crate) trait Board: fmt::Debug + Send + Sync + 'static {
+    /// Replaces the report.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store is away.
+    async fn post(&self, report: &Report) -> Result<()>;
+
+    /// The last report; none if there never was one.
+    ///
+    /// # Errors
+    /// As [`Board::post`].
+    async fn read(&self) -> Result<Option<Report>>;
+}
+
+/// The board of a program that runs everything in one process.
+#[derive(Debug, Default)]
+pub(crate) struct LocalBoard(std::sync::Mutex<Option<Report>>);
+
+#[async_trait]
+impl Board for LocalBoard {
+    async fn post(&self, report: &Report) -> Result<()> {
+        if let Ok(mut last) = self.0.lock() {
+            *last = Some(report.clone());
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Option<Report>> {
+        Ok(self.0.lock().map(|last| last.clone()).unwrap_or_default())
+    }
+}
+
+/// Posts a consumer's status until `stop`. A board that is away is tried again the next time.
+pub(crate) async fn report(
+    mut statuses: watch::Receiver<CdcStatus>,
+    board: Arc<dyn Board>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    loop {
+        let report = Report::new(&statuses.borrow_and_update(), clock.now());
+        if let Err(error) = board.post(&report).await {
+            tracing::debug!(%error, "the pipeline's report cannot be posted");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(REPORT_EVERY) => {}
+            Ok(()) = statuses.changed() => tokio::time::sleep(REPORT_PAUSE).await,
+        }
+    }
+}
+
+/// The state of the change capture.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct PipelineView {
+    pub(crate) mode: Mode,
+    /// Where changes are read from.
+    #[schema(example = "binlog")]
+    pub(crate) source: String,
+    /// True if everything runs in one process on SQLite.
+    pub(crate) embedded: bool,
+    /// True if the consumer gave a sign of life in the last 3 s.
+    pub(crate) running: bool,
+    /// How long ago everything committed was known to be handled; null if that is not known.
+    pub(crate) lag_ms: Option<f64>,
+    /// Everything up to this position is handled: in cdc mode invalidated, in ttl mode only read.
+    pub(crate) applied: Option<String>,
+    /// Row changes read since the consumer started.
+    pub(crate) events_total: u64,
+    /// Keys invalidated since the consumer started.
+    pub(crate) invalidations_total: u64,
+}
+
+/// Looks at the pipeline from outside.
+#[derive(Clone, Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) board: Arc<dyn Board>,
+    pub(crate) modes: Arc<Modes>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) source: &'static str,
+    pub(crate) embedded: bool,
+}
+
+impl Pipeline {
+    /// What is known now. A store that is away is a pipeline that does not run.
+    pub(crate) async fn view(&self) -> PipelineView {
+        let report = self.board.read().await.ok().flatten().unwrap_or_default();
+        let meta = self.meta().await.filter(|meta| meta.is_live());
+        let watermark = meta.as_ref().map(|meta| meta.source_time).unwrap_or_default();
+        let source_time = watermark.max(Timestamp::from_micros(report.source_time_us));
+        let reported = if report.running { Timestamp::from_micros(report.at_us) } else { Timestamp::UNKNOWN };
+        let alive_at = watermark.max(reported);
+        let now = self.clock.now();
+        let applied = meta.map_or(report.applied, |meta| meta.applied_text().to_owned());
+        PipelineView {
+            mode: self.modes.current().mode,
+            source: self.source.to_owned(),
+            embedded: self.embedded,
+            running: alive_at.is_known() && now.since(alive_at) <= SILENCE_MAX,
+            lag_ms: source_time.is_known().then(|| now.since(source_time).as_micros() as f64 / 1e3),
+            applied: Some(applied).filter(|applied| !applied.is_empty()),
+            events_total: report.events_total,
+            invalidations_total: report.invalidations_total,
+        }
+    }
+
+    /// Waits until a running consumer has followed a change of the mode: in ttl mode it invalidates nothing any more, in
+    /// cdc mode entries are kept again. A consumer that is away, or slow, is not waited for beyond [`FOLLOW_MAX`].
+    pub(crate) async fn followed(&self, mode: Mode) {
+        if !self.view().await.running {
+            return;
+        }
+        let deadline = self.clock.now().after(FOLLOW_MAX);
+        while self.clock.now() < deadline {
+            let live = self.meta().await.is_some_and(|meta| meta.is_live());
+            if live == (mode == Mode::Cdc) {
+                return;
+            }
+            tokio::time::sleep(FOLLOW_POLL).await;
+        }
+    }
+
+    /// True if the store answers.
+    pub(crate) async fn store_answers(&self) -> bool {
+        self.store.get(&probe_key()).await.is_ok()
+    }
+
+    async fn meta(&self) -> Option<Arc<Meta>> {
+        self.store.get(&probe_key()).await.ok()?.meta
+    }
+}
+
+/// A key that no cache has. Every reading brings its shard's meta along.
+fn probe_key() -> StoreKey {
+    StoreKey::from_text("pipeline:probe").expect("a short key")
+}

@@ -1,0 +1,240 @@
+//! What each role runs.
+
+use std::sync::{Arc, Mutex};
+
+use cachefront::{CdcHandle, CdcState, CdcStatus};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Api, announcements};
+use crate::caches::Caches;
+use crate::config::Settings;
+use crate::domain::{DbError, Mode};
+use crate::fatal::Fatal;
+use crate::metrics::Metrics;
+use crate::mode::Modes;
+use crate::pipeline::{self, Pipeline};
+use crate::serve::{Listener, told_to_end};
+use crate::ui::Ui;
+use crate::world::World;
+
+/// Everything in one process.
+pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
+    let listener = api_listener(&settings).await?;
+    let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let mut running = Running::start(&settings, true).await?;
+    let api = running.api(&settings);
+    running.announce_events(&api);
+    let ui = Ui::new(Arc::clone(&api), running.world.hint.clone());
+    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
+    announce(&[
+        format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
+        format!("panel    {}", ui.link(panel_listener.addr)),
+        format!("mode     {mode}, source {source}, ttl {ttl:?}"),
+    ]);
+    let servers =
+        [listener.serve(api::router(api), running.stop.clone()), panel_listener.serve(ui.router, running.stop.clone())];
+    running.until_told(servers).await
+}
+
+/// The API alone.
+pub(crate) async fn api(settings: Settings) -> Result<(), Fatal> {
+    let listener = api_listener(&settings).await?;
+    let mut running = Running::start(&settings, false).await?;
+    let api = running.api(&settings);
+    announce(&[format!("API      http://{}  (try it: http://{}/docs/)", listener.addr, listener.addr)]);
+    running.announce_events(&api);
+    let servers = [listener.serve(api::router(api), running.stop.clone())];
+    running.until_told(servers).await
+}
+
+/// The change capture alone.
+pub(crate) async fn consumer(settings: Settings) -> Result<(), Fatal> {
+    let listener = match &settings.consumer_addr {
+        Some(addr) => Some(Listener::bind("CACHEFRONT_CONSUMER_ADDR", addr).await?),
+        None => None,
+    };
+    let running = Running::start(&settings, true).await?;
+    let api = running.api(&settings);
+    announce(&[format!("consumer reads {}", api.pipeline.source)]);
+    let pages = api::consumer_router(api);
+    let servers = listener.map(|listener| listener.serve(pages, running.stop.clone()));
+    running.until_told(servers).await
+}
+
+/// Binds before anything else is started: a port that is taken is the commonest mistake.
+async fn api_listener(settings: &Settings) -> Result<Listener, Fatal> {
+    let listener = Listener::bind("CACHEFRONT_API_ADDR", &settings.api_addr).await?;
+    let protected = !settings.api_tokens.is_empty() || settings.insecure_open_api;
+    if !listener.addr.ip().is_loopback() && !protected {
+        return Err(Fatal::new(format!(
+            "the API would be open to other machines on {}: set CACHEFRONT_API_TOKENS, or say --insecure-open-api",
+            listener.addr
+        )));
+    }
+    Ok(listener)
+}
+
+fn announce(lines: &[String]) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        // A closed terminal is no reason to stop serving.
+        let _ = writeln!(out, "{line}");
+    }
+    let _ = out.flush();
+}
+
+/// The parts that run beside the servers.
+struct Running {
+    world: World,
+    caches: Caches,
+    modes: Arc<Modes>,
+    metrics: Metrics,
+    consumer: Option<Arc<Consumer>>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    async fn start(settings: &Settings, consumes: bool) -> Result<Self, Fatal> {
+        let metrics = Metrics::install()?;
+        let world = World::open(settings).await?;
+        let row = world.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
+        let caches = world.caches(settings)?;
+        let consumer = match consumes {
+            true => Some(Arc::new(Consumer::new(world.consumer(&caches, row.mode).await?))),
+            false => None,
+        };
+        let (reads, writes) = (caches.clone(), consumer.clone());
+        let modes = Modes::new(Arc::clone(&world.database), row, move |mode| {
+            reads.set_mode(mode);
+            if let Some(consumer) = &writes {
+                consumer.set_mode(mode);
+            }
+        });
+        let mut running =
+            Self { world, caches, modes, metrics, consumer, tasks: JoinSet::new(), stop: CancellationToken::new() };
+        running.spawn_tasks();
+        running.wait_for_consumer(settings).await?;
+        Ok(running)
+    }
+
+    fn spawn_tasks(&mut self) {
+        let stop = &self.stop;
+        self.tasks.spawn(Arc::clone(&self.modes).run(stop.clone()));
+        self.tasks.spawn(self.metrics.clone().run(stop.clone()));
+        if let Some(consumer) = &self.consumer {
+            let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
+            self.tasks.spawn(pipeline::report(consumer.statuses.clone(), board, clock, stop.clone()));
+        }
+    }
+
+    /// Followers of `/events` hear of changes wherever the consumer runs, of the mode and of the pipeline.
+    fn announce_events(&mut self, api: &Arc<Api>) {
+        self.tasks.spawn(announcements(Arc::clone(api)));
+        if let Some(relay) = self.world.followed.clone() {
+            self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
+        }
+    }
+
+    /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
+    async fn wait_for_consumer(&self, settings: &Settings) -> Result<(), Fatal> {
+        let Some(consumer) = &self.consumer else { return Ok(()) };
+        let mut statuses = consumer.statuses.clone();
+        let settled = statuses
+            .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
+        let report = match tokio::time::timeout(settings.startup_timeout, settled).await {
+            Ok(Ok(status)) if status.state != CdcState::Failed => {
+                pipeline::Report::new(&status, self.world.clock.now())
+            }
+            _ => return Err(consumer.why_not_ready(settings)),
+        };
+        // Whoever asks right after the start is told that it runs.
+        Ok(self.world.board.post(&report).await?)
+    }
+
+    fn pipeline(&self, settings: &Settings) -> Pipeline {
+        self.world.pipeline(&self.modes, settings)
+    }
+
+    fn api(&self, settings: &Settings) -> Arc<Api> {
+        Arc::new(Api {
+            database: Arc::clone(&self.world.database),
+            caches: self.caches.clone(),
+            modes: Arc::clone(&self.modes),
+            pipeline: self.pipeline(settings),
+            events: self.world.events.clone(),
+            metrics: self.metrics.clone(),
+            tokens: settings.api_tokens.clone(),
+            streams: api::stream_permits(),
+            consumes: self.consumer.is_some(),
+            stop: self.stop.clone(),
+        })
+    }
+
+    /// Serves until somebody says stop, then ends everything in order.
+    async fn until_told(
+        mut self,
+        servers: impl IntoIterator<Item = tokio::task::JoinHandle<std::io::Result<()>>>,
+    ) -> Result<(), Fatal> {
+        let servers: Vec<_> = servers.into_iter().collect();
+        told_to_end().await;
+        tracing::info!("told to end");
+        self.stop.cancel();
+        for server in servers {
+            if let Ok(Err(error)) = server.await {
+                tracing::warn!(%error, "a server ended with an error");
+            }
+        }
+        if let Some(consumer) = &self.consumer {
+            consumer.shutdown().await;
+        }
+        while self.tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// The invalidator of this process, which the mode steers and the end of the program takes away.
+struct Consumer {
+    handle: Mutex<Option<CdcHandle>>,
+    statuses: watch::Receiver<CdcStatus>,
+}
+
+impl Consumer {
+    fn new(handle: CdcHandle) -> Self {
+        let statuses = handle.watch();
+        Self { handle: Mutex::new(Some(handle)), statuses }
+    }
+
+    fn why_not_ready(&self, settings: &Settings) -> Fatal {
+        match &self.statuses.borrow().last_error {
+            Some(error) => error.clone().into(),
+            None => Fatal::new(format!(
+                "changes cannot be read within {:?} (CACHEFRONT_STARTUP_TIMEOUT)",
+                settings.startup_timeout
+            )),
+        }
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        if let Ok(handle) = self.handle.lock()
+            && let Some(handle) = &*handle
+        {
+            handle.set_discipline(mode.discipline());
+        }
+    }
+
+    async fn shutdown(&self) {
+        let handle = self.handle.lock().ok().and_then(|mut handle| handle.take());
+        if let Some(handle) = handle {
+            handle.shutdown().await;
+        }
+    }
+}
+
+fn database_failed(error: &DbError) -> Fatal {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Fatal::new(format!("{error}{cause}"))
+}

@@ -1,0 +1,190 @@
+//! The blocking half: waits for rows and takes them, on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cachefront::event::Transaction;
+use cachefront::source::{BatchLimits, Interests};
+use cachefront::{Error, ErrorKind, Result};
+use rusqlite::Connection;
+
+use super::failed;
+use super::row::{LogRow, SELECT};
+use crate::db::sqlite::{head, install};
+
+/// How often SQLite is asked whether anybody committed. The question reads a few bytes of shared memory.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The same after a while without any commit.
+const PAUSE_IDLE: Duration = Duration::from_millis(3);
+
+/// How long it takes until nothing happening counts as idle.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
+/// The triggers without which a change would go unseen.
+const TRIGGERS: [&str; 6] = [
+    "cachefront_users_delete",
+    "cachefront_users_displace",
+    "cachefront_users_insert",
+    "cachefront_users_replace",
+    "cachefront_users_touch",
+    "cachefront_users_update",
+];
+
+/// Rows that were taken, as transactions, and the number of the last one.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) transactions: Vec<Transaction>,
+    pub(super) last: u64,
+}
+
+/// One connection that reads the log.
+#[derive(Debug)]
+pub(super) struct Reader {
+    connection: Connection,
+    uuid: Arc<str>,
+    /// SQLite's count of schema changes when the triggers were last seen to be there.
+    schema: Option<i64>,
+    active_at: Instant,
+}
+
+impl Reader {
+    pub(super) fn new(connection: Connection, uuid: Arc<str>) -> Self {
+        Self { connection, uuid, schema: None, active_at: Instant::now() }
+    }
+
+    /// Looks for the triggers, and for a collation that would make unequal keys equal.
+    pub(super) fn preflight(&mut self) -> Result<Vec<String>> {
+        self.mend_triggers()?;
+        let sql: String = self
+            .connection
+            .query_row("SELECT upper(sql) FROM sqlite_master WHERE type = 'table' AND name = 'users'", [], |row| {
+                row.get(0)
+            })
+            .map_err(failed)?;
+        match sql.contains("COLLATE") {
+            true => Err(Error::new(
+                ErrorKind::Config,
+                "a column of `users` has a collation of its own: keys that are equal to it differ in the cache. Create \
+                 the table without COLLATE",
+            )),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Sees whether everything after row `at` is still there.
+    pub(super) fn check(&mut self, at: u64) -> Result<()> {
+        if self.schema.is_none() {
+            self.mend_triggers()?;
+        }
+        let one = BatchLimits { changes_max: 1, bytes_max: 1, wait_max: Duration::ZERO, linger_max: Duration::ZERO };
+        self.rows(at, &one).map(drop)
+    }
+
+    /// The next rows after `after`; none if none came in time, or if it was told to stop.
+    pub(super) fn take(
+        &mut self,
+        after: u64,
+        limits: &BatchLimits,
+        interests: &Interests,
+        stopped: &AtomicBool,
+    ) -> Result<Taken> {
+        let deadline = Instant::now() + limits.wait_max;
+        loop {
+            // Read before the rows: a commit between the two is seen by the next look.
+            let version = self.data_version()?;
+            self.check_schema()?;
+            let mut rows = self.rows(after, limits)?;
+            if !rows.is_empty() {
+                if !limits.linger_max.is_zero() && rows.len() < limits.changes_max {
+                    std::thread::sleep(limits.linger_max);
+                    rows = self.rows(after, limits)?;
+                }
+                self.active_at = Instant::now();
+                return self.decode(after, &rows, interests);
+            }
+            while self.data_version()? == version {
+                if stopped.load(Ordering::Relaxed) || Instant::now() >= deadline {
+                    return Ok(Taken { transactions: Vec::new(), last: after });
+                }
+                std::thread::sleep(self.pause().min(deadline.saturating_duration_since(Instant::now())));
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        if self.active_at.elapsed() < IDLE_AFTER { PAUSE } else { PAUSE_IDLE }
+    }
+
+    /// Changes whenever another connection has committed.
+    fn data_version(&self) -> Result<i64> {
+        self.number("PRAGMA data_version")
+    }
+
+    fn number(&self, sql: &str) -> Result<i64> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        statement.query_row([], |row| row.get(0)).map_err(failed)
+    }
+
+    /// A changed schema may mean that the table was made anew, or that its triggers are gone.
+    fn check_schema(&mut self) -> Result<()> {
+        let schema = self.number("PRAGMA schema_version")?;
+        if self.schema == Some(schema) {
+            return Ok(());
+        }
+        self.mend_triggers()?;
+        Err(Error::new(ErrorKind::Gap, "the schema of the embedded database was changed: changes may not be logged"))
+    }
+
+    fn mend_triggers(&mut self) -> Result<()> {
+        let names = TRIGGERS.map(|name| format!("'{name}'")).join(", ");
+        let count = format!("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN ({names})");
+        if self.number(&count)? != TRIGGERS.len() as i64 {
+            install(&self.connection).map_err(failed)?;
+        }
+        self.schema = Some(self.number("PRAGMA schema_version")?);
+        Ok(())
+    }
+
+    /// Rows after `after` in one snapshot, none missing.
+    fn rows(&mut self, after: u64, limits: &BatchLimits) -> Result<Vec<LogRow>> {
+        let snapshot = self.connection.transaction().map_err(failed)?;
+        let last = head(&snapshot).map_err(failed)?;
+        if last < after {
+            return Err(gap(format!("the log ends at {last}, before {after}: an older file was put back")));
+        }
+        if last == after {
+            return Ok(Vec::new());
+        }
+        let mut statement = snapshot.prepare_cached(SELECT).map_err(failed)?;
+        let count = i64::try_from(limits.changes_max).unwrap_or(i64::MAX);
+        let mut found = statement.query([i64::try_from(after).unwrap_or(i64::MAX), count]).map_err(failed)?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = found.next().map_err(failed)? {
+            let row = LogRow::read(row).map_err(failed)?;
+            let expected = after + rows.len() as u64 + 1;
+            if row.seq != expected {
+                return Err(gap(format!("row {expected} of the log is gone, the next one is {}", row.seq)));
+            }
+            bytes += row.bytes();
+            rows.push(row);
+            if bytes >= limits.bytes_max {
+                break;
+            }
+        }
+        match rows.is_empty() {
+            true => Err(gap(format!("all rows of the log after {after} are gone, it ends at {last}"))),
+            false => Ok(rows),
+        }
+    }
+
+    fn decode(&self, after: u64, rows: &[LogRow], interests: &Interests) -> Result<Taken> {
+        let transactions = rows.iter().map(|row| row.decode(&self.uuid, interests)).collect::<Result<_>>()?;
+        Ok(Taken { transactions, last: rows.last().map_or(after, |row| row.seq) })
+    }
+}
+
+fn gap(message: String) -> Error {
+    Error::new(ErrorKind::Gap, message)
+}

@@ -1,0 +1,100 @@
+//! One row of the log: JSON images in, a transaction out.
+
+use std::sync::Arc;
+
+use cachefront::event::{Change, Operation, RowChange, RowImage, TableName, Transaction, Value};
+use cachefront::source::Interests;
+use cachefront::{Error, ErrorKind, Gtid, Result, Timestamp};
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+/// Rows after a number, at most so many.
+pub(super) const SELECT: &str =
+    "SELECT seq, tbl, op, before, after, at FROM cachefront_log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+
+/// A row as it stands in the table. The images are bytes: another program may have written what is not UTF-8.
+#[derive(Debug)]
+pub(super) struct LogRow {
+    pub(super) seq: u64,
+    table: String,
+    operation: String,
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+    at_ms: u64,
+}
+
+impl LogRow {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: row.get::<_, i64>(0)?.unsigned_abs(),
+            table: row.get(1)?,
+            operation: row.get(2)?,
+            before: image_bytes(row.get_ref(3)?),
+            after: image_bytes(row.get_ref(4)?),
+            at_ms: row.get::<_, i64>(5)?.unsigned_abs(),
+        })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let length = |image: &Option<Vec<u8>>| image.as_ref().map_or(0, Vec::len);
+        length(&self.before) + length(&self.after)
+    }
+
+    /// The row as a transaction; without the change if nobody asked for its table.
+    ///
+    /// # Errors
+    /// `Gap` if it cannot be understood: then nobody knows which keys it made stale.
+    pub(super) fn decode(&self, uuid: &Arc<str>, interests: &Interests) -> Result<Transaction> {
+        let table = TableName::new("main", &self.table);
+        let changes = match interests.get(table.as_str()) {
+            Some(_) => vec![Change::Row(self.change(table)?)],
+            None => Vec::new(),
+        };
+        let gtid = Gtid { origin: Arc::clone(uuid), number: self.seq };
+        Ok(Transaction { gtid, committed_at: Timestamp::from_micros(self.at_ms * 1_000), changes, complete: true })
+    }
+
+    fn change(&self, table: TableName) -> Result<RowChange> {
+        let operation = match self.operation.as_str() {
+            "insert" => Operation::Insert,
+            "update" => Operation::Update,
+            "delete" => Operation::Delete,
+            _ => return Err(self.not_understood("its operation is unknown")),
+        };
+        let image = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| self.image(bytes)).transpose();
+        Ok(RowChange { table, operation, before: image(&self.before)?, after: image(&self.after)? })
+    }
+
+    fn image(&self, bytes: &[u8]) -> Result<RowImage> {
+        let columns: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(bytes).map_err(|_| self.not_understood("an image is not a JSON object"))?;
+        Ok(RowImage::from_pairs(columns.iter().map(|(name, value)| (name.as_str(), column(value)))))
+    }
+
+    fn not_understood(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Gap, format!("row {} of the log cannot be understood: {why}", self.seq))
+    }
+}
+
+fn image_bytes(value: ValueRef<'_>) -> Option<Vec<u8>> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
+        // Not an image at all: decoding says so.
+        ValueRef::Integer(_) | ValueRef::Real(_) => Some(Vec::new()),
+    }
+}
+
+fn column(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Int(i64::from(*flag)),
+        serde_json::Value::String(text) => Value::Text(text.as_str().into()),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::Int(number),
+            (None, Some(number)) => Value::UInt(number),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        nested => Value::Text(nested.to_string().into()),
+    }
+}

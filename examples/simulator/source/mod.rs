@@ -1,0 +1,5 @@
+//! Change capture for the embedded database.
+
+mod log_table;
+
+pub(crate) use log_table::LogTableSource;

@@ -1,0 +1,100 @@
+//! The parts that a role is made of: database, store, source, and the ways that events and reports travel.
+
+mod embedded;
+mod relay;
+mod stack;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront::clock::SystemClock;
+use cachefront::store::Store;
+use cachefront::{Cdc, CdcHandle, Clock};
+
+use self::relay::RelayClient;
+use crate::caches::Caches;
+use crate::config::{Backend, Settings};
+use crate::domain::{Database, DbError, Mode};
+use crate::events::{Announcer, ChangeSink, EventHub};
+use crate::fatal::Fatal;
+use crate::mode::Modes;
+use crate::pipeline::{Board, Pipeline};
+
+/// The parts, opened and ready.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Events of this process, and (on servers) those that a consumer sends.
+    pub(crate) events: EventHub,
+    /// Where to follow the events of a consumer that may run elsewhere.
+    pub(crate) followed: Option<RelayClient>,
+    /// Where a consumer's events go.
+    pub(crate) sink: Arc<dyn ChangeSink>,
+    pub(crate) board: Arc<dyn Board>,
+    /// How a person at a prompt changes a row behind the cache's back.
+    pub(crate) hint: String,
+    sources: Box<dyn Sources>,
+}
+
+/// Makes change sources.
+#[async_trait]
+trait Sources: fmt::Debug + Send + Sync {
+    /// What `/pipeline` calls them.
+    fn name(&self) -> &'static str;
+
+    /// An invalidator over a new source.
+    async fn cdc(&self) -> Result<Cdc, Fatal>;
+}
+
+impl World {
+    /// Opens what the settings name.
+    ///
+    /// # Errors
+    /// A line that says what is missing.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Fatal> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        match &settings.backend {
+            Backend::Embedded { data_dir } => embedded::open(data_dir, clock),
+            Backend::Stack(servers) => stack::open(servers, settings, clock).await,
+        }
+    }
+
+    /// The caches of this process, following the mode that the database keeps.
+    ///
+    /// # Errors
+    /// A line that says what is wrong.
+    pub(crate) fn caches(&self, settings: &Settings) -> Result<Caches, Fatal> {
+        Ok(Caches::build(&self.database, &self.store, settings.ttl)?)
+    }
+
+    /// Starts the invalidator in `mode`.
+    ///
+    /// # Errors
+    /// A line that says what is wrong with the set-up.
+    pub(crate) async fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, Fatal> {
+        let cdc = self.sources.cdc().await?.bind(&caches.users).bind(&caches.by_email);
+        let observer = Announcer(Arc::clone(&self.sink));
+        Ok(cdc.observer(Arc::new(observer)).discipline(mode.discipline()).clock(Arc::clone(&self.clock)).spawn()?)
+    }
+
+    /// The pipeline as it is seen from this process.
+    pub(crate) fn pipeline(&self, modes: &Arc<Modes>, settings: &Settings) -> Pipeline {
+        Pipeline {
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            modes: Arc::clone(modes),
+            clock: Arc::clone(&self.clock),
+            source: self.sources.name(),
+            embedded: settings.embedded(),
+        }
+    }
+}
+
+/// What a database says that cannot be used.
+fn cannot_open(what: &str, error: &DbError) -> Fatal {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    Fatal::new(format!("{what} cannot be used: {cause}"))
+}

@@ -1,0 +1,51 @@
+//! Everything in this process: SQLite, memory, and the log table.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront::{Cdc, Clock, MemoryStore};
+
+use super::{Sources, World, cannot_open};
+use crate::db::sqlite::{Sqlite, SqliteFile};
+use crate::events::EventHub;
+use crate::fatal::Fatal;
+use crate::pipeline::LocalBoard;
+use crate::source::LogTableSource;
+
+pub(super) fn open(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<World, Fatal> {
+    let database = Sqlite::open(data_dir, Arc::clone(&clock)).map_err(|error| {
+        let what = format!("the embedded database in {} (CACHEFRONT_DATA_DIR)", data_dir.display());
+        cannot_open(&what, &error)
+    })?;
+    let sources = LogTable(database.file().clone());
+    let events = EventHub::new();
+    Ok(World {
+        store: Arc::new(MemoryStore::new("simulator").with_clock(Arc::clone(&clock))),
+        clock,
+        sink: Arc::new(events.clone()),
+        followed: None,
+        events,
+        hint: format!(
+            "sqlite3 {} \"UPDATE users SET name = 'Ada King' WHERE id = 1\"",
+            database.file().path().display()
+        ),
+        board: Arc::new(LocalBoard::default()),
+        sources: Box::new(sources),
+        database: Arc::new(database),
+    })
+}
+
+#[derive(Debug)]
+struct LogTable(SqliteFile);
+
+#[async_trait]
+impl Sources for LogTable {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn cdc(&self) -> Result<Cdc, Fatal> {
+        Ok(Cdc::new(LogTableSource::new(&self.0)?))
+    }
+}

@@ -1,0 +1,119 @@
+//! On servers: MySQL, Redis, and the binary log.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cachefront::binlog::BinlogSource;
+use cachefront::redis::RedisStore;
+use cachefront::{Cdc, Clock, Error, ErrorKind};
+use tokio::time::Instant;
+
+use super::relay::{RedisBoard, RedisEvents, RelayClient};
+use super::{Sources, World, cannot_open};
+use crate::config::{Settings, Stack};
+use crate::db::mysql::{Mysql, connect, database_name, options};
+use crate::events::EventHub;
+use crate::fatal::Fatal;
+
+/// The pause between two tries to reach a server at the start.
+const PAUSE: Duration = Duration::from_millis(250);
+
+pub(super) async fn open(stack: &Stack, settings: &Settings, clock: Arc<dyn Clock>) -> Result<World, Fatal> {
+    let deadline = Instant::now() + settings.startup_timeout;
+    let opts = options(stack)?;
+    let database_name = database_name(&opts).to_owned();
+    // One namespace has one invalidator, and an invalidator reads one database.
+    let namespace = database_name.replace('$', "_");
+    let store = retried(stack, settings, deadline, "Redis", || redis(stack, &namespace)).await?;
+    let pool = connect(stack, &opts, deadline, settings.startup_timeout).await?;
+    let database = Mysql::open(pool, database_name.clone()).await.map_err(|error| cannot_open("MySQL", &error))?;
+    let relay = RelayClient::new(stack, &namespace)?;
+    let events = EventHub::new();
+    Ok(World {
+        database: Arc::new(database),
+        store: Arc::new(store),
+        clock,
+        sink: Arc::new(RedisEvents::spawn(&relay)),
+        followed: Some(relay.clone()),
+        events,
+        hint: format!("mysql {database_name} -e \"UPDATE users SET name = 'Ada King' WHERE id = 1\""),
+        board: Arc::new(RedisBoard::new(relay)),
+        sources: Box::new(Binlog { stack: stack.clone(), tls: opts.ssl_opts().is_some(), settings: settings.clone() }),
+    })
+}
+
+async fn redis(stack: &Stack, namespace: &str) -> cachefront::Result<RedisStore> {
+    let url = stack.redis_url.expose();
+    let mut builder = RedisStore::builder(url).namespace(namespace);
+    if let (Some(ca), true) = (&stack.tls_ca, url.starts_with("rediss://")) {
+        builder = builder.tls_ca_file(ca);
+    }
+    builder.connect().await
+}
+
+/// Tries again while the server may still come up; what is wrong for good ends it at once.
+async fn retried<T, F>(
+    stack: &Stack,
+    settings: &Settings,
+    deadline: Instant,
+    server: &str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Fatal>
+where
+    F: Future<Output = cachefront::Result<T>>,
+{
+    let (host, variable) = match server {
+        "Redis" => (stack.redis_url.host(), "CACHEFRONT_REDIS_URL"),
+        _ => (stack.mysql_url.host(), "CACHEFRONT_MYSQL_URL"),
+    };
+    loop {
+        let error: Error = match attempt().await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) {
+            return Err(Fatal::new(format!("{server} at {host} cannot be used ({variable}): {}", error.chain())));
+        }
+        if Instant::now() + PAUSE >= deadline {
+            return Err(Fatal::new(format!(
+                "{server} at {host} cannot be reached within {:?} ({variable}, CACHEFRONT_STARTUP_TIMEOUT): {}",
+                settings.startup_timeout,
+                error.chain()
+            )));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[derive(Debug)]
+struct Binlog {
+    stack: Stack,
+    /// The URL asks for TLS.
+    tls: bool,
+    settings: Settings,
+}
+
+impl Binlog {
+    async fn source(&self) -> cachefront::Result<BinlogSource> {
+        let mut builder = BinlogSource::builder(self.stack.mysql_url.expose());
+        if let (Some(ca), true) = (&self.stack.tls_ca, self.tls) {
+            builder = builder.tls_ca(ca);
+        }
+        builder.connect().await
+    }
+}
+
+#[async_trait]
+impl Sources for Binlog {
+    fn name(&self) -> &'static str {
+        "binlog"
+    }
+
+    async fn cdc(&self) -> Result<Cdc, Fatal> {
+        let deadline = Instant::now() + self.settings.startup_timeout;
+        let source = retried(&self.stack, &self.settings, deadline, "MySQL's binary log", || self.source()).await?;
+        Ok(Cdc::new(source))
+    }
+}

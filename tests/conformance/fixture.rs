@@ -1,0 +1,50 @@
+//! A store in the shared Redis, under a namespace of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cachefront_core::store::Store;
+use cachefront_core::testing::StoreFixture;
+use cachefront_redis::RedisStore;
+use cachefront_tests::{stack, unique};
+use redis::aio::MultiplexedConnection;
+
+pub(crate) struct InRedis {
+    store: RedisStore,
+    raw: MultiplexedConnection,
+    shards: u32,
+}
+
+pub(crate) async fn redis(shards: u32) -> InRedis {
+    let url = stack::redis_url();
+    let builder = RedisStore::builder(&url).namespace(unique::namespace()).shards(shards);
+    let store = builder.connect().await.expect("a store in the shared Redis");
+    InRedis { store, raw: raw(&url).await, shards }
+}
+
+/// A connection of the test's own, to look behind the store.
+pub(crate) async fn raw(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a URL");
+    client.get_multiplexed_async_connection().await.expect("a connection")
+}
+
+#[async_trait]
+impl StoreFixture for InRedis {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn pass(&self, duration: Duration) {
+        // sleep: the server's own clock has to go on; a little more, for it counts some times in whole milliseconds.
+        tokio::time::sleep(duration + Duration::from_millis(5)).await;
+    }
+
+    async fn lose_metas(&self) {
+        let namespace = self.store.namespace();
+        let metas: Vec<String> = (0..self.shards).map(|shard| format!("{{cf:{namespace}:{shard}}}#meta")).collect();
+        let mut raw = self.raw.clone();
+        let lost: u32 = redis::cmd("DEL").arg(&metas).query_async(&mut raw).await.expect("the metas are deleted");
+        assert_eq!(lost, self.shards, "every shard had a meta");
+    }
+}

@@ -1,0 +1,121 @@
+//! Passwords, rights and certificates: what is wrong is said, and no secret with it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cachefront_core::store::{Applied, Discipline, Generation, Held, LeaseReply, LeaseRequest, Store, Token};
+use cachefront_core::{Error, ErrorKind, Timestamp};
+use cachefront_redis::RedisStore;
+use cachefront_tests::port;
+use cachefront_tests::server::redis::Redis;
+
+use crate::connection::{key, meta};
+
+async fn refused(url: &str) -> Error {
+    let error = RedisStore::connect(url).await.expect_err("refused");
+    let shown = format!("{error:?} {}", error.chain());
+    assert!(!shown.contains("hunter2"), "no secret: {shown}");
+    error
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_a_matter_of_configuration() {
+    let redis = Redis::start().await;
+    for command in [
+        "ACL SETUSER ada on >lovelace ~* &* +@all",
+        "ACL SETUSER bob on >hunter2 ~* &* +@read",
+        "ACL SETUSER default off",
+    ] {
+        assert_eq!(redis.command(command).await.expect("a reply"), "+OK\r\n");
+    }
+    let at = |login: &str| format!("redis://{login}127.0.0.1:{}", redis.port());
+    for url in [at(""), at("ada:hunter2@"), at("nobody:hunter2@")] {
+        let error = refused(&url).await;
+        assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
+        assert!(error.to_string().contains("password"), "{error}");
+    }
+    let error = refused(&at("bob:hunter2@")).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
+    assert!(error.to_string().contains("right"), "{error}");
+    let store = RedisStore::connect(&at("ada:lovelace@")).await.expect("the right password");
+    assert!(!format!("{store:?}").contains("lovelace"));
+    store.get(&key(1)).await.expect("a reading");
+}
+
+/// The rights that the error message names are enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_are_asked_for_suffice() {
+    let redis = Redis::start().await;
+    let url = format!("redis://ada:lovelace@127.0.0.1:{}", redis.port());
+    let login = "ACL SETUSER ada on >lovelace";
+    assert_eq!(redis.command(login).await.expect("a reply"), "+OK\r\n");
+    let error = refused(&url).await.to_string();
+    let rights = error.split('`').nth(1).expect("the rights, in quotes");
+    assert_eq!(redis.command(&format!("{login} {rights}")).await.expect("a reply"), "+OK\r\n");
+    let store = RedisStore::connect(&url).await.expect("a store");
+    let mut writer = store.writer().await.expect("a writer");
+    writer.flush(&meta(7, 5)).await.expect("a flush");
+    writer.invalidate(&[key(1)], Some(1)).await.expect("an invalidation");
+    let held = Held { generation: Generation(7), term: 1, applied_order: 5 };
+    let applied = Applied { order: 6, checkpoint: Default::default(), source_time: Timestamp::UNKNOWN };
+    writer.commit(&held, &applied).await.expect("a commit");
+    let request = LeaseRequest {
+        key: &key(1),
+        token: Token::from_u128(1).expect("a token"),
+        duration: Duration::from_secs(60),
+        discipline: Discipline::Cdc,
+        schema_version: 1,
+        reload: false,
+    };
+    assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
+    store.bus().subscribe().await.expect("a reader of the bus");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let error = refused(&format!("redis://ada:hunter2@127.0.0.1:{}", port::free())).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+}
+
+fn pem(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/tls").join(name)
+}
+
+/// A certificate is checked against the CA that was named, and against the host in the URL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_checked() {
+    let tls_port = port::free();
+    let (certificate, key_file, ca) = (pem("server.pem"), pem("server.key"), pem("ca.pem"));
+    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let redis = Redis::start_with(&[
+        "--tls-port",
+        &tls_port.to_string(),
+        "--tls-cert-file",
+        &text(&certificate),
+        "--tls-key-file",
+        &text(&key_file),
+        "--tls-ca-cert-file",
+        &text(&ca),
+        "--tls-auth-clients",
+        "no",
+    ])
+    .await;
+    let url = format!("rediss://localhost:{tls_port}/");
+    let store = RedisStore::builder(&url).tls_ca_file(&ca).connect().await.expect("the CA signed the certificate");
+    store.get(&key(1)).await.expect("a reading");
+    store.writer().await.expect("a writer over TLS too");
+    store.bus().subscribe().await.expect("a reader of the bus over TLS too");
+
+    let other_ca = std::fs::read(pem("other-ca.pem")).expect("a certificate");
+    let other_host = format!("rediss://127.0.0.1:{tls_port}/");
+    for (wrong, what) in [
+        (RedisStore::builder(&url).tls_ca_pem(other_ca), "another CA"),
+        (RedisStore::builder(&url), "the system's CAs"),
+        (RedisStore::builder(&other_host).tls_ca_file(&ca), "another host"),
+    ] {
+        let error = wrong.connect().await.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Config, "{what}: {}", error.chain());
+        assert!(error.to_string().contains("`tls_ca_file`"), "{what}: {error}");
+    }
+    drop(redis);
+}

@@ -1,0 +1,16 @@
+//! Every store keeps the same laws: the store suite over Redis, and what only a server of its own can show.
+
+mod connection;
+mod fixture;
+mod login;
+mod writer;
+
+/// The suite over one logical shard, the default for a single server.
+mod one_shard {
+    cachefront_core::store_suite!(crate::fixture::redis(1));
+}
+
+/// The suite over several: every operation on the meta and on many keys goes to each of them.
+mod several_shards {
+    cachefront_core::store_suite!(crate::fixture::redis(5));
+}

@@ -1,0 +1,129 @@
+//! Histories: what may happen to a store, drawn from few enough values that things meet.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Keys, tokens, generations and terms are small numbers here.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Get { key: u64 },
+    GetMany { keys: Vec<u64> },
+    Lease { key: u64, token: u128, ttl: bool, schema: u32, reload: bool },
+    Fill { key: u64, token: u128, ttl: bool, schema: u32, generation: Pick, order: u64, state: State, expired: bool },
+    Release { key: u64, token: u128 },
+    Discard { keys: Vec<u64> },
+    Suspend,
+    LoseMetas,
+    Invalidate { keys: Vec<u64>, covered_from: Option<u64> },
+    Flush { generation: u128, term: u64, order: u64 },
+    RaiseHi { held: HeldPick, order: u64 },
+    Commit { held: HeldPick, order: u64, source_time: u64 },
+    TakeTerm { generation: Pick, order: u64, term: u64 },
+    State,
+    Term,
+}
+
+/// What is in force, or some value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pick {
+    Current,
+    Some(u128),
+}
+
+/// What is in force, one of its parts changed or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HeldPick {
+    Current,
+    OtherGeneration,
+    OtherTerm,
+    OtherOrder(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum State {
+    Fresh,
+    Negative,
+    StaleKept,
+}
+
+const ORDERS: std::ops::Range<u64> = 8..16;
+
+fn key() -> impl Strategy<Value = u64> {
+    0..4_u64
+}
+
+fn token() -> impl Strategy<Value = u128> {
+    1..4_u128
+}
+
+fn schema() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => Just(1_u32), 1 => Just(2)]
+}
+
+fn ttl() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.2)
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    prop_oneof![4 => Just(Pick::Current), 1 => (1..4_u128).prop_map(Pick::Some)]
+}
+
+fn held() -> impl Strategy<Value = HeldPick> {
+    prop_oneof![
+        6 => Just(HeldPick::Current),
+        1 => Just(HeldPick::OtherGeneration),
+        1 => Just(HeldPick::OtherTerm),
+        1 => ORDERS.prop_map(HeldPick::OtherOrder),
+    ]
+}
+
+fn state() -> impl Strategy<Value = State> {
+    prop_oneof![4 => Just(State::Fresh), 1 => Just(State::Negative), 1 => Just(State::StaleKept)]
+}
+
+fn reader() -> impl Strategy<Value = Step> {
+    let order = prop_oneof![1 => Just(0_u64), 5 => ORDERS];
+    let expired = prop::bool::weighted(0.1);
+    prop_oneof![
+        2 => key().prop_map(|key| Step::Get { key }),
+        1 => vec(key(), 0..5).prop_map(|keys| Step::GetMany { keys }),
+        8 => (key(), token(), ttl(), schema(), prop::bool::weighted(0.3)).prop_map(
+            |(key, token, ttl, schema, reload)| Step::Lease { key, token, ttl, schema, reload }
+        ),
+        8 => (key(), token(), ttl(), schema(), pick(), order, state(), expired).prop_map(
+            |(key, token, ttl, schema, generation, order, state, expired)| {
+                Step::Fill { key, token, ttl, schema, generation, order, state, expired }
+            }
+        ),
+        2 => (key(), token()).prop_map(|(key, token)| Step::Release { key, token }),
+        1 => vec(key(), 0..3).prop_map(|keys| Step::Discard { keys }),
+    ]
+}
+
+fn invalidator() -> impl Strategy<Value = Step> {
+    let source_time = prop_oneof![Just(0_u64), 1..9_u64];
+    prop_oneof![
+        6 => (vec(key(), 0..4), prop::option::of(ORDERS))
+            .prop_map(|(keys, covered_from)| Step::Invalidate { keys, covered_from }),
+        2 => (1..4_u128, 1..4_u64, ORDERS)
+            .prop_map(|(generation, term, order)| Step::Flush { generation, term, order }),
+        3 => (held(), ORDERS).prop_map(|(held, order)| Step::RaiseHi { held, order }),
+        4 => (held(), ORDERS, source_time)
+            .prop_map(|(held, order, source_time)| Step::Commit { held, order, source_time }),
+        2 => (pick(), ORDERS, 1..6_u64)
+            .prop_map(|(generation, order, term)| Step::TakeTerm { generation, order, term }),
+        3 => Just(Step::State),
+        1 => Just(Step::Term),
+        2 => Just(Step::Suspend),
+    ]
+}
+
+/// A flush early on, so that most histories have a generation; then anything, and now and then a loss.
+pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![12 => reader(), 6 => invalidator(), 1 => Just(Step::LoseMetas)];
+    (vec(reader(), 0..3), vec(step, 1..60)).prop_map(|(mut history, rest)| {
+        history.push(Step::Flush { generation: 1, term: 1, order: 8 });
+        history.extend(rest);
+        history
+    })
+}

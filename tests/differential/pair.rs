@@ -1,0 +1,289 @@
+//! Both stores, taken through the same steps.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cachefront_core::entry::{Entry, Header, PayloadState};
+use cachefront_core::source::Checkpoint;
+use cachefront_core::store::{
+    Applied, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    StoreWriter, Token,
+};
+use cachefront_core::{MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
+use cachefront_redis::RedisStore;
+use cachefront_tests::{stack, unique};
+use proptest::prop_assert_eq;
+use proptest::test_runner::TestCaseError;
+use redis::aio::MultiplexedConnection;
+
+use crate::history::{HeldPick, Pick, State, Step};
+
+const LONG: Duration = Duration::from_secs(600);
+
+pub(crate) struct Pair {
+    memory: MemoryStore,
+    redis: RedisStore,
+    memory_writer: Box<dyn StoreWriter>,
+    redis_writer: Box<dyn StoreWriter>,
+    raw: MultiplexedConnection,
+    shards: u32,
+}
+
+/// A reply without its times, with a word for what kind it is.
+type Reply = (&'static str, String);
+
+impl Pair {
+    pub(crate) async fn new(shards: u32) -> Self {
+        let url = stack::redis_url();
+        let namespace = unique::namespace();
+        let mut settings = MemorySettings::default();
+        settings.shards = shards;
+        let memory = MemoryStore::new(&namespace).with_settings(settings).expect("settings");
+        let builder = RedisStore::builder(&url).namespace(&namespace).shards(shards);
+        let redis = builder.connect().await.expect("the shared Redis");
+        let client = redis::Client::open(url).expect("a URL");
+        Self {
+            memory_writer: memory.writer().await.expect("a writer"),
+            redis_writer: redis.writer().await.expect("a writer"),
+            raw: client.get_multiplexed_async_connection().await.expect("a connection"),
+            memory,
+            redis,
+            shards,
+        }
+    }
+
+    /// Takes both through a step, and says which kind of reply both gave.
+    pub(crate) async fn step(&mut self, step: &Step) -> Result<&'static str, TestCaseError> {
+        let (in_memory, in_redis) = match step {
+            Step::LoseMetas => (self.lose_metas().await, done(Ok(()))),
+            Step::Invalidate { .. }
+            | Step::Flush { .. }
+            | Step::RaiseHi { .. }
+            | Step::Commit { .. }
+            | Step::TakeTerm { .. }
+            | Step::State
+            | Step::Term => {
+                let current = self.current().await;
+                let in_memory = write(&mut *self.memory_writer, step, &current).await;
+                let in_redis = write(&mut *self.redis_writer, step, &current).await;
+                // After an error a writer is of no further use.
+                if in_memory.0 == "conflict" || in_redis.0 == "conflict" {
+                    self.memory_writer = self.memory.writer().await.expect("a writer");
+                    self.redis_writer = self.redis.writer().await.expect("a writer");
+                }
+                (in_memory, in_redis)
+            }
+            _ => {
+                let current = self.current().await.generation;
+                (read(&self.memory, step, current).await, read(&self.redis, step, current).await)
+            }
+        };
+        prop_assert_eq!(&in_memory, &in_redis, "memory and Redis differ at {:?}", step);
+        Ok(in_memory.0)
+    }
+
+    /// Compares everything that can be read, and says what the state is.
+    pub(crate) async fn compare_all(&mut self) -> Result<&'static str, TestCaseError> {
+        for step in [Step::GetMany { keys: (0..4).collect() }, Step::Term] {
+            self.step(&step).await?;
+        }
+        self.step(&Step::State).await
+    }
+
+    /// What is in force, as far as there is anything.
+    async fn current(&mut self) -> Meta {
+        match self.memory_writer.state().await.expect("a state") {
+            StoreState::Live(meta) | StoreState::Suspended(meta) => meta,
+            _ => flushed(1, 1, 8),
+        }
+    }
+
+    async fn lose_metas(&mut self) -> Reply {
+        self.memory.forget_meta();
+        for shard in 0..self.shards {
+            let meta = format!("{{cf:{}:{shard}}}#meta", self.redis.namespace());
+            redis::cmd("DEL").arg(meta).exec_async(&mut self.raw).await.expect("the meta is deleted");
+        }
+        done(Ok(()))
+    }
+}
+
+fn key(id: u64) -> StoreKey {
+    StoreKey::encode("users", &id).expect("a key")
+}
+
+fn keys(ids: &[u64]) -> Vec<StoreKey> {
+    ids.iter().map(|&id| key(id)).collect()
+}
+
+fn token(number: u128) -> Token {
+    // Bytes above 127 and zeros: they must survive the way through a script.
+    Token::from_u128(number << 120 | 0x00ff_0080 << 32 | number).expect("not zero")
+}
+
+fn discipline(ttl: bool) -> Discipline {
+    if ttl { Discipline::Ttl } else { Discipline::Cdc }
+}
+
+fn generation(pick: Pick, current: Generation) -> Generation {
+    match pick {
+        Pick::Current => current,
+        Pick::Some(number) => named(number),
+    }
+}
+
+fn named(number: u128) -> Generation {
+    Generation(number << 121 | number)
+}
+
+fn checkpoint(order: u64) -> Checkpoint {
+    let position = format!("a-b:1-{order}").parse().expect("a position");
+    Checkpoint { position, resume: Bytes::from(vec![0, 255, b'\n', order as u8]) }
+}
+
+fn flushed(number: u128, term: u64, order: u64) -> Meta {
+    Meta::at_head(named(number), term, order, 1, "a-b", &checkpoint(order))
+}
+
+fn done(outcome: Result<()>) -> Reply {
+    match outcome {
+        Ok(()) => ("done", String::new()),
+        Err(error) => (error.kind().as_str(), String::new()),
+    }
+}
+
+fn metas(meta: Option<&Meta>) -> String {
+    format!("{meta:?} {:?}", meta.map(Meta::encode))
+}
+
+/// The entry as it stands, but for the time its lease runs out at.
+fn entry(bytes: Option<Bytes>) -> String {
+    match bytes.map(Entry::decode) {
+        None => "none".to_owned(),
+        Some(Ok(mut entry)) => {
+            assert_eq!(entry.token.is_some(), entry.lease_expiry.is_known());
+            entry.lease_expiry = Timestamp::UNKNOWN;
+            format!("{entry:?}")
+        }
+        Some(Err(error)) => format!("{error}"),
+    }
+}
+
+fn reading(reading: Reading) -> String {
+    format!("{} | {}", metas(reading.meta.as_deref()), entry(reading.entry))
+}
+
+async fn read(store: &dyn Store, step: &Step, current: Generation) -> Reply {
+    match step {
+        Step::Get { key: id } => ("read", reading(store.get(&key(*id)).await.expect("a reading"))),
+        Step::GetMany { keys: ids } => {
+            let readings = store.get_many(&keys(ids)).await.expect("readings");
+            ("read", readings.into_iter().map(reading).collect::<Vec<_>>().join("\n"))
+        }
+        Step::Lease { key: id, token: number, ttl, schema, reload } => {
+            let request = LeaseRequest {
+                key: &key(*id),
+                token: token(*number),
+                duration: LONG,
+                discipline: discipline(*ttl),
+                schema_version: *schema,
+                reload: *reload,
+            };
+            match store.lease(&request).await.expect("a reply") {
+                LeaseReply::Granted { meta } => ("granted", metas(meta.as_deref())),
+                LeaseReply::Present { meta, entry: bytes } => {
+                    ("present", reading(Reading { meta, entry: Some(bytes) }))
+                }
+                LeaseReply::Held { remaining } => {
+                    assert!(remaining <= LONG);
+                    ("held", String::new())
+                }
+                LeaseReply::NoMeta => ("no meta", String::new()),
+                other => ("unknown", format!("{other:?}")),
+            }
+        }
+        Step::Fill { .. } => fill(store, step, current).await,
+        Step::Release { key: id, token: number } => done(store.release(&key(*id), token(*number)).await),
+        Step::Discard { keys: ids } => done(store.discard(&keys(ids)).await),
+        Step::Suspend => done(store.suspend().await),
+        _ => unreachable!("a step of the invalidator: {step:?}"),
+    }
+}
+
+async fn fill(store: &dyn Store, step: &Step, current: Generation) -> Reply {
+    let Step::Fill { key: id, token: number, ttl, schema, generation: pick, order, state, expired } = step else {
+        unreachable!("not a fill: {step:?}");
+    };
+    let header = Header {
+        state: match state {
+            State::Fresh => PayloadState::Fresh,
+            State::Negative => PayloadState::Negative,
+            State::StaleKept => PayloadState::StaleKept,
+        },
+        discipline: discipline(*ttl),
+        codec: 1,
+        compression: 0,
+        schema_version: *schema,
+        generation: generation(*pick, current),
+        order: *order,
+        filled_at: Timestamp::from_micros(3),
+        soft_expiry: Timestamp::UNKNOWN,
+        hard_expiry: Timestamp::from_micros(u64::from(*expired)),
+        load_cost_us: 9,
+        position: Bytes::from_static(b"a-b:1-3"),
+    };
+    let bytes = header.encode_with(b"\0\xff payload");
+    let fill = Fill {
+        key: &key(*id),
+        token: token(*number),
+        discipline: header.discipline,
+        generation: header.generation,
+        entry: &bytes,
+        expiry: LONG,
+    };
+    match store.fill(&fill).await.expect("a reply") {
+        FillReply::Stored => ("stored", String::new()),
+        FillReply::Refused(refusal) => (refusal.as_str(), String::new()),
+    }
+}
+
+async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Reply {
+    match step {
+        Step::Invalidate { keys: ids, covered_from } => done(writer.invalidate(&keys(ids), *covered_from).await),
+        Step::Flush { generation, term, order } => done(writer.flush(&flushed(*generation, *term, *order)).await),
+        Step::RaiseHi { held: pick, order } => done(writer.raise_hi(&held(*pick, current), *order).await),
+        Step::Commit { held: pick, order, source_time } => {
+            let applied = Applied {
+                order: *order,
+                checkpoint: checkpoint(*order),
+                source_time: Timestamp::from_micros(*source_time),
+            };
+            done(writer.commit(&held(*pick, current), &applied).await)
+        }
+        Step::TakeTerm { generation: pick, order, term } => {
+            let mut state = current.clone();
+            if let Pick::Some(number) = pick {
+                state = flushed(*number, *term, *order);
+            }
+            done(writer.take_term(&state, *term).await)
+        }
+        Step::State => match writer.state().await.expect("a state") {
+            StoreState::Missing => ("missing", String::new()),
+            StoreState::Mixed => ("mixed", String::new()),
+            StoreState::Suspended(meta) => ("suspended", metas(Some(&meta))),
+            StoreState::Live(meta) => ("live", metas(Some(&meta))),
+        },
+        Step::Term => ("term", format!("{}", writer.term().await.expect("a term"))),
+        _ => unreachable!("a step of a reader: {step:?}"),
+    }
+}
+
+fn held(pick: HeldPick, current: &Meta) -> Held {
+    let held = Held { generation: current.generation, term: current.term, applied_order: current.applied_order };
+    match pick {
+        HeldPick::Current => held,
+        HeldPick::OtherGeneration => Held { generation: Generation(!current.generation.0), ..held },
+        HeldPick::OtherTerm => Held { term: held.term + 1, ..held },
+        HeldPick::OtherOrder(applied_order) => Held { applied_order, ..held },
+    }
+}

@@ -1,0 +1,79 @@
+//! Measures cachefront against the raw clients, in one program and one run, and writes ratios as JSON.
+//!
+//! Started by `cargo xtask bench`, which brings the servers up and builds this in release. A new ratio is a file of its
+//! own with `async fn measure(Plan) -> Vec<Ratio>`, listed in [`run`].
+
+mod binlog_rows;
+mod invalidations;
+mod l1_hit;
+mod ratio;
+mod redis_hit;
+mod stampede;
+mod world;
+
+use std::{fs, path::PathBuf};
+
+use clap::Parser;
+use serde_json::{Map, Value, json};
+
+use crate::ratio::{Plan, Ratio, rounded};
+
+/// Measures cachefront against the raw clients.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Fewer rounds and less work in each: well under a minute.
+    #[arg(long)]
+    quick: bool,
+    /// Only measurements whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where the JSON goes, besides the standard output.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn main() -> std::io::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ratios = runtime.block_on(run(&arguments));
+    let text = serde_json::to_string_pretty(&report(&ratios, arguments.quick))?;
+    print(&text);
+    if let Some(out) = &arguments.out {
+        fs::write(out, text + "\n")?;
+    }
+    Ok(())
+}
+
+async fn run(arguments: &Arguments) -> Vec<Ratio> {
+    let plan = if arguments.quick { Plan::quick() } else { Plan::full() };
+    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
+    let mut ratios = Vec::new();
+    if wanted("l1_hit") {
+        ratios.extend(l1_hit::measure(plan).await);
+    }
+    if wanted("stampede_time") {
+        ratios.extend(stampede::measure(plan).await);
+    }
+    if wanted("redis_hit get_many_50") {
+        ratios.extend(redis_hit::measure(plan).await);
+    }
+    if wanted("invalidations") {
+        ratios.extend(invalidations::measure(plan).await);
+    }
+    if wanted("binlog_rows") {
+        ratios.extend(binlog_rows::measure(plan).await);
+    }
+    ratios
+}
+
+fn report(ratios: &[Ratio], quick: bool) -> Value {
+    let values: Map<String, Value> =
+        ratios.iter().map(|ratio| (ratio.name().to_owned(), json!(rounded(ratio.value())))).collect();
+    let details: Map<String, Value> = ratios.iter().map(|ratio| (ratio.name().to_owned(), ratio.details())).collect();
+    json!({ "ratios": values, "details": details, "quick": quick })
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the program was called for")]
+fn print(text: &str) {
+    println!("{text}");
+}

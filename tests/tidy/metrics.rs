@@ -1,0 +1,49 @@
+//! Every metric has a name in one place and a line that explains it.
+
+use crate::tree::{none, sources};
+
+#[test]
+fn every_metric_is_documented_where_it_is_named() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for source in sources("").iter().filter(|source| source.is_rust() && source.path.ends_with("metrics.rs")) {
+        if source.is_test() {
+            continue;
+        }
+        let documentation: String = source.text.lines().filter(|line| line.starts_with("//!")).collect();
+        for name in literals(&source.product_code()) {
+            seen += 1;
+            if !documentation.contains(&format!("`{name}`")) {
+                wrong.push(format!("{}: {name}", source.path));
+            }
+        }
+    }
+    assert!(seen > 10, "only {seen} metrics found: this test looks at the wrong place");
+    none(&wrong, "metrics without a line in their module's documentation");
+}
+
+#[test]
+fn no_metric_is_named_anywhere_else() {
+    let wrong: Vec<String> = sources("")
+        .iter()
+        .filter(|source| source.is_rust() && !source.is_test() && !source.path.ends_with("metrics.rs"))
+        .flat_map(|source| {
+            let code = source.product_code();
+            ["counter!(\"cachefront_", "gauge!(\"cachefront_", "histogram!(\"cachefront_"]
+                .iter()
+                .filter(|call| code.contains(**call))
+                .map(|call| format!("{}: {call}", source.path))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    none(&wrong, "metrics of the library named by a literal: use the constants of the crate's metrics.rs");
+}
+
+/// String literals that are names of our metrics.
+fn literals(code: &str) -> Vec<String> {
+    code.split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| text.starts_with("cachefront_") && text.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .map(str::to_owned)
+        .collect()
+}
