@@ -442,3 +442,6 @@ fn shorten(text: &[u8]) -> String {
     }
     short
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,14 @@ pub(crate) struct Piece {
     pub(crate) bytes: usize,
 }
 
+/// How a reader ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    Failed(Error),
+    /// In a way that nobody foresaw.
+    Panicked,
+}
+
 /// What a piece costs in memory beside its log bytes, about: its struct, and a decoded change's allocations.
 const PIECE_BYTES: usize = 128;
 const CHANGE_BYTES: usize = 256;
@@ -56,7 +64,7 @@ pub(crate) struct State {
     weight: usize,
     changes: usize,
     log_bytes: usize,
-    end: Option<Error>,
+    end: Option<End>,
 }
 
 impl State {
@@ -71,7 +79,7 @@ impl State {
     }
 
     /// Why the reader ended, if it did.
-    pub(crate) fn end(&self) -> Option<&Error> {
+    pub(crate) fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
@@ -102,12 +110,10 @@ impl Queue {
         Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), bytes_max }
     }
 
-    /// Adds a piece as soon as there is room; true if it had to wait. One that is larger than the whole bound waits for
-    /// an empty queue.
-    pub(crate) async fn push(&self, piece: Piece) -> bool {
+    /// Adds a piece as soon as there is room. One that is larger than the whole bound waits for an empty queue.
+    pub(crate) async fn push(&self, piece: Piece) {
         let weight = piece.weight();
         let mut piece = Some(piece);
-        let mut waited = false;
         loop {
             {
                 let mut state = self.lock();
@@ -119,15 +125,13 @@ impl Queue {
                     break;
                 }
             }
-            waited = true;
             self.room.notified().await;
         }
         self.arrived.notify_one();
-        waited
     }
 
     /// Says how the reader ended. The first reason stands.
-    pub(crate) fn close(&self, reason: Error) {
+    pub(crate) fn close(&self, reason: End) {
         self.lock().end.get_or_insert(reason);
         self.arrived.notify_one();
     }
@@ -182,9 +186,9 @@ mod tests {
     async fn what_was_read_comes_before_the_end() {
         let queue = Queue::new(1_000);
         queue.push(piece(1, 1)).await;
-        queue.close(Error::new(ErrorKind::Gap, "first"));
-        queue.close(Error::new(ErrorKind::Closed, "second"));
+        queue.close(End::Failed(Error::new(ErrorKind::Gap, "first")));
+        queue.close(End::Panicked);
         assert!(queue.with(State::pop).is_some());
-        assert_eq!(queue.with(|state| state.end().map(Error::kind)), Some(ErrorKind::Gap));
+        assert!(queue.with(|state| matches!(state.end(), Some(End::Failed(error)) if error.kind() == ErrorKind::Gap)));
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use cachefront_core::Result;
 use cachefront_core::event::TableName;
-use cachefront_core::{Error, ErrorKind, Result};
+use futures_util::FutureExt;
 use mysql_async::binlog::events::Event;
 
 use crate::assemble::{Assembler, Step};
 use crate::conn::Server;
-use crate::queue::{Piece, Queue};
+use crate::queue::{End, Piece, Queue};
 use crate::schema::Schema;
 use crate::stream::Stream;
 
@@ -21,17 +22,18 @@ pub(crate) struct Reader {
     queue: Arc<Queue>,
 }
 
+/// At most this many pieces wait in the reader's hands, and none after one of this many bytes.
+const PIECES_MAX: usize = 64;
+const PIECE_BYTES_MAX: usize = 4 << 10;
+
 /// Closes the queue if the task ends in any other way than it should: a parser that panics must not look like silence.
 struct Guard(Arc<Queue>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.close(Error::new(ErrorKind::Unavailable, PANICKED));
+        self.0.close(End::Panicked);
     }
 }
-
-/// What the queue is closed with if the reader panicked.
-pub(crate) const PANICKED: &str = "reading the log failed in an unforeseen way; it is opened again";
 
 impl Reader {
     pub(crate) fn new(server: Server, stream: Stream, assembler: Assembler, queue: Arc<Queue>) -> Self {
@@ -42,23 +44,36 @@ impl Reader {
     /// columns is answered for the next stream.
     pub(crate) async fn run(mut self, first: Event) -> Schema {
         let guard = Guard(Arc::clone(&self.queue));
-        if let Err(error) = self.read(first).await {
-            guard.0.close(error);
+        let mut pieces = Vec::new();
+        if let Err(error) = self.read(first, &mut pieces).await {
+            // What was complete before the end comes first.
+            self.hand_over(&mut pieces).await;
+            guard.0.close(End::Failed(error));
         }
         self.assembler.into_schema()
     }
 
-    async fn read(&mut self, first: Event) -> Result<()> {
-        let mut pieces = Vec::new();
+    async fn read(&mut self, first: Event, pieces: &mut Vec<Piece>) -> Result<()> {
         let mut event = first;
         loop {
-            self.take(&event, &mut pieces).await?;
-            for piece in pieces.drain(..) {
-                if self.queue.push(piece).await {
-                    self.stream.resumed();
+            self.take(&event, pieces).await?;
+            // Handed over when nothing more is there at once: waking the receiver for each would cost more than reading.
+            let enough =
+                pieces.len() >= PIECES_MAX || pieces.last().is_some_and(|piece| piece.bytes >= PIECE_BYTES_MAX);
+            let at_once = if enough { None } else { self.stream.next().now_or_never() };
+            event = match at_once {
+                Some(event) => event?,
+                None => {
+                    self.hand_over(pieces).await;
+                    self.stream.next().await?
                 }
-            }
-            event = self.stream.next().await?;
+            };
+        }
+    }
+
+    async fn hand_over(&self, pieces: &mut Vec<Piece>) {
+        for piece in pieces.drain(..) {
+            self.queue.push(piece).await;
         }
     }
 
@@ -75,7 +90,25 @@ impl Reader {
         for table in tables {
             self.assembler.schema().read(&mut conn, &self.server, table).await?;
         }
-        self.stream.resumed();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::State;
+
+    #[tokio::test]
+    async fn a_reader_that_panics_is_no_silence() {
+        let queue = Arc::new(Queue::new(1));
+        let guard = Guard(Arc::clone(&queue));
+        let task = tokio::spawn(async move {
+            let _guard = guard;
+            panic!("a parser fell over");
+        });
+        queue.arrived().await;
+        assert!(matches!(queue.with(|state: &mut State| state.end().cloned()), Some(End::Panicked)));
+        assert!(task.await.expect_err("it panicked").is_panic());
     }
 }

@@ -23,8 +23,8 @@ use crate::error;
 use crate::gate::MySqlGate;
 use crate::preflight;
 use crate::probe::MySqlProbe;
-use crate::queue::{Piece, Queue, State};
-use crate::reader::{PANICKED, Reader};
+use crate::queue::{End, Piece, Queue, State};
+use crate::reader::Reader;
 use crate::schema::Schema;
 use crate::stream::{Identity, Stream};
 
@@ -218,16 +218,21 @@ impl BinlogSource {
         Ok(())
     }
 
-    /// The error that ended the stream, as it is to be reported.
-    fn ended(&mut self, error: Error) -> Error {
-        if error.to_string() != PANICKED {
-            return error;
+    /// How the stream ended, as it is to be reported.
+    fn ended(&mut self, end: End) -> Error {
+        match end {
+            End::Failed(error) => error,
+            End::Panicked if self.panicked_at.as_ref() == Some(&self.position) => {
+                error::gap("an event of the log can not be read, twice in a row at the same place")
+            }
+            End::Panicked => {
+                self.panicked_at = Some(self.position.clone());
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "reading the log failed in an unforeseen way; it must be opened again",
+                )
+            }
         }
-        if self.panicked_at.as_ref() == Some(&self.position) {
-            return error::gap("an event of the log can not be read, twice in a row at the same place");
-        }
-        self.panicked_at = Some(self.position.clone());
-        error
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -280,9 +285,9 @@ impl ChangeSource for BinlogSource {
         }
         let mut batch = queue.with(|state| fill(state, position, limits));
         if batch.transactions.is_empty()
-            && let Some(error) = queue.with(|state| state.end().filter(|_| state.pieces.is_empty()).cloned())
+            && let Some(end) = queue.with(|state| state.end().filter(|_| state.pieces.is_empty()).cloned())
         {
-            return Err(self.ended(error));
+            return Err(self.ended(end));
         }
         batch.checkpoint = self.checkpoint();
         Ok(batch)
@@ -367,5 +372,49 @@ fn add(transactions: &mut Vec<Transaction>, piece: Piece) {
         last.complete = complete;
     } else if !uninteresting {
         transactions.push(Transaction { gtid, committed_at, changes, complete });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unforeseen_end_is_tried_again_once_and_then_a_gap() {
+        let mut source = BinlogSource {
+            server: Server::new("mysql://repl@db/", &Tls::default(), &BinlogSettings::default()).expect("a server"),
+            identity: identity(None),
+            settings: BinlogSettings::default(),
+            collations: Collations::default(),
+            position: "a:1-5".parse().expect("a position"),
+            running: None,
+            schema: Schema::default(),
+            panicked_at: None,
+        };
+        let fall_over = async |source: &mut BinlogSource| {
+            let queue = Arc::new(Queue::new(1));
+            queue.close(End::Panicked);
+            source.running = Some(Running { queue, task: tokio::spawn(async { Schema::default() }) });
+            let limits = BatchLimits {
+                changes_max: 1,
+                bytes_max: 1,
+                wait_max: Default::default(),
+                linger_max: Default::default(),
+            };
+            source.next_batch(&limits).await.expect_err("the reader fell over").kind()
+        };
+        assert_eq!(fall_over(&mut source).await, ErrorKind::Unavailable);
+        assert_eq!(fall_over(&mut source).await, ErrorKind::Gap);
+        source.position = "a:1-6".parse().expect("a position");
+        assert_eq!(fall_over(&mut source).await, ErrorKind::Unavailable, "it had got further");
+    }
+
+    #[test]
+    fn every_source_is_a_reader_of_its_own() {
+        let (first, second) = (identity(None), identity(None));
+        assert_ne!(first.replica_uuid, second.replica_uuid);
+        assert!(first.server_id >= 1 << 31);
+        assert_eq!(first.replica_uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(identity(Some(7)).server_id, 7);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use cachefront_core::{Error, ErrorKind, Result};
-use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind, Value};
+use redis::{ErrorKind as RedisKind, RedisError, RedisResult, ServerErrorKind, Value};
 
 /// True if the connection should be replaced: it is gone, silent, or leads to a server that does not take writes.
 pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
@@ -91,12 +91,17 @@ fn cause(error: &RedisError) -> Option<&rustls::Error> {
     io.get_ref()?.downcast_ref()
 }
 
-/// An answer that is an error of the server, as an error.
-pub(crate) fn check(value: Value) -> Result<Value> {
+/// An answer that is an error of the server, as the client's error.
+pub(crate) fn refused(value: Value) -> RedisResult<Value> {
     match value {
-        Value::ServerError(error) => Err(from_redis(error.into())),
+        Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
     }
+}
+
+/// An answer that is an error of the server, as the core's error.
+pub(crate) fn check(value: Value) -> Result<Value> {
+    refused(value).map_err(from_redis)
 }
 
 pub(crate) fn is_no_script(value: &Value) -> bool {

@@ -11,7 +11,7 @@ use redis::{Cmd, RedisWrite, Value};
 use tokio::sync::oneshot;
 
 use crate::conn::Link;
-use crate::error::{check, closed, unexpected};
+use crate::error::{closed, refused, unexpected};
 use crate::keys::KeySpace;
 use crate::meta::MetaCache;
 
@@ -59,10 +59,8 @@ impl Reads {
             self.keys.write(&mut command, shard, key);
         }
         let mut live = self.link.live()?;
-        let reply = match live.connection.send_packed_command(&command).await {
-            Ok(reply) => check(reply)?,
-            Err(error) => return Err(self.link.failed(&live, error)),
-        };
+        let reply = live.connection.send_packed_command(&command).await.and_then(refused);
+        let reply = reply.map_err(|error| self.link.failed(&live, error))?;
         self.readings(shard, count, reply)
     }
 

@@ -19,7 +19,7 @@ use redis::{Cmd, Pipeline, RedisWrite, Value};
 use crate::bus::RedisBus;
 use crate::config::{RedisSettings, RedisStoreBuilder};
 use crate::conn::{Dialer, Link};
-use crate::error::{check, unexpected};
+use crate::error::{refused, unexpected};
 use crate::keys::KeySpace;
 use crate::reads::{self, Reads};
 use crate::scripts::{self, FILL, LEASE, RELEASE, SUSPEND, Script};
@@ -84,19 +84,16 @@ impl Shared {
     /// Sends one call of a script over the readers' connection.
     pub(crate) async fn call(&self, command: &Cmd) -> Result<Value> {
         let mut live = self.reads.link.live()?;
-        match scripts::call(&mut live.connection, command).await {
-            Ok(reply) => check(reply),
-            Err(error) => Err(self.reads.link.failed(&live, error)),
-        }
+        let reply = scripts::call(&mut live.connection, command).await.and_then(refused);
+        reply.map_err(|error| self.reads.link.failed(&live, error))
     }
 
     /// Sends commands that do not depend on each other's order.
     async fn call_all(&self, calls: &Pipeline) -> Result<()> {
         let mut live = self.reads.link.live()?;
-        match scripts::call_all(&mut live.connection, calls).await {
-            Ok(replies) => replies.into_iter().try_for_each(|reply| check(reply).map(drop)),
-            Err(error) => Err(self.reads.link.failed(&live, error)),
-        }
+        let replies = scripts::call_all(&mut live.connection, calls).await;
+        let outcome = replies.and_then(|replies| replies.into_iter().try_for_each(|reply| refused(reply).map(drop)));
+        outcome.map_err(|error| self.reads.link.failed(&live, error))
     }
 
     /// The start of a call that compares with the meta and touches one key.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::{Applied, Held, Meta, StoreState, StoreWriter, transition};
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
+use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
 
@@ -61,19 +62,24 @@ impl RedisWriter {
         outcome
     }
 
-    async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+    async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        let replies = scripts::call_all(&mut self.connection, pipeline).await.map_err(from_redis)?;
+        let replies = scripts::call_all(&mut self.connection.clone(), pipeline).await.map_err(from_redis)?;
         if replies.len() != pipeline.len() {
             return Err(unexpected("a pipeline"));
         }
         replies.into_iter().map(check).collect()
     }
 
+    /// Sends one pipeline for each shard, all at once, over the one connection.
+    async fn send_all(&self, pipelines: &[Pipeline]) -> Result<()> {
+        try_join_all(pipelines.iter().map(|pipeline| self.send(pipeline))).await.map(drop)
+    }
+
     /// Calls a script on the meta of every shard; one that finds something else there than is held is a conflict.
-    async fn on_metas(&mut self, script: &Script, args: &[&[u8]]) -> Result<()> {
+    async fn on_metas(&self, script: &Script, args: &[&[u8]]) -> Result<()> {
         let bytes: usize = args.iter().map(|arg| arg.len()).sum();
         let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
         for meta in self.keys().metas() {
@@ -91,7 +97,7 @@ impl RedisWriter {
         })
     }
 
-    async fn metas(&mut self) -> Result<Vec<Option<Arc<Meta>>>> {
+    async fn metas(&self) -> Result<Vec<Option<Arc<Meta>>>> {
         let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
         for meta in self.keys().metas() {
             pipeline.cmd("GET").arg(meta);
@@ -101,23 +107,21 @@ impl RedisWriter {
         replies.into_iter().enumerate().map(|(shard, reply)| metas.read(shard, reply)).collect()
     }
 
-    async fn remove(&mut self, keys: &[StoreKey]) -> Result<()> {
-        for pipeline in unlink(&self.shared.reads.keys, keys, self.shared.settings.keys_per_command_max) {
-            self.send(&pipeline).await?;
-        }
-        Ok(())
+    async fn remove(&self, keys: &[StoreKey]) -> Result<()> {
+        self.send_all(&unlink(self.keys(), keys, self.shared.settings.keys_per_command_max)).await
     }
 
-    async fn remove_below(&mut self, keys: &[StoreKey], covered_from: u64) -> Result<()> {
+    async fn remove_below(&self, keys: &[StoreKey], covered_from: u64) -> Result<()> {
         let max = self.shared.settings.keys_per_command_max;
-        for (shard, keys) in self.shared.reads.keys.by_shard(keys) {
+        let mut pipelines = Vec::new();
+        for (shard, keys) in self.keys().by_shard(keys) {
             let mut pipeline = Pipeline::with_capacity(keys.len().div_ceil(max));
             for chunk in keys.chunks(max) {
                 pipeline.add_command(self.invalidation(shard, chunk, covered_from));
             }
-            self.send(&pipeline).await?;
+            pipelines.push(pipeline);
         }
-        Ok(())
+        self.send_all(&pipelines).await
     }
 
     fn invalidation(&self, shard: usize, chunk: &[(usize, &StoreKey)], covered_from: u64) -> Cmd {
@@ -133,7 +137,7 @@ impl RedisWriter {
         command
     }
 
-    async fn write_metas(&mut self, meta: &Meta) -> Result<()> {
+    async fn write_metas(&self, meta: &Meta) -> Result<()> {
         let bytes = transition::flush(meta, self.keys().shards()).encode();
         let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
         for name in self.keys().metas() {
@@ -142,17 +146,16 @@ impl RedisWriter {
         self.send(&pipeline).await.map(drop)
     }
 
-    async fn append(&mut self, message: &BusMessage) -> Result<u64> {
+    async fn append(&self, message: &BusMessage) -> Result<u64> {
         let command = bus::append(&self.shared, message)?;
-        let reply = scripts::call(&mut self.connection, &command).await.map_err(from_redis)?;
+        let reply = scripts::call(&mut self.connection.clone(), &command).await.map_err(from_redis)?;
         bus::sequence(check(reply)?)
     }
 
-    async fn move_applied(&mut self, held: &Held, applied: &Applied) -> Result<()> {
-        let replication_id = self.identity.replication_id.clone();
+    async fn move_applied(&self, held: &Held, applied: &Applied) -> Result<()> {
         let position = applied.checkpoint.position.to_string();
         let args: [&[u8]; 8] = [
-            replication_id.as_bytes(),
+            self.identity.replication_id.as_bytes(),
             &held.generation.0.to_be_bytes(),
             &held.term.to_be_bytes(),
             &held.applied_order.to_be_bytes(),

@@ -28,3 +28,12 @@ impl From<Error> for Fatal {
         Self::new(error.chain())
     }
 }
+
+/// The innermost cause of an error: outer ones often repeat a URL, or the word "error".
+pub(crate) fn why(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

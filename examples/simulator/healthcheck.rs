@@ -1,7 +1,7 @@
 //! Asks a running program whether it serves, for a container's health check.
 
 use crate::config::{HealthFlags, Settings, duration};
-use crate::fatal::Fatal;
+use crate::fatal::{Fatal, why};
 
 /// # Errors
 /// A line that says why it does not count as healthy.
@@ -15,13 +15,4 @@ pub(crate) async fn run(settings: &Settings, flags: &HealthFlags) -> Result<(), 
         true => Ok(()),
         false => Err(Fatal::new(format!("{url} answers {status}"))),
     }
-}
-
-/// The innermost cause: the outer ones repeat the URL.
-pub(crate) fn why(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

@@ -4,7 +4,7 @@
 //! runs on MySQL and Redis. Each part can run alone too:
 //!
 //! - [`roles`]: what each role runs; [`world`]: the parts that it is made of;
-//! - [`api`]: the HTTP contract;
+//! - [`api`]: the HTTP contract; [`ui`]: the control panel's first page;
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) behind both, in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
@@ -25,6 +25,7 @@ mod pipeline;
 mod roles;
 mod serve;
 mod source;
+mod ui;
 
 mod world;
 

@@ -21,6 +21,12 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// The pause between two reports while much happens.
 const REPORT_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a change of the mode waits for the consumer: every role follows within a second.
+const FOLLOW_MAX: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at whether it has.
+const FOLLOW_POLL: Duration = Duration::from_millis(5);
+
 /// A pipeline counts as running if its last sign of life is at most this old.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
@@ -158,6 +164,22 @@ impl Pipeline {
             applied: Some(applied).filter(|applied| !applied.is_empty()),
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
+        }
+    }
+
+    /// Waits until a running consumer has followed a change of the mode: in ttl mode it invalidates nothing any more, in
+    /// cdc mode entries are kept again. A consumer that is away, or slow, is not waited for beyond [`FOLLOW_MAX`].
+    pub(crate) async fn followed(&self, mode: Mode) {
+        if !self.view().await.running {
+            return;
+        }
+        let deadline = self.clock.now().after(FOLLOW_MAX);
+        while self.clock.now() < deadline {
+            let live = self.meta().await.is_some_and(|meta| meta.is_live());
+            if live == (mode == Mode::Cdc) {
+                return;
+            }
+            tokio::time::sleep(FOLLOW_POLL).await;
         }
     }
 

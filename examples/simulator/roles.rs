@@ -16,25 +16,25 @@ use crate::metrics::Metrics;
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline};
 use crate::serve::{Listener, told_to_end};
+use crate::ui::Ui;
 use crate::world::World;
 
 /// Everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
-    let listeners = (api_listener(&settings).await?, Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?);
+    let listener = api_listener(&settings).await?;
+    let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
     let mut running = Running::start(&settings, true).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
-    let (api_addr, ui_addr) = (listeners.0.addr, listeners.1.addr);
-    let servers = [listeners.0.serve(api::router(Arc::clone(&api)), running.stop.clone())];
+    let ui = Ui::new(Arc::clone(&api), running.world.hint.clone());
+    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
-        format!("API      http://{api_addr}  (try it: http://{api_addr}/docs/)"),
-        format!(
-            "mode     {}, source {}, ttl {:?}",
-            running.modes.current().mode.as_str(),
-            api.pipeline.source,
-            settings.ttl
-        ),
+        format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
+        format!("panel    {}", ui.link(panel_listener.addr)),
+        format!("mode     {mode}, source {source}, ttl {ttl:?}"),
     ]);
+    let servers =
+        [listener.serve(api::router(api), running.stop.clone()), panel_listener.serve(ui.router, running.stop.clone())];
     running.until_told(servers).await
 }
 
@@ -145,17 +145,14 @@ impl Running {
         let mut statuses = consumer.statuses.clone();
         let settled = statuses
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
-        let failed = match tokio::time::timeout(settings.startup_timeout, settled).await {
-            Ok(Ok(status)) if status.state != CdcState::Failed => return Ok(()),
-            _ => consumer.statuses.borrow().last_error.clone(),
+        let report = match tokio::time::timeout(settings.startup_timeout, settled).await {
+            Ok(Ok(status)) if status.state != CdcState::Failed => {
+                pipeline::Report::new(&status, self.world.clock.now())
+            }
+            _ => return Err(consumer.why_not_ready(settings)),
         };
-        match failed {
-            Some(error) => Err(error.into()),
-            None => Err(Fatal::new(format!(
-                "changes cannot be read within {:?} (CACHEFRONT_STARTUP_TIMEOUT)",
-                settings.startup_timeout
-            ))),
-        }
+        // Whoever asks right after the start is told that it runs.
+        Ok(self.world.board.post(&report).await?)
     }
 
     fn pipeline(&self, settings: &Settings) -> Pipeline {
@@ -209,6 +206,16 @@ impl Consumer {
     fn new(handle: CdcHandle) -> Self {
         let statuses = handle.watch();
         Self { handle: Mutex::new(Some(handle)), statuses }
+    }
+
+    fn why_not_ready(&self, settings: &Settings) -> Fatal {
+        match &self.statuses.borrow().last_error {
+            Some(error) => error.clone().into(),
+            None => Fatal::new(format!(
+                "changes cannot be read within {:?} (CACHEFRONT_STARTUP_TIMEOUT)",
+                settings.startup_timeout
+            )),
+        }
     }
 
     fn set_mode(&self, mode: Mode) {

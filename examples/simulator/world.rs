@@ -34,6 +34,8 @@ pub(crate) struct World {
     /// Where a consumer's events go.
     pub(crate) sink: Arc<dyn ChangeSink>,
     pub(crate) board: Arc<dyn Board>,
+    /// How a person at a prompt changes a row behind the cache's back.
+    pub(crate) hint: String,
     sources: Box<dyn Sources>,
 }
 

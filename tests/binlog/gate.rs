@@ -6,8 +6,10 @@ use cachefront_binlog::{MySqlGate, commit_token, read_position};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::ChangeSource;
 use cachefront_core::{Gtid, Position};
+use cachefront_tests::server::mysql::MySql;
+use mysql_async::prelude::Queryable;
 
-use crate::server::{Database, USERS};
+use crate::server::{Database, PATIENCE, USERS, limits};
 
 /// A transaction that this server has not executed, under an origin of its own.
 fn ahead(number: u64) -> Gtid {
@@ -73,4 +75,43 @@ async fn a_loaders_position_holds_every_commit_before_it() {
     let head = db.source().await.probe().head().await.expect("the log's end");
     assert!(head.checkpoint.position.covers(&position));
     assert_eq!(&*head.origin, server);
+}
+
+#[tokio::test]
+async fn an_event_may_come_before_its_row_is_visible_and_the_gate_waits_for_that() {
+    let mysql = MySql::start(&[]).await;
+    let mut db = Database::on_private(&mysql).await;
+    db.run(&[
+        USERS,
+        "INSERT INTO users VALUES (1, 'old@x', 1)",
+        "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+        // A commit waits for a replica that never comes: after it is in the log, before it is visible.
+        "SET GLOBAL rpl_semi_sync_source_timeout = 2000",
+        "SET GLOBAL rpl_semi_sync_source_wait_no_replica = ON",
+        "SET GLOBAL rpl_semi_sync_source_enabled = ON",
+    ])
+    .await;
+    let mut source = db.following("users").await;
+    let gate = source.gate().expect("the source's own gate");
+    let mut reader = db.another().await;
+    let see = "SELECT email FROM users WHERE id = 1";
+    let follow = async {
+        let transaction = loop {
+            let batch = source.next_batch(&limits()).await.expect("a batch");
+            if let Some(transaction) = batch.transactions.into_iter().next() {
+                break transaction;
+            }
+        };
+        let early: Option<String> = reader.query_first(see).await.expect("a row");
+        let mut position = Position::new();
+        position.insert(&transaction.gtid);
+        assert!(gate.wait(&position, PATIENCE).await.expect("the server answers"));
+        let late: Option<String> = reader.query_first(see).await.expect("a row");
+        (early, late)
+    };
+    let update = db.conn.query_drop("UPDATE users SET email = 'new@x' WHERE id = 1");
+    let ((early, late), updated) = tokio::join!(follow, update);
+    updated.expect("the commit ends without a replica");
+    assert_eq!(early.as_deref(), Some("old@x"), "the event came first");
+    assert_eq!(late.as_deref(), Some("new@x"), "and the gate let nobody through before");
 }

@@ -58,6 +58,11 @@ impl Database {
         self.conn = self.database.connect().await;
     }
 
+    /// One more connection.
+    pub(crate) async fn another(&self) -> Conn {
+        self.database.connect().await
+    }
+
     pub(crate) fn table(&self, name: &str) -> String {
         format!("{}.{name}", self.name())
     }

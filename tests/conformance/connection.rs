@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront_core::store::{Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Meta, Store, Token};
+use cachefront_core::store::{
+    Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Meta, Store, StoreState, Token,
+};
 use cachefront_core::{ErrorKind, StoreKey};
 use cachefront_redis::RedisStore;
 use cachefront_tests::server::redis::Redis;
@@ -147,4 +149,43 @@ async fn a_crowd_of_readers_is_answered_though_many_leave() {
             }
         }
     }
+}
+
+/// A meta that cannot be read proves nothing: it counts as absent for everybody, until a flush replaces it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_meta_counts_as_absent() {
+    let redis = Redis::start().await;
+    let store = store_in(&redis).await;
+    let mut writer = store.writer().await.expect("a writer");
+    writer.flush(&meta(1, 1)).await.expect("a flush");
+    assert!(store.get(&key(1)).await.expect("a reading").meta.is_some());
+    let mut raw = raw(&redis.url()).await;
+    let name = format!("{{cf:{}:0}}#meta", store.namespace());
+    for damaged in [&b"CM\x01"[..], b"something else, as long as a meta is, but not one: its first bytes say it", b""] {
+        redis::cmd("SET").arg(&name).arg(damaged).exec_async(&mut raw).await.expect("it is damaged");
+        assert!(store.get(&key(1)).await.expect("a reading").meta.is_none());
+        assert_eq!(writer.state().await.expect("a state"), StoreState::Missing);
+        store.suspend().await.expect("a suspension of nothing");
+        assert_eq!(writer.state().await.expect("a state"), StoreState::Missing);
+    }
+    writer.flush(&meta(2, 2)).await.expect("a flush");
+    assert!(store.get(&key(1)).await.expect("a reading").meta.is_some());
+}
+
+/// Writes that a demoted server refuses make readers look for the primary again, under the same name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_server_is_left() {
+    let redis = Redis::start().await;
+    let store = store_in(&redis).await;
+    store.writer().await.expect("a writer").flush(&meta(1, 1)).await.expect("a flush");
+    let mut raw = raw(&redis.url()).await;
+    redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec_async(&mut raw).await.expect("a change of role");
+    let before = redis.command("CLIENT LIST").await.expect("a reply").lines().count();
+    let error = store.suspend().await.expect_err("a replica takes no writes");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec_async(&mut raw).await.expect("a change of role");
+    wait::until_async("readers are served again", WAIT, async || store.suspend().await.is_ok()).await;
+    let after = redis.command("CLIENT LIST").await.expect("a reply").lines().count();
+    assert!(after <= before, "the connection to the demoted server was replaced: {before} then {after}");
+    assert!(format!("{store:?}").contains("epoch: 2"), "by a second one: {store:?}");
 }

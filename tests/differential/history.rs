@@ -112,9 +112,9 @@ fn invalidator() -> impl Strategy<Value = Step> {
             .prop_map(|(held, order, source_time)| Step::Commit { held, order, source_time }),
         2 => (pick(), ORDERS, 1..6_u64)
             .prop_map(|(generation, order, term)| Step::TakeTerm { generation, order, term }),
-        1 => Just(Step::State),
+        3 => Just(Step::State),
         1 => Just(Step::Term),
-        1 => Just(Step::Suspend),
+        2 => Just(Step::Suspend),
     ]
 }
 

@@ -43,7 +43,7 @@ fn run(shards: u32, cases: u32) {
             for step in &history {
                 replies.insert(pair.step(step).await?);
             }
-            pair.compare_all().await?;
+            replies.insert(pair.compare_all().await?);
             Ok::<_, proptest::test_runner::TestCaseError>(replies)
         })?;
         seen.lock().unwrap_or_else(PoisonError::into_inner).extend(replies);
@@ -57,10 +57,10 @@ fn run(shards: u32, cases: u32) {
 
 #[test]
 fn one_shard_answers_alike() {
-    run(1, 150);
+    run(1, 300);
 }
 
 #[test]
 fn several_shards_answer_alike() {
-    run(3, 100);
+    run(3, 200);
 }

@@ -82,6 +82,11 @@ impl Shop {
     /// # Panics
     /// If they refuse.
     pub async fn open_on(mysql_url: &str, redis_url: &str, rows: u64) -> Self {
+        // A failed test then shows what the library said; a program that has a log of its own keeps it.
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
+            .try_init();
         let database = unique::database_on(mysql_url, "shop").await;
         database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY, value BIGINT UNSIGNED NOT NULL)").await;
         let pool = database.pool();
@@ -176,7 +181,12 @@ impl Shop {
         let (executed, _) = read_position(&mut conn).await.expect("a position");
         let store = self.store().await;
         wait::until_async("everything committed is applied to the store", PATIENCE, async || {
-            applied(&*store).await.is_some_and(|applied| applied.covers(&executed))
+            let applied = applied(&*store).await;
+            let done = applied.as_ref().is_some_and(|applied| applied.covers(&executed));
+            if !done {
+                tracing::debug!(?applied, ?executed, "not everything is applied yet");
+            }
+            done
         })
         .await;
     }

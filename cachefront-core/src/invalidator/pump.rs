@@ -160,7 +160,9 @@ impl Pump {
         let limits = BatchLimits {
             changes_max: self.settings.batch_changes_max,
             bytes_max: self.settings.batch_bytes_max,
-            wait_max: self.settings.heartbeat,
+            // Well below a heartbeat: a beat drops the call that waits, and a source may tell of a position that moved
+            // without a change only when the wait is over.
+            wait_max: self.settings.heartbeat / 5,
             linger_max: self.settings.batch_linger,
         };
         let mut watermark = Watermark::new(Arc::clone(&self.probe), Arc::clone(&self.clock));

@@ -347,10 +347,18 @@ mod tests {
         }
     }
 
-    fn in_memory() -> InMemory {
+    fn in_memory(shards: u32) -> std::future::Ready<InMemory> {
         let clock = ManualClock::new();
-        InMemory { store: MemoryStore::new("suite").with_clock(Arc::new(clock.clone())), clock }
+        let settings = MemorySettings { shards, ..MemorySettings::default() };
+        let store = MemoryStore::new("suite").with_settings(settings).expect("settings");
+        std::future::ready(InMemory { store: store.with_clock(Arc::new(clock.clone())), clock })
     }
 
-    crate::store_suite!(std::future::ready(in_memory()));
+    mod one_shard {
+        crate::store_suite!(super::in_memory(1));
+    }
+
+    mod many_shards {
+        crate::store_suite!(super::in_memory(16));
+    }
 }

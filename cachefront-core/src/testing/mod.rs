@@ -1,12 +1,14 @@
 //! Fakes and conformance suites, for this project's tests, for users' and for other adapters' (feature `testing`).
 
 mod fakes;
+mod faulty_store;
 mod scripted_source;
 pub mod source_suite;
 mod store_suite;
 mod wait;
 
 pub use fakes::ManualClock;
+pub use faulty_store::{Fate, FaultyStore, Operation};
 pub use scripted_source::ScriptedSource;
 pub use source_suite::SourceFixture;
 pub use store_suite::{LAWS, Law, StoreFixture, law};

@@ -33,7 +33,8 @@ pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
     answer(row)
 }
 
-/// Switches the mode: here for every read that starts after the answer, elsewhere within a second.
+/// Switches the mode: here for every read that starts after the answer, elsewhere within a second. The answer waits for
+/// a running consumer to follow.
 #[utoipa::path(
     put, path = "/mode", tag = "control", request_body = ModeInput,
     params(("If-Match" = Option<String>, Header, description = "Only if the mode's ETag is one of these")),
@@ -53,7 +54,9 @@ pub(crate) async fn set_mode(
 ) -> Result<Response, ApiError> {
     let mode = body.mode()?;
     let expected = expected_versions(&headers);
-    Ok(answer(api.modes.set(mode, expected.as_deref()).await?))
+    let row = api.modes.set(mode, expected.as_deref()).await?;
+    api.pipeline.followed(row.mode).await;
+    Ok(answer(row))
 }
 
 /// How the change capture is doing.

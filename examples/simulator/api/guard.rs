@@ -1,12 +1,13 @@
 //! What every request passes: the token, the time limit, the panic trap, the counters.
 
 use std::any::Any;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Response, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
@@ -14,9 +15,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Api;
 use super::error::ApiError;
+use super::request::BODY_BYTES_MAX;
 
 /// A request that takes longer is given up. Event streams are answered at once and go on for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Pages take everything from this program: no script, style or frame from anywhere else, none inline.
+const PAGES_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                            form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Served without a token, for whoever has to know whether the process lives.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -29,6 +35,23 @@ pub(crate) fn wrap(routes: Router, api: Arc<Api>) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(count))
         .layer(middleware::from_fn(harden))
+}
+
+/// The same around the panel's pages, which have a login of their own.
+pub(crate) fn wrap_pages(pages: Router) -> Router {
+    pages
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(limit_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::map_response(allow_own))
+        .layer(middleware::from_fn(harden))
+}
+
+fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGES_POLICY));
+    // Without any referrer a browser would not say either where a form comes from.
+    page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    ready(page)
 }
 
 async fn authorize(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
@@ -80,4 +103,34 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response<Body> {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::serve::Listener;
+
+    async fn broken() -> &'static str {
+        tokio::task::yield_now().await;
+        panic!("as asked")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_of_500_and_the_next_request_is_served() {
+        let pages = wrap_pages(Router::new().route("/", get(broken)));
+        let listener = Listener::bind("TEST", "127.0.0.1:0").await.expect("a port");
+        let (url, stop) = (format!("http://{}/", listener.addr), CancellationToken::new());
+        let serving = listener.serve(pages, stop.clone());
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        for _ in 0..2 {
+            let answer = client.get(&url).send().await.expect("an answer");
+            assert_eq!(answer.status(), 500);
+            assert_eq!(answer.text().await.expect("a body"), "{\"detail\":\"Internal Server Error\"}");
+        }
+        stop.cancel();
+        serving.await.expect("the server").expect("no error");
+    }
 }

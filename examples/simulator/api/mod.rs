@@ -20,7 +20,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
-pub(crate) use self::stream::announcements;
+pub(crate) use self::health::healthz;
+pub(crate) use self::stream::{announcements, events};
 use crate::caches::Caches;
 use crate::config::Secret;
 use crate::domain::Database;

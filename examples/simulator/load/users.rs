@@ -7,8 +7,7 @@ use serde_json::json;
 
 use super::mix::Known;
 use crate::config::Secret;
-use crate::fatal::Fatal;
-use crate::healthcheck::why;
+use crate::fatal::{Fatal, why};
 
 /// Users are listed in pages of this size, the largest that the API answers.
 const PAGE: usize = 1_000;

@@ -21,14 +21,18 @@ pub(super) fn open(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<World, Fata
     let sources = LogTable(database.file().clone());
     let events = EventHub::new();
     Ok(World {
-        database: Arc::new(database),
         store: Arc::new(MemoryStore::new("simulator").with_clock(Arc::clone(&clock))),
         clock,
         sink: Arc::new(events.clone()),
         followed: None,
         events,
+        hint: format!(
+            "sqlite3 {} \"UPDATE users SET name = 'Ada King' WHERE id = 1\"",
+            database.file().path().display()
+        ),
         board: Arc::new(LocalBoard::default()),
         sources: Box::new(sources),
+        database: Arc::new(database),
     })
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: Arc<dyn Cloc
     let namespace = database_name.replace('$', "_");
     let store = retried(stack, settings, deadline, "Redis", || redis(stack, &namespace)).await?;
     let pool = connect(stack, &opts, deadline, settings.startup_timeout).await?;
-    let database = Mysql::open(pool, database_name).await.map_err(|error| cannot_open("MySQL", &error))?;
+    let database = Mysql::open(pool, database_name.clone()).await.map_err(|error| cannot_open("MySQL", &error))?;
     let relay = RelayClient::new(stack, &namespace)?;
     let events = EventHub::new();
     Ok(World {
@@ -38,6 +38,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: Arc<dyn Cloc
         sink: Arc::new(RedisEvents::spawn(&relay)),
         followed: Some(relay.clone()),
         events,
+        hint: format!("mysql {database_name} -e \"UPDATE users SET name = 'Ada King' WHERE id = 1\""),
         board: Arc::new(RedisBoard::new(relay)),
         sources: Box::new(Binlog { stack: stack.clone(), tls: opts.ssl_opts().is_some(), settings: settings.clone() }),
     })

@@ -8,7 +8,7 @@ use mysql_async::{Conn, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpt
 use tokio::time::Instant;
 
 use crate::config::Stack;
-use crate::fatal::Fatal;
+use crate::fatal::{Fatal, why};
 
 /// The database of a URL that names none.
 const DATABASE_DEFAULT: &str = "cachefront";
@@ -84,7 +84,13 @@ pub(crate) async fn connect(stack: &Stack, opts: &Opts, deadline: Instant, timeo
             Ok(Err(failure @ Error::Server(_))) if !is_passing(&failure) => {
                 return Err(refused(host, database_name(opts), &failure));
             }
-            Ok(Err(failure)) => failure.to_string(),
+            Ok(Err(failure)) if is_certificate(&failure) => {
+                return Err(Fatal::new(format!(
+                    "MySQL at {host} is not trusted: {}; name the authority of its certificate in CACHEFRONT_TLS_CA",
+                    why(&failure)
+                )));
+            }
+            Ok(Err(failure)) => why(&failure),
             Err(_) => "no answer".to_owned(),
         };
         if Instant::now() + PAUSE >= deadline {
@@ -95,6 +101,11 @@ pub(crate) async fn connect(stack: &Stack, opts: &Opts, deadline: Instant, timeo
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// The server's certificate does not pass: it will not the next time either.
+fn is_certificate(failure: &Error) -> bool {
+    matches!(failure, Error::Io(_)) && why(failure).contains("certificate")
 }
 
 /// Too many connections, or on its way down or up.

@@ -1,0 +1,214 @@
+use cachefront_core::source::Columns;
+use mysql_async::binlog::BinlogVersion;
+use mysql_async::binlog::events::FormatDescriptionEvent;
+
+use super::*;
+
+/// An event as the server would send it, without checksum.
+fn event(kind: u8, flags: u16, body: &[u8]) -> Event {
+    let mut bytes = vec![0; 4];
+    bytes.push(kind);
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend((19 + body.len() as u32).to_le_bytes());
+    bytes.extend(4_u32.to_le_bytes());
+    bytes.extend(flags.to_le_bytes());
+    bytes.extend(body);
+    Event::read(&FormatDescriptionEvent::new(BinlogVersion::Version4), &bytes[..]).expect("an event")
+}
+
+fn gtid(number: u64) -> Event {
+    let mut body = vec![0; 17];
+    body.extend(number.to_le_bytes());
+    event(kind::GTID, 0, &body)
+}
+
+fn query(text: &str) -> Event {
+    let mut body = vec![0; 13];
+    body.push(0);
+    body.extend(text.as_bytes());
+    event(kind::QUERY, 0, &body)
+}
+
+/// Table 7, `shop.users`, with one column: an unsigned TINYINT `id`.
+fn table_map() -> Event {
+    let mut body = vec![7, 0, 0, 0, 0, 0, 1, 0];
+    for name in ["shop", "users"] {
+        body.push(name.len() as u8);
+        body.extend(name.as_bytes());
+        body.push(0);
+    }
+    body.extend([1, 1, 0, 0]);
+    body.extend([1, 1, 0x80]);
+    body.extend([4, 3, 2, b'i', b'd']);
+    event(kind::TABLE_MAP, 0, &body)
+}
+
+fn insert(ids: &[u8]) -> Event {
+    let mut body = vec![7, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1, 1];
+    body.extend(ids.iter().flat_map(|id| [0, *id]));
+    event(kind::WRITE_ROWS, 0, &body)
+}
+
+/// The head of a file; it ends in the kind of its checksums and its own checksum.
+fn format() -> Event {
+    let mut body = vec![4, 0];
+    body.extend(b"9.7.4");
+    body.resize(56, 0);
+    body.push(19);
+    body.resize(57 + 42 + 5, 0);
+    event(kind::FORMAT_DESCRIPTION, 0, &body)
+}
+
+fn xid() -> Event {
+    event(kind::XID, 0, &[0; 8])
+}
+
+/// A compressed transaction that says how many bytes its events have.
+fn payload(size: u32) -> Event {
+    let mut body = vec![2, 1, 0, 3, 4, 0xfd];
+    body.extend(&size.to_le_bytes()[..3]);
+    body.extend([1, 1, 0, 0]);
+    event(kind::TRANSACTION_PAYLOAD, 0, &body)
+}
+
+fn size(events: &[Event]) -> u32 {
+    events.iter().map(|event| event.header().event_size()).sum()
+}
+
+fn assembler(part_changes_max: usize) -> Assembler {
+    let mut interests = Interests::new();
+    interests.add("shop.users".into(), &Columns::All);
+    let settings = BinlogSettings { part_changes_max, ..BinlogSettings::default() };
+    Assembler::new(interests, Schema::default(), &settings)
+}
+
+fn run(events: &[Event]) -> Result<Vec<Piece>> {
+    let (mut assembler, mut pieces) = (assembler(1_000), Vec::new());
+    for event in events {
+        assert_eq!(assembler.event(event, &mut pieces)?, Step::Done);
+    }
+    Ok(pieces)
+}
+
+fn refused(events: &[Event]) -> Error {
+    run(events).expect_err("it can not be followed")
+}
+
+#[test]
+fn a_transaction_runs_from_its_gtid_to_its_end() {
+    let pieces = run(&[gtid(1), query("BEGIN"), table_map(), insert(&[5, 6]), xid(), gtid(2), query("BEGIN"), xid()])
+        .expect("two");
+    assert_eq!(
+        pieces.iter().map(|piece| (piece.gtid.number, piece.changes.len())).collect::<Vec<_>>(),
+        [(1, 2), (2, 0)]
+    );
+    assert!(pieces[1].is_uninteresting() && !pieces[0].is_uninteresting());
+    let ddl = run(&[gtid(1), query("TRUNCATE shop.users"), gtid(2), query("GRANT x"), gtid(3)])
+        .expect("two that end by themselves");
+    assert_eq!(ddl.iter().map(|piece| piece.changes.len()).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[test]
+fn a_large_transaction_is_cut_and_its_last_piece_says_so() {
+    let (mut assembler, mut pieces) = (assembler(2), Vec::new());
+    for event in [gtid(1), query("BEGIN"), table_map(), insert(&[1, 2]), insert(&[3, 4, 5]), xid()] {
+        assembler.event(&event, &mut pieces).expect("an event");
+    }
+    let shape: Vec<_> = pieces.iter().map(|piece| (piece.changes.len(), piece.complete, piece.continued)).collect();
+    assert_eq!(shape, [(2, false, false), (3, false, true), (0, true, true)]);
+    assert!(!pieces[2].is_uninteresting(), "it ends what was begun");
+}
+
+#[test]
+fn what_breaks_a_transaction_is_a_gap() {
+    let begun = [gtid(1), query("BEGIN"), table_map(), insert(&[5])];
+    for (what, last) in [
+        ("another transaction", gtid(2)),
+        ("a new file", format()),
+        ("a rotation", event(kind::ROTATE, 0, &[0; 12])),
+        ("an incident", event(kind::INCIDENT, 0, &[1, 0, 0])),
+        ("a statement", query("DELETE FROM users")),
+        ("an unknown kind", event(90, 0, &[])),
+        ("rows of no table", event(kind::WRITE_ROWS, 0, &[9, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1, 1])),
+        ("rows that are cut", event(kind::WRITE_ROWS, 0, &[7, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1])),
+        ("partial rows", event(kind::PARTIAL_UPDATE_ROWS, 0, &[7, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1, 1, 1])),
+    ] {
+        let mut events = begun.to_vec();
+        events.push(last);
+        assert_eq!(refused(&events).kind(), ErrorKind::Gap, "{what}");
+    }
+    assert_eq!(refused(&[table_map()]).kind(), ErrorKind::Gap, "rows outside of any transaction");
+    assert_eq!(refused(&[xid()]).kind(), ErrorKind::Gap);
+}
+
+#[test]
+fn what_may_be_passed_over_is() {
+    run(&[
+        gtid(1),
+        query("BEGIN"),
+        event(90, FLAG_IGNORABLE, &[1, 2, 3]),
+        event(kind::ROWS_QUERY, FLAG_IGNORABLE, b"note"),
+        event(kind::HEARTBEAT, 0, b"binlog.000001"),
+        event(kind::WRITE_ROWS, 0, &[0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 2, 0, 0, 0]),
+        xid(),
+    ])
+    .expect("nothing of it matters");
+    let anonymous = refused(&[event(kind::ANONYMOUS_GTID, 0, &[0; 25])]);
+    assert_eq!(anonymous.kind(), ErrorKind::Config);
+    assert!(anonymous.to_string().contains("SET PERSIST gtid_mode=ON"));
+}
+
+#[test]
+fn a_compressed_transaction_must_add_up() {
+    let inside = [query("BEGIN"), table_map(), insert(&[5]), xid()];
+    let whole = |size, events: &[Event]| {
+        let mut all = vec![gtid(1), payload(size)];
+        all.extend(events.iter().cloned());
+        all.push(gtid(2));
+        run(&all).map(|pieces| pieces.len())
+    };
+    assert_eq!(whole(size(&inside), &inside).expect("all of it came"), 1);
+    for (what, size, events) in [
+        ("nothing came: the driver could not unpack it", size(&inside), &inside[..0]),
+        ("the end is missing", size(&inside), &inside[..3]),
+        ("there is more than it says", size(&inside) - 1, &inside[..]),
+        ("there is less than it says", size(&inside) + 1, &inside[..]),
+    ] {
+        assert_eq!(whole(size, events).expect_err(what).kind(), ErrorKind::Gap, "{what}");
+    }
+    // Noticed at the latest by the next sign of life, not by the next transaction.
+    let idle = [gtid(1), payload(99), event(kind::HEARTBEAT, 0, b"binlog.000001")];
+    assert_eq!(refused(&idle).kind(), ErrorKind::Gap);
+}
+
+#[test]
+fn a_table_map_that_changed_is_read_anew() {
+    let (mut assembler, mut pieces) = (assembler(1_000), Vec::new());
+    let mut renamed = table_map().data().to_vec();
+    let last = renamed.len() - 1;
+    renamed[last] = b'x';
+    for event in
+        [gtid(1), query("BEGIN"), table_map(), insert(&[1]), event(kind::TABLE_MAP, 0, &renamed), insert(&[2]), xid()]
+    {
+        assembler.event(&event, &mut pieces).expect("an event");
+    }
+    let names: Vec<String> = pieces[0]
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Row(row) => row.after.as_ref()?.columns().next().map(|(name, _)| name.to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, ["id", "ix"]);
+}
+
+#[test]
+fn a_log_without_names_asks_for_them() {
+    let mut body = table_map().data().to_vec();
+    body.truncate(body.len() - 5);
+    let nameless = event(kind::TABLE_MAP, 0, &body);
+    let (mut assembler, mut pieces) = (assembler(1_000), Vec::new());
+    assembler.event(&gtid(1), &mut pieces).expect("an event");
+    assert_eq!(assembler.event(&nameless, &mut pieces).expect("a question"), Step::NeedsColumns("shop.users".into()));
+}

@@ -1,0 +1,310 @@
+//! A store that fails when a test tells it to.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::bus::{BusMessage, BusReader, InvalidationBus};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::StoreKey;
+use crate::store::{
+    Applied, Capability, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    StoreWriter, Token,
+};
+
+/// What a store is asked to do, by either side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// [`Store::get`].
+    Get,
+    /// [`Store::get_many`].
+    GetMany,
+    /// [`Store::lease`].
+    Lease,
+    /// [`Store::fill`].
+    Fill,
+    /// [`Store::release`].
+    Release,
+    /// [`Store::discard`].
+    Discard,
+    /// [`Store::suspend`].
+    Suspend,
+    /// [`Store::writer`]: a connection for an invalidator.
+    Writer,
+    /// [`StoreWriter::state`] and [`StoreWriter::term`].
+    State,
+    /// [`StoreWriter::take_term`].
+    TakeTerm,
+    /// [`StoreWriter::raise_hi`].
+    RaiseHi,
+    /// [`StoreWriter::invalidate`].
+    Invalidate,
+    /// [`StoreWriter::publish`] and [`InvalidationBus::publish`].
+    Publish,
+    /// [`StoreWriter::commit`].
+    Commit,
+    /// [`StoreWriter::flush`].
+    Flush,
+    /// [`InvalidationBus::subscribe`].
+    Subscribe,
+}
+
+/// How one operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// As it would.
+    Done,
+    /// `Unavailable`, and nothing was done.
+    Refused,
+    /// `Timeout`, and all was done: the reply was lost.
+    ReplyLost,
+}
+
+/// A store that passes everything on to another one, but for what a test told it to refuse, lose or hold up.
+///
+/// A clone is the same store with the same faults.
+///
+/// ```
+/// use cachefront_core::MemoryStore;
+/// use cachefront_core::testing::{Fate, FaultyStore, Operation};
+///
+/// let store = FaultyStore::new(MemoryStore::new("shop"));
+/// store.next(Operation::Fill, [Fate::Refused, Fate::ReplyLost]);
+/// store.set_down(true);
+/// assert_eq!(store.calls(Operation::Get), 0);
+/// ```
+#[derive(Clone)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    faults: Arc<Faults>,
+}
+
+struct Faults {
+    plan: Mutex<Plan>,
+    held_up: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Plan {
+    down: bool,
+    fates: HashMap<Operation, VecDeque<Fate>>,
+    calls: HashMap<Operation, u64>,
+}
+
+impl FaultyStore {
+    /// A store that has no faults yet.
+    pub fn new(store: impl Store) -> Self {
+        let faults = Faults { plan: Mutex::default(), held_up: watch::Sender::new(false) };
+        Self { inner: Arc::new(store), faults: Arc::new(faults) }
+    }
+
+    /// While it is down, every operation is refused; what was foreseen by [`next`](Self::next) waits.
+    pub fn set_down(&self, down: bool) {
+        self.faults.plan().down = down;
+    }
+
+    /// While it is held up, operations begin and do not end.
+    pub fn set_held_up(&self, held_up: bool) {
+        self.faults.held_up.send_replace(held_up);
+    }
+
+    /// How the next calls of an operation end, in order; those after them are done.
+    pub fn next(&self, operation: Operation, fates: impl IntoIterator<Item = Fate>) {
+        self.faults.plan().fates.entry(operation).or_default().extend(fates);
+    }
+
+    /// How often an operation was asked for, whatever came of it.
+    pub fn calls(&self, operation: Operation) -> u64 {
+        self.faults.plan().calls.get(&operation).copied().unwrap_or_default()
+    }
+}
+
+impl Faults {
+    /// No code panics while it holds the lock.
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fate(&self, operation: Operation) -> Fate {
+        let mut plan = self.plan();
+        if plan.down {
+            return Fate::Refused;
+        }
+        plan.fates.get_mut(&operation).and_then(VecDeque::pop_front).unwrap_or(Fate::Done)
+    }
+
+    async fn run<T>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        *self.plan().calls.entry(operation).or_default() += 1;
+        let mut held_up = self.held_up.subscribe();
+        // These faults hold the sender, so it cannot be gone.
+        let _ = held_up.wait_for(|held_up| !held_up).await;
+        match self.fate(operation) {
+            Fate::Done => call.await,
+            Fate::Refused => Err(Error::new(ErrorKind::Unavailable, format!("{operation:?} is refused by the test"))),
+            Fate::ReplyLost => {
+                call.await?;
+                Err(Error::new(ErrorKind::Timeout, format!("the reply to {operation:?} is lost by the test")))
+            }
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Store for FaultyStore {
+    fn capability(&self) -> Capability {
+        self.inner.capability()
+    }
+
+    fn namespace(&self) -> &str {
+        self.inner.namespace()
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Reading> {
+        self.faults.run(Operation::Get, self.inner.get(key)).await
+    }
+
+    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
+        self.faults.run(Operation::GetMany, self.inner.get_many(keys)).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
+        self.faults.run(Operation::Lease, self.inner.lease(request)).await
+    }
+
+    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
+        self.faults.run(Operation::Fill, self.inner.fill(fill)).await
+    }
+
+    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
+        self.faults.run(Operation::Release, self.inner.release(key, token)).await
+    }
+
+    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
+        self.faults.run(Operation::Discard, self.inner.discard(keys)).await
+    }
+
+    async fn suspend(&self) -> Result<()> {
+        self.faults.run(Operation::Suspend, self.inner.suspend()).await
+    }
+
+    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
+        let inner = self.faults.run(Operation::Writer, self.inner.writer()).await?;
+        Ok(Box::new(FaultyWriter { inner, faults: Arc::clone(&self.faults) }))
+    }
+
+    fn bus(&self) -> Arc<dyn InvalidationBus> {
+        Arc::new(FaultyBus { inner: self.inner.bus(), faults: Arc::clone(&self.faults) })
+    }
+}
+
+struct FaultyWriter {
+    inner: Box<dyn StoreWriter>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl StoreWriter for FaultyWriter {
+    async fn state(&mut self) -> Result<StoreState> {
+        self.faults.run(Operation::State, self.inner.state()).await
+    }
+
+    async fn term(&mut self) -> Result<u64> {
+        self.faults.run(Operation::State, self.inner.term()).await
+    }
+
+    async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
+        self.faults.run(Operation::TakeTerm, self.inner.take_term(state, term)).await
+    }
+
+    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
+        self.faults.run(Operation::RaiseHi, self.inner.raise_hi(held, order)).await
+    }
+
+    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+        self.faults.run(Operation::Invalidate, self.inner.invalidate(keys, covered_from)).await
+    }
+
+    async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
+        self.faults.run(Operation::Publish, self.inner.publish(message)).await
+    }
+
+    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+        self.faults.run(Operation::Commit, self.inner.commit(held, applied)).await
+    }
+
+    async fn flush(&mut self, meta: &Meta) -> Result<()> {
+        self.faults.run(Operation::Flush, self.inner.flush(meta)).await
+    }
+}
+
+struct FaultyBus {
+    inner: Arc<dyn InvalidationBus>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl InvalidationBus for FaultyBus {
+    async fn publish(&self, message: &BusMessage) -> Result<u64> {
+        self.faults.run(Operation::Publish, self.inner.publish(message)).await
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn BusReader>> {
+        self.faults.run(Operation::Subscribe, self.inner.subscribe()).await
+    }
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStore").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FaultyWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyWriter").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FaultyBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyBus").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn faults_come_as_they_were_told_and_go() {
+        let store = FaultyStore::new(MemoryStore::new("shop"));
+        let key = StoreKey::encode("users", &1_u64).expect("a key");
+        store.next(Operation::Get, [Fate::Done, Fate::Refused, Fate::ReplyLost]);
+        let kind = async || store.get(&key).await.err().map(|error| error.kind());
+        assert_eq!(kind().await, None);
+        assert_eq!(kind().await, Some(ErrorKind::Unavailable));
+        assert_eq!(kind().await, Some(ErrorKind::Timeout));
+        assert_eq!(kind().await, None);
+        store.set_down(true);
+        assert_eq!(kind().await, Some(ErrorKind::Unavailable));
+        assert!(store.writer().await.is_err());
+        store.set_down(false);
+        store.set_held_up(true);
+        let mut get = Box::pin(store.get(&key));
+        assert!(get.as_mut().now_or_never().is_none());
+        store.set_held_up(false);
+        get.await.expect("a reading");
+        assert_eq!((store.calls(Operation::Get), store.calls(Operation::Fill)), (6, 0));
+    }
+}

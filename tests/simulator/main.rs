@@ -1,0 +1,17 @@
+//! The simulator as other programs drive it: over HTTP, with rows changed by programs that know nothing of it.
+//!
+//! What holds on servers holds embedded, so most scenarios are written once and run on both; see [`world`].
+
+mod client;
+mod contract;
+mod demos;
+mod events;
+mod input;
+mod modes;
+mod outages;
+mod panel;
+mod roles;
+mod silence;
+mod startup;
+mod tokens;
+mod world;

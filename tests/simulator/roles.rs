@@ -1,0 +1,82 @@
+//! One role for each process, on servers: they agree on the mode, the pipeline and what happens.
+
+use std::time::Duration;
+
+use cachefront_tests::process::Simulator;
+use cachefront_tests::{unique, wait};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::events::Stream;
+use crate::world::{PATIENCE, mysql, on_servers};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn separate_roles_work_as_one() {
+    let database = unique::database("sim").await;
+    let role = |name: &str| on_servers(Simulator::role(name), &database).env("CACHEFRONT_TTL", "10m");
+    let (first, second) = (role("api").start().await, role("api").start().await);
+    let (one, other) = (Client::new(first.api_url()), Client::new(second.api_url()));
+    assert_eq!(one.get("/pipeline").await.expect(200)["running"], false);
+    let mut consumer = role("consumer").start().await;
+    for api in [&one, &other] {
+        wait::until_async("the pipeline is seen to run", PATIENCE, async || runs(api).await).await;
+    }
+    Client::new(consumer.consumer_url()).get("/readyz").await.expect(200);
+
+    // Both keep the entry; one UPDATE by a third program ends it in both.
+    let id = one.add("Ada", "ada@example.org").await;
+    for api in [&one, &other] {
+        wait::until_async("the entry is kept", PATIENCE, async || {
+            api.name_of(id).await;
+            api.state(id).await == "healthy"
+        })
+        .await;
+    }
+    let mut events = Stream::open(&other).await;
+    mysql(&database, &format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
+    for api in [&one, &other] {
+        wait::until_async("the change is seen", PATIENCE, async || api.name_of(id).await == "Ada King").await;
+    }
+    let change = events.next("change").await;
+    assert_eq!(change["table"], format!("{}.users", database.name()));
+
+    // A switch at one is in force at the other, and at the consumer, within a second.
+    one.set_mode("ttl").await;
+    let mode = async |api: &Client| api.get("/pipeline").await.expect(200)["mode"].clone();
+    wait::until_async("the other follows", Duration::from_secs(1), async || mode(&other).await == "ttl").await;
+    let invalidated = async || one.get("/pipeline").await.expect(200)["invalidations_total"].clone();
+    let seen = async || one.get("/pipeline").await.expect(200)["events_total"].clone();
+    wait::until(r"the consumer follows", PATIENCE, || consumer.log().contains("discipline=Ttl")).await;
+    let (invalidated_before, seen_before): (Value, Value) = (invalidated().await, seen().await);
+    mysql(&database, &format!("UPDATE users SET name = 'Unseen' WHERE id = {id}")).await;
+    wait::until_async("the consumer reads on", PATIENCE, async || seen().await != seen_before).await;
+    assert_eq!(invalidated().await, invalidated_before, "nothing is invalidated in ttl mode");
+
+    consumer.kill();
+    wait::until_async("the silence is noticed", PATIENCE, async || !runs(&one).await).await;
+    // Reads go on without a consumer.
+    one.get(&format!("/users/{id}")).await.expect(200);
+}
+
+async fn runs(api: &Client) -> bool {
+    api.get("/pipeline").await.expect(200)["running"] == json!(true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_generator_prints_what_it_saw() {
+    let simulator = Simulator::role("up").start().await;
+    let mut load = Simulator::role("load")
+        .env("CACHEFRONT_API_URL", simulator.api_url())
+        .arg("--rate=200")
+        .arg("--duration=1s")
+        .arg("--users=20")
+        .arg("--json")
+        .spawn();
+    assert!(load.ended(PATIENCE).await.success(), "{}", load.log());
+    let line = load.log().lines().find(|line| line.starts_with('{')).expect("a JSON object").to_owned();
+    let report: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(report["failed"], 0, "{report}");
+    let (reads, writes) = (report["reads"]["count"].as_u64(), report["writes"]["count"].as_u64());
+    assert_eq!(reads.unwrap_or(0) + writes.unwrap_or(0), report["sent"].as_u64().expect("a number"));
+    assert!(reads > writes && report["reads"]["p99_ms"].is_number(), "{report}");
+}
