@@ -110,12 +110,10 @@ impl Queue {
         Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), bytes_max }
     }
 
-    /// Adds a piece as soon as there is room; true if it had to wait. One that is larger than the whole bound waits for
-    /// an empty queue.
-    pub(crate) async fn push(&self, piece: Piece) -> bool {
+    /// Adds a piece as soon as there is room. One that is larger than the whole bound waits for an empty queue.
+    pub(crate) async fn push(&self, piece: Piece) {
         let weight = piece.weight();
         let mut piece = Some(piece);
-        let mut waited = false;
         loop {
             {
                 let mut state = self.lock();
@@ -127,11 +125,9 @@ impl Queue {
                     break;
                 }
             }
-            waited = true;
             self.room.notified().await;
         }
         self.arrived.notify_one();
-        waited
     }
 
     /// Says how the reader ended. The first reason stands.

@@ -71,11 +71,9 @@ impl Reader {
         }
     }
 
-    async fn hand_over(&mut self, pieces: &mut Vec<Piece>) {
+    async fn hand_over(&self, pieces: &mut Vec<Piece>) {
         for piece in pieces.drain(..) {
-            if self.queue.push(piece).await {
-                self.stream.resumed();
-            }
+            self.queue.push(piece).await;
         }
     }
 
@@ -92,7 +90,6 @@ impl Reader {
         for table in tables {
             self.assembler.schema().read(&mut conn, &self.server, table).await?;
         }
-        self.stream.resumed();
         Ok(())
     }
 }

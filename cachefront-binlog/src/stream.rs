@@ -29,8 +29,10 @@ pub(crate) struct Stream {
     events: BinlogStream,
     deadline: Duration,
     /// Fires when no event came for one to two deadlines. Set again only when it fires, since setting it for each
-    /// event would cost more than reading the event.
+    /// event would cost more than reading the event. It is looked at only while no event is there, so a pause of our
+    /// own in reading is never taken for the server's silence.
     alarm: Pin<Box<Sleep>>,
+    /// An event came since the alarm was set.
     alive: bool,
 }
 
@@ -82,11 +84,6 @@ impl Stream {
                 }
             }
         }
-    }
-
-    /// To be called after a pause in reading that was our own: the server is not to blame for it.
-    pub(crate) fn resumed(&mut self) {
-        self.alive = true;
     }
 
     fn accept(&self, event: Option<mysql_async::Result<Event>>) -> Result<Event> {

@@ -98,12 +98,6 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        if self.0.level.is_eventual()
-            && let Some(entry) = self.0.cache.inner.local_get(self.0.key)
-            && let Some(hit) = self.0.cache.inner.local_hit(entry, &self.0.level)
-        {
-            return Box::pin(std::future::ready(Ok(hit)));
-        }
         self.0.slow()
     }
 }

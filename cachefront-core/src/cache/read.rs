@@ -12,7 +12,7 @@ use crate::cache::flight::{Boarding, Flight};
 use crate::cache::found::{Hit, Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load::{Order, Work};
-use crate::cache::local::{Found, LocalEntry};
+use crate::cache::local::{Found, LocalEntry, LocalTier};
 use crate::cache::{Inner, Mode};
 use crate::clock::Timestamp;
 use crate::entry::{Entry, PayloadState};
@@ -100,7 +100,7 @@ where
             return self.bypass(&key, work).await;
         }
         let read = Read { key, store_key, level, newest: self.flights.newest() };
-        if !level.is_eventual()
+        if (!level.is_eventual() || level.detailed)
             && let Some(hit) = self.local_proven(&read)
         {
             return Ok(hit);
@@ -163,24 +163,32 @@ where
 
     /// A value of this process's own tier that proves what the read asks for.
     fn local_proven(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
-        let entry = self.local.as_ref()?.get(&read.key, &self.epochs, self.clock.coarse())?;
-        let hit = self.local_hit(entry, read.level)?;
+        let hit = self.local_look(read.level, |tier, now| tier.get(&read.key, &self.epochs, now))?;
         self.metrics.hit_local.increment(1);
         Some(hit)
     }
 
-    /// The hit that an entry of this process's own tier makes, if it proves the level. What this process has handled
-    /// of the bus is the proof, never what the store says: the store may be ahead of the bus.
-    pub(super) fn local_hit(&self, entry: LocalEntry<V>, level: &Level) -> Option<Hit<V>> {
-        let handled = self.handled.load();
+    /// The hit that this process's own tier makes, if it proves the level. What this process has handled of the bus is
+    /// the proof, never what the store says: the store may be ahead of the bus.
+    ///
+    /// The proof is taken *before* the value is looked at: what is handled in between voids the value and proves
+    /// nothing about it.
+    pub(super) fn local_look(
+        &self,
+        level: &Level,
+        look: impl FnOnce(&LocalTier<K, V>, Timestamp) -> Option<LocalEntry<V>>,
+    ) -> Option<Hit<V>> {
+        let tier = self.local.as_ref()?;
         let by_log = self.discipline() == Discipline::Cdc;
+        let handled = self.handled.load();
+        let entry = look(tier, self.clock.coarse())?;
+        let now = self.clock.now();
         let evidence = Evidence {
             loaded: None,
             applied: handled.applied.as_ref().filter(|_| by_log),
             filled_at: entry.filled_at,
             source_time: if by_log { handled.source_time } else { Timestamp::UNKNOWN },
         };
-        let now = self.clock.now();
         level.is_proven(&evidence, now, self.settings.clock_skew).then(|| Hit {
             value: entry.value,
             tier: Tier::Local,
@@ -343,9 +351,9 @@ where
         if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
             return Ok(None);
         }
-        let local = self.local.as_ref().and_then(|tier| tier.peek(key, &self.epochs, self.clock.coarse()));
-        if let Some(entry) = local {
-            return Ok(self.local_hit(entry, &Level::default()));
+        let local = self.local_look(&Level::default(), |tier, now| tier.peek(key, &self.epochs, now));
+        if local.is_some() {
+            return Ok(local);
         }
         let store_key = StoreKey::encode(&self.name, key)?;
         let reading = self.store.get(&store_key).await?;

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::{Cache, CacheBuilder, Local, Mode, Tier};
 use crate::bus::{BusEvent, BusMessage};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Sleep, SystemClock, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::event::RowImage;
 use crate::key::StoreKey;
@@ -409,4 +409,64 @@ async fn what_does_not_fit_is_named_by_build() {
     assert!(name(Cache::builder("a").depends_on("users", |_| Ok(vec![1_u64])).build()).contains("`users`"));
     let settings = crate::settings::CacheSettings { loads_max: 0, ..Default::default() };
     assert!(name(Cache::builder("a").settings(settings).build()).contains("`loads_max`"));
+}
+
+/// A clock that does something the next time it is asked.
+#[derive(Debug, Default)]
+struct Interrupting {
+    clock: SystemClock,
+    next: std::sync::Mutex<Option<Interruption>>,
+}
+
+struct Interruption(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Interruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interruption")
+    }
+}
+
+impl Clock for Interrupting {
+    fn now(&self) -> Timestamp {
+        let next = self.next.lock().expect("unpoisoned").take();
+        if let Some(Interruption(interrupt)) = next {
+            interrupt();
+        }
+        self.clock.now()
+    }
+
+    fn coarse(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.clock.sleep(duration)
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_not_proven_by_what_was_heard_after_the_value_was_read() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _hand = Hand::begin(&store).await;
+    let clock = Arc::new(Interrupting::default());
+    let cache = builder(&store, &database)
+        .local(Local::max_weight(1 << 20))
+        .clock(Arc::<Interrupting>::clone(&clock))
+        .build()
+        .expect("a cache");
+    followed(&cache).await;
+    cache.get(&7).await.expect("a value");
+    assert!(cache.inner.local_get(&7).is_some());
+    database.write(2);
+    let token: Position = "db:1-2".parse().expect("a position");
+    // While the read looks at the old value, the message of commit 2 is handled from its begin to its end.
+    let (epochs, handled) = (Arc::clone(&cache.inner.epochs), Arc::clone(&cache.inner.handled));
+    let applied = Some(token.clone());
+    *clock.next.lock().expect("unpoisoned") = Some(Interruption(Box::new(move || {
+        epochs.invalidate(&key());
+        handled.store(Arc::new(super::follower::Handled { applied, source_time: Timestamp::UNKNOWN }));
+    })));
+    let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
+    assert!(clock.next.lock().expect("unpoisoned").is_none(), "nothing came in between: the test proves nothing");
+    assert_eq!((mine.value, mine.tier), (Some(2), Tier::Database));
 }
