@@ -10,6 +10,7 @@ mod input;
 mod modes;
 mod outages;
 mod panel;
+mod rest;
 mod roles;
 mod silence;
 mod startup;
