@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use cachefront::{POSITION_TEXT_BYTES_MAX, Position};
+use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::error::{ApiError, Place, Problem};
@@ -15,6 +16,9 @@ use crate::domain::{Mode, UserInput};
 
 /// The largest body that is read. Two names of 255 characters, each escaped, fit several times.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// A larger body is read on and thrown away up to here, so that its sender can read the answer.
+const BODY_DRAINED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The most characters of a name or an e-mail address.
 pub(crate) const TEXT_CHARS_MAX: usize = 255;
@@ -162,7 +166,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = read_body(&parts.headers, body).await?;
+        let bytes = read_body(body).await?;
         if bytes.is_empty() {
             return Err(ApiError::problem(Problem::new(&["body"], "Field required", "missing")));
         }
@@ -183,22 +187,27 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let too_large =
-        || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {BODY_BYTES_MAX} bytes"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
-        return Err(too_large());
+/// The whole body, if it is not too large. One that is too large is read all the same and thrown away, up to a point:
+/// a client that is still sending when the connection ends never sees the answer.
+async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
+    let (mut kept, mut read) = (Vec::new(), 0);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "The body could not be read"))?;
+        read += chunk.len();
+        if read <= BODY_BYTES_MAX {
+            kept.extend_from_slice(&chunk);
+        } else if read > BODY_DRAINED_BYTES_MAX {
+            break;
+        }
     }
-    match axum::body::to_bytes(body, BODY_BYTES_MAX).await {
-        Ok(bytes) => Ok(bytes),
-        Err(error) if is_length_limit(&error) => Err(too_large()),
-        Err(_) => Err(ApiError::new(StatusCode::BAD_REQUEST, "The body could not be read")),
+    match read > BODY_BYTES_MAX {
+        false => Ok(kept),
+        true => {
+            let detail = format!("The body is larger than {BODY_BYTES_MAX} bytes");
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+        }
     }
-}
-
-fn is_length_limit(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("length limit"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
