@@ -195,6 +195,9 @@ fn status() -> Result<()> {
     if let Some(project) = &state.project {
         say(compose::status(project)?.trim_end());
     }
+    if state.servers.is_empty() && state.project.is_none() {
+        say("the servers are those that the environment names");
+    }
     if dead.is_empty() { Ok(()) } else { Err(Failure::new(format!("not running: {}", dead.join(", ")))) }
 }
 
