@@ -44,6 +44,14 @@ pub(crate) fn connect(address: &str, user: &str, cause: DriverFailure) -> Error 
                 "{address} offers no TLS: turn it on there, or take `require_ssl=true` and the CA out of the settings"
             ),
         ),
+        // A server invents a plug-in for a user that it does not know, so that nobody learns which names exist.
+        DriverFailure::Driver(DriverError::UnknownAuthPlugin { .. }) => (
+            ErrorKind::Config,
+            format!(
+                "{address} asks user `{user}` for an authentication that is not supported, or does not know the user: \
+                 check the name in the URL, and that the account uses caching_sha2_password"
+            ),
+        ),
         DriverFailure::Url(_) => (ErrorKind::Config, "the MySQL URL is malformed".to_owned()),
         _ => (ErrorKind::Unavailable, format!("{address} broke off while connecting")),
     };

@@ -20,6 +20,15 @@
 //! `binlog_row_metadata=FULL` is recommended: with it the log itself names the columns. The source's preflight checks
 //! all that and names the SQL that mends what it finds.
 //!
+//! # What is a gap, and what is not seen
+//! What the log holds but can not be followed exactly is an error of kind `Gap`, after which everything cached is voided:
+//! rows changed by statements, differences of JSON documents, images that lack a column that a mapping names, an
+//! incident, a damaged or unknown event, a purged or foreign position. A session that sets its own `binlog_format`,
+//! `binlog_row_image` or `binlog_row_value_options` is noticed in that way.
+//!
+//! What the log does not hold can not be seen: writes with `sql_log_bin=0`, and before MySQL 9.6 the rows that a foreign
+//! key changes by cascade (the preflight warns of those).
+//!
 //! # TLS
 //! `?require_ssl=true` in the URL turns on TLS with a checked certificate; [`BinlogSourceBuilder::tls_ca`] names the
 //! authority. The server's *name* is checked too, so the certificate must name the host of the URL (or
@@ -53,5 +62,4 @@ pub use config::{BinlogSettings, Collations};
 pub use file::BinlogFile;
 pub use gate::MySqlGate;
 pub use position::{commit_token, read_position};
-pub use probe::MySqlProbe;
 pub use source::{BinlogSource, BinlogSourceBuilder};

@@ -13,7 +13,7 @@ use crate::position::parse_executed;
 /// `@@GLOBAL.gtid_executed` is written right after a commit becomes visible: within one group commit, for some
 /// microseconds, a reader may see a commit that is not in it yet. That is far below any clock skew allowed for.
 #[derive(Debug)]
-pub struct MySqlProbe {
+pub(crate) struct MySqlProbe {
     line: Line,
 }
 

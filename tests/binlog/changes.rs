@@ -1,6 +1,7 @@
 //! Every kind of change of rows arrives, once, in order, and nothing else does.
 
 use cachefront_core::source::{ChangeSource, Columns};
+use cachefront_tests::server::mysql::MySql;
 
 use crate::server::{Database, USERS, drain, gap, lines, only};
 
@@ -102,7 +103,9 @@ async fn rows_of_xa_transactions_come_again_when_they_become_visible() {
 
 #[tokio::test]
 async fn an_xa_commit_of_unknown_rows_may_be_any_table() {
-    let mut db = Database::create().await;
+    // It concerns every source, so not on the server that all tests share.
+    let mysql = MySql::start(&[]).await;
+    let mut db = Database::on_private(&mysql).await;
     db.run(&[USERS]).await;
     let run = |verb: &str, db: &Database| format!("XA {verb} '{}'", db.name());
     let prepare =
@@ -159,7 +162,9 @@ async fn tagged_gtids_have_a_place_of_their_own() {
 
 #[tokio::test]
 async fn rows_changed_by_statements_are_a_gap() {
-    let mut db = Database::create().await;
+    // It concerns every source, so not on the server that all tests share.
+    let mysql = MySql::start(&[]).await;
+    let mut db = Database::on_private(&mysql).await;
     db.run(&[USERS, "INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     let mut source = db.following("users").await;
     db.run(&["SET SESSION binlog_format = STATEMENT", "UPDATE users SET age = 5 WHERE id = 1"]).await;

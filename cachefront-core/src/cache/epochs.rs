@@ -37,6 +37,7 @@ impl Epochs {
     }
 
     /// True while no invalidation came since the ticket was taken.
+    #[inline]
     pub(crate) fn holds(&self, ticket: Ticket) -> bool {
         self.count(ticket.slot) == ticket.count
     }
@@ -78,6 +79,7 @@ impl Epochs {
         (key.hash() as u32) & (self.slots.len() as u32).wrapping_sub(1)
     }
 
+    #[inline]
     fn count(&self, slot: u32) -> u64 {
         self.slots.get(slot as usize).map_or(u64::MAX, |count| count.load(Ordering::Acquire))
     }

@@ -22,7 +22,8 @@ use crate::position::Position;
 pub struct Get<'a, K, V, Q: ?Sized> {
     cache: &'a Cache<K, V>,
     key: &'a Q,
-    level: Level,
+    /// None for a plain read, whose hit in this process's own tier pays for nothing else.
+    level: Option<Box<Level>>,
 }
 
 /// A read that answers with everything that is known about the value; see [`Get::detailed`].
@@ -31,27 +32,31 @@ pub struct GetDetailed<'a, K, V, Q: ?Sized>(Get<'a, K, V, Q>);
 
 impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
     pub(super) fn new(cache: &'a Cache<K, V>, key: &'a Q) -> Self {
-        Self { cache, key, level: Level::default() }
+        Self { cache, key, level: None }
     }
 
     /// The value must contain the commits of `token`: read your own writes, and those of whoever gave you the token.
     /// What cannot be proven is loaded from the database. Default: no token.
     pub fn at_least(mut self, token: &Position) -> Self {
-        self.level.at_least = Some(token.clone());
+        self.level().at_least = Some(token.clone());
         self
     }
 
     /// The value must have been current at some moment within the last `duration`; what cannot be proven is loaded
     /// from the database. Default: no bound but the time to live.
     pub fn max_staleness(mut self, duration: Duration) -> Self {
-        self.level.max_staleness = Some(duration);
+        self.level().max_staleness = Some(duration);
         self
     }
 
     /// Answers a [`Hit`]: the value, where it came from, and how fresh it is known to be.
     pub fn detailed(mut self) -> GetDetailed<'a, K, V, Q> {
-        self.level.detailed = true;
+        self.level().detailed = true;
         GetDetailed(self)
+    }
+
+    fn level(&mut self) -> &mut Level {
+        self.level.get_or_insert_default()
     }
 }
 
@@ -63,7 +68,7 @@ where
 {
     fn slow(self) -> Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>> {
         let inner = Arc::clone(&self.cache.inner);
-        let (key, level) = (self.key.to_owned(), self.level);
+        let (key, level) = (self.key.to_owned(), self.level.unwrap_or_default());
         Box::pin(async move { Inner::read(inner, key, &level, Work::Registered).await })
     }
 }
@@ -79,10 +84,10 @@ where
 
     #[inline]
     fn into_future(self) -> GetFuture<V> {
-        if self.level.is_eventual()
-            && let Some(entry) = self.cache.inner.local_get(self.key)
+        if self.level.is_none()
+            && let Some(value) = self.cache.inner.local_get(self.key)
         {
-            return GetFuture(State::Ready(Some(entry.value)));
+            return GetFuture(State::Ready(Some(value)));
         }
         GetFuture(State::Slow(self.slow()))
     }

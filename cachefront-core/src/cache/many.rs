@@ -31,8 +31,7 @@ where
     pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>) -> Result<Vec<Option<V>>> {
         let level = Level::default();
         let newest = self.flights.newest();
-        let mut values: Vec<Option<Option<V>>> =
-            keys.iter().map(|key| self.local_get(key).map(|entry| entry.value)).collect();
+        let mut values: Vec<Option<Option<V>>> = keys.iter().map(|key| self.local_get(key)).collect();
         let mut reads = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             if values.get(index).is_some_and(Option::is_none) {

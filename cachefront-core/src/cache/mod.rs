@@ -176,8 +176,8 @@ where
         Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        if let Some(entry) = self.inner.local_get(key) {
-            return Ok(entry.value);
+        if let Some(value) = self.inner.local_get(key) {
+            return Ok(value);
         }
         let work = Work::once(load);
         let hit = Arc::clone(&self.inner).read(key.clone(), &level::Level::default(), work).await?;

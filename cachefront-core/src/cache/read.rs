@@ -78,7 +78,7 @@ where
 
     /// The first hop: this process's own tier, for a read that asks for nothing special.
     #[inline]
-    pub(super) fn local_get<Q>(&self, key: &Q) -> Option<LocalEntry<V>>
+    pub(super) fn local_get<Q>(&self, key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
@@ -89,7 +89,7 @@ where
         }
         let entry = tier.get(key, &self.epochs, self.clock.coarse())?;
         self.metrics.hit_local.increment(1);
-        Some(entry)
+        Some(entry.value)
     }
 
     /// A whole read, for all but plain hits in this process's own tier.

@@ -392,7 +392,7 @@ async fn an_invalidation_by_hand_reaches_every_process() {
     assert_eq!(caches[0].get(&7).await.expect("a value"), Some(2));
     let (other, loads) = (&caches[1], database.loads());
     wait_until("the other process has heard of it", || async {
-        other.inner.local_get(&7).is_none_or(|entry| entry.value == Some(2))
+        other.inner.local_get(&7).is_none_or(|value| value == Some(2))
     })
     .await;
     assert_eq!(other.get(&7).await.expect("a value"), Some(2));

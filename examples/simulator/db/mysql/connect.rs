@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
 use tokio::time::Instant;
 
@@ -87,6 +87,13 @@ pub(crate) async fn connect(stack: &Stack, opts: &Opts, deadline: Instant, timeo
             Ok(Err(failure)) if is_certificate(&failure) => {
                 return Err(Fatal::new(format!(
                     "MySQL at {host} is not trusted: {}; name the authority of its certificate in CACHEFRONT_TLS_CA",
+                    why(&failure)
+                )));
+            }
+            // A server invents a plug-in for a user that it does not know, so that nobody learns which names exist.
+            Ok(Err(failure @ Error::Driver(DriverError::UnknownAuthPlugin { .. }))) => {
+                return Err(Fatal::new(format!(
+                    "MySQL at {host} refuses: {}; check user and password in CACHEFRONT_MYSQL_URL",
                     why(&failure)
                 )));
             }

@@ -15,7 +15,7 @@ const BATCH: usize = 50;
 const BATCHES_PER_TASK: usize = 50;
 const BATCH_TASKS: u64 = 16;
 
-/// Operations per second, and CPU seconds of this process for each.
+/// Operations per second, and microseconds of this process's CPU for each.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     throughput: f64,
@@ -48,7 +48,7 @@ pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
     let by = |of: fn(&Sample) -> f64| single.iter().map(|(ours, raw)| (of(ours), of(raw))).collect();
     vec![
         Ratio::new("redis_hit_throughput", "reads per second", by(|sample| sample.throughput)),
-        Ratio::new("redis_hit_cpu", "seconds of CPU per read", by(|sample| sample.cpu)),
+        Ratio::new("redis_hit_cpu", "µs of CPU per read", by(|sample| sample.cpu)),
         Ratio::new(
             "get_many_50",
             "calls per second",

@@ -18,7 +18,7 @@ const LOAD: Duration = Duration::from_millis(20);
 
 pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
     let rounds = alternate(plan, ours, raw).await;
-    vec![Ratio::new("stampede_time", "seconds", rounds)]
+    vec![Ratio::new("stampede_time", "ms", rounds)]
 }
 
 async fn ours() -> f64 {
@@ -36,13 +36,13 @@ async fn ours() -> f64 {
         }))
         .build()
         .expect("a cache");
-    let seconds = herd(|| {
+    let time = herd(|| {
         let cache = cache.clone();
         async move { cache.get(&1).await.expect("a value") }
     })
     .await;
     assert_eq!(loads.load(Ordering::Relaxed), 1, "one load for all");
-    seconds
+    time
 }
 
 async fn raw() -> f64 {
@@ -75,5 +75,5 @@ where
     for task in tasks {
         assert_eq!(task.await.expect("the task ends in peace"), Some(1));
     }
-    started.elapsed().as_secs_f64()
+    started.elapsed().as_secs_f64() * 1e3
 }

@@ -42,8 +42,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Up => {
-            let up = up()?;
-            up.keep();
+            up()?.keep()?;
             status()
         }
         Command::Down => {
@@ -55,26 +54,39 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     }
 }
 
-/// A stack that is up. Dropping the value stops what this call started, unless [`Up::keep`] was called.
+/// A stack that is up, and in use as long as the value lives. The last user stops it, unless [`Up::keep`] was called.
 #[derive(Debug)]
 pub(crate) struct Up {
     pub(crate) state: State,
-    started: bool,
+    in_use: Option<File>,
 }
 
 impl Up {
-    /// Leaves the stack running.
-    fn keep(mut self) {
-        self.started = false;
+    /// Leaves the stack running until `down`.
+    fn keep(mut self) -> Result<()> {
+        self.state.keep = true;
+        self.state.save()
+    }
+
+    /// Sweeps up after the last user.
+    fn end(&mut self) -> Result<()> {
+        let _lock = lock()?;
+        self.in_use = None;
+        let others = use_lock()?;
+        if others.try_lock().is_err() {
+            return Ok(());
+        }
+        sweep();
+        match State::load()? {
+            Some(state) if !state.keep => down(),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Drop for Up {
     fn drop(&mut self) {
-        sweep();
-        if self.started
-            && let Err(failure) = down()
-        {
+        if let Err(failure) = self.end() {
             eprintln!("xtask: {failure}");
         }
     }
@@ -82,21 +94,27 @@ impl Drop for Up {
 
 /// Brings the stack up, or finds it up. On failure nothing stays behind.
 pub(crate) fn up() -> Result<Up> {
+    let in_use = use_lock()?;
+    in_use.lock_shared().context(|| "could not lock the stack".to_owned())?;
+    // Before the lock, so that it is dropped after it: on failure and panic it cleans up, and takes the lock for that.
+    let mut up = Up { state: State::default(), in_use: Some(in_use) };
     let _lock = lock()?;
-    if let Some(mut state) = State::load()? {
-        if state.project.is_some()
-            || (!state.servers.is_empty() && state.servers.iter().all(|server| server.is_alive()))
-        {
-            take_given(&mut state);
-            return Ok(Up { state, started: false });
+    find_or_start(&mut up.state)?;
+    Ok(up)
+}
+
+fn find_or_start(state: &mut State) -> Result<()> {
+    if let Some(found) = State::load()? {
+        let alive = !found.servers.is_empty() && found.servers.iter().all(state::Server::is_alive);
+        if found.project.is_some() || alive {
+            *state = found;
+            take_given(state);
+            return Ok(());
         }
         down()?;
     }
-    let dir = dir()?;
-    let mut up = Up { state: State::default(), started: true };
-    start(&dir, &mut up.state)?;
-    up.state.save()?;
-    Ok(up)
+    start(&dir()?, state)?;
+    state.save()
 }
 
 fn start(dir: &Path, state: &mut State) -> Result<()> {
@@ -215,6 +233,11 @@ fn lock() -> Result<File> {
     let file = File::create(dir.join("lock"))?;
     file.lock().context(|| format!("could not lock {}", dir.display()))?;
     Ok(file)
+}
+
+/// Held shared by all who use the stack, so that the last of them is known.
+fn use_lock() -> Result<File> {
+    Ok(File::create(dir()?.join("in-use"))?)
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command was called for")]

@@ -21,6 +21,9 @@ const STOP: Duration = Duration::from_secs(30);
 pub(crate) struct State {
     /// Processes that we started.
     pub(super) servers: Vec<Server>,
+    /// Brought up to stay, until it is taken down.
+    #[serde(default)]
+    pub(super) keep: bool,
     /// Compose project that we started.
     pub(super) project: Option<String>,
     /// What tests need in their environment.
