@@ -86,12 +86,12 @@ async fn looks(world: &World) {
         json!({ "state": "absent", "cached": null, "database": user, "negative": false, "ttl_ms": null, "tier": null,
             "position": null, "staleness_bound_ms": null })
     );
-    wait::until_async("the entry is kept", PATIENCE, async || {
+    let healthy = wait::until_some("the entry is kept", PATIENCE, async || {
         api.get(&format!("/users/{id}")).await;
-        api.state(id).await == "healthy"
+        let look = api.look(id).await;
+        (look["state"] == "healthy").then_some(look)
     })
     .await;
-    let healthy = api.look(id).await;
     assert_eq!((&healthy["cached"], &healthy["database"], &healthy["negative"]), (&user, &user, &json!(false)));
     assert!(healthy["ttl_ms"].as_u64().is_some_and(|ttl| ttl > 0 && ttl <= 30_000), "{healthy}");
     assert!(["local", "shared"].contains(&healthy["tier"].as_str().expect("a tier")));

@@ -55,6 +55,10 @@ async fn without_the_database_the_api_says_so_and_when_to_come_back() {
     let simulator = launch.env("CACHEFRONT_REDIS_URL", stack::redis_url()).env("CACHEFRONT_TTL", "10m").start().await;
     let api = Client::new(simulator.api_url());
     let id = api.add("Ada", "ada@example.org").await;
+    wait::until_async("the INSERT is done with", PATIENCE, async || {
+        api.get("/pipeline").await.expect(200)["events_total"].as_u64() > Some(0)
+    })
+    .await;
     wait::until_async("the entry is kept", PATIENCE, async || {
         api.name_of(id).await;
         api.state(id).await == "healthy"
