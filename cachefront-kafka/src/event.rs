@@ -1,8 +1,8 @@
 //! What a record of Debezium says, once it is understood.
 
-use cachefront_core::clock::Timestamp;
+use cachefront_core::Gtid;
+use cachefront_core::Timestamp;
 use cachefront_core::event::{RowChange, RowImage, TableName};
-use cachefront_core::position::Gtid;
 
 /// One record's meaning.
 #[derive(Clone, Debug)]
