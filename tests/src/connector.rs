@@ -95,6 +95,11 @@ impl Connector {
         Self { servers: servers.clone(), name, database: database.name().to_owned() }
     }
 
+    /// A connector that somebody else registered, to be removed with its topics.
+    pub fn adopt(servers: &Servers, name: &str, database: &Database) -> Self {
+        Self { servers: servers.clone(), name: name.to_owned(), database: database.name().to_owned() }
+    }
+
     /// The connector's name, which is its topics' prefix too.
     pub fn name(&self) -> &str {
         &self.name
@@ -160,7 +165,6 @@ fn config(servers: &Servers, name: &str, database: &str, tables: &[&str]) -> Map
         ("{tables}", tables.join(",")),
         ("{heartbeat_table}", format!("`{database}`.`cachefront_heartbeat`")),
         ("{brokers}", servers.worker_brokers.clone()),
-        ("{replication}", "1".to_owned()),
     ]);
     let mut config: Map<String, Value> = serde_json::from_str(TEMPLATE).expect("the template is JSON");
     for value in config.values_mut() {
