@@ -163,11 +163,7 @@ impl Decoder {
     }
 
     /// The payload of a value with a schema; the value itself if it has none.
-    fn unwrap<'a>(
-        &mut self,
-        record: &Record<'_>,
-        text: &'a str,
-    ) -> Result<(&'a str, Option<Arc<Types>>), Problem> {
+    fn unwrap<'a>(&mut self, record: &Record<'_>, text: &'a str) -> Result<(&'a str, Option<Arc<Types>>), Problem> {
         if !text.trim_ascii_start().starts_with('{') || !text.contains("\"payload\"") {
             return Ok((text, None));
         }
@@ -203,7 +199,7 @@ impl Decoder {
             return envelope::thorough(known, record, message, types);
         }
         if message.ddl.is_some() && message.source.is_some() {
-            return control::schema_change(message, &known.plans, &mut known.origins);
+            return control::schema_change(message, &mut known.plans, &mut known.origins);
         }
         if message.status.is_some() && message.id.is_some() {
             return control::transaction(message, &known.plans, &mut known.origins);
