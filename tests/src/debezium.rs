@@ -1,9 +1,14 @@
 //! A connector of one test's own, with everything that it leaves behind removed at the end.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use crate::server::{connect::Rest, kafka::Topics};
-use crate::stack;
+use crate::{stack, wait};
+
+/// How long a connector may take until it follows the log.
+const START: Duration = Duration::from_secs(60);
 
 /// The table of markers, in the test's database.
 pub const MARKER: &str = "cachefront_heartbeat";
@@ -77,6 +82,10 @@ impl Connector {
         let rest = connector.rest();
         rest.register(&connector.prefix, &config).await;
         rest.wait_running(&connector.prefix).await;
+        // Its first heartbeat is a transaction: from then on the log is followed.
+        let topics = Topics::of(&connector.place.brokers);
+        let transactions = format!("{}.transaction", connector.prefix);
+        wait::until("the connector follows the log", START, || topics.names().contains(&transactions)).await;
         connector
     }
 
@@ -107,19 +116,30 @@ impl Connector {
         let filled = values.iter().fold(template, |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
         serde_json::from_str(&filled).expect("the template is JSON when it is filled in")
     }
+}
 
-    /// Removes the connector, its offsets and its topics.
-    ///
-    /// # Panics
-    /// If Connect or the broker refuses.
-    pub async fn remove(self) {
-        self.rest().delete(&self.prefix).await;
-        let topics = Topics::of(&self.place.brokers);
-        let names = topics.names();
-        let own = |name: &&String| {
-            **name == self.prefix || name.starts_with(&format!("{}.", self.prefix)) || name.ends_with(&format!("heartbeat.{}", self.prefix))
-        };
-        let own: Vec<&str> = names.iter().filter(own).map(String::as_str).collect();
-        topics.delete(&own).await;
+impl Drop for Connector {
+    /// Removes the connector, its offsets and its topics: an idle one costs the other tests a tenth of a core.
+    fn drop(&mut self) {
+        let (prefix, place) = (self.prefix.clone(), self.place.clone());
+        // A test's runtime may be gone or busy by now: this runs on one of its own.
+        let removed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                Rest::of(&place.connect_url).delete(&prefix).await;
+                let topics = Topics::of(&place.brokers);
+                let names = topics.names();
+                let own = |name: &&String| {
+                    **name == prefix || name.starts_with(&format!("{prefix}.")) || name.ends_with(&format!(".{prefix}"))
+                };
+                let own: Vec<&str> = names.iter().filter(own).map(String::as_str).collect();
+                topics.delete(&own).await;
+            });
+            Ok::<(), std::io::Error>(())
+        })
+        .join();
+        if !matches!(removed, Ok(Ok(()))) {
+            eprintln!("the connector {} stays, or something of it", self.prefix);
+        }
     }
 }
