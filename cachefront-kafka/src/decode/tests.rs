@@ -298,7 +298,8 @@ fn text() -> impl Strategy<Value = String> {
 #[test]
 fn what_can_not_be_understood_says_where_and_what_to_do() {
     let sample = Sample { case: String::new(), topic: "dbz.app.users".into(), flat: false, key: None, value: None };
-    let envelope = |source: &str, rest: &str| format!(r#"{{"before":null,"after":{{"id":1}},"source":{source}{rest}}}"#);
+    let envelope =
+        |source: &str, rest: &str| format!(r#"{{"before":null,"after":{{"id":1}},"source":{source}{rest}}}"#);
     let good = r#"{"db":"app","table":"users","ts_ms":1,"gtid":"19fa3897-e6d3-11f1-9dca-02fc00000001:36"}"#;
     for (value, expected) in [
         (b"\x00\x00\x00\x00\x01abc".to_vec(), "JsonConverter"),
@@ -327,7 +328,8 @@ fn what_can_not_be_understood_says_where_and_what_to_do() {
 /// Rows are not quoted in errors: they end in logs.
 #[test]
 fn errors_hold_no_values() {
-    let value = br#"{"before":null,"after":{"id":"hunter2"},"source":{"db":"app","table":"users","ts_ms":"hunter2"},"op":"c"}"#;
+    let value =
+        br#"{"before":null,"after":{"id":"hunter2"},"source":{"db":"app","table":"users","ts_ms":"hunter2"},"op":"c"}"#;
     let sample = Sample {
         case: String::new(),
         topic: "t".into(),
