@@ -7,7 +7,7 @@ use cachefront::binlog::BinlogSource;
 use cachefront_core::source::{ChangeSource, Columns, Interests};
 use cachefront_core::testing::SourceFixture;
 use cachefront_kafka::KafkaSource;
-use cachefront_tests::debezium::{Connector, MARKER, Place};
+use cachefront_tests::connector::{Connector, MARKER_COLUMN, Servers};
 use cachefront_tests::server::kafka::Topics;
 use cachefront_tests::shop::PATIENCE;
 use cachefront_tests::unique::{self, Database};
@@ -25,8 +25,8 @@ struct Kafka {
 impl SourceFixture for Kafka {
     async fn source(&mut self) -> Box<dyn ChangeSource> {
         let binlog = BinlogSource::connect(self.database.url()).await.expect("a server");
-        let source = KafkaSource::builder(&self.connector.place.brokers, &self.connector.prefix)
-            .marker(&format!("{}.{MARKER}", self.database.name()), "executed")
+        let source = KafkaSource::builder(self.connector.brokers(), self.connector.name())
+            .marker(&self.connector.marker(), MARKER_COLUMN)
             .build(binlog)
             .expect("a source");
         Box::new(source)
@@ -53,9 +53,9 @@ impl SourceFixture for Kafka {
     }
 
     async fn purge(&mut self) {
-        let topics = Topics::of(&self.connector.place.brokers);
-        let users = format!("{0}.{0}.users", self.database.name());
-        wait::until("all rows are on Kafka", PATIENCE, || topics.end(&users, 0) >= self.rows as i64).await;
+        let (topics, users, rows) = (Topics::of(self.connector.brokers()), self.connector.topic("users"), self.rows);
+        wait::until("all rows are on Kafka", PATIENCE, move || topics.end(&users, 0) >= rows as i64).await;
+        let (topics, users) = (Topics::of(self.connector.brokers()), self.connector.topic("users"));
         topics.delete_records(&users, 0, topics.end(&users, 0)).await;
     }
 }
@@ -64,7 +64,7 @@ async fn prepared() -> Kafka {
     let database = unique::database("kfk").await;
     database.execute("CREATE TABLE users (id BIGINT UNSIGNED PRIMARY KEY, email VARCHAR(100))").await;
     database.execute("CREATE TABLE other (id INT AUTO_INCREMENT PRIMARY KEY)").await;
-    let connector = Connector::start(Place::shared(), &database).await;
+    let connector = Connector::start(&Servers::shared(), &database, &["users", "other"]).await;
     Kafka { connector, database, rows: 0 }
 }
 

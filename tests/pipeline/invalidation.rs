@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use cachefront::{Position, Tier};
-use cachefront_tests::debezium::Place;
+use cachefront_tests::connector::Servers;
 use cachefront_tests::shop::{PATIENCE, Shop, applied};
 use cachefront_tests::wait;
 use hdrhistogram::Histogram;
@@ -25,7 +25,7 @@ macro_rules! laws {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $law() {
-                super::$law(Shop::open($rows).await.over_kafka(Place::shared()).await).await;
+                super::$law(Shop::open($rows).await.over_kafka(&Servers::shared()).await).await;
             })*
         }
     };

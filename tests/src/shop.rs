@@ -11,7 +11,7 @@ use cachefront::store::Store;
 use cachefront::{Cache, CacheBuilder, Cdc, CdcHandle, LoadCx, Loader, Position};
 use mysql_async::{Pool, prelude::Queryable};
 
-use crate::debezium::{self, Connector, MARKER};
+use crate::connector::{Connector, MARKER_COLUMN, Servers};
 use crate::{unique, wait};
 
 /// How long anything healthy may take, also on a busy machine.
@@ -110,8 +110,8 @@ impl Shop {
     /// # Panics
     /// If the connector does not run.
     #[must_use]
-    pub async fn over_kafka(mut self, place: debezium::Place) -> Self {
-        self.connector = Some(Connector::start(place, &self.database).await);
+    pub async fn over_kafka(mut self, servers: &Servers) -> Self {
+        self.connector = Some(Connector::start(servers, &self.database, &["item"]).await);
         self
     }
 
@@ -124,7 +124,8 @@ impl Shop {
             ("SHOP_DATABASE", self.database.name().to_owned()),
         ];
         if let Some(connector) = &self.connector {
-            environment.push(("SHOP_KAFKA_BROKERS", connector.place.brokers.clone()));
+            environment.push(("SHOP_KAFKA_BROKERS", connector.brokers().to_owned()));
+            environment.push(("SHOP_TOPIC_PREFIX", connector.name().to_owned()));
         }
         environment
     }
@@ -165,7 +166,8 @@ impl Shop {
     }
 
     async fn kafka_cdc(&self, cache: &Cache<u64, u64>, connector: &Connector) -> Cdc {
-        connect_kafka_cdc(self.database.url(), self.database.name(), &connector.place.brokers, None, cache).await
+        let stream = Stream { brokers: connector.brokers(), prefix: connector.name(), database: self.database.name() };
+        connect_kafka_cdc(self.database.url(), &stream, None, cache).await
     }
 
     /// A running invalidator of `cache`.
@@ -291,20 +293,31 @@ pub fn builder(store: Arc<dyn Store>, database: &str) -> CacheBuilder<u64, u64> 
     )
 }
 
+/// What a connector writes, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'a> {
+    /// Kafka's addresses.
+    pub brokers: &'a str,
+    /// The connector's topic prefix.
+    pub prefix: &'a str,
+    /// The database that it reads.
+    pub database: &'a str,
+}
+
 /// An invalidator over Debezium's events, as a member of `group` if there is one.
 ///
 /// # Panics
 /// If MySQL is away.
 pub async fn connect_kafka_cdc(
     mysql_url: &str,
-    database: &str,
-    brokers: &str,
+    stream: &Stream<'_>,
     group: Option<&str>,
     cache: &Cache<u64, u64>,
 ) -> Cdc {
     let binlog = BinlogSource::connect(mysql_url).await;
     let binlog = binlog.unwrap_or_else(|error| panic!("MySQL: {}", error.chain()));
-    let mut source = KafkaSource::builder(brokers, database).marker(&format!("{database}.{MARKER}"), "executed");
+    let marker = format!("{}.cachefront_heartbeat", stream.database);
+    let mut source = KafkaSource::builder(stream.brokers, stream.prefix).marker(&marker, MARKER_COLUMN);
     if let Some(group) = group {
         source = source.group(group);
     }

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use cachefront::{CdcState, CdcStatus};
-use cachefront_tests::shop::{Items, builder, connect_cdc, connect_kafka_cdc, connect_store};
+use cachefront_tests::shop::{Items, Stream, builder, connect_cdc, connect_kafka_cdc, connect_store};
 
 fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: a test starts this program"))
@@ -25,8 +25,9 @@ async fn main() {
             let cache = cache.build().expect("a cache");
             let cdc = match std::env::var("SHOP_KAFKA_BROKERS") {
                 Ok(brokers) => {
-                    let (url, database) = (setting("SHOP_MYSQL_URL"), setting("SHOP_DATABASE"));
-                    connect_kafka_cdc(&url, &database, &brokers, Some(&database), &cache).await
+                    let (prefix, database) = (setting("SHOP_TOPIC_PREFIX"), setting("SHOP_DATABASE"));
+                    let stream = Stream { brokers: &brokers, prefix: &prefix, database: &database };
+                    connect_kafka_cdc(&setting("SHOP_MYSQL_URL"), &stream, Some(&database), &cache).await
                 }
                 Err(_) => connect_cdc(&setting("SHOP_MYSQL_URL"), &cache).await,
             };
