@@ -8,7 +8,7 @@
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) behind both, in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
-//! - [`load`]: a load generator.
+//! - [`load`]: a load generator; [`experiment`]: the same load in both modes, side by side.
 
 mod api;
 mod caches;
@@ -16,6 +16,7 @@ mod config;
 mod db;
 mod domain;
 mod events;
+mod experiment;
 mod fatal;
 mod healthcheck;
 mod load;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result<ExitCode, Fatal> {
             Role::Api => roles::api(settings).await?,
             Role::Consumer => roles::consumer(settings).await?,
             Role::Load(flags) => return load::run(&settings, &flags).await,
+            Role::Experiment(flags) => return experiment::run(&settings, &flags).await,
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }
         Ok(ExitCode::SUCCESS)

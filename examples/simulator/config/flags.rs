@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::experiment::ExperimentFlags;
 use crate::load::LoadFlags;
 
 /// Shows a cache that is kept right by the database's change log, beside one that only ages.
@@ -27,6 +28,8 @@ pub(crate) enum Role {
     Consumer,
     /// Generates load against a running API and prints what it saw.
     Load(Box<LoadFlags>),
+    /// Runs the same load in ttl mode and in cdc mode against a running API, and compares the two.
+    Experiment(Box<ExperimentFlags>),
     /// Exits with 0 if the API (or the given URL) says that it serves.
     Healthcheck(HealthFlags),
 }

@@ -32,8 +32,8 @@ pub(crate) struct Target {
 
 /// A row of the load generator's own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Row {
-    pub(super) id: u64,
+pub(crate) struct Row {
+    pub(crate) id: u64,
     pub(super) name: String,
     /// Kept by every write, so that no two rows want the same.
     pub(super) email: String,
@@ -41,7 +41,7 @@ pub(super) struct Row {
 
 /// Where an answer came from, as the API says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     Cache,
     Database,
     /// It does not say.
@@ -50,7 +50,7 @@ pub(super) enum Origin {
 
 /// A whole answer to a read.
 #[derive(Clone, Debug)]
-pub(super) struct ReadAnswer {
+pub(crate) struct ReadAnswer {
     pub(super) status: u16,
     pub(super) origin: Origin,
     /// None if the answer is no user.
@@ -59,14 +59,14 @@ pub(super) struct ReadAnswer {
 
 /// How entries are kept right, and since which change of the mode.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct ModeView {
-    pub(super) mode: String,
-    pub(super) version: u64,
+pub(crate) struct ModeView {
+    pub(crate) mode: String,
+    pub(crate) version: u64,
 }
 
 /// A client of the API.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
 }
@@ -74,7 +74,7 @@ pub(super) struct Client {
 impl Client {
     /// # Errors
     /// If the token cannot stand in a header.
-    pub(super) fn new(target: &Target, timeout: Duration, connections: usize) -> Result<Self, Fatal> {
+    pub(crate) fn new(target: &Target, timeout: Duration, connections: usize) -> Result<Self, Fatal> {
         let mut headers = HeaderMap::new();
         if let Some(token) = &target.token {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
@@ -97,7 +97,7 @@ impl Client {
     ///
     /// # Errors
     /// A line that says how the API failed.
-    pub(super) async fn rows(&self, prefix: &str, count: usize) -> Result<Vec<Row>, Fatal> {
+    pub(crate) async fn rows(&self, prefix: &str, count: usize) -> Result<Vec<Row>, Fatal> {
         let mut known = self.known(prefix).await?;
         let rows = (0..count).map(|number| {
             let email = address(prefix, number);
@@ -135,9 +135,10 @@ impl Client {
         self.json(self.http.post(format!("{}/users", self.base)).json(&user)).await
     }
 
-    /// Removes rows. One that cannot be removed stays: its address says what it is.
-    pub(super) async fn remove(&self, rows: &[Row]) {
-        let removals = rows.iter().map(|row| self.http.delete(format!("{}/users/{}", self.base, row.id)).send());
+    /// Removes all rows whose addresses begin with `prefix`. One that cannot be removed stays: its address says what it is.
+    pub(crate) async fn remove_all(&self, prefix: &str) {
+        let rows = self.known(prefix).await.unwrap_or_default();
+        let removals = rows.values().map(|row| self.http.delete(format!("{}/users/{}", self.base, row.id)).send());
         stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
     }
 
@@ -161,7 +162,7 @@ impl Client {
     }
 
     /// Reads a row through the cache; none if there was no answer.
-    pub(super) async fn read(&self, id: u64) -> Option<ReadAnswer> {
+    pub(crate) async fn read(&self, id: u64) -> Option<ReadAnswer> {
         #[derive(Deserialize)]
         struct Named<'a> {
             #[serde(borrow)]
@@ -185,7 +186,7 @@ impl Client {
 
     /// # Errors
     /// A line that says how the API failed.
-    pub(super) async fn mode(&self) -> Result<ModeView, Fatal> {
+    pub(crate) async fn mode(&self) -> Result<ModeView, Fatal> {
         self.json(self.http.get(format!("{}/mode", self.base))).await
     }
 
@@ -193,7 +194,7 @@ impl Client {
     ///
     /// # Errors
     /// A line that says how the API failed.
-    pub(super) async fn set_mode(&self, mode: &str, only_from: Option<u64>) -> Result<Option<ModeView>, Fatal> {
+    pub(crate) async fn set_mode(&self, mode: &str, only_from: Option<u64>) -> Result<Option<ModeView>, Fatal> {
         let mut request = self.http.put(format!("{}/mode", self.base)).json(&json!({ "mode": mode }));
         if let Some(version) = only_from {
             request = request.header("If-Match", format!("\"{version}\""));
@@ -210,7 +211,7 @@ impl Client {
     ///
     /// # Errors
     /// A line that says how the API failed.
-    pub(super) async fn state(&self, id: u64) -> Result<String, Fatal> {
+    pub(crate) async fn state(&self, id: u64) -> Result<String, Fatal> {
         #[derive(Deserialize)]
         struct Look {
             state: String,

@@ -33,20 +33,20 @@ const RECENT: usize = 5;
 
 /// What a run needs.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) target: Target,
-    pub(super) plan: LoadPlan,
+pub(crate) struct Job {
+    pub(crate) target: Target,
+    pub(crate) plan: LoadPlan,
     /// Rows with these addresses are used: one run after the other may share them, two at once must not.
-    pub(super) prefix: String,
+    pub(crate) prefix: String,
     /// True if the rows are removed at the end.
-    pub(super) removes_rows: bool,
+    pub(crate) removes_rows: bool,
 }
 
 /// Runs a job. `stop` ends it early; what was measured by then is the result.
 ///
 /// # Errors
 /// A line that says what is out of range, or how the API failed before the first request.
-pub(super) async fn run(
+pub(crate) async fn run(
     job: &Job,
     stop: &CancellationToken,
     progress: &watch::Sender<LoadProgress>,
@@ -62,16 +62,24 @@ pub(super) async fn run(
         };
     });
     let client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
+    let result = with_rows(&client, job, stop, progress).await;
+    if job.removes_rows {
+        client.remove_all(&job.prefix).await;
+    }
+    result
+}
+
+async fn with_rows(
+    client: &Client,
+    job: &Job,
+    stop: &CancellationToken,
+    progress: &watch::Sender<LoadProgress>,
+) -> Result<LoadResult, Fatal> {
     let rows = tokio::select! {
-        rows = prepare(&client, job) => rows?,
+        rows = prepare(client, job) => rows?,
         () = stop.cancelled() => return Err(Fatal::new("the run was stopped before its first request")),
     };
-    let result = measure(&client, job, &rows, stop, progress).await;
-    if job.removes_rows {
-        client.remove(&rows.load).await;
-        client.remove(&rows.probe).await;
-    }
-    Ok(result)
+    Ok(measure(client, job, &rows, stop, progress).await)
 }
 
 async fn prepare(client: &Client, job: &Job) -> Result<Rows, Fatal> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::keys::Keys;
+use super::output::OutputFlags;
 use super::plan::{LoadPlan, Model};
 use super::preset::{PRESETS, Preset};
 use super::stage::{self, Stage};
@@ -19,12 +20,8 @@ use crate::fatal::Fatal;
 pub(crate) struct LoadFlags {
     #[command(flatten)]
     pub(super) plan: PlanFlags,
-    /// Write the complete result as JSON; - for standard output, and then nothing else is printed there.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-    /// Write a report as one HTML file that needs no network.
-    #[arg(long, value_name = "FILE")]
-    pub(super) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: OutputFlags,
     /// Write the latencies in HdrHistogram's text format.
     #[arg(long, value_name = "FILE")]
     pub(super) hgrm: Option<PathBuf>,

@@ -9,43 +9,45 @@
 //! - [`judge`]: whether a read was stale; [`probe`]; [`tally`]: what is counted.
 
 mod client;
-mod control;
+pub(crate) mod control;
 mod drive;
 mod engine;
 mod field;
 pub(crate) mod flags;
+mod hgrm;
 mod judge;
-mod keys;
+pub(crate) mod keys;
 mod mix;
-mod outcome;
-mod plan;
-mod preset;
+pub(crate) mod outcome;
+mod output;
+pub(crate) mod plan;
+pub(crate) mod preset;
 mod probe;
-mod progress;
-mod stage;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod stage;
 mod summary;
 mod tally;
-mod threshold;
+pub(crate) mod threshold;
 
-use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
-pub(crate) use control::LoadControl;
-pub(crate) use flags::LoadFlags;
-use outcome::LoadResult;
+pub(crate) use client::{Client, ModeView, Row, Target};
+pub(crate) use control::{LoadControl, StartError, spawn};
+pub(crate) use engine::{Job, run as execute};
+pub(crate) use flags::{LoadFlags, PlanFlags};
+pub(crate) use outcome::LoadResult;
+pub(crate) use output::{OutputFlags, Shown};
+pub(crate) use plan::LoadPlan;
 pub(crate) use preset::PRESETS;
-use progress::{LoadProgress, Phase};
+pub(crate) use progress::LoadProgress;
 
 use crate::config::Settings;
 use crate::fatal::Fatal;
 use crate::serve::told_to_end;
 
 /// The exit code of a run that missed a goal.
-const MISSED: u8 = 99;
-
-/// Lines are printed this often where no terminal shows a line that changes.
-const LINE_EVERY_MS: u64 = 5_000;
+pub(crate) const MISSED: u8 = 99;
 
 /// Runs the plan of the flags against the API, and writes what was asked for.
 ///
@@ -57,7 +59,7 @@ pub(crate) async fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCo
             let (name, rate, length) = (preset.name, preset.rate, preset.length);
             format!("{name:<12} {rate:>5}/s {length:>4?}  {}\n", preset.description)
         });
-        print(&lines.collect::<String>());
+        output::print(&lines.collect::<String>());
         return Ok(ExitCode::SUCCESS);
     }
     let plan = flags.plan.plan()?;
@@ -67,7 +69,10 @@ pub(crate) async fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCo
     let Some(result) = control.result() else {
         return Err(Fatal::new(ended.message.unwrap_or_else(|| "the run came to no result".to_owned())));
     };
-    save(flags, &result)?;
+    flags.output.save(&*result, &summary::text(&result), || report::page(&result))?;
+    if let Some(file) = &flags.hgrm {
+        output::write_file("--hgrm", file, &hgrm::text(&result))?;
+    }
     Ok(if result.missed() { ExitCode::from(MISSED) } else { ExitCode::SUCCESS })
 }
 
@@ -83,7 +88,7 @@ async fn follow(control: &LoadControl) -> LoadProgress {
             shown.end();
             return now;
         }
-        shown.show(&now);
+        shown.show(&now.line(), now.elapsed_ms);
         tokio::select! {
             () = &mut told, if !stopped => {
                 stopped = true;
@@ -96,55 +101,4 @@ async fn follow(control: &LoadControl) -> LoadProgress {
             }
         }
     }
-}
-
-/// What stands on the terminal.
-#[derive(Debug, Default)]
-struct Shown {
-    /// The number of the last line where each is printed below the other.
-    lines: u64,
-    is_line_open: bool,
-}
-
-impl Shown {
-    fn show(&mut self, progress: &LoadProgress) {
-        let mut out = std::io::stderr().lock();
-        // A closed terminal is no reason to stop.
-        if out.is_terminal() {
-            let _ = write!(out, "\r\x1b[2K{}", progress.line());
-            let _ = out.flush();
-            self.is_line_open = true;
-        } else if progress.phase == Phase::Running && progress.elapsed_ms / LINE_EVERY_MS > self.lines {
-            self.lines = progress.elapsed_ms / LINE_EVERY_MS;
-            let _ = writeln!(out, "{}", progress.line());
-        }
-    }
-
-    fn end(&self) {
-        if self.is_line_open {
-            let _ = writeln!(std::io::stderr());
-        }
-    }
-}
-
-fn save(flags: &LoadFlags, result: &LoadResult) -> Result<(), Fatal> {
-    let json = || serde_json::to_string(result).unwrap_or_default();
-    match flags.json.as_deref() {
-        Some(file) if file == Path::new("-") => print(&format!("{}\n", json())),
-        Some(file) => {
-            write_file("--json", file, &json())?;
-            print(&summary::text(result));
-        }
-        None => print(&summary::text(result)),
-    }
-    Ok(())
-}
-
-fn write_file(flag: &str, file: &Path, text: &str) -> Result<(), Fatal> {
-    std::fs::write(file, text).map_err(|error| Fatal::new(format!("{flag}: cannot write {}: {error}", file.display())))
-}
-
-fn print(text: &str) {
-    // A closed pipe is no error of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
