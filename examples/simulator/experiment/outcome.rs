@@ -138,8 +138,9 @@ fn verdict(ttl: &LoadResult, cdc: &LoadResult) -> String {
     };
     let fresh = match (after.load.stale, after.load.late) {
         (0, _) => "in cdc mode none was".to_owned(),
-        (few, 0) => format!("in cdc mode {few}, all within {} of the write", span(after.load.age.max_ms)),
-        (few, late) => format!("in cdc mode {few}, {late} of them later than {:.0} ms", after.grace_ms),
+        (1, 0) => format!("in cdc mode 1 was, {} after the write", span(after.load.age.max_ms)),
+        (few, 0) => format!("in cdc mode {few} were, none more than {} after it", span(after.load.age.max_ms)),
+        (few, late) => format!("in cdc mode {few} were, {late} of them later than {:.0} ms", after.grace_ms),
     };
     let price = match (loads_per_second(ttl), loads_per_second(cdc)) {
         (Some(before), Some(after)) => {
@@ -163,15 +164,14 @@ fn compare(ttl: &LoadResult, cdc: &LoadResult) -> Vec<Compared> {
         cdc: of(cdc),
         less_is_better,
     };
-    let grace =
-        format!("load and probe: started more than {:.0} ms after the write was answered", ttl.freshness.grace_ms);
+    let grace = format!("of these: more than {:.0} ms after the write was answered", ttl.freshness.grace_ms);
     let (before, after) = (ttl.freshness.load.judged, cdc.freshness.load.judged);
     let any = format!("of {before} and {after}: started after a write was answered, and returned an older value");
-    let window = "from the answer of a write to the first fresh read".to_owned();
+    let window = "by the probe: from the answer of a write to the first fresh read".to_owned();
     let windows = |result: &LoadResult| Some(result.freshness.windows).filter(|windows| windows.count > 0);
     vec![
         row("Stale reads", "", true, any, &|result| Some(result.freshness.load.stale as f64)),
-        row("Late stale reads", "", true, grace, &|result| Some(result.freshness.late as f64)),
+        row("Late stale reads", "", true, grace, &|result| Some(result.freshness.load.late as f64)),
         row("Staleness, longest", "ms", true, window.clone(), &|result| windows(result).map(|of| of.max_ms)),
         row("Staleness, p99", "ms", true, window, &|result| windows(result).map(|of| of.p99_ms)),
         row("Hit ratio", "%", false, "reads answered without the database".to_owned(), &|result| {

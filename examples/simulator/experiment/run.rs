@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::{ExperimentPhase, ExperimentProgress, ExperimentResult, Side};
 use crate::fatal::Fatal;
+use crate::load::progress::Phase;
 use crate::load::{Client, Job, LoadPlan, LoadProgress, ModeView, Row, Target, execute};
 
 /// One request to the API.
@@ -170,7 +171,8 @@ impl Run {
             self.progress.send_modify(|progress| {
                 progress.phase = ExperimentPhase::Running;
                 progress.elapsed_ms = millis(self.length() * done) + now.elapsed_ms;
-                progress.left_ms = now.left_ms + millis(self.length() * (1 - done));
+                let side = if now.phase == Phase::Preparing { millis(self.length()) } else { now.left_ms };
+                progress.left_ms = side + millis(self.length() * (1 - done));
                 progress.load = now;
             });
         }

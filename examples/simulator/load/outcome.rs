@@ -112,6 +112,7 @@ pub(crate) struct TimelinePoint {
     pub(crate) rate: f64,
     pub(crate) errors: u64,
     pub(crate) dropped: u64,
+    /// Stale reads of the load.
     pub(crate) stale: u64,
     pub(crate) hit_ratio: Option<f64>,
     pub(crate) p50_ms: Option<f64>,
@@ -248,6 +249,7 @@ impl LoadResult {
         let (ending, sentence) = match (self.goals.len(), missed.len()) {
             (0, _) => (Ending::Measured, format!("Measured, without goals: {facts}.")),
             (1, 0) => (Ending::Met, format!("The goal was met: {facts}.")),
+            (2, 0) => (Ending::Met, format!("Both goals were met: {facts}.")),
             (count, 0) => (Ending::Met, format!("All {count} goals were met: {facts}.")),
             (count, _) => {
                 let list = missed.join(", ");
@@ -259,12 +261,14 @@ impl LoadResult {
 
     /// The most important numbers in words.
     fn facts(&self) -> String {
-        let stale = match (self.freshness.stale, self.freshness.late) {
-            (0, _) => "no stale read".to_owned(),
+        let fresh = &self.freshness;
+        let stale = match (fresh.load.stale, fresh.late) {
+            (0, 0) => "no stale read".to_owned(),
             (stale, late) => format!(
-                "{stale} stale read{}, {late} of them later than {:.0} ms after the write",
-                if stale == 1 { "" } else { "s" },
-                self.freshness.grace_ms
+                "{stale} of {} reads stale, {} later than {:.0} ms after the write",
+                fresh.load.judged,
+                if late == 0 { "none".to_owned() } else { format!("{late} (with the probe's)") },
+                fresh.grace_ms
             ),
         };
         let dropped = match self.requests.dropped {

@@ -58,7 +58,7 @@ async fn watch(field: &Field, row: usize, answered: Instant, stop: &Cancellation
         };
         if let Some(judgement) = judgement {
             let mut tally = field.tally();
-            tally.add_probe_read(judgement, field.measured(started));
+            tally.add_probe_read(judgement);
             match judgement {
                 Judgement::Stale(_) => was_stale = true,
                 // Zero if nobody could have seen the old value.

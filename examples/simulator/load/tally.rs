@@ -169,10 +169,9 @@ impl Tally {
         self.point(due).dropped += 1;
     }
 
-    /// A read of the probe, `at` this moment of the run.
-    pub(super) fn add_probe_read(&mut self, judgement: Judgement, at: Duration) {
+    /// A read of the probe.
+    pub(super) fn add_probe_read(&mut self, judgement: Judgement) {
         self.windows.reads.add(judgement, self.grace);
-        self.point(at).stale += u64::from(matches!(judgement, Judgement::Stale(_)));
     }
 
     pub(super) fn close_window(&mut self, length: Duration) {

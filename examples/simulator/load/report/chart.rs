@@ -34,7 +34,6 @@ pub(crate) struct Chart {
     unit: &'static str,
     x_unit: &'static str,
     log_x: bool,
-    log_y: bool,
     /// The end of the y axis, if it is fixed.
     max: Option<f64>,
     empty: &'static str,
@@ -52,7 +51,7 @@ impl Chart {
         series: Vec<Series>,
     ) -> Self {
         let empty = "Nothing was measured";
-        Self { id, title, unit, x_unit: " s", log_x: false, log_y: false, max: None, empty, x, series }
+        Self { id, title, unit, x_unit: " s", log_x: false, max: None, empty, x, series }
     }
 
     /// The part of requests that was answered within a time, from histograms of µs.

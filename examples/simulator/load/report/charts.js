@@ -16,13 +16,17 @@
   }
 
   function tick(unit) {
-    return (plot, values) => values.map((value) => (value === null ? "" : number(value) + unit));
+    const show = (value) => (unit === " ms" && value >= 1000 ? number(value / 1000) + " s" : number(value) + unit);
+    return (plot, values) => values.map((value) => (value === null ? "" : show(value)));
   }
 
-  // Decades only: the labels of the steps between them would lie upon each other.
-  function decades(unit) {
-    return (plot, values) =>
-      values.map((value) => (value && Math.abs(Math.log10(value) % 1) < 1e-6 ? number(value) + unit : ""));
+  // Decades only: the steps between them would lie upon each other.
+  function decades(plot, axis, min, max) {
+    const splits = [];
+    for (let power = Math.ceil(Math.log10(min) - 1e-9); 10 ** power <= max * (1 + 1e-9); power++) {
+      splits.push(10 ** power);
+    }
+    return splits;
   }
 
   function options(chart, box) {
@@ -33,9 +37,9 @@
       ticks: { stroke: colour("line"), width: 1, size: 4 },
     };
     const x = chart.log_x ? { distr: 3, time: false } : { time: false };
-    const y = chart.log_y
-      ? { distr: 3 }
-      : { range: (plot, min, max) => [0, chart.max || Math.max(max * 1.1, chart.floor || 1)] };
+    const y = { range: (plot, min, max) => [0, chart.max || Math.max(max * 1.1, 1)] };
+    const across = { values: tick(chart.x_unit), size: 28, space: 56 };
+    if (chart.log_x) across.splits = decades;
     return {
       width: box.clientWidth,
       height: box.clientHeight,
@@ -43,8 +47,8 @@
       legend: { show: false },
       scales: { x, y },
       axes: [
-        Object.assign({}, axis, { values: chart.log_x ? decades(chart.x_unit) : tick(chart.x_unit), size: 28, space: 56 }),
-        Object.assign({}, axis, { values: chart.log_y ? decades(chart.unit) : tick(chart.unit), size: 60, space: 32 }),
+        Object.assign({}, axis, across),
+        Object.assign({}, axis, { values: tick(chart.unit), size: 60, space: 32 }),
       ],
       series: [{}].concat(
         chart.series.map((series) => ({

@@ -99,7 +99,7 @@ fn icon(tone: Tone) -> Markup {
 pub(crate) fn quantiles(rows: &[(&str, Quantiles)]) -> Markup {
     let ms = |value: f64| super::span(value);
     html! {
-        div.scroll { table {
+        div.scroll { table.quantiles {
             thead { tr { th {} th { "count" } th { "p50" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" } } }
             tbody { @for (name, of) in rows.iter().filter(|(_, of)| of.count > 0) {
                 tr {

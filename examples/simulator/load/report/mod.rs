@@ -79,8 +79,8 @@ fn numbers(result: &LoadResult) -> Markup {
             div { dt { "Failed requests" } dd.bad[requests.failed > 0] { (requests.failed) } dd { (failed) } }
             div { dt { "Hit ratio" } dd { (hits) } dd { (loads) } }
             div {
-                dt { "Stale reads" } dd.bad[fresh.late > 0] { (fresh.stale) }
-                dd { (fresh.late) " of them later than " (span(fresh.grace_ms)) }
+                dt { "Stale reads" } dd.bad[fresh.load.late > 0] { (fresh.load.stale) }
+                dd { (fresh.load.late) " later than " (span(fresh.grace_ms)) " after the write" }
             }
             div {
                 dt { "Staleness, longest" }
@@ -142,7 +142,7 @@ pub(crate) fn plan_facts(plan: &LoadPlan, mode: Option<&str>) -> Markup {
     facts(&[
         ("Preset", plan.preset.unwrap_or("none").to_owned()),
         ("Stages", stages.join(", ")),
-        ("Warm-up", format!("{:?}", plan.warmup)),
+        ("Warm-up", if plan.warmup.is_zero() { "none".to_owned() } else { format!("{:?}", plan.warmup) }),
         ("Model", model),
         ("Rows", format!("{}, {}", plan.users, plan.keys)),
         ("Writes", format!("{:.1} %", plan.write_ratio * 100.0)),
