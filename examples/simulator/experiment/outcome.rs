@@ -142,13 +142,17 @@ fn verdict(ttl: &LoadResult, cdc: &LoadResult) -> String {
         (few, 0) => format!("in cdc mode {few} were, none more than {} after it", span(after.load.age.max_ms)),
         (few, late) => format!("in cdc mode {few} were, {late} of them later than {:.0} ms", after.grace_ms),
     };
+    let probed = match after.probe.late {
+        0 => String::new(),
+        late => format!(" (the probe saw the old value {late} times more than {:.0} ms after it)", after.grace_ms),
+    };
     let price = match (loads_per_second(ttl), loads_per_second(cdc)) {
         (Some(before), Some(after)) => {
             format!(" The price: {after:.1} database loads a second instead of {before:.1}.")
         }
         _ => String::new(),
     };
-    format!("{stale}; {fresh}.{price}")
+    format!("{stale}; {fresh}{probed}.{price}")
 }
 
 fn loads_per_second(result: &LoadResult) -> Option<f64> {

@@ -236,7 +236,8 @@ fn origin(headers: &HeaderMap) -> Origin {
     let Some(value) = headers.get("x-cache").and_then(|value| value.to_str().ok()) else { return Origin::Unknown };
     let word = value.split([' ', ',', ';', '-']).next().unwrap_or_default().to_ascii_lowercase();
     match word.as_str() {
-        "hit" => Origin::Cache,
+        // A value past its time still comes from the cache.
+        "hit" | "stale" => Origin::Cache,
         "miss" | "bypass" => Origin::Database,
         _ => Origin::Unknown,
     }

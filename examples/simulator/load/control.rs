@@ -94,11 +94,11 @@ impl LoadControl {
             drop(permit);
             match result {
                 Ok(result) => control.progress.send_modify(|progress| engine::close(progress, &result)),
-                Err(error) => control.fail(&error),
+                Err(error) => control.fail(if stop.is_cancelled() { Phase::Stopped } else { Phase::Failed }, &error),
             }
         })
         .map_err(|error| {
-            self.fail(&error);
+            self.fail(Phase::Failed, &error);
             StartError::Invalid(error.to_string())
         })
     }
@@ -132,9 +132,9 @@ impl LoadControl {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, error: &Fatal) {
+    fn fail(&self, phase: Phase, error: &Fatal) {
         self.progress.send_modify(|progress| {
-            progress.phase = Phase::Failed;
+            progress.phase = phase;
             progress.message = Some(error.to_string());
         });
     }
@@ -157,4 +157,53 @@ where
         .map_err(failed)?;
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(move || runtime.block_on(work())).map(drop).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::experiment::ExperimentControl;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn ended(control: &LoadControl) -> LoadProgress {
+        let mut progress = control.watch();
+        let ended = progress.wait_for(|progress| !progress.phase.is_active());
+        tokio::time::timeout(PATIENCE, ended).await.expect("an end in time").expect("a control").clone()
+    }
+
+    #[tokio::test]
+    async fn one_run_at_a_time_and_an_experiment_counts_as_one() {
+        // It never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", silent.local_addr().expect("an address"));
+        let control = LoadControl::new(url, None);
+        let experiment = ExperimentControl::new(&control);
+        control.start(LoadPlan::default()).expect("the first run");
+        assert_eq!(control.watch().borrow().phase, Phase::Preparing);
+        assert_eq!(control.start(LoadPlan::default()), Err(StartError::Busy));
+        assert_eq!(experiment.start(LoadPlan::default()), Err(StartError::Busy));
+        control.stop();
+        assert_eq!(ended(&control).await.phase, Phase::Stopped);
+        assert!(control.result().is_none());
+        experiment.start(LoadPlan::default()).expect("the place is free");
+        assert_eq!(control.start(LoadPlan::default()), Err(StartError::Busy));
+        assert!(experiment.settle(PATIENCE).await);
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_told_and_the_next_run_may_start() {
+        let control = LoadControl::new("http://127.0.0.1:1", None);
+        let wrong = LoadPlan { users: 0, ..LoadPlan::default() };
+        assert!(matches!(control.start(wrong), Err(StartError::Invalid(why)) if why.contains("--users")));
+        for _ in 0..2 {
+            control.start(LoadPlan::default()).expect("a run");
+            let ended = ended(&control).await;
+            assert_eq!(ended.phase, Phase::Failed);
+            assert!(ended.message.expect("a reason").contains("CACHEFRONT_API_URL"));
+        }
+    }
 }
