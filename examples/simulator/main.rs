@@ -9,7 +9,7 @@
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
 //! - [`connect`]: registers Debezium's connector and follows it;
-//! - [`load`]: a load generator.
+//! - [`load`]: a load generator; [`experiment`]: the same load in both modes, side by side.
 
 mod api;
 mod caches;
@@ -18,6 +18,7 @@ mod connect;
 mod db;
 mod domain;
 mod events;
+mod experiment;
 mod fatal;
 mod healthcheck;
 mod load;
@@ -43,7 +44,7 @@ use crate::fatal::Fatal;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fatal) => {
             eprintln!("error: {fatal}");
             ExitCode::FAILURE
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Fatal> {
+fn run(cli: Cli) -> Result<ExitCode, Fatal> {
     let environment = Environment::read(Path::new(".env"))?;
     let role = cli.role.unwrap_or(Role::Up);
     let settings = Settings::resolve(&role, &cli.flags, &environment)?;
@@ -62,13 +63,15 @@ fn run(cli: Cli) -> Result<(), Fatal> {
         .map_err(|error| Fatal::new(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         match role {
-            Role::Up => roles::up(settings).await,
-            Role::Api => roles::api(settings).await,
-            Role::Consumer => roles::consumer(settings).await,
-            Role::Bootstrap(flags) => connect::bootstrap(&settings, &flags).await,
-            Role::Load(flags) => load::run(&settings, &flags).await,
-            Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await,
+            Role::Up => roles::up(settings).await?,
+            Role::Api => roles::api(settings).await?,
+            Role::Consumer => roles::consumer(settings).await?,
+            Role::Bootstrap(flags) => connect::bootstrap(&settings, &flags).await?,
+            Role::Load(flags) => return load::run(&settings, &flags).await,
+            Role::Experiment(flags) => return experiment::run(&settings, &flags).await,
+            Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }
+        Ok(ExitCode::SUCCESS)
     })
 }
 
