@@ -26,7 +26,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let mut running = Running::start(&settings, true).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
-    let ui = Ui::new(Arc::clone(&api), running.world.hint.clone());
+    let ui = Ui::new(Arc::clone(&api), running.world.hint.clone(), settings.ttl);
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),

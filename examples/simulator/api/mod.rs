@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
 pub(crate) use self::health::healthz;
-pub(crate) use self::stream::{announcements, events};
+pub(crate) use self::stream::announcements;
 use crate::caches::Caches;
 use crate::config::Secret;
 use crate::domain::Database;

@@ -121,6 +121,11 @@ fn enter(panel: &Panel, key: &str) -> Response {
     with_cookie(Redirect::to("/"), &format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/", token.expose()))
 }
 
+/// Answers whoever is logged in: a tab that has lost its stream asks.
+pub(super) fn session() -> Ready<StatusCode> {
+    ready(StatusCode::NO_CONTENT)
+}
+
 pub(super) fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Ready<Response> {
     panel.logins.close(&headers);
     ready(with_cookie(Redirect::to("/login"), &format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")))

@@ -1,0 +1,61 @@
+//! What people see. A page is a frame with parts; each part is rendered alone, and pushed when it changes.
+
+mod demo;
+mod events;
+mod frame;
+mod icon;
+mod pipeline;
+mod text;
+mod top;
+mod users;
+
+use maud::Markup;
+use serde::Deserialize;
+
+use super::Panel;
+use super::live::Moment;
+use super::users::{Page, Wanted};
+pub(super) use frame::whole;
+
+/// The pages of the panel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tab {
+    #[default]
+    Live,
+}
+
+impl Tab {
+    pub(super) const ALL: [(Self, &'static str, &'static str); 1] = [(Self::Live, "/", "Live")];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+        }
+    }
+}
+
+/// What is to be rendered, and for whom.
+pub(super) struct Scene<'a> {
+    pub(super) panel: &'a Panel,
+    pub(super) tab: Tab,
+    pub(super) moment: &'a Moment,
+    pub(super) page: &'a Page,
+    pub(super) wanted: &'a Wanted,
+    /// True if the reader may change things.
+    pub(super) operates: bool,
+}
+
+/// The parts of a page, by name.
+pub(super) fn parts(scene: &Scene<'_>) -> Vec<(&'static str, Markup)> {
+    vec![
+        ("banner", top::banner(scene)),
+        ("verdict", top::verdict(scene)),
+        ("mode", top::mode(scene)),
+        ("history", top::history(scene)),
+        ("demo", demo::demo(scene)),
+        ("users", users::users(scene)),
+        ("pipeline", pipeline::pipeline(scene)),
+        ("events", events::events(scene)),
+    ]
+}
