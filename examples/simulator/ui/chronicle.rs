@@ -109,9 +109,20 @@ pub(super) fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
 /// Writes down changes until the API ends, and has them looked at.
 pub(super) async fn write(panel: Arc<Panel>) {
     let mut events = panel.api.events.subscribe();
+    let mut modes = panel.api.modes.watch();
     loop {
         let received = tokio::select! {
+            // A change that comes after a switch is shown after it.
+            biased;
             () = panel.api.stop.cancelled() => return,
+            Ok(()) = modes.changed() => {
+                let row = modes.borrow_and_update().clone();
+                let now = panel.api.pipeline.clock.now();
+                panel.live.gauges.mark(now, format!("mode {}", row.mode.as_str()));
+                panel.live.chronicle.switched(now, &row);
+                panel.live.nudge();
+                continue;
+            }
             received = events.recv() => received,
         };
         match received {

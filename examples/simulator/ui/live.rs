@@ -101,7 +101,6 @@ impl Live {
 /// Looks until the API ends.
 pub(super) async fn look_on(panel: Arc<Panel>) {
     let live = &panel.live;
-    let mut modes = panel.api.modes.watch();
     let mut tours = panel.tour.follow();
     loop {
         let moment = live.fresh(&panel).await;
@@ -112,11 +111,6 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
             () = tokio::time::sleep(pause) => {}
             () = live.nudge.notified() => tokio::time::sleep(NUDGED).await,
             Ok(()) = tours.changed() => {}
-            Ok(()) = modes.changed() => {
-                let row = modes.borrow_and_update().clone();
-                live.gauges.mark(panel.api.pipeline.clock.now(), format!("mode {}", row.mode.as_str()));
-                live.chronicle.switched(panel.api.pipeline.clock.now(), &row);
-            }
         }
     }
 }

@@ -61,13 +61,13 @@ impl TourView {
                 "Read a user: now cached",
                 "Change its name in the database",
                 "Read again: the old name, stale",
-                "The entry expires, the next read is fresh",
+                "It expires: the next read is fresh",
             ],
             Scenario::Cdc | Scenario::Stop => &[
                 "Switch to CDC mode",
                 "Read a user: now cached",
                 "Change its name in the database",
-                "The commit arrives, the key is invalidated",
+                "The commit invalidates the key",
                 "The next read is fresh: healthy",
             ],
         };

@@ -73,7 +73,7 @@ function make(plot) {
     stroke: colour(paint),
     width: 1.5,
     dash: at ? [3, 3] : undefined,
-    points: { show: false },
+    points: { show: true, size: 3, filter: alone },
     spanGaps: false,
   });
   const options = {
@@ -88,6 +88,12 @@ function make(plot) {
     hooks: { draw: [(u) => marked(u, plot)] },
   };
   return new uPlot(options, [[], ...plot.series.map(() => [])], plot.frame);
+}
+
+/** A value between two gaps is no line: it is shown as a point. */
+function alone(u, at) {
+  const values = u.data[at];
+  return [...values.keys()].filter((i) => values[i] != null && values[i - 1] == null && values[i + 1] == null);
 }
 
 function scale(plot) {

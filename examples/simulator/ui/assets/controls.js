@@ -110,10 +110,12 @@ function place() {
   const root = document.querySelector("[data-live]");
   if (!root) return;
   const cards = [...root.querySelectorAll("[data-place]")];
+  cards.forEach((card, at) => (card.dataset.order ??= at));
   if (matchMedia("(max-width: 719px)").matches) {
     cards.forEach((card) => (card.dataset.home ??= card.closest("[data-column]").dataset.column));
     cards.sort((a, b) => a.dataset.place - b.dataset.place).forEach((card) => root.append(card));
   } else {
+    cards.sort((a, b) => a.dataset.order - b.dataset.order);
     for (const column of root.querySelectorAll("[data-column]")) {
       cards.filter((card) => card.dataset.home === column.dataset.column).forEach((card) => column.append(card));
     }

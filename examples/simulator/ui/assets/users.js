@@ -55,8 +55,18 @@ function flip(id) {
   patched();
 }
 
+let shown = null;
+
+/** The row that a demo is about opens by itself, once. */
+function follow() {
+  const user = document.querySelector("[data-demo-user]")?.dataset.demoUser ?? null;
+  if (user && user !== shown) opened.add(user);
+  shown = user;
+}
+
 /** Rows that were open stay so, whatever is pushed. */
 export function patched() {
+  follow();
   for (const button of document.querySelectorAll("[data-toggle]")) {
     const open = opened.has(button.dataset.toggle);
     button.setAttribute("aria-expanded", open);

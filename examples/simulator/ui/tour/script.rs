@@ -71,8 +71,8 @@ impl Demo<'_> {
         self.until_expired(&user, changed).await?;
         self.begin(4);
         let took = Instant::now();
-        let fresh = self.read_until_fresh(&user, &renamed).await?;
-        self.done(4, format!("{fresh}, {}", measured(took.elapsed())));
+        self.read_until_fresh(&user, &renamed).await?;
+        self.done(4, measured(took.elapsed()));
         Ok(())
     }
 
@@ -87,11 +87,11 @@ impl Demo<'_> {
             self.check(deadline, "the key was not invalidated: is the consumer up?")?;
             tokio::time::sleep(POLL).await;
         }
-        self.done(3, format!("{} after the commit", measured(changed.elapsed())));
+        self.done(3, measured(changed.elapsed()));
         self.begin(4);
         let took = Instant::now();
-        let fresh = self.read_until_fresh(&user, &renamed).await?;
-        self.done(4, format!("{fresh}, {}", measured(took.elapsed())));
+        self.read_until_fresh(&user, &renamed).await?;
+        self.done(4, measured(took.elapsed()));
         Ok(())
     }
 
@@ -113,7 +113,12 @@ impl Demo<'_> {
         api.caches.users.invalidate(&user.id).await?;
         let started = Instant::now();
         self.keep(user.id).await?;
-        self.done(1, format!("user {}, {}", user.id, measured(started.elapsed())));
+        self.panel.tour.change(|view| {
+            if let Some(step) = view.steps.get_mut(1) {
+                step.words = format!("Read user {}: now cached", user.id);
+            }
+        });
+        self.done(1, measured(started.elapsed()));
         Ok(user)
     }
 
@@ -132,7 +137,12 @@ impl Demo<'_> {
         if written.is_none() {
             return Err(Failure("the user was deleted by somebody else".into()));
         }
-        self.done(2, format!("→ {name}, {}", measured(started.elapsed())));
+        self.panel.tour.change(|view| {
+            if let Some(step) = view.steps.get_mut(2) {
+                step.words = format!("Change its name to {name}");
+            }
+        });
+        self.done(2, measured(started.elapsed()));
         Ok(name.into())
     }
 
@@ -156,17 +166,17 @@ impl Demo<'_> {
             tokio::time::sleep(COUNTDOWN_POLL).await;
         }
         self.same_mode(Mode::Ttl)?;
-        self.done(3, format!("stale for {}", measured(changed.elapsed())));
+        self.done(3, format!("for {}", measured(changed.elapsed())));
         Ok(())
     }
 
-    async fn read_until_fresh(&self, user: &User, name: &str) -> Result<String, Failure> {
+    async fn read_until_fresh(&self, user: &User, name: &str) -> Result<(), Failure> {
         let deadline = Instant::now() + PROMPT_MAX;
         loop {
             let read = self.panel.api.caches.users.get(&user.id).await?;
             let view = look(&self.panel.api, user.id).await?;
             if read.is_some_and(|read| read.name == name) && view.state == EntryState::Healthy {
-                return Ok(name.to_owned());
+                return Ok(());
             }
             self.check(deadline, "the read is still not fresh")?;
             tokio::time::sleep(POLL).await;

@@ -34,7 +34,7 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
                 (button(scene, Scenario::Ttl, next, "ttl", "TTL stale read"))
                 (button(scene, Scenario::Cdc, next, "cdc", "CDC invalidation"))
             }
-            ol.steps data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
+            ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
                 @for step in steps { (line(step)) }
             }
             @if tour.running {

@@ -84,10 +84,17 @@ fn nodes(scene: &Scene<'_>) -> Vec<Node> {
     let applied = view.applied.as_deref().map_or("–".to_owned(), short);
     let consumer = match (view.running, view.mode) {
         (false, _) => "silent".to_owned(),
-        (true, Mode::Ttl) => "reads, applies nothing".to_owned(),
+        (true, Mode::Ttl) => "applies nothing".to_owned(),
         (true, Mode::Cdc) => format!("applied {applied}"),
     };
-    let store_words = if moment.store_away { "does not answer".to_owned() } else { format!("{kept} entries shown") };
+    let store_words = if moment.store_away {
+        "does not answer".to_owned()
+    } else {
+        match kept {
+            1 => "1 entry".to_owned(),
+            kept => format!("{kept} entries"),
+        }
+    };
     let database_words = if moment.database_away { "does not answer".to_owned() } else { "answers".to_owned() };
     vec![
         Node { id: "database", name: database, words: database_words, health: good(!moment.database_away) },
