@@ -9,6 +9,7 @@ use cachefront_core::event::Batch;
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Interests, Lead, SourceProbe};
 use cachefront_core::{Error, ErrorKind, Result};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::assemble::{Assembler, Scope};
@@ -54,6 +55,23 @@ struct Session {
     /// When the draft is handed over at the latest.
     due: Option<Instant>,
     stall: Option<Stall>,
+    lookout: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.lookout.abort();
+    }
+}
+
+/// Looks at the partitions again and again: topics are made, deleted and cut off while they are read.
+async fn look_out(probe: Arc<KafkaProbe>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(error) = probe.look().await {
+            tracing::debug!(error = %error.chain(), "the brokers do not answer; reading goes on when they do");
+        }
+    }
 }
 
 /// A transaction that may have lost events.
@@ -118,10 +136,9 @@ impl KafkaSource {
 
     async fn fetch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let (shared, settings) = (&self.shared, &self.parts.settings);
-        let session = self
-            .session
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Closed, "the source is not open: call `open` first"))?;
+        let session = self.session.as_mut().ok_or_else(|| {
+            Error::new(ErrorKind::Closed, "the source is not open: call `open` first")
+        })?;
         let deadline = Instant::now() + limits.wait_max;
         loop {
             session.watch(shared, settings.completion_timeout)?;
@@ -199,11 +216,9 @@ impl Session {
             view.reading.insert(partition, bounds.low);
         }
         let round = view.round;
-        let at_end = self
-            .assembler
-            .lanes
-            .iter()
-            .all(|lane| view.bounds.get(&lane.partition).is_some_and(|bounds| lane.next >= bounds.high));
+        let at_end = self.assembler.lanes.iter().all(|lane| {
+            view.bounds.get(&lane.partition).is_some_and(|bounds| lane.next >= bounds.high)
+        });
         drop(view);
         self.look_for_losses(round, at_end, completion_timeout)
     }
@@ -265,12 +280,9 @@ impl ChangeSource for KafkaSource {
         let found = self.probe.look().await?;
         let view = self.shared.lock();
         if let Topics::Listed(topics) = &view.topics {
-            let missing =
-                topics.iter().filter(|topic| !found.iter().any(|(partition, _)| *partition.topic == ***topic));
+            let missing = topics.iter().filter(|topic| !found.iter().any(|(partition, _)| *partition.topic == ***topic));
             findings.extend(missing.map(|topic| {
-                format!(
-                    "topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it"
-                )
+                format!("topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it")
             }));
         }
         if self.parts.marker.is_none() {
@@ -319,11 +331,14 @@ impl ChangeSource for KafkaSource {
         let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot)?;
         let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(interests));
         let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
-        self.shared.lock().reading = assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
+        self.shared.lock().reading =
+            assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
         for command in commands {
             reader.tell(command);
         }
-        self.session = Some(Session { reader, assembler, chunk: Vec::new().into_iter(), due: None, stall: None });
+        let lookout = tokio::spawn(look_out(Arc::clone(&self.probe), self.parts.settings.discovery_interval));
+        let chunk = Vec::new().into_iter();
+        self.session = Some(Session { reader, assembler, chunk, due: None, stall: None, lookout });
         Ok(())
     }
 

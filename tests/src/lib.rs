@@ -11,6 +11,7 @@
 //! A missing server fails the test that asks for it. Nothing skips.
 
 pub mod actor;
+pub mod debezium;
 pub mod port;
 pub mod process;
 pub mod server;
