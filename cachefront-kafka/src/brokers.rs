@@ -69,9 +69,7 @@ impl Brokers {
                     }
                     found
                 }
-                Topics::Listed(names) => {
-                    existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?
-                }
+                Topics::Listed(names) => existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?,
                 Topics::Pattern(regex) => existing(&client, None, timeout, |topic| regex.is_match(topic))?,
             };
             found.sort();
