@@ -50,7 +50,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         ChangeEvent,
         ErrorBody,
         ProblemsBody,
-        inspect::CacheView,
+        crate::inspector::CacheView,
     ))
 )]
 struct Document;

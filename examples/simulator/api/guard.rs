@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::Api;
 use super::error::ApiError;
 use super::request::BODY_BYTES_MAX;
+use crate::access::Role;
 
 /// A request that takes longer is given up. Event streams are answered at once and go on for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -55,14 +56,16 @@ fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
 }
 
 async fn authorize(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
-    let open = api.tokens.is_empty() || OPEN_PATHS.contains(&request.uri().path());
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer =
-        given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    // Every token is compared, so that the time taken does not tell which one was close.
-    let known =
-        bearer.is_some_and(|(_, token)| api.tokens.iter().filter(|known| known.matches(token.trim())).count() > 0);
-    if open || known { next.run(request).await } else { ApiError::unauthorized().into_response() }
+    let tokens = &api.access.tokens;
+    if tokens.is_empty() || OPEN_PATHS.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let needed = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
+    match tokens.role_of(request.headers()) {
+        None => ApiError::unauthorized().into_response(),
+        Some(role) if role < needed => ApiError::forbidden(needed).into_response(),
+        Some(_) => next.run(request).await,
+    }
 }
 
 async fn limit_time(request: Request, next: Next) -> Response<Body> {

@@ -5,7 +5,7 @@ mod docs;
 pub(crate) mod error;
 pub(crate) mod guard;
 mod health;
-pub(crate) mod inspect;
+mod inspect;
 pub(crate) mod request;
 mod stream;
 mod users;
@@ -22,10 +22,12 @@ use tokio_util::sync::CancellationToken;
 use self::error::ApiError;
 pub(crate) use self::health::healthz;
 pub(crate) use self::stream::{announcements, events};
+use crate::access::Access;
 use crate::caches::Caches;
-use crate::config::Secret;
 use crate::domain::Database;
 use crate::events::EventHub;
+use crate::faults::Faults;
+use crate::inspector::Inspector;
 use crate::metrics::Metrics;
 use crate::mode::Modes;
 use crate::pipeline::Pipeline;
@@ -42,8 +44,9 @@ pub(crate) struct Api {
     pub(crate) pipeline: Pipeline,
     pub(crate) events: EventHub,
     pub(crate) metrics: Metrics,
-    /// With none of them the API is open.
-    pub(crate) tokens: Vec<Secret>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) inspector: Arc<Inspector>,
     pub(crate) streams: Arc<Semaphore>,
     /// True if this process is to keep the pipeline running.
     pub(crate) consumes: bool,

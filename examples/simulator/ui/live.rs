@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 
 use super::Panel;
-use crate::api::inspect::{CacheView, EntryState, look};
 use crate::domain::{ModeRow, User};
+use crate::inspector::{CacheView, EntryState};
 use crate::pipeline::PipelineView;
 
 /// The page shows this many users, the first ones by id.
@@ -48,7 +48,7 @@ impl Live {
 }
 
 async fn beside_entry(panel: &Panel, user: User) -> UserRow {
-    let cache = look(&panel.api, user.id).await.ok();
+    let cache = panel.api.inspector.compare(user.id).await.ok();
     UserRow { user, cache }
 }
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::Panel;
 use super::live::{Live, USERS_MAX, UserRow, Verdict};
-use crate::api::inspect::EntryState;
 use crate::domain::Mode;
+use crate::inspector::EntryState;
 
 #[derive(Deserialize)]
 pub(super) struct Note {
@@ -171,6 +171,7 @@ fn user(row: &UserRow) -> Markup {
         EntryState::Healthy if view.negative => "negative",
         EntryState::Healthy => "healthy",
         EntryState::Stale => "stale",
+        EntryState::Unknown => "unknown",
     });
     let database = cache.and_then(|view| view.database.as_ref()).unwrap_or(&row.user);
     let cached = cache.and_then(|view| view.cached.as_ref());
