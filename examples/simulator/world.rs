@@ -1,6 +1,7 @@
 //! The parts that a role is made of: database, store, source, and the ways that events and reports travel.
 
 mod embedded;
+mod empty;
 mod relay;
 mod stack;
 
@@ -12,6 +13,8 @@ use cachefront::clock::SystemClock;
 use cachefront::store::Store;
 use cachefront::{Cdc, CdcHandle, Clock};
 
+pub(crate) use self::empty::Emptier;
+use self::empty::Empty;
 use self::relay::RelayClient;
 use crate::caches::Caches;
 use crate::config::{Backend, Settings};
@@ -31,6 +34,7 @@ pub(crate) struct World {
     pub(crate) true_database: Arc<dyn Database>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) emptier: Emptier,
     pub(crate) clock: Arc<dyn Clock>,
     /// Events of this process, and (on servers) those that a consumer sends.
     pub(crate) events: EventHub,
@@ -63,6 +67,7 @@ struct Parts {
     sink: Arc<dyn ChangeSink>,
     board: Arc<dyn Board>,
     hint: String,
+    keys: Arc<dyn Empty>,
     sources: Box<dyn Sources>,
 }
 
@@ -80,10 +85,12 @@ impl World {
         let faults = Faults::new(Arc::clone(&parts.database));
         // What was switched on before a restart is on from the first moment.
         faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
+        let store: Arc<dyn Store> = Arc::new(FaultyStore::new(parts.store, &faults));
         Ok(Self {
             database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
             true_database: parts.database,
-            store: Arc::new(FaultyStore::new(parts.store, &faults)),
+            emptier: Emptier { store: Arc::clone(&store), keys: parts.keys },
+            store,
             clock,
             events: parts.events,
             followed: parts.followed,

@@ -24,6 +24,7 @@ impl FaultyDatabase {
     }
 }
 
+#[deny(clippy::missing_trait_methods, reason = "everything has to pass")]
 #[async_trait]
 impl Database for FaultyDatabase {
     fn users_table(&self) -> String {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cachefront::Result;
 use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Interests, Lead, SourceProbe};
 
 use super::{FaultState, Faults};
 
@@ -27,6 +27,7 @@ fn is_still(state: &FaultState) -> bool {
     state.pause_consumer || state.freeze_stream
 }
 
+#[deny(clippy::missing_trait_methods, reason = "a method that is not handed on would break the source behind")]
 #[async_trait]
 impl ChangeSource for FaultySource {
     fn describe(&self) -> String {
@@ -35,6 +36,10 @@ impl ChangeSource for FaultySource {
 
     async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
         self.source.preflight(interests).await
+    }
+
+    async fn lead(&mut self) -> Result<Lead> {
+        self.source.lead().await
     }
 
     async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {

@@ -51,6 +51,7 @@ async fn pass(faults: &Faults, patience: Duration) -> Result<()> {
     }
 }
 
+#[deny(clippy::missing_trait_methods, reason = "everything has to pass")]
 #[async_trait]
 impl Store for FaultyStore {
     fn capability(&self) -> Capability {
@@ -119,6 +120,7 @@ async fn pass_writer(faults: &Faults) -> Result<()> {
     pass(faults, WRITER_PATIENCE).await
 }
 
+#[deny(clippy::missing_trait_methods, reason = "everything has to pass")]
 #[async_trait]
 impl StoreWriter for FaultyWriter {
     async fn state(&mut self) -> Result<StoreState> {
@@ -168,6 +170,7 @@ struct FaultyBus {
     faults: Arc<Faults>,
 }
 
+#[deny(clippy::missing_trait_methods, reason = "everything has to pass")]
 #[async_trait]
 impl InvalidationBus for FaultyBus {
     async fn publish(&self, message: &BusMessage) -> Result<u64> {
@@ -188,6 +191,7 @@ struct FaultyReader {
     faults: Arc<Faults>,
 }
 
+#[deny(clippy::missing_trait_methods, reason = "everything has to pass")]
 #[async_trait]
 impl BusReader for FaultyReader {
     fn head(&self) -> u64 {

@@ -21,8 +21,10 @@ pub(super) fn open(data_dir: &Path, clock: &Arc<dyn Clock>) -> Result<Parts, Fat
     })?;
     let sources = LogTable(database.file().clone());
     let events = EventHub::new();
+    let store = MemoryStore::new("simulator").with_clock(Arc::clone(clock));
     Ok(Parts {
-        store: Arc::new(MemoryStore::new("simulator").with_clock(Arc::clone(clock))),
+        keys: Arc::new(store.clone()),
+        store: Arc::new(store),
         sink: Arc::new(events.clone()),
         followed: None,
         events,

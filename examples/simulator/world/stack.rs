@@ -33,6 +33,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fa
     let relay = RelayClient::new(stack, &namespace)?;
     let events = EventHub::new();
     Ok(Parts {
+        keys: Arc::new(relay.clone()),
         database: Arc::new(database),
         store: Arc::new(store),
         sink: Arc::new(RedisEvents::spawn(&relay)),
