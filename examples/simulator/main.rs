@@ -68,6 +68,7 @@ fn run(cli: Cli) -> Result<(), Fatal> {
             Role::Up => roles::up(settings).await,
             Role::Api => roles::api(settings).await,
             Role::Consumer => roles::consumer(settings).await,
+            Role::Openapi => roles::openapi(),
             Role::Load(flags) => load::run(&settings, &flags).await,
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await,
         }

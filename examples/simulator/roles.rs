@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use cachefront::{CdcHandle, CdcState, CdcStatus};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +65,14 @@ pub(crate) async fn consumer(settings: Settings) -> Result<(), Fatal> {
     let pages = api::consumer_router(api);
     let servers = listener.map(|listener| listener.serve(pages, running.stop.clone()));
     running.until_told(servers).await
+}
+
+/// Prints the API's description.
+pub(crate) fn openapi() -> Result<(), Fatal> {
+    use std::io::Write;
+    std::io::stdout()
+        .write_all(api::openapi_text().as_bytes())
+        .map_err(|error| Fatal::new(format!("the description cannot be printed: {error}")))
 }
 
 /// Binds before anything else is started: a port that is taken is the commonest mistake.
@@ -188,6 +196,8 @@ impl Running {
             access: Arc::clone(&self.access),
             faults: Arc::clone(&self.world.faults),
             inspector: Arc::clone(&self.inspector),
+            emptier: self.world.emptier.clone(),
+            in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             streams: api::stream_permits(),
             consumes: self.consumer.is_some(),
             stop: self.stop.clone(),

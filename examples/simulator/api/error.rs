@@ -90,6 +90,10 @@ impl ApiError {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, body: Body::Text(detail.into()), header }
     }
 
+    pub(crate) fn store_away() -> Self {
+        Self::unavailable("The store is not available")
+    }
+
     pub(crate) fn unauthorized() -> Self {
         let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         Self { status: StatusCode::UNAUTHORIZED, body: Body::Text("Not authenticated".into()), header }

@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     /// Of the panel's accounts.
     pub(crate) passwords: Passwords,
     pub(crate) insecure_open_api: bool,
+    /// The API answers so many requests at once.
+    pub(crate) api_in_flight: usize,
     pub(crate) startup_timeout: Duration,
 }
 
@@ -76,6 +78,7 @@ impl Settings {
             api_tokens: lookup.tokens()?,
             passwords: lookup.passwords(),
             insecure_open_api: flags.insecure_open_api,
+            api_in_flight: lookup.in_flight(flags)?,
             startup_timeout: lookup
                 .duration("CACHEFRONT_STARTUP_TIMEOUT", &flags.startup_timeout)?
                 .unwrap_or(Duration::from_secs(30)),
@@ -104,6 +107,14 @@ impl Lookup<'_> {
 
     fn duration(&self, name: &str, flag: &Option<String>) -> Result<Option<Duration>, Fatal> {
         self.text(name, flag).map(|text| duration::parse(name, &text)).transpose()
+    }
+
+    fn in_flight(&self, flags: &Flags) -> Result<usize, Fatal> {
+        let Some(text) = self.text("CACHEFRONT_API_IN_FLIGHT", &flags.api_in_flight) else { return Ok(512) };
+        match text.parse() {
+            Ok(number @ 1..=65_536) => Ok(number),
+            _ => Err(Fatal::new("CACHEFRONT_API_IN_FLIGHT is not a number from 1 to 65536")),
+        }
     }
 
     fn address(&self, name: &str, flag: &Option<String>) -> Result<Option<String>, Fatal> {

@@ -136,6 +136,20 @@ impl Inspector {
         }
     }
 
+    /// Removes a user's entries, by id and by every address that is known, from all tiers of all processes.
+    ///
+    /// # Errors
+    /// If the store or its bus cannot be reached.
+    pub(crate) async fn remove(&self, id: u64) -> cachefront::Result<()> {
+        let cached = self.caches.peek(id).await.and_then(|hit| hit.value).map(|user| user.email);
+        let row = self.database.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
+        self.caches.users.invalidate(&id).await?;
+        for email in cached.into_iter().chain(row) {
+            self.caches.by_email.invalidate(&email).await?;
+        }
+        Ok(())
+    }
+
     async fn cached(&self, id: u64) -> Option<Hit<User>> {
         self.caches.peek(id).await
     }

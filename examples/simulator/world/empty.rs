@@ -29,9 +29,9 @@ impl Empty for MemoryStore {
 #[async_trait]
 impl Empty for RelayClient {
     async fn empty(&self) -> Result<u64> {
-        self.remove_entries().await.map_err(|error| {
-            Error::with_source(ErrorKind::Unavailable, "the store's keys cannot be removed", error)
-        })
+        self.remove_entries()
+            .await
+            .map_err(|error| Error::with_source(ErrorKind::Unavailable, "the store's keys cannot be removed", error))
     }
 }
 
