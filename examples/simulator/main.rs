@@ -4,12 +4,15 @@
 //! runs on MySQL and Redis. Each part can run alone too:
 //!
 //! - [`roles`]: what each role runs; [`world`]: the parts that it is made of;
+//! - [`access`]: accounts, sessions, tokens and the audit list; [`faults`]: what can be broken on purpose; [`inspector`]:
+//!   what is cached, compared with the database all the time;
 //! - [`api`]: the HTTP contract; [`ui`]: the control panel's first page;
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) behind both, in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
 //! - [`load`]: a load generator.
 
+mod access;
 mod api;
 mod caches;
 mod config;
@@ -17,7 +20,9 @@ mod db;
 mod domain;
 mod events;
 mod fatal;
+mod faults;
 mod healthcheck;
+mod inspector;
 mod load;
 mod metrics;
 mod mode;
@@ -63,6 +68,7 @@ fn run(cli: Cli) -> Result<(), Fatal> {
             Role::Up => roles::up(settings).await,
             Role::Api => roles::api(settings).await,
             Role::Consumer => roles::consumer(settings).await,
+            Role::Openapi => roles::openapi(),
             Role::Load(flags) => load::run(&settings, &flags).await,
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await,
         }

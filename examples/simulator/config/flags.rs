@@ -25,6 +25,8 @@ pub(crate) enum Role {
     Consumer,
     /// Generates load against a running API and prints what it saw.
     Load(LoadFlags),
+    /// Prints the API's description in OpenAPI 3.1.
+    Openapi,
     /// Exits with 0 if the API (or the given URL) says that it serves.
     Healthcheck(HealthFlags),
 }
@@ -53,6 +55,9 @@ pub(crate) struct Flags {
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) api_addr: Option<String>,
+    /// How many requests the API answers at once; more are told to come back later. Default: 512.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub(crate) api_in_flight: Option<String>,
     /// Where the control panel listens. Default: 127.0.0.1:8501.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) ui_addr: Option<String>,

@@ -27,7 +27,7 @@ pub(crate) async fn run(settings: &Settings, flags: &LoadFlags) -> Result<(), Fa
     let length = duration::parse("--duration", &flags.duration)?;
     check(flags)?;
     let mut client = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy();
-    if let Some(token) = settings.api_tokens.first() {
+    if let Some(token) = settings.client_token() {
         client = client.default_headers(users::authorization(token)?);
     }
     let client = client.build().map_err(|error| Fatal::new(error.to_string()))?;

@@ -1,5 +1,6 @@
 //! What the buttons do. Each answers one line for people to read; what changed is pushed.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,9 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Panel;
+use super::login::Reader;
 use super::tour::{self, Scenario};
 use super::users;
+use crate::access::Session;
 use crate::domain::{DbError, Mode, UserInput};
+use crate::faults::{DELAY_MS_MAX, FaultState};
 
 /// The answer to every button.
 #[derive(Debug, Serialize)]
@@ -20,12 +24,22 @@ struct Said {
     message: String,
 }
 
+/// Notes in the audit list what somebody did, or tried.
+async fn noted<T, E: Display>(panel: &Panel, reader: &Session, what: String, outcome: Result<T, E>) -> Result<T, E> {
+    let result = match &outcome {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    panel.api.access.audit(&reader.name, &what, &result).await;
+    outcome
+}
+
 fn done(panel: &Panel, message: impl Into<String>) -> Response {
     panel.live.nudge();
     Json(Said { ok: true, message: message.into() }).into_response()
 }
 
-fn refused(status: StatusCode, message: impl Into<String>) -> Response {
+pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Response {
     (status, Json(Said { ok: false, message: message.into() })).into_response()
 }
 
@@ -50,8 +64,13 @@ pub(super) struct ModeForm {
 }
 
 /// Switches the mode, unless somebody else did since the page was made.
-pub(super) async fn mode(State(panel): State<Arc<Panel>>, Form(form): Form<ModeForm>) -> Response {
-    match panel.api.modes.set(form.mode, Some(&[form.version])).await {
+pub(super) async fn mode(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(form): Form<ModeForm>,
+) -> Response {
+    let outcome = panel.api.modes.set(form.mode, Some(&[form.version])).await;
+    match noted(&panel, &reader, format!("mode {}", form.mode.as_str()), outcome).await {
         Ok(row) => {
             panel.api.pipeline.followed(row.mode).await;
             done(&panel, format!("Mode {} is in force (v{}).", words_of(row.mode), row.version))
@@ -84,11 +103,16 @@ fn check(input: &UserInput) -> Result<(), Response> {
     }
 }
 
-pub(super) async fn create(State(panel): State<Arc<Panel>>, Form(input): Form<UserInput>) -> Response {
+pub(super) async fn create(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(input): Form<UserInput>,
+) -> Response {
     if let Err(refused) = check(&input) {
         return refused;
     }
-    match panel.api.database.create(&input).await {
+    let outcome = panel.api.database.create(&input).await;
+    match noted(&panel, &reader, "user created".into(), outcome).await {
         Ok(written) => done(&panel, format!("User {} was created.", written.value.id)),
         Err(error) => failed(&error),
     }
@@ -132,21 +156,24 @@ pub(super) async fn read_all(State(panel): State<Arc<Panel>>) -> Response {
 /// Writes to the database and nowhere else, as `PUT /users/{id}` does.
 pub(super) async fn write(
     State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
     Path(id): Path<u64>,
     Form(input): Form<UserInput>,
 ) -> Response {
     if let Err(refused) = check(&input) {
         return refused;
     }
-    match panel.api.database.update(id, &input).await {
+    let outcome = panel.api.database.update(id, &input).await;
+    match noted(&panel, &reader, format!("user {id} changed"), outcome).await {
         Ok(Some(_)) => done(&panel, format!("User {id} was changed in the database.")),
         Ok(None) => gone(id),
         Err(error) => failed(&error),
     }
 }
 
-pub(super) async fn delete(State(panel): State<Arc<Panel>>, Path(id): Path<u64>) -> Response {
-    match panel.api.database.delete(id).await {
+pub(super) async fn delete(State(panel): State<Arc<Panel>>, Reader(reader): Reader, Path(id): Path<u64>) -> Response {
+    let outcome = panel.api.database.delete(id).await;
+    match noted(&panel, &reader, format!("user {id} deleted"), outcome).await {
         Ok(Some(_)) => {
             panel.shelf.miss(id);
             done(&panel, format!("User {id} was deleted from the database."))
@@ -157,9 +184,83 @@ pub(super) async fn delete(State(panel): State<Arc<Panel>>, Path(id): Path<u64>)
 }
 
 /// Starts a demo, or stops the one under way.
-pub(super) fn demo(State(panel): State<Arc<Panel>>, Path(scenario): Path<Scenario>) -> std::future::Ready<Response> {
-    std::future::ready(match tour::start(&panel, scenario) {
-        true => done(&panel, ""),
-        false => refused(StatusCode::CONFLICT, "A demo is under way: wait for its end, or stop it."),
-    })
+pub(super) async fn demo(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(scenario): Path<Scenario>,
+) -> Response {
+    let started = tour::start(&panel, scenario);
+    let outcome = if started { Ok(()) } else { Err("another one is under way") };
+    match noted(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {
+        Ok(()) => done(&panel, ""),
+        Err(_) => refused(StatusCode::CONFLICT, "A demo is under way: wait for its end, or stop it."),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct FaultForm {
+    /// Which switch.
+    fault: String,
+    /// `true`, `false`, or a number of ms.
+    value: String,
+}
+
+/// Sets one switch and leaves the others as they are.
+pub(super) async fn fault(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(form): Form<FaultForm>,
+) -> Response {
+    let faults = &panel.api.faults;
+    let state = faults.refresh().await.unwrap_or_else(|_| faults.current());
+    let Some(wanted) = switched(state, &form) else {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("A delay is a number of ms up to {DELAY_MS_MAX}."));
+    };
+    let outcome = faults.set(wanted).await;
+    match noted(&panel, &reader, format!("fault {} {}", form.fault, form.value), outcome).await {
+        Ok(state) => {
+            panel.live.gauges.mark(panel.api.pipeline.clock.now(), format!("fault {}", form.fault.replace('_', " ")));
+            let active = state.active();
+            done(&panel, if active.is_empty() { "No fault is on.".into() } else { format!("On: {}.", active.join(", ")) })
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The state with one switch changed; nothing if it is not known, or its value is none.
+fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
+    let on = || form.value.parse::<bool>().ok();
+    let millis = || form.value.parse::<u64>().ok().filter(|millis| *millis <= DELAY_MS_MAX);
+    match form.fault.as_str() {
+        "pause_consumer" => state.pause_consumer = on()?,
+        "freeze_stream" => state.freeze_stream = on()?,
+        "drop_events" => state.drop_events = on()?,
+        "store_cut" => state.store_cut = on()?,
+        "store_delay_ms" => state.store_delay_ms = millis()?,
+        "database_delay_ms" => state.database_delay_ms = millis()?,
+        "all" => state = FaultState::default(),
+        _ => return None,
+    }
+    Some(state)
+}
+
+/// Empties the store, as a server does that restarts without its data.
+pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
+    let outcome = panel.api.emptier.empty().await;
+    match noted(&panel, &reader, "cache emptied".into(), outcome).await {
+        Ok(_) => {
+            panel.live.gauges.mark(panel.api.pipeline.clock.now(), "store emptied".into());
+            done(&panel, "The store is empty: the next reads load.")
+        }
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+    }
+}
+
+/// Removes a user's entries from all tiers of all processes.
+pub(super) async fn evict(State(panel): State<Arc<Panel>>, Reader(reader): Reader, Path(id): Path<u64>) -> Response {
+    let outcome = panel.api.inspector.remove(id).await;
+    match noted(&panel, &reader, format!("cache of user {id} removed"), outcome).await {
+        Ok(()) => done(&panel, format!("The entries of user {id} are gone from all tiers.")),
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+    }
 }

@@ -13,9 +13,6 @@ use crate::domain::{Mode, ModeRow};
 /// So many are kept.
 const KEPT_MAX: usize = 60;
 
-/// So many changes of the mode are kept.
-const SWITCHES_MAX: usize = 50;
-
 /// So many lags are kept: enough for a fair 99th percentile of what happened lately.
 const LAGS_MAX: usize = 2_000;
 
@@ -55,7 +52,6 @@ pub(super) struct Chronicle {
 struct Inner {
     number: u64,
     kept: VecDeque<Happened>,
-    switches: VecDeque<(Timestamp, ModeRow)>,
     lags: VecDeque<(Timestamp, f64)>,
 }
 
@@ -76,14 +72,6 @@ impl Chronicle {
 
     pub(super) fn switched(&self, at: Timestamp, row: &ModeRow) {
         self.note(at, What::Mode { mode: row.mode, version: row.version });
-        let Ok(mut inner) = self.inner.lock() else { return };
-        inner.switches.push_front((at, row.clone()));
-        inner.switches.truncate(SWITCHES_MAX);
-    }
-
-    /// The changes of the mode that this process has seen, the newest first.
-    pub(super) fn switches(&self) -> Vec<(Timestamp, ModeRow)> {
-        self.inner.lock().map(|inner| inner.switches.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The newest first.

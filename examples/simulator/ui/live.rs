@@ -14,6 +14,7 @@ use super::users::{self, Survey};
 use super::verdict::Verdict;
 use crate::api::Api;
 use crate::domain::ModeRow;
+use crate::faults::FaultState;
 use crate::pipeline::PipelineView;
 
 /// The pause between two looks while somebody watches.
@@ -41,6 +42,9 @@ pub(super) struct Moment {
     pub(super) survey: Arc<Survey>,
     pub(super) verdict: Verdict,
     pub(super) tour: TourView,
+    pub(super) faults: FaultState,
+    /// The modes that were in force, the newest first.
+    pub(super) history: Arc<Vec<ModeRow>>,
 }
 
 /// The last look, and how to ask for another one.
@@ -72,6 +76,8 @@ impl Live {
             survey: Arc::default(),
             verdict: Verdict::unknown("Nothing has been looked at yet."),
             tour: TourView::default(),
+            faults: FaultState::default(),
+            history: Arc::default(),
         };
         Self {
             moments: watch::Sender::new(Arc::new(first)),
@@ -117,25 +123,36 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
 
 async fn look(panel: &Panel) -> Moment {
     let api = &panel.api;
+    let moment_before = Arc::clone(&panel.live.moments.borrow());
     let surveyed = tokio::time::timeout(LOOK_MAX, users::survey(panel));
     let store = tokio::time::timeout(LOOK_MAX, api.pipeline.store_answers());
-    let (surveyed, store, pipeline) = tokio::join!(surveyed, store, api.pipeline.view());
-    let (survey, verdict) = match surveyed {
-        Ok(Ok(survey)) => {
-            let verdict = Verdict::of(&survey.rows);
+    let said = tokio::time::timeout(LOOK_MAX, api.inspector.pass());
+    let (surveyed, store, said, pipeline) = tokio::join!(surveyed, store, said, api.pipeline.view());
+    let (survey, verdict) = match (surveyed, said) {
+        (Ok(Ok(mut survey)), Ok(said)) => {
+            users::agree(panel, &mut survey, &said).await;
+            let verdict = Verdict::of(&said, &survey.rows);
             (Some(survey), verdict)
         }
-        Ok(Err(_)) => (None, Verdict::unknown("The database does not answer: nothing can be proven.")),
-        Err(_) => (None, Verdict::unknown("The database is too slow to compare with: nothing can be proven.")),
+        (Ok(Err(_)), _) => (None, Verdict::unknown("The database does not answer: nothing can be proven.")),
+        (Err(_), _) | (_, Err(_)) => (None, Verdict::unknown("Comparing takes too long: nothing can be proven.")),
+    };
+    let store_away = !matches!(store, Ok(true));
+    let changed = moment_before.mode.version != api.modes.current().version || moment_before.history.is_empty();
+    let history = match changed {
+        true => api.database.mode_history().await.map(Arc::new).unwrap_or_default(),
+        false => Arc::clone(&moment_before.history),
     };
     Moment {
         at: api.pipeline.clock.now(),
         mode: api.modes.current(),
         pipeline,
         database_away: survey.is_none(),
-        store_away: !matches!(store, Ok(true)),
+        store_away,
         survey: Arc::new(survey.unwrap_or_default()),
         verdict,
         tour: panel.tour.view(),
+        faults: api.faults.current(),
+        history,
     }
 }

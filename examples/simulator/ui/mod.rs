@@ -16,29 +16,29 @@ mod users;
 mod verdict;
 mod view;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use login::Logins;
 
 use self::live::Live;
 use self::tour::Tour;
 use self::users::Shelf;
 use crate::api::{self, Api, guard};
+use crate::domain::Database;
 
 /// What handlers of the panel work with.
 #[derive(Debug)]
 struct Panel {
     api: Arc<Api>,
-    logins: Logins,
     /// How another program can change a row, for people to copy.
     hint: String,
     /// How long an entry may live.
     ttl: Duration,
+    /// Without the faults that slow it down: what is compared is the truth.
+    database: Arc<dyn Database>,
     live: Live,
     shelf: Shelf,
     tour: Tour,
@@ -47,14 +47,13 @@ struct Panel {
 /// The panel, ready to be served.
 pub(crate) struct Ui {
     pub(crate) router: Router,
-    panel: Arc<Panel>,
 }
 
 impl Ui {
     /// Begins to look; that ends with the API.
-    pub(crate) fn new(api: Arc<Api>, hint: String, ttl: Duration) -> Self {
+    pub(crate) fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, ttl: Duration) -> Self {
         let panel = Arc::new(Panel {
-            logins: Logins::new(),
+            database,
             hint,
             ttl,
             live: Live::new(&api),
@@ -74,7 +73,10 @@ impl Ui {
             .route("/users/{id}/read", post(actions::read))
             .route("/users/{id}/write", post(actions::write))
             .route("/users/{id}/delete", post(actions::delete))
+            .route("/users/{id}/evict", post(actions::evict))
             .route("/demo/{scenario}", post(actions::demo))
+            .route("/faults", post(actions::fault))
+            .route("/flush", post(actions::flush))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), login::require));
@@ -84,11 +86,6 @@ impl Ui {
             .with_state(Arc::clone(&panel))
             .merge(assets::router())
             .merge(pages);
-        Self { router: guard::wrap_pages(router), panel }
-    }
-
-    /// The address that logs its reader in: printed once, at the start.
-    pub(crate) fn link(&self, addr: SocketAddr) -> String {
-        format!("http://{addr}/login?key={}", self.panel.logins.key())
+        Self { router: guard::wrap_pages(router) }
     }
 }

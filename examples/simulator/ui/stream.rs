@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as SseEvent, Sse};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
@@ -18,8 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::Panel;
 use super::gauges::Sample;
 use super::live::Moment;
+use super::login::{Headers, Reader};
 use super::users::{self, Wanted};
 use super::view::{self, Scene, Tab};
+use crate::access::Session;
 use crate::events::Event;
 
 /// A tab hears something at least so often; one that does not takes the connection for lost.
@@ -42,6 +44,8 @@ type Sent = Result<SseEvent, Infallible>;
 /// Follows everything until the tab is closed.
 pub(super) fn live(
     State(panel): State<Arc<Panel>>,
+    Headers(headers): Headers,
+    Reader(reader): Reader,
     Query(asked): Query<Asked>,
 ) -> Ready<Result<Sse<impl Stream<Item = Sent>>, StatusCode>> {
     let permit = Arc::clone(&panel.api.streams).try_acquire_owned();
@@ -53,6 +57,8 @@ pub(super) fn live(
         let changes = panel.api.events.subscribe();
         let follower = Follower {
             panel,
+            headers,
+            reader,
             asked,
             moments,
             changes,
@@ -68,6 +74,8 @@ pub(super) fn live(
 
 struct Follower {
     panel: Arc<Panel>,
+    headers: HeaderMap,
+    reader: Session,
     asked: Asked,
     moments: watch::Receiver<Arc<Moment>>,
     changes: Receiver<Event>,
@@ -90,6 +98,8 @@ impl Follower {
                 () = self.panel.api.stop.cancelled() => return None,
                 changed = self.moments.changed() => {
                     changed.ok()?;
+                    // A session that is over, or another role, ends the stream: the tab asks again.
+                    self.panel.api.access.session_of(&self.headers)?;
                     self.look().await;
                 }
                 Ok(event) = self.changes.recv() => self.flow(event),
@@ -112,7 +122,7 @@ impl Follower {
             moment: &moment,
             page: &page,
             wanted: &self.asked.wanted,
-            operates: true,
+            reader: &self.reader,
         };
         let mut changed = serde_json::Map::new();
         for (name, markup) in view::parts(&scene) {

@@ -22,6 +22,16 @@ pub(super) enum Scenario {
     Stop,
 }
 
+impl Scenario {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Cdc => "cdc",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// How far a step is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Progress {

@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 
 use super::Panel;
-use crate::api::inspect::{CacheView, EntryState, look};
-use crate::domain::{DbError, User};
+use crate::domain::{DbError, Mode, User};
+use crate::inspector::{CacheView, Consistency, EntryState};
 
 /// The verdict is over this many users, the first ones by id, and over those that are missed below.
 pub(super) const SURVEY_MAX: u32 = 100;
@@ -68,6 +68,7 @@ impl UserRow {
             EntryState::Stale => State::Stale,
             EntryState::Healthy if view.negative => State::Negative,
             EntryState::Healthy => State::Healthy,
+            EntryState::Unknown => State::Unknown,
         };
         Self {
             id,
@@ -79,21 +80,6 @@ impl UserRow {
             tier: view.tier,
             position: view.position,
             bound: view.staleness_bound_ms.map(Duration::from_millis),
-            stale_for: None,
-        }
-    }
-
-    fn unknown(id: u64, database: Option<User>) -> Self {
-        Self {
-            id,
-            state: State::Unknown,
-            database,
-            cached: None,
-            negative: false,
-            ttl: None,
-            tier: None,
-            position: None,
-            bound: None,
             stale_for: None,
         }
     }
@@ -189,7 +175,7 @@ impl Shelf {
 
 /// Looks at the first users and at those missed.
 pub(super) async fn survey(panel: &Panel) -> Result<Survey, DbError> {
-    let listed = panel.api.database.list(0, SURVEY_MAX + 1).await?;
+    let listed = panel.database.list(0, SURVEY_MAX + 1).await?;
     let more = listed.len() > SURVEY_MAX as usize;
     let last = listed.get(SURVEY_MAX as usize - 1).map_or(u64::MAX, |user| user.id);
     let known: Vec<u64> = listed.iter().map(|user| user.id).collect();
@@ -204,10 +190,8 @@ pub(super) async fn survey(panel: &Panel) -> Result<Survey, DbError> {
 }
 
 async fn beside_entry(panel: &Panel, id: u64, user: Option<User>) -> UserRow {
-    match look(&panel.api, id).await {
-        Ok(view) => UserRow::of(id, view),
-        Err(_) => UserRow::unknown(id, user),
-    }
+    let row = UserRow::of(id, panel.api.inspector.look(id).await);
+    if row.state == State::Unknown { UserRow { database: user, ..row } } else { row }
 }
 
 /// The rows that a tab wants, from the survey where it reaches so far.
@@ -225,10 +209,22 @@ pub(super) async fn page(panel: &Panel, survey: &Survey, wanted: &Wanted) -> Pag
 async fn beyond(panel: &Panel, wanted: &Wanted) -> Result<Vec<UserRow>, DbError> {
     let text = wanted.q.trim();
     let users = match text.parse::<u64>() {
-        Ok(id) => panel.api.database.get(id).await?.value.into_iter().collect(),
-        Err(_) if text.is_empty() => panel.api.database.list(wanted.after, PAGE_MAX as u32 + 1).await?,
-        Err(_) => panel.api.database.get_by_email(text).await?.value.into_iter().collect(),
+        Ok(id) => panel.database.get(id).await?.value.into_iter().collect(),
+        Err(_) if text.is_empty() => panel.database.list(wanted.after, PAGE_MAX as u32 + 1).await?,
+        Err(_) => panel.database.get_by_email(text).await?.value.into_iter().collect(),
     };
     let rows = join_all(users.into_iter().map(|user| beside_entry(panel, user.id, Some(user)))).await;
     Ok(rows.into_iter().filter(|row| wanted.wants(row)).collect())
+}
+
+/// In cdc mode an entry that differs may be about to go: it is stale only if the inspector, which waits a moment, says
+/// so too.
+pub(super) async fn agree(panel: &Panel, survey: &mut Survey, said: &Consistency) {
+    if said.mode != Mode::Cdc {
+        return;
+    }
+    let rows = survey.rows.iter_mut();
+    for row in rows.filter(|row| row.state == State::Stale && said.entries.iter().all(|entry| entry.id != row.id)) {
+        *row = beside_entry(panel, row.id, row.database.take()).await;
+    }
 }

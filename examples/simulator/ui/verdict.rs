@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::users::{State, UserRow};
+use crate::inspector::{self, Consistency};
 
 /// The four things that the panel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +42,21 @@ pub(super) struct Verdict {
     /// How long the entry that is stale for the longest time has been so.
     pub(super) oldest: Option<Duration>,
     /// Why nothing can be said.
-    pub(super) cause: Option<&'static str>,
+    pub(super) cause: Option<String>,
+    /// Entries compared with their rows.
+    pub(super) compared: u64,
+    /// Entries that differ.
+    pub(super) stale: u64,
 }
 
 impl Verdict {
-    pub(super) fn unknown(cause: &'static str) -> Self {
-        Self { word: Word::Unknown, counts: Counts::default(), oldest: None, cause: Some(cause) }
+    pub(super) fn unknown(cause: impl Into<String>) -> Self {
+        let (counts, cause) = (Counts::default(), Some(cause.into()));
+        Self { word: Word::Unknown, counts, oldest: None, cause, compared: 0, stale: 0 }
     }
 
-    pub(super) fn of(rows: &[UserRow]) -> Self {
+    /// What the inspector says, and how many of the shown rows are in which state.
+    pub(super) fn of(said: &Consistency, rows: &[UserRow]) -> Self {
         let mut counts = Counts::default();
         for row in rows {
             match row.state {
@@ -57,21 +64,23 @@ impl Verdict {
                 State::Stale => counts.stale += 1,
                 State::Absent => counts.absent += 1,
                 State::Negative => counts.negative += 1,
-                State::Unknown => return Self::unknown("The database does not answer: nothing can be proven."),
+                State::Unknown => {}
             }
         }
-        let word = match (counts.stale, counts.healthy + counts.negative) {
-            (0, 0) => Word::Empty,
-            (0, _) => Word::Healthy,
-            _ => Word::Stale,
+        let word = match said.verdict {
+            inspector::Verdict::Healthy => Word::Healthy,
+            inspector::Verdict::Stale => Word::Stale,
+            inspector::Verdict::Empty => Word::Empty,
+            inspector::Verdict::Unknown => Word::Unknown,
         };
-        Self { word, counts, oldest: rows.iter().filter_map(|row| row.stale_for).max(), cause: None }
+        let oldest = rows.iter().filter_map(|row| row.stale_for).max();
+        Self { word, counts, oldest, cause: said.cause.clone(), compared: said.compared, stale: said.stale }
     }
 
     /// The exact words.
     pub(super) fn words(&self) -> String {
         match self.word {
-            Word::Stale => format!("cache stale ({})", self.counts.stale),
+            Word::Stale => format!("cache stale ({})", self.stale),
             word => format!("cache {}", word.as_str()),
         }
     }

@@ -3,7 +3,7 @@
 mod demo;
 mod events;
 mod frame;
-mod icon;
+pub(super) mod icon;
 mod pipeline;
 mod text;
 mod top;
@@ -16,6 +16,7 @@ use super::Panel;
 use super::live::Moment;
 use super::users::{Page, Wanted};
 pub(super) use frame::whole;
+use crate::access::{Role, Session};
 
 /// The pages of the panel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -42,8 +43,20 @@ pub(super) struct Scene<'a> {
     pub(super) moment: &'a Moment,
     pub(super) page: &'a Page,
     pub(super) wanted: &'a Wanted,
+    /// Whoever looks on.
+    pub(super) reader: &'a Session,
+}
+
+impl Scene<'_> {
     /// True if the reader may change things.
-    pub(super) operates: bool,
+    fn operates(&self) -> bool {
+        self.reader.may(Role::Operator)
+    }
+
+    /// Why a control is off for this reader.
+    fn reason(&self) -> Option<&'static str> {
+        (!self.operates()).then_some("Needs the operator role")
+    }
 }
 
 /// The parts of a page, by name.

@@ -51,6 +51,7 @@ async function clicked(event) {
   if (button.dataset.close !== undefined) return button.closest("dialog").close();
   if (button.dataset.post) {
     const { ok, message } = await post(button.dataset.post, button.dataset.body ?? "");
+    if (ok && button.dataset.then) return location.assign(button.dataset.then);
     say(message, ok);
   }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Progress, Scenario};
-use crate::api::inspect::{EntryState, look};
+use crate::inspector::EntryState;
 use crate::domain::{DbError, Mode, User, UserInput};
 use crate::ui::Panel;
 
@@ -82,7 +82,7 @@ impl Demo<'_> {
         let changed = Instant::now();
         self.begin(3);
         let deadline = Instant::now() + PROMPT_MAX;
-        while look(&self.panel.api, user.id).await?.state == EntryState::Stale {
+        while self.panel.api.inspector.compare(user.id).await?.state == EntryState::Stale {
             self.same_mode(Mode::Cdc)?;
             self.check(deadline, "the key was not invalidated: is the consumer up?")?;
             tokio::time::sleep(POLL).await;
@@ -150,7 +150,7 @@ impl Demo<'_> {
     async fn until_expired(&self, user: &User, changed: Instant) -> Result<(), Failure> {
         let deadline = Instant::now() + self.panel.ttl + PROMPT_MAX;
         loop {
-            let view = look(&self.panel.api, user.id).await?;
+            let view = self.panel.api.inspector.compare(user.id).await?;
             if view.state != EntryState::Stale {
                 break;
             }
@@ -174,7 +174,7 @@ impl Demo<'_> {
         let deadline = Instant::now() + PROMPT_MAX;
         loop {
             let read = self.panel.api.caches.users.get(&user.id).await?;
-            let view = look(&self.panel.api, user.id).await?;
+            let view = self.panel.api.inspector.compare(user.id).await?;
             if read.is_some_and(|read| read.name == name) && view.state == EntryState::Healthy {
                 return Ok(());
             }
@@ -188,7 +188,7 @@ impl Demo<'_> {
         let deadline = Instant::now() + PROMPT_MAX;
         loop {
             self.panel.api.caches.users.get(&id).await?;
-            if look(&self.panel.api, id).await?.state == EntryState::Healthy {
+            if self.panel.api.inspector.compare(id).await?.state == EntryState::Healthy {
                 return Ok(());
             }
             self.check(deadline, "the entry is not kept: is the store up?")?;

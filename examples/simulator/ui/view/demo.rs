@@ -38,7 +38,7 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
                 @for step in steps { (line(step)) }
             }
             @if tour.running {
-                button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates] { (icon("stop")) "Stop" }
+                button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates()] { (icon("stop")) "Stop" }
             }
         }
     }
@@ -47,11 +47,11 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
 fn button(scene: &Scene<'_>, scenario: Scenario, next: Scenario, path: &str, words: &str) -> Markup {
     let tour = &scene.moment.tour;
     let runs = tour.running && tour.scenario == Some(scenario);
-    let off = !scene.operates || tour.running || scene.moment.database_away;
+    let off = !scene.operates() || tour.running || scene.moment.database_away;
     html! {
         button.btn.lg.pri[if tour.running { runs } else { next == scenario }] type="button" data-key=(path)
             data-post=(format!("/demo/{path}")) disabled[off]
-            title=[(!scene.operates).then_some("Needs the operator role")] {
+            title=[scene.reason()] {
             (icon("play")) (words)
         }
     }

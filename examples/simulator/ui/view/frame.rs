@@ -12,7 +12,7 @@ pub(in crate::ui) fn whole(scene: &Scene<'_>) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(&scene.moment.verdict.words()))
+            (head(scene))
             body data-tab=(scene.tab.as_str()) data-at=(scene.moment.at.as_millis()) {
                 (sprite())
                 a.skip href="#users" { "Skip to users" }
@@ -25,7 +25,7 @@ pub(in crate::ui) fn whole(scene: &Scene<'_>) -> Markup {
                         section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
                     }
                     p #said.vh aria-live="polite" data-said {}
-                    (live(&part))
+                    (live(scene, &part))
                 }
                 (dialogs())
                 dialog #history aria-labelledby="history-title" {
@@ -40,13 +40,14 @@ pub(in crate::ui) fn whole(scene: &Scene<'_>) -> Markup {
     }
 }
 
-fn head(title: &str) -> Markup {
+fn head(scene: &Scene<'_>) -> Markup {
     html! {
         head {
             meta charset="utf-8";
             meta name="viewport" content="width=device-width,initial-scale=1";
             meta name="color-scheme" content="light dark";
-            title { (title) " · cachefront" }
+            meta name="csrf" content=(scene.reader.csrf());
+            title { (scene.moment.verdict.words()) " · cachefront" }
             link rel="icon" href="/panel.svg";
             link rel="stylesheet" href="/uplot.css";
             link rel="stylesheet" href="/panel.css";
@@ -69,13 +70,14 @@ fn top(scene: &Scene<'_>) -> Markup {
             div.who {
                 span #connection.row data-state="live" { (icon("ok")) span { "live" } }
                 button.btn.q #theme type="button" aria-label="Switch between dark and light" { (icon("sun")) }
-                form method="post" action="/logout" { button.btn.q type="submit" { "Log out" } }
+                span.row.m { (icon("user")) span { (scene.reader.name) } }
+                button.btn.q type="button" data-post="/logout" data-then="/login" { "Log out" }
             }
         }
     }
 }
 
-fn live<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+fn live<'a>(scene: &Scene<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     let of = |name: &str| html! { @if let Some(markup) = part(name) { (markup) } };
     html! {
         div.live data-live {
@@ -92,7 +94,7 @@ fn live<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
                             span.grow {}
                             button.btn.q type="button" data-only aria-pressed="false" { "Only stale" }
                             button.btn.q.opt type="button" data-post="/users/read" { "Read all" }
-                            button.btn type="button" data-user="new" { "New user" }
+                            button.btn type="button" data-user="new" disabled[!scene.operates()] title=[scene.reason()] { "New user" }
                         }
                         div data-part="users" { (of("users")) }
                     }

@@ -3,11 +3,11 @@
 use maud::{Markup, PreEscaped, html};
 
 /// Every sign, for the top of a page.
-pub(super) fn sprite() -> Markup {
+pub(in crate::ui) fn sprite() -> Markup {
     PreEscaped(include_str!("../assets/icons.svg").to_owned())
 }
 
 /// A sign beside words that say the same.
-pub(super) fn icon(name: &str) -> Markup {
+pub(in crate::ui) fn icon(name: &str) -> Markup {
     html! { svg.i aria-hidden="true" { use href=(format!("#{name}")) {} } }
 }

@@ -4,9 +4,12 @@ use maud::{Markup, html};
 
 use super::Scene;
 use super::icon::icon;
-use super::text::{countdown, time};
+use super::text::countdown;
 use crate::domain::Mode;
 use crate::ui::verdict::Word;
+
+/// So many changes of the mode are shown.
+const SWITCHES_SHOWN: usize = 20;
 
 /// What is wrong and what to do, if anything is.
 pub(super) fn banner(scene: &Scene<'_>) -> Markup {
@@ -36,7 +39,7 @@ pub(super) fn banner(scene: &Scene<'_>) -> Markup {
 pub(super) fn verdict(scene: &Scene<'_>) -> Markup {
     let verdict = &scene.moment.verdict;
     let counts = &verdict.counts;
-    let kept = counts.healthy + counts.stale + counts.negative;
+    let kept = verdict.compared;
     let sign = match verdict.word {
         Word::Healthy => "ok",
         Word::Stale => "tri",
@@ -44,20 +47,22 @@ pub(super) fn verdict(scene: &Scene<'_>) -> Markup {
         Word::Unknown => "unk",
     };
     let advice = match verdict.word {
-        Word::Healthy if kept == 1 => "The one cached row equals the database.".to_owned(),
-        Word::Healthy => format!("All {kept} cached rows equal the database."),
+        Word::Healthy if kept == 1 => "The one cached entry equals the database.".to_owned(),
+        Word::Healthy => format!("All {kept} cached entries equal the database."),
         Word::Stale => {
             let oldest = verdict.oldest.map(|oldest| format!(" · oldest {}", countdown(oldest))).unwrap_or_default();
-            let differ = if counts.stale == 1 { "differs" } else { "differ" };
-            format!("{} of {kept} cached rows {differ} from the database{oldest}", counts.stale)
+            let differ = if verdict.stale == 1 { "differs" } else { "differ" };
+            format!("{} of {kept} cached entries {differ} from the database{oldest}", verdict.stale)
         }
         Word::Empty => "Nothing is cached. Read a user, or let the guided demo do it.".to_owned(),
-        Word::Unknown => verdict.cause.unwrap_or("Nothing can be proven.").to_owned(),
+        Word::Unknown => verdict.cause.clone().unwrap_or_else(|| "Nothing can be proven.".to_owned()),
     };
     html! {
         div.verdict.(format!("is-{}", verdict.word.as_str())) data-verdict=(verdict.word.as_str()) {
             (icon(sign))
-            div { h1 { (verdict.words()) } p { (advice) } }
+            div { h1 { (verdict.words()) } p { (advice) }
+                @if let (Word::Stale, Some(cause)) = (verdict.word, &verdict.cause) { p.vh { (cause) } }
+            }
             @if matches!(verdict.word, Word::Healthy | Word::Stale) {
                 dl {
                     div { dt { "healthy" } dd { (counts.healthy) } }
@@ -78,8 +83,8 @@ pub(super) fn mode(scene: &Scene<'_>) -> Markup {
         let on = row.mode == mode;
         let body = format!("mode={}&version={}", mode.as_str(), row.version);
         html! {
-            button.choice type="button" aria-pressed=(on) data-mode=(mode.as_str()) disabled[!scene.operates]
-                title=[(!scene.operates).then_some("Needs the operator role")]
+            button.choice type="button" aria-pressed=(on) data-mode=(mode.as_str()) disabled[!scene.operates()]
+                title=[scene.reason()]
                 data-ask=[(!on).then(|| format!("Switch to {name}?"))]
                 data-text=[(!on).then_some(warning)]
                 data-note=[(!on).then(|| format!("Version {} → {}", row.version, row.version + 1))]
@@ -107,15 +112,12 @@ pub(super) fn mode(scene: &Scene<'_>) -> Markup {
 /// The changes of the mode, for the dialog.
 pub(super) fn history(scene: &Scene<'_>) -> Markup {
     let row = &scene.moment.mode;
-    let switches = scene.panel.live.chronicle.switches();
     html! {
         p { "In force: " b { (row.mode.as_str().to_uppercase()) } ", v" (row.version) " since " span.mono { (row.changed_at) } }
-        @if switches.is_empty() {
-            p.m { "Nobody has switched since the panel started." }
-        } @else {
-            ol.history-list {
-                @for (at, row) in &switches {
-                    li data-key=(row.version) { b { "v" (row.version) } span { (row.mode.as_str().to_uppercase()) } span.mono.m { (time(*at)) } }
+        ol.history-list {
+            @for row in scene.moment.history.iter().take(SWITCHES_SHOWN) {
+                li data-key=(row.version) {
+                    b { "v" (row.version) } span { (row.mode.as_str().to_uppercase()) } span.mono.m { (row.changed_at) }
                 }
             }
         }

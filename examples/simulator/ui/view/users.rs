@@ -44,7 +44,7 @@ fn nobody(scene: &Scene<'_>) -> Markup {
             } @else {
                 p { b { "No users yet" } }
                 p.m { "Create one, or let the guided demo do it: it makes a user, reads it into the cache and changes it in the database." }
-                button.btn.pri.lg type="button" data-user="new" disabled[!scene.operates] { "New user" }
+                button.btn.pri.lg type="button" data-user="new" disabled[!scene.operates()] { "New user" }
             }
         }
     }
@@ -72,8 +72,8 @@ fn tier(tier: Option<&str>) -> &str {
 
 fn line(scene: &Scene<'_>, row: &UserRow) -> Markup {
     let stale = row.state == State::Stale;
-    let (id, off) = (row.id, !scene.operates);
-    let reason = off.then_some("Needs the operator role");
+    let (id, off) = (row.id, !scene.operates());
+    let reason = scene.reason();
     html! {
         tr.u.is-stale[stale] data-key=(format!("u{id}")) data-id=(id) data-state=(row.state.as_str()) {
             td.c0 {
