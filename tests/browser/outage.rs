@@ -24,8 +24,8 @@ async fn a_program_that_dies_is_noticed_and_found_again() {
     assert_eq!(on.await, 0);
     chrome.screenshot("connection-lost").await;
 
+    // It finds back by itself, and nobody has to log in again.
     scene.simulator.restart().await;
-    scene.log_in().await;
     let chrome = &scene.chrome;
     chrome.shows("#connection", "live", PATIENCE).await;
     chrome.title_is("cache empty", PATIENCE).await;

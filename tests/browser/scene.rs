@@ -1,11 +1,16 @@
 //! A simulator and a browser that is logged in to its panel.
 
 use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::wait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::chrome::{Chrome, PATIENCE};
+
+const PASSWORD: &str = "a password for the browser";
+
+fn with_password(launch: Launch) -> Launch {
+    launch.env("CACHEFRONT_UI_ADMIN_PASSWORD", PASSWORD)
+}
 
 /// Both, and an HTTP client beside them: another program.
 pub(crate) struct Scene {
@@ -17,21 +22,20 @@ pub(crate) struct Scene {
 impl Scene {
     /// A browser of this size at the panel of an embedded simulator.
     pub(crate) async fn embedded(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
-        let (chrome, simulator) = tokio::join!(Chrome::start(width, height), configure(Simulator::role("up")).start());
+        let (chrome, simulator) =
+            tokio::join!(Chrome::start(width, height), configure(with_password(Simulator::role("up"))).start());
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let scene = Self { chrome, simulator, http };
         scene.log_in().await;
         scene
     }
 
-    /// Follows the link that the program printed last.
+    /// Fills in the form.
     pub(crate) async fn log_in(&self) {
-        let key = wait::until_some("the link is printed", PATIENCE, async || {
-            let log = self.simulator.log();
-            log.lines().rev().find_map(|line| Some(line.split_once("/login?key=")?.1.trim().to_owned()))
-        })
-        .await;
-        self.chrome.goto(&format!("{}/login?key={key}", self.simulator.ui_url())).await;
+        self.chrome.goto(&format!("{}/", self.simulator.ui_url())).await;
+        self.chrome.run(&format!("document.querySelector('[name=password]').value = '{PASSWORD}'")).await;
+        self.chrome.click("form button").await;
+        self.chrome.shows("#connection", "live", PATIENCE).await;
     }
 
     pub(crate) async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Value {

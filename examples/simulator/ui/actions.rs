@@ -221,7 +221,10 @@ pub(super) async fn fault(
         Ok(state) => {
             panel.live.gauges.mark(panel.api.pipeline.clock.now(), format!("fault {}", form.fault.replace('_', " ")));
             let active = state.active();
-            done(&panel, if active.is_empty() { "No fault is on.".into() } else { format!("On: {}.", active.join(", ")) })
+            done(
+                &panel,
+                if active.is_empty() { "No fault is on.".into() } else { format!("On: {}.", active.join(", ")) },
+            )
         }
         Err(error) => failed(&error),
     }

@@ -18,5 +18,12 @@ pub(super) async fn home(
 ) -> Markup {
     let moment = panel.live.fresh(&panel).await;
     let page = users::page(&panel, &moment.survey, &wanted).await;
-    view::whole(&Scene { panel: &panel, tab: Tab::Live, moment: &moment, page: &page, wanted: &wanted, reader: &reader })
+    view::whole(&Scene {
+        panel: &panel,
+        tab: Tab::Live,
+        moment: &moment,
+        page: &page,
+        wanted: &wanted,
+        reader: &reader,
+    })
 }

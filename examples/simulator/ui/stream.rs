@@ -132,7 +132,7 @@ impl Follower {
                 self.parts.insert(name, text);
             }
         }
-        let title = moment.verdict.words();
+        let title = &moment.verdict.words;
         self.chart();
         self.send("patch", &json!({ "title": title, "at": moment.at.as_millis(), "parts": changed }));
     }

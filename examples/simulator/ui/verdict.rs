@@ -45,6 +45,8 @@ pub(super) struct Verdict {
     pub(super) cause: Option<String>,
     /// Entries compared with their rows.
     pub(super) compared: u64,
+    /// The exact words.
+    pub(super) words: String,
     /// Entries that differ.
     pub(super) stale: u64,
 }
@@ -52,7 +54,7 @@ pub(super) struct Verdict {
 impl Verdict {
     pub(super) fn unknown(cause: impl Into<String>) -> Self {
         let (counts, cause) = (Counts::default(), Some(cause.into()));
-        Self { word: Word::Unknown, counts, oldest: None, cause, compared: 0, stale: 0 }
+        Self { word: Word::Unknown, counts, oldest: None, cause, compared: 0, words: "cache unknown".into(), stale: 0 }
     }
 
     /// What the inspector says, and how many of the shown rows are in which state.
@@ -74,14 +76,14 @@ impl Verdict {
             inspector::Verdict::Unknown => Word::Unknown,
         };
         let oldest = rows.iter().filter_map(|row| row.stale_for).max();
-        Self { word, counts, oldest, cause: said.cause.clone(), compared: said.compared, stale: said.stale }
-    }
-
-    /// The exact words.
-    pub(super) fn words(&self) -> String {
-        match self.word {
-            Word::Stale => format!("cache stale ({})", self.stale),
-            word => format!("cache {}", word.as_str()),
+        Self {
+            word,
+            counts,
+            oldest,
+            cause: said.cause.clone(),
+            compared: said.compared,
+            words: said.words(),
+            stale: said.stale,
         }
     }
 }

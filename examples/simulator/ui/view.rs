@@ -15,8 +15,8 @@ use serde::Deserialize;
 use super::Panel;
 use super::live::Moment;
 use super::users::{Page, Wanted};
-pub(super) use frame::whole;
 use crate::access::{Role, Session};
+pub(super) use frame::whole;
 
 /// The pages of the panel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Progress, Scenario};
-use crate::inspector::EntryState;
 use crate::domain::{DbError, Mode, User, UserInput};
+use crate::inspector::EntryState;
 use crate::ui::Panel;
 
 /// The user that the demos read and change. They make it if it is not there.

@@ -47,7 +47,7 @@ fn head(scene: &Scene<'_>) -> Markup {
             meta name="viewport" content="width=device-width,initial-scale=1";
             meta name="color-scheme" content="light dark";
             meta name="csrf" content=(scene.reader.csrf());
-            title { (scene.moment.verdict.words()) " · cachefront" }
+            title { (scene.moment.verdict.words) " · cachefront" }
             link rel="icon" href="/panel.svg";
             link rel="stylesheet" href="/uplot.css";
             link rel="stylesheet" href="/panel.css";

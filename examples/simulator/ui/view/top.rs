@@ -60,7 +60,7 @@ pub(super) fn verdict(scene: &Scene<'_>) -> Markup {
     html! {
         div.verdict.(format!("is-{}", verdict.word.as_str())) data-verdict=(verdict.word.as_str()) {
             (icon(sign))
-            div { h1 { (verdict.words()) } p { (advice) }
+            div { h1 { (verdict.words) } p { (advice) }
                 @if let (Word::Stale, Some(cause)) = (verdict.word, &verdict.cause) { p.vh { (cause) } }
             }
             @if matches!(verdict.word, Word::Healthy | Word::Stale) {
