@@ -10,7 +10,7 @@
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) behind both, in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
-//! - [`load`]: a load generator.
+//! - [`load`]: a load generator; [`experiment`]: the same load in both modes, side by side.
 
 mod access;
 mod api;
@@ -19,6 +19,7 @@ mod config;
 mod db;
 mod domain;
 mod events;
+mod experiment;
 mod fatal;
 mod faults;
 mod healthcheck;
@@ -46,7 +47,7 @@ use crate::fatal::Fatal;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fatal) => {
             eprintln!("error: {fatal}");
             ExitCode::FAILURE
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Fatal> {
+fn run(cli: Cli) -> Result<ExitCode, Fatal> {
     let environment = Environment::read(Path::new(".env"))?;
     let role = cli.role.unwrap_or(Role::Up);
     let settings = Settings::resolve(&role, &cli.flags, &environment)?;
@@ -65,13 +66,16 @@ fn run(cli: Cli) -> Result<(), Fatal> {
         .map_err(|error| Fatal::new(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         match role {
-            Role::Up => roles::up(settings).await,
-            Role::Api => roles::api(settings).await,
-            Role::Consumer => roles::consumer(settings).await,
-            Role::Openapi => roles::openapi(),
-            Role::Load(flags) => load::run(&settings, &flags).await,
-            Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await,
+            Role::Up => roles::up(settings).await?,
+            Role::Api => roles::api(settings).await?,
+            Role::Ui => roles::ui(settings).await?,
+            Role::Consumer => roles::consumer(settings).await?,
+            Role::Openapi => roles::openapi()?,
+            Role::Load(flags) => return load::run(&settings, &flags).await,
+            Role::Experiment(flags) => return experiment::run(&settings, &flags).await,
+            Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }
+        Ok(ExitCode::SUCCESS)
     })
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use environment::Environment;
-pub(crate) use flags::{Cli, Flags, HealthFlags, LoadFlags, Role};
+pub(crate) use flags::{Cli, Flags, HealthFlags, Role};
 pub(crate) use secret::Secret;
 
 use crate::access::{self, ApiToken, Passwords};
@@ -154,7 +154,7 @@ impl Lookup<'_> {
 
     fn backend(&self, role: &Role, flags: &Flags) -> Result<Backend, Fatal> {
         let mysql_url = self.text("CACHEFRONT_MYSQL_URL", &flags.mysql_url);
-        let on_servers = flags.stack || mysql_url.is_some() || matches!(role, Role::Api | Role::Consumer);
+        let on_servers = flags.stack || mysql_url.is_some() || matches!(role, Role::Api | Role::Ui | Role::Consumer);
         if !on_servers {
             let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
             return Ok(Backend::Embedded { data_dir: data_dir.into() });

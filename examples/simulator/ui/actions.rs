@@ -25,7 +25,7 @@ struct Said {
 }
 
 /// Notes in the audit list what somebody did, or tried.
-async fn noted<T, E: Display>(panel: &Panel, reader: &Session, what: String, outcome: Result<T, E>) -> Result<T, E> {
+pub(super) async fn noted<T, E: Display>(panel: &Panel, reader: &Session, what: String, outcome: Result<T, E>) -> Result<T, E> {
     let result = match &outcome {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.to_string(),
@@ -34,7 +34,7 @@ async fn noted<T, E: Display>(panel: &Panel, reader: &Session, what: String, out
     outcome
 }
 
-fn done(panel: &Panel, message: impl Into<String>) -> Response {
+pub(super) fn done(panel: &Panel, message: impl Into<String>) -> Response {
     panel.live.nudge();
     Json(Said { ok: true, message: message.into() }).into_response()
 }

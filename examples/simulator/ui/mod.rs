@@ -8,6 +8,7 @@ mod assets;
 mod chronicle;
 mod gauges;
 mod live;
+mod load;
 mod login;
 mod pages;
 mod stream;
@@ -24,10 +25,13 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use self::live::Live;
+use self::load::Runs;
 use self::tour::Tour;
 use self::users::Shelf;
 use crate::api::{self, Api, guard};
+use crate::config::Settings;
 use crate::domain::Database;
+use crate::experiment::ExperimentControl;
 
 /// What handlers of the panel work with.
 #[derive(Debug)]
@@ -42,23 +46,29 @@ struct Panel {
     live: Live,
     shelf: Shelf,
     tour: Tour,
+    runs: Runs,
 }
 
 /// The panel, ready to be served.
 pub(crate) struct Ui {
     pub(crate) router: Router,
+    /// To be settled before the API ends: it puts the mode back.
+    pub(crate) experiment: ExperimentControl,
 }
 
 impl Ui {
     /// Begins to look; that ends with the API.
-    pub(crate) fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, ttl: Duration) -> Self {
+    pub(crate) fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings) -> Self {
+        let runs = Runs::new(settings);
+        let experiment = runs.experiment.clone();
         let panel = Arc::new(Panel {
             database,
             hint,
-            ttl,
+            ttl: settings.ttl,
             live: Live::new(&api),
             shelf: Shelf::default(),
             tour: Tour::default(),
+            runs,
             api,
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));
@@ -77,6 +87,10 @@ impl Ui {
             .route("/demo/{scenario}", post(actions::demo))
             .route("/faults", post(actions::fault))
             .route("/flush", post(actions::flush))
+            .route("/load", post(load::start_load))
+            .route("/experiment", post(load::start_experiment))
+            .route("/experiment/{kind}", get(load::report))
+            .route("/stop/{what}", post(load::stop))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), login::require));
@@ -86,6 +100,6 @@ impl Ui {
             .with_state(Arc::clone(&panel))
             .merge(assets::router())
             .merge(pages);
-        Self { router: guard::wrap_pages(router) }
+        Self { router: guard::wrap_pages(router), experiment }
     }
 }

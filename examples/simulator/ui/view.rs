@@ -4,6 +4,7 @@ mod demo;
 mod events;
 mod frame;
 pub(super) mod icon;
+mod load;
 mod pipeline;
 mod text;
 mod top;
@@ -69,6 +70,8 @@ pub(super) fn parts(scene: &Scene<'_>) -> Vec<(&'static str, Markup)> {
         ("demo", demo::demo(scene)),
         ("users", users::users(scene)),
         ("pipeline", pipeline::pipeline(scene)),
+        ("load", load::load(scene)),
+        ("experiment", load::experiment(scene)),
         ("events", events::events(scene)),
     ]
 }

@@ -7,6 +7,7 @@ export function begin() {
   byId("theme").addEventListener("click", switchTheme);
   document.addEventListener("click", clicked);
   byId("ask-yes").addEventListener("click", yes);
+  document.addEventListener("submit", submitted);
   document.querySelector("[data-hold]")?.addEventListener("click", hold);
   place();
   matchMedia("(max-width: 719px)").addEventListener("change", place);
@@ -54,6 +55,14 @@ async function clicked(event) {
     if (ok && button.dataset.then) return location.assign(button.dataset.then);
     say(message, ok);
   }
+}
+
+async function submitted(event) {
+  const action = event.target.dataset.form;
+  if (!action) return;
+  event.preventDefault();
+  const { ok, message } = await post(action, new URLSearchParams(new FormData(event.target)));
+  say(message, ok);
 }
 
 /** What is asked stays as it was when it was asked, whatever is pushed meanwhile. */
@@ -165,7 +174,7 @@ export function lost(isLost, at) {
     document.title = "cache unknown · cachefront";
     document.querySelector("[data-said]").textContent = "connection lost, cache unknown";
   }
-  document.querySelectorAll("button[data-post], button[data-ask], button[data-user]").forEach((control) => {
+  document.querySelectorAll("button[data-post], button[data-ask], button[data-user], form[data-form] button").forEach((control) => {
     if (control.dataset.was) return;
     control.dataset.was = control.disabled ? "off" : "on";
     control.disabled = true;

@@ -98,9 +98,11 @@ fn live<'a>(scene: &Scene<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Ma
                         }
                         div data-part="users" { (of("users")) }
                     }
+                    section.card data-part="experiment" data-place="6" aria-labelledby="h-ab" { (of("experiment")) }
                 }
                 div.col.side data-column="side" {
                     section.card.demo data-part="demo" data-place="1" aria-labelledby="h-demo" { (of("demo")) }
+                    section.card data-part="load" data-place="5" aria-labelledby="h-load" { (of("load")) }
                     section.card.events data-place="7" aria-labelledby="h-events" {
                         div.hd { h2 #h-events { "Events" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
                         div data-part="events" { (of("events")) }

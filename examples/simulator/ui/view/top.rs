@@ -102,7 +102,7 @@ pub(super) fn mode(scene: &Scene<'_>) -> Markup {
                 &format!("Reads will serve old values until their entries expire, up to {ttl} after a write. In force here at once, in every role within 1 s.")))
             (choice(Mode::Cdc, "CDC", "every commit invalidates at once",
                 "Each commit will invalidate its keys. Stale entries heal at once. In force here at once, in every role within 1 s."))
-            button.btn.q.history type="button" data-open="history" aria-label=(format!("Mode history, version {}", row.version)) {
+            button.btn.q.history type="button" data-open="history" {
                 b { "v" (row.version) } "History"
             }
         }
