@@ -7,11 +7,12 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::Config;
 
 use super::error::{ApiError, ErrorBody, ProblemsBody};
-use super::{control, health, inspect, stream, users};
+use super::{control, faults, health, inspect, stream, users};
 use crate::domain::{Mode, ModeRow, User, UserInput};
 use crate::events::ChangeEvent;
 use crate::pipeline::PipelineView;
@@ -33,8 +34,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         users::update,
         users::delete,
         inspect::show,
+        inspect::page,
+        inspect::invalidate,
+        inspect::empty,
+        inspect::consistency,
+        faults::show,
+        faults::set,
+        faults::clear,
         control::mode,
         control::set_mode,
+        control::history,
         control::pipeline,
         stream::events,
         health::healthz,
@@ -50,10 +59,28 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         ChangeEvent,
         ErrorBody,
         ProblemsBody,
-        inspect::CacheView,
-    ))
+    )),
+    modifiers(&Bearer)
 )]
 struct Document;
+
+/// The description as it is committed: a program that is built against it must notice every change.
+pub(crate) fn openapi_text() -> String {
+    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Tokens are optional: without any the API is open.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
+        openapi.security = Some(vec![SecurityRequirement::default(), SecurityRequirement::new("token", [""; 0])]);
+    }
+}
 
 /// The API, described.
 pub(crate) fn openapi() -> Ready<Response> {
@@ -83,5 +110,19 @@ fn asset(file: &str) -> Result<Response, ApiError> {
         }
         Ok(None) => Err(ApiError::new(StatusCode::NOT_FOUND, "Not Found")),
         Err(_) => Err(ApiError::internal()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_description_is_the_one_that_is_served() {
+        let committed = include_str!("openapi.json");
+        assert!(
+            committed == openapi_text(),
+            "openapi.json has drifted: cargo run --example simulator -- openapi > examples/simulator/api/openapi.json"
+        );
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Role {
     Up,
     /// The HTTP API alone, on servers.
     Api,
+    /// The control panel alone, on servers: it finds the API with CACHEFRONT_API_URL.
+    Ui,
     /// The change capture alone, on servers: reads the database's log and invalidates.
     Consumer,
     /// Registers Debezium's connector with Kafka Connect and waits until it runs.
@@ -32,6 +34,8 @@ pub(crate) enum Role {
     Load(Box<LoadFlags>),
     /// Runs the same load in ttl mode and in cdc mode against a running API, and compares the two.
     Experiment(Box<ExperimentFlags>),
+    /// Prints the API's description in OpenAPI 3.1.
+    Openapi,
     /// Exits with 0 if the API (or the given URL) says that it serves.
     Healthcheck(HealthFlags),
 }
@@ -60,6 +64,9 @@ pub(crate) struct Flags {
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) api_addr: Option<String>,
+    /// How many requests the API answers at once; more are told to come back later. Default: 512.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub(crate) api_in_flight: Option<String>,
     /// Where the control panel listens. Default: 127.0.0.1:8501.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) ui_addr: Option<String>,

@@ -1,0 +1,1 @@
+//! `simulator inspect`: one pass, as a table or as JSON.
