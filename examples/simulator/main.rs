@@ -46,7 +46,7 @@ use crate::fatal::Fatal;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fatal) => {
             eprintln!("error: {fatal}");
             ExitCode::FAILURE
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Fatal> {
+fn run(cli: Cli) -> Result<ExitCode, Fatal> {
     let environment = Environment::read(Path::new(".env"))?;
     let role = cli.role.unwrap_or(Role::Up);
     let settings = Settings::resolve(&role, &cli.flags, &environment)?;
@@ -64,14 +64,16 @@ fn run(cli: Cli) -> Result<(), Fatal> {
         .build()
         .map_err(|error| Fatal::new(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        match role {
+        let ended = match role {
+            Role::Inspect(flags) => return inspector::role::run(&settings, &flags).await,
             Role::Up => roles::up(settings).await,
             Role::Api => roles::api(settings).await,
             Role::Consumer => roles::consumer(settings).await,
             Role::Openapi => roles::openapi(),
             Role::Load(flags) => load::run(&settings, &flags).await,
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await,
-        }
+        };
+        ended.map(|()| ExitCode::SUCCESS)
     })
 }
 

@@ -11,7 +11,10 @@ use cachefront_tests::unique;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_come_and_the_position_follows() {
-    let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into())).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_test_writer()
+        .with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
+        .try_init();
     let place = Place::shared();
     let database = unique::database("kfk").await;
     database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY, value INT)").await;
@@ -32,7 +35,12 @@ async fn commits_come_and_the_position_follows() {
     database.execute("INSERT INTO item VALUES (1, 1), (2, 2)").await;
     let mut conn = database.connect().await;
     let goal: Position = read_position(&mut conn).await.expect("position").0;
-    let limits = BatchLimits { changes_max: 1000, bytes_max: 1 << 20, wait_max: Duration::from_millis(100), linger_max: Duration::ZERO };
+    let limits = BatchLimits {
+        changes_max: 1000,
+        bytes_max: 1 << 20,
+        wait_max: Duration::from_millis(100),
+        linger_max: Duration::ZERO,
+    };
     let began = std::time::Instant::now();
     loop {
         let batch = source.next_batch(&limits).await.expect("a batch");

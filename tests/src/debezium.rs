@@ -117,7 +117,9 @@ impl Connector {
         let topics = Topics::of(&self.place.brokers);
         let names = topics.names();
         let own = |name: &&String| {
-            **name == self.prefix || name.starts_with(&format!("{}.", self.prefix)) || name.ends_with(&format!("heartbeat.{}", self.prefix))
+            **name == self.prefix
+                || name.starts_with(&format!("{}.", self.prefix))
+                || name.ends_with(&format!("heartbeat.{}", self.prefix))
         };
         let own: Vec<&str> = names.iter().filter(own).map(String::as_str).collect();
         topics.delete(&own).await;

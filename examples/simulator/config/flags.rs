@@ -25,6 +25,8 @@ pub(crate) enum Role {
     Consumer,
     /// Generates load against a running API and prints what it saw.
     Load(LoadFlags),
+    /// Compares what is cached with the database. Exit code: 0 nothing is stale, 1 something is, 2 not known.
+    Inspect(InspectFlags),
     /// Prints the API's description in OpenAPI 3.1.
     Openapi,
     /// Exits with 0 if the API (or the given URL) says that it serves.
@@ -106,6 +108,20 @@ pub(crate) struct LoadFlags {
     #[arg(long, default_value_t = 512)]
     pub(crate) in_flight: usize,
     /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What the inspector does beside looking.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InspectFlags {
+    /// Remove entries that are stale.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Look again every second, until told to end.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Print one JSON object for each pass instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use environment::Environment;
-pub(crate) use flags::{Cli, Flags, HealthFlags, LoadFlags, Role};
+pub(crate) use flags::{Cli, Flags, HealthFlags, InspectFlags, LoadFlags, Role};
 pub(crate) use secret::Secret;
 
 use crate::access::{self, ApiToken, Passwords};
