@@ -76,6 +76,7 @@ fn run(cli: Cli) -> Result<ExitCode, Fatal> {
             Role::Openapi => roles::openapi()?,
             Role::Load(flags) => return load::run(&settings, &flags).await,
             Role::Experiment(flags) => return experiment::run(&settings, &flags).await,
+            Role::Inspect(flags) => return inspector::role::run(&settings, &flags).await,
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }
         Ok(ExitCode::SUCCESS)

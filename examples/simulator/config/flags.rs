@@ -34,6 +34,8 @@ pub(crate) enum Role {
     Load(Box<LoadFlags>),
     /// Runs the same load in ttl mode and in cdc mode against a running API, and compares the two.
     Experiment(Box<ExperimentFlags>),
+    /// Compares what is cached with the database. Exit code: 0 nothing is stale, 1 something is, 2 not known.
+    Inspect(InspectFlags),
     /// Prints the API's description in OpenAPI 3.1.
     Openapi,
     /// Exits with 0 if the API (or the given URL) says that it serves.
@@ -96,6 +98,20 @@ pub(crate) struct BootstrapFlags {
     /// Stay: follow the connector's tasks, and start those again that fail.
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+/// What the inspector does beside looking.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InspectFlags {
+    /// Remove entries that are stale.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Look again every second, until told to end.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Print one JSON object for each pass instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What the health check asks.

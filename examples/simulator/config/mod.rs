@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use environment::Environment;
-pub(crate) use flags::{BootstrapFlags, Cli, Flags, HealthFlags, Role};
+pub(crate) use flags::{BootstrapFlags, Cli, Flags, HealthFlags, InspectFlags, Role};
 pub(crate) use kafka::{Kafka, Source};
 pub(crate) use secret::Secret;
 
