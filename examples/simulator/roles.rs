@@ -12,7 +12,7 @@ use crate::caches::Caches;
 use crate::config::Settings;
 use crate::domain::{DbError, Mode};
 use crate::fatal::Fatal;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, observe_freshness};
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline};
 use crate::serve::{Listener, told_to_end};
@@ -26,6 +26,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let mut running = Running::start(&settings, true).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
+    running.observe_freshness(&settings);
     let ui = Ui::new(Arc::clone(&api), running.world.hint.clone());
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
@@ -45,6 +46,7 @@ pub(crate) async fn api(settings: Settings) -> Result<(), Fatal> {
     let api = running.api(&settings);
     announce(&[format!("API      http://{}  (try it: http://{}/docs/)", listener.addr, listener.addr)]);
     running.announce_events(&api);
+    running.observe_freshness(&settings);
     let servers = [listener.serve(api::router(api), running.stop.clone())];
     running.until_told(servers).await
 }
@@ -137,6 +139,11 @@ impl Running {
         if let Some(relay) = self.world.followed.clone() {
             self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
         }
+    }
+
+    /// Measures how far behind the database reads of this process can be.
+    fn observe_freshness(&mut self, settings: &Settings) {
+        self.tasks.spawn(observe_freshness(self.pipeline(settings), settings.ttl, self.stop.clone()));
     }
 
     /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
