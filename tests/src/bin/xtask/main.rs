@@ -21,7 +21,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The servers that tests and examples use: MySQL and Redis.
+    /// The servers that tests and examples use: MySQL, Redis, Kafka and Kafka Connect.
     Stack {
         #[command(subcommand)]
         command: stack::Command,
