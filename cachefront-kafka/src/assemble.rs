@@ -112,7 +112,9 @@ impl Assembler {
         let tail = self.opened.is_end.then_some(self.scope.tail);
         let lane = Lane::new(partition.clone(), place, bounds, tail, *partition.topic == *self.scope.transaction_topic);
         if lane.tells_transactions && self.lanes.iter().any(|lane| lane.tells_transactions) {
-            self.give_up_claims("the transaction topic has several partitions, and their order is not known: make it with one");
+            self.give_up_claims(
+                "the transaction topic has several partitions, and their order is not known: make it with one",
+            );
         }
         let start = lane.start();
         self.lanes.push(lane);

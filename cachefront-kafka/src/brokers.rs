@@ -69,7 +69,9 @@ impl Brokers {
                     }
                     found
                 }
-                Topics::Listed(names) => existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?,
+                Topics::Listed(names) => {
+                    existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?
+                }
                 Topics::Pattern(regex) => existing(&client, None, timeout, |topic| regex.is_match(topic))?,
             };
             found.sort();

@@ -29,7 +29,9 @@ pub(crate) fn failed(doing: &str, cause: KafkaError) -> Error {
         other => other.rdkafka_error_code().map_or(ErrorKind::Unavailable, kind_of),
     };
     let advice = match kind {
-        ErrorKind::Config => ": check the client settings, the user's rights (READ and DESCRIBE on the topics, READ on the group) and the certificates",
+        ErrorKind::Config => {
+            ": check the client settings, the user's rights (READ and DESCRIBE on the topics, READ on the group) and the certificates"
+        }
         _ => "",
     };
     Error::with_source(kind, format!("{doing} failed{advice}"), cause)

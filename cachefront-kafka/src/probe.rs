@@ -29,7 +29,8 @@ impl View {
         self.round += 1;
         self.bounds = found.iter().cloned().collect();
         if self.lost.is_none() {
-            self.lost = self.reading.iter().find_map(|(partition, next)| lost(partition, *next, self.bounds.get(partition)));
+            self.lost =
+                self.reading.iter().find_map(|(partition, next)| lost(partition, *next, self.bounds.get(partition)));
         }
     }
 

@@ -17,8 +17,7 @@ pub(super) fn datetime(number: i64, unit: TimeUnit, digits: Option<u8>) -> Optio
     let (seconds, nanos) = split(number, unit);
     let (year, month, day) = civil(seconds.div_euclid(DAY_SECONDS))?;
     let time = seconds.rem_euclid(DAY_SECONDS);
-    let mut text =
-        format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60);
+    let mut text = format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60);
     push_fraction(&mut text, nanos, digits.unwrap_or_else(|| natural(nanos)))?;
     Some(text)
 }
@@ -152,10 +151,7 @@ mod tests {
         let micros = |number, digits| datetime(number, TimeUnit::Micros, digits);
         assert_eq!(micros(1_767_323_045_678_901, None).as_deref(), Some("2026-01-02 03:04:05.678901"));
         assert_eq!(micros(1_767_323_045_678_900, Some(4)).as_deref(), Some("2026-01-02 03:04:05.6789"));
-        assert_eq!(
-            datetime(1_774_751_400_000, TimeUnit::Millis, None).as_deref(),
-            Some("2026-03-29 02:30:00")
-        );
+        assert_eq!(datetime(1_774_751_400_000, TimeUnit::Millis, None).as_deref(), Some("2026-03-29 02:30:00"));
         assert_eq!(datetime(-1, TimeUnit::Millis, None).as_deref(), Some("1969-12-31 23:59:59.999"));
         assert_eq!(time(-3_020_399_000_000, TimeUnit::Micros, Some(0)).as_deref(), Some("-838:59:59"));
         assert_eq!(time(-500_000, TimeUnit::Micros, Some(2)).as_deref(), Some("-00:00:00.50"));

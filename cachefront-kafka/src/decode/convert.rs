@@ -57,9 +57,7 @@ fn typed(json: Json<'_>, kind: ColumnType) -> Option<Value> {
         (ColumnType::Decimal { .. }, json @ (Json::Float(_) | Json::Int(_) | Json::UInt(_))) => Some(plain(json)),
         (ColumnType::Date, Json::Int(days)) => calendar::date(days).map(text_value),
         (ColumnType::Date, Json::Text(text)) => calendar::iso_date(&text).map(text_value),
-        (ColumnType::Time { unit, digits }, Json::Int(number)) => {
-            calendar::time(number, unit, digits).map(text_value)
-        }
+        (ColumnType::Time { unit, digits }, Json::Int(number)) => calendar::time(number, unit, digits).map(text_value),
         (ColumnType::Time { digits, .. }, Json::Text(text)) => calendar::iso_time(&text, digits).map(text_value),
         (ColumnType::DateTime { unit, digits }, Json::Int(number)) => {
             calendar::datetime(number, unit, digits).map(text_value)

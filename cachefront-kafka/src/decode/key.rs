@@ -87,4 +87,3 @@ fn unwrap<'a>(
     let types = schemas.learn(record.topic, key, schema, payload, Part::Key)?;
     Ok((payload, Some(types)))
 }
-

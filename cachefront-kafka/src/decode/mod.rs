@@ -163,11 +163,7 @@ impl Decoder {
     }
 
     /// The payload of a value with a schema; the value itself if it has none.
-    fn unwrap<'a>(
-        &mut self,
-        record: &Record<'_>,
-        text: &'a str,
-    ) -> Result<(&'a str, Option<Arc<Types>>), Problem> {
+    fn unwrap<'a>(&mut self, record: &Record<'_>, text: &'a str) -> Result<(&'a str, Option<Arc<Types>>), Problem> {
         if !text.trim_ascii_start().starts_with('{') || !text.contains("\"payload\"") {
             return Ok((text, None));
         }

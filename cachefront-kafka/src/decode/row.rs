@@ -122,8 +122,8 @@ impl<'s> Filling<'s> {
     /// Keeps a column's value.
     #[inline]
     pub(super) fn put(&mut self, index: usize, kind: ColumnType, json: Json<'_>) -> Result<(), Problem> {
-        let value = convert::value(json, kind)
-            .map_err(|wanted| Problem::Column { column: self.name(index).into(), wanted })?;
+        let value =
+            convert::value(json, kind).map_err(|wanted| Problem::Column { column: self.name(index).into(), wanted })?;
         if self.shape.all {
             self.columns.push(Column::Value(value));
         } else if let Some(column) = self.columns.get_mut(index) {

@@ -33,9 +33,8 @@ struct Parameters<'a> {
 /// The types of the rows that a schema speaks of: of `before` and `after` in an envelope, of the row itself elsewhere.
 pub(super) fn types(schema: &str) -> Result<Types, serde_json::Error> {
     let schema: Schema<'_> = serde_json::from_str(schema)?;
-    let row = |name: &str| {
-        schema.fields.iter().find(|field| field.kind == "struct" && field.field.as_deref() == Some(name))
-    };
+    let row =
+        |name: &str| schema.fields.iter().find(|field| field.kind == "struct" && field.field.as_deref() == Some(name));
     let row = row("after").or_else(|| row("before")).unwrap_or(&schema);
     let typed = row.fields.iter().filter_map(|field| {
         let kind = kind(field);
