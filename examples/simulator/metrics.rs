@@ -1,11 +1,10 @@
 //! The numbers of this process, in the text format of Prometheus.
 //!
-//! The library's own are listed in [`cachefront::metrics`]; these are the simulator's:
+//! The library's own are listed in [`cachefront::metrics`], the inspector's (`cachefront_consistency_healthy` and
+//! `cachefront_stale_entries` first) with the inspector; these are the simulator's:
 //!
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
-//! | `cachefront_consistency_healthy` | gauge | | 1 if the last look of the inspector found every cached entry equal to its row, else 0 |
-//! | `cachefront_stale_entries` | gauge | | entries that differed from their rows at that look |
 //! | `simulator_http_requests_total` | counter | `method`, `route`, `status` | answered requests; status by class (`2xx`) |
 //! | `simulator_http_request_duration_seconds` | histogram | `method`, `route` | from a request's arrival to its answer |
 //! | `simulator_http_requests_in_flight` | gauge | | requests that are being answered |
@@ -29,10 +28,6 @@ pub(crate) use self::freshness::observe_freshness;
 pub(crate) use self::http::Request;
 use crate::fatal::Fatal;
 
-/// 1 if the inspector's last look found every cached entry equal to its row.
-const CONSISTENCY_HEALTHY: &str = "cachefront_consistency_healthy";
-/// Entries that differed from their rows at the inspector's last look.
-const STALE_ENTRIES: &str = "cachefront_stale_entries";
 const HTTP_REQUESTS_TOTAL: &str = "simulator_http_requests_total";
 const HTTP_REQUEST_DURATION_SECONDS: &str = "simulator_http_request_duration_seconds";
 const HTTP_REQUESTS_IN_FLIGHT: &str = "simulator_http_requests_in_flight";
@@ -96,21 +91,12 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Tells what the inspector's last whole look found: how many entries differed from their rows.
-#[expect(dead_code, reason = "for the inspector, whose background look comes later in this release")]
-pub(crate) fn inspected(stale_entries: u64) {
-    metrics::gauge!(CONSISTENCY_HEALTHY).set(if stale_entries == 0 { 1.0 } else { 0.0 });
-    metrics::gauge!(STALE_ENTRIES).set(stale_entries as f64);
-}
-
 /// Tells which program this is.
 pub(crate) fn identify(source: &'static str) {
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "source" => source).set(1.0);
 }
 
 fn describe() {
-    describe_gauge!(CONSISTENCY_HEALTHY, "1 if the inspector's last look found every cached entry equal to its row");
-    describe_gauge!(STALE_ENTRIES, "Entries that differed from their rows at the inspector's last look");
     describe_counter!(HTTP_REQUESTS_TOTAL, "Answered requests, by route and class of status");
     describe_histogram!(HTTP_REQUEST_DURATION_SECONDS, Unit::Seconds, "From a request's arrival to its answer");
     describe_gauge!(HTTP_REQUESTS_IN_FLIGHT, "Requests that are being answered");

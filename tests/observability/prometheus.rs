@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// How long one query may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// The time between two looks at the simulator.
+const SCRAPES: Duration = Duration::from_secs(1);
+
 /// A running server. Dropping the value ends it.
 pub(crate) struct Prometheus {
     // First: the program must be gone before its folder is removed.
@@ -109,6 +112,12 @@ impl Prometheus {
         let request = self.http.get(url.expect("a URL")).send();
         request.await.map_err(|error| error.to_string())?.json().await.map_err(|error| error.to_string())
     }
+}
+
+/// Waits as long as Prometheus does between two looks at the simulator.
+pub(crate) async fn next_scrape() {
+    // sleep: nothing new can be found before the next scrape.
+    tokio::time::sleep(SCRAPES).await;
 }
 
 /// Holds an exposition against the conventions of Prometheus.
