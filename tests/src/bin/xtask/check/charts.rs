@@ -6,6 +6,7 @@ use cachefront_tests::stack as names;
 
 use super::{files, must};
 use crate::{
+    exec,
     failure::{Context, Failure, Result},
     tools,
 };
@@ -92,7 +93,8 @@ pub(super) fn tflint() -> Result<()> {
 fn render(values: &str, more: &[&str]) -> Result<String> {
     let mut command = tools::command("helm")?;
     command.args(["template", "cachefront", CHART, "--namespace", "shop", "--values"]).arg(file(values)).args(more);
-    must(&mut command).context(|| values.to_owned())
+    // Notes about symbolic links go to stderr.
+    exec::text(&mut command).context(|| values.to_owned())
 }
 
 fn file(values: &str) -> PathBuf {
