@@ -25,7 +25,12 @@ struct Said {
 }
 
 /// Notes in the audit list what somebody did, or tried.
-pub(super) async fn noted<T, E: Display>(panel: &Panel, reader: &Session, what: String, outcome: Result<T, E>) -> Result<T, E> {
+pub(super) async fn noted<T, E: Display>(
+    panel: &Panel,
+    reader: &Session,
+    what: String,
+    outcome: Result<T, E>,
+) -> Result<T, E> {
     let result = match &outcome {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.to_string(),
