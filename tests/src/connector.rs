@@ -1,6 +1,7 @@
 //! A Debezium connector of one test's own, on the simulator's own template.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mysql_async::{Opts, prelude::Queryable};
 use serde_json::{Map, Value};
@@ -9,6 +10,7 @@ use crate::{
     server::{connect::Rest, kafka::Topics},
     stack,
     unique::{self, Database},
+    wait,
 };
 
 /// The simulator's template: a test sees what a user gets.
@@ -56,8 +58,14 @@ impl Servers {
     }
 }
 
-/// A connector that streams tables of one database. Call [`Connector::remove`] at the end: a value that is merely
-/// dropped, as by a test that fails, leaves a connector to the stack, which ends with it.
+/// The column of it that holds the executed set.
+pub const MARKER_COLUMN: &str = "executed";
+
+/// How long a connector may take until it follows the log.
+const START: Duration = Duration::from_secs(60);
+
+/// A connector that streams tables of one database. Dropping it removes it, with its offsets and all its topics: an
+/// idle one costs the other tests a tenth of a core.
 #[derive(Debug)]
 pub struct Connector {
     servers: Servers,
@@ -91,8 +99,12 @@ impl Connector {
         let mut config = config(servers, &name, database.name(), tables);
         config.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))));
         servers.connect.register(&name, &config).await;
-        servers.connect.wait_running(&name).await;
-        Self { servers: servers.clone(), name, database: database.name().to_owned() }
+        let connector = Self { servers: servers.clone(), name, database: database.name().to_owned() };
+        servers.connect.wait_running(&connector.name).await;
+        // Its first heartbeat is a transaction: from then on the log is followed.
+        let (topics, transactions) = (Topics::of(&servers.brokers), connector.transaction_topic());
+        wait::until("the connector follows the log", START, || topics.names().contains(&transactions)).await;
+        connector
     }
 
     /// A connector that somebody else registered, to be removed with its topics.
@@ -130,20 +142,47 @@ impl Connector {
         &self.servers.connect
     }
 
-    /// Removes the connector with its offsets and all its topics.
-    ///
-    /// # Panics
-    /// If the servers do not do it.
-    pub async fn remove(self) {
-        self.servers.connect.delete(&self.name).await;
-        let topics = Topics::of(&self.servers.brokers);
-        let names = topics.names();
-        let heartbeat = format!("__debezium-heartbeat.{}", self.name);
-        let ours =
-            |name: &&String| **name == self.name || **name == heartbeat || name.starts_with(&format!("{}.", self.name));
-        let ours: Vec<&str> = names.iter().filter(ours).map(String::as_str).collect();
-        topics.delete(&ours).await;
+    /// The brokers as the test sees them.
+    pub fn brokers(&self) -> &str {
+        &self.servers.brokers
     }
+
+    /// The table of markers, with its database.
+    pub fn marker(&self) -> String {
+        format!("{}.cachefront_heartbeat", self.database)
+    }
+
+    /// Removes the connector with its offsets and all its topics.
+    pub async fn remove(self) {
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+}
+
+impl Drop for Connector {
+    fn drop(&mut self) {
+        let (name, servers) = (self.name.clone(), self.servers.clone());
+        // A test's runtime may be gone or busy by now: this runs on one of its own.
+        let removed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(remove(&servers, &name));
+            Ok::<(), std::io::Error>(())
+        })
+        .join();
+        if !matches!(removed, Ok(Ok(()))) {
+            eprintln!("the connector {} stays, or something of it", self.name);
+        }
+    }
+}
+
+async fn remove(servers: &Servers, name: &str) {
+    // The client of the test lives on the test's runtime, which may have ended.
+    Rest::of(servers.connect.url()).delete(name).await;
+    let topics = Topics::of(&servers.brokers);
+    let names = topics.names();
+    let heartbeat = format!("__debezium-heartbeat.{name}");
+    let ours = |topic: &&String| **topic == name || **topic == heartbeat || topic.starts_with(&format!("{name}."));
+    let ours: Vec<&str> = names.iter().filter(ours).map(String::as_str).collect();
+    topics.delete(&ours).await;
 }
 
 /// The template with its places filled.

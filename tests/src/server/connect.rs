@@ -185,6 +185,11 @@ impl Rest {
         Self { client, url: url.trim_end_matches('/').to_owned() }
     }
 
+    /// The worker's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Of the stack's own worker.
     ///
     /// # Panics
