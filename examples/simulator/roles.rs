@@ -12,6 +12,7 @@ use crate::access::{Access, Printed};
 use crate::api::{self, Api, announcements};
 use crate::caches::Caches;
 use crate::config::Settings;
+use crate::connect::{self, Watchdog};
 use crate::domain::{DbError, Mode};
 use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
@@ -136,6 +137,8 @@ struct Running {
     inspector: Arc<Inspector>,
     metrics: Metrics,
     consumer: Option<Arc<Consumer>>,
+    /// Follows the connector, where one carries the changes.
+    connector: Option<Watchdog>,
     /// Of the panel, if there is one.
     experiment: Option<ExperimentControl>,
     tasks: JoinSet<()>,
@@ -163,9 +166,14 @@ impl Running {
         let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
         let pipeline = world.pipeline(&modes, settings);
         let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock);
-        let (tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        let connector = connect::follow(settings, &stop)?.map(|(watchdog, following)| {
+            tasks.spawn(async move { following.await.unwrap_or_default() });
+            watchdog
+        });
+        let experiment = None;
         let mut running =
-            Self { world, caches, modes, access, inspector, metrics, consumer, experiment: None, tasks, stop };
+            Self { world, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
         running.spawn_tasks();
         running.wait_for_consumer(settings).await?;
         Ok(running)
@@ -229,6 +237,7 @@ impl Running {
             faults: Arc::clone(&self.world.faults),
             inspector: Arc::clone(&self.inspector),
             emptier: self.world.emptier.clone(),
+            connector: self.connector.clone(),
             in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             streams: api::stream_permits(),
             consumes: self.consumer.is_some(),
