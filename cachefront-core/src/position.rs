@@ -139,6 +139,18 @@ impl Position {
         self.origins.get(&gtid.origin).is_some_and(|mine| mine.covers(gtid.number, gtid.number))
     }
 
+    /// Forgets ranges until each origin has at most `max` of them: those in the middle, so that the long first range
+    /// and the newest stay. A position that claims less is still true.
+    pub fn limit_ranges(&mut self, max: usize) {
+        let max = max.max(2);
+        for intervals in self.origins.values_mut() {
+            let surplus = intervals.0.len().saturating_sub(max);
+            if surplus > 0 {
+                intervals.0.drain(1..=surplus);
+            }
+        }
+    }
+
     /// The origins and their ranges (both ends included), in order.
     pub fn ranges(&self) -> impl Iterator<Item = (&str, &[(u64, u64)])> {
         self.origins.iter().map(|(origin, intervals)| (&**origin, intervals.0.as_slice()))

@@ -110,6 +110,16 @@ pub struct BatchLimits {
     pub linger_max: Duration,
 }
 
+/// Who decides which of several invalidators of one namespace works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// Not the source. The store's term decides: the newest invalidator works, the others take over when it falls
+    /// silent.
+    Undecided,
+    /// The source has chosen this one, and tells the others to wait: a consumer group, for one.
+    Elected,
+}
+
 /// Delivers committed changes, in commit order, from a position on.
 ///
 /// # Delivery
@@ -117,7 +127,9 @@ pub struct BatchLimits {
 /// source cannot deliver or understand is an error of kind [`Gap`](crate::ErrorKind::Gap), never silence.
 ///
 /// # Ordering
-/// Transactions come in the order of the source's log. Two changes of one row are never swapped.
+/// Transactions come in the order of the source's log. Two changes of one row are never swapped. A source whose log
+/// has several partitions may hand over a transaction in parts with others between them; its position then moves when
+/// the last part was handed over.
 ///
 /// # Duplicates
 /// Allowed after [`open`](ChangeSource::open) and after a reconnect; receivers are idempotent.
@@ -141,6 +153,20 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
     /// # Errors
     /// `Config` with the setting and what mends it, if the source could not be exact; else as the trait says.
     async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>>;
+
+    /// Waits until this source is the one that may read, where a means of its own decides that among several.
+    ///
+    /// The invalidator calls this before it takes the store's term, so that those who wait disturb nobody.
+    /// Default: [`Lead::Undecided`], at once.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only waits.
+    ///
+    /// # Errors
+    /// As the trait says.
+    async fn lead(&mut self) -> Result<Lead> {
+        Ok(Lead::Undecided)
+    }
 
     /// Begins (again) after `from`.
     ///

@@ -53,6 +53,8 @@ pub enum Event {
     Nothing {
         /// What it was, in one word.
         kind: &'static str,
+        /// The transaction that it belongs to, where the record names one: a `CREATE`, a row of another table.
+        gtid: Option<Gtid>,
     },
 }
 

@@ -20,6 +20,22 @@ pub const MYSQLBINLOG: &str = "CACHEFRONT_MYSQLBINLOG";
 pub const REDIS_SERVER: &str = "CACHEFRONT_REDIS_SERVER";
 /// The program `redis-cli`.
 pub const REDIS_CLI: &str = "CACHEFRONT_REDIS_CLI";
+/// Where clients find Kafka: `127.0.0.1:port`.
+pub const KAFKA_BROKERS: &str = "CACHEFRONT_KAFKA_BROKERS";
+/// URL of Kafka Connect: `http://127.0.0.1:port`.
+pub const CONNECT_URL: &str = "CACHEFRONT_CONNECT_URL";
+/// URL of the same MySQL as Connect sees it. Absent: the same as clients see.
+pub const CONNECT_MYSQL_URL: &str = "CACHEFRONT_CONNECT_MYSQL_URL";
+/// Where Connect finds the same Kafka. Absent: where clients do.
+pub const CONNECT_KAFKA_BROKERS: &str = "CACHEFRONT_CONNECT_KAFKA_BROKERS";
+/// The program `java`.
+pub const JAVA: &str = "CACHEFRONT_JAVA";
+/// Folder of the jars of Kafka and Connect.
+pub const KAFKA_LIBS: &str = "CACHEFRONT_KAFKA_LIBS";
+/// Folder of Connect's plug-ins, Debezium among them.
+pub const CONNECT_PLUGINS: &str = "CACHEFRONT_CONNECT_PLUGINS";
+/// Folder that holds a formatted, empty log directory of Kafka, copied for each broker.
+pub const KAFKA_TEMPLATE: &str = "CACHEFRONT_KAFKA_TEMPLATE";
 /// The simulator's program, built before the tests.
 pub const SIMULATOR: &str = "CACHEFRONT_SIMULATOR";
 /// Folder for everything that the stack and the private servers write.
@@ -39,6 +55,70 @@ pub fn mysql_url() -> String {
 /// If no stack was brought up.
 pub fn redis_url() -> String {
     required(REDIS_URL)
+}
+
+/// Where clients find the shared Kafka. Every test uses topics of its own.
+///
+/// # Panics
+/// If no stack was brought up.
+pub fn kafka_brokers() -> String {
+    required(KAFKA_BROKERS)
+}
+
+/// URL of the shared Connect. Every test registers connectors of its own.
+///
+/// # Panics
+/// If no stack was brought up.
+pub fn connect_url() -> String {
+    required(CONNECT_URL)
+}
+
+/// URL of the shared MySQL as the shared Connect sees it.
+///
+/// # Panics
+/// If no stack was brought up.
+pub fn connect_mysql_url() -> String {
+    given(CONNECT_MYSQL_URL).unwrap_or_else(mysql_url)
+}
+
+/// Where the shared Connect finds the shared Kafka.
+///
+/// # Panics
+/// If no stack was brought up.
+pub fn connect_kafka_brokers() -> String {
+    given(CONNECT_KAFKA_BROKERS).unwrap_or_else(kafka_brokers)
+}
+
+/// Path of `java`.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such program.
+pub fn java() -> PathBuf {
+    required(JAVA).into()
+}
+
+/// Folder of the jars of Kafka and Connect.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such folder.
+pub fn kafka_libs() -> PathBuf {
+    required(KAFKA_LIBS).into()
+}
+
+/// Folder of Connect's plug-ins.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such folder.
+pub fn connect_plugins() -> PathBuf {
+    required(CONNECT_PLUGINS).into()
+}
+
+/// A formatted, empty log directory of Kafka to copy.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such folder.
+pub fn kafka_template() -> PathBuf {
+    required(KAFKA_TEMPLATE).into()
 }
 
 /// Path of the `mysql` client.
@@ -122,10 +202,14 @@ pub fn workspace_root() -> PathBuf {
     package.parent().expect("the package lies in the workspace").to_owned()
 }
 
+fn given(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 fn required(name: &str) -> String {
-    match env::var(name) {
-        Ok(value) if !value.is_empty() => value,
-        _ => panic!(
+    match given(name) {
+        Some(value) => value,
+        None => panic!(
             "{name} is not set: this test needs real servers. Run `cargo xtask test`, or keep a stack up with \
              `cargo xtask stack up` and put it into the environment with `eval \"$(cargo xtask stack env)\"`"
         ),

@@ -37,7 +37,7 @@ pub(crate) struct Plan {
     pub(crate) void: Option<Void>,
     /// For the observer; left empty where there is none.
     pub(crate) changes: Vec<AppliedChange>,
-    /// The commit times of complete transactions with a key.
+    /// The commit times of transactions, or parts of them, with a key.
     pub(crate) committed_at: Vec<Timestamp>,
     /// Row changes delivered.
     pub(crate) events: u64,
@@ -88,7 +88,7 @@ pub(crate) fn plan(batch: &Batch, maps: &[Arc<dyn KeyMap>], observed: bool) -> P
                 }
             }
         }
-        if transaction.complete && plan.keys.len() > before {
+        if plan.keys.len() > before {
             plan.committed_at.push(transaction.committed_at);
         }
     }

@@ -21,7 +21,7 @@ use crate::keymap::KeyMap;
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
-use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
+use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, Lead, SourceProbe};
 use crate::store::{Applied, Discipline, Held, Meta, MetaState, Store, StoreState, StoreWriter};
 
 /// So many heartbeats without any progress of the holder, and a standby takes the term.
@@ -113,12 +113,15 @@ impl Pump {
             }
             self.preflighted = true;
         }
+        let Some(lead) = self.wait_for_lead().await? else { return Ok(Ended::Shutdown) };
         let wish = *self.wishes.borrow_and_update();
         if wish.shutdown {
             return Ok(Ended::Shutdown);
         }
         let mut writer = self.store.writer().await?;
-        if let Some(ended) = self.stand_by(&mut *writer).await? {
+        if lead == Lead::Undecided
+            && let Some(ended) = self.stand_by(&mut *writer).await?
+        {
             return Ok(ended);
         }
         let mut session = match wish.discipline {
@@ -401,6 +404,25 @@ impl Pump {
         };
         let head = self.probe.head().await?;
         self.flush_at(writer, head, state, reason).await
+    }
+
+    /// Waits until the source says that this invalidator may work. Nothing if a shutdown is wished for.
+    async fn wait_for_lead(&mut self) -> Result<Option<Lead>> {
+        let wishes = self.wishes.clone();
+        let mut ended = std::pin::pin!(shutdown_during(wishes, std::future::pending()));
+        let mut patience = self.clock.sleep(self.settings.heartbeat);
+        let mut lead = self.source.lead();
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut ended => return Ok(None),
+                lead = &mut lead => return lead.map(Some),
+                () = &mut patience => {
+                    patience = Box::pin(std::future::pending());
+                    self.status.send_modify(|status| status.state = CdcState::Standby);
+                }
+            }
+        }
     }
 
     /// Lets another invalidator that holds a later term work, and takes over when it makes no progress.

@@ -34,7 +34,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(30);
 /// A line that says which flag is wrong, or that the API does not answer.
 pub(crate) async fn run(settings: &Settings, flags: &ExperimentFlags) -> Result<ExitCode, Fatal> {
     let plan = flags.plan.plan()?;
-    let load = LoadControl::new(&settings.api_url, settings.api_tokens.first().cloned());
+    let load = LoadControl::new(&settings.api_url, settings.client_token().cloned());
     let control = ExperimentControl::new(&load);
     control.start(plan).map_err(|error| Fatal::new(error.to_string()))?;
     let ended = follow(&control).await;

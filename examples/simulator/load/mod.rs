@@ -63,7 +63,7 @@ pub(crate) async fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     let plan = flags.plan.plan()?;
-    let control = LoadControl::new(&settings.api_url, settings.api_tokens.first().cloned());
+    let control = LoadControl::new(&settings.api_url, settings.client_token().cloned());
     control.start(plan).map_err(|error| Fatal::new(error.to_string()))?;
     let ended = follow(&control).await;
     let Some(result) = control.result() else {

@@ -4,10 +4,15 @@
 //! stack's, and end when their value is dropped. They stay in the test's process group, so that Ctrl-C reaches them.
 
 mod child;
+pub mod connect;
+pub mod jvm;
+pub mod kafka;
 pub mod mysql;
 pub mod redis;
 
 pub use child::Process;
+pub use connect::Connect;
+pub use kafka::Kafka;
 pub use mysql::MySql;
 pub use redis::Redis;
 

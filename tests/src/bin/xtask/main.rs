@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask stack|test|check|bench`.
+//! The project's own tool: `cargo xtask stack|test|check|tools|bench`.
 
 mod bench;
 mod check;
@@ -6,6 +6,7 @@ mod exec;
 mod failure;
 mod stack;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -21,15 +22,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The servers that tests and examples use: MySQL and Redis.
+    /// The servers that tests and examples use: MySQL, Redis, Kafka and Kafka Connect.
     Stack {
         #[command(subcommand)]
         command: stack::Command,
     },
     /// Brings the servers up, runs all tests of all crates, and stops the servers whatever happens.
     Test(test::Options),
-    /// Format, lints and documentation; licences and features where their tools are installed.
-    Check,
+    /// Everything that needs no server: code, containers, workflows, rules, dashboards, chart, Terraform.
+    Check(check::Options),
+    /// Installs the programs that `check` runs into target/tools.
+    Tools(tools::Options),
     /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
     Bench(bench::Options),
 }
@@ -39,7 +42,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Stack { command } => stack::run(&command),
         Command::Test(options) => test::run(&options),
-        Command::Check => check::run(),
+        Command::Check(options) => check::run(&options),
+        Command::Tools(options) => tools::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

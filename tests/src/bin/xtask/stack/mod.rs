@@ -3,7 +3,8 @@
 //! Taken from the environment where it names them, run as containers where an engine answers, else run natively.
 
 mod compose;
-mod debian;
+pub(crate) mod debian;
+mod maven;
 mod native;
 mod programs;
 mod state;
@@ -11,6 +12,7 @@ mod state;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    thread,
 };
 
 use cachefront_tests::{server::private_dir, stack as names};
@@ -24,11 +26,13 @@ use crate::failure::{Context, Failure, Result};
 pub(crate) enum Command {
     /// Starts the servers, unless they run already.
     ///
-    /// Servers named by CACHEFRONT_MYSQL_URL and CACHEFRONT_REDIS_URL are taken as they are. Else, where `docker info`
-    /// answers, they are containers (CACHEFRONT_STACK=native forbids it). Else they are processes of this machine: of
-    /// the programs named by CACHEFRONT_MYSQLD, CACHEFRONT_MYSQL_CLIENT and CACHEFRONT_REDIS_SERVER, found on the PATH,
-    /// or unpacked from Debian's packages. All they write lies in CACHEFRONT_STACK_DIR (default: target/stack), and
-    /// they listen on 127.0.0.1 only.
+    /// Servers named by CACHEFRONT_MYSQL_URL, CACHEFRONT_REDIS_URL, CACHEFRONT_KAFKA_BROKERS and CACHEFRONT_CONNECT_URL
+    /// are taken as they are (CACHEFRONT_CONNECT_MYSQL_URL and CACHEFRONT_CONNECT_KAFKA_BROKERS say what Connect sees,
+    /// if that differs). Else, where `docker info` answers, they are containers (CACHEFRONT_STACK=native forbids it).
+    /// Else they are processes of this machine: of the programs named by CACHEFRONT_MYSQLD, CACHEFRONT_MYSQL_CLIENT
+    /// and CACHEFRONT_REDIS_SERVER, found on the PATH, or unpacked from Debian's packages; Kafka, Connect and Debezium
+    /// come through Maven and need Java (JAVA_HOME, CACHEFRONT_JAVA). All they write lies in CACHEFRONT_STACK_DIR
+    /// (default: target/stack), and they listen on 127.0.0.1 only.
     Up,
     /// Stops the servers that `up` started, and removes their data.
     Down,
@@ -125,39 +129,87 @@ fn start(dir: &Path, state: &mut State) -> Result<()> {
         compose::up(dir, &wanted, state)?;
     }
     // Tests of faults start servers of their own, so the programs are wanted in any case.
-    let (mysql, redis) = (programs::MySql::find(dir), programs::Redis::find(dir));
+    let (mysql, redis, kafka) = thread::scope(|scope| {
+        let kafka = scope.spawn(|| maven::Kafka::find(dir));
+        let (mysql, redis) = (programs::MySql::find(dir), programs::Redis::find(dir));
+        let kafka = kafka.join().unwrap_or_else(|_| Err(Failure::new("the search for Kafka's programs failed")));
+        (mysql, redis, kafka)
+    });
     let native = |service: &str| !contained && wanted.contains(&service);
-    match mysql {
-        Ok(programs) => {
-            programs.export(state);
-            state.set_path(names::MYSQL_TEMPLATE, &native::template(dir, &programs)?);
-            if native("mysql") {
-                native::start_mysql(dir, &programs, state)?;
-            }
+    let kafka_wanted = native("kafka") || native("connect");
+    // All are started before the first is waited for.
+    let mut starting = Vec::new();
+    if let Some(programs) = usable(mysql, "a MySQL", native("mysql"))? {
+        programs.export(state);
+        state.set_path(names::MYSQL_TEMPLATE, &native::template(dir, &programs)?);
+        if native("mysql") {
+            starting.push(native::start_mysql(dir, &programs, state)?);
         }
-        Err(failure) if native("mysql") => return Err(failure),
-        Err(failure) => eprintln!("stack: tests that start a MySQL of their own will fail: {failure}"),
     }
-    match redis {
-        Ok(programs) => {
-            programs.export(state);
-            if native("redis") {
-                native::start_redis(dir, &programs, state)?;
-            }
+    if let Some(programs) = usable(redis, "a Redis", native("redis"))? {
+        programs.export(state);
+        if native("redis") {
+            starting.push(native::start_redis(dir, &programs, state)?);
         }
-        Err(failure) if native("redis") => return Err(failure),
-        Err(failure) => eprintln!("stack: tests that start a Redis of their own will fail: {failure}"),
     }
-    Ok(())
+    if let Some(programs) = usable(kafka, "a Kafka or a Connect", kafka_wanted)? {
+        programs.export(state);
+        state.set_path(names::KAFKA_TEMPLATE, &native::kafka_template(dir, &programs)?);
+        starting.extend(start_kafka(dir, &programs, native, state)?);
+    }
+    starting.into_iter().try_for_each(|server| server.finish(dir, state))
+}
+
+/// Starts Kafka and Connect as far as they are wanted.
+fn start_kafka(
+    dir: &Path,
+    programs: &maven::Kafka,
+    wanted: impl Fn(&str) -> bool,
+    state: &mut State,
+) -> Result<Vec<native::Starting>> {
+    let mut starting = Vec::new();
+    if wanted("kafka") {
+        starting.push(native::start_kafka(dir, programs, state)?);
+    }
+    if wanted("connect") {
+        let of_environment = || state.environment.get(names::KAFKA_BROKERS).map(String::as_str);
+        let brokers =
+            starting.first().map(native::Starting::address).or_else(of_environment).unwrap_or_default().to_owned();
+        starting.push(native::start_connect(dir, programs, &brokers, state)?);
+    }
+    Ok(starting)
+}
+
+/// The programs, if they were found. Only what is to be started now must be.
+fn usable<T>(found: Result<T>, server: &str, needed: bool) -> Result<Option<T>> {
+    match found {
+        Ok(programs) => Ok(Some(programs)),
+        Err(failure) if needed => Err(failure),
+        Err(failure) => {
+            eprintln!("stack: tests that start {server} of their own will fail: {failure}");
+            Ok(None)
+        }
+    }
 }
 
 /// Takes the addresses that the environment names, and returns the services it does not name.
 fn take_given(state: &mut State) -> Vec<&'static str> {
     let mut wanted = Vec::new();
-    for (service, name) in [("mysql", names::MYSQL_URL), ("redis", names::REDIS_URL)] {
+    let services = [
+        ("mysql", names::MYSQL_URL),
+        ("redis", names::REDIS_URL),
+        ("kafka", names::KAFKA_BROKERS),
+        ("connect", names::CONNECT_URL),
+    ];
+    for (service, name) in services {
         match std::env::var(name) {
             Ok(url) if !url.is_empty() => state.set(name, url),
             _ => wanted.push(service),
+        }
+    }
+    for name in [names::CONNECT_MYSQL_URL, names::CONNECT_KAFKA_BROKERS] {
+        if let Some(value) = std::env::var(name).ok().filter(|value| !value.is_empty()) {
+            state.set(name, value);
         }
     }
     wanted
@@ -187,7 +239,7 @@ fn status() -> Result<()> {
     for server in &state.servers {
         let alive = server.is_alive();
         let word = if alive { "up" } else { "DOWN" };
-        say(&format!("{:<6} {word:<5} 127.0.0.1:{} process {}", server.name, server.port, server.pid));
+        say(&format!("{:<7} {word:<5} 127.0.0.1:{} process {}", server.name, server.port, server.pid));
         if !alive {
             dead.push(server.name.as_str());
         }

@@ -10,12 +10,12 @@ use std::{
 
 use cachefront_tests::{
     port,
-    server::{mysql, redis},
+    server::{connect, kafka, mysql, redis},
     stack as names,
 };
 
 use super::{
-    programs,
+    maven, programs,
     state::{Server, State},
 };
 use crate::{
@@ -26,8 +26,32 @@ use crate::{
 /// How long a server may take until it answers.
 const START: Duration = Duration::from_secs(60);
 
+/// A server that was started and is remembered, but does not answer yet.
+#[must_use]
+pub(super) struct Starting {
+    server: Server,
+    answers: Box<dyn FnMut() -> Result<bool>>,
+    /// What tests find it by.
+    variable: (&'static str, String),
+}
+
+impl Starting {
+    /// What tests will find it by.
+    pub(super) fn address(&self) -> &str {
+        &self.variable.1
+    }
+
+    /// Waits until the server answers, and puts its address into the environment.
+    pub(super) fn finish(mut self, dir: &Path, state: &mut State) -> Result<()> {
+        wait_until(dir, &self.server, &mut self.answers)?;
+        let (name, value) = self.variable;
+        state.set(name, value);
+        Ok(())
+    }
+}
+
 /// Starts MySQL and adds it to `state`, which is saved as soon as there is a process to remember.
-pub(super) fn start_mysql(dir: &Path, programs: &programs::MySql, state: &mut State) -> Result<()> {
+pub(super) fn start_mysql(dir: &Path, programs: &programs::MySql, state: &mut State) -> Result<Starting> {
     let data = dir.join("data/mysql");
     let _ = fs::remove_dir_all(&data);
     mysql::copy_data(&template(dir, programs)?, &data).context(|| "could not copy the data directory".to_owned())?;
@@ -35,23 +59,79 @@ pub(super) fn start_mysql(dir: &Path, programs: &programs::MySql, state: &mut St
     let mut command = Command::new(&programs.server);
     command.args(mysql::arguments(&data, port));
     let server = spawn(dir, "mysql", command, port, &data, state)?;
-    wait_until(dir, &server, || exec::block_on(mysql::answers(port, &data)))?;
-    state.set(names::MYSQL_URL, format!("mysql://{}:{}@127.0.0.1:{port}", mysql::ADMIN, mysql::ADMIN_PASSWORD));
-    Ok(())
+    let url = format!("mysql://{}:{}@127.0.0.1:{port}", mysql::ADMIN, mysql::ADMIN_PASSWORD);
+    let answers = Box::new(move || exec::block_on(mysql::answers(port, &data)));
+    Ok(Starting { server, answers, variable: (names::MYSQL_URL, url) })
 }
 
 /// Starts Redis and adds it to `state`, which is saved as soon as there is a process to remember.
-pub(super) fn start_redis(dir: &Path, programs: &programs::Redis, state: &mut State) -> Result<()> {
-    let data = dir.join("data/redis");
-    let _ = fs::remove_dir_all(&data);
-    fs::create_dir_all(&data)?;
+pub(super) fn start_redis(dir: &Path, programs: &programs::Redis, state: &mut State) -> Result<Starting> {
+    let data = fresh(dir, "data/redis")?;
     let port = port::free();
     let mut command = Command::new(&programs.server);
     command.args(redis::arguments(&data, port));
     let server = spawn(dir, "redis", command, port, &data, state)?;
-    wait_until(dir, &server, || exec::block_on(redis::answers(port, server.pid)))?;
-    state.set(names::REDIS_URL, format!("redis://127.0.0.1:{port}"));
-    Ok(())
+    let pid = server.pid;
+    let answers = Box::new(move || exec::block_on(redis::answers(port, pid)));
+    Ok(Starting { server, answers, variable: (names::REDIS_URL, format!("redis://127.0.0.1:{port}")) })
+}
+
+/// Starts Kafka and adds it to `state`, which is saved as soon as there is a process to remember.
+pub(super) fn start_kafka(dir: &Path, programs: &maven::Kafka, state: &mut State) -> Result<Starting> {
+    let data = fresh(dir, "data/kafka")?;
+    kafka::copy_template(&kafka_template(dir, programs)?, &data)
+        .context(|| "could not copy Kafka's log directory".to_owned())?;
+    let ports = kafka::Ports::free();
+    let config = kafka::write_config(&data, ports, &[])?;
+    let mut command = programs.command(&data, kafka::CLASS)?;
+    command.arg(config);
+    let port = ports.broker;
+    let server = spawn(dir, "kafka", command, port, &data, state)?;
+    let answers = Box::new(move || exec::block_on(kafka::answers(port)));
+    Ok(Starting { server, answers, variable: (names::KAFKA_BROKERS, format!("127.0.0.1:{port}")) })
+}
+
+/// Starts Connect and adds it to `state`, which is saved as soon as there is a process to remember. It waits for its
+/// broker by itself.
+pub(super) fn start_connect(dir: &Path, programs: &maven::Kafka, brokers: &str, state: &mut State) -> Result<Starting> {
+    let data = fresh(dir, "data/connect")?;
+    let port = port::free();
+    let config = connect::write_config(&data, port, brokers, "connect", programs.plugins())?;
+    let mut command = programs.command(&data, connect::CLASS)?;
+    command.arg(config);
+    let server = spawn(dir, "connect", command, port, &data, state)?;
+    let answers = Box::new(move || exec::block_on(connect::answers(port)));
+    Ok(Starting { server, answers, variable: (names::CONNECT_URL, format!("http://127.0.0.1:{port}")) })
+}
+
+/// A formatted, empty log directory of Kafka, made once.
+pub(super) fn kafka_template(dir: &Path, programs: &maven::Kafka) -> Result<PathBuf> {
+    let template = dir.join("template-kafka").join(programs.name());
+    if template.join("meta.properties").exists() {
+        return Ok(template);
+    }
+    let partial = fresh(dir, "template-kafka/partial")?;
+    let config = kafka::write_config(&partial, kafka::Ports::free(), &[])?;
+    // Any 16 bytes in base64 do: clusters that never meet may share their identity.
+    let identity = "Y2FjaGVmcm9udC10ZXN0cw";
+    exec::text(
+        programs
+            .command(&partial, "kafka.tools.StorageTool")?
+            .args(["format", "--cluster-id", identity, "--config"])
+            .arg(config),
+    )
+    .context(|| "Kafka could not format its log directory".to_owned())?;
+    let _ = fs::remove_dir_all(&template);
+    fs::rename(kafka::data_of(&partial), &template).context(|| "could not keep Kafka's log directory".to_owned())?;
+    Ok(template)
+}
+
+/// An empty folder below `dir`.
+fn fresh(dir: &Path, name: &str) -> Result<PathBuf> {
+    let folder = dir.join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// An initialised data directory of this version with the administrator in it, made once.

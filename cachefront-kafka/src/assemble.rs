@@ -1,0 +1,349 @@
+//! From decoded records to batches: what changed, and how far everything is complete.
+//!
+//! Changes are handed over as they come, so that they are applied as early as can be; the position follows when the
+//! [`Tracker`] says that a transaction is complete.
+
+use std::collections::HashSet;
+
+use cachefront_core::event::{Batch, Change, Operation, RowChange, TableName, Transaction};
+use cachefront_core::source::{BatchLimits, Checkpoint, Interests};
+use cachefront_core::{Gtid, Position, Result, Timestamp};
+
+use crate::brokers::{Bounds, Partition};
+use crate::checkpoint::{Place, Resume};
+use crate::error::gap;
+use crate::event::{Event, Origin, Snapshot};
+use crate::lane::{Lane, Settled};
+use crate::probe::lost;
+use crate::reader::{Command, Fetched};
+use crate::tracker::{Stuck, Tracker};
+
+/// What the source is told once, and keeps through all sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    /// The tables whose events are counted: those that mappings read, and the marker's.
+    pub(crate) tables: HashSet<TableName>,
+    /// The table of markers, and its column with the executed set.
+    pub(crate) marker: Option<(TableName, Box<str>)>,
+    /// Where transactions begin and end.
+    pub(crate) transaction_topic: String,
+    pub(crate) ranges_max: usize,
+    pub(crate) open_max: usize,
+    pub(crate) tail: i64,
+}
+
+impl Scope {
+    pub(crate) fn new(
+        interests: &Interests,
+        marker: Option<(TableName, Box<str>)>,
+        transaction_topic: String,
+        settings: &crate::KafkaSettings,
+    ) -> Self {
+        let mapped = interests.iter().map(|(table, _)| table.clone());
+        Self {
+            tables: mapped.chain(marker.iter().map(|(table, _)| table.clone())).collect(),
+            marker,
+            transaction_topic,
+            ranges_max: settings.position_ranges_max,
+            open_max: settings.open_transactions_max,
+            tail: i64::from(settings.tail_records),
+        }
+    }
+}
+
+/// One session's reading, without any input or output of its own.
+#[derive(Debug)]
+pub(crate) struct Assembler {
+    scope: Scope,
+    pub(crate) lanes: Vec<Lane>,
+    tracker: Tracker,
+    /// False once it is known that completeness cannot be proven.
+    claims: bool,
+    /// What the session was opened with, as long as a lane is not settled.
+    opened: Resume,
+    /// A snapshot is being read, and its beginning has voided everything.
+    snapshot: bool,
+    draft: Vec<Transaction>,
+    changes: usize,
+    bytes: usize,
+    moved: bool,
+}
+
+impl Assembler {
+    /// # Errors
+    /// [`Gap`](cachefront_core::ErrorKind::Gap) if records after the checkpoint are gone.
+    pub(crate) fn new(
+        scope: Scope,
+        from: &Checkpoint,
+        found: &[(Partition, Bounds)],
+        snapshot: bool,
+    ) -> Result<(Self, Vec<Command>)> {
+        let opened = Resume::decode(&from.resume)?;
+        let tracker = Tracker::new(from.position.clone(), scope.ranges_max);
+        let mut assembler = Self {
+            claims: true,
+            scope,
+            lanes: Vec::new(),
+            tracker,
+            snapshot,
+            draft: Vec::new(),
+            changes: 0,
+            bytes: 0,
+            moved: false,
+            opened,
+        };
+        let bounds = |topic: &str, number| {
+            found.iter().find(|(partition, _)| *partition.topic == *topic && partition.number == number)
+        };
+        for (topic, number, place) in assembler.opened.iter() {
+            let partition = Partition { topic: topic.into(), number };
+            let known = bounds(topic, number).map(|(_, bounds)| bounds);
+            if let Some(why) = lost(&partition, place.next, known) {
+                return Err(gap(why));
+            }
+        }
+        let commands: Result<_> =
+            found.iter().map(|(partition, bounds)| assembler.add(partition.clone(), *bounds)).collect();
+        Ok((assembler, commands?))
+    }
+
+    /// Reads this partition too: from where the checkpoint says, or else, being new, from its beginning.
+    ///
+    /// # Errors
+    /// [`Gap`](cachefront_core::ErrorKind::Gap) if its beginning is gone.
+    pub(crate) fn add(&mut self, partition: Partition, bounds: Bounds) -> Result<Command> {
+        let place = self.opened.get(&partition.topic, partition.number);
+        if place.is_none() && bounds.low > 0 {
+            return Err(gap(format!(
+                "partition {partition} was never read, and its records before offset {} are gone",
+                bounds.low
+            )));
+        }
+        let tail = self.opened.is_end.then_some(self.scope.tail);
+        let lane = Lane::new(partition.clone(), place, bounds, tail, *partition.topic == *self.scope.transaction_topic);
+        if lane.tells_transactions && self.lanes.iter().any(|lane| lane.tells_transactions) {
+            self.give_up_claims(
+                "the transaction topic has several partitions, and their order is not known: make it with one",
+            );
+        }
+        let start = lane.start();
+        self.lanes.push(lane);
+        Ok(Command::Add(partition, start))
+    }
+
+    /// Stops claiming that transactions are complete; changes are handed over as before.
+    pub(crate) fn give_up_claims(&mut self, why: &str) {
+        if self.claims {
+            self.claims = false;
+            self.tracker = Tracker::new(self.tracker.position().clone(), self.scope.ranges_max);
+            tracing::warn!(
+                "how stale the cache is cannot be told any more, and reads that ask for a bound or bring a token go to the database: {why}"
+            );
+        }
+    }
+
+    /// Takes one record in.
+    ///
+    /// # Errors
+    /// [`Gap`](cachefront_core::ErrorKind::Gap) if it stands for changes that cannot be named.
+    pub(crate) fn take(&mut self, fetched: Fetched) -> Result<Option<Command>> {
+        let Fetched { at, time, bytes, event } = fetched;
+        let Some(lane) = self.lanes.get_mut(at.0) else { return Ok(None) };
+        if !lane.pass(at.1, time)? {
+            return Ok(None);
+        }
+        self.bytes += bytes;
+        let gtid = gtid_of(&event);
+        let command = match (&lane.settled, gtid) {
+            (Settled::Yes, _) | (_, None) => None,
+            (Settled::Tail { .. }, Some(gtid)) => lane.settle(self.tracker.is_past(gtid)),
+        };
+        if let Some(gtid) = gtid
+            && lane.last.as_ref() != Some(gtid)
+        {
+            lane.last = Some(gtid.clone());
+        }
+        match event {
+            Event::Row { row, origin } => self.row(row, origin, at)?,
+            Event::Tables { tables, reason, origin } => {
+                let gtid = known(origin.gtid.as_ref(), &reason)?.clone();
+                if !self.tracker.is_past(&gtid) {
+                    self.tracker.alone(&gtid);
+                    self.push(gtid, origin.committed_at, Change::Tables { tables, reason });
+                }
+            }
+            Event::Read { table, snapshot, .. } => self.read(&table, snapshot, at)?,
+            Event::Begin { gtid: Some(gtid) } if self.claims => self.tracker.begin(&gtid, at),
+            Event::End { gtid: Some(gtid), tables, .. } if self.claims => {
+                let counts = tables.into_iter().filter(|(table, _)| self.scope.tables.contains(table)).collect();
+                self.tracker.end(&gtid, counts, at);
+            }
+            Event::Begin { .. } | Event::End { .. } | Event::Nothing { .. } => {}
+        }
+        Ok(command)
+    }
+
+    fn row(&mut self, row: RowChange, origin: Origin, at: (usize, i64)) -> Result<()> {
+        self.snapshot = false;
+        let gtid = known(origin.gtid.as_ref(), "a row change")?;
+        // What the position covers has taken effect: a connector that restarts repeats much of it.
+        if self.tracker.is_past(gtid) {
+            return Ok(());
+        }
+        match origin.place {
+            Some(place) if self.claims => self.tracker.event(gtid, &row.table, place, at),
+            Some(_) => {}
+            None => self.give_up_claims(
+                "the connector does not count the events of transactions: set provide.transaction.metadata=true",
+            ),
+        }
+        if let Some((table, column)) = &self.scope.marker
+            && *table == row.table
+        {
+            if let Some(executed) = executed(&row, column) {
+                self.tracker.marker(gtid, executed);
+            }
+            return Ok(());
+        }
+        let gtid = gtid.clone();
+        self.push(gtid, origin.committed_at, Change::Row(row));
+        Ok(())
+    }
+
+    /// A snapshot is taken where the connector could not go on in the log, so what was before it may be lost.
+    fn read(&mut self, table: &TableName, snapshot: Snapshot, at: (usize, i64)) -> Result<()> {
+        let known_before = self.lanes.get(at.0).is_some_and(|lane| at.1 < lane.end);
+        let begins = match snapshot {
+            Snapshot::Incremental => false,
+            Snapshot::First => true,
+            Snapshot::Other => !self.snapshot,
+        };
+        // A generation that began after this row was written knows all that came before the snapshot.
+        if begins && !known_before {
+            self.snapshot = true;
+            return Err(gap(format!(
+                "the connector took a new snapshot (it reads {table}): changes before it may have been lost"
+            )));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, gtid: Gtid, committed_at: Timestamp, change: Change) {
+        self.changes += 1;
+        match self.draft.last_mut() {
+            Some(transaction) if transaction.gtid == gtid => transaction.changes.push(change),
+            _ => self.draft.push(Transaction { gtid, committed_at, changes: vec![change], complete: false }),
+        }
+    }
+
+    pub(crate) fn is_full(&self, limits: &BatchLimits) -> bool {
+        self.changes >= limits.changes_max || self.bytes >= limits.bytes_max
+    }
+
+    /// True if there is something to hand over that should not wait.
+    pub(crate) fn has_news(&mut self) -> bool {
+        let before = self.tracker.position().clone();
+        self.tracker.advance();
+        self.moved |= before != *self.tracker.position();
+        self.moved || self.changes > 0
+    }
+
+    /// Hands over what was taken in.
+    pub(crate) fn batch(&mut self) -> Batch {
+        self.tracker.advance();
+        (self.changes, self.bytes, self.moved) = (0, 0, false);
+        let mut transactions = std::mem::take(&mut self.draft);
+        for transaction in &mut transactions {
+            transaction.complete = self.tracker.is_past(&transaction.gtid);
+        }
+        let position = self.tracker.position().clone();
+        Batch { transactions, checkpoint: Checkpoint { position, resume: self.resume().encode() } }
+    }
+
+    /// Where a later session goes on: before everything that is not complete.
+    fn resume(&self) -> Resume {
+        if !self.lanes.iter().all(Lane::is_settled) {
+            return self.opened.clone();
+        }
+        let mut next: Vec<i64> = self.lanes.iter().map(|lane| lane.next).collect();
+        self.tracker.rewind(&mut next);
+        let mut resume = Resume::new(false);
+        for (lane, next) in self.lanes.iter().zip(next) {
+            let seen = lane.seen.filter(|_| next == lane.next);
+            resume.set(&lane.partition.topic, lane.partition.number, Place { next, seen });
+        }
+        resume
+    }
+
+    pub(crate) fn snapshot(&self) -> bool {
+        self.snapshot
+    }
+
+    /// What keeps the oldest transaction from being complete, with the number of those behind it.
+    pub(crate) fn stuck(&self) -> Option<(Stuck, usize)> {
+        if !self.claims {
+            return None;
+        }
+        self.tracker.stuck().map(|stuck| (stuck, self.tracker.open().1 - 1))
+    }
+
+    /// Keeps partitions from running away from each other: who is far ahead is paused until the others follow.
+    pub(crate) fn balance(&mut self) -> Vec<Command> {
+        let (open, begun) = self.tracker.open();
+        let ahead = open - begun;
+        let mut commands = Vec::new();
+        for lane in &mut self.lanes {
+            let (count, leads) = match lane.tells_transactions {
+                true => (begun, true),
+                false => (ahead, lane.last.as_ref().is_some_and(|gtid| self.tracker.awaits_begin(gtid))),
+            };
+            let pause = match lane.paused {
+                true => leads && count > self.scope.open_max / 2,
+                false => leads && count > self.scope.open_max,
+            };
+            if pause != lane.paused {
+                lane.paused = pause;
+                let partition = lane.partition.clone();
+                commands.push(if pause { Command::Pause(partition) } else { Command::Resume(partition) });
+            }
+        }
+        commands
+    }
+
+    /// True if data is paused because BEGINs do not come.
+    pub(crate) fn waits_for_begins(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.paused && !lane.tells_transactions)
+    }
+}
+
+fn gtid_of(event: &Event) -> Option<&Gtid> {
+    match event {
+        Event::Row { origin, .. } | Event::Tables { origin, .. } | Event::Read { origin, .. } => origin.gtid.as_ref(),
+        Event::Begin { gtid } | Event::End { gtid, .. } => gtid.as_ref(),
+        Event::Nothing { .. } => None,
+    }
+}
+
+fn known<'a>(gtid: Option<&'a Gtid>, what: &str) -> Result<&'a Gtid> {
+    gtid.ok_or_else(|| {
+        gap(format!(
+            "{what} came without a GTID, so nothing says when readers can see it: set gtid_mode=ON on the server \
+             (flattened rows: add source.gtid to the transformation's add.fields)"
+        ))
+    })
+}
+
+/// The set that a marker holds.
+fn executed(row: &RowChange, column: &str) -> Option<Position> {
+    if row.operation == Operation::Delete {
+        return None;
+    }
+    let read = row.after.as_ref()?.get::<String>(column);
+    match read.map(|text| text.parse::<Position>()) {
+        Ok(Ok(position)) => Some(position),
+        Ok(Err(error)) | Err(error) => {
+            tracing::warn!(error = %error.chain(), table = %row.table, "a marker cannot be read, and proves nothing");
+            None
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Dates and times as MySQL prints them, from numbers and from ISO text; points in time in UTC.
+
+use super::settings::TimeUnit;
+
+const DAY_SECONDS: i64 = 86_400;
+/// The years 0 to 9999, with room on both sides.
+const DAYS_MAX: i64 = 4_000_000;
+
+/// Days since 1970.
+pub(super) fn date(days: i64) -> Option<String> {
+    let (year, month, day) = civil(days)?;
+    Some(format!("{year:04}-{month:02}-{day:02}"))
+}
+
+/// A time since 1970 without a zone.
+pub(super) fn datetime(number: i64, unit: TimeUnit, digits: Option<u8>) -> Option<String> {
+    let (seconds, nanos) = split(number, unit);
+    let (year, month, day) = civil(seconds.div_euclid(DAY_SECONDS))?;
+    let time = seconds.rem_euclid(DAY_SECONDS);
+    let mut text = format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60);
+    push_fraction(&mut text, nanos, digits.unwrap_or_else(|| natural(nanos)))?;
+    Some(text)
+}
+
+/// A time of day or a span, which may be negative and longer than a day.
+pub(super) fn time(number: i64, unit: TimeUnit, digits: Option<u8>) -> Option<String> {
+    let sign = if number < 0 { "-" } else { "" };
+    let (seconds, nanos) = split(i64::try_from(number.unsigned_abs()).ok()?, unit);
+    let mut text = format!("{sign}{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    push_fraction(&mut text, nanos, digits.unwrap_or_else(|| natural(nanos)))?;
+    Some(text)
+}
+
+/// `1990-02-28Z`.
+pub(super) fn iso_date(text: &str) -> Option<String> {
+    let date = text.strip_suffix('Z').unwrap_or(text);
+    is_date(date).then(|| date.to_owned())
+}
+
+/// `07:30:00.125Z`.
+pub(super) fn iso_time(text: &str, digits: Option<u8>) -> Option<String> {
+    let time = text.strip_suffix('Z').unwrap_or(text);
+    with_digits(time, digits)
+}
+
+/// `2026-01-02T03:04:05.678901Z`.
+pub(super) fn iso_datetime(text: &str, digits: Option<u8>) -> Option<String> {
+    let (date, time) = text.strip_suffix('Z').unwrap_or(text).split_once('T')?;
+    let time = with_digits(time, digits)?;
+    is_date(date).then(|| format!("{date} {time}"))
+}
+
+fn is_date(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let mut part = |length: usize| {
+        parts.next().is_some_and(|part| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    part(4) && part(2) && part(2) && parts.next().is_none()
+}
+
+/// A clock's text with as many digits after the point as the column declares.
+fn with_digits(time: &str, digits: Option<u8>) -> Option<String> {
+    let (whole, fraction) = time.split_once('.').unwrap_or((time, ""));
+    let unsigned = whole.strip_prefix('-').unwrap_or(whole);
+    let mut parts = unsigned.split(':');
+    let mut part = || {
+        let part = parts.next()?;
+        (part.len() >= 2 && part.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
+    };
+    part()?;
+    part()?;
+    // ISO text leaves zero seconds out.
+    let seconds = unsigned.matches(':').count() == 2;
+    if seconds {
+        part()?;
+    }
+    if parts.next().is_some() || fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let nanos: u64 = format!("{fraction:0<9}").parse().ok()?;
+    let mut text = whole.to_owned();
+    if !seconds {
+        text.push_str(":00");
+    }
+    match digits {
+        Some(digits) => push_fraction(&mut text, nanos, digits)?,
+        None if fraction.is_empty() => {}
+        None => {
+            text.push('.');
+            text.push_str(fraction);
+        }
+    }
+    Some(text)
+}
+
+/// Whole seconds, rounded down, and the nanoseconds above.
+fn split(number: i64, unit: TimeUnit) -> (i64, u64) {
+    let (per_second, nanos) = match unit {
+        TimeUnit::Millis => (1_000, 1_000_000),
+        TimeUnit::Micros => (1_000_000, 1_000),
+        TimeUnit::Nanos => (1_000_000_000, 1),
+    };
+    (number.div_euclid(per_second), number.rem_euclid(per_second).unsigned_abs() * nanos)
+}
+
+/// The digits that a fraction takes, in steps of three.
+fn natural(nanos: u64) -> u8 {
+    match nanos {
+        0 => 0,
+        _ if nanos.is_multiple_of(1_000_000) => 3,
+        _ => 6,
+    }
+}
+
+fn push_fraction(text: &mut String, nanos: u64, digits: u8) -> Option<()> {
+    if digits == 0 {
+        return Some(());
+    }
+    let printed = format!("{nanos:09}");
+    text.push('.');
+    text.push_str(printed.get(..usize::from(digits.min(9)))?);
+    Some(())
+}
+
+/// The civil date of a day counted from 1970.
+fn civil(days: i64) -> Option<(i64, i64, i64)> {
+    if !(-DAYS_MAX..=DAYS_MAX).contains(&days) {
+        return None;
+    }
+    // Days since 0000-03-01, in eras of 400 years; the year begins in March, so that the leap day is its last.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (0..=9_999).contains(&year).then_some((year, month, day))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_what_mysql_prints() {
+        assert_eq!(date(7_363).as_deref(), Some("1990-02-28"));
+        assert_eq!(date(-354_285).as_deref(), Some("1000-01-01"));
+        assert_eq!(date(i64::MIN), None);
+        let micros = |number, digits| datetime(number, TimeUnit::Micros, digits);
+        assert_eq!(micros(1_767_323_045_678_901, None).as_deref(), Some("2026-01-02 03:04:05.678901"));
+        assert_eq!(micros(1_767_323_045_678_900, Some(4)).as_deref(), Some("2026-01-02 03:04:05.6789"));
+        assert_eq!(datetime(1_774_751_400_000, TimeUnit::Millis, None).as_deref(), Some("2026-03-29 02:30:00"));
+        assert_eq!(datetime(-1, TimeUnit::Millis, None).as_deref(), Some("1969-12-31 23:59:59.999"));
+        assert_eq!(time(-3_020_399_000_000, TimeUnit::Micros, Some(0)).as_deref(), Some("-838:59:59"));
+        assert_eq!(time(-500_000, TimeUnit::Micros, Some(2)).as_deref(), Some("-00:00:00.50"));
+        assert_eq!(time(27_000_125_000, TimeUnit::Micros, None).as_deref(), Some("07:30:00.125"));
+        assert_eq!(time(i64::MIN, TimeUnit::Micros, None), None);
+    }
+
+    #[test]
+    fn iso_text_becomes_what_mysql_prints() {
+        assert_eq!(iso_date("1990-02-28Z").as_deref(), Some("1990-02-28"));
+        assert_eq!(iso_time("07:30:00.125Z", None).as_deref(), Some("07:30:00.125"));
+        assert_eq!(iso_time("07:30Z", None).as_deref(), Some("07:30:00"));
+        assert_eq!(iso_time("-838:59:59Z", Some(3)).as_deref(), Some("-838:59:59.000"));
+        assert_eq!(iso_datetime("2026-11-23T00:23:06.03Z", Some(3)).as_deref(), Some("2026-11-23 00:23:06.030"));
+        assert_eq!(iso_datetime("2026-11-23T00:23:06Z", None).as_deref(), Some("2026-11-23 00:23:06"));
+        for text in ["", "T", "2026-11-23", "2026-11-23T", "2026-1-23T00:00:00Z", "2026-11-23T00:00:00.x"] {
+            assert_eq!(iso_datetime(text, None), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Records that are not rows: transactions' begins and ends, and schema changes.
+
+use std::borrow::Cow;
+
+use cachefront_core::Timestamp;
+use cachefront_core::event::TableName;
+use serde::Deserialize;
+
+use crate::event::{Event, Origin};
+
+use super::error::Problem;
+use super::message::{Message, TableChange, read};
+use super::plan::{Origins, Plans};
+
+/// What a schema change says of its source; the internal history of schemas says less.
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow, default)]
+    gtid: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    snapshot: Option<Cow<'a, str>>,
+    #[serde(default)]
+    ts_ms: u64,
+}
+
+/// A transaction's begin or end.
+pub(super) fn transaction(message: &Message<'_>, plans: &Plans, origins: &mut Origins) -> Result<Event, Problem> {
+    let raw = message.id.ok_or(Problem::Field { name: "id", wanted: "there" })?;
+    let id: Cow<'_, str> = read::<Text<'_>>(raw.get())?.0;
+    // Without GTIDs the connector makes an id of the file and the place in it.
+    let gtid = if id.starts_with("file=") { None } else { Some(origins.gtid(&id)?) };
+    match message.status.as_deref() {
+        Some("BEGIN") => Ok(Event::Begin { gtid }),
+        Some("END") => {
+            let events = message.event_count.ok_or(Problem::Field { name: "event_count", wanted: "a number" })?;
+            let tables = message.data_collections.iter().flatten();
+            let tables = tables.map(|collection| (plans.name(&collection.table), collection.events)).collect();
+            Ok(Event::End { gtid, events, tables })
+        }
+        _ => Err(Problem::Field { name: "status", wanted: "BEGIN or END" }),
+    }
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A statement that changed tables' definitions, and rows with them at times.
+pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &mut Origins) -> Result<Event, Problem> {
+    let source: Source<'_> = match message.source {
+        Some(source) => read(source.get())?,
+        None => return Err(Problem::Field { name: "source", wanted: "there" }),
+    };
+    let gtid = source.gtid.as_deref().map(|gtid| origins.gtid(gtid)).transpose()?;
+    if source.snapshot.as_deref().is_some_and(|snapshot| snapshot != "false") {
+        // A snapshot tells the schemas it found; nothing was changed.
+        return Ok(Event::Nothing { kind: "schema", gtid });
+    }
+    let ddl = message.ddl.as_deref().unwrap_or_default();
+    let changes: Vec<TableChange<'_>> = match message.table_changes {
+        Some(changes) => read(changes.get())?,
+        None => Vec::new(),
+    };
+    let words = first_words(ddl);
+    let creates = match words.as_slice() {
+        [first, second, ..] => first == "CREATE" && second != "OR",
+        _ => !changes.is_empty() && changes.iter().all(|change| change.kind == "CREATE"),
+    };
+    if creates {
+        return Ok(Event::Nothing { kind: "create", gtid });
+    }
+    let whole_database = words.get(1).is_some_and(|word| word == "DATABASE" || word == "SCHEMA");
+    let statement = Statement {
+        database: message.database.as_deref().unwrap_or_default(),
+        whole_database,
+        ddl: ddl.replace("``", "`").replace("\"\"", "\"").to_lowercase(),
+        changes: &changes,
+    };
+    for change in &changes {
+        plans.inspect(&table_of(change));
+    }
+    let tables: Vec<TableName> = plans.tables().filter(|table| statement.concerns(table)).cloned().collect();
+    if tables.is_empty() {
+        return Ok(Event::Nothing { kind: "other", gtid });
+    }
+    let committed_at = Timestamp::from_micros(source.ts_ms.saturating_mul(1_000));
+    Ok(Event::Tables { tables, reason: words.join(" "), origin: Origin { gtid, committed_at, place: None } })
+}
+
+/// A statement that may have changed rows.
+struct Statement<'a> {
+    database: &'a str,
+    whole_database: bool,
+    ddl: String,
+    changes: &'a [TableChange<'a>],
+}
+
+impl Statement<'_> {
+    /// Whether it may have changed the table's rows. A RENAME is told under the new name only, so the text counts too:
+    /// a name that stands in it is enough. To void a table too often is harmless.
+    fn concerns(&self, table: &TableName) -> bool {
+        let full = table.as_str();
+        let in_database = full.strip_prefix(self.database).is_some_and(|rest| rest.starts_with('.'));
+        if self.whole_database && in_database {
+            return true;
+        }
+        let (_, name) = full.split_once('.').unwrap_or(("", full));
+        let last = full.rsplit_once('.').map_or(full, |(_, name)| name);
+        let mentioned = |name: &str| self.ddl.contains(&name.to_lowercase());
+        let listed = |change: &TableChange<'_>| table_of(change).as_str().eq_ignore_ascii_case(full);
+        mentioned(name) || mentioned(last) || self.changes.iter().any(listed)
+    }
+}
+
+/// `"app"."users"`.
+fn table_of(change: &TableChange<'_>) -> TableName {
+    let id = change.id.trim_matches('"').replacen("\".\"", ".", 1).replace("\"\"", "\"");
+    TableName::from(id.as_str())
+}
+
+/// The first two words of a statement in capitals, comments passed over: what is done, and never a value.
+fn first_words(ddl: &str) -> Vec<String> {
+    let mut rest = ddl.trim_start();
+    loop {
+        let comment_end = match rest.as_bytes() {
+            // A comment for some versions of the server is a part of the statement.
+            [b'/', b'*', b'!', ..] => rest.find(|c: char| c.is_ascii_alphabetic()),
+            [b'/', b'*', ..] => rest.find("*/").map(|end| end + 2),
+            [b'-', b'-', ..] | [b'#', ..] => rest.find('\n'),
+            _ => break,
+        };
+        rest = comment_end.and_then(|end| rest.get(end..)).unwrap_or_default().trim_start();
+    }
+    let word = |word: &str| word.chars().take_while(char::is_ascii_alphabetic).collect::<String>();
+    let words = rest.split_whitespace().take(2).map(|text| word(text).to_ascii_uppercase());
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_known_by_its_first_words() {
+        assert_eq!(first_words("/* app */ -- x\n alter table `a` add b int"), ["ALTER", "TABLE"]);
+        assert_eq!(first_words("/*!40000 DROP TABLE x*/"), ["DROP", "TABLE"]);
+        assert_eq!(first_words("  truncate `users`"), ["TRUNCATE"]);
+        assert!(first_words("/* never ends").is_empty());
+    }
+
+    #[test]
+    fn a_statement_concerns_the_tables_it_names() {
+        let changes = [TableChange { kind: "ALTER".into(), id: "\"app\".\"nokey2\"".into() }];
+        let mut statement = Statement {
+            database: "app",
+            whole_database: false,
+            ddl: "rename table nokey to nokey2".into(),
+            changes: &changes,
+        };
+        assert!(statement.concerns(&"app.nokey".into()), "the old name stands in the text only");
+        assert!(statement.concerns(&"app.nokey2".into()));
+        assert!(!statement.concerns(&"app.users".into()));
+        statement.whole_database = true;
+        assert!(statement.concerns(&"app.users".into()));
+        assert!(!statement.concerns(&"apple.users".into()));
+    }
+}

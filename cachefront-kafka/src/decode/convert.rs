@@ -1,0 +1,276 @@
+//! From what the JSON has to the value that MySQL's own log gives for the same column.
+
+use base64::Engine;
+use base64::engine::general_purpose::GeneralPurpose;
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+use cachefront_core::event::Value;
+
+use super::calendar;
+use super::json::Json;
+use super::settings::{BytesForm, ColumnType, TimeUnit};
+
+const ANY_PADDING: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, ANY_PADDING);
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, ANY_PADDING);
+/// MySQL's DECIMAL has at most 65 digits; nothing longer is turned into digits here.
+const DECIMAL_BYTES_MAX: usize = 32;
+const SCALE_MAX: u32 = 30;
+
+/// The value of a column, or what the type had led to expect.
+#[inline]
+pub(super) fn value(json: Json<'_>, kind: ColumnType) -> Result<Value, &'static str> {
+    if kind == ColumnType::Plain {
+        return Ok(plain(json));
+    }
+    if json == Json::Null {
+        return Ok(Value::Null);
+    }
+    typed(json, kind).ok_or_else(|| expected(kind))
+}
+
+fn plain(json: Json<'_>) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(bit) => Value::UInt(u64::from(bit)),
+        Json::Int(number) => Value::Int(number),
+        Json::UInt(number) => Value::UInt(number),
+        Json::Float(number) => Value::Float(number),
+        Json::Text(text) => text_value(text),
+        Json::Raw(raw) => Value::Text(raw.into()),
+    }
+}
+
+fn text_value(text: impl Into<Box<str>>) -> Value {
+    Value::Text(text.into())
+}
+
+fn typed(json: Json<'_>, kind: ColumnType) -> Option<Value> {
+    match (kind, json) {
+        (ColumnType::Unsigned | ColumnType::Year, Json::UInt(number)) => Some(Value::UInt(number)),
+        (ColumnType::Year, Json::Int(number)) => u64::try_from(number).ok().map(Value::UInt),
+        // Two's complement: the connector has no unsigned 64 bits.
+        (ColumnType::Unsigned, Json::Int(number)) => Some(Value::UInt(number.cast_unsigned())),
+        (ColumnType::Unsigned, Json::Text(text)) => unsigned(&BASE64.decode(text.as_bytes()).ok()?).map(Value::UInt),
+        (ColumnType::Float, json) => float(&json),
+        (ColumnType::Decimal { scale }, Json::Text(text)) => decimal_text(&text, scale).map(text_value),
+        (ColumnType::Decimal { .. }, json @ (Json::Float(_) | Json::Int(_) | Json::UInt(_))) => Some(plain(json)),
+        (ColumnType::Date, Json::Int(days)) => calendar::date(days).map(text_value),
+        (ColumnType::Date, Json::Text(text)) => calendar::iso_date(&text).map(text_value),
+        (ColumnType::Time { unit, digits }, Json::Int(number)) => calendar::time(number, unit, digits).map(text_value),
+        (ColumnType::Time { digits, .. }, Json::Text(text)) => calendar::iso_time(&text, digits).map(text_value),
+        (ColumnType::DateTime { unit, digits }, Json::Int(number)) => {
+            calendar::datetime(number, unit, digits).map(text_value)
+        }
+        (ColumnType::DateTime { digits, .. } | ColumnType::Timestamp { digits }, Json::Text(text)) => {
+            calendar::iso_datetime(&text, digits).map(text_value)
+        }
+        (ColumnType::Timestamp { digits }, Json::Int(number)) => {
+            calendar::datetime(number, TimeUnit::Millis, digits).map(text_value)
+        }
+        (ColumnType::Bit, Json::Bool(bit)) => Some(Value::UInt(u64::from(bit))),
+        (ColumnType::Bit, Json::Text(text)) => bits(BASE64.decode(text.as_bytes()).ok()?).map(Value::UInt),
+        (ColumnType::Bytes(form), Json::Text(text)) => bytes(&text, form).map(|bytes| Value::Bytes(bytes.into())),
+        (ColumnType::Json, Json::Text(text)) => Some(text_value(spaced(&text))),
+        _ => None,
+    }
+}
+
+fn expected(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Plain => "a value",
+        ColumnType::Unsigned => "an unsigned number, as such or in base64",
+        ColumnType::Float => "a number",
+        ColumnType::Decimal { .. } => "a DECIMAL in base64",
+        ColumnType::Date => "a date: days since 1970 or ISO text",
+        ColumnType::Time { .. } => "a time: a number or ISO text",
+        ColumnType::DateTime { .. } => "a date and time: a number since 1970 or ISO text",
+        ColumnType::Timestamp { .. } => "a point in time as ISO text",
+        ColumnType::Year => "a year",
+        ColumnType::Bit => "true, false or bits in base64",
+        ColumnType::Bytes(BytesForm::Base64) => "bytes in base64",
+        ColumnType::Bytes(BytesForm::Base64Url) => "bytes in base64 for URLs",
+        ColumnType::Bytes(BytesForm::Hex) => "bytes in hexadecimal digits",
+        ColumnType::Json => "JSON as text",
+    }
+}
+
+/// The log has 32 bits, and so has the connector; only the text differs in length.
+fn float(json: &Json<'_>) -> Option<Value> {
+    let number = match json {
+        Json::Float(number) => *number,
+        Json::Int(number) => *number as f64,
+        _ => return None,
+    };
+    Some(Value::Float(f64::from(number as f32)))
+}
+
+/// Two's complement, the highest byte first.
+fn unsigned(bytes: &[u8]) -> Option<u64> {
+    let significant = match bytes {
+        [0, rest @ ..] if rest.len() <= 8 => rest,
+        [first, ..] if *first >= 0x80 => return None,
+        bytes => bytes,
+    };
+    (significant.len() <= 8).then(|| significant.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+/// The lowest byte first.
+fn bits(bytes: Vec<u8>) -> Option<u64> {
+    (bytes.len() <= 8).then(|| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+fn bytes(text: &str, form: BytesForm) -> Option<Vec<u8>> {
+    match form {
+        BytesForm::Base64 => BASE64.decode(text.as_bytes()).ok(),
+        BytesForm::Base64Url => BASE64_URL.decode(text.as_bytes()).ok(),
+        BytesForm::Hex => hex(text.as_bytes()),
+    }
+}
+
+fn hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let (pairs, odd) = text.as_chunks::<2>();
+    if !odd.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+}
+
+/// A DECIMAL's text. `decimal.handling.mode=string` has it already, and its point tells it from base64 unless the
+/// scale is zero: then the digits alone could be either, and the declared type decides for base64.
+fn decimal_text(text: &str, scale: u32) -> Option<String> {
+    if scale > SCALE_MAX {
+        return None;
+    }
+    if scale > 0 && text.contains('.') {
+        return Some(text.to_owned());
+    }
+    decimal(&BASE64.decode(text.as_bytes()).ok()?, scale as usize)
+}
+
+/// The decimal digits of a number in two's complement, the highest byte first, with the point before the last `scale`.
+fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
+    let first = *bytes.first()?;
+    if bytes.len() > DECIMAL_BYTES_MAX {
+        return None;
+    }
+    let negative = first >= 0x80;
+    let mut magnitude = bytes.to_vec();
+    if negative {
+        let mut carry = true;
+        for byte in magnitude.iter_mut().rev() {
+            (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
+        }
+    }
+    let mut digits = Vec::with_capacity(bytes.len() * 5 / 2 + scale);
+    while magnitude.iter().any(|&byte| byte != 0) {
+        let mut remainder = 0_u32;
+        for byte in &mut magnitude {
+            let dividend = remainder << 8 | u32::from(*byte);
+            *byte = (dividend / 10) as u8;
+            remainder = dividend % 10;
+        }
+        digits.push(b'0' + remainder as u8);
+    }
+    while digits.len() <= scale {
+        digits.push(b'0');
+    }
+    let mut text = String::with_capacity(digits.len() + 2);
+    if negative {
+        text.push('-');
+    }
+    for (index, &digit) in digits.iter().enumerate().rev() {
+        text.push(char::from(digit));
+        if index == scale && scale > 0 {
+            text.push('.');
+        }
+    }
+    Some(text)
+}
+
+/// JSON with one space after each `:` and `,`, as the server prints it: a snapshot has them, the stream does not.
+fn spaced(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() + json.len() / 8);
+    let (mut quoted, mut escaped) = (false, false);
+    for character in json.chars() {
+        if quoted {
+            text.push(character);
+            quoted = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+            continue;
+        }
+        match character {
+            ' ' | '\t' | '\n' | '\r' => {}
+            ':' | ',' => {
+                text.push(character);
+                text.push(' ');
+            }
+            _ => {
+                quoted = character == '"';
+                text.push(character);
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(json: &str, kind: ColumnType) -> Value {
+        value(Json::parse(json).expect("JSON"), kind).expect("a value")
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    #[test]
+    fn decimals_keep_every_digit() {
+        let decimal = |json, scale| converted(json, ColumnType::Decimal { scale });
+        assert_eq!(decimal("\"AeI6\"", 2), text("1234.50"));
+        assert_eq!(decimal("\"1234.50\"", 2), text("1234.50"));
+        assert_eq!(decimal("\"+y4=\"", 2), text("-12.34"));
+        assert_eq!(decimal("\"AA==\"", 2), text("0.00"));
+        assert_eq!(decimal("\"/w==\"", 6), text("-0.000001"));
+        assert_eq!(decimal("\"K9xUXWtLhw==\"", 0), text("12345678901234567"));
+        assert_eq!(decimal("1234.5", 2), Value::Float(1234.5));
+        assert_eq!(decimal("null", 2), Value::Null);
+        assert!(value(Json::Text("!".into()), ColumnType::Decimal { scale: 2 }).is_err());
+        assert!(value(Json::Text("".into()), ColumnType::Decimal { scale: 2 }).is_err());
+    }
+
+    #[test]
+    fn unsigned_numbers_come_in_three_forms() {
+        for (json, number) in [
+            ("-1", u64::MAX),
+            ("7", 7),
+            ("18446744073709551615", u64::MAX),
+            ("\"AQ==\"", 1),
+            ("\"AP//////////\"", u64::MAX),
+            ("\"gAA=\"", 0),
+        ] {
+            let json = Json::parse(json).expect("JSON");
+            let expected = if number == 0 { Err(expected(ColumnType::Unsigned)) } else { Ok(Value::UInt(number)) };
+            assert_eq!(value(json, ColumnType::Unsigned), expected);
+        }
+        assert_eq!(converted("2024", ColumnType::Year), Value::UInt(2024));
+    }
+
+    #[test]
+    fn bytes_bits_and_json_are_equal_to_the_logs() {
+        let bytes = Value::Bytes([0, 255, 16].into());
+        assert_eq!(converted("\"AP8Q\"", ColumnType::Bytes(BytesForm::Base64)), bytes);
+        assert_eq!(converted("\"AP8Q\"", ColumnType::Bytes(BytesForm::Base64Url)), bytes);
+        assert_eq!(converted("\"00ff10\"", ColumnType::Bytes(BytesForm::Hex)), bytes);
+        assert!(value(Json::Text("00f".into()), ColumnType::Bytes(BytesForm::Hex)).is_err());
+        assert_eq!(converted("\"AQAI\"", ColumnType::Bit), Value::UInt(0b1000_0000_0000_0000_0001));
+        assert_eq!(converted("true", ColumnType::Bit), Value::UInt(1));
+        assert_eq!(converted("0.1", ColumnType::Float), Value::Float(f64::from(0.1_f32)));
+        let spaced = text(r#"{"n": 1, "t\"he,me": ["a:b", 2]}"#);
+        assert_eq!(converted(r#""{\"n\":1,\"t\\\"he,me\":[\"a:b\",2]}""#, ColumnType::Json), spaced);
+        assert_eq!(converted(r#""{\"n\": 1, \"t\\\"he,me\": [\"a:b\", 2]}""#, ColumnType::Json), spaced);
+    }
+}

@@ -1,0 +1,121 @@
+//! A record's value as `serde_json` reads it, whatever its form: every field that any form of Debezium's has.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::event::Place;
+
+use super::error::{Part, Problem};
+
+/// An object of any of the forms. Fields that are null and fields that are absent differ where it matters.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Message<'a> {
+    // With schemas.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) schema: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) payload: Option<&'a RawValue>,
+    // An envelope.
+    #[serde(borrow, default)]
+    pub(super) before: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) after: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) source: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) transaction: Option<TransactionBlock>,
+    #[serde(borrow, default)]
+    pub(super) op: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) ts_ms: Option<&'a RawValue>,
+    // A schema change.
+    #[serde(borrow, default, rename = "databaseName")]
+    pub(super) database: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) ddl: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "tableChanges")]
+    pub(super) table_changes: Option<&'a RawValue>,
+    // A transaction's begin or end.
+    #[serde(borrow, default)]
+    pub(super) status: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) id: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) event_count: Option<u64>,
+    #[serde(borrow, default)]
+    pub(super) data_collections: Option<Vec<Collection<'a>>>,
+    // A CloudEvent.
+    #[serde(borrow, default)]
+    pub(super) specversion: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "iodebeziumop")]
+    pub(super) ce_op: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "iodebeziumdb")]
+    pub(super) ce_database: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "iodebeziumtable")]
+    pub(super) ce_table: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "iodebeziumgtid")]
+    pub(super) ce_gtid: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "iodebeziumtsms")]
+    pub(super) ce_committed_ms: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "iodebeziumsnapshot")]
+    pub(super) ce_snapshot: Option<Cow<'a, str>>,
+}
+
+/// What each change says of its place in its transaction.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct TransactionBlock {
+    total_order: u64,
+    data_collection_order: u64,
+}
+
+impl TransactionBlock {
+    pub(super) fn place(self) -> Place {
+        Place { in_transaction: self.total_order, in_table: self.data_collection_order }
+    }
+}
+
+/// How many events of a transaction one table has.
+#[derive(Debug, Deserialize)]
+pub(super) struct Collection<'a> {
+    #[serde(borrow, rename = "data_collection")]
+    pub(super) table: Cow<'a, str>,
+    #[serde(rename = "event_count")]
+    pub(super) events: u64,
+}
+
+/// Where a change comes from.
+#[derive(Debug, Deserialize)]
+pub(super) struct Source<'a> {
+    #[serde(borrow)]
+    pub(super) db: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) table: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) gtid: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) snapshot: Option<Cow<'a, str>>,
+    pub(super) ts_ms: u64,
+}
+
+/// One table of a schema change.
+#[derive(Debug, Deserialize)]
+pub(super) struct TableChange<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) id: Cow<'a, str>,
+}
+
+/// Reads a part of a message.
+pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|error| Problem::json(Part::Value, &error))
+}
+
+/// Keeps null apart from absence.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,241 @@
+//! Row images: the columns that mappings ask for, out of a JSON object, with names shared by all rows of a table.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use cachefront_core::event::{Column, RowImage};
+use cachefront_core::source::Columns;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::convert;
+use super::error::Problem;
+use super::json::{Json, Scan};
+use super::schema::Types;
+use super::settings::ColumnType;
+
+/// What a row of one table looks like: its columns' names, and how their values are to be read.
+#[derive(Debug)]
+pub(super) struct Shape {
+    names: Arc<[Box<str>]>,
+    kinds: Vec<ColumnType>,
+    /// Names are learnt from the rows; else they are the wanted ones, and all other columns are passed over.
+    all: bool,
+    /// Types that were configured, by column.
+    hints: Arc<HashMap<Box<str>, ColumnType>>,
+    /// Types from the records' schema.
+    schema: Option<Arc<Types>>,
+}
+
+impl Shape {
+    pub(super) fn new(columns: &Columns, hints: Arc<HashMap<Box<str>, ColumnType>>) -> Self {
+        let (names, all): (Arc<[Box<str>]>, bool) = match columns {
+            Columns::All => (Arc::from([]), true),
+            Columns::Only(names) => (names.clone().into(), false),
+        };
+        let mut shape = Self { names, kinds: Vec::new(), all, hints, schema: None };
+        shape.kinds = shape.names.iter().map(|name| shape.kind(name)).collect();
+        shape
+    }
+
+    /// True if only some columns are asked for.
+    pub(super) fn is_choice(&self) -> bool {
+        !self.all
+    }
+
+    /// Takes the types of the record's schema, or of none.
+    #[inline]
+    pub(super) fn use_schema(&mut self, schema: Option<&Arc<Types>>) {
+        let same = match (&self.schema, schema) {
+            (None, None) => true,
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            _ => false,
+        };
+        if !same {
+            self.schema = schema.cloned();
+            self.kinds = self.names.iter().map(|name| self.kind(name)).collect();
+        }
+    }
+
+    fn kind(&self, column: &str) -> ColumnType {
+        let find = |types: &HashMap<Box<str>, ColumnType>| {
+            let exact = types.get(column).copied();
+            exact.or_else(|| types.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, kind)| *kind))
+        };
+        find(&self.hints).or_else(|| self.schema.as_deref().and_then(find)).unwrap_or_default()
+    }
+}
+
+/// A row image under construction.
+pub(super) struct Filling<'s> {
+    shape: &'s mut Shape,
+    columns: Vec<Column>,
+    /// The names, from the moment that they are others than the shape's.
+    fresh: Option<Vec<Box<str>>>,
+    /// Names that begin with two underscores are not columns.
+    flat: bool,
+}
+
+impl<'s> Filling<'s> {
+    pub(super) fn new(shape: &'s mut Shape) -> Self {
+        let mut columns = Vec::with_capacity(shape.names.len());
+        if !shape.all {
+            columns.resize(shape.names.len(), Column::Missing);
+        }
+        Self { shape, columns, fresh: None, flat: false }
+    }
+
+    /// A row with fields in it that a transformation added.
+    pub(super) fn flat(shape: &'s mut Shape) -> Self {
+        Self { flat: true, ..Self::new(shape) }
+    }
+
+    /// Where the column `name` goes, and how it is read; nothing if nobody asks for it.
+    #[inline]
+    pub(super) fn slot(&mut self, name: &str) -> Option<(usize, ColumnType)> {
+        if !self.shape.all {
+            let names = &self.shape.names;
+            let index = names
+                .iter()
+                .position(|wanted| **wanted == *name)
+                .or_else(|| names.iter().position(|wanted| wanted.eq_ignore_ascii_case(name)))?;
+            return Some((index, self.shape.kinds.get(index).copied().unwrap_or_default()));
+        }
+        if self.flat && name.starts_with("__") {
+            return None;
+        }
+        let index = self.columns.len();
+        if self.fresh.is_none() {
+            if self.shape.names.get(index).is_some_and(|known| **known == *name) {
+                return Some((index, self.shape.kinds.get(index).copied().unwrap_or_default()));
+            }
+            self.fresh = Some(self.shape.names.iter().take(index).cloned().collect());
+        }
+        if let Some(fresh) = &mut self.fresh {
+            fresh.push(name.into());
+        }
+        Some((index, self.shape.kind(name)))
+    }
+
+    /// Keeps a column's value.
+    #[inline]
+    pub(super) fn put(&mut self, index: usize, kind: ColumnType, json: Json<'_>) -> Result<(), Problem> {
+        let value =
+            convert::value(json, kind).map_err(|wanted| Problem::Column { column: self.name(index).into(), wanted })?;
+        if self.shape.all {
+            self.columns.push(Column::Value(value));
+        } else if let Some(column) = self.columns.get_mut(index) {
+            *column = Column::Value(value);
+        }
+        Ok(())
+    }
+
+    fn name(&self, index: usize) -> &str {
+        let names = self.fresh.as_deref().unwrap_or(&self.shape.names);
+        names.get(index).map_or("?", |name| name)
+    }
+
+    /// True if every wanted column is there.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.shape.all && !self.columns.contains(&Column::Missing)
+    }
+
+    /// The image.
+    #[inline]
+    pub(super) fn finish(self) -> RowImage {
+        if self.shape.all && (self.fresh.is_some() || self.columns.len() < self.shape.names.len()) {
+            let names = match self.fresh {
+                Some(fresh) => fresh,
+                None => self.shape.names.iter().take(self.columns.len()).cloned().collect(),
+            };
+            self.shape.kinds = names.iter().map(|name| self.shape.kind(name)).collect();
+            self.shape.names = names.into();
+        }
+        RowImage::new(Arc::clone(&self.shape.names), self.columns)
+    }
+}
+
+/// Fills a row from an object in the common form, without white space. Nothing where that is not so.
+#[inline]
+pub(super) fn scan(scan: &mut Scan<'_>, row: &mut Filling<'_>) -> Option<()> {
+    scan.eat("{")?;
+    if scan.eat("}").is_some() {
+        return Some(());
+    }
+    loop {
+        let name = scan.string()?;
+        scan.eat(":")?;
+        let slot = match name.plain() {
+            Some(name) => row.slot(name),
+            None => row.slot(&name.text()?),
+        };
+        match slot {
+            Some((index, kind)) => row.put(index, kind, scan.value()?).ok()?,
+            None => scan.skip()?,
+        }
+        match scan.peek()? {
+            b',' => scan.eat(",")?,
+            _ => return scan.eat("}"),
+        }
+    }
+}
+
+/// Fills a row from an object, by `serde_json`.
+pub(super) struct RowSeed<'f, 's> {
+    pub(super) row: &'f mut Filling<'s>,
+    pub(super) problem: &'f mut Option<Problem>,
+}
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = map.next_key()? {
+            let Some((index, kind)) = self.row.slot(&name) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let raw: &RawValue = map.next_value()?;
+            let put = match Json::parse(raw.get()) {
+                Some(json) => self.row.put(index, kind, json),
+                None => Err(Problem::Column { column: name.into(), wanted: "a value that can be read" }),
+            };
+            if let Err(problem) = put {
+                self.problem.get_or_insert(problem);
+                return Err(serde::de::Error::custom("a column"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name, borrowed unless it has escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Fills a row from an object's text, by `serde_json`.
+pub(super) fn parse(text: &str, row: &mut Filling<'_>, part: super::error::Part) -> Result<(), Problem> {
+    let mut problem = None;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let seed = RowSeed { row, problem: &mut problem };
+    let outcome = seed.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    match (outcome, problem) {
+        (_, Some(problem)) => Err(problem),
+        (Err(error), None) => Err(Problem::json(part, &error)),
+        (Ok(()), None) => Ok(()),
+    }
+}

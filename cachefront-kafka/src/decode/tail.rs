@@ -1,0 +1,137 @@
+//! The end of an envelope: which table, which transaction, what was done. It is found from the record's end, so that
+//! rows need not be read where the key says enough.
+//!
+//! Debezium writes an envelope's fields in a fixed order: the rows, then `source`, `transaction`, `op` and times. The
+//! search goes back from brace to brace for `,"source":{"version":`. In JSON this can not stand inside of a string,
+//! where a quote follows a backslash; so it is a field of some object. Then all that follows is read, strictly: if it
+//! closes one object and ends the record with it, that object is the record itself. In all other cases the answer is
+//! nothing, and the whole record is parsed.
+
+use crate::event::Place;
+
+use super::json::Scan;
+
+const FIELD: &[u8] = b",\"source\":";
+const VALUE: &[u8] = b"{\"version\":";
+/// Braces occur in the statement's text that `include.query` adds; beyond this many the whole record is parsed.
+const BRACES_MAX: usize = 64;
+
+/// What an envelope says beside its rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Meta<'a> {
+    pub(super) database: &'a str,
+    pub(super) table: &'a str,
+    pub(super) gtid: Option<&'a str>,
+    pub(super) committed_ms: u64,
+    pub(super) snapshot: Option<&'a str>,
+    pub(super) operation: u8,
+    pub(super) place: Option<Place>,
+}
+
+/// Where the rows end, and what follows them.
+#[inline]
+pub(super) fn scan(value: &[u8]) -> Option<(usize, Meta<'_>)> {
+    let (rows_end, source) = find(value)?;
+    let mut scan = Scan::new(std::str::from_utf8(source).ok()?);
+    let mut meta = Meta::default();
+    read_source(&mut scan, &mut meta)?;
+    let (mut transaction, mut operation, mut time) = (false, false, false);
+    while scan.peek()? == b',' {
+        scan.eat(",")?;
+        match field(&mut scan)? {
+            "transaction" if !std::mem::replace(&mut transaction, true) => meta.place = read_transaction(&mut scan)?,
+            "op" if !std::mem::replace(&mut operation, true) => meta.operation = single(scan.string()?.plain()?)?,
+            "ts_ms" if !std::mem::replace(&mut time, true) => scan.skip()?,
+            "ts_us" | "ts_ns" => scan.skip()?,
+            // A field that is not known, or a field twice.
+            _ => return None,
+        }
+    }
+    scan.eat("}")?;
+    (operation && scan.is_empty()).then_some((rows_end, meta))
+}
+
+fn find(value: &[u8]) -> Option<(usize, &[u8])> {
+    let mut before = value;
+    for _ in 0..BRACES_MAX {
+        let brace = memchr::memrchr(b'{', before)?;
+        let source = value.get(brace..)?;
+        before = before.get(..brace)?;
+        if source.starts_with(VALUE)
+            && let Some(rows) = before.strip_suffix(FIELD)
+        {
+            return Some((rows.len(), source));
+        }
+    }
+    None
+}
+
+fn read_source<'a>(scan: &mut Scan<'a>, meta: &mut Meta<'a>) -> Option<()> {
+    let (mut database, mut table, mut gtid, mut snapshot, mut time) = (None, None, None, None, None);
+    scan.eat("{")?;
+    loop {
+        match field(scan)? {
+            "db" if database.is_none() => database = Some(scan.string()?.plain()?),
+            "table" if table.is_none() => table = Some(scan.string()?.plain()?),
+            "gtid" if gtid.is_none() => gtid = Some(nullable(scan)?),
+            "snapshot" if snapshot.is_none() => snapshot = Some(nullable(scan)?),
+            "ts_ms" if time.is_none() => time = Some(scan.unsigned()?),
+            "db" | "table" | "gtid" | "snapshot" | "ts_ms" => return None,
+            _ => scan.skip()?,
+        }
+        match scan.peek()? {
+            b',' => scan.eat(",")?,
+            _ => break,
+        }
+    }
+    scan.eat("}")?;
+    (meta.database, meta.table, meta.committed_ms) = (database?, table?, time?);
+    (meta.gtid, meta.snapshot) = (gtid.flatten(), snapshot.flatten());
+    Some(())
+}
+
+fn read_transaction(scan: &mut Scan<'_>) -> Option<Option<Place>> {
+    if scan.eat("null").is_some() {
+        return Some(None);
+    }
+    scan.eat("{")?;
+    let (mut id, mut in_transaction, mut in_table) = (false, None, None);
+    loop {
+        match field(scan)? {
+            "id" if !id => {
+                id = true;
+                scan.skip()?;
+            }
+            "total_order" if in_transaction.is_none() => in_transaction = Some(scan.unsigned()?),
+            "data_collection_order" if in_table.is_none() => in_table = Some(scan.unsigned()?),
+            _ => return None,
+        }
+        match scan.peek()? {
+            b',' => scan.eat(",")?,
+            _ => break,
+        }
+    }
+    scan.eat("}")?;
+    Some(Some(Place { in_transaction: in_transaction?, in_table: in_table? }))
+}
+
+#[inline]
+fn field<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
+    let name = scan.string()?.plain()?;
+    scan.eat(":")?;
+    Some(name)
+}
+
+fn nullable<'a>(scan: &mut Scan<'a>) -> Option<Option<&'a str>> {
+    match scan.peek()? {
+        b'n' => scan.eat("null").map(|()| None),
+        _ => Some(Some(scan.string()?.plain()?)),
+    }
+}
+
+fn single(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [letter] => Some(*letter),
+        _ => None,
+    }
+}

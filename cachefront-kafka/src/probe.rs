@@ -1,0 +1,125 @@
+//! Where Kafka and the database behind it end now.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use cachefront_core::Result;
+use cachefront_core::source::{Head, SourceProbe};
+
+use crate::brokers::{Bounds, Brokers, Partition};
+use crate::checkpoint::{Place, Resume};
+use crate::topics::Topics;
+
+/// What the probe sees and the source reads, each told to the other.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) topics: Topics,
+    /// Counts the probe's looks.
+    pub(crate) round: u64,
+    pub(crate) bounds: BTreeMap<Partition, Bounds>,
+    /// The next record of each partition that is being read; empty while nothing is.
+    pub(crate) reading: BTreeMap<Partition, i64>,
+    /// Why records that were to be read are gone.
+    pub(crate) lost: Option<String>,
+}
+
+impl View {
+    fn note(&mut self, found: &[(Partition, Bounds)]) {
+        self.round += 1;
+        self.bounds = found.iter().cloned().collect();
+        if self.lost.is_none() {
+            self.lost =
+                self.reading.iter().find_map(|(partition, next)| lost(partition, *next, self.bounds.get(partition)));
+        }
+    }
+
+    /// Partitions that exist and are not being read.
+    pub(crate) fn unread(&self) -> Vec<Partition> {
+        self.bounds.keys().filter(|partition| !self.reading.contains_key(*partition)).cloned().collect()
+    }
+}
+
+/// Says why a partition that was read up to `next` cannot be read on, if so.
+pub(crate) fn lost(partition: &Partition, next: i64, bounds: Option<&Bounds>) -> Option<String> {
+    match bounds {
+        None => Some(format!("partition {partition} was deleted: what was in it after offset {next} may be unread")),
+        Some(Bounds { low, .. }) if *low > next => Some(format!(
+            "partition {partition} begins at offset {low} now, and was read up to {next} only: raise the topic's retention"
+        )),
+        Some(Bounds { high, .. }) if *high < next => Some(format!(
+            "partition {partition} ends at offset {high} now, and was read up to {next} before: the topic was made anew"
+        )),
+        Some(_) => None,
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<Mutex<View>>);
+
+impl Shared {
+    pub(crate) fn new(topics: Topics) -> Self {
+        let view = View { topics, round: 0, bounds: BTreeMap::new(), reading: BTreeMap::new(), lost: None };
+        Self(Arc::new(Mutex::new(view)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct KafkaProbe {
+    brokers: Brokers,
+    shared: Shared,
+    /// Answers what the database has executed.
+    database: Arc<dyn SourceProbe>,
+}
+
+impl KafkaProbe {
+    pub(crate) fn new(brokers: Brokers, shared: Shared, database: Arc<dyn SourceProbe>) -> Self {
+        Self { brokers, shared, database }
+    }
+
+    /// Looks at all partitions, and tells the source.
+    pub(crate) async fn look(&self) -> Result<Vec<(Partition, Bounds)>> {
+        let topics = self.shared.lock().topics.clone();
+        let partitions = self.brokers.partitions(&topics).await?;
+        let found = self.brokers.bounds(partitions).await?;
+        self.shared.lock().note(&found);
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl SourceProbe for KafkaProbe {
+    /// The ends of the partitions are taken *first*: a commit that is not in the set which the database answers after
+    /// that is either on Kafka behind these ends, or among the last records before them, which are read again.
+    async fn head(&self) -> Result<Head> {
+        let found = self.look().await?;
+        let mut head = self.database.head().await?;
+        let mut resume = Resume::new(true);
+        for (partition, bounds) in found {
+            resume.set(&partition.topic, partition.number, Place { next: bounds.high, seen: None });
+        }
+        head.checkpoint.resume = resume.encode();
+        Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_noticed() {
+        let partition = Partition { topic: "t".into(), number: 0 };
+        let bounds = |low, high| Bounds { low, high };
+        assert_eq!(lost(&partition, 5, Some(&bounds(5, 5))), None);
+        assert_eq!(lost(&partition, 5, Some(&bounds(0, 9))), None);
+        for (bounds, word) in [(Some(bounds(6, 9)), "retention"), (Some(bounds(0, 4)), "anew"), (None, "deleted")] {
+            let why = lost(&partition, 5, bounds.as_ref()).expect(word);
+            assert!(why.contains(word) && why.contains("t[0]"), "{why}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The change source over Debezium's events.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cachefront_core::event::Batch;
+use cachefront_core::gate::VisibilityGate;
+use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Interests, Lead, SourceProbe};
+use cachefront_core::{Error, ErrorKind, Result};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::assemble::{Assembler, Scope};
+use crate::builder::Parts;
+use crate::checkpoint::Resume;
+use crate::decode::Decoder;
+use crate::error::gap;
+use crate::group::Membership;
+use crate::probe::{KafkaProbe, Shared};
+use crate::reader::{Chunk, Reader};
+use crate::topics::Topics;
+use crate::tracker::Stuck;
+
+/// Follows Debezium's change events of a MySQL server on Kafka.
+///
+/// # Delivery and positions
+/// Changes are handed over as they come; the position is a set of GTIDs, the same as the binary log's, so a token from
+/// a write is good whichever source invalidates. A transaction is in it when the connector's transaction metadata
+/// (`provide.transaction.metadata=true`) shows that all its events were handed over; a [marker](crate::KafkaSourceBuilder::marker)
+/// row covers what leaves no events. Without metadata the position claims nothing, and the log says why.
+///
+/// Offsets are kept in the store with the position, and committed to the group, if there is one, for the usual tools.
+///
+/// # Gaps
+/// Records that were to be read and are gone (retention, a deleted topic), a record that cannot be understood, an event
+/// without GTID, events that a transaction counts and that never come, and a new snapshot of the connector.
+pub struct KafkaSource {
+    parts: Parts,
+    shared: Shared,
+    probe: Arc<KafkaProbe>,
+    membership: Option<Membership>,
+    session: Option<Session>,
+    /// A snapshot that has voided everything goes on, through all sessions.
+    snapshot: bool,
+    committed_at: Option<Instant>,
+}
+
+/// Reading from one place on.
+struct Session {
+    reader: Reader,
+    assembler: Assembler,
+    chunk: std::vec::IntoIter<crate::reader::Fetched>,
+    /// When the draft is handed over at the latest.
+    due: Option<Instant>,
+    stall: Option<Stall>,
+    lookout: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.lookout.abort();
+    }
+}
+
+/// Looks at the partitions again and again: topics are made, deleted and cut off while they are read.
+async fn look_out(probe: Arc<KafkaProbe>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(error) = probe.look().await {
+            tracing::debug!(error = %error.chain(), "the brokers do not answer; reading goes on when they do");
+        }
+    }
+}
+
+/// A transaction that may have lost events.
+struct Stall {
+    stuck: Stuck,
+    since: Instant,
+    round: u64,
+}
+
+impl fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("parts", &self.parts)
+            .field("membership", &self.membership)
+            .field("reads", &self.session.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaSource {
+    pub(crate) fn new(parts: Parts, shared: Shared, probe: KafkaProbe) -> Self {
+        Self {
+            parts,
+            shared,
+            probe: Arc::new(probe),
+            membership: None,
+            session: None,
+            snapshot: false,
+            committed_at: None,
+        }
+    }
+
+    /// Without topics of their own, those of the mapped tables are read.
+    fn choose_topics(&self, interests: &Interests) {
+        let mut view = self.shared.lock();
+        if matches!(&view.topics, Topics::Listed(topics) if topics.is_empty()) {
+            let mut topics = Topics::of_tables(&self.parts.prefix, interests);
+            if let Some((table, _)) = &self.parts.marker {
+                topics.add(crate::topics::topic_of(&self.parts.prefix, table));
+            }
+            view.topics = topics;
+        }
+    }
+
+    /// What the decoder looks at: the mapped tables, and the marker.
+    fn decoded(&self, interests: &Interests) -> Interests {
+        let mut decoded = interests.clone();
+        if let Some((table, column)) = &self.parts.marker {
+            decoded.add(table.clone(), &Columns::Only(vec![column.clone()]));
+        }
+        decoded
+    }
+
+    fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.snapshot = session.assembler.snapshot();
+        }
+        let mut view = self.shared.lock();
+        view.reading.clear();
+        view.lost = None;
+    }
+
+    async fn fetch(&mut self, limits: &BatchLimits) -> Result<Batch> {
+        let (shared, settings) = (&self.shared, &self.parts.settings);
+        let session = self
+            .session
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the source is not open: call `open` first"))?;
+        let deadline = Instant::now() + limits.wait_max;
+        loop {
+            session.watch(shared, settings.completion_timeout)?;
+            session.draw(limits)?;
+            if session.assembler.is_full(limits) {
+                break;
+            }
+            let until = match session.assembler.has_news() {
+                true => *session.due.get_or_insert_with(|| Instant::now() + limits.linger_max),
+                false => deadline,
+            };
+            if Instant::now() >= until {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = deposed(&mut self.membership) => return Err(not_elected()),
+                chunk = session.reader.next() => session.chunk = chunk?.into_iter(),
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+        session.due = None;
+        let batch = session.assembler.batch();
+        session.tell(shared);
+        Ok(batch)
+    }
+}
+
+fn not_elected() -> Error {
+    Error::new(ErrorKind::Unavailable, "another member of the consumer group reads now")
+}
+
+/// Waits until this member of the group does not lead any more; for ever without a group.
+async fn deposed(membership: &mut Option<Membership>) {
+    match membership {
+        Some(membership) => membership.deposed().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Session {
+    /// Takes in what has been read, up to the limits.
+    fn draw(&mut self, limits: &BatchLimits) -> Result<()> {
+        loop {
+            while !self.assembler.is_full(limits) {
+                let Some(fetched) = self.chunk.next() else { break };
+                if let Some(command) = self.assembler.take(fetched)? {
+                    self.reader.tell(command);
+                }
+            }
+            if self.assembler.is_full(limits) {
+                return Ok(());
+            }
+            match self.reader.ready()? {
+                Some(chunk) => self.chunk = Chunk::into_iter(chunk),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Looks at what the probe has seen: records that are gone, new partitions, events that do not come.
+    fn watch(&mut self, shared: &Shared, completion_timeout: Duration) -> Result<()> {
+        for command in self.assembler.balance() {
+            self.reader.tell(command);
+        }
+        let mut view = shared.lock();
+        if let Some(why) = view.lost.take() {
+            return Err(gap(why));
+        }
+        for partition in view.unread() {
+            let Some(bounds) = view.bounds.get(&partition).copied() else { continue };
+            tracing::info!(%partition, "a new partition is read");
+            let command = self.assembler.add(partition.clone(), bounds)?;
+            self.reader.tell(command);
+            view.reading.insert(partition, bounds.low);
+        }
+        let round = view.round;
+        let at_end = self
+            .assembler
+            .lanes
+            .iter()
+            .all(|lane| view.bounds.get(&lane.partition).is_some_and(|bounds| lane.next >= bounds.high));
+        drop(view);
+        self.look_for_losses(round, at_end, completion_timeout)
+    }
+
+    /// A transaction that still lacks events when everything that was there after its END has been read, and some time
+    /// has passed for deliveries that were under way, has lost them.
+    fn look_for_losses(&mut self, round: u64, at_end: bool, timeout: Duration) -> Result<()> {
+        let Some((stuck, behind)) = self.assembler.stuck() else {
+            self.stall = None;
+            return Ok(());
+        };
+        // Without its END, a transaction is suspicious only if later ones have come.
+        if stuck.lacking.is_none() && behind == 0 && !self.assembler.waits_for_begins() {
+            self.stall = None;
+            return Ok(());
+        }
+        match &self.stall {
+            Some(stall) if stall.stuck == stuck => {
+                if at_end && round > stall.round + 1 && stall.since.elapsed() >= timeout {
+                    return Err(gap(explain(&stuck)));
+                }
+            }
+            _ => self.stall = Some(Stall { stuck, since: Instant::now(), round }),
+        }
+        Ok(())
+    }
+
+    /// Tells the probe how far everything was read.
+    fn tell(&self, shared: &Shared) {
+        let mut view = shared.lock();
+        for lane in &self.assembler.lanes {
+            if let Some(next) = view.reading.get_mut(&lane.partition) {
+                *next = lane.next;
+            }
+        }
+    }
+}
+
+fn explain(stuck: &Stuck) -> String {
+    match &stuck.lacking {
+        Some((table, came, count)) => format!(
+            "transaction {} has {count} events of {table}, and {came} came: were records removed from a topic, or does \
+             a transformation drop some?",
+            stuck.gtid
+        ),
+        None => format!("transaction {} began, later ones came, and its end did not", stuck.gtid),
+    }
+}
+
+#[async_trait]
+impl ChangeSource for KafkaSource {
+    fn describe(&self) -> String {
+        format!("Debezium's `{}` on Kafka at {}", self.parts.prefix, self.parts.brokers)
+    }
+
+    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
+        self.choose_topics(interests);
+        let mut findings = self.parts.database.preflight(interests).await?;
+        let found = self.probe.look().await?;
+        let view = self.shared.lock();
+        if let Topics::Listed(topics) = &view.topics {
+            let missing =
+                topics.iter().filter(|topic| !found.iter().any(|(partition, _)| *partition.topic == ***topic));
+            findings.extend(missing.map(|topic| {
+                format!(
+                    "topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it"
+                )
+            }));
+        }
+        if self.parts.marker.is_none() {
+            findings.push(
+                "no marker table is named: while the database is idle, and after changes of other tables, nothing proves \
+                 that the cache is current, and reads that ask for it go to the database"
+                    .into(),
+            );
+        }
+        Ok(findings)
+    }
+
+    async fn lead(&mut self) -> Result<Lead> {
+        if self.parts.group.is_none() {
+            return Ok(Lead::Undecided);
+        }
+        self.close();
+        if self.membership.is_none()
+            && let Some(group) = &self.parts.group
+        {
+            let topic = &self.parts.election_topic;
+            self.membership = Some(Membership::join(&self.parts.client, group, topic, &self.parts.settings)?);
+        }
+        if let Some(membership) = &mut self.membership
+            && let Err(error) = membership.lead().await
+        {
+            self.membership = None;
+            return Err(error);
+        }
+        Ok(Lead::Elected)
+    }
+
+    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
+        self.close();
+        if self.membership.as_ref().is_some_and(|membership| !membership.leads()) {
+            return Err(not_elected());
+        }
+        self.choose_topics(interests);
+        let found = self.probe.look().await?;
+        let scope = Scope::new(
+            interests,
+            self.parts.marker.clone(),
+            self.parts.transaction_topic.clone(),
+            &self.parts.settings,
+        );
+        let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot)?;
+        let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(interests));
+        let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
+        self.shared.lock().reading = assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
+        for command in commands {
+            reader.tell(command);
+        }
+        let lookout = tokio::spawn(look_out(Arc::clone(&self.probe), self.parts.settings.discovery_interval));
+        let chunk = Vec::new().into_iter();
+        self.session = Some(Session { reader, assembler, chunk, due: None, stall: None, lookout });
+        Ok(())
+    }
+
+    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
+        let fetched = self.fetch(limits).await;
+        // What failed cannot be gone on with: the next session begins at a checkpoint.
+        if fetched.is_err() {
+            self.close();
+        }
+        fetched
+    }
+
+    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let Some(membership) = &self.membership else { return Ok(()) };
+        if self.committed_at.is_some_and(|at| at.elapsed() < self.parts.settings.commit_interval) {
+            return Ok(());
+        }
+        self.committed_at = Some(Instant::now());
+        membership.commit(&Resume::decode(&checkpoint.resume)?)
+    }
+
+    fn probe(&self) -> Arc<dyn SourceProbe> {
+        Arc::clone(&self.probe) as Arc<dyn SourceProbe>
+    }
+
+    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
+        self.parts.database.gate()
+    }
+}

@@ -1,0 +1,75 @@
+//! Which topics a source reads.
+
+use cachefront_core::Result;
+use cachefront_core::event::TableName;
+use cachefront_core::source::Interests;
+use regex_lite::Regex;
+
+use crate::config::invalid;
+
+/// The topics of a source: named one by one, or by a pattern. Topics that match and are made later are read too.
+#[derive(Clone, Debug)]
+pub(crate) enum Topics {
+    Listed(Vec<String>),
+    Pattern(Regex),
+}
+
+impl Topics {
+    /// # Errors
+    /// `Config` if the pattern is not a regular expression.
+    pub(crate) fn pattern(pattern: &str) -> Result<Self> {
+        match Regex::new(&format!("^(?:{pattern})$")) {
+            Ok(regex) => Ok(Self::Pattern(regex)),
+            Err(cause) => Err(invalid(format!("`topic_pattern` is not a regular expression: {cause}"))),
+        }
+    }
+
+    /// Those that a connector of this prefix writes for the tables, and the ones about itself: schema changes and
+    /// transactions.
+    pub(crate) fn of_tables(prefix: &str, interests: &Interests) -> Self {
+        let tables = interests.iter().map(|(table, _)| topic_of(prefix, table));
+        Self::Listed(tables.chain([prefix.to_owned(), transaction_topic(prefix)]).collect())
+    }
+
+    pub(crate) fn add(&mut self, topic: String) {
+        if let Self::Listed(topics) = self
+            && !topics.contains(&topic)
+        {
+            topics.push(topic);
+        }
+    }
+}
+
+/// The topic of a table: what Kafka does not allow in a name becomes an underscore.
+pub(crate) fn topic_of(prefix: &str, table: &TableName) -> String {
+    let sanitised = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    format!("{prefix}.{}", table.as_str()).chars().map(sanitised).collect()
+}
+
+/// Where a connector tells of the beginning and the end of transactions.
+pub(crate) fn transaction_topic(prefix: &str) -> String {
+    format!("{prefix}.transaction")
+}
+
+#[cfg(test)]
+mod tests {
+    use cachefront_core::source::Columns;
+
+    use super::*;
+
+    #[test]
+    fn a_connectors_topics_are_named_as_it_names_them() {
+        let mut interests = Interests::new();
+        interests.add("app.we-ird.tbl$".into(), &Columns::All);
+        let Topics::Listed(topics) = Topics::of_tables("shop", &interests) else { panic!("a list") };
+        assert_eq!(topics, ["shop.app.we-ird.tbl_", "shop", "shop.transaction"]);
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        let Topics::Pattern(regex) = Topics::pattern("shop|shop\\.app\\..*").expect("a pattern") else { panic!() };
+        assert!(regex.is_match("shop.app.users") && regex.is_match("shop"));
+        assert!(!regex.is_match("my-shop") && !regex.is_match("shop-2"));
+        assert!(Topics::pattern("(").is_err());
+    }
+}
