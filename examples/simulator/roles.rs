@@ -136,7 +136,7 @@ impl Running {
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
         let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
         let pipeline = world.pipeline(&modes, settings);
-        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock);
+        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
         let (tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let mut running = Self { world, caches, modes, access, inspector, metrics, consumer, tasks, stop };
         running.spawn_tasks();

@@ -24,6 +24,7 @@ use self::pass::Memory;
 pub(crate) use self::view::{CacheView, EntryState};
 use crate::caches::Caches;
 use crate::domain::{Database, DbError, User, rfc3339};
+use crate::events::EventHub;
 use crate::mode::Modes;
 use crate::pipeline::Pipeline;
 
@@ -56,11 +57,20 @@ impl Inspector {
         modes: Arc<Modes>,
         pipeline: Pipeline,
         clock: Arc<dyn Clock>,
+        events: &EventHub,
     ) -> Arc<Self> {
         metrics::describe();
         let first = Consistency::unknown(rfc3339(clock.now()), modes.current().mode, "no pass has ended yet");
         let last = watch::Sender::new(first);
-        Arc::new(Self { caches, database, modes, pipeline, clock, memory: Mutex::default(), last })
+        Arc::new(Self {
+            caches,
+            database,
+            modes,
+            pipeline,
+            clock,
+            memory: Mutex::new(Memory::new(events.subscribe())),
+            last,
+        })
     }
 
     /// What the last pass said.
