@@ -139,7 +139,7 @@ impl KafkaSource {
         let session = self
             .session
             .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Closed, "the source is not open: call `open` first"))?;
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the source is not open: call `open` first"))?;
         let deadline = Instant::now() + limits.wait_max;
         loop {
             session.watch(shared, settings.completion_timeout)?;
@@ -212,7 +212,7 @@ impl Session {
         for partition in view.unread() {
             let Some(bounds) = view.bounds.get(&partition).copied() else { continue };
             tracing::info!(%partition, "a new partition is read");
-            let command = self.assembler.add(partition.clone(), bounds);
+            let command = self.assembler.add(partition.clone(), bounds)?;
             self.reader.tell(command);
             view.reading.insert(partition, bounds.low);
         }

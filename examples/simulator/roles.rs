@@ -1,6 +1,7 @@
 //! What each role runs.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cachefront::{CdcHandle, CdcState, CdcStatus};
 use tokio::sync::{Semaphore, watch};
@@ -12,14 +13,18 @@ use crate::api::{self, Api, announcements};
 use crate::caches::Caches;
 use crate::config::Settings;
 use crate::domain::{DbError, Mode};
+use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
 use crate::inspector::Inspector;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, observe_freshness};
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline};
 use crate::serve::{Listener, told_to_end};
 use crate::ui::Ui;
 use crate::world::World;
+
+/// An experiment under way has this long to put the mode back.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// Everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
@@ -29,11 +34,13 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
-    let ui = Ui::new(Arc::clone(&api), running.world.hint.clone());
+    running.observe_freshness(&settings);
+    let ui = Ui::new(Arc::clone(&api), Arc::clone(&running.world.true_database), running.world.hint.clone(), &settings);
+    running.experiment = Some(ui.experiment.clone());
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
-        format!("panel    {}", ui.link(panel_listener.addr)),
+        format!("panel    http://{}", panel_listener.addr),
         format!("mode     {mode}, source {source}, ttl {ttl:?}"),
     ]);
     announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
@@ -49,7 +56,24 @@ pub(crate) async fn api(settings: Settings) -> Result<(), Fatal> {
     let api = running.api(&settings);
     announce(&[format!("API      http://{}  (try it: http://{}/docs/)", listener.addr, listener.addr)]);
     running.announce_events(&api);
+    running.observe_freshness(&settings);
     let servers = [listener.serve(api::router(api), running.stop.clone())];
+    running.until_told(servers).await
+}
+
+/// The control panel alone.
+pub(crate) async fn ui(settings: Settings) -> Result<(), Fatal> {
+    let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let mut running = Running::start(&settings, false).await?;
+    let printed = running.access.adopt(&settings.passwords).await?;
+    let api = running.api(&settings);
+    running.announce_events(&api);
+    let database = Arc::clone(&running.world.true_database);
+    let ui = Ui::new(api, database, running.world.hint.clone(), &settings);
+    running.experiment = Some(ui.experiment.clone());
+    announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
+    announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
+    let servers = [listener.serve(ui.router, running.stop.clone())];
     running.until_told(servers).await
 }
 
@@ -112,6 +136,8 @@ struct Running {
     inspector: Arc<Inspector>,
     metrics: Metrics,
     consumer: Option<Arc<Consumer>>,
+    /// Of the panel, if there is one.
+    experiment: Option<ExperimentControl>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -138,7 +164,8 @@ impl Running {
         let pipeline = world.pipeline(&modes, settings);
         let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
         let (tasks, stop) = (JoinSet::new(), CancellationToken::new());
-        let mut running = Self { world, caches, modes, access, inspector, metrics, consumer, tasks, stop };
+        let mut running =
+            Self { world, caches, modes, access, inspector, metrics, consumer, experiment: None, tasks, stop };
         running.spawn_tasks();
         running.wait_for_consumer(settings).await?;
         Ok(running)
@@ -163,6 +190,11 @@ impl Running {
         if let Some(relay) = self.world.followed.clone() {
             self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
         }
+    }
+
+    /// Measures how far behind the database reads of this process can be.
+    fn observe_freshness(&mut self, settings: &Settings) {
+        self.tasks.spawn(observe_freshness(self.pipeline(settings), settings.ttl, self.stop.clone()));
     }
 
     /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
@@ -212,6 +244,11 @@ impl Running {
         let servers: Vec<_> = servers.into_iter().collect();
         told_to_end().await;
         tracing::info!("told to end");
+        if let Some(experiment) = &self.experiment
+            && !experiment.settle(SETTLE_MAX).await
+        {
+            tracing::warn!("the experiment did not put the mode back in time");
+        }
         self.stop.cancel();
         for server in servers {
             if let Ok(Err(error)) = server.await {

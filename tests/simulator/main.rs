@@ -2,14 +2,18 @@
 //!
 //! What holds on servers holds embedded, so most scenarios are written once and run on both; see [`world`].
 
+mod bootstrap;
 mod client;
+mod connector;
 mod contract;
 mod demos;
 mod events;
+mod experiment;
 mod faults;
 mod guard;
 mod input;
 mod inspect;
+mod load;
 mod modes;
 mod outages;
 mod panel;
@@ -17,5 +21,6 @@ mod rest;
 mod roles;
 mod silence;
 mod startup;
+mod stub;
 mod tokens;
 mod world;

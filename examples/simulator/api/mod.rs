@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::docs::openapi_text;
 use self::error::ApiError;
 pub(crate) use self::health::healthz;
-pub(crate) use self::stream::{announcements, events};
+pub(crate) use self::stream::announcements;
 use crate::access::Access;
 use crate::caches::Caches;
 use crate::domain::Database;
