@@ -194,7 +194,12 @@ impl Running {
 
     /// Measures how far behind the database reads of this process can be.
     fn observe_freshness(&mut self, settings: &Settings) {
-        self.tasks.spawn(observe_freshness(self.pipeline(settings), settings.ttl, self.stop.clone()));
+        self.tasks.spawn(observe_freshness(
+            self.pipeline(settings),
+            settings.ttl,
+            self.inspector.interest().clone(),
+            self.stop.clone(),
+        ));
     }
 
     /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
