@@ -165,7 +165,7 @@ impl Running {
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
         let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
         let pipeline = world.pipeline(&modes, settings);
-        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock);
+        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let connector = connect::follow(settings, &stop)?.map(|(watchdog, following)| {
             tasks.spawn(async move { following.await.unwrap_or_default() });
@@ -202,7 +202,12 @@ impl Running {
 
     /// Measures how far behind the database reads of this process can be.
     fn observe_freshness(&mut self, settings: &Settings) {
-        self.tasks.spawn(observe_freshness(self.pipeline(settings), settings.ttl, self.stop.clone()));
+        self.tasks.spawn(observe_freshness(
+            self.pipeline(settings),
+            settings.ttl,
+            self.inspector.interest().clone(),
+            self.stop.clone(),
+        ));
     }
 
     /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
