@@ -68,11 +68,6 @@ impl Inspector {
         self.last.borrow().clone()
     }
 
-    /// Follows the passes.
-    pub(crate) fn watch(&self) -> watch::Receiver<Consistency> {
-        self.last.subscribe()
-    }
-
     /// A pass now; its outcome is the last one from then on.
     pub(crate) async fn pass(&self) -> Consistency {
         let mut memory = self.memory.lock().await;

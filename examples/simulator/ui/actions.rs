@@ -25,7 +25,12 @@ struct Said {
 }
 
 /// Notes in the audit list what somebody did, or tried.
-pub(super) async fn noted<T, E: Display>(panel: &Panel, reader: &Session, what: String, outcome: Result<T, E>) -> Result<T, E> {
+pub(super) async fn noted<T, E: Display>(
+    panel: &Panel,
+    reader: &Session,
+    what: String,
+    outcome: Result<T, E>,
+) -> Result<T, E> {
     let result = match &outcome {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.to_string(),
@@ -256,6 +261,15 @@ pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reade
             done(&panel, "The store is empty: the next reads load.")
         }
         Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+    }
+}
+
+/// Ends everybody's sessions, also the one of whoever asks.
+pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
+    let outcome = panel.api.access.logout_everybody().await;
+    match noted(&panel, &reader, "all sessions ended".into(), outcome).await {
+        Ok(()) => done(&panel, ""),
+        Err(error) => failed(&error),
     }
 }
 

@@ -86,7 +86,11 @@ fn started(panel: &Panel, outcome: Result<(), StartError>, words: &str) -> Respo
     }
 }
 
-pub(super) async fn stop(State(panel): State<Arc<Panel>>, Reader(reader): Reader, Path(what): Path<String>) -> Response {
+pub(super) async fn stop(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(what): Path<String>,
+) -> Response {
     match what.as_str() {
         "load" => panel.runs.load.stop(),
         "experiment" => panel.runs.experiment.stop(),

@@ -7,6 +7,7 @@ mod actions;
 mod assets;
 mod chronicle;
 mod gauges;
+mod keys;
 mod live;
 mod load;
 mod login;
@@ -75,6 +76,8 @@ impl Ui {
         tokio::spawn(chronicle::write(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))
+            .route("/cache", get(pages::cache))
+            .route("/audit", get(pages::audit))
             .route("/live", get(stream::live))
             .route("/session", get(login::session))
             .route("/mode", post(actions::mode))
@@ -85,12 +88,13 @@ impl Ui {
             .route("/users/{id}/delete", post(actions::delete))
             .route("/users/{id}/evict", post(actions::evict))
             .route("/demo/{scenario}", post(actions::demo))
-            .route("/faults", post(actions::fault))
+            .route("/faults", get(pages::faults).post(actions::fault))
             .route("/flush", post(actions::flush))
             .route("/load", post(load::start_load))
             .route("/experiment", post(load::start_experiment))
             .route("/experiment/{kind}", get(load::report))
             .route("/stop/{what}", post(load::stop))
+            .route("/sessions/end", post(actions::end_sessions))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), login::require));

@@ -91,9 +91,16 @@ pub(super) fn experiment(scene: &Scene<'_>) -> Markup {
     let result = control.result();
     let note = match (progress.phase, progress.side) {
         (ExperimentPhase::Running, Some(side)) => {
-            format!("{} side: {} · {} s left in all", side.to_uppercase(), state(&progress.load), progress.left_ms / 1_000)
+            format!(
+                "{} side: {} · {} s left in all",
+                side.to_uppercase(),
+                state(&progress.load),
+                progress.left_ms / 1_000
+            )
         }
-        (ExperimentPhase::Switching, side) => format!("switching to {}", side.unwrap_or("the first mode").to_uppercase()),
+        (ExperimentPhase::Switching, side) => {
+            format!("switching to {}", side.unwrap_or("the first mode").to_uppercase())
+        }
         (ExperimentPhase::Restoring, _) => "putting the mode back".to_owned(),
         (ExperimentPhase::Stopped, _) => "stopped early: nothing to compare".to_owned(),
         _ => match &result {
