@@ -11,7 +11,7 @@
 //! | `cachefront_store_errors_total` | counter | `cache`, `operation` | store operations that failed; reads went to the database |
 //! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared in doubt |
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
-//! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 after one succeeded |
+//! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
 //! | `cachefront_batches_total` | counter | `outcome` | batches applied, or given up to be repeated |
@@ -40,7 +40,7 @@ pub const STORE_ERRORS_TOTAL: &str = "cachefront_store_errors_total";
 pub const LOCAL_RESETS_TOTAL: &str = "cachefront_local_resets_total";
 /// 1 while the process-local tier serves.
 pub const LOCAL_ON: &str = "cachefront_local_on";
-/// 0 after a store operation failed, 1 after one succeeded.
+/// 0 after a store operation failed, 1 until then and after one succeeded.
 pub const STORE_UP: &str = "cachefront_store_up";
 /// Row changes delivered by the source.
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
@@ -83,6 +83,9 @@ impl CacheMetrics {
     pub(crate) fn new(cache: &str) -> Self {
         describe();
         let read = |outcome: &'static str| counter!(READS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
+        let store_up = gauge!(STORE_UP, "cache" => cache.to_owned());
+        // Nothing has failed yet: a cache that is not read would else report a store that is away.
+        store_up.set(1.0);
         let load = |outcome: &'static str| counter!(LOADS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
         Self {
             name: cache.to_owned(),
@@ -97,7 +100,7 @@ impl CacheMetrics {
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
             fill_stored: counter!(FILLS_TOTAL, "cache" => cache.to_owned(), "outcome" => "stored"),
             local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
-            store_up: gauge!(STORE_UP, "cache" => cache.to_owned()),
+            store_up,
         }
     }
 
@@ -160,7 +163,7 @@ fn describe() {
     describe_counter!(STORE_ERRORS_TOTAL, "Store operations that failed; reads went to the database");
     describe_counter!(LOCAL_RESETS_TOTAL, "Times the process-local tier was cleared in doubt");
     describe_gauge!(LOCAL_ON, "1 while the process-local tier serves");
-    describe_gauge!(STORE_UP, "0 after a store operation failed, 1 after one succeeded");
+    describe_gauge!(STORE_UP, "0 after a store operation failed, 1 until then and after one succeeded");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
     describe_counter!(BATCHES_TOTAL, "Batches applied, or given up to be repeated");

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use cachefront_core::Result;
 use cachefront_core::event::TableName;
 use cachefront_core::source::ChangeSource;
-use cachefront_core::Result;
 use rdkafka::ClientConfig;
 
 use crate::brokers::Brokers;

@@ -116,7 +116,10 @@ impl Lane {
             *before = i64::MAX;
         }
         // A tail without any transaction in it holds nothing that could be missed.
-        if self.next >= self.end && matches!(self.settled, Settled::Tail { before: i64::MAX, .. }) && self.last.is_none() {
+        if self.next >= self.end
+            && matches!(self.settled, Settled::Tail { before: i64::MAX, .. })
+            && self.last.is_none()
+        {
             self.settled = Settled::Yes;
         }
         Ok(true)

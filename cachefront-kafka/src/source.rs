@@ -136,9 +136,10 @@ impl KafkaSource {
 
     async fn fetch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let (shared, settings) = (&self.shared, &self.parts.settings);
-        let session = self.session.as_mut().ok_or_else(|| {
-            Error::new(ErrorKind::Closed, "the source is not open: call `open` first")
-        })?;
+        let session = self
+            .session
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the source is not open: call `open` first"))?;
         let deadline = Instant::now() + limits.wait_max;
         loop {
             session.watch(shared, settings.completion_timeout)?;
@@ -211,14 +212,16 @@ impl Session {
         for partition in view.unread() {
             let Some(bounds) = view.bounds.get(&partition).copied() else { continue };
             tracing::info!(%partition, "a new partition is read");
-            let command = self.assembler.add(partition.clone(), bounds);
+            let command = self.assembler.add(partition.clone(), bounds)?;
             self.reader.tell(command);
             view.reading.insert(partition, bounds.low);
         }
         let round = view.round;
-        let at_end = self.assembler.lanes.iter().all(|lane| {
-            view.bounds.get(&lane.partition).is_some_and(|bounds| lane.next >= bounds.high)
-        });
+        let at_end = self
+            .assembler
+            .lanes
+            .iter()
+            .all(|lane| view.bounds.get(&lane.partition).is_some_and(|bounds| lane.next >= bounds.high));
         drop(view);
         self.look_for_losses(round, at_end, completion_timeout)
     }
@@ -280,9 +283,12 @@ impl ChangeSource for KafkaSource {
         let found = self.probe.look().await?;
         let view = self.shared.lock();
         if let Topics::Listed(topics) = &view.topics {
-            let missing = topics.iter().filter(|topic| !found.iter().any(|(partition, _)| *partition.topic == ***topic));
+            let missing =
+                topics.iter().filter(|topic| !found.iter().any(|(partition, _)| *partition.topic == ***topic));
             findings.extend(missing.map(|topic| {
-                format!("topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it")
+                format!(
+                    "topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it"
+                )
             }));
         }
         if self.parts.marker.is_none() {
@@ -331,8 +337,7 @@ impl ChangeSource for KafkaSource {
         let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot)?;
         let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(interests));
         let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
-        self.shared.lock().reading =
-            assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
+        self.shared.lock().reading = assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
         for command in commands {
             reader.tell(command);
         }

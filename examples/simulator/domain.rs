@@ -26,12 +26,9 @@ pub(crate) struct User {
 }
 
 /// What a client says about a user.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[schema(as = UserInput)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct UserInput {
-    #[schema(min_length = 1, max_length = 255)]
     pub(crate) name: String,
-    #[schema(min_length = 1, max_length = 255)]
     pub(crate) email: String,
 }
 

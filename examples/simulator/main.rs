@@ -10,12 +10,14 @@
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) behind both, in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
+//! - [`connect`]: registers Debezium's connector and follows it;
 //! - [`load`]: a load generator; [`experiment`]: the same load in both modes, side by side.
 
 mod access;
 mod api;
 mod caches;
 mod config;
+mod connect;
 mod db;
 mod domain;
 mod events;
@@ -70,9 +72,11 @@ fn run(cli: Cli) -> Result<ExitCode, Fatal> {
             Role::Api => roles::api(settings).await?,
             Role::Ui => roles::ui(settings).await?,
             Role::Consumer => roles::consumer(settings).await?,
+            Role::Bootstrap(flags) => connect::bootstrap(&settings, &flags).await?,
             Role::Openapi => roles::openapi()?,
             Role::Load(flags) => return load::run(&settings, &flags).await,
             Role::Experiment(flags) => return experiment::run(&settings, &flags).await,
+            Role::Inspect(flags) => return inspector::role::run(&settings, &flags).await,
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }
         Ok(ExitCode::SUCCESS)

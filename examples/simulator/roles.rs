@@ -16,7 +16,7 @@ use crate::domain::{DbError, Mode};
 use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
 use crate::inspector::Inspector;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, observe_freshness};
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline};
 use crate::serve::{Listener, told_to_end};
@@ -34,6 +34,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
+    running.observe_freshness(&settings);
     let ui = Ui::new(Arc::clone(&api), Arc::clone(&running.world.true_database), running.world.hint.clone(), &settings);
     running.experiment = Some(ui.experiment.clone());
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
@@ -55,6 +56,7 @@ pub(crate) async fn api(settings: Settings) -> Result<(), Fatal> {
     let api = running.api(&settings);
     announce(&[format!("API      http://{}  (try it: http://{}/docs/)", listener.addr, listener.addr)]);
     running.announce_events(&api);
+    running.observe_freshness(&settings);
     let servers = [listener.serve(api::router(api), running.stop.clone())];
     running.until_told(servers).await
 }
@@ -162,7 +164,8 @@ impl Running {
         let pipeline = world.pipeline(&modes, settings);
         let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock);
         let (tasks, stop) = (JoinSet::new(), CancellationToken::new());
-        let mut running = Self { world, caches, modes, access, inspector, metrics, consumer, experiment: None, tasks, stop };
+        let mut running =
+            Self { world, caches, modes, access, inspector, metrics, consumer, experiment: None, tasks, stop };
         running.spawn_tasks();
         running.wait_for_consumer(settings).await?;
         Ok(running)
@@ -187,6 +190,11 @@ impl Running {
         if let Some(relay) = self.world.followed.clone() {
             self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
         }
+    }
+
+    /// Measures how far behind the database reads of this process can be.
+    fn observe_freshness(&mut self, settings: &Settings) {
+        self.tasks.spawn(observe_freshness(self.pipeline(settings), settings.ttl, self.stop.clone()));
     }
 
     /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.

@@ -2,12 +2,17 @@
 //!
 //! What holds on servers holds embedded, so most scenarios are written once and run on both; see [`world`].
 
+mod bootstrap;
 mod client;
+mod connector;
 mod contract;
 mod demos;
 mod events;
 mod experiment;
+mod faults;
+mod guard;
 mod input;
+mod inspect;
 mod load;
 mod modes;
 mod outages;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cachefront_tests::process::Simulator;
 use cachefront_tests::{unique, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::events::Stream;

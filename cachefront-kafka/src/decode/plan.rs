@@ -99,6 +99,12 @@ impl Plans {
         known.cloned().unwrap_or_else(|| TableName::from(full))
     }
 
+    /// Takes columns from rows only.
+    #[cfg(test)]
+    pub(super) fn never_by_key(&mut self) {
+        self.plans.iter_mut().for_each(|plan| plan.key_suffices = false);
+    }
+
     /// All tables of interest.
     pub(super) fn tables(&self) -> impl Iterator<Item = &TableName> {
         self.plans.iter().map(|plan| &plan.table)

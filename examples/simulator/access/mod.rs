@@ -16,6 +16,8 @@ mod denied;
 mod limit;
 mod role;
 mod session;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::fmt;

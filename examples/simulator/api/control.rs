@@ -19,6 +19,7 @@ use crate::pipeline::PipelineView;
 
 /// The mode that a client wants.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
 pub(crate) struct ModeInput {
     mode: Mode,

@@ -7,13 +7,14 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::Config;
 
 use super::error::{ApiError, ErrorBody, ProblemsBody};
 use super::{control, faults, health, inspect, stream, users};
-use crate::domain::{Mode, ModeRow, User, UserInput};
+use crate::domain::{Mode, ModeRow, User};
 use crate::events::ChangeEvent;
 use crate::pipeline::PipelineView;
 
@@ -52,7 +53,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
     ),
     components(schemas(
         User,
-        UserInput,
         Mode,
         ModeRow,
         PipelineView,
@@ -66,9 +66,39 @@ struct Document;
 
 /// The description as it is committed: a program that is built against it must notice every change.
 pub(crate) fn openapi_text() -> String {
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&*DOCUMENT).unwrap_or_default();
     text.push('\n');
     text
+}
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    say_exactly(&mut document);
+    document
+});
+
+/// What the macros say too loosely: a parameter may be left out and is never `null`; numbers are unsigned, of 64 bits.
+fn say_exactly(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(say_exactly),
+        Value::Object(fields) => {
+            if fields.contains_key("in")
+                && let Some(Value::Array(kinds)) = fields.get_mut("schema").and_then(|schema| schema.get_mut("type"))
+            {
+                kinds.retain(|kind| kind != "null");
+                if let [only] = kinds.as_slice() {
+                    fields["schema"]["type"] = only.clone();
+                }
+            }
+            if fields.get("format").is_some_and(|format| format == "int64") {
+                fields.insert("format".into(), "uint64".into());
+                fields.entry("minimum").or_insert_with(|| 0.into());
+                fields.entry("maximum").or_insert_with(|| u64::MAX.into());
+            }
+            fields.values_mut().for_each(say_exactly);
+        }
+        _ => {}
+    }
 }
 
 /// Tokens are optional: without any the API is open.
@@ -84,7 +114,6 @@ impl Modify for Bearer {
 
 /// The API, described.
 pub(crate) fn openapi() -> Ready<Response> {
-    static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(Document::openapi);
     ready(Json(&*DOCUMENT).into_response())
 }
 

@@ -14,7 +14,7 @@ use crate::domain::DbError;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// Where: `body`, `path`, `query` or `header`, then the field.
-    #[schema(value_type = Vec<String>, example = json!(["body", "email"]))]
+    #[schema(example = json!(["body", "email"]))]
     pub(crate) loc: Vec<Place>,
     #[schema(example = "Field required")]
     pub(crate) msg: String,
@@ -24,7 +24,7 @@ pub(crate) struct Problem {
 }
 
 /// A step on the way to a problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Place {
     Name(String),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::caller::Caller;
@@ -11,6 +13,22 @@ use super::error::ApiError;
 use super::request::JsonBody;
 use super::responses::{Any, Changing, WithBody};
 use crate::faults::FaultState;
+
+/// What a client wants to break: what is not named is off.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = FaultInput)]
+#[derive(Default)]
+pub(crate) struct FaultBody {
+    pause_consumer: bool,
+    freeze_stream: bool,
+    drop_events: bool,
+    #[schema(maximum = 10_000)]
+    store_delay_ms: u64,
+    store_cut: bool,
+    #[schema(maximum = 10_000)]
+    database_delay_ms: u64,
+}
 
 /// Which faults are switched on.
 #[utoipa::path(
@@ -25,7 +43,7 @@ pub(crate) async fn show(State(api): State<Arc<Api>>) -> Json<FaultState> {
 /// Sets every switch: those that are not named are off. In force here with the answer, elsewhere within a second; kept
 /// over restarts.
 #[utoipa::path(
-    put, path = "/faults", tag = "faults", request_body = FaultState,
+    put, path = "/faults", tag = "faults", request_body = FaultBody,
     responses((status = 200, description = "The switches", body = FaultState), WithBody)
 )]
 pub(crate) async fn set(

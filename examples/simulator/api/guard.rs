@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::future::{Ready, ready};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Response, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::request::BODY_BYTES_MAX;
 use super::trace;
 use crate::access::Role;
+use crate::metrics;
 
 /// A request that takes longer is given up. Event streams are answered at once and go on for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -99,15 +100,9 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response<Body> {
 }
 
 async fn count(request: Request, next: Next) -> Response<Body> {
-    let started = Instant::now();
-    let method = match request.method().as_str() {
-        method @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE") => method.to_owned(),
-        _ => "other".to_owned(),
-    };
+    let counted = metrics::Request::begin(request.method(), request.extensions().get::<MatchedPath>());
     let response = next.run(request).await;
-    let status = response.status().as_u16().to_string();
-    metrics::counter!("simulator_http_requests_total", "method" => method.clone(), "status" => status).increment(1);
-    metrics::histogram!("simulator_http_request_seconds", "method" => method).record(started.elapsed().as_secs_f64());
+    counted.answered(response.status());
     response
 }
 

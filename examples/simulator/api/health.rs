@@ -33,6 +33,7 @@ pub(crate) struct Readiness {
     /// Of `database`, `store`, and `pipeline` where this process runs it.
     pub(crate) failing: Vec<&'static str>,
     /// The faults that are switched on, so that none of them is forgotten.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) faults: Vec<&'static str>,
 }
 

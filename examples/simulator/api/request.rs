@@ -346,10 +346,12 @@ impl Fields {
     fn number(&mut self, name: &str, max: u64) -> u64 {
         let Some(value) = self.left.remove(name) else { return 0 };
         let loc = ["body", name];
-        let problem = match value.as_u64() {
+        // As in JSON Schema, 64.0 is an integer. A number that an f64 cannot hold exactly is far beyond `max`.
+        let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
+        let problem = match value.as_u64().or(whole.map(|number| number as u64)) {
             Some(number) if number <= max => return number,
             Some(_) => Problem::new(&loc, format!("Input should be less than or equal to {max}"), "less_than_equal"),
-            None if value.is_i64() => {
+            None if value.as_f64().is_some_and(|number| number < 0.0) => {
                 Problem::new(&loc, "Input should be greater than or equal to 0", "greater_than_equal")
             }
             None => Problem::new(&loc, "Input should be a valid integer", "int_type"),

@@ -8,16 +8,30 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cachefront::Position;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::cached;
 use super::error::ApiError;
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
 use super::responses::{ChangingChecked, Checked, EmailTaken, NoSuchUser, WithBody};
-use crate::domain::{User, UserInput};
+use crate::domain::User;
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 1_000;
+
+/// What a client says about a user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = UserInput)]
+#[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
+pub(crate) struct UserBody {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[schema(min_length = 1, max_length = 255)]
+    email: String,
+}
 
 /// Users straight from the database, or the one with an e-mail address through the cache.
 #[utoipa::path(
@@ -27,7 +41,7 @@ const LIMIT_MAX: u64 = 1_000;
         ("after" = Option<u64>, Query, description = "Only ids above this one. Default: 0", minimum = 0),
         ("email" = Option<String>, Query, description = "Only the user with this address, through the cache", min_length = 1, max_length = 255),
         ("max_staleness_ms" = Option<u64>, Query, description = "With email: the value was current within this time", minimum = 0),
-        ("Cachefront-Token" = Option<String>, Header, description = "With email: the value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[1-9][0-9]{0,8}$"),
+        ("Cachefront-Token" = Option<String>, Header, description = "With email: the value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(:1-[1-9][0-9]{0,8})?:[1-9][0-9]{9})?$"),
     ),
     responses(
         (status = 200, description = "The users, by id. With email, the headers of a cached read are there", body = Vec<User>),
@@ -57,7 +71,7 @@ pub(crate) async fn list(
     params(
         ("id" = u64, Path, minimum = 1),
         ("max_staleness_ms" = Option<u64>, Query, description = "The value was current within this time", minimum = 0),
-        ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[1-9][0-9]{0,8}$"),
+        ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(:1-[1-9][0-9]{0,8})?:[1-9][0-9]{9})?$"),
     ),
     responses(
         (status = 200, description = "The user. A 404 has the same headers", body = User, headers(
@@ -87,7 +101,7 @@ pub(crate) async fn read(
 
 /// Adds a user.
 #[utoipa::path(
-    post, path = "/users", tag = "users", request_body = UserInput,
+    post, path = "/users", tag = "users", request_body = UserBody,
     responses(
         (status = 201, description = "The new user", body = User,
             headers(("Location" = String), ("Cachefront-Token" = String, description = "Contains this commit"))),
@@ -105,7 +119,7 @@ pub(crate) async fn create(State(api): State<Arc<Api>>, body: JsonBody) -> Resul
 
 /// Replaces a user's name and e-mail address.
 #[utoipa::path(
-    put, path = "/users/{id}", tag = "users", request_body = UserInput, params(("id" = u64, Path, minimum = 1)),
+    put, path = "/users/{id}", tag = "users", request_body = UserBody, params(("id" = u64, Path, minimum = 1)),
     responses(
         (status = 200, description = "The user as it is now", body = User,
             headers(("Cachefront-Token" = String, description = "Contains this commit"))),

@@ -28,10 +28,14 @@ pub(crate) enum Role {
     Ui,
     /// The change capture alone, on servers: reads the database's log and invalidates.
     Consumer,
+    /// Registers Debezium's connector with Kafka Connect and waits until it runs.
+    Bootstrap(BootstrapFlags),
     /// Generates load against a running API and prints what it saw.
     Load(Box<LoadFlags>),
     /// Runs the same load in ttl mode and in cdc mode against a running API, and compares the two.
     Experiment(Box<ExperimentFlags>),
+    /// Compares what is cached with the database. Exit code: 0 nothing is stale, 1 something is, 2 not known.
+    Inspect(InspectFlags),
     /// Prints the API's description in OpenAPI 3.1.
     Openapi,
     /// Exits with 0 if the API (or the given URL) says that it serves.
@@ -50,7 +54,7 @@ pub(crate) struct Flags {
     /// Redis: redis://[:password@]host:6379/, or rediss:// for TLS.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) redis_url: Option<String>,
-    /// Where changes are read from: binlog.
+    /// Where changes are read from: binlog or kafka.
     #[arg(long, global = true)]
     pub(crate) source: Option<String>,
     /// The mode to start in: ttl or cdc.
@@ -86,6 +90,28 @@ pub(crate) struct Flags {
     /// Serve the API to other machines without any token.
     #[arg(long, global = true)]
     pub(crate) insecure_open_api: bool,
+}
+
+/// What happens once the connector runs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BootstrapFlags {
+    /// Stay: follow the connector's tasks, and start those again that fail.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// What the inspector does beside looking.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InspectFlags {
+    /// Remove entries that are stale.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Look again every second, until told to end.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Print one JSON object for each pass instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What the health check asks.

@@ -38,14 +38,24 @@ pub(super) async fn run(
 ) -> Result<ExperimentResult, Fatal> {
     let client = Client::new(&target, TIMEOUT, 4)?;
     let found = client.mode().await?;
-    let run =
-        Run { client: client.clone(), target, plan: plan.clone(), stop: stop.clone(), progress: progress.clone() };
+    let number = getrandom::u32().map_err(|error| Fatal::new(error.to_string()))?;
+    let prefix = format!("ab-{number:08x}-");
+    let run = Run {
+        client: client.clone(),
+        target,
+        plan: plan.clone(),
+        stop: stop.clone(),
+        progress: progress.clone(),
+        prefix: prefix.clone(),
+    };
     // A task of its own: even a panic in it does not leave the wrong mode behind.
     let (sender, last) = watch::channel(found.clone());
     let ended = tokio::spawn(async move { run.sides(&sender).await }).await;
     progress.send_modify(|progress| progress.phase = ExperimentPhase::Restoring);
     let ours = last.borrow().clone();
     let restored = restore(&client, &found, &ours).await;
+    // A side removes its own rows; a request that was under way at an interruption may have left one more.
+    client.remove_all(&prefix).await;
     let ended = ended.unwrap_or_else(|_| Err(Fatal::new("the experiment ended by an error of its own")));
     match (ended, restored) {
         (Ok((ttl, cdc)), Ok(mode)) => Ok(ExperimentResult::new(plan, ttl, cdc, mode)),
@@ -81,35 +91,32 @@ struct Run {
     plan: LoadPlan,
     stop: CancellationToken,
     progress: watch::Sender<ExperimentProgress>,
+    /// Addresses of all rows of this experiment.
+    prefix: String,
 }
 
 impl Run {
     async fn sides(&self, ours: &watch::Sender<ModeView>) -> Result<(Side, Side), Fatal> {
-        let number = getrandom::u32().map_err(|error| Fatal::new(error.to_string()))?;
-        let ttl = self.side("ttl", number, 0, ours).await?;
-        let cdc = self.side("cdc", number, 1, ours).await?;
+        let ttl = self.side("ttl", 0, ours).await?;
+        let cdc = self.side("cdc", 1, ours).await?;
         Ok((ttl, cdc))
     }
 
-    async fn side(
-        &self,
-        mode: &'static str,
-        number: u32,
-        done: u32,
-        ours: &watch::Sender<ModeView>,
-    ) -> Result<Side, Fatal> {
+    async fn side(&self, mode: &'static str, done: u32, ours: &watch::Sender<ModeView>) -> Result<Side, Fatal> {
         self.progress.send_modify(|progress| {
             (progress.phase, progress.side) = (ExperimentPhase::Switching, Some(mode));
             progress.left_ms = millis(self.length() * (2 - done));
         });
-        let in_force = tokio::select! {
-            in_force = self.switch(mode, number, ours) => in_force?,
+        // Not to be cut off: a switch whose answer nobody has seen could not be told from somebody else's.
+        let in_force = self.switch(mode, ours).await?;
+        tokio::select! {
+            kept = self.until_in_force(mode) => kept?,
             () = self.stop.cancelled() => return Err(stopped()),
-        };
+        }
         let job = Job {
             target: self.target.clone(),
             plan: self.plan.clone(),
-            prefix: format!("ab-{number:08x}-{mode}-"),
+            prefix: format!("{}{mode}-", self.prefix),
             removes_rows: true,
         };
         let load = watch::Sender::new(LoadProgress::default());
@@ -125,8 +132,7 @@ impl Run {
         Ok(Side { mode, undisturbed, result })
     }
 
-    /// Puts the mode in force, and waits until the cache keeps entries in it.
-    async fn switch(&self, mode: &str, number: u32, ours: &watch::Sender<ModeView>) -> Result<ModeView, Fatal> {
+    async fn switch(&self, mode: &str, ours: &watch::Sender<ModeView>) -> Result<ModeView, Fatal> {
         let now = self.client.mode().await?;
         let in_force = match now.mode == mode {
             true => now,
@@ -138,20 +144,19 @@ impl Run {
             }
         };
         ours.send_replace(in_force.clone());
+        Ok(in_force)
+    }
+
+    /// Waits until every process follows, and the cache keeps entries.
+    async fn until_in_force(&self, mode: &str) -> Result<(), Fatal> {
         tokio::time::sleep(ELSEWHERE).await;
-        let prefix = format!("ab-{number:08x}-look-");
-        let rows = self.client.rows(&prefix, 1).await?;
-        let kept = match rows.first() {
-            Some(row) => tokio::time::timeout(KEEPS_WITHIN, self.until_kept(row)).await.is_ok(),
-            None => false,
-        };
-        self.client.remove_all(&prefix).await;
-        match kept {
-            true => Ok(in_force),
-            false => Err(Fatal::new(format!(
+        let rows = self.client.rows(&format!("{}look-{mode}-", self.prefix), 1).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        tokio::time::timeout(KEEPS_WITHIN, self.until_kept(row)).await.map_err(|_| {
+            Fatal::new(format!(
                 "the cache keeps nothing in {mode} mode within {KEEPS_WITHIN:?}: look at GET /pipeline, is it running?"
-            ))),
-        }
+            ))
+        })
     }
 
     async fn until_kept(&self, row: &Row) {

@@ -1,12 +1,12 @@
 //! What a pass over all entries says.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::{Mode, User};
 
 /// What is to be said about all entries together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     /// Every entry equals its row.
@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
 }
 
 /// Why an entry is stale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StaleKind {
     /// In ttl mode: as designed, until the entry expires.
@@ -47,7 +47,7 @@ impl StaleKind {
 }
 
 /// An entry that differs from its row.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct StaleEntry {
     /// The user.
     pub(crate) id: u64,
@@ -63,7 +63,7 @@ pub(crate) struct StaleEntry {
 }
 
 /// The last pass of the inspector. Only this pass counts, never an earlier one.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Consistency {
     pub(crate) verdict: Verdict,
     /// When the pass ended. RFC 3339 in UTC, with microseconds.

@@ -93,7 +93,7 @@ impl Client {
         Ok(Self { http, base: target.url.clone() })
     }
 
-    /// `count` rows whose addresses begin with `prefix`, in the order of their numbers; missing ones are created.
+    /// `count` rows whose addresses begin with `prefix`, in the order of their ids; missing ones are created.
     ///
     /// # Errors
     /// A line that says how the API failed.
@@ -109,7 +109,10 @@ impl Client {
                 }
             }
         });
-        stream::iter(rows.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await
+        let mut rows: Vec<Row> = stream::iter(rows.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
+        // Those that were created at once got their ids in any order; the hottest is to be the same one everywhere.
+        rows.sort_by_key(|row| row.id);
+        Ok(rows)
     }
 
     /// Rows of earlier runs, by their address.

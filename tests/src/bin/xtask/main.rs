@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask stack|test|check|bench`.
+//! The project's own tool: `cargo xtask stack|test|check|tools|bench`.
 
 mod bench;
 mod check;
@@ -6,6 +6,7 @@ mod exec;
 mod failure;
 mod stack;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -28,8 +29,10 @@ enum Command {
     },
     /// Brings the servers up, runs all tests of all crates, and stops the servers whatever happens.
     Test(test::Options),
-    /// Format, lints and documentation; licences and features where their tools are installed.
-    Check,
+    /// Everything that needs no server: code, containers, workflows, rules, dashboards, chart, Terraform.
+    Check(check::Options),
+    /// Installs the programs that `check` runs into target/tools.
+    Tools(tools::Options),
     /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
     Bench(bench::Options),
 }
@@ -39,7 +42,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Stack { command } => stack::run(&command),
         Command::Test(options) => test::run(&options),
-        Command::Check => check::run(),
+        Command::Check(options) => check::run(&options),
+        Command::Tools(options) => tools::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

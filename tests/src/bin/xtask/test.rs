@@ -16,7 +16,7 @@ use clap::Args;
 use crate::{
     exec::{self, Running},
     failure::{Context, Failure, Result},
-    stack,
+    stack, tools,
 };
 
 /// Time between two looks at whether the tests have ended.
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let up = stack::up()?;
     let simulator = build_simulator()?;
     let mut command = cargo(options);
-    command.envs(&up.state.environment).env(names::SIMULATOR, &simulator);
+    command.envs(&up.state.environment).env(names::SIMULATOR, &simulator).envs(tools::for_tests());
     let outcome = supervise(&mut command, Duration::from_secs(options.timeout * 60));
     drop(up);
     exec::check_interrupted()?;

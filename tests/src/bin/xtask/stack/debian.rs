@@ -21,7 +21,7 @@ const NOT_LOADED: [&str; 4] = ["libperl", "libc-l10n", "libpam", "libc-dev"];
 
 /// Where packages are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Suite {
+pub(crate) enum Suite {
     /// What this machine's own apt is set up for.
     Machine,
     /// Debian unstable, from the mirror that this machine's apt uses.
@@ -44,13 +44,13 @@ pub(super) fn is_available() -> bool {
 
 /// An unpacked tree.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
     /// Unpacks `packages` and all that they load into `<dir>/<suite>-<name>`, unless that is there already.
-    pub(super) fn unpack(dir: &Path, suite: Suite, name: &str, packages: &[&str]) -> Result<Self> {
+    pub(crate) fn unpack(dir: &Path, suite: Suite, name: &str, packages: &[&str]) -> Result<Self> {
         let root = dir.join(format!("{}-{name}", suite.name()));
         if root.exists() {
             return Ok(Self { root });
@@ -84,7 +84,7 @@ impl Tree {
     }
 
     /// Writes a script that runs `program` of this tree under the tree's own loader, with `arguments` first.
-    pub(super) fn wrap(&self, program: &str, arguments: &str, script: &Path) -> Result<()> {
+    pub(crate) fn wrap(&self, program: &str, arguments: &str, script: &Path) -> Result<()> {
         let program = self.file(program)?;
         let program = program.display();
         let root = self.root.display();

@@ -3,7 +3,7 @@
 //! Taken from the environment where it names them, run as containers where an engine answers, else run natively.
 
 mod compose;
-mod debian;
+pub(crate) mod debian;
 mod maven;
 mod native;
 mod programs;

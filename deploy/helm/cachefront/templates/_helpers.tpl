@@ -1,0 +1,168 @@
+{{- define "cachefront.fullname" -}}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else }}{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "cachefront.selector" -}}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .role }}
+{{- end }}
+
+{{- define "cachefront.labels" -}}
+{{ include "cachefront.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
+{{- end }}
+
+{{/* What every role is told. Secrets by reference only. */}}
+{{- define "cachefront.environment" -}}
+- name: CACHEFRONT_MYSQL_URL
+  valueFrom: {secretKeyRef: {name: {{ .Values.database.existingSecret }}, key: url}}
+- name: CACHEFRONT_REDIS_URL
+  valueFrom: {secretKeyRef: {name: {{ .Values.store.existingSecret }}, key: url}}
+- name: CACHEFRONT_API_TOKENS
+  valueFrom: {secretKeyRef: {name: {{ .Values.access.existingSecret }}, key: api-tokens}}
+- name: CACHEFRONT_API_URL
+  value: http://{{ include "cachefront.fullname" . }}-api:8000
+- name: CACHEFRONT_SOURCE
+  value: {{ .Values.source }}
+- name: CACHEFRONT_TTL
+  value: {{ .Values.cache.ttl }}
+- name: CACHEFRONT_LOG
+  value: {{ .Values.log | quote }}
+{{- with .Values.cache.mode }}
+- name: CACHEFRONT_MODE
+  value: {{ . }}
+{{- end }}
+{{- with .Values.kafka.brokers }}
+- name: CACHEFRONT_KAFKA_BROKERS
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.kafka.connectUrl }}
+- name: CACHEFRONT_CONNECT_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.kafka.topicPrefix }}
+- name: CACHEFRONT_TOPIC_PREFIX
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.kafka.group }}
+- name: CACHEFRONT_KAFKA_GROUP
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.trust.existingConfigMap }}
+- name: CACHEFRONT_TLS_CA
+  value: /etc/cachefront/ca.pem
+{{- end }}
+{{- end }}
+
+{{/* The pod of a role: root, role, port (0 for a job), resources, extra environment. */}}
+{{- define "cachefront.pod" -}}
+{{- $root := .root -}}
+metadata:
+  labels:
+    {{- include "cachefront.labels" . | nindent 4 }}
+  {{- with $root.Values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "cachefront.fullname" $root }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65532
+    runAsGroup: 65532
+    fsGroup: 65532
+    seccompProfile: {type: RuntimeDefault}
+  terminationGracePeriodSeconds: 30
+  {{- if .port }}
+  topologySpreadConstraints:
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "cachefront.selector" . | nindent 10 }}
+  {{- else }}
+  restartPolicy: OnFailure
+  {{- end }}
+  containers:
+    - name: {{ .role }}
+      image: "{{ $root.Values.image.repository }}-{{ .role }}:{{ default $root.Chart.AppVersion $root.Values.image.tag }}"
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      securityContext:
+        allowPrivilegeEscalation: false
+        readOnlyRootFilesystem: true
+        capabilities: {drop: [ALL]}
+      env:
+        {{- include "cachefront.environment" $root | nindent 8 }}
+        {{- with .environment }}
+        {{- . | nindent 8 }}
+        {{- end }}
+      {{- with .resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- if .port }}
+      ports:
+        - {name: http, containerPort: {{ .port }}}
+      startupProbe:
+        httpGet: {path: /healthz, port: http}
+        periodSeconds: 2
+        failureThreshold: 45
+      livenessProbe:
+        httpGet: {path: /healthz, port: http}
+        periodSeconds: 10
+        timeoutSeconds: 3
+      readinessProbe:
+        httpGet: {path: {{ .ready }}, port: http}
+        periodSeconds: 5
+        timeoutSeconds: 5
+      {{- end }}
+      {{- if $root.Values.trust.existingConfigMap }}
+      volumeMounts:
+        - {name: trust, mountPath: /etc/cachefront, readOnly: true}
+      {{- end }}
+  {{- if $root.Values.trust.existingConfigMap }}
+  volumes:
+    - name: trust
+      configMap:
+        name: {{ $root.Values.trust.existingConfigMap }}
+        items: [{key: ca.pem, path: ca.pem}]
+  {{- end }}
+  {{- with $root.Values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $root.Values.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $root.Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{/* What the control panel alone is told. */}}
+{{- define "cachefront.panel" -}}
+- name: CACHEFRONT_UI_ADMIN_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .Values.access.existingSecret }}, key: admin-password}}
+{{- end }}
+
+{{/* The database as Kafka Connect sees it. */}}
+{{- define "cachefront.connect" -}}
+- name: CACHEFRONT_CONNECT_MYSQL_URL
+  valueFrom: {secretKeyRef: {name: {{ default .Values.database.existingSecret .Values.kafka.connectDatabaseSecret }}, key: url}}
+{{- end }}

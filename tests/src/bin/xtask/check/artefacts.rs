@@ -1,0 +1,200 @@
+//! Files that other programs read: containers, workflows, rules, dashboards.
+
+use std::{collections::HashSet, fs, path::Path};
+
+use cachefront_tests::stack as names;
+use serde_json::Value;
+
+use super::{files, must};
+use crate::{
+    exec,
+    failure::{Context, Failure, Result},
+    tools,
+};
+
+pub(super) fn dockerfile() -> Result<()> {
+    must(tools::command("hadolint")?.args(["--no-color", "Dockerfile"])).map(drop)
+}
+
+/// Both compose files, with every profile, and with the settings that `.env.example` gives.
+pub(super) fn compose() -> Result<()> {
+    for file in ["compose.yaml", "docker-compose.test.yml"] {
+        let mut command = tools::command("docker-compose")?;
+        must(command.args(["--env-file", ".env.example", "--file", file, "--profile", "*", "config", "--quiet"]))
+            .context(|| file.to_owned())?;
+    }
+    refuses_to_start_without_tokens()
+}
+
+/// Without a token the file must not come up: its API listens on every address of its container.
+fn refuses_to_start_without_tokens() -> Result<()> {
+    let mut command = tools::command("docker-compose")?;
+    command.args(["--env-file", "/dev/null", "--file", "compose.yaml", "config", "--quiet"]);
+    command.env_remove("STACK_OPERATOR_TOKEN").env_remove("STACK_VIEWER_TOKEN");
+    match exec::output(&mut command)?.status.success() {
+        true => Err(Failure::new("compose.yaml comes up without STACK_OPERATOR_TOKEN")),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn workflows() -> Result<()> {
+    let mut command = tools::command("actionlint")?;
+    let shellcheck = tools::command("shellcheck")?;
+    must(command.args(["-no-color", "-shellcheck"]).arg(shellcheck.get_program())).map(drop)
+}
+
+pub(super) fn workflow_security() -> Result<()> {
+    must(tools::command("zizmor")?.args(["--offline", "--no-progress", "--quiet", ".github"])).map(drop)
+}
+
+pub(super) fn yaml() -> Result<()> {
+    let mut command = tools::command("yamllint")?;
+    must(command.args(["--strict", "--config-file", ".yamllint.yaml"]).args([
+        ".github",
+        "compose.yaml",
+        "docker-compose.test.yml",
+        "deploy/prometheus",
+        "deploy/grafana",
+    ]))
+    .map(drop)
+}
+
+pub(super) fn schemas() -> Result<()> {
+    for (schema, file) in [
+        ("vendor.compose-spec", "compose.yaml"),
+        ("vendor.compose-spec", "docker-compose.test.yml"),
+        ("vendor.dependabot", ".github/dependabot.yml"),
+    ] {
+        let mut command = tools::command("check-jsonschema")?;
+        must(command.args(["--builtin-schema", schema, file]))?;
+    }
+    let mut command = tools::command("check-jsonschema")?;
+    must(command.args(["--builtin-schema", "vendor.github-workflows"]).args(files(".github/workflows", &[".yml"])?))
+        .map(drop)
+}
+
+pub(super) fn shell() -> Result<()> {
+    must(tools::command("shellcheck")?.arg(".ci/run")).map(drop)
+}
+
+pub(super) fn prometheus() -> Result<()> {
+    must(tools::command("promtool")?.args(["check", "rules", "--lint=all", "--lint-fatal"]).args(rules()?))?;
+    must(tools::command("promtool")?.args([
+        "check",
+        "config",
+        "--syntax-only",
+        "deploy/prometheus/prometheus.yml",
+        "deploy/prometheus/prometheus.local.yml",
+    ]))
+    .map(drop)
+}
+
+/// Every alert with a case in which it fires and one in which it does not.
+pub(super) fn prometheus_rules() -> Result<()> {
+    let cases = files("deploy/prometheus/tests", &[".yml"])?;
+    must(tools::command("promtool")?.args(["test", "rules"]).args(&cases))?;
+    let text = read_all(&cases)?;
+    let (mut fires, mut silent) = (HashSet::new(), HashSet::new());
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        let Some(alert) = line.strip_prefix("alertname: ") else { continue };
+        match lines.next() {
+            Some("exp_alerts: []") => silent.insert(alert),
+            _ => fires.insert(alert),
+        };
+    }
+    let wrong: Vec<String> = alerts()?
+        .into_iter()
+        .filter(|alert| !fires.contains(alert.as_str()) || !silent.contains(alert.as_str()))
+        .collect();
+    none(&wrong, "alerts without a case that fires and one that does not")
+}
+
+/// Dashboards keep the conventions that make them fit any installation; that their queries find something is a test.
+pub(super) fn dashboards() -> Result<()> {
+    let (mut wrong, mut uids) = (Vec::new(), HashSet::new());
+    for file in files("deploy/grafana/dashboards", &[".json"])? {
+        let text = fs::read_to_string(&file)?;
+        let board: Value = serde_json::from_str(&text).context(|| file.display().to_string())?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let uid = board["uid"].as_str().unwrap_or_default();
+        if uid.is_empty() || !uids.insert(uid.to_owned()) {
+            wrong.push(format!("{name}: its uid is missing or taken"));
+        }
+        if board["schemaVersion"].as_u64().unwrap_or_default() < 41 {
+            wrong.push(format!("{name}: its schemaVersion is older than 41"));
+        }
+        for variable in ["datasource", "job", "instance"] {
+            let variables = board["templating"]["list"].as_array();
+            if !variables.is_some_and(|list| list.iter().any(|entry| entry["name"] == variable)) {
+                wrong.push(format!("{name}: there is no variable {variable}"));
+            }
+        }
+        for panel in board["panels"].as_array().into_iter().flatten().filter(|panel| panel["type"] != "row") {
+            let title = panel["title"].as_str().unwrap_or_default();
+            for (what, missing) in [
+                ("title", title.is_empty()),
+                ("description", panel["description"].as_str().is_none_or(str::is_empty)),
+                ("unit", unit(panel).is_none_or(str::is_empty)),
+                ("query", panel["targets"].as_array().is_none_or(Vec::is_empty)),
+            ] {
+                if missing {
+                    wrong.push(format!("{name}: the panel {title:?} has no {what}"));
+                }
+            }
+        }
+        if text.contains("[5m]") || text.contains("$__interval]") {
+            wrong.push(format!("{name}: a rate over anything but $__rate_interval"));
+        }
+    }
+    none(&wrong, "dashboards")
+}
+
+fn unit(panel: &Value) -> Option<&str> {
+    panel["fieldConfig"]["defaults"]["unit"].as_str().or_else(|| panel["options"]["yAxis"]["unit"].as_str())
+}
+
+/// Every alert names a runbook, and the runbook exists.
+pub(super) fn runbooks() -> Result<()> {
+    let text = read_all(&rules()?)?;
+    let mut wrong = Vec::new();
+    let named: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("runbook_url: ")?.rsplit_once("/main/"))
+        .map(|url| url.1)
+        .collect();
+    for file in &named {
+        if !names::workspace_root().join(file).is_file() {
+            wrong.push(format!("there is no {file}"));
+        }
+    }
+    let alerts = alerts()?;
+    for what in ["severity: ", "summary: ", "runbook_url: "] {
+        let found = text.lines().filter(|line| line.trim().starts_with(what)).count();
+        if found != alerts.len() {
+            wrong.push(format!("{} alerts, but {found} lines {what}", alerts.len()));
+        }
+    }
+    none(&wrong, "alerts")
+}
+
+fn rules() -> Result<Vec<std::path::PathBuf>> {
+    files("deploy/prometheus/rules", &[".yml"])
+}
+
+fn alerts() -> Result<Vec<String>> {
+    let text = read_all(&rules()?)?;
+    Ok(text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect())
+}
+
+fn read_all(files: &[impl AsRef<Path>]) -> Result<String> {
+    let mut text = String::new();
+    for file in files {
+        text += &fs::read_to_string(file.as_ref())?;
+    }
+    Ok(text)
+}
+
+fn none(wrong: &[String], what: &str) -> Result<()> {
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::new(format!("{what}:\n  {}", wrong.join("\n  ")))) }
+}
