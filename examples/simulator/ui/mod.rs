@@ -25,6 +25,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 
+use self::gauges::Numbers;
 use self::live::Live;
 use self::load::Runs;
 use self::tour::Tour;
@@ -48,6 +49,7 @@ struct Panel {
     shelf: Shelf,
     tour: Tour,
     runs: Runs,
+    numbers: Numbers,
 }
 
 /// The panel, ready to be served.
@@ -58,8 +60,16 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// Begins to look; that ends with the API.
-    pub(crate) fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings) -> Self {
+    /// Begins to look; that ends with the API. `serves` is true if the API is served by this process.
+    pub(crate) fn new(
+        api: Arc<Api>,
+        database: Arc<dyn Database>,
+        hint: String,
+        settings: &Settings,
+        serves: bool,
+    ) -> Self {
+        // The API's own process measures what it serves; a panel alone asks it.
+        let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
         let runs = Runs::new(settings);
         let experiment = runs.experiment.clone();
         let panel = Arc::new(Panel {
@@ -70,6 +80,7 @@ impl Ui {
             shelf: Shelf::default(),
             tour: Tour::default(),
             runs,
+            numbers,
             api,
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));

@@ -61,7 +61,7 @@ fn comparison(row: &KeyRow) -> Markup {
     html! {
         tr.cmp-row data-opens=(row.key) data-key=(format!("c {}", row.key)) hidden {
             td.x colspan="9" {
-                div.cmp {
+                div.cmp.even {
                     div.pane {
                         h3 { "Database row" }
                         @match &row.database {
