@@ -36,8 +36,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let api = running.api(&settings);
     running.announce_events(&api);
     running.observe_freshness(&settings);
-    let ui = Ui::new(Arc::clone(&api), Arc::clone(&running.world.true_database), running.world.hint.clone(), &settings);
-    running.experiment = Some(ui.experiment.clone());
+    let ui = running.panel(&api, &settings, true);
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
@@ -69,9 +68,7 @@ pub(crate) async fn ui(settings: Settings) -> Result<(), Fatal> {
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
-    let database = Arc::clone(&running.world.true_database);
-    let ui = Ui::new(api, database, running.world.hint.clone(), &settings);
-    running.experiment = Some(ui.experiment.clone());
+    let ui = running.panel(&api, &settings, false);
     announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
     announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
     let servers = [listener.serve(ui.router, running.stop.clone())];
@@ -248,6 +245,14 @@ impl Running {
             consumes: self.consumer.is_some(),
             stop: self.stop.clone(),
         })
+    }
+
+    /// The control panel; `serves` is true if this process serves the API, too.
+    fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Ui {
+        let (database, hint) = (Arc::clone(&self.world.true_database), self.world.hint.clone());
+        let ui = Ui::new(Arc::clone(api), database, hint, settings, serves);
+        self.experiment = Some(ui.experiment.clone());
+        ui
     }
 
     /// Serves until somebody says stop, then ends everything in order.
