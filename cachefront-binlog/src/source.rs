@@ -170,6 +170,19 @@ fn identity(server_id: Option<u32>) -> Identity {
 }
 
 impl BinlogSource {
+    /// What in the server's settings keeps a reader of its log from being exact, as sentences with the SQL that mends it;
+    /// nothing if all is well. For those who read the log through another program, as through Debezium: this source's
+    /// own preflight asks more.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: only the connection is lost.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Timeout` if the server can not be reached.
+    pub async fn server_findings(&self) -> Result<Vec<String>> {
+        preflight::of_server(&self.server, &self.settings).await
+    }
+
     /// A source over the server at `url`, with default settings.
     ///
     /// # Cancel safety

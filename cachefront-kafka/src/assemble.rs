@@ -102,13 +102,23 @@ impl Assembler {
                 return Err(gap(why));
             }
         }
-        let commands = found.iter().map(|(partition, bounds)| assembler.add(partition.clone(), *bounds)).collect();
-        Ok((assembler, commands))
+        let commands: Result<_> =
+            found.iter().map(|(partition, bounds)| assembler.add(partition.clone(), *bounds)).collect();
+        Ok((assembler, commands?))
     }
 
     /// Reads this partition too: from where the checkpoint says, or else, being new, from its beginning.
-    pub(crate) fn add(&mut self, partition: Partition, bounds: Bounds) -> Command {
+    ///
+    /// # Errors
+    /// [`Gap`](cachefront_core::ErrorKind::Gap) if its beginning is gone.
+    pub(crate) fn add(&mut self, partition: Partition, bounds: Bounds) -> Result<Command> {
         let place = self.opened.get(&partition.topic, partition.number);
+        if place.is_none() && bounds.low > 0 {
+            return Err(gap(format!(
+                "partition {partition} was never read, and its records before offset {} are gone",
+                bounds.low
+            )));
+        }
         let tail = self.opened.is_end.then_some(self.scope.tail);
         let lane = Lane::new(partition.clone(), place, bounds, tail, *partition.topic == *self.scope.transaction_topic);
         if lane.tells_transactions && self.lanes.iter().any(|lane| lane.tells_transactions) {
@@ -118,7 +128,7 @@ impl Assembler {
         }
         let start = lane.start();
         self.lanes.push(lane);
-        Command::Add(partition, start)
+        Ok(Command::Add(partition, start))
     }
 
     /// Stops claiming that transactions are complete; changes are handed over as before.

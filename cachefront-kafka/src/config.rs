@@ -10,6 +10,9 @@ use cachefront_core::{Error, ErrorKind, Result};
 pub struct KafkaSettings {
     /// A question to the brokers (topics, offsets) is given up after this time. Default: 5 s.
     pub request_timeout: Duration,
+    /// Topics and the ends of partitions are looked at this often: new topics are found by it, and deleted ones.
+    /// Default: 1 s.
+    pub discovery_interval: Duration,
     /// Records that were fetched and not decoded yet, in bytes; beyond it fetching pauses, so memory stays flat however
     /// far behind the source is. Default: 16 MiB.
     pub fetch_bytes_max: usize,
@@ -40,6 +43,7 @@ impl Default for KafkaSettings {
     fn default() -> Self {
         Self {
             request_timeout: Duration::from_secs(5),
+            discovery_interval: Duration::from_secs(1),
             fetch_bytes_max: 16 << 20,
             buffer_events_max: 8_192,
             open_transactions_max: 10_000,
@@ -58,6 +62,7 @@ impl KafkaSettings {
     pub fn validate(&self) -> Result<()> {
         let durations = [
             ("request_timeout", self.request_timeout),
+            ("discovery_interval", self.discovery_interval),
             ("completion_timeout", self.completion_timeout),
             ("commit_interval", self.commit_interval),
             ("session_timeout", self.session_timeout),

@@ -9,6 +9,7 @@ use cachefront_core::event::Batch;
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Interests, Lead, SourceProbe};
 use cachefront_core::{Error, ErrorKind, Result};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::assemble::{Assembler, Scope};
@@ -54,6 +55,23 @@ struct Session {
     /// When the draft is handed over at the latest.
     due: Option<Instant>,
     stall: Option<Stall>,
+    lookout: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.lookout.abort();
+    }
+}
+
+/// Looks at the partitions again and again: topics are made, deleted and cut off while they are read.
+async fn look_out(probe: Arc<KafkaProbe>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(error) = probe.look().await {
+            tracing::debug!(error = %error.chain(), "the brokers do not answer; reading goes on when they do");
+        }
+    }
 }
 
 /// A transaction that may have lost events.
@@ -121,7 +139,7 @@ impl KafkaSource {
         let session = self
             .session
             .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Closed, "the source is not open: call `open` first"))?;
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the source is not open: call `open` first"))?;
         let deadline = Instant::now() + limits.wait_max;
         loop {
             session.watch(shared, settings.completion_timeout)?;
@@ -194,7 +212,7 @@ impl Session {
         for partition in view.unread() {
             let Some(bounds) = view.bounds.get(&partition).copied() else { continue };
             tracing::info!(%partition, "a new partition is read");
-            let command = self.assembler.add(partition.clone(), bounds);
+            let command = self.assembler.add(partition.clone(), bounds)?;
             self.reader.tell(command);
             view.reading.insert(partition, bounds.low);
         }
@@ -323,7 +341,9 @@ impl ChangeSource for KafkaSource {
         for command in commands {
             reader.tell(command);
         }
-        self.session = Some(Session { reader, assembler, chunk: Vec::new().into_iter(), due: None, stall: None });
+        let lookout = tokio::spawn(look_out(Arc::clone(&self.probe), self.parts.settings.discovery_interval));
+        let chunk = Vec::new().into_iter();
+        self.session = Some(Session { reader, assembler, chunk, due: None, stall: None, lookout });
         Ok(())
     }
 

@@ -8,11 +8,13 @@
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) behind both, in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
+//! - [`connect`]: registers Debezium's connector and follows it;
 //! - [`load`]: a load generator.
 
 mod api;
 mod caches;
 mod config;
+mod connect;
 mod db;
 mod domain;
 mod events;
@@ -63,6 +65,7 @@ fn run(cli: Cli) -> Result<(), Fatal> {
             Role::Up => roles::up(settings).await,
             Role::Api => roles::api(settings).await,
             Role::Consumer => roles::consumer(settings).await,
+            Role::Bootstrap(flags) => connect::bootstrap(&settings, &flags).await,
             Role::Load(flags) => load::run(&settings, &flags).await,
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await,
         }

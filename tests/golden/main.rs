@@ -4,6 +4,7 @@
 //! what the reader makes of it. `CACHEFRONT_BLESS=1` writes the expectations anew: read the difference before it is kept.
 
 mod damage;
+mod debezium;
 mod print;
 
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ fn error(error: &Error) -> String {
     format!("{}: {}\n", error.kind().as_str(), error.chain())
 }
 
-fn change(change: &Change) -> String {
+pub(crate) fn change(change: &Change) -> String {
     match change {
         Change::Row(row) => {
             let mut text = format!("{} {}", row.operation.as_str(), row.table);
@@ -39,7 +39,7 @@ fn change(change: &Change) -> String {
     }
 }
 
-fn image(image: &RowImage) -> String {
+pub(crate) fn image(image: &RowImage) -> String {
     let cells: Vec<String> = image
         .columns()
         .map(|(name, column)| match column {

@@ -1,16 +1,44 @@
 //! A commit by another program makes exactly its key miss, within milliseconds; every level of freshness is proven.
+//!
+//! The laws are the same whichever way the changes come: by the binary log, or by Debezium and Kafka.
 
 use std::time::{Duration, Instant};
 
 use cachefront::{Position, Tier};
+use cachefront_tests::connector::Servers;
 use cachefront_tests::shop::{PATIENCE, Shop, applied};
 use cachefront_tests::wait;
 use hdrhistogram::Histogram;
 use mysql_async::prelude::Queryable;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_kind_of_change_makes_exactly_its_key_miss() {
-    let shop = Shop::open(5).await;
+macro_rules! laws {
+    ($($law:ident: $rows:literal)*) => {
+        mod binlog {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $law() {
+                super::$law(Shop::open($rows).await).await;
+            })*
+        }
+
+        mod kafka {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $law() {
+                super::$law(Shop::open($rows).await.over_kafka(&Servers::shared()).await).await;
+            })*
+        }
+    };
+}
+
+laws! {
+    every_kind_of_change_makes_exactly_its_key_miss: 5
+    truncate_and_ddl_void_the_table: 3
+    a_commit_is_evicted_within_milliseconds: 10
+    a_writer_reads_its_own_writes_at_once_and_a_bound_is_kept: 1
+}
+
+async fn every_kind_of_change_makes_exactly_its_key_miss(shop: Shop) {
     let cache = shop.cache().await;
     let _cdc = shop.run(&cache).await;
     for statement in [
@@ -35,9 +63,7 @@ async fn every_kind_of_change_makes_exactly_its_key_miss() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn truncate_and_ddl_void_the_table() {
-    let shop = Shop::open(3).await;
+async fn truncate_and_ddl_void_the_table(shop: Shop) {
     let cache = shop.cache().await;
     let _cdc = shop.run(&cache).await;
     for (statement, value) in [
@@ -53,9 +79,7 @@ async fn truncate_and_ddl_void_the_table() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_is_evicted_within_milliseconds() {
-    let shop = Shop::open(10).await;
+async fn a_commit_is_evicted_within_milliseconds(shop: Shop) {
     let cache = shop.cache().await;
     let _cdc = shop.run(&cache).await;
     let store = shop.store().await;
@@ -73,7 +97,8 @@ async fn a_commit_is_evicted_within_milliseconds() {
     }
     assert!(applied(&*store).await.is_some());
     println!(
-        "commit → evicted over 1,000 commits: p50 {} µs, p99 {} µs, max {} µs",
+        "commit → evicted over 1,000 commits ({}): p50 {} µs, p99 {} µs, max {} µs",
+        if shop.connector.is_some() { "Debezium and Kafka" } else { "binary log" },
         micros.value_at_quantile(0.50),
         micros.value_at_quantile(0.99),
         micros.max()
@@ -81,9 +106,7 @@ async fn a_commit_is_evicted_within_milliseconds() {
     assert!(micros.value_at_quantile(0.50) < 1_000_000, "not within any bound that deserves the name");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_reads_its_own_writes_at_once_and_a_bound_is_kept() {
-    let shop = Shop::open(1).await;
+async fn a_writer_reads_its_own_writes_at_once_and_a_bound_is_kept(shop: Shop) {
     let (cache, other) = (shop.cache().await, shop.cache().await);
     let _cdc = shop.run(&cache).await;
     for round in 2..200_u64 {

@@ -2,7 +2,9 @@
 //!
 //! What holds on servers holds embedded, so most scenarios are written once and run on both; see [`world`].
 
+mod bootstrap;
 mod client;
+mod connector;
 mod contract;
 mod demos;
 mod events;

@@ -3,6 +3,7 @@
 //!
 //! - [`stack`]: addresses of the shared MySQL, Redis, Kafka and Connect, and the programs of the servers;
 //! - [`server`]: a private MySQL, Redis, Kafka or Connect that a test may kill, restart, restore or purge;
+//! - [`connector`]: a Debezium connector of one test's own;
 //! - [`process`]: the simulator as a program of its own;
 //! - [`shop`]: a table, a cache and an invalidator, and [`actor`]: a process of its own on them;
 //! - [`unique`]: a fresh database or namespace for one test;
@@ -11,6 +12,7 @@
 //! A missing server fails the test that asks for it. Nothing skips.
 
 pub mod actor;
+pub mod connector;
 pub mod port;
 pub mod process;
 pub mod server;

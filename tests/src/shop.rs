@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront::binlog::{BinlogSource, read_position};
+use cachefront::kafka::KafkaSource;
 use cachefront::redis::RedisStore;
 use cachefront::settings::{CacheSettings, CdcSettings};
 use cachefront::store::Store;
 use cachefront::{Cache, CacheBuilder, Cdc, CdcHandle, LoadCx, Loader, Position};
 use mysql_async::{Pool, prelude::Queryable};
 
+use crate::connector::{Connector, MARKER_COLUMN, Servers};
 use crate::{unique, wait};
 
 /// How long anything healthy may take, also on a busy machine.
@@ -24,6 +26,8 @@ pub struct Shop {
     pub pool: Pool,
     /// The namespace in the store.
     pub namespace: String,
+    /// The connector that carries the changes to Kafka; without one the binary log is read. Removed with the shop.
+    pub connector: Option<Connector>,
     server_url: String,
     redis_url: String,
 }
@@ -97,17 +101,33 @@ impl Shop {
         }
         drop(conn);
         let namespace = unique::namespace();
-        Self { database, pool, namespace, server_url: mysql_url.to_owned(), redis_url: redis_url.to_owned() }
+        let (server_url, redis_url) = (mysql_url.to_owned(), redis_url.to_owned());
+        Self { database, pool, namespace, connector: None, server_url, redis_url }
+    }
+
+    /// Lets the changes come by Debezium and Kafka from now on.
+    ///
+    /// # Panics
+    /// If the connector does not run.
+    #[must_use]
+    pub async fn over_kafka(mut self, servers: &Servers) -> Self {
+        self.connector = Some(Connector::start(servers, &self.database, &["item"]).await);
+        self
     }
 
     /// The environment that the program `actor` works on the same shop with.
-    pub fn environment(&self) -> [(&'static str, String); 4] {
-        [
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut environment = vec![
             ("SHOP_MYSQL_URL", self.database.url().to_owned()),
             ("SHOP_REDIS_URL", self.redis_url.clone()),
             ("SHOP_NAMESPACE", self.namespace.clone()),
             ("SHOP_DATABASE", self.database.name().to_owned()),
-        ]
+        ];
+        if let Some(connector) = &self.connector {
+            environment.push(("SHOP_KAFKA_BROKERS", connector.brokers().to_owned()));
+            environment.push(("SHOP_TOPIC_PREFIX", connector.name().to_owned()));
+        }
+        environment
     }
 
     /// A handle to the store, on connections of its own, as another process has.
@@ -134,12 +154,20 @@ impl Shop {
         builder(self.store().await, self.database.name()).loader(Items::new(self.pool.clone()))
     }
 
-    /// An invalidator of `cache` over the binary log, to be finished.
+    /// An invalidator of `cache` over the shop's source, to be finished.
     ///
     /// # Panics
     /// If MySQL is away.
     pub async fn cdc(&self, cache: &Cache<u64, u64>) -> Cdc {
-        connect_cdc(self.database.url(), cache).await
+        match &self.connector {
+            Some(connector) => self.kafka_cdc(cache, connector).await,
+            None => connect_cdc(self.database.url(), cache).await,
+        }
+    }
+
+    async fn kafka_cdc(&self, cache: &Cache<u64, u64>, connector: &Connector) -> Cdc {
+        let stream = Stream { brokers: connector.brokers(), prefix: connector.name(), database: self.database.name() };
+        connect_kafka_cdc(self.database.url(), &stream, None, cache).await
     }
 
     /// A running invalidator of `cache`.
@@ -265,6 +293,37 @@ pub fn builder(store: Arc<dyn Store>, database: &str) -> CacheBuilder<u64, u64> 
     )
 }
 
+/// What a connector writes, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'a> {
+    /// Kafka's addresses.
+    pub brokers: &'a str,
+    /// The connector's topic prefix.
+    pub prefix: &'a str,
+    /// The database that it reads.
+    pub database: &'a str,
+}
+
+/// An invalidator over Debezium's events, as a member of `group` if there is one.
+///
+/// # Panics
+/// If MySQL is away.
+pub async fn connect_kafka_cdc(
+    mysql_url: &str,
+    stream: &Stream<'_>,
+    group: Option<&str>,
+    cache: &Cache<u64, u64>,
+) -> Cdc {
+    let binlog = BinlogSource::connect(mysql_url).await;
+    let binlog = binlog.unwrap_or_else(|error| panic!("MySQL: {}", error.chain()));
+    let marker = format!("{}.cachefront_heartbeat", stream.database);
+    let mut source = KafkaSource::builder(stream.brokers, stream.prefix).marker(&marker, MARKER_COLUMN);
+    if let Some(group) = group {
+        source = source.group(group);
+    }
+    Cdc::new(source.build(binlog).expect("a source")).bind(cache).settings(impatient())
+}
+
 /// An invalidator over the binary log.
 ///
 /// # Panics
@@ -272,7 +331,11 @@ pub fn builder(store: Arc<dyn Store>, database: &str) -> CacheBuilder<u64, u64> 
 pub async fn connect_cdc(mysql_url: &str, cache: &Cache<u64, u64>) -> Cdc {
     let source = BinlogSource::connect(mysql_url).await;
     let source = source.unwrap_or_else(|error| panic!("the binary log: {}", error.chain()));
+    Cdc::new(source).bind(cache).settings(impatient())
+}
+
+fn impatient() -> CdcSettings {
     let mut settings = CdcSettings::default();
     settings.retry_max = Duration::from_millis(500);
-    Cdc::new(source).bind(cache).settings(settings)
+    settings
 }

@@ -69,6 +69,21 @@ pub(crate) async fn run(
     Err(Error::new(ErrorKind::Config, text))
 }
 
+/// What the server's settings alone say, for those who read its log through another program.
+///
+/// # Errors
+/// As the server answers.
+pub(crate) async fn of_server(server: &Server, settings: &BinlogSettings) -> Result<Vec<String>> {
+    let mut conn = server.connect().await?;
+    let variables = Variables::read(&mut Questions { conn: &mut conn, server }).await;
+    // It has answered; that it says good-bye is a courtesy.
+    let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
+    let mut variables = variables?;
+    // They know the columns by other means.
+    variables.0.remove("binlog_row_metadata");
+    Ok(server::check(&variables, settings).iter().map(ToString::to_string).collect())
+}
+
 async fn ask(
     conn: &mut Conn,
     server: &Server,

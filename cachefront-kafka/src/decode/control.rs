@@ -45,7 +45,7 @@ pub(super) fn transaction(message: &Message<'_>, plans: &Plans, origins: &mut Or
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A statement that changed tables' definitions, and rows with them at times.
-pub(super) fn schema_change(message: &Message<'_>, plans: &Plans, origins: &mut Origins) -> Result<Event, Problem> {
+pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &mut Origins) -> Result<Event, Problem> {
     let source: Source<'_> = match message.source {
         Some(source) => read(source.get())?,
         None => return Err(Problem::Field { name: "source", wanted: "there" }),
@@ -75,6 +75,9 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &Plans, origins: &mut 
         ddl: ddl.replace("``", "`").replace("\"\"", "\"").to_lowercase(),
         changes: &changes,
     };
+    for change in &changes {
+        plans.inspect(&table_of(change));
+    }
     let tables: Vec<TableName> = plans.tables().filter(|table| statement.concerns(table)).cloned().collect();
     if tables.is_empty() {
         return Ok(Event::Nothing { kind: "other", gtid });
@@ -103,12 +106,15 @@ impl Statement<'_> {
         let (_, name) = full.split_once('.').unwrap_or(("", full));
         let last = full.rsplit_once('.').map_or(full, |(_, name)| name);
         let mentioned = |name: &str| self.ddl.contains(&name.to_lowercase());
-        let listed = |change: &TableChange<'_>| {
-            let id = change.id.trim_matches('"').replacen("\".\"", ".", 1).replace("\"\"", "\"");
-            id.eq_ignore_ascii_case(full)
-        };
+        let listed = |change: &TableChange<'_>| table_of(change).as_str().eq_ignore_ascii_case(full);
         mentioned(name) || mentioned(last) || self.changes.iter().any(listed)
     }
+}
+
+/// `"app"."users"`.
+fn table_of(change: &TableChange<'_>) -> TableName {
+    let id = change.id.trim_matches('"').replacen("\".\"", ".", 1).replace("\"\"", "\"");
+    TableName::from(id.as_str())
 }
 
 /// The first two words of a statement in capitals, comments passed over: what is done, and never a value.

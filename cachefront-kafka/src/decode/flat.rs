@@ -47,10 +47,10 @@ pub(super) fn delete(settings: &DecoderSettings, known: &mut Known, record: &Rec
         return Ok(Event::Nothing { kind: "other", gtid: None });
     };
     match key::columns(&mut known.keys, record, &mut plan.key)? {
-        Some((image, whole)) if whole || settings.partial_rows => {
+        Some((image, whole)) if whole || settings.inspect => {
             event(plan, Letter::Delete, Letter::Delete.rows_of_key(image), None, Origin::default())
         }
-        None if settings.partial_rows => Err(Problem::NoKey),
+        None if settings.inspect => Err(Problem::NoKey),
         _ => Ok(void(plan.table.clone(), "a delete that names the key only", Origin::default())),
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn row(
     {
         return event(plan, letter, letter.rows_of_key(image), meta.snapshot, origin);
     }
-    if letter == Letter::Update && !settings.partial_rows {
+    if letter == Letter::Update && !settings.inspect {
         return Ok(void(plan.table.clone(), "an update without the row before", origin));
     }
     plan.row.use_schema(types);

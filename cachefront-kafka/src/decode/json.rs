@@ -63,11 +63,6 @@ impl<'a> Scan<'a> {
         self.rest.is_empty()
     }
 
-    /// How many bytes are left.
-    pub(super) fn left(&self) -> usize {
-        self.rest.len()
-    }
-
     /// Passes over exactly this text.
     #[inline]
     pub(super) fn eat(&mut self, text: &str) -> Option<()> {

@@ -37,8 +37,6 @@ pub(super) struct Message<'a> {
     pub(super) ddl: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "tableChanges")]
     pub(super) table_changes: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) position: Option<&'a RawValue>,
     // A transaction's begin or end.
     #[serde(borrow, default)]
     pub(super) status: Option<Cow<'a, str>>,

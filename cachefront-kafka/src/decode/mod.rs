@@ -199,7 +199,7 @@ impl Decoder {
             return envelope::thorough(known, record, message, types);
         }
         if message.ddl.is_some() && message.source.is_some() {
-            return control::schema_change(message, &known.plans, &mut known.origins);
+            return control::schema_change(message, &mut known.plans, &mut known.origins);
         }
         if message.status.is_some() && message.id.is_some() {
             return control::transaction(message, &known.plans, &mut known.origins);

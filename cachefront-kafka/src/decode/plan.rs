@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cachefront_core::Gtid;
 use cachefront_core::event::TableName;
-use cachefront_core::source::Interests;
+use cachefront_core::source::{Columns, Interests};
 
 use super::error::Problem;
 use super::row::Shape;
@@ -34,26 +34,42 @@ pub(super) struct Plans {
     databases: HashMap<Box<str>, HashMap<Box<str>, usize>>,
     /// The table that was looked up last: records come in runs.
     last: usize,
+    /// Where every table is of interest: the configured types.
+    inspect: Option<DecoderSettings>,
 }
 
 impl Plans {
     pub(super) fn new(settings: &DecoderSettings, interests: &Interests) -> Self {
-        let mut plans = Vec::new();
-        let mut databases: HashMap<Box<str>, HashMap<Box<str>, usize>> = HashMap::new();
+        let inspect = settings.inspect.then(|| settings.clone());
+        let mut plans = Self { plans: Vec::new(), databases: HashMap::new(), last: 0, inspect };
         for (table, columns) in interests.iter() {
-            // A database's name with a point in it is told from a table's by trying each.
-            for (at, _) in table.as_str().match_indices('.') {
-                let (database, name) = table.as_str().split_at(at);
-                let name = name.strip_prefix('.').unwrap_or(name);
-                databases.entry(database.into()).or_default().insert(name.into(), plans.len());
-            }
-            let hints = Arc::new(hints(settings, table.as_str()));
-            let row = Shape::new(columns, Arc::clone(&hints));
-            let key = Shape::new(columns, hints);
-            let key_suffices = settings.key_is_row && key.is_choice();
-            plans.push(Plan { table: table.clone(), row, key, key_suffices });
+            plans.add(settings, table, columns);
         }
-        Self { plans, databases, last: 0 }
+        plans
+    }
+
+    fn add(&mut self, settings: &DecoderSettings, table: &TableName, columns: &Columns) {
+        // Where a point belongs to a name is not known, so every one is tried.
+        for (at, _) in table.as_str().match_indices('.') {
+            let (database, name) = table.as_str().split_at(at);
+            let name = name.strip_prefix('.').unwrap_or(name);
+            self.databases.entry(database.into()).or_default().insert(name.into(), self.plans.len());
+        }
+        let hints = Arc::new(hints(settings, table.as_str()));
+        let row = Shape::new(columns, Arc::clone(&hints));
+        let key = Shape::new(columns, hints);
+        let key_suffices = settings.key_is_row && key.is_choice();
+        self.plans.push(Plan { table: table.clone(), row, key, key_suffices });
+    }
+
+    /// Makes a table one of interest if every table is.
+    pub(super) fn inspect(&mut self, table: &TableName) {
+        if let Some(settings) = self.inspect.take() {
+            if self.tables().all(|known| known != table) {
+                self.add(&settings, table, &Columns::All);
+            }
+            self.inspect = Some(settings);
+        }
     }
 
     /// The table of this name; nothing if it is of no interest.
@@ -63,6 +79,9 @@ impl Plans {
             plan.table.as_str().strip_prefix(database).and_then(|rest| rest.strip_prefix('.')) == Some(name)
         });
         if !is_last {
+            if self.inspect.is_some() {
+                self.inspect(&TableName::new(database, name));
+            }
             self.last = *self.databases.get(database)?.get(name)?;
         }
         self.plans.get_mut(self.last)
@@ -70,6 +89,7 @@ impl Plans {
 
     /// The table of this full name.
     pub(super) fn find_full(&mut self, table: &TableName) -> Option<&mut Plan> {
+        self.inspect(table);
         self.plans.iter_mut().find(|plan| plan.table == *table)
     }
 
@@ -77,6 +97,12 @@ impl Plans {
     pub(super) fn name(&self, full: &str) -> TableName {
         let known = self.tables().find(|table| table.as_str() == full);
         known.cloned().unwrap_or_else(|| TableName::from(full))
+    }
+
+    /// Takes columns from rows only.
+    #[cfg(test)]
+    pub(super) fn never_by_key(&mut self) {
+        self.plans.iter_mut().for_each(|plan| plan.key_suffices = false);
     }
 
     /// All tables of interest.

@@ -113,9 +113,10 @@ pub struct DecoderSettings {
     /// Whether columns may be taken from the message key. True unless a transformation puts other values into the key
     /// under the names of columns.
     pub key_is_row: bool,
-    /// Hand over flattened updates and deletes as rows although the row before is not in them. For tools that show
-    /// records: a cache would keep what the row before stood for, so it is told to void the table instead.
-    pub partial_rows: bool,
+    /// For tools that show records, not for caches: every table is of interest, and flattened updates and deletes are
+    /// handed over as rows although the row before is not in them. A cache would keep what the row before stood for, so
+    /// it is told to void the table instead.
+    pub inspect: bool,
 }
 
 impl Default for DecoderSettings {
@@ -128,7 +129,7 @@ impl Default for DecoderSettings {
             heartbeat_prefix: HEARTBEAT_PREFIX.to_owned(),
             columns: BTreeMap::new(),
             key_is_row: true,
-            partial_rows: false,
+            inspect: false,
         }
     }
 }

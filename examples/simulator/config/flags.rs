@@ -23,6 +23,8 @@ pub(crate) enum Role {
     Api,
     /// The change capture alone, on servers: reads the database's log and invalidates.
     Consumer,
+    /// Registers Debezium's connector with Kafka Connect and waits until it runs.
+    Bootstrap(BootstrapFlags),
     /// Generates load against a running API and prints what it saw.
     Load(LoadFlags),
     /// Exits with 0 if the API (or the given URL) says that it serves.
@@ -41,7 +43,7 @@ pub(crate) struct Flags {
     /// Redis: redis://[:password@]host:6379/, or rediss:// for TLS.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) redis_url: Option<String>,
-    /// Where changes are read from: binlog.
+    /// Where changes are read from: binlog or kafka.
     #[arg(long, global = true)]
     pub(crate) source: Option<String>,
     /// The mode to start in: ttl or cdc.
@@ -103,6 +105,14 @@ pub(crate) struct LoadFlags {
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What happens once the connector runs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BootstrapFlags {
+    /// Stay: follow the connector's tasks, and start those again that fail.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// What the health check asks.

@@ -3,6 +3,7 @@
 pub(crate) mod duration;
 mod environment;
 mod flags;
+mod kafka;
 mod secret;
 
 use std::net::SocketAddr;
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use environment::Environment;
-pub(crate) use flags::{Cli, Flags, HealthFlags, LoadFlags, Role};
+pub(crate) use flags::{BootstrapFlags, Cli, Flags, HealthFlags, LoadFlags, Role};
+pub(crate) use kafka::{Kafka, Source};
 pub(crate) use secret::Secret;
 
 use crate::domain::Mode;
@@ -50,6 +52,8 @@ pub(crate) struct Stack {
     pub(crate) mysql_url: Secret,
     pub(crate) redis_url: Secret,
     pub(crate) tls_ca: Option<PathBuf>,
+    pub(crate) source: Source,
+    pub(crate) kafka: Kafka,
 }
 
 impl Settings {
@@ -125,18 +129,13 @@ impl Lookup<'_> {
 
     fn backend(&self, role: &Role, flags: &Flags) -> Result<Backend, Fatal> {
         let mysql_url = self.text("CACHEFRONT_MYSQL_URL", &flags.mysql_url);
-        let on_servers = flags.stack || mysql_url.is_some() || matches!(role, Role::Api | Role::Consumer);
+        let on_servers =
+            flags.stack || mysql_url.is_some() || matches!(role, Role::Api | Role::Consumer | Role::Bootstrap(_));
         if !on_servers {
             let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
             return Ok(Backend::Embedded { data_dir: data_dir.into() });
         }
-        match self.text("CACHEFRONT_SOURCE", &flags.source).as_deref() {
-            None | Some("binlog") => {}
-            Some("kafka") => {
-                return Err(Fatal::new("CACHEFRONT_SOURCE=kafka is not supported by this version: use binlog"));
-            }
-            Some(_) => return Err(Fatal::new("CACHEFRONT_SOURCE is unknown: write binlog")),
-        }
+        let source = self.source(flags)?;
         let redis_url = self.text("CACHEFRONT_REDIS_URL", &flags.redis_url).unwrap_or(REDIS_URL_DEFAULT.into());
         if !(redis_url.starts_with("redis://") || redis_url.starts_with("rediss://")) {
             return Err(Fatal::new("CACHEFRONT_REDIS_URL is not a Redis URL: write redis://host:6379/ or rediss://…"));
@@ -151,7 +150,13 @@ impl Lookup<'_> {
         if let Some(file) = tls_ca.as_ref().filter(|file| !file.is_file()) {
             return Err(Fatal::new(format!("CACHEFRONT_TLS_CA: there is no file {}", file.display())));
         }
-        Ok(Backend::Stack(Stack { mysql_url: Secret::new(mysql_url), redis_url: Secret::new(redis_url), tls_ca }))
+        Ok(Backend::Stack(Stack {
+            kafka: self.kafka(&mysql_url)?,
+            mysql_url: Secret::new(mysql_url),
+            redis_url: Secret::new(redis_url),
+            tls_ca,
+            source,
+        }))
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::relay::{RedisBoard, RedisEvents, RelayClient};
 use super::{Sources, World, cannot_open};
-use crate::config::{Settings, Stack};
+use crate::config::{Settings, Source, Stack};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
 use crate::fatal::Fatal;
@@ -21,6 +21,9 @@ use crate::fatal::Fatal;
 const PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) async fn open(stack: &Stack, settings: &Settings, clock: Arc<dyn Clock>) -> Result<World, Fatal> {
+    if stack.source == Source::Kafka {
+        return Err(Fatal::new("CACHEFRONT_SOURCE=kafka is not supported by this version: use binlog"));
+    }
     let deadline = Instant::now() + settings.startup_timeout;
     let opts = options(stack)?;
     let database_name = database_name(&opts).to_owned();

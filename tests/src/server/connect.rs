@@ -185,6 +185,11 @@ impl Rest {
         Self { client, url: url.trim_end_matches('/').to_owned() }
     }
 
+    /// The worker's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Of the stack's own worker.
     ///
     /// # Panics
@@ -330,4 +335,36 @@ fn spawn(dir: &Path) -> Process {
     let mut command: Command = jvm::command(dir, CLASS);
     command.arg(dir.join("connect.properties"));
     Process::start("connect", command, dir).expect("java can be started")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::{Connector, Servers};
+    use crate::server::kafka::Topics;
+
+    #[tokio::test]
+    async fn a_connector_outlives_a_kill_of_its_worker_and_leaves_nothing_once_removed() {
+        let brokers = stack::kafka_brokers();
+        let mut connect = Connect::start(&brokers).await;
+        let database = unique::database("connect").await;
+        database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY)").await;
+        database.execute("INSERT INTO item VALUES (1)").await;
+        let servers = Servers::private(connect.rest(), &brokers, &stack::mysql_url());
+        let connector = Connector::start(&servers, &database, &["item"]).await;
+        let (name, topic) = (connector.name().to_owned(), connector.topic("item"));
+        let topics = Topics::of(&brokers);
+        wait::until("the table has its topic", SETTLE, || topics.names().contains(&topic)).await;
+
+        connect.rest().pause(&name).await;
+        connect.rest().resume(&name).await;
+        connect.kill();
+        connect.restart().await;
+        connect.rest().wait_running(&name).await;
+        connector.remove().await;
+        assert!(connect.rest().tasks(&name).await.is_empty());
+        let left: Vec<String> = topics.names().into_iter().filter(|topic| topic.contains(&name)).collect();
+        assert!(left.is_empty(), "{left:?}");
+        connect.stop().await;
+    }
 }

@@ -279,6 +279,11 @@ impl Topics {
         .await;
     }
 
+    /// The offset after the last record of one partition; 0 if there is no such topic.
+    pub fn end(&self, topic: &str, partition: i32) -> i64 {
+        self.client.inner().fetch_watermarks(topic, partition, ADMIN).map_or(0, |(_, high)| high)
+    }
+
     /// Removes all records of one partition below `offset`, as retention does.
     ///
     /// # Panics

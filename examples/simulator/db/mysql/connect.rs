@@ -34,6 +34,14 @@ const SETTINGS: &str = "CREATE TABLE IF NOT EXISTS cachefront_settings (
     changed_at TIMESTAMP(6) NOT NULL
 ) DEFAULT CHARACTER SET utf8mb4";
 
+/// Debezium writes what the server has executed into its one row, and reads it back from the log: all that the row
+/// names stands before it there.
+const HEARTBEAT: &str = "CREATE TABLE IF NOT EXISTS cachefront_heartbeat (
+    id INT PRIMARY KEY,
+    executed LONGTEXT NOT NULL,
+    beat BIGINT UNSIGNED NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
 /// The database that a URL means.
 pub(crate) fn database_name(opts: &Opts) -> &str {
     opts.db_name().filter(|name| !name.is_empty()).unwrap_or(DATABASE_DEFAULT)
@@ -144,7 +152,7 @@ fn refused(host: &str, database: &str, failure: &Error) -> Fatal {
 /// Makes the tables that are absent. Those that are there are left alone: even a statement that changes nothing would
 /// stand in the log as a change of the table.
 pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
-    for (table, create) in [("users", USERS), ("cachefront_settings", SETTINGS)] {
+    for (table, create) in [("users", USERS), ("cachefront_settings", SETTINGS), ("cachefront_heartbeat", HEARTBEAT)] {
         let found: Option<u8> = connection
             .exec_first(
                 "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",

@@ -1,13 +1,14 @@
 //! One process of a test: an invalidator that a test may kill, or readers that storm one key.
 //!
-//! `actor consumer` runs until it is killed. `actor storm TASKS ID` waits for a line on standard input, then reads key
+//! `actor consumer` runs until it is killed; over Kafka as a member of a group, if the test names brokers. `actor storm TASKS ID` waits for a line on standard input, then reads key
 //! `ID` by that many tasks at once, and prints each distinct value with its count.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use cachefront_tests::shop::{Items, builder, connect_cdc, connect_store};
+use cachefront::{CdcState, CdcStatus};
+use cachefront_tests::shop::{Items, Stream, builder, connect_cdc, connect_kafka_cdc, connect_store};
 
 fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: a test starts this program"))
@@ -22,8 +23,18 @@ async fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["consumer"] => {
             let cache = cache.build().expect("a cache");
-            let cdc = connect_cdc(&setting("SHOP_MYSQL_URL"), &cache).await.spawn().expect("an invalidator");
-            cdc.ready().await.expect("the invalidator runs");
+            let cdc = match std::env::var("SHOP_KAFKA_BROKERS") {
+                Ok(brokers) => {
+                    let (prefix, database) = (setting("SHOP_TOPIC_PREFIX"), setting("SHOP_DATABASE"));
+                    let stream = Stream { brokers: &brokers, prefix: &prefix, database: &database };
+                    connect_kafka_cdc(&setting("SHOP_MYSQL_URL"), &stream, Some(&database), &cache).await
+                }
+                Err(_) => connect_cdc(&setting("SHOP_MYSQL_URL"), &cache).await,
+            };
+            let cdc = cdc.spawn().expect("an invalidator");
+            let mut statuses = cdc.watch();
+            let settled = |status: &CdcStatus| matches!(status.state, CdcState::Running | CdcState::Standby);
+            statuses.wait_for(settled).await.expect("the invalidator works or waits");
             say("ready");
             std::future::pending::<()>().await;
         }

@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Builds the simulator as it is shipped, without the features that only tests turn on, and keeps a copy: the tests'
 /// own build puts another one in its place.
-fn build_simulator() -> Result<PathBuf> {
+pub(crate) fn build_simulator() -> Result<PathBuf> {
     let status = exec::run(exec::cargo().args(["build", "--quiet", "--example", "simulator"]))?;
     if !status.success() {
         return Err(Failure::new("the simulator does not build"));

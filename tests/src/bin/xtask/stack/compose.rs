@@ -30,18 +30,20 @@ pub(super) fn is_available() -> bool {
     works(&["compose", "version"]) && works(&["info"])
 }
 
-/// Starts the named services (`mysql`, `redis`) and waits until they are healthy.
+/// Starts the named services (`mysql`, `redis`, `kafka`, `connect`) and waits until they are healthy.
 pub(super) fn up(dir: &Path, services: &[&str], state: &mut State) -> Result<()> {
     let mut hasher = DefaultHasher::new();
     dir.hash(&mut hasher);
     let project = format!("cachefront-test-{:08x}", hasher.finish() & 0xffff_ffff);
-    let (mysql, redis) = (port::free(), port::free());
+    let [mysql, redis, kafka, connect] = std::array::from_fn(|_| port::free());
     state.project = Some(project.clone());
     state.save()?;
     let status = exec::run(
         compose(&project)
             .env("CACHEFRONT_MYSQL_PORT", mysql.to_string())
             .env("CACHEFRONT_REDIS_PORT", redis.to_string())
+            .env("CACHEFRONT_KAFKA_PORT", kafka.to_string())
+            .env("CACHEFRONT_CONNECT_PORT", connect.to_string())
             .args(["up", "--detach", "--wait", "--wait-timeout", WAIT_SECONDS])
             .args(services),
     )?;
@@ -54,6 +56,19 @@ pub(super) fn up(dir: &Path, services: &[&str], state: &mut State) -> Result<()>
     }
     if services.contains(&"redis") {
         state.set(names::REDIS_URL, format!("redis://127.0.0.1:{redis}"));
+    }
+    if services.contains(&"kafka") {
+        state.set(names::KAFKA_BROKERS, format!("127.0.0.1:{kafka}"));
+    }
+    if services.contains(&"connect") {
+        state.set(names::CONNECT_URL, format!("http://127.0.0.1:{connect}"));
+        // The worker is a container too, and sees its neighbours by their names.
+        if services.contains(&"mysql") {
+            state.set(names::CONNECT_MYSQL_URL, "mysql://root:cachefront@mysql:3306");
+        }
+        if services.contains(&"kafka") {
+            state.set(names::CONNECT_KAFKA_BROKERS, "kafka:9092");
+        }
     }
     Ok(())
 }

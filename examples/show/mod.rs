@@ -1,0 +1,117 @@
+//! Changes as JSON, one object a line: what the tools that show records and logs print.
+
+use cachefront::event::{Column, RowImage, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+/// One line.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// `database.table`; several with commas between them.
+    pub(crate) table: Option<String>,
+    /// insert, update, delete, read, truncate, ddl, gap or none.
+    pub(crate) op: &'static str,
+    /// The row before.
+    pub(crate) before: Option<Row>,
+    /// The row after.
+    pub(crate) after: Option<Row>,
+    /// The transaction.
+    pub(crate) gtid: Option<String>,
+    /// What it was, if it is no change.
+    pub(crate) kind: Option<&'static str>,
+    /// Why, for gaps and statements.
+    pub(crate) reason: Option<String>,
+}
+
+impl Line {
+    /// The line's text.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"op\":\"gap\",\"reason\":\"{error}\"}}"))
+    }
+}
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("table", &self.table)?;
+        map.serialize_entry("op", self.op)?;
+        map.serialize_entry("before", &self.before)?;
+        map.serialize_entry("after", &self.after)?;
+        map.serialize_entry("gtid", &self.gtid)?;
+        if let Some(kind) = self.kind {
+            map.serialize_entry("kind", kind)?;
+        }
+        if let Some(reason) = &self.reason {
+            map.serialize_entry("reason", reason)?;
+        }
+        map.end()
+    }
+}
+
+/// A row's columns, without those that the image lacks.
+#[derive(Debug)]
+pub(crate) struct Row(Vec<(String, Value)>);
+
+/// The row of an image.
+pub(crate) fn image(image: &RowImage) -> Row {
+    let value = |(name, column): (&str, &Column)| match column {
+        Column::Value(value) => Some((name.to_owned(), value.clone())),
+        _ => None,
+    };
+    Row(image.columns().filter_map(value).collect())
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, &Cell(value))?;
+        }
+        map.end()
+    }
+}
+
+/// A value: numbers as numbers, bytes as `0x..`, JSON inline, everything else as text.
+struct Cell<'a>(&'a Value);
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_unit(),
+            Value::Int(number) => serializer.serialize_i64(*number),
+            Value::UInt(number) => serializer.serialize_u64(*number),
+            Value::Float(number) => serializer.serialize_f64(*number),
+            Value::Text(text) => match inline(text) {
+                Some(json) => json.serialize(serializer),
+                None => serializer.serialize_str(text),
+            },
+            Value::Bytes(bytes) => {
+                let text = bytes.iter().fold(String::from("0x"), |text, byte| format!("{text}{byte:02x}"));
+                serializer.serialize_str(&text)
+            }
+            other => serializer.serialize_str(&format!("{other:?}")),
+        }
+    }
+}
+
+/// Text that is a JSON document with something in it: an image does not tell JSON from text.
+fn inline(text: &str) -> Option<Box<RawValue>> {
+    if !text.starts_with(['{', '[']) {
+        return None;
+    }
+    // The form of the parts stays as it is, on one line.
+    serde_json::from_str::<&RawValue>(text).ok()?;
+    RawValue::from_string(compact(text)).ok()
+}
+
+/// JSON without the white space between its parts.
+pub(crate) fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let keep = |character: &char| {
+        let keep = quoted || !character.is_ascii_whitespace();
+        quoted = if quoted { escaped || *character != '"' } else { *character == '"' };
+        escaped = quoted && !escaped && *character == '\\';
+        keep
+    };
+    json.chars().filter(keep).collect()
+}

@@ -1,0 +1,124 @@
+//! Where changes are read from, and the settings of Kafka and Kafka Connect.
+
+use super::{Flags, Lookup, Secret, http_url};
+use crate::fatal::Fatal;
+
+const BROKERS_DEFAULT: &str = "127.0.0.1:29092";
+const CONNECT_URL_DEFAULT: &str = "http://127.0.0.1:8083";
+
+/// Where changes are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// MySQL's own log.
+    Binlog,
+    /// Debezium's events on Kafka.
+    Kafka,
+}
+
+/// Kafka, and Connect with its view of the other servers.
+#[expect(dead_code, reason = "brokers and group are for the source that reads from Kafka")]
+#[derive(Clone, Debug)]
+pub(crate) struct Kafka {
+    /// Brokers as this program reaches them.
+    pub(crate) brokers: String,
+    /// The consumers' group.
+    pub(crate) group: String,
+    /// What topics begin with; the connector's name too.
+    pub(crate) prefix: String,
+    pub(crate) connect_url: Secret,
+    /// The database as Connect reaches it.
+    pub(crate) connect_mysql_url: Secret,
+    /// Brokers as Connect reaches them.
+    pub(crate) connect_brokers: String,
+}
+
+impl Lookup<'_> {
+    pub(super) fn source(&self, flags: &Flags) -> Result<Source, Fatal> {
+        match self.text("CACHEFRONT_SOURCE", &flags.source).as_deref() {
+            None | Some("binlog") => Ok(Source::Binlog),
+            Some("kafka") => Ok(Source::Kafka),
+            Some(_) => Err(Fatal::new("CACHEFRONT_SOURCE is unknown: write binlog or kafka")),
+        }
+    }
+
+    pub(super) fn kafka(&self, mysql_url: &str) -> Result<Kafka, Fatal> {
+        let set = |name: &str| self.environment.get(name).map(str::to_owned);
+        let database = database_of(mysql_url);
+        let default_name = format!("cachefront-{}", database.replace('$', "_"));
+        let brokers = set("CACHEFRONT_KAFKA_BROKERS").unwrap_or(BROKERS_DEFAULT.into());
+        let connect_brokers = set("CACHEFRONT_CONNECT_KAFKA_BROKERS").unwrap_or(brokers.clone());
+        for (name, list) in
+            [("CACHEFRONT_KAFKA_BROKERS", &brokers), ("CACHEFRONT_CONNECT_KAFKA_BROKERS", &connect_brokers)]
+        {
+            if !list.split(',').all(is_address) {
+                return Err(Fatal::new(format!("{name} is not a list of addresses: write host:port,host:port")));
+            }
+        }
+        let prefix = set("CACHEFRONT_TOPIC_PREFIX").unwrap_or(default_name.clone());
+        if prefix.len() > 100 || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            return Err(Fatal::new(
+                "CACHEFRONT_TOPIC_PREFIX may hold letters, digits, dots, hyphens and underscores, 100 at most",
+            ));
+        }
+        let connect_url = set("CACHEFRONT_CONNECT_URL").unwrap_or(CONNECT_URL_DEFAULT.into());
+        let connect_mysql_url = set("CACHEFRONT_CONNECT_MYSQL_URL").unwrap_or(mysql_url.to_owned());
+        if !connect_mysql_url.starts_with("mysql://") {
+            return Err(Fatal::new(
+                "CACHEFRONT_CONNECT_MYSQL_URL is not a MySQL URL: write mysql://user:password@host:3306",
+            ));
+        }
+        Ok(Kafka {
+            brokers,
+            group: set("CACHEFRONT_KAFKA_GROUP").unwrap_or(default_name),
+            prefix,
+            connect_url: Secret::new(http_url("CACHEFRONT_CONNECT_URL", &connect_url)?),
+            connect_mysql_url: Secret::new(connect_mysql_url),
+            connect_brokers,
+        })
+    }
+}
+
+/// The database that a URL names; that of a URL that names none is `cachefront`.
+fn database_of(mysql_url: &str) -> &str {
+    let rest = mysql_url.split_once("://").map_or("", |(_, rest)| rest);
+    let path = rest.split(['?', '#']).next().unwrap_or_default().split_once('/').map_or("", |(_, path)| path);
+    if path.is_empty() { "cachefront" } else { path }
+}
+
+fn is_address(text: &str) -> bool {
+    text.trim().rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Environment;
+    use super::*;
+
+    fn kafka(pairs: &[(&str, &str)]) -> Result<Kafka, Fatal> {
+        Lookup { environment: &Environment::of(pairs) }.kafka("mysql://u:hidden@db/shop?require_ssl=true")
+    }
+
+    #[test]
+    fn what_is_not_set_follows_from_the_database() {
+        let kafka = kafka(&[]).expect("defaults");
+        assert_eq!((kafka.group.as_str(), kafka.prefix.as_str()), ("cachefront-shop", "cachefront-shop"));
+        assert_eq!((kafka.brokers.as_str(), kafka.connect_brokers.as_str()), (BROKERS_DEFAULT, BROKERS_DEFAULT));
+        assert_eq!(kafka.connect_mysql_url.host(), "db");
+        assert!(!format!("{kafka:?}").contains("hidden"));
+        assert_eq!(database_of("mysql://u@h:3306"), "cachefront");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_its_value_is_not_shown() {
+        for (name, value) in [
+            ("CACHEFRONT_KAFKA_BROKERS", "kafka:hidden"),
+            ("CACHEFRONT_CONNECT_KAFKA_BROKERS", "hidden"),
+            ("CACHEFRONT_CONNECT_URL", "ftp://hidden"),
+            ("CACHEFRONT_CONNECT_MYSQL_URL", "postgres://u:hidden@x/y"),
+            ("CACHEFRONT_TOPIC_PREFIX", "hidden/prefix"),
+        ] {
+            let message = kafka(&[(name, value)]).expect_err(name).to_string();
+            assert!(message.contains(name) && !message.contains("hidden"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Takes secrets out of what others say before it is shown.
+
+use crate::config::Secret;
+
+/// What a secret is replaced with.
+const HIDDEN: &str = "***";
+
+/// The secrets that Kafka Connect knows, in all forms in which it may say them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Redactor {
+    hidden: Vec<Secret>,
+}
+
+impl Redactor {
+    /// Hides the passwords of these URLs.
+    pub(crate) fn of_urls(urls: &[&Secret]) -> Self {
+        let mut hidden = Vec::new();
+        for url in urls {
+            let Some(password) = password(url.expose()) else { continue };
+            let plain = decoded(password);
+            // As a URL has it, as a configuration has it, and as JSON prints it.
+            let json = serde_json::Value::from(plain.as_str()).to_string();
+            for form in [password, &plain, json.trim_matches('"')] {
+                if !form.is_empty() {
+                    hidden.push(Secret::new(form));
+                }
+            }
+        }
+        // A form that holds another one goes first.
+        hidden.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        Self { hidden }
+    }
+
+    /// The text without them.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        let clean = |text: String, secret: &Secret| text.replace(secret.expose(), HIDDEN);
+        self.hidden.iter().fold(text.to_owned(), clean)
+    }
+}
+
+/// The password of a URL, as it is written there.
+fn password(url: &str) -> Option<&str> {
+    let rest = url.split_once("://")?.1;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (_, password) = authority.rsplit_once('@')?.0.split_once(':')?;
+    Some(password)
+}
+
+/// `%41` as `A`; what is no such code stays.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        match after.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(b'%');
+                rest = after;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_hidden_in_every_form() {
+        let redactor = Redactor::of_urls(&[&Secret::new("mysql://u:p%40s%22s@db/x"), &Secret::new("http://h:1")]);
+        let said = r#"url mysql://u:p%40s%22s@db, plain p@s"s, json p@s\"s, no user u"#;
+        assert_eq!(redactor.clean(said), "url mysql://u:***@db, plain ***, json ***, no user u");
+        assert!(!format!("{redactor:?}").contains("p@s"));
+    }
+
+    #[test]
+    fn odd_percent_signs_stay() {
+        assert_eq!(decoded("100%"), "100%");
+        assert_eq!(decoded("%zz%41"), "%zzA");
+        assert_eq!(decoded("a%é1"), "a%é1");
+    }
+}

@@ -1,0 +1,199 @@
+//! What is said to Kafka Connect.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::{Client, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::redact::Redactor;
+use crate::config::{Kafka, Secret};
+use crate::fatal::{Fatal, why};
+
+/// A connector's configuration is tried on its database before Connect answers.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of an answer is kept for a message.
+const ANSWER_MAX: usize = 2_000;
+/// How many lines of a trace are shown.
+const TRACE_LINES: usize = 12;
+
+/// Kafka Connect's REST interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    client: Client,
+    url: Secret,
+    redactor: Redactor,
+}
+
+/// Why Kafka Connect did not do what it was asked. It holds no secrets.
+#[derive(Debug)]
+pub(crate) enum RestError {
+    /// No answer.
+    Unreachable(String),
+    /// It is busy with itself; the same may succeed soon.
+    Busy(String),
+    /// It does not know the connector.
+    Unknown,
+    /// An answer that is a refusal.
+    Refused(StatusCode, String),
+}
+
+impl fmt::Display for RestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "no answer: {why}"),
+            Self::Busy(said) => write!(f, "busy: {said}"),
+            Self::Unknown => f.write_str("there is no such connector"),
+            Self::Refused(status, said) => write!(f, "{status}: {said}"),
+        }
+    }
+}
+
+/// What Kafka Connect says about a connector.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) connector: Part,
+    #[serde(default)]
+    pub(crate) tasks: Vec<Part>,
+}
+
+/// The connector itself, or one of its tasks.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) worker_id: String,
+    #[serde(default)]
+    pub(crate) trace: Option<String>,
+}
+
+impl Part {
+    /// The first lines of why it failed.
+    pub(crate) fn trace_lines(&self) -> Vec<String> {
+        let trace = self.trace.as_deref().unwrap_or("Kafka Connect gives no reason");
+        trace.lines().map(str::trim_end).filter(|line| !line.is_empty()).take(TRACE_LINES).map(str::to_owned).collect()
+    }
+
+    /// Why it failed, in one line: the innermost cause, which is the one that can be mended.
+    pub(crate) fn cause(&self) -> String {
+        let lines = || self.trace.as_deref().unwrap_or_default().lines();
+        let innermost = lines().filter_map(|line| line.strip_prefix("Caused by: ")).last();
+        innermost.or_else(|| lines().next()).unwrap_or("Kafka Connect gives no reason").to_owned()
+    }
+}
+
+impl Status {
+    /// What failed: the connector itself, or a task.
+    pub(crate) fn failed(&self) -> Option<&Part> {
+        [&self.connector].into_iter().chain(&self.tasks).find(|part| part.state == "FAILED")
+    }
+
+    /// True if the connector and at least one task run, and none does not.
+    pub(crate) fn is_running(&self) -> bool {
+        let running = |part: &Part| part.state == "RUNNING";
+        running(&self.connector) && !self.tasks.is_empty() && self.tasks.iter().all(running)
+    }
+
+    /// True if somebody paused or stopped it.
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(self.connector.state.as_str(), "PAUSED" | "STOPPED")
+    }
+}
+
+impl Rest {
+    /// Requests may take `timeout` each.
+    ///
+    /// # Errors
+    /// If this machine cannot make requests at all.
+    pub(crate) fn new(kafka: &Kafka, timeout: Duration) -> Result<Self, Fatal> {
+        let client = Client::builder()
+            .timeout(timeout)
+            .no_proxy()
+            .build()
+            .map_err(|error| Fatal::new(format!("Kafka Connect cannot be asked: {error}")))?;
+        let redactor = Redactor::of_urls(&[&kafka.connect_mysql_url, &kafka.connect_url]);
+        Ok(Self { client, url: kafka.connect_url.clone(), redactor })
+    }
+
+    /// Where it is, for messages.
+    pub(crate) fn host(&self) -> &str {
+        self.url.host()
+    }
+
+    /// Answers once the worker has read all its state.
+    pub(crate) async fn ready(&self) -> Result<(), RestError> {
+        self.send(Method::GET, "/connectors", None).await.map(drop)
+    }
+
+    /// Registers the connector, or changes it: the same twice changes nothing.
+    pub(crate) async fn put(&self, name: &str, config: &Map<String, Value>) -> Result<Registered, RestError> {
+        let (status, _) = self.send(Method::PUT, &format!("/connectors/{name}/config"), Some(config)).await?;
+        Ok(if status == StatusCode::CREATED { Registered::Created } else { Registered::Updated })
+    }
+
+    /// The state of the connector and its tasks, with traces that hold no secrets.
+    pub(crate) async fn status(&self, name: &str) -> Result<Status, RestError> {
+        let (status, body) = self.send(Method::GET, &format!("/connectors/{name}/status"), None).await?;
+        let mut found: Status = serde_json::from_str(&body)
+            .map_err(|error| RestError::Refused(status, format!("not a status: {error}")))?;
+        for part in [&mut found.connector].into_iter().chain(&mut found.tasks) {
+            part.trace = part.trace.take().map(|trace| self.redactor.clean(&trace));
+        }
+        Ok(found)
+    }
+
+    /// Starts again what failed, or (`all`) everything.
+    pub(crate) async fn restart(&self, name: &str, all: bool) -> Result<(), RestError> {
+        let only_failed = !all;
+        let path = format!("/connectors/{name}/restart?includeTasks=true&onlyFailed={only_failed}");
+        self.send(Method::POST, &path, None).await.map(drop)
+    }
+
+    /// The connector stops to read until it is resumed; it keeps its place.
+    pub(crate) async fn pause(&self, name: &str) -> Result<(), RestError> {
+        self.send(Method::PUT, &format!("/connectors/{name}/pause"), None).await.map(drop)
+    }
+
+    /// A connector that was paused or stopped reads on.
+    pub(crate) async fn resume(&self, name: &str) -> Result<(), RestError> {
+        self.send(Method::PUT, &format!("/connectors/{name}/resume"), None).await.map(drop)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Map<String, Value>>,
+    ) -> Result<(StatusCode, String), RestError> {
+        let mut request = self.client.request(method, format!("{}{path}", self.url.expose()));
+        if let Some(body) = body {
+            request = request.json(body).timeout(REGISTER_TIMEOUT);
+        }
+        let failed = |error: reqwest::Error| RestError::Unreachable(self.redactor.clean(&why(&error.without_url())));
+        let reply = request.send().await.map_err(failed)?;
+        let status = reply.status();
+        let said = reply.text().await.map_err(failed)?;
+        let message = || message(&self.redactor.clean(&said));
+        match status {
+            _ if status.is_success() => Ok((status, said)),
+            StatusCode::NOT_FOUND => Err(RestError::Unknown),
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => Err(RestError::Busy(message())),
+            _ => Err(RestError::Refused(status, message())),
+        }
+    }
+}
+
+/// What came of registering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registered {
+    Created,
+    Updated,
+}
+
+/// The message of an answer, or the answer itself, cut to what fits into a line.
+fn message(said: &str) -> String {
+    let parsed: Option<Value> = serde_json::from_str(said).ok();
+    let message = parsed.as_ref().and_then(|said| said.get("message")).and_then(Value::as_str).unwrap_or(said);
+    message.chars().take(ANSWER_MAX).collect()
+}

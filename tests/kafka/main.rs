@@ -1,0 +1,4 @@
+//! Debezium's events on Kafka as the change source: real MySQL, Debezium, Connect and Kafka.
+
+mod live;
+mod suite;
