@@ -59,7 +59,9 @@ pub(crate) fn build_simulator() -> Result<PathBuf> {
         return Err(Failure::new("the simulator does not build"));
     }
     let built = names::target_dir().join("debug/examples/simulator");
-    let kept = names::dir().canonicalize()?.join("bin/simulator");
+    let bin = names::dir().join("bin");
+    fs::create_dir_all(&bin).context(|| format!("could not make {}", bin.display()))?;
+    let kept = bin.canonicalize()?.join("simulator");
     // A copy of an earlier run may still be running: its file is replaced, not written into.
     let _ = fs::remove_file(&kept);
     fs::copy(&built, &kept).context(|| format!("could not copy {}", built.display()))?;
