@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use cachefront::store::Discipline;
-use cachefront::{BoxError, Position};
+use cachefront::{BoxError, Position, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -26,12 +26,9 @@ pub(crate) struct User {
 }
 
 /// What a client says about a user.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[schema(as = UserInput)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct UserInput {
-    #[schema(min_length = 1, max_length = 255)]
     pub(crate) name: String,
-    #[schema(min_length = 1, max_length = 255)]
     pub(crate) email: String,
 }
 
@@ -93,6 +90,40 @@ pub(crate) fn mode_at_start(kept: Mode, environment_then: Option<Mode>, environm
     }
 }
 
+/// A short text that the database keeps under a name, for every process: at most 255 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) text: String,
+    /// Goes up by one with every change; 1 for the first.
+    pub(crate) version: u64,
+}
+
+/// Something that somebody did, or tried to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct AuditEntry {
+    /// RFC 3339 in UTC, with microseconds.
+    pub(crate) at: String,
+    /// An account, a kind of token, or an address.
+    #[schema(example = "admin")]
+    pub(crate) who: String,
+    /// Never with a secret in it.
+    #[schema(example = "mode ttl")]
+    pub(crate) what: String,
+    /// `ok`, or why not.
+    #[schema(example = "ok")]
+    pub(crate) result: String,
+}
+
+/// The audit list and the history of modes are this long; older entries go.
+pub(crate) const HISTORY_MAX: u32 = 500;
+
+/// A time as the API shows it.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
 /// A value together with what the database had committed when it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen<T> {
@@ -116,7 +147,7 @@ pub(crate) struct Written<T> {
 pub(crate) enum DbError {
     /// Another user has this e-mail address.
     EmailTaken,
-    /// The mode has another version than the client believed.
+    /// The mode, or a note, has another version than the client believed.
     VersionMismatch,
     /// The database cannot be reached, or is too busy. Trying again later may help.
     Unavailable(BoxError),
@@ -128,7 +159,7 @@ impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EmailTaken => f.write_str("the e-mail address is taken"),
-            Self::VersionMismatch => f.write_str("the mode was changed by somebody else"),
+            Self::VersionMismatch => f.write_str("it was changed by somebody else"),
             Self::Unavailable(_) => f.write_str("the database is not available"),
             Self::Failed(_) => f.write_str("the database refused the statement"),
         }
@@ -180,6 +211,21 @@ pub(crate) trait Database: fmt::Debug + Send + Sync + 'static {
     /// Changes the mode, if its version is one of `expected` (where there is a list). The same mode again changes
     /// nothing.
     async fn set_mode(&self, mode: Mode, expected: Option<&[u64]>) -> Result<ModeRow, DbError>;
+
+    /// The modes that were in force, the newest first, at most [`HISTORY_MAX`].
+    async fn mode_history(&self) -> Result<Vec<ModeRow>, DbError>;
+
+    /// The note of this name; nothing if there is none.
+    async fn note(&self, name: &str) -> Result<Option<Note>, DbError>;
+
+    /// Writes a note, if its version is the expected one (where there is one; 0 means that it must be absent).
+    async fn set_note(&self, name: &str, text: &str, expected: Option<u64>) -> Result<Note, DbError>;
+
+    /// Adds to the audit list; `at` is the database's own choice. The oldest entries beyond [`HISTORY_MAX`] go.
+    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError>;
+
+    /// The audit list, the newest first.
+    async fn audit(&self) -> Result<Vec<AuditEntry>, DbError>;
 
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), DbError>;

@@ -4,13 +4,16 @@
 //! runs on MySQL and Redis. Each part can run alone too:
 //!
 //! - [`roles`]: what each role runs; [`world`]: the parts that it is made of;
+//! - [`access`]: accounts, sessions, tokens and the audit list; [`faults`]: what can be broken on purpose; [`inspector`]:
+//!   what is cached, compared with the database all the time;
 //! - [`api`]: the HTTP contract; [`ui`]: the control panel's first page;
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) behind both, in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`mode`], [`pipeline`], [`events`]: what every role agrees on and shows;
 //! - [`connect`]: registers Debezium's connector and follows it;
-//! - [`load`]: a load generator.
+//! - [`load`]: a load generator; [`experiment`]: the same load in both modes, side by side.
 
+mod access;
 mod api;
 mod caches;
 mod config;
@@ -18,8 +21,11 @@ mod connect;
 mod db;
 mod domain;
 mod events;
+mod experiment;
 mod fatal;
+mod faults;
 mod healthcheck;
+mod inspector;
 mod load;
 mod metrics;
 mod mode;
@@ -43,7 +49,7 @@ use crate::fatal::Fatal;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fatal) => {
             eprintln!("error: {fatal}");
             ExitCode::FAILURE
@@ -51,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Fatal> {
+fn run(cli: Cli) -> Result<ExitCode, Fatal> {
     let environment = Environment::read(Path::new(".env"))?;
     let role = cli.role.unwrap_or(Role::Up);
     let settings = Settings::resolve(&role, &cli.flags, &environment)?;
@@ -62,13 +68,18 @@ fn run(cli: Cli) -> Result<(), Fatal> {
         .map_err(|error| Fatal::new(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         match role {
-            Role::Up => roles::up(settings).await,
-            Role::Api => roles::api(settings).await,
-            Role::Consumer => roles::consumer(settings).await,
-            Role::Bootstrap(flags) => connect::bootstrap(&settings, &flags).await,
-            Role::Load(flags) => load::run(&settings, &flags).await,
-            Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await,
+            Role::Up => roles::up(settings).await?,
+            Role::Api => roles::api(settings).await?,
+            Role::Ui => roles::ui(settings).await?,
+            Role::Consumer => roles::consumer(settings).await?,
+            Role::Bootstrap(flags) => connect::bootstrap(&settings, &flags).await?,
+            Role::Openapi => roles::openapi()?,
+            Role::Load(flags) => return load::run(&settings, &flags).await,
+            Role::Experiment(flags) => return experiment::run(&settings, &flags).await,
+            Role::Inspect(flags) => return inspector::role::run(&settings, &flags).await,
+            Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }
+        Ok(ExitCode::SUCCESS)
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cachefront::store::{Meta, Store};
-use cachefront::{CdcState, CdcStatus, Clock, Result, StoreKey, Timestamp};
+use cachefront::{CdcState, CdcStatus, Clock, Position, Result, StoreKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -181,6 +181,11 @@ impl Pipeline {
             }
             tokio::time::sleep(FOLLOW_POLL).await;
         }
+    }
+
+    /// Everything up to this position is handled; nothing if that is not known.
+    pub(crate) async fn applied(&self) -> Option<Position> {
+        self.meta().await.filter(|meta| meta.is_live()).map(|meta| meta.applied().clone())
     }
 
     /// True if the store answers.

@@ -1,17 +1,21 @@
 //! What each role runs.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cachefront::{CdcHandle, CdcState, CdcStatus};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Printed};
 use crate::api::{self, Api, announcements};
 use crate::caches::Caches;
 use crate::config::Settings;
 use crate::domain::{DbError, Mode};
+use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
+use crate::inspector::Inspector;
 use crate::metrics::{Metrics, observe_freshness};
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline};
@@ -19,21 +23,27 @@ use crate::serve::{Listener, told_to_end};
 use crate::ui::Ui;
 use crate::world::World;
 
+/// An experiment under way has this long to put the mode back.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
 /// Everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let listener = api_listener(&settings).await?;
     let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
     let mut running = Running::start(&settings, true).await?;
+    let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
     running.observe_freshness(&settings);
-    let ui = Ui::new(Arc::clone(&api), running.world.hint.clone());
+    let ui = Ui::new(Arc::clone(&api), Arc::clone(&running.world.true_database), running.world.hint.clone(), &settings);
+    running.experiment = Some(ui.experiment.clone());
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
-        format!("panel    {}", ui.link(panel_listener.addr)),
+        format!("panel    http://{}", panel_listener.addr),
         format!("mode     {mode}, source {source}, ttl {ttl:?}"),
     ]);
+    announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
     let servers =
         [listener.serve(api::router(api), running.stop.clone()), panel_listener.serve(ui.router, running.stop.clone())];
     running.until_told(servers).await
@@ -51,6 +61,22 @@ pub(crate) async fn api(settings: Settings) -> Result<(), Fatal> {
     running.until_told(servers).await
 }
 
+/// The control panel alone.
+pub(crate) async fn ui(settings: Settings) -> Result<(), Fatal> {
+    let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let mut running = Running::start(&settings, false).await?;
+    let printed = running.access.adopt(&settings.passwords).await?;
+    let api = running.api(&settings);
+    running.announce_events(&api);
+    let database = Arc::clone(&running.world.true_database);
+    let ui = Ui::new(api, database, running.world.hint.clone(), &settings);
+    running.experiment = Some(ui.experiment.clone());
+    announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
+    announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
+    let servers = [listener.serve(ui.router, running.stop.clone())];
+    running.until_told(servers).await
+}
+
 /// The change capture alone.
 pub(crate) async fn consumer(settings: Settings) -> Result<(), Fatal> {
     let listener = match &settings.consumer_addr {
@@ -63,6 +89,14 @@ pub(crate) async fn consumer(settings: Settings) -> Result<(), Fatal> {
     let pages = api::consumer_router(api);
     let servers = listener.map(|listener| listener.serve(pages, running.stop.clone()));
     running.until_told(servers).await
+}
+
+/// Prints the API's description.
+pub(crate) fn openapi() -> Result<(), Fatal> {
+    use std::io::Write;
+    std::io::stdout()
+        .write_all(api::openapi_text().as_bytes())
+        .map_err(|error| Fatal::new(format!("the description cannot be printed: {error}")))
 }
 
 /// Binds before anything else is started: a port that is taken is the commonest mistake.
@@ -88,13 +122,22 @@ fn announce(lines: &[String]) {
     let _ = out.flush();
 }
 
+fn login_line(printed: &Printed) -> String {
+    let Printed { name, password } = printed;
+    format!("login    {name} / {}  (shown this once; CACHEFRONT_UI_ADMIN_PASSWORD sets another)", password.expose())
+}
+
 /// The parts that run beside the servers.
 struct Running {
     world: World,
     caches: Caches,
     modes: Arc<Modes>,
+    access: Arc<Access>,
+    inspector: Arc<Inspector>,
     metrics: Metrics,
     consumer: Option<Arc<Consumer>>,
+    /// Of the panel, if there is one.
+    experiment: Option<ExperimentControl>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -116,8 +159,13 @@ impl Running {
                 consumer.set_mode(mode);
             }
         });
+        let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
+        let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
+        let pipeline = world.pipeline(&modes, settings);
+        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock);
+        let (tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let mut running =
-            Self { world, caches, modes, metrics, consumer, tasks: JoinSet::new(), stop: CancellationToken::new() };
+            Self { world, caches, modes, access, inspector, metrics, consumer, experiment: None, tasks, stop };
         running.spawn_tasks();
         running.wait_for_consumer(settings).await?;
         Ok(running)
@@ -127,6 +175,8 @@ impl Running {
         let stop = &self.stop;
         self.tasks.spawn(Arc::clone(&self.modes).run(stop.clone()));
         self.tasks.spawn(self.metrics.clone().run(stop.clone()));
+        self.tasks.spawn(Arc::clone(&self.world.faults).run(stop.clone()));
+        self.tasks.spawn(Arc::clone(&self.access).run(stop.clone()));
         if let Some(consumer) = &self.consumer {
             let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
             self.tasks.spawn(pipeline::report(consumer.statuses.clone(), board, clock, stop.clone()));
@@ -136,6 +186,7 @@ impl Running {
     /// Followers of `/events` hear of changes wherever the consumer runs, of the mode and of the pipeline.
     fn announce_events(&mut self, api: &Arc<Api>) {
         self.tasks.spawn(announcements(Arc::clone(api)));
+        self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
         if let Some(relay) = self.world.followed.clone() {
             self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
         }
@@ -174,7 +225,11 @@ impl Running {
             pipeline: self.pipeline(settings),
             events: self.world.events.clone(),
             metrics: self.metrics.clone(),
-            tokens: settings.api_tokens.clone(),
+            access: Arc::clone(&self.access),
+            faults: Arc::clone(&self.world.faults),
+            inspector: Arc::clone(&self.inspector),
+            emptier: self.world.emptier.clone(),
+            in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             streams: api::stream_permits(),
             consumes: self.consumer.is_some(),
             stop: self.stop.clone(),
@@ -189,6 +244,11 @@ impl Running {
         let servers: Vec<_> = servers.into_iter().collect();
         told_to_end().await;
         tracing::info!("told to end");
+        if let Some(experiment) = &self.experiment
+            && !experiment.settle(SETTLE_MAX).await
+        {
+            tracing::warn!("the experiment did not put the mode back in time");
+        }
         self.stop.cancel();
         for server in servers {
             if let Ok(Err(error)) = server.await {

@@ -42,7 +42,9 @@ impl Listener {
     pub(crate) fn serve(self, router: Router, stop: CancellationToken) -> JoinHandle<std::io::Result<()>> {
         tokio::spawn(async move {
             let stopped = stop.clone();
-            let serving = axum::serve(self.listener, router)
+            // Whoever bounds something by address asks for `ConnectInfo<SocketAddr>`.
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let serving = axum::serve(self.listener, service)
                 .with_graceful_shutdown(async move { stopped.cancelled().await })
                 .into_future();
             tokio::select! {

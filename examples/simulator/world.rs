@@ -1,6 +1,7 @@
 //! The parts that a role is made of: database, store, source, and the ways that events and reports travel.
 
 mod embedded;
+mod empty;
 mod relay;
 mod stack;
 
@@ -12,20 +13,28 @@ use cachefront::clock::SystemClock;
 use cachefront::store::Store;
 use cachefront::{Cdc, CdcHandle, Clock};
 
+pub(crate) use self::empty::Emptier;
+use self::empty::Empty;
 use self::relay::RelayClient;
 use crate::caches::Caches;
 use crate::config::{Backend, Settings};
 use crate::domain::{Database, DbError, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
 use crate::fatal::Fatal;
+use crate::faults::{Faults, FaultyBoard, FaultyDatabase, FaultyStore};
 use crate::mode::Modes;
 use crate::pipeline::{Board, Pipeline};
 
 /// The parts, opened and ready.
 #[derive(Debug)]
 pub(crate) struct World {
+    /// With the faults that are switched on.
     pub(crate) database: Arc<dyn Database>,
+    /// Without them.
+    pub(crate) true_database: Arc<dyn Database>,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) emptier: Emptier,
     pub(crate) clock: Arc<dyn Clock>,
     /// Events of this process, and (on servers) those that a consumer sends.
     pub(crate) events: EventHub,
@@ -45,8 +54,21 @@ trait Sources: fmt::Debug + Send + Sync {
     /// What `/pipeline` calls them.
     fn name(&self) -> &'static str;
 
-    /// An invalidator over a new source.
-    async fn cdc(&self) -> Result<Cdc, Fatal>;
+    /// An invalidator over a new source, with the faults that are switched on.
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal>;
+}
+
+/// What a backend brings.
+struct Parts {
+    database: Arc<dyn Database>,
+    store: Arc<dyn Store>,
+    events: EventHub,
+    followed: Option<RelayClient>,
+    sink: Arc<dyn ChangeSink>,
+    board: Arc<dyn Board>,
+    hint: String,
+    keys: Arc<dyn Empty>,
+    sources: Box<dyn Sources>,
 }
 
 impl World {
@@ -56,10 +78,28 @@ impl World {
     /// A line that says what is missing.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Fatal> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        match &settings.backend {
-            Backend::Embedded { data_dir } => embedded::open(data_dir, clock),
-            Backend::Stack(servers) => stack::open(servers, settings, clock).await,
-        }
+        let parts = match &settings.backend {
+            Backend::Embedded { data_dir } => embedded::open(data_dir, &clock)?,
+            Backend::Stack(servers) => stack::open(servers, settings).await?,
+        };
+        let faults = Faults::new(Arc::clone(&parts.database));
+        // What was switched on before a restart is on from the first moment.
+        faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
+        let store: Arc<dyn Store> = Arc::new(FaultyStore::new(parts.store, &faults));
+        Ok(Self {
+            database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
+            true_database: parts.database,
+            emptier: Emptier { store: Arc::clone(&store), keys: parts.keys },
+            store,
+            clock,
+            events: parts.events,
+            followed: parts.followed,
+            sink: parts.sink,
+            board: Arc::new(FaultyBoard { board: parts.board, faults: Arc::clone(&faults) }),
+            hint: parts.hint,
+            sources: parts.sources,
+            faults,
+        })
     }
 
     /// The caches of this process, following the mode that the database keeps.
@@ -75,7 +115,7 @@ impl World {
     /// # Errors
     /// A line that says what is wrong with the set-up.
     pub(crate) async fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, Fatal> {
-        let cdc = self.sources.cdc().await?.bind(&caches.users).bind(&caches.by_email);
+        let cdc = self.sources.cdc(&self.faults).await?.bind(&caches.users).bind(&caches.by_email);
         let observer = Announcer(Arc::clone(&self.sink));
         Ok(cdc.observer(Arc::new(observer)).discipline(mode.discipline()).clock(Arc::clone(&self.clock)).spawn()?)
     }

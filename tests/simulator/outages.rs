@@ -80,8 +80,13 @@ async fn without_the_database_the_api_says_so_and_when_to_come_back() {
     assert_eq!(api.get("/readyz").await.expect(503)["failing"], json!(["database"]));
     api.get("/healthz").await.expect(200);
     assert_eq!(api.get("/mode").await.expect(200)["mode"], "cdc");
-    // What is cached is still served.
+    // What is cached is still served, and nobody claims to know whether it is right.
     assert_eq!(api.name_of(id).await, "Ada");
+    let look = api.look(id).await;
+    assert_eq!((&look["state"], &look["cached"]["name"]), (&json!("unknown"), &json!("Ada")), "{look}");
+    assert!(look["error"].is_string() && look["database"].is_null(), "{look}");
+    let verdict = api.get("/consistency?fresh=true").await.expect(200);
+    assert!(verdict["verdict"] == "unknown" && verdict["cause"].is_string(), "{verdict}");
 
     mysql.restart().await;
     wait::until_async("all is well again", PATIENCE, async || {

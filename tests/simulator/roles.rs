@@ -61,22 +61,3 @@ async fn separate_roles_work_as_one() {
 async fn runs(api: &Client) -> bool {
     api.get("/pipeline").await.expect(200)["running"] == json!(true)
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_load_generator_prints_what_it_saw() {
-    let simulator = Simulator::role("up").start().await;
-    let mut load = Simulator::role("load")
-        .env("CACHEFRONT_API_URL", simulator.api_url())
-        .arg("--rate=200")
-        .arg("--duration=1s")
-        .arg("--users=20")
-        .arg("--json")
-        .spawn();
-    assert!(load.ended(PATIENCE).await.success(), "{}", load.log());
-    let line = load.log().lines().find(|line| line.starts_with('{')).expect("a JSON object").to_owned();
-    let report: Value = serde_json::from_str(&line).expect("JSON");
-    assert_eq!(report["failed"], 0, "{report}");
-    let (reads, writes) = (report["reads"]["count"].as_u64(), report["writes"]["count"].as_u64());
-    assert_eq!(reads.unwrap_or(0) + writes.unwrap_or(0), report["sent"].as_u64().expect("a number"));
-    assert!(reads > writes && report["reads"]["p99_ms"].is_number(), "{report}");
-}

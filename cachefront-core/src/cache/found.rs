@@ -42,6 +42,13 @@ pub struct Hit<V> {
     pub staleness_bound: Option<Duration>,
     /// How long the value may still be served; none if it is not kept.
     pub ttl: Option<Duration>,
+    /// How long ago its load began, whichever tier it comes from.
+    pub age: Option<Duration>,
+}
+
+/// The age of what was loaded at `filled_at`.
+pub(crate) fn age(filled_at: Timestamp, now: Timestamp) -> Option<Duration> {
+    filled_at.is_known().then(|| now.since(filled_at))
 }
 
 /// The end of a flight that found something out.

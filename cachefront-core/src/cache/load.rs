@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use crate::cache::Inner;
 use crate::cache::epochs::Ticket;
 use crate::cache::flight::{Outcome, Pilot};
-use crate::cache::found::{Hit, Loaded, Tier};
+use crate::cache::found::{Hit, Loaded, Tier, age};
 use crate::cache::level::Level;
 use crate::cache::local::Found;
 use crate::cache::read::Look;
@@ -241,12 +241,14 @@ where
     /// Straight to the database; nothing is stored.
     pub(super) async fn bypass(&self, key: &K, work: Work<V>) -> Result<Hit<V>> {
         let fresh = self.load(key, work).await?;
+        let now = self.clock.now();
         Ok(Hit {
             value: fresh.value,
             tier: Tier::Database,
             position: fresh.notes.position,
-            staleness_bound: Some(self.clock.now().since(fresh.started_at) + self.settings.clock_skew),
+            staleness_bound: Some(now.since(fresh.started_at) + self.settings.clock_skew),
             ttl: None,
+            age: age(fresh.started_at, now),
         })
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::cache::epochs::Ticket;
 use crate::cache::flight::{Boarding, Flight};
-use crate::cache::found::{Hit, Loaded, Tier};
+use crate::cache::found::{Hit, Loaded, Tier, age};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load::{Order, Work};
 use crate::cache::local::{Found, LocalEntry, LocalTier};
@@ -195,6 +195,7 @@ where
             position: evidence.applied.cloned(),
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: Some(entry.expires_at.since(now)),
+            age: age(entry.filled_at, now),
         })
     }
 
@@ -292,7 +293,7 @@ where
         if level.detailed {
             return self.stored_hit(stored);
         }
-        Hit { value: stored.value, tier: Tier::Shared, position: None, staleness_bound: None, ttl: None }
+        Hit { value: stored.value, tier: Tier::Shared, position: None, staleness_bound: None, ttl: None, age: None }
     }
 
     pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
@@ -313,6 +314,7 @@ where
             position,
             staleness_bound,
             ttl: Some(stored.expires_at.since(now)),
+            age: age(stored.filled_at, now),
         }
     }
 
@@ -325,6 +327,7 @@ where
             position: loaded.position.clone(),
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: loaded.expires_at.is_known().then(|| loaded.expires_at.since(now)),
+            age: age(loaded.filled_at, now),
         }
     }
 

@@ -10,13 +10,16 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::error::{ApiError, ErrorBody, ProblemsBody};
+use super::caller::Caller;
+use super::error::{ApiError, ErrorBody};
 use super::request::JsonBody;
+use super::responses::{Any, WithBody};
 use crate::domain::{Mode, ModeRow};
 use crate::pipeline::PipelineView;
 
 /// The mode that a client wants.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
 pub(crate) struct ModeInput {
     mode: Mode,
@@ -25,7 +28,7 @@ pub(crate) struct ModeInput {
 /// How entries are kept right at the moment.
 #[utoipa::path(
     get, path = "/mode", tag = "control",
-    responses((status = 200, description = "The mode in force", body = ModeRow, headers(("ETag" = String))))
+    responses((status = 200, description = "The mode in force", body = ModeRow, headers(("ETag" = String))), Any)
 )]
 pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
     // A database that is away does not change what is in force here.
@@ -41,28 +44,37 @@ pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
     responses(
         (status = 200, description = "The mode in force", body = ModeRow, headers(("ETag" = String))),
         (status = 412, description = "The mode has another version", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
-        (status = 422, description = "The body is wrong", body = ProblemsBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
+        WithBody,
     )
 )]
 pub(crate) async fn set_mode(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let mode = body.mode()?;
     let expected = expected_versions(&headers);
-    let row = api.modes.set(mode, expected.as_deref()).await?;
+    let outcome = api.modes.set(mode, expected.as_deref()).await;
+    caller.audit(&api, &format!("mode {}", mode.as_str()), &outcome).await;
+    let row = outcome?;
     api.pipeline.followed(row.mode).await;
     Ok(answer(row))
+}
+
+/// The modes that were in force, the newest first: at most 500.
+#[utoipa::path(
+    get, path = "/modes/history", tag = "control",
+    responses((status = 200, description = "The modes, the newest first", body = Vec<ModeRow>), Any)
+)]
+pub(crate) async fn history(State(api): State<Arc<Api>>) -> Result<Json<Vec<ModeRow>>, ApiError> {
+    Ok(Json(api.database.mode_history().await?))
 }
 
 /// How the change capture is doing.
 #[utoipa::path(
     get, path = "/pipeline", tag = "control",
-    responses((status = 200, description = "The change capture", body = PipelineView))
+    responses((status = 200, description = "The change capture", body = PipelineView), Any)
 )]
 pub(crate) async fn pipeline(State(api): State<Arc<Api>>) -> Json<PipelineView> {
     Json(api.pipeline.view().await)

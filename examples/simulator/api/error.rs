@@ -7,13 +7,14 @@ use cachefront::{Error, ErrorKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::access::Role;
 use crate::domain::DbError;
 
 /// What is wrong with one part of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// Where: `body`, `path`, `query` or `header`, then the field.
-    #[schema(value_type = Vec<String>, example = json!(["body", "email"]))]
+    #[schema(example = json!(["body", "email"]))]
     pub(crate) loc: Vec<Place>,
     #[schema(example = "Field required")]
     pub(crate) msg: String,
@@ -23,7 +24,7 @@ pub(crate) struct Problem {
 }
 
 /// A step on the way to a problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Place {
     Name(String),
@@ -89,9 +90,18 @@ impl ApiError {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, body: Body::Text(detail.into()), header }
     }
 
+    pub(crate) fn store_away() -> Self {
+        Self::unavailable("The store is not available")
+    }
+
     pub(crate) fn unauthorized() -> Self {
         let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         Self { status: StatusCode::UNAUTHORIZED, body: Body::Text("Not authenticated".into()), header }
+    }
+
+    /// The token is known, and its role is not enough.
+    pub(crate) fn forbidden(needed: Role) -> Self {
+        Self::new(StatusCode::FORBIDDEN, format!("Only a token of the role {needed} may do this"))
     }
 
     pub(crate) fn internal() -> Self {

@@ -14,8 +14,11 @@ use axum::response::IntoResponse;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Api;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::request::BODY_BYTES_MAX;
+use super::trace;
+use crate::access::Role;
 use crate::metrics;
 
 /// A request that takes longer is given up. Event streams are answered at once and go on for ever.
@@ -31,10 +34,12 @@ const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 /// Puts the checks around `routes`; the first to see a request is the last one here.
 pub(crate) fn wrap(routes: Router, api: Arc<Api>) -> Router {
     routes
-        .layer(middleware::from_fn_with_state(api, authorize))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), authorize))
         .layer(middleware::from_fn(limit_time))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(api, shed))
         .layer(middleware::from_fn(count))
+        .layer(middleware::from_fn(trace::trace))
         .layer(middleware::from_fn(harden))
 }
 
@@ -55,15 +60,31 @@ fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
     ready(page)
 }
 
-async fn authorize(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
-    let open = api.tokens.is_empty() || OPEN_PATHS.contains(&request.uri().path());
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer =
-        given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    // Every token is compared, so that the time taken does not tell which one was close.
-    let known =
-        bearer.is_some_and(|(_, token)| api.tokens.iter().filter(|known| known.matches(token.trim())).count() > 0);
-    if open || known { next.run(request).await } else { ApiError::unauthorized().into_response() }
+async fn authorize(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response<Body> {
+    let tokens = &api.access.tokens;
+    if tokens.is_empty() || OPEN_PATHS.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let needed = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
+    match tokens.role_of(request.headers()) {
+        None => ApiError::unauthorized().into_response(),
+        Some(role) if role < needed => ApiError::forbidden(needed).into_response(),
+        Some(role) => {
+            request.extensions_mut().insert(Caller(Some(role)));
+            next.run(request).await
+        }
+    }
+}
+
+/// Turns away what is too much at once, before anything is done for it. Whoever has to know how the process does is let
+/// through all the same.
+async fn shed(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
+    let always = OPEN_PATHS.contains(&request.uri().path()) || request.uri().path() == "/metrics";
+    match Arc::clone(&api.in_flight).try_acquire_owned() {
+        Ok(_permit) => next.run(request).await,
+        Err(_) if always => next.run(request).await,
+        Err(_) => ApiError::unavailable("Too many requests at once").into_response(),
+    }
 }
 
 async fn limit_time(request: Request, next: Next) -> Response<Body> {

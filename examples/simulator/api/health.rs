@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::responses::Any;
 
 /// A part that has not answered in this time counts as failing.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -31,10 +32,13 @@ pub(crate) struct Readiness {
     pub(crate) status: &'static str,
     /// Of `database`, `store`, and `pipeline` where this process runs it.
     pub(crate) failing: Vec<&'static str>,
+    /// The faults that are switched on, so that none of them is forgotten.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) faults: Vec<&'static str>,
 }
 
 /// True while the process serves.
-#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "The process serves", body = Health)))]
 pub(crate) fn healthz() -> Ready<Json<Health>> {
     ready(Json(Health { status: "ok" }))
 }
@@ -42,7 +46,10 @@ pub(crate) fn healthz() -> Ready<Json<Health>> {
 /// Asks the database and the store.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation",
-    responses((status = 200, body = Readiness), (status = 503, body = Readiness))
+    responses(
+        (status = 200, description = "Everything is there", body = Readiness),
+        (status = 503, description = "Something is away", body = Readiness),
+    )
 )]
 pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let database = tokio::time::timeout(ANSWER_MAX, api.database.ping());
@@ -58,14 +65,16 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     if api.consumes && failing.is_empty() && !api.pipeline.view().await.running {
         failing.push("pipeline");
     }
+    let faults = api.faults.current().active();
     match failing.is_empty() {
-        true => (StatusCode::OK, Json(Readiness { status: "ok", failing })),
-        false => (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { status: "failing", failing })),
+        true => (StatusCode::OK, Json(Readiness { status: "ok", failing, faults })),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { status: "failing", failing, faults })),
     }
 }
 
 /// Every counter and histogram, in the text format of Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "The numbers", body = String, content_type = "text/plain"), Any))]
 pub(crate) fn metrics(State(api): State<Arc<Api>>) -> Ready<impl IntoResponse> {
     ready(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.metrics.render()))
 }

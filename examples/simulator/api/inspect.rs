@@ -1,114 +1,107 @@
-//! `GET /cache/users/{id}`: the cached value beside the database's, without touching either.
+//! `/cache` and `/consistency`: what is cached beside what is true, and ways to remove it.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use cachefront::Hit;
+use axum::http::StatusCode;
+use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::error::{ApiError, ErrorBody, ProblemsBody};
-use super::request::UserId;
-use crate::domain::{DbError, User};
+use super::caller::Caller;
+use super::error::ApiError;
+use super::request::{Parameters, UserId};
+use super::responses::{Changing, ChangingChecked, Checked};
+use crate::inspector::{CacheView, Consistency};
 
-/// An entry that changes between two looks is looked at again, at most so often.
-const LOOKS_MAX: usize = 32;
+const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 200;
 
-/// How an entry compares with its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum EntryState {
-    /// A plain read would load.
-    Absent,
-    /// The entry equals the row, or says that there is none and there is none.
-    Healthy,
-    /// The entry differs, and was the same before and after the database was read.
-    Stale,
+/// So many looks of a page are under way at once.
+const AT_ONCE: usize = 16;
+
+/// A user's id with its entry beside its row.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UserCacheView {
+    pub(crate) id: u64,
+    #[serde(flatten)]
+    pub(crate) view: CacheView,
 }
 
-/// The cached value beside the database's.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[schema(as = CacheView)]
-pub(crate) struct CacheView {
-    pub(crate) state: EntryState,
-    /// What a plain read here and now would serve without loading.
-    pub(crate) cached: Option<User>,
-    /// The row.
-    pub(crate) database: Option<User>,
-    /// True if the entry says that there is no such row.
-    pub(crate) negative: bool,
-    /// How long the entry may still be served.
-    pub(crate) ttl_ms: Option<u64>,
-    /// `local` for this process's memory, `shared` for the store.
-    pub(crate) tier: Option<&'static str>,
-    /// Commits that the entry is proven to contain.
-    pub(crate) position: Option<String>,
-    /// The entry was current within this time; null if that is not known.
-    pub(crate) staleness_bound_ms: Option<u64>,
-}
-
-impl CacheView {
-    fn absent(database: Option<User>) -> Self {
-        Self {
-            state: EntryState::Absent,
-            cached: None,
-            database,
-            negative: false,
-            ttl_ms: None,
-            tier: None,
-            position: None,
-            staleness_bound_ms: None,
-        }
-    }
-
-    fn of(hit: Hit<User>, database: Option<User>) -> Self {
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            state: if hit.value == database { EntryState::Healthy } else { EntryState::Stale },
-            negative: hit.value.is_none(),
-            cached: hit.value,
-            database,
-            ttl_ms: hit.ttl.map(millis),
-            tier: Some(hit.tier.as_str()),
-            position: hit.position.map(|position| position.to_string()),
-            staleness_bound_ms: hit.staleness_bound.map(millis),
-        }
-    }
-}
-
-/// The cached value of a user, the row, and whether they agree. Looks only.
+/// The cached value of a user, the row, and whether they agree. Looks only: no fill, no lease, no touch.
+///
+/// While the database is away the state is `unknown`, and `error` says why.
 #[utoipa::path(
     get, path = "/cache/users/{id}", tag = "cache", params(("id" = u64, Path, minimum = 1)),
-    responses(
-        (status = 200, description = "Cache and database", body = CacheView),
-        (status = 422, description = "The request is wrong", body = ProblemsBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
-    )
+    responses((status = 200, description = "Cache and database", body = CacheView), Checked)
 )]
-pub(crate) async fn show(State(api): State<Arc<Api>>, UserId(id): UserId) -> Result<Json<CacheView>, ApiError> {
-    Ok(Json(look(&api, id).await?))
+pub(crate) async fn show(State(api): State<Arc<Api>>, UserId(id): UserId) -> Json<CacheView> {
+    Json(api.inspector.look(id).await)
 }
 
-/// Compares without a false alarm: what changed while the database was read is compared again.
-pub(crate) async fn look(api: &Api, id: u64) -> Result<CacheView, DbError> {
-    let mut before = api.caches.peek(id).await;
-    let mut row = api.database.get(id).await?.value;
-    for _ in 0..LOOKS_MAX {
-        match before {
-            None => return Ok(CacheView::absent(row)),
-            Some(hit) if hit.value == row => return Ok(CacheView::of(hit, row)),
-            Some(hit) => {
-                let after = api.caches.peek(id).await;
-                if after.as_ref().is_some_and(|after| after.value == hit.value) {
-                    return Ok(CacheView::of(hit, row));
-                }
-                before = after;
-                row = api.database.get(id).await?.value;
-            }
-        }
-    }
-    // It was replaced at every look: there is no entry that could be called stale.
-    Ok(CacheView::absent(row))
+/// The same for a page of users, by id.
+#[utoipa::path(
+    get, path = "/cache/users", tag = "cache",
+    params(
+        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 200. Default: 50", minimum = 1, maximum = 200),
+        ("after" = Option<u64>, Query, description = "Only ids above this one. Default: 0", minimum = 0),
+    ),
+    responses((status = 200, description = "Cache and database", body = Vec<UserCacheView>), Checked)
+)]
+pub(crate) async fn page(
+    State(api): State<Arc<Api>>,
+    parameters: Parameters,
+) -> Result<Json<Vec<UserCacheView>>, ApiError> {
+    let limit = parameters.number("limit", 1..=LIMIT_MAX).map_err(ApiError::problem)?.unwrap_or(LIMIT_DEFAULT);
+    let after = parameters.number("after", 0..=u64::MAX).map_err(ApiError::problem)?.unwrap_or(0);
+    let users = api.database.list(after, u32::try_from(limit).unwrap_or(u32::MAX)).await?;
+    let inspector = &api.inspector;
+    let views = stream::iter(users)
+        .map(|user| async move { UserCacheView { id: user.id, view: inspector.look(user.id).await } })
+        .buffered(AT_ONCE);
+    Ok(Json(views.collect().await))
+}
+
+/// Removes a user's two entries from all tiers of all processes. The row stays.
+#[utoipa::path(
+    delete, path = "/cache/users/{id}", tag = "cache", params(("id" = u64, Path, minimum = 1)),
+    responses((status = 204, description = "The entries are gone"), ChangingChecked)
+)]
+pub(crate) async fn invalidate(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    UserId(id): UserId,
+) -> Result<StatusCode, ApiError> {
+    let outcome = api.inspector.remove(id).await;
+    caller.audit(&api, &format!("cache of user {id} removed"), &outcome).await;
+    outcome.map(|()| StatusCode::NO_CONTENT).map_err(|_| ApiError::store_away())
+}
+
+/// Empties the store, as if its server had restarted without its data, and what processes hold of it. In cdc mode
+/// nothing is kept until the consumer has begun a new generation, seconds later.
+#[utoipa::path(
+    delete, path = "/cache", tag = "cache", responses((status = 204, description = "Nothing is cached"), Changing)
+)]
+pub(crate) async fn empty(State(api): State<Arc<Api>>, caller: Caller) -> Result<StatusCode, ApiError> {
+    let outcome = api.emptier.empty().await;
+    caller.audit(&api, "cache emptied", &outcome).await;
+    outcome.map(|_| StatusCode::NO_CONTENT).map_err(|_| ApiError::store_away())
+}
+
+/// What the inspector's last pass over all entries found; passes are a second apart.
+#[utoipa::path(
+    get, path = "/consistency", tag = "cache",
+    params(("fresh" = Option<bool>, Query, description = "A pass is made now. Default: false")),
+    responses((status = 200, description = "The verdict", body = Consistency), Checked)
+)]
+pub(crate) async fn consistency(
+    State(api): State<Arc<Api>>,
+    parameters: Parameters,
+) -> Result<Json<Consistency>, ApiError> {
+    Ok(Json(match parameters.switch("fresh").map_err(ApiError::problem)? {
+        true => api.inspector.pass().await,
+        false => api.inspector.last(),
+    }))
 }

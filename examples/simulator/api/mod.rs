@@ -1,13 +1,18 @@
 //! The HTTP API: the contract that other programs drive.
 
+mod cached;
+pub(crate) mod caller;
 pub(crate) mod control;
 mod docs;
 pub(crate) mod error;
+mod faults;
 pub(crate) mod guard;
 mod health;
-pub(crate) mod inspect;
+mod inspect;
 pub(crate) mod request;
+mod responses;
 mod stream;
+mod trace;
 mod users;
 
 use std::future::{Ready, ready};
@@ -15,20 +20,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{delete, get};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::docs::openapi_text;
 use self::error::ApiError;
 pub(crate) use self::health::healthz;
-pub(crate) use self::stream::{announcements, events};
+pub(crate) use self::stream::announcements;
+use crate::access::Access;
 use crate::caches::Caches;
-use crate::config::Secret;
 use crate::domain::Database;
 use crate::events::EventHub;
+use crate::faults::Faults;
+use crate::inspector::Inspector;
 use crate::metrics::Metrics;
 use crate::mode::Modes;
 use crate::pipeline::Pipeline;
+use crate::world::Emptier;
 
 /// At most this many clients follow `/events` at once.
 const STREAMS_MAX: usize = 256;
@@ -42,8 +51,12 @@ pub(crate) struct Api {
     pub(crate) pipeline: Pipeline,
     pub(crate) events: EventHub,
     pub(crate) metrics: Metrics,
-    /// With none of them the API is open.
-    pub(crate) tokens: Vec<Secret>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) inspector: Arc<Inspector>,
+    pub(crate) emptier: Emptier,
+    /// How many requests may be answered at once.
+    pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     /// True if this process is to keep the pipeline running.
     pub(crate) consumes: bool,
@@ -68,7 +81,12 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/docs/{file}", get(docs::file))
         .route("/users", get(users::list).post(users::create))
         .route("/users/{id}", get(users::read).put(users::update).delete(users::delete))
-        .route("/cache/users/{id}", get(inspect::show))
+        .route("/cache", delete(inspect::empty))
+        .route("/cache/users", get(inspect::page))
+        .route("/cache/users/{id}", get(inspect::show).delete(inspect::invalidate))
+        .route("/consistency", get(inspect::consistency))
+        .route("/faults", get(faults::show).put(faults::set).delete(faults::clear))
+        .route("/modes/history", get(control::history))
         .route("/mode", get(control::mode).put(control::set_mode))
         .route("/pipeline", get(control::pipeline))
         .route("/events", get(stream::events))

@@ -7,12 +7,13 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use cachefront::{POSITION_TEXT_BYTES_MAX, Position};
+use cachefront::{Get, POSITION_TEXT_BYTES_MAX, Position};
 use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::error::{ApiError, Place, Problem};
 use crate::domain::{Mode, UserInput};
+use crate::faults::{DELAY_MS_MAX, FaultState};
 
 /// The largest body that is read. Two names of 255 characters, each escaped, fit several times.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -47,6 +48,20 @@ impl<S: Send + Sync> FromRequestParts<S> for UserId {
 pub(crate) struct Freshness {
     pub(crate) at_least: Option<Position>,
     pub(crate) max_staleness: Option<Duration>,
+}
+
+impl Freshness {
+    /// The read, with what was asked for.
+    pub(crate) fn asked_of<'a, K, V, Q: ?Sized>(&self, read: Get<'a, K, V, Q>) -> Get<'a, K, V, Q> {
+        let read = match &self.at_least {
+            Some(token) => read.at_least(token),
+            None => read,
+        };
+        match self.max_staleness {
+            Some(bound) => read.max_staleness(bound),
+            None => read,
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Freshness {
@@ -121,6 +136,19 @@ impl Parameters {
                 let msg = format!("Input should be less than or equal to {}", range.end());
                 Err(Problem::new(&loc, msg, "less_than_equal"))
             }
+        }
+    }
+
+    /// `true` or `false`; false if it is absent.
+    pub(crate) fn switch(&self, name: &str) -> Result<bool, Problem> {
+        match self.text(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::new(
+                &["query", name],
+                "Input should be a valid boolean, unable to interpret input",
+                "bool_parsing",
+            )),
         }
     }
 
@@ -226,6 +254,23 @@ impl JsonBody {
         Ok(UserInput { name: name.unwrap_or_default(), email: email.unwrap_or_default() })
     }
 
+    /// Every switch that is not named is off.
+    ///
+    /// # Errors
+    /// As [`JsonBody::user_input`].
+    pub(crate) fn faults(self) -> Result<FaultState, ApiError> {
+        let mut fields = Fields::of(self.0)?;
+        let state = FaultState {
+            pause_consumer: fields.switch("pause_consumer"),
+            freeze_stream: fields.switch("freeze_stream"),
+            drop_events: fields.switch("drop_events"),
+            store_delay_ms: fields.number("store_delay_ms", DELAY_MS_MAX),
+            store_cut: fields.switch("store_cut"),
+            database_delay_ms: fields.number("database_delay_ms", DELAY_MS_MAX),
+        };
+        fields.finish().map(|()| state)
+    }
+
     /// # Errors
     /// As [`JsonBody::user_input`].
     pub(crate) fn mode(self) -> Result<Mode, ApiError> {
@@ -282,6 +327,37 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// True or false; false if it is absent.
+    fn switch(&mut self, name: &str) -> bool {
+        match self.left.remove(name) {
+            None => false,
+            Some(Value::Bool(on)) => on,
+            Some(_) => {
+                let problem = Problem::new(&["body", name], "Input should be a valid boolean", "bool_type");
+                self.problems.push(problem);
+                false
+            }
+        }
+    }
+
+    /// A whole number up to `max`; zero if it is absent.
+    fn number(&mut self, name: &str, max: u64) -> u64 {
+        let Some(value) = self.left.remove(name) else { return 0 };
+        let loc = ["body", name];
+        // As in JSON Schema, 64.0 is an integer. A number that an f64 cannot hold exactly is far beyond `max`.
+        let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
+        let problem = match value.as_u64().or(whole.map(|number| number as u64)) {
+            Some(number) if number <= max => return number,
+            Some(_) => Problem::new(&loc, format!("Input should be less than or equal to {max}"), "less_than_equal"),
+            None if value.as_f64().is_some_and(|number| number < 0.0) => {
+                Problem::new(&loc, "Input should be greater than or equal to 0", "greater_than_equal")
+            }
+            None => Problem::new(&loc, "Input should be a valid integer", "int_type"),
+        };
+        self.problems.push(problem);
+        0
     }
 
     fn finish(mut self) -> Result<(), ApiError> {

@@ -14,7 +14,8 @@ use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
+use super::responses::Any;
 use crate::events::{ChangeEvent, Event};
 
 /// A comment is sent so often, so that nobody in between takes a quiet stream for dead.
@@ -28,7 +29,7 @@ const PIPELINE_EVERY: Duration = Duration::from_secs(1);
     get, path = "/events", tag = "control",
     responses(
         (status = 200, description = "Server-sent events `change` (the schema here), `mode` and `pipeline`", body = ChangeEvent, content_type = "text/event-stream"),
-        (status = 503, description = "Too many follow the events", body = ErrorBody),
+        Any,
     )
 )]
 pub(crate) fn events(

@@ -1,20 +1,37 @@
 //! `/users`: reads through the caches, writes to the database and nowhere else.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cachefront::Position;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Api;
-use super::error::{ApiError, ErrorBody, ProblemsBody};
+use super::cached;
+use super::error::ApiError;
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
-use crate::domain::{User, UserInput};
+use super::responses::{ChangingChecked, Checked, EmailTaken, NoSuchUser, WithBody};
+use crate::domain::User;
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 1_000;
+
+/// What a client says about a user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = UserInput)]
+#[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
+pub(crate) struct UserBody {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[schema(min_length = 1, max_length = 255)]
+    email: String,
+}
 
 /// Users straight from the database, or the one with an e-mail address through the cache.
 #[utoipa::path(
@@ -24,33 +41,28 @@ const LIMIT_MAX: u64 = 1_000;
         ("after" = Option<u64>, Query, description = "Only ids above this one. Default: 0", minimum = 0),
         ("email" = Option<String>, Query, description = "Only the user with this address, through the cache", min_length = 1, max_length = 255),
         ("max_staleness_ms" = Option<u64>, Query, description = "With email: the value was current within this time", minimum = 0),
-        ("Cachefront-Token" = Option<String>, Header, description = "With email: the value contains these commits"),
+        ("Cachefront-Token" = Option<String>, Header, description = "With email: the value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(:1-[1-9][0-9]{0,8})?:[1-9][0-9]{9})?$"),
     ),
     responses(
-        (status = 200, description = "The users, by id", body = Vec<User>),
-        (status = 422, description = "The request is wrong", body = ProblemsBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
+        (status = 200, description = "The users, by id. With email, the headers of a cached read are there", body = Vec<User>),
+        Checked,
     )
 )]
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     parameters: Parameters,
     freshness: Freshness,
-) -> Result<Json<Vec<User>>, ApiError> {
+) -> Result<Response, ApiError> {
     let limit = parameters.number("limit", 1..=LIMIT_MAX).map_err(ApiError::problem)?.unwrap_or(LIMIT_DEFAULT);
     let after = parameters.number("after", 0..=u64::MAX).map_err(ApiError::problem)?.unwrap_or(0);
     let Some(email) = parameters.short_text("email").map_err(ApiError::problem)? else {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        return Ok(Json(api.database.list(after, limit).await?));
+        return Ok(Json(api.database.list(after, limit).await?).into_response());
     };
-    let mut read = api.caches.by_email.get(email);
-    if let Some(token) = &freshness.at_least {
-        read = read.at_least(token);
-    }
-    if let Some(bound) = freshness.max_staleness {
-        read = read.max_staleness(bound);
-    }
-    Ok(Json(read.await?.into_iter().collect()))
+    let started = Instant::now();
+    let hit = freshness.asked_of(api.caches.by_email.get(email)).detailed().await?;
+    let headers = cached::headers(&hit, started);
+    Ok((headers, Json(hit.value.into_iter().collect::<Vec<_>>())).into_response())
 }
 
 /// One user, through the cache.
@@ -59,41 +71,41 @@ pub(crate) async fn list(
     params(
         ("id" = u64, Path, minimum = 1),
         ("max_staleness_ms" = Option<u64>, Query, description = "The value was current within this time", minimum = 0),
-        ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits"),
+        ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(:1-[1-9][0-9]{0,8})?:[1-9][0-9]{9})?$"),
     ),
     responses(
-        (status = 200, description = "The user", body = User),
-        (status = 404, description = "There is no such user", body = ErrorBody),
-        (status = 422, description = "The request is wrong", body = ProblemsBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
+        (status = 200, description = "The user. A 404 has the same headers", body = User, headers(
+            ("x-cache" = String, description = "`hit`: from a tier; `miss`: loaded and kept; `bypass`: loaded, and nothing is kept; `stale` is reserved for a value past its time"),
+            ("x-cache-tier" = String, description = "`local`: this process; `shared`: the store; `database`"),
+            ("x-cache-age" = u64, description = "How long ago the value's load began, in ms"),
+            ("x-cache-position" = String, description = "Commits that the value is proven to contain"),
+            ("Cachefront-Token" = String, description = "The same, as the token for reads that must not be older"),
+            ("Server-Timing" = String, description = "How long the read took, and the whole request"),
+        )),
+        NoSuchUser, Checked,
     )
 )]
 pub(crate) async fn read(
     State(api): State<Arc<Api>>,
     UserId(id): UserId,
     freshness: Freshness,
-) -> Result<Json<User>, ApiError> {
-    let mut read = api.caches.users.get(&id);
-    if let Some(token) = &freshness.at_least {
-        read = read.at_least(token);
-    }
-    if let Some(bound) = freshness.max_staleness {
-        read = read.max_staleness(bound);
-    }
-    read.await?.map(Json).ok_or_else(ApiError::no_such_user)
+) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let hit = freshness.asked_of(api.caches.users.get(&id)).detailed().await?;
+    let headers = cached::headers(&hit, started);
+    Ok(match hit.value {
+        Some(user) => (headers, Json(user)).into_response(),
+        None => (headers, ApiError::no_such_user()).into_response(),
+    })
 }
 
 /// Adds a user.
 #[utoipa::path(
-    post, path = "/users", tag = "users", request_body = UserInput,
+    post, path = "/users", tag = "users", request_body = UserBody,
     responses(
         (status = 201, description = "The new user", body = User,
             headers(("Location" = String), ("Cachefront-Token" = String, description = "Contains this commit"))),
-        (status = 409, description = "The e-mail address is taken", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
-        (status = 422, description = "The body is wrong", body = ProblemsBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
+        EmailTaken, WithBody,
     )
 )]
 pub(crate) async fn create(State(api): State<Arc<Api>>, body: JsonBody) -> Result<Response, ApiError> {
@@ -107,16 +119,11 @@ pub(crate) async fn create(State(api): State<Arc<Api>>, body: JsonBody) -> Resul
 
 /// Replaces a user's name and e-mail address.
 #[utoipa::path(
-    put, path = "/users/{id}", tag = "users", request_body = UserInput, params(("id" = u64, Path, minimum = 1)),
+    put, path = "/users/{id}", tag = "users", request_body = UserBody, params(("id" = u64, Path, minimum = 1)),
     responses(
         (status = 200, description = "The user as it is now", body = User,
             headers(("Cachefront-Token" = String, description = "Contains this commit"))),
-        (status = 404, description = "There is no such user", body = ErrorBody),
-        (status = 409, description = "The e-mail address is taken", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
-        (status = 422, description = "The request is wrong", body = ProblemsBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
+        NoSuchUser, EmailTaken, WithBody,
     )
 )]
 pub(crate) async fn update(
@@ -135,9 +142,7 @@ pub(crate) async fn update(
     responses(
         (status = 204, description = "The user is gone",
             headers(("Cachefront-Token" = String, description = "Contains this commit"))),
-        (status = 404, description = "There is no such user", body = ErrorBody),
-        (status = 422, description = "The request is wrong", body = ProblemsBody),
-        (status = 503, description = "The database is away", body = ErrorBody),
+        NoSuchUser, ChangingChecked,
     )
 )]
 pub(crate) async fn delete(State(api): State<Arc<Api>>, UserId(id): UserId) -> Result<Response, ApiError> {

@@ -2,6 +2,9 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::experiment::ExperimentFlags;
+use crate::load::LoadFlags;
+
 /// Shows a cache that is kept right by the database's change log, beside one that only ages.
 #[derive(Debug, Parser)]
 #[command(name = "simulator", version, disable_help_subcommand = true)]
@@ -21,12 +24,20 @@ pub(crate) enum Role {
     Up,
     /// The HTTP API alone, on servers.
     Api,
+    /// The control panel alone, on servers: it finds the API with CACHEFRONT_API_URL.
+    Ui,
     /// The change capture alone, on servers: reads the database's log and invalidates.
     Consumer,
     /// Registers Debezium's connector with Kafka Connect and waits until it runs.
     Bootstrap(BootstrapFlags),
     /// Generates load against a running API and prints what it saw.
-    Load(LoadFlags),
+    Load(Box<LoadFlags>),
+    /// Runs the same load in ttl mode and in cdc mode against a running API, and compares the two.
+    Experiment(Box<ExperimentFlags>),
+    /// Compares what is cached with the database. Exit code: 0 nothing is stale, 1 something is, 2 not known.
+    Inspect(InspectFlags),
+    /// Prints the API's description in OpenAPI 3.1.
+    Openapi,
     /// Exits with 0 if the API (or the given URL) says that it serves.
     Healthcheck(HealthFlags),
 }
@@ -55,6 +66,9 @@ pub(crate) struct Flags {
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) api_addr: Option<String>,
+    /// How many requests the API answers at once; more are told to come back later. Default: 512.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub(crate) api_in_flight: Option<String>,
     /// Where the control panel listens. Default: 127.0.0.1:8501.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) ui_addr: Option<String>,
@@ -78,41 +92,26 @@ pub(crate) struct Flags {
     pub(crate) insecure_open_api: bool,
 }
 
-/// What the load generator does.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct LoadFlags {
-    /// Requests for each second. They are sent on time, whether or not earlier ones have been answered.
-    #[arg(long, default_value_t = 200.0)]
-    pub(crate) rate: f64,
-    /// How long to run.
-    #[arg(long, default_value = "10s", value_name = "DURATION")]
-    pub(crate) duration: String,
-    /// How many users to read and write; missing ones are created first.
-    #[arg(long, default_value_t = 100)]
-    pub(crate) users: usize,
-    /// The part of requests that are writes, from 0 to 1.
-    #[arg(long, default_value_t = 0.05)]
-    pub(crate) writes: f64,
-    /// How uneven the users are read: 0 for all alike, 1.1 for a hot few (Zipf's exponent).
-    #[arg(long, default_value_t = 1.1)]
-    pub(crate) skew: f64,
-    /// The same seed asks for the same users in the same order.
-    #[arg(long, default_value_t = 42)]
-    pub(crate) seed: u64,
-    /// At most this many requests on their way at once; more are dropped and counted.
-    #[arg(long, default_value_t = 512)]
-    pub(crate) in_flight: usize,
-    /// Print one JSON object instead of text.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// What happens once the connector runs.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BootstrapFlags {
     /// Stay: follow the connector's tasks, and start those again that fail.
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+/// What the inspector does beside looking.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InspectFlags {
+    /// Remove entries that are stale.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Look again every second, until told to end.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Print one JSON object for each pass instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What the health check asks.

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use environment::Environment;
-pub(crate) use flags::{BootstrapFlags, Cli, Flags, HealthFlags, LoadFlags, Role};
+pub(crate) use flags::{BootstrapFlags, Cli, Flags, HealthFlags, InspectFlags, Role};
 pub(crate) use kafka::{Kafka, Source};
 pub(crate) use secret::Secret;
 
+use crate::access::{self, ApiToken, Passwords};
 use crate::domain::Mode;
 use crate::fatal::Fatal;
 
@@ -32,8 +33,12 @@ pub(crate) struct Settings {
     pub(crate) ui_addr: String,
     pub(crate) consumer_addr: Option<String>,
     pub(crate) api_url: String,
-    pub(crate) api_tokens: Vec<Secret>,
+    pub(crate) api_tokens: Vec<ApiToken>,
+    /// Of the panel's accounts.
+    pub(crate) passwords: Passwords,
     pub(crate) insecure_open_api: bool,
+    /// The API answers so many requests at once.
+    pub(crate) api_in_flight: usize,
     pub(crate) startup_timeout: Duration,
 }
 
@@ -75,11 +80,18 @@ impl Settings {
             consumer_addr: lookup.address("CACHEFRONT_CONSUMER_ADDR", &flags.consumer_addr)?,
             api_url,
             api_tokens: lookup.tokens()?,
+            passwords: lookup.passwords(),
             insecure_open_api: flags.insecure_open_api,
+            api_in_flight: lookup.in_flight(flags)?,
             startup_timeout: lookup
                 .duration("CACHEFRONT_STARTUP_TIMEOUT", &flags.startup_timeout)?
                 .unwrap_or(Duration::from_secs(30)),
         })
+    }
+
+    /// What a client of the API shows: the first token that may change something.
+    pub(crate) fn client_token(&self) -> Option<&Secret> {
+        self.api_tokens.iter().find(|known| known.role >= access::Role::Operator).map(|known| &known.token)
     }
 
     /// What the API is reached through, for messages and for the panel.
@@ -101,6 +113,14 @@ impl Lookup<'_> {
         self.text(name, flag).map(|text| duration::parse(name, &text)).transpose()
     }
 
+    fn in_flight(&self, flags: &Flags) -> Result<usize, Fatal> {
+        let Some(text) = self.text("CACHEFRONT_API_IN_FLIGHT", &flags.api_in_flight) else { return Ok(512) };
+        match text.parse() {
+            Ok(number @ 1..=65_536) => Ok(number),
+            _ => Err(Fatal::new("CACHEFRONT_API_IN_FLIGHT is not a number from 1 to 65536")),
+        }
+    }
+
     fn address(&self, name: &str, flag: &Option<String>) -> Result<Option<String>, Fatal> {
         let Some(text) = self.text(name, flag) else { return Ok(None) };
         let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
@@ -118,19 +138,29 @@ impl Lookup<'_> {
         }
     }
 
-    fn tokens(&self) -> Result<Vec<Secret>, Fatal> {
+    fn passwords(&self) -> Passwords {
+        let password = |name: &str| self.environment.get(name).map(Secret::new);
+        Passwords {
+            admin: password("CACHEFRONT_UI_ADMIN_PASSWORD"),
+            operator: password("CACHEFRONT_UI_OPERATOR_PASSWORD"),
+            viewer: password("CACHEFRONT_UI_VIEWER_PASSWORD"),
+        }
+    }
+
+    fn tokens(&self) -> Result<Vec<ApiToken>, Fatal> {
         let list = self.environment.get("CACHEFRONT_API_TOKENS").unwrap_or_default();
         let tokens: Vec<&str> = list.split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
         match tokens.iter().find(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
             Some(_) => Err(Fatal::new("CACHEFRONT_API_TOKENS: a token may hold visible ASCII characters only")),
-            None => Ok(tokens.into_iter().map(Secret::new).collect()),
+            None => Ok(tokens.into_iter().map(ApiToken::parse).collect()),
         }
     }
 
     fn backend(&self, role: &Role, flags: &Flags) -> Result<Backend, Fatal> {
         let mysql_url = self.text("CACHEFRONT_MYSQL_URL", &flags.mysql_url);
-        let on_servers =
-            flags.stack || mysql_url.is_some() || matches!(role, Role::Api | Role::Consumer | Role::Bootstrap(_));
+        let on_servers = flags.stack
+            || mysql_url.is_some()
+            || matches!(role, Role::Api | Role::Ui | Role::Consumer | Role::Bootstrap(_));
         if !on_servers {
             let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
             return Ok(Backend::Embedded { data_dir: data_dir.into() });

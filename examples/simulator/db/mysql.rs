@@ -2,6 +2,7 @@
 
 mod connect;
 mod error;
+mod notes;
 mod settings;
 mod users;
 
@@ -14,7 +15,7 @@ pub(crate) use connect::{connect, database_name, options};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Pool};
 
-use crate::domain::{Database, DbError, Mode, ModeRow, Seen, User, UserInput, Written};
+use crate::domain::{AuditEntry, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written};
 
 /// A statement that takes longer counts as the database being away.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -141,6 +142,28 @@ impl Database for Mysql {
         self.run(async |connection: &mut Conn| settings::set_mode(connection, mode, expected).await)
             .await?
             .ok_or(DbError::VersionMismatch)
+    }
+
+    async fn mode_history(&self) -> Result<Vec<ModeRow>, DbError> {
+        self.run(async |connection: &mut Conn| settings::history(connection).await).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Note>, DbError> {
+        self.run(async |connection: &mut Conn| notes::note(connection, name).await).await
+    }
+
+    async fn set_note(&self, name: &str, text: &str, expected: Option<u64>) -> Result<Note, DbError> {
+        self.run(async |connection: &mut Conn| notes::set_note(connection, name, text, expected).await)
+            .await?
+            .ok_or(DbError::VersionMismatch)
+    }
+
+    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError> {
+        self.run(async |connection: &mut Conn| notes::add_audit(connection, who, what, result).await).await
+    }
+
+    async fn audit(&self) -> Result<Vec<AuditEntry>, DbError> {
+        self.run(async |connection: &mut Conn| notes::audit(connection).await).await
     }
 
     async fn ping(&self) -> Result<(), DbError> {

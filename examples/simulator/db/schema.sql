@@ -15,6 +15,22 @@ CREATE TABLE IF NOT EXISTS cachefront_settings (
     changed_at  TEXT NOT NULL
 );
 
+-- The modes that were in force.
+CREATE TABLE IF NOT EXISTS cachefront_modes (
+    version    INTEGER PRIMARY KEY,
+    mode       TEXT NOT NULL,
+    changed_at TEXT NOT NULL
+);
+
+-- Who did what.
+CREATE TABLE IF NOT EXISTS cachefront_audit (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    at     TEXT NOT NULL,
+    who    TEXT NOT NULL,
+    what   TEXT NOT NULL,
+    result TEXT NOT NULL
+);
+
 -- Which file this is: the origin of its positions.
 CREATE TABLE IF NOT EXISTS cachefront_file (
     uuid TEXT NOT NULL

@@ -1,6 +1,7 @@
 //! The embedded database: one SQLite file in WAL mode, whose triggers write every change into a log table.
 
 mod file;
+mod notes;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ pub(crate) use file::{SqliteFile, head, install, position_of};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::domain::{Database, DbError, Mode, ModeRow, Seen, User, UserInput, Written};
+use crate::domain::{AuditEntry, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written, rfc3339};
 
 /// This many statements read at once; WAL lets them all run beside the one writer.
 const READERS: usize = 4;
@@ -73,7 +74,7 @@ impl Sqlite {
     }
 
     fn now(&self) -> String {
-        file::rfc3339(self.clock.now())
+        rfc3339(self.clock.now())
     }
 }
 
@@ -138,6 +139,32 @@ impl Database for Sqlite {
         self.write(move |connection| settings::set_mode(connection, mode, expected.as_deref(), &now))
             .await?
             .ok_or(DbError::VersionMismatch)
+    }
+
+    async fn mode_history(&self) -> Result<Vec<ModeRow>, DbError> {
+        self.read(|connection| settings::history(connection)).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Note>, DbError> {
+        let name = name.to_owned();
+        self.read(move |connection| notes::note(connection, &name)).await
+    }
+
+    async fn set_note(&self, name: &str, text: &str, expected: Option<u64>) -> Result<Note, DbError> {
+        let (name, text, now) = (name.to_owned(), text.to_owned(), self.now());
+        self.write(move |connection| notes::set_note(connection, &name, &text, expected, &now))
+            .await?
+            .ok_or(DbError::VersionMismatch)
+    }
+
+    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError> {
+        let entry =
+            AuditEntry { at: self.now(), who: who.to_owned(), what: what.to_owned(), result: result.to_owned() };
+        self.write(move |connection| notes::add_audit(connection, &entry)).await
+    }
+
+    async fn audit(&self) -> Result<Vec<AuditEntry>, DbError> {
+        self.read(|connection| notes::audit(connection)).await
     }
 
     async fn ping(&self) -> Result<(), DbError> {

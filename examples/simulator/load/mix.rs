@@ -1,62 +1,58 @@
-//! What is asked for: a seeded sequence of reads and writes, some users far more often than others.
-
-use std::sync::Arc;
+//! What is asked for: a seeded sequence of reads and writes.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde::Deserialize;
 
-use crate::config::LoadFlags;
+use super::keys::{Chooser, Keys};
 
-/// A user that is there.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Known {
-    pub(super) id: u64,
-    /// Kept by every write, so that no two users want the same.
-    pub(super) email: String,
-}
+/// Sets the draws of a warm-up apart from the measured ones, which are the same with any warm-up.
+const WARM_UP: u64 = 0x7761_726d_2d75_7021;
 
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One request, for a row by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    Read { id: u64 },
-    Write { user: Arc<Known>, name: String },
+    Read {
+        row: usize,
+    },
+    /// Versions are numbered from 1 over the whole run.
+    Write {
+        row: usize,
+        version: u64,
+    },
 }
 
 /// An endless sequence of requests; the same seed gives the same one.
 #[derive(Debug)]
 pub(super) struct Mix {
     random: StdRng,
-    users: Vec<Arc<Known>>,
-    /// For each user the probability that it or one before it is asked for: Zipf's law over the order of `users`.
-    cumulated: Vec<f64>,
-    writes: f64,
-    counter: u64,
+    warm: StdRng,
+    chooser: Chooser,
+    write_ratio: f64,
+    version: u64,
 }
 
 impl Mix {
-    pub(super) fn new(users: Vec<Known>, flags: &LoadFlags) -> Self {
-        let weights = (1..=users.len()).map(|rank| (rank as f64).powf(-flags.skew));
-        let total: f64 = weights.clone().sum();
-        let cumulated = weights
-            .scan(0.0, |sum, weight| {
-                *sum += weight / total;
-                Some(*sum)
-            })
-            .collect();
-        let users = users.into_iter().map(Arc::new).collect();
-        Self { random: StdRng::seed_from_u64(flags.seed), users, cumulated, writes: flags.writes, counter: 0 }
+    pub(super) fn new(seed: u64, keys: Keys, rows: usize, write_ratio: f64) -> Self {
+        let (random, warm) = (StdRng::seed_from_u64(seed), StdRng::seed_from_u64(seed ^ WARM_UP));
+        Self { random, warm, chooser: Chooser::new(keys, rows), write_ratio, version: 0 }
     }
 
+    /// The next measured request.
     pub(super) fn next(&mut self) -> Request {
-        let (kind, place): (f64, f64) = (self.random.random(), self.random.random());
-        let rank = self.cumulated.partition_point(|&up_to| up_to < place).min(self.users.len() - 1);
-        let user = &self.users[rank];
-        if kind >= self.writes {
-            return Request::Read { id: user.id };
+        Self::draw(&mut self.random, &mut self.chooser, self.write_ratio, &mut self.version)
+    }
+
+    /// The next request of the warm-up.
+    pub(super) fn next_warm(&mut self) -> Request {
+        Self::draw(&mut self.warm, &mut self.chooser, self.write_ratio, &mut self.version)
+    }
+
+    fn draw(random: &mut StdRng, chooser: &mut Chooser, write_ratio: f64, version: &mut u64) -> Request {
+        if random.random::<f64>() >= write_ratio {
+            return Request::Read { row: chooser.to_read(random) };
         }
-        self.counter += 1;
-        Request::Write { user: Arc::clone(user), name: format!("load {}", self.counter) }
+        *version += 1;
+        Request::Write { row: chooser.to_write(random), version: *version }
     }
 }
 
@@ -64,23 +60,36 @@ impl Mix {
 mod tests {
     use super::*;
 
-    fn flags(writes: f64, skew: f64) -> LoadFlags {
-        LoadFlags { rate: 1.0, duration: "1s".into(), users: 100, writes, skew, seed: 7, in_flight: 1, json: false }
+    fn drawn(seed: u64, warm_up: usize) -> Vec<Request> {
+        let mut mix = Mix::new(seed, Keys::Zipf { exponent: 1.1 }, 100, 0.1);
+        (0..warm_up).for_each(|_| drop(mix.next_warm()));
+        (0..2_000).map(|_| mix.next()).collect()
     }
 
     #[test]
-    fn the_same_seed_asks_the_same_and_the_hot_are_hot() {
-        let take = |flags: &LoadFlags| {
-            let mut mix = Mix::new((1..=100).map(|id| Known { id, email: String::new() }).collect(), flags);
-            (0..2_000).map(|_| mix.next()).collect::<Vec<_>>()
+    fn the_same_seed_asks_for_the_same_whatever_the_warm_up() {
+        assert_eq!(drawn(7, 0), drawn(7, 0));
+        assert_ne!(drawn(7, 0), drawn(8, 0));
+        let rows = |requests: Vec<Request>| -> Vec<(bool, usize)> {
+            let of = |request| match request {
+                Request::Read { row } => (false, row),
+                Request::Write { row, .. } => (true, row),
+            };
+            requests.into_iter().map(of).collect()
         };
-        let skewed = take(&flags(0.1, 1.1));
-        assert_eq!(skewed, take(&flags(0.1, 1.1)));
-        let first =
-            |requests: &[Request]| requests.iter().filter(|request| matches!(request, Request::Read { id: 1 })).count();
-        assert!(first(&skewed) > 200, "{}", first(&skewed));
-        assert!(first(&take(&flags(0.1, 0.0))) < 60);
-        let writes = skewed.iter().filter(|request| matches!(request, Request::Write { .. })).count();
-        assert!((120..300).contains(&writes), "{writes}");
+        assert_eq!(rows(drawn(7, 0)), rows(drawn(7, 500)));
+    }
+
+    #[test]
+    fn writes_are_as_frequent_as_asked_and_their_versions_rise() {
+        let written: Vec<u64> = drawn(7, 0)
+            .iter()
+            .filter_map(|request| match request {
+                Request::Write { version, .. } => Some(*version),
+                Request::Read { .. } => None,
+            })
+            .collect();
+        assert!((120..300).contains(&written.len()), "{}", written.len());
+        assert_eq!(written, (1..=written.len() as u64).collect::<Vec<_>>());
     }
 }

@@ -1,103 +1,104 @@
-//! The load generator: reads and writes at a steady rate, sent on time whether or not earlier ones were answered.
+//! The load generator: reads and writes at a rate that does not depend on the answers, and what came of them.
 //!
 //! Latency is measured from the moment a request was *due*, so a server that stalls cannot hide it by slowing us down.
+//! Beside the load a probe writes rows and reads them until they are fresh.
+//!
+//! - [`plan`]: what a run does, made of [`stage`], [`keys`], [`threshold`], or ready-made in [`preset`];
+//! - [`control`]: the handle that starts and stops runs; [`progress`] and [`outcome`]: what they tell;
+//! - [`engine`]: a run from begin to end; [`drive`] sends the requests that [`mix`] draws, through [`client`];
+//! - [`judge`]: whether a read was stale; [`probe`]; [`tally`]: what is counted.
 
+mod client;
+pub(crate) mod control;
+mod drive;
+mod engine;
+mod field;
+pub(crate) mod flags;
+mod hgrm;
+mod judge;
+pub(crate) mod keys;
 mod mix;
-mod report;
-mod users;
+pub(crate) mod outcome;
+mod output;
+pub(crate) mod plan;
+pub(crate) mod preset;
+mod probe;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod stage;
+mod summary;
+mod tally;
+pub(crate) mod threshold;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::process::ExitCode;
 
-use mix::{Mix, Request};
-use report::{Outcome, Report};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+pub(crate) use client::{Client, ModeView, Row, Target};
+pub(crate) use control::{LoadControl, StartError, spawn};
+pub(crate) use engine::{Job, run as execute};
+pub(crate) use flags::{LoadFlags, PlanFlags};
+pub(crate) use outcome::LoadResult;
+pub(crate) use output::{OutputFlags, Shown};
+pub(crate) use plan::LoadPlan;
+pub(crate) use preset::PRESETS;
+pub(crate) use progress::LoadProgress;
 
-use crate::config::{LoadFlags, Settings, duration};
+use crate::config::Settings;
 use crate::fatal::Fatal;
 use crate::serve::told_to_end;
 
-/// A request that takes longer counts as failed.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The exit code of a run that missed a goal.
+pub(crate) const MISSED: u8 = 99;
 
+/// Runs the plan of the flags against the API, and writes what was asked for.
+///
 /// # Errors
 /// A line that says which flag is wrong, or that the API does not answer.
-pub(crate) async fn run(settings: &Settings, flags: &LoadFlags) -> Result<(), Fatal> {
-    let length = duration::parse("--duration", &flags.duration)?;
-    check(flags)?;
-    let mut client = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy();
-    if let Some(token) = settings.api_tokens.first() {
-        client = client.default_headers(users::authorization(token)?);
+pub(crate) async fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCode, Fatal> {
+    if flags::lists_presets(flags) {
+        let lines = PRESETS.iter().map(|preset| {
+            let (name, rate, length) = (preset.name, preset.rate, preset.length);
+            format!("{name:<12} {rate:>5}/s {length:>4?}  {}\n", preset.description)
+        });
+        output::print(&lines.collect::<String>());
+        return Ok(ExitCode::SUCCESS);
     }
-    let client = client.build().map_err(|error| Fatal::new(error.to_string()))?;
-    let api = users::Client::new(client, settings.api_url.clone());
-    let mix = Mix::new(api.prepare(flags.users).await?, flags);
-    let report = drive(api, mix, flags, length).await;
-    report.print(flags.json);
-    Ok(())
+    let plan = flags.plan.plan()?;
+    let control = LoadControl::new(&settings.api_url, settings.client_token().cloned());
+    control.start(plan).map_err(|error| Fatal::new(error.to_string()))?;
+    let ended = follow(&control).await;
+    let Some(result) = control.result() else {
+        return Err(Fatal::new(ended.message.unwrap_or_else(|| "the run came to no result".to_owned())));
+    };
+    flags.output.save(&*result, &summary::text(&result), || report::page(&result))?;
+    if let Some(file) = &flags.hgrm {
+        output::write_file("--hgrm", file, &hgrm::text(&result))?;
+    }
+    Ok(if result.missed() { ExitCode::from(MISSED) } else { ExitCode::SUCCESS })
 }
 
-fn check(flags: &LoadFlags) -> Result<(), Fatal> {
-    let wrong = |flag: &str, range: &str| Err(Fatal::new(format!("--{flag} is out of range: give {range}")));
-    match flags {
-        _ if !(flags.rate > 0.0 && flags.rate <= 1e6) => wrong("rate", "above 0, up to 1000000"),
-        _ if !(0.0..=1.0).contains(&flags.writes) => wrong("writes", "0 to 1"),
-        _ if !(0.0..=10.0).contains(&flags.skew) => wrong("skew", "0 to 10"),
-        _ if !(1..=100_000).contains(&flags.users) => wrong("users", "1 to 100000"),
-        _ if !(1..=100_000).contains(&flags.in_flight) => wrong("in-flight", "1 to 100000"),
-        _ => Ok(()),
-    }
-}
-
-async fn drive(api: users::Client, mut mix: Mix, flags: &LoadFlags, length: Duration) -> Report {
-    let permits = Arc::new(Semaphore::new(flags.in_flight));
-    let (outcomes, mut collected) = mpsc::channel(flags.in_flight);
-    let interval = Duration::from_secs_f64(1.0 / flags.rate);
-    let started = Instant::now();
-    let collector = tokio::spawn(async move {
-        let mut report = Report::new();
-        while let Some(outcome) = collected.recv().await {
-            report.add(&outcome);
-        }
-        report
-    });
+/// Shows the progress until the end; told to end, it ends the run.
+async fn follow(control: &LoadControl) -> LoadProgress {
+    let (mut progress, mut shown) = (control.watch(), Shown::default());
     let told = told_to_end();
     tokio::pin!(told);
-    let (mut sent, mut dropped) = (0_u32, 0_u64);
+    let mut stopped = false;
     loop {
-        let due = started + interval.saturating_mul(sent);
-        if due.duration_since(started) >= length {
-            break;
+        let now = progress.borrow_and_update().clone();
+        if !now.phase.is_active() {
+            shown.end();
+            return now;
         }
+        shown.show(&now.line(), now.elapsed_ms);
         tokio::select! {
-            () = &mut told => break,
-            () = tokio::time::sleep_until(due) => {}
+            () = &mut told, if !stopped => {
+                stopped = true;
+                control.stop();
+            }
+            changed = progress.changed() => {
+                if changed.is_err() {
+                    return now;
+                }
+            }
         }
-        sent = sent.saturating_add(1);
-        let request = mix.next();
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            dropped += 1;
-            continue;
-        };
-        let (api, outcomes) = (api.clone(), outcomes.clone());
-        tokio::spawn(async move {
-            let outcome = perform(&api, &request, due).await;
-            // The collector lives until the last sender is gone.
-            let _ = outcomes.send(outcome).await;
-            drop(permit);
-        });
     }
-    drop(outcomes);
-    let mut report = collector.await.unwrap_or_else(|_| Report::new());
-    report.finish(started.elapsed(), u64::from(sent), dropped);
-    report
-}
-
-async fn perform(api: &users::Client, request: &Request, due: Instant) -> Outcome {
-    let status = match request {
-        Request::Read { id } => api.read(*id).await,
-        Request::Write { user, name } => api.write(user, name).await,
-    };
-    Outcome { write: matches!(request, Request::Write { .. }), status, took: due.elapsed() }
 }

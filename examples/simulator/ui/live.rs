@@ -1,81 +1,158 @@
-//! What the page shows of this moment: each user beside its entry, and the verdict over all of them.
+//! Looks at everything, again and again, and tells every tab.
 
-use futures_util::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefront::Timestamp;
+use tokio::sync::{Notify, watch};
 
 use super::Panel;
-use crate::api::inspect::{CacheView, EntryState, look};
-use crate::domain::{ModeRow, User};
+use super::chronicle::Chronicle;
+use super::gauges::Gauges;
+use super::tour::TourView;
+use super::users::{self, Survey};
+use super::verdict::Verdict;
+use crate::api::Api;
+use crate::domain::ModeRow;
+use crate::faults::FaultState;
 use crate::pipeline::PipelineView;
 
-/// The page shows this many users, the first ones by id.
-pub(super) const USERS_MAX: u32 = 20;
+/// The pause between two looks while somebody watches.
+const WATCHED: Duration = Duration::from_millis(250);
 
-/// A user and what the cache holds of it; nothing if the database did not say.
-pub(super) struct UserRow {
-    pub(super) user: User,
-    pub(super) cache: Option<CacheView>,
-}
+/// The pause between two looks while nobody does: the charts go on.
+const UNWATCHED: Duration = Duration::from_secs(1);
+
+/// The pause after a look that an event has asked for.
+const NUDGED: Duration = Duration::from_millis(40);
+
+/// A look that takes longer says that nothing is known.
+const LOOK_MAX: Duration = Duration::from_secs(3);
 
 /// Everything at one moment.
-pub(super) struct Live {
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    /// When the look was over.
+    pub(super) at: Timestamp,
     pub(super) mode: ModeRow,
     pub(super) pipeline: PipelineView,
-    /// Nothing if the database is away.
-    pub(super) users: Option<Vec<UserRow>>,
+    /// Why the database is not readable; nothing if it is.
+    pub(super) database_away: bool,
+    pub(super) store_away: bool,
+    pub(super) survey: Arc<Survey>,
     pub(super) verdict: Verdict,
+    pub(super) tour: TourView,
+    pub(super) faults: FaultState,
+    /// The modes that were in force, the newest first.
+    pub(super) history: Arc<Vec<ModeRow>>,
 }
 
-/// What is to be said about all entries that are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Healthy,
-    /// So many entries differ from their rows.
-    Stale(usize),
-    Empty,
-    Unknown,
+/// The last look, and how to ask for another one.
+#[derive(Debug)]
+pub(super) struct Live {
+    moments: watch::Sender<Arc<Moment>>,
+    nudge: Notify,
+    pub(super) gauges: Gauges,
+    pub(super) chronicle: Chronicle,
 }
 
 impl Live {
-    pub(super) async fn look(panel: &Panel) -> Self {
-        let api = &panel.api;
-        let (listed, pipeline) = tokio::join!(api.database.list(0, USERS_MAX), api.pipeline.view());
-        let users = match listed {
-            Ok(users) => Some(join_all(users.into_iter().map(|user| beside_entry(panel, user))).await),
-            Err(_) => None,
+    pub(super) fn new(api: &Api) -> Self {
+        let first = Moment {
+            at: Timestamp::UNKNOWN,
+            mode: api.modes.current(),
+            pipeline: PipelineView {
+                mode: api.modes.current().mode,
+                source: api.pipeline.source.to_owned(),
+                embedded: api.pipeline.embedded,
+                running: false,
+                lag_ms: None,
+                applied: None,
+                events_total: 0,
+                invalidations_total: 0,
+            },
+            database_away: false,
+            store_away: false,
+            survey: Arc::default(),
+            verdict: Verdict::unknown("Nothing has been looked at yet."),
+            tour: TourView::default(),
+            faults: FaultState::default(),
+            history: Arc::default(),
         };
-        Self { mode: api.modes.current(), verdict: Verdict::of(users.as_deref()), pipeline, users }
-    }
-}
-
-async fn beside_entry(panel: &Panel, user: User) -> UserRow {
-    let cache = look(&panel.api, user.id).await.ok();
-    UserRow { user, cache }
-}
-
-impl Verdict {
-    fn of(users: Option<&[UserRow]>) -> Self {
-        let Some(users) = users else { return Self::Unknown };
-        let count = |state: EntryState| {
-            let views = users.iter().filter_map(|row| row.cache.as_ref());
-            views.filter(|view| view.state == state).count()
-        };
-        if users.iter().any(|row| row.cache.is_none()) {
-            return Self::Unknown;
-        }
-        match (count(EntryState::Stale), count(EntryState::Healthy)) {
-            (0, 0) => Self::Empty,
-            (0, _) => Self::Healthy,
-            (stale, _) => Self::Stale(stale),
+        Self {
+            moments: watch::Sender::new(Arc::new(first)),
+            nudge: Notify::new(),
+            gauges: Gauges::default(),
+            chronicle: Chronicle::default(),
         }
     }
 
-    /// The exact words.
-    pub(super) fn words(self) -> String {
-        match self {
-            Self::Healthy => "cache healthy".into(),
-            Self::Stale(count) => format!("cache stale ({count})"),
-            Self::Empty => "cache empty".into(),
-            Self::Unknown => "cache unknown".into(),
+    pub(super) fn follow(&self) -> watch::Receiver<Arc<Moment>> {
+        self.moments.subscribe()
+    }
+
+    /// Something has changed: look now.
+    pub(super) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// A look that began after this call.
+    pub(super) async fn fresh(&self, panel: &Panel) -> Arc<Moment> {
+        let moment = Arc::new(look(panel).await);
+        self.moments.send_replace(Arc::clone(&moment));
+        moment
+    }
+}
+
+/// Looks until the API ends.
+pub(super) async fn look_on(panel: Arc<Panel>) {
+    let live = &panel.live;
+    let mut tours = panel.tour.follow();
+    loop {
+        let moment = live.fresh(&panel).await;
+        live.gauges.sample(&panel.api, &moment, &live.chronicle);
+        let pause = if live.moments.receiver_count() > 0 { WATCHED } else { UNWATCHED };
+        tokio::select! {
+            () = panel.api.stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            () = live.nudge.notified() => tokio::time::sleep(NUDGED).await,
+            Ok(()) = tours.changed() => {}
         }
+    }
+}
+
+async fn look(panel: &Panel) -> Moment {
+    let api = &panel.api;
+    let moment_before = Arc::clone(&panel.live.moments.borrow());
+    let surveyed = tokio::time::timeout(LOOK_MAX, users::survey(panel));
+    let store = tokio::time::timeout(LOOK_MAX, api.pipeline.store_answers());
+    let said = tokio::time::timeout(LOOK_MAX, api.inspector.pass());
+    let (surveyed, store, said, pipeline) = tokio::join!(surveyed, store, said, api.pipeline.view());
+    let (survey, verdict) = match (surveyed, said) {
+        (Ok(Ok(mut survey)), Ok(said)) => {
+            users::agree(panel, &mut survey, &said).await;
+            let verdict = Verdict::of(&said, &survey.rows);
+            (Some(survey), verdict)
+        }
+        (Ok(Err(_)), _) => (None, Verdict::unknown("The database does not answer: nothing can be proven.")),
+        (Err(_), _) | (_, Err(_)) => (None, Verdict::unknown("Comparing takes too long: nothing can be proven.")),
+    };
+    let store_away = !matches!(store, Ok(true));
+    let changed = moment_before.mode.version != api.modes.current().version || moment_before.history.is_empty();
+    let history = match changed {
+        true => api.database.mode_history().await.map(Arc::new).unwrap_or_default(),
+        false => Arc::clone(&moment_before.history),
+    };
+    Moment {
+        at: api.pipeline.clock.now(),
+        mode: api.modes.current(),
+        pipeline,
+        database_away: survey.is_none(),
+        store_away,
+        survey: Arc::new(survey.unwrap_or_default()),
+        verdict,
+        tour: panel.tour.view(),
+        faults: api.faults.current(),
+        history,
     }
 }

@@ -1,140 +1,125 @@
-//! Who may use the panel: whoever knows the key that the program printed when it started.
+//! Who may use the panel: whoever logs in. Viewers look, operators change, the admin reads the audit list.
 
-use std::collections::VecDeque;
-use std::fmt;
+use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::extract::{Form, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{ConnectInfo, Form, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use cachefront::Entropy;
-use cachefront::clock::SystemEntropy;
 use maud::{DOCTYPE, html};
 use serde::Deserialize;
 
 use super::Panel;
-use crate::config::Secret;
+use super::actions::refused;
+use super::view::icon;
+use crate::access::{Denied, Role, Session};
 
-const COOKIE: &str = "cachefront_panel";
+/// The session of a request that passed [`require`].
+#[derive(Clone)]
+pub(super) struct Reader(pub(super) Session);
 
-/// More browsers than this at once log the oldest one out.
-const SESSIONS_MAX: usize = 64;
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = Redirect;
 
-/// The key of this start, and the sessions that it opened.
-pub(super) struct Logins {
-    key: Secret,
-    sessions: Mutex<VecDeque<Secret>>,
-}
-
-impl fmt::Debug for Logins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Logins")
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Redirect> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Redirect::to("/login"))
     }
 }
 
-impl Logins {
-    pub(super) fn new() -> Self {
-        Self { key: random(), sessions: Mutex::default() }
-    }
+/// The headers of a request, for a stream that has to know when its session is over.
+pub(super) struct Headers(pub(super) HeaderMap);
 
-    pub(super) fn key(&self) -> &str {
-        self.key.expose()
-    }
+impl<S: Send + Sync> FromRequestParts<S> for Headers {
+    type Rejection = Infallible;
 
-    /// A new session's token, if the key is right.
-    fn open(&self, key: &str) -> Option<Secret> {
-        if !self.key.matches(key.trim()) {
-            return None;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.clone()))
+    }
+}
+
+/// Reading through the cache needs no right to change anything, and neither does leaving.
+fn role_for(path: &str) -> Role {
+    let reads = path.starts_with("/users/") && path.ends_with("/read");
+    if reads || path == "/users/read" || path == "/logout" { Role::Viewer } else { Role::Operator }
+}
+
+/// Lets nobody pass who has not logged in, and changes nothing for requests that no page of the session sent.
+pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Request, next: Next) -> Response {
+    let access = &panel.api.access;
+    let path = request.uri().path().to_owned();
+    let session = match *request.method() == Method::POST {
+        true => access.change(request.headers(), role_for(&path), None),
+        false => access.viewer(request.headers()),
+    };
+    match session {
+        Ok(session) => {
+            request.extensions_mut().insert(Reader(session));
+            next.run(request).await
         }
-        let token = random();
-        let mut sessions = self.sessions.lock().ok()?;
-        if sessions.len() >= SESSIONS_MAX {
-            sessions.pop_front();
-        }
-        sessions.push_back(token.clone());
-        Some(token)
-    }
-
-    fn knows(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = cookie(headers) else { return false };
-        self.sessions.lock().is_ok_and(|sessions| sessions.iter().filter(|known| known.matches(token)).count() > 0)
-    }
-
-    fn close(&self, headers: &HeaderMap) {
-        if let (Some(token), Ok(mut sessions)) = (cookie(headers), self.sessions.lock()) {
-            sessions.retain(|known| !known.matches(token));
-        }
+        Err(Denied::NotLoggedIn) if wants_page(request.headers()) => Redirect::to("/login").into_response(),
+        Err(denied) => refused(denied.status(), denied.words()),
     }
 }
 
-fn random() -> Secret {
-    Secret::new(format!("{:032x}", SystemEntropy.random_u128()))
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("text/html")
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-}
-
-/// Lets nobody pass who has not logged in, and no form that another site sends.
-pub(super) async fn require(State(panel): State<Arc<Panel>>, request: Request, next: Next) -> Response {
-    if !panel.logins.knows(request.headers()) {
-        return match request.uri().path() {
-            "/" => Redirect::to("/login").into_response(),
-            _ => (StatusCode::UNAUTHORIZED, "Log in first").into_response(),
-        };
-    }
-    if request.method() == Method::POST && !is_own(request.headers()) {
-        return (StatusCode::FORBIDDEN, "This form was sent by another site").into_response();
-    }
-    next.run(request).await
-}
-
-/// A browser says where a form comes from; a program that says nothing is no browser.
-fn is_own(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()) else { return true };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    origin.split_once("://").map(|(_, origin)| origin) == host
-}
-
+/// What the form carries.
 #[derive(Default, Deserialize)]
-pub(super) struct Key {
-    key: Option<String>,
+pub(super) struct Credentials {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    password: String,
 }
 
-/// The form, or the way in for whoever follows the printed link.
-pub(super) fn form(State(panel): State<Arc<Panel>>, Query(given): Query<Key>) -> Ready<Response> {
-    ready(match given.key {
-        Some(key) => enter(&panel, &key),
-        None => page(StatusCode::OK, false),
+pub(super) fn form(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Ready<Response> {
+    ready(match panel.api.access.viewer(&headers) {
+        Ok(_) => Redirect::to("/").into_response(),
+        Err(_) => page(StatusCode::OK, ""),
     })
 }
 
-pub(super) fn submit(State(panel): State<Arc<Panel>>, Form(given): Form<Key>) -> Ready<Response> {
-    ready(enter(&panel, &given.key.unwrap_or_default()))
-}
-
-fn enter(panel: &Panel, key: &str) -> Response {
-    let Some(token) = panel.logins.open(key) else { return page(StatusCode::UNAUTHORIZED, true) };
-    with_cookie(Redirect::to("/"), &format!("{COOKIE}={}; HttpOnly; SameSite=Strict; Path=/", token.expose()))
-}
-
-pub(super) fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Ready<Response> {
-    panel.logins.close(&headers);
-    ready(with_cookie(Redirect::to("/login"), &format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")))
-}
-
-fn with_cookie(redirect: Redirect, cookie: &str) -> Response {
-    let mut response = redirect.into_response();
-    if let Ok(cookie) = HeaderValue::from_str(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
+pub(super) async fn submit(
+    State(panel): State<Arc<Panel>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Form(given): Form<Credentials>,
+) -> Response {
+    match panel.api.access.login(given.name.trim(), &given.password, from.ip()).await {
+        Ok((_, cookie)) => {
+            let mut response = Redirect::to("/").into_response();
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            response
+        }
+        Err(denied) => {
+            let mut response = page(denied.status(), &denied.words());
+            if let Some(wait) = denied.into_response().headers().get(header::RETRY_AFTER) {
+                response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+            }
+            response
+        }
     }
+}
+
+/// Answers whoever is logged in: a tab that has lost its stream asks.
+pub(super) fn session() -> Ready<StatusCode> {
+    ready(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Response {
+    let cookie = panel.api.access.logout(&headers).await;
+    let mut response = axum::Json(serde_json::json!({ "ok": true, "message": "" })).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
     response
 }
 
-fn page(status: StatusCode, wrong: bool) -> Response {
+fn page(status: StatusCode, wrong: &str) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -144,15 +129,18 @@ fn page(status: StatusCode, wrong: bool) -> Response {
                 title { "Log in · cachefront" }
                 link rel="icon" href="/panel.svg";
                 link rel="stylesheet" href="/panel.css";
+                script src="/theme.js" {}
             }
             body.narrow {
+                (icon::sprite())
                 main {
                     form.card.login method="post" action="/login" {
-                        h1 { "cachefront" }
-                        p.muted { "The program printed a link with a key when it started. Follow it, or paste the key here." }
-                        @if wrong { p.fail role="alert" { "This key is not the one of this start." } }
-                        label { span { "Key" } input type="password" name="key" autocomplete="off" required autofocus; }
-                        button.primary type="submit" { "Log in" }
+                        h1.brand { (icon::icon("logo")) "cachefront" }
+                        p.m { "The account " b { "admin" } " has the password that the program printed at its first start, or the one in CACHEFRONT_UI_ADMIN_PASSWORD." }
+                        @if !wrong.is_empty() { p.error role="alert" { (wrong) } }
+                        label.f { span { "Name" } input name="name" value="admin" autocomplete="username" required; }
+                        label.f { span { "Password" } input type="password" name="password" autocomplete="current-password" required autofocus; }
+                        button.btn.lg.pri type="submit" { "Log in" }
                     }
                 }
             }

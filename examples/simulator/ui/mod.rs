@@ -1,77 +1,105 @@
-//! The control panel's first page: the mode, the users with what the cache holds of them, the pipeline, live events.
+//! The control panel: the mode, the users with what the cache holds of them, the pipeline, charts, the guided demo.
 //!
-//! It is rendered here and works without any script; `panel.js` keeps it up to date. Everybody has to log in.
+//! What it shows lives here and is pushed: [`live`] looks, [`stream`] sends the parts that changed, [`view`] renders
+//! them, and the scripts in `assets/` put them in place. Everybody has to log in.
 
 mod actions;
+mod assets;
+mod chronicle;
+mod gauges;
 mod live;
+mod load;
 mod login;
-mod page;
+mod pages;
+mod stream;
+mod tour;
+mod users;
+mod verdict;
+mod view;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::http::header;
 use axum::middleware;
-use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use login::Logins;
 
+use self::live::Live;
+use self::load::Runs;
+use self::tour::Tour;
+use self::users::Shelf;
 use crate::api::{self, Api, guard};
+use crate::config::Settings;
+use crate::domain::Database;
+use crate::experiment::ExperimentControl;
 
 /// What handlers of the panel work with.
 #[derive(Debug)]
 struct Panel {
     api: Arc<Api>,
-    logins: Logins,
     /// How another program can change a row, for people to copy.
     hint: String,
+    /// How long an entry may live.
+    ttl: Duration,
+    /// Without the faults that slow it down: what is compared is the truth.
+    database: Arc<dyn Database>,
+    live: Live,
+    shelf: Shelf,
+    tour: Tour,
+    runs: Runs,
 }
 
 /// The panel, ready to be served.
 pub(crate) struct Ui {
     pub(crate) router: Router,
-    panel: Arc<Panel>,
+    /// To be settled before the API ends: it puts the mode back.
+    pub(crate) experiment: ExperimentControl,
 }
 
 impl Ui {
-    pub(crate) fn new(api: Arc<Api>, hint: String) -> Self {
-        let panel = Arc::new(Panel { api: Arc::clone(&api), logins: Logins::new(), hint });
+    /// Begins to look; that ends with the API.
+    pub(crate) fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings) -> Self {
+        let runs = Runs::new(settings);
+        let experiment = runs.experiment.clone();
+        let panel = Arc::new(Panel {
+            database,
+            hint,
+            ttl: settings.ttl,
+            live: Live::new(&api),
+            shelf: Shelf::default(),
+            tour: Tour::default(),
+            runs,
+            api,
+        });
+        tokio::spawn(live::look_on(Arc::clone(&panel)));
+        tokio::spawn(chronicle::write(Arc::clone(&panel)));
         let pages = Router::new()
-            .route("/", get(page::index))
-            .route("/live", get(page::live))
+            .route("/", get(pages::home))
+            .route("/live", get(stream::live))
+            .route("/session", get(login::session))
             .route("/mode", post(actions::mode))
             .route("/users", post(actions::create))
+            .route("/users/read", post(actions::read_all))
             .route("/users/{id}/read", post(actions::read))
             .route("/users/{id}/write", post(actions::write))
             .route("/users/{id}/delete", post(actions::delete))
+            .route("/users/{id}/evict", post(actions::evict))
+            .route("/demo/{scenario}", post(actions::demo))
+            .route("/faults", post(actions::fault))
+            .route("/flush", post(actions::flush))
+            .route("/load", post(load::start_load))
+            .route("/experiment", post(load::start_experiment))
+            .route("/experiment/{kind}", get(load::report))
+            .route("/stop/{what}", post(load::stop))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))
-            .route("/events", get(api::events).with_state(api))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), login::require));
         let router = Router::new()
             .route("/login", get(login::form).post(login::submit))
             .route("/healthz", get(api::healthz))
-            .route(
-                "/panel.css",
-                get(|| std::future::ready(asset("text/css; charset=utf-8", include_str!("panel.css")))),
-            )
-            .route(
-                "/panel.js",
-                get(|| std::future::ready(asset("text/javascript; charset=utf-8", include_str!("panel.js")))),
-            )
-            .route("/panel.svg", get(|| std::future::ready(asset("image/svg+xml", include_str!("panel.svg")))))
             .with_state(Arc::clone(&panel))
+            .merge(assets::router())
             .merge(pages);
-        Self { router: guard::wrap_pages(router), panel }
+        Self { router: guard::wrap_pages(router), experiment }
     }
-
-    /// The address that logs its reader in: printed once, at the start.
-    pub(crate) fn link(&self, addr: SocketAddr) -> String {
-        format!("http://{addr}/login?key={}", self.panel.logins.key())
-    }
-}
-
-fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, kind)], text)
 }

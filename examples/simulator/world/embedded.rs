@@ -6,23 +6,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront::{Cdc, Clock, MemoryStore};
 
-use super::{Sources, World, cannot_open};
+use super::{Parts, Sources, cannot_open};
 use crate::db::sqlite::{Sqlite, SqliteFile};
 use crate::events::EventHub;
 use crate::fatal::Fatal;
+use crate::faults::{Faults, FaultySource};
 use crate::pipeline::LocalBoard;
 use crate::source::LogTableSource;
 
-pub(super) fn open(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<World, Fatal> {
-    let database = Sqlite::open(data_dir, Arc::clone(&clock)).map_err(|error| {
+pub(super) fn open(data_dir: &Path, clock: &Arc<dyn Clock>) -> Result<Parts, Fatal> {
+    let database = Sqlite::open(data_dir, Arc::clone(clock)).map_err(|error| {
         let what = format!("the embedded database in {} (CACHEFRONT_DATA_DIR)", data_dir.display());
         cannot_open(&what, &error)
     })?;
     let sources = LogTable(database.file().clone());
     let events = EventHub::new();
-    Ok(World {
-        store: Arc::new(MemoryStore::new("simulator").with_clock(Arc::clone(&clock))),
-        clock,
+    let store = MemoryStore::new("simulator").with_clock(Arc::clone(clock));
+    Ok(Parts {
+        keys: Arc::new(store.clone()),
+        store: Arc::new(store),
         sink: Arc::new(events.clone()),
         followed: None,
         events,
@@ -45,7 +47,7 @@ impl Sources for LogTable {
         "sqlite"
     }
 
-    async fn cdc(&self) -> Result<Cdc, Fatal> {
-        Ok(Cdc::new(LogTableSource::new(&self.0)?))
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
+        Ok(Cdc::new(FaultySource::new(LogTableSource::new(&self.0)?, faults)))
     }
 }

@@ -31,6 +31,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 /// One read of the stream waits at the server for so long.
 const READ_BLOCK: Duration = Duration::from_secs(2);
 
+/// So many keys are looked at in one step of a scan.
+const SCAN_COUNT: usize = 1_000;
+
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -40,6 +43,8 @@ pub(crate) struct RelayClient {
     client: Client,
     changes: Arc<str>,
     report: Arc<str>,
+    /// Matches the keys of every shard, and neither the bus nor what is kept here.
+    entries: Arc<str>,
 }
 
 impl fmt::Debug for RelayClient {
@@ -66,6 +71,7 @@ impl RelayClient {
             client: client.map_err(bad_url)?,
             changes: format!("{{cf:{namespace}:simulator}}changes").into(),
             report: format!("{{cf:{namespace}:simulator}}report").into(),
+            entries: format!("{{cf:{namespace}:[0-9]*}}*").into(),
         })
     }
 
@@ -126,6 +132,29 @@ impl RelayClient {
         match ended {
             Ok(never) => match never {},
             Err(error) => error,
+        }
+    }
+
+    /// Removes the keys of every shard, entries and metas, and answers how many there were.
+    pub(super) async fn remove_entries(&self) -> RedisResult<u64> {
+        let mut connection = self.connect(COMMAND_TIMEOUT).await?;
+        let (mut cursor, mut removed) = (0_u64, 0);
+        loop {
+            let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(&*self.entries)
+                .arg("COUNT")
+                .arg(SCAN_COUNT)
+                .query_async(&mut connection)
+                .await?;
+            if !keys.is_empty() {
+                removed += redis::cmd("UNLINK").arg(keys).query_async::<u64>(&mut connection).await?;
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(removed);
+            }
         }
     }
 

@@ -7,20 +7,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront::binlog::BinlogSource;
 use cachefront::redis::RedisStore;
-use cachefront::{Cdc, Clock, Error, ErrorKind};
+use cachefront::{Cdc, Error, ErrorKind};
 use tokio::time::Instant;
 
 use super::relay::{RedisBoard, RedisEvents, RelayClient};
-use super::{Sources, World, cannot_open};
+use super::{Parts, Sources, cannot_open};
 use crate::config::{Settings, Source, Stack};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
 use crate::fatal::Fatal;
+use crate::faults::{Faults, FaultySource};
 
 /// The pause between two tries to reach a server at the start.
 const PAUSE: Duration = Duration::from_millis(250);
 
-pub(super) async fn open(stack: &Stack, settings: &Settings, clock: Arc<dyn Clock>) -> Result<World, Fatal> {
+pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fatal> {
     if stack.source == Source::Kafka {
         return Err(Fatal::new("CACHEFRONT_SOURCE=kafka is not supported by this version: use binlog"));
     }
@@ -34,10 +35,10 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: Arc<dyn Cloc
     let database = Mysql::open(pool, database_name.clone()).await.map_err(|error| cannot_open("MySQL", &error))?;
     let relay = RelayClient::new(stack, &namespace)?;
     let events = EventHub::new();
-    Ok(World {
+    Ok(Parts {
+        keys: Arc::new(relay.clone()),
         database: Arc::new(database),
         store: Arc::new(store),
-        clock,
         sink: Arc::new(RedisEvents::spawn(&relay)),
         followed: Some(relay.clone()),
         events,
@@ -114,9 +115,9 @@ impl Sources for Binlog {
         "binlog"
     }
 
-    async fn cdc(&self) -> Result<Cdc, Fatal> {
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
         let deadline = Instant::now() + self.settings.startup_timeout;
         let source = retried(&self.stack, &self.settings, deadline, "MySQL's binary log", || self.source()).await?;
-        Ok(Cdc::new(source))
+        Ok(Cdc::new(FaultySource::new(source, faults)))
     }
 }

@@ -42,6 +42,20 @@ const HEARTBEAT: &str = "CREATE TABLE IF NOT EXISTS cachefront_heartbeat (
     beat BIGINT UNSIGNED NOT NULL
 ) DEFAULT CHARACTER SET utf8mb4";
 
+const MODES: &str = "CREATE TABLE IF NOT EXISTS cachefront_modes (
+    version BIGINT UNSIGNED PRIMARY KEY,
+    mode VARCHAR(8) CHARACTER SET ascii NOT NULL,
+    changed_at TIMESTAMP(6) NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
+const AUDIT: &str = "CREATE TABLE IF NOT EXISTS cachefront_audit (
+    id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
+    at TIMESTAMP(6) NOT NULL,
+    who VARCHAR(255) NOT NULL,
+    what VARCHAR(255) NOT NULL,
+    result VARCHAR(255) NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
 /// The database that a URL means.
 pub(crate) fn database_name(opts: &Opts) -> &str {
     opts.db_name().filter(|name| !name.is_empty()).unwrap_or(DATABASE_DEFAULT)
@@ -152,7 +166,14 @@ fn refused(host: &str, database: &str, failure: &Error) -> Fatal {
 /// Makes the tables that are absent. Those that are there are left alone: even a statement that changes nothing would
 /// stand in the log as a change of the table.
 pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
-    for (table, create) in [("users", USERS), ("cachefront_settings", SETTINGS), ("cachefront_heartbeat", HEARTBEAT)] {
+    let tables = [
+        ("users", USERS),
+        ("cachefront_settings", SETTINGS),
+        ("cachefront_heartbeat", HEARTBEAT),
+        ("cachefront_modes", MODES),
+        ("cachefront_audit", AUDIT),
+    ];
+    for (table, create) in tables {
         let found: Option<u8> = connection
             .exec_first(
                 "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",

@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Transaction, TxOpts};
 
-use crate::domain::{Mode, ModeRow, mode_at_start};
+use crate::domain::{HISTORY_MAX, Mode, ModeRow, mode_at_start};
 
 const SELECT: &str = "SELECT value, DATE_FORMAT(changed_at, '%Y-%m-%dT%H:%i:%s.%fZ'), version, environment
     FROM cachefront_settings WHERE name = 'mode'";
@@ -42,6 +42,7 @@ pub(super) async fn adopt_mode(connection: &mut Conn, environment: Option<Mode>)
             .await?;
     }
     let changed = change(&mut transaction, row(&kept), mode).await?;
+    remember(&mut transaction, changed.version).await?;
     transaction.commit().await?;
     Ok(changed)
 }
@@ -59,6 +60,7 @@ pub(super) async fn set_mode(
         return Ok(None);
     }
     let changed = change(&mut transaction, kept, mode).await?;
+    remember(&mut transaction, changed.version).await?;
     transaction.commit().await?;
     Ok(Some(changed))
 }
@@ -76,6 +78,34 @@ async fn change(transaction: &mut Transaction<'_>, kept: ModeRow, mode: Mode) ->
         .await?;
     let changed: Option<KeptRow> = transaction.query_first(SELECT).await?;
     changed.map(|kept| row(&kept)).ok_or_else(gone)
+}
+
+/// The modes that were in force, the newest first.
+pub(super) async fn history(connection: &mut Conn) -> mysql_async::Result<Vec<ModeRow>> {
+    connection
+        .exec_map(
+            "SELECT mode, DATE_FORMAT(changed_at, '%Y-%m-%dT%H:%i:%s.%fZ'), version FROM cachefront_modes
+             ORDER BY version DESC LIMIT ?",
+            (HISTORY_MAX,),
+            |(mode, changed_at, version): (String, String, u64)| ModeRow {
+                mode: mode.parse().unwrap_or(Mode::Cdc),
+                changed_at,
+                version,
+            },
+        )
+        .await
+}
+
+/// Puts the row as it stands into the history, where it is not there already.
+async fn remember(transaction: &mut Transaction<'_>, version: u64) -> mysql_async::Result<()> {
+    transaction
+        .query_drop(
+            "INSERT IGNORE INTO cachefront_modes (version, mode, changed_at)
+             SELECT version, value, changed_at FROM cachefront_settings WHERE name = 'mode'",
+        )
+        .await?;
+    let oldest = version.saturating_sub(u64::from(HISTORY_MAX));
+    transaction.exec_drop("DELETE FROM cachefront_modes WHERE version <= ?", (oldest,)).await
 }
 
 async fn kept(transaction: &mut Transaction<'_>) -> mysql_async::Result<KeptRow> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachefront::{Position, Timestamp};
+use cachefront::Position;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::domain::DbError;
@@ -98,13 +98,6 @@ pub(crate) fn classify(error: rusqlite::Error) -> DbError {
         }
         _ => DbError::Failed(error.into()),
     }
-}
-
-/// A time as the API shows it.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
-    let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
-    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 /// A time that another program wrote, in the API's form; as it stands if it is no time.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
-use crate::domain::{Mode, ModeRow, mode_at_start};
+use crate::domain::{HISTORY_MAX, Mode, ModeRow, mode_at_start};
 
 const SELECT: &str = "SELECT value, changed_at, version, environment FROM cachefront_settings WHERE name = 'mode'";
 
@@ -42,6 +42,7 @@ pub(super) fn adopt_mode(
             change(&transaction, kept.row, mode, now)?
         }
     };
+    remember(&transaction, &row)?;
     transaction.commit()?;
     Ok(row)
 }
@@ -59,6 +60,7 @@ pub(super) fn set_mode(
         return Ok(None);
     }
     let row = change(&transaction, kept.row, mode, now)?;
+    remember(&transaction, &row)?;
     transaction.commit()?;
     Ok(Some(row))
 }
@@ -73,6 +75,28 @@ fn change(connection: &Connection, kept: ModeRow, mode: Mode, now: &str) -> rusq
         params![mode.as_str(), i64::try_from(version).unwrap_or(i64::MAX), now],
     )?;
     Ok(ModeRow { mode, changed_at: now.to_owned(), version })
+}
+
+/// The modes that were in force, the newest first.
+pub(super) fn history(connection: &Connection) -> rusqlite::Result<Vec<ModeRow>> {
+    let mut statement = connection
+        .prepare_cached("SELECT mode, changed_at, version FROM cachefront_modes ORDER BY version DESC LIMIT ?1")?;
+    let rows = statement.query_map([HISTORY_MAX], |row| {
+        let (mode, changed_at, version): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(ModeRow { mode: mode.parse().unwrap_or(Mode::Cdc), changed_at, version: version.unsigned_abs() })
+    })?;
+    rows.collect()
+}
+
+fn remember(connection: &Connection, row: &ModeRow) -> rusqlite::Result<()> {
+    let version = i64::try_from(row.version).unwrap_or(i64::MAX);
+    connection.execute(
+        "INSERT OR IGNORE INTO cachefront_modes (version, mode, changed_at) VALUES (?1, ?2, ?3)",
+        params![version, row.mode.as_str(), row.changed_at],
+    )?;
+    let oldest = version.saturating_sub(i64::from(HISTORY_MAX));
+    connection.execute("DELETE FROM cachefront_modes WHERE version <= ?1", [oldest])?;
+    Ok(())
 }
 
 fn kept(connection: &Connection) -> rusqlite::Result<Option<Kept>> {

@@ -1,0 +1,70 @@
+//! Notes in `cachefront_settings`, and the audit list.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, TxOpts};
+
+use crate::domain::{AuditEntry, HISTORY_MAX, Note};
+
+pub(super) async fn note(connection: &mut Conn, name: &str) -> mysql_async::Result<Option<Note>> {
+    let kept: Option<(String, u64)> =
+        connection.exec_first("SELECT value, version FROM cachefront_settings WHERE name = ?", (name,)).await?;
+    Ok(kept.map(|(text, version)| Note { text, version }))
+}
+
+/// Nothing if the version is not the expected one.
+pub(super) async fn set_note(
+    connection: &mut Conn,
+    name: &str,
+    text: &str,
+    expected: Option<u64>,
+) -> mysql_async::Result<Option<Note>> {
+    // Of several processes that find the note absent one makes it, with version 0 until it has its text.
+    if note(connection, name).await?.is_none() {
+        connection
+            .exec_drop(
+                "INSERT IGNORE INTO cachefront_settings (name, value, version, changed_at)
+                 VALUES (?, '', 0, CURRENT_TIMESTAMP(6))",
+                (name,),
+            )
+            .await?;
+    }
+    let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+    let kept: Option<u64> =
+        transaction.exec_first("SELECT version FROM cachefront_settings WHERE name = ? FOR UPDATE", (name,)).await?;
+    let kept = kept.unwrap_or_default();
+    if expected.is_some_and(|expected| expected != kept) {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    transaction
+        .exec_drop(
+            "UPDATE cachefront_settings SET value = ?, version = version + 1, changed_at = CURRENT_TIMESTAMP(6)
+             WHERE name = ?",
+            (text, name),
+        )
+        .await?;
+    transaction.commit().await?;
+    Ok(Some(Note { text: text.to_owned(), version: kept + 1 }))
+}
+
+pub(super) async fn add_audit(connection: &mut Conn, who: &str, what: &str, result: &str) -> mysql_async::Result<()> {
+    connection
+        .exec_drop(
+            "INSERT INTO cachefront_audit (at, who, what, result) VALUES (CURRENT_TIMESTAMP(6), ?, ?, ?)",
+            (who, what, result),
+        )
+        .await?;
+    let oldest = connection.last_insert_id().unwrap_or_default().saturating_sub(u64::from(HISTORY_MAX));
+    connection.exec_drop("DELETE FROM cachefront_audit WHERE id <= ?", (oldest,)).await
+}
+
+pub(super) async fn audit(connection: &mut Conn) -> mysql_async::Result<Vec<AuditEntry>> {
+    connection
+        .exec_map(
+            "SELECT DATE_FORMAT(at, '%Y-%m-%dT%H:%i:%s.%fZ'), who, what, result FROM cachefront_audit
+             ORDER BY id DESC LIMIT ?",
+            (HISTORY_MAX,),
+            |(at, who, what, result)| AuditEntry { at, who, what, result },
+        )
+        .await
+}

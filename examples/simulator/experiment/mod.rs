@@ -1,0 +1,74 @@
+//! The experiment: one seeded plan in ttl mode, the same plan in cdc mode, both side by side.
+//!
+//! Each side gets rows of its own that no cache has seen, so both begin cold and alike. The mode that was found is put
+//! back at the end, also after an early one.
+//!
+//! - [`control`]: the handle that starts and stops it; [`run`](mod@run): both sides, one after the other;
+//! - [`outcome`]: what came of it.
+
+pub(crate) mod control;
+mod flags;
+pub(crate) mod outcome;
+pub(crate) mod report;
+mod run;
+mod summary;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub(crate) use control::ExperimentControl;
+pub(crate) use flags::ExperimentFlags;
+use outcome::ExperimentProgress;
+
+use crate::config::Settings;
+use crate::fatal::Fatal;
+use crate::load::{LoadControl, MISSED, Shown};
+use crate::serve::told_to_end;
+
+/// After an interruption the mode is put back within this time, or the API is away.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+
+/// Runs the experiment against the API, and writes what was asked for.
+///
+/// # Errors
+/// A line that says which flag is wrong, or that the API does not answer.
+pub(crate) async fn run(settings: &Settings, flags: &ExperimentFlags) -> Result<ExitCode, Fatal> {
+    let plan = flags.plan.plan()?;
+    let load = LoadControl::new(&settings.api_url, settings.client_token().cloned());
+    let control = ExperimentControl::new(&load);
+    control.start(plan).map_err(|error| Fatal::new(error.to_string()))?;
+    let ended = follow(&control).await;
+    let Some(result) = control.result() else {
+        return Err(Fatal::new(ended.message.unwrap_or_else(|| "the experiment came to no result".to_owned())));
+    };
+    flags.output.save(&*result, &summary::text(&result), || report::page(&result))?;
+    let missed = result.ttl.result.missed() || result.cdc.result.missed();
+    Ok(if missed { ExitCode::from(MISSED) } else { ExitCode::SUCCESS })
+}
+
+/// Shows the progress until the end; told to end, it ends the experiment.
+async fn follow(control: &ExperimentControl) -> ExperimentProgress {
+    let (mut progress, mut shown) = (control.watch(), Shown::default());
+    let told = told_to_end();
+    tokio::pin!(told);
+    loop {
+        let now = progress.borrow_and_update().clone();
+        if !now.phase.is_active() {
+            shown.end();
+            return now;
+        }
+        shown.show(&now.line(), now.elapsed_ms);
+        tokio::select! {
+            () = &mut told => {
+                control.settle(SETTLE_MAX).await;
+                shown.end();
+                return progress.borrow().clone();
+            }
+            changed = progress.changed() => {
+                if changed.is_err() {
+                    return now;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A change source that stands still, hears nothing, or loses what it hears.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront::Result;
+use cachefront::event::Batch;
+use cachefront::gate::VisibilityGate;
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Interests, Lead, SourceProbe};
+
+use super::{FaultState, Faults};
+
+/// A source between the real one and the invalidator.
+#[derive(Debug)]
+pub(crate) struct FaultySource {
+    source: Box<dyn ChangeSource>,
+    faults: Arc<Faults>,
+}
+
+impl FaultySource {
+    pub(crate) fn new(source: impl ChangeSource, faults: &Arc<Faults>) -> Self {
+        Self { source: Box::new(source), faults: Arc::clone(faults) }
+    }
+}
+
+fn is_still(state: &FaultState) -> bool {
+    state.pause_consumer || state.freeze_stream
+}
+
+#[deny(clippy::missing_trait_methods, reason = "a method that is not handed on would break the source behind")]
+#[async_trait]
+impl ChangeSource for FaultySource {
+    fn describe(&self) -> String {
+        self.source.describe()
+    }
+
+    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
+        self.source.preflight(interests).await
+    }
+
+    async fn lead(&mut self) -> Result<Lead> {
+        self.source.lead().await
+    }
+
+    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
+        self.source.open(from, interests).await
+    }
+
+    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
+        let mut switches = self.faults.watch();
+        let mut batch = loop {
+            // A watch ends with its sender, which this value keeps alive.
+            let _ = switches.wait_for(|state| !is_still(state)).await;
+            tokio::select! {
+                biased;
+                // Dropping the source's future loses nothing: the changes come again when the stream goes on.
+                _ = switches.wait_for(is_still) => {}
+                batch = self.source.next_batch(limits) => break batch?,
+            }
+        };
+        if self.faults.current().drop_events {
+            let lost = batch.changes();
+            batch.transactions.iter_mut().for_each(|transaction| transaction.changes.clear());
+            if lost > 0 {
+                metrics::counter!("simulator_fault_dropped_changes_total").increment(lost as u64);
+                tracing::warn!(changes = lost, "changes were dropped, as the fault switch says");
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.source.acknowledge(checkpoint).await
+    }
+
+    fn probe(&self) -> Arc<dyn SourceProbe> {
+        self.source.probe()
+    }
+
+    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
+        self.source.gate()
+    }
+}

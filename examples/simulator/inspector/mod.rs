@@ -1,0 +1,162 @@
+//! The inspector: compares what is cached with the database, all the time, without false alarms.
+//!
+//! A pass looks at the first 500 users and at a moving sample of the others, at both of a user's entries, and at users
+//! that are gone and were cached before. It looks only: no fill, no lease, no touch. An entry counts as stale if it was
+//! the same before and after its row was read and differs from it; in cdc mode it has a moment's grace, because an
+//! invalidation may be under way.
+
+mod consistency;
+pub(crate) mod metrics;
+mod pass;
+pub(crate) mod role;
+mod view;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefront::{Clock, Hit};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::consistency::{Consistency, StaleEntry, StaleKind, Verdict};
+use self::pass::Memory;
+pub(crate) use self::view::{CacheView, EntryState};
+use crate::caches::Caches;
+use crate::domain::{Database, DbError, User, rfc3339};
+use crate::mode::Modes;
+use crate::pipeline::Pipeline;
+
+/// The pause between two passes.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A pass that takes longer has failed.
+const PASS_MAX: Duration = Duration::from_secs(5);
+
+/// An entry that changes between two looks is looked at again, at most so often.
+const LOOKS_MAX: usize = 32;
+
+/// Compares, and knows what the last pass said.
+pub(crate) struct Inspector {
+    caches: Caches,
+    /// Without the faults that slow it down: what is looked at is the truth.
+    database: Arc<dyn Database>,
+    modes: Arc<Modes>,
+    pipeline: Pipeline,
+    clock: Arc<dyn Clock>,
+    /// What a pass remembers for the next one; held while a pass runs.
+    memory: Mutex<Memory>,
+    last: watch::Sender<Consistency>,
+}
+
+impl Inspector {
+    pub(crate) fn new(
+        caches: Caches,
+        database: Arc<dyn Database>,
+        modes: Arc<Modes>,
+        pipeline: Pipeline,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        metrics::describe();
+        let first = Consistency::unknown(rfc3339(clock.now()), modes.current().mode, "no pass has ended yet");
+        let last = watch::Sender::new(first);
+        Arc::new(Self { caches, database, modes, pipeline, clock, memory: Mutex::default(), last })
+    }
+
+    /// What the last pass said.
+    pub(crate) fn last(&self) -> Consistency {
+        self.last.borrow().clone()
+    }
+
+    /// Follows the passes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Consistency> {
+        self.last.subscribe()
+    }
+
+    /// A pass now; its outcome is the last one from then on.
+    pub(crate) async fn pass(&self) -> Consistency {
+        let mut memory = self.memory.lock().await;
+        let mode = self.modes.current().mode;
+        let outcome = tokio::time::timeout(PASS_MAX, self.compare_all(&mut memory, mode)).await;
+        let as_of = rfc3339(self.clock.now());
+        let consistency = match outcome {
+            Ok(Ok(found)) => Consistency::of(as_of, mode, found.users, found.complete, found.compared, found.stale),
+            Ok(Err(cause)) => Consistency::unknown(as_of, mode, cause),
+            Err(_) => Consistency::unknown(as_of, mode, format!("a pass took longer than {PASS_MAX:?}")),
+        };
+        metrics::publish(&consistency);
+        self.last.send_replace(consistency.clone());
+        consistency
+    }
+
+    /// A pass every second until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = self.pass() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// One user's entry beside its row. What changed while the database was read is compared again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn compare(&self, id: u64) -> Result<CacheView, DbError> {
+        let mut before = self.caches.peek(id).await;
+        let mut row = self.database.get(id).await?.value;
+        for _ in 0..LOOKS_MAX {
+            match before {
+                None => return Ok(CacheView::absent(row)),
+                Some(hit) if hit.value == row => return Ok(CacheView::of(hit, row)),
+                Some(hit) => {
+                    let after = self.caches.peek(id).await;
+                    if after.as_ref().is_some_and(|after| after.value == hit.value) {
+                        return Ok(CacheView::of(hit, row));
+                    }
+                    before = after;
+                    row = self.database.get(id).await?.value;
+                }
+            }
+        }
+        // It was replaced at every look: there is no entry that could be called stale.
+        Ok(CacheView::absent(row))
+    }
+
+    /// The same, whatever the database says: while it is away the state is `unknown`.
+    pub(crate) async fn look(&self, id: u64) -> CacheView {
+        match self.compare(id).await {
+            Ok(view) => view,
+            Err(error) => CacheView::unknown(self.cached(id).await, &error),
+        }
+    }
+
+    /// Removes a user's entries, by id and by every address that is known, from all tiers of all processes.
+    ///
+    /// # Errors
+    /// If the store or its bus cannot be reached.
+    pub(crate) async fn remove(&self, id: u64) -> cachefront::Result<()> {
+        let cached = self.caches.peek(id).await.and_then(|hit| hit.value).map(|user| user.email);
+        let row = self.database.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
+        self.caches.users.invalidate(&id).await?;
+        for email in cached.into_iter().chain(row) {
+            self.caches.by_email.invalidate(&email).await?;
+        }
+        Ok(())
+    }
+
+    async fn cached(&self, id: u64) -> Option<Hit<User>> {
+        self.caches.peek(id).await
+    }
+}
+
+impl fmt::Debug for Inspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inspector").field("last", &*self.last.borrow()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! One pass over users and their entries.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use cachefront::{Hit, Position};
+use futures_util::stream::{self, StreamExt};
+
+use super::{Inspector, LOOKS_MAX, StaleEntry, StaleKind};
+use crate::domain::{DbError, Mode, Seen, User};
+
+/// So many users, the first by id, are looked at in every pass.
+const USERS_MAX: u32 = 500;
+
+/// So many of the others are looked at in a pass; the next pass goes on after them.
+const SAMPLE: u32 = 200;
+
+/// So many entries are remembered from one pass to the next.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// So many looks are under way at once.
+const AT_ONCE: usize = 32;
+
+/// In cdc mode an entry that differs may be about to go: it is looked at again after this.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What one pass tells the next.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Where the sample goes on.
+    after: u64,
+    /// Entries that there were at the last look, in case their rows go away or take another address.
+    cached: HashSet<Entry>,
+    /// Stale entries of the last pass: the row, and a position that surely contains its commit.
+    stale: HashMap<Entry, (Option<User>, Position)>,
+}
+
+/// What a pass found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) users: u64,
+    pub(super) complete: bool,
+    pub(super) compared: u64,
+    pub(super) stale: Vec<StaleEntry>,
+}
+
+/// One of a user's two entries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Entry {
+    Id(u64),
+    Email(u64, String),
+}
+
+impl Entry {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Id(id) | Self::Email(id, _) => *id,
+        }
+    }
+
+    fn key(&self) -> String {
+        match self {
+            Self::Id(id) => format!("users:{id}"),
+            Self::Email(_, email) => format!("users_by_email:{email}"),
+        }
+    }
+}
+
+/// An entry that differs from its row.
+struct Differing {
+    entry: Entry,
+    hit: Hit<User>,
+    row: Option<User>,
+}
+
+impl Inspector {
+    /// # Errors
+    /// Why nothing can be said, in words.
+    pub(super) async fn compare_all(&self, memory: &mut Memory, mode: Mode) -> Result<Found, String> {
+        let (rows, complete) = self.rows(memory).await.map_err(|error| error.to_string())?;
+        let users = rows.len() as u64;
+        let mut looked: HashMap<Entry, Option<User>> = HashMap::with_capacity(rows.len() * 2);
+        // Their rows may only lie outside of this pass: what differs is compared with its row all the same.
+        looked.extend(memory.cached.drain().map(|entry| (entry, None)));
+        for (id, user) in rows {
+            looked.insert(Entry::Email(id, user.email.clone()), Some(user.clone()));
+            looked.insert(Entry::Id(id), Some(user));
+        }
+        let mut looks = stream::iter(looked)
+            .map(|(entry, row)| async move { (self.peek(&entry).await, entry, row) })
+            .buffer_unordered(AT_ONCE);
+        let (mut compared, mut differing) = (0, Vec::new());
+        while let Some((peeked, entry, row)) = looks.next().await {
+            let Some(hit) = peeked? else { continue };
+            compared += 1;
+            if memory.cached.len() < REMEMBERED_MAX {
+                memory.cached.insert(entry.clone());
+            }
+            if hit.value != row {
+                differing.push(entry);
+            }
+        }
+        drop(looks);
+        let stale = self.confirm_all(differing, mode).await?;
+        let stale = self.classify(memory, stale, mode).await?;
+        Ok(Found { users, complete, compared, stale })
+    }
+
+    /// The first users and a sample of the others, by id.
+    async fn rows(&self, memory: &mut Memory) -> Result<(BTreeMap<u64, User>, bool), DbError> {
+        let first = self.database.list(0, USERS_MAX).await?;
+        let complete = first.len() < USERS_MAX as usize;
+        let last = first.last().map_or(0, |user| user.id);
+        let mut rows: BTreeMap<u64, User> = first.into_iter().map(|user| (user.id, user)).collect();
+        if !complete {
+            let sample = self.database.list(memory.after.max(last), SAMPLE).await?;
+            // The sample begins again when it has come to the end.
+            memory.after = if sample.len() < SAMPLE as usize { 0 } else { sample.last().map_or(0, |user| user.id) };
+            rows.extend(sample.into_iter().map(|user| (user.id, user)));
+        }
+        Ok((rows, complete))
+    }
+
+    async fn peek(&self, entry: &Entry) -> Result<Option<Hit<User>>, String> {
+        let peeked = match entry {
+            Entry::Id(id) => self.caches.users.peek(id).await,
+            Entry::Email(_, email) => self.caches.by_email.peek(email).await,
+        };
+        peeked.map_err(|error| error.chain())
+    }
+
+    async fn row(&self, entry: &Entry) -> Result<Seen<Option<User>>, String> {
+        let row = match entry {
+            Entry::Id(id) => self.database.get(*id).await,
+            Entry::Email(_, email) => self.database.get_by_email(email).await,
+        };
+        row.map_err(|error| error.to_string())
+    }
+
+    /// Entries that still differ when each is compared with a row read between two equal looks at it.
+    async fn confirm_all(&self, entries: Vec<Entry>, mode: Mode) -> Result<Vec<Differing>, String> {
+        let mut differing = self.confirm(entries).await?;
+        if mode == Mode::Cdc && !differing.is_empty() {
+            tokio::time::sleep(GRACE).await;
+            differing = self.confirm(differing.into_iter().map(|differing| differing.entry).collect()).await?;
+        }
+        Ok(differing)
+    }
+
+    async fn confirm(&self, entries: Vec<Entry>) -> Result<Vec<Differing>, String> {
+        let mut checks = stream::iter(entries).map(|entry| self.confirm_one(entry)).buffer_unordered(AT_ONCE);
+        let mut confirmed = Vec::new();
+        while let Some(checked) = checks.next().await {
+            confirmed.extend(checked?);
+        }
+        Ok(confirmed)
+    }
+
+    async fn confirm_one(&self, entry: Entry) -> Result<Option<Differing>, String> {
+        let mut before = self.peek(&entry).await?;
+        for _ in 0..LOOKS_MAX {
+            let Some(hit) = before else { return Ok(None) };
+            let row = self.row(&entry).await?.value;
+            if hit.value == row {
+                return Ok(None);
+            }
+            let after = self.peek(&entry).await?;
+            if after.as_ref().is_some_and(|after| after.value == hit.value) {
+                return Ok(Some(Differing { entry, hit, row }));
+            }
+            before = after;
+        }
+        Ok(None)
+    }
+
+    /// Says of each stale entry why it is, as far as that can be known.
+    async fn classify(
+        &self,
+        memory: &mut Memory,
+        stale: Vec<Differing>,
+        mode: Mode,
+    ) -> Result<Vec<StaleEntry>, String> {
+        let applied = match (stale.is_empty(), mode) {
+            (false, Mode::Cdc) => self.pipeline.applied().await,
+            _ => None,
+        };
+        let mut known = std::mem::take(&mut memory.stale);
+        let mut entries = Vec::with_capacity(stale.len());
+        for Differing { entry, hit, row } in stale {
+            let kind = match mode {
+                Mode::Ttl => StaleKind::Aging,
+                Mode::Cdc => {
+                    let committed = match known.remove(&entry).filter(|(before, _)| *before == row) {
+                        Some((_, position)) => Some(position),
+                        // Read after the row was seen: whatever made it so is in this position.
+                        None => self.row(&entry).await?.position,
+                    };
+                    let is_covered =
+                        applied.as_ref().zip(committed.as_ref()).is_some_and(|(applied, at)| applied.covers(at));
+                    if let Some(position) = committed.filter(|_| memory.stale.len() < REMEMBERED_MAX) {
+                        memory.stale.insert(entry.clone(), (row.clone(), position));
+                    }
+                    if is_covered { StaleKind::Lost } else { StaleKind::Late }
+                }
+            };
+            let ttl_ms = hit.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            entries.push(StaleEntry {
+                id: entry.id(),
+                key: entry.key(),
+                kind,
+                cached: hit.value,
+                database: row,
+                ttl_ms,
+            });
+        }
+        entries.sort_by(|one, other| (one.id, &one.key).cmp(&(other.id, &other.key)));
+        Ok(entries)
+    }
+}

@@ -1,0 +1,152 @@
+//! Who sends the requests: the schedule in the open model, the clients in the closed one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::field::Field;
+use super::mix::{Mix, Request};
+use super::plan::{LoadPlan, Model};
+use super::stage::Schedule;
+
+/// Requests that are due and wait to be sent. It holds those of a long stall; what does not fit is dropped.
+const QUEUE: usize = 16_384;
+
+/// The pacer looks this often whether it is told to stop.
+const NAP_MAX: Duration = Duration::from_millis(50);
+
+/// After a stop the last answers are waited for this long.
+const STOP_DRAIN: Duration = Duration::from_secs(2);
+
+/// A request and the moment that it is due.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at: Instant,
+    request: Request,
+}
+
+/// Sends all requests of the plan and waits for their answers. Returns when the last request had been sent.
+pub(super) async fn run(field: &Arc<Field>, plan: &LoadPlan, stop: &CancellationToken) -> Instant {
+    let mix = Mix::new(plan.seed, plan.keys, field.rows.len(), plan.write_ratio);
+    match plan.model {
+        Model::Open { in_flight, start_within } => open(field, plan, mix, in_flight, start_within, stop).await,
+        Model::Closed { clients } => closed(field, plan, mix, clients, stop).await,
+    }
+}
+
+async fn open(
+    field: &Arc<Field>,
+    plan: &LoadPlan,
+    mix: Mix,
+    in_flight: usize,
+    start_within: Duration,
+    stop: &CancellationToken,
+) -> Instant {
+    let (queue, mut waiting) = mpsc::channel(QUEUE);
+    let (paced, schedule, told) = (Arc::clone(field), Schedule::new(&plan.with_warmup()), stop.clone());
+    // A thread of its own: the runtime's timer is too coarse to send on time.
+    let pacer = tokio::task::spawn_blocking(move || pace(&paced, schedule, mix, &queue, &told));
+    let permits = Arc::new(Semaphore::new(in_flight));
+    let mut tasks = JoinSet::new();
+    while let Some(due) = waiting.recv().await {
+        while tasks.try_join_next().is_some() {}
+        let deadline = tokio::time::Instant::from_std(due.at + start_within);
+        let permit = tokio::time::timeout_at(deadline, Arc::clone(&permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            drop_one(field, due.at);
+            continue;
+        };
+        let field = Arc::clone(field);
+        tasks.spawn(async move {
+            field.perform(due.request, due.at).await;
+            drop(permit);
+        });
+    }
+    let ended = Instant::now();
+    // The queue is closed because the pacer has ended.
+    drop(pacer.await);
+    drain(tasks, plan, stop).await;
+    ended
+}
+
+/// Puts each request into the queue when it is due.
+fn pace(field: &Field, schedule: Schedule, mut mix: Mix, queue: &mpsc::Sender<Due>, stop: &CancellationToken) {
+    let end = field.begin + schedule.length();
+    for offset in schedule {
+        let at = field.begin + offset;
+        if !sleep_until(at, stop) {
+            return;
+        }
+        // A dropped request is drawn, too: what follows stays the same.
+        let request = if field.is_measured(at) { mix.next() } else { mix.next_warm() };
+        if queue.try_send(Due { at, request }).is_err() {
+            drop_one(field, at);
+        }
+    }
+    // The last stage may end in silence.
+    sleep_until(end, stop);
+}
+
+/// Sleeps; false if it was told to stop before.
+fn sleep_until(moment: Instant, stop: &CancellationToken) -> bool {
+    loop {
+        let left = moment.saturating_duration_since(Instant::now());
+        if stop.is_cancelled() || left.is_zero() {
+            return !stop.is_cancelled();
+        }
+        std::thread::sleep(left.min(NAP_MAX));
+    }
+}
+
+fn drop_one(field: &Field, due: Instant) {
+    if field.is_measured(due) {
+        field.tally().drop_one(field.measured(due));
+    }
+}
+
+async fn closed(field: &Arc<Field>, plan: &LoadPlan, mix: Mix, clients: usize, stop: &CancellationToken) -> Instant {
+    let end = field.begin + plan.warmup + plan.length();
+    let mix = Arc::new(Mutex::new(mix));
+    let mut tasks = JoinSet::new();
+    for _ in 0..clients {
+        let (field, mix, stop) = (Arc::clone(field), Arc::clone(&mix), stop.clone());
+        tasks.spawn(async move {
+            tokio::time::sleep_until(field.begin.into()).await;
+            while Instant::now() < end && !stop.is_cancelled() {
+                let now = Instant::now();
+                let request = {
+                    let mut mix = mix.lock().unwrap_or_else(PoisonError::into_inner);
+                    if field.is_measured(now) { mix.next() } else { mix.next_warm() }
+                };
+                field.perform(request, now).await;
+            }
+        });
+    }
+    tokio::select! {
+        () = tokio::time::sleep_until(end.into()) => {}
+        () = stop.cancelled() => {}
+    }
+    let ended = Instant::now();
+    drain(tasks, plan, stop).await;
+    ended
+}
+
+/// Waits for the last answers; what does not come is given up.
+async fn drain(mut tasks: JoinSet<()>, plan: &LoadPlan, stop: &CancellationToken) {
+    // The client gives up by itself a little earlier.
+    let patience = tokio::time::sleep(plan.request_timeout + Duration::from_secs(1));
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_DRAIN).await;
+    };
+    let all = async { while tasks.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all => {}
+        () = patience => {}
+        () = stopped => {}
+    }
+    tasks.shutdown().await;
+}

@@ -1,0 +1,87 @@
+//! What a run leaves on the terminal and in files.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::fatal::Fatal;
+
+/// Lines are printed this often where no terminal shows a line that changes.
+const LINE_EVERY_MS: u64 = 5_000;
+
+/// Where the result goes.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct OutputFlags {
+    /// Write the complete result as JSON; - for standard output, and then nothing else is printed there.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a report as one HTML file that needs no network.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl OutputFlags {
+    /// Writes the files that were asked for, and prints `text`. The page is made if it is asked for.
+    ///
+    /// # Errors
+    /// A line that names the file that cannot be written.
+    pub(crate) fn save(&self, result: &impl Serialize, text: &str, page: impl FnOnce() -> String) -> Result<(), Fatal> {
+        if let Some(file) = &self.html {
+            write_file("--html", file, &page())?;
+        }
+        // The types of results are plain structs: they always have a JSON form.
+        let json = || format!("{}\n", serde_json::to_string(result).unwrap_or_default());
+        match self.json.as_deref() {
+            Some(file) if file == Path::new("-") => print(&json()),
+            Some(file) => {
+                write_file("--json", file, &json())?;
+                print(text);
+            }
+            None => print(text),
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// A line that names the flag and the file.
+pub(crate) fn write_file(flag: &str, file: &Path, text: &str) -> Result<(), Fatal> {
+    std::fs::write(file, text).map_err(|error| Fatal::new(format!("{flag}: cannot write {}: {error}", file.display())))
+}
+
+pub(crate) fn print(text: &str) {
+    // A closed pipe is no error of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// The progress on standard error: one line that changes on a terminal, now and then a line elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    /// The number of the last line where each is printed below the other.
+    lines: u64,
+    is_line_open: bool,
+}
+
+impl Shown {
+    /// Shows a line of the moment `elapsed_ms`.
+    pub(crate) fn show(&mut self, line: &str, elapsed_ms: u64) {
+        let mut out = std::io::stderr().lock();
+        // A closed terminal is no reason to stop.
+        if out.is_terminal() {
+            let _ = write!(out, "\r\x1b[2K{line}");
+            let _ = out.flush();
+            self.is_line_open = true;
+        } else if elapsed_ms / LINE_EVERY_MS > self.lines {
+            self.lines = elapsed_ms / LINE_EVERY_MS;
+            let _ = writeln!(out, "{line}");
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        if self.is_line_open {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}

@@ -1,0 +1,12 @@
+// Starts what keeps a page live.
+import { begin } from "./stream.js";
+import * as controls from "./controls.js";
+import * as users from "./users.js";
+import * as charts from "./charts.js";
+import * as flow from "./flow.js";
+
+controls.begin();
+users.begin();
+flow.begin();
+charts.begin();
+begin({ patched: [controls.patched, users.patched], chart: charts.chart, change: flow.change, lost: controls.lost });

@@ -1,0 +1,98 @@
+// The table of users: which rows are open, what is searched, and the form of a user.
+import { complain, post, say } from "./controls.js";
+
+const dialog = document.getElementById("user-form");
+const url = () => new URL(location.href);
+let opened = new Set((url().searchParams.get("open") ?? "").split(",").filter(Boolean));
+let action = "/users";
+
+export function begin() {
+  if (!document.getElementById("users")) return;
+  document.addEventListener("click", clicked);
+  dialog.querySelector("form").addEventListener("submit", save);
+  dialog.querySelector("[data-cancel]").addEventListener("click", () => dialog.close());
+  const search = document.querySelector("[data-search]");
+  search.value = url().searchParams.get("q") ?? "";
+  search.addEventListener("input", () => want({ q: search.value.trim(), after: "" }));
+  press(document.querySelector("[data-only]"), url().searchParams.get("only") === "stale");
+  patched();
+}
+
+function clicked(event) {
+  const button = event.target.closest("button");
+  if (!button || button.disabled) return;
+  const { toggle, user, after } = button.dataset;
+  if (toggle) flip(toggle);
+  if (user) edit(button);
+  if (after !== undefined) want({ after: after === "0" ? "" : after });
+  if (button.dataset.only !== undefined) {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    press(button, on);
+    want({ only: on ? "stale" : "", after: "" });
+  }
+}
+
+const press = (button, on) => button.setAttribute("aria-pressed", on);
+
+/** What this tab wants to see stands in its address, so that a reload shows the same. */
+function want(changes) {
+  const next = url();
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) next.searchParams.set(name, value);
+    else next.searchParams.delete(name);
+  }
+  history.replaceState(null, "", next);
+  document.dispatchEvent(new Event("panel:reconnect"));
+}
+
+function flip(id) {
+  if (opened.has(id)) opened.delete(id);
+  else opened.add(id);
+  const next = url();
+  if (opened.size) next.searchParams.set("open", [...opened].join(","));
+  else next.searchParams.delete("open");
+  history.replaceState(null, "", next);
+  patched();
+}
+
+let shown = null;
+
+/** The row that a demo is about opens by itself, once. */
+function follow() {
+  const user = document.querySelector("[data-demo-user]")?.dataset.demoUser ?? null;
+  if (user && user !== shown) opened.add(user);
+  shown = user;
+}
+
+/** Rows that were open stay so, whatever is pushed. */
+export function patched() {
+  follow();
+  for (const button of document.querySelectorAll("[data-toggle]")) {
+    const open = opened.has(button.dataset.toggle);
+    button.setAttribute("aria-expanded", open);
+    const row = document.getElementById(`cmp${button.dataset.toggle}`);
+    if (row) row.hidden = !open;
+  }
+}
+
+function edit(button) {
+  const { user, name = "", email = "" } = button.dataset;
+  const isNew = user === "new";
+  action = isNew ? "/users" : `/users/${user}/write`;
+  document.getElementById("user-title").textContent = isNew ? "New user" : `Write user ${user}`;
+  document.getElementById("user-text").textContent = "Goes to the database and nowhere else: the cache follows by TTL or CDC.";
+  const { elements } = dialog.querySelector("form");
+  elements.name.value = name;
+  elements.email.value = email;
+  complain("user-form", "");
+  dialog.showModal();
+  elements.name.select();
+}
+
+async function save(event) {
+  event.preventDefault();
+  const { ok, message } = await post(action, new URLSearchParams(new FormData(event.target)));
+  if (!ok) return complain("user-form", message);
+  dialog.close();
+  say(message, true);
+}

@@ -1,0 +1,227 @@
+//! The numbers of the charts: one sample a second, kept here so that a reload and a second tab show the same lines.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cachefront::Timestamp;
+use serde::Serialize;
+
+use super::chronicle::{Chronicle, percentile};
+use super::live::Moment;
+use crate::api::Api;
+use crate::domain::Mode;
+
+/// So much is kept: what the charts show, and a little more.
+const SAMPLES_MAX: usize = 180;
+
+/// So many marks are kept.
+const MARKS_MAX: usize = 64;
+
+const EVERY: Duration = Duration::from_millis(950);
+
+/// Lags of the last seconds are taken together: single changes would be lost between two samples.
+const LAG_WINDOW_US: u64 = 5_000_000;
+
+const READS: &str = "cachefront_reads_total";
+const LOADS: &str = "cachefront_loads_total";
+const REQUESTS: &str = "simulator_http_request_seconds_bucket";
+
+/// The charts at one moment. What is not known is null: a gap, never a line drawn through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Sample {
+    /// Seconds since 1970.
+    pub(super) t: f64,
+    /// Percent of reads that the cache answered.
+    pub(super) hit: Option<f64>,
+    /// Loads from the database, a second.
+    pub(super) loads: Option<f64>,
+    /// Reads, a second.
+    pub(super) reads: Option<f64>,
+    /// From commit to invalidation, ms.
+    pub(super) lag50: Option<f64>,
+    pub(super) lag99: Option<f64>,
+    /// For how long the oldest stale entry has been stale, s.
+    pub(super) stale: Option<f64>,
+    /// How long requests took, ms.
+    pub(super) p50: Option<f64>,
+    pub(super) p99: Option<f64>,
+}
+
+/// Something that the charts mark.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Mark {
+    /// Seconds since 1970.
+    pub(super) t: f64,
+    pub(super) what: String,
+}
+
+/// All that the charts show.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct History {
+    pub(super) samples: Vec<Sample>,
+    pub(super) marks: Vec<Mark>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    samples: VecDeque<Sample>,
+    marks: VecDeque<Mark>,
+    before: Option<(Timestamp, Counters)>,
+}
+
+/// Counters of the process at one moment.
+#[derive(Clone, Debug, Default)]
+struct Counters {
+    hits: f64,
+    reads: f64,
+    loads: f64,
+    /// Requests that took at most so many µs.
+    requests: BTreeMap<u64, f64>,
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_micros() as f64 / 1e6
+}
+
+impl Gauges {
+    /// Takes a sample if a second has passed.
+    pub(super) fn sample(&self, api: &Api, moment: &Moment, chronicle: &Chronicle) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        let due = inner.before.as_ref().is_none_or(|(at, _)| moment.at.since(*at) >= EVERY);
+        if !due {
+            return;
+        }
+        let counters = Counters::read(&api.metrics.render());
+        if let Some((before_at, before)) = inner.before.replace((moment.at, counters.clone())) {
+            let passed = moment.at.since(before_at).as_secs_f64();
+            let mut sample =
+                Sample { t: seconds(moment.at), stale: staleness(moment), ..counters.since(&before, passed) };
+            if moment.mode.mode == Mode::Cdc {
+                let since = moment.at.as_micros().saturating_sub(LAG_WINDOW_US);
+                let lags = chronicle.lags_since(Timestamp::from_micros(since));
+                (sample.lag50, sample.lag99) = (percentile(&lags, 50), percentile(&lags, 99));
+            }
+            inner.samples.push_back(sample);
+            if inner.samples.len() > SAMPLES_MAX {
+                inner.samples.pop_front();
+            }
+        }
+    }
+
+    /// Marks a moment on all charts.
+    pub(super) fn mark(&self, at: Timestamp, what: String) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        inner.marks.push_back(Mark { t: seconds(at), what });
+        if inner.marks.len() > MARKS_MAX {
+            inner.marks.pop_front();
+        }
+    }
+
+    pub(super) fn history(&self) -> History {
+        let Ok(inner) = self.inner.lock() else { return History::default() };
+        History { samples: inner.samples.iter().copied().collect(), marks: inner.marks.iter().cloned().collect() }
+    }
+
+    pub(super) fn newest(&self) -> Option<Sample> {
+        self.inner.lock().ok()?.samples.back().copied()
+    }
+}
+
+fn staleness(moment: &Moment) -> Option<f64> {
+    (!moment.database_away).then(|| moment.verdict.oldest.unwrap_or_default().as_secs_f64())
+}
+
+impl Counters {
+    fn read(text: &str) -> Self {
+        let mut counters = Self::default();
+        for line in text.lines() {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let Ok(value) = value.parse::<f64>() else { continue };
+            if series.starts_with(READS) {
+                counters.reads += value;
+                if ["local", "shared"].iter().any(|tier| label(series, "outcome") == Some(*tier)) {
+                    counters.hits += value;
+                }
+            } else if series.starts_with(LOADS) {
+                counters.loads += value;
+            } else if series.starts_with(REQUESTS) && label(series, "method") == Some("GET") {
+                let bound = label(series, "le").and_then(|bound| bound.parse::<f64>().ok());
+                // What is beyond the last bound counts as the last bound: the charts end there.
+                let micros = bound.filter(|bound| bound.is_finite()).map_or(u64::MAX, |bound| (bound * 1e6) as u64);
+                *counters.requests.entry(micros).or_default() += value;
+            }
+        }
+        counters
+    }
+
+    fn since(&self, before: &Self, passed: f64) -> Sample {
+        let (reads, hits) = (self.reads - before.reads, self.hits - before.hits);
+        Sample {
+            hit: (reads > 0.0).then(|| hits / reads * 100.0),
+            loads: Some((self.loads - before.loads).max(0.0) / passed),
+            reads: Some(reads.max(0.0) / passed),
+            p50: self.quantile(before, 0.5),
+            p99: self.quantile(before, 0.99),
+            ..Sample::default()
+        }
+    }
+
+    /// Within its bucket a value is taken to lie where its rank is.
+    fn quantile(&self, before: &Self, share: f64) -> Option<f64> {
+        let new = |bound: &u64| self.requests.get(bound).unwrap_or(&0.0) - before.requests.get(bound).unwrap_or(&0.0);
+        let total = new(&u64::MAX);
+        if total <= 0.0 {
+            return None;
+        }
+        let (mut below_bound, mut below_count) = (0_u64, 0.0);
+        for bound in self.requests.keys() {
+            let count = new(bound);
+            if count >= total * share {
+                let top = if *bound == u64::MAX { below_bound } else { *bound };
+                let within = (total * share - below_count) / (count - below_count).max(1.0);
+                return Some((below_bound as f64 + (top - below_bound) as f64 * within) / 1e3);
+            }
+            (below_bound, below_count) = (*bound, count);
+        }
+        None
+    }
+}
+
+/// The value of a label in a line of Prometheus's text format.
+fn label<'a>(series: &'a str, name: &str) -> Option<&'a str> {
+    let (_, labels) = series.split_once('{')?;
+    let start = labels.find(&format!("{name}=\""))? + name.len() + 2;
+    labels.get(start..)?.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_from_prometheus_text() {
+        let text = "# TYPE x counter\ncachefront_reads_total{cache=\"users\",outcome=\"local\"} 6\n\
+                    cachefront_reads_total{cache=\"users\",outcome=\"miss\"} 2\n\
+                    cachefront_loads_total{cache=\"users\",outcome=\"value\"} 2\n";
+        let sample = Counters::read(text).since(&Counters::default(), 2.0);
+        assert_eq!((sample.hit, sample.loads, sample.reads), (Some(75.0), Some(1.0), Some(4.0)));
+        assert_eq!((sample.p50, sample.lag99), (None, None));
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        let line = |le: &str, count: u64| {
+            format!("simulator_http_request_seconds_bucket{{method=\"GET\",le=\"{le}\"}} {count}\n")
+        };
+        let text = line("0.001", 90) + &line("0.01", 100) + &line("+Inf", 100);
+        let sample = Counters::read(&text).since(&Counters::default(), 1.0);
+        let (p50, p99) = (sample.p50.expect("requests"), sample.p99.expect("requests"));
+        assert!(p50 < 1.0 && (1.0..=10.0).contains(&p99), "{p50} {p99}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Load and the experiment, from the panel: start, stop, and the reports to take along.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Form, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::Panel;
+use super::actions::{done, noted, refused};
+use super::login::Reader;
+use crate::config::{Secret, Settings};
+use crate::experiment::{self, ExperimentControl};
+use crate::load::{LoadControl, LoadPlan, PRESETS, StartError};
+
+/// What the panel starts.
+#[derive(Debug)]
+pub(super) struct Runs {
+    pub(super) load: LoadControl,
+    pub(super) experiment: ExperimentControl,
+}
+
+impl Runs {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let token: Option<Secret> = settings.client_token().cloned();
+        let load = LoadControl::new(&settings.api_url, token);
+        Self { experiment: ExperimentControl::new(&load), load }
+    }
+}
+
+/// What a person chooses.
+#[derive(Deserialize)]
+pub(super) struct Chosen {
+    preset: String,
+    rate: f64,
+    seconds: u64,
+}
+
+impl Chosen {
+    fn plan(&self) -> Result<LoadPlan, Response> {
+        let wrong = |message: String| refused(StatusCode::UNPROCESSABLE_ENTITY, message);
+        let preset = PRESETS.iter().find(|preset| preset.name == self.preset);
+        let preset = preset.ok_or_else(|| wrong(format!("There is no preset {}.", self.preset)))?;
+        if !(1.0..=20_000.0).contains(&self.rate) || !(1..=3_600).contains(&self.seconds) {
+            return Err(wrong("A rate is 1 to 20,000 requests a second, a length 1 to 3,600 seconds.".into()));
+        }
+        Ok(preset.plan(Some(self.rate), Some(Duration::from_secs(self.seconds))))
+    }
+}
+
+pub(super) async fn start_load(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(chosen): Form<Chosen>,
+) -> Response {
+    let plan = match chosen.plan() {
+        Ok(plan) => plan,
+        Err(refused) => return refused,
+    };
+    let outcome = panel.runs.load.start(plan);
+    let what = format!("load {} at {}/s", chosen.preset, chosen.rate);
+    started(&panel, noted(&panel, &reader, what, outcome).await, "Load runs.")
+}
+
+pub(super) async fn start_experiment(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(chosen): Form<Chosen>,
+) -> Response {
+    let plan = match chosen.plan() {
+        Ok(plan) => plan,
+        Err(refused) => return refused,
+    };
+    let outcome = panel.runs.experiment.start(plan);
+    let what = format!("experiment {} at {}/s", chosen.preset, chosen.rate);
+    started(&panel, noted(&panel, &reader, what, outcome).await, "Both modes are measured, one after the other.")
+}
+
+fn started(panel: &Panel, outcome: Result<(), StartError>, words: &str) -> Response {
+    match outcome {
+        Ok(()) => done(panel, words),
+        Err(StartError::Busy) => refused(StatusCode::CONFLICT, StartError::Busy.to_string()),
+        Err(StartError::Invalid(why)) => refused(StatusCode::UNPROCESSABLE_ENTITY, why),
+    }
+}
+
+pub(super) async fn stop(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(what): Path<String>,
+) -> Response {
+    match what.as_str() {
+        "load" => panel.runs.load.stop(),
+        "experiment" => panel.runs.experiment.stop(),
+        _ => return refused(StatusCode::NOT_FOUND, "There is no such run."),
+    }
+    let _ = noted(&panel, &reader, format!("{what} stopped"), Ok::<_, StartError>(())).await;
+    done(&panel, "")
+}
+
+/// The last experiment, to be kept: a page, or JSON.
+pub(super) fn report(State(panel): State<Arc<Panel>>, Path(kind): Path<String>) -> std::future::Ready<Response> {
+    let result = panel.runs.experiment.result();
+    std::future::ready(match (result, kind.as_str()) {
+        (Some(result), "html") => file("html", "text/html; charset=utf-8", experiment::report::page(&result)),
+        (Some(result), "json") => match serde_json::to_string_pretty(&*result) {
+            Ok(text) => file("json", "application/json", text),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        },
+        _ => refused(StatusCode::NOT_FOUND, "No experiment has come to a result yet: run one first."),
+    })
+}
+
+fn file(extension: &str, kind: &'static str, text: String) -> Response {
+    let disposition = format!("attachment; filename=\"cachefront-ttl-against-cdc.{extension}\"");
+    ([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)], text).into_response()
+}

@@ -1,0 +1,143 @@
+//! The two demo scenarios, step by step, measured as they happen.
+
+mod script;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+pub(super) use self::script::run;
+use super::Panel;
+
+/// Which demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Scenario {
+    Ttl,
+    Cdc,
+    /// None: the one under way ends.
+    Stop,
+}
+
+impl Scenario {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Cdc => "cdc",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Progress {
+    #[default]
+    Waiting,
+    Now,
+    Done,
+    Failed,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) words: String,
+    pub(super) progress: Progress,
+    /// What was measured, or why it failed.
+    pub(super) note: String,
+}
+
+/// The demo that runs, or the last one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TourView {
+    pub(super) scenario: Option<Scenario>,
+    pub(super) user: Option<u64>,
+    pub(super) running: bool,
+    pub(super) steps: Vec<Step>,
+    /// When the step that is under way will be over, if that is known: so long from now.
+    pub(super) left: Option<Duration>,
+}
+
+impl TourView {
+    /// A demo that has not begun.
+    pub(super) fn of(scenario: Scenario) -> Self {
+        let words: &[&str] = match scenario {
+            Scenario::Ttl => &[
+                "Switch to TTL mode",
+                "Read a user: now cached",
+                "Change its name in the database",
+                "Read again: the old name, stale",
+                "It expires: the next read is fresh",
+            ],
+            Scenario::Cdc | Scenario::Stop => &[
+                "Switch to CDC mode",
+                "Read a user: now cached",
+                "Change its name in the database",
+                "The commit invalidates the key",
+                "The next read is fresh: healthy",
+            ],
+        };
+        let step = |words: &&str| Step { words: (*words).to_owned(), progress: Progress::Waiting, note: String::new() };
+        let steps = words.iter().map(step).collect();
+        Self { scenario: Some(scenario), steps, ..Self::default() }
+    }
+
+    /// The step that is under way, from one.
+    pub(super) fn at(&self) -> Option<usize> {
+        self.steps.iter().position(|step| step.progress == Progress::Now).map(|at| at + 1)
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.steps.iter().any(|step| step.progress == Progress::Failed)
+    }
+}
+
+/// Runs one demo at a time.
+#[derive(Debug, Default)]
+pub(super) struct Tour {
+    view: watch::Sender<TourView>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+impl Tour {
+    pub(super) fn view(&self) -> TourView {
+        self.view.borrow().clone()
+    }
+
+    pub(super) fn follow(&self) -> watch::Receiver<TourView> {
+        self.view.subscribe()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut TourView)) {
+        self.view.send_modify(change);
+    }
+}
+
+/// Starts a demo; false if one is under way. The one under way can be stopped.
+pub(super) fn start(panel: &Arc<Panel>, scenario: Scenario) -> bool {
+    let Ok(mut task) = panel.tour.task.lock() else { return false };
+    if scenario == Scenario::Stop {
+        if let Some(task) = task.take() {
+            task.abort();
+        }
+        panel.tour.change(|view| {
+            view.running = false;
+            view.left = None;
+            if let Some(step) = view.steps.iter_mut().find(|step| step.progress == Progress::Now) {
+                step.progress = Progress::Failed;
+                step.note = "stopped".into();
+            }
+        });
+        return true;
+    }
+    if panel.tour.view.borrow().running {
+        return false;
+    }
+    panel.tour.view.send_replace(TourView { running: true, ..TourView::of(scenario) });
+    *task = Some(tokio::spawn(run(Arc::clone(panel), scenario)).abort_handle());
+    true
+}

@@ -1,0 +1,77 @@
+//! What people see. A page is a frame with parts; each part is rendered alone, and pushed when it changes.
+
+mod demo;
+mod events;
+mod frame;
+pub(super) mod icon;
+mod load;
+mod pipeline;
+mod text;
+mod top;
+mod users;
+
+use maud::Markup;
+use serde::Deserialize;
+
+use super::Panel;
+use super::live::Moment;
+use super::users::{Page, Wanted};
+use crate::access::{Role, Session};
+pub(super) use frame::whole;
+
+/// The pages of the panel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tab {
+    #[default]
+    Live,
+}
+
+impl Tab {
+    pub(super) const ALL: [(Self, &'static str, &'static str); 1] = [(Self::Live, "/", "Live")];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+        }
+    }
+}
+
+/// What is to be rendered, and for whom.
+pub(super) struct Scene<'a> {
+    pub(super) panel: &'a Panel,
+    pub(super) tab: Tab,
+    pub(super) moment: &'a Moment,
+    pub(super) page: &'a Page,
+    pub(super) wanted: &'a Wanted,
+    /// Whoever looks on.
+    pub(super) reader: &'a Session,
+}
+
+impl Scene<'_> {
+    /// True if the reader may change things.
+    fn operates(&self) -> bool {
+        self.reader.may(Role::Operator)
+    }
+
+    /// Why a control is off for this reader.
+    fn reason(&self) -> Option<&'static str> {
+        (!self.operates()).then_some("Needs the operator role")
+    }
+}
+
+/// The parts of a page, by name.
+pub(super) fn parts(scene: &Scene<'_>) -> Vec<(&'static str, Markup)> {
+    vec![
+        ("banner", top::banner(scene)),
+        ("verdict", top::verdict(scene)),
+        ("mode", top::mode(scene)),
+        ("history", top::history(scene)),
+        ("demo", demo::demo(scene)),
+        ("users", users::users(scene)),
+        ("pipeline", pipeline::pipeline(scene)),
+        ("load", load::load(scene)),
+        ("experiment", load::experiment(scene)),
+        ("events", events::events(scene)),
+    ]
+}

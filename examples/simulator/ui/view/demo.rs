@@ -1,0 +1,72 @@
+//! The guided demo: two buttons, and each step as it happens.
+
+use maud::{Markup, html};
+
+use super::Scene;
+use super::icon::icon;
+use crate::ui::tour::{Progress, Scenario, Step, TourView};
+
+pub(super) fn demo(scene: &Scene<'_>) -> Markup {
+    let tour = &scene.moment.tour;
+    let hollow;
+    let steps = match tour.scenario {
+        Some(_) => &tour.steps,
+        None => {
+            hollow = TourView::of(Scenario::Ttl).steps;
+            &hollow
+        }
+    };
+    let state = match tour.at() {
+        Some(at) => format!("step {at} of {}", steps.len()),
+        None if tour.scenario.is_none() => "not started".to_owned(),
+        None if tour.failed() => "stopped".to_owned(),
+        None => "done".to_owned(),
+    };
+    // The sensible next one: first what goes wrong, then what mends it.
+    let next = match tour.scenario {
+        Some(Scenario::Ttl) => Scenario::Cdc,
+        _ => Scenario::Ttl,
+    };
+    html! {
+        div.hd { h2 #h-demo { "Guided demo" } span.grow {} span.m.s data-demo-state { (state) } }
+        div.pad {
+            div.two {
+                (button(scene, Scenario::Ttl, next, "ttl", "TTL stale read"))
+                (button(scene, Scenario::Cdc, next, "cdc", "CDC invalidation"))
+            }
+            ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
+                @for step in steps { (line(step)) }
+            }
+            @if tour.running {
+                button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates()] { (icon("stop")) "Stop" }
+            }
+        }
+    }
+}
+
+fn button(scene: &Scene<'_>, scenario: Scenario, next: Scenario, path: &str, words: &str) -> Markup {
+    let tour = &scene.moment.tour;
+    let runs = tour.running && tour.scenario == Some(scenario);
+    let off = !scene.operates() || tour.running || scene.moment.database_away;
+    html! {
+        button.btn.lg.pri[if tour.running { runs } else { next == scenario }] type="button" data-key=(path)
+            data-post=(format!("/demo/{path}")) disabled[off]
+            title=[scene.reason()] {
+            (icon("play")) (words)
+        }
+    }
+}
+
+fn line(step: &Step) -> Markup {
+    let (class, sign) = match step.progress {
+        Progress::Waiting => ("todo", "empty"),
+        Progress::Now => ("now", "now"),
+        Progress::Done => ("done", "ok"),
+        Progress::Failed => ("failed", "sq"),
+    };
+    html! {
+        li.(class) aria-current=[(step.progress == Progress::Now).then_some("step")] {
+            (icon(sign)) span { (step.words) } span.note { (step.note) }
+        }
+    }
+}

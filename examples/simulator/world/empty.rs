@@ -1,0 +1,62 @@
+//! Emptying the store, as a server does that restarts without its data.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront::bus::{BusEvent, BusMessage};
+use cachefront::store::{Generation, Store};
+use cachefront::{Error, ErrorKind, MemoryStore, Result, Timestamp};
+
+use super::relay::RelayClient;
+
+/// Removes everything that a namespace holds: entries, leases and metas.
+#[async_trait]
+pub(super) trait Empty: fmt::Debug + Send + Sync + 'static {
+    /// How many keys there were.
+    async fn empty(&self) -> Result<u64>;
+}
+
+#[async_trait]
+impl Empty for MemoryStore {
+    async fn empty(&self) -> Result<u64> {
+        let entries = self.entries() as u64;
+        self.forget();
+        Ok(entries)
+    }
+}
+
+#[async_trait]
+impl Empty for RelayClient {
+    async fn empty(&self) -> Result<u64> {
+        self.remove_entries()
+            .await
+            .map_err(|error| Error::with_source(ErrorKind::Unavailable, "the store's keys cannot be removed", error))
+    }
+}
+
+/// Empties the store and what processes hold of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Emptier {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) keys: Arc<dyn Empty>,
+}
+
+impl Emptier {
+    /// Removes everything, and tells every process to forget what it holds. In cdc mode nothing is kept until the
+    /// consumer has begun a new generation, which it does within seconds.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub(crate) async fn empty(&self) -> Result<u64> {
+        let removed = self.keys.empty().await?;
+        let message = BusMessage {
+            generation: Generation::default(),
+            event: BusEvent::Flush,
+            applied: None,
+            source_time: Timestamp::UNKNOWN,
+        };
+        self.store.bus().publish(&message).await?;
+        Ok(removed)
+    }
+}

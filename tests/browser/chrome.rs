@@ -1,0 +1,183 @@
+//! A Chromium of one test's own.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use cachefront_tests::server::{Process, temporary_dir};
+use cachefront_tests::stack::workspace_root;
+use cachefront_tests::{port, wait};
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// How long anything healthy may take, also on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// At most so many browsers run at once.
+static BROWSERS: Semaphore = Semaphore::const_new(2);
+
+const FLAGS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+];
+
+/// A browser with one session. Dropping it kills both.
+pub(crate) struct Chrome {
+    pub(crate) client: Client,
+    http: reqwest::Client,
+    base: String,
+    // The driver is told to end, and its browser with it, before its folder is removed.
+    _driver: Driver,
+    _dir: TempDir,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// The program that drives the browser.
+struct Driver(Process);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // An orderly end takes the browser along.
+        self.0.signal(rustix::process::Signal::TERM);
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while self.0.is_running() && std::time::Instant::now() < deadline {
+            // sleep: a drop cannot wait asynchronously; the loop is bounded.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Chrome {
+    /// Starts a browser whose window has this size.
+    pub(crate) async fn start(width: u32, height: u32) -> Self {
+        let permit = BROWSERS.acquire().await.expect("never closed");
+        let dir = temporary_dir("browser");
+        let port = port::free();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={port}")).arg("--log-level=WARNING").env("TMPDIR", dir.path());
+        let mut driver = Process::start("chromedriver", command, dir.path())
+            .expect("chromedriver is installed (Debian: apt-get install chromium chromium-driver)");
+        let base = format!("http://127.0.0.1:{port}");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        wait::until_async("chromedriver answers", PATIENCE, async || {
+            assert!(driver.is_running(), "chromedriver ended: {}", driver.log_tail());
+            http.get(format!("{base}/status")).send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+        let flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        let profile = format!("--user-data-dir={}", dir.path().join("profile").display());
+        let flags: Vec<String> =
+            flags.into_iter().chain([profile, format!("--window-size={width},{height}")]).collect();
+        let mut wanted = Capabilities::new();
+        wanted.insert("goog:chromeOptions".into(), json!({ "args": flags }));
+        wanted.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
+        let connector = HttpConnector::new();
+        let client =
+            ClientBuilder::new(connector).capabilities(wanted).connect(&base).await.expect("a browser session");
+        let chrome = Self { client, http, base, _driver: Driver(driver), _dir: dir, _permit: permit };
+        chrome.resize(width, height).await;
+        chrome
+    }
+
+    /// A command that only this browser knows.
+    async fn extra(&self, path: &str, body: &Value) -> Value {
+        let session = self.client.session_id().await.expect("a session").expect("a session");
+        let request = self.http.post(format!("{}/session/{session}/{path}", self.base)).json(body);
+        let answer: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+        assert!(answer["value"]["error"].is_null(), "{answer}");
+        answer["value"].clone()
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.extra("goog/cdp/execute", &json!({ "cmd": command, "params": parameters })).await
+    }
+
+    /// The page is as wide and high as this, as on a device without scroll bars.
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 720 });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// The system's colours.
+    pub(crate) async fn dark(&self, dark: bool) {
+        let value = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Everything that the browser complained about since the last call: errors of scripts, the content policy, loads.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let log = self.extra("se/log", &json!({ "type": "browser" })).await;
+        let lines = log.as_array().expect("a log").iter();
+        lines.map(|line| format!("{}: {}", line["level"], line["message"])).collect()
+    }
+
+    pub(crate) async fn goto(&self, url: &str) {
+        self.client.goto(url).await.expect("the page");
+    }
+
+    /// Runs a script in the page and answers what it returns.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// The text of the first element; empty if there is none.
+    pub(crate) async fn text(&self, selector: &str) -> String {
+        let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
+        let text = self.client.execute(script, vec![json!(selector)]).await.expect("a text");
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Clicks as a person does: the element has to be there and not covered.
+    pub(crate) async fn click(&self, selector: &str) {
+        let what = format!("{selector} can be clicked");
+        wait::until_async(&what, PATIENCE, async || match self.client.find(Locator::Css(selector)).await {
+            Ok(element) => element.is_enabled().await.unwrap_or(false) && element.click().await.is_ok(),
+            Err(_) => false,
+        })
+        .await;
+    }
+
+    /// Types into the focused element.
+    pub(crate) async fn press(&self, keys: &str) {
+        let focused = self.client.active_element().await.expect("a focused element");
+        focused.send_keys(keys).await.expect("typed");
+    }
+
+    pub(crate) async fn title_is(&self, title: &str, within: Duration) {
+        let mut last = String::new();
+        let what = format!("the title says {title:?}");
+        let wanted = format!("{title} · cachefront");
+        wait::until_async(&what, within, async || {
+            last = self.client.title().await.unwrap_or_default();
+            last == wanted
+        })
+        .await;
+    }
+
+    pub(crate) async fn shows(&self, selector: &str, text: &str, within: Duration) {
+        let what = format!("{selector} shows {text:?}");
+        wait::until_async(&what, within, async || self.text(selector).await.contains(text)).await;
+    }
+
+    /// Keeps a picture of the page, of its whole height if it is a phone's.
+    pub(crate) async fn screenshot(&self, name: &str) -> PathBuf {
+        let dir = workspace_root().join("target/screenshots");
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let picture = self.client.screenshot().await.expect("a picture");
+        let file = dir.join(format!("{name}.png"));
+        std::fs::write(&file, picture).expect("written");
+        file
+    }
+}

@@ -1,0 +1,66 @@
+//! Both demo scenarios, by clicking.
+
+use std::time::Duration;
+
+use cachefront_tests::wait;
+
+use crate::chrome::{Chrome, PATIENCE};
+use crate::scene::Scene;
+
+/// How long entries live here: long enough to look at a stale one, short enough to wait for its end.
+const TTL: &str = "4s";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_demos_embedded() {
+    let scene = Scene::embedded(1440, 900, |launch| launch.env("CACHEFRONT_TTL", TTL)).await;
+    let chrome = &scene.chrome;
+    chrome.title_is("cache empty", PATIENCE).await;
+    for (name, email) in [("Grace Hopper", "grace@x"), ("Edsger Dijkstra", "edsger@x"), ("Alan Turing", "alan@x")] {
+        scene.add(name, email).await;
+    }
+    ttl_stale_read(chrome).await;
+    cdc_invalidation(chrome).await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
+/// Stale until the entry expires, then healthy; the pictures show it.
+async fn ttl_stale_read(chrome: &Chrome) {
+    chrome.click("[data-post='/demo/ttl']").await;
+    chrome.title_is("cache stale (1)", PATIENCE).await;
+    chrome.shows("[data-verdict=stale] h1", "cache stale (1)", PATIENCE).await;
+    chrome.shows("tr[data-state=stale]", "stale", PATIENCE).await;
+    chrome.shows(".steps .now", "Read again", PATIENCE).await;
+    // The comparison is open inside the row, and marks what differs.
+    chrome.shows("tr.cmp-row:not([hidden]) dd.ne", "Ada", PATIENCE).await;
+    for (name, dark) in [("ttl-stale-light", false), ("ttl-stale-dark", true)] {
+        chrome.dark(dark).await;
+        chrome.screenshot(name).await;
+    }
+    finished(chrome, "ttl").await;
+    chrome.title_is("cache healthy", PATIENCE).await;
+    chrome.shows("[data-mode=ttl][aria-pressed=true]", "TTL", PATIENCE).await;
+}
+
+/// The change reaches the cache within milliseconds.
+async fn cdc_invalidation(chrome: &Chrome) {
+    chrome.dark(false).await;
+    chrome.click("[data-post='/demo/cdc']").await;
+    finished(chrome, "cdc").await;
+    chrome.title_is("cache healthy", PATIENCE).await;
+    let took = chrome.text(".steps li:nth-child(4) .note").await;
+    let millis = took.strip_suffix(" ms").and_then(|millis| millis.parse::<f64>().ok());
+    assert!(millis.is_some_and(|millis| millis < 500.0), "invalidated after {took}");
+    chrome.shows("[data-mode=cdc][aria-pressed=true]", "CDC", PATIENCE).await;
+    chrome.shows("[data-part=pipeline]", "consumer", PATIENCE).await;
+    chrome.screenshot("cdc-healthy-light").await;
+}
+
+async fn finished(chrome: &Chrome, scenario: &str) {
+    let steps = format!(".steps[data-scenario={scenario}] li.done:nth-child(5)");
+    wait::until_async("the last step is done", PATIENCE + Duration::from_secs(10), async || {
+        let failed = chrome.text(".steps .failed").await;
+        assert!(failed.is_empty(), "a step failed: {failed}");
+        !chrome.text(&steps).await.is_empty()
+    })
+    .await;
+}

@@ -1,0 +1,11 @@
+//! The control panel in a real Chromium, driven through WebDriver: both demos by clicking, several tabs that agree,
+//! an API that dies and comes back, a phone's width, the keyboard. Screenshots go to `target/screenshots`.
+//!
+//! `chromium` and `chromedriver` have to be installed; without them the tests fail.
+
+mod accessible;
+mod chrome;
+mod demos;
+mod outage;
+mod scene;
+mod tabs;

@@ -1,0 +1,70 @@
+//! A simulator and a browser that is logged in to its panel.
+
+use cachefront_tests::process::{Launch, Simulator};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::chrome::{Chrome, PATIENCE};
+
+const PASSWORD: &str = "a password for the browser";
+
+fn with_password(launch: Launch) -> Launch {
+    launch.env("CACHEFRONT_UI_ADMIN_PASSWORD", PASSWORD)
+}
+
+/// Both, and an HTTP client beside them: another program.
+pub(crate) struct Scene {
+    pub(crate) chrome: Chrome,
+    pub(crate) simulator: Simulator,
+    http: reqwest::Client,
+}
+
+impl Scene {
+    /// A browser of this size at the panel of an embedded simulator.
+    pub(crate) async fn embedded(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
+        let (chrome, simulator) =
+            tokio::join!(Chrome::start(width, height), configure(with_password(Simulator::role("up"))).start());
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let scene = Self { chrome, simulator, http };
+        scene.log_in().await;
+        scene
+    }
+
+    /// Fills in the form.
+    pub(crate) async fn log_in(&self) {
+        self.chrome.goto(&format!("{}/", self.simulator.ui_url())).await;
+        self.chrome.run(&format!("document.querySelector('[name=password]').value = '{PASSWORD}'")).await;
+        self.chrome.click("form button").await;
+        self.chrome.shows("#connection", "live", PATIENCE).await;
+    }
+
+    pub(crate) async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let url = format!("{}{path}", self.simulator.api_url());
+        let request = self.http.request(method, url);
+        let request = match &body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let answer = request.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        let text = answer.text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) async fn add(&self, name: &str, email: &str) -> u64 {
+        let user = self.api(Method::POST, "/users", Some(json!({ "name": name, "email": email }))).await;
+        user["id"].as_u64().expect("an id")
+    }
+
+    pub(crate) async fn rename(&self, id: u64, name: &str, email: &str) {
+        self.api(Method::PUT, &format!("/users/{id}"), Some(json!({ "name": name, "email": email }))).await;
+    }
+
+    pub(crate) async fn read(&self, id: u64) {
+        self.api(Method::GET, &format!("/users/{id}"), None).await;
+    }
+
+    pub(crate) async fn set_mode(&self, mode: &str) {
+        self.api(Method::PUT, "/mode", Some(json!({ "mode": mode }))).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! The experiment: the same load in ttl mode and in cdc mode. The mode that was found is there again afterwards.
+
+use cachefront_tests::process::{Launch, Simulator};
+use cachefront_tests::wait;
+use serde_json::{Value, json};
+
+use crate::load::{finish, self_contained, with};
+use crate::world::{PATIENCE, Place, World};
+
+fn experiment(world: &World) -> Launch {
+    Simulator::role("experiment").env("CACHEFRONT_API_URL", world.simulator.api_url()).arg("--json=-")
+}
+
+async fn mode(world: &World) -> Value {
+    world.api.get("/mode").await.expect(200)["mode"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
+    let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "2s")).await;
+    world.api.set_mode("ttl").await;
+    // Far above what a commit takes to the cache, also on a busy machine, and far below the time to live.
+    let plan = ["--rate=150", "--duration=6s", "--grace=500ms", "--seed=7", "--html=ab.html"];
+    let mut running = with(experiment(&world), &plan).spawn();
+    let status = running.ended(PATIENCE * 3).await;
+    let log = running.log();
+    assert!(status.success(), "{log}");
+    let line = log.lines().find(|line| line.starts_with('{')).expect("a result");
+    let result: Value = serde_json::from_str(line).expect("JSON");
+
+    let side = |mode: &str, pointer: &str| {
+        let value = result.pointer(&format!("/{mode}/result{pointer}")).and_then(Value::as_f64);
+        value.unwrap_or_else(|| panic!("no {pointer} in {}", result[mode]))
+    };
+    assert!(side("ttl", "/freshness/load/late") > 0.0 && side("ttl", "/freshness/probe/late") > 0.0, "{result}");
+    assert_eq!(side("cdc", "/freshness/late"), 0.0, "{result}");
+    assert!(side("cdc", "/freshness/load/judged") > 500.0, "{result}");
+    // The price is told: what was invalidated is loaded again.
+    assert!(side("cdc", "/cache/database_loads") > side("ttl", "/cache/database_loads"), "{result}");
+    assert!(side("cdc", "/cache/hit_ratio") < side("ttl", "/cache/hit_ratio"), "{result}");
+    for pointer in ["/seed", "/requests/sent", "/latency/writes/count"] {
+        assert_eq!(side("ttl", pointer), side("cdc", pointer), "{pointer}");
+    }
+    assert_eq!((&result["valid"], &result["restored"]), (&json!(true), &json!("ttl")), "{result}");
+    assert_eq!(mode(&world).await, "ttl");
+    assert_eq!(world.api.get("/users?limit=1000").await.expect(200), json!([]), "rows are left behind");
+
+    let page = std::fs::read_to_string(running.data_dir().parent().expect("a folder").join("ab.html")).expect("a page");
+    self_contained(&page);
+    assert!(page.contains("Change capture ends stale reads") && page.contains("Database loads"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_experiment_puts_the_mode_back() {
+    let world = World::start(Place::Embedded, |launch| launch).await;
+    let mut running = with(experiment(&world), &["--duration=5m", "--rate=50"]).spawn();
+    wait::until_async("the first side runs", PATIENCE, async || {
+        mode(&world).await == "ttl" && world.api.get("/users?limit=1000").await.expect(200) != json!([])
+    })
+    .await;
+    let status = running.stop().await;
+    assert_eq!(status.code(), Some(1), "{}", running.log());
+    assert!(running.log().contains("stopped"), "{}", running.log());
+    assert_eq!(mode(&world).await, "cdc");
+    assert_eq!(world.api.get("/users?limit=1000").await.expect(200), json!([]), "rows are left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_that_somebody_else_changes_spoils_the_experiment_and_stays_theirs() {
+    let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_MODE", "ttl")).await;
+    let plan = ["--duration=3s", "--rate=50", "--probe-rows=0"];
+    let launch = with(experiment(&world), &plan);
+    let (finished, ()) = tokio::join!(finish(launch), async {
+        wait::until_async("the second side runs", PATIENCE, async || mode(&world).await == "cdc").await;
+        let users = async || world.api.get("/users?limit=1000").await.expect(200);
+        wait::until_async("it has its rows", PATIENCE, async || users().await.as_array().map(Vec::len) >= Some(100))
+            .await;
+        world.api.set_mode("ttl").await;
+        world.api.set_mode("cdc").await;
+    });
+    let (code, result, log) = finished;
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(result["valid"], false, "{result}");
+    assert!(result["notes"][0].as_str().expect("a note").contains("cdc side"), "{result}");
+    assert_eq!(mode(&world).await, "cdc");
+}
