@@ -60,6 +60,7 @@ impl Ui {
     /// Begins to look; that ends with the API.
     pub(crate) fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings) -> Self {
         let runs = Runs::new(settings);
+        let metrics = guard::metrics_page(Arc::clone(&api));
         let experiment = runs.experiment.clone();
         let panel = Arc::new(Panel {
             database,
@@ -99,6 +100,7 @@ impl Ui {
             .route("/healthz", get(api::healthz))
             .with_state(Arc::clone(&panel))
             .merge(assets::router())
+            .merge(metrics)
             .merge(pages);
         Self { router: guard::wrap_pages(router), experiment }
     }

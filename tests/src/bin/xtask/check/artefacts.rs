@@ -157,6 +157,30 @@ fn unit(panel: &Value) -> Option<&str> {
     panel["fieldConfig"]["defaults"]["unit"].as_str().or_else(|| panel["options"]["yAxis"]["unit"].as_str())
 }
 
+/// Every variable that the simulator reads stands in `.env.example`, and nothing else does.
+pub(super) fn settings() -> Result<()> {
+    let code = read_all(&files("examples/simulator", &[".rs"])?)?;
+    // Literals that are a name and nothing else; messages name variables too.
+    let ends = code.split("\"CACHEFRONT_").skip(1).filter_map(|rest| rest.split_once('"'));
+    let literals: Vec<String> = ends.map(|(name, _)| format!("CACHEFRONT_{name}")).collect();
+    let read: HashSet<&str> = literals.iter().map(String::as_str).filter(|name| is_setting(name)).collect();
+    let example = fs::read_to_string(names::workspace_root().join(".env.example"))?;
+    let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
+    let listed: HashSet<&str> = names.filter(|name| is_setting(name)).collect();
+    let mut wrong: Vec<String> = read.difference(&listed).map(|name| format!(".env.example has no {name}")).collect();
+    wrong.extend(listed.difference(&read).map(|name| format!("nobody reads {name}")));
+    wrong.sort();
+    if read.len() < 20 {
+        wrong.push(format!("only {} variables found: this check looks at the wrong place", read.len()));
+    }
+    none(&wrong, "settings")
+}
+
+fn is_setting(text: &str) -> bool {
+    let rest = text.strip_prefix("CACHEFRONT_").unwrap_or_default();
+    !rest.is_empty() && rest.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
+
 /// Every alert names a runbook, and the runbook exists.
 pub(super) fn runbooks() -> Result<()> {
     let text = read_all(&rules()?)?;
