@@ -158,11 +158,14 @@ fn words(scene: &Scene<'_>) -> [String; 3] {
     let store = match moment.verdict.compared {
         _ if faults.store_cut => "cut: reads bypass it".to_owned(),
         _ if moment.store_away => away(),
-        1 => "1 entry compared".to_owned(),
-        compared => format!("{} entries compared", grouped(compared)),
+        1 => "1 entry".to_owned(),
+        compared => format!("{} entries", grouped(compared)),
     };
     [database, consumer, store]
 }
+
+/// Shorter waits at the gate are none: the embedded database shows a commit at once.
+const GATE_SHOWN_MS: f64 = 0.05;
 
 /// Where changes wait, and how long the way takes as far as it is measured.
 fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
@@ -188,9 +191,10 @@ fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
             _ if at < to_consumer => hop(String::new(), "events"),
             _ if ttl => idle("off"),
             _ if waits => idle("–"),
-            _ if at == to_consumer + 1 => {
-                hop(gauges.hops().map_or_else(String::new, |(_, gate)| millis(gate)), "gate, removal")
-            }
+            _ if at == to_consumer + 1 => match gauges.hops().filter(|(_, gate)| *gate >= GATE_SHOWN_MS) {
+                Some((_, gate)) => hop(millis(gate), "gate, removal"),
+                None => hop(String::new(), "removal"),
+            },
             _ => hop(String::new(), "pushes"),
         })
         .collect()
