@@ -116,12 +116,16 @@ async fn what_changes_a_table_as_a_whole_is_told_and_unsigned_ids_are_exact() {
     ] {
         database.execute(statement).await;
         let change = changes.find(|change| text(change, "/source/snapshot") == "false");
-        assert_eq!(text(&change, "/tableChanges/0/type"), kind, "{change}");
-        let id = text(&change, "/tableChanges/0/id");
-        println!("{statement}: {kind} {id}, source.table {}", text(&change, "/source/table"));
+        let named = text(&change, "/source/table");
+        println!("{statement}: source.table {named}, tableChanges {}", change["tableChanges"]);
         if statement.starts_with("RENAME") {
+            // The new name is none that the connector follows, so the list of changed tables is empty: the only names
+            // are those of the source.
+            assert!(named.split(',').any(|name| name == table), "{change}");
             continue;
         }
+        assert_eq!(text(&change, "/tableChanges/0/type"), kind, "{change}");
+        let id = text(&change, "/tableChanges/0/id");
         assert_eq!(id, format!("\"{}\".\"{table}\"", database.name()));
         assert!(change.pointer("/source/gtid").is_some_and(Value::is_string), "{change}");
     }
@@ -139,12 +143,16 @@ async fn a_commit_is_on_its_topic_within_milliseconds() {
     database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY)").await;
     let connector = Connector::start(&Servers::shared(), &database, &["item"]).await;
     let rows = Reader::of(&connector.topic("item"));
+    let mut conn = database.connect().await;
+    // The topic is made with its first record, and a reader finds it some time later.
+    conn.query_drop("INSERT INTO item VALUES (1000000)").await.expect("a row");
+    rows.next();
     let arrivals = tokio::task::spawn_blocking(move || {
         let arrival = |_| (rows.next()["after"]["id"].as_u64().expect("an id"), Instant::now());
         (0..COMMITS).map(arrival).collect::<Vec<_>>()
     });
-    let mut conn = database.connect().await;
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut commits = Vec::new();
     for id in 0..COMMITS {
         ticks.tick().await;

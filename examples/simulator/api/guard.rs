@@ -11,6 +11,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Response, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Api;
@@ -41,6 +42,15 @@ pub(crate) fn wrap(routes: Router, api: Arc<Api>) -> Router {
         .layer(middleware::from_fn(count))
         .layer(middleware::from_fn(trace::trace))
         .layer(middleware::from_fn(harden))
+}
+
+/// The numbers of a process that serves the panel without the API. They are there only where tokens say who may look.
+pub(crate) fn metrics_page(api: Arc<Api>) -> Router {
+    if api.access.tokens.is_empty() {
+        return Router::new();
+    }
+    let page = Router::new().route("/metrics", get(super::health::metrics)).with_state(Arc::clone(&api));
+    page.layer(middleware::from_fn_with_state(api, authorize))
 }
 
 /// The same around the panel's pages, which have a login of their own.
@@ -123,7 +133,6 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
     use tokio_util::sync::CancellationToken;
 
     use super::*;

@@ -20,7 +20,7 @@ pub(crate) struct WatchdogSettings {
     pub(crate) every: Duration,
     /// The pause after a first restart that did not help; it doubles.
     pub(crate) retry_min: Duration,
-    /// The longest pause between two restarts.
+    /// The longest pause between two restarts: a restart costs little, and nothing is invalidated until one succeeds.
     pub(crate) retry_max: Duration,
     /// A task that ran for this long has recovered: the next restart comes at once.
     pub(crate) recovered_after: Duration,
@@ -31,7 +31,7 @@ impl Default for WatchdogSettings {
         Self {
             every: Duration::from_secs(1),
             retry_min: Duration::from_secs(1),
-            retry_max: Duration::from_secs(30),
+            retry_max: Duration::from_secs(5),
             recovered_after: Duration::from_secs(60),
         }
     }

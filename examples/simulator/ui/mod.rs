@@ -71,6 +71,7 @@ impl Ui {
         // The API's own process measures what it serves; a panel alone asks it.
         let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
         let runs = Runs::new(settings);
+        let metrics = guard::metrics_page(Arc::clone(&api));
         let experiment = runs.experiment.clone();
         let panel = Arc::new(Panel {
             database,
@@ -114,6 +115,7 @@ impl Ui {
             .route("/healthz", get(api::healthz))
             .with_state(Arc::clone(&panel))
             .merge(assets::router())
+            .merge(metrics)
             .merge(pages);
         Self { router: guard::wrap_pages(router), experiment }
     }

@@ -47,7 +47,7 @@ const fn slow(name: &'static str, run: fn() -> Result<()>) -> Check {
     Check { name, quick: false, run }
 }
 
-const CHECKS: [Check; 22] = [
+const CHECKS: [Check; 23] = [
     quick("fmt", code::fmt),
     quick("dockerfile", artefacts::dockerfile),
     quick("compose", artefacts::compose),
@@ -58,6 +58,7 @@ const CHECKS: [Check; 22] = [
     quick("shell", artefacts::shell),
     quick("prometheus", artefacts::prometheus),
     quick("dashboards", artefacts::dashboards),
+    quick("settings", artefacts::settings),
     quick("runbooks", artefacts::runbooks),
     quick("terraform format", charts::terraform_format),
     slow("clippy", code::clippy),

@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask stack|test|check|tools|bench`.
+//! The project's own tool: `cargo xtask stack|test|check|tools|validate|bench`.
 
 mod bench;
 mod check;
@@ -7,6 +7,7 @@ mod failure;
 mod stack;
 mod test;
 mod tools;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Command {
     Check(check::Options),
     /// Installs the programs that `check` runs into target/tools.
     Tools(tools::Options),
+    /// The checklist before a demonstration: machine, stack, both demos over HTTP.
+    Validate(validate::Options),
     /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
     Bench(bench::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Tools(options) => tools::run(&options),
+        Command::Validate(options) => validate::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

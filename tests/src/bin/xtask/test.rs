@@ -53,13 +53,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Builds the simulator as it is shipped, without the features that only tests turn on, and keeps a copy: the tests'
 /// own build puts another one in its place.
-fn build_simulator() -> Result<PathBuf> {
+pub(crate) fn build_simulator() -> Result<PathBuf> {
     let status = exec::run(exec::cargo().args(["build", "--quiet", "--example", "simulator"]))?;
     if !status.success() {
         return Err(Failure::new("the simulator does not build"));
     }
     let built = names::target_dir().join("debug/examples/simulator");
-    let kept = names::dir().canonicalize()?.join("bin/simulator");
+    let bin = names::dir().join("bin");
+    fs::create_dir_all(&bin).context(|| format!("could not make {}", bin.display()))?;
+    let kept = bin.canonicalize()?.join("simulator");
     // A copy of an earlier run may still be running: its file is replaced, not written into.
     let _ = fs::remove_file(&kept);
     fs::copy(&built, &kept).context(|| format!("could not copy {}", built.display()))?;

@@ -16,12 +16,14 @@ pub(super) fn dockerfile() -> Result<()> {
     must(tools::command("hadolint")?.args(["--no-color", "Dockerfile"])).map(drop)
 }
 
-/// Both compose files, with every profile, and with the settings that `.env.example` gives.
+/// Both compose files, as they are and with every profile, with the settings that `.env.example` gives.
 pub(super) fn compose() -> Result<()> {
     for file in ["compose.yaml", "docker-compose.test.yml"] {
-        let mut command = tools::command("docker-compose")?;
-        must(command.args(["--env-file", ".env.example", "--file", file, "--profile", "*", "config", "--quiet"]))
-            .context(|| file.to_owned())?;
+        for profiles in [&[][..], &["--profile", "*"]] {
+            let mut command = tools::command("docker-compose")?;
+            command.args(["--env-file", ".env.example", "--file", file]).args(profiles).args(["config", "--quiet"]);
+            must(&mut command).context(|| file.to_owned())?;
+        }
     }
     refuses_to_start_without_tokens()
 }
@@ -53,6 +55,7 @@ pub(super) fn yaml() -> Result<()> {
         ".github",
         "compose.yaml",
         "docker-compose.test.yml",
+        "deploy/compose",
         "deploy/prometheus",
         "deploy/grafana",
     ]))
@@ -152,6 +155,30 @@ pub(super) fn dashboards() -> Result<()> {
 
 fn unit(panel: &Value) -> Option<&str> {
     panel["fieldConfig"]["defaults"]["unit"].as_str().or_else(|| panel["options"]["yAxis"]["unit"].as_str())
+}
+
+/// Every variable that the simulator reads stands in `.env.example`, and nothing else does.
+pub(super) fn settings() -> Result<()> {
+    let code = read_all(&files("examples/simulator", &[".rs"])?)?;
+    // Literals that are a name and nothing else; messages name variables too.
+    let ends = code.split("\"CACHEFRONT_").skip(1).filter_map(|rest| rest.split_once('"'));
+    let literals: Vec<String> = ends.map(|(name, _)| format!("CACHEFRONT_{name}")).collect();
+    let read: HashSet<&str> = literals.iter().map(String::as_str).filter(|name| is_setting(name)).collect();
+    let example = fs::read_to_string(names::workspace_root().join(".env.example"))?;
+    let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
+    let listed: HashSet<&str> = names.filter(|name| is_setting(name)).collect();
+    let mut wrong: Vec<String> = read.difference(&listed).map(|name| format!(".env.example has no {name}")).collect();
+    wrong.extend(listed.difference(&read).map(|name| format!("nobody reads {name}")));
+    wrong.sort();
+    if read.len() < 20 {
+        wrong.push(format!("only {} variables found: this check looks at the wrong place", read.len()));
+    }
+    none(&wrong, "settings")
+}
+
+fn is_setting(text: &str) -> bool {
+    let rest = text.strip_prefix("CACHEFRONT_").unwrap_or_default();
+    !rest.is_empty() && rest.chars().all(|c| c.is_ascii_uppercase() || c == '_')
 }
 
 /// Every alert names a runbook, and the runbook exists.

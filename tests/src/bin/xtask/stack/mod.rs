@@ -96,6 +96,11 @@ impl Drop for Up {
     }
 }
 
+/// True if a container engine answers.
+pub(crate) fn has_engine() -> bool {
+    compose::is_available()
+}
+
 /// Brings the stack up, or finds it up. On failure nothing stays behind.
 pub(crate) fn up() -> Result<Up> {
     let in_use = use_lock()?;

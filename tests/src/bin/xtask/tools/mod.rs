@@ -149,6 +149,12 @@ fn find(name: &str) -> Option<PathBuf> {
     ours.into_iter().chain(env::split_paths(&path)).map(|dir| dir.join(name)).find(|file| is_program(file))
 }
 
+/// The first program of that name on the PATH.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(["/usr/sbin".into()]).map(|dir| dir.join(name)).find(|file| is_program(file))
+}
+
 fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
