@@ -26,6 +26,7 @@ mod fatal;
 mod faults;
 mod healthcheck;
 mod inspector;
+mod interest;
 mod load;
 mod metrics;
 mod mode;

@@ -12,6 +12,7 @@ use crate::access::{Access, Printed};
 use crate::api::{self, Api, announcements};
 use crate::caches::Caches;
 use crate::config::Settings;
+use crate::connect::{self, Watchdog};
 use crate::domain::{DbError, Mode};
 use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
@@ -35,8 +36,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let api = running.api(&settings);
     running.announce_events(&api);
     running.observe_freshness(&settings);
-    let ui = Ui::new(Arc::clone(&api), Arc::clone(&running.world.true_database), running.world.hint.clone(), &settings);
-    running.experiment = Some(ui.experiment.clone());
+    let ui = running.panel(&api, &settings, true);
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
@@ -68,9 +68,7 @@ pub(crate) async fn ui(settings: Settings) -> Result<(), Fatal> {
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
-    let database = Arc::clone(&running.world.true_database);
-    let ui = Ui::new(api, database, running.world.hint.clone(), &settings);
-    running.experiment = Some(ui.experiment.clone());
+    let ui = running.panel(&api, &settings, false);
     announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
     announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
     let servers = [listener.serve(ui.router, running.stop.clone())];
@@ -136,6 +134,8 @@ struct Running {
     inspector: Arc<Inspector>,
     metrics: Metrics,
     consumer: Option<Arc<Consumer>>,
+    /// Follows the connector, where one carries the changes.
+    connector: Option<Watchdog>,
     /// Of the panel, if there is one.
     experiment: Option<ExperimentControl>,
     tasks: JoinSet<()>,
@@ -162,10 +162,15 @@ impl Running {
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
         let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
         let pipeline = world.pipeline(&modes, settings);
-        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock);
-        let (tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        let connector = connect::follow(settings, &stop)?.map(|(watchdog, following)| {
+            tasks.spawn(async move { following.await.unwrap_or_default() });
+            watchdog
+        });
+        let experiment = None;
         let mut running =
-            Self { world, caches, modes, access, inspector, metrics, consumer, experiment: None, tasks, stop };
+            Self { world, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
         running.spawn_tasks();
         running.wait_for_consumer(settings).await?;
         Ok(running)
@@ -194,7 +199,12 @@ impl Running {
 
     /// Measures how far behind the database reads of this process can be.
     fn observe_freshness(&mut self, settings: &Settings) {
-        self.tasks.spawn(observe_freshness(self.pipeline(settings), settings.ttl, self.stop.clone()));
+        self.tasks.spawn(observe_freshness(
+            self.pipeline(settings),
+            settings.ttl,
+            self.inspector.interest().clone(),
+            self.stop.clone(),
+        ));
     }
 
     /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
@@ -229,11 +239,20 @@ impl Running {
             faults: Arc::clone(&self.world.faults),
             inspector: Arc::clone(&self.inspector),
             emptier: self.world.emptier.clone(),
+            connector: self.connector.clone(),
             in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             streams: api::stream_permits(),
             consumes: self.consumer.is_some(),
             stop: self.stop.clone(),
         })
+    }
+
+    /// The control panel; `serves` is true if this process serves the API, too.
+    fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Ui {
+        let (database, hint) = (Arc::clone(&self.world.true_database), self.world.hint.clone());
+        let ui = Ui::new(Arc::clone(api), database, hint, settings, serves);
+        self.experiment = Some(ui.experiment.clone());
+        ui
     }
 
     /// Serves until somebody says stop, then ends everything in order.

@@ -79,7 +79,7 @@ impl World {
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Fatal> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let parts = match &settings.backend {
-            Backend::Embedded { data_dir } => embedded::open(data_dir, &clock)?,
+            Backend::Embedded { data_dir, source } => embedded::open(data_dir, *source, &clock).await?,
             Backend::Stack(servers) => stack::open(servers, settings).await?,
         };
         let faults = Faults::new(Arc::clone(&parts.database));

@@ -18,13 +18,24 @@ async fn both_demos_embedded() {
     for (name, email) in [("Grace Hopper", "grace@x"), ("Edsger Dijkstra", "edsger@x"), ("Alan Turing", "alan@x")] {
         scene.add(name, email).await;
     }
-    ttl_stale_read(chrome).await;
-    cdc_invalidation(chrome).await;
+    ttl_stale_read(chrome, "embedded").await;
+    cdc_invalidation(chrome, "embedded").await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_demos_on_servers() {
+    let scene = Scene::on_servers(1440, 900, |launch| launch.env("CACHEFRONT_TTL", TTL)).await;
+    let chrome = &scene.chrome;
+    ttl_stale_read(chrome, "servers").await;
+    cdc_invalidation(chrome, "servers").await;
+    chrome.shows("[data-node=database]", "MySQL", PATIENCE).await;
+    chrome.shows("[data-node=store]", "Redis", PATIENCE).await;
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
 }
 
 /// Stale until the entry expires, then healthy; the pictures show it.
-async fn ttl_stale_read(chrome: &Chrome) {
+async fn ttl_stale_read(chrome: &Chrome, place: &str) {
     chrome.click("[data-post='/demo/ttl']").await;
     chrome.title_is("cache stale (1)", PATIENCE).await;
     chrome.shows("[data-verdict=stale] h1", "cache stale (1)", PATIENCE).await;
@@ -34,7 +45,7 @@ async fn ttl_stale_read(chrome: &Chrome) {
     chrome.shows("tr.cmp-row:not([hidden]) dd.ne", "Ada", PATIENCE).await;
     for (name, dark) in [("ttl-stale-light", false), ("ttl-stale-dark", true)] {
         chrome.dark(dark).await;
-        chrome.screenshot(name).await;
+        chrome.screenshot(&format!("{name}-{place}")).await;
     }
     finished(chrome, "ttl").await;
     chrome.title_is("cache healthy", PATIENCE).await;
@@ -42,7 +53,7 @@ async fn ttl_stale_read(chrome: &Chrome) {
 }
 
 /// The change reaches the cache within milliseconds.
-async fn cdc_invalidation(chrome: &Chrome) {
+async fn cdc_invalidation(chrome: &Chrome, place: &str) {
     chrome.dark(false).await;
     chrome.click("[data-post='/demo/cdc']").await;
     finished(chrome, "cdc").await;
@@ -52,7 +63,7 @@ async fn cdc_invalidation(chrome: &Chrome) {
     assert!(millis.is_some_and(|millis| millis < 500.0), "invalidated after {took}");
     chrome.shows("[data-mode=cdc][aria-pressed=true]", "CDC", PATIENCE).await;
     chrome.shows("[data-part=pipeline]", "consumer", PATIENCE).await;
-    chrome.screenshot("cdc-healthy-light").await;
+    chrome.screenshot(&format!("cdc-healthy-light-{place}")).await;
 }
 
 async fn finished(chrome: &Chrome, scenario: &str) {

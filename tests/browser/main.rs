@@ -6,6 +6,7 @@
 mod accessible;
 mod chrome;
 mod demos;
+mod faults;
 mod outage;
 mod scene;
 mod tabs;

@@ -1,6 +1,8 @@
 //! A simulator and a browser that is logged in to its panel.
 
 use cachefront_tests::process::{Launch, Simulator};
+use cachefront_tests::stack;
+use cachefront_tests::unique::{self, Database};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -17,15 +19,29 @@ pub(crate) struct Scene {
     pub(crate) chrome: Chrome,
     pub(crate) simulator: Simulator,
     http: reqwest::Client,
+    // Dropped last: the program uses it.
+    _database: Option<Database>,
 }
 
 impl Scene {
     /// A browser of this size at the panel of an embedded simulator.
     pub(crate) async fn embedded(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
-        let (chrome, simulator) =
-            tokio::join!(Chrome::start(width, height), configure(with_password(Simulator::role("up"))).start());
+        Self::at(width, height, configure(with_password(Simulator::role("up"))), None).await
+    }
+
+    /// The same on MySQL and Redis, with a database of its own.
+    pub(crate) async fn on_servers(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
+        let database = unique::database("panel").await;
+        let launch = with_password(Simulator::role("up"))
+            .env("CACHEFRONT_MYSQL_URL", database.url())
+            .env("CACHEFRONT_REDIS_URL", stack::redis_url());
+        Self::at(width, height, configure(launch), Some(database)).await
+    }
+
+    async fn at(width: u32, height: u32, launch: Launch, database: Option<Database>) -> Self {
+        let (chrome, simulator) = tokio::join!(Chrome::start(width, height), launch.start());
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let scene = Self { chrome, simulator, http };
+        let scene = Self { chrome, simulator, http, _database: database };
         scene.log_in().await;
         scene
     }

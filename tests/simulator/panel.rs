@@ -1,55 +1,145 @@
-//! The control panel's first page: nobody sees it without its key, and it says what the cache holds.
+//! The control panel: nobody sees it without logging in, everybody does what the role allows, forms of others are not
+//! obeyed, and it says what the cache holds.
 
-use std::time::Duration;
+use cachefront_tests::process::Launch;
+use reqwest::{Method, StatusCode};
 
-use cachefront_tests::wait;
-use reqwest::Method;
+use crate::client::{Answer, Client};
+use crate::world::{Place, World};
 
-use crate::client::Client;
-use crate::world::{PATIENCE, Place, World};
+const PASSWORDS: [(&str, &str); 3] = [("admin", "a secret"), ("operator", "o secret"), ("viewer", "v secret")];
+
+fn with_accounts(launch: Launch) -> Launch {
+    PASSWORDS.iter().fold(launch.env("CACHEFRONT_MODE", "ttl"), |launch, (name, password)| {
+        launch.env(format!("CACHEFRONT_UI_{}_PASSWORD", name.to_uppercase()), *password)
+    })
+}
+
+/// A browser without a browser: it keeps the cookie and knows the token of its pages.
+struct Reader {
+    panel: Client,
+    cookie: String,
+    csrf: String,
+}
+
+impl Reader {
+    async fn log_in(panel: &Client, name: &str, password: &str) -> Self {
+        let answer = login(panel, name, password).await;
+        assert_eq!(answer.status, 303, "{}", answer.text);
+        let cookie = answer.header("set-cookie").to_owned();
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+        let cookie = cookie.split(';').next().expect("a pair").to_owned();
+        let mut reader = Self { panel: panel.clone(), cookie, csrf: String::new() };
+        let page = reader.get("/").await.text;
+        let (_, rest) = page.split_once("name=\"csrf\" content=\"").expect("a token in the page");
+        reader.csrf = rest.split('"').next().expect("its end").to_owned();
+        reader
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.panel.get_with(path, ("cookie", &self.cookie)).await
+    }
+
+    async fn post_with(&self, path: &str, body: &str, csrf: &str, origin: &str) -> Answer {
+        let request = self.panel.request(Method::POST, path).header("cookie", &self.cookie).header("origin", origin);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body.to_owned());
+        self.panel.send(request.header("x-csrf-token", csrf)).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.post_with(path, body, &self.csrf, &self.panel.base.clone()).await
+    }
+}
+
+async fn login(panel: &Client, name: &str, password: &str) -> Answer {
+    let body = format!("name={name}&password={}", password.replace(' ', "+"));
+    let request = panel.request(Method::POST, "/login").body(body);
+    panel.send(request.header("content-type", "application/x-www-form-urlencoded")).await
+}
+
+fn panel_of(world: &World) -> Client {
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    Client { http: http.build().expect("a client"), base: world.simulator.ui_url() }
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_panel_asks_for_a_login_and_shows_the_cache() {
-    let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_MODE", "ttl")).await;
-    let http =
-        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-    let panel = Client { http, base: world.simulator.ui_url() };
-    assert_eq!(panel.get("/").await.header("location"), "/login");
+async fn nobody_gets_in_without_a_password_and_a_role() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let panel = panel_of(&world);
+    let page = panel.get_with("/", ("accept", "text/html")).await;
+    assert_eq!((page.status, page.header("location")), (StatusCode::SEE_OTHER, "/login"));
     assert!(panel.get("/login").await.text.contains("type=\"password\""));
-    for closed in ["/live", "/events"] {
+    for closed in ["/", "/live", "/cache", "/audit", "/session", "/experiment/json"] {
         assert_eq!(panel.get(closed).await.status, 401, "{closed}");
     }
     assert_eq!(panel.send(panel.request(Method::POST, "/users/1/delete")).await.status, 401);
-    assert_eq!(panel.get("/login?key=wrong").await.status, 401);
+    assert_eq!(login(&panel, "admin", "wrong").await.status, 401);
+    let forged = panel.get_with("/session", ("cookie", "cachefront_session=admin.9999999999.00.00")).await;
+    assert_eq!(forged.status, 401);
 
-    let link = wait::until_some("the link is printed", PATIENCE, async || {
-        world.simulator.log().lines().find_map(|line| Some(line.split_once("/login?key=")?.1.trim().to_owned()))
-    })
-    .await;
-    let entered = panel.get(&format!("/login?key={link}")).await;
-    assert_eq!(entered.status, 303);
-    let cookie = entered.header("set-cookie").to_owned();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
-    let cookie = ("cookie", cookie.split(';').next().expect("a pair").to_owned());
+    let id = world.api.add("Ada", "ada@example.org").await;
+    let [admin, operator, viewer] = PASSWORDS;
+    let viewer = Reader::log_in(&panel, viewer.0, viewer.1).await;
+    assert!(viewer.get("/").await.text.contains("Needs the operator role"));
+    assert!(viewer.get("/audit").await.text.contains("Only the admin reads this list"));
+    viewer.post(&format!("/users/{id}/read"), "").await.expect(200);
+    for path in ["/mode", "/users", "/faults", "/flush", "/load", "/experiment", "/demo/ttl", "/sessions/end"] {
+        assert_eq!(viewer.post(path, "").await.status, 403, "{path}");
+    }
+    let operator = Reader::log_in(&panel, operator.0, operator.1).await;
+    assert_eq!(operator.post("/sessions/end", "").await.status, 403);
+    operator.post("/mode", "mode=cdc&version=1").await.expect(200);
+    let admin = Reader::log_in(&panel, admin.0, admin.1).await;
+    let audit = admin.get("/audit").await.text;
+    assert!(audit.contains("mode cdc") && audit.contains("wrong name or password"), "{audit}");
+    admin.post("/sessions/end", "").await.expect(200);
+    for reader in [&viewer, &operator, &admin] {
+        assert_eq!(reader.get("/session").await.status, 401);
+    }
+}
 
-    let page = async || panel.get_with("/", (cookie.0, &cookie.1)).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_of_others_are_not_obeyed_and_nothing_is_overwritten_unseen() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let panel = panel_of(&world);
+    let reader = Reader::log_in(&panel, "operator", "o secret").await;
+    let own = panel.base.clone();
+    let body = "mode=cdc&version=1";
+    assert_eq!(reader.post_with("/mode", body, &reader.csrf, "http://evil.example").await.status, 403);
+    assert_eq!(reader.post_with("/mode", body, "", &own).await.status, 403);
+    assert_eq!(reader.post_with("/mode", body, "guessed", &own).await.status, 403);
+    assert_eq!(world.api.get("/mode").await.expect(200)["mode"], "ttl");
+
+    // Somebody else switches while the question is open.
+    world.api.set_mode("cdc").await;
+    world.api.set_mode("ttl").await;
+    let late = reader.post("/mode", body).await.expect(409);
+    assert!(late["message"].as_str().is_some_and(|message| message.contains("v3")), "{late}");
+    assert_eq!(world.api.get("/mode").await.expect(200)["mode"], "ttl");
+    reader.post("/mode", "mode=cdc&version=3").await.expect(200);
+    assert_eq!(world.api.get("/mode").await.expect(200)["mode"], "cdc");
+    // The same session goes on after a restart.
+    let mut world = world;
+    world.simulator.restart().await;
+    assert_eq!(reader.get("/session").await.status, 204);
+    let large = reader.post("/users", &"x".repeat(10 << 20)).await;
+    assert_eq!(large.status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_what_the_cache_holds_and_names_are_text() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    let page = async || reader.get("/").await;
     assert!(page().await.text.contains("cache empty"));
-    assert!(page().await.header("content-security-policy").contains("script-src 'self'"));
-    let id = world.api.add("Ada <b>", "ada@example.org").await;
+    let policy = page().await.header("content-security-policy").to_owned();
+    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    let id = world.api.add("<script>alert(1)</script>", "ada@example.org").await;
     world.api.name_of(id).await;
     let healthy = page().await.text;
-    assert!(healthy.contains("cache healthy") && healthy.contains("Ada &lt;b&gt;"), "{healthy}");
+    assert!(healthy.contains("cache healthy") && healthy.contains("&lt;script&gt;alert(1)"), "{healthy}");
+    assert!(!healthy.contains("<script>alert"));
     world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
     assert!(page().await.text.contains("cache stale (1)"));
-
-    // A form of another site is not obeyed; one of its own is.
-    let form = || {
-        let body = format!("mode=cdc&version={}", 1);
-        let request = panel.request(Method::POST, "/mode").header(cookie.0, &cookie.1);
-        request.header("content-type", "application/x-www-form-urlencoded").body(body).timeout(Duration::from_secs(10))
-    };
-    assert_eq!(panel.send(form().header("origin", "http://evil.example")).await.status, 403);
-    assert_eq!(world.api.get("/mode").await.expect(200)["mode"], "ttl");
-    assert_eq!(panel.send(form().header("origin", panel.base.clone())).await.status, 303);
-    assert_eq!(world.api.get("/mode").await.expect(200)["mode"], "cdc");
+    assert!(reader.get("/cache").await.text.contains(&format!("users:{id}")));
 }

@@ -23,7 +23,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 impl Caller {
     /// Notes what was done, or tried.
-    pub(crate) async fn audit<T, E: Display>(self, api: &Api, what: &str, outcome: &Result<T, E>) {
+    pub(crate) async fn audit<T: Sync, E: Display + Sync>(self, api: &Api, what: &str, outcome: &Result<T, E>) {
         let who = match self.0 {
             Some(role) => format!("API, token of {role}"),
             None => "API, open".to_owned(),

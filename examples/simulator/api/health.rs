@@ -76,5 +76,6 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "The numbers", body = String, content_type = "text/plain"), Any))]
 pub(crate) fn metrics(State(api): State<Arc<Api>>) -> Ready<impl IntoResponse> {
+    api.inspector.interest().show();
     ready(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.metrics.render()))
 }

@@ -14,7 +14,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::request::{Parameters, UserId};
 use super::responses::{Changing, ChangingChecked, Checked};
-use crate::inspector::{CacheView, Consistency};
+use crate::inspector::{CacheView, Consistency, Verdict};
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;
@@ -100,8 +100,10 @@ pub(crate) async fn consistency(
     State(api): State<Arc<Api>>,
     parameters: Parameters,
 ) -> Result<Json<Consistency>, ApiError> {
-    Ok(Json(match parameters.switch("fresh").map_err(ApiError::problem)? {
+    let fresh = parameters.switch("fresh").map_err(ApiError::problem)?;
+    let last = api.inspector.last();
+    Ok(Json(match fresh || last.verdict == Verdict::Unknown {
         true => api.inspector.pass().await,
-        false => api.inspector.last(),
+        false => last,
     }))
 }

@@ -30,6 +30,7 @@ pub(crate) use self::health::healthz;
 pub(crate) use self::stream::announcements;
 use crate::access::Access;
 use crate::caches::Caches;
+use crate::connect::Watchdog;
 use crate::domain::Database;
 use crate::events::EventHub;
 use crate::faults::Faults;
@@ -55,6 +56,8 @@ pub(crate) struct Api {
     pub(crate) faults: Arc<Faults>,
     pub(crate) inspector: Arc<Inspector>,
     pub(crate) emptier: Emptier,
+    /// Debezium's connector, where one carries the changes.
+    pub(crate) connector: Option<Watchdog>,
     /// How many requests may be answered at once.
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,

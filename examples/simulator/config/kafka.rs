@@ -9,14 +9,13 @@ const CONNECT_URL_DEFAULT: &str = "http://127.0.0.1:8083";
 /// Where changes are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// MySQL's own log.
+    /// The database's own log: MySQL's binary log, or the embedded database's log table.
     Binlog,
     /// Debezium's events on Kafka.
     Kafka,
 }
 
 /// Kafka, and Connect with its view of the other servers.
-#[expect(dead_code, reason = "brokers and group are for the source that reads from Kafka")]
 #[derive(Clone, Debug)]
 pub(crate) struct Kafka {
     /// Brokers as this program reaches them.
@@ -30,13 +29,16 @@ pub(crate) struct Kafka {
     pub(crate) connect_mysql_url: Secret,
     /// Brokers as Connect reaches them.
     pub(crate) connect_brokers: String,
+    /// Settings of the client, for TLS and SASL.
+    pub(crate) client: Vec<(String, Secret)>,
 }
 
 impl Lookup<'_> {
-    pub(super) fn source(&self, flags: &Flags) -> Result<Source, Fatal> {
+    pub(super) fn source(&self, flags: &Flags) -> Result<Option<Source>, Fatal> {
         match self.text("CACHEFRONT_SOURCE", &flags.source).as_deref() {
-            None | Some("binlog") => Ok(Source::Binlog),
-            Some("kafka") => Ok(Source::Kafka),
+            None => Ok(None),
+            Some("binlog") => Ok(Some(Source::Binlog)),
+            Some("kafka") => Ok(Some(Source::Kafka)),
             Some(_) => Err(Fatal::new("CACHEFRONT_SOURCE is unknown: write binlog or kafka")),
         }
     }
@@ -67,7 +69,9 @@ impl Lookup<'_> {
                 "CACHEFRONT_CONNECT_MYSQL_URL is not a MySQL URL: write mysql://user:password@host:3306",
             ));
         }
+        let client = set("CACHEFRONT_KAFKA_SETTINGS").map_or(Ok(Vec::new()), |list| client_settings(&list))?;
         Ok(Kafka {
+            client,
             brokers,
             group: set("CACHEFRONT_KAFKA_GROUP").unwrap_or(default_name),
             prefix,
@@ -83,6 +87,21 @@ fn database_of(mysql_url: &str) -> &str {
     let rest = mysql_url.split_once("://").map_or("", |(_, rest)| rest);
     let path = rest.split(['?', '#']).next().unwrap_or_default().split_once('/').map_or("", |(_, path)| path);
     if path.is_empty() { "cachefront" } else { path }
+}
+
+/// `name=value` pairs, separated by semicolons.
+fn client_settings(list: &str) -> Result<Vec<(String, Secret)>, Fatal> {
+    let pairs = list.split(';').map(str::trim).filter(|pair| !pair.is_empty());
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        (!name.trim().is_empty()).then(|| (name.trim().to_owned(), Secret::new(value.trim())))
+    };
+    pairs.map(pair).collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Fatal::new(
+            "CACHEFRONT_KAFKA_SETTINGS is not a list of librdkafka's settings: write name=value;name=value, for \
+             example security.protocol=SASL_SSL;sasl.mechanisms=SCRAM-SHA-256",
+        )
+    })
 }
 
 fn is_address(text: &str) -> bool {
@@ -109,6 +128,14 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_the_client_are_kept_secret() {
+        let kafka = kafka(&[("CACHEFRONT_KAFKA_SETTINGS", "sasl.username=u; sasl.password=hidden=;")]).expect("a list");
+        assert_eq!(kafka.client.len(), 2);
+        assert_eq!((kafka.client[1].0.as_str(), kafka.client[1].1.expose()), ("sasl.password", "hidden="));
+        assert!(!format!("{kafka:?}").contains("hidden"));
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named_and_its_value_is_not_shown() {
         for (name, value) in [
             ("CACHEFRONT_KAFKA_BROKERS", "kafka:hidden"),
@@ -116,6 +143,8 @@ mod tests {
             ("CACHEFRONT_CONNECT_URL", "ftp://hidden"),
             ("CACHEFRONT_CONNECT_MYSQL_URL", "postgres://u:hidden@x/y"),
             ("CACHEFRONT_TOPIC_PREFIX", "hidden/prefix"),
+            ("CACHEFRONT_KAFKA_SETTINGS", "sasl.password"),
+            ("CACHEFRONT_KAFKA_SETTINGS", "=hidden"),
         ] {
             let message = kafka(&[(name, value)]).expect_err(name).to_string();
             assert!(message.contains(name) && !message.contains("hidden"), "{message}");

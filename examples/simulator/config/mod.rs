@@ -46,7 +46,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     /// SQLite and this process's memory.
-    Embedded { data_dir: PathBuf },
+    Embedded { data_dir: PathBuf, source: Source },
     /// MySQL and Redis.
     Stack(Stack),
 }
@@ -161,11 +161,13 @@ impl Lookup<'_> {
         let on_servers = flags.stack
             || mysql_url.is_some()
             || matches!(role, Role::Api | Role::Ui | Role::Consumer | Role::Bootstrap(_));
+        let source = self.source(flags)?;
         if !on_servers {
             let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
-            return Ok(Backend::Embedded { data_dir: data_dir.into() });
+            // Whoever looks at it first should see the whole pipeline.
+            return Ok(Backend::Embedded { data_dir: data_dir.into(), source: source.unwrap_or(Source::Kafka) });
         }
-        let source = self.source(flags)?;
+        let source = source.unwrap_or(Source::Binlog);
         let redis_url = self.text("CACHEFRONT_REDIS_URL", &flags.redis_url).unwrap_or(REDIS_URL_DEFAULT.into());
         if !(redis_url.starts_with("redis://") || redis_url.starts_with("rediss://")) {
             return Err(Fatal::new("CACHEFRONT_REDIS_URL is not a Redis URL: write redis://host:6379/ or rediss://…"));

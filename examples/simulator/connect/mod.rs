@@ -12,5 +12,34 @@ mod template;
 mod watchdog;
 
 pub(crate) use bootstrap::bootstrap;
-#[expect(unused_imports, reason = "for whoever shows or presses the connector's state")]
-pub(crate) use watchdog::{ConnectorState, Watchdog, WatchdogSettings};
+pub(crate) use watchdog::Watchdog;
+
+use std::time::Duration;
+
+use rest::Rest;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use watchdog::WatchdogSettings;
+
+use crate::config::{Backend, Settings, Source};
+use crate::fatal::Fatal;
+
+/// How long one question to Kafka Connect may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Follows the connector that carries the changes, if one does.
+///
+/// # Errors
+/// A line that says what is wrong with the settings.
+pub(crate) fn follow(
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<Option<(Watchdog, JoinHandle<()>)>, Fatal> {
+    match &settings.backend {
+        Backend::Stack(stack) if stack.source == Source::Kafka => {
+            let rest = Rest::new(&stack.kafka, REQUEST_TIMEOUT)?;
+            Ok(Some(Watchdog::spawn(rest, &stack.kafka.prefix, WatchdogSettings::default(), stop.clone())))
+        }
+        _ => Ok(None),
+    }
+}

@@ -12,11 +12,11 @@ pub(crate) mod role;
 mod view;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use cachefront::{Clock, Hit};
-use tokio::sync::{Mutex, watch};
+use cachefront::{Clock, Hit, Timestamp};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::consistency::{Consistency, StaleEntry, StaleKind, Verdict};
@@ -24,11 +24,16 @@ use self::pass::Memory;
 pub(crate) use self::view::{CacheView, EntryState};
 use crate::caches::Caches;
 use crate::domain::{Database, DbError, User, rfc3339};
+use crate::events::EventHub;
+use crate::interest::Interest;
 use crate::mode::Modes;
 use crate::pipeline::Pipeline;
 
 /// The pause between two passes.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// An outcome that is older says nothing about now.
+const CURRENT_FOR: Duration = Duration::from_secs(10);
 
 /// A pass that takes longer has failed.
 const PASS_MAX: Duration = Duration::from_secs(5);
@@ -46,7 +51,9 @@ pub(crate) struct Inspector {
     clock: Arc<dyn Clock>,
     /// What a pass remembers for the next one; held while a pass runs.
     memory: Mutex<Memory>,
-    last: watch::Sender<Consistency>,
+    /// With the time at which its pass ended.
+    last: RwLock<(Timestamp, Consistency)>,
+    interest: Interest,
 }
 
 impl Inspector {
@@ -56,21 +63,37 @@ impl Inspector {
         modes: Arc<Modes>,
         pipeline: Pipeline,
         clock: Arc<dyn Clock>,
+        events: &EventHub,
     ) -> Arc<Self> {
         metrics::describe();
         let first = Consistency::unknown(rfc3339(clock.now()), modes.current().mode, "no pass has ended yet");
-        let last = watch::Sender::new(first);
-        Arc::new(Self { caches, database, modes, pipeline, clock, memory: Mutex::default(), last })
+        let last = RwLock::new((Timestamp::UNKNOWN, first));
+        Arc::new(Self {
+            caches,
+            database,
+            modes,
+            pipeline,
+            clock,
+            memory: Mutex::new(Memory::new(events.subscribe())),
+            last,
+            interest: Interest::new(),
+        })
     }
 
-    /// What the last pass said.
+    /// Who asks here is somebody who looks: passes are made while anybody does.
+    pub(crate) fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    /// What the last pass said, if it ended a moment ago; else nothing is known, until the next one ends.
     pub(crate) fn last(&self) -> Consistency {
-        self.last.borrow().clone()
-    }
-
-    /// Follows the passes.
-    pub(crate) fn watch(&self) -> watch::Receiver<Consistency> {
-        self.last.subscribe()
+        self.interest.show();
+        // A poisoned lock holds an outcome that was written whole.
+        let (at, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.clock.now().since(at) <= CURRENT_FOR {
+            true => last,
+            false => Consistency::unknown(last.as_of, self.modes.current().mode, "the first pass has not ended yet"),
+        }
     }
 
     /// A pass now; its outcome is the last one from then on.
@@ -85,16 +108,18 @@ impl Inspector {
             Err(_) => Consistency::unknown(as_of, mode, format!("a pass took longer than {PASS_MAX:?}")),
         };
         metrics::publish(&consistency);
-        self.last.send_replace(consistency.clone());
+        if let Ok(mut last) = self.last.write() {
+            *last = (self.clock.now(), consistency.clone());
+        }
         consistency
     }
 
-    /// A pass every second until `stop`.
+    /// A pass every second while somebody looks, until `stop`.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = self.pass() => {}
+                () = async { self.interest.wait().await; self.pass().await; } => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -157,6 +182,6 @@ impl Inspector {
 
 impl fmt::Debug for Inspector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inspector").field("last", &*self.last.borrow()).finish_non_exhaustive()
+        f.debug_struct("Inspector").field("last", &self.last()).finish_non_exhaustive()
     }
 }

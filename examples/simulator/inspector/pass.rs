@@ -1,13 +1,17 @@
 //! One pass over users and their entries.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use cachefront::{Hit, Position};
+use cachefront::{CacheKey, Hit, Position, StoreKey};
 use futures_util::stream::{self, StreamExt};
+use serde::Deserialize;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 
 use super::{Inspector, LOOKS_MAX, StaleEntry, StaleKind};
 use crate::domain::{DbError, Mode, Seen, User};
+use crate::events::Event;
 
 /// So many users, the first by id, are looked at in every pass.
 const USERS_MAX: u32 = 500;
@@ -18,6 +22,9 @@ const SAMPLE: u32 = 200;
 /// So many entries are remembered from one pass to the next.
 const REMEMBERED_MAX: usize = 1_000;
 
+/// So many changes that were handled are remembered, to tell a wrong mapping from a lost change.
+const CHANGES_MAX: usize = 1_024;
+
 /// So many looks are under way at once.
 const AT_ONCE: usize = 32;
 
@@ -25,8 +32,12 @@ const AT_ONCE: usize = 32;
 const GRACE: Duration = Duration::from_millis(100);
 
 /// What one pass tells the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memory {
+    /// What was handled, as everybody hears of it.
+    events: Receiver<Event>,
+    /// The keys that each change named, the newest last.
+    changes: VecDeque<Vec<String>>,
     /// Where the sample goes on.
     after: u64,
     /// Entries that there were at the last look, in case their rows go away or take another address.
@@ -58,11 +69,56 @@ impl Entry {
         }
     }
 
+    /// As change events name it.
     fn key(&self) -> String {
         match self {
-            Self::Id(id) => format!("users:{id}"),
-            Self::Email(_, email) => format!("users_by_email:{email}"),
+            Self::Id(id) => key_text("users", id),
+            Self::Email(_, email) => key_text("users_by_email", email),
         }
+    }
+}
+
+/// Empty for a key that is too long to have an entry.
+fn key_text(cache: &str, key: &impl CacheKey) -> String {
+    StoreKey::encode(cache, key).map(|key| key.as_str().to_owned()).unwrap_or_default()
+}
+
+/// The part of a change event that is needed here.
+#[derive(Deserialize)]
+struct Named {
+    keys: Vec<String>,
+}
+
+impl Memory {
+    pub(super) fn new(events: Receiver<Event>) -> Self {
+        Self { events, changes: VecDeque::new(), after: 0, cached: HashSet::new(), stale: HashMap::new() }
+    }
+
+    /// Takes note of the changes that were handled since the last pass. It may miss some: then it says `lost`.
+    fn hear(&mut self) {
+        loop {
+            let event = match self.events.try_recv() {
+                Ok(event) => event,
+                Err(TryRecvError::Lagged(_)) => continue,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            };
+            if let Some(named) =
+                (event.name == "change").then(|| serde_json::from_str::<Named>(&event.data).ok()).flatten()
+            {
+                if self.changes.len() >= CHANGES_MAX {
+                    self.changes.pop_front();
+                }
+                self.changes.push_back(named.keys);
+            }
+        }
+    }
+
+    /// True if the newest change of the entry's row named the row's other key and not the entry's.
+    fn is_misnamed(&self, entry: &Entry, row: Option<&User>) -> bool {
+        let Some(row) = row else { return false };
+        let keys = [key_text("users", &row.id), key_text("users_by_email", &row.email)];
+        let newest = self.changes.iter().rev().find(|named| keys.iter().any(|key| named.contains(key)));
+        newest.is_some_and(|named| !named.contains(&entry.key()))
     }
 }
 
@@ -77,6 +133,7 @@ impl Inspector {
     /// # Errors
     /// Why nothing can be said, in words.
     pub(super) async fn compare_all(&self, memory: &mut Memory, mode: Mode) -> Result<Found, String> {
+        memory.hear();
         let (rows, complete) = self.rows(memory).await.map_err(|error| error.to_string())?;
         let users = rows.len() as u64;
         let mut looked: HashMap<Entry, Option<User>> = HashMap::with_capacity(rows.len() * 2);
@@ -200,7 +257,11 @@ impl Inspector {
                     if let Some(position) = committed.filter(|_| memory.stale.len() < REMEMBERED_MAX) {
                         memory.stale.insert(entry.clone(), (row.clone(), position));
                     }
-                    if is_covered { StaleKind::Lost } else { StaleKind::Late }
+                    match is_covered {
+                        true if memory.is_misnamed(&entry, row.as_ref()) => StaleKind::Mapping,
+                        true => StaleKind::Lost,
+                        false => StaleKind::Late,
+                    }
                 }
             };
             let ttl_ms = hit.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
@@ -215,5 +276,29 @@ impl Inspector {
         }
         entries.sort_by(|one, other| (one.id, &one.key).cmp(&(other.id, &other.key)));
         Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::EventHub;
+
+    #[test]
+    fn a_change_that_named_other_keys_is_a_wrong_mapping_and_one_that_was_not_heard_of_is_lost() {
+        let hub = EventHub::new();
+        let mut memory = Memory::new(hub.subscribe());
+        let row = User { id: 7, name: "Ada".into(), email: "a@b".into(), updated_at: String::new() };
+        let entry = Entry::Id(7);
+        memory.hear();
+        assert!(!memory.is_misnamed(&entry, Some(&row)));
+        let named = |keys: &[&str]| Event { name: "change", data: serde_json::json!({ "keys": keys }).to_string() };
+        hub.publish(named(&["users_by_email:a@b"]));
+        hub.publish(named(&["users:8", "users_by_email:c@d"]));
+        memory.hear();
+        assert!(memory.is_misnamed(&entry, Some(&row)) && !memory.is_misnamed(&entry, None));
+        hub.publish(named(&["users:7", "users_by_email:a@b"]));
+        memory.hear();
+        assert!(!memory.is_misnamed(&entry, Some(&row)));
     }
 }

@@ -105,7 +105,7 @@ async fn own(settings: &Settings) -> Result<Arc<Inspector>, Fatal> {
     let follow = caches.clone();
     let modes = Modes::new(Arc::clone(&world.true_database), row, move |mode| follow.set_mode(mode));
     let pipeline = world.pipeline(&modes, settings);
-    Ok(Inspector::new(caches, world.true_database, modes, pipeline, world.clock))
+    Ok(Inspector::new(caches, world.true_database, modes, pipeline, world.clock, &world.events))
 }
 
 /// The API of a process that has the store in its memory.

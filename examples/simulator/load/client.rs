@@ -79,7 +79,7 @@ impl Client {
         if let Some(token) = &target.token {
             let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
             let mut value =
-                value.map_err(|_| Fatal::new("CACHEFRONT_API_TOKENS: the first token cannot stand in a header"))?;
+                value.map_err(|_| Fatal::new("CACHEFRONT_API_TOKENS: the token cannot stand in a header"))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }

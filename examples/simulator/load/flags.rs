@@ -16,7 +16,7 @@ use crate::fatal::Fatal;
 /// What the load generator does. Flags override the preset.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "Exit codes: 0 when every goal was met, 99 when one was missed, 1 when it could not run. \
-                        The token is the first one of CACHEFRONT_API_TOKENS.")]
+                        A token of CACHEFRONT_API_TOKENS that may write is used.")]
 pub(crate) struct LoadFlags {
     #[command(flatten)]
     pub(super) plan: PlanFlags,

@@ -73,7 +73,7 @@ impl Chooser {
         Self { rows, keys, zipf, recent }
     }
 
-    pub(super) fn to_read(&mut self, random: &mut StdRng) -> usize {
+    pub(super) fn draw_read(&mut self, random: &mut StdRng) -> usize {
         match self.keys {
             Keys::Zipf { .. } => self.rank(random),
             Keys::Uniform => random.random_range(0..self.rows),
@@ -85,9 +85,9 @@ impl Chooser {
         }
     }
 
-    pub(super) fn to_write(&mut self, random: &mut StdRng) -> usize {
+    pub(super) fn draw_write(&mut self, random: &mut StdRng) -> usize {
         if !matches!(self.keys, Keys::Latest { .. }) {
-            return self.to_read(random);
+            return self.draw_read(random);
         }
         let place = random.random_range(0..self.rows);
         let row = self.recent.remove(place);
@@ -128,7 +128,7 @@ mod tests {
         let (mut random, mut chooser) = (StdRng::seed_from_u64(7), Chooser::new(keys, 100));
         let mut counts = vec![0; 100];
         for _ in 0..DRAWS {
-            counts[chooser.to_read(&mut random)] += 1;
+            counts[chooser.draw_read(&mut random)] += 1;
         }
         counts
     }
@@ -147,8 +147,8 @@ mod tests {
     fn what_was_written_last_is_read_most() {
         let (mut random, mut chooser) = (StdRng::seed_from_u64(7), Chooser::new(Keys::Latest { exponent: 1.5 }, 100));
         for _ in 0..20 {
-            let written = chooser.to_write(&mut random);
-            let reads = (0..200).filter(|_| chooser.to_read(&mut random) == written).count();
+            let written = chooser.draw_write(&mut random);
+            let reads = (0..200).filter(|_| chooser.draw_read(&mut random) == written).count();
             assert!(reads > 50, "{reads}");
         }
     }
@@ -162,7 +162,7 @@ mod tests {
             Keys::Latest { exponent: 1.0 },
         ] {
             let (mut random, mut chooser) = (StdRng::seed_from_u64(7), Chooser::new(keys, 1));
-            assert_eq!((chooser.to_read(&mut random), chooser.to_write(&mut random)), (0, 0), "{keys:?}");
+            assert_eq!((chooser.draw_read(&mut random), chooser.draw_write(&mut random)), (0, 0), "{keys:?}");
         }
         assert!(Keys::Zipf { exponent: f64::NAN }.check().is_err());
         assert!(Keys::Hotspot { rows: 0.0, requests: 0.5 }.check().is_err());

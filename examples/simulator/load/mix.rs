@@ -49,10 +49,10 @@ impl Mix {
 
     fn draw(random: &mut StdRng, chooser: &mut Chooser, write_ratio: f64, version: &mut u64) -> Request {
         if random.random::<f64>() >= write_ratio {
-            return Request::Read { row: chooser.to_read(random) };
+            return Request::Read { row: chooser.draw_read(random) };
         }
         *version += 1;
-        Request::Write { row: chooser.to_write(random), version: *version }
+        Request::Write { row: chooser.draw_write(random), version: *version }
     }
 }
 

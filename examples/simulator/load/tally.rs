@@ -178,8 +178,11 @@ impl Tally {
         record(&mut self.windows.closed, length);
     }
 
+    /// A window that the end of the run cut off. Within the grace period it says nothing: it might have closed at once.
     pub(super) fn leave_window_open(&mut self, length: Duration) {
-        record(&mut self.windows.open, length);
+        if length > self.grace {
+            record(&mut self.windows.open, length);
+        }
     }
 
     /// Reads and writes together.

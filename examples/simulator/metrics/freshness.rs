@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MODE, PIPELINE_LAG_SECONDS, PIPELINE_RUNNING, STALENESS_BOUND_SECONDS, identify};
 use crate::domain::Mode;
+use crate::interest::Interest;
 use crate::pipeline::{Pipeline, PipelineView};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Observes `pipeline` until `stop`; `ttl` is how long an entry may live.
-pub(crate) async fn observe_freshness(pipeline: Pipeline, ttl: Duration, stop: CancellationToken) {
+pub(crate) async fn observe_freshness(pipeline: Pipeline, ttl: Duration, interest: Interest, stop: CancellationToken) {
     identify(pipeline.source);
     let gauges = Gauges::new();
     let mut ticks = tokio::time::interval(EVERY);
@@ -24,7 +25,7 @@ pub(crate) async fn observe_freshness(pipeline: Pipeline, ttl: Duration, stop: C
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => gauges.set(&pipeline.view().await, ttl),
+            () = async { interest.wait().await; ticks.tick().await; } => gauges.set(&pipeline.view().await, ttl),
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Change capture for the embedded database.
+//! Change capture for the embedded database: its log table, read directly or carried by Kafka.
 
+mod carrier;
 mod log_table;
 
+pub(crate) use carrier::Carrier;
 pub(crate) use log_table::LogTableSource;

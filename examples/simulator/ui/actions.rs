@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::Panel;
 use super::login::Reader;
 use super::tour::{self, Scenario};
-use super::users;
 use crate::access::Session;
 use crate::domain::{DbError, Mode, UserInput};
 use crate::faults::{DELAY_MS_MAX, FaultState};
@@ -148,9 +147,12 @@ fn words_of_tier(tier: &str) -> &str {
     }
 }
 
+/// So many are read by one press.
+const READ_AT_ONCE: u32 = 100;
+
 /// Reads the first users, so that their rows are cached.
 pub(super) async fn read_all(State(panel): State<Arc<Panel>>) -> Response {
-    let Ok(listed) = panel.api.database.list(0, users::SURVEY_MAX).await else {
+    let Ok(listed) = panel.api.database.list(0, READ_AT_ONCE).await else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer. Try again.");
     };
     let reads = listed.iter().map(|user| panel.api.caches.users.get(&user.id).into_future());
@@ -224,7 +226,7 @@ pub(super) async fn fault(
     let outcome = faults.set(wanted).await;
     match noted(&panel, &reader, format!("fault {} {}", form.fault, form.value), outcome).await {
         Ok(state) => {
-            panel.live.gauges.mark(panel.api.pipeline.clock.now(), format!("fault {}", form.fault.replace('_', " ")));
+            panel.live.gauges.mark(panel.api.pipeline.clock.now(), "fault".into());
             let active = state.active();
             done(
                 &panel,
@@ -261,6 +263,15 @@ pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reade
             done(&panel, "The store is empty: the next reads load.")
         }
         Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+    }
+}
+
+/// Ends everybody's sessions, also the one of whoever asks.
+pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
+    let outcome = panel.api.access.logout_everybody().await;
+    match noted(&panel, &reader, "all sessions ended".into(), outcome).await {
+        Ok(()) => done(&panel, ""),
+        Err(error) => failed(&error),
     }
 }
 

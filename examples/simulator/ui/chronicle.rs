@@ -106,7 +106,7 @@ pub(super) async fn write(panel: Arc<Panel>) {
             Ok(()) = modes.changed() => {
                 let row = modes.borrow_and_update().clone();
                 let now = panel.api.pipeline.clock.now();
-                panel.live.gauges.mark(now, format!("mode {}", row.mode.as_str()));
+                panel.live.gauges.mark(now, row.mode.as_str().to_uppercase());
                 panel.live.chronicle.switched(now, &row);
                 panel.live.nudge();
                 continue;

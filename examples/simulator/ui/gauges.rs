@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::chronicle::{Chronicle, percentile};
 use super::live::Moment;
 use crate::api::Api;
+use crate::config::{Secret, Settings};
 use crate::domain::Mode;
 
 /// So much is kept: what the charts show, and a little more.
@@ -18,6 +19,12 @@ const SAMPLES_MAX: usize = 180;
 /// So many marks are kept.
 const MARKS_MAX: usize = 64;
 
+/// An API that takes longer to tell its numbers leaves a gap.
+const ANSWER_MAX: Duration = Duration::from_millis(800);
+
+/// What was measured stands beside the hops for so many samples.
+const HOPS_KEPT: usize = 10;
+
 const EVERY: Duration = Duration::from_millis(950);
 
 /// Lags of the last seconds are taken together: single changes would be lost between two samples.
@@ -25,7 +32,9 @@ const LAG_WINDOW_US: u64 = 5_000_000;
 
 const READS: &str = "cachefront_reads_total";
 const LOADS: &str = "cachefront_loads_total";
-const REQUESTS: &str = "simulator_http_request_seconds_bucket";
+const REQUESTS: &str = "simulator_http_request_duration_seconds_bucket";
+const LAG: &str = "cachefront_invalidation_lag_seconds_";
+const GATE: &str = "cachefront_gate_seconds_";
 
 /// The charts at one moment. What is not known is null: a gap, never a line drawn through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -46,6 +55,10 @@ pub(super) struct Sample {
     /// How long requests took, ms.
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
+    /// From commit to invalidation on average, ms, where the consumer is this process; of these, how long was waited
+    /// until the commit could be read.
+    pub(super) lag_mean: Option<f64>,
+    pub(super) gate_mean: Option<f64>,
 }
 
 /// Something that the charts mark.
@@ -61,6 +74,38 @@ pub(super) struct Mark {
 pub(super) struct History {
     pub(super) samples: Vec<Sample>,
     pub(super) marks: Vec<Mark>,
+}
+
+/// Where the numbers of the process that serves the reads come from.
+#[derive(Debug)]
+pub(super) enum Numbers {
+    /// It is this process.
+    Here,
+    /// The API runs elsewhere, and answers `/metrics`.
+    There { http: reqwest::Client, url: String, token: Option<Secret> },
+}
+
+impl Numbers {
+    /// Those of the API that the settings name.
+    pub(super) fn of_api(settings: &Settings) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap_or_default();
+        Self::There { http, url: format!("{}/metrics", settings.api_url), token: settings.client_token().cloned() }
+    }
+
+    /// Nothing if the API does not answer.
+    pub(super) async fn text(&self, api: &Api) -> Option<String> {
+        match self {
+            Self::Here => Some(api.metrics.render()),
+            Self::There { http, url, token } => {
+                let request = http.get(url);
+                let request = match token {
+                    Some(token) => request.bearer_auth(token.expose()),
+                    None => request,
+                };
+                request.send().await.ok()?.error_for_status().ok()?.text().await.ok()
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +128,9 @@ struct Counters {
     loads: f64,
     /// Requests that took at most so many µs.
     requests: BTreeMap<u64, f64>,
+    /// Sum in seconds, and count.
+    lag: (f64, f64),
+    gate: (f64, f64),
 }
 
 fn seconds(at: Timestamp) -> f64 {
@@ -90,14 +138,21 @@ fn seconds(at: Timestamp) -> f64 {
 }
 
 impl Gauges {
-    /// Takes a sample if a second has passed.
-    pub(super) fn sample(&self, api: &Api, moment: &Moment, chronicle: &Chronicle) {
+    /// True if a second has passed since the last sample.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        let Ok(inner) = self.inner.lock() else { return false };
+        inner.before.as_ref().is_none_or(|(at, _)| now.since(*at) >= EVERY)
+    }
+
+    /// Takes a sample from the numbers of the process that reads, in Prometheus's text format.
+    pub(super) fn sample(&self, text: Option<&str>, moment: &Moment, chronicle: &Chronicle) {
         let Ok(mut inner) = self.inner.lock() else { return };
-        let due = inner.before.as_ref().is_none_or(|(at, _)| moment.at.since(*at) >= EVERY);
-        if !due {
+        let Some(text) = text else {
+            // A gap: the next numbers are compared with nothing.
+            inner.before = None;
             return;
-        }
-        let counters = Counters::read(&api.metrics.render());
+        };
+        let counters = Counters::read(text);
         if let Some((before_at, before)) = inner.before.replace((moment.at, counters.clone())) {
             let passed = moment.at.since(before_at).as_secs_f64();
             let mut sample =
@@ -128,6 +183,13 @@ impl Gauges {
         History { samples: inner.samples.iter().copied().collect(), marks: inner.marks.iter().cloned().collect() }
     }
 
+    /// What the last change that was measured took on average: reading it, and waiting until it could be read.
+    pub(super) fn hops(&self) -> Option<(f64, f64)> {
+        let inner = self.inner.lock().ok()?;
+        let recent = inner.samples.iter().rev().take(HOPS_KEPT);
+        recent.filter_map(|sample| Some(((sample.lag_mean? - sample.gate_mean?).max(0.0), sample.gate_mean?))).next()
+    }
+
     pub(super) fn newest(&self) -> Option<Sample> {
         self.inner.lock().ok()?.samples.back().copied()
     }
@@ -150,6 +212,10 @@ impl Counters {
                 }
             } else if series.starts_with(LOADS) {
                 counters.loads += value;
+            } else if let Some(part) = series.strip_prefix(LAG) {
+                add(&mut counters.lag, part, value);
+            } else if let Some(part) = series.strip_prefix(GATE) {
+                add(&mut counters.gate, part, value);
             } else if series.starts_with(REQUESTS) && label(series, "method") == Some("GET") {
                 let bound = label(series, "le").and_then(|bound| bound.parse::<f64>().ok());
                 // What is beyond the last bound counts as the last bound: the charts end there.
@@ -168,6 +234,8 @@ impl Counters {
             reads: Some(reads.max(0.0) / passed),
             p50: self.quantile(before, 0.5),
             p99: self.quantile(before, 0.99),
+            lag_mean: mean(self.lag, before.lag),
+            gate_mean: mean(self.gate, before.gate),
             ..Sample::default()
         }
     }
@@ -191,6 +259,20 @@ impl Counters {
         }
         None
     }
+}
+
+fn add(total: &mut (f64, f64), part: &str, value: f64) {
+    match part {
+        "sum" => total.0 += value,
+        "count" => total.1 += value,
+        _ => {}
+    }
+}
+
+/// In ms, of what came since `before`.
+fn mean(now: (f64, f64), before: (f64, f64)) -> Option<f64> {
+    let count = now.1 - before.1;
+    (count > 0.0).then(|| (now.0 - before.0) / count * 1e3)
 }
 
 /// The value of a label in a line of Prometheus's text format.
@@ -217,7 +299,7 @@ mod tests {
     #[test]
     fn quantiles_lie_within_their_bucket() {
         let line = |le: &str, count: u64| {
-            format!("simulator_http_request_seconds_bucket{{method=\"GET\",le=\"{le}\"}} {count}\n")
+            format!("simulator_http_request_duration_seconds_bucket{{method=\"GET\",le=\"{le}\"}} {count}\n")
         };
         let text = line("0.001", 90) + &line("0.01", 100) + &line("+Inf", 100);
         let sample = Counters::read(&text).since(&Counters::default(), 1.0);

@@ -1,7 +1,7 @@
 //! Looks at everything, again and again, and tells every tab.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cachefront::Timestamp;
 use tokio::sync::{Notify, watch};
@@ -10,7 +10,7 @@ use super::Panel;
 use super::chronicle::Chronicle;
 use super::gauges::Gauges;
 use super::tour::TourView;
-use super::users::{self, Survey};
+use super::users::{self, Survey, UserRow};
 use super::verdict::Verdict;
 use crate::api::Api;
 use crate::domain::ModeRow;
@@ -25,6 +25,9 @@ const UNWATCHED: Duration = Duration::from_secs(1);
 
 /// The pause after a look that an event has asked for.
 const NUDGED: Duration = Duration::from_millis(40);
+
+/// A look is followed by a pause of so many times its length, within the bounds above.
+const REST: u32 = 3;
 
 /// A look that takes longer says that nothing is known.
 const LOOK_MAX: Duration = Duration::from_secs(3);
@@ -42,6 +45,8 @@ pub(super) struct Moment {
     pub(super) survey: Arc<Survey>,
     pub(super) verdict: Verdict,
     pub(super) tour: TourView,
+    /// The user that the demo is about.
+    pub(super) demo: Option<UserRow>,
     pub(super) faults: FaultState,
     /// The modes that were in force, the newest first.
     pub(super) history: Arc<Vec<ModeRow>>,
@@ -76,6 +81,7 @@ impl Live {
             survey: Arc::default(),
             verdict: Verdict::unknown("Nothing has been looked at yet."),
             tour: TourView::default(),
+            demo: None,
             faults: FaultState::default(),
             history: Arc::default(),
         };
@@ -109,9 +115,15 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
     let live = &panel.live;
     let mut tours = panel.tour.follow();
     loop {
+        let began = Instant::now();
         let moment = live.fresh(&panel).await;
-        live.gauges.sample(&panel.api, &moment, &live.chronicle);
+        if live.gauges.is_due(moment.at) {
+            let text = panel.numbers.text(&panel.api).await;
+            live.gauges.sample(text.as_deref(), &moment, &live.chronicle);
+        }
         let pause = if live.moments.receiver_count() > 0 { WATCHED } else { UNWATCHED };
+        // Looking never takes more than a part of the time, however much there is to look at.
+        let pause = pause.max(began.elapsed() * REST).min(UNWATCHED);
         tokio::select! {
             () = panel.api.stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -137,6 +149,11 @@ async fn look(panel: &Panel) -> Moment {
         (Ok(Err(_)), _) => (None, Verdict::unknown("The database does not answer: nothing can be proven.")),
         (Err(_), _) | (_, Err(_)) => (None, Verdict::unknown("Comparing takes too long: nothing can be proven.")),
     };
+    let tour = panel.tour.view();
+    let demo = match (&survey, tour.user) {
+        (Some(survey), Some(id)) => users::of_demo(panel, survey, id).await,
+        _ => None,
+    };
     let store_away = !matches!(store, Ok(true));
     let changed = moment_before.mode.version != api.modes.current().version || moment_before.history.is_empty();
     let history = match changed {
@@ -151,7 +168,8 @@ async fn look(panel: &Panel) -> Moment {
         store_away,
         survey: Arc::new(survey.unwrap_or_default()),
         verdict,
-        tour: panel.tour.view(),
+        tour,
+        demo,
         faults: api.faults.current(),
         history,
     }

@@ -44,6 +44,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Headers {
 /// Reading through the cache needs no right to change anything, and neither does leaving.
 fn role_for(path: &str) -> Role {
     let reads = path.starts_with("/users/") && path.ends_with("/read");
+    if path == "/sessions/end" {
+        return Role::Admin;
+    }
     if reads || path == "/users/read" || path == "/logout" { Role::Viewer } else { Role::Operator }
 }
 

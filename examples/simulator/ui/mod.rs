@@ -7,6 +7,7 @@ mod actions;
 mod assets;
 mod chronicle;
 mod gauges;
+mod keys;
 mod live;
 mod load;
 mod login;
@@ -24,6 +25,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 
+use self::gauges::Numbers;
 use self::live::Live;
 use self::load::Runs;
 use self::tour::Tour;
@@ -47,6 +49,7 @@ struct Panel {
     shelf: Shelf,
     tour: Tour,
     runs: Runs,
+    numbers: Numbers,
 }
 
 /// The panel, ready to be served.
@@ -57,8 +60,16 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// Begins to look; that ends with the API.
-    pub(crate) fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings) -> Self {
+    /// Begins to look; that ends with the API. `serves` is true if the API is served by this process.
+    pub(crate) fn new(
+        api: Arc<Api>,
+        database: Arc<dyn Database>,
+        hint: String,
+        settings: &Settings,
+        serves: bool,
+    ) -> Self {
+        // The API's own process measures what it serves; a panel alone asks it.
+        let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
         let runs = Runs::new(settings);
         let metrics = guard::metrics_page(Arc::clone(&api));
         let experiment = runs.experiment.clone();
@@ -70,12 +81,15 @@ impl Ui {
             shelf: Shelf::default(),
             tour: Tour::default(),
             runs,
+            numbers,
             api,
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));
         tokio::spawn(chronicle::write(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))
+            .route("/cache", get(pages::cache))
+            .route("/audit", get(pages::audit))
             .route("/live", get(stream::live))
             .route("/session", get(login::session))
             .route("/mode", post(actions::mode))
@@ -86,12 +100,13 @@ impl Ui {
             .route("/users/{id}/delete", post(actions::delete))
             .route("/users/{id}/evict", post(actions::evict))
             .route("/demo/{scenario}", post(actions::demo))
-            .route("/faults", post(actions::fault))
+            .route("/faults", get(pages::faults).post(actions::fault))
             .route("/flush", post(actions::flush))
             .route("/load", post(load::start_load))
             .route("/experiment", post(load::start_experiment))
             .route("/experiment/{kind}", get(load::report))
             .route("/stop/{what}", post(load::stop))
+            .route("/sessions/end", post(actions::end_sessions))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), login::require));

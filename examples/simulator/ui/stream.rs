@@ -19,7 +19,8 @@ use super::Panel;
 use super::gauges::Sample;
 use super::live::Moment;
 use super::login::{Headers, Reader};
-use super::users::{self, Wanted};
+use super::pages::Gathered;
+use super::users::Wanted;
 use super::view::{self, Scene, Tab};
 use crate::access::Session;
 use crate::events::Event;
@@ -115,13 +116,16 @@ impl Follower {
     async fn look(&mut self) {
         self.flowing = 0;
         let moment = Arc::clone(&self.moments.borrow_and_update());
-        let page = users::page(&self.panel, &moment.survey, &self.asked.wanted).await;
+        let Gathered { page, keys, audit } =
+            Gathered::of(&self.panel, self.asked.tab, &self.reader, &self.asked.wanted).await;
         let scene = Scene {
             panel: &self.panel,
             tab: self.asked.tab,
             moment: &moment,
             page: &page,
             wanted: &self.asked.wanted,
+            keys: &keys,
+            audit: &audit,
             reader: &self.reader,
         };
         let mut changed = serde_json::Map::new();

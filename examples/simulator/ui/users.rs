@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cachefront::Timestamp;
+use cachefront::{Hit, Timestamp};
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 
 use super::Panel;
@@ -13,7 +14,10 @@ use crate::domain::{DbError, Mode, User};
 use crate::inspector::{CacheView, Consistency, EntryState};
 
 /// The verdict is over this many users, the first ones by id, and over those that are missed below.
-pub(super) const SURVEY_MAX: u32 = 100;
+pub(super) const SURVEY_MAX: u32 = 500;
+
+/// So many looks are under way at once.
+const AT_ONCE: usize = 32;
 
 /// A page shows this many.
 pub(super) const PAGE_MAX: usize = 20;
@@ -81,6 +85,34 @@ impl UserRow {
             position: view.position,
             bound: view.staleness_bound_ms.map(Duration::from_millis),
             stale_for: None,
+        }
+    }
+
+    fn absent(id: u64, database: Option<User>) -> Self {
+        Self {
+            id,
+            state: State::Absent,
+            database,
+            cached: None,
+            negative: false,
+            ttl: None,
+            tier: None,
+            position: None,
+            bound: None,
+            stale_for: None,
+        }
+    }
+
+    fn agreeing(id: u64, hit: Hit<User>, database: Option<User>) -> Self {
+        Self {
+            state: if hit.value.is_some() { State::Healthy } else { State::Negative },
+            negative: hit.value.is_none(),
+            cached: hit.value,
+            ttl: hit.ttl,
+            tier: Some(hit.tier.as_str()),
+            position: hit.position.map(|position| position.to_string()),
+            bound: hit.staleness_bound,
+            ..Self::absent(id, database)
         }
     }
 
@@ -181,15 +213,22 @@ pub(super) async fn survey(panel: &Panel) -> Result<Survey, DbError> {
     let known: Vec<u64> = listed.iter().map(|user| user.id).collect();
     let missed = panel.shelf.missed().into_iter().filter(|id| *id <= last && !known.contains(id));
     let listed = listed.into_iter().take(SURVEY_MAX as usize).map(|user| (user.id, Some(user)));
-    let looks = listed.chain(missed.map(|id| (id, None))).map(|(id, user)| beside_entry(panel, id, user));
-    let mut rows = join_all(looks).await;
+    let all = stream::iter(listed.chain(missed.map(|id| (id, None))));
+    let looks = all.map(|(id, user)| beside_entry(panel, id, user));
+    let mut rows: Vec<UserRow> = looks.buffer_unordered(AT_ONCE).collect().await;
     rows.retain(|row| row.database.is_some() || row.is_kept());
     rows.sort_unstable_by_key(|row| row.id);
     panel.shelf.date(&mut rows, panel.api.pipeline.clock.now());
     Ok(Survey { rows, more })
 }
 
+/// What is cached beside a row that has just been read. Where the two differ, the row is read again between two looks.
 async fn beside_entry(panel: &Panel, id: u64, user: Option<User>) -> UserRow {
+    match panel.api.caches.peek(id).await {
+        None => return UserRow::absent(id, user),
+        Some(hit) if hit.value == user => return UserRow::agreeing(id, hit, user),
+        Some(_) => {}
+    }
     let row = UserRow::of(id, panel.api.inspector.look(id).await);
     if row.state == State::Unknown { UserRow { database: user, ..row } } else { row }
 }
@@ -215,6 +254,15 @@ async fn beyond(panel: &Panel, wanted: &Wanted) -> Result<Vec<UserRow>, DbError>
     };
     let rows = join_all(users.into_iter().map(|user| beside_entry(panel, user.id, Some(user)))).await;
     Ok(rows.into_iter().filter(|row| wanted.wants(row)).collect())
+}
+
+/// The user that a demo is about.
+pub(super) async fn of_demo(panel: &Panel, survey: &Survey, id: u64) -> Option<UserRow> {
+    if let Some(row) = survey.rows.iter().find(|row| row.id == id) {
+        return Some(row.clone());
+    }
+    let user = panel.database.get(id).await.ok()?.value;
+    Some(beside_entry(panel, id, user).await)
 }
 
 /// In cdc mode an entry that differs may be about to go: it is stale only if the inspector, which waits a moment, says

@@ -1,7 +1,10 @@
 //! What people see. A page is a frame with parts; each part is rendered alone, and pushed when it changes.
 
+mod audit;
+mod cache;
 mod demo;
 mod events;
+mod faults;
 mod frame;
 pub(super) mod icon;
 mod load;
@@ -14,9 +17,11 @@ use maud::Markup;
 use serde::Deserialize;
 
 use super::Panel;
+use super::keys::KeyRow;
 use super::live::Moment;
 use super::users::{Page, Wanted};
 use crate::access::{Role, Session};
+use crate::domain::AuditEntry;
 pub(super) use frame::whole;
 
 /// The pages of the panel.
@@ -25,14 +30,25 @@ pub(super) use frame::whole;
 pub(super) enum Tab {
     #[default]
     Live,
+    Cache,
+    Faults,
+    Audit,
 }
 
 impl Tab {
-    pub(super) const ALL: [(Self, &'static str, &'static str); 1] = [(Self::Live, "/", "Live")];
+    pub(super) const ALL: [(Self, &'static str, &'static str); 4] = [
+        (Self::Live, "/", "Live"),
+        (Self::Cache, "/cache", "Cache browser"),
+        (Self::Faults, "/faults", "Faults"),
+        (Self::Audit, "/audit", "Audit"),
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Cache => "cache",
+            Self::Faults => "faults",
+            Self::Audit => "audit",
         }
     }
 }
@@ -44,6 +60,10 @@ pub(super) struct Scene<'a> {
     pub(super) moment: &'a Moment,
     pub(super) page: &'a Page,
     pub(super) wanted: &'a Wanted,
+    /// For the cache browser.
+    pub(super) keys: &'a [KeyRow],
+    /// For the audit page.
+    pub(super) audit: &'a [AuditEntry],
     /// Whoever looks on.
     pub(super) reader: &'a Session,
 }
@@ -62,16 +82,24 @@ impl Scene<'_> {
 
 /// The parts of a page, by name.
 pub(super) fn parts(scene: &Scene<'_>) -> Vec<(&'static str, Markup)> {
-    vec![
+    let mut parts = vec![
         ("banner", top::banner(scene)),
         ("verdict", top::verdict(scene)),
         ("mode", top::mode(scene)),
         ("history", top::history(scene)),
-        ("demo", demo::demo(scene)),
-        ("users", users::users(scene)),
-        ("pipeline", pipeline::pipeline(scene)),
-        ("load", load::load(scene)),
-        ("experiment", load::experiment(scene)),
-        ("events", events::events(scene)),
-    ]
+    ];
+    match scene.tab {
+        Tab::Live => parts.extend([
+            ("demo", demo::demo(scene)),
+            ("users", users::users(scene)),
+            ("pipeline", pipeline::pipeline(scene)),
+            ("load", load::load(scene)),
+            ("experiment", load::experiment(scene)),
+            ("events", events::events(scene)),
+        ]),
+        Tab::Cache => parts.push(("cache", cache::cache(scene))),
+        Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(scene)), ("faults", faults::faults(scene))]),
+        Tab::Audit => parts.push(("audit", audit::audit(scene))),
+    }
+    parts
 }

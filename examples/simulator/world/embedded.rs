@@ -1,4 +1,4 @@
-//! Everything in this process: SQLite, memory, and the log table.
+//! Everything in this process: SQLite, memory, and the log table, which Kafka carries or the invalidator reads itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,19 +7,24 @@ use async_trait::async_trait;
 use cachefront::{Cdc, Clock, MemoryStore};
 
 use super::{Parts, Sources, cannot_open};
+use crate::config::Source;
 use crate::db::sqlite::{Sqlite, SqliteFile};
 use crate::events::EventHub;
 use crate::fatal::Fatal;
 use crate::faults::{Faults, FaultySource};
 use crate::pipeline::LocalBoard;
-use crate::source::LogTableSource;
+use crate::source::{Carrier, LogTableSource};
 
-pub(super) fn open(data_dir: &Path, clock: &Arc<dyn Clock>) -> Result<Parts, Fatal> {
+pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>) -> Result<Parts, Fatal> {
     let database = Sqlite::open(data_dir, Arc::clone(clock)).map_err(|error| {
         let what = format!("the embedded database in {} (CACHEFRONT_DATA_DIR)", data_dir.display());
         cannot_open(&what, &error)
     })?;
-    let sources = LogTable(database.file().clone());
+    let file = database.file().clone();
+    let sources: Box<dyn Sources> = match source {
+        Source::Binlog => Box::new(LogTable(file)),
+        Source::Kafka => Box::new(Kafka { carrier: Carrier::start(&file).await?, file }),
+    };
     let events = EventHub::new();
     let store = MemoryStore::new("simulator").with_clock(Arc::clone(clock));
     Ok(Parts {
@@ -33,7 +38,7 @@ pub(super) fn open(data_dir: &Path, clock: &Arc<dyn Clock>) -> Result<Parts, Fat
             database.file().path().display()
         ),
         board: Arc::new(LocalBoard::default()),
-        sources: Box::new(sources),
+        sources,
         database: Arc::new(database),
     })
 }
@@ -49,5 +54,22 @@ impl Sources for LogTable {
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
         Ok(Cdc::new(FaultySource::new(LogTableSource::new(&self.0)?, faults)))
+    }
+}
+
+#[derive(Debug)]
+struct Kafka {
+    carrier: Carrier,
+    file: SqliteFile,
+}
+
+#[async_trait]
+impl Sources for Kafka {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
+        Ok(Cdc::new(FaultySource::new(self.carrier.source(&self.file)?, faults)))
     }
 }

@@ -1,4 +1,4 @@
-//! On servers: MySQL, Redis, and the binary log.
+//! On servers: MySQL, Redis, and the binary log or Debezium's events on Kafka.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cachefront::binlog::BinlogSource;
+use cachefront::kafka::KafkaSource;
 use cachefront::redis::RedisStore;
 use cachefront::{Cdc, Error, ErrorKind};
 use tokio::time::Instant;
@@ -22,9 +23,6 @@ use crate::faults::{Faults, FaultySource};
 const PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fatal> {
-    if stack.source == Source::Kafka {
-        return Err(Fatal::new("CACHEFRONT_SOURCE=kafka is not supported by this version: use binlog"));
-    }
     let deadline = Instant::now() + settings.startup_timeout;
     let opts = options(stack)?;
     let database_name = database_name(&opts).to_owned();
@@ -44,7 +42,15 @@ pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fa
         events,
         hint: format!("mysql {database_name} -e \"UPDATE users SET name = 'Ada King' WHERE id = 1\""),
         board: Arc::new(RedisBoard::new(relay)),
-        sources: Box::new(Binlog { stack: stack.clone(), tls: opts.ssl_opts().is_some(), settings: settings.clone() }),
+        sources: sources(stack, settings, opts.ssl_opts().is_some(), &database_name)?,
+    })
+}
+
+fn sources(stack: &Stack, settings: &Settings, tls: bool, database: &str) -> Result<Box<dyn Sources>, Fatal> {
+    let binlog = Binlog { stack: stack.clone(), tls, settings: settings.clone() };
+    Ok(match stack.source {
+        Source::Binlog => Box::new(binlog),
+        Source::Kafka => Box::new(Kafka { binlog, database: database.to_owned() }),
     })
 }
 
@@ -119,5 +125,33 @@ impl Sources for Binlog {
         let deadline = Instant::now() + self.settings.startup_timeout;
         let source = retried(&self.stack, &self.settings, deadline, "MySQL's binary log", || self.source()).await?;
         Ok(Cdc::new(FaultySource::new(source, faults)))
+    }
+}
+
+#[derive(Debug)]
+struct Kafka {
+    /// Answers for the server that the connector reads.
+    binlog: Binlog,
+    database: String,
+}
+
+#[async_trait]
+impl Sources for Kafka {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
+        let Binlog { stack, settings, .. } = &self.binlog;
+        let deadline = Instant::now() + settings.startup_timeout;
+        let server = retried(stack, settings, deadline, "MySQL", || self.binlog.source()).await?;
+        let kafka = &stack.kafka;
+        let marker = format!("{}.cachefront_heartbeat", self.database);
+        let mut source =
+            KafkaSource::builder(&kafka.brokers, &kafka.prefix).group(&kafka.group).marker(&marker, "executed");
+        for (name, value) in &kafka.client {
+            source = source.client_setting(name, value.expose());
+        }
+        Ok(Cdc::new(FaultySource::new(source.build(server)?, faults)))
     }
 }

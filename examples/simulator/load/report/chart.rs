@@ -24,6 +24,9 @@ impl Series {
     }
 }
 
+/// Its name, its colour, and values in µs with how often each was measured.
+pub(crate) type Distribution<'a> = (&'a str, &'static str, &'a [(u64, u64)]);
+
 /// A chart and what stands above it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Chart {
@@ -55,7 +58,7 @@ impl Chart {
     }
 
     /// The part of requests that was answered within a time, from histograms of µs.
-    pub(crate) fn distribution(id: &'static str, of: &[(&str, &'static str, &Vec<(u64, u64)>)]) -> Self {
+    pub(crate) fn distribution(id: &'static str, of: &[Distribution<'_>]) -> Self {
         let mut x: Vec<u64> = of.iter().flat_map(|(_, _, counts)| counts.iter().map(|(value, _)| *value)).collect();
         x.sort_unstable();
         x.dedup();
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn a_distribution_ends_at_all_of_them() {
         let counts: Vec<(u64, u64)> = (1..=2_000).map(|value| (value, 1)).collect();
-        let chart = Chart::distribution("d", &[("all", "accent", &counts), ("none", "grey", &Vec::new())]);
+        let chart = Chart::distribution("d", &[("all", "accent", &counts), ("none", "grey", &[])]);
         assert!(chart.x.len() <= POINTS_MAX + 1 && chart.x.is_sorted());
         assert_eq!(chart.x.last(), Some(&2.0));
         assert_eq!(chart.series[0].values.last(), Some(&Some(100.0)));

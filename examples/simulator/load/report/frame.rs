@@ -8,9 +8,9 @@ use crate::load::threshold::Judged;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("charts.js");
-const UPLOT: &str = include_str!("vendor/uPlot.iife.min.js");
-const UPLOT_STYLE: &str = include_str!("vendor/uPlot.min.css");
-const UPLOT_LICENCE: &str = include_str!("vendor/uPlot.LICENSE");
+const UPLOT: &str = include_str!("../../ui/vendor/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("../../ui/vendor/uPlot.min.css");
+const UPLOT_LICENCE: &str = include_str!("../../ui/vendor/uPlot-LICENSE");
 
 /// Nothing is fetched, from nowhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \

@@ -7,15 +7,16 @@ let opened = new Set((url().searchParams.get("open") ?? "").split(",").filter(Bo
 let action = "/users";
 
 export function begin() {
-  if (!document.getElementById("users")) return;
   document.addEventListener("click", clicked);
   dialog.querySelector("form").addEventListener("submit", save);
   dialog.querySelector("[data-cancel]").addEventListener("click", () => dialog.close());
+  patched();
   const search = document.querySelector("[data-search]");
+  if (!search) return;
   search.value = url().searchParams.get("q") ?? "";
   search.addEventListener("input", () => want({ q: search.value.trim(), after: "" }));
-  press(document.querySelector("[data-only]"), url().searchParams.get("only") === "stale");
-  patched();
+  const only = document.querySelector("[data-only]");
+  if (only) press(only, url().searchParams.get("only") === "stale");
 }
 
 function clicked(event) {
@@ -70,7 +71,7 @@ export function patched() {
   for (const button of document.querySelectorAll("[data-toggle]")) {
     const open = opened.has(button.dataset.toggle);
     button.setAttribute("aria-expanded", open);
-    const row = document.getElementById(`cmp${button.dataset.toggle}`);
+    const row = document.querySelector(`[data-opens="${CSS.escape(button.dataset.toggle)}"]`);
     if (row) row.hidden = !open;
   }
 }

@@ -4,7 +4,10 @@ use maud::{Markup, html};
 
 use super::Scene;
 use super::icon::icon;
+use super::users::chip;
+use crate::domain::User;
 use crate::ui::tour::{Progress, Scenario, Step, TourView};
+use crate::ui::users::UserRow;
 
 pub(super) fn demo(scene: &Scene<'_>) -> Markup {
     let tour = &scene.moment.tour;
@@ -37,6 +40,7 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
             ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
                 @for step in steps { (line(step)) }
             }
+            @if let Some(row) = &scene.moment.demo { (beside(row)) }
             @if tour.running {
                 button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates()] { (icon("stop")) "Stop" }
             }
@@ -53,6 +57,20 @@ fn button(scene: &Scene<'_>, scenario: Scenario, next: Scenario, path: &str, wor
             data-post=(format!("/demo/{path}")) disabled[off]
             title=[scene.reason()] {
             (icon("play")) (words)
+        }
+    }
+}
+
+/// What the demo is about: the row and the entry, at this moment.
+fn beside(row: &UserRow) -> Markup {
+    let name = |user: &Option<User>, otherwise: &'static str| {
+        html! { @match user { Some(user) => (user.name), None => span.m { (otherwise) } } }
+    };
+    html! {
+        dl.beside data-demo-state-of=(row.id) {
+            div { dt { "database" } dd { (name(&row.database, "no row")) } }
+            div { dt { "cache" } dd { (name(&row.cached, if row.negative { "known to be missing" } else { "not cached" })) } }
+            (chip(row.state))
         }
     }
 }

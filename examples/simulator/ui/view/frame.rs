@@ -15,9 +15,9 @@ pub(in crate::ui) fn whole(scene: &Scene<'_>) -> Markup {
             (head(scene))
             body data-tab=(scene.tab.as_str()) data-at=(scene.moment.at.as_millis()) {
                 (sprite())
-                a.skip href="#users" { "Skip to users" }
+                a.skip href="#content" { "Skip to the content" }
                 (top(scene))
-                main {
+                main #content tabindex="-1" {
                     div #lost.banner.lost-banner role="alert" hidden {}
                     div data-part="banner" role="alert" { @if let Some(markup) = part("banner") { (markup) } }
                     div.strip {
@@ -25,7 +25,12 @@ pub(in crate::ui) fn whole(scene: &Scene<'_>) -> Markup {
                         section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
                     }
                     p #said.vh aria-live="polite" data-said {}
-                    (live(scene, &part))
+                    @match scene.tab {
+                        Tab::Live => (live(scene, &part)),
+                        Tab::Cache => (browser(&part)),
+                        Tab::Faults => (faults(&part)),
+                        Tab::Audit => section.card data-part="audit" aria-labelledby="h-audit" { @if let Some(markup) = part("audit") { (markup) } },
+                    }
                 }
                 (dialogs())
                 dialog #history aria-labelledby="history-title" {
@@ -109,6 +114,30 @@ fn live<'a>(scene: &Scene<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Ma
                     }
                 }
             }
+        }
+    }
+}
+
+fn browser<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    html! {
+        section.card.users #users aria-labelledby="h-cache" {
+            div.hd {
+                h2 #h-cache { "Cache browser" }
+                input.search type="search" placeholder="Search id, name, address" aria-label="Search keys" data-search;
+                span.m.full { "Looking never fills, leases or touches." }
+                span.grow {}
+                button.btn.q type="button" data-only aria-pressed="false" { "Only stale" }
+            }
+            div data-part="cache" { @if let Some(markup) = part("cache") { (markup) } }
+        }
+    }
+}
+
+fn faults<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    html! {
+        div.live {
+            section.card.pl data-part="pipeline" aria-labelledby="h-pipeline" { @if let Some(markup) = part("pipeline") { (markup) } }
+            section.card data-part="faults" aria-labelledby="h-faults" { @if let Some(markup) = part("faults") { (markup) } }
         }
     }
 }

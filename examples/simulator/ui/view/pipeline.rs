@@ -23,6 +23,17 @@ struct Node {
     faults: Vec<Switch>,
 }
 
+impl Node {
+    fn new(id: &'static str, name: &'static str, words: String, fine: bool, faults: Vec<Switch>) -> Self {
+        let health = match (fine, faults.iter().any(|switch| switch.on)) {
+            (false, _) => Health::Broken,
+            (true, true) => Health::Slow,
+            (true, false) => Health::Fine,
+        };
+        Self { id, name, words, health, faults }
+    }
+}
+
 /// A fault that can be switched at the part that it breaks.
 struct Switch {
     fault: &'static str,
@@ -44,7 +55,7 @@ impl Switch {
 
 struct Hop {
     lag: String,
-    words: String,
+    words: &'static str,
     /// Nothing flows.
     idle: bool,
     slow: bool,
@@ -101,95 +112,86 @@ fn end_to_end(scene: &Scene<'_>) -> Markup {
     }
 }
 
+/// The parts on the way, in order. Between the log and the consumer there may be Debezium and Kafka.
 fn nodes(scene: &Scene<'_>) -> Vec<Node> {
-    let moment = scene.moment;
+    let (moment, faults) = (scene.moment, scene.moment.faults);
     let view = &moment.pipeline;
-    let kept = moment.verdict.counts;
-    let kept = kept.healthy + kept.stale + kept.negative;
     let (database, log, store) =
         if view.embedded { ("SQLite", "log table", "memory store") } else { ("MySQL", "binlog", "Redis") };
-    let applied = view.applied.as_deref().map_or("–".to_owned(), short);
-    let consumer = match (view.running, view.mode) {
-        (false, _) => "silent".to_owned(),
-        (true, Mode::Ttl) => "applies nothing".to_owned(),
-        (true, Mode::Cdc) => format!("applied {applied}"),
-    };
-    let store_words = if moment.store_away {
-        "does not answer".to_owned()
-    } else {
-        match kept {
-            1 => "1 entry".to_owned(),
-            kept => format!("{kept} entries"),
-        }
-    };
-    let database_words = if moment.database_away { "does not answer".to_owned() } else { "answers".to_owned() };
-    let faults = moment.faults;
-    let part = |id, name, words: String, fine: bool, faults: Vec<Switch>| {
-        let slow = faults.iter().any(|switch| switch.on);
-        let health = match (fine, slow) {
-            (false, _) => Health::Broken,
-            (true, true) => Health::Slow,
-            (true, false) => Health::Fine,
-        };
-        Node { id, name, words, health, faults }
-    };
-    vec![
-        part(
-            "database",
-            database,
-            database_words,
-            !moment.database_away,
-            vec![Switch::delay("database_delay_ms", "Slow", faults.database_delay_ms, "500")],
-        ),
-        part(
-            "log",
-            log,
-            format!("{} changes read", grouped(view.events_total)),
-            !moment.database_away,
-            vec![Switch::of("freeze_stream", "Freeze", faults.freeze_stream)],
-        ),
-        part(
-            "consumer",
-            "consumer",
-            consumer,
-            view.running,
-            vec![
-                Switch::of("pause_consumer", "Pause", faults.pause_consumer),
-                Switch::of("drop_events", "Drop", faults.drop_events),
-            ],
-        ),
-        part(
-            "store",
-            store,
-            store_words,
-            !moment.store_away,
-            vec![
-                Switch::delay("store_delay_ms", "Delay", faults.store_delay_ms, "200"),
-                Switch::of("store_cut", "Cut", faults.store_cut),
-            ],
-        ),
-        part("l1", "L1", "this process".to_owned(), !moment.store_away, Vec::new()),
-    ]
+    let [database_words, consumer_words, store_words] = words(scene);
+    let read = format!("{} changes read", grouped(view.events_total));
+    let database_fine = !moment.database_away;
+    let slow = Switch::delay("database_delay_ms", "Slow", faults.database_delay_ms, "500");
+    let freeze = Switch::of("freeze_stream", "Freeze", faults.freeze_stream);
+    let pause = Switch::of("pause_consumer", "Pause", faults.pause_consumer);
+    let drop = Switch::of("drop_events", "Drop", faults.drop_events);
+    let delay = Switch::delay("store_delay_ms", "Delay", faults.store_delay_ms, "200");
+    let cut = Switch::of("store_cut", "Cut", faults.store_cut);
+    let mut parts = vec![
+        Node::new("database", database, database_words, database_fine, vec![slow]),
+        Node::new("log", log, read, database_fine, vec![freeze]),
+    ];
+    if view.source == "kafka" {
+        parts.push(Node::new("debezium", "Debezium", "reads the binlog".to_owned(), view.running, Vec::new()));
+        parts.push(Node::new("kafka", "Kafka", "carries the events".to_owned(), view.running, Vec::new()));
+    }
+    // A consumer that was paused on purpose is not broken.
+    let consumer_fine = view.running || faults.pause_consumer;
+    parts.push(Node::new("consumer", "consumer", consumer_words, consumer_fine, vec![pause, drop]));
+    parts.push(Node::new("store", store, store_words, !moment.store_away || faults.store_cut, vec![delay, cut]));
+    parts.push(Node::new("l1", "L1", "this process".to_owned(), true, Vec::new()));
+    parts
 }
 
+/// What database, consumer and store say of themselves.
+fn words(scene: &Scene<'_>) -> [String; 3] {
+    let (moment, faults) = (scene.moment, scene.moment.faults);
+    let view = &moment.pipeline;
+    let away = || "does not answer".to_owned();
+    let database = if moment.database_away { away() } else { "answers".to_owned() };
+    let consumer = match (view.running, view.mode) {
+        (false, _) if faults.pause_consumer => "paused".to_owned(),
+        (false, _) => "silent".to_owned(),
+        (true, Mode::Ttl) => "applies nothing".to_owned(),
+        (true, Mode::Cdc) => format!("applied {}", view.applied.as_deref().map_or("–".to_owned(), short)),
+    };
+    let store = match moment.verdict.compared {
+        _ if faults.store_cut => "cut: reads bypass it".to_owned(),
+        _ if moment.store_away => away(),
+        1 => "1 entry compared".to_owned(),
+        compared => format!("{} entries compared", grouped(compared)),
+    };
+    [database, consumer, store]
+}
+
+/// Where changes wait, and how long the way takes as far as it is measured.
 fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
     let view = &scene.moment.pipeline;
-    let newest = scene.panel.live.gauges.newest();
-    let lag = newest.and_then(|sample| sample.lag50);
+    let gauges = &scene.panel.live.gauges;
+    let lag = gauges.newest().and_then(|sample| sample.lag50);
+    // The last two hops lead from the consumer to the store and on to the processes.
+    let to_consumer = count - 3;
+    let waits = !view.running || scene.moment.faults.freeze_stream;
     let ttl = view.mode == Mode::Ttl;
+    let hop = |lag: String, words: &'static str| Hop { lag, words, idle: false, slow: false };
+    let idle = |lag: &str| Hop { lag: lag.to_owned(), words: "", idle: true, slow: false };
     (0..count)
         .map(|at| match at {
-            0 => Hop { lag: "".into(), words: "commit".into(), idle: false, slow: false },
-            1 if !view.running || scene.moment.faults.freeze_stream => {
-                Hop { lag: view.lag_ms.map_or("waits".into(), millis), words: "waits".into(), idle: false, slow: true }
+            _ if at == to_consumer && waits => {
+                Hop { slow: true, ..hop(view.lag_ms.map_or_else(String::new, millis), "changes wait") }
             }
-            1 => Hop { lag: lag.map_or("".into(), millis), words: "changes".into(), idle: false, slow: false },
-            _ if ttl => Hop { lag: "off".into(), words: "".into(), idle: true, slow: false },
-            _ if !view.running || scene.moment.faults.freeze_stream => {
-                Hop { lag: "–".into(), words: "".into(), idle: true, slow: false }
+            _ if at == to_consumer => match gauges.hops().filter(|_| !ttl) {
+                Some((read, _)) => hop(millis(read), "read"),
+                None => hop(lag.map_or_else(String::new, millis), "changes"),
+            },
+            0 => hop(String::new(), "commit"),
+            _ if at < to_consumer => hop(String::new(), "events"),
+            _ if ttl => idle("off"),
+            _ if waits => idle("–"),
+            _ if at == to_consumer + 1 => {
+                hop(gauges.hops().map_or_else(String::new, |(_, gate)| millis(gate)), "gate, removal")
             }
-            2 => Hop { lag: "".into(), words: "invalidations".into(), idle: false, slow: false },
-            _ => Hop { lag: "".into(), words: "pushes".into(), idle: false, slow: false },
+            _ => hop(String::new(), "pushes"),
         })
         .collect()
 }

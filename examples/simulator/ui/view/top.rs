@@ -24,6 +24,16 @@ pub(super) fn banner(scene: &Scene<'_>) -> Markup {
             "The shared store does not answer.",
             "Is it up, and does CACHEFRONT_REDIS_URL name it? Reads go to the database.",
         )
+    } else if moment.faults.pause_consumer {
+        return warning(
+            "The consumer is paused",
+            "by a fault switch: changes wait, and entries grow stale. Lift it and everything heals.",
+        );
+    } else if moment.faults.drop_events {
+        return warning(
+            "Events are dropped",
+            "by a fault switch: what changes now stays stale until it expires. Lift it.",
+        );
     } else if !moment.pipeline.running {
         (
             "The change capture is silent.",
@@ -33,6 +43,10 @@ pub(super) fn banner(scene: &Scene<'_>) -> Markup {
         return html! {};
     };
     html! { div.banner { (icon("sq")) span { b { (head) } " " (advice) } } }
+}
+
+fn warning(head: &str, advice: &str) -> Markup {
+    html! { div.banner.soft { (icon("tri")) span { b { (head) } " " (advice) } } }
 }
 
 /// The verdict: quiet when healthy, loud when stale.

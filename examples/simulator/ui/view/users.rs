@@ -50,7 +50,7 @@ fn nobody(scene: &Scene<'_>) -> Markup {
     }
 }
 
-fn chip(state: State) -> Markup {
+pub(super) fn chip(state: State) -> Markup {
     let sign = match state {
         State::Healthy => "ok",
         State::Stale => "tri",
@@ -61,7 +61,7 @@ fn chip(state: State) -> Markup {
     html! { span.chip.(state.as_str()) { (icon(sign)) (state.as_str()) } }
 }
 
-fn tier(tier: Option<&str>) -> &str {
+pub(super) fn tier(tier: Option<&str>) -> &str {
     match tier {
         Some("local") => "L1",
         Some("shared") => "store",
@@ -132,7 +132,7 @@ fn comparison(scene: &Scene<'_>, row: &UserRow) -> Markup {
     let id = row.id;
     let stale = row.state == State::Stale;
     html! {
-        tr.cmp-row #(format!("cmp{id}")) data-key=(format!("c{id}")) hidden {
+        tr.cmp-row #(format!("cmp{id}")) data-opens=(id) data-key=(format!("c{id}")) hidden {
             td.x colspan="9" {
                 div.cmp {
                     div.pane {
@@ -158,7 +158,7 @@ fn comparison(scene: &Scene<'_>, row: &UserRow) -> Markup {
 }
 
 /// The fields of a user; those that differ from `other` carry a sign.
-fn fields(user: &User, other: Option<&User>, position: Option<&str>) -> Markup {
+pub(super) fn fields(user: &User, other: Option<&User>, position: Option<&str>) -> Markup {
     let pairs = [
         ("name", &user.name, other.map(|other| &other.name)),
         ("email", &user.email, other.map(|other| &other.email)),

@@ -1,0 +1,114 @@
+//! Every fault with its parameter, and what it should show.
+
+use maud::{Markup, html};
+
+use super::Scene;
+
+struct Fault {
+    name: &'static str,
+    words: &'static str,
+    place: &'static str,
+    shows: &'static str,
+    /// The delay in force, for faults that are delays.
+    millis: Option<u64>,
+    on: bool,
+    default: &'static str,
+}
+
+pub(super) fn faults(scene: &Scene<'_>) -> Markup {
+    let state = scene.moment.faults;
+    let switch = |name, words, place, on, shows| Fault { name, words, place, shows, millis: None, on, default: "true" };
+    let delay = |name, words, place, millis: u64, default, shows| Fault {
+        name,
+        words,
+        place,
+        shows,
+        millis: Some(millis),
+        on: millis > 0,
+        default,
+    };
+    let all = [
+        switch(
+            "pause_consumer",
+            "Pause the consumer",
+            "consumer",
+            state.pause_consumer,
+            "Changes wait, entries grow stale; after it goes on everything heals. Reads that ask for proof go to the database.",
+        ),
+        switch(
+            "freeze_stream",
+            "Freeze the stream",
+            "log",
+            state.freeze_stream,
+            "The lag grows with the first commit; nothing is lost when it thaws.",
+        ),
+        switch(
+            "drop_events",
+            "Drop events",
+            "log → consumer",
+            state.drop_events,
+            "The one fault that leaves entries stale until they expire: only the inspector finds them.",
+        ),
+        delay(
+            "store_delay_ms",
+            "Delay the store",
+            "store",
+            state.store_delay_ms,
+            "200",
+            "Hits of the shared store take longer; beyond a second reads go to the database. No stale read.",
+        ),
+        switch(
+            "store_cut",
+            "Cut the store",
+            "store",
+            state.store_cut,
+            "Reads go to the database and stay right; the hit ratio falls.",
+        ),
+        delay(
+            "database_delay_ms",
+            "Slow database",
+            "database",
+            state.database_delay_ms,
+            "500",
+            "Misses and writes take longer; hits do not.",
+        ),
+    ];
+    html! {
+        div.hd {
+            h2 #h-faults { "Faults" }
+            span.m.full { "In force here at once, in every role within 1 s; kept over restarts, so lift what you set." }
+            span.grow {}
+            button.btn type="button" data-post="/faults" data-body="fault=all&value=false"
+                disabled[!scene.operates() || state.active().is_empty()] title=[scene.reason()] { "Lift all" }
+        }
+        ul.faults { @for fault in &all { (line(scene, fault)) } }
+    }
+}
+
+fn line(scene: &Scene<'_>, fault: &Fault) -> Markup {
+    let off = !scene.operates();
+    html! {
+        li.is-on[fault.on] data-key=(fault.name) {
+            div { b { (fault.words) } span.m.s { (fault.place) } }
+            p { (fault.shows) }
+            div.row {
+                @if fault.on {
+                    span.chip.on { @match fault.millis { Some(millis) => { (millis) " ms" }, None => "on" } }
+                    button.btn type="button" data-post="/faults" disabled[off] title=[scene.reason()] aria-label=(format!("Lift: {}", fault.words))
+                        data-body=(format!("fault={}&value={}", fault.name, if fault.millis.is_some() { "0" } else { "false" })) { "Lift" }
+                } @else {
+                    form.row data-form="/faults" {
+                        input type="hidden" name="fault" value=(fault.name);
+                        @if fault.millis.is_some() {
+                            input.short type="number" name="value" value=(fault.default) min="1" max="10000" required disabled[off] aria-label=(format!("{}: ms", fault.words));
+                            span.m { "ms" }
+                        } @else {
+                            input type="hidden" name="value" value=(fault.default);
+                        }
+                        button.btn type="submit" disabled[off] title=[scene.reason()] aria-label=(format!("Switch on: {}", fault.words)) { "Switch on" }
+                    }
+                }
+            }
+        }
+    }
+}
