@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cachefront_tests::process::Simulator;
-use cachefront_tests::wait;
+use cachefront_tests::{stack, unique, wait};
 
 use crate::board::Query;
 use crate::prometheus::Prometheus;
@@ -119,4 +119,21 @@ async fn start() -> (Simulator, Prometheus) {
 
 fn may_be_empty(expression: &str) -> bool {
     MAY_BE_EMPTY.iter().any(|(part, _)| expression.contains(part))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_numbers_of_a_panel_alone_are_for_the_bearers_of_a_token() {
+    let database = unique::database("numbers").await;
+    let panel = Simulator::role("ui")
+        .env("CACHEFRONT_MYSQL_URL", database.url())
+        .env("CACHEFRONT_REDIS_URL", stack::redis_url())
+        .env("CACHEFRONT_API_TOKENS", "viewer:looks,operator:changes")
+        .spawn();
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let ask = async |token: &str| {
+        let request = http.get(format!("{}/metrics", panel.ui_url())).bearer_auth(token);
+        request.send().await.ok().map(|answer| answer.status().as_u16())
+    };
+    let known = wait::until_some("the panel answers", PATIENCE, async || ask("looks").await).await;
+    assert_eq!((known, ask("guessed").await), (200, Some(401)));
 }

@@ -114,7 +114,7 @@ fn processes(options: &Options, list: &mut List) -> Result<()> {
     if options.embedded {
         return Ok(());
     }
-    let up = list.run("MySQL and Redis come up", || Ok((crate::stack::up()?, String::new())))?;
+    let up = list.run("the servers come up", || Ok((crate::stack::up()?, String::new())))?;
     let Some(up) = up else { return Ok(()) };
     if let Some(service) = list.run("starts on servers", || Service::on_servers(&program, &up.state))? {
         demos(list, &service, "on servers")?;

@@ -7,8 +7,8 @@ use crate::{
     stack, tools,
 };
 
-/// What the whole stack in containers takes, and what the servers without Kafka take, in MiB.
-const MEMORY_MIB: [(bool, u64); 2] = [(true, 6_144), (false, 2_048)];
+/// What the whole stack in containers takes, and what the servers take as processes, in MiB.
+const MEMORY_MIB: [(bool, u64); 2] = [(true, 6_144), (false, 3_072)];
 
 /// The ports of compose.yaml.
 const PORTS: [(u16, &str); 8] = [
