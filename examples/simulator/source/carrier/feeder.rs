@@ -64,11 +64,23 @@ impl Feeder {
         interests.add("main.users".into(), &Columns::All);
         let mut work = Work { source: LogTableSource::new(file)?, interests, producer, applied, fed: 0 };
         work.open().await?;
+        work.warm_up().await;
         Ok(Self(tokio::spawn(work.run())))
     }
 }
 
 impl Work {
+    /// Sends a record that says nothing to each topic: the client looks for a topic's leader once a second, and the
+    /// first change should not wait for that.
+    async fn warm_up(&self) {
+        for topic in super::topics() {
+            let nothing = FutureRecord::<str, [u8]>::to(&topic).key("null").partition(0);
+            if let Err((error, _)) = self.producer.send(nothing, DELIVERY).await {
+                tracing::warn!(%error, "the embedded Kafka takes its time");
+            }
+        }
+    }
+
     /// Begins at the log's end.
     async fn open(&mut self) -> Result<()> {
         let head = self.source.probe().head().await?;
