@@ -8,7 +8,7 @@ use crate::chrome::{Chrome, PATIENCE};
 use crate::scene::Scene;
 
 /// How long entries live here: long enough to look at a stale one, short enough to wait for its end.
-const TTL: &str = "4s";
+const TTL: &str = "8s";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_demos_embedded() {
