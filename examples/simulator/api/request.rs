@@ -217,7 +217,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
 /// The whole body, if it is not too large. One that is too large is read all the same and thrown away, up to a point:
 /// a client that is still sending when the connection ends never sees the answer.
-async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
+pub(crate) async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
     let (mut kept, mut read) = (Vec::new(), 0);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {

@@ -100,11 +100,11 @@ fn words_of(mode: Mode) -> &'static str {
     }
 }
 
-fn check(input: &UserInput) -> Result<(), Response> {
-    match [&input.name, &input.email].iter().all(|text| (1..=255).contains(&text.chars().count())) {
-        true => Ok(()),
-        false => Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "Name and e-mail address take 1 to 255 characters.")),
-    }
+/// Nothing if name and address have a length that the table takes.
+fn wrong(input: &UserInput) -> Option<Response> {
+    let fits = [&input.name, &input.email].iter().all(|text| (1..=255).contains(&text.chars().count()));
+    let words = "Name and e-mail address take 1 to 255 characters.";
+    (!fits).then(|| refused(StatusCode::UNPROCESSABLE_ENTITY, words))
 }
 
 pub(super) async fn create(
@@ -112,7 +112,7 @@ pub(super) async fn create(
     Reader(reader): Reader,
     Form(input): Form<UserInput>,
 ) -> Response {
-    if let Err(refused) = check(&input) {
+    if let Some(refused) = wrong(&input) {
         return refused;
     }
     let outcome = panel.api.database.create(&input).await;
@@ -167,7 +167,7 @@ pub(super) async fn write(
     Path(id): Path<u64>,
     Form(input): Form<UserInput>,
 ) -> Response {
-    if let Err(refused) = check(&input) {
+    if let Some(refused) = wrong(&input) {
         return refused;
     }
     let outcome = panel.api.database.update(id, &input).await;

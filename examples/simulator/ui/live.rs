@@ -27,7 +27,10 @@ const UNWATCHED: Duration = Duration::from_secs(1);
 const NUDGED: Duration = Duration::from_millis(40);
 
 /// A look is followed by a pause of so many times its length, within the bounds above.
-const REST: u32 = 3;
+const REST: u32 = 2;
+
+/// The longest pause while somebody watches: within a second all see the same.
+const WATCHED_MAX: Duration = Duration::from_millis(400);
 
 /// A look that takes longer says that nothing is known.
 const LOOK_MAX: Duration = Duration::from_secs(3);
@@ -123,7 +126,7 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
         }
         let pause = if live.moments.receiver_count() > 0 { WATCHED } else { UNWATCHED };
         // Looking never takes more than a part of the time, however much there is to look at.
-        let pause = pause.max(began.elapsed() * REST).min(UNWATCHED);
+        let pause = pause.max((began.elapsed() * REST).min(WATCHED_MAX));
         tokio::select! {
             () = panel.api.stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}

@@ -39,12 +39,13 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    fn plan(&self) -> Result<LoadPlan, Response> {
-        let wrong = |message: String| refused(StatusCode::UNPROCESSABLE_ENTITY, message);
+    /// # Errors
+    /// What is wrong, for people.
+    fn plan(&self) -> Result<LoadPlan, String> {
         let preset = PRESETS.iter().find(|preset| preset.name == self.preset);
-        let preset = preset.ok_or_else(|| wrong(format!("There is no preset {}.", self.preset)))?;
+        let preset = preset.ok_or_else(|| format!("There is no preset {}.", self.preset))?;
         if !(1.0..=20_000.0).contains(&self.rate) || !(1..=3_600).contains(&self.seconds) {
-            return Err(wrong("A rate is 1 to 20,000 requests a second, a length 1 to 3,600 seconds.".into()));
+            return Err("A rate is 1 to 20,000 requests a second, a length 1 to 3,600 seconds.".into());
         }
         Ok(preset.plan(Some(self.rate), Some(Duration::from_secs(self.seconds))))
     }
@@ -57,7 +58,7 @@ pub(super) async fn start_load(
 ) -> Response {
     let plan = match chosen.plan() {
         Ok(plan) => plan,
-        Err(refused) => return refused,
+        Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
     let outcome = panel.runs.load.start(plan);
     let what = format!("load {} at {}/s", chosen.preset, chosen.rate);
@@ -71,7 +72,7 @@ pub(super) async fn start_experiment(
 ) -> Response {
     let plan = match chosen.plan() {
         Ok(plan) => plan,
-        Err(refused) => return refused,
+        Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
     let outcome = panel.runs.experiment.start(plan);
     let what = format!("experiment {} at {}/s", chosen.preset, chosen.rate);

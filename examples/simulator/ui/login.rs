@@ -5,6 +5,7 @@ use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Form, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -17,6 +18,7 @@ use super::Panel;
 use super::actions::refused;
 use super::view::icon;
 use crate::access::{Denied, Role, Session};
+use crate::api::request::read_body;
 
 /// The session of a request that passed [`require`].
 #[derive(Clone)]
@@ -65,6 +67,18 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
         }
         Err(Denied::NotLoggedIn) if wants_page(request.headers()) => Redirect::to("/login").into_response(),
         Err(denied) => refused(denied.status(), denied.words()),
+    }
+}
+
+/// Reads bodies whole, so that whoever sends one that is too large sees the answer.
+pub(super) async fn bound(request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match read_body(body).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(too_large) => too_large.into_response(),
     }
 }
 

@@ -117,7 +117,8 @@ impl Ui {
             .with_state(Arc::clone(&panel))
             .merge(assets::router())
             .merge(metrics)
-            .merge(pages);
+            .merge(pages)
+            .layer(middleware::from_fn(login::bound));
         Self { router: guard::wrap_pages(router), experiment }
     }
 }

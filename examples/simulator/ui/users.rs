@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 
 use super::Panel;
-use crate::domain::{DbError, Mode, User};
+use crate::domain::{DbError, User};
 use crate::inspector::{CacheView, Consistency, EntryState};
 
 /// The verdict is over this many users, the first ones by id, and over those that are missed below.
@@ -218,7 +218,6 @@ pub(super) async fn survey(panel: &Panel) -> Result<Survey, DbError> {
     let mut rows: Vec<UserRow> = looks.buffer_unordered(AT_ONCE).collect().await;
     rows.retain(|row| row.database.is_some() || row.is_kept());
     rows.sort_unstable_by_key(|row| row.id);
-    panel.shelf.date(&mut rows, panel.api.pipeline.clock.now());
     Ok(Survey { rows, more })
 }
 
@@ -265,14 +264,15 @@ pub(super) async fn of_demo(panel: &Panel, survey: &Survey, id: u64) -> Option<U
     Some(beside_entry(panel, id, user).await)
 }
 
-/// In cdc mode an entry that differs may be about to go: it is stale only if the inspector, which waits a moment, says
-/// so too.
+/// Rows and the inspector's pass are looked at side by side: where they differ over a user, the row is looked at again.
+/// In cdc mode an entry that differs may be about to go, and the inspector waits a moment before it says so.
 pub(super) async fn agree(panel: &Panel, survey: &mut Survey, said: &Consistency) {
-    if said.mode != Mode::Cdc {
-        return;
+    for row in &mut survey.rows {
+        let key = format!("users:{}", row.id);
+        let is_stale = said.entries.iter().any(|entry| entry.key == key);
+        if is_stale != (row.state == State::Stale) {
+            *row = beside_entry(panel, row.id, row.database.take()).await;
+        }
     }
-    let rows = survey.rows.iter_mut();
-    for row in rows.filter(|row| row.state == State::Stale && said.entries.iter().all(|entry| entry.id != row.id)) {
-        *row = beside_entry(panel, row.id, row.database.take()).await;
-    }
+    panel.shelf.date(&mut survey.rows, panel.api.pipeline.clock.now());
 }

@@ -22,7 +22,7 @@ pub(super) fn cache(scene: &Scene<'_>) -> Markup {
             table {
                 thead { tr {
                     th.k0 scope="col" { span.vh { "Compare" } } th scope="col" { "key" } th.k6 scope="col" { "type" } th.k6 scope="col" { "size" }
-                    th.k6 scope="col" { "TTL" } th.k6 scope="col" { "tier" } th.k7 scope="col" { "position" }
+                    th.kt scope="col" { "TTL" } th.k6 scope="col" { "tier" } th.k7 scope="col" { "position" }
                     th.k4 scope="col" { "state" } th.k7w scope="col" { span.vh { "Actions" } }
                 } }
                 tbody { @for row in scene.keys { (line(scene, row)) (comparison(row)) } }

@@ -118,7 +118,7 @@ fn nodes(scene: &Scene<'_>) -> Vec<Node> {
     let (moment, faults) = (scene.moment, scene.moment.faults);
     let view = &moment.pipeline;
     let (database, log, store) =
-        if view.embedded { ("SQLite", "log table", "memory store") } else { ("MySQL", "binlog", "Redis") };
+        if view.embedded { ("SQLite", "log table", "memory") } else { ("MySQL", "binlog", "Redis") };
     let [database_words, consumer_words, store_words] = words(scene);
     let read = format!("{} changes read", grouped(view.events_total));
     let database_fine = !moment.database_away;
@@ -146,15 +146,17 @@ fn nodes(scene: &Scene<'_>) -> Vec<Node> {
 /// Who carries the changes over Kafka: Debezium's connector, or embedded a feeder of the same form.
 fn carriers(scene: &Scene<'_>) -> [Node; 2] {
     let view = &scene.moment.pipeline;
+    // A consumer that was paused on purpose says nothing of those before it.
+    let flows = view.running || scene.moment.faults.pause_consumer;
     let carrier = match connector::state(scene) {
         Some(state) => {
             let running = state.tasks.iter().filter(|task| *task == "RUNNING").count();
             let words = format!("{running} of {} tasks run", state.tasks.len());
             Node::new("debezium", "Debezium", words, state.is_running(), Vec::new())
         }
-        None => Node::new("debezium", "feeder", "Debezium's records".to_owned(), view.running, Vec::new()),
+        None => Node::new("debezium", "feeder", "makes records".to_owned(), flows, Vec::new()),
     };
-    [carrier, Node::new("kafka", "Kafka", "carries the events".to_owned(), view.running, Vec::new())]
+    [carrier, Node::new("kafka", "Kafka", "carries them".to_owned(), flows, Vec::new())]
 }
 
 /// What database, consumer and store say of themselves.
@@ -195,7 +197,7 @@ fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
     (0..count)
         .map(|at| match at {
             _ if at == to_consumer && waits => {
-                Hop { slow: true, ..hop(view.lag_ms.map_or_else(String::new, millis), "changes wait") }
+                Hop { slow: true, ..hop(view.lag_ms.map_or_else(String::new, millis), "wait") }
             }
             _ if at == to_consumer => match gauges.hops().filter(|_| !ttl) {
                 Some((read, _)) => hop(millis(read), "read"),
