@@ -8,10 +8,12 @@ async fn a_paused_consumer_makes_the_cache_stale_and_everything_heals_when_it_go
     let scene = Scene::embedded(1440, 900, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
     let chrome = &scene.chrome;
     let id = scene.add("Ada", "ada@x").await;
-    chrome.click("[data-post='/users/read']").await;
+    scene.warm(id).await;
     chrome.title_is("cache healthy", PATIENCE).await;
     chrome.click("[data-fault=pause_consumer]").await;
     chrome.shows("[data-fault=pause_consumer][aria-pressed=true]", "Pause", PATIENCE).await;
+    // Nothing ends the entry now but its time.
+    scene.warm(id).await;
     scene.rename(id, "Ada King", "ada@x").await;
     chrome.title_is("cache stale (1)", PATIENCE).await;
     chrome.shows("[data-part=banner]", "The consumer is paused", PATIENCE).await;

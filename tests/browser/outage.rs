@@ -9,7 +9,7 @@ use crate::scene::Scene;
 async fn a_program_that_dies_is_noticed_and_found_again() {
     let mut scene = Scene::embedded(1280, 800, |launch| launch).await;
     let id = scene.add("Ada", "ada@x").await;
-    scene.read(id).await;
+    scene.warm(id).await;
     scene.chrome.title_is("cache healthy", PATIENCE).await;
     scene.simulator.kill();
 

@@ -3,6 +3,7 @@
 use cachefront_tests::process::{Launch, Simulator};
 use cachefront_tests::stack;
 use cachefront_tests::unique::{self, Database};
+use cachefront_tests::wait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -78,6 +79,15 @@ impl Scene {
 
     pub(crate) async fn read(&self, id: u64) {
         self.api(Method::GET, &format!("/users/{id}"), None).await;
+    }
+
+    /// Reads until the panel says healthy: in cdc mode the event of the INSERT may come late and end the entry once.
+    pub(crate) async fn warm(&self, id: u64) {
+        wait::until_async("the panel says healthy", PATIENCE, async || {
+            self.read(id).await;
+            self.chrome.text("[data-verdict] h1").await == "cache healthy"
+        })
+        .await;
     }
 
     pub(crate) async fn set_mode(&self, mode: &str) {

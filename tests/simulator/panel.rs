@@ -1,11 +1,12 @@
 //! The control panel: nobody sees it without logging in, everybody does what the role allows, forms of others are not
 //! obeyed, and it says what the cache holds.
 
-use cachefront_tests::process::Launch;
+use cachefront_tests::process::{Launch, Simulator};
+use cachefront_tests::{unique, wait};
 use reqwest::{Method, StatusCode};
 
 use crate::client::{Answer, Client};
-use crate::world::{Place, World};
+use crate::world::{PATIENCE, Place, World, on_servers};
 
 const PASSWORDS: [(&str, &str); 3] = [("admin", "a secret"), ("operator", "o secret"), ("viewer", "v secret")];
 
@@ -142,4 +143,28 @@ async fn the_page_says_what_the_cache_holds_and_names_are_text() {
     world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
     assert!(page().await.text.contains("cache stale (1)"));
     assert!(reader.get("/cache").await.text.contains(&format!("users:{id}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_panel_runs_alone_over_servers() {
+    let database = unique::database("sim").await;
+    let api = on_servers(Simulator::role("api"), &database).start().await;
+    let alone = with_accounts(on_servers(Simulator::role("ui"), &database)).env("CACHEFRONT_API_URL", api.api_url());
+    let alone = alone.spawn();
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let panel = Client { http: http.build().expect("a client"), base: alone.ui_url() };
+    wait::until_async("the panel answers", PATIENCE, async || {
+        panel.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    let reader = Reader::log_in(&panel, "operator", "o secret").await;
+    let page = reader.get("/").await.text;
+    assert!(page.contains("MySQL") && page.contains("Redis") && page.contains("cache empty"), "{page}");
+    assert!(page.contains("The change capture is silent"), "no consumer runs");
+    // What it switches is in force at the API.
+    let version = Client::new(api.api_url()).get("/mode").await.expect(200)["version"].clone();
+    reader.post("/mode", &format!("mode=cdc&version={version}")).await.expect(200);
+    let served = Client::new(api.api_url());
+    wait::until_async("the API follows", PATIENCE, async || served.get("/mode").await.expect(200)["mode"] == "cdc")
+        .await;
 }

@@ -12,7 +12,7 @@ mod template;
 mod watchdog;
 
 pub(crate) use bootstrap::bootstrap;
-pub(crate) use watchdog::Watchdog;
+pub(crate) use watchdog::{ConnectorState, Watchdog};
 
 use std::time::Duration;
 

@@ -100,7 +100,6 @@ impl Watchdog {
     }
 }
 
-#[expect(dead_code, reason = "what the control panel's buttons press")]
 impl Watchdog {
     /// The connector stops to read until it is resumed; it keeps its place.
     ///

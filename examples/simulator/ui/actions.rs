@@ -266,6 +266,27 @@ pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reade
     }
 }
 
+/// Presses Debezium's connector, where one carries the changes.
+pub(super) async fn connector(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(press): Path<String>,
+) -> Response {
+    let Some(connector) = &panel.api.connector else {
+        return refused(StatusCode::NOT_FOUND, "No connector carries the changes: the source is not Kafka.");
+    };
+    let outcome = match press.as_str() {
+        "pause" => connector.pause().await,
+        "resume" => connector.resume().await,
+        "restart" => connector.restart().await,
+        _ => return refused(StatusCode::NOT_FOUND, "A connector is paused, resumed or restarted."),
+    };
+    match noted(&panel, &reader, format!("connector {press}"), outcome).await {
+        Ok(()) => done(&panel, "The connector was told."),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
 /// Ends everybody's sessions, also the one of whoever asks.
 pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
     let outcome = panel.api.access.logout_everybody().await;

@@ -106,6 +106,7 @@ impl Ui {
             .route("/experiment", post(load::start_experiment))
             .route("/experiment/{kind}", get(load::report))
             .route("/stop/{what}", post(load::stop))
+            .route("/connector/{press}", post(actions::connector))
             .route("/sessions/end", post(actions::end_sessions))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))

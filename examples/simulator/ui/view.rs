@@ -2,6 +2,7 @@
 
 mod audit;
 mod cache;
+mod connector;
 mod demo;
 mod events;
 mod faults;

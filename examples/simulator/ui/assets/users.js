@@ -1,6 +1,8 @@
 // The table of users: which rows are open, what is searched, and the form of a user.
 import { complain, post, say } from "./controls.js";
 
+/** A pause in typing. */
+const TYPING_MS = 150;
 const dialog = document.getElementById("user-form");
 const url = () => new URL(location.href);
 let opened = new Set((url().searchParams.get("open") ?? "").split(",").filter(Boolean));
@@ -14,7 +16,11 @@ export function begin() {
   const search = document.querySelector("[data-search]");
   if (!search) return;
   search.value = url().searchParams.get("q") ?? "";
-  search.addEventListener("input", () => want({ q: search.value.trim(), after: "" }));
+  let typing;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => want({ q: search.value.trim(), after: "" }), TYPING_MS);
+  });
   const only = document.querySelector("[data-only]");
   if (only) press(only, url().searchParams.get("only") === "stale");
 }

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::Scene;
 use super::icon::icon;
 use super::text::{grouped, millis, short};
+use super::{Scene, connector};
 use crate::domain::Mode;
 
 /// How a part is doing.
@@ -89,6 +89,7 @@ pub(super) fn pipeline(scene: &Scene<'_>) -> Markup {
                 @if let Some(hop) = hops.get(at) { (arrow(hop, at)) }
             }
         }
+        (connector::connector(scene))
     }
 }
 
@@ -132,8 +133,7 @@ fn nodes(scene: &Scene<'_>) -> Vec<Node> {
         Node::new("log", log, read, database_fine, vec![freeze]),
     ];
     if view.source == "kafka" {
-        parts.push(Node::new("debezium", "Debezium", "reads the binlog".to_owned(), view.running, Vec::new()));
-        parts.push(Node::new("kafka", "Kafka", "carries the events".to_owned(), view.running, Vec::new()));
+        parts.extend(carriers(scene));
     }
     // A consumer that was paused on purpose is not broken.
     let consumer_fine = view.running || faults.pause_consumer;
@@ -141,6 +141,20 @@ fn nodes(scene: &Scene<'_>) -> Vec<Node> {
     parts.push(Node::new("store", store, store_words, !moment.store_away || faults.store_cut, vec![delay, cut]));
     parts.push(Node::new("l1", "L1", "this process".to_owned(), true, Vec::new()));
     parts
+}
+
+/// Who carries the changes over Kafka: Debezium's connector, or embedded a feeder of the same form.
+fn carriers(scene: &Scene<'_>) -> [Node; 2] {
+    let view = &scene.moment.pipeline;
+    let carrier = match connector::state(scene) {
+        Some(state) => {
+            let running = state.tasks.iter().filter(|task| *task == "RUNNING").count();
+            let words = format!("{running} of {} tasks run", state.tasks.len());
+            Node::new("debezium", "Debezium", words, state.is_running(), Vec::new())
+        }
+        None => Node::new("debezium", "feeder", "Debezium's records".to_owned(), view.running, Vec::new()),
+    };
+    [carrier, Node::new("kafka", "Kafka", "carries the events".to_owned(), view.running, Vec::new())]
 }
 
 /// What database, consumer and store say of themselves.
@@ -158,11 +172,14 @@ fn words(scene: &Scene<'_>) -> [String; 3] {
     let store = match moment.verdict.compared {
         _ if faults.store_cut => "cut: reads bypass it".to_owned(),
         _ if moment.store_away => away(),
-        1 => "1 entry compared".to_owned(),
-        compared => format!("{} entries compared", grouped(compared)),
+        1 => "1 entry".to_owned(),
+        compared => format!("{} entries", grouped(compared)),
     };
     [database, consumer, store]
 }
+
+/// Shorter waits at the gate are none: the embedded database shows a commit at once.
+const GATE_SHOWN_MS: f64 = 0.05;
 
 /// Where changes wait, and how long the way takes as far as it is measured.
 fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
@@ -188,9 +205,10 @@ fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
             _ if at < to_consumer => hop(String::new(), "events"),
             _ if ttl => idle("off"),
             _ if waits => idle("–"),
-            _ if at == to_consumer + 1 => {
-                hop(gauges.hops().map_or_else(String::new, |(_, gate)| millis(gate)), "gate, removal")
-            }
+            _ if at == to_consumer + 1 => match gauges.hops().filter(|(_, gate)| *gate >= GATE_SHOWN_MS) {
+                Some((_, gate)) => hop(millis(gate), "gate, removal"),
+                None => hop(String::new(), "removal"),
+            },
             _ => hop(String::new(), "pushes"),
         })
         .collect()

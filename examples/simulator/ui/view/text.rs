@@ -19,7 +19,7 @@ pub(super) fn countdown(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
         _ if seconds < 10.0 => format!("{seconds:.1} s"),
-        _ if seconds < 600.0 => format!("{seconds:.0} s"),
+        _ if seconds < 120.0 => format!("{seconds:.0} s"),
         _ => format!("{:.0} min", seconds / 60.0),
     }
 }
