@@ -79,6 +79,7 @@ async fn truncate_and_ddl_void_the_table(shop: Shop) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the figure is what the test is read for")]
 async fn a_commit_is_evicted_within_milliseconds(shop: Shop) {
     let cache = shop.cache().await;
     let _cdc = shop.run(&cache).await;

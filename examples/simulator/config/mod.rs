@@ -48,7 +48,7 @@ pub(crate) enum Backend {
     /// SQLite and this process's memory.
     Embedded { data_dir: PathBuf, source: Source },
     /// MySQL and Redis.
-    Stack(Stack),
+    Stack(Box<Stack>),
 }
 
 /// The servers.
@@ -182,13 +182,13 @@ impl Lookup<'_> {
         if let Some(file) = tls_ca.as_ref().filter(|file| !file.is_file()) {
             return Err(Fatal::new(format!("CACHEFRONT_TLS_CA: there is no file {}", file.display())));
         }
-        Ok(Backend::Stack(Stack {
+        Ok(Backend::Stack(Box::new(Stack {
             kafka: self.kafka(&mysql_url)?,
             mysql_url: Secret::new(mysql_url),
             redis_url: Secret::new(redis_url),
             tls_ca,
             source,
-        }))
+        })))
     }
 }
 

@@ -78,7 +78,7 @@ impl Part {
     /// Why it failed, in one line: the innermost cause, which is the one that can be mended.
     pub(crate) fn cause(&self) -> String {
         let lines = || self.trace.as_deref().unwrap_or_default().lines();
-        let innermost = lines().filter_map(|line| line.strip_prefix("Caused by: ")).last();
+        let innermost = lines().filter_map(|line| line.strip_prefix("Caused by: ")).next_back();
         innermost.or_else(|| lines().next()).unwrap_or("Kafka Connect gives no reason").to_owned()
     }
 }
