@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
+use cachefront_tests::stack as names;
+
 use super::{From, Tool, dir, find, missing};
 use crate::{
     exec,
@@ -61,6 +63,7 @@ fn cargo(package: &str, version: &str) -> Result<()> {
 }
 
 fn debian(name: &str, package: &str, program: &str) -> Result<()> {
-    let tree = Tree::unpack(&dir().join("programs"), Suite::Sid, name, &[package])?;
+    // Where the servers are unpacked too: both share one list of packages.
+    let tree = Tree::unpack(&names::dir().join("programs"), Suite::Sid, name, &[package])?;
     tree.wrap(program, "", &dir().join("bin").join(name))
 }

@@ -79,6 +79,7 @@ impl Api {
             if started.elapsed() > INVALIDATION_MAX {
                 return Err(Failure::new("a user who was read is not in the cache"));
             }
+            // sleep: between two looks of a bounded wait.
             tokio::time::sleep(PAUSE).await;
         }
         Ok(id)
@@ -108,6 +109,7 @@ pub(super) async fn ttl_stale_read(api: &Api) -> Result<String> {
         if started.elapsed() > TTL_MAX {
             return Err(Failure::new(format!("still stale after {TTL_MAX:?}: is CACHEFRONT_TTL longer?")));
         }
+        // sleep: between two looks of a bounded wait.
         tokio::time::sleep(PAUSE * 20).await;
     }
     let state = api.state(id).await?;
@@ -129,6 +131,7 @@ pub(super) async fn cdc_invalidation(api: &Api) -> Result<String> {
         if started.elapsed() > INVALIDATION_MAX {
             return Err(Failure::new(format!("still stale after {INVALIDATION_MAX:?}: GET /pipeline says why")));
         }
+        // sleep: between two looks of a bounded wait.
         tokio::time::sleep(PAUSE).await;
     }
     let took = started.elapsed();

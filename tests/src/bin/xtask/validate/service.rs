@@ -139,6 +139,7 @@ impl Service {
                     down.iter().map(|one| format!("{} {}", one["scrapeUrl"], one["lastError"])).collect();
                 return Err(Failure::new(format!("down: {}", named.join(", "))));
             }
+            // sleep: between two looks of a bounded wait.
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -174,6 +175,7 @@ impl Service {
                         answer.map_or_else(|failure| failure.to_string(), |(status, said)| format!("{status} {said}"));
                     return Err(Failure::new(format!("not ready after {patience:?}: {said}")));
                 }
+                // sleep: between two looks of a bounded wait.
                 _ => tokio::time::sleep(PAUSE).await,
             }
         }
