@@ -1,4 +1,6 @@
 //! Debezium's events on Kafka as the change source: real MySQL, Debezium, Connect and Kafka.
 
 mod live;
+mod members;
 mod suite;
+mod traffic;
