@@ -2,5 +2,6 @@
 
 mod live;
 mod members;
+mod servers;
 mod suite;
 mod traffic;

@@ -1,10 +1,14 @@
 //! Readers and a writer that go on while something is broken under them, and what is left when all is at rest.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachefront::{Cache, Position};
+use cachefront::binlog::BinlogSource;
+use cachefront::kafka::{KafkaSettings, KafkaSource};
+use cachefront::settings::CdcSettings;
+use cachefront::{Cache, Cdc, CdcHandle, Position};
+use cachefront_tests::connector::MARKER_COLUMN;
 use cachefront_tests::shop::{PATIENCE, Shop, applied};
 use cachefront_tests::wait;
 use mysql_async::Pool;
@@ -18,8 +22,9 @@ pub(crate) const ROWS: u64 = 200;
 /// Readers at once.
 const READERS: u64 = 4;
 
-/// The pause after each read and each commit: the machine is shared with the servers under test.
-const PAUSE: Duration = Duration::from_millis(3);
+/// The pauses after each read and each commit: the machine is shared with the servers under test.
+const READ_PAUSE: Duration = Duration::from_millis(4);
+const WRITE_PAUSE: Duration = Duration::from_millis(15);
 
 /// Readers and a writer of all rows, until they are stopped. A server that is away costs them time, nothing else.
 pub(crate) struct Traffic {
@@ -101,7 +106,7 @@ async fn read(cache: Cache<u64, u64>, reader: u64, stop: Arc<AtomicBool>, counts
             Err(_) => counts.errors.fetch_add(1, Ordering::Relaxed),
         };
         // sleep: paces the reader; nothing is waited for.
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(READ_PAUSE).await;
     }
 }
 
@@ -122,7 +127,7 @@ async fn write(pool: Pool, stop: Arc<AtomicBool>, counts: Arc<Counts>) {
             }
         }
         // sleep: paces the writer; nothing is waited for.
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(WRITE_PAUSE).await;
     }
 }
 
@@ -148,4 +153,38 @@ pub(crate) async fn applies(shop: &Shop, token: &Position) {
 #[expect(clippy::print_stdout, reason = "the figures are part of the evidence")]
 pub(crate) fn say(line: &str) {
     println!("{line}");
+}
+
+/// A running invalidator of `cache` with these settings of its source.
+pub(crate) async fn run_with(shop: &Shop, cache: &Cache<u64, u64>, settings: KafkaSettings) -> CdcHandle {
+    let connector = shop.connector.as_ref().expect("a connector");
+    let binlog = BinlogSource::connect(shop.database.url()).await.expect("a server");
+    let source = KafkaSource::builder(connector.brokers(), connector.name())
+        .marker(&connector.marker(), MARKER_COLUMN)
+        .settings(settings)
+        .build(binlog)
+        .expect("a source");
+    let mut settings = CdcSettings::default();
+    settings.retry_max = Duration::from_millis(500);
+    let cdc = Cdc::new(source).bind(cache).settings(settings).spawn().expect("an invalidator");
+    cdc.ready().await.expect("the invalidator runs");
+    cdc
+}
+
+/// What went wrong in an invalidator from now on, each failure once.
+pub(crate) fn errors_of(cdc: &CdcHandle) -> Arc<Mutex<Vec<String>>> {
+    let (mut statuses, errors) = (cdc.watch(), Arc::new(Mutex::new(Vec::new())));
+    let noted = Arc::clone(&errors);
+    tokio::spawn(async move {
+        while statuses.changed().await.is_ok() {
+            let error = statuses.borrow_and_update().last_error.as_ref().map(cachefront::Error::chain);
+            let mut noted = noted.lock().expect("unpoisoned");
+            if let Some(error) = error.map(|chain| chain.to_string())
+                && noted.last() != Some(&error)
+            {
+                noted.push(error);
+            }
+        }
+    });
+    errors
 }
