@@ -102,7 +102,10 @@ async fn mysql_dies_and_forgets_its_log() {
     assert!(audit.stale.is_empty(), "{audit:?}");
     for id in 51..=60 {
         let kept = cache.peek(&id).await.expect("an answer");
-        assert!(kept.as_ref().is_none_or(|hit| hit.value.is_none()), "the row {id} was deleted and is served: {kept:?}");
+        assert!(
+            kept.as_ref().is_none_or(|hit| hit.value.is_none()),
+            "the row {id} was deleted and is served: {kept:?}"
+        );
     }
     let more = cdc.status().flushes_total - flushes;
     say(&format!("{more} flushes for one new snapshot: {:?}", errors.lock().expect("unpoisoned")));
