@@ -1,6 +1,7 @@
 //! Debezium's events on Kafka as the change source: real MySQL, Debezium, Connect and Kafka.
 
 mod live;
+mod losses;
 mod members;
 mod servers;
 mod suite;
