@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use cachefront_core::event::{Batch, Change, Operation, RowChange, TableName, Transaction};
 use cachefront_core::source::{BatchLimits, Checkpoint, Interests};
-use cachefront_core::{Gtid, Position, Result, Timestamp};
+use cachefront_core::{Error, Gtid, Position, Result, Timestamp};
 
 use crate::brokers::{Bounds, Partition};
 use crate::checkpoint::{Place, Resume};
@@ -153,7 +153,18 @@ impl Assembler {
             return Ok(None);
         }
         self.bytes += bytes;
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => return self.doubt(error, at).map(|()| None),
+        };
         let gtid = gtid_of(&event);
+        if let Some(gtid) = gtid
+            && let Some(error) = lane.doubt.take()
+            && !self.tracker.is_past(gtid)
+            && !(self.claims && is_counted(&event))
+        {
+            return Err(error);
+        }
         let command = match (&lane.settled, gtid) {
             (Settled::Yes, _) | (_, None) => None,
             (Settled::Tail { .. }, Some(gtid)) => lane.settle(self.tracker.is_past(gtid)),
@@ -164,14 +175,15 @@ impl Assembler {
             lane.last = Some(gtid.clone());
         }
         match event {
-            Event::Row { row, origin } => self.row(row, origin, at)?,
-            Event::Tables { tables, reason, origin } => {
-                let gtid = known(origin.gtid.as_ref(), &reason)?.clone();
-                if !self.tracker.is_past(&gtid) {
+            Event::Row { row, origin } => self.row(row, origin, at).or_else(|error| self.doubt(error, at))?,
+            Event::Tables { tables, reason, origin } => match known(origin.gtid.as_ref(), &reason).cloned() {
+                Ok(gtid) if self.tracker.is_past(&gtid) => {}
+                Ok(gtid) => {
                     self.tracker.alone(&gtid);
                     self.push(gtid, origin.committed_at, Change::Tables { tables, reason });
                 }
-            }
+                Err(error) => self.doubt(error, at)?,
+            },
             Event::Read { table, snapshot, .. } => self.read(&table, snapshot, at)?,
             Event::Begin { gtid: Some(gtid) } if self.claims => self.tracker.begin(&gtid, at),
             Event::End { gtid: Some(gtid), tables, .. } if self.claims => {
@@ -183,8 +195,25 @@ impl Assembler {
         Ok(command)
     }
 
+    /// A record that cannot be understood is a gap. But a new generation begins with a few records before its own
+    /// beginning, which it covers unless their commits were not visible then: that is a gap again if it shows, by a
+    /// later record or by the events that the record's transaction lacks.
+    fn doubt(&mut self, error: Error, at: (usize, i64)) -> Result<()> {
+        match self.lanes.get_mut(at.0) {
+            Some(lane) if at.1 < lane.end => {
+                tracing::debug!(error = %error.chain(), "the generation began after this record");
+                if !lane.tells_transactions {
+                    lane.doubt = Some(error);
+                }
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
     fn row(&mut self, row: RowChange, origin: Origin, at: (usize, i64)) -> Result<()> {
-        self.snapshot = false;
+        // Rows from before the generation tell nothing of a snapshot that goes on.
+        self.snapshot &= self.is_before(at);
         let gtid = known(origin.gtid.as_ref(), "a row change")?;
         // What the position covers has taken effect: a connector that restarts repeats much of it.
         if self.tracker.is_past(gtid) {
@@ -212,20 +241,24 @@ impl Assembler {
 
     /// A snapshot is taken where the connector could not go on in the log, so what was before it may be lost.
     fn read(&mut self, table: &TableName, snapshot: Snapshot, at: (usize, i64)) -> Result<()> {
-        let known_before = self.lanes.get(at.0).is_some_and(|lane| at.1 < lane.end);
         let begins = match snapshot {
             Snapshot::Incremental => false,
             Snapshot::First => true,
             Snapshot::Other => !self.snapshot,
         };
         // A generation that began after this row was written knows all that came before the snapshot.
-        if begins && !known_before {
+        if begins && !self.is_before(at) {
             self.snapshot = true;
             return Err(gap(format!(
                 "the connector took a new snapshot (it reads {table}): changes before it may have been lost"
             )));
         }
         Ok(())
+    }
+
+    /// True if the generation began after this record was written.
+    fn is_before(&self, at: (usize, i64)) -> bool {
+        self.lanes.get(at.0).is_some_and(|lane| at.1 < lane.end)
     }
 
     fn push(&mut self, gtid: Gtid, committed_at: Timestamp, change: Change) {
@@ -324,6 +357,11 @@ fn gtid_of(event: &Event) -> Option<&Gtid> {
     }
 }
 
+/// True if the connector says how many there are of its kind.
+fn is_counted(event: &Event) -> bool {
+    matches!(event, Event::Row { origin: Origin { place: Some(_), .. }, .. })
+}
+
 fn known<'a>(gtid: Option<&'a Gtid>, what: &str) -> Result<&'a Gtid> {
     gtid.ok_or_else(|| {
         gap(format!(
@@ -347,3 +385,6 @@ fn executed(row: &RowChange, column: &str) -> Option<Position> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

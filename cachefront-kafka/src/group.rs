@@ -83,6 +83,8 @@ impl Membership {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", settings.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", (settings.session_timeout / 3).as_millis().to_string())
+            // Nothing is read as a member, so a group without offsets begins anywhere.
+            .set("auto.offset.reset", "latest")
             // The topic may be made after this member has joined.
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("queued.min.messages", "1");

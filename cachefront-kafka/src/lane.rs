@@ -1,6 +1,6 @@
 //! One partition, as far as it was read.
 
-use cachefront_core::{Gtid, Result};
+use cachefront_core::{Error, Gtid, Result};
 
 use crate::brokers::{Bounds, Partition};
 use crate::checkpoint::Place;
@@ -23,6 +23,8 @@ pub(crate) struct Lane {
     pub(crate) paused: bool,
     /// The transaction of the last record that named one.
     pub(crate) last: Option<Gtid>,
+    /// What could not be understood before the generation's beginning, as long as that is not proven to cover it.
+    pub(crate) doubt: Option<Error>,
     /// The record to be found again at the beginning.
     fence: Option<(i64, i64)>,
     start: i64,
@@ -61,6 +63,7 @@ impl Lane {
             settled: Settled::Yes,
             paused: false,
             last: None,
+            doubt: None,
             fence: None,
             start: next,
         };

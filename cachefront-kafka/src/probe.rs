@@ -25,12 +25,21 @@ pub(crate) struct View {
 }
 
 impl View {
-    fn note(&mut self, found: &[(Partition, Bounds)]) {
+    /// Takes in a look that began when `before` was being read. Reading went on since, so it may have passed the ends
+    /// that the look found.
+    fn note(&mut self, found: &[(Partition, Bounds)], before: &BTreeMap<Partition, i64>) {
         self.round += 1;
         self.bounds = found.iter().cloned().collect();
         if self.lost.is_none() {
-            self.lost =
-                self.reading.iter().find_map(|(partition, next)| lost(partition, *next, self.bounds.get(partition)));
+            self.lost = self.reading.iter().find_map(|(partition, next)| {
+                let then = before.get(partition)?;
+                match self.bounds.get(partition) {
+                    Some(bounds) if bounds.low > *next => lost(partition, *next, Some(bounds)),
+                    Some(bounds) if bounds.high < *next.min(then) => lost(partition, *next.min(then), Some(bounds)),
+                    Some(_) => None,
+                    None => lost(partition, *next, None),
+                }
+            });
         }
     }
 
@@ -83,10 +92,13 @@ impl KafkaProbe {
 
     /// Looks at all partitions, and tells the source.
     pub(crate) async fn look(&self) -> Result<Vec<(Partition, Bounds)>> {
-        let topics = self.shared.lock().topics.clone();
+        let (topics, before) = {
+            let view = self.shared.lock();
+            (view.topics.clone(), view.reading.clone())
+        };
         let partitions = self.brokers.partitions(&topics).await?;
         let found = self.brokers.bounds(partitions).await?;
-        self.shared.lock().note(&found);
+        self.shared.lock().note(&found, &before);
         Ok(found)
     }
 }
@@ -110,6 +122,24 @@ impl SourceProbe for KafkaProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reading_on_during_a_look_is_no_loss() {
+        let shared = Shared::new(Topics::Listed(Vec::new()));
+        let partition = Partition { topic: "t".into(), number: 0 };
+        let reads = |next| BTreeMap::from([(partition.clone(), next)]);
+        let note = |low, high, before: i64, now: i64| {
+            let mut view = shared.lock();
+            (view.reading, view.lost) = (reads(now), None);
+            view.note(&[(partition.clone(), Bounds { low, high })], &reads(before));
+            view.lost.take()
+        };
+        assert_eq!(note(0, 10, 9, 15), None, "it read past the end that was found");
+        assert_eq!(note(9, 10, 5, 15), None, "it read what was removed after that");
+        assert!(note(0, 8, 9, 15).is_some_and(|why| why.contains("anew")));
+        assert!(note(16, 20, 9, 15).is_some_and(|why| why.contains("retention")));
+        assert_eq!(note(0, 8, 9, 0), None, "it begins anew since");
+    }
 
     #[test]
     fn what_is_gone_is_noticed() {

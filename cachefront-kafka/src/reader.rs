@@ -39,7 +39,8 @@ pub(crate) struct Fetched {
     pub(crate) time: i64,
     /// The record's size on Kafka.
     pub(crate) bytes: usize,
-    pub(crate) event: Event,
+    /// What it says, or why that cannot be understood.
+    pub(crate) event: Result<Event>,
 }
 
 pub(crate) type Chunk = Vec<Fetched>;
@@ -224,6 +225,6 @@ fn understand(
     }
     let (key, value) = (message.key(), message.payload());
     let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-    let event = decoder.decode(&Record { topic, partition: number, offset, key, value })?;
+    let event = decoder.decode(&Record { topic, partition: number, offset, key, value }).map_err(Into::into);
     Ok(Fetched { at: (*last, offset), time: message.timestamp().to_millis().unwrap_or(-1), bytes, event })
 }

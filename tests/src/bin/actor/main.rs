@@ -1,7 +1,8 @@
 //! One process of a test: an invalidator that a test may kill, or readers that storm one key.
 //!
-//! `actor consumer` runs until it is killed; over Kafka as a member of a group, if the test names brokers. `actor storm TASKS ID` waits for a line on standard input, then reads key
-//! `ID` by that many tasks at once, and prints each distinct value with its count.
+//! `actor consumer` runs until it is killed, and prints each state that it comes to; over Kafka as a member of a group,
+//! if the test names brokers. `actor storm TASKS ID` waits for a line on standard input, then reads key `ID` by that
+//! many tasks at once, and prints each distinct value with its count.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -36,7 +37,14 @@ async fn main() {
             let settled = |status: &CdcStatus| matches!(status.state, CdcState::Running | CdcState::Standby);
             statuses.wait_for(settled).await.expect("the invalidator works or waits");
             say("ready");
-            std::future::pending::<()>().await;
+            let mut said = None;
+            loop {
+                let state = statuses.borrow_and_update().state;
+                if said.replace(state) != Some(state) {
+                    say(&format!("{state:?}"));
+                }
+                statuses.changed().await.expect("the invalidator works for ever");
+            }
         }
         ["storm", tasks, id] => {
             let pool = mysql_async::Pool::new(setting("SHOP_MYSQL_URL").as_str());

@@ -1,0 +1,118 @@
+use bytes::Bytes;
+use cachefront_core::ErrorKind;
+use cachefront_core::source::Columns;
+
+use super::*;
+use crate::event;
+
+const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+const ROWS: usize = 0;
+const TRANSACTIONS: usize = 1;
+
+fn gtid(number: u64) -> Gtid {
+    Gtid { origin: SERVER.into(), number }
+}
+
+fn partition(topic: &str) -> Partition {
+    Partition { topic: topic.into(), number: 0 }
+}
+
+/// A generation that began at transaction 10, when both partitions ended at offset 100.
+fn begun() -> Assembler {
+    let mut interests = Interests::new();
+    interests.add("app.users".into(), &Columns::All);
+    let scope = Scope::new(&interests, None, "t.transaction".into(), &crate::KafkaSettings::default());
+    let mut resume = Resume::new(true);
+    let bounds = Bounds { low: 0, high: 100 };
+    let found = ["t.app.users", "t.transaction"].map(|topic| (partition(topic), bounds));
+    for (partition, bounds) in &found {
+        resume.set(&partition.topic, 0, Place { next: bounds.high, seen: None });
+    }
+    let position = format!("{SERVER}:1-10").parse().expect("a position");
+    let from = Checkpoint { position, resume: resume.encode() };
+    Assembler::new(scope, &from, &found, false).expect("nothing is gone").0
+}
+
+fn fetched(lane: usize, offset: i64, event: Result<Event>) -> Fetched {
+    Fetched { at: (lane, offset), time: 1, bytes: 100, event }
+}
+
+fn row(offset: i64, number: u64, place: Option<event::Place>) -> Fetched {
+    let row = RowChange { table: "app.users".into(), operation: Operation::Update, before: None, after: None };
+    let origin = Origin { gtid: Some(gtid(number)), committed_at: Timestamp::UNKNOWN, place };
+    fetched(ROWS, offset, Ok(Event::Row { row, origin }))
+}
+
+fn counted(offset: i64, number: u64) -> Fetched {
+    row(offset, number, Some(event::Place { in_transaction: 1, in_table: 1 }))
+}
+
+fn garbage(lane: usize, offset: i64) -> Fetched {
+    fetched(lane, offset, Err(gap(format!("nobody understands offset {offset}"))))
+}
+
+fn read(offset: i64, snapshot: Snapshot) -> Fetched {
+    let (table, origin) = ("app.users".into(), Origin::default());
+    fetched(ROWS, offset, Ok(Event::Read { table, snapshot, row: None, origin }))
+}
+
+#[test]
+fn what_cannot_be_understood_is_a_gap_that_the_next_generation_covers() {
+    let mut assembler = begun();
+    assembler.take(counted(98, 9)).expect("it is past");
+    assembler.take(garbage(ROWS, 99)).expect("the generation began after it");
+    assembler.take(garbage(TRANSACTIONS, 99)).expect("the generation began after it");
+    assembler.take(counted(100, 11)).expect("its transaction's count proves that nothing lacks");
+    assert_eq!(assembler.batch().transactions.len(), 1, "what came after is handed over");
+    let error = assembler.take(garbage(ROWS, 101)).expect_err("nothing covers it");
+    assert_eq!(error.kind(), ErrorKind::Gap);
+    let error = assembler.take(garbage(TRANSACTIONS, 100)).expect_err("nothing covers it");
+    assert_eq!(error.kind(), ErrorKind::Gap);
+}
+
+#[test]
+fn without_counts_a_later_record_shows_whether_the_generation_covers_it() {
+    let mut covered = begun();
+    covered.take(garbage(ROWS, 98)).expect("not known yet");
+    covered.take(row(99, 10, None)).expect("what follows was visible, so it was");
+    covered.take(row(100, 11, None)).expect("nothing is in doubt any more");
+    let mut uncovered = begun();
+    uncovered.take(garbage(ROWS, 98)).expect("not known yet");
+    assert!(uncovered.take(row(99, 11, None)).is_err(), "it may have been invisible when the generation began");
+}
+
+#[test]
+fn rows_without_a_gtid_void_everything_once() {
+    let unnamed = |offset| {
+        let mut fetched = row(offset, 1, None);
+        if let Ok(Event::Row { origin, .. }) = &mut fetched.event {
+            origin.gtid = None;
+        }
+        fetched
+    };
+    let mut assembler = begun();
+    assembler.take(unnamed(99)).expect("the generation began after it");
+    assert!(assembler.take(unnamed(100)).is_err());
+}
+
+#[test]
+fn a_snapshot_voids_everything_once() {
+    let mut assembler = begun();
+    assembler.take(read(99, Snapshot::First)).expect("the generation began after it");
+    assert!(assembler.take(read(100, Snapshot::First)).is_err());
+    assert!(assembler.snapshot(), "the next session knows of it");
+    assembler.take(counted(50, 9)).expect("it is past");
+    assembler.take(read(101, Snapshot::Other)).expect("older rows are no end of the snapshot");
+    assembler.take(counted(102, 11)).expect("a change");
+    assert!(assembler.take(read(103, Snapshot::Other)).is_err(), "a snapshot whose first row was not seen");
+}
+
+#[test]
+fn a_note_of_another_source_is_a_gap() {
+    let mut interests = Interests::new();
+    interests.add("app.users".into(), &Columns::All);
+    let scope = Scope::new(&interests, None, "t.transaction".into(), &crate::KafkaSettings::default());
+    let from = Checkpoint { position: Position::new(), resume: Bytes::from_static(b"binlog.000001:4") };
+    let error = Assembler::new(scope, &from, &[], false).expect_err("it cannot be read");
+    assert_eq!(error.kind(), ErrorKind::Gap);
+}

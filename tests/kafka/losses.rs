@@ -1,0 +1,151 @@
+//! Records are gone, do not come, or cannot be understood: everything is voided, once, and the reason is named.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cachefront::kafka::KafkaSettings;
+use cachefront::{Cache, CdcHandle};
+use cachefront_tests::connector::{Connector, Servers};
+use cachefront_tests::server::kafka::Topics;
+use cachefront_tests::shop::{PATIENCE, Shop};
+use cachefront_tests::wait;
+use mysql_async::prelude::Queryable;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::time::Instant;
+
+use crate::traffic::{ROWS, Traffic, errors_of, recovered, run_with, say, warm};
+
+fn connector(shop: &Shop) -> &Connector {
+    shop.connector.as_ref().expect("a connector")
+}
+
+/// Waits until another generation has begun.
+async fn flushed(cdc: &CdcHandle, before: u64) {
+    wait::until("everything is voided", PATIENCE, || cdc.status().flushes_total > before).await;
+}
+
+fn said(errors: &Mutex<Vec<String>>, words: &[&str]) -> bool {
+    errors.lock().expect("unpoisoned").iter().any(|error| words.iter().all(|word| error.contains(word)))
+}
+
+/// Changes the first 50 rows while nobody invalidates, and waits until all of it is on Kafka.
+async fn change_unseen(shop: &Shop, cache: &Cache<u64, u64>) {
+    warm(cache).await;
+    let (topics, topic) = (Topics::of(connector(shop).brokers()), connector(shop).topic("item"));
+    let end = topics.end(&topic, 0);
+    let mut conn = shop.pool.get_conn().await.expect("a connection");
+    conn.query_drop("UPDATE item SET value = value + 1 WHERE id <= 50").await.expect("rows are updated");
+    wait::until("the changes are on Kafka", PATIENCE, || topics.end(&topic, 0) >= end + 50).await;
+    assert_eq!(shop.stale(cache).await.stale.len(), 50, "nothing became stale: the test proves nothing");
+}
+
+/// Deletes the topic of the rows. The connector makes it again when it next writes.
+async fn delete_topic(shop: &Shop) {
+    let connector = connector(shop);
+    // Its producer would make the topic again before anybody could see that it is gone.
+    connector.rest().pause(connector.name()).await;
+    Topics::of(connector.brokers()).delete(&[&connector.topic("item")]).await;
+}
+
+async fn resume(shop: &Shop) {
+    connector(shop).rest().resume(connector(shop).name()).await;
+}
+
+/// Starts an invalidator that must void everything, and looks for what is stale.
+async fn begins_anew(shop: &Shop, cache: &Cache<u64, u64>, what: &str) -> CdcHandle {
+    let since = Instant::now();
+    let cdc = run_with(shop, cache, KafkaSettings::default()).await;
+    recovered(shop, what, since).await;
+    shop.settle().await;
+    assert_eq!(cdc.status().flushes_total, 1, "{:?}", cdc.status());
+    let audit = shop.stale(cache).await;
+    assert!(audit.stale.is_empty(), "{audit:?}");
+    cdc
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_is_deleted_and_made_anew_and_another_time_its_records_are() {
+    let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
+    let cache = shop.cache().await;
+    let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
+    let errors = errors_of(&cdc);
+    let traffic = Traffic::start(&shop, &cache).await;
+    let (before, since) = (cdc.status().flushes_total, Instant::now());
+    delete_topic(&shop).await;
+    flushed(&cdc, before).await;
+    resume(&shop).await;
+    recovered(&shop, "a topic was deleted and made anew", since).await;
+    assert!(said(&errors, &[&connector(&shop).topic("item"), "deleted"]), "{errors:?}");
+    traffic.more().await;
+    traffic.rest(&shop, &cache).await;
+    assert!(cdc.status().flushes_total <= before + 2, "{errors:?}");
+    cdc.shutdown().await;
+
+    change_unseen(&shop, &cache).await;
+    delete_topic(&shop).await;
+    resume(&shop).await;
+    begins_anew(&shop, &cache, "a topic was deleted while no consumer ran").await.shutdown().await;
+
+    change_unseen(&shop, &cache).await;
+    let (topics, topic) = (Topics::of(connector(&shop).brokers()), connector(&shop).topic("item"));
+    topics.delete_records(&topic, 0, topics.end(&topic, 0)).await;
+    begins_anew(&shop, &cache, "retention removed records while no consumer ran").await.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_are_counted_and_never_come_are_a_loss() {
+    let mut shop = Shop::open(ROWS).await;
+    let drops_rows = [
+        ("transforms", "drop"),
+        ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
+        ("transforms.drop.predicate", "rows"),
+        ("predicates", "rows"),
+        ("predicates.rows.type", "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"),
+        ("predicates.rows.pattern", ".*[.]item"),
+    ];
+    shop.connector = Some(Connector::start_with(&Servers::shared(), &shop.database, &["item"], &drops_rows).await);
+    let cache = shop.cache().await;
+    let mut settings = KafkaSettings::default();
+    settings.completion_timeout = Duration::from_secs(1);
+    let cdc = run_with(&shop, &cache, settings).await;
+    let errors = errors_of(&cdc);
+    for round in 1..=2 {
+        warm(&cache).await;
+        let (before, since) = (cdc.status().flushes_total, Instant::now());
+        shop.increment(round).await;
+        flushed(&cdc, before).await;
+        say(&format!("a lost event was noticed {:.1} s after its commit", since.elapsed().as_secs_f64()));
+        shop.settle().await;
+        let audit = shop.stale(&cache).await;
+        assert!(audit.stale.is_empty(), "{audit:?}");
+        assert_eq!(cdc.status().flushes_total, before + 1, "{errors:?}");
+    }
+    assert!(said(&errors, &["has 1 events of", ".item, and 0 came"]), "{errors:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_nobody_understands_voids_everything_once() {
+    let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
+    let cache = shop.cache().await;
+    let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
+    let errors = errors_of(&cdc);
+    let traffic = Traffic::start(&shop, &cache).await;
+    let producer: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", connector(&shop).brokers()).create().expect("a producer");
+    for topic in [connector(&shop).topic("item"), connector(&shop).transaction_topic()] {
+        for garbage in ["\u{0}garbage", r#"{"op":"u","after":{"id":[1]},"source":7}"#] {
+            let (before, since) = (cdc.status().flushes_total, Instant::now());
+            let record = FutureRecord::to(&topic).key(garbage).payload(garbage);
+            let sent = producer.send(record, PATIENCE).await.expect("the broker takes it");
+            flushed(&cdc, before).await;
+            recovered(&shop, "a record could not be understood", since).await;
+            assert!(said(&errors, &[&topic, &sent.offset.to_string()]), "offset {}: {errors:?}", sent.offset);
+            traffic.more().await;
+            assert_eq!(cdc.status().flushes_total, before + 1, "it voids again and again: {errors:?}");
+        }
+    }
+    traffic.rest(&shop, &cache).await;
+    let last = errors.lock().expect("unpoisoned").last().cloned();
+    say(&format!("the log says: {last:?}"));
+}

@@ -1,0 +1,113 @@
+//! Connect, the broker and MySQL die under load, one after the other.
+
+use cachefront::kafka::KafkaSettings;
+use cachefront_tests::connector::Servers;
+use cachefront_tests::server::{Connect, Kafka, MySql};
+use cachefront_tests::shop::{PATIENCE, Shop};
+use cachefront_tests::{stack, wait};
+use mysql_async::prelude::Queryable;
+use tokio::time::Instant;
+
+use crate::traffic::{ROWS, Traffic, errors_of, recovered, run_with, say};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connect_and_the_broker_die_under_load_and_nothing_is_lost() {
+    let mut kafka = Kafka::start().await;
+    let mut connect = Connect::start(&kafka.brokers()).await;
+    let servers = Servers::private(connect.rest(), &kafka.brokers(), &stack::mysql_url());
+    let shop = Shop::open(ROWS).await.over_kafka(&servers).await;
+    let cache = shop.cache().await;
+    let cdc = shop.run(&cache).await;
+    let errors = errors_of(&cdc);
+    let traffic = Traffic::start(&shop, &cache).await;
+    let flushes = cdc.status().flushes_total;
+
+    let since = Instant::now();
+    connect.kill();
+    traffic.more().await;
+    connect.restart().await;
+    recovered(&shop, "Connect was killed", since).await;
+    traffic.more().await;
+
+    let since = Instant::now();
+    connect.stop().await;
+    traffic.more().await;
+    connect.restart().await;
+    recovered(&shop, "Connect was stopped in order", since).await;
+    traffic.more().await;
+
+    let since = Instant::now();
+    kafka.kill();
+    traffic.more().await;
+    kafka.restart().await;
+    recovered(&shop, "the broker was killed", since).await;
+    traffic.more().await;
+
+    assert_eq!(cdc.status().flushes_total, flushes, "nothing was lost, and something was voided: {errors:?}");
+    let updates = traffic.updates();
+    traffic.rest(&shop, &cache).await;
+    let delivered = cdc.status().events_total;
+    say(&format!("{updates} rows were updated, and {delivered} events applied"));
+}
+
+/// Lets the watchdog's restart happen as soon as the task has failed.
+async fn revive(shop: &Shop) {
+    let connector = shop.connector.as_ref().expect("a connector");
+    connector.rest().wait_failed(connector.name()).await;
+    connector.rest().restart_failed(connector.name()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql_dies_and_forgets_its_log() {
+    let mut mysql = MySql::start(&["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"]).await;
+    let brokers = stack::kafka_brokers();
+    let mut connect = Connect::start(&brokers).await;
+    let servers = Servers::private(connect.rest(), &brokers, &mysql.url());
+    let shop = Shop::open_on(&mysql.url(), &stack::redis_url(), ROWS).await.over_kafka(&servers).await;
+    let cache = shop.cache().await;
+    let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
+    let errors = errors_of(&cdc);
+    let traffic = Traffic::start(&shop, &cache).await;
+    let flushes = cdc.status().flushes_total;
+
+    let since = Instant::now();
+    mysql.kill();
+    mysql.restart().await;
+    recovered(&shop, "MySQL was killed", since).await;
+    traffic.more().await;
+
+    let since = Instant::now();
+    mysql.stop().await;
+    mysql.restart().await;
+    revive(&shop).await;
+    recovered(&shop, "MySQL was restarted in order", since).await;
+    traffic.more().await;
+    assert_eq!(cdc.status().flushes_total, flushes, "nothing was lost, and something was voided: {errors:?}");
+    traffic.rest(&shop, &cache).await;
+
+    // All rows are cached. Some change and some go, in a part of the log that nobody has read.
+    let since = Instant::now();
+    connect.kill();
+    let mut conn = shop.pool.get_conn().await.expect("a connection");
+    conn.query_drop("UPDATE item SET value = value + 1 WHERE id <= 50").await.expect("rows are updated");
+    conn.query_drop("DELETE FROM item WHERE id BETWEEN 51 AND 60").await.expect("rows are deleted");
+    assert!(!shop.stale(&cache).await.stale.is_empty(), "nothing became stale: the test proves nothing");
+    assert!(cache.peek(&55).await.expect("an answer").is_some(), "it was not cached: the test proves nothing");
+    mysql.purge_binlogs().await;
+    connect.restart().await;
+    wait::until("the new snapshot voids everything", PATIENCE, || cdc.status().flushes_total > flushes).await;
+    recovered(&shop, "the log was purged while Connect was down", since).await;
+    shop.settle().await;
+    let audit = shop.stale(&cache).await;
+    assert!(audit.stale.is_empty(), "{audit:?}");
+    for id in 51..=60 {
+        let kept = cache.peek(&id).await.expect("an answer");
+        assert!(
+            kept.as_ref().is_none_or(|hit| hit.value.is_none()),
+            "the row {id} was deleted and is served: {kept:?}"
+        );
+    }
+    let more = cdc.status().flushes_total - flushes;
+    say(&format!("{more} flushes for one new snapshot: {:?}", errors.lock().expect("unpoisoned")));
+    assert!(more <= 2, "a snapshot must not void everything again and again");
+}
