@@ -122,7 +122,7 @@ async fn control(world: &World, place: Place) {
     let names: Vec<&str> = pipeline.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(names.len(), 8, "{names:?}");
     assert_eq!(pipeline["embedded"], json!(place == Place::Embedded));
-    assert_eq!(pipeline["source"], if place == Place::Embedded { "sqlite" } else { "binlog" });
+    assert_eq!(pipeline["source"], if place == Place::Embedded { "kafka" } else { "binlog" });
     assert_eq!(pipeline["mode"], "cdc");
     let events_before = pipeline["events_total"].as_u64().expect("a number");
     world.other.execute("UPDATE users SET name = 'counted' WHERE id = 1000").await;

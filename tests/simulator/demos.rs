@@ -22,6 +22,11 @@ async fn ttl_stale_read_on_servers() {
     ttl_stale_read(Place::Servers).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ttl_stale_read_over_kafka() {
+    ttl_stale_read(Place::Kafka).await;
+}
+
 /// Warm, change the row behind the cache's back, `stale` until the entry expires, then `healthy`.
 async fn ttl_stale_read(place: Place) {
     let world = World::start(place, |launch| launch.env("CACHEFRONT_TTL", "3s").env("CACHEFRONT_MODE", "ttl")).await;
@@ -61,6 +66,11 @@ async fn cdc_invalidation_embedded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cdc_invalidation_on_servers() {
     cdc_invalidation(Place::Servers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cdc_invalidation_over_kafka() {
+    cdc_invalidation(Place::Kafka).await;
 }
 
 /// Warm, change the row behind the cache's back: the key is gone within milliseconds and the next read is fresh.
@@ -112,6 +122,11 @@ async fn commits_reach_the_cache_in_milliseconds_embedded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_reach_the_cache_in_milliseconds_on_servers() {
     commits_reach_the_cache_in_milliseconds(Place::Servers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_reach_the_cache_in_milliseconds_over_kafka() {
+    commits_reach_the_cache_in_milliseconds(Place::Kafka).await;
 }
 
 /// Prints how long 1,000 commits of another program take to evict the warm entry, as seen over HTTP.

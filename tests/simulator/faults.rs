@@ -21,6 +21,11 @@ async fn set(api: &Client, faults: Value) {
 
 async fn warm_user(world: &World) -> u64 {
     let id = world.api.add("Ada", "ada@example.org").await;
+    // The row's own INSERT ends an entry that was kept before it came.
+    wait::until_async("the row's insertion has been read", PATIENCE, async || {
+        world.api.get("/pipeline").await.expect(200)["events_total"].as_u64() > Some(0)
+    })
+    .await;
     wait::until_async("the entry is kept", PATIENCE, async || {
         world.api.name_of(id).await;
         world.api.state(id).await == "healthy"
@@ -121,6 +126,11 @@ async fn a_pause_and_a_frozen_stream_are_late_and_lose_nothing() {
     let world = start(Place::Embedded).await;
     let id = warm_user(&world).await;
     for (fault, runs) in [("pause_consumer", false), ("freeze_stream", true)] {
+        wait::until_async("nothing of the fault before is left", PATIENCE, async || {
+            let view = world.api.get("/pipeline").await.expect(200);
+            view["running"] == true && view["lag_ms"].as_f64().is_some_and(|lag| lag < 1_500.0)
+        })
+        .await;
         set(&world.api, json!({ fault: true })).await;
         world.other.execute(&format!("UPDATE users SET name = 'during {fault}' WHERE id = {id}")).await;
         wait::until_async("the pipeline shows it", PATIENCE, async || {

@@ -114,7 +114,11 @@ async fn an_answer_says_where_it_comes_from() {
     let path = format!("/users/{id}");
     let outcomes = async || api.get(&path).await.header("x-cache").to_owned();
     assert_ne!(outcomes().await, "hit");
-    wait::until_async("the entry is kept", PATIENCE, async || outcomes().await == "hit").await;
+    wait::until_async("the entry is kept, and its commits are known", PATIENCE, async || {
+        let read = api.get(&path).await;
+        read.header("x-cache") == "hit" && read.headers.contains_key("x-cache-position")
+    })
+    .await;
     let hit = api.get(&path).await;
     assert!(["local", "shared"].contains(&hit.header("x-cache-tier")));
     assert!(hit.header("x-cache-age").parse::<u64>().expect("ms") < 60_000);

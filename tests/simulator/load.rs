@@ -159,7 +159,8 @@ async fn the_probe_finds_staleness_in_ttl_mode_and_none_beyond_milliseconds_in_c
     assert_eq!(code, Some(0), "{log}");
     assert!(number(&cdc, "/freshness/windows/count") > 40.0, "{cdc}");
     assert!(number(&cdc, "/freshness/windows/p50_ms") < 100.0, "{cdc}");
-    assert_eq!(number(&cdc, "/freshness/load/unknown"), 0.0, "{cdc}");
+    // A read that overlaps the end of the run may be beyond judgement.
+    assert!(number(&cdc, "/freshness/load/unknown") < 0.02 * number(&cdc, "/freshness/load/judged"), "{cdc}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,11 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use cachefront_tests::connector::{Connector, Servers};
 use cachefront_tests::process::{Launch, Simulator};
 use cachefront_tests::stack;
 use cachefront_tests::unique::{self, Database};
+use cachefront_tests::wait;
 use rusqlite::Connection;
 use tokio::process::Command;
 
@@ -21,6 +23,8 @@ pub(crate) enum Place {
     Embedded,
     /// MySQL and Redis.
     Servers,
+    /// MySQL, Debezium, Kafka and Redis.
+    Kafka,
 }
 
 /// A simulator in one process, and its database.
@@ -28,6 +32,8 @@ pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) api: Client,
     pub(crate) other: Other,
+    /// Removed at the end.
+    connector: Option<Connector>,
 }
 
 /// Another program's way into the database.
@@ -54,18 +60,53 @@ impl World {
                 let simulator = configure(on_servers(Simulator::role("up"), &database)).start().await;
                 Self::over(simulator, Other::Mysql(database))
             }
+            Place::Kafka => {
+                let database = unique::database("sim").await;
+                let prefix = unique::name("sim");
+                let mut bootstrap = over_kafka(Simulator::role("bootstrap"), &database, &prefix).spawn();
+                assert!(bootstrap.ended(PATIENCE * 2).await.success(), "{}", bootstrap.log());
+                let connector = Connector::adopt(&Servers::shared(), &prefix, &database);
+                let simulator = configure(over_kafka(Simulator::role("up"), &database, &prefix)).start().await;
+                let mut world = Self::over(simulator, Other::Mysql(database));
+                world.connector = Some(connector);
+                world.follows_the_log().await;
+                world
+            }
         }
+    }
+
+    /// Waits until the invalidator reads: the connector's first transaction makes the topic that its group is over.
+    async fn follows_the_log(&self) {
+        wait::until_async("the invalidator reads from Kafka", PATIENCE, async || {
+            let pipeline = self.api.get("/pipeline").await.expect(200);
+            pipeline["applied"].is_string() && pipeline["running"] == true
+        })
+        .await;
     }
 
     fn over(simulator: Simulator, other: Other) -> Self {
         let api = Client::new(simulator.api_url());
-        Self { simulator, api, other }
+        Self { simulator, api, other, connector: None }
     }
 }
 
 /// Settings that make a role run on the shared servers, with a database of its own.
 pub(crate) fn on_servers(launch: Launch, database: &Database) -> Launch {
     launch.env("CACHEFRONT_MYSQL_URL", database.url()).env("CACHEFRONT_REDIS_URL", stack::redis_url())
+}
+
+/// The same with the changes coming by Debezium and Kafka.
+fn over_kafka(launch: Launch, database: &Database, prefix: &str) -> Launch {
+    let worker_url = format!("{}/{}", stack::connect_mysql_url().trim_end_matches('/'), database.name());
+    on_servers(launch, database)
+        .env("CACHEFRONT_SOURCE", "kafka")
+        .env("CACHEFRONT_KAFKA_BROKERS", stack::kafka_brokers())
+        .env("CACHEFRONT_CONNECT_KAFKA_BROKERS", stack::connect_kafka_brokers())
+        .env("CACHEFRONT_CONNECT_URL", stack::connect_url())
+        .env("CACHEFRONT_CONNECT_MYSQL_URL", worker_url)
+        .env("CACHEFRONT_TOPIC_PREFIX", prefix)
+        .env("CACHEFRONT_KAFKA_GROUP", prefix)
+        .env("CACHEFRONT_STARTUP_TIMEOUT", "60s")
 }
 
 impl Other {

@@ -7,11 +7,13 @@
 //! - [`process`]: the simulator as a program of its own;
 //! - [`shop`]: a table, a cache and an invalidator, and [`actor`]: a process of its own on them;
 //! - [`unique`]: a fresh database or namespace for one test;
+//! - [`configuration`]: the table of settings in the documentation;
 //! - [`wait`]: wait for a condition, with a bound and the caller's name.
 //!
 //! A missing server fails the test that asks for it. Nothing skips.
 
 pub mod actor;
+pub mod configuration;
 pub mod connector;
 pub mod port;
 pub mod process;
