@@ -27,7 +27,7 @@ const STATEMENTS: [&str; 16] = [
     "UPDATE pair SET v = 'w'",
     "INSERT INTO types VALUES (18446744073709551615, -5, 16777215, -9223372036854775808, -12345.678901, 1.5, -2.25e300, \
      '2026-11-23', '-101:02:03.456', '2026-11-23 01:02:03.123456', '2026-11-23 01:02:03.789', 2026, 'chär', 'y', 'p,r', \
-     b'1000000001', x'00ff80', '{\"a\": [1, null, \"\\\"source\\\":{\"]}', NULL)",
+     b'1000000001', x'00ff80', '{\"a\": [1, null, \"\\\\\"source\\\\\":{\"]}', NULL)",
     "UPDATE types SET ti = -128, tm = '838:59:59', nul = 1",
     "ALTER TABLE basic ADD COLUMN extra INT FIRST",
     "INSERT INTO basic (id, name, v) VALUES (9, 'after', 1)",
