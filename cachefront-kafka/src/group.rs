@@ -142,9 +142,8 @@ impl Drop for Membership {
 /// Keeps the membership alive. Leaves the group when told to, so that another member need not wait for a timeout.
 fn attend(member: &BaseConsumer<Election>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        match member.poll(POLL) {
-            Some(Err(error)) => note(member, &error),
-            Some(Ok(_)) | None => {}
+        if let Some(Err(error)) = member.poll(POLL) {
+            note(member, &error);
         }
     }
     member.unsubscribe();
