@@ -8,7 +8,7 @@ use cachefront_tests::{stack, wait};
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
-use crate::traffic::{ROWS, Traffic, errors_of, recovered, run_with, say};
+use crate::traffic::{ROWS, Traffic, errors_of, recovered, run_with, say, warm};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connect_and_the_broker_die_under_load_and_nothing_is_lost() {
@@ -86,6 +86,7 @@ async fn mysql_dies_and_forgets_its_log() {
     traffic.rest(&shop, &cache).await;
 
     // All rows are cached. Some change and some go, in a part of the log that nobody has read.
+    warm(&cache).await;
     let since = Instant::now();
     connect.kill();
     let mut conn = shop.pool.get_conn().await.expect("a connection");

@@ -5,6 +5,7 @@
 
 mod binlog_rows;
 mod invalidations;
+mod kafka_events;
 mod l1_hit;
 mod ratio;
 mod redis_hit;
@@ -62,6 +63,9 @@ async fn run(arguments: &Arguments) -> Vec<Ratio> {
     }
     if wanted("binlog_rows") {
         ratios.extend(binlog_rows::measure(plan).await);
+    }
+    if wanted("kafka_events kafka_events_full") {
+        ratios.extend(kafka_events::measure(plan).await);
     }
     ratios
 }
