@@ -157,6 +157,9 @@ impl Log {
             .set("bootstrap.servers", stack::kafka_brokers())
             .set("group.id", "bench")
             .set("enable.auto.commit", "false")
+            // As the source sets them: with the client's own a full queue pauses for a second.
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.queue.backoff.ms", "5")
             .set("queued.min.messages", "100000");
         let started = Instant::now();
         let consumer: BaseConsumer = config.create().expect("a consumer");
