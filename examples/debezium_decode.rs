@@ -154,14 +154,7 @@ fn decode(owned: &Owned) -> Line {
 
 fn line(event: Event) -> Line {
     match event {
-        Event::Row { row, origin } => Line {
-            table: Some(row.table.as_str().to_owned()),
-            op: row.operation.as_str(),
-            before: row.before.as_ref().map(image),
-            after: row.after.as_ref().map(image),
-            gtid: origin.gtid.map(|gtid| gtid.to_string()),
-            ..Line::default()
-        },
+        Event::Row { row, origin } => Line::row(&row, origin.gtid.map(|gtid| gtid.to_string())),
         Event::Read { table, row, origin, .. } => Line {
             table: Some(table.as_str().to_owned()),
             op: Operation::Read.as_str(),
@@ -170,14 +163,7 @@ fn line(event: Event) -> Line {
             ..Line::default()
         },
         Event::Tables { tables, reason, origin } => {
-            let names: Vec<&str> = tables.iter().map(TableName::as_str).collect();
-            Line {
-                table: Some(names.join(",")),
-                op: if reason == "TRUNCATE" { "truncate" } else { "ddl" },
-                gtid: origin.gtid.map(|gtid| gtid.to_string()),
-                reason: Some(reason),
-                ..Line::default()
-            }
+            Line::tables(&tables, &reason, origin.gtid.map(|gtid| gtid.to_string()))
         }
         Event::Begin { gtid } => none("begin", gtid.map(|gtid| gtid.to_string())),
         Event::End { gtid, .. } => none("end", gtid.map(|gtid| gtid.to_string())),

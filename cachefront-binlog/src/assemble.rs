@@ -41,7 +41,7 @@ pub(crate) struct Assembler {
     origins: Origins,
     maps: HashMap<u64, Mapped>,
     schema: Schema,
-    /// There is no server to look columns up on: those that the log does not name are numbered.
+    /// Columns that the log does not name are numbered, and not looked up.
     numbered: bool,
     open: Option<Open>,
     /// Bytes of a compressed transaction whose events have not come yet.
@@ -73,13 +73,14 @@ struct Open {
 impl Assembler {
     pub(crate) fn new(interests: Interests, schema: Schema, settings: &BinlogSettings) -> Self {
         Self {
+            // Whoever looks at everything would ask the server about every table, and too late for old rows.
+            numbered: interests.is_everything(),
             interests,
             part_changes_max: settings.part_changes_max,
             part_bytes_max: settings.part_bytes_max,
             origins: Origins::default(),
             maps: HashMap::new(),
             schema,
-            numbered: false,
             open: None,
             payload_left: 0,
             prepared: Prepared::default(),
@@ -91,6 +92,12 @@ impl Assembler {
         let mut settings = BinlogSettings::default();
         (settings.part_changes_max, settings.part_bytes_max) = (usize::MAX, usize::MAX);
         Self { numbered: true, ..Self::new(interests, Schema::default(), &settings) }
+    }
+
+    /// Gives up the transaction that can not be followed: the next one begins afresh.
+    pub(crate) fn give_up(&mut self) -> Option<Gtid> {
+        self.payload_left = 0;
+        self.open.take().map(|open| open.gtid)
     }
 
     /// The transaction that has begun and not ended.
@@ -315,8 +322,10 @@ impl Assembler {
             Statement::Rows => return Err(statement_format(&query)),
             Statement::Harmless => None,
             Statement::Created(table) => {
-                self.columns_changed(&[table]);
-                None
+                self.columns_changed(std::slice::from_ref(&table));
+                // Who looks at everything is shown it; for a cache nothing has changed.
+                let shown = self.interests.is_everything();
+                shown.then(|| Change::Tables { tables: vec![table], reason: shorten(query.text) })
             }
             Statement::XaRollback(xid) => {
                 self.prepared.forget(&xid);
@@ -329,10 +338,19 @@ impl Assembler {
                 }
                 None => Some(any_table("an XA transaction committed whose rows are not known here".into())),
             },
+            Statement::Tables(tables) if self.interests.is_everything() => {
+                self.columns_changed(&tables);
+                Some(Change::Tables { tables, reason: shorten(query.text) })
+            }
             Statement::Tables(tables) => self.tables_changed(
                 |name| tables.iter().any(|table| table.as_str().eq_ignore_ascii_case(name.as_str())),
                 &query,
             ),
+            Statement::Database(_) if self.interests.is_everything() => {
+                self.schema.forget_all();
+                self.maps.clear();
+                Some(any_table(shorten(query.text)))
+            }
             Statement::Database(database) => self.tables_changed(
                 |name| name.as_str().split_once('.').is_some_and(|(own, _)| own.eq_ignore_ascii_case(&database)),
                 &query,

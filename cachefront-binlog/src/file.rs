@@ -5,7 +5,7 @@ use std::iter::FusedIterator;
 
 use cachefront_core::event::{TableName, Transaction};
 use cachefront_core::source::{Columns, Interests};
-use cachefront_core::{Error, ErrorKind, Result};
+use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayloadEvent};
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion, TransactionPayloadCompressionType};
 
@@ -81,7 +81,22 @@ impl<'a> BinlogFile<'a> {
     /// After an error (`Gap`: the file is damaged, or something in it can not be followed) nothing more comes.
     pub fn transactions(&self, interests: &Interests) -> Transactions<'a> {
         let assembler = Assembler::for_files(interests.clone());
-        Transactions { events: Events::new(self.events), assembler, ready: Vec::new(), ended: false }
+        Transactions {
+            events: Events::new(self.events),
+            assembler,
+            ready: Vec::new(),
+            ended: false,
+            resumes: false,
+            skipping: false,
+            refused: None,
+        }
+    }
+
+    /// As [`transactions`](BinlogFile::transactions), for tools that show a file: after a transaction that can not be
+    /// followed (a statement instead of rows, a difference of JSON documents) the next ones come all the same. Damage
+    /// still ends it.
+    pub fn inspect(&self, interests: &Interests) -> Transactions<'a> {
+        Transactions { resumes: true, ..self.transactions(interests) }
     }
 }
 
@@ -91,6 +106,11 @@ pub struct Transactions<'a> {
     assembler: Assembler,
     ready: Vec<crate::queue::Piece>,
     ended: bool,
+    /// Goes on behind a transaction that can not be followed.
+    resumes: bool,
+    /// Until the next transaction begins.
+    skipping: bool,
+    refused: Option<Gtid>,
 }
 
 impl std::fmt::Debug for Transactions<'_> {
@@ -100,6 +120,11 @@ impl std::fmt::Debug for Transactions<'_> {
 }
 
 impl Transactions<'_> {
+    /// The transaction that the last error was about, if it was about one.
+    pub fn refused(&self) -> Option<&Gtid> {
+        self.refused.as_ref()
+    }
+
     fn advance(&mut self) -> Result<Option<Transaction>> {
         loop {
             // An event ends at most one transaction, and none is cut into parts.
@@ -107,15 +132,27 @@ impl Transactions<'_> {
                 let crate::queue::Piece { gtid, committed_at, changes, complete, .. } = piece;
                 return Ok(Some(Transaction { gtid, committed_at, changes, complete }));
             }
-            let Some(event) = self.events.next()? else {
+            let event = self.events.next().inspect_err(|_| self.skipping = false)?;
+            let Some(event) = event else {
+                self.skipping = false;
                 return match self.assembler.open_transaction() {
                     Some(gtid) => Err(gap(format!("the file ends inside of transaction {gtid}"))),
                     None => Ok(None),
                 };
             };
-            if let Step::NeedsColumns(table) = self.assembler.event(&event, &mut self.ready)? {
-                return Err(gap(format!("the columns of `{table}` have no names")));
+            let begins = matches!(event.header().event_type_raw(), kind::GTID | kind::GTID_TAGGED);
+            if self.skipping && !begins {
+                continue;
             }
+            self.skipping = false;
+            self.take(&event).inspect_err(|_| self.skipping = self.resumes)?;
+        }
+    }
+
+    fn take(&mut self, event: &Event) -> Result<()> {
+        match self.assembler.event(event, &mut self.ready)? {
+            Step::Done => Ok(()),
+            Step::NeedsColumns(table) => Err(gap(format!("the columns of `{table}` have no names"))),
         }
     }
 }
@@ -128,7 +165,10 @@ impl Iterator for Transactions<'_> {
             return None;
         }
         let next = self.advance().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
+        if matches!(next, Some(Err(_))) {
+            self.refused = self.assembler.give_up();
+        }
+        self.ended = !self.skipping && !matches!(next, Some(Ok(_)));
         next
     }
 }

@@ -21,6 +21,7 @@ use crate::config::{BinlogSettings, Collations};
 use crate::conn::{Server, Tls};
 use crate::error;
 use crate::gate::MySqlGate;
+use crate::position::parse_executed;
 use crate::preflight;
 use crate::probe::MySqlProbe;
 use crate::queue::{End, Piece, Queue, State};
@@ -170,6 +171,20 @@ fn identity(server_id: Option<u32>) -> Identity {
 }
 
 impl BinlogSource {
+    /// What the server has purged from its log. Opened here, the source delivers everything that is left.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: only the connection is lost.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Timeout` if the server can not be asked; `Config` if it has no GTIDs.
+    pub async fn oldest(&self) -> Result<Position> {
+        let mut conn = self.server.connect().await?;
+        let query = conn.query_first::<String, _>("SELECT @@GLOBAL.gtid_purged");
+        let purged = self.server.within("reading @@GLOBAL.gtid_purged", self.server.query_timeout(), query).await?;
+        parse_executed(&purged.unwrap_or_default())
+    }
+
     /// What in the server's settings keeps a reader of its log from being exact, as sentences with the SQL that mends it;
     /// nothing if all is well. For those who read the log through another program, as through Debezium: this source's
     /// own preflight asks more.

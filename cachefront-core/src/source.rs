@@ -61,12 +61,25 @@ impl Columns {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interests {
     tables: BTreeMap<TableName, Columns>,
+    /// Tables that nobody named are of interest too.
+    everything: bool,
 }
 
 impl Interests {
     /// No tables.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Every table with all its columns, for tools that show a log as it is. Mappings name their tables: with this, any
+    /// change of any table's definition is a change that concerns them.
+    pub fn everything() -> Self {
+        Self { tables: BTreeMap::new(), everything: true }
+    }
+
+    /// True if tables that nobody named are of interest too.
+    pub fn is_everything(&self) -> bool {
+        self.everything
     }
 
     /// Adds a mapping's table and columns.
@@ -79,21 +92,25 @@ impl Interests {
         for (table, columns) in &other.tables {
             self.add(table.clone(), columns);
         }
+        self.everything |= other.everything;
     }
 
     /// What is asked for of a table, `database.table`; nothing if it is of no interest.
     pub fn get(&self, table: &str) -> Option<&Columns> {
-        self.tables.get(&TableName::from(table))
+        match self.everything {
+            true => Some(&Columns::All),
+            false => self.tables.get(&TableName::from(table)),
+        }
     }
 
-    /// All tables, in order.
+    /// All tables that were named, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&TableName, &Columns)> {
         self.tables.iter()
     }
 
     /// True if no table is asked for.
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        !self.everything && self.tables.is_empty()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changes as JSON, one object a line: what the tools that show records and logs print.
 
-use cachefront::event::{Column, RowImage, Value};
+use cachefront::event::{Column, RowChange, RowImage, TableName, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -24,6 +24,31 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// A row's change.
+    pub(crate) fn row(row: &RowChange, gtid: Option<String>) -> Self {
+        Self {
+            table: Some(row.table.as_str().to_owned()),
+            op: row.operation.as_str(),
+            before: row.before.as_ref().map(image),
+            after: row.after.as_ref().map(image),
+            gtid,
+            ..Self::default()
+        }
+    }
+
+    /// A change of tables as a whole; none named: of any table.
+    pub(crate) fn tables(tables: &[TableName], reason: &str, gtid: Option<String>) -> Self {
+        let names: Vec<&str> = tables.iter().map(TableName::as_str).collect();
+        let truncates = reason.get(..8).is_some_and(|verb| verb.eq_ignore_ascii_case("truncate"));
+        Self {
+            table: (!names.is_empty()).then(|| names.join(",")),
+            op: if truncates { "truncate" } else { "ddl" },
+            gtid,
+            reason: Some(reason.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// The line's text.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"op\":\"gap\",\"reason\":\"{error}\"}}"))

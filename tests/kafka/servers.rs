@@ -20,6 +20,8 @@ async fn connect_and_the_broker_die_under_load_and_nothing_is_lost() {
     let cdc = shop.run(&cache).await;
     let errors = errors_of(&cdc);
     let traffic = Traffic::start(&shop, &cache).await;
+    let connector = shop.connector.as_ref().expect("a connector");
+    connector.rest().wait_for_offset(connector.name()).await;
     let flushes = cdc.status().flushes_total;
 
     let since = Instant::now();
@@ -68,6 +70,8 @@ async fn mysql_dies_and_forgets_its_log() {
     let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
     let errors = errors_of(&cdc);
     let traffic = Traffic::start(&shop, &cache).await;
+    let connector = shop.connector.as_ref().expect("a connector");
+    connector.rest().wait_for_offset(connector.name()).await;
     let flushes = cdc.status().flushes_total;
 
     let since = Instant::now();

@@ -177,6 +177,14 @@ pub fn simulator() -> PathBuf {
     required(SIMULATOR).into()
 }
 
+/// Path of another example's program: it lies beside the simulator's.
+///
+/// # Panics
+/// If the examples were not built.
+pub fn example(name: &str) -> PathBuf {
+    simulator().with_file_name(name)
+}
+
 /// Folder for what servers write: `CACHEFRONT_STACK_DIR`, or `target/stack`.
 pub fn dir() -> PathBuf {
     match env::var_os(STACK_DIR) {

@@ -59,6 +59,8 @@ fn find(value: &[u8]) -> Option<(usize, &[u8])> {
         before = before.get(..brace)?;
         if source.starts_with(VALUE)
             && let Some(rows) = before.strip_suffix(FIELD)
+            // Rows are objects, or null.
+            && matches!(rows.last(), Some(b'}' | b'l'))
         {
             return Some((rows.len(), source));
         }

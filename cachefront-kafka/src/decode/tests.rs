@@ -226,7 +226,9 @@ proptest! {
         let Some(fast) = fast else { return Ok(()) };
         let rows_untouched = end.is_some_and(|end| {
             let whole = |value: &Option<Vec<u8>>| value.as_deref().and_then(|value| value.get(..end)).map(<[u8]>::to_vec);
-            whole(&damaged.value) == whole(&sample.value)
+            // Right behind the rows is where the quick way must find their end again: what is put there belongs to them.
+            let ends_there = damaged.value.as_deref().and_then(|value| value.get(end..));
+            whole(&damaged.value) == whole(&sample.value) && ends_there.is_some_and(|rest| rest.starts_with(b",\"source\":"))
         });
         // Where the key is enough, nobody looks at the rows, so damage in them goes unnoticed: that is the bargain.
         if slow.is_ok() || rows_untouched || columns == Columns::All && !fast.starts_with("Nothing") && !fast.starts_with("Tables") {

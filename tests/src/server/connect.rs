@@ -264,6 +264,22 @@ impl Rest {
         self.wait_state(name, "RUNNING").await;
     }
 
+    /// Waits until the worker has kept a place in the log for the connector: one that fails before that takes its
+    /// snapshot again.
+    ///
+    /// # Panics
+    /// If it does not in time.
+    pub async fn wait_for_offset(&self, name: &str) {
+        let path = format!("/connectors/{name}/offsets");
+        wait::until_async(&format!("{name} has a place in the log"), SETTLE, async || {
+            let Some((_, body)) = self.send(Method::GET, &path, None).await else { return false };
+            let body: Value = serde_json::from_str(&body).unwrap_or_default();
+            let offsets = body["offsets"].as_array().map(Vec::as_slice).unwrap_or_default();
+            offsets.iter().any(|entry| entry["offset"].is_object() && entry["offset"]["snapshot"].is_null())
+        })
+        .await;
+    }
+
     /// Waits until the connector's task failed.
     ///
     /// # Panics

@@ -25,7 +25,9 @@ pub(super) fn load(scene: &Scene<'_>) -> Markup {
                 }
             }
         }
-        @if active { (numbers(&progress)) } @else { (form(scene, "/load", "Start", "200", "60")) }
+        @if !active { (form(scene, "/load", "Start", "200", "60")) }
+        // The last run's numbers stay until the next one begins.
+        @if !matches!(progress.phase, Phase::Idle | Phase::Failed) { (numbers(&progress)) }
         (goals(scene, active))
         @if let (Phase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
     }

@@ -42,7 +42,7 @@ pub(crate) struct Options {
 /// Runs the tests and prints `N passed, M failed` as the last line.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let up = stack::up()?;
-    let simulator = build_simulator()?;
+    let simulator = build_examples()?;
     let mut command = cargo(options);
     command.envs(&up.state.environment).env(names::SIMULATOR, &simulator).envs(tools::for_tests());
     let outcome = supervise(&mut command, Duration::from_secs(options.timeout * 60));
@@ -51,21 +51,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     outcome?.report()
 }
 
-/// Builds the simulator as it is shipped, without the features that only tests turn on, and keeps a copy: the tests'
-/// own build puts another one in its place.
-pub(crate) fn build_simulator() -> Result<PathBuf> {
-    let status = exec::run(exec::cargo().args(["build", "--quiet", "--example", "simulator"]))?;
-    if !status.success() {
-        return Err(Failure::new("the simulator does not build"));
+/// Programs of the examples that tests run.
+const PROGRAMS: [&str; 3] = ["simulator", "binlog_dump", "debezium_decode"];
+
+/// Builds the examples as they are shipped, without the features that only tests turn on, and keeps copies: the tests'
+/// own build puts others in their place. Answers the simulator's.
+pub(crate) fn build_examples() -> Result<PathBuf> {
+    let mut command = exec::cargo();
+    command.args(["build", "--quiet"]).args(PROGRAMS.iter().flat_map(|name| ["--example", name]));
+    if !exec::run(&mut command)?.success() {
+        return Err(Failure::new("the examples do not build"));
     }
-    let built = names::target_dir().join("debug/examples/simulator");
     let bin = names::dir().join("bin");
     fs::create_dir_all(&bin).context(|| format!("could not make {}", bin.display()))?;
-    let kept = bin.canonicalize()?.join("simulator");
-    // A copy of an earlier run may still be running: its file is replaced, not written into.
-    let _ = fs::remove_file(&kept);
-    fs::copy(&built, &kept).context(|| format!("could not copy {}", built.display()))?;
-    Ok(kept)
+    let bin = bin.canonicalize()?;
+    for name in PROGRAMS {
+        let built = names::target_dir().join("debug/examples").join(name);
+        // A copy of an earlier run may still be running: its file is replaced, not written into.
+        let _ = fs::remove_file(bin.join(name));
+        fs::copy(&built, bin.join(name)).context(|| format!("could not copy {}", built.display()))?;
+    }
+    Ok(bin.join("simulator"))
 }
 
 fn cargo(options: &Options) -> Command {

@@ -104,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn processes(options: &Options, list: &mut List) -> Result<()> {
     let built = list.run("the simulator builds", || {
-        let program = crate::test::build_simulator()?;
+        let program = crate::test::build_examples()?;
         Ok((program, String::new()))
     })?;
     let Some(program) = built else { return Ok(()) };

@@ -1,0 +1,132 @@
+//! `binlog_dump`, on files and on a server.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use cachefront_tests::server::{Process, temporary_dir};
+use cachefront_tests::{stack, unique, wait};
+use serde_json::{Value, json};
+
+use crate::{Ran, golden, run, text};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn dump(case: &str) -> Ran {
+    run("binlog_dump", &[text(&golden(&format!("data/{case}.binlog")))])
+}
+
+#[test]
+fn rows_are_shown_with_both_images_and_their_transaction() {
+    let ran = dump("01basic");
+    assert_eq!((ran.code, ran.errors.as_str()), (Some(0), ""), "{:?}", ran.lines);
+    assert_eq!((ran.count("insert"), ran.count("update"), ran.count("delete")), (4, 6, 1));
+    assert_eq!(
+        ran.lines[0],
+        json!({
+            "table": "cf.basic",
+            "op": "insert",
+            "before": null,
+            "after": {"id": 1, "name": "a", "v": 10},
+            "gtid": "e46a3358-e6d8-11f1-9b40-02fc00000001:4",
+        })
+    );
+    assert_eq!(ran.lines[3]["before"], json!({"id": 1, "name": "a", "v": 10}));
+    assert_eq!(ran.lines[3]["after"], json!({"id": 1, "name": "ä€😀", "v": 11}));
+}
+
+#[test]
+fn every_type_has_its_form() {
+    let ran = dump("02types");
+    let row = ran.lines.iter().find(|line| line["op"] == "insert").expect("an insert");
+    for (column, value) in [
+        ("id", json!(u64::MAX)),
+        ("bi", json!(i64::MIN)),
+        ("de", json!("-12345.678901")),
+        ("fl", json!(1.5)),
+        ("dt", json!("2026-11-23 01:02:03.123456")),
+        ("bl", json!("0x00ff80")),
+        ("nul", Value::Null),
+    ] {
+        assert_eq!(row["after"][column], value, "{column}");
+    }
+    let document = dump("05json_my");
+    let row = document.lines.iter().find(|line| line["op"] == "insert").expect("an insert");
+    assert_eq!(row["after"]["j"]["b"], json!([1, 2, {"c": "x"}]));
+}
+
+#[test]
+fn definitions_are_shown_though_no_table_was_asked_for() {
+    let ran = dump("00setup");
+    let shown: Vec<(&Value, &Value)> = ran.lines.iter().map(|line| (&line["op"], &line["table"])).collect();
+    assert_eq!(shown.last(), Some(&(&json!("ddl"), &json!("cf.basic"))), "{shown:?}");
+    let dropped = ran.lines.iter().any(|line| line["op"] == "ddl" && line["table"].is_null());
+    assert!(dropped, "DROP DATABASE concerns any table: {:?}", ran.lines);
+    let lacking = dump("04minimal");
+    assert_eq!(lacking.lines[0]["before"], json!({"id": 2}), "columns that the log lacks are left out");
+}
+
+#[test]
+fn what_can_not_be_followed_is_a_gap_and_the_next_transaction_is_shown() {
+    let ran = dump("12stmt");
+    assert_eq!((ran.code, ran.count("gap")), (Some(3), 2), "one for each transaction: {:?}", ran.lines);
+    for line in ran.lines.iter().filter(|line| line["op"] == "gap") {
+        assert!(line["reason"].as_str().is_some_and(|reason| reason.contains("binlog_format=ROW")), "{line}");
+        assert!(line["gtid"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_shown_up_to_the_damage() {
+    let dir = temporary_dir("dump");
+    let whole = std::fs::read(golden("data/01basic.binlog")).expect("a log");
+    let file = dir.path().join("damaged");
+    let show = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).expect("a file");
+        run("binlog_dump", &[text(&file)])
+    };
+    let mut changed = whole.clone();
+    let at = whole.len() - 40;
+    changed[at] ^= 0x40;
+    for bytes in [&whole[..whole.len() - 10], &changed] {
+        let ran = show(bytes);
+        assert_eq!((ran.code, ran.count("gap")), (Some(3), 1), "{:?}", ran.lines);
+        assert!(ran.count("insert") == 4 && ran.lines.last().is_some_and(|line| line["op"] == "gap"));
+    }
+    let foreign = show(b"no log at all");
+    assert_eq!((foreign.code, foreign.count("gap")), (Some(3), 1));
+    let absent = run("binlog_dump", &[text(&dir.path().join("absent"))]);
+    assert_eq!((absent.code, absent.lines.len()), (Some(1), 0));
+    assert!(absent.errors.contains("absent"), "{}", absent.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_followed_from_what_it_has_to_what_comes() {
+    let database = unique::database("dump").await;
+    database.execute("CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(20))").await;
+    database.execute("INSERT INTO t VALUES (1, 'before')").await;
+    let dir = temporary_dir("dump");
+    let mut command = Command::new(stack::example("binlog_dump"));
+    command.arg(stack::mysql_url()).stderr(Stdio::null());
+    let mut process = Process::start("dump", command, dir.path()).expect("the program starts");
+    let table = format!("{}.t", database.name());
+    let rows = || -> Vec<Value> {
+        let lines = process.log();
+        let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["table"] == table.as_str() && line["op"] != "ddl").collect()
+    };
+    wait::until("the row that was there is shown", PATIENCE, || rows().len() == 1).await;
+    database.execute("UPDATE t SET name = 'after' WHERE id = 1").await;
+    wait::until("the change is shown", PATIENCE, || rows().len() == 2).await;
+    let rows = rows();
+    assert_eq!(rows[0]["after"], json!({"id": 1, "name": "before"}));
+    assert_eq!((&rows[1]["op"], &rows[1]["after"]["name"]), (&json!("update"), &json!("after")));
+    assert!(process.is_running(), "it waits for more");
+    process.kill();
+
+    let ended = run("binlog_dump", &["--until-now", &stack::mysql_url()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert!(ended.lines.iter().filter(|line| line["table"] == table.as_str()).count() >= 3);
+    let refused = run("binlog_dump", &["mysql://nobody:secret-word@127.0.0.1:1/"]);
+    assert_eq!((refused.code, refused.lines.len()), (Some(1), 0));
+    assert!(!refused.errors.contains("secret-word"), "{}", refused.errors);
+}
