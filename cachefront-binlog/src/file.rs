@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::iter::FusedIterator;
 
-use cachefront_core::event::{TableName, Transaction};
+use cachefront_core::event::{Carried, TableName, Transaction};
 use cachefront_core::source::{Columns, Interests};
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayloadEvent};
@@ -130,7 +130,7 @@ impl Transactions<'_> {
             // An event ends at most one transaction, and none is cut into parts.
             if let Some(piece) = self.ready.pop() {
                 let crate::queue::Piece { gtid, committed_at, changes, complete, .. } = piece;
-                return Ok(Some(Transaction { gtid, committed_at, changes, complete }));
+                return Ok(Some(Transaction { gtid, committed_at, carried: Carried::default(), changes, complete }));
             }
             let event = self.events.next().inspect_err(|_| self.skipping = false)?;
             let Some(event) = event else {

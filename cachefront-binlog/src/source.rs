@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cachefront_core::clock::{Entropy, SystemEntropy};
-use cachefront_core::event::{Batch, Transaction};
+use cachefront_core::event::{Batch, Carried, Transaction};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
 use cachefront_core::{Error, ErrorKind, Position, Result};
@@ -399,7 +399,7 @@ fn add(transactions: &mut Vec<Transaction>, piece: Piece) {
         last.changes.extend(changes);
         last.complete = complete;
     } else if !uninteresting {
-        transactions.push(Transaction { gtid, committed_at, changes, complete });
+        transactions.push(Transaction { gtid, committed_at, carried: Carried::default(), changes, complete });
     }
 }
 

@@ -32,6 +32,8 @@ pub struct BusMessage {
     pub applied: Option<Position>,
     /// When `applied` was the source's end; unknown if that is not known.
     pub source_time: Timestamp,
+    /// When it was sent, by the sender's clock; unknown if it does not say. It measures the way, and proves nothing.
+    pub sent_at: Timestamp,
 }
 
 /// A message with its place in the stream.

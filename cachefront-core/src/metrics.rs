@@ -19,12 +19,17 @@
 //! | `cachefront_rewinds_total` | counter | | the store had forgotten applied invalidations; they were repeated |
 //! | `cachefront_gate_seconds` | histogram | | how long a batch waited until its commits were visible |
 //! | `cachefront_invalidation_lag_seconds` | histogram | | from a commit to its keys' invalidation |
+//! | `cachefront_hop_seconds` | histogram | `hop` | how long a change took for a part of its way |
+//! | `cachefront_bus_seconds` | histogram | `cache` | from an invalidation's message to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+
+use crate::clock::Timestamp;
+use crate::event::Carried;
 
 /// Reads, by where the answer came from.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
@@ -56,6 +61,14 @@ pub const REWINDS_TOTAL: &str = "cachefront_rewinds_total";
 pub const GATE_SECONDS: &str = "cachefront_gate_seconds";
 /// From a commit to its keys' invalidation.
 pub const INVALIDATION_LAG_SECONDS: &str = "cachefront_invalidation_lag_seconds";
+/// How long a change took for a part of its way, `hop`: `capture` from the commit to the connector that reads the log,
+/// `queue` from there into Kafka, `read` from there (or from the commit) to the invalidator, `apply` from the moment the
+/// commit could be read to the last key's invalidation. Between the last two the gate waits.
+pub const HOP_SECONDS: &str = "cachefront_hop_seconds";
+/// From the sending of an invalidation's message to its effect in a process.
+pub const BUS_SECONDS: &str = "cachefront_bus_seconds";
+/// The values of `hop`.
+const HOPS: [&str; 4] = ["capture", "queue", "read", "apply"];
 /// Age of the newest moment at which everything was applied.
 pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
@@ -74,6 +87,7 @@ pub(crate) struct CacheMetrics {
     pub(crate) load_absent: Counter,
     pub(crate) load_failed: Counter,
     pub(crate) load_seconds: Histogram,
+    pub(crate) bus_seconds: Histogram,
     pub(crate) fill_stored: Counter,
     pub(crate) local_on: Gauge,
     pub(crate) store_up: Gauge,
@@ -98,6 +112,7 @@ impl CacheMetrics {
             load_absent: load("absent"),
             load_failed: load("failed"),
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
+            bus_seconds: histogram!(BUS_SECONDS, "cache" => cache.to_owned()),
             fill_stored: counter!(FILLS_TOTAL, "cache" => cache.to_owned(), "outcome" => "stored"),
             local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
             store_up,
@@ -118,6 +133,13 @@ impl CacheMetrics {
     }
 }
 
+/// When a batch passed the stations of its invalidator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moments {
+    pub(crate) received_at: Timestamp,
+    pub(crate) visible_at: Timestamp,
+}
+
 /// The handles of one invalidator.
 #[derive(Clone)]
 pub(crate) struct CdcMetrics {
@@ -128,6 +150,8 @@ pub(crate) struct CdcMetrics {
     pub(crate) rewinds: Counter,
     pub(crate) gate_seconds: Histogram,
     pub(crate) lag_seconds: Histogram,
+    /// In the order of [`HOPS`].
+    hops: [Histogram; HOPS.len()],
     pub(crate) watermark_age: Gauge,
 }
 
@@ -142,8 +166,28 @@ impl CdcMetrics {
             rewinds: counter!(REWINDS_TOTAL),
             gate_seconds: histogram!(GATE_SECONDS),
             lag_seconds: histogram!(INVALIDATION_LAG_SECONDS),
+            hops: HOPS.map(|hop| histogram!(HOP_SECONDS, "hop" => hop)),
             watermark_age: gauge!(WATERMARK_AGE_SECONDS),
         }
+    }
+
+    /// Notes how long each part of the way took that ends now, at the last key's invalidation.
+    pub(crate) fn passed(&self, times: &[(Timestamp, Carried)], moments: &Moments, now: Timestamp) {
+        let [capture, queue, read, apply] = &self.hops;
+        let note = |hop: &Histogram, from: Timestamp, to: Timestamp| {
+            if from.is_known() && to.is_known() {
+                hop.record(to.since(from).as_secs_f64());
+            }
+        };
+        for (committed_at, carried) in times {
+            note(capture, *committed_at, carried.captured_at);
+            note(queue, carried.captured_at, carried.queued_at);
+            // Straight from the log, reading begins with the commit.
+            let from = if carried.queued_at.is_known() { carried.queued_at } else { *committed_at };
+            note(read, from, moments.received_at);
+            note(&self.lag_seconds, *committed_at, now);
+        }
+        note(apply, moments.visible_at, now);
     }
 
     pub(crate) fn flushed(reason: &'static str) {
@@ -171,6 +215,8 @@ fn describe() {
     describe_counter!(REWINDS_TOTAL, "The store had forgotten applied invalidations; they were repeated");
     describe_histogram!(GATE_SECONDS, Unit::Seconds, "How long a batch waited until its commits were visible");
     describe_histogram!(INVALIDATION_LAG_SECONDS, Unit::Seconds, "From a commit to its keys' invalidation");
+    describe_histogram!(HOP_SECONDS, Unit::Seconds, "How long a change took for a part of its way to the store");
+    describe_histogram!(BUS_SECONDS, Unit::Seconds, "From an invalidation's message to its effect in a process");
     describe_gauge!(WATERMARK_AGE_SECONDS, Unit::Seconds, "Age of the newest moment at which everything was applied");
     describe_counter!(SOURCE_ERRORS_TOTAL, "Failures of source, gate or store in the invalidator");
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use cachefront_core::event::{Batch, Change, Operation, RowChange, TableName, Transaction};
+use cachefront_core::event::{Batch, Carried, Change, Operation, RowChange, TableName, Transaction};
 use cachefront_core::source::{BatchLimits, Checkpoint, Interests};
 use cachefront_core::{Error, Gtid, Position, Result, Timestamp};
 
@@ -175,12 +175,12 @@ impl Assembler {
             lane.last = Some(gtid.clone());
         }
         match event {
-            Event::Row { row, origin } => self.row(row, origin, at).or_else(|error| self.doubt(error, at))?,
+            Event::Row { row, origin } => self.row(row, origin, at, time).or_else(|error| self.doubt(error, at))?,
             Event::Tables { tables, reason, origin } => match known(origin.gtid.as_ref(), &reason).cloned() {
                 Ok(gtid) if self.tracker.is_past(&gtid) => {}
                 Ok(gtid) => {
                     self.tracker.alone(&gtid);
-                    self.push(gtid, origin.committed_at, Change::Tables { tables, reason });
+                    self.push(gtid, &origin, time, Change::Tables { tables, reason });
                 }
                 Err(error) => self.doubt(error, at)?,
             },
@@ -211,7 +211,7 @@ impl Assembler {
         }
     }
 
-    fn row(&mut self, row: RowChange, origin: Origin, at: (usize, i64)) -> Result<()> {
+    fn row(&mut self, row: RowChange, origin: Origin, at: (usize, i64), time: i64) -> Result<()> {
         // Rows from before the generation tell nothing of a snapshot that goes on.
         self.snapshot &= self.is_before(at);
         let gtid = known(origin.gtid.as_ref(), "a row change")?;
@@ -235,7 +235,7 @@ impl Assembler {
             return Ok(());
         }
         let gtid = gtid.clone();
-        self.push(gtid, origin.committed_at, Change::Row(row));
+        self.push(gtid, &origin, time, Change::Row(row));
         Ok(())
     }
 
@@ -261,11 +261,22 @@ impl Assembler {
         self.lanes.get(at.0).is_some_and(|lane| at.1 < lane.end)
     }
 
-    fn push(&mut self, gtid: Gtid, committed_at: Timestamp, change: Change) {
+    /// `time` is the record's own, in ms; negative if it has none.
+    fn push(&mut self, gtid: Gtid, origin: &Origin, time: i64, change: Change) {
         self.changes += 1;
         match self.draft.last_mut() {
             Some(transaction) if transaction.gtid == gtid => transaction.changes.push(change),
-            _ => self.draft.push(Transaction { gtid, committed_at, changes: vec![change], complete: false }),
+            _ => {
+                let queued_ms = u64::try_from(time).unwrap_or_default();
+                let queued_at = Timestamp::from_micros(queued_ms.saturating_mul(1_000));
+                self.draft.push(Transaction {
+                    gtid,
+                    committed_at: origin.committed_at,
+                    carried: Carried { captured_at: origin.captured_at, queued_at },
+                    changes: vec![change],
+                    complete: false,
+                });
+            }
         }
     }
 

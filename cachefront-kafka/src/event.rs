@@ -76,6 +76,8 @@ pub struct Origin {
     pub gtid: Option<Gtid>,
     /// When the database committed it, by the database's clock; unknown if the record does not say.
     pub committed_at: Timestamp,
+    /// When the connector read it from the log, by the connector's clock; unknown if the record does not say.
+    pub captured_at: Timestamp,
     /// The event's place in its transaction, where the connector provides transaction metadata.
     pub place: Option<Place>,
 }

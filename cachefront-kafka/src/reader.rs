@@ -35,7 +35,7 @@ const SEEK: Duration = Duration::from_secs(5);
 pub(crate) struct Fetched {
     /// The number of the partition in the order of [`Command::Add`], and the offset.
     pub(crate) at: Spot,
-    /// The record's time, in milliseconds; only compared for equality.
+    /// The record's time, in milliseconds; compared for equality, and shown.
     pub(crate) time: i64,
     /// The record's size on Kafka.
     pub(crate) bytes: usize,

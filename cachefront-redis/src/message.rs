@@ -1,14 +1,14 @@
 //! A bus message in its stored form.
 //!
-//! Numbers are big-endian: magic `CB`, version 1, event (0 keys, 1 flush, 2 heartbeat), 1 byte whether a position
-//! follows, 3 bytes reserved, generation (16), source time (8), length of the position (4), number of keys (4), the
+//! Numbers are big-endian: magic `CB`, version 2, event (0 keys, 1 flush, 2 heartbeat), 1 byte whether a position
+//! follows, 3 bytes reserved, generation (16), source time (8), time of sending (8), length of the position (4), number of keys (4), the
 //! position's text, then each key's length (2) and text.
 
 use cachefront_core::bus::{BusEvent, BusMessage};
 use cachefront_core::store::Generation;
 use cachefront_core::{Error, ErrorKind, KEY_BYTES_MAX, Position, Result, Timestamp};
 
-const FIXED_BYTES: usize = 40;
+const FIXED_BYTES: usize = 48;
 
 pub(crate) fn encode(message: &BusMessage) -> Result<Vec<u8>> {
     let (event, keys): (u8, &[Box<str>]) = match &message.event {
@@ -22,10 +22,12 @@ pub(crate) fn encode(message: &BusMessage) -> Result<Vec<u8>> {
     let position = message.applied.as_ref().map(ToString::to_string);
     let text = position.as_deref().unwrap_or_default();
     let mut out = Vec::with_capacity(FIXED_BYTES + text.len() + keys.iter().map(|key| key.len() + 2).sum::<usize>());
-    out.extend_from_slice(b"CB\x01");
+    out.extend_from_slice(b"CB\x02");
     out.extend_from_slice(&[event, u8::from(position.is_some()), 0, 0, 0]);
     out.extend_from_slice(&message.generation.0.to_be_bytes());
-    out.extend_from_slice(&message.source_time.as_micros().to_be_bytes());
+    for time in [message.source_time, message.sent_at] {
+        out.extend_from_slice(&time.as_micros().to_be_bytes());
+    }
     for length in [text.len(), keys.len()] {
         let length = u32::try_from(length)
             .map_err(|error| Error::with_source(ErrorKind::Config, "a bus message is too big", error))?;
@@ -43,12 +45,13 @@ pub(crate) fn encode(message: &BusMessage) -> Result<Vec<u8>> {
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<BusMessage> {
     let mut rest = Rest(bytes);
-    if rest.take(3)? != b"CB\x01" {
+    if rest.take(3)? != b"CB\x02" {
         return Err(corrupt());
     }
     let [event, has_position, ..] = rest.array::<5>()?;
     let generation = Generation(u128::from_be_bytes(rest.array()?));
     let source_time = Timestamp::from_micros(u64::from_be_bytes(rest.array()?));
+    let sent_at = Timestamp::from_micros(u64::from_be_bytes(rest.array()?));
     let position_bytes = u32::from_be_bytes(rest.array()?) as usize;
     let count = u32::from_be_bytes(rest.array()?) as usize;
     let text = rest.text(position_bytes)?;
@@ -59,7 +62,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BusMessage> {
         2 => BusEvent::Heartbeat,
         _ => return Err(corrupt()),
     };
-    Ok(BusMessage { generation, event, applied, source_time })
+    Ok(BusMessage { generation, event, applied, source_time, sent_at })
 }
 
 fn keys(rest: &mut Rest<'_>, count: usize) -> Result<Vec<Box<str>>> {
@@ -110,6 +113,7 @@ mod tests {
             event,
             applied,
             source_time: Timestamp::from_micros(12),
+            sent_at: Timestamp::from_micros(13),
         };
         let position: Position = "a-b:1-5".parse().expect("a position");
         [
@@ -129,7 +133,7 @@ mod tests {
             }
         }
         let mut bytes = encode(&messages()[0]).expect("a message");
-        bytes[36..40].copy_from_slice(&u32::MAX.to_be_bytes());
+        bytes[44..48].copy_from_slice(&u32::MAX.to_be_bytes());
         assert!(decode(&bytes).is_err());
     }
 }

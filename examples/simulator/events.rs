@@ -8,6 +8,8 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+use crate::hops::HopMeter;
+
 /// A subscriber that is further behind than this misses events. They show what happens; nothing depends on them.
 const BEHIND_MAX: usize = 1_024;
 
@@ -92,12 +94,17 @@ impl ChangeSink for EventHub {
 
 /// Turns applied batches into events.
 #[derive(Debug)]
-pub(crate) struct Announcer(pub(crate) Arc<dyn ChangeSink>);
+pub(crate) struct Announcer {
+    pub(crate) sink: Arc<dyn ChangeSink>,
+    /// Measures the way of what is announced.
+    pub(crate) hops: Arc<HopMeter>,
+}
 
 impl CdcObserver for Announcer {
     fn applied(&self, batch: &AppliedBatch) {
+        self.hops.note(batch);
         for change in &batch.changes {
-            self.0.take(Event::new("change", &ChangeEvent::new(change, batch.applied_at)));
+            self.sink.take(Event::new("change", &ChangeEvent::new(change, batch.applied_at)));
         }
     }
 }

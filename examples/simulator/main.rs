@@ -25,6 +25,7 @@ mod experiment;
 mod fatal;
 mod faults;
 mod healthcheck;
+mod hops;
 mod inspector;
 mod interest;
 mod load;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::domain::Mode;
+use crate::hops::{HopMeter, Hops};
 use crate::mode::Modes;
 
 /// How often a consumer reports while nothing happens.
@@ -43,10 +44,13 @@ pub(crate) struct Report {
     pub(crate) applied: String,
     pub(crate) events_total: u64,
     pub(crate) invalidations_total: u64,
+    /// How long the parts of the way take.
+    #[serde(default)]
+    pub(crate) hops: Hops,
 }
 
 impl Report {
-    pub(crate) fn new(status: &CdcStatus, now: Timestamp) -> Self {
+    pub(crate) fn new(status: &CdcStatus, hops: Hops, now: Timestamp) -> Self {
         Self {
             at_us: now.as_micros(),
             running: status.state == CdcState::Running,
@@ -54,6 +58,7 @@ impl Report {
             applied: status.applied.to_string(),
             events_total: status.events_total,
             invalidations_total: status.invalidations_total,
+            hops,
         }
     }
 }
@@ -95,12 +100,14 @@ impl Board for LocalBoard {
 /// Posts a consumer's status until `stop`. A board that is away is tried again the next time.
 pub(crate) async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
+    hops: Arc<HopMeter>,
     board: Arc<dyn Board>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     loop {
-        let report = Report::new(&statuses.borrow_and_update(), clock.now());
+        let now = clock.now();
+        let report = Report::new(&statuses.borrow_and_update(), hops.mean(now), now);
         if let Err(error) = board.post(&report).await {
             tracing::debug!(%error, "the pipeline's report cannot be posted");
         }
@@ -131,6 +138,10 @@ pub(crate) struct PipelineView {
     pub(crate) events_total: u64,
     /// Keys invalidated since the consumer started.
     pub(crate) invalidations_total: u64,
+    /// How long the parts of the way take: for the panel.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub(crate) hops: Hops,
 }
 
 /// Looks at the pipeline from outside.
@@ -164,6 +175,7 @@ impl Pipeline {
             applied: Some(applied).filter(|applied| !applied.is_empty()),
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
+            hops: report.hops,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::connect::{self, Watchdog};
 use crate::domain::{DbError, Mode};
 use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
+use crate::hops::Hops;
 use crate::inspector::Inspector;
 use crate::metrics::{Metrics, observe_freshness};
 use crate::mode::Modes;
@@ -184,7 +185,8 @@ impl Running {
         self.tasks.spawn(Arc::clone(&self.access).run(stop.clone()));
         if let Some(consumer) = &self.consumer {
             let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
-            self.tasks.spawn(pipeline::report(consumer.statuses.clone(), board, clock, stop.clone()));
+            let (statuses, hops) = (consumer.statuses.clone(), Arc::clone(&self.world.hops));
+            self.tasks.spawn(pipeline::report(statuses, hops, board, clock, stop.clone()));
         }
     }
 
@@ -215,7 +217,7 @@ impl Running {
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
         let report = match tokio::time::timeout(settings.startup_timeout, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
-                pipeline::Report::new(&status, self.world.clock.now())
+                pipeline::Report::new(&status, Hops::default(), self.world.clock.now())
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };

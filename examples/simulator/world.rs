@@ -22,6 +22,7 @@ use crate::domain::{Database, DbError, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
 use crate::fatal::Fatal;
 use crate::faults::{Faults, FaultyBoard, FaultyDatabase, FaultyStore};
+use crate::hops::HopMeter;
 use crate::mode::Modes;
 use crate::pipeline::{Board, Pipeline};
 
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pub(crate) board: Arc<dyn Board>,
     /// How a person at a prompt changes a row behind the cache's back.
     pub(crate) hint: String,
+    /// Measures the way of changes, where this process runs the consumer.
+    pub(crate) hops: Arc<HopMeter>,
     sources: Box<dyn Sources>,
 }
 
@@ -97,6 +100,7 @@ impl World {
             sink: parts.sink,
             board: Arc::new(FaultyBoard { board: parts.board, faults: Arc::clone(&faults) }),
             hint: parts.hint,
+            hops: Arc::default(),
             sources: parts.sources,
             faults,
         })
@@ -116,7 +120,7 @@ impl World {
     /// A line that says what is wrong with the set-up.
     pub(crate) async fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, Fatal> {
         let cdc = self.sources.cdc(&self.faults).await?.bind(&caches.users).bind(&caches.by_email);
-        let observer = Announcer(Arc::clone(&self.sink));
+        let observer = Announcer { sink: Arc::clone(&self.sink), hops: Arc::clone(&self.hops) };
         Ok(cdc.observer(Arc::new(observer)).discipline(mode.discipline()).clock(Arc::clone(&self.clock)).spawn()?)
     }
 

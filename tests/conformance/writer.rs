@@ -106,6 +106,7 @@ async fn a_lost_stream_is_a_gap_for_its_reader() {
         event: BusEvent::Heartbeat,
         applied: None,
         source_time: Timestamp::UNKNOWN,
+        sent_at: Timestamp::UNKNOWN,
     };
     let mut reader = bus.subscribe().await.expect("a reader");
     bus.publish(&message).await.expect("a sequence");

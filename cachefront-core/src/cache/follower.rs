@@ -114,6 +114,13 @@ impl Follower {
     }
 
     fn handle(&self, message: &BusMessage, generation: &mut Option<Generation>) {
+        self.void(message, generation);
+        if message.sent_at.is_known() {
+            self.metrics.bus_seconds.record(self.clock.now().since(message.sent_at).as_secs_f64());
+        }
+    }
+
+    fn void(&self, message: &BusMessage, generation: &mut Option<Generation>) {
         // A message that proves nothing comes from a reader's own wish and knows no generation.
         if message.applied.is_some()
             && generation.replace(message.generation).is_some_and(|known| known != message.generation)

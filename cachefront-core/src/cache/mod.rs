@@ -214,6 +214,7 @@ where
             event: BusEvent::Keys(vec![key.as_str().into()]),
             applied: None,
             source_time: Timestamp::UNKNOWN,
+            sent_at: inner.clock.now(),
         };
         inner.store.bus().publish(&message).await.map(drop)
     }

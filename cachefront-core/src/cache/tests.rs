@@ -105,6 +105,7 @@ impl Hand {
             event,
             applied: Some(self.position.clone()),
             source_time: Timestamp::UNKNOWN,
+            sent_at: Timestamp::UNKNOWN,
         };
         self.writer.publish(&message).await.expect("published");
     }

@@ -106,10 +106,22 @@ pub struct Transaction {
     pub gtid: Gtid,
     /// When it was committed, by the clock of the server that did; unknown if the log does not say.
     pub committed_at: Timestamp,
+    /// When it passed those who carry it.
+    pub carried: Carried,
     /// Its changes to tables of interest, in order.
     pub changes: Vec<Change>,
     /// False for a part of a large transaction that is not its last one.
     pub complete: bool,
+}
+
+/// When a transaction passed the stations between the log and its source, by their clocks; unknown where there are none.
+/// They show where time goes, and nothing depends on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// When a connector read it from the log.
+    pub captured_at: Timestamp,
+    /// When it was put into a queue.
+    pub queued_at: Timestamp,
 }
 
 /// What a source delivers at once: transactions in commit order, and where the source stands after them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::event::{Batch, Change, RowChange, TableName};
+use crate::event::{Batch, Carried, Change, RowChange, TableName};
 use crate::key::StoreKey;
 use crate::keymap::KeyMap;
 use crate::position::{Gtid, Position};
@@ -24,6 +24,8 @@ pub struct AppliedChange {
     pub gtid: Gtid,
     /// When it was committed; unknown if the log does not say.
     pub committed_at: Timestamp,
+    /// When it passed those who carry it from the log to the source.
+    pub carried: Carried,
 }
 
 /// What is to be done for a batch.
@@ -37,8 +39,8 @@ pub(crate) struct Plan {
     pub(crate) void: Option<Void>,
     /// For the observer; left empty where there is none.
     pub(crate) changes: Vec<AppliedChange>,
-    /// The commit times of transactions, or parts of them, with a key.
-    pub(crate) committed_at: Vec<Timestamp>,
+    /// The commit times of transactions, or parts of them, with a key; and when they were carried.
+    pub(crate) times: Vec<(Timestamp, Carried)>,
     /// Row changes delivered.
     pub(crate) events: u64,
 }
@@ -72,6 +74,7 @@ pub(crate) fn plan(batch: &Batch, maps: &[Arc<dyn KeyMap>], observed: bool) -> P
                                     keys: keys.clone(),
                                     gtid: transaction.gtid.clone(),
                                     committed_at: transaction.committed_at,
+                                    carried: transaction.carried,
                                 });
                             }
                             plan.keys.extend(keys.into_iter().filter(|key| seen.insert(key.clone())));
@@ -89,7 +92,7 @@ pub(crate) fn plan(batch: &Batch, maps: &[Arc<dyn KeyMap>], observed: bool) -> P
             }
         }
         if plan.keys.len() > before {
-            plan.committed_at.push(transaction.committed_at);
+            plan.times.push((transaction.committed_at, transaction.carried));
         }
     }
     plan

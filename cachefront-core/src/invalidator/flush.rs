@@ -35,6 +35,7 @@ impl Pump {
                 event: BusEvent::Flush,
                 applied: Some(head.checkpoint.position.clone()),
                 source_time: meta.source_time,
+                sent_at: self.clock.now(),
             })
             .await?;
         CdcMetrics::flushed(reason);

@@ -46,6 +46,10 @@ pub struct AppliedBatch {
     pub discipline: Discipline,
     /// Everything up to here is done.
     pub applied: Position,
+    /// The clock when the source had delivered it.
+    pub received_at: Timestamp,
+    /// The clock when all of it could be read where loaders read; unknown in the ttl discipline, which does not wait.
+    pub visible_at: Timestamp,
     /// The clock when it was done.
     pub applied_at: Timestamp,
 }

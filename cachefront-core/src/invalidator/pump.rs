@@ -18,7 +18,7 @@ use crate::invalidator::status::{CdcState, CdcStatus};
 use crate::invalidator::watermark::Watermark;
 use crate::invalidator::{AppliedBatch, CdcObserver, Wish};
 use crate::keymap::KeyMap;
-use crate::metrics::CdcMetrics;
+use crate::metrics::{CdcMetrics, Moments};
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, Lead, SourceProbe};
@@ -214,17 +214,18 @@ impl Pump {
         watermark: &mut Watermark,
         wish: Wish,
     ) -> Result<()> {
+        let mut moments = Moments { received_at: self.clock.now(), visible_at: Timestamp::UNKNOWN };
         let mut plan = plan(&batch, &self.maps, self.observer.is_some());
         self.metrics.events.increment(plan.events);
         match (wish.discipline, plan.void.take()) {
             (Discipline::Cdc, Some(void)) => {
-                self.pass_gate(&plan.transactions).await?;
+                moments.visible_at = self.pass_gate(&plan.transactions).await?;
                 let reason = self.explain(void);
                 let head = Head { checkpoint: batch.checkpoint, origin: session.origin.clone() };
                 *session = self.flush_at(writer, head, MetaState::Live, reason).await?;
             }
             (Discipline::Cdc, None) if !plan.keys.is_empty() => {
-                self.invalidate(writer, session, &plan, &batch.checkpoint).await?;
+                self.invalidate(writer, session, &plan, &batch.checkpoint, &mut moments).await?;
                 let order = self.next_order;
                 self.advance(writer, session, batch.checkpoint, order, watermark).await?;
             }
@@ -235,7 +236,7 @@ impl Pump {
         }
         self.source.acknowledge(&session.checkpoint).await?;
         self.metrics.batches_applied.increment(1);
-        self.report(session, plan, wish);
+        self.report(session, plan, wish, moments);
         Ok(())
     }
 
@@ -246,8 +247,9 @@ impl Pump {
         session: &Session,
         plan: &Plan,
         after: &Checkpoint,
+        moments: &mut Moments,
     ) -> Result<()> {
-        self.pass_gate(&plan.transactions).await?;
+        moments.visible_at = self.pass_gate(&plan.transactions).await?;
         self.next_order += 1;
         writer.raise_hi(&session.held, self.next_order).await?;
         for keys in plan.keys.chunks(self.settings.keys_per_command_max) {
@@ -259,12 +261,10 @@ impl Pump {
             event: BusEvent::Keys(plan.keys.iter().map(|key| key.as_str().into()).collect()),
             applied: Some(after.position.clone()),
             source_time: Timestamp::UNKNOWN,
+            sent_at: self.clock.now(),
         };
         writer.publish(&message).await?;
-        let now = self.clock.now();
-        for committed_at in plan.committed_at.iter().filter(|time| time.is_known()) {
-            self.metrics.lag_seconds.record(now.since(*committed_at).as_secs_f64());
-        }
+        self.metrics.passed(&plan.times, moments, self.clock.now());
         Ok(())
     }
 
@@ -302,6 +302,7 @@ impl Pump {
                 event: BusEvent::Heartbeat,
                 applied: Some(session.checkpoint.position.clone()),
                 source_time: self.status.borrow().source_time,
+                sent_at: self.clock.now(),
             };
             writer.publish(&message).await?;
         }
@@ -319,7 +320,7 @@ impl Pump {
         });
     }
 
-    fn report(&self, session: &Session, plan: Plan, wish: Wish) {
+    fn report(&self, session: &Session, plan: Plan, wish: Wish, moments: Moments) {
         let invalidated = if wish.discipline == Discipline::Cdc { plan.keys.len() as u64 } else { 0 };
         self.status.send_modify(|status| {
             status.events_total += plan.events;
@@ -330,14 +331,16 @@ impl Pump {
                 changes: plan.changes,
                 discipline: wish.discipline,
                 applied: session.checkpoint.position.clone(),
+                received_at: moments.received_at,
+                visible_at: moments.visible_at,
                 applied_at: self.clock.now(),
             });
         }
     }
 
     /// Waits until everything in `position` can be read where loaders read. It never gives up while it is not: what
-    /// was applied before that would let an old value be kept.
-    pub(super) async fn pass_gate(&mut self, position: &Position) -> Result<()> {
+    /// was applied before that would let an old value be kept. Answers the clock after that.
+    pub(super) async fn pass_gate(&mut self, position: &Position) -> Result<Timestamp> {
         let asked_at = self.clock.now();
         while !self.gate.wait(position, self.settings.gate_timeout).await? {
             if self.wishes.borrow().shutdown {
@@ -345,8 +348,9 @@ impl Pump {
             }
             tracing::warn!(%position, "commits are in the log and still not visible to readers: invalidations wait");
         }
-        self.metrics.gate_seconds.record(self.clock.now().since(asked_at).as_secs_f64());
-        Ok(())
+        let visible_at = self.clock.now();
+        self.metrics.gate_seconds.record(visible_at.since(asked_at).as_secs_f64());
+        Ok(visible_at)
     }
 
     /// Goes on where the store says, or begins a new generation where it cannot say.

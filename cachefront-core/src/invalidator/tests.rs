@@ -303,6 +303,8 @@ async fn an_observer_is_told_after_the_effects() {
     struct Seen(Mutex<Vec<(String, Position)>>);
     impl CdcObserver for Seen {
         fn applied(&self, batch: &AppliedBatch) {
+            assert!(batch.received_at.is_known() && batch.received_at <= batch.visible_at, "{batch:?}");
+            assert!(batch.visible_at <= batch.applied_at, "{batch:?}");
             for change in &batch.changes {
                 let keys: Vec<&str> = change.keys.iter().map(|key| key.as_str()).collect();
                 let line = format!("{} {} {}", change.table, change.operation, keys.join(","));

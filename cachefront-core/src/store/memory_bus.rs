@@ -154,6 +154,7 @@ mod tests {
             event: BusEvent::Keys((0..keys).map(|key| key.to_string().into()).collect()),
             applied: None,
             source_time: Timestamp::UNKNOWN,
+            sent_at: Timestamp::UNKNOWN,
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Batch, Change, Transaction};
+use crate::event::{Batch, Carried, Change, Transaction};
 use crate::gate::VisibilityGate;
 use crate::position::{Gtid, Position};
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
@@ -74,6 +74,7 @@ impl ScriptedSource {
             log.transactions.iter().filter(|transaction| transaction.gtid.origin == log.origin).count() as u64 + 1;
         let gtid = Gtid { origin: Arc::clone(&log.origin), number };
         log.transactions.push(Transaction {
+            carried: Carried::default(),
             gtid: gtid.clone(),
             committed_at: Timestamp::UNKNOWN,
             changes: changes.into_iter().collect(),
@@ -271,7 +272,7 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
-    use crate::event::{Operation, RowChange, RowImage, Value};
+    use crate::event::{Change, Operation, RowChange, RowImage, Value};
     use crate::testing::SourceFixture;
 
     struct Scripted(ScriptedSource);

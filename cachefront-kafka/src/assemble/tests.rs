@@ -39,7 +39,7 @@ fn fetched(lane: usize, offset: i64, event: Result<Event>) -> Fetched {
 
 fn row(offset: i64, number: u64, place: Option<event::Place>) -> Fetched {
     let row = RowChange { table: "app.users".into(), operation: Operation::Update, before: None, after: None };
-    let origin = Origin { gtid: Some(gtid(number)), committed_at: Timestamp::UNKNOWN, place };
+    let origin = Origin { gtid: Some(gtid(number)), place, ..Origin::default() };
     fetched(ROWS, offset, Ok(Event::Row { row, origin }))
 }
 

@@ -83,7 +83,7 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
         return Ok(Event::Nothing { kind: "other", gtid });
     }
     let committed_at = Timestamp::from_micros(source.ts_ms.saturating_mul(1_000));
-    Ok(Event::Tables { tables, reason: words.join(" "), origin: Origin { gtid, committed_at, place: None } })
+    Ok(Event::Tables { tables, reason: words.join(" "), origin: Origin { gtid, committed_at, ..Origin::default() } })
 }
 
 /// A statement that may have changed rows.

@@ -94,12 +94,18 @@ pub(super) fn thorough(
         database: &source.db,
         table: source.table.as_deref().ok_or(Problem::Field { name: "source.table", wanted: "there" })?,
         gtid: source.gtid.as_deref(),
-        committed_ms: source.ts_ms,
+        committed_us: number(source.ts_us).unwrap_or(source.ts_ms.saturating_mul(1_000)),
+        captured_us: tail::micros(number(message.ts_us), number(message.ts_ms)).unwrap_or_default(),
         snapshot: source.snapshot.as_deref(),
         operation: letter,
         place: message.transaction.map(super::message::TransactionBlock::place),
     };
     change(known, record, &meta, message, types)
+}
+
+/// A time; nothing if it is none: it decides nothing.
+fn number(field: Option<&serde_json::value::RawValue>) -> Option<u64> {
+    field.and_then(|text| text.get().parse().ok())
 }
 
 /// A change of which everything but the rows is known.
@@ -139,7 +145,8 @@ pub(super) fn thorough_row(text: &str, shape: &mut Shape, part: Part) -> Result<
 pub(super) fn origin(meta: &Meta<'_>, origins: &mut Origins) -> Result<Origin, Problem> {
     Ok(Origin {
         gtid: meta.gtid.map(|gtid| origins.gtid(gtid)).transpose()?,
-        committed_at: Timestamp::from_micros(meta.committed_ms.saturating_mul(1_000)),
+        committed_at: Timestamp::from_micros(meta.committed_us),
+        captured_at: Timestamp::from_micros(meta.captured_us),
         place: meta.place,
     })
 }

@@ -70,7 +70,8 @@ pub(super) fn row(
     };
     let meta = Meta {
         gtid: added.gtid.as_deref(),
-        committed_ms: added.committed_ms.unwrap_or_default(),
+        committed_us: added.committed_ms.unwrap_or_default().saturating_mul(1_000),
+        captured_us: 0,
         snapshot: added.snapshot.as_deref(),
         place,
         ..Meta::default()

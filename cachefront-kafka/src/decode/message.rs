@@ -30,6 +30,8 @@ pub(super) struct Message<'a> {
     pub(super) op: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) ts_ms: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) ts_us: Option<&'a RawValue>,
     // A schema change.
     #[serde(borrow, default, rename = "databaseName")]
     pub(super) database: Option<Cow<'a, str>>,
@@ -99,6 +101,8 @@ pub(super) struct Source<'a> {
     #[serde(borrow, default)]
     pub(super) snapshot: Option<Cow<'a, str>>,
     pub(super) ts_ms: u64,
+    #[serde(borrow, default)]
+    pub(super) ts_us: Option<&'a RawValue>,
 }
 
 /// One table of a schema change.

@@ -220,12 +220,14 @@ impl Decoder {
         else {
             return Err(Problem::NotDebezium(CLOUD));
         };
-        let committed_ms = message.ce_committed_ms.as_deref().map_or(Some(0), |text| text.parse().ok());
+        let committed_us =
+            message.ce_committed_ms.as_deref().map_or(Some(0), |text| text.parse::<u64>().ok()?.checked_mul(1_000));
         let meta = tail::Meta {
             database,
             table,
             gtid: message.ce_gtid.as_deref(),
-            committed_ms: committed_ms.ok_or(Problem::Field { name: "iodebeziumtsms", wanted: "a number" })?,
+            committed_us: committed_us.ok_or(Problem::Field { name: "iodebeziumtsms", wanted: "a number" })?,
+            captured_us: 0,
             snapshot: message.ce_snapshot.as_deref(),
             operation: match operation.as_bytes() {
                 [letter] => *letter,

@@ -22,7 +22,8 @@ pub(super) struct Meta<'a> {
     pub(super) database: &'a str,
     pub(super) table: &'a str,
     pub(super) gtid: Option<&'a str>,
-    pub(super) committed_ms: u64,
+    pub(super) committed_us: u64,
+    pub(super) captured_us: u64,
     pub(super) snapshot: Option<&'a str>,
     pub(super) operation: u8,
     pub(super) place: Option<Place>,
@@ -35,19 +36,21 @@ pub(super) fn scan(value: &[u8]) -> Option<(usize, Meta<'_>)> {
     let mut scan = Scan::new(std::str::from_utf8(source).ok()?);
     let mut meta = Meta::default();
     read_source(&mut scan, &mut meta)?;
-    let (mut transaction, mut operation, mut time) = (false, false, false);
+    let (mut transaction, mut operation, mut time) = (false, false, Time::default());
     while scan.peek()? == b',' {
         scan.eat(",")?;
         match field(&mut scan)? {
             "transaction" if !std::mem::replace(&mut transaction, true) => meta.place = read_transaction(&mut scan)?,
             "op" if !std::mem::replace(&mut operation, true) => meta.operation = single(scan.string()?.plain()?)?,
-            "ts_ms" if !std::mem::replace(&mut time, true) => scan.skip()?,
-            "ts_us" | "ts_ns" => scan.skip()?,
+            "ts_ms" if time.millis.is_none() => time.millis = Some(nullable_number(&mut scan)?),
+            "ts_us" if time.micros.is_none() => time.micros = Some(nullable_number(&mut scan)?),
+            "ts_ns" => scan.skip()?,
             // A field that is not known, or a field twice.
             _ => return None,
         }
     }
     scan.eat("}")?;
+    meta.captured_us = time.micros().unwrap_or_default();
     (operation && scan.is_empty()).then_some((rows_end, meta))
 }
 
@@ -69,7 +72,7 @@ fn find(value: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 fn read_source<'a>(scan: &mut Scan<'a>, meta: &mut Meta<'a>) -> Option<()> {
-    let (mut database, mut table, mut gtid, mut snapshot, mut time) = (None, None, None, None, None);
+    let (mut database, mut table, mut gtid, mut snapshot, mut time) = (None, None, None, None, Time::default());
     scan.eat("{")?;
     loop {
         match field(scan)? {
@@ -77,8 +80,9 @@ fn read_source<'a>(scan: &mut Scan<'a>, meta: &mut Meta<'a>) -> Option<()> {
             "table" if table.is_none() => table = Some(scan.string()?.plain()?),
             "gtid" if gtid.is_none() => gtid = Some(nullable(scan)?),
             "snapshot" if snapshot.is_none() => snapshot = Some(nullable(scan)?),
-            "ts_ms" if time.is_none() => time = Some(scan.unsigned()?),
-            "db" | "table" | "gtid" | "snapshot" | "ts_ms" => return None,
+            "ts_ms" if time.millis.is_none() => time.millis = Some(Some(scan.unsigned()?)),
+            "ts_us" if time.micros.is_none() => time.micros = Some(nullable_number(scan)?),
+            "db" | "table" | "gtid" | "snapshot" | "ts_ms" | "ts_us" => return None,
             _ => scan.skip()?,
         }
         match scan.peek()? {
@@ -87,7 +91,8 @@ fn read_source<'a>(scan: &mut Scan<'a>, meta: &mut Meta<'a>) -> Option<()> {
         }
     }
     scan.eat("}")?;
-    (meta.database, meta.table, meta.committed_ms) = (database?, table?, time?);
+    time.millis?;
+    (meta.database, meta.table, meta.committed_us) = (database?, table?, time.micros()?);
     (meta.gtid, meta.snapshot) = (gtid.flatten(), snapshot.flatten());
     Some(())
 }
@@ -129,6 +134,32 @@ fn nullable<'a>(scan: &mut Scan<'a>) -> Option<Option<&'a str>> {
         b'n' => scan.eat("null").map(|()| None),
         _ => Some(Some(scan.string()?.plain()?)),
     }
+}
+
+fn nullable_number(scan: &mut Scan<'_>) -> Option<Option<u64>> {
+    match scan.peek()? {
+        b'n' => scan.eat("null").map(|()| None),
+        _ => Some(Some(scan.unsigned()?)),
+    }
+}
+
+/// A moment in the two units that a record has it in; the outer part says whether the field came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Time {
+    millis: Option<Option<u64>>,
+    micros: Option<Option<u64>>,
+}
+
+impl Time {
+    /// The finer one, where there is one.
+    fn micros(self) -> Option<u64> {
+        micros(self.micros.flatten(), self.millis.flatten())
+    }
+}
+
+/// A moment in µs, from µs or else ms.
+pub(super) fn micros(micros: Option<u64>, millis: Option<u64>) -> Option<u64> {
+    micros.or(millis.map(|millis| millis.saturating_mul(1_000)))
 }
 
 fn single(text: &str) -> Option<u8> {

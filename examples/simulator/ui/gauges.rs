@@ -22,8 +22,8 @@ const MARKS_MAX: usize = 64;
 /// An API that takes longer to tell its numbers leaves a gap.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
 
-/// What was measured stands beside the hops for so many samples.
-const HOPS_KEPT: usize = 10;
+/// What was measured stands beside the hop for so many samples.
+const BUS_KEPT: usize = 10;
 
 const EVERY: Duration = Duration::from_millis(950);
 
@@ -33,8 +33,7 @@ const LAG_WINDOW_US: u64 = 5_000_000;
 const READS: &str = "cachefront_reads_total";
 const LOADS: &str = "cachefront_loads_total";
 const REQUESTS: &str = "simulator_http_request_duration_seconds_bucket";
-const LAG: &str = "cachefront_invalidation_lag_seconds_";
-const GATE: &str = "cachefront_gate_seconds_";
+const BUS: &str = "cachefront_bus_seconds_";
 
 /// The charts at one moment. What is not known is null: a gap, never a line drawn through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -55,10 +54,8 @@ pub(super) struct Sample {
     /// How long requests took, ms.
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
-    /// From commit to invalidation on average, ms, where the consumer is this process; of these, how long was waited
-    /// until the commit could be read.
-    pub(super) lag_mean: Option<f64>,
-    pub(super) gate_mean: Option<f64>,
+    /// From the store to the tier of the process that reads, on average, ms.
+    pub(super) bus_mean: Option<f64>,
 }
 
 /// Something that the charts mark.
@@ -129,8 +126,7 @@ struct Counters {
     /// Requests that took at most so many µs.
     requests: BTreeMap<u64, f64>,
     /// Sum in seconds, and count.
-    lag: (f64, f64),
-    gate: (f64, f64),
+    bus: (f64, f64),
 }
 
 fn seconds(at: Timestamp) -> f64 {
@@ -183,11 +179,10 @@ impl Gauges {
         History { samples: inner.samples.iter().copied().collect(), marks: inner.marks.iter().cloned().collect() }
     }
 
-    /// What the last change that was measured took on average: reading it, and waiting until it could be read.
-    pub(super) fn hops(&self) -> Option<(f64, f64)> {
+    /// What the last message took from the store to the tier of the process that reads, in ms.
+    pub(super) fn bus_ms(&self) -> Option<f64> {
         let inner = self.inner.lock().ok()?;
-        let recent = inner.samples.iter().rev().take(HOPS_KEPT);
-        recent.filter_map(|sample| Some(((sample.lag_mean? - sample.gate_mean?).max(0.0), sample.gate_mean?))).next()
+        inner.samples.iter().rev().take(BUS_KEPT).find_map(|sample| sample.bus_mean)
     }
 
     pub(super) fn newest(&self) -> Option<Sample> {
@@ -212,10 +207,8 @@ impl Counters {
                 }
             } else if series.starts_with(LOADS) {
                 counters.loads += value;
-            } else if let Some(part) = series.strip_prefix(LAG) {
-                add(&mut counters.lag, part, value);
-            } else if let Some(part) = series.strip_prefix(GATE) {
-                add(&mut counters.gate, part, value);
+            } else if let Some(part) = series.strip_prefix(BUS) {
+                add(&mut counters.bus, part, value);
             } else if series.starts_with(REQUESTS) && label(series, "method") == Some("GET") {
                 let bound = label(series, "le").and_then(|bound| bound.parse::<f64>().ok());
                 // What is beyond the last bound counts as the last bound: the charts end there.
@@ -234,8 +227,7 @@ impl Counters {
             reads: Some(reads.max(0.0) / passed),
             p50: self.quantile(before, 0.5),
             p99: self.quantile(before, 0.99),
-            lag_mean: mean(self.lag, before.lag),
-            gate_mean: mean(self.gate, before.gate),
+            bus_mean: mean(self.bus, before.bus),
             ..Sample::default()
         }
     }
@@ -262,9 +254,9 @@ impl Counters {
 }
 
 fn add(total: &mut (f64, f64), part: &str, value: f64) {
-    match part {
-        "sum" => total.0 += value,
-        "count" => total.1 += value,
+    match part.split('{').next() {
+        Some("sum") => total.0 += value,
+        Some("count") => total.1 += value,
         _ => {}
     }
 }

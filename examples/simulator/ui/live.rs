@@ -15,6 +15,7 @@ use super::verdict::Verdict;
 use crate::api::Api;
 use crate::domain::ModeRow;
 use crate::faults::FaultState;
+use crate::hops::Hops;
 use crate::pipeline::PipelineView;
 
 /// The pause between two looks while somebody watches.
@@ -78,6 +79,7 @@ impl Live {
                 applied: None,
                 events_total: 0,
                 invalidations_total: 0,
+                hops: Hops::default(),
             },
             database_away: false,
             store_away: false,

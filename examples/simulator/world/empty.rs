@@ -55,6 +55,7 @@ impl Emptier {
             event: BusEvent::Flush,
             applied: None,
             source_time: Timestamp::UNKNOWN,
+            sent_at: Timestamp::UNKNOWN,
         };
         self.store.bus().publish(&message).await?;
         Ok(removed)

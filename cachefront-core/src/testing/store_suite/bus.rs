@@ -19,6 +19,7 @@ fn message(number: u64) -> BusMessage {
         event,
         applied: number.is_multiple_of(2).then(|| checkpoint(number + 1).position),
         source_time: Timestamp::from_micros(number),
+        sent_at: Timestamp::from_micros(number + 1),
     }
 }
 

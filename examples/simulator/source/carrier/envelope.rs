@@ -1,5 +1,6 @@
 //! Rows of the log in the form that Debezium gives to MySQL's.
 
+use cachefront::Timestamp;
 use cachefront::event::{Change, Column, Operation, RowChange, RowImage, Transaction, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -21,16 +22,17 @@ pub(super) fn transaction_topic() -> String {
     format!("{PREFIX}.transaction")
 }
 
-/// The records of a transaction, in the order in which the connector sends them.
-pub(super) fn records(transaction: &Transaction) -> Vec<Record> {
+/// The records of a transaction that was read from the log at this time, in the order in which the connector sends them.
+pub(super) fn records(transaction: &Transaction, captured_at: Timestamp) -> Vec<Record> {
     let gtid = transaction.gtid.to_string();
     let ms = transaction.committed_at.as_micros() / 1_000;
+    let times = (ms, captured_at.as_micros());
     let mut events = Vec::new();
     for change in &transaction.changes {
         if let Change::Row(row) = change {
             for (operation, before, after) in split(row) {
                 let place = events.len() + 1;
-                events.push(event(&gtid, ms, place, row.table.as_str(), operation, before, after));
+                events.push(event(&gtid, times, place, row.table.as_str(), operation, before, after));
             }
         }
     }
@@ -64,7 +66,7 @@ fn split(row: &RowChange) -> Vec<Event<'_>> {
 
 fn event(
     gtid: &str,
-    ms: u64,
+    (ms, us): (u64, u64),
     place: usize,
     table: &str,
     operation: &str,
@@ -74,7 +76,7 @@ fn event(
     let (database, name) = table.split_once('.').unwrap_or(("main", table));
     // Written field by field: the decoder's quick way knows the connector's order.
     let value = format!(
-        r#"{{"before":{},"after":{},"source":{},"transaction":{},"op":"{operation}","ts_ms":{ms},"ts_us":{us},"ts_ns":{ns}}}"#,
+        r#"{{"before":{},"after":{},"source":{},"transaction":{},"op":"{operation}","ts_ms":{},"ts_us":{us},"ts_ns":{}}}"#,
         image(before),
         image(after),
         format_args!(
@@ -86,8 +88,8 @@ fn event(
             Json::from(gtid),
         ),
         format_args!(r#"{{"id":{},"total_order":{place},"data_collection_order":{place}}}"#, Json::from(gtid)),
-        us = ms * 1_000,
-        ns = ms * 1_000_000,
+        us / 1_000,
+        us * 1_000,
     );
     let key = before.filter(|_| after.is_none()).or(after).map_or_else(|| "null".to_owned(), key);
     Record { topic: topic(table), key, value }
@@ -118,10 +120,11 @@ fn column_json(column: &Column) -> Json {
 
 #[cfg(test)]
 mod tests {
+    use cachefront::Gtid;
+    use cachefront::event::Carried;
     use cachefront::kafka::decode::{Decoder, DecoderSettings, Record as Raw};
     use cachefront::kafka::event::Event as Decoded;
     use cachefront::source::{Columns, Interests};
-    use cachefront::{Gtid, Timestamp};
 
     use super::*;
 
@@ -134,6 +137,7 @@ mod tests {
         Transaction {
             gtid: Gtid { origin, number: 7 },
             committed_at: Timestamp::from_micros(1_700_000_000_000_000),
+            carried: Carried::default(),
             changes: vec![Change::Row(row)],
             complete: true,
         }
@@ -159,7 +163,7 @@ mod tests {
             before: Some(user(1, "a\"b@x")),
             after: Some(user(1, "\u{1F600}\n@x")),
         };
-        let events = decoded(&records(&transaction(row)));
+        let events = decoded(&records(&transaction(row), Timestamp::from_micros(2_000_123)));
         let [Decoded::Begin { .. }, Decoded::Row { row, origin }, Decoded::End { events, tables, .. }] = &events[..]
         else {
             panic!("{events:?}")
@@ -167,6 +171,7 @@ mod tests {
         assert_eq!(row.after.as_ref().expect("an image").get::<String>("email").expect("text"), "\u{1F600}\n@x");
         assert_eq!(row.before.as_ref().expect("an image").get::<u64>("id").expect("a number"), 1);
         assert_eq!(origin.gtid.as_ref().expect("a GTID").number, 7);
+        assert_eq!((origin.committed_at.as_millis(), origin.captured_at.as_micros()), (1_700_000_000_000, 2_000_123));
         assert_eq!((*events, tables[0].1), (1, 1));
     }
 
@@ -178,7 +183,7 @@ mod tests {
             before: Some(user(1, "a@x")),
             after: Some(user(2, "a@x")),
         };
-        let records = records(&transaction(row));
+        let records = records(&transaction(row), Timestamp::from_micros(2_000_123));
         let keys: Vec<&str> = records.iter().map(|record| record.key.as_str()).collect();
         assert_eq!(keys[1..3], [r#"{"id":1}"#, r#"{"id":2}"#]);
         let events = decoded(&records);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cachefront::clock::SystemClock;
 use cachefront::source::{BatchLimits, ChangeSource, Columns, Interests};
-use cachefront::{ErrorKind, Result};
+use cachefront::{Clock, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::task::JoinHandle;
@@ -44,6 +45,7 @@ struct Work {
     producer: FutureProducer,
     applied: Arc<AtomicU64>,
     fed: u64,
+    clock: SystemClock,
 }
 
 impl Feeder {
@@ -62,7 +64,14 @@ impl Feeder {
             .map_err(|error| Fatal::new(format!("the embedded Kafka cannot be fed: {error}")))?;
         let mut interests = Interests::new();
         interests.add("main.users".into(), &Columns::All);
-        let mut work = Work { source: LogTableSource::new(file)?, interests, producer, applied, fed: 0 };
+        let mut work = Work {
+            source: LogTableSource::new(file)?,
+            interests,
+            producer,
+            applied,
+            fed: 0,
+            clock: SystemClock::new(),
+        };
         work.open().await?;
         work.warm_up().await;
         Ok(Self(tokio::spawn(work.run())))
@@ -111,7 +120,10 @@ impl Work {
             linger_max: Duration::ZERO,
         };
         let batch = self.source.next_batch(&limits).await?;
-        let carried: Vec<Record> = batch.transactions.iter().flat_map(records).collect();
+        let carried: Vec<Record> = {
+            let captured_at = self.clock.now();
+            batch.transactions.iter().flat_map(|transaction| records(transaction, captured_at)).collect()
+        };
         self.send(&carried).await;
         self.fed = super::last_row(&batch.checkpoint.position);
         self.source.acknowledge(&batch.checkpoint).await

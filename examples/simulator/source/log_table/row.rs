@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cachefront::event::{Change, Operation, RowChange, RowImage, TableName, Transaction, Value};
+use cachefront::event::{Carried, Change, Operation, RowChange, RowImage, TableName, Transaction, Value};
 use cachefront::source::Interests;
 use cachefront::{Error, ErrorKind, Gtid, Result, Timestamp};
 use rusqlite::Row;
@@ -51,7 +51,8 @@ impl LogRow {
             None => Vec::new(),
         };
         let gtid = Gtid { origin: Arc::clone(uuid), number: self.seq };
-        Ok(Transaction { gtid, committed_at: Timestamp::from_micros(self.at_ms * 1_000), changes, complete: true })
+        let committed_at = Timestamp::from_micros(self.at_ms * 1_000);
+        Ok(Transaction { gtid, committed_at, carried: Carried::default(), changes, complete: true })
     }
 
     fn change(&self, table: TableName) -> Result<RowChange> {

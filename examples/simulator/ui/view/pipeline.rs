@@ -183,35 +183,35 @@ fn words(scene: &Scene<'_>) -> [String; 3] {
 /// Shorter waits at the gate are none: the embedded database shows a commit at once.
 const GATE_SHOWN_MS: f64 = 0.05;
 
-/// Where changes wait, and how long the way takes as far as it is measured.
+/// How long each part of the way takes, as far as it was measured lately; and where changes wait.
 fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
     let view = &scene.moment.pipeline;
-    let gauges = &scene.panel.live.gauges;
-    let lag = gauges.newest().and_then(|sample| sample.lag50);
     // The last two hops lead from the consumer to the store and on to the processes.
     let to_consumer = count - 3;
     let waits = !view.running || scene.moment.faults.freeze_stream;
     let ttl = view.mode == Mode::Ttl;
-    let hop = |lag: String, words: &'static str| Hop { lag, words, idle: false, slow: false };
+    let measured = |lag: Option<f64>, words: &'static str| Hop {
+        lag: lag.map_or_else(String::new, millis),
+        words,
+        idle: false,
+        slow: false,
+    };
     let idle = |lag: &str| Hop { lag: lag.to_owned(), words: "", idle: true, slow: false };
     (0..count)
         .map(|at| match at {
-            _ if at == to_consumer && waits => {
-                Hop { slow: true, ..hop(view.lag_ms.map_or_else(String::new, millis), "wait") }
-            }
-            _ if at == to_consumer => match gauges.hops().filter(|_| !ttl) {
-                Some((read, _)) => hop(millis(read), "read"),
-                None => hop(lag.map_or_else(String::new, millis), "changes"),
-            },
-            0 => hop(String::new(), "commit"),
-            _ if at < to_consumer => hop(String::new(), "events"),
+            // The log is written within the commit: its time is where the other hops begin.
+            0 => Hop { lag: "0 ms".to_owned(), ..measured(None, "in the commit") },
+            _ if at == to_consumer && waits => Hop { slow: true, ..measured(view.lag_ms, "wait") },
+            _ if at == to_consumer => measured(view.hops.read_ms, "read"),
+            1 => measured(view.hops.capture_ms, "captured"),
+            _ if at < to_consumer => measured(view.hops.queue_ms, "queued"),
             _ if ttl => idle("off"),
             _ if waits => idle("–"),
-            _ if at == to_consumer + 1 => match gauges.hops().filter(|(_, gate)| *gate >= GATE_SHOWN_MS) {
-                Some((_, gate)) => hop(millis(gate), "gate, removal"),
-                None => hop(String::new(), "removal"),
+            _ if at == to_consumer + 1 => match view.hops.gate_ms {
+                Some(gate) if gate >= GATE_SHOWN_MS => measured(view.hops.store_ms(), "gate, removal"),
+                _ => measured(view.hops.store_ms(), "removal"),
             },
-            _ => hop(String::new(), "pushes"),
+            _ => measured(scene.panel.live.gauges.bus_ms(), "push"),
         })
         .collect()
 }
