@@ -200,7 +200,7 @@ fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
     (0..count)
         .map(|at| match at {
             // The log is written within the commit: its time is where the other hops begin.
-            0 => Hop { lag: "0 ms".to_owned(), ..measured(None, "in the commit") },
+            0 => Hop { lag: "0 ms".to_owned(), ..measured(None, "commit") },
             _ if at == to_consumer && waits => Hop { slow: true, ..measured(view.lag_ms, "wait") },
             _ if at == to_consumer => measured(view.hops.read_ms, "read"),
             1 => measured(view.hops.capture_ms, "captured"),
