@@ -1,7 +1,8 @@
-//! The tools that show what the adapters see, as programs: `binlog_dump` and `debezium_decode`.
+//! The small examples as programs: the tools that show what the adapters see, and the wirings.
 
 mod binlog;
 mod debezium;
+mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

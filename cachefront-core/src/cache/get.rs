@@ -66,6 +66,8 @@ where
     V: Clone + Send + Sync + 'static,
     Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
 {
+    #[cold]
+    #[inline(never)]
     fn slow(self) -> Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>> {
         let inner = Arc::clone(&self.cache.inner);
         let (key, level) = (self.key.to_owned(), self.level.unwrap_or_default());
@@ -82,7 +84,7 @@ where
     type Output = Result<Option<V>>;
     type IntoFuture = GetFuture<V>;
 
-    #[inline]
+    #[inline(always)]
     fn into_future(self) -> GetFuture<V> {
         if self.level.is_none()
             && let Some(value) = self.cache.inner.local_get(self.key)
@@ -122,7 +124,7 @@ impl<V> Unpin for GetFuture<V> {}
 impl<V> Future for GetFuture<V> {
     type Output = Result<Option<V>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Ready(value) => Poll::Ready(Ok(value.take().flatten())),

@@ -12,10 +12,10 @@ const READS: usize = 1_000_000;
 
 /// 100 bytes that are cheap to clone.
 #[derive(Debug, Clone)]
-struct Payload(Arc<[u8]>);
+pub(crate) struct Payload(Arc<[u8]>);
 
 impl Payload {
-    fn new(id: u64) -> Self {
+    pub(crate) fn new(id: u64) -> Self {
         Self(Arc::from(vec![id.to_le_bytes()[0]; 100]))
     }
 }

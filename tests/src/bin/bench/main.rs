@@ -7,6 +7,7 @@ mod binlog_rows;
 mod invalidations;
 mod kafka_events;
 mod l1_hit;
+mod memory;
 mod ratio;
 mod redis_hit;
 mod stampede;
@@ -17,6 +18,7 @@ use std::{fs, path::PathBuf};
 use clap::Parser;
 use serde_json::{Map, Value, json};
 
+use crate::memory::Holder;
 use crate::ratio::{Plan, Ratio, rounded};
 
 /// Measures cachefront against the raw clients.
@@ -31,11 +33,18 @@ struct Arguments {
     /// Where the JSON goes, besides the standard output.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Holds entries, prints by how many bytes the process grew, and ends: `memory_per_entry` starts this program so.
+    #[arg(long, hide = true)]
+    hold: Option<Holder>,
 }
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if let Some(holder) = arguments.hold {
+        print(&runtime.block_on(memory::hold(holder)).to_string());
+        return Ok(());
+    }
     let ratios = runtime.block_on(run(&arguments));
     let text = serde_json::to_string_pretty(&report(&ratios, arguments.quick))?;
     print(&text);
@@ -51,6 +60,9 @@ async fn run(arguments: &Arguments) -> Vec<Ratio> {
     let mut ratios = Vec::new();
     if wanted("l1_hit") {
         ratios.extend(l1_hit::measure(plan).await);
+    }
+    if wanted("memory_per_entry") {
+        ratios.extend(memory::measure(plan));
     }
     if wanted("stampede_time") {
         ratios.extend(stampede::measure(plan).await);

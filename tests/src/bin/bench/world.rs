@@ -69,6 +69,11 @@ impl<V: Clone + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static>
         Self::start(Cache::builder("bench").shared(store), value_of).await
     }
 
+    /// In this process alone, without a process-local tier.
+    pub(crate) async fn in_store(value_of: fn(u64) -> V) -> Self {
+        Self::start(Cache::builder("bench"), value_of).await
+    }
+
     /// In this process alone, with a process-local tier.
     pub(crate) async fn in_process(value_of: fn(u64) -> V) -> Self {
         let local = Local::max_weight(256 << 20).ttl(Duration::from_secs(3600));

@@ -52,7 +52,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Programs of the examples that tests run.
-const PROGRAMS: [&str; 3] = ["simulator", "binlog_dump", "debezium_decode"];
+const PROGRAMS: [&str; 6] =
+    ["simulator", "binlog_dump", "debezium_decode", "quickstart", "redis_binlog", "redis_kafka"];
 
 /// Builds the examples as they are shipped, without the features that only tests turn on, and keeps copies: the tests'
 /// own build puts others in their place. Answers the simulator's.

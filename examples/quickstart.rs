@@ -1,0 +1,43 @@
+//! A cache in one process, without any server: `cargo run --example quickstart`.
+//!
+//! The table is a map here, and the cache keeps values for ten seconds. What makes it right within milliseconds is
+//! added in `redis_binlog` and `redis_kafka`.
+
+#![expect(clippy::print_stdout, reason = "it shows what it does")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cachefront::{Cache, Discipline, Local, loader_fn};
+
+#[tokio::main]
+async fn main() -> cachefront::Result<()> {
+    let table = Arc::new(Mutex::new(HashMap::from([(1_u64, "Ada".to_owned()), (2, "Grace".to_owned())])));
+    let rows = Arc::clone(&table);
+    let users: Cache<u64, String> = Cache::builder("users")
+        .local(Local::max_weight(64 << 20))
+        .ttl(Duration::from_secs(10))
+        .negative_ttl(Duration::from_secs(2))
+        // No log is followed here, so an entry's age decides.
+        .discipline(Discipline::Ttl)
+        .loader(loader_fn(move |id: u64| {
+            let row = rows.lock().map(|rows| rows.get(&id).cloned()).unwrap_or_default();
+            async move { Ok::<_, std::io::Error>(row) }
+        }))
+        .build()?;
+
+    for id in [1, 1, 3] {
+        let hit = users.get(&id).detailed().await?;
+        println!("user {id}: {:?}, from {}", hit.value, hit.tier.as_str());
+    }
+    // Many at once: one look at the store, one load for what it lacks.
+    println!("{:?}", users.get_many(&[1, 2, 3]).await?);
+
+    // Nobody tells the cache of this change: it answers the old name until the ten seconds are over.
+    table.lock().map(|mut rows| rows.insert(1, "Ada King".to_owned())).unwrap_or_default();
+    println!("after a change: {:?}", users.get(&1).await?);
+    users.invalidate(&1).await?;
+    println!("after an invalidation: {:?}", users.get(&1).await?);
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What both wirings have in common: a table of users, how it is loaded, and a walk through the cache.
+
+use std::time::Duration;
+
+use cachefront::binlog::{commit_token, read_position};
+use cachefront::redis::RedisStore;
+use cachefront::{Cache, Cdc, LoadCx, Loader, Local};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Pool, params};
+
+/// Errors of this program: it shows them and ends.
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A setting from the environment, or its default.
+pub(crate) fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+/// The database that the URL names.
+pub(crate) fn database_of(url: &str) -> Outcome<String> {
+    let name = mysql_async::Opts::from_url(url)?.db_name().map(str::to_owned);
+    name.ok_or_else(|| "CACHEFRONT_MYSQL_URL must name a database: mysql://user:password@host/shop".into())
+}
+
+/// Loads a name, and says what the server had executed before: so each value proves which commits it contains.
+pub(crate) struct Names(pub(crate) Pool);
+
+impl Loader<u64, String> for Names {
+    type Error = mysql_async::Error;
+
+    async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<String>, mysql_async::Error> {
+        let mut conn = self.0.get_conn().await?;
+        if let Ok((executed, server)) = read_position(&mut conn).await {
+            cx.position(executed);
+            cx.origin(&server);
+        }
+        conn.exec_first("SELECT name FROM example_users WHERE id = :id", params! { "id" => *id }).await
+    }
+}
+
+/// The table and its first row.
+pub(crate) async fn prepare(pool: &Pool) -> Outcome {
+    let mut conn = pool.get_conn().await?;
+    conn.query_drop(
+        "CREATE TABLE IF NOT EXISTS example_users (id BIGINT UNSIGNED PRIMARY KEY, name VARCHAR(255) NOT NULL)",
+    )
+    .await?;
+    conn.query_drop("REPLACE INTO example_users VALUES (1, 'Ada')").await?;
+    Ok(())
+}
+
+/// The cache: a tier of this process, Redis for all processes, the loader, and which rows its keys depend on.
+pub(crate) async fn cache(pool: &Pool, database: &str) -> Outcome<Cache<u64, String>> {
+    let redis = setting("CACHEFRONT_REDIS_URL", "redis://127.0.0.1/");
+    let store = RedisStore::builder(&redis).namespace(format!("wiring-{database}")).connect().await?;
+    Ok(Cache::builder("users")
+        .local(Local::max_weight(64 << 20).ttl(Duration::from_secs(30)))
+        .shared(store)
+        .ttl(Duration::from_secs(3600))
+        .loader(Names(pool.clone()))
+        .depends_on_columns(&format!("{database}.example_users"), &["id"], |row| Ok(vec![row.get::<u64>("id")?]))
+        .build()?)
+}
+
+/// Reads, writes to the database only, and reads the write.
+pub(crate) async fn walk(users: Cache<u64, String>, cdc: Cdc, pool: Pool) -> Outcome {
+    let cdc = cdc.spawn()?;
+    cdc.ready().await?;
+    println!("first read: {:?}", users.get(&1).await?);
+    println!("now cached: {:?}", users.get(&1).detailed().await?.tier);
+
+    let token = rename(&mut pool.get_conn().await?, 1, "Ada King").await?;
+    // Contains the write at once, whether its event has come or not.
+    println!("with its token: {:?}", users.get(&1).at_least(&token).await?);
+    // Was true at some moment of the last second; what cannot be proven is read from the database.
+    let hit = users.get(&1).max_staleness(Duration::from_secs(1)).detailed().await?;
+    println!("bounded: {:?} from {:?}, at most {:?} old", hit.value, hit.tier, hit.staleness_bound);
+    cdc.shutdown().await;
+    pool.disconnect().await?;
+    Ok(())
+}
+
+/// Changes a row, and answers the token of everything committed until then.
+async fn rename(conn: &mut Conn, id: u64, name: &str) -> Outcome<cachefront::Position> {
+    conn.exec_drop("UPDATE example_users SET name = :name WHERE id = :id", params! { "name" => name, "id" => id })
+        .await?;
+    Ok(commit_token(conn).await?)
+}
