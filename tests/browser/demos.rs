@@ -34,6 +34,23 @@ async fn both_demos_on_servers() {
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn both_demos_over_debezium_and_kafka() {
+    let scene = Scene::over_kafka(1440, 900, |launch| launch.env("CACHEFRONT_TTL", TTL)).await;
+    let chrome = &scene.chrome;
+    for (node, name) in [("debezium", "Debezium"), ("kafka", "Kafka"), ("consumer", "consumer"), ("l1", "L1")] {
+        chrome.shows(&format!("[data-node={node}]"), name, PATIENCE).await;
+    }
+    chrome.shows("[data-node=debezium]", "1 of 1 tasks run", PATIENCE).await;
+    ttl_stale_read(chrome, "kafka").await;
+    cdc_invalidation(chrome, "kafka").await;
+    // Each part of the way was measured.
+    for hop in 1..=5 {
+        chrome.shows(&format!("[data-hop='{hop}'] b"), "ms", PATIENCE).await;
+    }
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
 /// Stale until the entry expires, then healthy; the pictures show it.
 async fn ttl_stale_read(chrome: &Chrome, place: &str) {
     chrome.click("[data-post='/demo/ttl']").await;

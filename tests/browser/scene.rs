@@ -1,7 +1,7 @@
 //! A simulator and a browser that is logged in to its panel.
 
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::stack;
+use cachefront_tests::connector::Connector;
+use cachefront_tests::process::{Launch, Simulator, bootstrap};
 use cachefront_tests::unique::{self, Database};
 use cachefront_tests::wait;
 use reqwest::Method;
@@ -19,6 +19,8 @@ fn with_password(launch: Launch) -> Launch {
 pub(crate) struct Scene {
     pub(crate) chrome: Chrome,
     pub(crate) simulator: Simulator,
+    /// Where the changes come by one.
+    pub(crate) connector: Option<Connector>,
     http: reqwest::Client,
     // Dropped last: the program uses it.
     _database: Option<Database>,
@@ -33,16 +35,30 @@ impl Scene {
     /// The same on MySQL and Redis, with a database of its own.
     pub(crate) async fn on_servers(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
         let database = unique::database("panel").await;
-        let launch = with_password(Simulator::role("up"))
-            .env("CACHEFRONT_MYSQL_URL", database.url())
-            .env("CACHEFRONT_REDIS_URL", stack::redis_url());
+        let launch = with_password(Simulator::role("up")).on_servers(&database);
         Self::at(width, height, configure(launch), Some(database)).await
+    }
+
+    /// The same with the changes coming by Debezium and Kafka.
+    pub(crate) async fn over_kafka(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
+        let database = unique::database("panel").await;
+        let connector = bootstrap(&database).await;
+        let launch = with_password(Simulator::role("up")).over_kafka(&database, connector.name());
+        let mut scene = Self::at(width, height, configure(launch), Some(database)).await;
+        scene.connector = Some(connector);
+        // The connector's first transaction makes the topic that the consumer's group is over.
+        wait::until_async("the consumer reads from Kafka", PATIENCE, async || {
+            let pipeline = scene.api(Method::GET, "/pipeline", None).await;
+            pipeline["applied"].is_string() && pipeline["running"] == true
+        })
+        .await;
+        scene
     }
 
     async fn at(width: u32, height: u32, launch: Launch, database: Option<Database>) -> Self {
         let (chrome, simulator) = tokio::join!(Chrome::start(width, height), launch.start());
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let scene = Self { chrome, simulator, http, _database: database };
+        let scene = Self { chrome, simulator, connector: None, http, _database: database };
         scene.log_in().await;
         scene
     }

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::process::{Launch, Simulator};
+use cachefront_tests::connector::Connector;
+use cachefront_tests::process::{Launch, Simulator, bootstrap};
 use cachefront_tests::stack;
 use cachefront_tests::unique::{self, Database};
 use cachefront_tests::wait;
@@ -57,16 +57,14 @@ impl World {
             }
             Place::Servers => {
                 let database = unique::database("sim").await;
-                let simulator = configure(on_servers(Simulator::role("up"), &database)).start().await;
+                let simulator = configure(Simulator::role("up").on_servers(&database)).start().await;
                 Self::over(simulator, Other::Mysql(database))
             }
             Place::Kafka => {
                 let database = unique::database("sim").await;
-                let prefix = unique::name("sim");
-                let mut bootstrap = over_kafka(Simulator::role("bootstrap"), &database, &prefix).spawn();
-                assert!(bootstrap.ended(PATIENCE * 2).await.success(), "{}", bootstrap.log());
-                let connector = Connector::adopt(&Servers::shared(), &prefix, &database);
-                let simulator = configure(over_kafka(Simulator::role("up"), &database, &prefix)).start().await;
+                let connector = bootstrap(&database).await;
+                let launch = Simulator::role("up").over_kafka(&database, connector.name());
+                let simulator = configure(launch).start().await;
                 let mut world = Self::over(simulator, Other::Mysql(database));
                 world.connector = Some(connector);
                 world.follows_the_log().await;
@@ -92,21 +90,7 @@ impl World {
 
 /// Settings that make a role run on the shared servers, with a database of its own.
 pub(crate) fn on_servers(launch: Launch, database: &Database) -> Launch {
-    launch.env("CACHEFRONT_MYSQL_URL", database.url()).env("CACHEFRONT_REDIS_URL", stack::redis_url())
-}
-
-/// The same with the changes coming by Debezium and Kafka.
-fn over_kafka(launch: Launch, database: &Database, prefix: &str) -> Launch {
-    let worker_url = format!("{}/{}", stack::connect_mysql_url().trim_end_matches('/'), database.name());
-    on_servers(launch, database)
-        .env("CACHEFRONT_SOURCE", "kafka")
-        .env("CACHEFRONT_KAFKA_BROKERS", stack::kafka_brokers())
-        .env("CACHEFRONT_CONNECT_KAFKA_BROKERS", stack::connect_kafka_brokers())
-        .env("CACHEFRONT_CONNECT_URL", stack::connect_url())
-        .env("CACHEFRONT_CONNECT_MYSQL_URL", worker_url)
-        .env("CACHEFRONT_TOPIC_PREFIX", prefix)
-        .env("CACHEFRONT_KAFKA_GROUP", prefix)
-        .env("CACHEFRONT_STARTUP_TIMEOUT", "60s")
+    launch.on_servers(database)
 }
 
 impl Other {

@@ -9,9 +9,12 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    connector::{Connector, Servers},
     port,
     server::{Process, temporary_dir},
-    stack, wait,
+    stack,
+    unique::{self, Database},
+    wait,
 };
 
 /// How long a start may take.
@@ -43,6 +46,27 @@ impl Launch {
         self
     }
 
+    /// Makes the role run on the shared servers, with a database of its own.
+    #[must_use]
+    pub fn on_servers(self, database: &Database) -> Self {
+        self.env("CACHEFRONT_MYSQL_URL", database.url()).env("CACHEFRONT_REDIS_URL", stack::redis_url())
+    }
+
+    /// The same with the changes coming by Debezium and Kafka, over the connector `prefix`.
+    #[must_use]
+    pub fn over_kafka(self, database: &Database, prefix: &str) -> Self {
+        let worker_url = format!("{}/{}", stack::connect_mysql_url().trim_end_matches('/'), database.name());
+        self.on_servers(database)
+            .env("CACHEFRONT_SOURCE", "kafka")
+            .env("CACHEFRONT_KAFKA_BROKERS", stack::kafka_brokers())
+            .env("CACHEFRONT_CONNECT_KAFKA_BROKERS", stack::connect_kafka_brokers())
+            .env("CACHEFRONT_CONNECT_URL", stack::connect_url())
+            .env("CACHEFRONT_CONNECT_MYSQL_URL", worker_url)
+            .env("CACHEFRONT_TOPIC_PREFIX", prefix)
+            .env("CACHEFRONT_KAFKA_GROUP", prefix)
+            .env("CACHEFRONT_STARTUP_TIMEOUT", "60s")
+    }
+
     /// Starts the program and waits until its health page answers.
     ///
     /// # Panics
@@ -65,6 +89,17 @@ impl Launch {
         let process = run(&self, &dir, [api, ui, consumer]);
         Simulator { process, launch: self, dir, api, ui, consumer, health }
     }
+}
+
+/// Registers a connector for `database` by the role `bootstrap`, and waits until it runs.
+///
+/// # Panics
+/// If it does not; the message holds the role's log.
+pub async fn bootstrap(database: &Database) -> Connector {
+    let prefix = unique::name("sim");
+    let mut bootstrap = Simulator::role("bootstrap").over_kafka(database, &prefix).spawn();
+    assert!(bootstrap.ended(START).await.success(), "{}", bootstrap.log());
+    Connector::adopt(&Servers::shared(), &prefix, database)
 }
 
 /// A running simulator with a data folder and ports of its own. Dropping the value kills it.
