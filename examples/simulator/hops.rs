@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cachefront::{AppliedBatch, Timestamp};
+use cachefront::{AppliedBatch, Discipline, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What is older says nothing of now.
@@ -37,12 +37,22 @@ impl Hops {
 
 /// Remembers what was applied lately.
 #[derive(Debug, Default)]
-pub(crate) struct HopMeter(Mutex<VecDeque<(Timestamp, Hops)>>);
+pub(crate) struct HopMeter(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    recent: VecDeque<(Timestamp, Hops)>,
+    /// In which discipline that was. A change of it makes changes wait: they say nothing of those that follow.
+    discipline: Option<Discipline>,
+}
 
 impl HopMeter {
     /// Takes a batch in: each transaction once.
     pub(crate) fn note(&self, batch: &AppliedBatch) {
         let Ok(mut kept) = self.0.lock() else { return };
+        if kept.discipline.replace(batch.discipline) != Some(batch.discipline) {
+            kept.recent.clear();
+        }
         let mut last = None;
         for change in batch.changes.iter().rev() {
             if last.replace(&change.gtid) == Some(&change.gtid) {
@@ -57,9 +67,9 @@ impl HopMeter {
                 gate_ms: millis(batch.received_at, batch.visible_at),
                 apply_ms: millis(batch.visible_at, batch.applied_at),
             };
-            kept.push_back((batch.applied_at, hops));
-            if kept.len() > KEPT_MAX {
-                kept.pop_front();
+            kept.recent.push_back((batch.applied_at, hops));
+            if kept.recent.len() > KEPT_MAX {
+                kept.recent.pop_front();
             }
         }
     }
@@ -67,6 +77,7 @@ impl HopMeter {
     /// The averages at `now`.
     pub(crate) fn mean(&self, now: Timestamp) -> Hops {
         let Ok(mut kept) = self.0.lock() else { return Hops::default() };
+        let kept = &mut kept.recent;
         while kept.front().is_some_and(|(at, _)| now.since(*at) > WINDOW) {
             kept.pop_front();
         }
@@ -101,7 +112,7 @@ mod tests {
     fn the_mean_is_over_what_was_measured_in_the_last_seconds() {
         let meter = HopMeter::default();
         let at = |seconds: u64| Timestamp::from_micros(seconds * 1_000_000);
-        meter.0.lock().expect("unpoisoned").extend([
+        meter.0.lock().expect("unpoisoned").recent.extend([
             (at(1), hops(900.0, None)),
             (at(12), hops(1.0, None)),
             (at(13), hops(3.0, Some(7.0))),

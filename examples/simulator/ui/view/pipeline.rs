@@ -180,9 +180,6 @@ fn words(scene: &Scene<'_>) -> [String; 3] {
     [database, consumer, store]
 }
 
-/// Shorter waits at the gate are none: the embedded database shows a commit at once.
-const GATE_SHOWN_MS: f64 = 0.05;
-
 /// How long each part of the way takes, as far as it was measured lately; and where changes wait.
 fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
     let view = &scene.moment.pipeline;
@@ -207,10 +204,8 @@ fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
             _ if at < to_consumer => measured(view.hops.queue_ms, "queued"),
             _ if ttl => idle("off"),
             _ if waits => idle("–"),
-            _ if at == to_consumer + 1 => match view.hops.gate_ms {
-                Some(gate) if gate >= GATE_SHOWN_MS => measured(view.hops.store_ms(), "gate, removal"),
-                _ => measured(view.hops.store_ms(), "removal"),
-            },
+            // With the wait at the gate, which is most of it.
+            _ if at == to_consumer + 1 => measured(view.hops.store_ms(), "removal"),
             _ => measured(scene.panel.live.gauges.bus_ms(), "push"),
         })
         .collect()
