@@ -16,6 +16,7 @@ use super::cached;
 use super::error::ApiError;
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
 use super::responses::{ChangingChecked, Checked, EmailTaken, NoSuchUser, WithBody};
+use crate::caches::EmailKey;
 use crate::domain::User;
 
 const LIMIT_DEFAULT: u64 = 50;
@@ -60,7 +61,8 @@ pub(crate) async fn list(
         return Ok(Json(api.database.list(after, limit).await?).into_response());
     };
     let started = Instant::now();
-    let hit = freshness.asked_of(api.caches.by_email.get(email)).detailed().await?;
+    let key = EmailKey::new(email);
+    let hit = freshness.asked_of(api.caches.by_email.get(&key)).detailed().await?;
     let headers = cached::headers(&hit, started);
     Ok((headers, Json(hit.value.into_iter().collect::<Vec<_>>())).into_response())
 }
