@@ -93,6 +93,9 @@ impl Board for LocalBoard {
 }
 
 /// Posts a consumer's status until `stop`. A board that is away is tried again the next time.
+///
+/// The board has one report. Of several consumers the one that reads changes writes it: what a standby would say of
+/// itself is not what the pipeline does. A consumer that has stopped to read is noticed by its silence.
 pub(crate) async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
     board: Arc<dyn Board>,
@@ -101,7 +104,9 @@ pub(crate) async fn report(
 ) {
     loop {
         let report = Report::new(&statuses.borrow_and_update(), clock.now());
-        if let Err(error) = board.post(&report).await {
+        if report.running
+            && let Err(error) = board.post(&report).await
+        {
             tracing::debug!(%error, "the pipeline's report cannot be posted");
         }
         tokio::select! {

@@ -219,8 +219,11 @@ impl Running {
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };
-        // Whoever asks right after the start is told that it runs.
-        Ok(self.world.board.post(&report).await?)
+        // Whoever asks right after the start is told that it runs. A standby has nothing to say.
+        match report.running {
+            true => Ok(self.world.board.post(&report).await?),
+            false => Ok(()),
+        }
     }
 
     fn pipeline(&self, settings: &Settings) -> Pipeline {
