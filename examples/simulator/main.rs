@@ -34,8 +34,8 @@ mod pipeline;
 mod roles;
 mod serve;
 mod source;
+mod together;
 mod ui;
-
 mod world;
 
 use std::path::Path;

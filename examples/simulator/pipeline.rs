@@ -152,8 +152,9 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// What is known now. A store that is away is a pipeline that does not run.
     pub(crate) async fn view(&self) -> PipelineView {
-        let report = self.board.read().await.ok().flatten().unwrap_or_default();
-        let meta = self.meta().await.filter(|meta| meta.is_live());
+        let (report, meta) = tokio::join!(self.board.read(), self.meta());
+        let report = report.ok().flatten().unwrap_or_default();
+        let meta = meta.filter(|meta| meta.is_live());
         let watermark = meta.as_ref().map(|meta| meta.source_time).unwrap_or_default();
         let source_time = watermark.max(Timestamp::from_micros(report.source_time_us));
         let reported = if report.running { Timestamp::from_micros(report.at_us) } else { Timestamp::UNKNOWN };

@@ -14,6 +14,7 @@ use crate::caches::Caches;
 use crate::config::Settings;
 use crate::connect::{self, Watchdog};
 use crate::domain::{DbError, Mode};
+use crate::events::Event;
 use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
 use crate::inspector::Inspector;
@@ -152,12 +153,13 @@ impl Running {
             true => Some(Arc::new(Consumer::new(world.consumer(&caches, row.mode).await?))),
             false => None,
         };
-        let (reads, writes) = (caches.clone(), consumer.clone());
-        let modes = Modes::new(Arc::clone(&world.database), row, move |mode| {
-            reads.set_mode(mode);
+        let (reads, writes, events) = (caches.clone(), consumer.clone(), world.events.clone());
+        let modes = Modes::new(Arc::clone(&world.database), row, move |row| {
+            reads.set_mode(row.mode);
             if let Some(consumer) = &writes {
-                consumer.set_mode(mode);
+                consumer.set_mode(row.mode);
             }
+            events.publish(Event::new("mode", row));
         });
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
         let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;

@@ -32,8 +32,7 @@ pub(crate) struct ModeInput {
 )]
 pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
     // A database that is away does not change what is in force here.
-    let row = api.modes.refresh().await.unwrap_or_else(|_| api.modes.current());
-    answer(row)
+    answer(api.modes.look().await)
 }
 
 /// Switches the mode: here for every read that starts after the answer, elsewhere within a second. The answer waits for
