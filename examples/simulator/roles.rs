@@ -215,7 +215,7 @@ impl Running {
         let mut statuses = consumer.statuses.clone();
         let settled = statuses
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
-        let report = match tokio::time::timeout(settings.startup_timeout, settled).await {
+        let report = match tokio::time::timeout_at(settings.startup_deadline, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
                 pipeline::Report::new(&status, self.world.clock.now())
             }
