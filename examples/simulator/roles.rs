@@ -28,6 +28,9 @@ use crate::world::World;
 /// An experiment under way has this long to put the mode back.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 
+/// Everything together has this long to end: less than a container is given before it is killed (20 s).
+const END_MAX: Duration = Duration::from_secs(15);
+
 /// Everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let listener = api_listener(&settings).await?;
@@ -247,6 +250,7 @@ impl Running {
             connector: self.connector.clone(),
             in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             streams: api::stream_permits(),
+            any_host: settings.insecure_open_api,
             consumes: self.consumer.is_some(),
             stop: self.stop.clone(),
         })
@@ -261,13 +265,17 @@ impl Running {
     }
 
     /// Serves until somebody says stop, then ends everything in order.
-    async fn until_told(
-        mut self,
-        servers: impl IntoIterator<Item = tokio::task::JoinHandle<std::io::Result<()>>>,
-    ) -> Result<(), Fatal> {
+    async fn until_told(mut self, servers: impl IntoIterator<Item = tokio::task::JoinHandle<()>>) -> Result<(), Fatal> {
         let servers: Vec<_> = servers.into_iter().collect();
         told_to_end().await;
         tracing::info!("told to end");
+        if tokio::time::timeout(END_MAX, self.end(servers)).await.is_err() {
+            tracing::warn!("not everything came to its end within {END_MAX:?}");
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, servers: Vec<tokio::task::JoinHandle<()>>) {
         if let Some(experiment) = &self.experiment
             && !experiment.settle(SETTLE_MAX).await
         {
@@ -275,7 +283,7 @@ impl Running {
         }
         self.stop.cancel();
         for server in servers {
-            if let Ok(Err(error)) = server.await {
+            if let Err(error) = server.await {
                 tracing::warn!(%error, "a server ended with an error");
             }
         }
@@ -283,7 +291,6 @@ impl Running {
             consumer.shutdown().await;
         }
         while self.tasks.join_next().await.is_some() {}
-        Ok(())
     }
 }
 
