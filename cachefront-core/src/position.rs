@@ -228,11 +228,14 @@ fn parse_origin(part: &str, position: &mut Position) -> Result<(), Error> {
     Ok(())
 }
 
+/// MySQL gives no transaction a higher number.
+const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
+
 fn parse_range(field: &str) -> Result<(u64, u64), Error> {
     let bad = || malformed(format!("`{}` is not a range of transaction numbers from 1", shorten(field)));
     let (start, end) = field.split_once('-').unwrap_or((field, field));
     let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => text.parse::<u64>().ok().filter(|&number| number > 0 && number < u64::MAX),
+        true => text.parse::<u64>().ok().filter(|number| (1..=NUMBER_MAX).contains(number)),
         false => None,
     };
     let start = number(start).ok_or_else(bad)?;
@@ -279,6 +282,7 @@ mod tests {
         assert!(!set.covers(&position(&format!("{A}:sale:3"))));
         assert!(!set.covers(&position(&format!("{A}:other:1"))));
         assert_eq!(position(&set.to_string()), set);
+        assert_eq!(position(&format!("{A}:9223372036854775806")).to_string(), format!("{A}:9223372036854775806"));
     }
 
     #[test]
@@ -291,7 +295,19 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_part_that_is_wrong() {
-        for text in [":1-5", "uu/id:1", A, "a:0", "a:5-3", "a:1-", "a:+1", "a:18446744073709551615", "a:tag", "a::1"] {
+        for text in [
+            ":1-5",
+            "uu/id:1",
+            A,
+            "a:0",
+            "a:5-3",
+            "a:1-",
+            "a:+1",
+            "a:9223372036854775807",
+            "a:1-18446744073709551615",
+            "a:tag",
+            "a::1",
+        ] {
             let error = text.parse::<Position>().expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
         }

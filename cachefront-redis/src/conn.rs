@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, RedisError, Value};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -41,20 +41,48 @@ impl Dialer {
         }
     }
 
-    async fn dial_for_readers(&self) -> Result<MultiplexedConnection> {
+    async fn dial_for(&self, purpose: Purpose) -> Result<MultiplexedConnection> {
         let mut connection = self.dial(Some(self.settings.response_timeout)).await?;
-        scripts::load_all(&mut connection).await?;
+        match purpose {
+            Purpose::Read => scripts::load_all(&mut connection).await?,
+            Purpose::Look => leave_untouched(&mut connection).await?,
+        }
         Ok(connection)
     }
 }
 
-/// The connection that readers share. While there is none, they are told so at once.
+/// What a connection that is replaced in the background is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Reads, and the scripts that readers call.
+    Read,
+    /// Looks, which must not count as a use of what they look at.
+    Look,
+}
+
+/// Asks the server not to count this connection's reads as uses. One that is too old for it (Redis before 7.2), or does
+/// not allow it, refuses: then a look counts as a read does.
+async fn leave_untouched(connection: &mut MultiplexedConnection) -> Result<()> {
+    let mut command = redis::cmd("CLIENT");
+    command.arg("NO-TOUCH").arg("ON");
+    match connection.send_packed_command(&command).await {
+        Ok(Value::ServerError(refusal)) => {
+            tracing::debug!(?refusal, "this Redis cannot be looked into without a trace: looks count as uses");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(from_redis(error)),
+    }
+}
+
+/// A connection that many share. While there is none, they are told so at once.
 pub(crate) struct Link {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     dialer: Dialer,
+    purpose: Purpose,
     state: Mutex<State>,
     runtime: Handle,
 }
@@ -73,10 +101,10 @@ pub(crate) struct Live {
 }
 
 impl Link {
-    pub(crate) async fn open(dialer: Dialer) -> Result<Self> {
-        let connection = dialer.dial_for_readers().await?;
-        let state = State { epoch: 1, current: Ok(connection), redial: None };
-        Ok(Self { shared: Arc::new(Shared { dialer, state: Mutex::new(state), runtime: Handle::current() }) })
+    pub(crate) async fn open(dialer: Dialer, purpose: Purpose) -> Result<Self> {
+        let connection = dialer.dial_for(purpose).await?;
+        let state = Mutex::new(State { epoch: 1, current: Ok(connection), redial: None });
+        Ok(Self { shared: Arc::new(Shared { dialer, purpose, state, runtime: Handle::current() }) })
     }
 
     /// The connection of the moment.
@@ -120,16 +148,16 @@ impl Shared {
         tracing::warn!(error = %error.chain(), "the connection to Redis is lost");
         let message = "the connection to Redis is lost, a new one is being made";
         state.current = Err(Error::with_source(ErrorKind::Unavailable, message, error.clone()));
-        let redial = self.runtime.spawn(redial(Arc::downgrade(self), self.dialer.clone()));
+        let redial = self.runtime.spawn(redial(Arc::downgrade(self), self.dialer.clone(), self.purpose));
         state.redial = Some(redial.abort_handle());
     }
 }
 
 /// Dials until it succeeds or nobody holds the store any more.
-async fn redial(shared: Weak<Shared>, dialer: Dialer) {
+async fn redial(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
     let mut pause = dialer.settings.reconnect_min;
     loop {
-        let dialled = dialer.dial_for_readers().await;
+        let dialled = dialer.dial_for(purpose).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };

@@ -6,7 +6,7 @@ use cachefront_core::StoreKey;
 use redis::{Cmd, RedisWrite};
 
 /// The names of one namespace: `{cf:<namespace>:<shard>}` before every key of a shard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct KeySpace {
     namespace: Box<str>,
     prefixes: Box<[Box<str>]>,

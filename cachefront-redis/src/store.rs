@@ -12,13 +12,14 @@ use cachefront_core::store::{
     Capability, Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Reading, Refusal, Store,
     StoreWriter, Token, transition,
 };
-use cachefront_core::{Result, StoreKey, Timestamp};
+use cachefront_core::{Error, ErrorKind, Result, StoreKey, Timestamp};
 use futures_util::future::try_join_all;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
+use tokio::sync::OnceCell;
 
 use crate::bus::RedisBus;
 use crate::config::{RedisSettings, RedisStoreBuilder};
-use crate::conn::{Dialer, Link};
+use crate::conn::{Dialer, Link, Purpose};
 use crate::error::{refused, unexpected};
 use crate::keys::KeySpace;
 use crate::reads::{self, Reads};
@@ -34,6 +35,9 @@ const LEASE_TRIES: usize = 3;
 /// once. Concurrent [`get`](Store::get)s are sent as one `MGET`. Invalidators and readers of the bus have connections
 /// of their own, which are never replaced unnoticed.
 ///
+/// The first [`peek`](Store::peek) opens one more, on which the server is told not to count reads as uses
+/// (`CLIENT NO-TOUCH`: Redis 7.2 and later, Valkey). On an older server a look counts as a use.
+///
 /// Writing must go to the same server that answers the reads: a name that leads to replicas is not supported.
 #[derive(Clone)]
 pub struct RedisStore {
@@ -43,6 +47,8 @@ pub struct RedisStore {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) reads: Arc<Reads>,
+    /// For those who only look. Most processes never do.
+    looks: OnceCell<Arc<Reads>>,
     pub(crate) dialer: Dialer,
     pub(crate) settings: RedisSettings,
 }
@@ -66,19 +72,34 @@ impl RedisStore {
     }
 
     pub(crate) async fn open(keys: KeySpace, dialer: Dialer, settings: RedisSettings) -> Result<Self> {
-        let link = Link::open(dialer.clone()).await?;
+        let link = Link::open(dialer.clone(), Purpose::Read).await?;
         let reads = Arc::new(Reads::new(link, keys, settings.read_batch_keys_max));
         // Every shard's meta: it tells whether the namespace was built with another number of shards.
         for shard in 0..reads.keys.shards() as usize {
             reads.fetch(shard, std::iter::empty()).await?;
         }
-        Ok(Self { shared: Arc::new(Shared { reads, dialer, settings }) })
+        Ok(Self { shared: Arc::new(Shared { reads, looks: OnceCell::new(), dialer, settings }) })
     }
 }
 
 impl Shared {
     fn keys(&self) -> &KeySpace {
         &self.reads.keys
+    }
+
+    /// The connection of those who only look, opened by the first of them.
+    async fn looks(&self) -> Result<Arc<Reads>> {
+        let open = self.looks.get_or_try_init(async || {
+            let link = Link::open(self.dialer.clone(), Purpose::Look).await?;
+            Ok(Arc::new(Reads::new(link, self.keys().clone(), self.settings.read_batch_keys_max)))
+        });
+        // Of many who wait for it, each waits for so long only, however often the others try.
+        match tokio::time::timeout(self.settings.connect_timeout, open).await {
+            Ok(looks) => looks.map(Arc::clone),
+            Err(elapsed) => {
+                Err(Error::with_source(ErrorKind::Timeout, "Redis did not take the connection in time", elapsed))
+            }
+        }
     }
 
     /// Sends one call of a script over the readers' connection.
@@ -136,6 +157,12 @@ impl Store for RedisStore {
 
     async fn get(&self, key: &StoreKey) -> Result<Reading> {
         reads::get(&self.shared.reads, key).await
+    }
+
+    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
+        // While readers know that the server is away, nobody dials for a look.
+        self.shared.reads.link.live()?;
+        reads::get(&self.shared.looks().await?, key).await
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {

@@ -1,5 +1,7 @@
 //! The two caches, users by id and users by e-mail address, and how they load.
 
+mod email_key;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use cachefront::event::RowImage;
 use cachefront::store::Store;
 use cachefront::{Cache, Hit, LoadCx, Loader, Local, Result, Tier};
 
+pub(crate) use self::email_key::{BY_EMAIL, EmailKey};
 use crate::domain::{Database, DbError, Mode, Seen, User};
 
 /// The process-local tier of each cache: far more than the demos need.
@@ -19,7 +22,7 @@ const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Caches {
     pub(crate) users: Cache<u64, User>,
-    pub(crate) by_email: Cache<String, User>,
+    pub(crate) by_email: Cache<EmailKey, User>,
     /// The users as they are in the shared store, whatever this process holds. Only looked into, never read through.
     stored: Cache<u64, User>,
 }
@@ -39,14 +42,14 @@ impl Caches {
             .loader(ById(Arc::clone(database)))
             .depends_on(&table, user_keys)
             .build()?;
-        let by_email = Cache::builder("users_by_email")
+        let by_email = Cache::builder(BY_EMAIL)
             .shared(Arc::clone(store))
             .local(local)
             .ttl(ttl)
             .jitter(0.0)
             .negative_ttl(ttl / 2)
             .loader(ByEmail(Arc::clone(database)))
-            .depends_on(&table, |row| Ok(vec![row.get::<String>("email")?]))
+            .depends_on(&table, |row| Ok(vec![EmailKey::new(row.get::<String>("email")?)]))
             .build()?;
         let stored =
             Cache::builder("users").shared(Arc::clone(store)).ttl(ttl).depends_on(&table, user_keys).build()?;
@@ -91,11 +94,11 @@ impl Loader<u64, User> for ById {
 
 struct ByEmail(Arc<dyn Database>);
 
-impl Loader<String, User> for ByEmail {
+impl Loader<EmailKey, User> for ByEmail {
     type Error = DbError;
 
-    async fn load(&self, email: &String, cx: &LoadCx) -> Result<Option<User>, DbError> {
-        Ok(noted(self.0.get_by_email(email).await?, cx))
+    async fn load(&self, key: &EmailKey, cx: &LoadCx) -> Result<Option<User>, DbError> {
+        Ok(noted(self.0.get_by_email(key.email()).await?, cx))
     }
 }
 

@@ -147,6 +147,8 @@ pub(crate) struct Written<T> {
 pub(crate) enum DbError {
     /// Another user has this e-mail address.
     EmailTaken,
+    /// A new user would need an id above the largest that there can be.
+    NoIdLeft,
     /// The mode, or a note, has another version than the client believed.
     VersionMismatch,
     /// The database cannot be reached, or is too busy. Trying again later may help.
@@ -159,6 +161,7 @@ impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EmailTaken => f.write_str("the e-mail address is taken"),
+            Self::NoIdLeft => f.write_str("there is no id left for a new user"),
             Self::VersionMismatch => f.write_str("it was changed by somebody else"),
             Self::Unavailable(_) => f.write_str("the database is not available"),
             Self::Failed(_) => f.write_str("the database refused the statement"),
@@ -170,7 +173,7 @@ impl std::error::Error for DbError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unavailable(source) | Self::Failed(source) => Some(source.as_ref()),
-            Self::EmailTaken | Self::VersionMismatch => None,
+            Self::EmailTaken | Self::NoIdLeft | Self::VersionMismatch => None,
         }
     }
 }

@@ -70,10 +70,6 @@ impl EventHub {
         self.sender.subscribe()
     }
 
-    pub(crate) fn subscribers(&self) -> usize {
-        self.sender.receiver_count()
-    }
-
     pub(crate) fn publish(&self, event: Event) {
         // An error means that nobody looks on.
         let _ = self.sender.send(event);

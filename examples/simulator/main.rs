@@ -35,18 +35,22 @@ mod pipeline;
 mod roles;
 mod serve;
 mod source;
+mod together;
 mod ui;
-
 mod world;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Cli, Environment, Role, Settings};
 use crate::fatal::Fatal;
+
+/// Threads that block have this long to end after everything else has.
+const THREADS_END_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -68,7 +72,7 @@ fn run(cli: Cli) -> Result<ExitCode, Fatal> {
         .enable_all()
         .build()
         .map_err(|error| Fatal::new(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match role {
             Role::Up => roles::up(settings).await?,
             Role::Api => roles::api(settings).await?,
@@ -82,7 +86,10 @@ fn run(cli: Cli) -> Result<ExitCode, Fatal> {
             Role::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // A thread that waits for a server that hangs does not hold up the end.
+    runtime.shutdown_timeout(THREADS_END_MAX);
+    outcome
 }
 
 fn log_to_stderr(filter: Option<&str>) -> Result<(), Fatal> {

@@ -8,9 +8,13 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Database, DbError, Mode, ModeRow};
+use crate::together::Together;
 
 /// How often the row is read. A change is in force everywhere within a second.
 const POLL: Duration = Duration::from_millis(250);
+
+/// Whoever asks for the mode waits so long for the database to say it. What is in force here is known without it.
+const LOOK_MAX: Duration = Duration::from_millis(500);
 
 /// Knows the mode and makes this process follow it.
 pub(crate) struct Modes {
@@ -18,18 +22,20 @@ pub(crate) struct Modes {
     /// Held while the row is read or written and then put in force, so that an older answer never comes last.
     order: Mutex<()>,
     current: watch::Sender<ModeRow>,
-    follow: Box<dyn Fn(Mode) + Send + Sync>,
+    looks: Together,
+    follow: Box<dyn Fn(&ModeRow) + Send + Sync>,
 }
 
 impl Modes {
-    /// Puts `row` in force; `follow` is called with every mode that comes into force.
+    /// Puts `row` in force; `follow` is called with every row that comes into force, one after the other.
     pub(crate) fn new(
         database: Arc<dyn Database>,
         row: ModeRow,
-        follow: impl Fn(Mode) + Send + Sync + 'static,
+        follow: impl Fn(&ModeRow) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        follow(row.mode);
-        Arc::new(Self { database, order: Mutex::new(()), current: watch::Sender::new(row), follow: Box::new(follow) })
+        follow(&row);
+        let (current, follow) = (watch::Sender::new(row), Box::new(follow));
+        Arc::new(Self { database, order: Mutex::new(()), current, looks: Together::default(), follow })
     }
 
     /// The mode in force in this process.
@@ -40,6 +46,18 @@ impl Modes {
     /// Follows the mode.
     pub(crate) fn watch(&self) -> watch::Receiver<ModeRow> {
         self.current.subscribe()
+    }
+
+    /// The mode in force, after the row was read again: unless the database does not say it in time.
+    pub(crate) async fn look(self: &Arc<Self>) -> ModeRow {
+        let modes = Arc::clone(self);
+        let look = async move {
+            if let Err(error) = modes.refresh().await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the mode's row cannot be read");
+            }
+        };
+        self.looks.join(LOOK_MAX, look).await;
+        self.current()
     }
 
     /// Reads the row and puts it in force.
@@ -85,7 +103,7 @@ impl Modes {
         });
         if changed {
             tracing::info!(mode = row.mode.as_str(), version = row.version, "the mode was changed");
-            (self.follow)(row.mode);
+            (self.follow)(row);
         }
     }
 }

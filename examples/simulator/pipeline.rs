@@ -98,6 +98,9 @@ impl Board for LocalBoard {
 }
 
 /// Posts a consumer's status until `stop`. A board that is away is tried again the next time.
+///
+/// The board has one report. Of several consumers the one that reads changes writes it: what a standby would say of
+/// itself is not what the pipeline does. A consumer that has stopped to read is noticed by its silence.
 pub(crate) async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
     hops: Arc<HopMeter>,
@@ -108,7 +111,9 @@ pub(crate) async fn report(
     loop {
         let now = clock.now();
         let report = Report::new(&statuses.borrow_and_update(), hops.mean(now), now);
-        if let Err(error) = board.post(&report).await {
+        if report.running
+            && let Err(error) = board.post(&report).await
+        {
             tracing::debug!(%error, "the pipeline's report cannot be posted");
         }
         tokio::select! {
@@ -158,8 +163,9 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// What is known now. A store that is away is a pipeline that does not run.
     pub(crate) async fn view(&self) -> PipelineView {
-        let report = self.board.read().await.ok().flatten().unwrap_or_default();
-        let meta = self.meta().await.filter(|meta| meta.is_live());
+        let (report, meta) = tokio::join!(self.board.read(), self.meta());
+        let report = report.ok().flatten().unwrap_or_default();
+        let meta = meta.filter(|meta| meta.is_live());
         let watermark = meta.as_ref().map(|meta| meta.source_time).unwrap_or_default();
         let source_time = watermark.max(Timestamp::from_micros(report.source_time_us));
         let reported = if report.running { Timestamp::from_micros(report.at_us) } else { Timestamp::UNKNOWN };

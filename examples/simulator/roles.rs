@@ -14,6 +14,7 @@ use crate::caches::Caches;
 use crate::config::Settings;
 use crate::connect::{self, Watchdog};
 use crate::domain::{DbError, Mode};
+use crate::events::Event;
 use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
 use crate::hops::Hops;
@@ -27,6 +28,9 @@ use crate::world::World;
 
 /// An experiment under way has this long to put the mode back.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Everything together has this long to end: less than a container is given before it is killed (20 s).
+const END_MAX: Duration = Duration::from_secs(15);
 
 /// Everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
@@ -153,12 +157,13 @@ impl Running {
             true => Some(Arc::new(Consumer::new(world.consumer(&caches, row.mode).await?))),
             false => None,
         };
-        let (reads, writes) = (caches.clone(), consumer.clone());
-        let modes = Modes::new(Arc::clone(&world.database), row, move |mode| {
-            reads.set_mode(mode);
+        let (reads, writes, events) = (caches.clone(), consumer.clone(), world.events.clone());
+        let modes = Modes::new(Arc::clone(&world.database), row, move |row| {
+            reads.set_mode(row.mode);
             if let Some(consumer) = &writes {
-                consumer.set_mode(mode);
+                consumer.set_mode(row.mode);
             }
+            events.publish(Event::new("mode", row));
         });
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
         let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
@@ -215,14 +220,17 @@ impl Running {
         let mut statuses = consumer.statuses.clone();
         let settled = statuses
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
-        let report = match tokio::time::timeout(settings.startup_timeout, settled).await {
+        let report = match tokio::time::timeout_at(settings.startup_deadline, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
                 pipeline::Report::new(&status, Hops::default(), self.world.clock.now())
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };
-        // Whoever asks right after the start is told that it runs.
-        Ok(self.world.board.post(&report).await?)
+        // Whoever asks right after the start is told that it runs. A standby has nothing to say.
+        match report.running {
+            true => Ok(self.world.board.post(&report).await?),
+            false => Ok(()),
+        }
     }
 
     fn pipeline(&self, settings: &Settings) -> Pipeline {
@@ -244,6 +252,7 @@ impl Running {
             connector: self.connector.clone(),
             in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             streams: api::stream_permits(),
+            any_host: settings.insecure_open_api,
             consumes: self.consumer.is_some(),
             stop: self.stop.clone(),
         })
@@ -258,13 +267,17 @@ impl Running {
     }
 
     /// Serves until somebody says stop, then ends everything in order.
-    async fn until_told(
-        mut self,
-        servers: impl IntoIterator<Item = tokio::task::JoinHandle<std::io::Result<()>>>,
-    ) -> Result<(), Fatal> {
+    async fn until_told(mut self, servers: impl IntoIterator<Item = tokio::task::JoinHandle<()>>) -> Result<(), Fatal> {
         let servers: Vec<_> = servers.into_iter().collect();
         told_to_end().await;
         tracing::info!("told to end");
+        if tokio::time::timeout(END_MAX, self.end(servers)).await.is_err() {
+            tracing::warn!("not everything came to its end within {END_MAX:?}");
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, servers: Vec<tokio::task::JoinHandle<()>>) {
         if let Some(experiment) = &self.experiment
             && !experiment.settle(SETTLE_MAX).await
         {
@@ -272,7 +285,7 @@ impl Running {
         }
         self.stop.cancel();
         for server in servers {
-            if let Ok(Err(error)) = server.await {
+            if let Err(error) = server.await {
                 tracing::warn!(%error, "a server ended with an error");
             }
         }
@@ -280,7 +293,6 @@ impl Running {
             consumer.shutdown().await;
         }
         while self.tasks.join_next().await.is_some() {}
-        Ok(())
     }
 }
 

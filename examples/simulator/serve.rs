@@ -1,17 +1,45 @@
-//! Listening and serving: one clear line if an address cannot be used, and an end that waits for what is under way.
+//! Listening and serving: one clear line if an address cannot be used, bounds on who is connected, and an end that waits
+//! for what is under way.
+
+mod body;
+mod door;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, header};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::body::{Arriving, Leaving};
+use self::door::{Door, Guest};
 use crate::fatal::Fatal;
 
 /// Requests under way have this long to end after the program was told to.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Connections to one address. By default 512 requests are answered at once and 256 clients follow the events: most of
+/// these connections wait for their next request. One that is too many takes the place of whoever has waited longest, so
+/// nobody is kept out by connections on which nothing comes.
+const CONNECTIONS_MAX: usize = 2_048;
+
+/// A request's head has to come within this time, and the next request on the same connection begins within it.
+const HEAD_MAX: Duration = Duration::from_secs(30);
+
+/// The largest head. A token alone may have 16 KiB.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The pause after a connection could not be taken: the process has too many files open.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// An address that is listened on.
 #[derive(Debug)]
@@ -39,38 +67,130 @@ impl Listener {
     }
 
     /// Serves until `stop`, then lets requests under way end.
-    pub(crate) fn serve(self, router: Router, stop: CancellationToken) -> JoinHandle<std::io::Result<()>> {
+    pub(crate) fn serve(self, router: Router, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(async move {
-            let stopped = stop.clone();
-            // Whoever bounds something by address asks for `ConnectInfo<SocketAddr>`.
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let serving = axum::serve(self.listener, service)
-                .with_graceful_shutdown(async move { stopped.cancelled().await })
-                .into_future();
+            let mut serving = JoinSet::new();
             tokio::select! {
-                ended = serving => ended,
-                () = async { stop.cancelled().await; tokio::time::sleep(DRAIN_MAX).await } => Ok(()),
+                () = stop.cancelled() => {}
+                () = self.take_in(&router, &stop, &mut serving) => {}
             }
+            // Nobody new is taken in any more. Whoever is still served after this time is let go with the set.
+            let ended = async { while serving.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(DRAIN_MAX, ended).await;
         })
+    }
+
+    /// Takes connections, for ever.
+    async fn take_in(&self, router: &Router, stop: &CancellationToken, serving: &mut JoinSet<()>) {
+        let door = Door::new(CONNECTIONS_MAX);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, from)) => {
+                    if let Some(guest) = door.enter() {
+                        serving.spawn(attend(stream, from, guest, router.clone(), stop.clone()));
+                    }
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be taken");
+                    door.dismiss_one();
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            while serving.try_join_next().is_some() {}
+        }
     }
 }
 
-/// Completes when the program is told to end: by Ctrl-C, or by SIGTERM.
+/// The client was gone before it was taken in: nothing is wrong here.
+fn is_of_the_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Serves one connection until it ends, has to make way, or (after the request under way) the program is told to end.
+async fn attend(stream: TcpStream, from: SocketAddr, guest: Guest, router: Router, stop: CancellationToken) {
+    // Answers are small: none of them should wait for the next one.
+    let _ = stream.set_nodelay(true);
+    let guest = Arc::new(guest);
+    let routes = TowerToHyperService::new(router);
+    let host = Arc::clone(&guest);
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let guest = Arc::clone(&host);
+        let waits = request.headers().contains_key(header::EXPECT);
+        let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(&guest), waits)));
+        // Whoever bounds something by address asks for it.
+        request.extensions_mut().insert(ConnectInfo(from));
+        let answer = routes.call(request);
+        async move { answer.await.map(|answer| answer.map(|body| Leaving::new(body, guest))) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // An error is the client's: it is gone, or speaks no HTTP.
+        _ = &mut connection => return,
+        () = guest.dismissed() => return,
+        () = stop.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+/// Completes when the program is told to end: by Ctrl-C, or by SIGTERM. Whoever says it twice does not want to wait: the
+/// second time ends the program at once.
 pub(crate) async fn told_to_end() {
-    let interrupt = tokio::signal::ctrl_c();
+    let mut signals = Signals::listen();
+    signals.next().await;
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::warn!("told to end a second time: nothing is waited for");
+        std::process::exit(EXIT_CODE_INTERRUPTED);
+    });
+}
+
+/// As shells report a program that Ctrl-C has ended.
+const EXIT_CODE_INTERRUPTED: i32 = 130;
+
+/// The ways to be told. None is lost between two looks.
+struct Signals {
     #[cfg(unix)]
-    {
+    terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
+        Self { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> Self {
+        Self {}
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        async fn told(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
             }
-            Err(_) => drop(interrupt.await),
+        }
+        tokio::select! {
+            () = told(&mut self.terminate) => {}
+            () = told(&mut self.interrupt) => {}
         }
     }
+
     #[cfg(not(unix))]
-    drop(interrupt.await);
+    async fn next(&mut self) {
+        drop(tokio::signal::ctrl_c().await);
+    }
 }

@@ -110,6 +110,36 @@ async fn forgotten_scripts_are_loaded_again() {
     store.suspend().await.expect("a suspension");
 }
 
+/// A look is no use of an entry: to the server it stays as idle as it was, if the server knows the difference.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_does_not_count_as_a_use() {
+    let redis = Redis::start().await;
+    let store = store_in(&redis).await;
+    let request = LeaseRequest {
+        key: &key(1),
+        token: Token::from_u128(1).expect("a token"),
+        duration: Duration::from_secs(60),
+        discipline: Discipline::Ttl,
+        schema_version: 1,
+        reload: false,
+    };
+    assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
+    let mut raw = raw(&redis.url()).await;
+    let named: Vec<String> = redis::cmd("KEYS").arg("*users:1").query_async(&mut raw).await.expect("names");
+    let idle = async |raw: &mut redis::aio::MultiplexedConnection| -> u64 {
+        redis::cmd("OBJECT").arg("IDLETIME").arg(&named[0]).query_async(raw).await.expect("seconds")
+    };
+    wait::until_async("the entry is idle", WAIT, async || idle(&mut raw.clone()).await >= 2).await;
+    assert!(store.peek(&key(1)).await.expect("a reading").entry.is_some());
+    let knows: Vec<Option<redis::Value>> =
+        redis::cmd("COMMAND").arg("INFO").arg("client|no-touch").query_async(&mut raw).await.expect("a description");
+    if knows.first().is_some_and(Option::is_some) {
+        assert!(idle(&mut raw).await >= 2, "the look counted as a use");
+    }
+    assert!(store.get(&key(1)).await.expect("a reading").entry.is_some());
+    assert!(idle(&mut raw).await < 2, "a read counts");
+}
+
 /// A namespace is built for one number of shards; a process that believes in another one would look in the wrong places.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_number_of_shards_is_refused() {

@@ -169,3 +169,15 @@ async fn operation(world: &World) {
     assert_eq!(refused.expect(405), json!({ "detail": "Method Not Allowed" }));
     assert!(refused.header("allow").contains("POST"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_no_id_is_left_it_is_said_so() {
+    for (place, last) in [(Place::Embedded, "9223372036854775807"), (Place::Servers, "18446744073709551615")] {
+        let world = World::start(place, |launch| launch).await;
+        world.other.execute(&format!("INSERT INTO users (id, name, email) VALUES ({last}, 'last', 'last@x')")).await;
+        let refused = world.api.post("/users", &json!({ "name": "Ada", "email": "ada@x" })).await;
+        assert!(refused.expect(507)["detail"].as_str().is_some_and(|detail| detail.contains("no id")), "{place:?}");
+        assert!(refused.headers.get("retry-after").is_none());
+        world.api.get("/users").await.expect(200);
+    }
+}

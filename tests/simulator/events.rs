@@ -82,6 +82,24 @@ async fn changes_of_other_programs_the_mode_and_the_pipeline_are_told() {
     }
 }
 
+/// No switch is left out, and none waits for anything else that is told: not for a store that hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_switch_of_the_mode_is_told_at_once() {
+    let world = World::start(Place::Embedded, |launch| launch).await;
+    let mut stream = Stream::open(&world.api).await;
+    assert_eq!(stream.next("mode").await["mode"], "cdc");
+    world.api.put("/faults", &serde_json::json!({ "store_delay_ms": 5_000 })).await.expect(200);
+    let started = std::time::Instant::now();
+    for mode in ["ttl", "cdc", "ttl"] {
+        let api = world.api.clone();
+        // The answer waits for the consumer; the event does not.
+        tokio::spawn(async move { api.put("/mode", &serde_json::json!({ "mode": mode })).await });
+        let told = stream.next("mode").await;
+        assert_eq!(told["mode"], mode);
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_comment_comes_every_ten_seconds_and_the_end_of_the_program_ends_the_stream() {
     let mut world = World::start(Place::Embedded, |launch| launch).await;

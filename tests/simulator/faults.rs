@@ -194,3 +194,24 @@ async fn delays_are_felt_and_never_survive_in_silence() {
         assert_eq!(world.api.put("/faults", &wrong).await.expect(422)["detail"][0]["type"], kind, "{wrong}");
     }
 }
+
+/// Whoever is cut off from the store cannot empty it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_cut_off_is_not_emptied() {
+    let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
+    let id = world.api.add("Ada", "ada@example.org").await;
+    wait::until_async("the entry is kept", PATIENCE, async || {
+        world.api.name_of(id).await;
+        world.api.state(id).await == "healthy"
+    })
+    .await;
+    world.api.put("/mode", &json!({ "mode": "ttl" })).await.expect(200);
+    world.api.name_of(id).await;
+    assert_eq!(world.api.state(id).await, "healthy");
+    world.api.put("/faults", &json!({ "store_cut": true })).await.expect(200);
+    world.api.delete("/cache").await.expect(503);
+    world.api.delete("/faults").await.expect(200);
+    assert_eq!(world.api.state(id).await, "healthy", "it was emptied all the same");
+    world.api.delete("/cache").await.expect(204);
+    assert_eq!(world.api.state(id).await, "absent");
+}

@@ -89,7 +89,7 @@ async fn a_token_may_do_what_its_role_may() {
     for (token, reads, changes) in
         [("looker", 200, 403), ("bare-one", 200, 204), ("boss", 200, 204), ("viewer:looker", 401, 401), ("x", 401, 401)]
     {
-        for path in ["/users", "/mode", "/faults", "/consistency", "/cache/users", "/metrics", "/openapi.json"] {
+        for path in ["/users", "/mode", "/faults", "/consistency", "/cache/users", "/metrics"] {
             assert_eq!(send(Method::GET, path, token).await, reads, "{token} {path}");
         }
         assert_eq!(send(Method::DELETE, "/cache", token).await, changes, "{token}");
@@ -99,6 +99,11 @@ async fn a_token_may_do_what_its_role_may() {
     }
     assert_eq!(api.get("/users").await.status, 401);
     assert_eq!(api.get("/users").await.header("www-authenticate"), "Bearer");
+    // A browser that opens the page cannot send a token, and it holds no data.
+    for open in ["/docs", "/docs/swagger-initializer.js", "/openapi.json"] {
+        assert_eq!(api.get(open).await.status, 200, "{open}");
+        assert_eq!(send(Method::POST, open, "looker").await, 405, "{open}");
+    }
     for open in ["/healthz", "/readyz"] {
         // A store that was just emptied may not be ready yet: what counts is that nobody asks for a token.
         assert_ne!(api.get(open).await.status, 401);
@@ -162,4 +167,42 @@ async fn an_end_waits_for_what_is_under_way() {
     let status = world.simulator.stop().await;
     assert!(status.success(), "{status}");
     slow.await.expect("a task").expect(200);
+}
+
+/// An API without tokens listens to this machine only: a page of another site does not reach it through a name of its
+/// own.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_api_is_asked_for_by_a_name_of_this_machine() {
+    let open = World::start(Place::Embedded, |launch| launch).await;
+    let said = World::start(Place::Embedded, |launch| launch.arg("--insecure-open-api")).await;
+    for (host, status) in
+        [("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:1", 200), ("api:8000", 421), ("evil.example", 421)]
+    {
+        let answer = open.api.get_with("/users", ("host", host)).await;
+        assert_eq!(answer.status.as_u16(), status, "{host}");
+        assert!(status == 200 || answer.json()["detail"].is_string());
+        said.api.get_with("/users", ("host", host)).await.expect(200);
+    }
+    open.api.get_with("/healthz", ("host", "evil.example")).await.expect(200);
+    let closed = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_API_TOKENS", "known")).await;
+    let request = closed.api.request(Method::GET, "/users").bearer_auth("known").header("host", "api:8000");
+    closed.api.send(request).await.expect(200);
+}
+
+/// The page is there under the path that people type, and finds its files.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_the_api_is_served_where_people_look_for_it() {
+    let world = World::start(Place::Embedded, |launch| launch).await;
+    let plain = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    let api = Client { http: plain.expect("a client"), base: world.api.base.clone() };
+    for path in ["/docs", "/docs/"] {
+        let page = api.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let mut files = 0;
+        for reference in page.text.split(['"']).filter(|text| text.starts_with("/docs/")) {
+            assert_eq!(api.get(reference).await.status, 200, "{reference}");
+            files += 1;
+        }
+        assert!(files >= 5 && !page.text.contains("\"./"), "{}", page.text);
+    }
 }

@@ -103,10 +103,22 @@ async fn paths_queries_and_headers_are_checked() {
         assert_eq!(problem(&body), (json!(["query", name]), kind), "{query}");
     }
     assert_eq!(problem(&api.get("/users/1?max_staleness_ms=-1").await.expect(422)).1, "greater_than_equal");
-    for token in ["x", "1", "a:1", "3e11fa47-71ca-11e1-9e33-c80aa9429562", "3e11fa47-71ca-11e1-9e33-c80aa9429562:0-5"] {
+    for token in [
+        "x",
+        "1",
+        "a:1",
+        "3e11fa47-71ca-11e1-9e33-c80aa9429562",
+        "3e11fa47-71ca-11e1-9e33-c80aa9429562:0-5",
+        "3e11fa47-71ca-11e1-9e33-c80aa9429562:5-3",
+        "3e11fa47-71ca-11e1-9e33-c80aa9429562:9223372036854775807",
+    ] {
         let body = api.get_with("/users/1", ("Cachefront-Token", token)).await.expect(422);
         assert_eq!(problem(&body), (json!(["header", "Cachefront-Token"]), "token_malformed"), "{token}");
     }
+    // A header that is sent several times is one set: all of it counts.
+    let (good, bad) = ("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5", "4e11fa47-71ca-11e1-9e33-c80aa9429562:0");
+    let twice = api.request(Method::GET, "/users/1").header("Cachefront-Token", good).header("Cachefront-Token", bad);
+    assert_eq!(problem(&api.send(twice).await.expect(422)).1, "token_malformed");
     let long = format!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1{}", ":9".repeat(10_000));
     assert_eq!(problem(&api.get_with("/users/1", ("Cachefront-Token", &long)).await.expect(422)).1, "token_malformed");
 }

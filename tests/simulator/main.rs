@@ -2,6 +2,8 @@
 //!
 //! What holds on servers holds embedded, so most scenarios are written once and run on both; see [`world`].
 
+mod addresses;
+mod bodies;
 mod bootstrap;
 mod client;
 mod connector;

@@ -91,3 +91,39 @@ async fn a_switch_is_in_force_here_at_once_and_guarded_by_its_version() {
         assert_eq!(put("*").await.header("etag"), switched.header("etag"));
     }
 }
+
+/// A table that somebody has emptied is no failure, and the tags of the row that was lost match nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_removed_is_made_again_above_the_old_versions() {
+    for place in [Place::Embedded, Place::Servers] {
+        let world = World::start(place, |launch| launch).await;
+        world.api.set_mode("ttl").await;
+        world.api.set_mode("cdc").await;
+        let old = world.api.get("/mode").await.header("etag").to_owned();
+        assert_eq!(old, "\"3\"");
+        for mode in ["ttl", "cdc"] {
+            world.other.execute("DELETE FROM cachefront_settings WHERE name = 'mode'").await;
+            let changed = world.api.put("/mode", &json!({ "mode": mode })).await;
+            assert_eq!(changed.expect(200)["mode"], mode, "{place:?}");
+            assert!(changed.json()["version"].as_u64() > Some(3), "{place:?}: {}", changed.text);
+        }
+        world.other.execute("DELETE FROM cachefront_settings WHERE name = 'mode'").await;
+        let request = world.api.request(Method::PUT, "/mode").header("if-match", &old).json(&json!({ "mode": "ttl" }));
+        world.api.send(request).await.expect(412);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn if_match_takes_the_very_tag_and_nothing_like_it() {
+    let world = World::start(Place::Embedded, |launch| launch).await;
+    let put = async |tag: &str| {
+        let request = world.api.request(Method::PUT, "/mode").header("if-match", tag).json(&json!({ "mode": "cdc" }));
+        world.api.send(request).await.status.as_u16()
+    };
+    for tag in ["\"+1\"", "\"01\"", "1", "W/\"1\"", "\"99\", *"] {
+        assert_eq!(put(tag).await, 412, "{tag}");
+    }
+    for tag in ["\"1\"", "*", "\"99\", \"1\""] {
+        assert_eq!(put(tag).await, 200, "{tag}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What clients see while a server is down: reads that can go on do, the rest is refused in the agreed form.
 
+use std::time::{Duration, Instant};
+
 use cachefront_tests::process::Simulator;
 use cachefront_tests::server::{mysql::MySql, redis::Redis};
 use cachefront_tests::{stack, unique, wait};
@@ -95,4 +97,72 @@ async fn without_the_database_the_api_says_so_and_when_to_come_back() {
     .await;
     api.put(&format!("/users/{id}"), &json!({ "name": "Back", "email": "ada@example.org" })).await.expect(200);
     wait::until_async("changes arrive again", PATIENCE, async || api.name_of(id).await == "Back").await;
+}
+
+/// While the database hangs, what is in force is told all the same, and many who ask do not wait for each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mode_and_the_faults_are_told_while_the_database_hangs() {
+    let mut mysql = MySql::start(&[]).await;
+    let url = format!("{}/shop", mysql.url());
+    let simulator = Simulator::role("api")
+        .env("CACHEFRONT_MYSQL_URL", url)
+        .env("CACHEFRONT_REDIS_URL", stack::redis_url())
+        .start()
+        .await;
+    let api = Client::new(simulator.api_url());
+    api.get("/mode").await.expect(200);
+    mysql.freeze();
+    let asked = (0..16).map(|n| {
+        let (api, started) = (api.clone(), Instant::now());
+        let path = if n % 2 == 0 { "/mode" } else { "/faults" };
+        tokio::spawn(async move {
+            let answer = api.get(path).await;
+            (answer, started.elapsed())
+        })
+    });
+    for task in asked.collect::<Vec<_>>() {
+        let (answer, spent) = task.await.expect("a task");
+        answer.expect(200);
+        assert!(spent < Duration::from_secs(2), "{spent:?}");
+    }
+    assert_eq!(api.get("/mode").await.expect(200)["mode"], "cdc");
+    mysql.resume();
+    wait::until_async("the mode can be set again", PATIENCE, async || {
+        api.put("/mode", &json!({ "mode": "ttl" })).await.status == 200
+    })
+    .await;
+    assert_eq!(api.get("/mode").await.expect(200)["mode"], "ttl");
+}
+
+/// While the store hangs, many who look at the pipeline wait at the same time, not one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pipeline_is_told_while_the_store_hangs() {
+    let mut redis = Redis::start().await;
+    let database = unique::database("sim").await;
+    let simulator = on_servers(Simulator::role("up"), &database).env("CACHEFRONT_REDIS_URL", redis.url()).start().await;
+    let api = Client::new(simulator.api_url());
+    wait::until_async("the pipeline runs", PATIENCE, async || {
+        api.get("/pipeline").await.expect(200)["running"] == json!(true)
+    })
+    .await;
+    redis.freeze();
+    for _ in 0..3 {
+        let asked = (0..16).map(|_| {
+            let (api, started) = (api.clone(), Instant::now());
+            tokio::spawn(async move {
+                let answer = api.get("/pipeline").await;
+                (answer, started.elapsed())
+            })
+        });
+        for task in asked.collect::<Vec<_>>() {
+            let (answer, spent) = task.await.expect("a task");
+            answer.expect(200);
+            assert!(spent < Duration::from_secs(4), "{spent:?}");
+        }
+    }
+    redis.resume();
+    wait::until_async("the pipeline runs again", PATIENCE, async || {
+        api.get("/pipeline").await.expect(200)["running"] == json!(true)
+    })
+    .await;
 }

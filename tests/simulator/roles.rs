@@ -58,6 +58,45 @@ async fn separate_roles_work_as_one() {
     one.get(&format!("/users/{id}")).await.expect(200);
 }
 
+/// Of two consumers one works, and what it says of itself is not overwritten by the one that stands by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_stands_by_says_nothing() {
+    let database = unique::database("sim").await;
+    let role = |name: &str| on_servers(Simulator::role(name), &database);
+    let (first, second) = (role("consumer").start().await, role("consumer").start().await);
+    let api = role("api").start().await;
+    let client = Client::new(api.api_url());
+    for mode in ["cdc", "ttl"] {
+        client.set_mode(mode).await;
+        let word = if mode == "cdc" { "discipline=Cdc" } else { "discipline=Ttl" };
+        wait::until("both consumers follow", PATIENCE, || {
+            // The one that stands by follows when it is its turn.
+            first.log().contains(word) || second.log().contains(word)
+        })
+        .await;
+        client.add("Counted", &format!("{mode}@example.org")).await;
+        wait::until_async("the pipeline is seen to run, and to count", PATIENCE, async || {
+            let pipeline = client.get("/pipeline").await.expect(200);
+            pipeline["running"] == json!(true) && pipeline["events_total"].as_u64() > Some(0)
+        })
+        .await;
+        let mut counted = 0;
+        for _ in 0..40 {
+            let pipeline = client.get("/pipeline").await.expect(200);
+            assert_eq!(pipeline["running"], true, "in {mode} mode: {pipeline}");
+            let events = pipeline["events_total"].as_u64().expect("a number");
+            assert!(events >= counted, "in {mode} mode: {events} after {counted}");
+            counted = events;
+            // sleep: both consumers report four times a second, and for some seconds none may disturb the other.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let ready = [&first, &second].map(|consumer| Client::new(consumer.consumer_url()));
+        for consumer in &ready {
+            consumer.get("/readyz").await.expect(200);
+        }
+    }
+}
+
 async fn runs(api: &Client) -> bool {
     api.get("/pipeline").await.expect(200)["running"] == json!(true)
 }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::{port, stack, unique};
+use cachefront_tests::{port, stack, unique, wait};
 
 use crate::client::Client;
 use crate::world::{PATIENCE, Place, World, on_servers};
@@ -41,6 +41,8 @@ async fn settings_that_cannot_be_used_are_named_and_secrets_are_not_shown() {
         ("CACHEFRONT_MYSQL_URL", "mysql://u:hush@:::/x", "MySQL URL"),
         ("CACHEFRONT_MYSQL_URL", "postgres://u:hush@h/x", "mysql://"),
         ("CACHEFRONT_DATA_DIR", "/proc/nothing", "CACHEFRONT_DATA_DIR"),
+        ("CACHEFRONT_API_TOKENS", "hush,operator:", "empty"),
+        ("CACHEFRONT_API_URL", "https://hush.example", "TLS is not supported"),
     ] {
         let line = refusal(Simulator::role("up").env(name, value)).await;
         assert!(line.contains(name) && line.contains(hint) && !line.contains("hush"), "{line}");
@@ -109,7 +111,7 @@ async fn the_api_asks_for_a_token_where_one_is_set() {
     for open in ["/healthz", "/readyz"] {
         api.get(open).await.expect(200);
     }
-    for closed in ["/metrics", "/openapi.json", "/events", "/mode", "/nothing"] {
+    for closed in ["/metrics", "/events", "/mode", "/nothing"] {
         api.get(closed).await.expect(401);
     }
 }
@@ -118,7 +120,9 @@ async fn the_api_asks_for_a_token_where_one_is_set() {
 async fn a_file_named_env_is_read_below_the_environment() {
     let mut world = World::start(Place::Embedded, |launch| launch).await;
     let directory = world.simulator.data_dir().parent().expect("a parent").to_owned();
-    std::fs::write(directory.join(".env"), "CACHEFRONT_MODE=ttl\nCACHEFRONT_API_ADDR=nonsense\n").expect("a file");
+    // Lines of other programs are none of our business, whatever they look like.
+    let text = "\u{feff}CACHEFRONT_MODE=ttl\nmy-var=1\na.b=1\nFOO\nKEY=\"two\nlines\"\nCACHEFRONT_API_ADDR=nonsense\n";
+    std::fs::write(directory.join(".env"), text).expect("a file");
     world.simulator.restart().await;
     assert_eq!(world.api.get("/mode").await.expect(200)["mode"], "ttl");
 }
@@ -131,4 +135,27 @@ async fn told_to_end_it_ends_well_and_the_health_check_notices() {
     assert!(world.simulator.stop().await.success(), "{}", world.simulator.log());
     let mut failing = check(world.simulator.api_url());
     assert_eq!(failing.ended(Duration::from_secs(20)).await.code(), Some(1));
+}
+
+/// Whoever says it twice does not want to wait for a request that takes its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_end_twice_it_ends_at_once() {
+    let mut world = World::start(Place::Embedded, |launch| launch).await;
+    world.api.put("/faults", &serde_json::json!({ "database_delay_ms": 9_000 })).await.expect(200);
+    let slow = tokio::spawn({
+        let request = world.api.request(reqwest::Method::GET, "/users");
+        async move { request.send().await.is_err() }
+    });
+    wait::until_async("the request is under way", PATIENCE, async || {
+        // This one counts itself.
+        world.api.get("/metrics").await.text.contains("simulator_http_requests_in_flight 2")
+    })
+    .await;
+    world.simulator.tell_to_end();
+    wait::until("it was told", PATIENCE, || world.simulator.log().contains("told to end")).await;
+    let started = std::time::Instant::now();
+    world.simulator.tell_to_end();
+    assert_eq!(world.simulator.ended(PATIENCE).await.code(), Some(130), "{}", world.simulator.log());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(slow.await.expect("a task"), "the request was not waited for");
 }

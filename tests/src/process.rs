@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
@@ -153,6 +154,11 @@ impl Simulator {
     /// If that takes too long.
     pub async fn stop(&mut self) -> ExitStatus {
         self.process.stop(STOP).await
+    }
+
+    /// Asks the program to end and waits for nothing.
+    pub fn tell_to_end(&mut self) {
+        self.process.signal(Signal::TERM);
     }
 
     /// Waits until the program has ended by itself.

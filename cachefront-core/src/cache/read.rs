@@ -359,7 +359,7 @@ where
             return Ok(local);
         }
         let store_key = StoreKey::encode(&self.name, key)?;
-        let reading = self.store.get(&store_key).await?;
+        let reading = self.store.peek(&store_key).await?;
         match self.judge(reading, &Level::default()) {
             Look::Hit(stored) => Ok(Some(self.stored_hit(stored))),
             Look::Miss | Look::Unproven => Ok(None),

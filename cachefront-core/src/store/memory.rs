@@ -205,6 +205,12 @@ impl Store for MemoryStore {
         Ok(Reading { meta: shard.meta.clone(), entry: shard.read(key, now) })
     }
 
+    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
+        let now = self.shared.now();
+        let shard = self.shared.shard_of(key);
+        Ok(Reading { meta: shard.meta.clone(), entry: shard.slot(key, now).map(|slot| slot.bytes.clone()) })
+    }
+
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
         let now = self.shared.now();
         let read = |key| {
@@ -352,6 +358,33 @@ mod tests {
         let settings = MemorySettings { shards, ..MemorySettings::default() };
         let store = MemoryStore::new("suite").with_settings(settings).expect("settings");
         std::future::ready(InMemory { store: store.with_clock(Arc::new(clock.clone())), clock })
+    }
+
+    #[tokio::test]
+    async fn what_is_only_looked_at_makes_way_first() {
+        let settings = MemorySettings { shards: 1, entries_max: 3, ..MemorySettings::default() };
+        let store = MemoryStore::new("suite").with_settings(settings).expect("settings");
+        let key = |id: u64| StoreKey::encode("users", &id).expect("a key");
+        let lease = async |id: u64| {
+            let key = key(id);
+            let request = LeaseRequest {
+                key: &key,
+                token: Token::from_u128(u128::from(id)).expect("a token"),
+                duration: Duration::from_secs(60),
+                discipline: crate::store::Discipline::Ttl,
+                schema_version: 1,
+                reload: false,
+            };
+            store.lease(&request).await.expect("a lease");
+        };
+        for id in 1..=3 {
+            lease(id).await;
+        }
+        assert!(store.get(&key(1)).await.expect("a reading").entry.is_some());
+        assert!(store.peek(&key(2)).await.expect("a reading").entry.is_some());
+        lease(4).await;
+        assert!(store.peek(&key(1)).await.expect("a reading").entry.is_some(), "it was read");
+        assert!(store.peek(&key(2)).await.expect("a reading").entry.is_none(), "it was only looked at");
     }
 
     mod one_shard {

@@ -51,7 +51,7 @@ impl Shard {
         Some(held.slot.bytes.clone())
     }
 
-    /// The slot as it stands, for a transition.
+    /// The slot as it stands, for a transition or for somebody who only looks.
     pub(super) fn slot(&self, key: &StoreKey, now: Timestamp) -> Option<&Slot> {
         self.entries.get(key).map(|held| &held.slot).filter(|slot| now < slot.expires)
     }
@@ -160,6 +160,17 @@ mod tests {
         assert!(shard.read(&key(0), NOW).is_some(), "it was read");
         assert!(shard.read(&key(1), NOW).is_none(), "it was the oldest that was not");
         assert_eq!(shard.len(), 3);
+    }
+
+    #[test]
+    fn a_look_keeps_nothing_from_making_way() {
+        let mut shard = Shard::new(Bounds { entries_max: 3, bytes_max: 1 << 20 });
+        for number in 0..3 {
+            put(&mut shard, number, 10);
+        }
+        assert!(shard.slot(&key(0), NOW).is_some());
+        put(&mut shard, 3, 10);
+        assert!(shard.slot(&key(0), NOW).is_none(), "it was the oldest, and only looked at");
     }
 
     #[test]

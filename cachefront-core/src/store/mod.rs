@@ -79,6 +79,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// than a plain read does.
     async fn get(&self, key: &StoreKey) -> Result<Reading>;
 
+    /// As [`get`](Store::get), for somebody who only looks: the entry keeps its place in any eviction order, as if it
+    /// had not been read. A store that cannot read so reads plainly, which is what happens by default.
+    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
+        self.get(key).await
+    }
+
     /// Many keys, each with its shard's meta; one round trip for each shard, in the order asked for.
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>>;
 

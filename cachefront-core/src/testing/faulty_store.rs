@@ -21,6 +21,8 @@ use crate::store::{
 pub enum Operation {
     /// [`Store::get`].
     Get,
+    /// [`Store::peek`].
+    Peek,
     /// [`Store::get_many`].
     GetMany,
     /// [`Store::lease`].
@@ -167,6 +169,10 @@ impl Store for FaultyStore {
 
     async fn get(&self, key: &StoreKey) -> Result<Reading> {
         self.faults.run(Operation::Get, self.inner.get(key)).await
+    }
+
+    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
+        self.faults.run(Operation::Peek, self.inner.peek(key)).await
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {

@@ -32,8 +32,7 @@ pub(crate) struct ModeInput {
 )]
 pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
     // A database that is away does not change what is in force here.
-    let row = api.modes.refresh().await.unwrap_or_else(|_| api.modes.current());
-    answer(row)
+    answer(api.modes.look().await)
 }
 
 /// Switches the mode: here for every read that starts after the answer, elsewhere within a second. The answer waits for
@@ -82,27 +81,33 @@ pub(crate) async fn pipeline(State(api): State<Arc<Api>>) -> Json<PipelineView> 
 
 fn answer(row: ModeRow) -> Response {
     let mut response = Json(&row).into_response();
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", row.version)) {
+    if let Ok(tag) = HeaderValue::from_str(&etag(row.version)) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
 }
 
-/// The versions that If-Match names; none if every version will do. A weak or foreign tag names no version.
+/// The versions that If-Match names; none if every version will do, which `*` says, alone. A tag that is not exactly one
+/// of ours, a weak one too, names no version.
 fn expected_versions(headers: &HeaderMap) -> Option<Vec<u64>> {
-    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
-    values.peek()?;
-    let mut versions = Vec::new();
-    for value in values {
-        for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            if tag == "*" {
-                return None;
-            }
-            let quoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-            versions.extend(quoted.and_then(|version| version.parse::<u64>().ok()));
+    let values: Vec<&str> =
+        headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default().trim()).collect();
+    match values.as_slice() {
+        [] | ["*"] => None,
+        values => {
+            Some(values.iter().flat_map(|value| value.split(',')).filter_map(|tag| version_of(tag.trim())).collect())
         }
     }
-    Some(versions)
+}
+
+/// The version whose ETag is this text.
+fn version_of(tag: &str) -> Option<u64> {
+    let version = tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()?;
+    (etag(version) == tag).then_some(version)
+}
+
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
 }
 
 #[cfg(test)]
@@ -121,5 +126,11 @@ mod tests {
         assert_eq!(expected("*"), None);
         assert_eq!(expected("\"3\", \"4\""), Some(vec![3, 4]));
         assert_eq!(expected("W/\"3\", 3, \"x\""), Some(vec![]));
+        assert_eq!(expected("\"+1\", \"01\", \" 1\", \"\""), Some(vec![]));
+        assert_eq!(expected("\"99\", *"), Some(vec![99]));
+        let mut twice = HeaderMap::new();
+        twice.append(header::IF_MATCH, "*".parse().expect("a header"));
+        twice.append(header::IF_MATCH, "\"7\"".parse().expect("a header"));
+        assert_eq!(expected_versions(&twice), Some(vec![7]));
     }
 }

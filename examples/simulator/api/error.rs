@@ -113,6 +113,8 @@ impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::EmailTaken => Self::new(StatusCode::CONFLICT, "This e-mail address is taken"),
+            // No use to try again, and nothing is wrong with the request.
+            DbError::NoIdLeft => Self::new(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user"),
             DbError::VersionMismatch => Self::new(StatusCode::PRECONDITION_FAILED, "The mode was changed in between"),
             DbError::Unavailable(_) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a statement failed");

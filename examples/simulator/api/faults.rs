@@ -37,7 +37,7 @@ pub(crate) struct FaultBody {
 )]
 pub(crate) async fn show(State(api): State<Arc<Api>>) -> Json<FaultState> {
     // A database that is away does not change what is switched on here.
-    Json(api.faults.refresh().await.unwrap_or_else(|_| api.faults.current()))
+    Json(api.faults.look().await)
 }
 
 /// Sets every switch: those that are not named are off. In force here with the answer, elsewhere within a second; kept

@@ -2,22 +2,23 @@
 
 use std::any::Any;
 use std::future::{Ready, ready};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Response, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Api;
+use super::body::{BODY_BYTES_MAX, gather};
 use super::caller::Caller;
 use super::error::ApiError;
-use super::request::BODY_BYTES_MAX;
 use super::trace;
 use crate::access::Role;
 use crate::metrics;
@@ -30,15 +31,21 @@ const PAGES_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'se
                             form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Served without a token, for whoever has to know whether the process lives.
-const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The description of the API. It holds no data, and a browser that opens it cannot send a token.
+fn is_description(path: &str) -> bool {
+    path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/")
+}
 
 /// Puts the checks around `routes`; the first to see a request is the last one here.
 pub(crate) fn wrap(routes: Router, api: Arc<Api>) -> Router {
     routes
-        .layer(middleware::from_fn_with_state(Arc::clone(&api), authorize))
         .layer(middleware::from_fn(limit_time))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(api, shed))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), shed))
+        .layer(middleware::from_fn(gather))
+        .layer(middleware::from_fn_with_state(api, authorize))
         .layer(middleware::from_fn(count))
         .layer(middleware::from_fn(trace::trace))
         .layer(middleware::from_fn(harden))
@@ -70,9 +77,35 @@ fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
     ready(page)
 }
 
+/// While the API is open, a page of another site must not reach it through a name of its own that leads to this machine:
+/// only names are taken that nobody else can give to it. Addresses are none that a page could have been loaded from.
+pub(super) async fn own_host(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
+    let in_header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let named = [request.uri().authority().map(|authority| authority.as_str()), in_header];
+    let is_foreign = named.into_iter().flatten().any(|host| !is_own(host));
+    let checked = !api.any_host && api.access.tokens.is_empty() && !HEALTH_PATHS.contains(&request.uri().path());
+    if checked && is_foreign {
+        let detail = "Without tokens the API is for this machine: ask for it by localhost or by an address";
+        return ApiError::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response();
+    }
+    next.run(request).await
+}
+
+/// `localhost`, a name below it, or an address; with or without a port.
+fn is_own(host: &str) -> bool {
+    let host = host.rsplit('@').next().unwrap_or_default();
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split(']').next().unwrap_or_default();
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost") || name.parse::<Ipv4Addr>().is_ok()
+}
+
 async fn authorize(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response<Body> {
     let tokens = &api.access.tokens;
-    if tokens.is_empty() || OPEN_PATHS.contains(&request.uri().path()) {
+    let path = request.uri().path();
+    if tokens.is_empty() || HEALTH_PATHS.contains(&path) || is_description(path) {
         return next.run(request).await;
     }
     let needed = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
@@ -89,7 +122,7 @@ async fn authorize(State(api): State<Arc<Api>>, mut request: Request, next: Next
 /// Turns away what is too much at once, before anything is done for it. Whoever has to know how the process does is let
 /// through all the same.
 async fn shed(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
-    let always = OPEN_PATHS.contains(&request.uri().path()) || request.uri().path() == "/metrics";
+    let always = HEALTH_PATHS.contains(&request.uri().path()) || request.uri().path() == "/metrics";
     match Arc::clone(&api.in_flight).try_acquire_owned() {
         Ok(_permit) => next.run(request).await,
         Err(_) if always => next.run(request).await,
@@ -143,6 +176,20 @@ mod tests {
         panic!("as asked")
     }
 
+    #[test]
+    fn an_open_api_is_asked_for_by_names_that_only_this_machine_has() {
+        for own in
+            ["localhost", "LOCALHOST:8000", "api.localhost:80", "127.0.0.1:8000", "10.1.2.3", "[::1]:8000", "[::1]"]
+        {
+            assert!(is_own(own), "{own}");
+        }
+        for foreign in
+            ["", "evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io", "api:8000", "[x]"]
+        {
+            assert!(!is_own(foreign), "{foreign}");
+        }
+    }
+
     #[tokio::test]
     async fn a_panic_is_an_answer_of_500_and_the_next_request_is_served() {
         let pages = wrap_pages(Router::new().route("/", get(broken)));
@@ -156,6 +203,6 @@ mod tests {
             assert_eq!(answer.text().await.expect("a body"), "{\"detail\":\"Internal Server Error\"}");
         }
         stop.cancel();
-        serving.await.expect("the server").expect("no error");
+        serving.await.expect("the server");
     }
 }

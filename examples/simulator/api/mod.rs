@@ -1,5 +1,6 @@
 //! The HTTP API: the contract that other programs drive.
 
+mod body;
 mod cached;
 pub(crate) mod caller;
 pub(crate) mod control;
@@ -20,10 +21,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::routing::{delete, get};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::body::read_body;
 pub(crate) use self::docs::openapi_text;
 use self::error::ApiError;
 pub(crate) use self::health::healthz;
@@ -61,6 +64,8 @@ pub(crate) struct Api {
     /// How many requests may be answered at once.
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
+    /// True if whoever reaches the API may use it by any name, though there are no tokens.
+    pub(crate) any_host: bool,
     /// True if this process is to keep the pipeline running.
     pub(crate) consumes: bool,
     /// Ends the event streams, which would otherwise hold up a shutdown.
@@ -79,7 +84,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(docs::openapi))
-        .route("/docs", get(docs::redirect))
+        .route("/docs", get(docs::index))
         .route("/docs/", get(docs::index))
         .route("/docs/{file}", get(docs::file))
         .route("/users", get(users::list).post(users::create))
@@ -95,7 +100,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/events", get(stream::events))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(Arc::clone(&api));
+        .with_state(Arc::clone(&api))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), guard::own_host));
     guard::wrap(routes, api)
 }
 

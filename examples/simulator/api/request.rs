@@ -3,23 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use cachefront::{Get, POSITION_TEXT_BYTES_MAX, Position};
-use futures_util::StreamExt;
 use serde_json::Value;
 
+use super::body::{BODY_BYTES_MAX, BodyFault};
 use super::error::{ApiError, Place, Problem};
 use crate::domain::{Mode, UserInput};
 use crate::faults::{DELAY_MS_MAX, FaultState};
-
-/// The largest body that is read. Two names of 255 characters, each escaped, fit several times.
-pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// A larger body is read on and thrown away up to here, so that its sender can read the answer.
-const BODY_DRAINED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The most characters of a name or an e-mail address.
 pub(crate) const TEXT_CHARS_MAX: usize = 255;
@@ -75,13 +68,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Freshness {
     }
 }
 
+/// The token of a request. A header that is sent several times is one list, as everywhere in HTTP.
 fn token(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
     let malformed = |why: String| Problem::new(&["header", "Cachefront-Token"], why, "token_malformed");
-    let Some(value) = headers.get(TOKEN_HEADER) else { return Ok(None) };
-    if value.len() > POSITION_TEXT_BYTES_MAX {
+    let values: Vec<&HeaderValue> = headers.get_all(TOKEN_HEADER).iter().collect();
+    if values.is_empty() {
+        return Ok(None);
+    }
+    if values.iter().map(|value| value.len() + 1).sum::<usize>() > POSITION_TEXT_BYTES_MAX + 1 {
         return Err(malformed(format!("A token has at most {POSITION_TEXT_BYTES_MAX} bytes")));
     }
-    let text = value.to_str().map_err(|_| malformed("A token is ASCII text".into()))?;
+    let texts: Result<Vec<&str>, _> = values.into_iter().map(HeaderValue::to_str).collect();
+    let text = texts.map_err(|_| malformed("A token is ASCII text".into()))?.join(",");
     let position: Position = text.parse().map_err(|error| malformed(format!("Not a GTID set: {error}")))?;
     if let Some((origin, _)) = position.ranges().find(|(origin, _)| !is_uuid(server_of(origin))) {
         return Err(malformed(format!("Not a GTID set: `{origin}` is not a UUID")));
@@ -194,7 +192,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = read_body(body).await?;
+        if let Some(fault) = parts.extensions.get::<BodyFault>() {
+            return Err(ApiError::from(*fault));
+        }
+        let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| BodyFault::Broken)?;
         if bytes.is_empty() {
             return Err(ApiError::problem(Problem::new(&["body"], "Field required", "missing")));
         }
@@ -211,29 +212,6 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
                 problem.loc.push(Place::Index(error.column()));
                 Err(ApiError::problem(problem))
             }
-        }
-    }
-}
-
-/// The whole body, if it is not too large. One that is too large is read all the same and thrown away, up to a point:
-/// a client that is still sending when the connection ends never sees the answer.
-pub(crate) async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
-    let (mut kept, mut read) = (Vec::new(), 0);
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "The body could not be read"))?;
-        read += chunk.len();
-        if read <= BODY_BYTES_MAX {
-            kept.extend_from_slice(&chunk);
-        } else if read > BODY_DRAINED_BYTES_MAX {
-            break;
-        }
-    }
-    match read > BODY_BYTES_MAX {
-        false => Ok(kept),
-        true => {
-            let detail = format!("The body is larger than {BODY_BYTES_MAX} bytes");
-            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
         }
     }
 }
@@ -376,5 +354,35 @@ fn check_length(loc: &[&str], text: &str) -> Result<(), Problem> {
             Err(Problem::new(loc, msg, "string_too_long"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    const B: &str = "4e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn token_of(values: &[&str]) -> Result<Option<Position>, Problem> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(TOKEN_HEADER, value.parse().expect("a header"));
+        }
+        token(&headers)
+    }
+
+    #[test]
+    fn a_token_in_several_headers_is_one_set() {
+        assert_eq!(token_of(&[]).expect("none"), None);
+        let both = token_of(&[&format!("{A}:1-5"), &format!("{B}:7")]).expect("a token").expect("a token");
+        assert_eq!(both.to_string(), format!("{A}:1-5,{B}:7"));
+        for second in ["x", "a:1", &format!("{A}:0")] {
+            let problem = token_of(&[&format!("{A}:1-5"), second]).expect_err(second);
+            assert_eq!(problem.kind, "token_malformed");
+        }
+        let long = format!("{A}:1{}", ":9".repeat(POSITION_TEXT_BYTES_MAX / 4));
+        assert!(token_of(&[&long]).is_ok());
+        assert!(token_of(&[&long, &long]).is_err(), "16 KiB is the bound of all together");
     }
 }

@@ -26,6 +26,7 @@ impl IntoResponses for Any {
     fn responses() -> Responses {
         errors(&[
             (401, "Tokens are set, and none of them was given"),
+            (421, "The API is open, and was asked for by a name that is not this machine's"),
             (500, "A defect: the log says more"),
             (503, "Something that is needed is away, or too much is asked for at once: see `Retry-After`"),
         ])
@@ -71,6 +72,7 @@ impl IntoResponses for WithBody {
         let mut all = ChangingChecked::responses();
         all.extend(errors(&[
             (400, "The body could not be read"),
+            (408, "The body was not there in time"),
             (413, "The body is too large"),
             (415, "The body is not JSON"),
         ]));
@@ -84,6 +86,15 @@ pub(crate) struct NoSuchUser;
 impl IntoResponses for NoSuchUser {
     fn responses() -> Responses {
         errors(&[(404, "There is no such user")])
+    }
+}
+
+/// Of the route that adds a user.
+pub(crate) struct NoIdLeft;
+
+impl IntoResponses for NoIdLeft {
+    fn responses() -> Responses {
+        errors(&[(507, "There is no id left for a new user")])
     }
 }
 

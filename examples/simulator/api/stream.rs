@@ -10,12 +10,12 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Interval;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::Api;
 use super::error::ApiError;
 use super::responses::Any;
+use super::{Api, STREAMS_MAX};
 use crate::events::{ChangeEvent, Event};
 
 /// A comment is sent so often, so that nobody in between takes a quiet stream for dead.
@@ -84,24 +84,23 @@ fn sent(event: Event) -> SseEvent {
     SseEvent::default().event(event.name).data(event.data)
 }
 
-/// Tells everybody who follows the events of the mode and the pipeline.
+/// Tells everybody who follows the events of the pipeline. Changes and the mode are told where they happen.
 pub(crate) async fn announcements(api: Arc<Api>) {
-    let mut modes = api.modes.watch();
+    let mut ticks = tokio::time::interval(PIPELINE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = api.stop.cancelled() => return,
-            changed = modes.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let row = modes.borrow_and_update().clone();
-                api.events.publish(Event::new("mode", &row));
-            }
-            () = tokio::time::sleep(PIPELINE_EVERY) => {}
+            _ = ticks.tick() => {}
         }
-        if api.events.subscribers() > 0 {
+        if is_followed(&api) {
             let view = api.pipeline.view().await;
             api.events.publish(Event::new("pipeline", &view));
         }
     }
+}
+
+/// Others subscribe to the events too, for as long as the program runs: they ask for the pipeline by themselves.
+fn is_followed(api: &Api) -> bool {
+    api.streams.available_permits() < STREAMS_MAX
 }

@@ -15,7 +15,8 @@ use super::Api;
 use super::cached;
 use super::error::ApiError;
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
-use super::responses::{ChangingChecked, Checked, EmailTaken, NoSuchUser, WithBody};
+use super::responses::{ChangingChecked, Checked, EmailTaken, NoIdLeft, NoSuchUser, WithBody};
+use crate::caches::EmailKey;
 use crate::domain::User;
 
 const LIMIT_DEFAULT: u64 = 50;
@@ -41,7 +42,7 @@ pub(crate) struct UserBody {
         ("after" = Option<u64>, Query, description = "Only ids above this one. Default: 0", minimum = 0),
         ("email" = Option<String>, Query, description = "Only the user with this address, through the cache", min_length = 1, max_length = 255),
         ("max_staleness_ms" = Option<u64>, Query, description = "With email: the value was current within this time", minimum = 0),
-        ("Cachefront-Token" = Option<String>, Header, description = "With email: the value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(:1-[1-9][0-9]{0,8})?:[1-9][0-9]{9})?$"),
+        ("Cachefront-Token" = Option<String>, Header, description = "With email: the value contains these commits. As for one user", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")),
     ),
     responses(
         (status = 200, description = "The users, by id. With email, the headers of a cached read are there", body = Vec<User>),
@@ -60,7 +61,8 @@ pub(crate) async fn list(
         return Ok(Json(api.database.list(after, limit).await?).into_response());
     };
     let started = Instant::now();
-    let hit = freshness.asked_of(api.caches.by_email.get(email)).detailed().await?;
+    let key = EmailKey::new(email);
+    let hit = freshness.asked_of(api.caches.by_email.get(&key)).detailed().await?;
     let headers = cached::headers(&hit, started);
     Ok((headers, Json(hit.value.into_iter().collect::<Vec<_>>())).into_response())
 }
@@ -71,7 +73,7 @@ pub(crate) async fn list(
     params(
         ("id" = u64, Path, minimum = 1),
         ("max_staleness_ms" = Option<u64>, Query, description = "The value was current within this time", minimum = 0),
-        ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"), pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(:1-[1-9][0-9]{0,8})?:[1-9][0-9]{9})?$"),
+        ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits: what a write answered, or any `@@GLOBAL.gtid_executed`. A header that is sent several times is one set; 16 KiB in all; in a range the first number is not above the second", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")),
     ),
     responses(
         (status = 200, description = "The user. A 404 has the same headers", body = User, headers(
@@ -105,7 +107,7 @@ pub(crate) async fn read(
     responses(
         (status = 201, description = "The new user", body = User,
             headers(("Location" = String), ("Cachefront-Token" = String, description = "Contains this commit"))),
-        EmailTaken, WithBody,
+        EmailTaken, NoIdLeft, WithBody,
     )
 )]
 pub(crate) async fn create(State(api): State<Arc<Api>>, body: JsonBody) -> Result<Response, ApiError> {

@@ -22,8 +22,9 @@ impl fmt::Debug for Environment {
 impl Environment {
     /// The process's variables over those of the file; a file that is not there is empty.
     pub(crate) fn read(file: &Path) -> Result<Self, Fatal> {
-        let mut variables = match std::fs::read_to_string(file) {
-            Ok(text) => parse(&text, file)?,
+        let mut variables = match std::fs::read(file) {
+            // What is not UTF-8 matters only in a line of ours.
+            Ok(bytes) => parse(&String::from_utf8_lossy(&bytes), file)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
             Err(error) => return Err(Fatal::new(format!("cannot read {}: {error}", file.display()))),
         };
@@ -54,15 +55,19 @@ fn insert_ours(variables: &mut HashMap<String, String>, name: OsString, value: O
     Ok(())
 }
 
-/// Lines `NAME=value`, optionally after `export`; `#` begins a comment. An error names the line, never its text.
+/// Lines `CACHEFRONT_NAME=value`, optionally after `export`. Whatever else stands in the file is for other programs, in
+/// their notation, and is passed over. An error names the line, never its text.
 fn parse(text: &str, file: &Path) -> Result<HashMap<String, String>, Fatal> {
     let mut variables = HashMap::new();
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+        if !line.starts_with("CACHEFRONT_") {
             continue;
         }
-        let line = line.strip_prefix("export ").unwrap_or(line);
+        if line.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(Fatal::new(format!("{} line {} is not valid UTF-8", file.display(), index + 1)));
+        }
         let pair = line.split_once('=').map(|(name, value)| (name.trim(), unquote(value.trim())));
         match pair {
             Some((name, Some(value))) if is_name(name) => variables.insert(name.to_owned(), value),
@@ -90,19 +95,35 @@ fn unquote(value: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    const A: &str = "CACHEFRONT_A";
+    const B: &str = "CACHEFRONT_B";
+    const C: &str = "CACHEFRONT_C";
+
     #[test]
     fn a_file_of_settings_is_read_with_quotes_and_comments() {
-        let text = "# comment\n\nexport CACHEFRONT_TTL = 5s # short\nA=\"x # y\"\nB='q'\nC=\n";
-        let read = parse(text, Path::new(".env")).expect("a file");
-        assert_eq!(read["CACHEFRONT_TTL"], "5s");
-        assert_eq!((read["A"].as_str(), read["B"].as_str(), read["C"].as_str()), ("x # y", "q", ""));
-        assert_eq!(Environment { variables: read }.get("C"), None);
+        let text = format!("# comment\n\nexport CACHEFRONT_TTL = 5s # short\n{A}=\"x # y\"\n{B}='q'\n{C}=\n");
+        for text in [text.clone(), format!("\u{feff}{}", text.trim_start_matches("# comment\n\n"))] {
+            let read = parse(&text, Path::new(".env")).expect("a file");
+            assert_eq!(read["CACHEFRONT_TTL"], "5s");
+            assert_eq!((read[A].as_str(), read[B].as_str(), read[C].as_str()), ("x # y", "q", ""));
+            assert_eq!(Environment { variables: read }.get(C), None);
+        }
+    }
+
+    #[test]
+    fn lines_of_other_programs_are_none_of_our_business() {
+        let text =
+            format!("my-var=1\na.b=1\nFOO\nKEY=\"-----BEGIN\nlines of it\n-----END\"\nX='open\n\u{fffd}\n{A}=1\nC D=2");
+        let read = parse(&text, Path::new(".env")).expect("a file");
+        assert_eq!((read.len(), read[A].as_str()), (1, "1"));
     }
 
     #[test]
     fn a_bad_line_is_named_by_its_number_and_not_shown() {
-        let error = parse("A=1\nsecret words\n", Path::new(".env")).expect_err("bad");
+        let error = parse("A=1\nCACHEFRONT_SECRET words\n", Path::new(".env")).expect_err("bad");
         assert_eq!(error.to_string(), ".env line 2: NAME=value is expected");
-        assert!(parse("A='open\n", Path::new(".env")).is_err());
+        for line in [format!("{A}='open\n"), format!("{A}.B=1"), format!("{A}=\u{fffd}")] {
+            assert!(parse(&line, Path::new(".env")).is_err(), "{line}");
+        }
     }
 }

@@ -57,6 +57,21 @@ pub(crate) struct Flags {
     /// Where changes are read from: binlog or kafka.
     #[arg(long, global = true)]
     pub(crate) source: Option<String>,
+    /// Kafka's brokers, separated by commas. Default: 127.0.0.1:29092.
+    #[arg(long, global = true, value_name = "HOST:PORT,..")]
+    pub(crate) kafka_brokers: Option<String>,
+    /// The group of consumers that shares the reading of Kafka. Default: `cachefront-` and the database's name.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) kafka_group: Option<String>,
+    /// What the names of topics begin with. Default: `cachefront-` and the database's name.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) topic_prefix: Option<String>,
+    /// Where Kafka Connect answers. Default: `http://127.0.0.1:8083`.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) connect_url: Option<String>,
+    /// The database as Kafka Connect reaches it. Default: as this program does.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) connect_mysql_url: Option<String>,
     /// The mode to start in: ttl or cdc.
     #[arg(long, global = true)]
     pub(crate) mode: Option<String>,

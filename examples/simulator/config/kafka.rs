@@ -43,11 +43,11 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn kafka(&self, mysql_url: &str) -> Result<Kafka, Fatal> {
+    pub(super) fn kafka(&self, flags: &Flags, mysql_url: &str) -> Result<Kafka, Fatal> {
         let set = |name: &str| self.environment.get(name).map(str::to_owned);
         let database = database_of(mysql_url);
         let default_name = format!("cachefront-{}", database.replace('$', "_"));
-        let brokers = set("CACHEFRONT_KAFKA_BROKERS").unwrap_or(BROKERS_DEFAULT.into());
+        let brokers = self.text("CACHEFRONT_KAFKA_BROKERS", &flags.kafka_brokers).unwrap_or(BROKERS_DEFAULT.into());
         let connect_brokers = set("CACHEFRONT_CONNECT_KAFKA_BROKERS").unwrap_or(brokers.clone());
         for (name, list) in
             [("CACHEFRONT_KAFKA_BROKERS", &brokers), ("CACHEFRONT_CONNECT_KAFKA_BROKERS", &connect_brokers)]
@@ -56,14 +56,15 @@ impl Lookup<'_> {
                 return Err(Fatal::new(format!("{name} is not a list of addresses: write host:port,host:port")));
             }
         }
-        let prefix = set("CACHEFRONT_TOPIC_PREFIX").unwrap_or(default_name.clone());
+        let prefix = self.text("CACHEFRONT_TOPIC_PREFIX", &flags.topic_prefix).unwrap_or(default_name.clone());
         if prefix.len() > 100 || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
             return Err(Fatal::new(
                 "CACHEFRONT_TOPIC_PREFIX may hold letters, digits, dots, hyphens and underscores, 100 at most",
             ));
         }
-        let connect_url = set("CACHEFRONT_CONNECT_URL").unwrap_or(CONNECT_URL_DEFAULT.into());
-        let connect_mysql_url = set("CACHEFRONT_CONNECT_MYSQL_URL").unwrap_or(mysql_url.to_owned());
+        let connect_url = self.text("CACHEFRONT_CONNECT_URL", &flags.connect_url).unwrap_or(CONNECT_URL_DEFAULT.into());
+        let connect_mysql_url =
+            self.text("CACHEFRONT_CONNECT_MYSQL_URL", &flags.connect_mysql_url).unwrap_or(mysql_url.to_owned());
         if !connect_mysql_url.starts_with("mysql://") {
             return Err(Fatal::new(
                 "CACHEFRONT_CONNECT_MYSQL_URL is not a MySQL URL: write mysql://user:password@host:3306",
@@ -73,7 +74,7 @@ impl Lookup<'_> {
         Ok(Kafka {
             client,
             brokers,
-            group: set("CACHEFRONT_KAFKA_GROUP").unwrap_or(default_name),
+            group: self.text("CACHEFRONT_KAFKA_GROUP", &flags.kafka_group).unwrap_or(default_name),
             prefix,
             connect_url: Secret::new(http_url("CACHEFRONT_CONNECT_URL", &connect_url)?),
             connect_mysql_url: Secret::new(connect_mysql_url),
@@ -114,7 +115,8 @@ mod tests {
     use super::*;
 
     fn kafka(pairs: &[(&str, &str)]) -> Result<Kafka, Fatal> {
-        Lookup { environment: &Environment::of(pairs) }.kafka("mysql://u:hidden@db/shop?require_ssl=true")
+        Lookup { environment: &Environment::of(pairs) }
+            .kafka(&Flags::default(), "mysql://u:hidden@db/shop?require_ssl=true")
     }
 
     #[test]
@@ -125,6 +127,30 @@ mod tests {
         assert_eq!(kafka.connect_mysql_url.host(), "db");
         assert!(!format!("{kafka:?}").contains("hidden"));
         assert_eq!(database_of("mysql://u@h:3306"), "cachefront");
+    }
+
+    #[test]
+    fn flags_override_the_environment() {
+        let environment = Environment::of(&[
+            ("CACHEFRONT_KAFKA_BROKERS", "env:1"),
+            ("CACHEFRONT_KAFKA_GROUP", "env"),
+            ("CACHEFRONT_TOPIC_PREFIX", "env"),
+            ("CACHEFRONT_CONNECT_URL", "http://env:1"),
+            ("CACHEFRONT_CONNECT_MYSQL_URL", "mysql://env/x"),
+        ]);
+        let given = Some("flag".to_owned());
+        let flags = Flags {
+            kafka_brokers: Some("flag:1".into()),
+            kafka_group: given.clone(),
+            topic_prefix: given,
+            connect_url: Some("http://flag:1".into()),
+            connect_mysql_url: Some("mysql://flag/x".into()),
+            ..Flags::default()
+        };
+        let kafka = Lookup { environment: &environment }.kafka(&flags, "mysql://u@db/shop").expect("settings");
+        assert_eq!((kafka.brokers.as_str(), kafka.connect_brokers.as_str()), ("flag:1", "flag:1"));
+        assert_eq!((kafka.group.as_str(), kafka.prefix.as_str()), ("flag", "flag"));
+        assert_eq!((kafka.connect_url.host(), kafka.connect_mysql_url.host()), ("flag:1", "flag"));
     }
 
     #[test]

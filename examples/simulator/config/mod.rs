@@ -14,6 +14,7 @@ pub(crate) use environment::Environment;
 pub(crate) use flags::{BootstrapFlags, Cli, Flags, HealthFlags, InspectFlags, Role};
 pub(crate) use kafka::{Kafka, Source};
 pub(crate) use secret::Secret;
+use tokio::time::Instant;
 
 use crate::access::{self, ApiToken, Passwords};
 use crate::domain::Mode;
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     /// The API answers so many requests at once.
     pub(crate) api_in_flight: usize,
     pub(crate) startup_timeout: Duration,
+    /// That time after the start: one for everything that is waited for.
+    pub(crate) startup_deadline: Instant,
 }
 
 /// Where rows and entries live.
@@ -71,6 +74,8 @@ impl Settings {
             Some(url) => http_url("CACHEFRONT_API_URL", &url)?,
             None => format!("http://{}", reachable(&api_addr)),
         };
+        let startup_timeout =
+            lookup.duration("CACHEFRONT_STARTUP_TIMEOUT", &flags.startup_timeout)?.unwrap_or(Duration::from_secs(30));
         Ok(Self {
             backend: lookup.backend(role, flags)?,
             mode: lookup.mode(flags)?,
@@ -83,9 +88,8 @@ impl Settings {
             passwords: lookup.passwords(),
             insecure_open_api: flags.insecure_open_api,
             api_in_flight: lookup.in_flight(flags)?,
-            startup_timeout: lookup
-                .duration("CACHEFRONT_STARTUP_TIMEOUT", &flags.startup_timeout)?
-                .unwrap_or(Duration::from_secs(30)),
+            startup_timeout,
+            startup_deadline: Instant::now() + startup_timeout,
         })
     }
 
@@ -150,10 +154,17 @@ impl Lookup<'_> {
     fn tokens(&self) -> Result<Vec<ApiToken>, Fatal> {
         let list = self.environment.get("CACHEFRONT_API_TOKENS").unwrap_or_default();
         let tokens: Vec<&str> = list.split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
-        match tokens.iter().find(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-            Some(_) => Err(Fatal::new("CACHEFRONT_API_TOKENS: a token may hold visible ASCII characters only")),
-            None => Ok(tokens.into_iter().map(ApiToken::parse).collect()),
+        if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(Fatal::new("CACHEFRONT_API_TOKENS: a token may hold visible ASCII characters only"));
         }
+        let tokens: Vec<ApiToken> = tokens.into_iter().map(ApiToken::parse).collect();
+        // Whoever sets the variable wants the API to be closed, and not open to whoever sends no token.
+        if !list.is_empty() && (tokens.is_empty() || tokens.iter().any(|known| known.token.expose().is_empty())) {
+            return Err(Fatal::new(
+                "CACHEFRONT_API_TOKENS: a token is empty: write role:token or token, separated by commas",
+            ));
+        }
+        Ok(tokens)
     }
 
     fn backend(&self, role: &Role, flags: &Flags) -> Result<Backend, Fatal> {
@@ -183,7 +194,7 @@ impl Lookup<'_> {
             return Err(Fatal::new(format!("CACHEFRONT_TLS_CA: there is no file {}", file.display())));
         }
         Ok(Backend::Stack(Box::new(Stack {
-            kafka: self.kafka(&mysql_url)?,
+            kafka: self.kafka(flags, &mysql_url)?,
             mysql_url: Secret::new(mysql_url),
             redis_url: Secret::new(redis_url),
             tls_ca,
@@ -194,6 +205,12 @@ impl Lookup<'_> {
 
 fn http_url(name: &str, text: &str) -> Result<String, Fatal> {
     let url = text.trim_end_matches('/');
+    if url.starts_with("https://") {
+        return Err(Fatal::new(format!(
+            "{name} begins with https://, and TLS is not supported there: write http://host:port, of the server itself \
+             or of a proxy beside this program that speaks TLS to it"
+        )));
+    }
     let host = url.strip_prefix("http://").unwrap_or_default();
     match host.is_empty() {
         true => Err(Fatal::new(format!("{name} is not a URL: write http://host:port"))),
@@ -251,6 +268,10 @@ mod tests {
             ("CACHEFRONT_MODE", "fast"),
             ("CACHEFRONT_API_ADDR", "8000"),
             ("CACHEFRONT_API_URL", "ftp://x"),
+            ("CACHEFRONT_API_URL", "https://hidden"),
+            ("CACHEFRONT_API_TOKENS", "operator:"),
+            ("CACHEFRONT_API_TOKENS", "hidden,viewer:"),
+            ("CACHEFRONT_API_TOKENS", " , "),
             ("CACHEFRONT_MYSQL_URL", "postgres://u:hidden@x/y"),
             ("CACHEFRONT_STARTUP_TIMEOUT", "soon"),
         ] {

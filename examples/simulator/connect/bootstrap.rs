@@ -29,8 +29,8 @@ pub(crate) async fn bootstrap(settings: &Settings, flags: &BootstrapFlags) -> Re
     let Backend::Stack(stack) = &settings.backend else {
         return Err(Fatal::new("bootstrap needs servers: set CACHEFRONT_MYSQL_URL and CACHEFRONT_CONNECT_URL"));
     };
-    let deadline = Instant::now() + settings.startup_timeout;
-    let database = make_tables(stack, deadline, settings.startup_timeout).await?;
+    let deadline = settings.startup_deadline;
+    let database = make_tables(stack, settings).await?;
     warn_of_settings(stack).await;
     let config = template::render(stack, &database)?;
     let name = &stack.kafka.prefix;
@@ -68,10 +68,10 @@ async fn watch(rest: Rest, name: &str) {
 }
 
 /// The tables that the connector reads and writes are there before it starts.
-async fn make_tables(stack: &Stack, deadline: Instant, timeout: Duration) -> Result<String, Fatal> {
+async fn make_tables(stack: &Stack, settings: &Settings) -> Result<String, Fatal> {
     let opts = options(stack)?;
     let database = database_name(&opts).to_owned();
-    let pool = connect(stack, &opts, deadline, timeout).await?;
+    let pool = connect(stack, &opts, settings).await?;
     Mysql::open(pool, database.clone()).await.map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         Fatal::new(format!("the tables cannot be made in MySQL: {cause}"))

@@ -86,7 +86,8 @@ impl Database for Sqlite {
 
     async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError> {
         let (input, now) = (input.clone(), self.now());
-        let (user, seq) = self.write(move |connection| users::create(connection, &input, &now)).await?;
+        let created = self.write(move |connection| users::create(connection, &input, &now)).await?;
+        let (user, seq) = created.ok_or(DbError::NoIdLeft)?;
         Ok(self.written(user, seq))
     }
 

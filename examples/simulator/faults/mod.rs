@@ -23,6 +23,7 @@ pub(crate) use self::source::FaultySource;
 pub(crate) use self::state::{DELAY_MS_MAX, FaultState};
 pub(crate) use self::store::FaultyStore;
 use crate::domain::{Database, DbError};
+use crate::together::Together;
 
 /// The note that keeps the state.
 const NOTE: &str = "faults";
@@ -30,19 +31,24 @@ const NOTE: &str = "faults";
 /// How often the note is read. A switch is in force everywhere within a second.
 const POLL: Duration = Duration::from_millis(250);
 
+/// Whoever asks for the switches waits so long for the database to say them.
+const LOOK_MAX: Duration = Duration::from_millis(500);
+
 /// The switches, as this process knows them.
 pub(crate) struct Faults {
     database: Arc<dyn Database>,
     /// Held while the note is read or written and then put in force, so that an older answer never comes last.
     order: Mutex<()>,
     current: watch::Sender<FaultState>,
+    looks: Together,
 }
 
 impl Faults {
     /// Everything off, until [`refresh`](Self::refresh) or [`run`](Self::run) has read the note. `database` is the one
     /// without faults.
     pub(crate) fn new(database: Arc<dyn Database>) -> Arc<Self> {
-        Arc::new(Self { database, order: Mutex::new(()), current: watch::Sender::new(FaultState::default()) })
+        let current = watch::Sender::new(FaultState::default());
+        Arc::new(Self { database, order: Mutex::new(()), current, looks: Together::default() })
     }
 
     /// What is switched on in this process.
@@ -53,6 +59,18 @@ impl Faults {
     /// Follows the switches.
     pub(crate) fn watch(&self) -> watch::Receiver<FaultState> {
         self.current.subscribe()
+    }
+
+    /// What is switched on, after the note was read again: unless the database does not say it in time.
+    pub(crate) async fn look(self: &Arc<Self>) -> FaultState {
+        let faults = Arc::clone(self);
+        let look = async move {
+            if let Err(error) = faults.refresh().await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the note of faults cannot be read");
+            }
+        };
+        self.looks.join(LOOK_MAX, look).await;
+        self.current()
     }
 
     /// Reads the note and obeys it.

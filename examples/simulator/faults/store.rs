@@ -67,6 +67,11 @@ impl Store for FaultyStore {
         self.store.get(key).await
     }
 
+    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
+        self.pass().await?;
+        self.store.peek(key).await
+    }
+
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
         self.pass().await?;
         self.store.get_many(keys).await

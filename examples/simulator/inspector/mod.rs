@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::consistency::{Consistency, StaleEntry, StaleKind, Verdict};
 use self::pass::Memory;
 pub(crate) use self::view::{CacheView, EntryState};
-use crate::caches::Caches;
+use crate::caches::{Caches, EmailKey};
 use crate::domain::{Database, DbError, User, rfc3339};
 use crate::events::EventHub;
 use crate::interest::Interest;
@@ -170,7 +170,7 @@ impl Inspector {
         let row = self.database.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
         self.caches.users.invalidate(&id).await?;
         for email in cached.into_iter().chain(row) {
-            self.caches.by_email.invalidate(&email).await?;
+            self.caches.by_email.invalidate(&EmailKey::new(email)).await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::{Inspector, LOOKS_MAX, StaleEntry, StaleKind};
+use crate::caches::{BY_EMAIL, EmailKey};
 use crate::domain::{DbError, Mode, Seen, User};
 use crate::events::Event;
 
@@ -73,12 +74,16 @@ impl Entry {
     fn key(&self) -> String {
         match self {
             Self::Id(id) => key_text("users", id),
-            Self::Email(_, email) => key_text("users_by_email", email),
+            Self::Email(_, email) => email_key_text(email),
         }
     }
 }
 
-/// Empty for a key that is too long to have an entry.
+fn email_key_text(email: &str) -> String {
+    key_text(BY_EMAIL, &EmailKey::new(email))
+}
+
+/// Both kinds of keys always fit: the empty text stands for none.
 fn key_text(cache: &str, key: &impl CacheKey) -> String {
     StoreKey::encode(cache, key).map(|key| key.as_str().to_owned()).unwrap_or_default()
 }
@@ -116,7 +121,7 @@ impl Memory {
     /// True if the newest change of the entry's row named the row's other key and not the entry's.
     fn is_misnamed(&self, entry: &Entry, row: Option<&User>) -> bool {
         let Some(row) = row else { return false };
-        let keys = [key_text("users", &row.id), key_text("users_by_email", &row.email)];
+        let keys = [key_text("users", &row.id), email_key_text(&row.email)];
         let newest = self.changes.iter().rev().find(|named| keys.iter().any(|key| named.contains(key)));
         newest.is_some_and(|named| !named.contains(&entry.key()))
     }
@@ -181,7 +186,7 @@ impl Inspector {
     async fn peek(&self, entry: &Entry) -> Result<Option<Hit<User>>, String> {
         let peeked = match entry {
             Entry::Id(id) => self.caches.users.peek(id).await,
-            Entry::Email(_, email) => self.caches.by_email.peek(email).await,
+            Entry::Email(_, email) => self.caches.by_email.peek(&EmailKey::new(email)).await,
         };
         peeked.map_err(|error| error.chain())
     }

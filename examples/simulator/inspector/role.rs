@@ -103,7 +103,7 @@ async fn own(settings: &Settings) -> Result<Arc<Inspector>, Fatal> {
     let row = world.true_database.mode().await.map_err(|error| Fatal::new(error.to_string()))?;
     let caches = world.caches(settings)?;
     let follow = caches.clone();
-    let modes = Modes::new(Arc::clone(&world.true_database), row, move |mode| follow.set_mode(mode));
+    let modes = Modes::new(Arc::clone(&world.true_database), row, move |row| follow.set_mode(row.mode));
     let pipeline = world.pipeline(&modes, settings);
     Ok(Inspector::new(caches, world.true_database, modes, pipeline, world.clock, &world.events))
 }

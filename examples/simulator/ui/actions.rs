@@ -50,6 +50,7 @@ pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Respons
 fn failed(error: &DbError) -> Response {
     match error {
         DbError::EmailTaken => refused(StatusCode::CONFLICT, "This e-mail address is taken: choose another one."),
+        DbError::NoIdLeft => refused(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user."),
         DbError::VersionMismatch => refused(StatusCode::CONFLICT, "The mode was changed by somebody else."),
         DbError::Unavailable(_) | DbError::Failed(_) => {
             refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer: nothing was changed. Try again.")

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::Panel;
 use super::users::{Page, State, UserRow};
+use crate::caches::{BY_EMAIL, EmailKey};
 use crate::domain::User;
 
 /// One entry.
@@ -56,8 +57,10 @@ async fn of_user(panel: &Panel, row: &UserRow) -> Vec<KeyRow> {
     keys
 }
 
-async fn of_address(panel: &Panel, row: &UserRow, email: &String) -> Option<KeyRow> {
-    let hit = panel.api.caches.by_email.peek(email).await.ok()??;
+async fn of_address(panel: &Panel, row: &UserRow, email: &str) -> Option<KeyRow> {
+    let key = EmailKey::new(email);
+    let hit = panel.api.caches.by_email.peek(&key).await.ok()??;
+    let key = StoreKey::encode(BY_EMAIL, &key).ok()?;
     // The row counts under this address only if it has it.
     let database = row.database.clone().filter(|user| user.email == *email);
     let state = match (hit.value == database, database.is_some()) {
@@ -66,12 +69,12 @@ async fn of_address(panel: &Panel, row: &UserRow, email: &String) -> Option<KeyR
         (true, false) => State::Negative,
     };
     Some(KeyRow {
-        key: format!("users_by_email:{email}"),
+        key: key.as_str().to_owned(),
         id: row.id,
         state,
         value: hit.value,
         database,
-        bytes: bytes(panel, StoreKey::encode("users_by_email", email).ok()).await,
+        bytes: bytes(panel, Some(key)).await,
         ttl: hit.ttl,
         tier: Some(hit.tier.as_str()),
         position: hit.position.map(|position| position.to_string()),
@@ -79,6 +82,6 @@ async fn of_address(panel: &Panel, row: &UserRow, email: &String) -> Option<KeyR
 }
 
 async fn bytes(panel: &Panel, key: Option<StoreKey>) -> Option<usize> {
-    let reading = panel.api.pipeline.store.get(&key?).await.ok()?;
+    let reading = panel.api.pipeline.store.peek(&key?).await.ok()?;
     reading.entry.map(|entry| entry.len())
 }

@@ -18,7 +18,7 @@ use super::Panel;
 use super::actions::refused;
 use super::view::icon;
 use crate::access::{Denied, Role, Session};
-use crate::api::request::read_body;
+use crate::api::read_body;
 
 /// The session of a request that passed [`require`].
 #[derive(Clone)]
@@ -70,15 +70,15 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
     }
 }
 
-/// Reads bodies whole, so that whoever sends one that is too large sees the answer.
+/// Reads bodies whole before anything is done for a request.
 pub(super) async fn bound(request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    match read_body(body).await {
+    match read_body(&parts.headers, body).await {
         Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
-        Err(too_large) => too_large.into_response(),
+        Err(fault) => fault.into_response(),
     }
 }
 

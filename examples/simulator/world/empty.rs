@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront::bus::{BusEvent, BusMessage};
 use cachefront::store::{Generation, Store};
-use cachefront::{Error, ErrorKind, MemoryStore, Result, Timestamp};
+use cachefront::{Error, ErrorKind, MemoryStore, Result, StoreKey, Timestamp};
 
 use super::relay::RelayClient;
 
@@ -49,6 +49,9 @@ impl Emptier {
     /// # Errors
     /// If the store cannot be reached.
     pub(crate) async fn empty(&self) -> Result<u64> {
+        // The keys are removed past the fault switches: whoever is cut off from the store cannot empty it either.
+        let anything = StoreKey::from_text("emptier:probe")?;
+        self.store.peek(&anything).await?;
         let removed = self.keys.empty().await?;
         let message = BusMessage {
             generation: Generation::default(),

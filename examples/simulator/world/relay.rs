@@ -3,7 +3,7 @@
 //! Nothing depends on them but what people see. They are bounded, and what cannot be sent is dropped.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,13 +11,14 @@ use cachefront::{Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisResult, TlsCertificates};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Stack;
 use crate::events::{ChangeSink, Event, EventHub};
 use crate::fatal::Fatal;
 use crate::pipeline::{Board, Report};
+use crate::together::Together;
 
 /// The stream keeps about so many events, and so many wait to be sent.
 const EVENTS_MAX: usize = 1_024;
@@ -235,35 +236,49 @@ async fn send(relay: &RelayClient, kept: &mut Option<MultiplexedConnection>, gro
 #[derive(Debug)]
 pub(super) struct RedisBoard {
     relay: RelayClient,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    /// Handles share one connection: what is taken here is a clone, so that no caller waits for another's answer.
+    connection: Arc<Mutex<Option<MultiplexedConnection>>>,
+    /// While the server is away, everybody who comes meanwhile waits for one try to reach it.
+    dials: Together,
 }
 
 impl RedisBoard {
     pub(super) fn new(relay: RelayClient) -> Self {
-        Self { relay, connection: Mutex::new(None) }
+        Self { relay, connection: Arc::default(), dials: Together::default() }
     }
 
     async fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
-        // Handles share one connection: what is taken here is a clone, so that no caller waits for another's answer.
-        let mut kept = self.connection.lock().await;
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => self.relay.connect(COMMAND_TIMEOUT).await.map_err(failed)?,
-        };
-        *kept = Some(connection.clone());
-        drop(kept);
-        match command.query_async(&mut connection).await {
-            Ok(reply) => Ok(reply),
-            Err(error) => {
-                *self.connection.lock().await = None;
-                Err(failed(error))
-            }
+        let mut connection = self.connection().await?;
+        let reply = command.query_async(&mut connection).await;
+        reply.map_err(|error| {
+            lock(&self.connection).take();
+            Error::with_source(ErrorKind::Unavailable, "the pipeline's report cannot be exchanged", error)
+        })
+    }
+
+    async fn connection(&self) -> Result<MultiplexedConnection> {
+        if let Some(connection) = &*lock(&self.connection) {
+            return Ok(connection.clone());
         }
+        let (relay, kept) = (self.relay.clone(), Arc::clone(&self.connection));
+        let dial = async move {
+            // The client's own timeout does not cover every step of a handshake.
+            match tokio::time::timeout(2 * COMMAND_TIMEOUT, relay.connect(COMMAND_TIMEOUT)).await {
+                Ok(Ok(connection)) => *lock(&kept) = Some(connection),
+                Ok(Err(error)) => tracing::debug!(%error, "Redis cannot be reached for the pipeline's report"),
+                Err(_) => tracing::debug!("Redis does not take a connection for the pipeline's report"),
+            }
+        };
+        self.dials.join(COMMAND_TIMEOUT, dial).await;
+        let connection = lock(&self.connection).clone();
+        connection
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "Redis cannot be reached for the pipeline's report"))
     }
 }
 
-fn failed(error: redis::RedisError) -> Error {
-    Error::with_source(ErrorKind::Unavailable, "the pipeline's report cannot be exchanged", error)
+/// No code panics while it holds the lock.
+fn lock(kept: &Mutex<Option<MultiplexedConnection>>) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

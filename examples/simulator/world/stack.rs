@@ -23,13 +23,12 @@ use crate::faults::{Faults, FaultySource};
 const PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fatal> {
-    let deadline = Instant::now() + settings.startup_timeout;
     let opts = options(stack)?;
     let database_name = database_name(&opts).to_owned();
     // One namespace has one invalidator, and an invalidator reads one database.
     let namespace = database_name.replace('$', "_");
-    let store = retried(stack, settings, deadline, "Redis", || redis(stack, &namespace)).await?;
-    let pool = connect(stack, &opts, deadline, settings.startup_timeout).await?;
+    let store = retried(stack, settings, "Redis", || redis(stack, &namespace)).await?;
+    let pool = connect(stack, &opts, settings).await?;
     let database = Mysql::open(pool, database_name.clone()).await.map_err(|error| cannot_open("MySQL", &error))?;
     let relay = RelayClient::new(stack, &namespace)?;
     let events = EventHub::new();
@@ -63,11 +62,11 @@ async fn redis(stack: &Stack, namespace: &str) -> cachefront::Result<RedisStore>
     builder.connect().await
 }
 
-/// Tries again while the server may still come up; what is wrong for good ends it at once.
+/// Tries again while the server may still come up, until the start's one deadline; what is wrong for good ends it at
+/// once.
 async fn retried<T, F>(
     stack: &Stack,
     settings: &Settings,
-    deadline: Instant,
     server: &str,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Fatal>
@@ -86,7 +85,7 @@ where
         if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) {
             return Err(Fatal::new(format!("{server} at {host} cannot be used ({variable}): {}", error.chain())));
         }
-        if Instant::now() + PAUSE >= deadline {
+        if Instant::now() + PAUSE >= settings.startup_deadline {
             return Err(Fatal::new(format!(
                 "{server} at {host} cannot be reached within {:?} ({variable}, CACHEFRONT_STARTUP_TIMEOUT): {}",
                 settings.startup_timeout,
@@ -122,8 +121,7 @@ impl Sources for Binlog {
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
-        let deadline = Instant::now() + self.settings.startup_timeout;
-        let source = retried(&self.stack, &self.settings, deadline, "MySQL's binary log", || self.source()).await?;
+        let source = retried(&self.stack, &self.settings, "MySQL's binary log", || self.source()).await?;
         Ok(Cdc::new(FaultySource::new(source, faults)))
     }
 }
@@ -143,8 +141,7 @@ impl Sources for Kafka {
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
         let Binlog { stack, settings, .. } = &self.binlog;
-        let deadline = Instant::now() + settings.startup_timeout;
-        let server = retried(stack, settings, deadline, "MySQL", || self.binlog.source()).await?;
+        let server = retried(stack, settings, "MySQL", || self.binlog.source()).await?;
         let kafka = &stack.kafka;
         let marker = format!("{}.cachefront_heartbeat", self.database);
         let mut source =

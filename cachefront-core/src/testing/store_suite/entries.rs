@@ -22,6 +22,18 @@ pub(super) async fn what_was_filled_is_read(fixture: &dyn StoreFixture) {
     assert_eq!((meta.generation, meta.hi, meta.applied_order), (ground.generation, START, START));
 }
 
+pub(super) async fn a_look_sees_what_a_read_sees(fixture: &dyn StoreFixture) {
+    let ground = Ground::live(fixture).await;
+    let store = fixture.store();
+    let nothing = store.peek(&key(1)).await.expect("a reading");
+    assert!(nothing.entry.is_none() && nothing.meta.is_some());
+    ground.put(1, START).await;
+    let (looked, read) = (store.peek(&key(1)).await.expect("a reading"), ground.read(1).await);
+    assert!(looked.entry.is_some());
+    assert_eq!(looked.entry, read.entry);
+    assert_eq!(looked.meta.expect("a meta").generation, read.meta.expect("a meta").generation);
+}
+
 pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture) {
     let ground = Ground::live(fixture).await;
     for (id, state) in [(1, PayloadState::Fresh), (2, PayloadState::Negative)] {

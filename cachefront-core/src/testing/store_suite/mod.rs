@@ -112,6 +112,7 @@ laws! {
         the_fence_is_read_at_the_grant;
     entries:
         what_was_filled_is_read,
+        a_look_sees_what_a_read_sees,
         an_entry_that_is_good_is_present,
         an_entry_of_the_other_discipline_is_no_answer,
         an_entry_of_another_schema_version_is_no_answer,
@@ -175,6 +176,7 @@ macro_rules! store_suite {
             a_suspended_meta_grants_and_stores_nothing
             the_fence_is_read_at_the_grant
             what_was_filled_is_read
+            a_look_sees_what_a_read_sees
             an_entry_that_is_good_is_present
             an_entry_of_the_other_discipline_is_no_answer
             an_entry_of_another_schema_version_is_no_answer
@@ -210,7 +212,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 42_usize };
+    (@count) => { 43_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
-
 use tokio::time::Instant;
 
-use crate::config::Stack;
+use crate::config::{Settings, Stack};
 use crate::fatal::{Fatal, why};
 
 /// The database of a URL that names none.
@@ -81,28 +80,33 @@ pub(crate) fn options(stack: &Stack) -> Result<Opts, Fatal> {
         // No statement changes the session, so a connection is returned as it was taken.
         .pool_opts(PoolOpts::default().with_constraints(constraints).with_reset_connection(false));
     if let (Some(ssl), Some(ca)) = (ssl, stack.tls_ca.as_deref()) {
-        builder = builder.ssl_opts(ssl.with_root_certs(vec![ca.to_owned().into()]));
+        // Whoever names an authority trusts it and no other: not those that everybody trusts.
+        let ssl = ssl.with_root_certs(vec![ca.to_owned().into()]).with_disable_built_in_roots(true);
+        builder = builder.ssl_opts(ssl);
     }
     Ok(builder.into())
 }
 
-/// Connects, and makes the database if it is absent. A server that does not answer is tried again until
-/// `deadline`, which lies `timeout` after the start.
+/// Connects, and makes the database if it is absent. A server that does not answer is tried again until the start's
+/// deadline.
 ///
 /// # Errors
 /// A line that says what to mend.
-pub(crate) async fn connect(stack: &Stack, opts: &Opts, deadline: Instant, timeout: Duration) -> Result<Pool, Fatal> {
-    let host = stack.mysql_url.host();
+pub(crate) async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> Result<Pool, Fatal> {
+    let (host, deadline, timeout) = (stack.mysql_url.host(), settings.startup_deadline, settings.startup_timeout);
     loop {
         let failure = match tokio::time::timeout_at(deadline, Conn::new(opts.clone())).await {
             Ok(Ok(connection)) => {
                 let _ = connection.disconnect().await;
                 return Ok(Pool::new(opts.clone()));
             }
-            Ok(Err(Error::Server(error))) if error.code == 1049 => match create_database(opts).await {
-                Ok(()) => continue,
-                Err(failure) => return Err(refused(host, database_name(opts), &failure)),
-            },
+            Ok(Err(Error::Server(error))) if error.code == 1049 => {
+                match tokio::time::timeout_at(deadline, create_database(opts)).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(failure)) => return Err(refused(host, database_name(opts), &failure)),
+                    Err(_) => "no answer".to_owned(),
+                }
+            }
             Ok(Err(failure @ Error::Server(_))) if !is_passing(&failure) => {
                 return Err(refused(host, database_name(opts), &failure));
             }
@@ -185,4 +189,26 @@ pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backend, Environment, Flags, Role};
+
+    #[test]
+    fn whoever_names_an_authority_trusts_no_other() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let ca = file.path().to_str().expect("a path");
+        for (ca, only_this_one) in [(ca, true), ("", false)] {
+            let environment = Environment::of(&[
+                ("CACHEFRONT_MYSQL_URL", "mysql://u@db/shop?require_ssl=true"),
+                ("CACHEFRONT_TLS_CA", ca),
+            ]);
+            let settings = Settings::resolve(&Role::Api, &Flags::default(), &environment).expect("settings");
+            let Backend::Stack(stack) = &settings.backend else { panic!("servers were named") };
+            let opts = options(stack).expect("options");
+            assert_eq!(opts.ssl_opts().map(|ssl| ssl.disable_built_in_roots()), Some(only_this_one));
+        }
+    }
 }

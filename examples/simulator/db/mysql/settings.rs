@@ -22,15 +22,7 @@ pub(super) async fn mode(connection: &mut Conn) -> mysql_async::Result<Option<Mo
 pub(super) async fn adopt_mode(connection: &mut Conn, environment: Option<Mode>) -> mysql_async::Result<ModeRow> {
     let present: Option<KeptRow> = connection.query_first(SELECT).await?;
     if present.is_none() {
-        let mode = environment.unwrap_or(Mode::Cdc);
-        // Several roles may start at once: one of them makes the row.
-        connection
-            .exec_drop(
-                "INSERT IGNORE INTO cachefront_settings (name, value, environment, version, changed_at)
-                 VALUES ('mode', ?, ?, 1, CURRENT_TIMESTAMP(6))",
-                (mode.as_str(), environment.map(Mode::as_str)),
-            )
-            .await?;
+        make(connection, environment.unwrap_or(Mode::Cdc), environment).await?;
     }
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
     let kept = kept(&mut transaction).await?;
@@ -47,6 +39,18 @@ pub(super) async fn adopt_mode(connection: &mut Conn, environment: Option<Mode>)
     Ok(changed)
 }
 
+/// Makes the row. Its version is above all that there were: the ETag of a row that somebody has removed matches nothing.
+/// Several roles may start at once: one of them makes it.
+async fn make(connection: &mut impl Queryable, mode: Mode, environment: Option<Mode>) -> mysql_async::Result<()> {
+    connection
+        .exec_drop(
+            "INSERT IGNORE INTO cachefront_settings (name, value, environment, version, changed_at)
+             SELECT 'mode', ?, ?, COALESCE(MAX(version), 0) + 1, CURRENT_TIMESTAMP(6) FROM cachefront_modes",
+            (mode.as_str(), environment.map(Mode::as_str)),
+        )
+        .await
+}
+
 /// Nothing if the version is not an expected one.
 pub(super) async fn set_mode(
     connection: &mut Conn,
@@ -54,6 +58,11 @@ pub(super) async fn set_mode(
     expected: Option<&[u64]>,
 ) -> mysql_async::Result<Option<ModeRow>> {
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+    let present: Option<KeptRow> = transaction.query_first(SELECT_FOR_UPDATE).await?;
+    if present.is_none() {
+        // Somebody emptied the table.
+        make(&mut transaction, mode, None).await?;
+    }
     let kept = row(&kept(&mut transaction).await?);
     if expected.is_some_and(|versions| !versions.contains(&kept.version)) {
         transaction.rollback().await?;

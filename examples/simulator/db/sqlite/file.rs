@@ -90,7 +90,10 @@ pub(crate) fn position_of(uuid: &Arc<str>, seq: u64) -> Position {
 pub(crate) fn classify(error: rusqlite::Error) -> DbError {
     let extended = error.sqlite_error().map(|failure| failure.extended_code);
     match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) if extended == Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => {
+        Some(ErrorCode::ConstraintViolation)
+            if extended == Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE)
+                && error.to_string().contains("users.email") =>
+        {
             DbError::EmailTaken
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::CannotOpen | ErrorCode::DiskFull) => {

@@ -22,15 +22,7 @@ pub(super) fn adopt_mode(
 ) -> rusqlite::Result<ModeRow> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let row = match kept(&transaction)? {
-        None => {
-            let mode = environment.unwrap_or(Mode::Cdc);
-            transaction.execute(
-                "INSERT INTO cachefront_settings (name, value, environment, version, changed_at)
-                 VALUES ('mode', ?1, ?2, 1, ?3)",
-                params![mode.as_str(), environment.map(Mode::as_str), now],
-            )?;
-            ModeRow { mode, changed_at: now.to_owned(), version: 1 }
-        }
+        None => make(&transaction, environment.unwrap_or(Mode::Cdc), environment, now)?,
         Some(kept) => {
             let mode = mode_at_start(kept.row.mode, kept.environment, environment);
             if let Some(environment) = environment {
@@ -47,6 +39,19 @@ pub(super) fn adopt_mode(
     Ok(row)
 }
 
+/// Makes the row. Its version is above all that there were: the ETag of a row that somebody has removed matches nothing.
+fn make(connection: &Connection, mode: Mode, environment: Option<Mode>, now: &str) -> rusqlite::Result<ModeRow> {
+    let newest: i64 =
+        connection.query_row("SELECT ifnull(max(version), 0) FROM cachefront_modes", [], |row| row.get(0))?;
+    let version = newest.saturating_add(1);
+    connection.execute(
+        "INSERT INTO cachefront_settings (name, value, environment, version, changed_at)
+         VALUES ('mode', ?1, ?2, ?3, ?4)",
+        params![mode.as_str(), environment.map(Mode::as_str), version, now],
+    )?;
+    Ok(ModeRow { mode, changed_at: now.to_owned(), version: version.unsigned_abs() })
+}
+
 /// Nothing if the version is not an expected one.
 pub(super) fn set_mode(
     connection: &mut Connection,
@@ -55,11 +60,15 @@ pub(super) fn set_mode(
     now: &str,
 ) -> rusqlite::Result<Option<ModeRow>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let kept = kept(&transaction)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    if expected.is_some_and(|versions| !versions.contains(&kept.row.version)) {
+    let kept = match kept(&transaction)? {
+        Some(kept) => kept.row,
+        // Somebody emptied the table.
+        None => make(&transaction, mode, None, now)?,
+    };
+    if expected.is_some_and(|versions| !versions.contains(&kept.version)) {
         return Ok(None);
     }
-    let row = change(&transaction, kept.row, mode, now)?;
+    let row = change(&transaction, kept, mode, now)?;
     remember(&transaction, &row)?;
     transaction.commit()?;
     Ok(Some(row))

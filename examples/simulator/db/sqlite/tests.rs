@@ -140,3 +140,15 @@ async fn the_mode_is_kept_and_the_environment_wins_once() {
     again.set_mode(Mode::Ttl, None).await.expect("changed");
     assert_eq!(again.adopt_mode(Some(Mode::Cdc)).await.expect("mode").mode, Mode::Ttl);
 }
+
+#[tokio::test]
+async fn the_last_id_is_given_once_and_then_there_is_none() {
+    let (_directory, database) = database();
+    stranger(&database)
+        .execute_batch(&format!("INSERT INTO users (id, name, email) VALUES ({}, 'A', 'a@x')", i64::MAX - 1))
+        .expect("a row");
+    assert_eq!(database.create(&input("B", "b@x")).await.expect("created").value.id, i64::MAX.unsigned_abs());
+    assert!(matches!(database.create(&input("C", "b@x")).await, Err(DbError::NoIdLeft | DbError::EmailTaken)));
+    assert!(matches!(database.create(&input("C", "c@x")).await, Err(DbError::NoIdLeft)));
+    assert_eq!(database.list(0, 10).await.expect("a list").len(), 2);
+}

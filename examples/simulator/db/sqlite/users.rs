@@ -1,20 +1,37 @@
 //! The statements on `users`. Each answers the log's head from the same transaction.
 
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 
 use super::file::{head, normalise};
 use crate::domain::{User, UserInput};
 
-pub(super) fn create(connection: &mut Connection, input: &UserInput, now: &str) -> rusqlite::Result<(User, u64)> {
+/// Nothing if there is no id left.
+pub(super) fn create(
+    connection: &mut Connection,
+    input: &UserInput,
+    now: &str,
+) -> rusqlite::Result<Option<(User, u64)>> {
     let transaction = write(connection)?;
-    transaction.execute(
+    let inserted = transaction.execute(
         "INSERT INTO users (name, email, updated_at) VALUES (?1, ?2, ?3)",
         params![input.name, input.email, now],
-    )?;
+    );
+    match inserted {
+        // It says that the disk is full, whichever of the two is.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) && last_id(&transaction)? == i64::MAX => {
+            return Ok(None);
+        }
+        inserted => drop(inserted?),
+    }
     let user = one(&transaction, transaction.last_insert_rowid())?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let seq = head(&transaction)?;
     transaction.commit()?;
-    Ok((user, seq))
+    Ok(Some((user, seq)))
+}
+
+/// The largest id that was ever given.
+fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'users'", [], |row| row.get(0))
 }
 
 pub(super) fn update(
