@@ -49,6 +49,7 @@ pub(super) fn template() -> Result<()> {
         }
     }
     let rendered = render(EVERYTHING, &[])?;
+    stays_ready_without_the_store(&rendered)?;
     for kind in [
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
@@ -62,6 +63,16 @@ pub(super) fn template() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// An outage of the store costs latency, never the service: the API's readiness must not ask for it.
+fn stays_ready_without_the_store(rendered: &str) -> Result<()> {
+    let pods = rendered.split("\n---").filter(|one| one.contains("kind: Deployment") && one.contains("-api:"));
+    let probes: Vec<&str> = pods.filter_map(|pod| pod.split("readinessProbe:").nth(1)?.split('}').next()).collect();
+    match probes.as_slice() {
+        [probe] if probe.contains("path: /healthz") => Ok(()),
+        probes => Err(Failure::new(format!("the API's readiness is not its own health alone: {probes:?}"))),
+    }
 }
 
 /// Without the kinds of the Prometheus operator, which Kubernetes itself does not know.
