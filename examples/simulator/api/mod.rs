@@ -60,6 +60,8 @@ pub(crate) struct Api {
     pub(crate) connector: Option<Watchdog>,
     /// How many requests may be answered at once.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// How many that are when none is being answered.
+    pub(crate) in_flight_max: usize,
     pub(crate) streams: Arc<Semaphore>,
     /// True if this process is to keep the pipeline running.
     pub(crate) consumes: bool,

