@@ -43,6 +43,15 @@ pub(super) fn openapi() -> Result<()> {
     }
 }
 
+/// The API keeps what its description promises: requests that fit it and requests that do not, against a running one.
+pub(super) fn schemathesis() -> Result<()> {
+    let simulator = crate::test::build_examples()?;
+    let schemathesis = tools::command("schemathesis")?;
+    let mut command = Command::new("sh");
+    command.current_dir(names::workspace_root()).arg("examples/simulator/api/schemathesis.sh").arg(simulator);
+    must(command.arg(schemathesis.get_program())).map(drop)
+}
+
 pub(super) fn deny() -> Result<()> {
     let mut command = tools::command("cargo-deny")?;
     must(command.args(["--offline", "check", "licenses", "bans", "sources"])).map(drop)
