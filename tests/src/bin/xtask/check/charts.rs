@@ -67,7 +67,8 @@ pub(super) fn template() -> Result<()> {
 
 /// An outage of the store costs latency, never the service: the API's readiness must not ask for it.
 fn stays_ready_without_the_store(rendered: &str) -> Result<()> {
-    let pods = rendered.split("\n---").filter(|one| one.contains("kind: Deployment") && one.contains("component: api\n"));
+    let pods =
+        rendered.split("\n---").filter(|one| one.contains("kind: Deployment") && one.contains("component: api\n"));
     let probes: Vec<&str> = pods.filter_map(|pod| pod.split("readinessProbe:").nth(1)?.split('}').next()).collect();
     match probes.as_slice() {
         [probe] if probe.contains("path: /healthz") => Ok(()),
