@@ -9,6 +9,8 @@ mod consistency;
 pub(crate) mod metrics;
 mod pass;
 pub(crate) mod role;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::fmt;
