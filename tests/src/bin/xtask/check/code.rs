@@ -54,6 +54,8 @@ pub(super) fn schemathesis() -> Result<()> {
 
 pub(super) fn deny() -> Result<()> {
     let mut command = tools::command("cargo-deny")?;
+    // It looks at the crates of every platform; a build has fetched those of this one only.
+    must(&mut cargo(&["fetch", "--locked", "--quiet"]))?;
     must(command.args(["--offline", "check", "licenses", "bans", "sources"])).map(drop)
 }
 
