@@ -178,6 +178,15 @@ impl std::error::Error for DbError {
     }
 }
 
+/// Connections to the database, by what they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Connections {
+    pub(crate) in_use: usize,
+    pub(crate) idle: usize,
+    /// Statements that wait for one.
+    pub(crate) waiting: usize,
+}
+
 /// The database: the truth that caches are compared with. Writes go here and nowhere else.
 ///
 /// # Cancel safety
@@ -229,6 +238,9 @@ pub(crate) trait Database: fmt::Debug + Send + Sync + 'static {
 
     /// The audit list, the newest first.
     async fn audit(&self) -> Result<Vec<AuditEntry>, DbError>;
+
+    /// The connections of this process, now.
+    fn connections(&self) -> Connections;
 
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), DbError>;

@@ -8,14 +8,23 @@
 //! | `simulator_http_requests_total` | counter | `method`, `route`, `status` | answered requests; status by class (`2xx`) |
 //! | `simulator_http_request_duration_seconds` | histogram | `method`, `route` | from a request's arrival to its answer |
 //! | `simulator_http_requests_in_flight` | gauge | | requests that are being answered |
+//! | `simulator_http_permits` | gauge | | how many requests may be answered at once (`CACHEFRONT_API_IN_FLIGHT`) |
+//! | `simulator_http_permits_in_use` | gauge | | how many of them are in use |
+//! | `simulator_database_connections` | gauge | `state` | this process's connections to the database: `in_use`, `idle` |
+//! | `simulator_database_waiting` | gauge | | statements that wait for a connection |
+//! | `simulator_store_operation_duration_seconds` | histogram | `operation` | how long the shared store takes |
 //! | `simulator_staleness_bound_seconds` | histogram | | the most that a cached read could be behind the database, looked at four times a second |
 //! | `simulator_pipeline_running` | gauge | | 1 while the change capture gives signs of life, wherever it runs |
 //! | `simulator_pipeline_lag_seconds` | gauge | | age of the newest moment at which everything committed was handled |
 //! | `simulator_mode` | gauge | `mode` | 1 for the mode in force, 0 for the other |
+//! | `simulator_fault_active` | gauge | `fault` | 1 while this fault is switched on, 0 after it was |
+//! | `simulator_fault_dropped_changes_total` | counter | | changes that the fault switch `drop_events` took away |
 //! | `simulator_build_info` | gauge | `version`, `source` | always 1 |
 
 mod freshness;
 mod http;
+mod saturation;
+mod store;
 
 use std::fmt;
 use std::time::Duration;
@@ -26,11 +35,22 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::freshness::observe_freshness;
 pub(crate) use self::http::Request;
+pub(crate) use self::saturation::observe_saturation;
+pub(crate) use self::store::MeasuredStore;
 use crate::fatal::Fatal;
 
 const HTTP_REQUESTS_TOTAL: &str = "simulator_http_requests_total";
 const HTTP_REQUEST_DURATION_SECONDS: &str = "simulator_http_request_duration_seconds";
 const HTTP_REQUESTS_IN_FLIGHT: &str = "simulator_http_requests_in_flight";
+const HTTP_PERMITS: &str = "simulator_http_permits";
+const HTTP_PERMITS_IN_USE: &str = "simulator_http_permits_in_use";
+const DATABASE_CONNECTIONS: &str = "simulator_database_connections";
+const DATABASE_WAITING: &str = "simulator_database_waiting";
+const STORE_OPERATION_DURATION_SECONDS: &str = "simulator_store_operation_duration_seconds";
+/// Set by the fault switches.
+pub(crate) const FAULT_ACTIVE: &str = "simulator_fault_active";
+/// Counted by the source between.
+pub(crate) const FAULT_DROPPED_CHANGES_TOTAL: &str = "simulator_fault_dropped_changes_total";
 const STALENESS_BOUND_SECONDS: &str = "simulator_staleness_bound_seconds";
 const PIPELINE_RUNNING: &str = "simulator_pipeline_running";
 const PIPELINE_LAG_SECONDS: &str = "simulator_pipeline_lag_seconds";
@@ -100,6 +120,13 @@ fn describe() {
     describe_counter!(HTTP_REQUESTS_TOTAL, "Answered requests, by route and class of status");
     describe_histogram!(HTTP_REQUEST_DURATION_SECONDS, Unit::Seconds, "From a request's arrival to its answer");
     describe_gauge!(HTTP_REQUESTS_IN_FLIGHT, "Requests that are being answered");
+    describe_gauge!(HTTP_PERMITS, "How many requests may be answered at once");
+    describe_gauge!(HTTP_PERMITS_IN_USE, "How many of the permits for requests are in use");
+    describe_gauge!(DATABASE_CONNECTIONS, "Connections of this process to the database, by state");
+    describe_gauge!(DATABASE_WAITING, "Statements that wait for a connection to the database");
+    describe_histogram!(STORE_OPERATION_DURATION_SECONDS, Unit::Seconds, "How long the shared store takes");
+    describe_gauge!(FAULT_ACTIVE, "1 while this fault is switched on");
+    describe_counter!(FAULT_DROPPED_CHANGES_TOTAL, "Changes that a fault switch took away");
     describe_histogram!(
         STALENESS_BOUND_SECONDS,
         Unit::Seconds,

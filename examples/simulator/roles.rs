@@ -19,7 +19,7 @@ use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
 use crate::hops::Hops;
 use crate::inspector::Inspector;
-use crate::metrics::{Metrics, observe_freshness};
+use crate::metrics::{Metrics, identify, observe_freshness};
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline};
 use crate::serve::{Listener, told_to_end};
@@ -168,6 +168,7 @@ impl Running {
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
         let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
         let pipeline = world.pipeline(&modes, settings);
+        identify(pipeline.source);
         let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let connector = connect::follow(settings, &stop)?.map(|(watchdog, following)| {
@@ -251,6 +252,7 @@ impl Running {
             emptier: self.world.emptier.clone(),
             connector: self.connector.clone(),
             in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
+            in_flight_max: settings.api_in_flight,
             streams: api::stream_permits(),
             any_host: settings.insecure_open_api,
             consumes: self.consumer.is_some(),

@@ -23,6 +23,7 @@ use crate::events::{Announcer, ChangeSink, EventHub};
 use crate::fatal::Fatal;
 use crate::faults::{Faults, FaultyBoard, FaultyDatabase, FaultyStore};
 use crate::hops::HopMeter;
+use crate::metrics::MeasuredStore;
 use crate::mode::Modes;
 use crate::pipeline::{Board, Pipeline};
 
@@ -88,7 +89,7 @@ impl World {
         let faults = Faults::new(Arc::clone(&parts.database));
         // What was switched on before a restart is on from the first moment.
         faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
-        let store: Arc<dyn Store> = Arc::new(FaultyStore::new(parts.store, &faults));
+        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(Arc::new(FaultyStore::new(parts.store, &faults))));
         Ok(Self {
             database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
             true_database: parts.database,

@@ -83,7 +83,7 @@ async fn what_cannot_be_sent_in_time_is_dropped_and_counted() {
     let stub = Stub::start(Some(Duration::from_secs(1))).await;
     let launch = with(load(&stub.url()), &STALLED).arg("--start-within=100ms").arg("--threshold=dropped=0");
     let (code, result, log) = finish(launch).await;
-    assert_eq!(code, Some(99), "{log}");
+    assert_eq!((code, result["verdict"]["ending"].as_str()), (Some(98), Some("invalid")), "{log}");
     let dropped = number(&result, "/requests/dropped");
     assert!((100.0..400.0).contains(&dropped), "{result}");
     assert_eq!(number(&result, "/requests/sent") + dropped, 800.0, "{result}");
@@ -176,6 +176,25 @@ async fn the_report_needs_no_network_and_files_are_written() {
     let hgrm = std::fs::read_to_string(folder.join("run.hgrm")).expect("a distribution");
     assert!(hgrm.trim_start().starts_with("Value") && hgrm.contains("#[Max"), "{hgrm}");
     assert!(hgrm.contains("1.000000000000        100"), "{hgrm}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_result_can_go_to_standard_output_and_two_are_refused() {
+    let stub = Stub::start(None).await;
+    let run = |more: &[&str]| {
+        let launch = Simulator::role("load").env("CACHEFRONT_API_URL", stub.url());
+        with(with(launch, &["--rate=50", "--duration=1s", "--probe-rows=0"]), more).spawn()
+    };
+    for (flag, first) in [("--html=-", "<!DOCTYPE html>"), ("--hgrm=-", "       Value")] {
+        let mut running = run(&[flag]);
+        assert!(running.ended(PATIENCE).await.success(), "{}", running.log());
+        let log = running.log();
+        assert!(log.lines().any(|line| line.starts_with(first)), "{log}");
+        assert!(!log.contains("open model: latency"), "the summary stands in the file: {log}");
+    }
+    let mut running = run(&["--html=-", "--json=-"]);
+    assert_eq!(running.ended(PATIENCE).await.code(), Some(1));
+    assert!(running.log().contains("only one of") && stub.requests().len() == 100, "{}", running.log());
 }
 
 /// Fails if the page would ask anything of anybody.

@@ -20,6 +20,7 @@ mod modes;
 mod outages;
 mod panel;
 mod rest;
+mod rights;
 mod roles;
 mod silence;
 mod startup;

@@ -1,10 +1,11 @@
 //! What the project has agreed on and no compiler checks: the size of files, who may import whom, what the shipped
-//! programs are built from, and words that no file may hold.
+//! programs are built from, and words and paths that no file may hold.
 
 mod configuration;
 mod layers;
 mod manifest;
 mod metrics;
+mod paths;
 mod size;
 mod tree;
 mod words;

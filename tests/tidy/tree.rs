@@ -64,7 +64,8 @@ fn collect(dir: &Path, paths: &mut Vec<PathBuf>) {
             if !["target", ".git", ".cachefront", ".stack", "node_modules"].contains(&name.as_str()) {
                 collect(&path, paths);
             }
-        } else if path.is_file() {
+        // Nor these: a worktree's pointer to its repository, and a person's own settings.
+        } else if path.is_file() && ![".git", ".env"].contains(&name.as_str()) {
             paths.push(path);
         }
     }

@@ -77,5 +77,9 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     responses((status = 200, description = "The numbers", body = String, content_type = "text/plain"), Any))]
 pub(crate) fn metrics(State(api): State<Arc<Api>>) -> Ready<impl IntoResponse> {
     api.inspector.interest().show();
+    // What stands still while nobody looks is looked at now, or said to be unknown.
+    api.inspector.forget_what_is_outdated();
+    let free = api.in_flight.available_permits();
+    crate::metrics::observe_saturation(api.database.connections(), api.in_flight_max, free);
     ready(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.metrics.render()))
 }

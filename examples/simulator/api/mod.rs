@@ -63,6 +63,8 @@ pub(crate) struct Api {
     pub(crate) connector: Option<Watchdog>,
     /// How many requests may be answered at once.
     pub(crate) in_flight: Arc<Semaphore>,
+    /// How many that are when none is being answered.
+    pub(crate) in_flight_max: usize,
     pub(crate) streams: Arc<Semaphore>,
     /// True if whoever reaches the API may use it by any name, though there are no tokens.
     pub(crate) any_host: bool,

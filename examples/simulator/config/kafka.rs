@@ -31,6 +31,10 @@ pub(crate) struct Kafka {
     pub(crate) connect_brokers: String,
     /// Settings of the client, for TLS and SASL.
     pub(crate) client: Vec<(String, Secret)>,
+    /// Settings of the connector's own client for its history of the schema, by the names that Kafka's Java client has.
+    pub(crate) connect_client: Vec<(String, Secret)>,
+    /// False if nobody said where Connect is, and the brokers are not this machine's: then there is nothing to follow.
+    pub(crate) is_connect_known: bool,
 }
 
 impl Lookup<'_> {
@@ -47,7 +51,12 @@ impl Lookup<'_> {
         let set = |name: &str| self.environment.get(name).map(str::to_owned);
         let database = database_of(mysql_url);
         let default_name = format!("cachefront-{}", database.replace('$', "_"));
-        let brokers = self.text("CACHEFRONT_KAFKA_BROKERS", &flags.kafka_brokers).unwrap_or(BROKERS_DEFAULT.into());
+        let (brokers, connect_url) = (
+            self.text("CACHEFRONT_KAFKA_BROKERS", &flags.kafka_brokers),
+            self.text("CACHEFRONT_CONNECT_URL", &flags.connect_url),
+        );
+        let is_connect_known = connect_url.is_some() || brokers.is_none();
+        let brokers = brokers.unwrap_or(BROKERS_DEFAULT.into());
         let connect_brokers = set("CACHEFRONT_CONNECT_KAFKA_BROKERS").unwrap_or(brokers.clone());
         for (name, list) in
             [("CACHEFRONT_KAFKA_BROKERS", &brokers), ("CACHEFRONT_CONNECT_KAFKA_BROKERS", &connect_brokers)]
@@ -62,7 +71,7 @@ impl Lookup<'_> {
                 "CACHEFRONT_TOPIC_PREFIX may hold letters, digits, dots, hyphens and underscores, 100 at most",
             ));
         }
-        let connect_url = self.text("CACHEFRONT_CONNECT_URL", &flags.connect_url).unwrap_or(CONNECT_URL_DEFAULT.into());
+        let connect_url = connect_url.unwrap_or(CONNECT_URL_DEFAULT.into());
         let connect_mysql_url =
             self.text("CACHEFRONT_CONNECT_MYSQL_URL", &flags.connect_mysql_url).unwrap_or(mysql_url.to_owned());
         if !connect_mysql_url.starts_with("mysql://") {
@@ -70,9 +79,11 @@ impl Lookup<'_> {
                 "CACHEFRONT_CONNECT_MYSQL_URL is not a MySQL URL: write mysql://user:password@host:3306",
             ));
         }
-        let client = set("CACHEFRONT_KAFKA_SETTINGS").map_or(Ok(Vec::new()), |list| client_settings(&list))?;
+        let pairs = |name| set(name).map_or(Ok(Vec::new()), |list| client_settings(name, &list));
         Ok(Kafka {
-            client,
+            client: pairs("CACHEFRONT_KAFKA_SETTINGS")?,
+            connect_client: pairs("CACHEFRONT_CONNECT_KAFKA_SETTINGS")?,
+            is_connect_known,
             brokers,
             group: self.text("CACHEFRONT_KAFKA_GROUP", &flags.kafka_group).unwrap_or(default_name),
             prefix,
@@ -91,17 +102,21 @@ fn database_of(mysql_url: &str) -> &str {
 }
 
 /// `name=value` pairs, separated by semicolons.
-fn client_settings(list: &str) -> Result<Vec<(String, Secret)>, Fatal> {
+fn client_settings(variable: &str, list: &str) -> Result<Vec<(String, Secret)>, Fatal> {
     let pairs = list.split(';').map(str::trim).filter(|pair| !pair.is_empty());
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=')?;
         (!name.trim().is_empty()).then(|| (name.trim().to_owned(), Secret::new(value.trim())))
     };
     pairs.map(pair).collect::<Option<Vec<_>>>().ok_or_else(|| {
-        Fatal::new(
-            "CACHEFRONT_KAFKA_SETTINGS is not a list of librdkafka's settings: write name=value;name=value, for \
-             example security.protocol=SASL_SSL;sasl.mechanisms=SCRAM-SHA-256",
-        )
+        Fatal::new(format!(
+            "{variable} is not a list of the client's settings: write name=value;name=value, for example \
+             security.protocol=SASL_SSL;{}",
+            match variable {
+                "CACHEFRONT_KAFKA_SETTINGS" => "sasl.mechanisms=SCRAM-SHA-256",
+                _ => "sasl.mechanism=SCRAM-SHA-256",
+            }
+        ))
     })
 }
 
@@ -154,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn brokers_elsewhere_do_not_mean_a_connect_here() {
+        let known = |pairs: &[(&str, &str)]| kafka(pairs).expect("settings").is_connect_known;
+        assert!(known(&[]));
+        assert!(!known(&[("CACHEFRONT_KAFKA_BROKERS", "kafka:9092")]));
+        assert!(known(&[
+            ("CACHEFRONT_KAFKA_BROKERS", "kafka:9092"),
+            ("CACHEFRONT_CONNECT_URL", "http://connect:8083")
+        ]));
+    }
+
+    #[test]
     fn settings_of_the_client_are_kept_secret() {
         let kafka = kafka(&[("CACHEFRONT_KAFKA_SETTINGS", "sasl.username=u; sasl.password=hidden=;")]).expect("a list");
         assert_eq!(kafka.client.len(), 2);
@@ -171,6 +197,7 @@ mod tests {
             ("CACHEFRONT_TOPIC_PREFIX", "hidden/prefix"),
             ("CACHEFRONT_KAFKA_SETTINGS", "sasl.password"),
             ("CACHEFRONT_KAFKA_SETTINGS", "=hidden"),
+            ("CACHEFRONT_CONNECT_KAFKA_SETTINGS", "hidden"),
         ] {
             let message = kafka(&[(name, value)]).expect_err(name).to_string();
             assert!(message.contains(name) && !message.contains("hidden"), "{message}");

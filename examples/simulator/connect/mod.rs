@@ -27,7 +27,7 @@ use crate::fatal::Fatal;
 /// How long one question to Kafka Connect may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Follows the connector that carries the changes, if one does.
+/// Follows the connector that carries the changes, if one does and Kafka Connect can be asked.
 ///
 /// # Errors
 /// A line that says what is wrong with the settings.
@@ -36,7 +36,7 @@ pub(crate) fn follow(
     stop: &CancellationToken,
 ) -> Result<Option<(Watchdog, JoinHandle<()>)>, Fatal> {
     match &settings.backend {
-        Backend::Stack(stack) if stack.source == Source::Kafka => {
+        Backend::Stack(stack) if stack.source == Source::Kafka && stack.kafka.is_connect_known => {
             let rest = Rest::new(&stack.kafka, REQUEST_TIMEOUT)?;
             Ok(Some(Watchdog::spawn(rest, &stack.kafka.prefix, WatchdogSettings::default(), stop.clone())))
         }

@@ -31,6 +31,16 @@ impl Redactor {
         Self { hidden }
     }
 
+    /// Hides the passwords that a client's settings hold: `sasl.jaas.config` has one between quotes.
+    pub(crate) fn and_settings<'a>(mut self, values: impl Iterator<Item = &'a Secret>) -> Self {
+        for value in values {
+            let passwords = value.expose().split("password=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+            self.hidden.extend(passwords.map(|(password, _)| Secret::new(password)).filter(|one| !one.matches("")));
+        }
+        self.hidden.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        self
+    }
+
     /// The text without them.
     pub(crate) fn clean(&self, text: &str) -> String {
         let clean = |text: String, secret: &Secret| text.replace(secret.expose(), HIDDEN);
@@ -77,6 +87,13 @@ mod tests {
         let said = r#"url mysql://u:p%40s%22s@db, plain p@s"s, json p@s\"s, no user u"#;
         assert_eq!(redactor.clean(said), "url mysql://u:***@db, plain ***, json ***, no user u");
         assert!(!format!("{redactor:?}").contains("p@s"));
+    }
+
+    #[test]
+    fn a_password_of_the_client_is_hidden() {
+        let jaas = Secret::new(r#"org.example.ScramLoginModule required username="u" password="p4ss";"#);
+        let redactor = Redactor::default().and_settings([&jaas, &Secret::new("SASL_SSL")].into_iter());
+        assert_eq!(redactor.clean(r#"SASL_SSL password="p4ss""#), r#"SASL_SSL password="***""#);
     }
 
     #[test]

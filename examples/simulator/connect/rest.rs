@@ -112,7 +112,8 @@ impl Rest {
             .no_proxy()
             .build()
             .map_err(|error| Fatal::new(format!("Kafka Connect cannot be asked: {error}")))?;
-        let redactor = Redactor::of_urls(&[&kafka.connect_mysql_url, &kafka.connect_url]);
+        let redactor = Redactor::of_urls(&[&kafka.connect_mysql_url, &kafka.connect_url])
+            .and_settings(kafka.connect_client.iter().map(|(_, value)| value));
         Ok(Self { client, url: kafka.connect_url.clone(), redactor })
     }
 

@@ -3,7 +3,7 @@
 use mysql_async::Opts;
 use serde_json::{Map, Value};
 
-use crate::config::{Kafka, Stack};
+use crate::config::{Kafka, Secret, Stack};
 use crate::fatal::Fatal;
 
 /// What each line is for stands in `docs/connector.md`.
@@ -42,7 +42,22 @@ pub(super) fn render(stack: &Stack, database: &str) -> Result<Map<String, Value>
         let value = value.as_str().map(|text| Value::from(fill(text, &places))).unwrap_or(value);
         (name, value)
     });
-    Ok(filled.collect())
+    Ok(filled.chain(history_client(&stack.kafka)).collect())
+}
+
+/// TLS and SASL of the clients by which the connector keeps its history of the schema: it writes and reads it by itself,
+/// with nothing of the worker's own settings.
+fn history_client(kafka: &Kafka) -> impl Iterator<Item = (String, Value)> + '_ {
+    let both = |(name, value): &(String, Secret)| {
+        let mut value = value.expose().to_owned();
+        // The list of settings is parted by semicolons, and this one must end with one.
+        if name == "sasl.jaas.config" && !value.ends_with(';') {
+            value.push(';');
+        }
+        ["producer", "consumer"]
+            .map(|side| (format!("schema.history.internal.{side}.{name}"), Value::from(value.as_str())))
+    };
+    kafka.connect_client.iter().flat_map(both)
 }
 
 /// Fills every place once: what is filled in is not looked at again.
@@ -95,8 +110,15 @@ mod tests {
     const REASONS: &str = include_str!("../../../docs/connector.md");
 
     fn rendered(mysql_url: &str, database: &str) -> Map<String, Value> {
-        let environment =
-            Environment::of(&[("CACHEFRONT_MYSQL_URL", mysql_url), ("CACHEFRONT_KAFKA_BROKERS", "kafka:9092")]);
+        rendered_with(mysql_url, database, "")
+    }
+
+    fn rendered_with(mysql_url: &str, database: &str, history: &str) -> Map<String, Value> {
+        let environment = Environment::of(&[
+            ("CACHEFRONT_MYSQL_URL", mysql_url),
+            ("CACHEFRONT_KAFKA_BROKERS", "kafka:9092"),
+            ("CACHEFRONT_CONNECT_KAFKA_SETTINGS", history),
+        ]);
         let settings = Settings::resolve(&Role::Up, &Flags::default(), &environment).expect("settings");
         let Backend::Stack(stack) = settings.backend else { panic!("on servers") };
         render(&stack, database).expect("a configuration")
@@ -125,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn the_history_is_kept_over_the_same_security() {
+        let jaas = r#"org.apache.kafka.common.security.scram.ScramLoginModule required username="u" password="p""#;
+        let settings = format!("security.protocol=SASL_SSL; sasl.mechanism=SCRAM-SHA-512; sasl.jaas.config={jaas};");
+        let config = rendered_with("mysql://root@db/shop", "shop", &settings);
+        for side in ["producer", "consumer"] {
+            let of = |name: &str| config[&format!("schema.history.internal.{side}.{name}")].as_str().map(str::to_owned);
+            assert_eq!(of("security.protocol").as_deref(), Some("SASL_SSL"));
+            assert_eq!(of("sasl.mechanism").as_deref(), Some("SCRAM-SHA-512"));
+            assert_eq!(of("sasl.jaas.config"), Some(format!("{jaas};")));
+        }
+    }
+
+    #[test]
     fn every_line_of_the_template_says_why_it_is_there() {
         let template: Map<String, Value> = serde_json::from_str(TEMPLATE).expect("JSON");
         let lines: BTreeSet<&str> = template.keys().map(String::as_str).collect();
@@ -136,7 +171,8 @@ mod tests {
             assert!(why.len() > 20, "{name} says too little: {why}");
             Some(name)
         };
-        let rows: Vec<&str> = REASONS.lines().filter_map(of_row).collect();
+        let (_, reasons) = REASONS.split_once("\n## The lines\n").expect("the chapter");
+        let rows: Vec<&'static str> = reasons.lines().filter_map(of_row).collect();
         let explained: BTreeSet<&str> = rows.iter().copied().collect();
         assert_eq!(lines, explained);
         assert_eq!(rows.len(), explained.len(), "a line is explained twice");

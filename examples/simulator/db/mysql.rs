@@ -15,7 +15,7 @@ pub(crate) use connect::{connect, database_name, options};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Pool};
 
-use crate::domain::{AuditEntry, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written};
+use crate::domain::{AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written};
 
 /// A statement that takes longer counts as the database being away.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -164,6 +164,16 @@ impl Database for Mysql {
 
     async fn audit(&self) -> Result<Vec<AuditEntry>, DbError> {
         self.run(async |connection: &mut Conn| notes::audit(connection).await).await
+    }
+
+    fn connections(&self) -> Connections {
+        let pool = self.pool.metrics();
+        let now = |count: &std::sync::atomic::AtomicUsize| count.load(std::sync::atomic::Ordering::Relaxed);
+        Connections {
+            in_use: now(&pool.connections_in_use),
+            idle: now(&pool.connections_in_pool),
+            waiting: now(&pool.active_wait_requests),
+        }
     }
 
     async fn ping(&self) -> Result<(), DbError> {

@@ -9,6 +9,7 @@ mod users;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use cachefront::{Clock, Position};
@@ -16,7 +17,9 @@ pub(crate) use file::{SqliteFile, head, install, position_of};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::domain::{AuditEntry, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written, rfc3339};
+use crate::domain::{
+    AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written, rfc3339,
+};
 
 /// This many statements read at once; WAL lets them all run beside the one writer.
 const READERS: usize = 4;
@@ -168,6 +171,15 @@ impl Database for Sqlite {
         self.read(|connection| notes::audit(connection)).await
     }
 
+    fn connections(&self) -> Connections {
+        let (writer, readers) = (self.writer.connections(), self.readers.connections());
+        Connections {
+            in_use: writer.in_use + readers.in_use,
+            idle: writer.idle + readers.idle,
+            waiting: writer.waiting + readers.waiting,
+        }
+    }
+
     async fn ping(&self) -> Result<(), DbError> {
         self.read(|connection| connection.query_row("SELECT 1 FROM users LIMIT 1", [], |_| Ok(())).or_else(absent))
             .await
@@ -186,12 +198,36 @@ fn absent(error: rusqlite::Error) -> rusqlite::Result<()> {
 struct Pool {
     free: Arc<std::sync::Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    size: usize,
+    waiting: AtomicUsize,
+}
+
+/// A statement that waits for a connection, also one that is given up meanwhile.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pool {
     fn new(connections: Vec<Connection>) -> Self {
-        let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { free: Arc::new(std::sync::Mutex::new(connections)), permits }
+        let size = connections.len();
+        let permits = Arc::new(Semaphore::new(size));
+        Self { free: Arc::new(std::sync::Mutex::new(connections)), permits, size, waiting: AtomicUsize::new(0) }
+    }
+
+    fn connections(&self) -> Connections {
+        let idle = self.permits.available_permits();
+        Connections { in_use: self.size.saturating_sub(idle), idle, waiting: self.waiting.load(Ordering::Relaxed) }
     }
 
     async fn run<T: Send + 'static>(
@@ -199,7 +235,9 @@ impl Pool {
         statement: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, DbError> {
         let closed = |_| DbError::Unavailable("the connection pool is closed".into());
+        let waiting = Waiting::new(&self.waiting);
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
+        drop(waiting);
         let free = Arc::clone(&self.free);
         let outcome = tokio::task::spawn_blocking(move || {
             let taken = free.lock().ok().and_then(|mut free| free.pop());

@@ -58,6 +58,7 @@ impl ExperimentControl {
                 match ended {
                     Ok(result) => {
                         progress.phase = ExperimentPhase::Finished;
+                        progress.message = result.restored.err();
                         progress.verdict = Some(result.verdict);
                     }
                     Err(error) => {

@@ -22,7 +22,7 @@ use outcome::ExperimentProgress;
 
 use crate::config::Settings;
 use crate::fatal::Fatal;
-use crate::load::{LoadControl, MISSED, Shown};
+use crate::load::{INVALID, LoadControl, MISSED, Shown, list_presets, print};
 use crate::serve::told_to_end;
 
 /// After an interruption the mode is put back within this time, or the API is away.
@@ -33,7 +33,12 @@ const SETTLE_MAX: Duration = Duration::from_secs(30);
 /// # Errors
 /// A line that says which flag is wrong, or that the API does not answer.
 pub(crate) async fn run(settings: &Settings, flags: &ExperimentFlags) -> Result<ExitCode, Fatal> {
+    if flags.plan.lists_presets() {
+        print(&list_presets());
+        return Ok(ExitCode::SUCCESS);
+    }
     let plan = flags.plan.plan()?;
+    flags.output.check(None)?;
     let load = LoadControl::new(&settings.api_url, settings.client_token().cloned());
     let control = ExperimentControl::new(&load);
     control.start(plan).map_err(|error| Fatal::new(error.to_string()))?;
@@ -41,9 +46,15 @@ pub(crate) async fn run(settings: &Settings, flags: &ExperimentFlags) -> Result<
     let Some(result) = control.result() else {
         return Err(Fatal::new(ended.message.unwrap_or_else(|| "the experiment came to no result".to_owned())));
     };
-    flags.output.save(&*result, &summary::text(&result), || report::page(&result))?;
-    let missed = result.ttl.result.missed() || result.cdc.result.missed();
-    Ok(if missed { ExitCode::from(MISSED) } else { ExitCode::SUCCESS })
+    flags.output.save(&*result, &summary::text(&result), || report::page(&result), None)?;
+    if let Err(why) = &result.restored {
+        return Err(Fatal::new(why.clone()));
+    }
+    Ok(match (result.valid, result.missed()) {
+        (false, _) => ExitCode::from(INVALID),
+        (true, true) => ExitCode::from(MISSED),
+        (true, false) => ExitCode::SUCCESS,
+    })
 }
 
 /// Shows the progress until the end; told to end, it ends the experiment.

@@ -99,21 +99,25 @@ pub(crate) struct ExperimentResult {
     pub(crate) notes: Vec<String>,
     pub(crate) verdict: String,
     pub(crate) compared: Vec<Compared>,
-    /// The mode that was found before, and put back.
-    pub(crate) restored: String,
+    /// The mode that was found before, and put back; or why it was not, and what to do.
+    #[serde(serialize_with = "restored")]
+    pub(crate) restored: Result<String, String>,
     pub(crate) ttl: Side,
     pub(crate) cdc: Side,
 }
 
 impl ExperimentResult {
-    pub(super) fn new(plan: LoadPlan, ttl: Side, cdc: Side, restored: String) -> Self {
-        let notes = notes(&ttl, &cdc);
+    pub(super) fn new(plan: LoadPlan, ttl: Side, cdc: Side, restored: Result<String, String>) -> Self {
+        let mut notes = notes(&ttl, &cdc);
+        let valid = notes.is_empty();
+        // What was measured holds all the same.
+        notes.extend(restored.as_ref().err().cloned());
         Self {
             program: "cachefront simulator experiment",
             version: env!("CARGO_PKG_VERSION"),
             started_at: ttl.result.started_at.clone(),
             seed: plan.seed,
-            valid: notes.is_empty(),
+            valid,
             verdict: verdict(&ttl.result, &cdc.result),
             compared: compare(&ttl.result, &cdc.result),
             plan,
@@ -123,6 +127,16 @@ impl ExperimentResult {
             cdc,
         }
     }
+
+    /// True if a goal was missed that counts: a time to live is stale by design, so goals on staleness are for cdc mode.
+    pub(crate) fn missed(&self) -> bool {
+        self.ttl.result.missed(|measure| !measure.is_staleness()) || self.cdc.result.missed(|_| true)
+    }
+}
+
+/// The mode, or nothing.
+fn restored<S: serde::Serializer>(restored: &Result<String, String>, to: S) -> Result<S::Ok, S::Error> {
+    restored.as_ref().ok().serialize(to)
 }
 
 /// The result in words: what cdc mode spares, and what it costs.

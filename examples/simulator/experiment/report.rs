@@ -41,7 +41,7 @@ pub(crate) fn page(result: &ExperimentResult) -> String {
                         " rows were still stale at the end; they count with the time until then."
                     }
                 }
-                @if !side.goals.is_empty() { p.small.muted { "Goals in " (mode) " mode:" } (goals(&side.goals)) }
+                @if !side.goals.is_empty() { p.small.muted { (goals_in(mode)) } (goals(&side.goals)) }
             }
         }
         section.card { h2 { "What was run" } (plan_facts(&result.plan, None)) }
@@ -50,13 +50,21 @@ pub(crate) fn page(result: &ExperimentResult) -> String {
     frame("ttl against cdc", &result.started_at, &body, &charts)
 }
 
+fn goals_in(mode: &str) -> &'static str {
+    match mode {
+        "ttl" => "Goals in ttl mode (those on staleness decide nothing here: a time to live is stale by design):",
+        _ => "Goals in cdc mode:",
+    }
+}
+
 fn headline(result: &ExperimentResult) -> (Tone, &'static str) {
     let (ttl, cdc) = (&result.ttl.result.freshness, &result.cdc.result.freshness);
     // What a busy machine delays for once is not what a time to live does all the time.
     let is_rare = cdc.load.stale * 20 < ttl.load.stale;
     match (result.valid, ttl.stale, cdc.late) {
-        (false, _, _) => (Tone::Plain, "Measured, with reservations"),
+        (false, _, _) => (Tone::Warn, "Measured, with reservations"),
         (true, 0, 0) => (Tone::Plain, "No stale reads in either mode"),
+        (true, 0, _) => (Tone::Bad, "Stale reads in cdc mode only"),
         (true, _, 0) => (Tone::Good, "Change capture ends stale reads"),
         (true, _, _) if is_rare => (Tone::Good, "Change capture ends nearly all stale reads"),
         (true, _, _) => (Tone::Bad, "Stale reads in both modes"),

@@ -58,9 +58,11 @@ pub(super) async fn run(
     client.remove_all(&prefix).await;
     let ended = ended.unwrap_or_else(|_| Err(Fatal::new("the experiment ended by an error of its own")));
     match (ended, restored) {
-        (Ok((ttl, cdc)), Ok(mode)) => Ok(ExperimentResult::new(plan, ttl, cdc, mode)),
+        (Ok((ttl, cdc)), restored) => {
+            Ok(ExperimentResult::new(plan, ttl, cdc, restored.map_err(|error| error.to_string())))
+        }
         (Err(error), Ok(_)) => Err(error),
-        (_, Err(error)) => Err(error),
+        (Err(_), Err(error)) => Err(error),
     }
 }
 

@@ -12,8 +12,8 @@ pub(super) fn text(result: &ExperimentResult) -> String {
     }
     lines.push(String::new());
     lines.extend(result.notes.iter().cloned());
-    let mode = &result.restored;
-    lines.push(format!("same seed ({}) and new rows on both sides; the mode is {mode} again", result.seed));
+    let again = result.restored.as_ref().map_or(String::new(), |mode| format!("; the mode is {mode} again"));
+    lines.push(format!("same seed ({}) and new rows on both sides{again}", result.seed));
     lines.push(String::new());
     lines.join("\n")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Faults;
-use crate::domain::{AuditEntry, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written};
+use crate::domain::{AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written};
 
 /// Statements on users wait first, as long as the switch says.
 #[derive(Debug)]
@@ -91,6 +91,10 @@ impl Database for FaultyDatabase {
 
     async fn audit(&self) -> Result<Vec<AuditEntry>, DbError> {
         self.database.audit().await
+    }
+
+    fn connections(&self) -> Connections {
+        self.database.connections()
     }
 
     async fn ping(&self) -> Result<(), DbError> {

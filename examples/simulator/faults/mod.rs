@@ -126,7 +126,7 @@ impl Faults {
             ["pause_consumer", "freeze_stream", "drop_events", "store_delay_ms", "store_cut", "database_delay_ms"]
         {
             let on = if active.contains(&name) { 1.0 } else { 0.0 };
-            metrics::gauge!("simulator_fault_active", "fault" => name).set(on);
+            metrics::gauge!(crate::metrics::FAULT_ACTIVE, "fault" => name).set(on);
         }
     }
 }

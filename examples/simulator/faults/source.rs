@@ -62,7 +62,7 @@ impl ChangeSource for FaultySource {
             let lost = batch.changes();
             batch.transactions.iter_mut().for_each(|transaction| transaction.changes.clear());
             if lost > 0 {
-                metrics::counter!("simulator_fault_dropped_changes_total").increment(lost as u64);
+                metrics::counter!(crate::metrics::FAULT_DROPPED_CHANGES_TOTAL).increment(lost as u64);
                 tracing::warn!(changes = lost, "changes were dropped, as the fault switch says");
             }
         }

@@ -9,6 +9,8 @@ mod consistency;
 pub(crate) mod metrics;
 mod pass;
 pub(crate) mod role;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::fmt;
@@ -96,6 +98,16 @@ impl Inspector {
         }
     }
 
+    /// Makes the gauges say that nothing is known, if the last pass ended too long ago to say anything: to be called
+    /// before they are read, since no pass is made while nobody looks.
+    pub(crate) fn forget_what_is_outdated(&self) {
+        let at = self.last.read().unwrap_or_else(PoisonError::into_inner).0;
+        // Where no pass was ever made, as in a consumer, there is nothing to take back.
+        if at != Timestamp::UNKNOWN && self.clock.now().since(at) > CURRENT_FOR {
+            metrics::publish(&self.last());
+        }
+    }
+
     /// A pass now; its outcome is the last one from then on.
     pub(crate) async fn pass(&self) -> Consistency {
         let mut memory = self.memory.lock().await;
@@ -107,10 +119,11 @@ impl Inspector {
             Ok(Err(cause)) => Consistency::unknown(as_of, mode, cause),
             Err(_) => Consistency::unknown(as_of, mode, format!("a pass took longer than {PASS_MAX:?}")),
         };
-        metrics::publish(&consistency);
+        // In this order: who finds the outcome before outdated must not replace the gauges of this one.
         if let Ok(mut last) = self.last.write() {
             *last = (self.clock.now(), consistency.clone());
         }
+        metrics::publish(&consistency);
         consistency
     }
 

@@ -15,14 +15,15 @@ use crate::fatal::Fatal;
 
 /// What the load generator does. Flags override the preset.
 #[derive(Clone, Debug, Default, Args)]
-#[command(after_help = "Exit codes: 0 when every goal was met, 99 when one was missed, 1 when it could not run. \
+#[command(after_help = "Exit codes: 0 when every goal was met, 99 when one was missed, 98 when requests were dropped \
+                        because the rate could not be kept (the run is not valid then), 1 when it could not run. \
                         A token of CACHEFRONT_API_TOKENS that may write is used.")]
 pub(crate) struct LoadFlags {
     #[command(flatten)]
     pub(super) plan: PlanFlags,
     #[command(flatten)]
     pub(super) output: OutputFlags,
-    /// Write the latencies in HdrHistogram's text format.
+    /// Write the latencies in HdrHistogram's text format; - for standard output.
     #[arg(long, value_name = "FILE")]
     pub(super) hgrm: Option<PathBuf>,
 }
@@ -111,6 +112,11 @@ enum KeysName {
 }
 
 impl PlanFlags {
+    /// True if the presets are to be listed, and nothing is to be run.
+    pub(crate) fn lists_presets(&self) -> bool {
+        self.preset.as_deref() == Some("list")
+    }
+
     /// The plan: the preset's, or the default one, with what the flags say.
     ///
     /// # Errors
@@ -191,11 +197,6 @@ impl PlanFlags {
             KeysName::Latest => Keys::Latest { exponent },
         }
     }
-}
-
-/// True if the presets are to be listed.
-pub(super) fn lists_presets(flags: &LoadFlags) -> bool {
-    flags.plan.preset.as_deref() == Some("list")
 }
 
 fn preset(name: &str) -> Result<&'static Preset, Fatal> {

@@ -37,9 +37,9 @@ pub(crate) use control::{LoadControl, StartError, spawn};
 pub(crate) use engine::{Job, run as execute};
 pub(crate) use flags::{LoadFlags, PlanFlags};
 pub(crate) use outcome::LoadResult;
-pub(crate) use output::{OutputFlags, Shown};
+pub(crate) use output::{OutputFlags, Shown, print};
 pub(crate) use plan::LoadPlan;
-pub(crate) use preset::PRESETS;
+pub(crate) use preset::{PRESETS, list as list_presets};
 pub(crate) use progress::LoadProgress;
 
 use crate::config::Settings;
@@ -48,32 +48,33 @@ use crate::serve::told_to_end;
 
 /// The exit code of a run that missed a goal.
 pub(crate) const MISSED: u8 = 99;
+/// The exit code of a run whose numbers are not those of the plan: requests were dropped.
+pub(crate) const INVALID: u8 = 98;
 
 /// Runs the plan of the flags against the API, and writes what was asked for.
 ///
 /// # Errors
 /// A line that says which flag is wrong, or that the API does not answer.
 pub(crate) async fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCode, Fatal> {
-    if flags::lists_presets(flags) {
-        let lines = PRESETS.iter().map(|preset| {
-            let (name, rate, length) = (preset.name, preset.rate, preset.length);
-            format!("{name:<12} {rate:>5}/s {length:>4?}  {}\n", preset.description)
-        });
-        output::print(&lines.collect::<String>());
+    if flags.plan.lists_presets() {
+        print(&list_presets());
         return Ok(ExitCode::SUCCESS);
     }
     let plan = flags.plan.plan()?;
+    flags.output.check(flags.hgrm.as_deref())?;
     let control = LoadControl::new(&settings.api_url, settings.client_token().cloned());
     control.start(plan).map_err(|error| Fatal::new(error.to_string()))?;
     let ended = follow(&control).await;
     let Some(result) = control.result() else {
         return Err(Fatal::new(ended.message.unwrap_or_else(|| "the run came to no result".to_owned())));
     };
-    flags.output.save(&*result, &summary::text(&result), || report::page(&result))?;
-    if let Some(file) = &flags.hgrm {
-        output::write_file("--hgrm", file, &hgrm::text(&result))?;
-    }
-    Ok(if result.missed() { ExitCode::from(MISSED) } else { ExitCode::SUCCESS })
+    let distribution = flags.hgrm.as_deref().map(|file| (file, hgrm::text(&result)));
+    flags.output.save(&*result, &summary::text(&result), || report::page(&result), distribution)?;
+    Ok(match result.verdict.ending {
+        outcome::Ending::Invalid => ExitCode::from(INVALID),
+        outcome::Ending::Missed => ExitCode::from(MISSED),
+        outcome::Ending::Met | outcome::Ending::Measured => ExitCode::SUCCESS,
+    })
 }
 
 /// Shows the progress until the end; told to end, it ends the run.

@@ -18,6 +18,8 @@ pub(crate) enum Ending {
     Met,
     /// A goal was missed.
     Missed,
+    /// Requests were dropped: what was measured is what a lower rate does, whatever the goals say.
+    Invalid,
     /// There was no goal.
     Measured,
 }
@@ -203,16 +205,17 @@ impl LoadResult {
         result
     }
 
-    /// True if a goal was missed.
-    pub(crate) fn missed(&self) -> bool {
-        self.verdict.ending == Ending::Missed
+    /// True if a goal was missed, of those that `counts` names.
+    pub(crate) fn missed(&self, counts: impl Fn(Measure) -> bool) -> bool {
+        self.goals.iter().any(|goal| !goal.met && counts(goal.threshold.measure))
     }
 
     fn measured(&self, measure: Measure) -> Option<Measured> {
         let plain = |value: f64| Some(Measured { value, percent: None });
+        // None of nothing is no good news: it was not measured.
         let of = |part: u64, whole: u64| {
-            let percent = ratio(part as f64, whole as f64).map(|ratio| ratio * 100.0);
-            Some(Measured { value: part as f64, percent })
+            let percent = ratio(part as f64, whole as f64)? * 100.0;
+            Some(Measured { value: part as f64, percent: Some(percent) })
         };
         let (requests, fresh) = (&self.requests, &self.freshness);
         let latency = Some(&self.latency.all).filter(|all| all.count > 0);
@@ -246,6 +249,14 @@ impl LoadResult {
             .map(|goal| format!("{} (was {})", goal.threshold, goal.shown))
             .collect();
         let facts = self.facts();
+        if self.requests.dropped > 0 {
+            let list = match missed.len() {
+                0 => String::new(),
+                count => format!(" {count} of {} goals missed: {}.", self.goals.len(), missed.join(", ")),
+            };
+            let sentence = format!("Not valid, the rate could not be kept: {facts}.{list}");
+            return Verdict { ending: Ending::Invalid, sentence };
+        }
         let (ending, sentence) = match (self.goals.len(), missed.len()) {
             (0, _) => (Ending::Measured, format!("Measured, without goals: {facts}.")),
             (1, 0) => (Ending::Met, format!("The goal was met: {facts}.")),
@@ -273,7 +284,7 @@ impl LoadResult {
         };
         let dropped = match self.requests.dropped {
             0 => String::new(),
-            dropped => format!(", {dropped} dropped because the rate could not be kept"),
+            dropped => format!(", {dropped} dropped"),
         };
         format!(
             "{:.0} answers a second over {:.0} s, 99 % of them within {:.1} ms, {} failed{dropped}, {stale}",
@@ -332,4 +343,50 @@ fn timeline(tally: &Tally, wanted: Option<&Vec<f64>>) -> Vec<TimelinePoint> {
         }
     };
     points.map(point).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of two seconds that saw what `see` adds.
+    fn result(goals: &[&str], see: impl FnOnce(&mut Tally)) -> LoadResult {
+        let thresholds = goals.iter().map(|goal| goal.parse().expect("a goal")).collect();
+        let plan = LoadPlan { thresholds, ..LoadPlan::default() };
+        let mut tally = Tally::new(Duration::from_secs(2), plan.grace);
+        see(&mut tally);
+        let around = Circumstances {
+            started_at: String::new(),
+            ran: Duration::from_secs(2),
+            stopped: false,
+            mode: None,
+            counters: None,
+            due: 0.0,
+            wanted: Vec::new(),
+        };
+        LoadResult::new(&plan, &tally, around)
+    }
+
+    #[test]
+    fn what_nobody_looked_at_meets_no_goal() {
+        let goals = ["stale=0", "stale_late=0", "errors=0", "dropped=0", "errors<1%"];
+        let result = result(&goals, |_| {});
+        for goal in &result.goals {
+            assert!(!goal.met && goal.shown == "not measured", "{goal:?}");
+        }
+        assert_eq!(result.verdict.ending, Ending::Missed);
+    }
+
+    #[test]
+    fn a_dropped_request_makes_the_run_invalid_whatever_the_goals_say() {
+        for goals in [&[][..], &["dropped<90%"], &["dropped=0"]] {
+            let result = result(goals, |tally| {
+                tally.sent = 9;
+                tally.drop_one(Duration::from_millis(1_500));
+            });
+            assert_eq!(result.verdict.ending, Ending::Invalid);
+            assert!(result.verdict.sentence.starts_with("Not valid"), "{:?}", result.verdict);
+            assert_eq!(result.missed(|_| true), goals == ["dropped=0"]);
+        }
+    }
 }

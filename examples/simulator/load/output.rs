@@ -17,37 +17,69 @@ pub(crate) struct OutputFlags {
     /// Write the complete result as JSON; - for standard output, and then nothing else is printed there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a report as one HTML file that needs no network.
+    /// Write a report as one HTML file that needs no network; - for standard output, as above.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
 impl OutputFlags {
-    /// Writes the files that were asked for, and prints `text`. The page is made if it is asked for.
+    /// To be asked before a run: it would be over before anybody saw that its outcome has no place.
+    ///
+    /// # Errors
+    /// A line that says that standard output was asked for twice.
+    pub(crate) fn check(&self, hgrm: Option<&Path>) -> Result<(), Fatal> {
+        let wanted = [self.json.as_deref(), self.html.as_deref(), hgrm];
+        match wanted.into_iter().flatten().filter(|file| is_stdout(file)).count() {
+            0 | 1 => Ok(()),
+            _ => Err(Fatal::new("only one of --json, --html and --hgrm can be - at a time: name files for the others")),
+        }
+    }
+
+    /// Writes the files that were asked for, and prints `text` unless one of them goes to standard output. The page is
+    /// made if it is asked for; `hgrm` is a distribution, with its place.
     ///
     /// # Errors
     /// A line that names the file that cannot be written.
-    pub(crate) fn save(&self, result: &impl Serialize, text: &str, page: impl FnOnce() -> String) -> Result<(), Fatal> {
+    pub(crate) fn save(
+        &self,
+        result: &impl Serialize,
+        text: &str,
+        page: impl FnOnce() -> String,
+        hgrm: Option<(&Path, String)>,
+    ) -> Result<(), Fatal> {
+        let mut prints_text = true;
+        let mut write = |flag: &str, file: &Path, text: &str| {
+            prints_text &= !is_stdout(file);
+            write_to(flag, file, text)
+        };
         if let Some(file) = &self.html {
-            write_file("--html", file, &page())?;
+            write("--html", file, &page())?;
         }
-        // The types of results are plain structs: they always have a JSON form.
-        let json = || format!("{}\n", serde_json::to_string(result).unwrap_or_default());
-        match self.json.as_deref() {
-            Some(file) if file == Path::new("-") => print(&json()),
-            Some(file) => {
-                write_file("--json", file, &json())?;
-                print(text);
-            }
-            None => print(text),
+        if let Some((file, text)) = hgrm {
+            write("--hgrm", file, &text)?;
+        }
+        if let Some(file) = &self.json {
+            // The types of results are plain structs: they always have a JSON form.
+            write("--json", file, &format!("{}\n", serde_json::to_string(result).unwrap_or_default()))?;
+        }
+        if prints_text {
+            print(text);
         }
         Ok(())
     }
 }
 
+fn is_stdout(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
 /// # Errors
 /// A line that names the flag and the file.
-pub(crate) fn write_file(flag: &str, file: &Path, text: &str) -> Result<(), Fatal> {
+fn write_to(flag: &str, file: &Path, text: &str) -> Result<(), Fatal> {
+    if is_stdout(file) {
+        print(text);
+        return Ok(());
+    }
     std::fs::write(file, text).map_err(|error| Fatal::new(format!("{flag}: cannot write {}: {error}", file.display())))
 }
 

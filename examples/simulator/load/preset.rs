@@ -61,6 +61,15 @@ pub(crate) const PRESETS: [Preset; 6] = [
     },
 ];
 
+/// All presets, a line for each.
+pub(crate) fn list() -> String {
+    let line = |preset: &Preset| {
+        let (name, rate, length) = (preset.name, preset.rate, preset.length);
+        format!("{name:<12} {rate:>5}/s {length:>4?}  {}\n", preset.description)
+    };
+    PRESETS.iter().map(line).collect()
+}
+
 impl Preset {
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
@@ -77,12 +86,12 @@ impl Preset {
             "ramp" => {
                 let rise = Stage { length: length.mul_f64(0.75), from: rate / 10.0, to: rate };
                 let stages = vec![rise, Stage::steady(length.mul_f64(0.25), rate)];
-                LoadPlan { stages, thresholds: goals(&["errors<0.1%", "stale_late=0"]), ..base }
+                LoadPlan { stages, thresholds: goals(&["errors<0.1%", "dropped=0", "stale_late=0"]), ..base }
             }
             "spike" => {
                 let quiet = Stage::steady(length.mul_f64(0.375), rate / 10.0);
                 let stages = vec![quiet, Stage::steady(length.mul_f64(0.25), rate), quiet];
-                LoadPlan { stages, thresholds: goals(&["errors<1%", "stale_late=0"]), ..base }
+                LoadPlan { stages, thresholds: goals(&["errors<1%", "dropped=0", "stale_late=0"]), ..base }
             }
             "read-heavy" => {
                 LoadPlan { stages: steady, users: 1_000, write_ratio: 0.01, thresholds: goals(usual), ..base }

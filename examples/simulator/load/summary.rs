@@ -49,7 +49,7 @@ pub(super) fn text(result: &LoadResult) -> String {
         lines.push(format!("{sign} {} ({})", goal.threshold, goal.shown));
     }
     if requests.dropped > 0 {
-        lines.push("The rate could not be kept: the latencies are those of a lower rate.".to_owned());
+        lines.push("Not valid: the rate could not be kept, so the latencies are those of a lower rate.".to_owned());
     }
     lines.push(String::new());
     lines.join("\n")

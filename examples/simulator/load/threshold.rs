@@ -131,6 +131,13 @@ impl Unit {
     }
 }
 
+impl Measure {
+    /// True for what a time to live does on purpose: serve what is older than the last write.
+    pub(crate) fn is_staleness(self) -> bool {
+        matches!(self, Self::Stale | Self::StaleLate | Self::WindowP99 | Self::WindowMax)
+    }
+}
+
 impl FromStr for Threshold {
     type Err = String;
 

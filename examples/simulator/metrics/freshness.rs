@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{Gauge, Histogram, gauge, histogram};
 use tokio_util::sync::CancellationToken;
 
-use super::{MODE, PIPELINE_LAG_SECONDS, PIPELINE_RUNNING, STALENESS_BOUND_SECONDS, identify};
+use super::{MODE, PIPELINE_LAG_SECONDS, PIPELINE_RUNNING, STALENESS_BOUND_SECONDS};
 use crate::domain::Mode;
 use crate::interest::Interest;
 use crate::pipeline::{Pipeline, PipelineView};
@@ -17,7 +17,6 @@ const EVERY: Duration = Duration::from_millis(250);
 
 /// Observes `pipeline` until `stop`; `ttl` is how long an entry may live.
 pub(crate) async fn observe_freshness(pipeline: Pipeline, ttl: Duration, interest: Interest, stop: CancellationToken) {
-    identify(pipeline.source);
     let gauges = Gauges::new();
     let mut ticks = tokio::time::interval(EVERY);
     // After a pause of the machine there is one late look, not many: nobody looked in between.

@@ -55,6 +55,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 - name: CACHEFRONT_KAFKA_GROUP
   value: {{ . | quote }}
 {{- end }}
+{{- with .Values.kafka.existingSecret }}
+- name: CACHEFRONT_KAFKA_SETTINGS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: settings}}
+{{- end }}
 {{- if .Values.trust.existingConfigMap }}
 - name: CACHEFRONT_TLS_CA
   value: /etc/cachefront/ca.pem
@@ -165,4 +169,8 @@ spec:
 {{- define "cachefront.connect" -}}
 - name: CACHEFRONT_CONNECT_MYSQL_URL
   valueFrom: {secretKeyRef: {name: {{ default .Values.database.existingSecret .Values.kafka.connectDatabaseSecret }}, key: url}}
+{{- with .Values.kafka.existingSecret }}
+- name: CACHEFRONT_CONNECT_KAFKA_SETTINGS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: connect-settings, optional: true}}
+{{- end }}
 {{- end }}

@@ -21,6 +21,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 pub(crate) enum Tone {
     Good,
     Bad,
+    /// Nothing can be said, for a reason that stands beside it.
+    Warn,
     Plain,
 }
 
@@ -60,6 +62,7 @@ pub(crate) fn verdict(tone: Tone, title: &str, sentence: &str) -> Markup {
     let class = match tone {
         Tone::Good => "met",
         Tone::Bad => "missed",
+        Tone::Warn => "warned",
         Tone::Plain => "plain",
     };
     html! {
@@ -88,7 +91,7 @@ fn icon(tone: Tone) -> Markup {
             circle cx="12" cy="12" r="10" {}
             @match tone {
                 Tone::Good => path d="M7.5 12.5l3 3 6-7" {},
-                Tone::Bad => path d="M12 7v6M12 16.5v.01" {},
+                Tone::Bad | Tone::Warn => path d="M12 7v6M12 16.5v.01" {},
                 Tone::Plain => path d="M12 8v.01M12 11v5.5" {},
             }
         }

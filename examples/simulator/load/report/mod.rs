@@ -16,6 +16,7 @@ pub(crate) fn page(result: &LoadResult) -> String {
     let (tone, title) = match result.verdict.ending {
         Ending::Met => (Tone::Good, "Goals met"),
         Ending::Missed => (Tone::Bad, "Goals missed"),
+        Ending::Invalid => (Tone::Warn, "Not valid: requests were dropped"),
         Ending::Measured => (Tone::Plain, "Measured"),
     };
     let charts = charts(result);

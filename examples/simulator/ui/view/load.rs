@@ -40,6 +40,7 @@ fn state(progress: &LoadProgress) -> String {
         Phase::Preparing => "makes its rows".to_owned(),
         Phase::WarmingUp => "warms up".to_owned(),
         Phase::Running | Phase::Draining => format!("runs for {elapsed} s, {left} s left"),
+        Phase::Finished if progress.dropped > 0 => "not valid: the rate could not be kept".to_owned(),
         Phase::Finished => format!("finished: {:.0}/s", progress.rate_achieved),
         Phase::Stopped => "stopped".to_owned(),
         Phase::Failed => "failed".to_owned(),

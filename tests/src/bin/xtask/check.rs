@@ -2,6 +2,7 @@
 //!
 //! A tool that is missing fails its check and is named with the command that brings it.
 
+mod agreement;
 mod artefacts;
 mod charts;
 mod code;
@@ -47,7 +48,7 @@ const fn slow(name: &'static str, run: fn() -> Result<()>) -> Check {
     Check { name, quick: false, run }
 }
 
-const CHECKS: [Check; 23] = [
+const CHECKS: [Check; 25] = [
     quick("fmt", code::fmt),
     quick("dockerfile", artefacts::dockerfile),
     quick("compose", artefacts::compose),
@@ -64,6 +65,8 @@ const CHECKS: [Check; 23] = [
     slow("clippy", code::clippy),
     slow("doc", code::doc),
     slow("openapi", code::openapi),
+    slow("api description", code::schemathesis),
+    slow("load generator", agreement::load_generator),
     slow("deny", code::deny),
     slow("hack", code::hack),
     slow("prometheus rules", artefacts::prometheus_rules),

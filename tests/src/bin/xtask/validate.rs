@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Only embedded: no server, no container.
     #[arg(long, conflicts_with = "compose")]
     embedded: bool,
-    /// Leave the containers running.
+    /// Leave the containers running, as the project `cachefront-validate`.
     #[arg(long, requires = "compose")]
     keep: bool,
 }
@@ -91,7 +91,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     list.check("tools", || machine::tools(options.compose, options.embedded))?;
     if options.compose {
-        compose(options, &mut list)?;
+        // Containers that cannot get their ports, or for which there is no memory, only hide why.
+        if list.failed() == 0 {
+            compose(options, &mut list)?;
+        }
     } else {
         processes(options, &mut list)?;
     }

@@ -25,18 +25,40 @@ pub(super) fn compose() -> Result<()> {
             must(&mut command).context(|| file.to_owned())?;
         }
     }
-    refuses_to_start_without_tokens()
+    refuses_to_start_without_secrets()
 }
 
-/// Without a token the file must not come up: its API listens on every address of its container.
-fn refuses_to_start_without_tokens() -> Result<()> {
-    let mut command = tools::command("docker-compose")?;
-    command.args(["--env-file", "/dev/null", "--file", "compose.yaml", "config", "--quiet"]);
-    command.env_remove("STACK_OPERATOR_TOKEN").env_remove("STACK_VIEWER_TOKEN");
-    match exec::output(&mut command)?.status.success() {
-        true => Err(Failure::new("compose.yaml comes up without STACK_OPERATOR_TOKEN")),
-        false => Ok(()),
+/// Tokens and passwords that compose.yaml takes from `.env`, and must not come up without.
+const SECRETS: [&str; 7] = [
+    "STACK_OPERATOR_TOKEN",
+    "STACK_VIEWER_TOKEN",
+    "STACK_MYSQL_ROOT_PASSWORD",
+    "STACK_MYSQL_PASSWORD",
+    "STACK_DEBEZIUM_PASSWORD",
+    "GRAFANA_USER",
+    "GRAFANA_PASSWORD",
+];
+
+/// None is baked in: each that is empty keeps the file from coming up. With all of them it comes up.
+fn refuses_to_start_without_secrets() -> Result<()> {
+    let config = |missing: Option<&str>| -> Result<bool> {
+        let mut command = tools::command("docker-compose")?;
+        command.args(["--env-file", "/dev/null", "--file", "compose.yaml", "config", "--quiet"]);
+        for name in SECRETS {
+            command.env(name, if missing == Some(name) { "" } else { "set" });
+        }
+        Ok(exec::output(&mut command)?.status.success())
+    };
+    let mut wrong = Vec::new();
+    for name in SECRETS {
+        if config(Some(name))? {
+            wrong.push(format!("it comes up without {name}"));
+        }
     }
+    if !config(None)? {
+        wrong.push("it does not come up with all secrets".to_owned());
+    }
+    none(&wrong, "compose.yaml")
 }
 
 pub(super) fn workflows() -> Result<()> {
@@ -77,7 +99,8 @@ pub(super) fn schemas() -> Result<()> {
 }
 
 pub(super) fn shell() -> Result<()> {
-    must(tools::command("shellcheck")?.arg(".ci/run")).map(drop)
+    let scripts = [".ci/run", "deploy/compose/mysql/users.sh", "examples/simulator/api/schemathesis.sh"];
+    must(tools::command("shellcheck")?.args(scripts)).map(drop)
 }
 
 pub(super) fn prometheus() -> Result<()> {
@@ -157,7 +180,8 @@ fn unit(panel: &Value) -> Option<&str> {
     panel["fieldConfig"]["defaults"]["unit"].as_str().or_else(|| panel["options"]["yAxis"]["unit"].as_str())
 }
 
-/// Every variable that the simulator reads stands in `.env.example`, and nothing else does.
+/// Every variable that the simulator reads stands in `.env.example`, and those that the compose files read for a person;
+/// nothing else does.
 pub(super) fn settings() -> Result<()> {
     let code = read_all(&files("examples/simulator", &[".rs"])?)?;
     // Literals that are a name and nothing else; messages name variables too.
@@ -168,7 +192,20 @@ pub(super) fn settings() -> Result<()> {
     let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
     let listed: HashSet<&str> = names.filter(|name| is_setting(name)).collect();
     let mut wrong: Vec<String> = read.difference(&listed).map(|name| format!(".env.example has no {name}")).collect();
-    wrong.extend(listed.difference(&read).map(|name| format!("nobody reads {name}")));
+    let compose =
+        read_all(&["compose.yaml", "docker-compose.test.yml"].map(|file| names::workspace_root().join(file)))?;
+    let composed = compose.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next());
+    let composed: HashSet<&str> = composed.filter(|name| is_setting(name)).collect();
+    // These two are for who works on this project.
+    let own = |name: &&&str| ["CACHEFRONT_BOOTSTRAP_IMAGE", "CACHEFRONT_SIMULATOR"].contains(*name);
+    let absent = composed.difference(&listed).filter(|name| !own(name));
+    wrong.extend(absent.map(|name| format!(".env.example has no {name}, which the compose files read")));
+    wrong.extend(
+        listed
+            .iter()
+            .filter(|name| !read.contains(*name) && !composed.contains(*name))
+            .map(|name| format!("nobody reads {name}")),
+    );
     wrong.sort();
     if read.len() < 20 {
         wrong.push(format!("only {} variables found: this check looks at the wrong place", read.len()));

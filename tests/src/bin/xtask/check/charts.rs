@@ -31,7 +31,7 @@ pub(super) fn lint() -> Result<()> {
 
 /// The schema must say no to what cannot work.
 fn refuses_wrong_values() -> Result<()> {
-    for wrong in ["api.replicas=two", "database.existingSecret=", "unknown=1"] {
+    for wrong in ["api.replicas=two", "database.existingSecret=", "unknown=1", "kafka.connectUrl=ftp://connect"] {
         let mut command = tools::command("helm")?;
         command.args(["template", "cachefront", CHART, "--values"]).arg(file(LITTLE)).args(["--set", wrong]);
         if must(&mut command).is_ok() {
@@ -49,6 +49,7 @@ pub(super) fn template() -> Result<()> {
         }
     }
     let rendered = render(EVERYTHING, &[])?;
+    stays_ready_without_the_store(&rendered)?;
     for kind in [
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
@@ -62,6 +63,17 @@ pub(super) fn template() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// An outage of the store costs latency, never the service: the API's readiness must not ask for it.
+fn stays_ready_without_the_store(rendered: &str) -> Result<()> {
+    let pods =
+        rendered.split("\n---").filter(|one| one.contains("kind: Deployment") && one.contains("component: api\n"));
+    let probes: Vec<&str> = pods.filter_map(|pod| pod.split("readinessProbe:").nth(1)?.split('}').next()).collect();
+    match probes.as_slice() {
+        [probe] if probe.contains("path: /healthz") => Ok(()),
+        probes => Err(Failure::new(format!("the API's readiness is not its own health alone: {probes:?}"))),
+    }
 }
 
 /// Without the kinds of the Prometheus operator, which Kubernetes itself does not know.

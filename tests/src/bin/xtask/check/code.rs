@@ -43,8 +43,19 @@ pub(super) fn openapi() -> Result<()> {
     }
 }
 
+/// The API keeps what its description promises: requests that fit it and requests that do not, against a running one.
+pub(super) fn schemathesis() -> Result<()> {
+    let simulator = crate::test::build_examples()?;
+    let schemathesis = tools::command("schemathesis")?;
+    let mut command = Command::new("sh");
+    command.current_dir(names::workspace_root()).arg("examples/simulator/api/schemathesis.sh").arg(simulator);
+    must(command.arg(schemathesis.get_program())).map(drop)
+}
+
 pub(super) fn deny() -> Result<()> {
     let mut command = tools::command("cargo-deny")?;
+    // It looks at the crates of every platform; a build has fetched those of this one only.
+    must(&mut cargo(&["fetch", "--locked", "--quiet"]))?;
     must(command.args(["--offline", "check", "licenses", "bans", "sources"])).map(drop)
 }
 

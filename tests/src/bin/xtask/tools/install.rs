@@ -18,7 +18,9 @@ pub(super) fn install(tool: &Tool) -> Result<PathBuf> {
         From::Python(package, version) => python(package, version)?,
         From::Go(package, version) => go(package, version)?,
         From::Cargo(package, version) => cargo(package, version)?,
-        From::Debian(package, program) => debian(tool.name, package, program)?,
+        From::Debian(package, program, _) => {
+            debian(tool.name, package, program).context(|| missing(tool).to_string())?;
+        }
         From::Elsewhere(_) => return Err(missing(tool)),
     }
     find(tool.name).ok_or_else(|| Failure::new(format!("its package brought no program {}", tool.name)))

