@@ -51,8 +51,8 @@ pub(crate) struct Inspector {
     clock: Arc<dyn Clock>,
     /// What a pass remembers for the next one; held while a pass runs.
     memory: Mutex<Memory>,
-    /// With the time at which its pass ended.
-    last: RwLock<(Timestamp, Consistency)>,
+    /// With the times at which its pass began and ended.
+    last: RwLock<(Timestamp, Timestamp, Consistency)>,
     interest: Interest,
 }
 
@@ -67,7 +67,7 @@ impl Inspector {
     ) -> Arc<Self> {
         metrics::describe();
         let first = Consistency::unknown(rfc3339(clock.now()), modes.current().mode, "no pass has ended yet");
-        let last = RwLock::new((Timestamp::UNKNOWN, first));
+        let last = RwLock::new((Timestamp::UNKNOWN, Timestamp::UNKNOWN, first));
         Arc::new(Self {
             caches,
             database,
@@ -89,7 +89,7 @@ impl Inspector {
     pub(crate) fn last(&self) -> Consistency {
         self.interest.show();
         // A poisoned lock holds an outcome that was written whole.
-        let (at, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (_, at, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
         match self.clock.now().since(at) <= CURRENT_FOR {
             true => last,
             false => Consistency::unknown(last.as_of, self.modes.current().mode, "the first pass has not ended yet"),
@@ -99,8 +99,23 @@ impl Inspector {
     /// A pass now; its outcome is the last one from then on.
     pub(crate) async fn pass(&self) -> Consistency {
         let mut memory = self.memory.lock().await;
+        self.pass_with(&mut memory).await
+    }
+
+    /// The last pass if it began at `since` or later, else one that is made now.
+    pub(crate) async fn pass_since(&self, since: Timestamp) -> Consistency {
+        let mut memory = self.memory.lock().await;
+        let (began, _, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if began.is_known() && began >= since {
+            return last;
+        }
+        self.pass_with(&mut memory).await
+    }
+
+    async fn pass_with(&self, memory: &mut Memory) -> Consistency {
+        let began = self.clock.now();
         let mode = self.modes.current().mode;
-        let outcome = tokio::time::timeout(PASS_MAX, self.compare_all(&mut memory, mode)).await;
+        let outcome = tokio::time::timeout(PASS_MAX, self.compare_all(memory, mode)).await;
         let as_of = rfc3339(self.clock.now());
         let consistency = match outcome {
             Ok(Ok(found)) => Consistency::of(as_of, mode, found.users, found.complete, found.compared, found.stale),
@@ -109,17 +124,21 @@ impl Inspector {
         };
         metrics::publish(&consistency);
         if let Ok(mut last) = self.last.write() {
-            *last = (self.clock.now(), consistency.clone());
+            *last = (began, self.clock.now(), consistency.clone());
         }
         consistency
     }
 
-    /// A pass every second while somebody looks, until `stop`.
+    /// A pass every second while somebody looks, until `stop`; none beside those that somebody else has made meanwhile.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = async { self.interest.wait().await; self.pass().await; } => {}
+                () = async {
+                    self.interest.wait().await;
+                    let now = self.clock.now().as_micros();
+                    self.pass_since(Timestamp::from_micros(now.saturating_sub(EVERY.as_micros() as u64))).await;
+                } => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
