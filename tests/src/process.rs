@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
@@ -110,6 +111,16 @@ impl Simulator {
     /// Kills the program (`kill -9`).
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Stops the program without ending it: it answers nothing, and its connections stay open.
+    pub fn freeze(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen program go on.
+    pub fn resume(&mut self) {
+        self.process.signal(Signal::CONT);
     }
 
     /// Asks the program to end and waits until it has.
