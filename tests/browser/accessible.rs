@@ -1,5 +1,6 @@
 //! A phone's width, dark colours, the keyboard, and what checks for accessibility find.
 
+use cachefront_tests::process::Launch;
 use cachefront_tests::wait;
 use serde_json::json;
 
@@ -80,7 +81,8 @@ async fn everything_can_be_done_by_keyboard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_and_dialog_is_accessible_wide_and_on_a_phone() {
-    let scene = Scene::embedded(1440, 900, |launch| launch.env("CACHEFRONT_MODE", "ttl")).await;
+    let configure = |launch: Launch| launch.env("CACHEFRONT_MODE", "ttl").env("CACHEFRONT_TTL", "10m");
+    let scene = Scene::embedded(1440, 900, configure).await;
     let chrome = &scene.chrome;
     let id = scene.add("Ada Lovelace", "ada@example.org").await;
     scene.read(id).await;

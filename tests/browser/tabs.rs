@@ -181,3 +181,17 @@ async fn a_tab_out_of_sight_gives_its_connection_back_and_shows_nothing_old_afte
     chrome.shows("#connection", "live", PATIENCE).await;
     assert_eq!(chrome.run("return document.getElementById('lost').hidden").await, true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_came_while_they_were_held_are_there_when_they_are_let_go() {
+    let scene = Scene::embedded(1280, 800, |launch| launch).await;
+    let chrome = &scene.chrome;
+    scene.add("Ada", "ada@x").await;
+    chrome.shows("[data-part=events]", "users:1", PATIENCE).await;
+    chrome.click("[data-hold]").await;
+    scene.add("Grace", "grace@x").await;
+    chrome.shows(".users tbody", "Grace", PATIENCE).await;
+    assert!(!chrome.text("[data-part=events]").await.contains("users:2"));
+    chrome.click("[data-hold]").await;
+    chrome.shows("[data-part=events]", "users:2", PATIENCE).await;
+}

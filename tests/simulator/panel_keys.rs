@@ -103,6 +103,9 @@ async fn every_user_is_found(place: Place) {
     assert_eq!(rows(&reader, &previous, "data-id").await, all);
     let page = reader.get(&previous).await.text;
     assert!(page.contains(">Previous<") && page.contains(">Next<"));
+    // What was compared of so many users is a sample, and the verdict says so.
+    world.api.name_of(1).await;
+    shows(&reader, "/", &["cached entries were compared, a moving sample"]).await;
     // A page of matches beyond the first ones.
     assert_eq!(rows(&reader, "/?q=name&after=520", "data-id").await.len(), 10);
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use cachefront::{Clock, Hit, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::consistency::{Consistency, StaleEntry, StaleKind, Verdict};
@@ -38,6 +38,9 @@ const CURRENT_FOR: Duration = Duration::from_secs(10);
 /// A pass that takes longer has failed.
 const PASS_MAX: Duration = Duration::from_secs(5);
 
+/// So many rows are read at once, beside those of a whole list: the database has few connections, and others need them.
+const ROWS_AT_ONCE: usize = 32;
+
 /// An entry that changes between two looks is looked at again, at most so often.
 const LOOKS_MAX: usize = 32;
 
@@ -54,6 +57,8 @@ pub(crate) struct Inspector {
     /// With the times at which its pass began and ended.
     last: RwLock<(Timestamp, Timestamp, Consistency)>,
     interest: Interest,
+    /// For reading single rows.
+    rows: Semaphore,
 }
 
 impl Inspector {
@@ -77,6 +82,7 @@ impl Inspector {
             memory: Mutex::new(Memory::new(events.subscribe())),
             last,
             interest: Interest::new(),
+            rows: Semaphore::new(ROWS_AT_ONCE),
         })
     }
 
@@ -153,7 +159,7 @@ impl Inspector {
     /// The database's.
     pub(crate) async fn compare(&self, id: u64) -> Result<CacheView, DbError> {
         let mut before = self.caches.peek(id).await;
-        let mut row = self.database.get(id).await?.value;
+        let mut row = self.read(id).await?;
         for _ in 0..LOOKS_MAX {
             match before {
                 None => return Ok(CacheView::absent(row)),
@@ -164,7 +170,7 @@ impl Inspector {
                         return Ok(CacheView::of(hit, row));
                     }
                     before = after;
-                    row = self.database.get(id).await?.value;
+                    row = self.read(id).await?;
                 }
             }
         }
@@ -192,6 +198,16 @@ impl Inspector {
             self.caches.by_email.invalidate(&email).await?;
         }
         Ok(())
+    }
+
+    async fn read(&self, id: u64) -> Result<Option<User>, DbError> {
+        let _turn = self.turn().await;
+        Ok(self.database.get(id).await?.value)
+    }
+
+    /// Waits until a row may be read. The semaphore is never closed.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.rows.acquire().await.ok()
     }
 
     async fn cached(&self, id: u64) -> Option<Hit<User>> {

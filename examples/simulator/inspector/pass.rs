@@ -28,9 +28,6 @@ const CHANGES_MAX: usize = 1_024;
 /// So many looks into the cache are under way at once: a store that takes its time must not make a pass take the sum.
 const PEEKS_AT_ONCE: usize = 256;
 
-/// So many entries are compared with their rows at once: the database has fewer connections.
-const AT_ONCE: usize = 32;
-
 /// In cdc mode an entry that differs may be about to go: it is looked at again after this.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -196,6 +193,7 @@ impl Inspector {
     }
 
     async fn row(&self, entry: &Entry) -> Result<Seen<Option<User>>, String> {
+        let _turn = self.turn().await;
         let row = match entry {
             Entry::Id(id) => self.database.get(*id).await,
             Entry::Email(_, email) => self.database.get_by_email(email).await,
@@ -214,7 +212,7 @@ impl Inspector {
     }
 
     async fn confirm(&self, entries: Vec<Entry>) -> Result<Vec<Differing>, String> {
-        let mut checks = stream::iter(entries).map(|entry| self.confirm_one(entry)).buffer_unordered(AT_ONCE);
+        let mut checks = stream::iter(entries).map(|entry| self.confirm_one(entry)).buffer_unordered(PEEKS_AT_ONCE);
         let mut confirmed = Vec::new();
         while let Some(checked) = checks.next().await {
             confirmed.extend(checked?);

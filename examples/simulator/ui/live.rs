@@ -26,7 +26,7 @@ const WATCHED: Duration = Duration::from_millis(250);
 /// The pause after the last one who watched has gone; after a while there are no looks at all.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
-/// The pause after a look that an event has asked for.
+/// The pause before a look that an event has asked for; after a long look, as long as that took.
 const NUDGED: Duration = Duration::from_millis(40);
 
 /// A look is followed by a pause of so many times its length, within the bounds above.
@@ -203,13 +203,14 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
         }
         let began = Instant::now();
         live.look(&panel, began).await;
+        let took = began.elapsed();
         let pause = if watched { WATCHED } else { UNWATCHED };
         // Looking never takes more than a part of the time, however much there is to look at.
-        let pause = pause.max((began.elapsed() * REST).min(WATCHED_MAX));
+        let pause = pause.max((took * REST).min(WATCHED_MAX));
         tokio::select! {
             () = panel.api.stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            () = live.nudge.notified() => tokio::time::sleep(NUDGED).await,
+            () = live.nudge.notified() => tokio::time::sleep(NUDGED.max(took.min(WATCHED_MAX))).await,
             Ok(()) = tours.changed() => {}
         }
     }

@@ -123,7 +123,6 @@ impl Follower {
                     changed.ok()?;
                     // A session that is over, or another role, ends the stream: the tab asks again.
                     self.panel.api.access.session_of(&self.headers)?;
-                    self.moments.mark_unchanged();
                     self.look_up();
                 }
                 Ok(event) = self.changes.recv() => self.flow(event),

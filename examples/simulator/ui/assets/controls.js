@@ -236,7 +236,7 @@ function unknown(time) {
   verdict.querySelector("p").textContent = `Last seen: ${was}, as of ${time}. Not checked since.`;
   verdict.querySelector("use").setAttribute("href", "#unk");
   document.title = "cache unknown · cachefront";
-  document.querySelector("[data-said]").textContent = "connection lost, cache unknown";
+  document.querySelector("[data-said]").textContent = "cache unknown";
 }
 
 function restore() {
