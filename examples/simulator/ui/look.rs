@@ -37,7 +37,7 @@ pub(super) struct Switch {
 
 /// What a look at the rows and their entries comes to.
 enum Seen {
-    All(Survey, Consistency),
+    All(Box<(Survey, Consistency)>),
     DatabaseAway,
     Late,
 }
@@ -56,7 +56,8 @@ pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
     let store_away = !store.is_some_and(|(answers, _)| answers);
     let (mut database_away, mut slow) = (false, None);
     let (survey, verdict) = match seen {
-        Seen::All(mut survey, said) => {
+        Seen::All(seen) => {
+            let (mut survey, said) = *seen;
             let found = found(&said, elsewhere.as_ref());
             let oldest = users::agree(panel, &mut survey, found, deadline).await;
             let verdict = Verdict::of(&said, &survey.rows, oldest);
@@ -113,7 +114,7 @@ async fn observe(panel: &Panel, deadline: Instant) -> Seen {
     let since = Timestamp::from_micros(now.saturating_sub(PASS_SHARED.as_micros() as u64));
     let both = async { tokio::join!(users::survey(panel, listed), panel.api.inspector.pass_since(since)) };
     match timeout_at(deadline, both).await {
-        Ok((survey, said)) => Seen::All(survey, said),
+        Ok(seen) => Seen::All(Box::new(seen)),
         Err(_) => Seen::Late,
     }
 }
