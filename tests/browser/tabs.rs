@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachefront_tests::process::Launch;
 use cachefront_tests::wait;
 use fantoccini::wd::WindowHandle;
 
@@ -84,7 +85,8 @@ async fn nobody_overwrites_unseen(scene: &Scene) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_users_are_turned_forth_and_back_and_stay_live() {
-    let scene = Scene::embedded(1280, 1000, |launch| launch.env("CACHEFRONT_MODE", "ttl")).await;
+    let configure = |launch: Launch| launch.env("CACHEFRONT_MODE", "ttl").env("CACHEFRONT_TTL", "10m");
+    let scene = Scene::embedded(1280, 1000, configure).await;
     let chrome = &scene.chrome;
     let mut ids = Vec::new();
     for number in 1..=45 {
