@@ -67,14 +67,22 @@ impl Caches {
     /// this process may forget it earlier, and the next read takes it from the store again.
     pub(crate) async fn peek(&self, id: u64) -> Option<Hit<User>> {
         // A store that does not answer serves nothing: a plain read would load.
-        let mut hit = self.users.peek(&id).await.ok().flatten()?;
+        self.try_peek(id).await.ok().flatten()
+    }
+
+    /// The same for whoever has to tell a store that holds nothing from one that does not answer.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn try_peek(&self, id: u64) -> Result<Option<Hit<User>>> {
+        let Some(mut hit) = self.users.peek(&id).await? else { return Ok(None) };
         if hit.tier == Tier::Local
             && let Ok(Some(stored)) = self.stored.peek(&id).await
             && stored.value == hit.value
         {
             hit.ttl = hit.ttl.max(stored.ttl);
         }
-        Some(hit)
+        Ok(Some(hit))
     }
 }
 

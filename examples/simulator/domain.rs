@@ -124,6 +124,29 @@ pub(crate) fn rfc3339(at: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
+/// The pattern of `LIKE` that finds `text` anywhere; `!` escapes.
+pub(crate) fn pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for sign in text.chars() {
+        if matches!(sign, '!' | '%' | '_') {
+            pattern.push('!');
+        }
+        pattern.push(sign);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Where a page of users lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seek {
+    /// The first ids above this one.
+    After(u64),
+    /// The last ids below this one.
+    Before(u64),
+}
+
 /// A value together with what the database had committed when it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen<T> {
@@ -213,6 +236,10 @@ pub(crate) trait Database: fmt::Debug + Send + Sync + 'static {
 
     /// At most `limit` users with ids above `after`, by id.
     async fn list(&self, after: u64, limit: u32) -> Result<Vec<User>, DbError>;
+
+    /// At most `limit` users, by id, with the id `text` or with `text` in their name or address; an empty text finds all.
+    /// `seek` says where they begin.
+    async fn find(&self, text: &str, seek: Seek, limit: u32) -> Result<Vec<User>, DbError>;
 
     /// The mode in force.
     async fn mode(&self) -> Result<ModeRow, DbError>;

@@ -1,5 +1,7 @@
 //! A phone's width, dark colours, the keyboard, and what checks for accessibility find.
 
+use cachefront_tests::process::Launch;
+use cachefront_tests::wait;
 use serde_json::json;
 
 use crate::chrome::{Chrome, PATIENCE};
@@ -75,6 +77,92 @@ async fn everything_can_be_done_by_keyboard() {
     assert_accessible(chrome).await;
     chrome.dark(true).await;
     assert_accessible(chrome).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_and_dialog_is_accessible_wide_and_on_a_phone() {
+    let configure = |launch: Launch| launch.env("CACHEFRONT_MODE", "ttl").env("CACHEFRONT_TTL", "10m");
+    let scene = Scene::embedded(1440, 900, configure).await;
+    let chrome = &scene.chrome;
+    let id = scene.add("Ada Lovelace", "ada@example.org").await;
+    scene.read(id).await;
+    scene.rename(id, "Ada King", "ada@example.org").await;
+    scene.api(reqwest::Method::PUT, "/faults", Some(json!({ "store_delay_ms": 20, "freeze_stream": true }))).await;
+    for (width, place) in [(1440, "wide"), (390, "phone")] {
+        chrome.resize(width, 900).await;
+        for page in ["", "cache", "faults", "audit"] {
+            chrome.goto(&format!("{}/{page}", scene.simulator.ui_url())).await;
+            chrome.shows("#connection", "live", PATIENCE).await;
+            chrome.shows("[data-verdict] h1", "cache stale (1)", PATIENCE).await;
+            if page == "cache" {
+                chrome.click("[data-toggle]").await;
+                chrome.shows("tr.cmp-row:not([hidden])", "Value as JSON", PATIENCE).await;
+            }
+            let name = format!("{}-{place}", if page.is_empty() { "live" } else { page });
+            assert_both_themes(chrome, &name, width).await;
+        }
+        chrome.goto(&format!("{}/", scene.simulator.ui_url())).await;
+        chrome.click("[data-mode=cdc]").await;
+        chrome.shows("#ask[open]", "Switch to CDC?", PATIENCE).await;
+        assert_both_themes(chrome, &format!("dialog-{place}"), width).await;
+        chrome.click("#ask button[value=no]").await;
+        chrome.click("[data-open=history]").await;
+        chrome.shows("#history[open]", "In force", PATIENCE).await;
+        assert_both_themes(chrome, &format!("history-{place}"), width).await;
+        chrome.click("#history [data-close]").await;
+    }
+    chrome.client.delete_all_cookies().await.expect("no cookies");
+    for (width, place) in [(1440, "wide"), (390, "phone")] {
+        chrome.resize(width, 900).await;
+        chrome.goto(&format!("{}/login", scene.simulator.ui_url())).await;
+        chrome.shows("form", "Log in", PATIENCE).await;
+        assert_both_themes(chrome, &format!("login-{place}"), width).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_viewer_may_not_do_can_be_reached_and_says_why() {
+    let scene = Scene::embedded(1440, 900, |launch| launch.env("CACHEFRONT_UI_VIEWER_PASSWORD", "v secret v")).await;
+    let chrome = &scene.chrome;
+    chrome.client.delete_all_cookies().await.expect("no cookies");
+    chrome.goto(&format!("{}/login", scene.simulator.ui_url())).await;
+    chrome
+        .run(
+            "document.querySelector('[name=name]').value = 'viewer';
+              document.querySelector('[name=password]').value = 'v secret v'",
+        )
+        .await;
+    chrome.click("form button").await;
+    chrome.shows("#connection", "live", PATIENCE).await;
+    let off = "return [...document.querySelectorAll('[data-fault], [data-user=new]')].every((control) =>
+        !control.disabled && control.ariaDisabled === 'true' && control.getAttribute('aria-describedby') === 'why-off')";
+    wait::until_async("what is off says why", PATIENCE, async || chrome.run(off).await == true).await;
+    assert_eq!(chrome.text("#why-off").await, "Needs the operator role");
+    chrome.run("document.querySelector('[data-fault=pause_consumer]').focus()").await;
+    assert_eq!(chrome.run("return document.activeElement.dataset.fault ?? ''").await, "pause_consumer");
+    chrome.press(ENTER).await;
+    chrome.shows("#toasts .bad", "Needs the operator role", PATIENCE).await;
+    chrome.click("[data-user=new]").await;
+    assert_eq!(chrome.run("return document.querySelectorAll('dialog[open]').length").await, 0);
+    // What is pushed leaves it so.
+    scene.add("Ada", "ada@x").await;
+    chrome.shows(".users tbody", "Ada", PATIENCE).await;
+    assert_eq!(chrome.run(off).await, true);
+    assert_accessible(chrome).await;
+    chrome.screenshot("viewer").await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
+/// Light and dark: nothing is found, nothing has to be scrolled sideways, and a picture is kept.
+async fn assert_both_themes(chrome: &Chrome, name: &str, width: u32) {
+    for (dark, theme) in [(false, "light"), (true, "dark")] {
+        chrome.dark(dark).await;
+        let size = chrome.run("return document.documentElement.scrollWidth").await;
+        assert_eq!(size, json!(width), "{name}");
+        chrome.screenshot(&format!("page-{name}-{theme}")).await;
+        assert_accessible(chrome).await;
+    }
+    chrome.dark(false).await;
 }
 
 /// Runs axe-core in the page: nothing may be found. Colours that fade into each other are looked at again.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use cachefront_tests::process::Simulator;
+use cachefront_tests::server::mysql::MySql;
+use cachefront_tests::stack;
+
 use crate::chrome::PATIENCE;
 use crate::scene::Scene;
 
@@ -19,9 +23,15 @@ async fn a_program_that_dies_is_noticed_and_found_again() {
     chrome.shows("[data-verdict] h1", "cache unknown", PATIENCE).await;
     chrome.shows("#lost", "as of", PATIENCE).await;
     chrome.shows(&format!("tr[data-id='{id}']"), "Ada", PATIENCE).await;
-    let on =
-        chrome.run("return document.querySelectorAll('button[data-post]:enabled, button[data-ask]:enabled').length");
-    assert_eq!(on.await, 0);
+    let on = "button[data-post]:enabled, button[data-ask]:enabled, #ask-yes:enabled, #user-form [type=submit]:enabled";
+    assert_eq!(chrome.run(&format!("return document.querySelectorAll('{on}').length")).await, 0);
+    // The counting is for the eye only: what is said aloud is said once.
+    let said = "return document.querySelector('#lost [role=alert]').textContent";
+    let first = chrome.run(said).await;
+    assert!(first.as_str().is_some_and(|words| words.contains("Connection lost.") && words.contains("UTC")), "{first}");
+    chrome.shows("#lost", "5 s ago", PATIENCE).await;
+    assert_eq!(chrome.run(said).await, first);
+    chrome.shows("#charts", "as of", PATIENCE).await;
     chrome.screenshot("connection-lost").await;
 
     // It finds back by itself, and nobody has to log in again.
@@ -30,4 +40,64 @@ async fn a_program_that_dies_is_noticed_and_found_again() {
     chrome.shows("#connection", "live", PATIENCE).await;
     chrome.title_is("cache empty", PATIENCE).await;
     chrome.shows(&format!("tr[data-id='{id}']"), "Ada", PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_only_pauses_is_believed_again_when_it_goes_on() {
+    let mut scene =
+        Scene::embedded(1280, 800, |launch| launch.env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_MODE", "ttl")).await;
+    let id = scene.add("Ada", "ada@x").await;
+    scene.warm(id).await;
+    scene.chrome.title_is("cache healthy", PATIENCE).await;
+    // Nothing changes meanwhile, so that nothing but what silence changed has to be put back.
+    scene.simulator.freeze();
+    scene.chrome.shows("[data-verdict] h1", "cache unknown", PATIENCE).await;
+    scene.simulator.resume();
+    scene.chrome.shows("[data-verdict=healthy] h1", "cache healthy", PATIENCE).await;
+    scene.chrome.shows("[data-verdict] p", "equals the database", PATIENCE).await;
+    scene.chrome.title_is("cache healthy", PATIENCE).await;
+    assert_eq!(scene.chrome.run("return document.querySelectorAll('[data-was]').length").await, 0);
+    // One that is silent for longer is asked by a new stream.
+    scene
+        .chrome
+        .run(
+            "window.streams = 0; const real = EventSource;
+        window.EventSource = class extends real { constructor(...all) { super(...all); window.streams += 1; } };
+        window.EventSource.OPEN = 1",
+        )
+        .await;
+    scene.simulator.freeze();
+    cachefront_tests::wait::until_async("another stream is tried", PATIENCE, async || {
+        scene.chrome.run("return window.streams").await.as_u64() > Some(0)
+    })
+    .await;
+    scene.simulator.resume();
+    scene.chrome.title_is("cache healthy", PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_stands_still_leaves_no_old_green() {
+    let mut mysql = MySql::start(&[]).await;
+    let launch = Simulator::role("up")
+        .env("CACHEFRONT_MYSQL_URL", format!("{}/shop", mysql.url().trim_end_matches('/')))
+        .env("CACHEFRONT_REDIS_URL", stack::redis_url())
+        .env("CACHEFRONT_TTL", "10m");
+    let scene = Scene::of(1440, 900, launch).await;
+    let chrome = &scene.chrome;
+    let id = scene.add("Ada", "ada@x").await;
+    scene.warm(id).await;
+    chrome.title_is("cache healthy", PATIENCE).await;
+    mysql.freeze();
+    chrome.title_is("cache unknown", Duration::from_secs(5)).await;
+    chrome.shows("[data-verdict] h1", "cache unknown", PATIENCE).await;
+    let row = format!("tr[data-id='{id}'][data-state=unknown]");
+    chrome.shows(&row, "not readable", PATIENCE).await;
+    chrome.shows("[data-part=users]", "As of", PATIENCE).await;
+    chrome.shows("[data-part=banner]", "The database does not answer", PATIENCE).await;
+    // The program itself is heard all the while.
+    chrome.shows("#connection", "live", PATIENCE).await;
+    chrome.screenshot("database-frozen").await;
+    mysql.resume();
+    chrome.title_is("cache healthy", PATIENCE).await;
+    chrome.shows(&format!("tr[data-id='{id}'][data-state=healthy]"), "Ada", PATIENCE).await;
 }

@@ -55,6 +55,11 @@ impl Scene {
         scene
     }
 
+    /// A panel that is started as `launch` says; the caller keeps the servers.
+    pub(crate) async fn of(width: u32, height: u32, launch: Launch) -> Self {
+        Self::at(width, height, with_password(launch), None).await
+    }
+
     async fn at(width: u32, height: u32, launch: Launch, database: Option<Database>) -> Self {
         let (chrome, simulator) = tokio::join!(Chrome::start(width, height), launch.start());
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");

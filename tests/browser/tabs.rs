@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachefront_tests::process::Launch;
 use cachefront_tests::wait;
 use fantoccini::wd::WindowHandle;
 
@@ -80,4 +81,119 @@ async fn nobody_overwrites_unseen(scene: &Scene) {
     chrome.click("[data-mode=ttl]").await;
     chrome.click("#ask-yes").await;
     chrome.shows("[data-mode=ttl][aria-pressed=true]", "TTL", SAME).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_users_are_turned_forth_and_back_and_stay_live() {
+    let configure = |launch: Launch| launch.env("CACHEFRONT_MODE", "ttl").env("CACHEFRONT_TTL", "10m");
+    let scene = Scene::embedded(1280, 1000, configure).await;
+    let chrome = &scene.chrome;
+    let mut ids = Vec::new();
+    for number in 1..=45 {
+        ids.push(scene.add(&format!("User {number}"), &format!("user{number}@x")).await);
+    }
+    let row = |at: usize| format!("tr[data-id='{}']", ids[at]);
+    chrome.shows(&row(19), "User 20", PATIENCE).await;
+    chrome.click("[data-part=users] [data-want^='after=']:last-child").await;
+    chrome.shows(&row(20), "User 21", PATIENCE).await;
+    assert_eq!(chrome.text(&row(19)).await, "");
+    // It goes on being pushed: what is written now is shown.
+    scene.rename(ids[25], "Somebody else", "user26@x").await;
+    chrome.shows(&row(25), "Somebody else", PATIENCE).await;
+    chrome.shows("#connection", "live", PATIENCE).await;
+    chrome.screenshot("users-second-page").await;
+    chrome.click("[data-part=users] [data-want^='after=']:last-child").await;
+    chrome.shows(&row(44), "User 45", PATIENCE).await;
+    chrome.click("[data-part=users] [data-want^='after=&before=']:last-child").await;
+    chrome.shows(&row(20), "User 21", PATIENCE).await;
+    // A reload shows the same page, and so does the cache browser with keys.
+    chrome.client.refresh().await.expect("reloaded");
+    chrome.shows(&row(20), "User 21", PATIENCE).await;
+    for id in &ids {
+        scene.read(*id).await;
+    }
+    chrome.goto(&format!("{}/cache", scene.simulator.ui_url())).await;
+    chrome.shows(".pager", "of 45 keys", PATIENCE).await;
+    chrome.click("[data-want='page=1']").await;
+    chrome.shows(".pager", "21 to 40", PATIENCE).await;
+    chrome.click("[data-want='page=2']").await;
+    chrome.shows(".pager", "41 to 45", PATIENCE).await;
+    chrome.click("[data-want='page=1']").await;
+    chrome.shows(".pager", "21 to 40", PATIENCE).await;
+    chrome.click("tr.u [data-toggle]").await;
+    chrome.shows("tr.cmp-row:not([hidden])", "Value as JSON", PATIENCE).await;
+    chrome.screenshot("cache-second-page").await;
+    // One entry goes, the row stays.
+    chrome.click("tr.u [data-action='/cache/evict']").await;
+    chrome.click("#ask-yes").await;
+    chrome.shows(".pager", "of 44 keys", PATIENCE).await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_button_pressed_twice_posts_once_and_a_refusal_in_plain_words_is_shown() {
+    let scene = Scene::embedded(1280, 800, |launch| launch).await;
+    let chrome = &scene.chrome;
+    chrome.title_is("cache empty", PATIENCE).await;
+    chrome
+        .run(
+            "window.posts = 0; const real = fetch; window.fetch = (...all) => {
+                if (all[1]?.method === 'POST') { window.posts += 1; }
+                return real(...all);
+            };
+            const button = document.querySelector('[data-post=\"/users/read\"]'); button.click(); button.click();",
+        )
+        .await;
+    chrome.shows("#toasts", "were read", PATIENCE).await;
+    assert_eq!(
+        chrome.run("return [window.posts, document.querySelectorAll('.toast').length]").await,
+        serde_json::json!([1, 1])
+    );
+    // A form that the server's framework refuses before the panel sees it.
+    chrome.run("const button = document.querySelector('[data-post=\"/users/read\"]'); button.dataset.post = '/mode'; button.click()").await;
+    chrome.shows("#toasts .bad", "form", PATIENCE).await;
+    // A session that is over leads to the login.
+    chrome.client.delete_all_cookies().await.expect("no cookies");
+    chrome.run("document.querySelector('[data-fault=store_cut]').click()").await;
+    chrome.shows("h1", "cachefront", PATIENCE).await;
+    chrome.shows("form", "Log in", PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_out_of_sight_gives_its_connection_back_and_shows_nothing_old_afterwards() {
+    let scene =
+        Scene::embedded(1280, 800, |launch| launch.env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_MODE", "ttl")).await;
+    let chrome = &scene.chrome;
+    let id = scene.add("Ada", "ada@x").await;
+    scene.warm(id).await;
+    chrome.title_is("cache healthy", PATIENCE).await;
+    let turn = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});
+             document.dispatchEvent(new Event('visibilitychange'))"
+        )
+    };
+    chrome.run(&turn(true)).await;
+    chrome.title_is("cache unknown", PATIENCE).await;
+    scene.rename(id, "Ada King", "ada@x").await;
+    chrome.shows("#lost", "not in sight", PATIENCE).await;
+    assert_eq!(chrome.text("[data-verdict] h1").await, "cache unknown");
+    chrome.run(&turn(false)).await;
+    chrome.title_is("cache stale (1)", PATIENCE).await;
+    chrome.shows("#connection", "live", PATIENCE).await;
+    assert_eq!(chrome.run("return document.getElementById('lost').hidden").await, true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_came_while_they_were_held_are_there_when_they_are_let_go() {
+    let scene = Scene::embedded(1280, 800, |launch| launch).await;
+    let chrome = &scene.chrome;
+    scene.add("Ada", "ada@x").await;
+    chrome.shows("[data-part=events]", "users:1", PATIENCE).await;
+    chrome.click("[data-hold]").await;
+    scene.add("Grace", "grace@x").await;
+    chrome.shows(".users tbody", "Grace", PATIENCE).await;
+    assert!(!chrome.text("[data-part=events]").await.contains("users:2"));
+    chrome.click("[data-hold]").await;
+    chrome.shows("[data-part=events]", "users:2", PATIENCE).await;
 }

@@ -19,6 +19,8 @@ mod load;
 mod modes;
 mod outages;
 mod panel;
+mod panel_keys;
+mod panel_truth;
 mod rest;
 mod rights;
 mod roles;

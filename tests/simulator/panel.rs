@@ -10,21 +10,21 @@ use crate::world::{PATIENCE, Place, World, on_servers};
 
 const PASSWORDS: [(&str, &str); 3] = [("admin", "a secret"), ("operator", "o secret"), ("viewer", "v secret")];
 
-fn with_accounts(launch: Launch) -> Launch {
+pub(crate) fn with_accounts(launch: Launch) -> Launch {
     PASSWORDS.iter().fold(launch.env("CACHEFRONT_MODE", "ttl"), |launch, (name, password)| {
         launch.env(format!("CACHEFRONT_UI_{}_PASSWORD", name.to_uppercase()), *password)
     })
 }
 
 /// A browser without a browser: it keeps the cookie and knows the token of its pages.
-struct Reader {
-    panel: Client,
+pub(crate) struct Reader {
+    pub(crate) panel: Client,
     cookie: String,
     csrf: String,
 }
 
 impl Reader {
-    async fn log_in(panel: &Client, name: &str, password: &str) -> Self {
+    pub(crate) async fn log_in(panel: &Client, name: &str, password: &str) -> Self {
         let answer = login(panel, name, password).await;
         assert_eq!(answer.status, 303, "{}", answer.text);
         let cookie = answer.header("set-cookie").to_owned();
@@ -37,8 +37,12 @@ impl Reader {
         reader
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.panel.get_with(path, ("cookie", &self.cookie)).await
+    }
+
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
     }
 
     async fn post_with(&self, path: &str, body: &str, csrf: &str, origin: &str) -> Answer {
@@ -47,7 +51,7 @@ impl Reader {
         self.panel.send(request.header("x-csrf-token", csrf)).await
     }
 
-    async fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.post_with(path, body, &self.csrf, &self.panel.base.clone()).await
     }
 }
@@ -58,7 +62,7 @@ async fn login(panel: &Client, name: &str, password: &str) -> Answer {
     panel.send(request.header("content-type", "application/x-www-form-urlencoded")).await
 }
 
-fn panel_of(world: &World) -> Client {
+pub(crate) fn panel_of(world: &World) -> Client {
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     Client { http: http.build().expect("a client"), base: world.simulator.ui_url() }
 }
@@ -132,16 +136,21 @@ async fn the_page_says_what_the_cache_holds_and_names_are_text() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
     let page = async || reader.get("/").await;
-    assert!(page().await.text.contains("cache empty"));
+    // Pages that are opened within a moment share one look.
+    let says = async |words: &str| {
+        wait::until_async(words, PATIENCE, async || page().await.text.contains(words)).await;
+    };
+    says("cache empty").await;
     let policy = page().await.header("content-security-policy").to_owned();
     assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
     let id = world.api.add("<script>alert(1)</script>", "ada@example.org").await;
     world.api.name_of(id).await;
+    says("cache healthy").await;
     let healthy = page().await.text;
     assert!(healthy.contains("cache healthy") && healthy.contains("&lt;script&gt;alert(1)"), "{healthy}");
     assert!(!healthy.contains("<script>alert"));
     world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
-    assert!(page().await.text.contains("cache stale (1)"));
+    says("cache stale (1)").await;
     assert!(reader.get("/cache").await.text.contains(&format!("users:{id}")));
 }
 

@@ -148,6 +148,16 @@ impl Simulator {
         self.process.kill();
     }
 
+    /// Stops the program without ending it: it answers nothing, and its connections stay open.
+    pub fn freeze(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen program go on.
+    pub fn resume(&mut self) {
+        self.process.signal(Signal::CONT);
+    }
+
     /// Asks the program to end and waits until it has.
     ///
     /// # Panics

@@ -137,6 +137,16 @@ impl MemoryStore {
         self.shared.locks().map(|shard| shard.len()).sum()
     }
 
+    /// The keys of what it holds now, at most `limit` of them, in no order: for people who look on. Looking touches nothing.
+    pub fn keys(&self, limit: usize) -> Vec<StoreKey> {
+        let now = self.shared.now();
+        let mut keys = Vec::new();
+        for shard in self.shared.locks() {
+            keys.extend(shard.keys(now).take(limit.saturating_sub(keys.len())).cloned());
+        }
+        keys
+    }
+
     /// How many bytes its entries, their keys and records take, roughly.
     pub fn bytes(&self) -> usize {
         self.shared.locks().map(|shard| shard.bytes()).sum()
@@ -331,6 +341,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::store::{Discipline, Token};
     use crate::testing::{ManualClock, StoreFixture};
 
     struct InMemory {
@@ -385,6 +396,24 @@ mod tests {
         lease(4).await;
         assert!(store.peek(&key(1)).await.expect("a reading").entry.is_some(), "it was read");
         assert!(store.peek(&key(2)).await.expect("a reading").entry.is_none(), "it was only looked at");
+    }
+
+    #[tokio::test]
+    async fn keys_are_listed_up_to_a_limit_and_not_beyond_their_time() {
+        let InMemory { store, clock } = in_memory(4).await;
+        let discipline = Discipline::Ttl;
+        for (number, seconds) in [(1, 1), (2, 60), (3, 60)] {
+            let key = StoreKey::encode("users", &number).expect("a key");
+            let token = Token::from_u128(number).expect("not zero");
+            let duration = Duration::from_secs(seconds);
+            let request = LeaseRequest { key: &key, token, duration, discipline, schema_version: 1, reload: false };
+            store.lease(&request).await.expect("a lease");
+        }
+        clock.advance(Duration::from_secs(2));
+        let mut keys = store.keys(10);
+        keys.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        assert_eq!(keys.iter().map(StoreKey::as_str).collect::<Vec<_>>(), ["users:2", "users:3"]);
+        assert_eq!(store.keys(1).len(), 1);
     }
 
     mod one_shard {

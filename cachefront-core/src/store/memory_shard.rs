@@ -56,6 +56,11 @@ impl Shard {
         self.entries.get(key).map(|held| &held.slot).filter(|slot| now < slot.expires)
     }
 
+    /// The keys whose time is not over.
+    pub(super) fn keys(&self, now: Timestamp) -> impl Iterator<Item = &StoreKey> {
+        self.entries.iter().filter(move |(_, held)| now < held.slot.expires).map(|(key, _)| key)
+    }
+
     pub(super) fn apply(&mut self, key: &StoreKey, change: Change, now: Timestamp) {
         match change {
             Change::Keep => {}

@@ -26,8 +26,21 @@ impl EmailKey {
         Self(email.into())
     }
 
-    pub(super) fn email(&self) -> &str {
+    /// The key of an address as it stands in a list of keys; nothing if only its hash stands there.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        (!text.starts_with(HASHED)).then(|| Self::new(text))
+    }
+
+    pub(crate) fn email(&self) -> &str {
         &self.0
+    }
+
+    /// What stands behind the cache's name in the store.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = self.encode(&mut text);
+        text
     }
 }
 

@@ -15,7 +15,9 @@ pub(crate) use connect::{connect, database_name, options};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Pool};
 
-use crate::domain::{AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written};
+use crate::domain::{
+    AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written,
+};
 
 /// A statement that takes longer counts as the database being away.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,6 +126,10 @@ impl Database for Mysql {
 
     async fn list(&self, after: u64, limit: u32) -> Result<Vec<User>, DbError> {
         self.run(async |connection: &mut Conn| users::list(connection, after, limit).await).await
+    }
+
+    async fn find(&self, text: &str, seek: Seek, limit: u32) -> Result<Vec<User>, DbError> {
+        self.run(async |connection: &mut Conn| users::find(connection, text, seek, limit).await).await
     }
 
     async fn mode(&self) -> Result<ModeRow, DbError> {

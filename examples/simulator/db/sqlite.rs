@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use crate::domain::{
-    AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written, rfc3339,
+    AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written, rfc3339,
 };
 
 /// This many statements read at once; WAL lets them all run beside the one writer.
@@ -123,6 +123,11 @@ impl Database for Sqlite {
     async fn list(&self, after: u64, limit: u32) -> Result<Vec<User>, DbError> {
         let Ok(after) = i64::try_from(after) else { return Ok(Vec::new()) };
         self.read(move |connection| users::list(connection, after, limit)).await
+    }
+
+    async fn find(&self, text: &str, seek: Seek, limit: u32) -> Result<Vec<User>, DbError> {
+        let text = text.to_owned();
+        self.read(move |connection| users::find(connection, &text, seek, limit)).await
     }
 
     async fn mode(&self) -> Result<ModeRow, DbError> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Faults;
-use crate::domain::{AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seen, User, UserInput, Written};
+use crate::domain::{
+    AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written,
+};
 
 /// Statements on users wait first, as long as the switch says.
 #[derive(Debug)]
@@ -59,6 +61,11 @@ impl Database for FaultyDatabase {
     async fn list(&self, after: u64, limit: u32) -> Result<Vec<User>, DbError> {
         self.delay().await;
         self.database.list(after, limit).await
+    }
+
+    async fn find(&self, text: &str, seek: Seek, limit: u32) -> Result<Vec<User>, DbError> {
+        self.delay().await;
+        self.database.find(text, seek, limit).await
     }
 
     async fn mode(&self) -> Result<ModeRow, DbError> {

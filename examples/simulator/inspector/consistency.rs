@@ -1,5 +1,7 @@
 //! What a pass over all entries says.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -85,6 +87,10 @@ pub(crate) struct Consistency {
     pub(crate) mapping: u64,
     /// The first 50 of them.
     pub(crate) entries: Vec<StaleEntry>,
+    /// All of them, for whoever looks from this process.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub(crate) all: Arc<Vec<StaleEntry>>,
 }
 
 /// So many stale entries are shown.
@@ -106,6 +112,7 @@ impl Consistency {
             lost: 0,
             mapping: 0,
             entries: Vec::new(),
+            all: Arc::default(),
         }
     }
 
@@ -115,7 +122,7 @@ impl Consistency {
         users: u64,
         complete: bool,
         compared: u64,
-        mut stale: Vec<StaleEntry>,
+        stale: Vec<StaleEntry>,
     ) -> Self {
         let count = |kind: StaleKind| stale.iter().filter(|entry| entry.kind == kind).count() as u64;
         let [aging, late, lost, mapping] = StaleKind::ALL.map(count);
@@ -125,8 +132,6 @@ impl Consistency {
             _ => Verdict::Stale,
         };
         let cause = cause(aging, late, lost, mapping);
-        let all = stale.len() as u64;
-        stale.truncate(ENTRIES_SHOWN);
         Self {
             verdict,
             as_of,
@@ -135,12 +140,13 @@ impl Consistency {
             users,
             compared,
             complete,
-            stale: all,
+            stale: stale.len() as u64,
             aging,
             late,
             lost,
             mapping,
-            entries: stale,
+            entries: stale.iter().take(ENTRIES_SHOWN).cloned().collect(),
+            all: Arc::new(stale),
         }
     }
 

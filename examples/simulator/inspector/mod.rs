@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use cachefront::{Clock, Hit, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::consistency::{Consistency, StaleEntry, StaleKind, Verdict};
@@ -40,6 +40,9 @@ const CURRENT_FOR: Duration = Duration::from_secs(10);
 /// A pass that takes longer has failed.
 const PASS_MAX: Duration = Duration::from_secs(5);
 
+/// So many rows are read at once, beside those of a whole list: the database has few connections, and others need them.
+const ROWS_AT_ONCE: usize = 32;
+
 /// An entry that changes between two looks is looked at again, at most so often.
 const LOOKS_MAX: usize = 32;
 
@@ -53,9 +56,11 @@ pub(crate) struct Inspector {
     clock: Arc<dyn Clock>,
     /// What a pass remembers for the next one; held while a pass runs.
     memory: Mutex<Memory>,
-    /// With the time at which its pass ended.
-    last: RwLock<(Timestamp, Consistency)>,
+    /// With the times at which its pass began and ended.
+    last: RwLock<(Timestamp, Timestamp, Consistency)>,
     interest: Interest,
+    /// For reading single rows.
+    rows: Semaphore,
 }
 
 impl Inspector {
@@ -69,7 +74,7 @@ impl Inspector {
     ) -> Arc<Self> {
         metrics::describe();
         let first = Consistency::unknown(rfc3339(clock.now()), modes.current().mode, "no pass has ended yet");
-        let last = RwLock::new((Timestamp::UNKNOWN, first));
+        let last = RwLock::new((Timestamp::UNKNOWN, Timestamp::UNKNOWN, first));
         Arc::new(Self {
             caches,
             database,
@@ -79,6 +84,7 @@ impl Inspector {
             memory: Mutex::new(Memory::new(events.subscribe())),
             last,
             interest: Interest::new(),
+            rows: Semaphore::new(ROWS_AT_ONCE),
         })
     }
 
@@ -91,7 +97,7 @@ impl Inspector {
     pub(crate) fn last(&self) -> Consistency {
         self.interest.show();
         // A poisoned lock holds an outcome that was written whole.
-        let (at, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (_, at, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
         match self.clock.now().since(at) <= CURRENT_FOR {
             true => last,
             false => Consistency::unknown(last.as_of, self.modes.current().mode, "the first pass has not ended yet"),
@@ -111,8 +117,23 @@ impl Inspector {
     /// A pass now; its outcome is the last one from then on.
     pub(crate) async fn pass(&self) -> Consistency {
         let mut memory = self.memory.lock().await;
+        self.pass_with(&mut memory).await
+    }
+
+    /// The last pass if it began at `since` or later, else one that is made now.
+    pub(crate) async fn pass_since(&self, since: Timestamp) -> Consistency {
+        let mut memory = self.memory.lock().await;
+        let (began, _, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if began.is_known() && began >= since {
+            return last;
+        }
+        self.pass_with(&mut memory).await
+    }
+
+    async fn pass_with(&self, memory: &mut Memory) -> Consistency {
+        let began = self.clock.now();
         let mode = self.modes.current().mode;
-        let outcome = tokio::time::timeout(PASS_MAX, self.compare_all(&mut memory, mode)).await;
+        let outcome = tokio::time::timeout(PASS_MAX, self.compare_all(memory, mode)).await;
         let as_of = rfc3339(self.clock.now());
         let consistency = match outcome {
             Ok(Ok(found)) => Consistency::of(as_of, mode, found.users, found.complete, found.compared, found.stale),
@@ -121,18 +142,22 @@ impl Inspector {
         };
         // In this order: who finds the outcome before outdated must not replace the gauges of this one.
         if let Ok(mut last) = self.last.write() {
-            *last = (self.clock.now(), consistency.clone());
+            *last = (began, self.clock.now(), consistency.clone());
         }
         metrics::publish(&consistency);
         consistency
     }
 
-    /// A pass every second while somebody looks, until `stop`.
+    /// A pass every second while somebody looks, until `stop`; none beside those that somebody else has made meanwhile.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = async { self.interest.wait().await; self.pass().await; } => {}
+                () = async {
+                    self.interest.wait().await;
+                    let now = self.clock.now().as_micros();
+                    self.pass_since(Timestamp::from_micros(now.saturating_sub(EVERY.as_micros() as u64))).await;
+                } => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -147,7 +172,7 @@ impl Inspector {
     /// The database's.
     pub(crate) async fn compare(&self, id: u64) -> Result<CacheView, DbError> {
         let mut before = self.caches.peek(id).await;
-        let mut row = self.database.get(id).await?.value;
+        let mut row = self.read(id).await?;
         for _ in 0..LOOKS_MAX {
             match before {
                 None => return Ok(CacheView::absent(row)),
@@ -158,7 +183,7 @@ impl Inspector {
                         return Ok(CacheView::of(hit, row));
                     }
                     before = after;
-                    row = self.database.get(id).await?.value;
+                    row = self.read(id).await?;
                 }
             }
         }
@@ -186,6 +211,16 @@ impl Inspector {
             self.caches.by_email.invalidate(&EmailKey::new(email)).await?;
         }
         Ok(())
+    }
+
+    async fn read(&self, id: u64) -> Result<Option<User>, DbError> {
+        let _turn = self.turn().await;
+        Ok(self.database.get(id).await?.value)
+    }
+
+    /// Waits until a row may be read. The semaphore is never closed.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.rows.acquire().await.ok()
     }
 
     async fn cached(&self, id: u64) -> Option<Hit<User>> {

@@ -26,8 +26,8 @@ const REMEMBERED_MAX: usize = 1_000;
 /// So many changes that were handled are remembered, to tell a wrong mapping from a lost change.
 const CHANGES_MAX: usize = 1_024;
 
-/// So many looks are under way at once.
-const AT_ONCE: usize = 32;
+/// So many looks into the cache are under way at once: a store that takes its time must not make a pass take the sum.
+const PEEKS_AT_ONCE: usize = 256;
 
 /// In cdc mode an entry that differs may be about to go: it is looked at again after this.
 const GRACE: Duration = Duration::from_millis(100);
@@ -143,27 +143,33 @@ impl Inspector {
         let users = rows.len() as u64;
         let mut looked: HashMap<Entry, Option<User>> = HashMap::with_capacity(rows.len() * 2);
         // Their rows may only lie outside of this pass: what differs is compared with its row all the same.
-        looked.extend(memory.cached.drain().map(|entry| (entry, None)));
+        looked.extend(memory.cached.iter().map(|entry| (entry.clone(), None)));
         for (id, user) in rows {
             looked.insert(Entry::Email(id, user.email.clone()), Some(user.clone()));
             looked.insert(Entry::Id(id), Some(user));
         }
         let mut looks = stream::iter(looked)
             .map(|(entry, row)| async move { (self.peek(&entry).await, entry, row) })
-            .buffer_unordered(AT_ONCE);
-        let (mut compared, mut differing) = (0, Vec::new());
+            .buffer_unordered(PEEKS_AT_ONCE);
+        let (mut cached, mut differing) = (Vec::new(), Vec::new());
         while let Some((peeked, entry, row)) = looks.next().await {
             let Some(hit) = peeked? else { continue };
-            compared += 1;
-            if memory.cached.len() < REMEMBERED_MAX {
-                memory.cached.insert(entry.clone());
-            }
             if hit.value != row {
-                differing.push(entry);
+                differing.push(entry.clone());
             }
+            cached.push(entry);
         }
         drop(looks);
+        let compared = cached.len() as u64;
         let stale = self.confirm_all(differing, mode).await?;
+        // Stale ones first: what was found once is looked at in every pass, whatever the sample is.
+        memory.cached = stale.iter().map(|differing| differing.entry.clone()).take(REMEMBERED_MAX).collect();
+        for entry in cached {
+            if memory.cached.len() >= REMEMBERED_MAX {
+                break;
+            }
+            memory.cached.insert(entry);
+        }
         let stale = self.classify(memory, stale, mode).await?;
         Ok(Found { users, complete, compared, stale })
     }
@@ -192,6 +198,7 @@ impl Inspector {
     }
 
     async fn row(&self, entry: &Entry) -> Result<Seen<Option<User>>, String> {
+        let _turn = self.turn().await;
         let row = match entry {
             Entry::Id(id) => self.database.get(*id).await,
             Entry::Email(_, email) => self.database.get_by_email(email).await,
@@ -210,7 +217,7 @@ impl Inspector {
     }
 
     async fn confirm(&self, entries: Vec<Entry>) -> Result<Vec<Differing>, String> {
-        let mut checks = stream::iter(entries).map(|entry| self.confirm_one(entry)).buffer_unordered(AT_ONCE);
+        let mut checks = stream::iter(entries).map(|entry| self.confirm_one(entry)).buffer_unordered(PEEKS_AT_ONCE);
         let mut confirmed = Vec::new();
         while let Some(checked) = checks.next().await {
             confirmed.extend(checked?);

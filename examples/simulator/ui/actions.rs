@@ -227,7 +227,6 @@ pub(super) async fn fault(
     let outcome = faults.set(wanted).await;
     match noted(&panel, &reader, format!("fault {} {}", form.fault, form.value), outcome).await {
         Ok(state) => {
-            panel.live.gauges.mark(panel.api.pipeline.clock.now(), "fault".into());
             let active = state.active();
             done(
                 &panel,
@@ -260,7 +259,9 @@ pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reade
     let outcome = panel.api.emptier.empty().await;
     match noted(&panel, &reader, "cache emptied".into(), outcome).await {
         Ok(_) => {
-            panel.live.gauges.mark(panel.api.pipeline.clock.now(), "store emptied".into());
+            let now = panel.api.pipeline.clock.now();
+            panel.live.gauges.mark(now, "store emptied".into());
+            panel.live.chronicle.pressed(now, "store emptied");
             done(&panel, "The store is empty: the next reads load.")
         }
         Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
@@ -283,7 +284,10 @@ pub(super) async fn connector(
         _ => return refused(StatusCode::NOT_FOUND, "A connector is paused, resumed or restarted."),
     };
     match noted(&panel, &reader, format!("connector {press}"), outcome).await {
-        Ok(()) => done(&panel, "The connector was told."),
+        Ok(()) => {
+            panel.live.chronicle.pressed(panel.api.pipeline.clock.now(), format!("connector: {press}"));
+            done(&panel, "The connector was told.")
+        }
         Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Panel;
 use crate::domain::{Mode, ModeRow};
+use crate::faults::FaultState;
 
 /// So many are kept.
 const KEPT_MAX: usize = 60;
@@ -31,6 +32,10 @@ pub(super) enum What {
     Change { op: String, keys: Vec<String>, position: String, lag_ms: Option<f64>, applied: bool },
     /// The mode changed.
     Mode { mode: Mode, version: u64 },
+    /// A fault was switched.
+    Fault { words: &'static str, on: bool },
+    /// Somebody pressed a button that changes no row.
+    Pressed(String),
 }
 
 /// A change as `/events` sends it.
@@ -74,6 +79,11 @@ impl Chronicle {
         self.note(at, What::Mode { mode: row.mode, version: row.version });
     }
 
+    /// Somebody did something at this panel that stands in no log.
+    pub(super) fn pressed(&self, at: Timestamp, words: impl Into<String>) {
+        self.note(at, What::Pressed(words.into()));
+    }
+
     /// The newest first.
     pub(super) fn latest(&self, count: usize) -> Vec<Happened> {
         self.inner.lock().map(|inner| inner.kept.iter().take(count).cloned().collect()).unwrap_or_default()
@@ -98,6 +108,8 @@ pub(super) fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
 pub(super) async fn write(panel: Arc<Panel>) {
     let mut events = panel.api.events.subscribe();
     let mut modes = panel.api.modes.watch();
+    let mut faults = panel.api.faults.watch();
+    let mut on = *faults.borrow_and_update();
     loop {
         let received = tokio::select! {
             // A change that comes after a switch is shown after it.
@@ -109,6 +121,12 @@ pub(super) async fn write(panel: Arc<Panel>) {
                 panel.live.gauges.mark(now, row.mode.as_str().to_uppercase());
                 panel.live.chronicle.switched(now, &row);
                 panel.live.nudge();
+                continue;
+            }
+            Ok(()) = faults.changed() => {
+                let now_on = *faults.borrow_and_update();
+                switched(&panel, on, now_on);
+                on = now_on;
                 continue;
             }
             received = events.recv() => received,
@@ -123,6 +141,33 @@ pub(super) async fn write(panel: Arc<Panel>) {
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// Whoever switched them, here or elsewhere.
+fn switched(panel: &Panel, before: FaultState, after: FaultState) {
+    let now = panel.api.pipeline.clock.now();
+    for (words, on) in differences(before, after) {
+        panel.live.gauges.mark(now, format!("{words} {}", if on { "on" } else { "off" }));
+        panel.live.chronicle.note(now, What::Fault { words, on });
+    }
+    panel.live.nudge();
+}
+
+/// The faults that were switched, as the picture of the pipeline calls them. Another delay is switched on again.
+fn differences(before: FaultState, after: FaultState) -> Vec<(&'static str, bool)> {
+    let switch = |on: bool| u64::from(on);
+    [
+        ("Pause", switch(before.pause_consumer), switch(after.pause_consumer)),
+        ("Freeze", switch(before.freeze_stream), switch(after.freeze_stream)),
+        ("Drop", switch(before.drop_events), switch(after.drop_events)),
+        ("Delay", before.store_delay_ms, after.store_delay_ms),
+        ("Cut", switch(before.store_cut), switch(after.store_cut)),
+        ("Slow", before.database_delay_ms, after.database_delay_ms),
+    ]
+    .into_iter()
+    .filter(|(_, before, after)| before != after)
+    .map(|(words, _, after)| (words, after > 0))
+    .collect()
 }
 
 fn note(panel: &Panel, change: Change) {
@@ -151,6 +196,14 @@ mod tests {
         assert_eq!(percentile(&[3.0], 99), Some(3.0));
         let sorted: Vec<f64> = (1..=100).map(f64::from).collect();
         assert_eq!((percentile(&sorted, 50), percentile(&sorted, 99)), (Some(51.0), Some(100.0)));
+    }
+
+    #[test]
+    fn faults_are_named_by_what_was_switched() {
+        let before = FaultState { store_cut: true, store_delay_ms: 200, ..FaultState::default() };
+        let after = FaultState { pause_consumer: true, store_delay_ms: 300, ..FaultState::default() };
+        assert_eq!(differences(before, after), [("Pause", true), ("Delay", true), ("Cut", false)]);
+        assert_eq!(differences(after, after), []);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::chronicle::{Chronicle, percentile};
 use super::live::Moment;
+use super::verdict::Word;
 use crate::api::Api;
 use crate::config::{Secret, Settings};
 use crate::domain::Mode;
@@ -25,7 +26,8 @@ const ANSWER_MAX: Duration = Duration::from_millis(800);
 /// What was measured stands beside the hop for so many samples.
 const BUS_KEPT: usize = 10;
 
-const EVERY: Duration = Duration::from_millis(950);
+/// What was counted over a longer time is no rate of now.
+const GAP_MAX: Duration = Duration::from_secs(5);
 
 /// Lags of the last seconds are taken together: single changes would be lost between two samples.
 const LAG_WINDOW_US: u64 = 5_000_000;
@@ -134,34 +136,35 @@ fn seconds(at: Timestamp) -> f64 {
 }
 
 impl Gauges {
-    /// True if a second has passed since the last sample.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        let Ok(inner) = self.inner.lock() else { return false };
-        inner.before.as_ref().is_none_or(|(at, _)| now.since(*at) >= EVERY)
+    /// Takes a sample from the numbers of the process that reads, in Prometheus's text format. Without them it is a gap.
+    pub(super) fn sample(&self, text: Option<&str>, now: Timestamp, moment: &Moment, chronicle: &Chronicle) {
+        let mut sample = self.rates(text.map(Counters::read), now);
+        sample.stale = staleness(moment);
+        if text.is_some() && moment.mode.mode == Mode::Cdc {
+            let since = now.as_micros().saturating_sub(LAG_WINDOW_US);
+            let lags = chronicle.lags_since(Timestamp::from_micros(since));
+            (sample.lag50, sample.lag99) = (percentile(&lags, 50), percentile(&lags, 99));
+        }
+        let Ok(mut inner) = self.inner.lock() else { return };
+        inner.samples.push_back(sample);
+        if inner.samples.len() > SAMPLES_MAX {
+            inner.samples.pop_front();
+        }
     }
 
-    /// Takes a sample from the numbers of the process that reads, in Prometheus's text format.
-    pub(super) fn sample(&self, text: Option<&str>, moment: &Moment, chronicle: &Chronicle) {
-        let Ok(mut inner) = self.inner.lock() else { return };
-        let Some(text) = text else {
-            // A gap: the next numbers are compared with nothing.
-            inner.before = None;
-            return;
-        };
-        let counters = Counters::read(text);
-        if let Some((before_at, before)) = inner.before.replace((moment.at, counters.clone())) {
-            let passed = moment.at.since(before_at).as_secs_f64();
-            let mut sample =
-                Sample { t: seconds(moment.at), stale: staleness(moment), ..counters.since(&before, passed) };
-            if moment.mode.mode == Mode::Cdc {
-                let since = moment.at.as_micros().saturating_sub(LAG_WINDOW_US);
-                let lags = chronicle.lags_since(Timestamp::from_micros(since));
-                (sample.lag50, sample.lag99) = (percentile(&lags, 50), percentile(&lags, 99));
+    /// What was counted since the last sample; all of it unknown after a gap, which is compared with nothing.
+    fn rates(&self, counters: Option<Counters>, now: Timestamp) -> Sample {
+        let unknown = Sample { t: seconds(now), ..Sample::default() };
+        let Ok(mut inner) = self.inner.lock() else { return unknown };
+        let before = inner.before.take();
+        let Some(counters) = counters else { return unknown };
+        inner.before = Some((now, counters.clone()));
+        match before.filter(|(at, _)| now.since(*at) <= GAP_MAX) {
+            Some((at, before)) => {
+                let passed = now.since(at).as_secs_f64().max(0.001);
+                Sample { t: unknown.t, ..counters.since(&before, passed) }
             }
-            inner.samples.push_back(sample);
-            if inner.samples.len() > SAMPLES_MAX {
-                inner.samples.pop_front();
-            }
+            None => unknown,
         }
     }
 
@@ -191,7 +194,7 @@ impl Gauges {
 }
 
 fn staleness(moment: &Moment) -> Option<f64> {
-    (!moment.database_away).then(|| moment.verdict.oldest.unwrap_or_default().as_secs_f64())
+    (moment.verdict.word != Word::Unknown).then(|| moment.verdict.oldest.unwrap_or_default().as_secs_f64())
 }
 
 impl Counters {
@@ -286,6 +289,23 @@ mod tests {
         let sample = Counters::read(text).since(&Counters::default(), 2.0);
         assert_eq!((sample.hit, sample.loads, sample.reads), (Some(75.0), Some(1.0), Some(4.0)));
         assert_eq!((sample.p50, sample.lag99), (None, None));
+    }
+
+    #[test]
+    fn an_outage_is_a_gap_and_what_follows_is_compared_with_nothing_before_it() {
+        let gauges = Gauges::default();
+        let counters = |reads| Some(Counters { reads, ..Counters::default() });
+        let at = |second: u64| Timestamp::from_micros(second * 1_000_000);
+        let rates = [
+            gauges.rates(counters(10.0), at(1)),
+            gauges.rates(counters(30.0), at(2)),
+            gauges.rates(None, at(3)),
+            gauges.rates(counters(90.0), at(4)),
+            gauges.rates(counters(95.0), at(5)),
+            gauges.rates(counters(99.0), at(60)),
+        ];
+        assert_eq!(rates.map(|sample| sample.reads), [None, Some(20.0), None, None, Some(5.0), None]);
+        assert_eq!(rates[2], Sample { t: 3.0, ..Sample::default() });
     }
 
     #[test]

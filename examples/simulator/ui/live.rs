@@ -1,30 +1,33 @@
-//! Looks at everything, again and again, and tells every tab.
+//! The last look at everything: shared by all tabs, taken again and again while somebody watches.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cachefront::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Panel;
 use super::chronicle::Chronicle;
 use super::gauges::Gauges;
+use super::look::{self, Switch};
 use super::tour::TourView;
-use super::users::{self, Survey, UserRow};
+use super::users::{Survey, UserRow};
 use super::verdict::Verdict;
 use crate::api::Api;
 use crate::domain::ModeRow;
 use crate::faults::FaultState;
 use crate::hops::Hops;
+use crate::interest::Interest;
 use crate::pipeline::PipelineView;
 
 /// The pause between two looks while somebody watches.
 const WATCHED: Duration = Duration::from_millis(250);
 
-/// The pause between two looks while nobody does: the charts go on.
+/// The pause after the last one who watched has gone; after a while there are no looks at all.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
-/// The pause after a look that an event has asked for.
+/// The pause before a look that an event has asked for; after a long look, as long as that took.
 const NUDGED: Duration = Duration::from_millis(40);
 
 /// A look is followed by a pause of so many times its length, within the bounds above.
@@ -33,19 +36,39 @@ const REST: u32 = 2;
 /// The longest pause while somebody watches: within a second all see the same.
 const WATCHED_MAX: Duration = Duration::from_millis(400);
 
-/// A look that takes longer says that nothing is known.
-const LOOK_MAX: Duration = Duration::from_secs(3);
+/// A look that is older says nothing about now.
+pub(super) const AGE_MAX: Duration = Duration::from_secs(3);
+
+/// Whoever opens a page is shown a look that began so long ago at most: many who come at once share one.
+const SHARED: Duration = Duration::from_millis(300);
+
+/// The charts have a point so often.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// What was answered, but so late that nothing can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slow {
+    Store,
+    /// There is more to compare than can be compared in time.
+    Comparing,
+}
 
 /// Everything at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     /// When the look was over.
     pub(super) at: Timestamp,
+    /// The same, by a clock that nobody sets.
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
     pub(super) mode: ModeRow,
     pub(super) pipeline: PipelineView,
-    /// Why the database is not readable; nothing if it is.
+    /// The database cannot be read, or says nothing for as long as a look may take.
     pub(super) database_away: bool,
     pub(super) store_away: bool,
+    pub(super) slow: Option<Slow>,
+    /// Why the API of another process says nothing, if it does not.
+    pub(super) api_silent: Option<String>,
     pub(super) survey: Arc<Survey>,
     pub(super) verdict: Verdict,
     pub(super) tour: TourView,
@@ -53,22 +76,17 @@ pub(super) struct Moment {
     pub(super) demo: Option<UserRow>,
     pub(super) faults: FaultState,
     /// The modes that were in force, the newest first.
-    pub(super) history: Arc<Vec<ModeRow>>,
+    pub(super) history: Arc<Vec<Switch>>,
 }
 
-/// The last look, and how to ask for another one.
-#[derive(Debug)]
-pub(super) struct Live {
-    moments: watch::Sender<Arc<Moment>>,
-    nudge: Notify,
-    pub(super) gauges: Gauges,
-    pub(super) chronicle: Chronicle,
-}
-
-impl Live {
-    pub(super) fn new(api: &Api) -> Self {
-        let first = Moment {
+impl Moment {
+    /// Nothing was looked at.
+    fn first(api: &Api) -> Self {
+        let now = Instant::now();
+        Self {
             at: Timestamp::UNKNOWN,
+            began: now,
+            ended: now,
             mode: api.modes.current(),
             pipeline: PipelineView {
                 mode: api.modes.current().mode,
@@ -83,23 +101,68 @@ impl Live {
             },
             database_away: false,
             store_away: false,
+            slow: None,
+            api_silent: None,
             survey: Arc::default(),
             verdict: Verdict::unknown("Nothing has been looked at yet."),
             tour: TourView::default(),
             demo: None,
             faults: FaultState::default(),
             history: Arc::default(),
-        };
+        }
+    }
+
+    /// How long ago the look was over.
+    pub(super) fn age(&self) -> Duration {
+        self.ended.elapsed()
+    }
+
+    /// The same values with their time, and nothing said of now.
+    fn outdated(&self) -> Self {
         Self {
-            moments: watch::Sender::new(Arc::new(first)),
+            verdict: Verdict::unknown("The last look is older than 3 s: nothing is known of now."),
+            survey: Arc::new(self.survey.frozen(self.at, true)),
+            demo: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// The last look, and how to ask for another one.
+#[derive(Debug)]
+pub(super) struct Live {
+    moments: watch::Sender<Arc<Moment>>,
+    /// Held while somebody looks: looks come one after the other, so that an older one is never the last.
+    turn: Mutex<()>,
+    nudge: Notify,
+    /// Somebody watches, or did a moment ago.
+    interest: Interest,
+    pub(super) gauges: Gauges,
+    pub(super) chronicle: Chronicle,
+}
+
+impl Live {
+    pub(super) fn new(api: &Api) -> Self {
+        Self {
+            moments: watch::Sender::new(Arc::new(Moment::first(api))),
+            turn: Mutex::new(()),
             nudge: Notify::new(),
+            interest: Interest::new(),
             gauges: Gauges::default(),
             chronicle: Chronicle::default(),
         }
     }
 
+    /// Hears of every look. Whoever does watches.
     pub(super) fn follow(&self) -> watch::Receiver<Arc<Moment>> {
+        self.interest.show();
         self.moments.subscribe()
+    }
+
+    /// The last look; if it is too old, that nothing is known.
+    pub(super) fn current(&self) -> Arc<Moment> {
+        let moment = Arc::clone(&self.moments.borrow());
+        if moment.at.is_known() && moment.age() > AGE_MAX { Arc::new(moment.outdated()) } else { moment }
     }
 
     /// Something has changed: look now.
@@ -107,75 +170,66 @@ impl Live {
         self.nudge.notify_one();
     }
 
-    /// A look that began after this call.
+    /// A look for somebody who opens a page: a new one, or one that others have just taken.
     pub(super) async fn fresh(&self, panel: &Panel) -> Arc<Moment> {
-        let moment = Arc::new(look(panel).await);
+        self.interest.show();
+        let now = Instant::now();
+        self.look(panel, now.checked_sub(SHARED).unwrap_or(now)).await
+    }
+
+    /// A look that began at `since` or later.
+    async fn look(&self, panel: &Panel, since: Instant) -> Arc<Moment> {
+        let _turn = self.turn.lock().await;
+        let last = Arc::clone(&self.moments.borrow());
+        if last.at.is_known() && last.began >= since {
+            return last;
+        }
+        let moment = Arc::new(look::look(panel, &last).await);
         self.moments.send_replace(Arc::clone(&moment));
         moment
     }
 }
 
-/// Looks until the API ends.
+/// Looks while somebody watches, until the API ends.
 pub(super) async fn look_on(panel: Arc<Panel>) {
     let live = &panel.live;
     let mut tours = panel.tour.follow();
     loop {
-        let began = Instant::now();
-        let moment = live.fresh(&panel).await;
-        if live.gauges.is_due(moment.at) {
-            let text = panel.numbers.text(&panel.api).await;
-            live.gauges.sample(text.as_deref(), &moment, &live.chronicle);
+        tokio::select! {
+            () = panel.api.stop.cancelled() => return,
+            () = live.interest.wait() => {}
         }
-        let pause = if live.moments.receiver_count() > 0 { WATCHED } else { UNWATCHED };
+        let watched = live.moments.receiver_count() > 0;
+        if watched {
+            live.interest.show();
+        }
+        let began = Instant::now();
+        live.look(&panel, began).await;
+        let took = began.elapsed();
+        let pause = if watched { WATCHED } else { UNWATCHED };
         // Looking never takes more than a part of the time, however much there is to look at.
-        let pause = pause.max((began.elapsed() * REST).min(WATCHED_MAX));
+        let pause = pause.max((took * REST).min(WATCHED_MAX));
         tokio::select! {
             () = panel.api.stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            () = live.nudge.notified() => tokio::time::sleep(NUDGED).await,
+            () = live.nudge.notified() => tokio::time::sleep(NUDGED.max(took.min(WATCHED_MAX))).await,
             Ok(()) = tours.changed() => {}
         }
     }
 }
 
-async fn look(panel: &Panel) -> Moment {
-    let api = &panel.api;
-    let moment_before = Arc::clone(&panel.live.moments.borrow());
-    let surveyed = tokio::time::timeout(LOOK_MAX, users::survey(panel));
-    let store = tokio::time::timeout(LOOK_MAX, api.pipeline.store_answers());
-    let said = tokio::time::timeout(LOOK_MAX, api.inspector.pass());
-    let (surveyed, store, said, pipeline) = tokio::join!(surveyed, store, said, api.pipeline.view());
-    let (survey, verdict) = match (surveyed, said) {
-        (Ok(Ok(mut survey)), Ok(said)) => {
-            users::agree(panel, &mut survey, &said).await;
-            let verdict = Verdict::of(&said, &survey.rows);
-            (Some(survey), verdict)
+/// Takes the charts' samples while somebody watches, until the API ends. Beside the looks: an API that is slow to tell
+/// its numbers must not make them late.
+pub(super) async fn sample_on(panel: Arc<Panel>) {
+    let mut ticks = interval(SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = panel.api.stop.cancelled() => return,
+            () = async { ticks.tick().await; panel.live.interest.wait().await; } => {}
         }
-        (Ok(Err(_)), _) => (None, Verdict::unknown("The database does not answer: nothing can be proven.")),
-        (Err(_), _) | (_, Err(_)) => (None, Verdict::unknown("Comparing takes too long: nothing can be proven.")),
-    };
-    let tour = panel.tour.view();
-    let demo = match (&survey, tour.user) {
-        (Some(survey), Some(id)) => users::of_demo(panel, survey, id).await,
-        _ => None,
-    };
-    let store_away = !matches!(store, Ok(true));
-    let changed = moment_before.mode.version != api.modes.current().version || moment_before.history.is_empty();
-    let history = match changed {
-        true => api.database.mode_history().await.map(Arc::new).unwrap_or_default(),
-        false => Arc::clone(&moment_before.history),
-    };
-    Moment {
-        at: api.pipeline.clock.now(),
-        mode: api.modes.current(),
-        pipeline,
-        database_away: survey.is_none(),
-        store_away,
-        survey: Arc::new(survey.unwrap_or_default()),
-        verdict,
-        tour,
-        demo,
-        faults: api.faults.current(),
-        history,
+        let text = panel.numbers.text(&panel.api).await;
+        let now = panel.api.pipeline.clock.now();
+        panel.live.gauges.sample(text.as_deref(), now, &panel.live.current(), &panel.live.chronicle);
     }
 }

@@ -8,15 +8,19 @@ mod assets;
 mod chronicle;
 mod gauges;
 mod keys;
+mod limit;
 mod live;
 mod load;
 mod login;
+mod look;
 mod pages;
+mod peer;
 mod stream;
 mod tour;
 mod users;
 mod verdict;
 mod view;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +30,11 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use self::gauges::Numbers;
+use self::keys::Listing;
+use self::limit::Limits;
 use self::live::Live;
 use self::load::Runs;
+use self::peer::Peer;
 use self::tour::Tour;
 use self::users::Shelf;
 use crate::api::{self, Api, guard};
@@ -50,6 +57,10 @@ struct Panel {
     tour: Tour,
     runs: Runs,
     numbers: Numbers,
+    /// The API, where other processes serve it.
+    peer: Option<Peer>,
+    listing: Listing,
+    limits: Limits,
 }
 
 /// The panel, ready to be served.
@@ -82,13 +93,18 @@ impl Ui {
             tour: Tour::default(),
             runs,
             numbers,
+            peer: (!serves).then(|| Peer::new(settings)),
+            listing: Listing::default(),
+            limits: Limits::default(),
             api,
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));
+        tokio::spawn(live::sample_on(Arc::clone(&panel)));
         tokio::spawn(chronicle::write(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))
+            .route("/cache/evict", post(keys::evict))
             .route("/audit", get(pages::audit))
             .route("/live", get(stream::live))
             .route("/session", get(login::session))
@@ -110,6 +126,7 @@ impl Ui {
             .route("/sessions/end", post(actions::end_sessions))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))
+            .layer(middleware::from_fn_with_state(Arc::clone(&panel), limit::bound))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), login::require));
         let router = Router::new()
             .route("/login", get(login::form).post(login::submit))

@@ -1,36 +1,55 @@
 //! The pages as they are first loaded; from then on the parts that change are pushed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use maud::Markup;
 
 use super::Panel;
-use super::keys::{self, KeyRow};
+use super::keys::{self, Keys};
+use super::live::Moment;
 use super::login::Reader;
-use super::users::{self, Page, Wanted};
+use super::users::{self, Page};
 use super::view::{self, Scene, Tab};
+use super::wanted::Wanted;
 use crate::access::{Role, Session};
 use crate::domain::AuditEntry;
 
-/// What one tab is shown beside what all are shown.
+/// What one tab needs beside what all are shown is looked up within this time, or not at all.
+const LOOKUP_MAX: Duration = Duration::from_millis(1_500);
+
+/// What one tab is shown, beside and with what all are shown.
 pub(super) struct Gathered {
+    pub(super) moment: Arc<Moment>,
     pub(super) page: Page,
-    pub(super) keys: Vec<KeyRow>,
-    pub(super) audit: Vec<AuditEntry>,
+    /// Nothing if the store could not be listed.
+    pub(super) keys: Option<Keys>,
+    /// Nothing if the list could not be read.
+    pub(super) audit: Option<Vec<AuditEntry>>,
 }
 
 impl Gathered {
     /// Looks up what the tab needs and its reader may see.
     pub(super) async fn of(panel: &Panel, tab: Tab, reader: &Session, wanted: &Wanted) -> Self {
-        let survey = Arc::clone(&panel.live.follow().borrow().survey);
-        let page = users::page(panel, &survey, wanted).await;
-        let keys = if tab == Tab::Cache { keys::of(panel, &page).await } else { Vec::new() };
-        let audit = match tab == Tab::Audit && reader.may(Role::Admin) {
-            true => panel.api.access.audit_list().await.unwrap_or_default(),
-            false => Vec::new(),
-        };
-        Self { page, keys, audit }
+        let moment = panel.live.current();
+        let mut gathered = Self { page: Page::default(), keys: None, audit: None, moment };
+        match tab {
+            Tab::Live => {
+                let page = tokio::time::timeout(LOOKUP_MAX, users::page(panel, &gathered.moment.survey, wanted)).await;
+                gathered.page = page.unwrap_or(Page { failed: true, ..Page::default() });
+            }
+            Tab::Cache => {
+                let keys = tokio::time::timeout(LOOKUP_MAX, keys::of(panel, &gathered.moment, wanted)).await;
+                gathered.keys = keys.ok().flatten();
+            }
+            Tab::Audit if reader.may(Role::Admin) => {
+                let audit = tokio::time::timeout(LOOKUP_MAX, panel.api.access.audit_list()).await;
+                gathered.audit = audit.ok().and_then(Result::ok);
+            }
+            Tab::Audit | Tab::Faults => {}
+        }
+        gathered
     }
 }
 
@@ -63,8 +82,7 @@ pub(super) async fn audit(State(panel): State<Arc<Panel>>, Reader(reader): Reade
 }
 
 async fn page(panel: &Panel, tab: Tab, reader: &Session, wanted: &Wanted) -> Markup {
-    let moment = panel.live.fresh(panel).await;
-    let Gathered { page, keys, audit } = Gathered::of(panel, tab, reader, wanted).await;
-    let scene = Scene { panel, tab, moment: &moment, page: &page, wanted, keys: &keys, audit: &audit, reader };
-    view::whole(&scene)
+    panel.live.fresh(panel).await;
+    let gathered = Gathered::of(panel, tab, reader, wanted).await;
+    view::whole(&Scene::of(panel, tab, reader, wanted, &gathered))
 }

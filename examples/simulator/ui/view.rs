@@ -18,9 +18,11 @@ use maud::Markup;
 use serde::Deserialize;
 
 use super::Panel;
-use super::keys::KeyRow;
+use super::keys::Keys;
 use super::live::Moment;
-use super::users::{Page, Wanted};
+use super::pages::Gathered;
+use super::users::Page;
+use super::wanted::Wanted;
 use crate::access::{Role, Session};
 use crate::domain::AuditEntry;
 pub(super) use frame::whole;
@@ -61,15 +63,26 @@ pub(super) struct Scene<'a> {
     pub(super) moment: &'a Moment,
     pub(super) page: &'a Page,
     pub(super) wanted: &'a Wanted,
-    /// For the cache browser.
-    pub(super) keys: &'a [KeyRow],
-    /// For the audit page.
-    pub(super) audit: &'a [AuditEntry],
+    /// For the cache browser; nothing if the store cannot be listed.
+    pub(super) keys: Option<&'a Keys>,
+    /// For the audit page; nothing if the list cannot be read.
+    pub(super) audit: Option<&'a [AuditEntry]>,
     /// Whoever looks on.
     pub(super) reader: &'a Session,
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    pub(super) fn of(
+        panel: &'a Panel,
+        tab: Tab,
+        reader: &'a Session,
+        wanted: &'a Wanted,
+        gathered: &'a Gathered,
+    ) -> Self {
+        let Gathered { moment, page, keys, audit } = gathered;
+        Self { panel, tab, moment, page, wanted, keys: keys.as_ref(), audit: audit.as_deref(), reader }
+    }
+
     /// True if the reader may change things.
     fn operates(&self) -> bool {
         self.reader.may(Role::Operator)

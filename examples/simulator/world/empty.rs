@@ -1,4 +1,4 @@
-//! Emptying the store, as a server does that restarts without its data.
+//! What the store holds: listing it, and emptying it as a server does that restarts without its data.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,11 +10,14 @@ use cachefront::{Error, ErrorKind, MemoryStore, Result, StoreKey, Timestamp};
 
 use super::relay::RelayClient;
 
-/// Removes everything that a namespace holds: entries, leases and metas.
+/// Removes everything that a namespace holds: entries, leases and metas. Or lists its entries.
 #[async_trait]
 pub(super) trait Empty: fmt::Debug + Send + Sync + 'static {
     /// How many keys there were.
     async fn empty(&self) -> Result<u64>;
+
+    /// The keys of entries, at most `limit` of them, in no order.
+    async fn list(&self, limit: usize) -> Result<Vec<String>>;
 }
 
 #[async_trait]
@@ -24,6 +27,10 @@ impl Empty for MemoryStore {
         self.forget();
         Ok(entries)
     }
+
+    async fn list(&self, limit: usize) -> Result<Vec<String>> {
+        Ok(self.keys(limit).iter().map(|key| key.as_str().to_owned()).collect())
+    }
 }
 
 #[async_trait]
@@ -32,6 +39,12 @@ impl Empty for RelayClient {
         self.remove_entries()
             .await
             .map_err(|error| Error::with_source(ErrorKind::Unavailable, "the store's keys cannot be removed", error))
+    }
+
+    async fn list(&self, limit: usize) -> Result<Vec<String>> {
+        self.list_entries(limit)
+            .await
+            .map_err(|error| Error::with_source(ErrorKind::Unavailable, "the store's keys cannot be listed", error))
     }
 }
 
@@ -62,5 +75,16 @@ impl Emptier {
         };
         self.store.bus().publish(&message).await?;
         Ok(removed)
+    }
+
+    /// The keys that the store holds entries under, at most `limit` of them, in no order. Some may have run out, or be
+    /// of an earlier generation: only a look into each says what a read would serve.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub(crate) async fn list(&self, limit: usize) -> Result<Vec<String>> {
+        // Through the faults that are switched on: a store that is cut off lists nothing.
+        self.store.get(&StoreKey::from_text("keys:probe")?).await?;
+        self.keys.list(limit).await
     }
 }

@@ -35,6 +35,9 @@ const READ_BLOCK: Duration = Duration::from_secs(2);
 /// So many keys are looked at in one step of a scan.
 const SCAN_COUNT: usize = 1_000;
 
+/// A list of keys takes at most so many steps, however many other keys the server holds.
+const SCANS_MAX: usize = 500;
+
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -157,6 +160,33 @@ impl RelayClient {
                 return Ok(removed);
             }
         }
+    }
+
+    /// The keys of entries, at most `limit` of them. A key may be met twice while the store grows or shrinks.
+    pub(super) async fn list_entries(&self, limit: usize) -> RedisResult<Vec<String>> {
+        let mut connection = self.connect(COMMAND_TIMEOUT).await?;
+        let (mut cursor, mut found) = (0_u64, Vec::new());
+        for _ in 0..SCANS_MAX {
+            let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(&*self.entries)
+                .arg("COUNT")
+                .arg(SCAN_COUNT)
+                .query_async(&mut connection)
+                .await?;
+            // Before the brace stands the shard; its meta begins with a sign that no cache's name has.
+            let texts = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
+            found.extend(
+                texts.filter_map(|text| Some(text.split_once('}')?.1.to_owned())).filter(|key| !key.starts_with('#')),
+            );
+            cursor = next;
+            if cursor == 0 || found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// The id of the newest event; events before it are history.

@@ -4,7 +4,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Row, TxOpts};
 
 use super::written;
-use crate::domain::{User, UserInput, Written};
+use crate::domain::{Seek, User, UserInput, Written, pattern};
 
 /// A user's columns. The session's time zone is UTC.
 const COLUMNS: &str = "id, name, email, DATE_FORMAT(updated_at, '%Y-%m-%dT%H:%i:%s.%fZ')";
@@ -68,6 +68,24 @@ pub(super) async fn by_email(connection: &mut Conn, email: &str) -> mysql_async:
 
 pub(super) async fn list(connection: &mut Conn, after: u64, limit: u32) -> mysql_async::Result<Vec<User>> {
     connection.exec(format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id LIMIT ?"), (after, limit)).await
+}
+
+/// The pattern's own signs are escaped by `!`, whatever the server's mode says about backslashes. Addresses are compared
+/// as names are, without regard to case. No index helps: a table that is too large for it is not searched for ever.
+pub(super) async fn find(connection: &mut Conn, text: &str, seek: Seek, limit: u32) -> mysql_async::Result<Vec<User>> {
+    let pattern = pattern(text);
+    let (bound, order, id) = match seek {
+        Seek::After(id) => ("id > ?", "ASC", id),
+        Seek::Before(id) => ("id < ?", "DESC", id),
+    };
+    let statement = format!(
+        "SELECT /*+ MAX_EXECUTION_TIME(1000) */ {COLUMNS} FROM users WHERE {bound}
+         AND (name LIKE ? ESCAPE '!' OR email COLLATE utf8mb4_0900_ai_ci LIKE ? ESCAPE '!' OR CAST(id AS CHAR) = ?)
+         ORDER BY id {order} LIMIT ?"
+    );
+    let mut found: Vec<User> = connection.exec(statement, (id, &pattern, &pattern, text, limit)).await?;
+    found.sort_unstable_by_key(|user| user.id);
+    Ok(found)
 }
 
 /// What the server has executed before this write is committed.

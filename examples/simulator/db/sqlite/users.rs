@@ -3,7 +3,7 @@
 use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 
 use super::file::{head, normalise};
-use crate::domain::{User, UserInput};
+use crate::domain::{Seek, User, UserInput, pattern};
 
 /// Nothing if there is no id left.
 pub(super) fn create(
@@ -87,6 +87,25 @@ pub(super) fn list(connection: &Connection, after: i64, limit: u32) -> rusqlite:
         .prepare_cached("SELECT id, name, email, updated_at FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?
         .query_map(params![after, limit], user)?
         .collect()
+}
+
+pub(super) fn find(connection: &Connection, text: &str, seek: Seek, limit: u32) -> rusqlite::Result<Vec<User>> {
+    let (bound, order, id) = match seek {
+        Seek::After(id) => ("id > ?1", "ASC", id),
+        Seek::Before(id) => ("id < ?1", "DESC", id),
+    };
+    let statement = format!(
+        "SELECT id, name, email, updated_at FROM users WHERE {bound}
+         AND (name LIKE ?2 ESCAPE '!' OR email LIKE ?2 ESCAPE '!' OR CAST(id AS TEXT) = ?3)
+         ORDER BY id {order} LIMIT ?4"
+    );
+    // No row has an id beyond what SQLite can hold.
+    let id = i64::try_from(id).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&statement)?;
+    let mut found: Vec<User> =
+        statement.query_map(params![id, pattern(text), text, limit], user)?.collect::<rusqlite::Result<_>>()?;
+    found.sort_unstable_by_key(|user| user.id);
+    Ok(found)
 }
 
 /// The write lock is taken at the start: a transaction that reads first and writes later may find it taken.

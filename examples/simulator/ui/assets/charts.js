@@ -11,7 +11,8 @@ const PLOTS = [
 ];
 let samples = [];
 let marks = [];
-let drawn = [];
+/** When the values were seen, while nothing newer is known. */
+let asOf = "";
 
 function ms(value) {
   if (value < 10) return `${value.toFixed(1)} ms`;
@@ -33,6 +34,16 @@ export function chart(data) {
   samples = samples.slice(-180);
   marks = data.marks;
   draw();
+}
+
+/** Lines are grey while nothing is known of now, and end at the time of the last look. */
+export function lost(trouble) {
+  if (!root) return;
+  const time = trouble ? `as of ${new Date(trouble.at).toISOString().slice(11, 19)}` : "";
+  if (time === asOf) return;
+  asOf = time;
+  for (const plot of PLOTS) plot.end.textContent = asOf || "now";
+  rebuild();
 }
 
 /** A colour of the page's own, as it is in the theme of this moment. */
@@ -61,7 +72,8 @@ function build(plot) {
   plot.frame.setAttribute("role", "img");
   plot.note = element("span", "", "");
   const axis = element("div", "k");
-  axis.append(element("span", "", `${WINDOW_S} s`), plot.note, element("span", "", "now"));
+  plot.end = element("span", "", "now");
+  axis.append(element("span", "", `${WINDOW_S} s`), plot.note, plot.end);
   figure.append(caption, plot.frame, axis);
   root.append(figure);
   plot.chart = make(plot);
@@ -70,7 +82,7 @@ function build(plot) {
 function make(plot) {
   const line = ([key, paint], at) => ({
     label: key,
-    stroke: colour(paint),
+    stroke: colour(asOf ? "muted" : paint),
     width: 1.5,
     dash: at ? [3, 3] : undefined,
     points: { show: true, size: 3, filter: alone },
@@ -132,11 +144,11 @@ function marked(u, plot) {
 
 function draw() {
   const shown = samples.filter((sample) => sample.t > now() - WINDOW_S - 2);
-  drawn = PLOTS.map((plot) => {
+  for (const plot of PLOTS) {
     const columns = plot.series.map(([key]) => shown.map((sample) => floor(sample[key], plot)));
     plot.chart.setData([shown.map((sample) => sample.t), ...columns]);
-    return caption(plot, columns);
-  });
+    caption(plot, columns);
+  }
 }
 
 /** A logarithm has no zero. */
@@ -149,7 +161,7 @@ function caption(plot, columns) {
   const last = columns[0].at(-1) ?? null;
   const known = last !== null;
   plot.value.textContent = known ? plot.unit(last) : "–";
-  plot.value.className = plot.loud && last > 0.02 ? "bad" : "";
+  plot.value.className = plot.loud && !asOf && last > 0.02 ? "bad" : "";
   plot.frame.setAttribute("aria-label", `${plot.name}: ${known ? plot.unit(last) : "no data"}`);
   const mark = marks.filter(({ t }) => t > now() - WINDOW_S).at(-1);
   const any = columns[0].some((value) => value !== null);

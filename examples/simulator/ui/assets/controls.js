@@ -9,6 +9,7 @@ export function begin() {
   byId("ask-yes").addEventListener("click", yes);
   document.addEventListener("submit", submitted);
   document.querySelector("[data-hold]")?.addEventListener("click", hold);
+  explain(document);
   place();
   matchMedia("(max-width: 719px)").addEventListener("change", place);
 }
@@ -21,9 +22,18 @@ export async function post(action, body = "") {
       headers: { "content-type": "application/x-www-form-urlencoded", ...csrf() },
       body,
     });
-    if (answer.status === 401) return location.assign("/login");
+    const { status } = answer;
+    if (status === 401) {
+      location.assign("/login");
+      return { ok: false, message: "The session is over: log in again.", status };
+    }
+    if (!answer.headers.get("content-type")?.includes("json")) {
+      // Whatever refused the form before the panel saw it says so in plain words.
+      const text = answer.ok ? "" : (await answer.text()) || `The panel answers ${status}.`;
+      return { ok: answer.ok, message: text, status };
+    }
     const { ok, message, detail } = await answer.json();
-    return { ok: ok ?? answer.ok, message: message ?? detail ?? "", status: answer.status };
+    return { ok: ok ?? answer.ok, message: message ?? detail ?? "", status };
   } catch {
     return { ok: false, message: "The panel does not answer: nothing is known of what was sent.", status: 0 };
   }
@@ -32,6 +42,22 @@ export async function post(action, body = "") {
 function csrf() {
   const token = document.querySelector("meta[name=csrf]")?.content;
   return token ? { "x-csrf-token": token } : {};
+}
+
+const pending = new Set();
+
+/** Posts once, however often it is pressed; answers nothing for a press that came while the first was under way. */
+export async function once(control, action, body = "") {
+  const key = `${action} ${body}`;
+  if (pending.has(key)) return null;
+  pending.add(key);
+  control?.setAttribute("aria-busy", "true");
+  try {
+    return await post(action, body);
+  } finally {
+    pending.delete(key);
+    control?.removeAttribute("aria-busy");
+  }
 }
 
 /** Says something, for eyes and for screen readers. */
@@ -44,16 +70,32 @@ export function say(message, ok) {
   setTimeout(() => toast.remove(), ok ? TOAST_MS : TOAST_MS * 2);
 }
 
+/** A control that is off for a reason can be reached all the same, and says the reason when it is. */
+export function explain(root) {
+  const why = byId("why-off")?.textContent;
+  for (const control of root.querySelectorAll("button[disabled][title]")) {
+    control.removeAttribute("disabled");
+    control.setAttribute("aria-disabled", "true");
+    if (control.title === why) control.setAttribute("aria-describedby", "why-off");
+  }
+}
+
+const isOff = (control) => control.disabled || control.getAttribute("aria-disabled") === "true";
+
 async function clicked(event) {
-  const button = event.target.closest("button");
-  if (!button || button.disabled) return;
+  const button = event.target.closest("button, a[aria-disabled=true]");
+  if (!button) return;
+  if (isOff(button)) {
+    event.preventDefault();
+    return say(button.title, false);
+  }
   if (button.dataset.ask) return ask(button);
   if (button.dataset.open) return byId(button.dataset.open).showModal();
   if (button.dataset.close !== undefined) return button.closest("dialog").close();
   if (button.dataset.post) {
-    const { ok, message } = await post(button.dataset.post, button.dataset.body ?? "");
-    if (ok && button.dataset.then) return location.assign(button.dataset.then);
-    say(message, ok);
+    const said = await once(button, button.dataset.post, button.dataset.body);
+    if (said?.ok && button.dataset.then) return location.assign(button.dataset.then);
+    if (said) say(said.message, said.ok);
   }
 }
 
@@ -61,8 +103,8 @@ async function submitted(event) {
   const action = event.target.dataset.form;
   if (!action) return;
   event.preventDefault();
-  const { ok, message } = await post(action, new URLSearchParams(new FormData(event.target)));
-  say(message, ok);
+  const said = await once(event.submitter, action, `${new URLSearchParams(new FormData(event.target))}`);
+  if (said) say(said.message, said.ok);
 }
 
 /** What is asked stays as it was when it was asked, whatever is pushed meanwhile. */
@@ -89,12 +131,13 @@ export function complain(dialog, message) {
 }
 
 async function yes() {
-  const { ok, message } = await post(asked.action, asked.body);
-  if (ok) {
+  const said = await once(byId("ask-yes"), asked.action, asked.body);
+  if (!said) return;
+  if (said.ok) {
     byId("ask").close();
-    say(message, true);
+    say(said.message, true);
   } else {
-    complain("ask", message);
+    complain("ask", said.message);
     byId("ask-yes").hidden = true;
   }
 }
@@ -105,6 +148,8 @@ function hold(event) {
   if (held) part.dataset.held = "";
   else delete part.dataset.held;
   event.currentTarget.setAttribute("aria-pressed", held);
+  // What came meanwhile was not shown, and only what changes from now on would be sent.
+  if (!held) document.dispatchEvent(new Event("panel:reconnect"));
 }
 
 function switchTheme() {
@@ -143,40 +188,61 @@ export function patched(parts) {
   document.querySelector("[data-said]").textContent = verdict.querySelector("h1").textContent;
 }
 
+/** What changes something, or would show something else, while nothing is known. */
+const OFF_WHEN_LOST = [
+  "button[data-post]", "button[data-ask]", "button[data-user]", "button[data-want]", "form[data-form] button",
+  "#ask-yes", "#user-form button[type=submit]", "a[download]",
+].join();
+
+const WORDS = {
+  silent: ["Connection lost.", "Trying again by itself."],
+  old: ["The program answers, and has not looked at the cache for too long.", "Waiting for it."],
+  hidden: ["This tab was not in sight.", "Asking for what there is now."],
+};
+
 /** Nothing is known: say so, keep the values with their time, and let nothing be changed. */
-export function lost(isLost, at) {
+export function lost(trouble) {
   const banner = byId("lost");
-  const since = new Date(at);
+  const isLost = trouble !== null;
   document.body.classList.toggle("lost", isLost);
+  banner.hidden = !isLost;
   byId("connection").dataset.state = isLost ? "lost" : "live";
   byId("connection").querySelector("span").textContent = isLost ? "offline" : "live";
   byId("connection").querySelector("use").setAttribute("href", isLost ? "#sq" : "#ok");
-  if (!isLost) {
-    banner.hidden = true;
-    document.querySelectorAll("[data-was]").forEach((control) => {
-      control.disabled = control.dataset.was === "off";
-      delete control.dataset.was;
-    });
-    return;
-  }
-  const ago = Math.max(0, Math.round((Date.now() - since) / 1000));
-  const words = `Connection lost. Everything below is as of ${since.toLocaleTimeString()}, ${ago} s ago. Trying again by itself.`;
-  banner.hidden = false;
-  if (banner.textContent !== words) banner.textContent = words;
-  const verdict = document.querySelector("[data-verdict]");
-  if (verdict && verdict.dataset.verdict !== "lost") {
-    const was = verdict.querySelector("h1").textContent;
-    verdict.dataset.verdict = lastWord = "lost";
-    verdict.className = "verdict is-unknown";
-    verdict.querySelector("h1").textContent = "cache unknown";
-    verdict.querySelector("p").textContent = `Last seen: ${was}, as of ${since.toLocaleTimeString()}. Not checked since.`;
-    verdict.querySelector("use").setAttribute("href", "#unk");
-    document.title = "cache unknown · cachefront";
-    document.querySelector("[data-said]").textContent = "connection lost, cache unknown";
-  }
-  document.querySelectorAll("button[data-post], button[data-ask], button[data-user], form[data-form] button").forEach((control) => {
+  if (!isLost) return restore();
+  const { why, at, ago } = trouble;
+  const time = `${new Date(at).toISOString().slice(11, 19)} UTC`;
+  const words = `${WORDS[why][0]} Everything below is as of ${time}. ${WORDS[why][1]}`;
+  const said = banner.querySelector("[data-words]");
+  if (said.textContent !== words) said.textContent = words;
+  // It counts for the eye; what is said aloud is said once.
+  banner.querySelector("[data-ago]").textContent = `${Math.max(0, Math.round(ago / 1000))} s ago`;
+  unknown(time);
+  document.querySelectorAll(OFF_WHEN_LOST).forEach((control) => {
     if (control.dataset.was) return;
-    control.dataset.was = control.disabled ? "off" : "on";
-    control.disabled = true;
+    control.dataset.was = isOff(control) ? "off" : "on";
+    if (control.tagName === "A") control.setAttribute("aria-disabled", "true");
+    else control.disabled = true;
+  });
+}
+
+function unknown(time) {
+  const verdict = document.querySelector("[data-verdict]");
+  if (!verdict || verdict.dataset.verdict === "lost") return;
+  const was = verdict.querySelector("h1").textContent;
+  verdict.dataset.verdict = lastWord = "lost";
+  verdict.className = "verdict is-unknown";
+  verdict.querySelector("h1").textContent = "cache unknown";
+  verdict.querySelector("p").textContent = `Last seen: ${was}, as of ${time}. Not checked since.`;
+  verdict.querySelector("use").setAttribute("href", "#unk");
+  document.title = "cache unknown · cachefront";
+  document.querySelector("[data-said]").textContent = "cache unknown";
+}
+
+function restore() {
+  document.querySelectorAll("[data-was]").forEach((control) => {
+    if (control.tagName === "A") control.removeAttribute("aria-disabled");
+    else control.disabled = control.dataset.was === "off" && control.getAttribute("aria-disabled") !== "true";
+    delete control.dataset.was;
   });
 }

@@ -1,7 +1,7 @@
 // Makes a part look as the program rendered it, touching only what differs: focus, open rows and scrolling stay.
 
 /** Attributes that belong to the reader of the page, not to the program. */
-const KEPT = new Map([["TR", ["hidden"]], ["BUTTON", []], ["DETAILS", ["open"]]]);
+const KEPT = new Map([["TR", ["hidden"]], ["BUTTON", ["aria-busy"]], ["DETAILS", ["open"]]]);
 
 export function morph(old, fresh) {
   if (old.isEqualNode(fresh)) return;

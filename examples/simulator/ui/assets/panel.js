@@ -9,4 +9,4 @@ controls.begin();
 users.begin();
 flow.begin();
 charts.begin();
-begin({ patched: [controls.patched, users.patched], chart: charts.chart, change: flow.change, lost: controls.lost });
+begin({ patched: [controls.patched, users.patched], chart: charts.chart, change: flow.change, lost: [controls.lost, charts.lost] });

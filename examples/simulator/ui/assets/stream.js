@@ -1,25 +1,46 @@
 // Follows the program: parts that changed are put in place; silence means that nothing is known any more.
+import { explain } from "./controls.js";
 import { children } from "./morph.js";
 
 /** Nothing heard for so long: the connection is lost. The program says something every 900 ms. */
 const SILENCE_MS = 2500;
+/** What was seen so long ago says nothing about now, whoever else is heard. */
+const AGE_MAX_MS = 3000;
+/** A stream that is closed is opened again after this; one that only seems open, after longer. */
 const RETRY_MS = 1000;
+const RECONNECT_MS = 5000;
+/** A tab that nobody looks at gives its connection back: a browser has six for all its tabs. */
+const HIDDEN_MS = 2000;
 
+const verdict = document.querySelector("[data-part=verdict]");
 let source = null;
-let heard = 0;
+let opened = 0;
+/** When the last message came, and when the look was over that is shown: by the clock of this page. */
+let heard = performance.now();
+let seen = heard - Number(document.body.dataset.age ?? 0);
+/** When that look was over, by the program's clock. */
 let at = Number(document.body.dataset.at);
+/** As the program rendered it, for when the connection is found again. */
+let kept = { title: document.title, verdict: verdict?.innerHTML ?? "" };
 let isLost = false;
+/** The stream has ended, or the tab was hidden: nothing of what is shown is of now until something new has come. */
+let isBroken = false;
+let isSuspended = false;
+/** The tab is in sight again, and nothing new has come yet. */
+let isReturning = false;
+let asking = false;
 let told = {};
 
 export function begin(listeners) {
   told = listeners;
-  connect();
+  document.addEventListener("panel:reconnect", () => !isSuspended && connect());
+  document.addEventListener("visibilitychange", turn);
+  // A page that comes back from the browser's memory is as old as when it was left.
+  addEventListener("pageshow", (event) => event.persisted && (suspend(), turn()));
   setInterval(watch, 250);
-  document.addEventListener("panel:reconnect", connect);
+  if (document.hidden) suspend();
+  else connect();
 }
-
-/** Whether what is shown is of this moment. */
-export const live = () => !isLost;
 
 /** The page's address says what this tab wants to see. */
 function address() {
@@ -30,63 +51,112 @@ function address() {
 
 function connect() {
   source?.close();
-  heard = performance.now();
+  opened = performance.now();
   const mine = new EventSource(address());
   source = mine;
   const on = (name, act) =>
     mine.addEventListener(name, (event) => {
       if (source !== mine) return;
+      const data = JSON.parse(event.data);
       heard = performance.now();
-      if (isLost) found();
-      act(JSON.parse(event.data));
+      if (data.age !== undefined) seen = heard - data.age;
+      act(data);
     });
-  on("beat", () => {});
+  on("beat", judge);
   on("patch", patch);
   on("chart", (data) => told.chart(data));
   on("change", (data) => told.change(data));
   mine.onerror = () => {
-    if (source === mine) lose();
+    if (source !== mine) return;
+    isBroken = true;
+    judge();
   };
 }
 
-function patch({ title, at: seen, parts }) {
-  at = seen;
+const parse = (html) => new DOMParser().parseFromString(html, "text/html").body;
+
+function patch({ title, at: of, parts }) {
+  at = of;
+  isBroken = isReturning = false;
   for (const [name, html] of Object.entries(parts)) {
     const old = document.querySelector(`[data-part="${name}"]`);
     if (!old || old.dataset.held !== undefined) continue;
-    const fresh = new DOMParser().parseFromString(html, "text/html").body;
+    const fresh = parse(html);
+    explain(fresh);
     children(old, fresh);
   }
-  document.title = `${title} · cachefront`;
+  kept = { title: `${title} · cachefront`, verdict: parts.verdict ?? kept.verdict };
+  if (!isLost) document.title = kept.title;
   for (const patched of told.patched) patched(parts);
+  judge();
+}
+
+/** Why nothing is known of now; empty if it is. */
+function trouble() {
+  const now = performance.now();
+  if (isSuspended || (isReturning && now - opened < SILENCE_MS)) return "hidden";
+  if (isBroken || now - heard > SILENCE_MS) return "silent";
+  return now - seen > AGE_MAX_MS ? "old" : "";
+}
+
+function judge() {
+  const why = trouble();
+  if (why) {
+    isLost = true;
+    tell({ why, at, ago: performance.now() - (why === "old" ? seen : heard) });
+  } else if (isLost) {
+    isLost = false;
+    // The program sends what has changed, and does not know what silence has changed here.
+    children(verdict, parse(kept.verdict));
+    document.title = kept.title;
+    tell(null);
+    for (const patched of told.patched) patched({ verdict: kept.verdict });
+  }
+}
+
+function tell(trouble) {
+  for (const lost of told.lost) lost(trouble);
 }
 
 function watch() {
-  if (!isLost && performance.now() - heard > SILENCE_MS) lose();
-  if (isLost) {
-    told.lost(true, at);
-    if (performance.now() - heard > RETRY_MS && source.readyState !== EventSource.OPEN) retry();
-  }
+  if (isSuspended) return;
+  judge();
+  if (!isLost) return;
+  const quiet = performance.now() - Math.max(opened, source.readyState === EventSource.OPEN ? heard : 0);
+  if (quiet > (source.readyState === EventSource.OPEN ? RECONNECT_MS : RETRY_MS)) retry();
 }
 
 /** A session that has ended needs a login; anything else is tried again. */
 async function retry() {
   connect();
+  if (asking) return;
+  asking = true;
   try {
-    const answer = await fetch("/session");
+    const answer = await fetch("/session", { signal: AbortSignal.timeout(RECONNECT_MS) });
     if (answer.status === 401) location.assign("/login");
   } catch {
     // Still away.
+  } finally {
+    asking = false;
   }
 }
 
-function lose() {
-  if (isLost) return;
-  isLost = true;
-  told.lost(true, at);
+let hiding;
+
+function turn() {
+  clearTimeout(hiding);
+  if (document.hidden) {
+    hiding = setTimeout(suspend, HIDDEN_MS);
+  } else if (isSuspended) {
+    isSuspended = false;
+    isReturning = true;
+    connect();
+    judge();
+  }
 }
 
-function found() {
-  isLost = false;
-  told.lost(false, at);
+function suspend() {
+  isSuspended = isBroken = true;
+  source?.close();
+  judge();
 }

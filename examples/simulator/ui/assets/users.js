@@ -1,5 +1,5 @@
 // The table of users: which rows are open, what is searched, and the form of a user.
-import { complain, post, say } from "./controls.js";
+import { complain, once, say } from "./controls.js";
 
 /** A pause in typing. */
 const TYPING_MS = 150;
@@ -19,7 +19,7 @@ export function begin() {
   let typing;
   search.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => want({ q: search.value.trim(), after: "" }), TYPING_MS);
+    typing = setTimeout(() => want({ q: search.value.trim(), ...FIRST }), TYPING_MS);
   });
   const only = document.querySelector("[data-only]");
   if (only) press(only, url().searchParams.get("only") === "stale");
@@ -27,25 +27,28 @@ export function begin() {
 
 function clicked(event) {
   const button = event.target.closest("button");
-  if (!button || button.disabled) return;
-  const { toggle, user, after } = button.dataset;
+  if (!button || button.disabled || button.getAttribute("aria-disabled") === "true") return;
+  const { toggle, user, want: wanted } = button.dataset;
   if (toggle) flip(toggle);
   if (user) edit(button);
-  if (after !== undefined) want({ after: after === "0" ? "" : after });
+  if (wanted !== undefined) want(Object.fromEntries(new URLSearchParams(wanted)));
   if (button.dataset.only !== undefined) {
     const on = button.getAttribute("aria-pressed") !== "true";
     press(button, on);
-    want({ only: on ? "stale" : "", after: "" });
+    want({ only: on ? "stale" : "", ...FIRST });
   }
 }
 
 const press = (button, on) => button.setAttribute("aria-pressed", on);
 
+/** Another search begins at the first page. */
+const FIRST = { after: "", before: "", page: "" };
+
 /** What this tab wants to see stands in its address, so that a reload shows the same. */
 function want(changes) {
   const next = url();
   for (const [name, value] of Object.entries(changes)) {
-    if (value) next.searchParams.set(name, value);
+    if (value && value !== "0") next.searchParams.set(name, value);
     else next.searchParams.delete(name);
   }
   history.replaceState(null, "", next);
@@ -98,8 +101,9 @@ function edit(button) {
 
 async function save(event) {
   event.preventDefault();
-  const { ok, message } = await post(action, new URLSearchParams(new FormData(event.target)));
-  if (!ok) return complain("user-form", message);
+  const said = await once(event.submitter, action, `${new URLSearchParams(new FormData(event.target))}`);
+  if (!said) return;
+  if (!said.ok) return complain("user-form", said.message);
   dialog.close();
-  say(message, true);
+  say(said.message, true);
 }

@@ -42,7 +42,7 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
             }
             @if let Some(row) = &scene.moment.demo { (beside(row)) }
             @if tour.running {
-                button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates()] { (icon("stop")) "Stop" }
+                button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates()] title=[scene.reason()] { (icon("stop")) "Stop" }
             }
         }
     }

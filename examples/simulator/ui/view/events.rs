@@ -31,6 +31,16 @@ fn line(happened: &Happened) -> Markup {
                     span { "switched to " (mode.as_str().to_uppercase()) }
                     span.m { "v" (version) }
                 }
+                What::Fault { words, on } => {
+                    span.b { "fault" }
+                    span { (words) " " @if *on { "on" } @else { "off" } }
+                    span.m {}
+                }
+                What::Pressed(words) => {
+                    span.b { "button" }
+                    span.cut { (words) }
+                    span.m {}
+                }
                 What::Change { op, keys, position, lag_ms, applied } => {
                     span.m { (op) }
                     span.cut title=(format!("{} at {position}", keys.join(", "))) {

@@ -13,18 +13,19 @@ pub(in crate::ui) fn whole(scene: &Scene<'_>) -> Markup {
         (DOCTYPE)
         html lang="en" {
             (head(scene))
-            body data-tab=(scene.tab.as_str()) data-at=(scene.moment.at.as_millis()) {
+            body data-tab=(scene.tab.as_str()) data-at=(scene.moment.at.as_millis()) data-age=(scene.moment.age().as_millis()) {
                 (sprite())
                 a.skip href="#content" { "Skip to the content" }
                 (top(scene))
                 main #content tabindex="-1" {
-                    div #lost.banner.lost-banner role="alert" hidden {}
+                    div #lost.banner.lost-banner hidden { span role="alert" data-words {} span aria-hidden="true" data-ago {} }
                     div data-part="banner" role="alert" { @if let Some(markup) = part("banner") { (markup) } }
                     div.strip {
                         section data-part="verdict" aria-label="Verdict" { @if let Some(markup) = part("verdict") { (markup) } }
                         section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
                     }
                     p #said.vh aria-live="polite" data-said {}
+                    @if let Some(reason) = scene.reason() { p #why-off.vh { (reason) } }
                     @match scene.tab {
                         Tab::Live => (live(scene, &part)),
                         Tab::Cache => (browser(&part)),
@@ -109,7 +110,7 @@ fn live<'a>(scene: &Scene<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Ma
                     section.card.demo data-part="demo" data-place="1" aria-labelledby="h-demo" { (of("demo")) }
                     section.card data-part="load" data-place="5" aria-labelledby="h-load" { (of("load")) }
                     section.card.events data-place="7" aria-labelledby="h-events" {
-                        div.hd { h2 #h-events { "Events" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
+                        div.hd { h2 #h-events { "Events" } span.m.s { "times in UTC" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
                         div data-part="events" { (of("events")) }
                     }
                 }
@@ -123,7 +124,7 @@ fn browser<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
         section.card.users #users aria-labelledby="h-cache" {
             div.hd {
                 h2 #h-cache { "Cache browser" }
-                input.search type="search" placeholder="Search id, name, address" aria-label="Search keys" data-search;
+                input.search type="search" placeholder="Search key, id, name" aria-label="Search keys" data-search;
                 span.m.full { "Looking never fills, leases or touches." }
                 span.grow {}
                 button.btn.q type="button" data-only aria-pressed="false" { "Only stale" }

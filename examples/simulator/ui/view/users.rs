@@ -1,34 +1,65 @@
 //! The users beside their entries; the comparison opens inside the row.
 
+use cachefront::Timestamp;
 use maud::{Markup, html};
 
 use super::Scene;
 use super::icon::icon;
 use super::text::{countdown, short};
 use crate::domain::{Mode, User};
-use crate::ui::users::{State, UserRow};
+use crate::ui::users::{Found, SURVEY_MAX, State, UserRow};
+use crate::ui::verdict::Word;
 
 pub(super) fn users(scene: &Scene<'_>) -> Markup {
-    let rows = &scene.page.rows;
+    let page = scene.page;
     html! {
-        @if scene.moment.database_away {
-            div.empty { p { b { "The database is not readable." } } p.m { "The users appear again as soon as it answers." } }
-        } @else if rows.is_empty() {
+        (as_of(scene))
+        @if page.rows.is_empty() {
             (nobody(scene))
         } @else {
+            @if page.failed { (unreachable()) }
             table {
                 thead { tr {
                     th.k0 scope="col" { span.vh { "Compare" } } th.k1 scope="col" { "id" } th scope="col" { "name in database" }
                     th scope="col" { "name in cache" } th.k4 scope="col" { "state" } th.k5 scope="col" { "TTL left" }
                     th.k6 scope="col" { "tier" } th.k7 scope="col" { "position" } th.k8 scope="col" { span.vh { "Actions" } }
                 } }
-                tbody { @for row in rows { (line(scene, row)) (comparison(scene, row)) } }
+                tbody { @for row in &page.rows { (line(scene, row)) (comparison(scene, row)) } }
             }
-            @if scene.page.next.is_some() || scene.wanted.after > 0 {
-                nav.pager aria-label="Pages of users" {
-                    @if scene.wanted.after > 0 { button.btn type="button" data-after="0" { "First" } }
-                    @if let Some(next) = scene.page.next { button.btn type="button" data-after=(next) { "Next" } }
-                }
+        }
+        @if page.before || page.after || scene.wanted.is_further() { (pager(scene)) }
+        @if scene.wanted.only_stale() && scene.moment.survey.more {
+            p.m.pad { "There are more than " (SURVEY_MAX) " users: of the others a moving sample is compared." }
+        }
+    }
+}
+
+/// What is kept of an earlier look is shown with its time.
+pub(super) fn as_of(scene: &Scene<'_>) -> Markup {
+    let Some(at) = scene.moment.survey.as_of else { return html! {} };
+    html! { p.pad.warn { (icon("unk")) " As of " (at_time(at)) " UTC: how entries stand now is not known." } }
+}
+
+/// The seconds are enough: what is shown does not change while it is old.
+fn at_time(at: Timestamp) -> String {
+    super::text::time(at).split('.').next().unwrap_or_default().to_owned()
+}
+
+fn unreachable() -> Markup {
+    html! { p.pad.warn { "The database could not be asked for further users: these are of the first " (SURVEY_MAX) " only. It is tried again by itself." } }
+}
+
+/// The pages lie between ids, so that none is skipped or shown twice when rows come and go.
+fn pager(scene: &Scene<'_>) -> Markup {
+    let rows = &scene.page.rows;
+    html! {
+        nav.pager aria-label="Pages of users" {
+            @if scene.wanted.is_further() { button.btn type="button" data-want="after=&before=" { "First" } }
+            @if let Some(first) = rows.first().filter(|_| scene.page.before) {
+                button.btn type="button" data-want=(format!("after=&before={}", first.id)) { "Previous" }
+            }
+            @if let Some(last) = rows.last().filter(|_| scene.page.after) {
+                button.btn type="button" data-want=(format!("after={}&before=", last.id)) { "Next" }
             }
         }
     }
@@ -37,14 +68,20 @@ pub(super) fn users(scene: &Scene<'_>) -> Markup {
 fn nobody(scene: &Scene<'_>) -> Markup {
     html! {
         div.empty {
-            @if scene.wanted.only_stale() {
-                p { b { "Nothing is stale." } } p.m { "Every cached row equals the database." }
+            @if scene.moment.database_away {
+                p { b { "The database is not readable." } } p.m { "The users appear again as soon as it answers." }
+            } @else if scene.page.failed {
+                p { b { "The database could not be asked." } } p.m { "Whether there are such users is not known. It is tried again by itself." }
+            } @else if scene.wanted.only_stale() && scene.moment.verdict.word == Word::Unknown {
+                p { b { "Which entries are stale is not known." } } p.m { "They appear as soon as entries can be compared again." }
+            } @else if scene.wanted.only_stale() {
+                p { b { "Nothing is stale." } } p.m { "Every entry that was compared equals the database." }
             } @else if !scene.wanted.q.trim().is_empty() {
                 p { b { "Nobody is found." } } p.m { "Search for an id, or for a part of a name or address." }
             } @else {
                 p { b { "No users yet" } }
                 p.m { "Create one, or let the guided demo do it: it makes a user, reads it into the cache and changes it in the database." }
-                button.btn.pri.lg type="button" data-user="new" disabled[!scene.operates()] { "New user" }
+                button.btn.pri.lg type="button" data-user="new" disabled[!scene.operates()] title=[scene.reason()] { "New user" }
             }
         }
     }
@@ -82,7 +119,10 @@ fn line(scene: &Scene<'_>, row: &UserRow) -> Markup {
             }
             td.c1.mono { (id) }
             td.c2 data-l="in database" {
-                @match &row.database { Some(user) => (user.name), None => span.m { "no row" } }
+                @match &row.database { Some(user) => (user.name),
+                    None if row.state == State::Unknown => span.m { "not readable" },
+                    None => span.m { "no row" },
+                }
             }
             td.c3 data-l="in cache" { (cached_name(row)) }
             td.c4 { (chip(row.state)) }
@@ -109,6 +149,8 @@ fn line(scene: &Scene<'_>, row: &UserRow) -> Markup {
 fn cached_name(row: &UserRow) -> Markup {
     html! {
         @match &row.cached {
+            None if row.other.as_ref().is_some_and(|other| other.elsewhere) => span.diff { "stale in the API" },
+            None if row.other.is_some() => span.diff { "stale by address" },
             Some(user) => span.diff[row.state == State::Stale] { (user.name) },
             None if row.negative => span.m { "known to be missing" },
             None if row.state == State::Unknown => span.m { "unknown" },
@@ -151,7 +193,22 @@ fn comparison(scene: &Scene<'_>, row: &UserRow) -> Markup {
                         }
                     }
                     (bound(scene, row))
+                    @if let Some(found) = &row.other { (other(found)) }
                 }
+            }
+        }
+    }
+}
+
+/// The stale entry that makes a row stale beside the one under its id.
+fn other(found: &Found) -> Markup {
+    let entry = &found.entry;
+    html! {
+        div.pane.d {
+            h3 { "Stale entry " span.mono { (entry.key) } @if found.elsewhere { ", in the memory of the API's process" } }
+            @match &entry.cached {
+                Some(user) => (fields(user, entry.database.as_ref(), None)),
+                None => p.ne { "negative entry: no such user" },
             }
         }
     }
@@ -170,7 +227,7 @@ pub(super) fn fields(user: &User, other: Option<&User>, position: Option<&str>) 
                 dt { (name) }
                 dd.ne[other.is_some_and(|other| other != value)] { (value) }
             }
-            @if let Some(position) = position { dt { "position" } dd title=(position) { (short(position)) } }
+            @if let Some(position) = position { dt { "position" } dd { (position) } }
         }
     }
 }

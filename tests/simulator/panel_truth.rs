@@ -1,0 +1,199 @@
+//! The panel says what is, also while parts are slow, cut off or gone, and it serves no more than it can.
+
+use std::time::{Duration, Instant};
+
+use cachefront_tests::process::Simulator;
+use cachefront_tests::server::mysql::MySql;
+use cachefront_tests::server::redis::Redis;
+use cachefront_tests::{stack, unique, wait};
+use serde_json::json;
+
+use crate::client::Client;
+use crate::panel::{Reader, panel_of, with_accounts};
+use crate::world::{PATIENCE, Place, World, on_servers};
+
+async fn until(reader: &Reader, path: &str, words: &str) -> String {
+    let mut text = String::new();
+    wait::until_async(&format!("{path} says {words:?}"), PATIENCE, async || {
+        // sleep: pages are bounded for each session.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        text = reader.get(path).await.text;
+        text.contains(words)
+    })
+    .await;
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_store_is_slow_and_the_verdict_stays_true() {
+    let world = World::start(Place::Embedded, |launch| with_accounts(launch).env("CACHEFRONT_TTL", "10m")).await;
+    let values: Vec<String> =
+        (1..=240).map(|number| format!("('U{number}', 'u{number}@x', '2026-01-01T00:00:00.000000Z')")).collect();
+    world.other.execute(&format!("INSERT INTO users (name, email, updated_at) VALUES {}", values.join(","))).await;
+    for id in 1..=240 {
+        world.api.name_of(id).await;
+    }
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    until(&reader, "/", "All 240 cached entries equal the database").await;
+    world.api.put("/faults", &json!({ "store_delay_ms": 200 })).await.expect(200);
+    until(&reader, "/", "The shared store is delayed by 200 ms by a fault switch").await;
+    let page = until(&reader, "/", "cache healthy").await;
+    assert!(!page.contains("does not answer"), "{page}");
+    world.other.execute("UPDATE users SET name = 'Other' WHERE id = 200").await;
+    until(&reader, "/", "cache stale (1)").await;
+    until(&reader, "/?only=stale", "data-id=\"200\"").await;
+    world.other.execute("UPDATE users SET name = 'Others'").await;
+    until(&reader, "/", "cache stale (240)").await;
+    // Beyond a client's patience nothing is known, and nothing is called empty.
+    world.api.put("/faults", &json!({ "store_delay_ms": 5_000 })).await.expect(200);
+    // What this process holds itself is known for some seconds more.
+    let page = until(&reader, "/", "data-state=\"unknown\"").await;
+    assert!(page.contains("cache unknown") && !page.contains("Is it up"), "{page}");
+    assert!(until(&reader, "/cache", "could not be listed").await.contains("cache unknown"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_named_before_what_it_causes_and_every_switch_stands_among_the_events() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
+    let id = world.api.add("Ada", "ada@x").await;
+    world.api.name_of(id).await;
+    // By the API, not by the panel.
+    world.api.put("/faults", &json!({ "store_cut": true, "freeze_stream": true })).await.expect(200);
+    let page = until(&reader, "/", "The shared store is cut off by a fault switch").await;
+    assert!(page.contains("The stream is frozen by a fault switch") && !page.contains("REDIS"), "{page}");
+    assert!(page.contains("Freeze on") && page.contains("Cut on"), "{page}");
+    until(&reader, "/cache", "could not be listed").await;
+    world.api.delete("/faults").await.expect(200);
+    until(&reader, "/", "Cut off").await;
+    reader.post("/flush", "").await.expect(200);
+    until(&reader, "/", "store emptied").await;
+    // Who switched is told where it is known.
+    reader.post("/mode", "mode=cdc&version=1").await.expect(200);
+    until(&reader, "/", " by <b>operator</b>").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_stale_under_an_address_is_found_in_the_rows() {
+    let world = World::start(Place::Embedded, |launch| with_accounts(launch).env("CACHEFRONT_TTL", "10m")).await;
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    let id = world.api.add("Ada", "ada@x").await;
+    world.api.get("/users?email=ada@x").await.expect(200);
+    until(&reader, "/", "cache healthy").await;
+    world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
+    until(&reader, "/", "cache stale (1)").await;
+    let page = until(&reader, "/?only=stale", "users_by_email:ada@x").await;
+    assert!(page.contains("data-state=\"stale\"") && page.contains("oldest"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_stands_still_makes_everything_unknown_within_seconds() {
+    let mut mysql = MySql::start(&[]).await;
+    let launch = with_accounts(Simulator::role("up"))
+        .env("CACHEFRONT_MYSQL_URL", format!("{}/shop", mysql.url().trim_end_matches('/')))
+        .env("CACHEFRONT_REDIS_URL", stack::redis_url())
+        .env("CACHEFRONT_TTL", "10m");
+    let simulator = launch.start().await;
+    let api = Client::new(simulator.api_url());
+    let id = api.add("Ada", "ada@x").await;
+    api.name_of(id).await;
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let panel = Client { http: http.build().expect("a client"), base: simulator.ui_url() };
+    let reader = Reader::log_in(&panel, "admin", "a secret").await;
+    until(&reader, "/", "cache healthy").await;
+    // A tab that follows: what it is sent must not be an old green.
+    let cookie = reader.cookie().to_owned();
+    let mut stream =
+        panel.request(reqwest::Method::GET, "/live").header("cookie", cookie).send().await.expect("a stream");
+    mysql.freeze();
+    let frozen = Instant::now();
+    let mut text = String::new();
+    while !text.contains("\"title\":\"cache unknown\"") {
+        let chunk = tokio::time::timeout(Duration::from_secs(5), stream.chunk()).await.expect("the stream goes on");
+        text += &String::from_utf8_lossy(&chunk.expect("a chunk").expect("the stream goes on"));
+        assert!(frozen.elapsed() < Duration::from_secs(5), "{text}");
+    }
+    let page = until(&reader, "/", "The database does not answer").await;
+    assert!(page.contains("not readable") && page.contains("data-state=\"unknown\""), "rows are kept: {page}");
+    assert!(until(&reader, "/audit", "The list cannot be read now").await.contains("cache unknown"));
+    mysql.resume();
+    until(&reader, "/", "cache healthy").await;
+    assert!(until(&reader, "/audit", "login").await.contains("<table"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alone_the_panel_asks_the_api_for_what_only_its_process_holds() {
+    let redis = Redis::start().await;
+    let database = unique::database("sim").await;
+    let of = |role: &str| {
+        on_servers(with_accounts(Simulator::role(role)), &database).env("CACHEFRONT_REDIS_URL", redis.url())
+    };
+    let mut api_process = of("api").env("CACHEFRONT_TTL", "10m").start().await;
+    let alone = of("ui").env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_API_URL", api_process.api_url()).spawn();
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let panel = Client { http: http.build().expect("a client"), base: alone.ui_url() };
+    wait::until_async("the panel answers", PATIENCE, async || {
+        panel.request(reqwest::Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    let reader = Reader::log_in(&panel, "viewer", "v secret").await;
+    let api = Client::new(api_process.api_url());
+    let id = api.add("Ada", "ada@x").await;
+    wait::until_async("only the API's process holds an old entry, and the panel says so", PATIENCE, async || {
+        // The process-local tier keeps a value for seconds: from the start, if the panel was too late.
+        api.name_of(id).await;
+        let keys = redis.command("KEYS *users:*").await.expect("keys");
+        for key in keys.split_whitespace().filter(|key| key.contains("}users:")) {
+            redis.command(&format!("DEL {key}")).await.expect("removed");
+        }
+        crate::world::mysql(&database, &format!("UPDATE users SET name = CONCAT(name, '.') WHERE id = {id}")).await;
+        // sleep: a look may be shared for a moment, and the API's passes are a second apart.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let page = reader.get("/").await.text;
+        page.contains("cache stale (1)") && page.contains("in the memory of the API")
+    })
+    .await;
+    api_process.kill();
+    let page = until(&reader, "/", "does not answer: what its processes hold themselves is not known").await;
+    assert!(page.contains("cache unknown"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_hears_a_sign_of_life_also_while_rows_change_all_the_time() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    let id = world.api.add("Ada", "ada@x").await;
+    let request = reader.panel.request(reqwest::Method::GET, "/live?after=20").header("cookie", reader.cookie());
+    let mut stream = request.send().await.expect("a stream");
+    assert_eq!(stream.status(), 200);
+    let (api, mut text) = (world.api.clone(), String::new());
+    let changes = tokio::spawn(async move {
+        for round in 0_u64.. {
+            api.put(&format!("/users/{id}"), &json!({ "name": format!("Ada {round}"), "email": "ada@x" })).await;
+        }
+    });
+    // So many beats take three times as long as between two of them.
+    wait::until_async("four beats", Duration::from_secs(10), async || {
+        text += &String::from_utf8_lossy(&stream.chunk().await.expect("a chunk").expect("the stream goes on"));
+        text.matches("event: beat").count() >= 4
+    })
+    .await;
+    changes.abort();
+    assert!(text.contains("event: patch") && text.contains("\"age\":"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_asks_too_much_is_held_back_and_another_is_not() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let panel = panel_of(&world);
+    let reader = Reader::log_in(&panel, "viewer", "v secret").await;
+    let other = Reader::log_in(&panel, "operator", "o secret").await;
+    let answers = futures_util::future::join_all((0..400).map(|_| reader.get("/"))).await;
+    let count = |status: u16| answers.iter().filter(|answer| answer.status.as_u16() == status).count();
+    let held_back = answers.iter().filter(|answer| answer.status.as_u16() == 429 || answer.status.as_u16() == 503);
+    assert!(held_back.clone().all(|answer| answer.header("retry-after").parse::<u32>().is_ok()));
+    assert!(count(200) > 0 && count(429) > 0 && count(200) + held_back.count() == 400, "{} {}", count(200), count(429));
+    other.get("/").await;
+    assert_eq!(other.get("/session").await.status, 204);
+    until(&reader, "/", "cache").await;
+}
