@@ -130,7 +130,12 @@ fn compose(options: &Options, list: &mut List) -> Result<()> {
     let Some(service) = started else { return Ok(()) };
     demos(list, &service, "in containers")?;
     list.check("Prometheus reads every role", || exec::block_on(service.prometheus())?)?;
-    list.check("Grafana has the dashboards", || exec::block_on(service.grafana())?)
+    list.check("Grafana has the dashboards", || exec::block_on(service.grafana())?)?;
+    if list.failed() > 0 {
+        // Before they are removed.
+        eprintln!("{}", service::container_logs());
+    }
+    Ok(())
 }
 
 fn demos(list: &mut List, service: &Service, place: &str) -> Result<()> {

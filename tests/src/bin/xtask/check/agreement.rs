@@ -179,6 +179,7 @@ fn answer_all(mut stream: TcpStream, service: Duration) -> Option<()> {
                 (201, user(created))
             }
             line if line.starts_with("GET /users/") => {
+                // sleep: the time that an answer takes is what the server is for.
                 thread::sleep(service);
                 let id = line.split(['/', ' ']).nth(3).and_then(|id| id.parse().ok()).unwrap_or_default();
                 (200, user(id))

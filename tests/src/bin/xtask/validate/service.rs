@@ -209,7 +209,7 @@ fn compose(arguments: &[&str]) -> Result<Command> {
 }
 
 /// What the containers said last. To be asked before they are removed.
-fn container_logs() -> String {
+pub(super) fn container_logs() -> String {
     let said = compose(&["logs", "--no-color", "--tail", LOG_LINES]).and_then(|mut command| exec::output(&mut command));
     said.map_or_else(|failure| failure.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
