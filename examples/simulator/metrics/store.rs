@@ -50,6 +50,10 @@ impl Store for MeasuredStore {
         timed("get", self.store.get(key)).await
     }
 
+    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
+        timed("peek", self.store.peek(key)).await
+    }
+
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
         timed("get_many", self.store.get_many(keys)).await
     }
