@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::config::RedisSettings;
-use crate::error::{closed, from_redis, is_connection_lost};
+use crate::error::{closed, from_redis, is_connection_lost, refused};
 use crate::scripts;
 
 /// Opens connections; every timeout is set here, none is left to the client's defaults.
@@ -65,13 +65,13 @@ pub(crate) enum Purpose {
 async fn leave_untouched(connection: &mut MultiplexedConnection) -> Result<()> {
     let mut command = redis::cmd("CLIENT");
     command.arg("NO-TOUCH").arg("ON");
-    match connection.send_packed_command(&command).await {
-        Ok(Value::ServerError(refusal)) => {
-            tracing::debug!(?refusal, "this Redis cannot be looked into without a trace: looks count as uses");
+    match connection.send_packed_command(&command).await.and_then(refused) {
+        Ok(_) => Ok(()),
+        Err(error) if is_connection_lost(&error) => Err(from_redis(error)),
+        Err(refusal) => {
+            tracing::debug!(%refusal, "this Redis cannot be looked into without a trace: looks count as uses");
             Ok(())
         }
-        Ok(_) => Ok(()),
-        Err(error) => Err(from_redis(error)),
     }
 }
 

@@ -140,6 +140,19 @@ async fn a_look_does_not_count_as_a_use() {
     assert!(idle(&mut raw).await < 2, "a read counts");
 }
 
+/// A server that is too old for looks without a trace, or does not allow them, is looked into all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_counts_looks_as_uses_is_looked_into() {
+    let redis = Redis::start().await;
+    let mut raw = raw(&redis.url()).await;
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg("looker").arg("on").arg(">pw").arg("~*").arg("+@all").arg("-client");
+    user.exec_async(&mut raw).await.expect("a user without that right");
+    let url = format!("redis://looker:pw@127.0.0.1:{}/", redis.port());
+    let store = RedisStore::builder(&url).namespace(unique::namespace()).connect().await.expect("a store");
+    assert!(store.peek(&key(1)).await.expect("a reading").entry.is_none());
+}
+
 /// A namespace is built for one number of shards; a process that believes in another one would look in the wrong places.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_number_of_shards_is_refused() {
