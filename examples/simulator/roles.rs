@@ -160,7 +160,9 @@ impl Running {
             }
         });
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
-        let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
+        let access =
+            Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone(), settings.ui_secure)
+                .await?;
         let pipeline = world.pipeline(&modes, settings);
         let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());

@@ -2,6 +2,7 @@
 
 mod connect;
 mod error;
+mod kept;
 mod notes;
 mod settings;
 mod users;
@@ -164,6 +165,18 @@ impl Database for Mysql {
 
     async fn audit(&self) -> Result<Vec<AuditEntry>, DbError> {
         self.run(async |connection: &mut Conn| notes::audit(connection).await).await
+    }
+
+    async fn keep(&self, name: &str, text: &str, expires: Option<u64>) -> Result<(), DbError> {
+        self.run(async |connection: &mut Conn| kept::keep(connection, name, text, expires).await).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<String>, DbError> {
+        self.run(async |connection: &mut Conn| kept::kept(connection, name).await).await
+    }
+
+    async fn kept_names(&self, prefix: &str) -> Result<Vec<String>, DbError> {
+        self.run(async |connection: &mut Conn| kept::names(connection, prefix).await).await
     }
 
     async fn ping(&self) -> Result<(), DbError> {
