@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use crate::carried::Carried;
 use crate::domain::Mode;
 use crate::mode::Modes;
 
@@ -43,10 +44,13 @@ pub(crate) struct Report {
     pub(crate) applied: String,
     pub(crate) events_total: u64,
     pub(crate) invalidations_total: u64,
+    /// Of its topics, if it reads from Kafka.
+    #[serde(default)]
+    pub(crate) carried: Option<Carried>,
 }
 
 impl Report {
-    pub(crate) fn new(status: &CdcStatus, now: Timestamp) -> Self {
+    pub(crate) fn new(status: &CdcStatus, now: Timestamp, carried: Option<Carried>) -> Self {
         Self {
             at_us: now.as_micros(),
             running: status.state == CdcState::Running,
@@ -54,6 +58,7 @@ impl Report {
             applied: status.applied.to_string(),
             events_total: status.events_total,
             invalidations_total: status.invalidations_total,
+            carried,
         }
     }
 }
@@ -92,16 +97,20 @@ impl Board for LocalBoard {
     }
 }
 
-/// Posts a consumer's status until `stop`. A board that is away is tried again the next time.
+/// Posts a consumer's status until `stop`, with what `carried` says. A board that is away is tried again the next time.
+/// One that stands by says nothing: the one that reads speaks for all.
 pub(crate) async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
+    carried: impl Fn() -> Option<Carried> + Send + 'static,
     board: Arc<dyn Board>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     loop {
-        let report = Report::new(&statuses.borrow_and_update(), clock.now());
-        if let Err(error) = board.post(&report).await {
+        let status = statuses.borrow_and_update().clone();
+        if status.state != CdcState::Standby
+            && let Err(error) = board.post(&Report::new(&status, clock.now(), carried())).await
+        {
             tracing::debug!(%error, "the pipeline's report cannot be posted");
         }
         tokio::select! {
@@ -165,6 +174,11 @@ impl Pipeline {
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
         }
+    }
+
+    /// What the consumer last said of its topics; nothing if it reads from no Kafka.
+    pub(crate) async fn carried(&self) -> Option<Carried> {
+        self.board.read().await.ok().flatten()?.carried
     }
 
     /// Waits until a running consumer has followed a change of the mode: in ttl mode it invalidates nothing any more, in

@@ -19,7 +19,7 @@ use crate::fatal::Fatal;
 use crate::inspector::Inspector;
 use crate::metrics::{Metrics, observe_freshness};
 use crate::mode::Modes;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, Report};
 use crate::serve::{Listener, told_to_end};
 use crate::ui::Ui;
 use crate::world::World;
@@ -166,10 +166,16 @@ impl Running {
         let pipeline = world.pipeline(&modes, settings);
         let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
-        let connector = connect::follow(settings, &stop)?.map(|(watchdog, following)| {
+        let connector = connect::follow(settings, consumes, &stop)?.map(|(watchdog, following)| {
             tasks.spawn(async move { following.await.unwrap_or_default() });
             watchdog
         });
+        // What an earlier consumer could not understand is still worth a look.
+        if let (Some(notebook), Ok(Some(Report { carried: Some(earlier), .. }))) =
+            (world.notebook(), world.board.read().await)
+        {
+            notebook.adopt(&earlier.gaps);
+        }
         let experiment = None;
         let mut running =
             Self { world, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
@@ -186,7 +192,12 @@ impl Running {
         self.tasks.spawn(Arc::clone(&self.access).run(stop.clone()));
         if let Some(consumer) = &self.consumer {
             let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
-            self.tasks.spawn(pipeline::report(consumer.statuses.clone(), board, clock, stop.clone()));
+            let (notebook, connector) = (self.world.notebook(), self.connector.clone());
+            let carried = move || {
+                let restarts = connector.as_ref().map_or(0, |watchdog| watchdog.watch().borrow().restarts);
+                notebook.as_ref().map(|notebook| notebook.carried(restarts))
+            };
+            self.tasks.spawn(pipeline::report(consumer.statuses.clone(), carried, board, clock, stop.clone()));
         }
     }
 
@@ -217,7 +228,8 @@ impl Running {
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
         let report = match tokio::time::timeout(settings.startup_timeout, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
-                pipeline::Report::new(&status, self.world.clock.now())
+                let carried = self.world.notebook().map(|notebook| notebook.carried(0));
+                Report::new(&status, self.world.clock.now(), carried)
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };

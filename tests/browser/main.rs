@@ -5,6 +5,7 @@
 
 mod accessible;
 mod chrome;
+mod connector;
 mod demos;
 mod faults;
 mod outage;

@@ -282,7 +282,30 @@ pub(super) async fn connector(
         _ => return refused(StatusCode::NOT_FOUND, "A connector is paused, resumed or restarted."),
     };
     match noted(&panel, &reader, format!("connector {press}"), outcome).await {
-        Ok(()) => done(&panel, "The connector was told."),
+        Ok(()) => done(
+            &panel,
+            match press.as_str() {
+                "pause" => "The connector is paused: changes wait in the database's log.",
+                "resume" => "The connector goes on where it stood.",
+                _ => "The connector and its tasks are started again.",
+            },
+        ),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+/// Starts one task of the connector again.
+pub(super) async fn connector_task(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(task): Path<u32>,
+) -> Response {
+    let Some(connector) = &panel.api.connector else {
+        return refused(StatusCode::NOT_FOUND, "No connector carries the changes: the source is not Kafka.");
+    };
+    let outcome = connector.restart_task(task).await;
+    match noted(&panel, &reader, format!("connector task {task} restart"), outcome).await {
+        Ok(()) => done(&panel, format!("Task {task} is started again.")),
         Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }

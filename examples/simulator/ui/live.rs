@@ -13,6 +13,7 @@ use super::tour::TourView;
 use super::users::{self, Survey, UserRow};
 use super::verdict::Verdict;
 use crate::api::Api;
+use crate::carried::Carried;
 use crate::domain::ModeRow;
 use crate::faults::FaultState;
 use crate::pipeline::PipelineView;
@@ -53,6 +54,8 @@ pub(super) struct Moment {
     pub(super) faults: FaultState,
     /// The modes that were in force, the newest first.
     pub(super) history: Arc<Vec<ModeRow>>,
+    /// What the consumer says of its topics.
+    pub(super) carried: Option<Carried>,
 }
 
 /// The last look, and how to ask for another one.
@@ -87,6 +90,7 @@ impl Live {
             demo: None,
             faults: FaultState::default(),
             history: Arc::default(),
+            carried: None,
         };
         Self {
             moments: watch::Sender::new(Arc::new(first)),
@@ -142,7 +146,8 @@ async fn look(panel: &Panel) -> Moment {
     let surveyed = tokio::time::timeout(LOOK_MAX, users::survey(panel));
     let store = tokio::time::timeout(LOOK_MAX, api.pipeline.store_answers());
     let said = tokio::time::timeout(LOOK_MAX, api.inspector.pass());
-    let (surveyed, store, said, pipeline) = tokio::join!(surveyed, store, said, api.pipeline.view());
+    let (surveyed, store, said, pipeline, carried) =
+        tokio::join!(surveyed, store, said, api.pipeline.view(), api.pipeline.carried());
     let (survey, verdict) = match (surveyed, said) {
         (Ok(Ok(mut survey)), Ok(said)) => {
             users::agree(panel, &mut survey, &said).await;
@@ -175,5 +180,6 @@ async fn look(panel: &Panel) -> Moment {
         demo,
         faults: api.faults.current(),
         history,
+        carried,
     }
 }
