@@ -50,7 +50,10 @@ pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Respons
 fn failed(error: &DbError) -> Response {
     match error {
         DbError::EmailTaken => refused(StatusCode::CONFLICT, "This e-mail address is taken: choose another one."),
-        DbError::VersionMismatch => refused(StatusCode::CONFLICT, "The mode was changed by somebody else."),
+        DbError::VersionMismatch => refused(
+            StatusCode::CONFLICT,
+            "Somebody else changed it at the same moment: nothing was changed. Try again.",
+        ),
         DbError::Unavailable(_) | DbError::Failed(_) => {
             refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer: nothing was changed. Try again.")
         }
@@ -219,11 +222,11 @@ pub(super) async fn fault(
     Form(form): Form<FaultForm>,
 ) -> Response {
     let faults = &panel.api.faults;
-    let state = faults.refresh().await.unwrap_or_else(|_| faults.current());
-    let Some(wanted) = switched(state, &form) else {
+    if switched(faults.current(), &form).is_none() {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("A delay is a number of ms up to {DELAY_MS_MAX}."));
-    };
-    let outcome = faults.set(wanted).await;
+    }
+    // What may be set was checked; which state it is set in is only known when it is written.
+    let outcome = faults.change(|state| switched(state, &form).unwrap_or(state)).await;
     match noted(&panel, &reader, format!("fault {} {}", form.fault, form.value), outcome).await {
         Ok(state) => {
             panel.live.gauges.mark(panel.api.pipeline.clock.now(), "fault".into());
