@@ -8,6 +8,7 @@ mod chrome;
 mod connector;
 mod demos;
 mod faults;
+mod login;
 mod outage;
 mod scene;
 mod tabs;
