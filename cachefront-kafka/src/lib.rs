@@ -54,6 +54,7 @@ pub mod event;
 mod group;
 mod lane;
 mod probe;
+mod progress;
 mod reader;
 mod source;
 mod topics;
@@ -61,4 +62,5 @@ mod tracker;
 
 pub use builder::KafkaSourceBuilder;
 pub use config::KafkaSettings;
+pub use progress::{KafkaProgress, PartitionProgress};
 pub use source::KafkaSource;

@@ -19,6 +19,7 @@ use crate::decode::Decoder;
 use crate::error::gap;
 use crate::group::Membership;
 use crate::probe::{KafkaProbe, Shared};
+use crate::progress::KafkaProgress;
 use crate::reader::{Chunk, Reader};
 use crate::topics::Topics;
 use crate::tracker::Stuck;
@@ -102,6 +103,11 @@ impl KafkaSource {
             snapshot: false,
             committed_at: None,
         }
+    }
+
+    /// How far each partition was read, to be asked at any time, also after the source was handed over.
+    pub fn progress(&self) -> KafkaProgress {
+        KafkaProgress::new(self.shared.clone())
     }
 
     /// Without topics of their own, those of the mapped tables are read.

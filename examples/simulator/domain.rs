@@ -269,6 +269,16 @@ pub(crate) trait Database: fmt::Debug + Send + Sync + 'static {
     /// The connections of this process, now.
     fn connections(&self) -> Connections;
 
+    /// Keeps a text of any length under a name, for every process; with a time to expire, in seconds since 1970, until
+    /// then. What has expired goes.
+    async fn keep(&self, name: &str, text: &str, expires: Option<u64>) -> Result<(), DbError>;
+
+    /// The text that is kept under this name; nothing if there is none, or it has expired.
+    async fn kept(&self, name: &str) -> Result<Option<String>, DbError>;
+
+    /// The names that begin like this, of texts that have not expired.
+    async fn kept_names(&self, prefix: &str) -> Result<Vec<String>, DbError>;
+
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), DbError>;
 }

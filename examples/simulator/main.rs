@@ -16,6 +16,7 @@
 mod access;
 mod api;
 mod caches;
+mod carried;
 mod config;
 mod connect;
 mod db;

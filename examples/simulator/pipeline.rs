@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use crate::carried::Carried;
 use crate::domain::Mode;
 use crate::hops::{HopMeter, Hops};
 use crate::mode::Modes;
@@ -47,10 +48,13 @@ pub(crate) struct Report {
     /// How long the parts of the way take.
     #[serde(default)]
     pub(crate) hops: Hops,
+    /// Of its topics, if it reads from Kafka.
+    #[serde(default)]
+    pub(crate) carried: Option<Carried>,
 }
 
 impl Report {
-    pub(crate) fn new(status: &CdcStatus, hops: Hops, now: Timestamp) -> Self {
+    pub(crate) fn new(status: &CdcStatus, hops: Hops, carried: Option<Carried>, now: Timestamp) -> Self {
         Self {
             at_us: now.as_micros(),
             running: status.state == CdcState::Running,
@@ -59,6 +63,7 @@ impl Report {
             events_total: status.events_total,
             invalidations_total: status.invalidations_total,
             hops,
+            carried,
         }
     }
 }
@@ -97,20 +102,21 @@ impl Board for LocalBoard {
     }
 }
 
-/// Posts a consumer's status until `stop`. A board that is away is tried again the next time.
+/// Posts a consumer's status until `stop`, with what `carried` says. A board that is away is tried again the next time.
 ///
 /// The board has one report. Of several consumers the one that reads changes writes it: what a standby would say of
 /// itself is not what the pipeline does. A consumer that has stopped to read is noticed by its silence.
 pub(crate) async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
     hops: Arc<HopMeter>,
+    carried: impl Fn() -> Option<Carried> + Send + 'static,
     board: Arc<dyn Board>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     loop {
         let now = clock.now();
-        let report = Report::new(&statuses.borrow_and_update(), hops.mean(now), now);
+        let report = Report::new(&statuses.borrow_and_update(), hops.mean(now), carried(), now);
         if report.running
             && let Err(error) = board.post(&report).await
         {
@@ -183,6 +189,11 @@ impl Pipeline {
             invalidations_total: report.invalidations_total,
             hops: report.hops,
         }
+    }
+
+    /// What the consumer last said of its topics; nothing if it reads from no Kafka.
+    pub(crate) async fn carried(&self) -> Option<Carried> {
+        self.board.read().await.ok().flatten()?.carried
     }
 
     /// Waits until a running consumer has followed a change of the mode: in ttl mode it invalidates nothing any more, in

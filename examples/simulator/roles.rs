@@ -21,7 +21,7 @@ use crate::hops::Hops;
 use crate::inspector::Inspector;
 use crate::metrics::{Metrics, identify, observe_freshness};
 use crate::mode::Modes;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, Report};
 use crate::serve::{Listener, told_to_end};
 use crate::ui::Ui;
 use crate::world::World;
@@ -166,15 +166,23 @@ impl Running {
             events.publish(Event::new("mode", row));
         });
         let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
-        let access = Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone()).await?;
+        let access =
+            Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone(), settings.ui_secure)
+                .await?;
         let pipeline = world.pipeline(&modes, settings);
         identify(pipeline.source);
         let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
-        let connector = connect::follow(settings, &stop)?.map(|(watchdog, following)| {
+        let connector = connect::follow(settings, consumes, &stop)?.map(|(watchdog, following)| {
             tasks.spawn(async move { following.await.unwrap_or_default() });
             watchdog
         });
+        // What an earlier consumer could not understand is still worth a look.
+        if let (Some(notebook), Ok(Some(Report { carried: Some(earlier), .. }))) =
+            (world.notebook(), world.board.read().await)
+        {
+            notebook.adopt(&earlier.gaps);
+        }
         let experiment = None;
         let mut running =
             Self { world, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
@@ -191,8 +199,13 @@ impl Running {
         self.tasks.spawn(Arc::clone(&self.access).run(stop.clone()));
         if let Some(consumer) = &self.consumer {
             let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
+            let (notebook, connector) = (self.world.notebook(), self.connector.clone());
+            let carried = move || {
+                let restarts = connector.as_ref().map_or(0, |watchdog| watchdog.watch().borrow().restarts);
+                notebook.as_ref().map(|notebook| notebook.carried(restarts))
+            };
             let (statuses, hops) = (consumer.statuses.clone(), Arc::clone(&self.world.hops));
-            self.tasks.spawn(pipeline::report(statuses, hops, board, clock, stop.clone()));
+            self.tasks.spawn(pipeline::report(statuses, hops, carried, board, clock, stop.clone()));
         }
     }
 
@@ -223,7 +236,8 @@ impl Running {
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
         let report = match tokio::time::timeout_at(settings.startup_deadline, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
-                pipeline::Report::new(&status, Hops::default(), self.world.clock.now())
+                let carried = self.world.notebook().map(|notebook| notebook.carried(0));
+                Report::new(&status, Hops::default(), carried, self.world.clock.now())
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };

@@ -17,6 +17,7 @@ pub(crate) use self::empty::Emptier;
 use self::empty::Empty;
 use self::relay::RelayClient;
 use crate::caches::Caches;
+use crate::carried::Notebook;
 use crate::config::{Backend, Settings};
 use crate::domain::{Database, DbError, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
@@ -58,6 +59,11 @@ trait Sources: fmt::Debug + Send + Sync {
     /// What `/pipeline` calls them.
     fn name(&self) -> &'static str;
 
+    /// Where a source over the servers' Kafka writes what it knows of its topics.
+    fn notebook(&self) -> Option<Arc<Notebook>> {
+        None
+    }
+
     /// An invalidator over a new source, with the faults that are switched on.
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal>;
 }
@@ -84,7 +90,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let parts = match &settings.backend {
             Backend::Embedded { data_dir, source } => embedded::open(data_dir, *source, &clock).await?,
-            Backend::Stack(servers) => stack::open(servers, settings).await?,
+            Backend::Stack(servers) => stack::open(servers, settings, &clock).await?,
         };
         let faults = Faults::new(Arc::clone(&parts.database));
         // What was switched on before a restart is on from the first moment.
@@ -123,6 +129,11 @@ impl World {
         let cdc = self.sources.cdc(&self.faults).await?.bind(&caches.users).bind(&caches.by_email);
         let observer = Announcer { sink: Arc::clone(&self.sink), hops: Arc::clone(&self.hops) };
         Ok(cdc.observer(Arc::new(observer)).discipline(mode.discipline()).clock(Arc::clone(&self.clock)).spawn()?)
+    }
+
+    /// What the consumer of this process knows of its topics.
+    pub(crate) fn notebook(&self) -> Option<Arc<Notebook>> {
+        self.sources.notebook()
     }
 
     /// The pipeline as it is seen from this process.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use cachefront_tests::server::{Process, temporary_dir};
@@ -37,6 +38,8 @@ pub(crate) struct Chrome {
     pub(crate) client: Client,
     http: reqwest::Client,
     base: String,
+    /// The system's colours, as they were last chosen.
+    colours: Mutex<&'static str>,
     // The driver is told to end, and its browser with it, before its folder is removed.
     _driver: Driver,
     _dir: TempDir,
@@ -85,7 +88,8 @@ impl Chrome {
         let connector = HttpConnector::new();
         let client =
             ClientBuilder::new(connector).capabilities(wanted).connect(&base).await.expect("a browser session");
-        let chrome = Self { client, http, base, _driver: Driver(driver), _dir: dir, _permit: permit };
+        let colours = Mutex::new("light");
+        let chrome = Self { client, http, base, colours, _driver: Driver(driver), _dir: dir, _permit: permit };
         chrome.resize(width, height).await;
         chrome
     }
@@ -111,9 +115,16 @@ impl Chrome {
 
     /// The system's colours.
     pub(crate) async fn dark(&self, dark: bool) {
-        let value = if dark { "dark" } else { "light" };
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
-        self.devtools("Emulation.setEmulatedMedia", features).await;
+        *self.colours.lock().expect("never poisoned") = if dark { "dark" } else { "light" };
+        self.media("no-preference").await;
+    }
+
+    /// The system's colours, and whether it wants things to move.
+    async fn media(&self, motion: &str) {
+        let colours = *self.colours.lock().expect("never poisoned");
+        let features = [("prefers-color-scheme", colours), ("prefers-reduced-motion", motion)];
+        let features = features.map(|(name, value)| json!({ "name": name, "value": value }));
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
     /// Everything that the browser complained about since the last call: errors of scripts, the content policy, loads.
@@ -171,11 +182,16 @@ impl Chrome {
         wait::until_async(&what, within, async || self.text(selector).await.contains(text)).await;
     }
 
-    /// Keeps a picture of the page, of its whole height if it is a phone's.
+    /// Keeps a picture of what the window shows, without anything that is about to fade.
     pub(crate) async fn screenshot(&self, name: &str) -> PathBuf {
         let dir = workspace_root().join("target/screenshots");
         std::fs::create_dir_all(&dir).expect("a folder");
+        self.media("reduce").await;
+        // What was fading is drawn as it will be, in the second frame at the latest.
+        let frames = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(1)))";
+        self.client.execute_async(frames, Vec::new()).await.expect("two frames");
         let picture = self.client.screenshot().await.expect("a picture");
+        self.media("no-preference").await;
         let file = dir.join(format!("{name}.png"));
         std::fs::write(&file, picture).expect("written");
         file

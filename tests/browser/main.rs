@@ -5,8 +5,10 @@
 
 mod accessible;
 mod chrome;
+mod connector;
 mod demos;
 mod faults;
+mod login;
 mod outage;
 mod scene;
 mod tabs;

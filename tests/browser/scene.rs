@@ -1,7 +1,8 @@
 //! A simulator and a browser that is logged in to its panel.
 
-use cachefront_tests::connector::Connector;
-use cachefront_tests::process::{Launch, Simulator, bootstrap};
+use cachefront_tests::connector::{Connector, Servers};
+use cachefront_tests::process::{Launch, Simulator};
+use cachefront_tests::stack;
 use cachefront_tests::unique::{self, Database};
 use cachefront_tests::wait;
 use reqwest::Method;
@@ -19,35 +20,65 @@ fn with_password(launch: Launch) -> Launch {
 pub(crate) struct Scene {
     pub(crate) chrome: Chrome,
     pub(crate) simulator: Simulator,
-    /// Where the changes come by one.
-    pub(crate) connector: Option<Connector>,
     http: reqwest::Client,
-    // Dropped last: the program uses it.
-    _database: Option<Database>,
+    // Dropped last: the program uses them.
+    _connector: Option<Connector>,
+    database: Option<Database>,
+}
+
+/// Settings with which every role reads a database's changes from Debezium on the shared Kafka. `user` is how the
+/// connector logs in: `name:password`.
+fn over_kafka(launch: Launch, database: &Database, prefix: &str, user: &str) -> Launch {
+    let shared = stack::connect_mysql_url();
+    let server = shared.rsplit('@').next().expect("an address").trim_end_matches('/');
+    launch
+        .env("CACHEFRONT_MYSQL_URL", database.url())
+        .env("CACHEFRONT_REDIS_URL", stack::redis_url())
+        .env("CACHEFRONT_SOURCE", "kafka")
+        .env("CACHEFRONT_KAFKA_BROKERS", stack::kafka_brokers())
+        .env("CACHEFRONT_CONNECT_KAFKA_BROKERS", stack::connect_kafka_brokers())
+        .env("CACHEFRONT_CONNECT_URL", stack::connect_url())
+        .env("CACHEFRONT_CONNECT_MYSQL_URL", format!("mysql://{user}@{server}/{}", database.name()))
+        .env("CACHEFRONT_TOPIC_PREFIX", prefix)
+        .env("CACHEFRONT_KAFKA_GROUP", prefix)
+        .env("CACHEFRONT_STARTUP_TIMEOUT", "90s")
 }
 
 impl Scene {
     /// A browser of this size at the panel of an embedded simulator.
     pub(crate) async fn embedded(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
-        Self::at(width, height, configure(with_password(Simulator::role("up"))), None).await
+        Self::at(width, height, configure(with_password(Simulator::role("up"))), None, None).await
     }
 
     /// The same on MySQL and Redis, with a database of its own.
     pub(crate) async fn on_servers(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
         let database = unique::database("panel").await;
-        let launch = with_password(Simulator::role("up")).on_servers(&database);
-        Self::at(width, height, configure(launch), Some(database)).await
+        let launch = with_password(Simulator::role("up"))
+            .env("CACHEFRONT_MYSQL_URL", database.url())
+            .env("CACHEFRONT_REDIS_URL", stack::redis_url());
+        Self::at(width, height, configure(launch), Some(database), None).await
     }
 
-    /// The same with the changes coming by Debezium and Kafka.
-    pub(crate) async fn over_kafka(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
-        let database = unique::database("panel").await;
-        let connector = bootstrap(&database).await;
-        let launch = with_password(Simulator::role("up")).over_kafka(&database, connector.name());
-        let mut scene = Self::at(width, height, configure(launch), Some(database)).await;
-        scene.connector = Some(connector);
-        // The connector's first transaction makes the topic that the consumer's group is over.
-        wait::until_async("the consumer reads from Kafka", PATIENCE, async || {
+    /// The same with the changes coming by Debezium and Kafka. The connector logs in as `user`, `name:password`, who is
+    /// made first.
+    pub(crate) async fn over_kafka(
+        width: u32,
+        height: u32,
+        user: &str,
+        configure: impl FnOnce(Launch) -> Launch,
+    ) -> Self {
+        let (database, prefix) = (unique::database("panel").await, unique::name("panel"));
+        let (name, password) = user.split_once(':').expect("a name and a password");
+        database.execute(&format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{password}'")).await;
+        let rights = "SELECT, RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT, LOCK TABLES";
+        database.execute(&format!("GRANT {rights} ON *.* TO '{name}'@'%'")).await;
+        database.execute(&format!("GRANT INSERT, UPDATE ON `{}`.* TO '{name}'@'%'", database.name())).await;
+        let mut bootstrap = over_kafka(Simulator::role("bootstrap"), &database, &prefix, user).spawn();
+        assert!(bootstrap.ended(PATIENCE * 3).await.success(), "{}", bootstrap.log());
+        let connector = Connector::adopt(&Servers::shared(), &prefix, &database);
+        let launch = over_kafka(with_password(Simulator::role("up")), &database, &prefix, user);
+        let scene = Self::at(width, height, configure(launch), Some(database), Some(connector)).await;
+        wait::until_async("the invalidator reads from Kafka", PATIENCE * 2, async || {
             let pipeline = scene.api(Method::GET, "/pipeline", None).await;
             pipeline["applied"].is_string() && pipeline["running"] == true
         })
@@ -57,15 +88,26 @@ impl Scene {
 
     /// A panel that is started as `launch` says; the caller keeps the servers.
     pub(crate) async fn of(width: u32, height: u32, launch: Launch) -> Self {
-        Self::at(width, height, with_password(launch), None).await
+        Self::at(width, height, with_password(launch), None, None).await
     }
 
-    async fn at(width: u32, height: u32, launch: Launch, database: Option<Database>) -> Self {
+    async fn at(
+        width: u32,
+        height: u32,
+        launch: Launch,
+        database: Option<Database>,
+        connector: Option<Connector>,
+    ) -> Self {
         let (chrome, simulator) = tokio::join!(Chrome::start(width, height), launch.start());
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let scene = Self { chrome, simulator, connector: None, http, _database: database };
+        let scene = Self { chrome, simulator, http, _connector: connector, database };
         scene.log_in().await;
         scene
+    }
+
+    /// A statement of another program that knows nothing of caches.
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.database.as_ref().expect("on servers").execute(sql).await;
     }
 
     /// Fills in the form.

@@ -41,6 +41,9 @@ pub(crate) use self::token::{ApiToken, Tokens};
 use crate::domain::{AuditEntry, Database, DbError};
 use crate::fatal::Fatal;
 
+/// Under this and its nonce the database keeps that a session was ended.
+const ENDED: &str = "session.ended.";
+
 /// How often accounts and the signing key are read again.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -63,7 +66,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Reads what the database keeps, and makes the signing key if there is none.
+    /// Reads what the database keeps, and makes the signing key if there is none. Cookies are `secure` if the panel stands
+    /// behind TLS: browsers then send them over it only.
     ///
     /// # Errors
     /// A line that says what cannot be read.
@@ -71,19 +75,23 @@ impl Access {
         database: Arc<dyn Database>,
         clock: Arc<dyn Clock>,
         tokens: Vec<ApiToken>,
+        secure: bool,
     ) -> Result<Arc<Self>, Fatal> {
         let failed = |error: DbError| Fatal::new(format!("accounts cannot be read: {error}"));
         let accounts = Accounts::read(&*database).await.map_err(failed)?;
         let key = SigningKey::read_or_make(&*database).await.map_err(failed)?;
-        Ok(Arc::new(Self {
+        let access = Arc::new(Self {
             accounts: RwLock::new(accounts),
-            sessions: Sessions::new(key),
+            sessions: Sessions::new(key, secure),
             tokens: Tokens::new(tokens),
             attempts: Attempts::new(),
             checks: Semaphore::new(CHECKS_AT_ONCE),
             database,
             clock,
-        }))
+        });
+        // A cookie whose session was ended before this start opens nothing from the first request on.
+        access.read_ended().await.map_err(failed)?;
+        Ok(access)
     }
 
     /// Gives every account the password that the environment says. The admin's is made up if it is said nowhere and
@@ -126,9 +134,16 @@ impl Access {
     pub(crate) async fn logout(&self, headers: &HeaderMap) -> HeaderValue {
         if let Some(session) = self.session_of(headers) {
             self.sessions.close(&session);
+            let name = format!("{ENDED}{}", session.nonce);
+            if let Err(error) = self.database.keep(&name, "", Some(session.expires)).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the end of a session is known to this process only"
+                );
+            }
             self.audit(&session.name, "logout", "ok").await;
         }
-        session::forgotten()
+        self.sessions.forgotten()
     }
 
     /// Ends all sessions of everybody: the key that signs them is replaced.
@@ -209,6 +224,13 @@ impl Access {
             *current = accounts;
         }
         self.sessions.replace_key(key);
+        self.read_ended().await
+    }
+
+    async fn read_ended(&self) -> Result<(), DbError> {
+        let names = self.database.kept_names(ENDED).await?;
+        let nonces = names.iter().filter_map(|name| name.strip_prefix(ENDED)).map(str::to_owned);
+        self.sessions.ended(nonces.collect());
         Ok(())
     }
 

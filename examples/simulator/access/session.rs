@@ -1,6 +1,6 @@
 //! Sessions: a signed cookie, which says who it is and until when.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -33,7 +33,9 @@ pub(crate) struct Session {
     pub(crate) name: String,
     pub(crate) role: Role,
     csrf: Secret,
-    nonce: String,
+    pub(super) nonce: String,
+    /// When it is over by itself, in seconds since 1970.
+    pub(super) expires: u64,
 }
 
 impl Session {
@@ -103,13 +105,19 @@ fn random_key() -> String {
 /// Opens sessions and knows them again.
 pub(super) struct Sessions {
     key: RwLock<Arc<SigningKey>>,
-    /// Nonces of sessions that somebody ended in this process.
+    /// Nonces of sessions that somebody ended in this process: the database may have been away then.
     closed: Mutex<VecDeque<String>>,
+    /// Nonces of sessions that somebody ended in any process, as the database keeps them until they would be over. How
+    /// many there can be is bounded by how often somebody may log in.
+    ended: RwLock<HashSet<String>>,
+    /// What follows the cookies' other attributes.
+    secure: &'static str,
 }
 
 impl Sessions {
-    pub(super) fn new(key: SigningKey) -> Self {
-        Self { key: RwLock::new(Arc::new(key)), closed: Mutex::default() }
+    pub(super) fn new(key: SigningKey, secure: bool) -> Self {
+        let secure = if secure { "; Secure" } else { "" };
+        Self { key: RwLock::new(Arc::new(key)), closed: Mutex::default(), ended: RwLock::default(), secure }
     }
 
     pub(super) fn replace_key(&self, key: SigningKey) {
@@ -126,13 +134,14 @@ impl Sessions {
         let key = self.key();
         let tag = tag(&key, account, expires, &nonce);
         let value = format!(
-            "{COOKIE}={}.{expires}.{nonce}.{tag}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}",
+            "{COOKIE}={}.{expires}.{nonce}.{tag}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}{}",
             account.role,
-            LIFE.as_secs()
+            LIFE.as_secs(),
+            self.secure
         );
         // Names, digits and letters: always a header.
         let cookie = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
-        (session(&key, account, nonce), cookie)
+        (session(&key, account, nonce, expires), cookie)
     }
 
     pub(super) fn of(&self, headers: &HeaderMap, accounts: &Accounts, now: Timestamp) -> Option<Session> {
@@ -144,8 +153,16 @@ impl Sessions {
         let expected = Secret::new(tag(&key, &account, expires, nonce));
         let is_over = now.as_millis() / 1_000 >= expires;
         let is_closed = self.closed.lock().is_ok_and(|closed| closed.iter().any(|closed| closed == nonce));
+        let is_closed = is_closed || self.ended.read().is_ok_and(|ended| ended.contains(nonce));
         let good = parts.next().is_none() && expected.matches(given) && !is_over && !is_closed;
-        good.then(|| session(&key, &account, nonce.to_owned()))
+        good.then(|| session(&key, &account, nonce.to_owned(), expires))
+    }
+
+    /// What the database keeps of sessions that were ended.
+    pub(super) fn ended(&self, nonces: HashSet<String>) {
+        if let Ok(mut ended) = self.ended.write() {
+            *ended = nonces;
+        }
     }
 
     pub(super) fn close(&self, session: &Session) {
@@ -155,6 +172,12 @@ impl Sessions {
             }
             closed.push_back(session.nonce.clone());
         }
+    }
+
+    /// The cookie that makes a browser forget its session.
+    pub(super) fn forgotten(&self) -> HeaderValue {
+        let value = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0{}", self.secure);
+        HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// A poisoned lock holds a key that was written whole.
@@ -168,14 +191,9 @@ fn tag(key: &SigningKey, account: &Account, expires: u64, nonce: &str) -> String
     key.sign(&["session", account.role.as_str(), &expires.to_string(), nonce, &account.hash])
 }
 
-fn session(key: &SigningKey, account: &Account, nonce: String) -> Session {
+fn session(key: &SigningKey, account: &Account, nonce: String, expires: u64) -> Session {
     let csrf = Secret::new(key.sign(&["csrf", &nonce]));
-    Session { name: account.role.as_str().to_owned(), role: account.role, csrf, nonce }
-}
-
-/// The cookie that makes a browser forget its session.
-pub(super) fn forgotten() -> HeaderValue {
-    HeaderValue::from_static("cachefront_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
+    Session { name: account.role.as_str().to_owned(), role: account.role, csrf, nonce, expires }
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

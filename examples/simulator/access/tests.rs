@@ -48,7 +48,7 @@ impl Place {
     async fn open(&self, passwords: &Passwords) -> (Arc<Access>, Option<Printed>) {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let database = Sqlite::open(self.directory.path(), Arc::clone(&clock)).expect("a database");
-        let access = Access::open(Arc::new(database), clock, Vec::new()).await.expect("access");
+        let access = Access::open(Arc::new(database), clock, Vec::new(), false).await.expect("access");
         let printed = access.adopt(passwords).await.expect("accounts");
         (access, printed)
     }
@@ -152,6 +152,13 @@ async fn a_session_outlives_a_restart_and_ends_by_time_logout_key_and_password()
     let (_, other) = logged_in(&access, "operator", "work").await;
     access.logout(&other).await;
     assert!(access.viewer(&other).is_err() && access.viewer(&headers).is_ok());
+    // The cookie may have been copied: neither another process nor a restart takes it.
+    restarted.refresh().await.expect("what was ended");
+    assert!(restarted.viewer(&other).is_err() && restarted.viewer(&headers).is_ok());
+    let (later, _) = place.open(&Place::passwords()).await;
+    assert!(later.viewer(&other).is_err() && later.viewer(&headers).is_ok());
+    let copied = access.database.kept_names(ENDED).await.expect("names");
+    assert_eq!(copied.len(), 1, "{copied:?}");
 
     let changed = Passwords { operator: Some(Secret::new("another")), ..Place::passwords() };
     let (renewed, _) = place.open(&changed).await;
@@ -167,6 +174,22 @@ async fn a_session_outlives_a_restart_and_ends_by_time_logout_key_and_password()
     let (_, headers) = logged_in(&renewed, "operator", "another").await;
     access.refresh().await.expect("the new key");
     access.viewer(&headers).expect("known to the other process");
+}
+
+#[tokio::test]
+async fn behind_tls_cookies_are_sent_over_it_only_and_what_has_expired_is_forgotten() {
+    let place = Place::new();
+    let clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
+    let database = Arc::new(Sqlite::open(place.directory.path(), Arc::clone(&clock)).expect("a database"));
+    let access = Access::open(database, clock, Vec::new(), true).await.expect("access");
+    access.adopt(&Place::passwords()).await.expect("accounts");
+    let (_, cookie) = access.login("viewer", "look", HERE).await.expect("a session");
+    assert!(cookie.to_str().expect("text").ends_with("; Secure"), "{cookie:?}");
+    let gone = access.logout(&with_cookie(&cookie)).await;
+    assert!(gone.to_str().expect("text").ends_with("; Secure"), "{gone:?}");
+    assert_eq!(access.database.kept_names(ENDED).await.expect("names").len(), 1);
+    place.clock.0.fetch_add(13 * 3_600_000_000, Ordering::SeqCst);
+    assert_eq!(access.database.kept_names(ENDED).await.expect("names").len(), 0);
 }
 
 #[tokio::test]

@@ -37,6 +37,10 @@ pub(crate) struct Settings {
     pub(crate) api_tokens: Vec<ApiToken>,
     /// Of the panel's accounts.
     pub(crate) passwords: Passwords,
+    /// The panel's cookies are sent over TLS only.
+    pub(crate) ui_secure: bool,
+    /// The panel changes nothing.
+    pub(crate) ui_read_only: bool,
     pub(crate) insecure_open_api: bool,
     /// The API answers so many requests at once.
     pub(crate) api_in_flight: usize,
@@ -86,6 +90,8 @@ impl Settings {
             api_url,
             api_tokens: lookup.tokens()?,
             passwords: lookup.passwords(),
+            ui_secure: lookup.switch("CACHEFRONT_UI_SECURE")?,
+            ui_read_only: lookup.switch("CACHEFRONT_UI_READ_ONLY")?,
             insecure_open_api: flags.insecure_open_api,
             api_in_flight: lookup.in_flight(flags)?,
             startup_timeout,
@@ -115,6 +121,15 @@ impl Lookup<'_> {
 
     fn duration(&self, name: &str, flag: &Option<String>) -> Result<Option<Duration>, Fatal> {
         self.text(name, flag).map(|text| duration::parse(name, &text)).transpose()
+    }
+
+    /// Off unless it is said.
+    fn switch(&self, name: &str) -> Result<bool, Fatal> {
+        match self.environment.get(name) {
+            None | Some("false" | "0" | "no") => Ok(false),
+            Some("true" | "1" | "yes") => Ok(true),
+            Some(_) => Err(Fatal::new(format!("{name} is neither true nor false"))),
+        }
     }
 
     fn in_flight(&self, flags: &Flags) -> Result<usize, Fatal> {
@@ -274,6 +289,8 @@ mod tests {
             ("CACHEFRONT_API_TOKENS", " , "),
             ("CACHEFRONT_MYSQL_URL", "postgres://u:hidden@x/y"),
             ("CACHEFRONT_STARTUP_TIMEOUT", "soon"),
+            ("CACHEFRONT_UI_SECURE", "maybe"),
+            ("CACHEFRONT_UI_READ_ONLY", "on"),
         ] {
             let message = resolve(Role::Up, &[(name, value)]).expect_err(name).to_string();
             assert!(message.contains(name) && !message.contains("hidden"), "{message}");

@@ -12,7 +12,7 @@ mod template;
 mod watchdog;
 
 pub(crate) use bootstrap::bootstrap;
-pub(crate) use watchdog::{ConnectorState, Watchdog};
+pub(crate) use watchdog::{ConnectorState, TaskState, Watchdog};
 
 use std::time::Duration;
 
@@ -27,18 +27,21 @@ use crate::fatal::Fatal;
 /// How long one question to Kafka Connect may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Follows the connector that carries the changes, if one does and Kafka Connect can be asked.
+/// Follows the connector that carries the changes, if one does and Kafka Connect can be asked. Every role looks; only one
+/// that `restarts` starts failed tasks again, so that several processes do not do it at once.
 ///
 /// # Errors
 /// A line that says what is wrong with the settings.
 pub(crate) fn follow(
     settings: &Settings,
+    restarts: bool,
     stop: &CancellationToken,
 ) -> Result<Option<(Watchdog, JoinHandle<()>)>, Fatal> {
     match &settings.backend {
         Backend::Stack(stack) if stack.source == Source::Kafka && stack.kafka.is_connect_known => {
             let rest = Rest::new(&stack.kafka, REQUEST_TIMEOUT)?;
-            Ok(Some(Watchdog::spawn(rest, &stack.kafka.prefix, WatchdogSettings::default(), stop.clone())))
+            let watched = WatchdogSettings { restarts, ..WatchdogSettings::default() };
+            Ok(Some(Watchdog::spawn(rest, &stack.kafka.prefix, watched, stop.clone())))
         }
         _ => Ok(None),
     }

@@ -5,6 +5,20 @@ use crate::config::Secret;
 /// What a secret is replaced with.
 const HIDDEN: &str = "***";
 
+/// A setting whose name holds one of these words is a secret, whatever its value.
+const SECRET_WORDS: [&str; 10] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "jaas",
+    "authorization",
+    "private",
+    "user.info",
+];
+
 /// The secrets that Kafka Connect knows, in all forms in which it may say them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redactor {
@@ -46,6 +60,22 @@ impl Redactor {
         let clean = |text: String, secret: &Secret| text.replace(secret.expose(), HIDDEN);
         self.hidden.iter().fold(text.to_owned(), clean)
     }
+
+    /// The value of a connector's setting as it may be shown. Others may have configured the connector, so what is
+    /// hidden is not only what this program knows.
+    pub(crate) fn setting(&self, name: &str, value: &str) -> String {
+        match is_secret(name) || password(value).is_some() {
+            true => HIDDEN.to_owned(),
+            false => self.clean(value),
+        }
+    }
+}
+
+/// True for `database.password`, `ssl.keystore.key` and the like, and not for `key.converter`.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_key = name.ends_with(".key") || name.ends_with("_key") || name.contains("access.key");
+    is_key || SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// The password of a URL, as it is written there.
@@ -94,6 +124,22 @@ mod tests {
         let jaas = Secret::new(r#"org.example.ScramLoginModule required username="u" password="p4ss";"#);
         let redactor = Redactor::default().and_settings([&jaas, &Secret::new("SASL_SSL")].into_iter());
         assert_eq!(redactor.clean(r#"SASL_SSL password="p4ss""#), r#"SASL_SSL password="***""#);
+    }
+
+    #[test]
+    fn secret_settings_are_hidden_by_their_name_and_by_what_they_hold() {
+        let redactor = Redactor::of_urls(&[&Secret::new("mysql://u:hunter2@db/x")]);
+        for (name, value) in [
+            ("database.password", "x"),
+            ("schema.history.internal.producer.sasl.jaas.config", "x"),
+            ("ssl.keystore.key", "x"),
+            ("http.proxy", "http://u:p@proxy:1"),
+        ] {
+            assert_eq!(redactor.setting(name, value), "***", "{name}");
+        }
+        assert_eq!(redactor.setting("database.user", "debezium"), "debezium");
+        assert_eq!(redactor.setting("heartbeat.action.query", "SELECT 'hunter2'"), "SELECT '***'");
+        assert_eq!(redactor.setting("key.converter", "org.x.JsonConverter"), "org.x.JsonConverter");
     }
 
     #[test]

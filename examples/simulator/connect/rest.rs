@@ -1,5 +1,6 @@
 //! What is said to Kafka Connect.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub(crate) struct Status {
 /// The connector itself, or one of its tasks.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Part {
+    /// A task's number; the connector has none.
+    #[serde(default)]
+    pub(crate) id: u32,
     pub(crate) state: String,
     #[serde(default)]
     pub(crate) worker_id: String,
@@ -83,6 +87,11 @@ impl Part {
     }
 }
 
+/// True if a connector in this state stands still on purpose, and goes on when it is resumed.
+pub(crate) fn is_paused(state: &str) -> bool {
+    matches!(state, "PAUSED" | "STOPPED")
+}
+
 impl Status {
     /// What failed: the connector itself, or a task.
     pub(crate) fn failed(&self) -> Option<&Part> {
@@ -97,7 +106,7 @@ impl Status {
 
     /// True if somebody paused or stopped it.
     pub(crate) fn is_paused(&self) -> bool {
-        matches!(self.connector.state.as_str(), "PAUSED" | "STOPPED")
+        is_paused(&self.connector.state)
     }
 }
 
@@ -149,6 +158,23 @@ impl Rest {
         let only_failed = !all;
         let path = format!("/connectors/{name}/restart?includeTasks=true&onlyFailed={only_failed}");
         self.send(Method::POST, &path, None).await.map(drop)
+    }
+
+    /// Starts one task again.
+    pub(crate) async fn restart_task(&self, name: &str, task: u32) -> Result<(), RestError> {
+        self.send(Method::POST, &format!("/connectors/{name}/tasks/{task}/restart"), None).await.map(drop)
+    }
+
+    /// How the connector is configured, without secrets, by name.
+    pub(crate) async fn config(&self, name: &str) -> Result<BTreeMap<String, String>, RestError> {
+        let (status, body) = self.send(Method::GET, &format!("/connectors/{name}/config"), None).await?;
+        let found: BTreeMap<String, String> =
+            serde_json::from_str(&body).map_err(|_| RestError::Refused(status, "not a configuration".to_owned()))?;
+        let shown = |(name, value): (String, String)| {
+            let value = self.redactor.setting(&name, &value);
+            (name, value)
+        };
+        Ok(found.into_iter().map(shown).collect())
     }
 
     /// The connector stops to read until it is resumed; it keeps its place.

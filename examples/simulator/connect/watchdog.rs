@@ -3,7 +3,9 @@
 //! The state of the connector itself says nothing: it stays `RUNNING` while its only task is `FAILED`, as after an
 //! orderly restart of MySQL, and nobody but us starts the task again.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,11 +13,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::rest::{Rest, RestError, Status};
+use super::rest::{self, Part, Rest, RestError, Status};
+
+/// The configuration is read again after so many looks: it changes rarely.
+const CONFIG_EVERY: u32 = 10;
 
 /// How a watchdog works.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WatchdogSettings {
+    /// Whether what failed is started again. Without it the watchdog only looks.
+    pub(crate) restarts: bool,
     /// The time between two looks.
     pub(crate) every: Duration,
     /// The pause after a first restart that did not help; it doubles.
@@ -29,6 +36,7 @@ pub(crate) struct WatchdogSettings {
 impl Default for WatchdogSettings {
     fn default() -> Self {
         Self {
+            restarts: true,
             every: Duration::from_secs(1),
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(5),
@@ -42,28 +50,69 @@ impl Default for WatchdogSettings {
 pub(crate) struct ConnectorState {
     /// What Kafka Connect says of the connector itself: `RUNNING`, `PAUSED`, ...; nothing while it does not answer.
     pub(crate) connector: Option<String>,
-    /// The same of each task.
-    pub(crate) tasks: Vec<String>,
+    /// The first lines of why the connector itself failed.
+    pub(crate) trace: Vec<String>,
+    /// Its tasks.
+    pub(crate) tasks: Vec<TaskState>,
     /// Which worker has the connector.
     pub(crate) worker: String,
     /// Why something does not run, in one line.
     pub(crate) trouble: Option<String>,
-    /// How often something was started again since the watchdog began.
+    /// How often this process started something again since the watchdog began.
     pub(crate) restarts: u64,
+    /// How the connector is configured, by name, as far as that was ever answered.
+    pub(crate) config: Arc<BTreeMap<String, String>>,
+}
+
+/// One task of the connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TaskState {
+    pub(crate) number: u32,
+    pub(crate) state: String,
+    /// Which worker has the task.
+    pub(crate) worker: String,
+    /// The first lines of why it failed.
+    pub(crate) trace: Vec<String>,
+}
+
+impl TaskState {
+    fn of(part: &Part) -> Self {
+        Self { number: part.id, state: part.state.clone(), worker: part.worker_id.clone(), trace: trace_of(part) }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state == "FAILED"
+    }
+}
+
+/// Only what failed has a trace.
+fn trace_of(part: &Part) -> Vec<String> {
+    if part.state == "FAILED" { part.trace_lines() } else { Vec::new() }
 }
 
 impl ConnectorState {
     /// True if the connector and all its tasks run.
     pub(crate) fn is_running(&self) -> bool {
-        let running = |state: &String| state == "RUNNING";
-        self.connector.as_ref().is_some_and(running) && !self.tasks.is_empty() && self.tasks.iter().all(running)
+        let runs = |task: &TaskState| task.state == "RUNNING";
+        self.connector.as_deref() == Some("RUNNING") && !self.tasks.is_empty() && self.tasks.iter().all(runs)
+    }
+
+    /// True if somebody paused or stopped it: nothing is broken.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.connector.as_deref().is_some_and(rest::is_paused)
+    }
+
+    /// True if the connector itself or one of its tasks failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.connector.as_deref() == Some("FAILED") || self.tasks.iter().any(TaskState::has_failed)
     }
 }
 
 impl fmt::Display for ConnectorState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let connector = self.connector.as_deref().unwrap_or("unknown");
-        write!(f, "{connector}, tasks [{}], restarts {}", self.tasks.join(", "), self.restarts)?;
+        let tasks: Vec<&str> = self.tasks.iter().map(|task| task.state.as_str()).collect();
+        write!(f, "{connector}, tasks [{}], restarts {}", tasks.join(", "), self.restarts)?;
         match &self.trouble {
             Some(trouble) => write!(f, ", {trouble}"),
             None => Ok(()),
@@ -90,7 +139,7 @@ impl Watchdog {
         let (sender, states) = watch::channel(ConnectorState::default());
         let handle = Self { rest: rest.clone(), name: name.to_owned(), states };
         let follower =
-            Follower { rest, name: name.to_owned(), settings, sender, retry: Retry::default(), logged: None };
+            Follower { rest, name: name.to_owned(), settings, sender, retry: Retry::default(), logged: None, looks: 0 };
         (handle, tokio::spawn(async move { stop.run_until_cancelled_owned(follower.run()).await.unwrap_or_default() }))
     }
 
@@ -124,6 +173,14 @@ impl Watchdog {
     pub(crate) async fn restart(&self) -> Result<(), RestError> {
         self.rest.restart(&self.name, true).await
     }
+
+    /// Starts one task again, whatever it does.
+    ///
+    /// # Errors
+    /// If Kafka Connect does not do it, or knows no such task.
+    pub(crate) async fn restart_task(&self, task: u32) -> Result<(), RestError> {
+        self.rest.restart_task(&self.name, task).await
+    }
 }
 
 struct Follower {
@@ -134,6 +191,7 @@ struct Follower {
     retry: Retry,
     /// The trouble that stands in the log already.
     logged: Option<String>,
+    looks: u32,
 }
 
 /// When a failed task may be started again.
@@ -178,16 +236,30 @@ impl Follower {
     }
 
     async fn look(&mut self) -> ConnectorState {
-        let restarts = self.sender.borrow().restarts;
+        let (restarts, config) = {
+            let last = self.sender.borrow();
+            (last.restarts, Arc::clone(&last.config))
+        };
         match self.rest.status(&self.name).await {
             Ok(status) => {
                 let restarted = self.attend_to(&status).await;
-                described(&status, restarts + u64::from(restarted))
+                let config = self.config(config).await;
+                described(&status, restarts + u64::from(restarted), config)
             }
             Err(error) => {
                 let trouble = Some(format!("Kafka Connect at {}: {error}", self.rest.host()));
-                ConnectorState { trouble, restarts, ..ConnectorState::default() }
+                ConnectorState { trouble, restarts, config, ..ConnectorState::default() }
             }
+        }
+    }
+
+    /// The configuration, read now and then; what was known stays if it cannot be read.
+    async fn config(&mut self, known: Arc<BTreeMap<String, String>>) -> Arc<BTreeMap<String, String>> {
+        let due = known.is_empty() || self.looks.is_multiple_of(CONFIG_EVERY);
+        self.looks = self.looks.wrapping_add(1);
+        match due {
+            true => self.rest.config(&self.name).await.map_or(known, Arc::new),
+            false => known,
         }
     }
 
@@ -200,7 +272,7 @@ impl Follower {
             }
             return false;
         };
-        if !self.retry.is_due(now, &self.settings) {
+        if !self.settings.restarts || !self.retry.is_due(now, &self.settings) {
             return false;
         }
         tracing::info!(connector = self.name, cause = failed.cause(), "a failed task is started again");
@@ -228,21 +300,27 @@ impl Follower {
     }
 }
 
-fn described(status: &Status, restarts: u64) -> ConnectorState {
+fn described(status: &Status, restarts: u64, config: Arc<BTreeMap<String, String>>) -> ConnectorState {
     ConnectorState {
         connector: Some(status.connector.state.clone()),
-        tasks: status.tasks.iter().map(|task| task.state.clone()).collect(),
+        trace: trace_of(&status.connector),
+        tasks: status.tasks.iter().map(TaskState::of).collect(),
         worker: status.connector.worker_id.clone(),
-        trouble: status.failed().map(super::rest::Part::cause),
+        trouble: status.failed().map(Part::cause),
         restarts,
+        config,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::config::{Backend, Environment, Flags, Role, Settings};
 
     const SETTINGS: WatchdogSettings = WatchdogSettings {
+        restarts: true,
         every: Duration::from_secs(1),
         retry_min: Duration::from_secs(1),
         retry_max: Duration::from_secs(4),
@@ -272,9 +350,61 @@ mod tests {
         let said = r#"{"name":"c","connector":{"state":"RUNNING","worker_id":"w:1"},"tasks":[{"id":0,"state":"FAILED",
             "worker_id":"w:1","trace":"org.Outer: first\n\tat x\nCaused by: org.Inner: it\n\tat y"}]}"#;
         let status: Status = serde_json::from_str(said).expect("a status");
-        let state = described(&status, 3);
-        assert!(!state.is_running());
+        let state = described(&status, 3, Arc::default());
+        assert!(!state.is_running() && state.has_failed() && !state.is_paused());
+        assert_eq!(state.tasks[0].trace[0], "org.Outer: first");
         assert_eq!(state.to_string(), "RUNNING, tasks [FAILED], restarts 3, org.Inner: it");
         assert_eq!(status.failed().expect("a task").trace_lines()[0], "org.Outer: first");
+    }
+
+    /// A Kafka Connect whose task has failed: it answers every question with its status, and says what it was told.
+    async fn failing_connect() -> (Rest, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (told, orders) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1_024];
+                let read = stream.read(&mut request).await.unwrap_or(0);
+                let text = String::from_utf8_lossy(request.get(..read).unwrap_or_default()).into_owned();
+                let _ = told.send(text.lines().next().unwrap_or_default().to_owned());
+                let body = r#"{"connector":{"state":"RUNNING"},"tasks":[{"id":0,"state":"FAILED","trace":"t"}]}"#;
+                let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        let pairs = [("CACHEFRONT_MYSQL_URL", "mysql://u@db/shop"), ("CACHEFRONT_CONNECT_URL", url.as_str())];
+        let settings = Settings::resolve(&Role::Up, &Flags::default(), &Environment::of(&pairs)).expect("settings");
+        let Backend::Stack(stack) = settings.backend else { panic!("on servers") };
+        (Rest::new(&stack.kafka, Duration::from_secs(10)).expect("a client"), orders)
+    }
+
+    #[tokio::test]
+    async fn only_who_restarts_starts_again_what_failed() {
+        for restarts in [false, true] {
+            let (rest, mut orders) = failing_connect().await;
+            let settings = WatchdogSettings { restarts, every: Duration::from_millis(5), ..SETTINGS };
+            let stop = CancellationToken::new();
+            let (watchdog, following) = Watchdog::spawn(rest, "c", settings, stop.clone());
+            let mut looks = Vec::new();
+            while looks.len() < 8 {
+                looks.push(orders.recv().await.expect("a request"));
+            }
+            let restarted = looks.iter().filter(|look| look.starts_with("POST /connectors/c/restart?")).count();
+            assert_eq!(restarted, usize::from(restarts), "{looks:?}");
+            assert!(watchdog.watch().borrow().has_failed());
+            stop.cancel();
+            following.await.expect("an end");
+        }
+    }
+
+    #[test]
+    fn a_connector_that_was_paused_or_stopped_on_purpose_is_not_broken() {
+        for said in ["PAUSED", "STOPPED"] {
+            let said = format!(r#"{{"connector":{{"state":"{said}"}},"tasks":[]}}"#);
+            let status: Status = serde_json::from_str(&said).expect("a status");
+            let state = described(&status, 0, Arc::default());
+            assert!(state.is_paused() && !state.has_failed() && !state.is_running());
+        }
     }
 }

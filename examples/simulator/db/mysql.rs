@@ -2,6 +2,7 @@
 
 mod connect;
 mod error;
+mod kept;
 mod notes;
 mod settings;
 mod users;
@@ -180,6 +181,18 @@ impl Database for Mysql {
             idle: now(&pool.connections_in_pool),
             waiting: now(&pool.active_wait_requests),
         }
+    }
+
+    async fn keep(&self, name: &str, text: &str, expires: Option<u64>) -> Result<(), DbError> {
+        self.run(async |connection: &mut Conn| kept::keep(connection, name, text, expires).await).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<String>, DbError> {
+        self.run(async |connection: &mut Conn| kept::kept(connection, name).await).await
+    }
+
+    async fn kept_names(&self, prefix: &str) -> Result<Vec<String>, DbError> {
+        self.run(async |connection: &mut Conn| kept::names(connection, prefix).await).await
     }
 
     async fn ping(&self) -> Result<(), DbError> {

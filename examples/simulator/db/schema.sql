@@ -31,6 +31,13 @@ CREATE TABLE IF NOT EXISTS cachefront_audit (
     result TEXT NOT NULL
 );
 
+-- Texts of any length, some of them until a time in seconds since 1970: results, and sessions that were ended.
+CREATE TABLE IF NOT EXISTS cachefront_kept (
+    name    TEXT PRIMARY KEY,
+    value   TEXT NOT NULL,
+    expires INTEGER
+);
+
 -- Which file this is: the origin of its positions.
 CREATE TABLE IF NOT EXISTS cachefront_file (
     uuid TEXT NOT NULL

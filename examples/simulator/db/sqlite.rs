@@ -1,6 +1,7 @@
 //! The embedded database: one SQLite file in WAL mode, whose triggers write every change into a log table.
 
 mod file;
+mod kept;
 mod notes;
 mod settings;
 #[cfg(test)]
@@ -74,6 +75,11 @@ impl Sqlite {
     fn seen<T>(&self, value: T, seq: u64) -> Seen<T> {
         let uuid = self.file.uuid();
         Seen { value, position: Some(position_of(&uuid, seq)), origin: Some(Box::from(&*uuid)) }
+    }
+
+    /// In seconds since 1970.
+    fn seconds(&self) -> i64 {
+        i64::try_from(self.clock.now().as_millis() / 1_000).unwrap_or(i64::MAX)
     }
 
     fn now(&self) -> String {
@@ -183,6 +189,22 @@ impl Database for Sqlite {
             idle: writer.idle + readers.idle,
             waiting: writer.waiting + readers.waiting,
         }
+    }
+
+    async fn keep(&self, name: &str, text: &str, expires: Option<u64>) -> Result<(), DbError> {
+        let (name, text, now) = (name.to_owned(), text.to_owned(), self.seconds());
+        let expires = expires.map(|expires| i64::try_from(expires).unwrap_or(i64::MAX));
+        self.write(move |connection| kept::keep(connection, &name, &text, expires, now)).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<String>, DbError> {
+        let (name, now) = (name.to_owned(), self.seconds());
+        self.read(move |connection| kept::kept(connection, &name, now)).await
+    }
+
+    async fn kept_names(&self, prefix: &str) -> Result<Vec<String>, DbError> {
+        let (prefix, now) = (prefix.to_owned(), self.seconds());
+        self.read(move |connection| kept::names(connection, &prefix, now)).await
     }
 
     async fn ping(&self) -> Result<(), DbError> {

@@ -104,6 +104,18 @@ impl Database for FaultyDatabase {
         self.database.connections()
     }
 
+    async fn keep(&self, name: &str, text: &str, expires: Option<u64>) -> Result<(), DbError> {
+        self.database.keep(name, text, expires).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<String>, DbError> {
+        self.database.kept(name).await
+    }
+
+    async fn kept_names(&self, prefix: &str) -> Result<Vec<String>, DbError> {
+        self.database.kept_names(prefix).await
+    }
+
     async fn ping(&self) -> Result<(), DbError> {
         self.delay().await;
         self.database.ping().await

@@ -34,6 +34,9 @@ const POLL: Duration = Duration::from_millis(250);
 /// Whoever asks for the switches waits so long for the database to say them.
 const LOOK_MAX: Duration = Duration::from_millis(500);
 
+/// A change that meets another one is tried so often: each try means that somebody else's was written.
+const CHANGE_TRIES: u32 = 20;
+
 /// The switches, as this process knows them.
 pub(crate) struct Faults {
     database: Arc<dyn Database>,
@@ -97,6 +100,33 @@ impl Faults {
         Ok(state)
     }
 
+    /// Changes some switches and leaves the others as they are, also those that somebody else changes at this moment:
+    /// the note is written only if it is still the one that was read.
+    ///
+    /// # Errors
+    /// The database's; nothing changed. [`DbError::VersionMismatch`] if others were faster again and again.
+    pub(crate) async fn change(
+        &self,
+        change: impl Fn(FaultState) -> FaultState + Send + Sync,
+    ) -> Result<FaultState, DbError> {
+        let _ordered = self.order.lock().await;
+        for _ in 0..CHANGE_TRIES {
+            let note = self.database.note(NOTE).await?;
+            let (version, state) =
+                note.map_or((0, FaultState::default()), |note| (note.version, FaultState::of_text(&note.text)));
+            match self.database.set_note(NOTE, &change(state).to_text(), Some(version)).await {
+                Ok(note) => {
+                    let state = FaultState::of_text(&note.text);
+                    self.obey(state);
+                    return Ok(state);
+                }
+                Err(DbError::VersionMismatch) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(DbError::VersionMismatch)
+    }
+
     /// Follows the note until `stop`. A database that is away changes nothing.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
@@ -134,5 +164,43 @@ impl Faults {
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Faults").field("current", &self.current()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cachefront::clock::SystemClock;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::db::sqlite::Sqlite;
+
+    #[tokio::test]
+    async fn switches_that_are_set_at_once_in_two_processes_all_stay() {
+        let directory = TempDir::new().expect("a directory");
+        let process = || {
+            let database = Sqlite::open(directory.path(), Arc::new(SystemClock::new())).expect("a database");
+            Faults::new(Arc::new(database))
+        };
+        let (one, other) = (process(), process());
+        let switches: [fn(&mut FaultState); 6] = [
+            |state| state.pause_consumer = true,
+            |state| state.freeze_stream = true,
+            |state| state.drop_events = true,
+            |state| state.store_cut = true,
+            |state| state.store_delay_ms = 5,
+            |state| state.database_delay_ms = 7,
+        ];
+        let set = switches.into_iter().enumerate().map(|(at, switch)| {
+            let faults = if at % 2 == 0 { &one } else { &other };
+            faults.change(move |mut state| {
+                switch(&mut state);
+                state
+            })
+        });
+        for outcome in futures_util::future::join_all(set).await {
+            outcome.expect("a change");
+        }
+        assert_eq!(one.refresh().await.expect("a state").active().len(), 6);
     }
 }

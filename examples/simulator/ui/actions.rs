@@ -51,7 +51,10 @@ fn failed(error: &DbError) -> Response {
     match error {
         DbError::EmailTaken => refused(StatusCode::CONFLICT, "This e-mail address is taken: choose another one."),
         DbError::NoIdLeft => refused(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user."),
-        DbError::VersionMismatch => refused(StatusCode::CONFLICT, "The mode was changed by somebody else."),
+        DbError::VersionMismatch => refused(
+            StatusCode::CONFLICT,
+            "Somebody else changed it at the same moment: nothing was changed. Try again.",
+        ),
         DbError::Unavailable(_) | DbError::Failed(_) => {
             refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer: nothing was changed. Try again.")
         }
@@ -220,11 +223,11 @@ pub(super) async fn fault(
     Form(form): Form<FaultForm>,
 ) -> Response {
     let faults = &panel.api.faults;
-    let state = faults.refresh().await.unwrap_or_else(|_| faults.current());
-    let Some(wanted) = switched(state, &form) else {
+    if switched(faults.current(), &form).is_none() {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("A delay is a number of ms up to {DELAY_MS_MAX}."));
-    };
-    let outcome = faults.set(wanted).await;
+    }
+    // What may be set was checked; which state it is set in is only known when it is written.
+    let outcome = faults.change(|state| switched(state, &form).unwrap_or(state)).await;
     match noted(&panel, &reader, format!("fault {} {}", form.fault, form.value), outcome).await {
         Ok(state) => {
             let active = state.active();
@@ -286,7 +289,31 @@ pub(super) async fn connector(
     match noted(&panel, &reader, format!("connector {press}"), outcome).await {
         Ok(()) => {
             panel.live.chronicle.pressed(panel.api.pipeline.clock.now(), format!("connector: {press}"));
-            done(&panel, "The connector was told.")
+            let words = match press.as_str() {
+                "pause" => "The connector is paused: changes wait in the database's log.",
+                "resume" => "The connector goes on where it stood.",
+                _ => "The connector and its tasks are started again.",
+            };
+            done(&panel, words)
+        }
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+/// Starts one task of the connector again.
+pub(super) async fn connector_task(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(task): Path<u32>,
+) -> Response {
+    let Some(connector) = &panel.api.connector else {
+        return refused(StatusCode::NOT_FOUND, "No connector carries the changes: the source is not Kafka.");
+    };
+    let outcome = connector.restart_task(task).await;
+    match noted(&panel, &reader, format!("connector task {task} restart"), outcome).await {
+        Ok(()) => {
+            panel.live.chronicle.pressed(panel.api.pipeline.clock.now(), format!("connector: restart of task {task}"));
+            done(&panel, format!("Task {task} is started again."))
         }
         Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }

@@ -212,7 +212,7 @@ impl Counters {
                 counters.loads += value;
             } else if let Some(part) = series.strip_prefix(BUS) {
                 add(&mut counters.bus, part, value);
-            } else if series.starts_with(REQUESTS) && label(series, "method") == Some("GET") {
+            } else if series.starts_with(REQUESTS) && is_read_of_a_user(series) {
                 let bound = label(series, "le").and_then(|bound| bound.parse::<f64>().ok());
                 // What is beyond the last bound counts as the last bound: the charts end there.
                 let micros = bound.filter(|bound| bound.is_finite()).map_or(u64::MAX, |bound| (bound * 1e6) as u64);
@@ -254,6 +254,11 @@ impl Counters {
         }
         None
     }
+}
+
+/// Scrapes, health checks and looks into the cache are no requests of users.
+fn is_read_of_a_user(series: &str) -> bool {
+    label(series, "method") == Some("GET") && label(series, "route").is_some_and(|route| route.starts_with("/users"))
 }
 
 fn add(total: &mut (f64, f64), part: &str, value: f64) {
@@ -309,11 +314,29 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_shows_what_was_there_with_a_gap_after_it() {
+        let gauges = Gauges::default();
+        let sample = |t: f64| Sample { t, reads: Some(1.0), ..Sample::default() };
+        gauges.restore(History { samples: (0..400).map(|t| sample(f64::from(t))).collect(), marks: Vec::new() });
+        let history = gauges.history();
+        assert_eq!(history.samples.len(), SAMPLES_MAX);
+        let [before, gap] = history.samples.last_chunk::<2>().expect("samples");
+        assert_eq!((before.t, before.reads, gap.t, gap.reads), (399.0, Some(1.0), 400.0, None));
+        // Twice changes nothing.
+        gauges.restore(history.clone());
+        assert_eq!(gauges.history().samples, history.samples);
+    }
+
+    #[test]
     fn quantiles_lie_within_their_bucket() {
         let line = |le: &str, count: u64| {
-            format!("simulator_http_request_duration_seconds_bucket{{method=\"GET\",le=\"{le}\"}} {count}\n")
+            format!(
+                "simulator_http_request_duration_seconds_bucket{{method=\"GET\",route=\"/users/{{id}}\",le=\"{le}\"}} {count}\n"
+            )
         };
-        let text = line("0.001", 90) + &line("0.01", 100) + &line("+Inf", 100);
+        let scrape =
+            "simulator_http_request_duration_seconds_bucket{method=\"GET\",route=\"/metrics\",le=\"+Inf\"} 900\n";
+        let text = line("0.001", 90) + &line("0.01", 100) + &line("+Inf", 100) + scrape;
         let sample = Counters::read(&text).since(&Counters::default(), 1.0);
         let (p50, p99) = (sample.p50.expect("requests"), sample.p99.expect("requests"));
         assert!(p50 < 1.0 && (1.0..=10.0).contains(&p99), "{p50} {p99}");

@@ -15,6 +15,7 @@ use super::tour::TourView;
 use super::users::{Survey, UserRow};
 use super::verdict::Verdict;
 use crate::api::Api;
+use crate::carried::Carried;
 use crate::domain::ModeRow;
 use crate::faults::FaultState;
 use crate::hops::Hops;
@@ -77,6 +78,8 @@ pub(super) struct Moment {
     pub(super) faults: FaultState,
     /// The modes that were in force, the newest first.
     pub(super) history: Arc<Vec<Switch>>,
+    /// What the consumer says of its topics.
+    pub(super) carried: Option<Carried>,
 }
 
 impl Moment {
@@ -109,6 +112,7 @@ impl Moment {
             demo: None,
             faults: FaultState::default(),
             history: Arc::default(),
+            carried: None,
         }
     }
 

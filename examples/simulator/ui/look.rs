@@ -53,6 +53,7 @@ pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
                 None => None,
             }
         });
+    let carried = timeout_at(deadline, api.pipeline.carried()).await.unwrap_or_else(|_| last.carried.clone());
     let store_away = !store.is_some_and(|(answers, _)| answers);
     let (mut database_away, mut slow) = (false, None);
     let (survey, verdict) = match seen {
@@ -104,6 +105,7 @@ pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
         demo,
         faults: api.faults.current(),
         history: history.unwrap_or_else(|| Arc::clone(&last.history)),
+        carried,
     }
 }
 

@@ -123,6 +123,7 @@ impl Ui {
             .route("/experiment/{kind}", get(load::report))
             .route("/stop/{what}", post(load::stop))
             .route("/connector/{press}", post(actions::connector))
+            .route("/connector/tasks/{task}/restart", post(actions::connector_task))
             .route("/sessions/end", post(actions::end_sessions))
             .route("/logout", post(login::logout))
             .with_state(Arc::clone(&panel))

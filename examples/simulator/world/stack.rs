@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use cachefront::binlog::BinlogSource;
 use cachefront::kafka::KafkaSource;
 use cachefront::redis::RedisStore;
-use cachefront::{Cdc, Error, ErrorKind};
+use cachefront::{Cdc, Clock, Error, ErrorKind};
 use tokio::time::Instant;
 
 use super::relay::{RedisBoard, RedisEvents, RelayClient};
 use super::{Parts, Sources, cannot_open};
+use crate::carried::{Notebook, NotingSource};
 use crate::config::{Settings, Source, Stack};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
@@ -22,7 +23,7 @@ use crate::faults::{Faults, FaultySource};
 /// The pause between two tries to reach a server at the start.
 const PAUSE: Duration = Duration::from_millis(250);
 
-pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fatal> {
+pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Parts, Fatal> {
     let opts = options(stack)?;
     let database_name = database_name(&opts).to_owned();
     // One namespace has one invalidator, and an invalidator reads one database.
@@ -32,6 +33,8 @@ pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fa
     let database = Mysql::open(pool, database_name.clone()).await.map_err(|error| cannot_open("MySQL", &error))?;
     let relay = RelayClient::new(stack, &namespace)?;
     let events = EventHub::new();
+    let tls = opts.ssl_opts().is_some();
+    let binlog = Binlog { stack: stack.clone(), tls, settings: settings.clone() };
     Ok(Parts {
         keys: Arc::new(relay.clone()),
         database: Arc::new(database),
@@ -41,15 +44,12 @@ pub(super) async fn open(stack: &Stack, settings: &Settings) -> Result<Parts, Fa
         events,
         hint: format!("mysql {database_name} -e \"UPDATE users SET name = 'Ada King' WHERE id = 1\""),
         board: Arc::new(RedisBoard::new(relay)),
-        sources: sources(stack, settings, opts.ssl_opts().is_some(), &database_name)?,
-    })
-}
-
-fn sources(stack: &Stack, settings: &Settings, tls: bool, database: &str) -> Result<Box<dyn Sources>, Fatal> {
-    let binlog = Binlog { stack: stack.clone(), tls, settings: settings.clone() };
-    Ok(match stack.source {
-        Source::Binlog => Box::new(binlog),
-        Source::Kafka => Box::new(Kafka { binlog, database: database.to_owned() }),
+        sources: match stack.source {
+            Source::Binlog => Box::new(binlog),
+            Source::Kafka => {
+                Box::new(Kafka { binlog, database: database_name, notebook: Arc::default(), clock: Arc::clone(clock) })
+            }
+        },
     })
 }
 
@@ -131,12 +131,18 @@ struct Kafka {
     /// Answers for the server that the connector reads.
     binlog: Binlog,
     database: String,
+    notebook: Arc<Notebook>,
+    clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
 impl Sources for Kafka {
     fn name(&self) -> &'static str {
         "kafka"
+    }
+
+    fn notebook(&self) -> Option<Arc<Notebook>> {
+        Some(Arc::clone(&self.notebook))
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, Fatal> {
@@ -149,6 +155,7 @@ impl Sources for Kafka {
         for (name, value) in &kafka.client {
             source = source.client_setting(name, value.expose());
         }
-        Ok(Cdc::new(FaultySource::new(source.build(server)?, faults)))
+        let source = NotingSource::new(source.build(server)?, &self.notebook, Arc::clone(&self.clock));
+        Ok(Cdc::new(FaultySource::new(source, faults)))
     }
 }

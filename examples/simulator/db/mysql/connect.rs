@@ -55,6 +55,13 @@ const AUDIT: &str = "CREATE TABLE IF NOT EXISTS cachefront_audit (
     result VARCHAR(255) NOT NULL
 ) DEFAULT CHARACTER SET utf8mb4";
 
+/// Texts of any length, some of them until a time in seconds since 1970.
+const KEPT: &str = "CREATE TABLE IF NOT EXISTS cachefront_kept (
+    name VARCHAR(128) CHARACTER SET ascii PRIMARY KEY,
+    value LONGTEXT NOT NULL,
+    expires BIGINT UNSIGNED
+) DEFAULT CHARACTER SET utf8mb4";
+
 /// The database that a URL means.
 pub(crate) fn database_name(opts: &Opts) -> &str {
     opts.db_name().filter(|name| !name.is_empty()).unwrap_or(DATABASE_DEFAULT)
@@ -176,6 +183,7 @@ pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
         ("cachefront_heartbeat", HEARTBEAT),
         ("cachefront_modes", MODES),
         ("cachefront_audit", AUDIT),
+        ("cachefront_kept", KEPT),
     ];
     for (table, create) in tables {
         let found: Option<u8> = connection

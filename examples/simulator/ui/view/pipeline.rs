@@ -2,9 +2,11 @@
 
 use maud::{Markup, html};
 
+use super::connector::Halt;
 use super::icon::icon;
 use super::text::{grouped, millis, short};
 use super::{Scene, connector};
+use crate::connect::ConnectorState;
 use crate::domain::Mode;
 
 /// How a part is doing.
@@ -13,6 +15,7 @@ enum Health {
     Fine,
     Slow,
     Broken,
+    Unknown,
 }
 
 struct Node {
@@ -63,10 +66,14 @@ struct Hop {
 
 pub(super) fn pipeline(scene: &Scene<'_>) -> Markup {
     let view = &scene.moment.pipeline;
+    let carrier = connector::state(scene);
+    let halt = connector::halt(carrier.as_ref());
     let note = match (view.mode, view.running) {
         (_, false) if scene.moment.faults.pause_consumer => "the consumer is paused: changes wait".to_owned(),
         (_, false) => "no sign of life from a consumer".to_owned(),
         (_, true) if scene.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
+        (_, true) if halt == Some(Halt::Paused) => "the connector is paused: changes wait before it".to_owned(),
+        (_, true) if halt == Some(Halt::Failed) => "the connector has failed: changes wait before it".to_owned(),
         (_, true) if scene.moment.faults.drop_events => "changes are dropped: entries stay stale for good".to_owned(),
         (Mode::Ttl, true) => {
             format!(
@@ -76,20 +83,38 @@ pub(super) fn pipeline(scene: &Scene<'_>) -> Markup {
         }
         (Mode::Cdc, true) => "CDC mode: each commit invalidates its keys".to_owned(),
     };
-    let nodes = nodes(scene);
-    let hops = hops(scene, nodes.len() - 1);
+    let nodes = nodes(scene, carrier.as_ref());
+    let mut hops = hops(scene, nodes.len() - 1);
+    if halt.is_some() {
+        wait_before_the_connector(&mut hops, view.lag_ms);
+    }
     html! {
         div.hd {
             h2 #h-pipeline { "Pipeline" } span.m { (note) } span.grow {}
             (end_to_end(scene))
         }
+        @if let Some(state) = &carrier { (connector::waiting(scene, state)) }
         ol.pipe {
             @for (at, node) in nodes.iter().enumerate() {
                 (box_of(scene, node))
                 @if let Some(hop) = hops.get(at) { (arrow(hop, at)) }
             }
         }
-        (connector::connector(scene))
+        @if let Some(state) = &carrier { (connector::connector(scene, state)) }
+    }
+}
+
+/// The hop that leads from the database's log to Debezium.
+const TO_CONNECTOR: usize = 1;
+
+/// Changes wait in the log, and nothing flows behind it.
+fn wait_before_the_connector(hops: &mut [Hop], lag_ms: Option<f64>) {
+    for (at, hop) in hops.iter_mut().enumerate() {
+        if at == TO_CONNECTOR {
+            *hop = Hop { lag: lag_ms.map_or_else(String::new, millis), words: "wait", idle: false, slow: true };
+        } else if at > TO_CONNECTOR && !hop.idle {
+            *hop = Hop { lag: "–".to_owned(), words: "", idle: true, slow: false };
+        }
     }
 }
 
@@ -114,13 +139,16 @@ fn end_to_end(scene: &Scene<'_>) -> Markup {
 }
 
 /// The parts on the way, in order. Between the log and the consumer there may be Debezium and Kafka.
-fn nodes(scene: &Scene<'_>) -> Vec<Node> {
+fn nodes(scene: &Scene<'_>, carrier: Option<&ConnectorState>) -> Vec<Node> {
     let (moment, faults) = (scene.moment, scene.moment.faults);
     let view = &moment.pipeline;
     let (database, log, store) =
         if view.embedded { ("SQLite", "log table", "memory") } else { ("MySQL", "binlog", "Redis") };
     let [database_words, consumer_words, store_words] = words(scene);
-    let read = format!("{} changes read", grouped(view.events_total));
+    let read = match view.events_total {
+        1 => "1 change read".to_owned(),
+        read => format!("{} changes read", grouped(read)),
+    };
     let database_fine = !moment.database_away;
     let slow = Switch::delay("database_delay_ms", "Slow", faults.database_delay_ms, "500");
     let freeze = Switch::of("freeze_stream", "Freeze", faults.freeze_stream);
@@ -133,7 +161,7 @@ fn nodes(scene: &Scene<'_>) -> Vec<Node> {
         Node::new("log", log, read, database_fine, vec![freeze]),
     ];
     if view.source == "kafka" {
-        parts.extend(carriers(scene));
+        parts.extend(carriers(scene, carrier));
     }
     // A consumer that was paused on purpose is not broken.
     let consumer_fine = view.running || faults.pause_consumer;
@@ -144,15 +172,20 @@ fn nodes(scene: &Scene<'_>) -> Vec<Node> {
 }
 
 /// Who carries the changes over Kafka: Debezium's connector, or embedded a feeder of the same form.
-fn carriers(scene: &Scene<'_>) -> [Node; 2] {
+fn carriers(scene: &Scene<'_>, carrier: Option<&ConnectorState>) -> [Node; 2] {
     let view = &scene.moment.pipeline;
     // A consumer that was paused on purpose says nothing of those before it.
     let flows = view.running || scene.moment.faults.pause_consumer;
-    let carrier = match connector::state(scene) {
+    let carrier = match carrier {
         Some(state) => {
-            let running = state.tasks.iter().filter(|task| *task == "RUNNING").count();
-            let words = format!("{running} of {} tasks run", state.tasks.len());
-            Node::new("debezium", "Debezium", words, state.is_running(), Vec::new())
+            let health = match state {
+                state if state.is_running() => Health::Fine,
+                state if state.has_failed() => Health::Broken,
+                state if state.connector.is_none() => Health::Unknown,
+                // Paused on purpose, or about to run.
+                _ => Health::Slow,
+            };
+            Node { health, ..Node::new("debezium", "Debezium", connector::words(state), true, Vec::new()) }
         }
         None => Node::new("debezium", "feeder", "makes records".to_owned(), flows, Vec::new()),
     };
@@ -216,6 +249,7 @@ fn box_of(scene: &Scene<'_>, node: &Node) -> Markup {
         Health::Fine => ("", "ok"),
         Health::Broken => ("x", "sq"),
         Health::Slow => ("w", "tri"),
+        Health::Unknown => ("off", "unk"),
     };
     html! {
         li.node.(class) data-key=(node.id) data-node=(node.id) {
