@@ -28,6 +28,11 @@ impl Runs {
         let load = LoadControl::new(&settings.api_url, token);
         Self { experiment: ExperimentControl::new(&load), load }
     }
+
+    /// True while both modes are compared: the mode belongs to the comparison.
+    pub(super) fn is_comparing(&self) -> bool {
+        self.experiment.watch().borrow().phase.is_active()
+    }
 }
 
 /// What a person chooses.
@@ -74,6 +79,12 @@ pub(super) async fn start_experiment(
         Ok(plan) => plan,
         Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
+    if panel.tour.view().running {
+        return refused(
+            StatusCode::CONFLICT,
+            "A demo is under way, and it switches the mode itself: wait for its end, or stop it.",
+        );
+    }
     let outcome = panel.runs.experiment.start(plan);
     let what = format!("experiment {} at {}/s", chosen.preset, chosen.rate);
     started(&panel, noted(&panel, &reader, what, outcome).await, "Both modes are measured, one after the other.")

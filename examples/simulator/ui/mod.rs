@@ -12,6 +12,7 @@ mod live;
 mod load;
 mod login;
 mod pages;
+mod refusals;
 mod stream;
 mod tour;
 mod users;
@@ -28,6 +29,7 @@ use axum::routing::{get, post};
 use self::gauges::Numbers;
 use self::live::Live;
 use self::load::Runs;
+use self::refusals::Refusals;
 use self::tour::Tour;
 use self::users::Shelf;
 use crate::api::{self, Api, guard};
@@ -50,6 +52,9 @@ struct Panel {
     tour: Tour,
     runs: Runs,
     numbers: Numbers,
+    refusals: Refusals,
+    /// Nobody changes anything through this panel.
+    read_only: bool,
 }
 
 /// The panel, ready to be served.
@@ -82,6 +87,8 @@ impl Ui {
             tour: Tour::default(),
             runs,
             numbers,
+            refusals: Refusals::default(),
+            read_only: settings.ui_read_only,
             api,
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));
