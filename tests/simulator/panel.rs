@@ -192,6 +192,39 @@ async fn page_of(reader: &Reader) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn results_say_when_they_were_taken_and_stay_over_a_restart() {
+    let mut world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
+    reader.post("/load", "preset=hot-key&rate=50&seconds=1").await.expect(200);
+    wait::until_async("the load has a result", PATIENCE, async || {
+        let page = page_of(&reader).await;
+        page.contains("hot-key at 50/s for 1 s") && page.contains("<b>Result</b>")
+    })
+    .await;
+    reader.post("/experiment", "preset=steady&rate=50&seconds=1").await.expect(200);
+    wait::until_async("the comparison has a result", PATIENCE, async || {
+        page_of(&reader).await.contains("steady at 50/s for 1 s")
+    })
+    .await;
+    let before = reader.get("/experiment/json").await;
+    assert_eq!(before.status, 200);
+    // A session that was ended stays ended, and what was shown is shown.
+    let left = Reader::log_in(&reader.panel, "operator", "o secret").await;
+    left.post("/logout", "").await.expect(200);
+    world.simulator.restart().await;
+    assert_eq!(left.get("/session").await.status, 401);
+    wait::until_async("the results are there again", PATIENCE, async || {
+        let page = page_of(&reader).await;
+        page.matches("Previous result").count() == 2
+            && page.contains("hot-key at 50/s")
+            && page.contains("steady at 50/s")
+    })
+    .await;
+    assert_eq!(reader.get("/experiment/json").await.text, before.text);
+    assert!(reader.get("/experiment/html").await.text.contains("<html"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_says_what_the_cache_holds_and_names_are_text() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;

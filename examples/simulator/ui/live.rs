@@ -104,6 +104,11 @@ impl Live {
         self.moments.subscribe()
     }
 
+    /// True if a tab is open.
+    pub(super) fn is_watched(&self) -> bool {
+        self.moments.receiver_count() > 0
+    }
+
     /// Something has changed: look now.
     pub(super) fn nudge(&self) {
         self.nudge.notify_one();
@@ -128,7 +133,7 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
             let text = panel.numbers.text(&panel.api).await;
             live.gauges.sample(text.as_deref(), &moment, &live.chronicle);
         }
-        let pause = if live.moments.receiver_count() > 0 { WATCHED } else { UNWATCHED };
+        let pause = if live.is_watched() { WATCHED } else { UNWATCHED };
         // Looking never takes more than a part of the time, however much there is to look at.
         let pause = pause.max((began.elapsed() * REST).min(WATCHED_MAX));
         tokio::select! {

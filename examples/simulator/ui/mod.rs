@@ -13,6 +13,7 @@ mod load;
 mod login;
 mod pages;
 mod refusals;
+mod results;
 mod stream;
 mod tour;
 mod users;
@@ -93,6 +94,7 @@ impl Ui {
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));
         tokio::spawn(chronicle::write(Arc::clone(&panel)));
+        tokio::spawn(results::keep(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))
