@@ -1,6 +1,8 @@
 //! A fault by one click, under the part that it breaks; and load by another.
 
-use crate::chrome::PATIENCE;
+use serde_json::json;
+
+use crate::chrome::{Chrome, PATIENCE};
 use crate::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,14 +31,47 @@ async fn a_paused_consumer_makes_the_cache_stale_and_everything_heals_when_it_go
 
 async fn load_runs_and_ends(scene: &Scene) {
     let chrome = &scene.chrome;
-    chrome.run("document.querySelector('[data-form=\"/load\"] [name=seconds]').value = '2'").await;
+    // A preset brings its own rate and length.
+    let choose = "const form = document.querySelector('[data-form=\"/load\"]');
+        form.elements.preset.value = 'spike';
+        form.elements.preset.dispatchEvent(new Event('change', { bubbles: true }));
+        return [form.elements.rate.value, form.elements.seconds.value]";
+    assert_eq!(chrome.run(choose).await, json!(["1000", "40"]));
+    let change = "const form = document.querySelector('[data-form=\"/load\"]');
+        form.elements.rate.value = '100';
+        form.elements.seconds.value = '4'";
+    chrome.run(change).await;
     chrome.click("[data-form='/load'] button").await;
-    chrome.shows("[data-part=load]", "stale reads", PATIENCE).await;
+    chrome.shows("[data-part=load]", "goals so far", PATIENCE).await;
+    chrome.shows("[data-part=load] .numbers", "errors", PATIENCE).await;
+    chrome.screenshot("load-runs").await;
     chrome.shows("[data-part=load]", "finished", PATIENCE).await;
+    chrome.shows("[data-part=load] [data-result]", "spike at 100/s for 4 s", PATIENCE).await;
+    // What was chosen is there for the next run.
+    let chosen = "return [...new FormData(document.querySelector('[data-form=\"/load\"]')).values()]";
+    assert_eq!(chrome.run(chosen).await, json!(["spike", "100", "4"]));
     chrome.screenshot("after-load").await;
+    both_modes_are_compared(chrome).await;
     for page in ["cache", "faults", "audit"] {
         chrome.goto(&format!("{}/{page}", scene.simulator.ui_url())).await;
         chrome.shows("#connection", "live", PATIENCE).await;
         chrome.screenshot(&format!("page-{page}")).await;
     }
+}
+
+/// The comparison has the mode for itself, and its result says of when it is.
+async fn both_modes_are_compared(chrome: &Chrome) {
+    let change = "const form = document.querySelector('[data-form=\"/experiment\"]');
+        form.elements.rate.value = '50';
+        form.elements.seconds.value = '2'";
+    chrome.run(change).await;
+    chrome.click("[data-form='/experiment'] button").await;
+    chrome.shows("[data-part=demo]", "An A/B run is under way", PATIENCE).await;
+    let on = "return document.querySelectorAll('[data-mode]:enabled, [data-post^=\"/demo/\"]:enabled').length";
+    assert_eq!(chrome.run(on).await, 0);
+    chrome.screenshot("ab-runs").await;
+    chrome.shows("[data-part=experiment] [data-result]", "steady at 50/s for 2 s", PATIENCE * 2).await;
+    chrome.shows("[data-mode=ttl]:enabled", "TTL", PATIENCE).await;
+    chrome.run("document.querySelector('[data-part=experiment]').scrollIntoView({ block: 'center' })").await;
+    chrome.screenshot("ab-result").await;
 }

@@ -3,6 +3,7 @@
 
 use cachefront_tests::process::{Launch, Simulator};
 use cachefront_tests::{unique, wait};
+use mysql_async::prelude::Queryable;
 use reqwest::{Method, StatusCode};
 
 use crate::client::{Answer, Client};
@@ -132,6 +133,102 @@ async fn forms_of_others_are_not_obeyed_and_nothing_is_overwritten_unseen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_noted_and_a_flood_of_it_does_not_fill_the_list() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let panel = panel_of(&world);
+    let viewer = Reader::log_in(&panel, "viewer", "v secret").await;
+    let operator = Reader::log_in(&panel, "operator", "o secret").await;
+    assert_eq!(viewer.post("/flush", "").await.status, 403);
+    assert_eq!(operator.post_with("/mode", "", "guessed", &panel.base).await.status, 403);
+    let admin = Reader::log_in(&panel, "admin", "a secret").await;
+    let audit = admin.get("/audit").await.text;
+    assert!(audit.contains("POST /flush") && audit.contains("refused: Only the role operator"), "{audit}");
+    assert!(audit.contains("POST /mode") && audit.contains("refused: This request does not come from a page"));
+    assert!(audit.contains("API tokens") && audit.contains("whoever reaches the API may use it"));
+    for _ in 0..60 {
+        viewer.post("/flush", "").await;
+    }
+    let noted = admin.get("/audit").await.text.matches("POST /flush").count();
+    // Each entry names it twice: as text, and as its title.
+    assert!((10..=50).contains(&noted), "{noted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_panel_shows_everything_and_changes_nothing() {
+    let world = World::start(Place::Embedded, |launch| {
+        with_accounts(launch)
+            .env("CACHEFRONT_UI_READ_ONLY", "true")
+            .env("CACHEFRONT_API_TOKENS", "viewer:hush-1,hush-2")
+    })
+    .await;
+    let panel = panel_of(&world);
+    let admin = Reader::log_in(&panel, "admin", "a secret").await;
+    assert!(admin.get("/").await.text.contains("The panel is read-only"));
+    for path in ["/mode", "/users", "/faults", "/flush", "/load", "/experiment", "/demo/ttl", "/sessions/end"] {
+        let answer = admin.post(path, "mode=cdc&version=1").await;
+        assert!(answer.status == 403 && answer.text.contains("read-only"), "{path}: {}", answer.text);
+    }
+    let audit = admin.get("/audit").await.text;
+    assert!(audit.contains("data-tokens") && audit.contains("token 2") && !audit.contains("hush"), "{audit}");
+    admin.post("/users/read", "").await.expect(200);
+    admin.post("/logout", "").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_switches_the_mode_during_a_comparison() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
+    reader.post("/experiment", "preset=steady&rate=20&seconds=60").await.expect(200);
+    for (path, body) in [("/mode", "mode=cdc&version=1"), ("/demo/cdc", ""), ("/demo/ttl", "")] {
+        let refused = reader.post(path, body).await.expect(409);
+        assert!(refused["message"].as_str().is_some_and(|message| message.contains("A/B run")), "{refused}");
+    }
+    let page = reader.get("/").await.text;
+    assert!(page.contains("An A/B run is under way"), "{page}");
+    reader.post("/stop/experiment", "").await.expect(200);
+    let free =
+        async || reader.post("/demo/stop", "").await.status == 200 && !page_of(&reader).await.contains("A/B run");
+    wait::until_async("the comparison ends", PATIENCE, free).await;
+}
+
+async fn page_of(reader: &Reader) -> String {
+    reader.get("/").await.text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_say_when_they_were_taken_and_stay_over_a_restart() {
+    let mut world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
+    reader.post("/load", "preset=hot-key&rate=50&seconds=1").await.expect(200);
+    wait::until_async("the load has a result", PATIENCE, async || {
+        let page = page_of(&reader).await;
+        page.contains("hot-key at 50/s for 1 s") && page.contains("<b>Result</b>")
+    })
+    .await;
+    reader.post("/experiment", "preset=steady&rate=50&seconds=1").await.expect(200);
+    wait::until_async("the comparison has a result", PATIENCE, async || {
+        page_of(&reader).await.contains("steady at 50/s for 1 s")
+    })
+    .await;
+    let before = reader.get("/experiment/json").await;
+    assert_eq!(before.status, 200);
+    // A session that was ended stays ended, and what was shown is shown.
+    let left = Reader::log_in(&reader.panel, "operator", "o secret").await;
+    left.post("/logout", "").await.expect(200);
+    world.simulator.restart().await;
+    assert_eq!(left.get("/session").await.status, 401);
+    wait::until_async("the results are there again", PATIENCE, async || {
+        let page = page_of(&reader).await;
+        page.matches("Previous result").count() == 2
+            && page.contains("hot-key at 50/s")
+            && page.contains("steady at 50/s")
+    })
+    .await;
+    assert_eq!(reader.get("/experiment/json").await.text, before.text);
+    assert!(reader.get("/experiment/html").await.text.contains("<html"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_says_what_the_cache_holds_and_names_are_text() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
@@ -176,4 +273,10 @@ async fn the_panel_runs_alone_over_servers() {
     let served = Client::new(api.api_url());
     wait::until_async("the API follows", PATIENCE, async || served.get("/mode").await.expect(200)["mode"] == "cdc")
         .await;
+    // That a session was ended is kept where every process and a restart find it.
+    reader.post("/logout", "").await.expect(200);
+    let mut connection = database.connect().await;
+    let ended = "SELECT COUNT(*) FROM cachefront_kept WHERE name LIKE 'session.ended.%' AND expires > UNIX_TIMESTAMP()";
+    let ended: Option<u64> = connection.query_first(ended).await.expect("the table is there");
+    assert_eq!(ended, Some(1));
 }

@@ -41,6 +41,11 @@ impl Tokens {
         Self { key, known }
     }
 
+    /// What each token's bearer may do, in the order of the setting.
+    pub(crate) fn roles(&self) -> Vec<Role> {
+        self.known.iter().map(|(role, _)| *role).collect()
+    }
+
     /// True if there are none: then the API is open.
     pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty()

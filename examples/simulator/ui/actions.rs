@@ -23,6 +23,10 @@ struct Said {
     message: String,
 }
 
+/// Why nobody else may switch the mode now.
+pub(super) const COMPARING: &str =
+    "An A/B run is under way, and it switches the mode itself: wait for its end, or stop it.";
+
 /// Notes in the audit list what somebody did, or tried.
 pub(super) async fn noted<T, E: Display>(
     panel: &Panel,
@@ -77,6 +81,11 @@ pub(super) async fn mode(
     Reader(reader): Reader,
     Form(form): Form<ModeForm>,
 ) -> Response {
+    if panel.runs.is_comparing() {
+        let refusal: Result<(), _> = Err(COMPARING);
+        let _ = noted(&panel, &reader, format!("mode {}", form.mode.as_str()), refusal).await;
+        return refused(StatusCode::CONFLICT, COMPARING);
+    }
     let outcome = panel.api.modes.set(form.mode, Some(&[form.version])).await;
     match noted(&panel, &reader, format!("mode {}", form.mode.as_str()), outcome).await {
         Ok(row) => {
@@ -200,6 +209,11 @@ pub(super) async fn demo(
     Reader(reader): Reader,
     Path(scenario): Path<Scenario>,
 ) -> Response {
+    if scenario != Scenario::Stop && panel.runs.is_comparing() {
+        let refusal: Result<(), _> = Err(COMPARING);
+        let _ = noted(&panel, &reader, format!("demo {}", scenario.as_str()), refusal).await;
+        return refused(StatusCode::CONFLICT, COMPARING);
+    }
     let started = tour::start(&panel, scenario);
     let outcome = if started { Ok(()) } else { Err("another one is under way") };
     match noted(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {

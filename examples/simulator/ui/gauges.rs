@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cachefront::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chronicle::{Chronicle, percentile};
 use super::live::Moment;
@@ -38,7 +38,7 @@ const REQUESTS: &str = "simulator_http_request_duration_seconds_bucket";
 const BUS: &str = "cachefront_bus_seconds_";
 
 /// The charts at one moment. What is not known is null: a gap, never a line drawn through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Seconds since 1970.
     pub(super) t: f64,
@@ -61,7 +61,7 @@ pub(super) struct Sample {
 }
 
 /// Something that the charts mark.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// Seconds since 1970.
     pub(super) t: f64,
@@ -69,7 +69,7 @@ pub(super) struct Mark {
 }
 
 /// All that the charts show.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct History {
     pub(super) samples: Vec<Sample>,
     pub(super) marks: Vec<Mark>,
@@ -180,6 +180,24 @@ impl Gauges {
     pub(super) fn history(&self) -> History {
         let Ok(inner) = self.inner.lock() else { return History::default() };
         History { samples: inner.samples.iter().copied().collect(), marks: inner.marks.iter().cloned().collect() }
+    }
+
+    /// Puts what an earlier process kept before what this one has measured, with a gap in between.
+    pub(super) fn restore(&self, earlier: History) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        let Some(last) = earlier.samples.last().map(|sample| sample.t) else { return };
+        if inner.samples.front().is_some_and(|first| first.t <= last) {
+            return;
+        }
+        inner.samples.push_front(Sample { t: last + 1.0, ..Sample::default() });
+        earlier.samples.into_iter().rev().for_each(|sample| inner.samples.push_front(sample));
+        earlier.marks.into_iter().rev().for_each(|mark| inner.marks.push_front(mark));
+        while inner.samples.len() > SAMPLES_MAX {
+            inner.samples.pop_front();
+        }
+        while inner.marks.len() > MARKS_MAX {
+            inner.marks.pop_front();
+        }
     }
 
     /// What the last message took from the store to the tier of the process that reads, in ms.

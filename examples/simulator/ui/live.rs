@@ -169,6 +169,11 @@ impl Live {
         if moment.at.is_known() && moment.age() > AGE_MAX { Arc::new(moment.outdated()) } else { moment }
     }
 
+    /// True if a tab is open.
+    pub(super) fn is_watched(&self) -> bool {
+        self.moments.receiver_count() > 0
+    }
+
     /// Something has changed: look now.
     pub(super) fn nudge(&self) {
         self.nudge.notify_one();
@@ -203,7 +208,7 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
             () = panel.api.stop.cancelled() => return,
             () = live.interest.wait() => {}
         }
-        let watched = live.moments.receiver_count() > 0;
+        let watched = live.is_watched();
         if watched {
             live.interest.show();
         }

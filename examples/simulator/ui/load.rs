@@ -1,6 +1,6 @@
 //! Load and the experiment, from the panel: start, stop, and the reports to take along.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Form, Path, State};
@@ -11,8 +11,11 @@ use serde::Deserialize;
 use super::Panel;
 use super::actions::{done, noted, refused};
 use super::login::Reader;
+use super::results::Results;
 use crate::config::{Secret, Settings};
-use crate::experiment::{self, ExperimentControl};
+use crate::experiment::ExperimentControl;
+use crate::load::preset::Preset;
+use crate::load::threshold::Threshold;
 use crate::load::{LoadControl, LoadPlan, PRESETS, StartError};
 
 /// What the panel starts.
@@ -20,25 +23,74 @@ use crate::load::{LoadControl, LoadPlan, PRESETS, StartError};
 pub(super) struct Runs {
     pub(super) load: LoadControl,
     pub(super) experiment: ExperimentControl,
+    pub(super) results: Results,
+    /// What was chosen last, here or in another tab.
+    chosen: Mutex<[Chosen; 2]>,
+    /// Of the load under way.
+    goals: Mutex<Vec<Threshold>>,
 }
 
 impl Runs {
     pub(super) fn new(settings: &Settings) -> Self {
         let token: Option<Secret> = settings.client_token().cloned();
         let load = LoadControl::new(&settings.api_url, token);
-        Self { experiment: ExperimentControl::new(&load), load }
+        Self {
+            experiment: ExperimentControl::new(&load),
+            load,
+            results: Results::default(),
+            chosen: Mutex::new([Chosen::of(&PRESETS[0], false), Chosen::of(&PRESETS[0], true)]),
+            goals: Mutex::default(),
+        }
+    }
+
+    /// What the form of the load shows.
+    pub(super) fn chosen_load(&self) -> Chosen {
+        self.chosen(0)
+    }
+
+    /// What the form of the comparison shows.
+    pub(super) fn chosen_experiment(&self) -> Chosen {
+        self.chosen(1)
+    }
+
+    fn chosen(&self, at: usize) -> Chosen {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)[at].clone()
+    }
+
+    fn choose(&self, at: usize, chosen: &Chosen) {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)[at] = chosen.clone();
+    }
+
+    /// The goals of the load under way, or of the last one.
+    pub(super) fn goals(&self) -> Vec<Threshold> {
+        self.goals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True while both modes are compared: the mode belongs to the comparison.
+    pub(super) fn is_comparing(&self) -> bool {
+        self.experiment.watch().borrow().phase.is_active()
     }
 }
 
 /// What a person chooses.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct Chosen {
-    preset: String,
-    rate: f64,
-    seconds: u64,
+    pub(super) preset: String,
+    pub(super) rate: f64,
+    pub(super) seconds: u64,
 }
 
 impl Chosen {
+    /// A preset with its own rate and length.
+    fn of(preset: &Preset, each: bool) -> Self {
+        Self { preset: preset.name.to_owned(), rate: preset.rate, seconds: Self::seconds_of(preset, each) }
+    }
+
+    /// A preset's own length; each side of a comparison takes half of it.
+    pub(super) fn seconds_of(preset: &Preset, each: bool) -> u64 {
+        preset.length.as_secs() / if each { 2 } else { 1 }
+    }
+
     /// # Errors
     /// What is wrong, for people.
     fn plan(&self) -> Result<LoadPlan, String> {
@@ -60,7 +112,12 @@ pub(super) async fn start_load(
         Ok(plan) => plan,
         Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
+    let thresholds = plan.thresholds.clone();
     let outcome = panel.runs.load.start(plan);
+    if outcome.is_ok() {
+        panel.runs.choose(0, &chosen);
+        *panel.runs.goals.lock().unwrap_or_else(PoisonError::into_inner) = thresholds;
+    }
     let what = format!("load {} at {}/s", chosen.preset, chosen.rate);
     started(&panel, noted(&panel, &reader, what, outcome).await, "Load runs.")
 }
@@ -74,7 +131,16 @@ pub(super) async fn start_experiment(
         Ok(plan) => plan,
         Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
+    if panel.tour.view().running {
+        return refused(
+            StatusCode::CONFLICT,
+            "A demo is under way, and it switches the mode itself: wait for its end, or stop it.",
+        );
+    }
     let outcome = panel.runs.experiment.start(plan);
+    if outcome.is_ok() {
+        panel.runs.choose(1, &chosen);
+    }
     let what = format!("experiment {} at {}/s", chosen.preset, chosen.rate);
     started(&panel, noted(&panel, &reader, what, outcome).await, "Both modes are measured, one after the other.")
 }
@@ -103,13 +169,10 @@ pub(super) async fn stop(
 
 /// The last experiment, to be kept: a page, or JSON.
 pub(super) fn report(State(panel): State<Arc<Panel>>, Path(kind): Path<String>) -> std::future::Ready<Response> {
-    let result = panel.runs.experiment.result();
+    let result = panel.runs.results.experiment();
     std::future::ready(match (result, kind.as_str()) {
-        (Some(result), "html") => file("html", "text/html; charset=utf-8", experiment::report::page(&result)),
-        (Some(result), "json") => match serde_json::to_string_pretty(&*result) {
-            Ok(text) => file("json", "application/json", text),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        },
+        (Some(result), "html") => file("html", "text/html; charset=utf-8", result.html.clone()),
+        (Some(result), "json") => file("json", "application/json", result.json.clone()),
         _ => refused(StatusCode::NOT_FOUND, "No experiment has come to a result yet: run one first."),
     })
 }

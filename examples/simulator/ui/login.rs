@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Form, FromRequestParts, Request, State};
@@ -61,13 +62,29 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
         false => access.viewer(request.headers()),
     };
     match session {
+        Ok(_) if panel.read_only && *request.method() == Method::POST && role_for(&path) > Role::Viewer => {
+            refused(StatusCode::FORBIDDEN, "The panel is read-only (CACHEFRONT_UI_READ_ONLY): nothing was changed.")
+        }
         Ok(session) => {
             request.extensions_mut().insert(Reader(session));
             next.run(request).await
         }
         Err(Denied::NotLoggedIn) if wants_page(request.headers()) => Redirect::to("/login").into_response(),
-        Err(denied) => refused(denied.status(), denied.words()),
+        Err(denied) => {
+            if let (Denied::Forged | Denied::Role(_), Ok(session)) = (denied, access.viewer(request.headers())) {
+                note_refusal(&panel, &session, &path, denied).await;
+            }
+            refused(denied.status(), denied.words())
+        }
     }
+}
+
+/// Somebody who is logged in tried what the role, or the page, does not allow.
+async fn note_refusal(panel: &Panel, session: &Session, path: &str, denied: Denied) {
+    let Some(left_out) = panel.refusals.admit(Instant::now()) else { return };
+    let more =
+        if left_out > 0 { format!(" ({left_out} more were refused before and not noted)") } else { String::new() };
+    panel.api.access.audit(&session.name, &format!("POST {path}"), &format!("refused: {}{more}", denied.words())).await;
 }
 
 /// Reads bodies whole before anything is done for a request.

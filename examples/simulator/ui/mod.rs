@@ -15,6 +15,8 @@ mod login;
 mod look;
 mod pages;
 mod peer;
+mod refusals;
+mod results;
 mod stream;
 mod tour;
 mod users;
@@ -35,6 +37,7 @@ use self::limit::Limits;
 use self::live::Live;
 use self::load::Runs;
 use self::peer::Peer;
+use self::refusals::Refusals;
 use self::tour::Tour;
 use self::users::Shelf;
 use crate::api::{self, Api, guard};
@@ -61,6 +64,9 @@ struct Panel {
     peer: Option<Peer>,
     listing: Listing,
     limits: Limits,
+    refusals: Refusals,
+    /// Nobody changes anything through this panel.
+    read_only: bool,
 }
 
 /// The panel, ready to be served.
@@ -96,11 +102,14 @@ impl Ui {
             peer: (!serves).then(|| Peer::new(settings)),
             listing: Listing::default(),
             limits: Limits::default(),
+            refusals: Refusals::default(),
+            read_only: settings.ui_read_only,
             api,
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));
         tokio::spawn(live::sample_on(Arc::clone(&panel)));
         tokio::spawn(chronicle::write(Arc::clone(&panel)));
+        tokio::spawn(results::keep(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))

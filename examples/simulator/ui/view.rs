@@ -11,6 +11,7 @@ pub(super) mod icon;
 mod load;
 mod pipeline;
 mod text;
+mod tokens;
 mod top;
 mod users;
 
@@ -18,6 +19,7 @@ use maud::Markup;
 use serde::Deserialize;
 
 use super::Panel;
+use super::actions::COMPARING;
 use super::keys::Keys;
 use super::live::Moment;
 use super::pages::Gathered;
@@ -85,12 +87,20 @@ impl<'a> Scene<'a> {
 
     /// True if the reader may change things.
     fn operates(&self) -> bool {
-        self.reader.may(Role::Operator)
+        !self.panel.read_only && self.reader.may(Role::Operator)
     }
 
     /// Why a control is off for this reader.
     fn reason(&self) -> Option<&'static str> {
-        (!self.operates()).then_some("Needs the operator role")
+        match self.panel.read_only {
+            true => Some("The panel is read-only (CACHEFRONT_UI_READ_ONLY)"),
+            false => (!self.operates()).then_some("Needs the operator role"),
+        }
+    }
+
+    /// Why the mode cannot be switched now; nothing if it can.
+    fn mode_reason(&self) -> Option<&'static str> {
+        self.reason().or_else(|| self.panel.runs.is_comparing().then_some(COMPARING))
     }
 }
 

@@ -8,6 +8,7 @@ export function begin() {
   document.addEventListener("click", clicked);
   byId("ask-yes").addEventListener("click", yes);
   document.addEventListener("submit", submitted);
+  document.addEventListener("change", chosen);
   document.querySelector("[data-hold]")?.addEventListener("click", hold);
   explain(document);
   place();
@@ -97,6 +98,15 @@ async function clicked(event) {
     if (said?.ok && button.dataset.then) return location.assign(button.dataset.then);
     if (said) say(said.message, said.ok);
   }
+}
+
+/** A preset brings its own rate and length; both can be changed before the start. */
+function chosen(event) {
+  if (!event.target.matches("select[name=preset]")) return;
+  const { rate, seconds } = event.target.selectedOptions[0].dataset;
+  const fields = event.target.form.elements;
+  fields.rate.value = rate;
+  fields.seconds.value = seconds;
 }
 
 async function submitted(event) {

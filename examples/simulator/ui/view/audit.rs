@@ -27,6 +27,7 @@ pub(super) fn audit(scene: &Scene<'_>) -> Markup {
                 }
             }
         }
+        (super::tokens::tokens(scene))
         div.hd { h2 { "Roles" } }
         dl.roles {
             dt { "viewer" } dd { "sees everything but secrets, and reads through the cache" }

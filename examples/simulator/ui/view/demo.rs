@@ -37,6 +37,7 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
                 (button(scene, Scenario::Ttl, next, "ttl", "TTL stale read"))
                 (button(scene, Scenario::Cdc, next, "cdc", "CDC invalidation"))
             }
+            @if let (Some(reason), true) = (scene.mode_reason(), scene.operates()) { p.m.s { (reason) } }
             ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
                 @for step in steps { (line(step)) }
             }
@@ -51,11 +52,11 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
 fn button(scene: &Scene<'_>, scenario: Scenario, next: Scenario, path: &str, words: &str) -> Markup {
     let tour = &scene.moment.tour;
     let runs = tour.running && tour.scenario == Some(scenario);
-    let off = !scene.operates() || tour.running || scene.moment.database_away;
+    let off = scene.mode_reason().is_some() || tour.running || scene.moment.database_away;
     html! {
         button.btn.lg.pri[if tour.running { runs } else { next == scenario }] type="button" data-key=(path)
             data-post=(format!("/demo/{path}")) disabled[off]
-            title=[scene.reason()] {
+            title=[scene.mode_reason()] {
             (icon("play")) (words)
         }
     }

@@ -143,8 +143,8 @@ pub(super) fn mode(scene: &Scene<'_>) -> Markup {
         let on = row.mode == mode;
         let body = format!("mode={}&version={}", mode.as_str(), row.version);
         html! {
-            button.choice type="button" aria-pressed=(on) data-mode=(mode.as_str()) disabled[!scene.operates()]
-                title=[scene.reason()]
+            button.choice type="button" aria-pressed=(on) data-mode=(mode.as_str()) disabled[scene.mode_reason().is_some()]
+                title=[scene.mode_reason()]
                 data-ask=[(!on).then(|| format!("Switch to {name}?"))]
                 data-text=[(!on).then_some(warning)]
                 data-note=[(!on).then(|| format!("Version {} → {}", row.version, row.version + 1))]
@@ -174,6 +174,14 @@ pub(super) fn history(scene: &Scene<'_>) -> Markup {
     let row = &scene.moment.mode;
     html! {
         p { "In force: " b { (row.mode.as_str().to_uppercase()) } ", v" (row.version) " since " span.mono { (row.changed_at) } }
+        @if let Some(before) = scene.moment.history.iter().find(|before| before.row.mode != row.mode) {
+            @let name = before.row.mode.as_str().to_uppercase();
+            button.btn type="button" data-ask=(format!("Switch back to {name}?")) data-action="/mode"
+                data-text=(format!("{name} was in force before, as v{}. In force here at once, in every role within 1 s.", before.row.version))
+                data-note=(format!("Version {} → {}", row.version, row.version + 1)) data-yes=(format!("Switch back to {name}"))
+                data-body=(format!("mode={}&version={}", before.row.mode.as_str(), row.version))
+                disabled[scene.mode_reason().is_some()] title=[scene.mode_reason()] { "Switch back to " (name) }
+        }
         ol.history-list {
             @for Switch { row, who } in scene.moment.history.iter().take(SWITCHES_SHOWN) {
                 li data-key=(row.version) {

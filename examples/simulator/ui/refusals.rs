@@ -1,0 +1,52 @@
+//! What was refused is noted in the audit list, but not so often that it pushes everything else out of it.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// So many refusals are noted in one window; the others are counted, and told with the next one that is noted.
+const NOTED_MAX: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Counts refusals.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    began: Option<Instant>,
+    noted: u32,
+    left_out: u64,
+}
+
+impl Refusals {
+    /// Whether this one is to be noted; if so, how many were left out before it.
+    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
+        let mut window = self.window.lock().ok()?;
+        if window.began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
+            (window.began, window.noted) = (Some(now), 0);
+        }
+        if window.noted >= NOTED_MAX {
+            window.left_out += 1;
+            return None;
+        }
+        window.noted += 1;
+        Some(std::mem::take(&mut window.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_counted_and_told_with_the_next_one() {
+        let refusals = Refusals::default();
+        let begun = Instant::now();
+        let noted = (0..50).filter(|_| refusals.admit(begun) == Some(0)).count();
+        assert_eq!(noted, 20);
+        assert_eq!(refusals.admit(begun + WINDOW), Some(30));
+        assert_eq!(refusals.admit(begun + WINDOW), Some(0));
+    }
+}
