@@ -54,6 +54,7 @@ mod tests {
             let begun = Arc::clone(&begun);
             async move {
                 begun.fetch_add(1, Ordering::SeqCst);
+                // sleep: this is the work; time is paused.
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
             }
         };
@@ -64,6 +65,7 @@ mod tests {
         // It is still under way, and then over.
         join().await;
         assert_eq!(begun.load(Ordering::SeqCst), 1);
+        // sleep: until the work is over; time is paused.
         tokio::time::sleep(Duration::from_secs(60)).await;
         together.join(Duration::from_secs(5), work(1)).await;
         assert_eq!(begun.load(Ordering::SeqCst), 2);
