@@ -249,8 +249,8 @@ mod tests {
         recovered_after: Duration::from_secs(60),
     };
 
-    #[tokio::test(start_paused = true)]
-    async fn pauses_double_up_to_their_bound_and_end_with_recovery() {
+    #[test]
+    fn pauses_double_up_to_their_bound_and_end_with_recovery() {
         let mut retry = Retry::default();
         let begun = Instant::now();
         let mut restarts = Vec::new();

@@ -62,7 +62,7 @@ mod tests {
 
     fn drawn(seed: u64, warm_up: usize) -> Vec<Request> {
         let mut mix = Mix::new(seed, Keys::Zipf { exponent: 1.1 }, 100, 0.1);
-        (0..warm_up).for_each(|_| drop(mix.next_warm()));
+        (0..warm_up).for_each(|_| _ = mix.next_warm());
         (0..2_000).map(|_| mix.next()).collect()
     }
 
