@@ -106,13 +106,14 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn whoever_has_waited_longest_makes_way_and_nobody_who_is_at_work() {
         let door = Door::new(3);
         let mut guests = Vec::new();
         for _ in 0..3 {
             guests.push(door.enter().expect("a place"));
-            tokio::time::advance(Duration::from_millis(10)).await;
+            // sleep: each is to come at a time of its own, which is counted in milliseconds.
+            tokio::time::sleep(Duration::from_millis(3)).await;
         }
         guests[0].engage();
         let fourth = door.enter().expect("the second makes way");
