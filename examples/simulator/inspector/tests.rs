@@ -47,7 +47,7 @@ fn a_verdict_of_before_a_pause_is_taken_back() {
             let caches = world.caches(&settings).expect("caches");
             let modes = Modes::new(Arc::clone(&world.database), row, |_| {});
             let pipeline = world.pipeline(&modes, &settings);
-            let hand: Arc<dyn Clock> = clock.clone();
+            let hand: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
             let inspector = Inspector::new(caches, world.true_database, modes, pipeline, hand, &world.events);
 
             inspector.forget_what_is_outdated();
