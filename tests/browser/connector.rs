@@ -117,6 +117,12 @@ async fn paused(scene: &Scene, id: u64) {
     assert_eq!(width, 390);
     chrome.screenshot("connector-paused-phone-light").await;
     chrome.resize(1440, 1200).await;
+    // Pages without the pipeline say it at their top.
+    chrome.goto(&format!("{}/cache", scene.simulator.ui_url())).await;
+    chrome.shows("[data-part=banner]", "The connector is paused", PATIENCE).await;
+    chrome.screenshot("connector-paused-cache").await;
+    chrome.goto(&format!("{}/", scene.simulator.ui_url())).await;
+    chrome.shows("#connection", "live", PATIENCE).await;
 }
 
 /// A failure is red, and says why without showing a secret.

@@ -40,7 +40,7 @@ pub(super) fn banner(scene: &Scene<'_>) -> Markup {
             "Start a consumer (role consumer, or up). Until then nothing is invalidated: reads that ask for proof go to the database.",
         )
     } else {
-        return html! {};
+        return super::connector::elsewhere(scene);
     };
     html! { div.banner { (icon("sq")) span { b { (head) } " " (advice) } } }
 }
