@@ -21,6 +21,8 @@ async fn a_connector_is_paused_resumed_and_started_again_after_a_failure() {
     let scene = Scene::over_kafka(1440, 1200, &login, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
     let chrome = &scene.chrome;
     let id = scene.add("Ada", "ada@x").await;
+    // The event of the INSERT ends the entry once, and the first record of a topic may be found late.
+    chrome.shows("[data-part=events]", "insert", PATIENCE).await;
     scene.warm(id).await;
     runs(chrome).await;
     the_configuration_is_shown_without_secrets(chrome).await;
