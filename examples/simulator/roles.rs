@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
 use cachefront::{CdcHandle, CdcState, CdcStatus};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -41,7 +42,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     let api = running.api(&settings);
     running.announce_events(&api);
     running.observe_freshness(&settings);
-    let ui = running.panel(&api, &settings, true);
+    let pages = running.panel(&api, &settings, true);
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
@@ -50,7 +51,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), Fatal> {
     ]);
     announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
     let servers =
-        [listener.serve(api::router(api), running.stop.clone()), panel_listener.serve(ui.router, running.stop.clone())];
+        [listener.serve(api::router(api), running.stop.clone()), panel_listener.serve(pages, running.stop.clone())];
     running.until_told(servers).await
 }
 
@@ -73,10 +74,10 @@ pub(crate) async fn ui(settings: Settings) -> Result<(), Fatal> {
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
-    let ui = running.panel(&api, &settings, false);
+    let pages = running.panel(&api, &settings, false);
     announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
     announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
-    let servers = [listener.serve(ui.router, running.stop.clone())];
+    let servers = [listener.serve(pages, running.stop.clone())];
     running.until_told(servers).await
 }
 
@@ -274,12 +275,13 @@ impl Running {
         })
     }
 
-    /// The control panel; `serves` is true if this process serves the API, too.
-    fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Ui {
+    /// The control panel's pages; `serves` is true if this process serves the API, too.
+    fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Router {
         let (database, hint) = (Arc::clone(&self.world.true_database), self.world.hint.clone());
-        let ui = Ui::new(Arc::clone(api), database, hint, settings, serves);
-        self.experiment = Some(ui.experiment.clone());
-        ui
+        let Ui { router, experiment, kept } = Ui::new(Arc::clone(api), database, hint, settings, serves);
+        self.experiment = Some(experiment);
+        self.tasks.spawn(async move { kept.await.unwrap_or_default() });
+        router
     }
 
     /// Serves until somebody says stop, then ends everything in order.

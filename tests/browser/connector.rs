@@ -21,6 +21,8 @@ async fn a_connector_is_paused_resumed_and_started_again_after_a_failure() {
     let scene = Scene::over_kafka(1440, 1200, &login, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
     let chrome = &scene.chrome;
     let id = scene.add("Ada", "ada@x").await;
+    // The event of the INSERT ends the entry once, and the first record of a topic may be found late.
+    chrome.shows("[data-part=events]", "insert", PATIENCE).await;
     scene.warm(id).await;
     runs(chrome).await;
     the_configuration_is_shown_without_secrets(chrome).await;
@@ -117,6 +119,12 @@ async fn paused(scene: &Scene, id: u64) {
     assert_eq!(width, 390);
     chrome.screenshot("connector-paused-phone-light").await;
     chrome.resize(1440, 1200).await;
+    // Pages without the pipeline say it at their top.
+    chrome.goto(&format!("{}/cache", scene.simulator.ui_url())).await;
+    chrome.shows("[data-part=banner]", "The connector is paused", PATIENCE).await;
+    chrome.screenshot("connector-paused-cache").await;
+    chrome.goto(&format!("{}/", scene.simulator.ui_url())).await;
+    chrome.shows("#connection", "live", PATIENCE).await;
 }
 
 /// A failure is red, and says why without showing a secret.

@@ -5,6 +5,7 @@ use cachefront_tests::process::{Launch, Simulator};
 use cachefront_tests::{unique, wait};
 use mysql_async::prelude::Queryable;
 use reqwest::{Method, StatusCode};
+use serde_json::Value;
 
 use crate::client::{Answer, Client};
 use crate::world::{PATIENCE, Place, World, on_servers};
@@ -191,6 +192,23 @@ async fn nobody_else_switches_the_mode_during_a_comparison() {
     wait::until_async("the comparison ends", PATIENCE, free).await;
 }
 
+/// When the charts' first sample was taken: a tab is sent them all at first.
+async fn drawn(reader: &Reader) -> f64 {
+    let request = reader.panel.request(Method::GET, "/live").header("cookie", &reader.cookie);
+    let (mut response, mut text) = (request.send().await.expect("a stream"), String::new());
+    loop {
+        let chunk = response.chunk().await.expect("a chunk").expect("it goes on");
+        text.push_str(&String::from_utf8_lossy(&chunk));
+        let Some((event, _)) = text.split("event: chart\ndata: ").nth(1).and_then(|rest| rest.split_once("\n\n"))
+        else {
+            continue;
+        };
+        let chart: Value = serde_json::from_str(event).expect("JSON");
+        assert_eq!(chart["whole"], true);
+        return chart["samples"][0]["t"].as_f64().expect("a sample");
+    }
+}
+
 async fn page_of(reader: &Reader) -> String {
     reader.get("/").await.text
 }
@@ -212,9 +230,11 @@ async fn results_say_when_they_were_taken_and_stay_over_a_restart() {
     .await;
     let before = reader.get("/experiment/json").await;
     assert_eq!(before.status, 200);
+    let first = drawn(&reader).await;
     // A session that was ended stays ended, and what was shown is shown.
     let left = Reader::log_in(&reader.panel, "operator", "o secret").await;
     left.post("/logout", "").await.expect(200);
+    assert!(world.simulator.stop().await.success());
     world.simulator.restart().await;
     assert_eq!(left.get("/session").await.status, 401);
     wait::until_async("the results are there again", PATIENCE, async || {
@@ -225,6 +245,7 @@ async fn results_say_when_they_were_taken_and_stay_over_a_restart() {
     })
     .await;
     assert_eq!(reader.get("/experiment/json").await.text, before.text);
+    wait::until_async("the charts begin where they began", PATIENCE, async || drawn(&reader).await == first).await;
     assert!(reader.get("/experiment/html").await.text.contains("<html"));
 }
 

@@ -30,6 +30,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
+use tokio::task::JoinHandle;
 
 use self::gauges::Numbers;
 use self::keys::Listing;
@@ -74,6 +75,8 @@ pub(crate) struct Ui {
     pub(crate) router: Router,
     /// To be settled before the API ends: it puts the mode back.
     pub(crate) experiment: ExperimentControl,
+    /// To be waited for after the API's end: it keeps what is shown over a restart.
+    pub(crate) kept: JoinHandle<()>,
 }
 
 impl Ui {
@@ -109,7 +112,7 @@ impl Ui {
         tokio::spawn(live::look_on(Arc::clone(&panel)));
         tokio::spawn(live::sample_on(Arc::clone(&panel)));
         tokio::spawn(chronicle::write(Arc::clone(&panel)));
-        tokio::spawn(results::keep(Arc::clone(&panel)));
+        let kept = tokio::spawn(results::keep(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))
@@ -146,6 +149,6 @@ impl Ui {
             .merge(metrics)
             .merge(pages)
             .layer(middleware::from_fn(login::bound));
-        Self { router: guard::wrap_pages(router), experiment }
+        Self { router: guard::wrap_pages(router), experiment, kept }
     }
 }

@@ -3,9 +3,9 @@
 
 use maud::{Markup, html};
 
-use super::Scene;
 use super::icon::icon;
 use super::text::{grouped, millis};
+use super::{Scene, Tab};
 use crate::carried::{Carried, TopicPlace};
 use crate::connect::{ConnectorState, TaskState};
 use crate::domain::Mode;
@@ -56,7 +56,7 @@ pub(super) fn waiting(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
             "hard",
             "sq",
             "The connector has failed.",
-            "A consumer starts it again every few seconds; what it says below is what to mend.",
+            "A consumer starts it again every few seconds; the connector's card says what to mend.",
         ),
     };
     let since = scene.moment.pipeline.lag_ms.map(|lag| format!(" of the last {}", millis(lag))).unwrap_or_default();
@@ -69,6 +69,14 @@ pub(super) fn waiting(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
             (icon(sign))
             span { b { (head) } " Changes" (since) " wait in the database's log" (stale) ". " (advice) }
         }
+    }
+}
+
+/// The same line at the top of the pages that do not show the pipeline.
+pub(super) fn elsewhere(scene: &Scene<'_>) -> Markup {
+    match (scene.tab, state(scene)) {
+        (Tab::Cache | Tab::Audit, Some(state)) => waiting(scene, &state),
+        _ => html! {},
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn banner(scene: &Scene<'_>) -> Markup {
     html! {
         @for (head, advice) in &faults { div.banner.soft { (icon("tri")) span { b { (head) } " " (advice) } } }
         @if let Some((head, advice)) = &outage { div.banner { (icon("sq")) span { b { (head) } " " (advice) } } }
+        @if outage.is_none() { (super::connector::elsewhere(scene)) }
     }
 }
 
