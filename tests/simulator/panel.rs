@@ -39,7 +39,17 @@ impl Reader {
         reader
     }
 
+    /// The answer once the session may ask: who waits for something asks often, and is told to come back later.
     pub(crate) async fn get(&self, path: &str) -> Answer {
+        wait::until_some("the session may ask", PATIENCE, async || {
+            let answer = self.get_once(path).await;
+            (answer.status != 429).then_some(answer)
+        })
+        .await
+    }
+
+    /// The answer to one request, whatever it is.
+    pub(crate) async fn get_once(&self, path: &str) -> Answer {
         self.panel.get_with(path, ("cookie", &self.cookie)).await
     }
 
