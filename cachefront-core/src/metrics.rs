@@ -28,9 +28,6 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use crate::clock::Timestamp;
-use crate::event::Carried;
-
 /// Reads, by where the answer came from.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
 /// Loads from the database.
@@ -133,13 +130,6 @@ impl CacheMetrics {
     }
 }
 
-/// When a batch passed the stations of its invalidator.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moments {
-    pub(crate) received_at: Timestamp,
-    pub(crate) visible_at: Timestamp,
-}
-
 /// The handles of one invalidator.
 #[derive(Clone)]
 pub(crate) struct CdcMetrics {
@@ -151,7 +141,7 @@ pub(crate) struct CdcMetrics {
     pub(crate) gate_seconds: Histogram,
     pub(crate) lag_seconds: Histogram,
     /// In the order of [`HOPS`].
-    hops: [Histogram; HOPS.len()],
+    pub(crate) hops: [Histogram; HOPS.len()],
     pub(crate) watermark_age: Gauge,
 }
 
@@ -169,25 +159,6 @@ impl CdcMetrics {
             hops: HOPS.map(|hop| histogram!(HOP_SECONDS, "hop" => hop)),
             watermark_age: gauge!(WATERMARK_AGE_SECONDS),
         }
-    }
-
-    /// Notes how long each part of the way took that ends now, at the last key's invalidation.
-    pub(crate) fn passed(&self, times: &[(Timestamp, Carried)], moments: &Moments, now: Timestamp) {
-        let [capture, queue, read, apply] = &self.hops;
-        let note = |hop: &Histogram, from: Timestamp, to: Timestamp| {
-            if from.is_known() && to.is_known() {
-                hop.record(to.since(from).as_secs_f64());
-            }
-        };
-        for (committed_at, carried) in times {
-            note(capture, *committed_at, carried.captured_at);
-            note(queue, carried.captured_at, carried.queued_at);
-            // Straight from the log, reading begins with the commit.
-            let from = if carried.queued_at.is_known() { carried.queued_at } else { *committed_at };
-            note(read, from, moments.received_at);
-            note(&self.lag_seconds, *committed_at, now);
-        }
-        note(apply, moments.visible_at, now);
     }
 
     pub(crate) fn flushed(reason: &'static str) {

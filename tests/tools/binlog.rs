@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cachefront_tests::server::{Process, temporary_dir};
+use cachefront_tests::server::{MySql, Process, temporary_dir};
 use cachefront_tests::{stack, unique, wait};
 use serde_json::{Value, json};
 
@@ -101,12 +101,14 @@ fn a_damaged_file_is_shown_up_to_the_damage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_followed_from_what_it_has_to_what_comes() {
-    let database = unique::database("dump").await;
+    // A server of its own: the shared one has the log of all other tests.
+    let mysql = MySql::start(&[]).await;
+    let database = unique::database_on(&mysql.url(), "dump").await;
     database.execute("CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(20))").await;
     database.execute("INSERT INTO t VALUES (1, 'before')").await;
     let dir = temporary_dir("dump");
     let mut command = Command::new(stack::example("binlog_dump"));
-    command.arg(stack::mysql_url()).stderr(Stdio::null());
+    command.arg(mysql.url()).stderr(Stdio::null());
     let mut process = Process::start("dump", command, dir.path()).expect("the program starts");
     let table = format!("{}.t", database.name());
     let rows = || -> Vec<Value> {
@@ -123,7 +125,7 @@ async fn a_server_is_followed_from_what_it_has_to_what_comes() {
     assert!(process.is_running(), "it waits for more");
     process.kill();
 
-    let ended = run("binlog_dump", &["--until-now", &stack::mysql_url()]);
+    let ended = run("binlog_dump", &["--until-now", &mysql.url()]);
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert!(ended.lines.iter().filter(|line| line["table"] == table.as_str()).count() >= 3);
     let refused = run("binlog_dump", &["mysql://nobody:secret-word@127.0.0.1:1/"]);

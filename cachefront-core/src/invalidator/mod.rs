@@ -8,6 +8,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod watermark;
+mod way;
 
 use std::fmt;
 use std::sync::Arc;

@@ -16,9 +16,10 @@ use crate::invalidator::batch::{Plan, Void, plan};
 use crate::invalidator::retry::Backoff;
 use crate::invalidator::status::{CdcState, CdcStatus};
 use crate::invalidator::watermark::Watermark;
+use crate::invalidator::way::{Moments, passed};
 use crate::invalidator::{AppliedBatch, CdcObserver, Wish};
 use crate::keymap::KeyMap;
-use crate::metrics::{CdcMetrics, Moments};
+use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, Lead, SourceProbe};
@@ -264,7 +265,7 @@ impl Pump {
             sent_at: self.clock.now(),
         };
         writer.publish(&message).await?;
-        self.metrics.passed(&plan.times, moments, self.clock.now());
+        passed(&self.metrics, &plan.times, moments, self.clock.now());
         Ok(())
     }
 
