@@ -5,6 +5,7 @@ use std::time::Duration;
 use cachefront_tests::process::Simulator;
 use cachefront_tests::server::mysql::MySql;
 use cachefront_tests::stack;
+use cachefront_tests::unique;
 
 use crate::chrome::PATIENCE;
 use crate::scene::Scene;
@@ -79,7 +80,7 @@ async fn a_program_that_only_pauses_is_believed_again_when_it_goes_on() {
 async fn a_database_that_stands_still_leaves_no_old_green() {
     let mut mysql = MySql::start(&[]).await;
     let launch = Simulator::role("up")
-        .env("CACHEFRONT_MYSQL_URL", format!("{}/shop", mysql.url().trim_end_matches('/')))
+        .env("CACHEFRONT_MYSQL_URL", format!("{}/{}", mysql.url().trim_end_matches('/'), unique::name("shop")))
         .env("CACHEFRONT_REDIS_URL", stack::redis_url())
         .env("CACHEFRONT_TTL", "10m");
     let scene = Scene::of(1440, 900, launch).await;

@@ -52,8 +52,8 @@ async fn without_the_store_reads_and_writes_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_database_the_api_says_so_and_when_to_come_back() {
     let mut mysql = MySql::start(&[]).await;
-    let launch =
-        Simulator::role("up").env("CACHEFRONT_MYSQL_URL", format!("{}/shop", mysql.url().trim_end_matches('/')));
+    let launch = Simulator::role("up")
+        .env("CACHEFRONT_MYSQL_URL", format!("{}/{}", mysql.url().trim_end_matches('/'), unique::name("shop")));
     let simulator = launch.env("CACHEFRONT_REDIS_URL", stack::redis_url()).env("CACHEFRONT_TTL", "10m").start().await;
     let api = Client::new(simulator.api_url());
     let id = api.add("Ada", "ada@example.org").await;
