@@ -204,8 +204,12 @@ async fn nobody_else_switches_the_mode_during_a_comparison() {
 
 /// When the charts' first sample was taken: a tab is sent them all at first.
 async fn drawn(reader: &Reader) -> f64 {
-    let request = reader.panel.request(Method::GET, "/live").header("cookie", &reader.cookie);
-    let (mut response, mut text) = (request.send().await.expect("a stream"), String::new());
+    let mut response = wait::until_some("the session may follow", PATIENCE, async || {
+        let request = reader.panel.request(Method::GET, "/live").header("cookie", &reader.cookie);
+        request.send().await.ok().filter(|response| response.status() == 200)
+    })
+    .await;
+    let mut text = String::new();
     loop {
         let chunk = response.chunk().await.expect("a chunk").expect("it goes on");
         text.push_str(&String::from_utf8_lossy(&chunk));
