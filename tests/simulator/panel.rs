@@ -1,6 +1,8 @@
 //! The control panel: nobody sees it without logging in, everybody does what the role allows, forms of others are not
 //! obeyed, and it says what the cache holds.
 
+use std::time::Duration;
+
 use cachefront_tests::process::{Launch, Simulator};
 use cachefront_tests::{unique, wait};
 use mysql_async::prelude::Queryable;
@@ -43,7 +45,12 @@ impl Reader {
     pub(crate) async fn get(&self, path: &str) -> Answer {
         wait::until_some("the session may ask", PATIENCE, async || {
             let answer = self.get_once(path).await;
-            (answer.status != 429).then_some(answer)
+            if answer.status == 429 {
+                // sleep: a session that asks on at once is held back on and on.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                return None;
+            }
+            Some(answer)
         })
         .await
     }
@@ -205,6 +212,8 @@ async fn nobody_else_switches_the_mode_during_a_comparison() {
 /// When the charts' first sample was taken: a tab is sent them all at first.
 async fn drawn(reader: &Reader) -> f64 {
     let mut response = wait::until_some("the session may follow", PATIENCE, async || {
+        // sleep: as for pages.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let request = reader.panel.request(Method::GET, "/live").header("cookie", &reader.cookie);
         request.send().await.ok().filter(|response| response.status() == 200)
     })
@@ -224,6 +233,8 @@ async fn drawn(reader: &Reader) -> f64 {
 }
 
 async fn page_of(reader: &Reader) -> String {
+    // sleep: pages are bounded for each session, and what is posted next must find room.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     reader.get("/").await.text
 }
 
