@@ -32,15 +32,8 @@ fn over_kafka(launch: Launch, database: &Database, prefix: &str, user: &str) -> 
     let shared = stack::connect_mysql_url();
     let server = shared.rsplit('@').next().expect("an address").trim_end_matches('/');
     launch
-        .env("CACHEFRONT_MYSQL_URL", database.url())
-        .env("CACHEFRONT_REDIS_URL", stack::redis_url())
-        .env("CACHEFRONT_SOURCE", "kafka")
-        .env("CACHEFRONT_KAFKA_BROKERS", stack::kafka_brokers())
-        .env("CACHEFRONT_CONNECT_KAFKA_BROKERS", stack::connect_kafka_brokers())
-        .env("CACHEFRONT_CONNECT_URL", stack::connect_url())
+        .over_kafka(database, prefix)
         .env("CACHEFRONT_CONNECT_MYSQL_URL", format!("mysql://{user}@{server}/{}", database.name()))
-        .env("CACHEFRONT_TOPIC_PREFIX", prefix)
-        .env("CACHEFRONT_KAFKA_GROUP", prefix)
         .env("CACHEFRONT_STARTUP_TIMEOUT", "90s")
 }
 
@@ -53,9 +46,7 @@ impl Scene {
     /// The same on MySQL and Redis, with a database of its own.
     pub(crate) async fn on_servers(width: u32, height: u32, configure: impl FnOnce(Launch) -> Launch) -> Self {
         let database = unique::database("panel").await;
-        let launch = with_password(Simulator::role("up"))
-            .env("CACHEFRONT_MYSQL_URL", database.url())
-            .env("CACHEFRONT_REDIS_URL", stack::redis_url());
+        let launch = with_password(Simulator::role("up")).on_servers(&database);
         Self::at(width, height, configure(launch), Some(database), None).await
     }
 

@@ -53,7 +53,7 @@ impl Attempts {
 }
 
 /// Somebody with IPv6 has a whole network of addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -34,6 +34,7 @@ use self::account::Accounts;
 pub(crate) use self::account::{Passwords, Printed};
 pub(crate) use self::denied::Denied;
 use self::limit::Attempts;
+pub(crate) use self::limit::network;
 pub(crate) use self::role::Role;
 pub(crate) use self::session::Session;
 use self::session::{Sessions, SigningKey};

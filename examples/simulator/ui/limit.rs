@@ -1,7 +1,7 @@
 //! How much of the panel may be asked for: bounded at once, for each session and for each address.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use super::Panel;
 use super::actions::refused;
 use super::login::Reader;
+use crate::access::network;
 
 /// Requests of all sessions together that are answered at once. Each holds rows and a page's text in memory, and most of
 /// them wait for the same look; a team that opens its tabs together stays far below.
@@ -72,17 +73,6 @@ impl Limits {
         // A session that is held back takes nothing from the others at its address.
         self.sessions.check_key(&session.to_owned()).map_err(wait)?;
         self.addresses.check_key(&network(from)).map_err(wait)
-    }
-}
-
-/// Somebody with IPv6 has a whole network of addresses.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address => address,
     }
 }
 

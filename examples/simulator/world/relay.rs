@@ -139,19 +139,24 @@ impl RelayClient {
         }
     }
 
+    /// Some of the keys of every shard, and where the walk over them goes on: at zero it is over.
+    async fn scan(&self, connection: &mut MultiplexedConnection, cursor: u64) -> RedisResult<(u64, Vec<Vec<u8>>)> {
+        redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(&*self.entries)
+            .arg("COUNT")
+            .arg(SCAN_COUNT)
+            .query_async(connection)
+            .await
+    }
+
     /// Removes the keys of every shard, entries and metas, and answers how many there were.
     pub(super) async fn remove_entries(&self) -> RedisResult<u64> {
         let mut connection = self.connect(COMMAND_TIMEOUT).await?;
         let (mut cursor, mut removed) = (0_u64, 0);
         loop {
-            let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(&*self.entries)
-                .arg("COUNT")
-                .arg(SCAN_COUNT)
-                .query_async(&mut connection)
-                .await?;
+            let (next, keys) = self.scan(&mut connection, cursor).await?;
             if !keys.is_empty() {
                 removed += redis::cmd("UNLINK").arg(keys).query_async::<u64>(&mut connection).await?;
             }
@@ -167,14 +172,7 @@ impl RelayClient {
         let mut connection = self.connect(COMMAND_TIMEOUT).await?;
         let (mut cursor, mut found) = (0_u64, Vec::new());
         for _ in 0..SCANS_MAX {
-            let (next, keys): (u64, Vec<Vec<u8>>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(&*self.entries)
-                .arg("COUNT")
-                .arg(SCAN_COUNT)
-                .query_async(&mut connection)
-                .await?;
+            let (next, keys) = self.scan(&mut connection, cursor).await?;
             // Before the brace stands the shard; its meta begins with a sign that no cache's name has.
             let texts = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
             found.extend(
