@@ -52,6 +52,9 @@ pub enum ErrorKind {
     Conflict,
     /// The loader failed. Its own error is the source.
     Load,
+    /// What the database returned is known not to be as fresh as the read demands: a replica lags behind the token, or was
+    /// asked for a bound on staleness. Try again later, or load from the server that commits.
+    Unproven,
     /// Too many loads are waiting for the database. Shed load, or raise the bound.
     Overloaded,
     /// The component was shut down.
@@ -75,7 +78,7 @@ impl ErrorKind {
     pub fn retry(self) -> Retry {
         match self {
             Self::Config | Self::Gap | Self::Corrupt | Self::Load | Self::Closed => Retry::Never,
-            Self::Overloaded => Retry::Backoff,
+            Self::Overloaded | Self::Unproven => Retry::Backoff,
             Self::Unavailable | Self::Timeout | Self::Conflict => Retry::Reconnect,
         }
     }
@@ -90,6 +93,7 @@ impl ErrorKind {
             Self::Corrupt => "corrupt",
             Self::Conflict => "conflict",
             Self::Load => "load",
+            Self::Unproven => "unproven",
             Self::Overloaded => "overloaded",
             Self::Closed => "closed",
         }

@@ -77,11 +77,27 @@ impl StoreKey {
     /// # Errors
     /// [`ErrorKind::Config`] if the key's own encoding fails or is longer than [`KEY_BYTES_MAX`].
     pub fn encode(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<Self> {
+        Self::from_text(Self::text_of(cache, key)?.as_str())
+    }
+
+    /// As [`encode`](Self::encode). `None` if the key is too long: such a key is never stored.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the key's own encoding fails.
+    pub fn encode_short(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<Option<Self>> {
+        let text = Self::text_of(cache, key)?;
+        if text.as_str().len() > KEY_BYTES_MAX {
+            return Ok(None);
+        }
+        Self::from_text(text.as_str()).map(Some)
+    }
+
+    fn text_of(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<KeyText> {
         let mut text = KeyText::default();
         text.write_str(cache).and_then(|()| text.write_char(':')).and_then(|()| key.encode(&mut text)).map_err(
             |error| Error::with_source(ErrorKind::Config, format!("a key of cache `{cache}` has no text form"), error),
         )?;
-        Self::from_text(text.as_str())
+        Ok(text)
     }
 
     /// Takes a key that is encoded already, as it stands on the bus.

@@ -36,6 +36,6 @@ pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
-pub use position::{Gtid, POSITION_TEXT_BYTES_MAX, Position};
+pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
 pub use settings::{CacheSettings, CdcSettings};
 pub use store::{Discipline, MemorySettings, MemoryStore};

@@ -17,7 +17,11 @@ use crate::position::Position;
 /// Loads values from the database.
 ///
 /// A load runs in a task of its own: a caller that goes away cancels nobody. It must read a *fresh* snapshot (an
-/// autocommit connection, never an older transaction), on the server that the visibility gate waits on.
+/// autocommit connection, never an older transaction).
+///
+/// A loader that says nothing is taken to read the server whose log is followed. One that reads any other server must
+/// say so, by [`LoadCx::origin`] or [`LoadCx::replica`], because its values prove less; and the visibility gate must
+/// wait on every server that is read.
 ///
 /// ```
 /// use cachefront_core::{LoadCx, Loader};
@@ -75,6 +79,8 @@ pub struct LoadNotes {
     pub origin: Option<Box<str>>,
     /// How long this value may be kept.
     pub ttl: Option<Duration>,
+    /// A replica was read: the time of the load proves nothing.
+    pub replica: bool,
     /// The value must not be kept.
     pub no_store: bool,
 }
@@ -100,6 +106,13 @@ impl LoadCx {
     /// is followed is returned but not kept.
     pub fn origin(&self, server: &str) {
         self.note(|notes| notes.origin = Some(server.into()));
+    }
+
+    /// Says that a replica was read, which may lag. The time of the load then bounds no staleness, and a session read
+    /// takes the value only if its [`position`](Self::position) contains the token. The value is kept: the gate must
+    /// wait on this replica, see [`Cdc::gate`](crate::Cdc::gate).
+    pub fn replica(&self) {
+        self.note(|notes| notes.replica = true);
     }
 
     /// Keeps this value for `ttl` instead of the cache's own time.

@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 
-/// The longest position that is read from text, in bytes. A longer one is refused: it comes from outside.
+/// The longest position that is read from a client's text, in bytes; see [`Position::parse_stored`] for others.
 pub const POSITION_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest position that is read from a database or a store, in bytes: some 20,000 servers or 400,000 ranges.
+pub const POSITION_STORED_BYTES_MAX: usize = 1024 * 1024;
 
 /// One committed transaction: its number at its origin.
 ///
@@ -139,6 +142,30 @@ impl Position {
         self.origins.get(&gtid.origin).is_some_and(|mine| mine.covers(gtid.number, gtid.number))
     }
 
+    /// Reads a position that a database or a store holds: up to [`POSITION_STORED_BYTES_MAX`] bytes, where text from a
+    /// client ([`FromStr`]) may have [`POSITION_TEXT_BYTES_MAX`] only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`], naming the part that is not a GTID set.
+    pub fn parse_stored(text: &str) -> Result<Self, Error> {
+        Self::parse(text, POSITION_STORED_BYTES_MAX)
+    }
+
+    fn parse(text: &str, bytes_max: usize) -> Result<Self, Error> {
+        if text.len() > bytes_max {
+            return Err(malformed(format!(
+                "a position of {} bytes is too long: at most {bytes_max} are read",
+                text.len()
+            )));
+        }
+        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+        let mut position = Self::new();
+        for part in compact.split(',').filter(|part| !part.is_empty()) {
+            parse_origin(part, &mut position)?;
+        }
+        Ok(position)
+    }
+
     /// Forgets ranges until each origin has at most `max` of them: those in the middle, so that the long first range
     /// and the newest stay. A position that claims less is still true.
     pub fn limit_ranges(&mut self, max: usize) {
@@ -186,18 +213,7 @@ impl FromStr for Position {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        if text.len() > POSITION_TEXT_BYTES_MAX {
-            return Err(malformed(format!(
-                "a position of {} bytes is too long: at most {POSITION_TEXT_BYTES_MAX} are read",
-                text.len()
-            )));
-        }
-        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
-        let mut position = Self::new();
-        for part in compact.split(',').filter(|part| !part.is_empty()) {
-            parse_origin(part, &mut position)?;
-        }
-        Ok(position)
+        Self::parse(text, POSITION_TEXT_BYTES_MAX)
     }
 }
 

@@ -25,8 +25,12 @@ pub struct CacheSettings {
     pub loads_max: usize,
     /// At most this many loads wait for their turn; beyond it reads fail as overloaded. Default: 65,536.
     pub loads_waiting_max: usize,
-    /// A load is given up after this time. Default: 30 s.
+    /// A load is given up after this time, the wait for its turn included. Default: 30 s.
     pub load_timeout: Duration,
+    /// How long a session or bounded read loads again when the database that was read is known to lag behind what it
+    /// demands; then it fails with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
+    /// Default: 2 s, well above a healthy replica's lag.
+    pub proof_wait: Duration,
     /// Taken off every staleness bound: how far clocks of processes may differ. Default: 50 ms, what NTP keeps easily.
     pub clock_skew: Duration,
     /// Invalidations of the process-local tier are counted in this many slots (a power of two); two keys that share
@@ -52,6 +56,7 @@ impl Default for CacheSettings {
             loads_max: 64,
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
+            proof_wait: Duration::from_secs(2),
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),

@@ -191,6 +191,14 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
     /// As the trait says.
     async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()>;
 
+    /// The server that the log is read from since the last successful [`open`](ChangeSource::open), in the form of
+    /// [`Head::origin`]. `None` if the source cannot tell. An origin other than the one that the head named is a gap.
+    ///
+    /// Default: `None`.
+    fn origin(&self) -> Option<Box<str>> {
+        None
+    }
+
     /// The next changes. Empty after `wait_max` without any; the checkpoint may move all the same.
     ///
     /// # Errors
@@ -202,6 +210,12 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
     /// # Errors
     /// As the trait says; nothing is lost if this fails.
     async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+
+    /// Told that another invalidator works and this one stands by: what only reading needs, as a connection to the log,
+    /// can be closed. [`open`](ChangeSource::open) comes before anything is read again.
+    ///
+    /// Default: nothing is done.
+    async fn close(&mut self) {}
 
     /// Asks for the source's end while [`next_batch`](ChangeSource::next_batch) waits.
     fn probe(&self) -> Arc<dyn SourceProbe>;

@@ -11,7 +11,7 @@ use crate::codec::{Codec, Json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RowImage, TableName};
 use crate::key::CacheKey;
-use crate::keymap::TableRules;
+use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, Loader};
 use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
 use crate::settings::CacheSettings;
@@ -124,11 +124,14 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Names the keys whose values are made from a row of `table` (`database.table`). It is run on the row before a
     /// change and on the row after it. All columns are decoded; see [`depends_on_columns`](Self::depends_on_columns).
     ///
+    /// A row whose mapped column is NULL makes no key of that column; read such a column as an `Option`. When the code of
+    /// `keys_of` changes so that the same columns lead to other keys, raise [`mapping_version`](Self::mapping_version).
+    ///
     /// Default: no dependency, and then the discipline is [`Discipline::Ttl`].
-    pub fn depends_on<D, F>(mut self, table: &str, keys_of: F) -> Self
+    pub fn depends_on<F>(mut self, table: &str, keys_of: F) -> Self
     where
-        D: CacheKey,
-        F: Fn(&RowImage) -> Result<Vec<D>> + Send + Sync + 'static,
+        K: CacheKey,
+        F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         self.rules.add(TableName::from(table), Columns::All, keys_of);
         self
@@ -136,13 +139,20 @@ impl<K, V, C> CacheBuilder<K, V, C> {
 
     /// As [`depends_on`](Self::depends_on), and the source decodes only `columns`: cheaper, and exact in what is
     /// checked at the start (a string column that keys are made of needs a binary collation).
-    pub fn depends_on_columns<D, F>(mut self, table: &str, columns: &[&str], keys_of: F) -> Self
+    pub fn depends_on_columns<F>(mut self, table: &str, columns: &[&str], keys_of: F) -> Self
     where
-        D: CacheKey,
-        F: Fn(&RowImage) -> Result<Vec<D>> + Send + Sync + 'static,
+        K: CacheKey,
+        F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());
         self.rules.add(TableName::from(table), columns, keys_of);
+        self
+    }
+
+    /// The version of the code that makes keys of rows. Values that processes of another version have cached are not
+    /// served to this one, nor this one's to them. Default: 0.
+    pub fn mapping_version(mut self, version: u32) -> Self {
+        self.rules.set_version(version);
         self
     }
 
@@ -211,6 +221,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         let by_rules = if self.rules.is_empty() { Discipline::Ttl } else { Discipline::Cdc };
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::new(&self.name).with_clock(Arc::clone(&self.clock))));
+        refuse_another_mapping(&store, &self.rules)?;
         Ok(Cache::assemble(Parts {
             name: self.name.into(),
             schema_version: self.schema_version,
@@ -257,7 +268,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             ));
         }
         if let Some((table, _)) =
-            crate::keymap::KeyMap::interests(&self.rules).iter().find(|(table, _)| !is_full_name(table))
+            self.rules.interests().iter().find(|(table, _)| !is_full_name(table))
         {
             return config(format!("`{table}` in `depends_on` of cache `{}` is not `database.table`", self.name));
         }
@@ -265,6 +276,21 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             return config(format!("cache `{}` is built outside a tokio runtime: build it inside one", self.name));
         }
         self.settings.validate()
+    }
+}
+
+/// Two caches of one name share their keys in the store: they must be kept correct in the same way.
+fn refuse_another_mapping(store: &Arc<dyn Store>, rules: &TableRules) -> Result<()> {
+    let mine = (!rules.is_empty()).then(|| rules.mapping());
+    match store.hub().and_then(|hub| hub.mapping_of(rules.cache())) {
+        Some(other) if other != mine => Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "a cache named `{}` with other dependencies is in use on this store: give one of the two another name",
+                rules.cache()
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -57,8 +57,10 @@ pub(crate) struct Loaded<V> {
     pub(crate) value: Option<V>,
     pub(crate) tier: Tier,
     pub(crate) position: Option<Position>,
-    /// The clock before the load; unknown for nothing but damaged entries.
+    /// The clock before the load, where the server that was read proves by it how stale the value may be.
     pub(crate) filled_at: Timestamp,
+    /// The server whose log is followed was read, as far as the loader says.
+    pub(crate) primary: bool,
     /// When the kept value runs out; unknown if it is not kept.
     pub(crate) expires_at: Timestamp,
     /// The store took the value while its lease stood: whoever joined may have it.

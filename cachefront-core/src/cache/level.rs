@@ -43,6 +43,16 @@ impl Level {
         self.at_least.is_none() && self.max_staleness.is_none()
     }
 
+    /// True if a value fresh from the database answers the read. One from the server whose log is followed does, unless
+    /// its loader says that the token is missing; one from another server must contain the token, and bounds nothing.
+    pub(crate) fn takes_loaded(&self, position: Option<&Position>, primary: bool) -> bool {
+        let contains = self.at_least.as_ref().is_none_or(|token| match position {
+            Some(position) => position.covers(token),
+            None => primary,
+        });
+        contains && (primary || self.max_staleness.is_none())
+    }
+
     /// True if the evidence proves what is asked for.
     pub(crate) fn is_proven(&self, evidence: &Evidence<'_>, now: Timestamp, clock_skew: Duration) -> bool {
         let contains = self.at_least.as_ref().is_none_or(|token| {
@@ -76,6 +86,27 @@ mod tests {
         assert!(!proven(Some(&below), Some(&below)));
         assert!(proven(Some(&above), Some(&below)));
         assert!(proven(None, Some(&above)));
+    }
+
+    #[test]
+    fn a_loaded_value_must_contain_the_token_and_a_replicas_bounds_nothing() {
+        let token = Level { at_least: Some(position("a:5")), ..Level::default() };
+        let bound = Level { max_staleness: Some(Duration::from_secs(9)), ..Level::default() };
+        let (below, above) = (position("a:1-4"), position("a:1-5"));
+        for (level, position, primary, taken) in [
+            (&token, Some(&below), true, false),
+            (&token, Some(&above), true, true),
+            (&token, Some(&below), false, false),
+            (&token, Some(&above), false, true),
+            (&token, None, true, true),
+            (&token, None, false, false),
+            (&bound, Some(&above), true, true),
+            (&bound, None, true, true),
+            (&bound, Some(&above), false, false),
+            (&Level::default(), None, false, true),
+        ] {
+            assert_eq!(level.takes_loaded(position, primary), taken, "{level:?} {position:?} {primary}");
+        }
     }
 
     #[test]

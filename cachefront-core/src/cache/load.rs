@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::sync::SemaphorePermit;
 
 use crate::cache::Inner;
 use crate::cache::epochs::Ticket;
@@ -24,7 +25,9 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::loader::{LoadCx, LoadNotes};
 use crate::policy::TtlContext;
-use crate::store::{Discipline, Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading, Refusal, Token};
+use crate::store::{
+    Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading, Refusal, ServerId, Token,
+};
 
 type LoadFuture<V> = Pin<Box<dyn Future<Output = Result<Option<V>, BoxError>> + Send>>;
 
@@ -71,6 +74,26 @@ pub(super) struct Lease {
     pub(super) meta: Option<Arc<Meta>>,
 }
 
+/// A place among the loads that run, and the time that the load may take.
+pub(super) struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
+    pub(super) remaining: Duration,
+}
+
+/// What a flight does next.
+enum Ready<'a, V> {
+    /// Load, and fill if there is a lease.
+    Load(Turn<'a>, Option<Lease>),
+    /// Another process filled.
+    Present(Loaded<V>),
+}
+
+/// How long a read may go on loading from a database that lags.
+pub(super) struct Patience {
+    deadline: Timestamp,
+    pause: Duration,
+}
+
 /// What asking for a lease came to.
 pub(super) enum Leased<V> {
     /// Load, then fill.
@@ -79,6 +102,8 @@ pub(super) enum Leased<V> {
     Without,
     /// Somebody else filled.
     Present(Loaded<V>),
+    /// Another attempt holds it, for this time at most.
+    Held(Duration),
 }
 
 /// A value fresh from the database.
@@ -101,12 +126,11 @@ where
     }
 
     async fn run(&self, pilot: &Pilot<K, V>, order: &Order, work: Work<V>) -> Outcome<V> {
-        let lease = match self.lease(&order.store_key, order.reload).await {
-            Leased::Present(loaded) => return Ok(Arc::new(loaded)),
-            Leased::Granted(lease) => Some(lease),
-            Leased::Without => None,
+        let (turn, lease) = match self.turn_and_lease(&order.store_key, order.reload).await? {
+            Ready::Present(loaded) => return Ok(Arc::new(loaded)),
+            Ready::Load(turn, lease) => (turn, lease),
         };
-        let fresh = match self.load(pilot.key(), work).await {
+        let fresh = match self.load(turn, pilot.key(), work).await {
             Ok(fresh) => fresh,
             Err(error) => {
                 self.give_back(&order.store_key, lease.as_ref()).await;
@@ -117,57 +141,96 @@ where
         self.settle(pilot.key(), order, lease, fresh).await.map(Arc::new)
     }
 
-    /// Asks for the right to fill, and waits a bounded time for another process that has it.
-    pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
-        let discipline = self.discipline();
+    /// A turn among the loads, then the right to fill: a lease begins when its load can begin, so that it does not run
+    /// out in a queue (rule 26). Waits a bounded time for another process that holds the lease, without a turn.
+    async fn turn_and_lease(&self, key: &StoreKey, reload: bool) -> Result<Ready<'_, V>> {
         let deadline = self.clock.now().after(self.settings.lease_wait);
         let mut pause = self.settings.lease_poll_min;
         loop {
-            let Some(token) = Token::from_u128(self.entropy.random_u128()) else { continue };
-            let request = LeaseRequest {
-                key,
-                token,
-                duration: self.settings.lease,
-                discipline,
-                schema_version: self.schema_version,
-                reload,
-            };
-            match self.store.lease(&request).await {
-                Ok(LeaseReply::Granted { meta }) => return Leased::Granted(Lease { token, discipline, meta }),
-                Ok(LeaseReply::NoMeta) => return Leased::Without,
-                Ok(LeaseReply::Present { meta, entry }) => {
-                    // What the store takes for good and this process cannot read must be loaded over.
-                    return match self.judge(Reading { meta, entry: Some(entry) }, &Level::default()) {
-                        Look::Hit(stored) => Leased::Present(Loaded {
-                            position: stored.loaded(),
-                            value: stored.value,
-                            tier: Tier::Shared,
-                            filled_at: stored.filled_at,
-                            expires_at: stored.expires_at,
-                            accepted: true,
-                        }),
-                        Look::Miss | Look::Unproven => Leased::Without,
-                    };
-                }
-                Ok(LeaseReply::Held { remaining }) => {
-                    // A reader that needs more than what others fill does not wait for them.
-                    if reload || self.clock.now() >= deadline {
-                        return Leased::Without;
-                    }
+            let turn = self.turn().await?;
+            match self.lease(key, reload).await {
+                Leased::Present(loaded) => return Ok(Ready::Present(loaded)),
+                Leased::Granted(lease) => return Ok(Ready::Load(turn, Some(lease))),
+                Leased::Without => return Ok(Ready::Load(turn, None)),
+                // A reader that needs more than what others fill does not wait for them.
+                Leased::Held(_) if reload || self.clock.now() >= deadline => return Ok(Ready::Load(turn, None)),
+                Leased::Held(remaining) => {
+                    drop(turn);
                     self.clock.sleep(pause.min(remaining.max(self.settings.lease_poll_min))).await;
                     pause = (pause * 2).min(self.settings.lease_poll_max);
-                }
-                Err(error) => {
-                    self.store_failed("lease", &error);
-                    return Leased::Without;
                 }
             }
         }
     }
 
-    /// Loads from the database, one of a bounded number at a time.
-    pub(super) async fn load(&self, key: &K, work: Work<V>) -> Result<Fresh<V>> {
-        let _turn = self.turn().await?;
+    /// Asks once for the right to fill.
+    pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
+        let discipline = self.discipline();
+        let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
+            return Leased::Held(Duration::ZERO);
+        };
+        let request = LeaseRequest {
+            key,
+            token,
+            duration: self.settings.lease,
+            discipline,
+            mapping: self.mapping,
+            schema_version: self.schema_version,
+            reload,
+        };
+        match self.store.lease(&request).await {
+            Ok(LeaseReply::Granted { meta }) => {
+                self.note_covered(true);
+                Leased::Granted(Lease { token, discipline, meta })
+            }
+            Ok(LeaseReply::NoMeta) => Leased::Without,
+            Ok(LeaseReply::NotCovered) => {
+                self.note_covered(false);
+                Leased::Without
+            }
+            Ok(LeaseReply::Present { meta, entry }) => {
+                // What the store takes for good and this process cannot read must be loaded over.
+                let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
+                match self.judge(reading, &Level::default()) {
+                    Look::Hit(stored) => Leased::Present(Loaded {
+                        position: stored.loaded(),
+                        value: stored.value,
+                        tier: Tier::Shared,
+                        filled_at: stored.filled_at,
+                        primary: true,
+                        expires_at: stored.expires_at,
+                        accepted: true,
+                    }),
+                    Look::Miss | Look::Unproven => Leased::Without,
+                }
+            }
+            Ok(LeaseReply::Held { remaining }) => Leased::Held(remaining),
+            Err(error) => {
+                self.store_failed("lease", &error);
+                Leased::Without
+            }
+        }
+    }
+
+    /// Says it once when the cache is not covered, and once when it is again.
+    fn note_covered(&self, covered: bool) {
+        if self.uncovered.load(Ordering::Relaxed) != covered || self.uncovered.swap(!covered, Ordering::SeqCst) != covered {
+            return;
+        }
+        if covered {
+            tracing::info!(cache = %self.name, "an invalidator covers this cache: values are cached again");
+        } else {
+            tracing::warn!(
+                cache = %self.name,
+                namespace = %self.store.namespace(),
+                "no invalidator of the namespace covers this cache under this mapping: nothing is cached; bind the cache \
+                 to the invalidator, run one release only, or give the service a namespace of its own"
+            );
+        }
+    }
+
+    /// Loads from the database in its turn.
+    pub(super) async fn load(&self, turn: Turn<'_>, key: &K, work: Work<V>) -> Result<Fresh<V>> {
         let started_at = self.clock.now();
         let cx = Arc::new(LoadCx::new(started_at));
         let load = async {
@@ -181,8 +244,9 @@ where
         };
         // A panic is caught here and not by the task alone, so that the lease can be given back.
         let loaded = tokio::select! {
+            biased;
             loaded = AssertUnwindSafe(load).catch_unwind() => loaded.unwrap_or_else(|_| Err("the loader panicked".into())),
-            () = self.clock.sleep(self.settings.load_timeout) => return Err(self.load_timed_out()),
+            () = self.clock.sleep(turn.remaining) => return Err(self.load_timed_out()),
         };
         let took = self.clock.now().since(started_at);
         self.metrics.load_seconds.record(took.as_secs_f64());
@@ -195,10 +259,14 @@ where
         }
     }
 
-    /// A place among the loads that run, or the answer that too many wait.
-    pub(super) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
+    /// A place among the loads that run. The wait for it counts towards the load's timeout.
+    ///
+    /// # Errors
+    /// `Overloaded` if too many wait, `Timeout` if the place does not come in time.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>> {
+        let timeout = self.settings.load_timeout;
         if let Ok(permit) = self.loads.try_acquire() {
-            return Ok(permit);
+            return Ok(Turn { _permit: permit, remaining: timeout });
         }
         let waiting = Waiting(&self.loads_waiting);
         if waiting.0.fetch_add(1, Ordering::SeqCst) >= self.settings.loads_waiting_max {
@@ -210,7 +278,15 @@ where
                 ),
             ));
         }
-        self.loads.acquire().await.map_err(|error| Error::with_source(ErrorKind::Closed, "the cache is closed", error))
+        let began = self.clock.now();
+        let permit = tokio::select! {
+            biased;
+            permit = self.loads.acquire() => permit,
+            () = self.clock.sleep(timeout) => return Err(self.load_timed_out()),
+        };
+        let closed = |error| Error::with_source(ErrorKind::Closed, "the cache is closed", error);
+        let waited = self.clock.now().since(began);
+        Ok(Turn { _permit: permit.map_err(closed)?, remaining: timeout.saturating_sub(waited) })
     }
 
     pub(super) fn load_failed(&self, error: BoxError) -> Error {
@@ -238,18 +314,57 @@ where
         )
     }
 
-    /// Straight to the database; nothing is stored.
-    pub(super) async fn bypass(&self, key: &K, work: Work<V>) -> Result<Hit<V>> {
-        let fresh = self.load(key, work).await?;
-        let now = self.clock.now();
-        Ok(Hit {
-            value: fresh.value,
-            tier: Tier::Database,
-            position: fresh.notes.position,
-            staleness_bound: Some(now.since(fresh.started_at) + self.settings.clock_skew),
-            ttl: None,
-            age: age(fresh.started_at, now),
-        })
+    /// Straight to the database; nothing is stored. A value that is known not to be what the level demands is loaded
+    /// again for a while.
+    pub(super) async fn bypass(&self, key: &K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
+        let mut patience = self.patience();
+        loop {
+            let fresh = self.load(self.turn().await?, key, work.take()).await?;
+            let primary = self.is_primary(None, &fresh.notes);
+            if level.takes_loaded(fresh.notes.position.as_ref(), primary) {
+                let now = self.clock.now();
+                return Ok(Hit {
+                    value: fresh.value,
+                    tier: Tier::Database,
+                    position: fresh.notes.position,
+                    staleness_bound: primary.then(|| now.since(fresh.started_at) + self.settings.clock_skew),
+                    ttl: None,
+                    age: age(fresh.started_at, now),
+                });
+            }
+            self.wait_for_proof(&mut patience).await?;
+        }
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        Patience { deadline: self.clock.now().after(self.settings.proof_wait), pause: self.settings.lease_poll_min }
+    }
+
+    /// Pauses before the database is asked again.
+    ///
+    /// # Errors
+    /// `Unproven` if it has lagged for long enough.
+    pub(super) async fn wait_for_proof(&self, patience: &mut Patience) -> Result<()> {
+        if self.clock.now() >= patience.deadline {
+            return Err(Error::new(
+                ErrorKind::Unproven,
+                format!(
+                    "the database that cache `{}` loads from did not contain the token, or cannot prove the bound, within \
+                     {:?}: load from the server that commits, or ask for less",
+                    self.name, self.settings.proof_wait
+                ),
+            ));
+        }
+        self.clock.sleep(patience.pause).await;
+        patience.pause = (patience.pause * 2).min(self.settings.lease_poll_max);
+        Ok(())
+    }
+
+    /// True if the loader read the server whose log is followed, as far as it says. Where no log is followed, no other
+    /// server is known.
+    fn is_primary(&self, meta: Option<&Meta>, notes: &LoadNotes) -> bool {
+        let elsewhere = meta.is_some_and(|meta| is_elsewhere(meta, notes));
+        !notes.replica && !elsewhere
     }
 
     /// Offers a loaded value to the tiers.
@@ -260,11 +375,13 @@ where
         lease: Option<Lease>,
         fresh: Fresh<V>,
     ) -> Result<Loaded<V>> {
+        let primary = self.is_primary(lease.as_ref().and_then(|lease| lease.meta.as_deref()), &fresh.notes);
         let mut loaded = Loaded {
             value: fresh.value.clone(),
             tier: Tier::Database,
             position: fresh.notes.position.clone(),
-            filled_at: fresh.started_at,
+            filled_at: if primary { fresh.started_at } else { Timestamp::UNKNOWN },
+            primary,
             expires_at: Timestamp::UNKNOWN,
             accepted: false,
         };
@@ -284,9 +401,18 @@ where
         loaded.accepted = weight.is_some();
         if loaded.accepted || (by_age && !unwanted) {
             loaded.expires_at = expires_at;
-            self.keep(key, order, &loaded, weight.unwrap_or_default());
+            let weight = weight.unwrap_or_else(|| self.weigh(loaded.value.as_ref()));
+            self.keep(key, order, &loaded, weight);
         }
         Ok(loaded)
+    }
+
+    /// The encoded value's size, for a value that no store took.
+    fn weigh(&self, value: Option<&V>) -> usize {
+        let Some(value) = value.filter(|_| self.local.is_some()) else { return 0 };
+        let mut payload = Vec::new();
+        // A value that cannot be encoded is too heavy for any bound.
+        self.codec.encode(value, &mut payload).map_or(usize::MAX, |()| payload.len())
     }
 
     fn keep(&self, key: &K, order: &Order, loaded: &Loaded<V>, weight: usize) {
@@ -296,7 +422,7 @@ where
                 now: self.clock.now(),
                 filled_at: loaded.filled_at,
                 expires_at: loaded.expires_at,
-                weight: order.store_key.as_str().len() + weight,
+                weight: weight.saturating_add(order.store_key.as_str().len()),
             };
             tier.insert(key.clone(), loaded.value.clone(), &found);
         }
@@ -311,7 +437,7 @@ where
         expires_at: Timestamp,
         ttl: Duration,
     ) -> Option<usize> {
-        if self.is_of_another_server(lease, &fresh.notes) {
+        if lease.meta.as_ref().is_some_and(|meta| is_elsewhere(meta, &fresh.notes)) {
             self.metrics.fill_refused("other_server");
             self.give_back(key, Some(lease)).await;
             return None;
@@ -336,10 +462,10 @@ where
             codec: self.codec.id(),
             compression: 0,
             schema_version: self.schema_version,
-            generation: lease.meta.as_ref().map_or_else(Default::default, |meta| meta.generation),
+            generation: lease.generation(self.mapping),
             // `hi` is written after the gate, so what it names was visible before this load began.
             order: lease.meta.as_ref().map_or(0, |meta| meta.hi),
-            filled_at: fresh.started_at,
+            filled_at: if fresh.notes.replica { Timestamp::UNKNOWN } else { fresh.started_at },
             soft_expiry: Timestamp::UNKNOWN,
             hard_expiry: expires_at,
             load_cost_us: u32::try_from(fresh.took.as_micros()).unwrap_or(u32::MAX),
@@ -373,20 +499,25 @@ where
         }
     }
 
-    /// Rule 9: after a change of primary, a value from a server whose log is not followed is not kept.
-    fn is_of_another_server(&self, lease: &Lease, notes: &LoadNotes) -> bool {
-        match (&lease.meta, &notes.origin) {
-            (Some(meta), Some(origin)) => !meta.origin.is_empty() && meta.origin != *origin,
-            _ => false,
-        }
-    }
-
     pub(super) async fn give_back(&self, key: &StoreKey, lease: Option<&Lease>) {
         let Some(lease) = lease else { return };
         if let Err(error) = self.store.release(key, lease.token).await {
             self.store_failed("release", &error);
         }
     }
+}
+
+impl Lease {
+    /// The cache's generation when the lease was granted.
+    fn generation(&self, mapping: MappingId) -> Generation {
+        let meta = self.meta.as_ref().filter(|_| self.discipline == Discipline::Cdc);
+        meta.and_then(|meta| meta.coverage.generation(mapping)).unwrap_or_default()
+    }
+}
+
+/// Rule 9: after a change of primary, a value from a server whose log is not followed is not kept.
+fn is_elsewhere(meta: &Meta, notes: &LoadNotes) -> bool {
+    notes.origin.as_ref().is_some_and(|origin| !meta.origin.is_empty() && meta.origin != *origin)
 }
 
 /// Counts a load that waits, for as long as it waits.

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use crate::cache::Inner;
 use crate::cache::flight::{Boarding, Flight, Pilot};
 use crate::cache::level::Level;
-use crate::cache::load::{Fresh, Lease, Leased, Order, Work};
+use crate::cache::load::{Fresh, Lease, Leased, Order, Turn, Work};
 use crate::cache::read::{Look, Read};
 use crate::error::{Error, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -33,18 +33,21 @@ where
         let newest = self.flights.newest();
         let mut values: Vec<Option<Option<V>>> = keys.iter().map(|key| self.local_get(key)).collect();
         let mut reads = Vec::new();
+        let mut unstorable = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             if values.get(index).is_some_and(Option::is_none) {
-                let store_key = StoreKey::encode(&self.name, key)?;
-                reads.push((index, Read { key: key.clone(), store_key, level: &level, newest }));
+                match StoreKey::encode_short(&self.name, key)? {
+                    Some(store_key) => reads.push((index, Read { key: key.clone(), store_key, level: &level, newest })),
+                    None => unstorable.push((index, key)),
+                }
             }
         }
         self.look_many(&mut reads, &mut values).await;
         let mut flights = Vec::new();
         let mut departures = Vec::new();
         for (index, read) in reads {
-            let ticket = self.epochs.ticket(&read.store_key);
-            let flight = match self.flights.board(&read.key, ticket, &self.epochs) {
+            let ticket = self.side.epochs.ticket(&read.store_key);
+            let flight = match self.flights.board(&read.key, ticket, &self.side.epochs) {
                 Boarding::Passenger(flight) => flight,
                 Boarding::Pilot(pilot) => {
                     let flight = pilot.flight();
@@ -66,6 +69,13 @@ where
                 *place = Some(value);
             }
         }
+        // Keys that are too long to be stored are loaded every time.
+        for (index, key) in unstorable {
+            let hit = self.bypass(key, &level, Work::Registered).await?;
+            if let Some(place) = values.get_mut(index) {
+                *place = Some(hit.value);
+            }
+        }
         Ok(values.into_iter().map(Option::flatten).collect())
     }
 
@@ -75,7 +85,7 @@ where
             return;
         }
         let tickets: Vec<_> =
-            reads.iter().map(|(_, read)| self.keepable(self.epochs.ticket(&read.store_key))).collect();
+            reads.iter().map(|(_, read)| self.keepable(self.side.epochs.ticket(&read.store_key))).collect();
         let store_keys: Vec<StoreKey> = reads.iter().map(|(_, read)| read.store_key.clone()).collect();
         let readings = match self.store.get_many(&store_keys).await {
             Ok(readings) => readings,
@@ -91,7 +101,7 @@ where
             };
             self.metrics.hit_shared.increment(1);
             if let Some(ticket) = ticket {
-                self.keep_local(&read.key, &read.store_key, &stored, ticket);
+                self.keep_read(&read.key, &read.store_key, &stored, ticket);
             }
             if let Some(place) = values.get_mut(*index) {
                 *place = Some(stored.value);
@@ -116,25 +126,35 @@ where
     }
 
     async fn fly_many(self: Arc<Self>, departures: Vec<Departure<K, V>>) {
+        let turn = match self.turn().await {
+            Ok(turn) => turn,
+            Err(error) => {
+                departures.into_iter().for_each(|departure| departure.pilot.land(Err(error.clone())));
+                return;
+            }
+        };
         let bypass = self.mode.load(std::sync::atomic::Ordering::Relaxed) != 0;
         let leases = join_all(departures.iter().map(|departure| async {
             if bypass { Leased::Without } else { self.lease(&departure.order.store_key, false).await }
         }));
         let mut loads: Vec<(Departure<K, V>, Option<Lease>)> = Vec::new();
-        for (departure, leased) in
-            leases.await.into_iter().zip(departures).map(|(leased, departure)| (departure, leased))
-        {
+        let leases = leases.await;
+        for (leased, departure) in leases.into_iter().zip(departures) {
             match leased {
                 Leased::Present(loaded) => departure.pilot.land(Ok(Arc::new(loaded))),
                 Leased::Granted(lease) => loads.push((departure, Some(lease))),
                 Leased::Without => loads.push((departure, None)),
+                // It is waited for by itself: who waits for a lease holds none (rule 26).
+                Leased::Held(_) => {
+                    tokio::spawn(Arc::clone(&self).fly(departure.pilot, departure.order, Work::Registered));
+                }
             }
         }
         if loads.is_empty() {
             return;
         }
         let keys: Vec<K> = loads.iter().map(|(departure, _)| departure.pilot.key().clone()).collect();
-        match self.load_many(&keys).await {
+        match self.load_many(turn, &keys).await {
             Ok(mut fresh) => {
                 let settled = loads.into_iter().map(|(departure, lease)| {
                     let mine = fresh.remove(departure.pilot.key());
@@ -160,16 +180,16 @@ where
     }
 
     /// One batch load; a key without a row has an answer too.
-    async fn load_many(&self, keys: &[K]) -> Result<HashMap<K, Fresh<V>>, Error> {
+    async fn load_many(&self, turn: Turn<'_>, keys: &[K]) -> Result<HashMap<K, Fresh<V>>, Error> {
         let loader = self.loader.as_ref().ok_or_else(|| self.no_loader())?;
-        let _turn = self.turn().await?;
         let started_at = self.clock.now();
         let cx = LoadCx::new(started_at);
         let loaded = tokio::select! {
+            biased;
             loaded = AssertUnwindSafe(loader.load_many(keys, &cx)).catch_unwind() => {
                 loaded.unwrap_or_else(|_| Err("the loader panicked".into()))
             }
-            () = self.clock.sleep(self.settings.load_timeout) => return Err(self.load_timed_out()),
+            () = self.clock.sleep(turn.remaining) => return Err(self.load_timed_out()),
         };
         let mut values = loaded.map_err(|error| self.load_failed(error))?;
         let took = self.clock.now().since(started_at);

@@ -3,7 +3,6 @@
 mod builder;
 mod epochs;
 mod flight;
-mod follower;
 mod found;
 mod get;
 mod level;
@@ -11,6 +10,7 @@ mod load;
 mod local;
 mod many;
 mod read;
+mod side;
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +19,8 @@ use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -30,12 +29,11 @@ pub use found::{Hit, Tier};
 pub use get::{Get, GetDetailed, GetFuture};
 pub use local::Local;
 
-use crate::bus::{BusEvent, BusMessage};
-use crate::cache::epochs::Epochs;
+use crate::bus::{BusEvent, BusMessage, Hub, Listener, Pace, Publisher};
 use crate::cache::flight::Flights;
-use crate::cache::follower::{Follower, Handled};
 use crate::cache::load::Work;
 use crate::cache::local::LocalTier;
+use crate::cache::side::Side;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
 use crate::error::{BoxError, Result};
@@ -45,7 +43,7 @@ use crate::loader::{DynLoader, LoadCx};
 use crate::metrics::CacheMetrics;
 use crate::policy::TtlPolicy;
 use crate::settings::CacheSettings;
-use crate::store::{Discipline, Generation, Store};
+use crate::store::{Discipline, MappingId, Store};
 
 /// What reads do at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,8 +90,14 @@ struct Inner<K, V> {
     settings: CacheSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    epochs: Arc<Epochs>,
-    handled: Arc<ArcSwap<Handled>>,
+    /// This cache under its mapping: it is kept only while the store's meta covers it.
+    mapping: MappingId,
+    /// What the bus does to this cache.
+    side: Arc<Side>,
+    /// Follows the bus, for all caches on this store if it has a hub of its own.
+    _hub: Arc<Hub>,
+    /// It was said already that no invalidator covers this cache.
+    uncovered: AtomicBool,
     flights: Arc<Flights<K, V>>,
     /// Bounds the loads that run at once, so that a store's outage cannot stampede the database.
     loads: Semaphore,
@@ -101,8 +105,8 @@ struct Inner<K, V> {
     mode: AtomicU8,
     discipline: AtomicU8,
     metrics: CacheMetrics,
-    /// The follower of the bus, and the ticker of the coarse clock. They end with the last handle.
-    tasks: Vec<JoinHandle<()>>,
+    /// The ticker of the coarse clock. It ends with the last handle.
+    ticker: Option<JoinHandle<()>>,
 }
 
 impl Cache<(), ()> {
@@ -134,8 +138,9 @@ where
     ///
     /// # Errors
     /// Only if the database had to be asked and could not answer: [`Load`](crate::ErrorKind::Load),
-    /// [`Timeout`](crate::ErrorKind::Timeout), [`Overloaded`](crate::ErrorKind::Overloaded). A store that is down is
-    /// no error.
+    /// [`Timeout`](crate::ErrorKind::Timeout), [`Overloaded`](crate::ErrorKind::Overloaded); or if its answer is known
+    /// to miss what [`at_least`](Get::at_least) or [`max_staleness`](Get::max_staleness) demands:
+    /// [`Unproven`](crate::ErrorKind::Unproven). A store that is down is no error.
     ///
     /// # Cancel safety
     /// Cancel safe. A load that was begun goes on, and its value is stored.
@@ -204,13 +209,14 @@ where
     /// Not cancel safe: the key may be gone from some tiers only.
     pub async fn invalidate(&self, key: &K) -> Result<()> {
         let inner = &*self.inner;
-        let key = StoreKey::encode(&inner.name, key)?;
-        inner.epochs.invalidate(&key);
+        // A key that is too long to be stored is in no tier.
+        let Some(key) = StoreKey::encode_short(&inner.name, key)? else { return Ok(()) };
+        inner.side.epochs.invalidate(&key);
         inner.store.discard(std::slice::from_ref(&key)).await?;
         // Again: a value that was read before the store's answer may have been put away since the first time.
-        inner.epochs.invalidate(&key);
+        inner.side.epochs.invalidate(&key);
         let message = BusMessage {
-            generation: Generation::default(),
+            publisher: Publisher::READER,
             event: BusEvent::Keys(vec![key.as_str().into()]),
             applied: None,
             source_time: Timestamp::UNKNOWN,
@@ -237,7 +243,7 @@ where
     pub fn set_discipline(&self, discipline: Discipline) {
         let inner = &*self.inner;
         if inner.discipline.swap(discipline as u8, Ordering::SeqCst) != discipline as u8 {
-            inner.epochs.invalidate_all();
+            inner.side.epochs.invalidate_all();
         }
     }
 
@@ -247,27 +253,28 @@ where
     }
 
     pub(crate) fn assemble(parts: Parts<K, V>) -> Self {
-        let epochs = Arc::new(Epochs::new(parts.settings.epoch_slots));
-        let handled = Arc::new(ArcSwap::default());
         let metrics = CacheMetrics::new(&parts.name);
-        let mut tasks = Vec::new();
-        if !parts.rules.is_empty() {
-            let follower = Follower {
-                cache: Arc::clone(&parts.name),
-                bus: parts.store.bus(),
-                epochs: Arc::clone(&epochs),
-                handled: Arc::clone(&handled),
+        let mapping = parts.rules.mapping();
+        let covered = (!parts.rules.is_empty()).then_some(mapping);
+        let side = Arc::new(Side::new(
+            Arc::clone(&parts.name),
+            covered,
+            parts.settings.epoch_slots,
+            metrics.clone(),
+        ));
+        let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
+        if covered.is_some() || parts.local.is_some() {
+            let pace = Pace {
                 clock: Arc::clone(&parts.clock),
-                metrics: metrics.clone(),
+                entropy: Arc::clone(&parts.entropy),
                 silence_max: parts.settings.bus_silence_max,
                 pause_min: parts.settings.bus_retry_min,
                 pause_max: parts.settings.bus_retry_max,
             };
-            tasks.push(follower.spawn());
+            let listener: Arc<dyn Listener> = Arc::clone(&side) as _;
+            hub.join(parts.store.bus(), pace, &listener);
         }
-        if parts.local.is_some() {
-            tasks.push(tick(Arc::clone(&parts.clock), parts.settings.tick));
-        }
+        let ticker = parts.local.is_some().then(|| tick(Arc::clone(&parts.clock), parts.settings.tick));
         let inner = Inner {
             name: parts.name,
             schema_version: parts.schema_version,
@@ -282,13 +289,15 @@ where
             settings: parts.settings,
             clock: parts.clock,
             entropy: parts.entropy,
-            epochs,
-            handled,
+            mapping,
+            side,
+            _hub: hub,
+            uncovered: AtomicBool::new(false),
             flights: Arc::new(Flights::new()),
             mode: AtomicU8::new(Mode::Normal as u8),
             discipline: AtomicU8::new(parts.discipline as u8),
             metrics,
-            tasks,
+            ticker,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -328,8 +337,8 @@ impl<K, V> Clone for Cache<K, V> {
 
 impl<K, V> Drop for Inner<K, V> {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        if let Some(ticker) = &self.ticker {
+            ticker.abort();
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::entry::{Entry, PayloadState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::position::Position;
-use crate::store::{Discipline, Meta, Reading};
+use crate::store::{Discipline, Meta, Reading, ServerId};
 
 /// How often a reader boards flights before it is told that the key changes too fast. Two suffice (the second flight
 /// begins after the reader did); more allow for entries that vanish between a lease and a look.
@@ -40,6 +40,8 @@ pub(super) struct Stored<V> {
     pub(super) value: Option<V>,
     pub(super) filled_at: Timestamp,
     pub(super) expires_at: Timestamp,
+    /// The server that it was read from.
+    pub(super) server: ServerId,
     /// The fill position as text; parsed only when somebody asks.
     pub(super) position: Bytes,
     pub(super) meta: Option<Arc<Meta>>,
@@ -53,6 +55,16 @@ impl<V> Stored<V> {
         let text = std::str::from_utf8(&self.position).ok().filter(|text| !text.is_empty())?;
         text.parse().ok()
     }
+}
+
+/// What came of boarding a flight.
+enum Boarded<V> {
+    /// The answer.
+    Hit(Hit<V>),
+    /// It found what only others may take.
+    NotForThisReader,
+    /// The database that was read is known to lag behind what this read demands.
+    Lags,
 }
 
 /// A read: what is wanted, and what was known when it started.
@@ -87,24 +99,26 @@ where
         if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
             return None;
         }
-        let entry = tier.get(key, &self.epochs, self.clock.coarse())?;
+        let entry = tier.get(key, &self.side.epochs, self.clock.coarse())?;
         self.metrics.hit_local.increment(1);
         Some(entry.value)
     }
 
     /// A whole read, for all but plain hits in this process's own tier.
     pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
-        let store_key = StoreKey::encode(&self.name, &key)?;
-        if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
+        // A key that is too long to be stored is loaded every time.
+        let store_key = StoreKey::encode_short(&self.name, &key)?;
+        let Some(store_key) = store_key.filter(|_| self.mode.load(Ordering::Relaxed) == Mode::Normal as u8) else {
             self.metrics.bypass.increment(1);
-            return self.bypass(&key, work).await;
-        }
+            return self.bypass(&key, level, work).await;
+        };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
         if (!level.is_eventual() || level.detailed)
             && let Some(hit) = self.local_proven(&read)
         {
             return Ok(hit);
         }
+        let mut patience = self.patience();
         let mut reload = false;
         for _ in 0..ROUNDS_MAX {
             match self.look(&read).await {
@@ -117,31 +131,43 @@ where
                 }
             }
             match self.board(&read, reload, &mut work).await? {
-                Some(hit) => return Ok(hit),
-                None => reload = reload || !level.is_eventual(),
+                Boarded::Hit(hit) => return Ok(hit),
+                Boarded::NotForThisReader => reload = reload || !level.is_eventual(),
+                Boarded::Lags => {
+                    reload = true;
+                    self.wait_for_proof(&mut patience).await?;
+                }
             }
         }
         // The key changes faster than it can be filled: the database itself answers.
-        self.bypass(&read.key, work).await
+        self.bypass(&read.key, level, work).await
     }
 
-    /// Boards a flight once. None: what it found is not for this reader.
-    async fn board(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &mut Work<V>) -> Result<Option<Hit<V>>> {
-        let ticket = self.epochs.ticket(&read.store_key);
-        match self.flights.board(&read.key, ticket, &self.epochs) {
+    /// Boards a flight once.
+    async fn board(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &mut Work<V>) -> Result<Boarded<V>> {
+        let ticket = self.side.epochs.ticket(&read.store_key);
+        let (loaded, fits) = match self.flights.board(&read.key, ticket, &self.side.epochs) {
             Boarding::Pilot(pilot) => {
                 let flight = pilot.flight();
                 let order = Order { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload };
                 tokio::spawn(Arc::clone(self).fly(pilot, order, work.take()));
                 let loaded = flight.wait().await?;
                 let fits = loaded.tier == Tier::Database || self.proves(read.level, &loaded);
-                Ok(fits.then(|| self.loaded_hit(&loaded)))
+                (loaded, fits)
             }
             Boarding::Passenger(flight) => {
                 let loaded = flight.wait().await?;
-                Ok(self.passenger_may_take(read, &flight, &loaded).then(|| self.loaded_hit(&loaded)))
+                let fits = self.passenger_may_take(read, &flight, &loaded);
+                (loaded, fits)
             }
+        };
+        if !fits {
+            return Ok(Boarded::NotForThisReader);
         }
+        if loaded.tier == Tier::Database && !read.level.takes_loaded(loaded.position.as_ref(), loaded.primary) {
+            return Ok(Boarded::Lags);
+        }
+        Ok(Boarded::Hit(self.loaded_hit(&loaded)))
     }
 
     /// Rule 13: a passenger takes what was loaded after it started, or what the store accepted after it started and,
@@ -163,7 +189,7 @@ where
 
     /// A value of this process's own tier that proves what the read asks for.
     fn local_proven(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
-        let hit = self.local_look(read.level, |tier, now| tier.get(&read.key, &self.epochs, now))?;
+        let hit = self.local_look(read.level, |tier, now| tier.get(&read.key, &self.side.epochs, now))?;
         self.metrics.hit_local.increment(1);
         Some(hit)
     }
@@ -180,7 +206,7 @@ where
     ) -> Option<Hit<V>> {
         let tier = self.local.as_ref()?;
         let by_log = self.discipline() == Discipline::Cdc;
-        let handled = self.handled.load();
+        let handled = self.side.handled.load();
         let entry = look(tier, self.clock.coarse())?;
         let now = self.clock.now();
         let evidence = Evidence {
@@ -201,14 +227,14 @@ where
 
     /// The second hop: the shared store. A store that cannot be read is a miss.
     async fn look(&self, read: &Read<'_, K>) -> Look<V> {
-        let ticket = self.epochs.ticket(&read.store_key);
+        let ticket = self.side.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
         match self.store.get(&read.store_key).await {
             Ok(reading) => {
                 self.metrics.store_up.set(1.0);
                 let look = self.judge(reading, read.level);
                 if let (Look::Hit(stored), Some(ticket)) = (&look, keep) {
-                    self.keep_local(&read.key, &read.store_key, stored, ticket);
+                    self.keep_read(&read.key, &read.store_key, stored, ticket);
                 }
                 look
             }
@@ -255,7 +281,9 @@ where
         let meta = match self.discipline() {
             Discipline::Cdc => {
                 let meta = reading.meta.filter(|meta| meta.is_live())?;
-                if header.discipline != Discipline::Cdc || header.generation != meta.generation {
+                // Not covered, or of another generation: worth nothing.
+                let covered = meta.coverage.generation(self.mapping);
+                if header.discipline != Discipline::Cdc || covered != Some(header.generation) {
                     return None;
                 }
                 Some(meta)
@@ -282,6 +310,7 @@ where
             value,
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
+            server: reading.server,
             position: entry.header.position,
             meta,
             weight: entry.payload.len(),
@@ -325,6 +354,7 @@ where
             value: loaded.value.clone(),
             tier: loaded.tier,
             position: loaded.position.clone(),
+            // What was loaded from a replica was current at no known time.
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: loaded.expires_at.is_known().then(|| loaded.expires_at.since(now)),
             age: age(loaded.filled_at, now),
@@ -333,12 +363,17 @@ where
 
     /// The ticket, if what is read under it may be put into this process's own tier. Asked after the ticket was taken.
     pub(super) fn keepable(&self, ticket: Ticket) -> Option<Ticket> {
-        let reached = self.discipline() == Discipline::Ttl || self.epochs.is_following();
+        let reached = self.discipline() == Discipline::Ttl || self.side.epochs.is_following();
         (self.local.is_some() && reached).then_some(ticket)
     }
 
-    pub(super) fn keep_local(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
+    /// Puts away what was read from the store: in the cdc discipline only what came from the server that the bus is read
+    /// from, for no other one's invalidations are told of there (rule 22).
+    pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
         let Some(tier) = &self.local else { return };
+        if self.discipline() == Discipline::Cdc && !stored.server.is_same(self.side.server()) {
+            return;
+        }
         let found = Found {
             ticket,
             now: self.clock.now(),
@@ -354,11 +389,11 @@ where
         if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
             return Ok(None);
         }
-        let local = self.local_look(&Level::default(), |tier, now| tier.peek(key, &self.epochs, now));
+        let local = self.local_look(&Level::default(), |tier, now| tier.peek(key, &self.side.epochs, now));
         if local.is_some() {
             return Ok(local);
         }
-        let store_key = StoreKey::encode(&self.name, key)?;
+        let Some(store_key) = StoreKey::encode_short(&self.name, key)? else { return Ok(None) };
         let reading = self.store.peek(&store_key).await?;
         match self.judge(reading, &Level::default()) {
             Look::Hit(stored) => Ok(Some(self.stored_hit(stored))),

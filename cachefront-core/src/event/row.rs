@@ -40,27 +40,30 @@ pub struct RowImage {
     /// Shared by all rows of a table: the names are the same for each.
     names: Arc<[Box<str>]>,
     columns: Vec<Column>,
+    /// NULL is read as an empty value where a value is expected.
+    nulls_are_empty: bool,
 }
 
 impl RowImage {
     /// An image from names and columns of the same number and order.
     pub fn new(names: Arc<[Box<str>]>, columns: Vec<Column>) -> Self {
         debug_assert_eq!(names.len(), columns.len(), "one name for each column");
-        Self { names, columns }
+        Self { names, columns, nulls_are_empty: false }
     }
 
     /// An image from pairs, for tests and for sources without a table map.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
         let (names, columns): (Vec<Box<str>>, Vec<Column>) =
             pairs.into_iter().map(|(name, value)| (Box::from(name), Column::Value(value))).unzip();
-        Self { names: names.into(), columns }
+        Self { names: names.into(), columns, nulls_are_empty: false }
     }
 
     /// The column `name` as a `T`.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] if the image has no such column or it is not a `T`. A mapping passes this error on, and
-    /// the invalidator then voids everything rather than miss a key.
+    /// the invalidator then flushes the mapping's cache rather than miss a key. NULL does not: read a column that may be
+    /// NULL as an `Option`, or leave it to the mapping, which makes no key that can be looked up of it.
     ///
     /// ```
     /// use cachefront_core::event::{RowImage, Value};
@@ -73,7 +76,7 @@ impl RowImage {
     /// ```
     pub fn get<T: FromValue>(&self, name: &str) -> Result<T> {
         match self.column(name) {
-            Some(Column::Value(value)) => T::from_value(value).ok_or_else(|| {
+            Some(Column::Value(value)) => self.read(value).ok_or_else(|| {
                 Error::new(ErrorKind::Corrupt, format!("column `{name}` is {}, not {}", shape(value), T::EXPECTED))
             }),
             Some(Column::Missing) => Err(Error::new(
@@ -89,6 +92,21 @@ impl RowImage {
                 format!("the row has no column `{name}`; it has {}", self.names.join(", ")),
             )),
         }
+    }
+
+    fn read<T: FromValue>(&self, value: &Value) -> Option<T> {
+        let plain = T::from_value(value);
+        if plain.is_some() || !self.nulls_are_empty || *value != Value::Null {
+            return plain;
+        }
+        let empty = [Value::Text("".into()), Value::UInt(0), Value::Bytes([].into()), Value::Float(0.0)];
+        empty.iter().find_map(T::from_value)
+    }
+
+    /// The same image, whose NULLs are read as empty values where a value is expected. `None` if it has no NULL.
+    pub(crate) fn without_nulls(&self) -> Option<Self> {
+        let null = Column::Value(Value::Null);
+        self.columns.contains(&null).then(|| Self { nulls_are_empty: true, ..self.clone() })
     }
 
     /// The column `name` as it stands.

@@ -31,7 +31,7 @@ impl Pump {
         writer.flush(&meta).await?;
         writer
             .publish(&BusMessage {
-                generation,
+                publisher: crate::bus::Publisher(1),
                 event: BusEvent::Flush,
                 applied: Some(head.checkpoint.position.clone()),
                 source_time: meta.source_time,

@@ -258,7 +258,7 @@ impl Pump {
         }
         self.metrics.invalidations.increment(plan.keys.len() as u64);
         let message = BusMessage {
-            generation: session.held.generation,
+            publisher: crate::bus::Publisher(1),
             event: BusEvent::Keys(plan.keys.iter().map(|key| key.as_str().into()).collect()),
             applied: Some(after.position.clone()),
             source_time: Timestamp::UNKNOWN,
@@ -299,8 +299,8 @@ impl Pump {
         self.advance(writer, session, checkpoint, order, watermark).await?;
         if wish.discipline == Discipline::Cdc {
             let message = BusMessage {
-                generation: session.held.generation,
-                event: BusEvent::Heartbeat,
+                publisher: crate::bus::Publisher(1),
+                event: BusEvent::Heartbeat(Vec::new()),
                 applied: Some(session.checkpoint.position.clone()),
                 source_time: self.status.borrow().source_time,
                 sent_at: self.clock.now(),

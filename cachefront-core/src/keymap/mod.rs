@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::event::{RowChange, TableName};
 use crate::key::StoreKey;
 use crate::source::Interests;
+use crate::store::MappingId;
 
 /// From a row's change to the keys that it makes stale.
 ///
@@ -18,13 +19,29 @@ use crate::source::Interests;
 /// that moves a row from one key to another makes both stale. An answer too many costs a load; one too few is a stale
 /// entry.
 pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
+    /// The name of the cache whose keys it names.
+    fn cache(&self) -> &str;
+
+    /// The version of the code that makes keys of a row. To be raised when the same columns lead to other keys: what
+    /// processes with another version have cached is then not served.
+    ///
+    /// Default: 0.
+    fn version(&self) -> u32 {
+        0
+    }
+
+    /// The cache under this mapping, as it stands in the store's meta.
+    fn mapping(&self) -> MappingId {
+        MappingId::new(self.cache(), &self.interests(), self.version())
+    }
+
     /// The tables it depends on.
     fn interests(&self) -> Interests;
 
-    /// Appends the keys that `change` makes stale.
+    /// Appends the keys that `change` makes stale. A key that is too long to be stored is left out: no entry has it.
     ///
     /// # Errors
-    /// If the change cannot be understood. The invalidator then voids everything rather than miss a key.
+    /// If the change cannot be understood. The invalidator then flushes the cache rather than miss a key.
     fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()>;
 
     /// True if a change of the whole table (TRUNCATE, DDL) concerns this map.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{RowChange, RowImage, TableName};
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::KeyMap;
@@ -16,13 +16,19 @@ type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Syn
 #[derive(Clone)]
 pub struct TableRules {
     cache: Arc<str>,
+    version: u32,
     rules: BTreeMap<TableName, Vec<(Columns, Rule)>>,
 }
 
 impl TableRules {
     /// No rules yet, for the cache of this name.
     pub fn new(cache: &str) -> Self {
-        Self { cache: cache.into(), rules: BTreeMap::new() }
+        Self { cache: cache.into(), version: 0, rules: BTreeMap::new() }
+    }
+
+    /// The version of the code that makes keys of rows; see [`KeyMap::version`]. Default: 0.
+    pub fn set_version(&mut self, version: u32) {
+        self.version = version;
     }
 
     /// Adds a rule: `keys_of` names the keys whose values are made from this row of `table`.
@@ -34,7 +40,7 @@ impl TableRules {
         let cache = Arc::clone(&self.cache);
         let rule: Rule = Arc::new(move |image, keys| {
             for key in keys_of(image)? {
-                keys.push(StoreKey::encode(&cache, &key)?);
+                keys.extend(StoreKey::encode_short(&cache, &key)?);
             }
             Ok(())
         });
@@ -48,6 +54,14 @@ impl TableRules {
 }
 
 impl KeyMap for TableRules {
+    fn cache(&self) -> &str {
+        &self.cache
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
     fn interests(&self) -> Interests {
         let mut interests = Interests::new();
         for (table, rules) in &self.rules {
@@ -62,7 +76,13 @@ impl KeyMap for TableRules {
         let Some(rules) = self.rules.get(&change.table) else { return Ok(()) };
         for (_, rule) in rules {
             for image in change.images() {
-                rule(image, keys)?;
+                apply(rule, image, keys).map_err(|error| {
+                    let message = format!(
+                        "the mapping of cache `{}` cannot make keys of a row of table `{}`",
+                        self.cache, change.table
+                    );
+                    Error::with_source(error.kind(), message, error)
+                })?;
             }
         }
         Ok(())
@@ -70,6 +90,19 @@ impl KeyMap for TableRules {
 
     fn depends_on(&self, table: &TableName) -> bool {
         self.rules.contains_key(table)
+    }
+}
+
+/// Runs a rule over one image. A column that is NULL where the rule expects a value is part of no key that can be looked
+/// up. The rule is run again with an empty value in its place, so that keys made of other columns are not missed; a key
+/// made of the empty value is one invalidation too many, which costs a load at most.
+fn apply(rule: &Rule, image: &RowImage, keys: &mut Vec<StoreKey>) -> Result<()> {
+    let before = keys.len();
+    let Err(error) = rule(image, keys) else { return Ok(()) };
+    keys.truncate(before);
+    match image.without_nulls() {
+        Some(image) => rule(&image, keys).map_err(|_| error),
+        None => Err(error),
     }
 }
 
@@ -86,6 +119,56 @@ impl fmt::Debug for TableRules {
 mod tests {
     use super::*;
     use crate::event::{Operation, Value};
+
+    fn keys_of(rules: &TableRules, image: RowImage) -> Result<Vec<String>> {
+        let change = RowChange {
+            table: "shop.users".into(),
+            operation: Operation::Insert,
+            before: None,
+            after: Some(image),
+        };
+        let mut keys = Vec::new();
+        rules.keys(&change, &mut keys)?;
+        Ok(keys.iter().map(|key| key.as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn a_null_column_hides_no_key_made_of_another_column() {
+        let mut rules = TableRules::new("user");
+        rules.add(TableName::from("shop.users"), Columns::All, |row| {
+            Ok(vec![row.get::<String>("mail")?, row.get::<u64>("id")?.to_string()])
+        });
+        let image = RowImage::from_pairs([("mail", Value::Null), ("id", Value::UInt(7))]);
+        assert_eq!(keys_of(&rules, image).expect("keys"), ["user:", "user:7"]);
+    }
+
+    #[test]
+    fn an_optional_column_that_is_null_names_no_key() {
+        let mut rules = TableRules::new("user");
+        rules.add(TableName::from("shop.users"), Columns::All, |row| {
+            Ok(row.get::<Option<String>>("mail")?.into_iter().collect::<Vec<_>>())
+        });
+        assert!(keys_of(&rules, RowImage::from_pairs([("mail", Value::Null)])).expect("no keys").is_empty());
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_to_be_stored_is_left_out() {
+        let mut rules = TableRules::new("user");
+        rules.add(TableName::from("shop.users"), Columns::All, |row| {
+            Ok(vec![row.get::<String>("mail")?, "short".to_owned()])
+        });
+        let image = RowImage::from_pairs([("mail", Value::Text("x".repeat(2_000).into()))]);
+        assert_eq!(keys_of(&rules, image).expect("keys"), ["user:short"]);
+    }
+
+    #[test]
+    fn an_error_names_cache_table_and_column() {
+        let mut rules = TableRules::new("user");
+        rules.add(TableName::from("shop.users"), Columns::All, |row| Ok(vec![row.get::<u64>("id")?]));
+        let error = keys_of(&rules, RowImage::from_pairs([("id", Value::Text("x".into()))])).expect_err("not a number");
+        let text = error.chain().to_string();
+        assert!(["`user`", "`shop.users`", "`id`"].iter().all(|name| text.contains(name)), "{text}");
+    }
 
     #[test]
     fn an_update_that_moves_a_row_names_the_old_key_and_the_new_one() {

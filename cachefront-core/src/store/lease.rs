@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::key::StoreKey;
-use crate::store::{Discipline, Generation, Meta};
+use crate::store::{Discipline, Generation, MappingId, Meta};
 
 /// A random number that names one attempt to load one key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +49,8 @@ pub struct LeaseRequest<'a> {
     pub duration: Duration,
     /// The discipline of the reader.
     pub discipline: Discipline,
+    /// The reader's cache under its mapping: it must be covered in the cdc discipline.
+    pub mapping: MappingId,
     /// Entries of another schema version are no answer.
     pub schema_version: u32,
     /// True to load even though a good entry exists, because it could not be proven fresh enough.
@@ -66,8 +68,8 @@ pub enum LeaseReply {
         /// The entry's bytes.
         entry: Bytes,
     },
-    /// The lease is the caller's. `meta` is the shard's at the grant: its generation and its `hi` (the fence) go into
-    /// the fill. It is always there in the cdc discipline.
+    /// The lease is the caller's. `meta` is the shard's at the grant: the cache's generation and `hi` (the fence) go
+    /// into the fill. It is always there in the cdc discipline.
     Granted {
         /// The shard's meta at the grant.
         meta: Option<Arc<Meta>>,
@@ -79,6 +81,9 @@ pub enum LeaseReply {
     },
     /// The cdc discipline was asked for and the shard has no meta, or a suspended one: load, return, do not store.
     NoMeta,
+    /// The cdc discipline was asked for and the invalidator in force does not keep this cache under this mapping: load,
+    /// return, do not store.
+    NotCovered,
 }
 
 /// A loaded value on its way into the store.
@@ -90,7 +95,7 @@ pub struct Fill<'a> {
     pub token: Token,
     /// The discipline of the reader.
     pub discipline: Discipline,
-    /// The generation at the grant; compared in the cdc discipline.
+    /// The cache's generation at the grant. In the cdc discipline a covered cache must still have it.
     pub generation: Generation,
     /// The whole entry, without a lease.
     pub entry: &'a [u8],
@@ -113,7 +118,7 @@ pub enum FillReply {
 pub enum Refusal {
     /// The lease was broken by an invalidation, ran out, or was evicted.
     LeaseBroken,
-    /// A new generation began since the grant.
+    /// A new generation of the cache began since the grant, or the cache is no longer covered.
     GenerationChanged,
     /// The shard has no meta any more, or it is suspended.
     NoMeta,

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::memory_bus::MemoryBus;
+use super::memory_bus::{MemoryBus, Server};
 use super::memory_shard::{Bounds, Shard};
 use super::transition;
-use crate::bus::{BusMessage, InvalidationBus};
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::bus::{BusMessage, Hub, InvalidationBus};
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 
@@ -91,6 +91,8 @@ struct Shared {
     /// No lock is held over an `await`, and never two at once.
     shards: Box<[Mutex<Shard>]>,
     bus: MemoryBus,
+    server: Server,
+    hub: Arc<Hub>,
 }
 
 impl MemoryStore {
@@ -122,12 +124,15 @@ impl MemoryStore {
             entries_max: settings.entries_max.div_ceil(shards as usize),
             bytes_max: settings.bytes_max.div_ceil(shards as usize),
         };
+        let server = Server::new(SystemEntropy.random_u128() as u64);
         let shared = Shared {
             namespace: namespace.into(),
             settings,
             clock,
             shards: (0..shards).map(|_| Mutex::new(Shard::new(bounds))).collect(),
-            bus: MemoryBus::new(settings.bus_messages_max, settings.bus_bytes_max),
+            bus: MemoryBus::new(settings.bus_messages_max, settings.bus_bytes_max, server.clone()),
+            server,
+            hub: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -157,6 +162,7 @@ impl MemoryStore {
         for mut shard in self.shared.locks() {
             shard.clear();
         }
+        self.shared.server.restart();
         self.shared.bus.clear();
     }
 
@@ -212,20 +218,20 @@ impl Store for MemoryStore {
     async fn get(&self, key: &StoreKey) -> Result<Reading> {
         let now = self.shared.now();
         let mut shard = self.shared.shard_of(key);
-        Ok(Reading { meta: shard.meta.clone(), entry: shard.read(key, now) })
+        Ok(Reading { server: self.shared.server.id(), meta: shard.meta.clone(), entry: shard.read(key, now) })
     }
 
     async fn peek(&self, key: &StoreKey) -> Result<Reading> {
         let now = self.shared.now();
         let shard = self.shared.shard_of(key);
-        Ok(Reading { meta: shard.meta.clone(), entry: shard.slot(key, now).map(|slot| slot.bytes.clone()) })
+        Ok(Reading { server: self.shared.server.id(), meta: shard.meta.clone(), entry: shard.slot(key, now).map(|slot| slot.bytes.clone()) })
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
         let now = self.shared.now();
         let read = |key| {
             let mut shard = self.shared.shard_of(key);
-            Reading { meta: shard.meta.clone(), entry: shard.read(key, now) }
+            Reading { server: self.shared.server.id(), meta: shard.meta.clone(), entry: shard.read(key, now) }
         };
         Ok(keys.iter().map(read).collect())
     }
@@ -272,6 +278,10 @@ impl Store for MemoryStore {
     fn bus(&self) -> Arc<dyn InvalidationBus> {
         Arc::new(self.shared.bus.clone())
     }
+
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        Some(&self.shared.hub)
+    }
 }
 
 struct MemoryWriter {
@@ -291,6 +301,14 @@ impl StoreWriter for MemoryWriter {
 
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
         self.shared.change_metas(|meta| transition::take_term(meta, state, term).map(Some))
+    }
+
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+        self.shared.change_metas(|meta| transition::cover(meta, held, rows).map(Some))
+    }
+
+    async fn resign(&mut self, held: &Held) -> Result<()> {
+        self.shared.change_metas(|meta| transition::resign(meta, held).map(Some))
     }
 
     async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
@@ -383,6 +401,7 @@ mod tests {
                 token: Token::from_u128(u128::from(id)).expect("a token"),
                 duration: Duration::from_secs(60),
                 discipline: crate::store::Discipline::Ttl,
+                mapping: crate::store::MappingId::default(),
                 schema_version: 1,
                 reload: false,
             };
@@ -406,7 +425,9 @@ mod tests {
             let key = StoreKey::encode("users", &number).expect("a key");
             let token = Token::from_u128(number).expect("not zero");
             let duration = Duration::from_secs(seconds);
-            let request = LeaseRequest { key: &key, token, duration, discipline, schema_version: 1, reload: false };
+            let mapping = crate::store::MappingId::default();
+            let request =
+                LeaseRequest { key: &key, token, duration, discipline, mapping, schema_version: 1, reload: false };
             store.lease(&request).await.expect("a lease");
         }
         clock.advance(Duration::from_secs(2));

@@ -1,6 +1,7 @@
 //! The in-process bus of the in-memory store: a bounded ring that every reader follows at its own pace.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -8,9 +9,31 @@ use tokio::sync::watch;
 
 use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::ServerId;
 
 /// How many messages one call of `next` hands over at most: a reader that is behind must not hold the lock for long.
 const READ_MAX: usize = 256;
+
+/// Which server the store plays. It becomes another one when it forgets everything.
+#[derive(Clone, Debug)]
+pub(super) struct Server(Arc<AtomicU64>);
+
+impl Server {
+    pub(super) fn new(id: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(id.max(1))))
+    }
+
+    pub(super) fn id(&self) -> ServerId {
+        ServerId(self.0.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn restart(&self) {
+        // It wraps after 2^64 restarts, and 0 is the unknown server.
+        if self.0.fetch_add(1, Ordering::SeqCst) == u64::MAX {
+            self.0.store(1, Ordering::SeqCst);
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct MemoryBus {
@@ -21,6 +44,7 @@ pub(super) struct MemoryBus {
 struct Shared {
     ring: Mutex<Ring>,
     head: watch::Sender<u64>,
+    server: Server,
 }
 
 #[derive(Debug)]
@@ -34,9 +58,9 @@ struct Ring {
 }
 
 impl MemoryBus {
-    pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(messages_max: usize, bytes_max: usize, server: Server) -> Self {
         let ring = Ring { messages: VecDeque::new(), head: 0, bytes: 0, messages_max, bytes_max };
-        Self { shared: Arc::new(Shared { ring: Mutex::new(ring), head: watch::Sender::new(0) }) }
+        Self { shared: Arc::new(Shared { ring: Mutex::new(ring), head: watch::Sender::new(0), server }) }
     }
 
     pub(super) fn append(&self, message: &BusMessage) -> u64 {
@@ -76,13 +100,15 @@ impl InvalidationBus for MemoryBus {
     async fn subscribe(&self) -> Result<Box<dyn BusReader>> {
         let watch = self.shared.head.subscribe();
         let head = lock(&self.shared.ring).head;
-        Ok(Box::new(MemoryBusReader { shared: Arc::clone(&self.shared), watch, head, read: head }))
+        let server = self.shared.server.id();
+        Ok(Box::new(MemoryBusReader { shared: Arc::clone(&self.shared), server, watch, head, read: head }))
     }
 }
 
 #[derive(Debug)]
 struct MemoryBusReader {
     shared: Arc<Shared>,
+    server: ServerId,
     watch: watch::Receiver<u64>,
     head: u64,
     /// The sequence of the last message that was answered.
@@ -103,7 +129,7 @@ impl MemoryBusReader {
         let skip = usize::try_from(first.saturating_sub(oldest)).unwrap_or(usize::MAX);
         let reads: Vec<BusRead> = (first..)
             .zip(ring.messages.iter().skip(skip).take(READ_MAX))
-            .map(|(sequence, (message, _))| BusRead { sequence, message: message.clone() })
+            .map(|(sequence, (message, _))| BusRead { server: self.server, sequence, message: message.clone() })
             .collect();
         self.read += reads.len() as u64;
         Ok(reads)
@@ -145,12 +171,12 @@ fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::Publisher;
     use crate::clock::Timestamp;
-    use crate::store::Generation;
 
     fn message(keys: usize) -> BusMessage {
         BusMessage {
-            generation: Generation(1),
+            publisher: Publisher(1),
             event: BusEvent::Keys((0..keys).map(|key| key.to_string().into()).collect()),
             applied: None,
             source_time: Timestamp::UNKNOWN,
@@ -160,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_gets_what_comes_after_it_in_order() {
-        let bus = MemoryBus::new(8, 1 << 20);
+        let bus = MemoryBus::new(8, 1 << 20, Server::new(1));
         bus.append(&message(1));
         let mut reader = bus.subscribe().await.expect("a reader");
         assert_eq!(reader.head(), 1);
@@ -177,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_falls_behind_is_told() {
-        let bus = MemoryBus::new(4, 1 << 20);
+        let bus = MemoryBus::new(4, 1 << 20, Server::new(1));
         let mut behind = bus.subscribe().await.expect("a reader");
         for _ in 0..5 {
             bus.append(&message(1));
@@ -190,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_ring_is_bounded_by_bytes_and_keeps_the_last_message() {
-        let bus = MemoryBus::new(1_000, 1);
+        let bus = MemoryBus::new(1_000, 1, Server::new(1));
         bus.append(&message(100));
         let mut reader = bus.subscribe().await.expect("a reader");
         bus.append(&message(100));

@@ -5,7 +5,7 @@
 //! | offset | bytes | field |
 //! |---:|---:|---|
 //! | 0 | 2 | magic `CM` |
-//! | 2 | 1 | format version, 1 |
+//! | 2 | 1 | format version, 2 |
 //! | 3 | 1 | state: 0 live, 1 suspended |
 //! | 4 | 4 | number of shards |
 //! | 8 | 16 | generation |
@@ -16,8 +16,13 @@
 //! | 56 | 4 | length of the origin |
 //! | 60 | 4 | length of the applied position's text |
 //! | 64 | 4 | length of the source's own note |
-//! | 68 | 4 | reserved, 0 |
-//! | 72 | … | origin, position text, note |
+//! | 68 | 4 | number of covered caches |
+//! | 72 | 4 | beat: one more with every write of the invalidator |
+//! | 76 | 1 | 1 if the invalidator has left its place |
+//! | 77 | 3 | reserved, 0 |
+//! | 80 | 32 each | covered caches, ordered: mapping id (16), generation (16) |
+//! | … | … | origin, position text, note |
+//! | … | … | the covered caches' names, in the same order, each after its length in one byte |
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -29,9 +34,10 @@ use crate::entry::{u32_at, u64_at, u128_at};
 use crate::error::{Error, ErrorKind, Result};
 use crate::position::Position;
 use crate::source::Checkpoint;
+use crate::store::coverage::{COVERED_BYTES, COVERED_MAX, Coverage};
 
 /// Bytes of the fixed part.
-pub const META_HEADER_BYTES: usize = 72;
+pub const META_HEADER_BYTES: usize = 80;
 
 /// A random number that stands for "everything since the last flush". It is never reused.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -65,10 +71,16 @@ pub struct Meta {
     pub state: MetaState,
     /// How many shards the namespace has. Every process must agree on it.
     pub shards: u32,
-    /// The generation in force.
+    /// The generation in force, which every write of an invalidator compares. Each covered cache has one of its own too.
     pub generation: Generation,
+    /// The caches that this meta vouches for. No other is served or stored under it.
+    pub coverage: Coverage,
     /// The invalidator that writes.
     pub term: u64,
+    /// Moves with every write of the invalidator: one that stands still for long is dead.
+    pub beat: u32,
+    /// The invalidator has left its place: another one need not wait.
+    pub vacant: bool,
     /// Every batch sent to any node has at most this order. It is a lease's fence.
     pub hi: u64,
     /// The order of the last batch whose effects are complete on every shard.
@@ -98,7 +110,10 @@ impl Meta {
             state: MetaState::Live,
             shards,
             generation,
+            coverage: Coverage::EMPTY,
             term,
+            beat: 0,
+            vacant: false,
             hi: order,
             applied_order: order,
             source_time: Timestamp::UNKNOWN,
@@ -109,10 +124,17 @@ impl Meta {
         }
     }
 
+    /// The same meta, vouching for these caches.
+    #[must_use]
+    pub fn covering(mut self, coverage: Coverage) -> Self {
+        self.coverage = coverage;
+        self
+    }
+
     /// Every invalidation for these commits is done. Empty if the stored text cannot be read: that proves nothing.
     pub fn applied(&self) -> &Position {
         static NOTHING: Position = Position::EMPTY;
-        self.position.get_or_init(|| self.position_text.parse().ok()).as_ref().unwrap_or(&NOTHING)
+        self.position.get_or_init(|| Position::parse_stored(&self.position_text).ok()).as_ref().unwrap_or(&NOTHING)
     }
 
     /// Sets the applied position.
@@ -131,7 +153,7 @@ impl Meta {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if the stored position cannot be read: then only a flush helps.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        let position = self.position_text.parse()?;
+        let position = Position::parse_stored(&self.position_text)?;
         Ok(Checkpoint { position, resume: self.resume.clone() })
     }
 
@@ -146,8 +168,8 @@ impl Meta {
     /// [`ErrorKind::Corrupt`] if the bytes are not a meta of this format.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let corrupt = |message: &'static str| Error::new(ErrorKind::Corrupt, message);
-        if bytes.len() < META_HEADER_BYTES || bytes.get(..3) != Some(b"CM\x01") {
-            return Err(corrupt("the store's meta value does not begin with the mark of format 1"));
+        if bytes.len() < META_HEADER_BYTES || bytes.get(..3) != Some(b"CM\x02") {
+            return Err(corrupt("the store's meta value does not begin with the mark of format 2"));
         }
         let state = match bytes.get(3) {
             Some(0) => MetaState::Live,
@@ -156,12 +178,19 @@ impl Meta {
         };
         let (origin_len, position_len) = (u32_at(bytes, 56) as usize, u32_at(bytes, 60) as usize);
         let note_len = u32_at(bytes, 64) as usize;
-        let rest = bytes.get(META_HEADER_BYTES..).unwrap_or_default();
-        let (Some(origin), Some(position), Some(note)) = (
-            rest.get(..origin_len),
-            rest.get(origin_len..origin_len + position_len),
-            rest.get(origin_len + position_len..origin_len + position_len + note_len),
-        ) else {
+        let covered = u32_at(bytes, 68) as usize;
+        if covered > COVERED_MAX {
+            return Err(corrupt("the store's meta value names too many caches"));
+        }
+        let mut rest = bytes.get(META_HEADER_BYTES..).unwrap_or_default();
+        let mut take = |length: usize| {
+            let (part, others) = rest.split_at_checked(length)?;
+            rest = others;
+            Some(part)
+        };
+        let (Some(rows), Some(origin), Some(position), Some(note)) =
+            (take(covered * COVERED_BYTES), take(origin_len), take(position_len), take(note_len))
+        else {
             return Err(corrupt("the store's meta value is cut short"));
         };
         let text = |part: &[u8]| match std::str::from_utf8(part) {
@@ -172,7 +201,10 @@ impl Meta {
             state,
             shards: u32_at(bytes, 4),
             generation: Generation(u128_at(bytes, 8)),
+            coverage: Coverage::decode(rows, rest)?,
             term: u64_at(bytes, 24),
+            beat: u32_at(bytes, 72),
+            vacant: bytes.get(76) == Some(&1),
             hi: u64_at(bytes, 32),
             applied_order: u64_at(bytes, 40),
             source_time: Timestamp::from_micros(u64_at(bytes, 48)),
@@ -185,9 +217,10 @@ impl Meta {
 
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out =
-            Vec::with_capacity(META_HEADER_BYTES + self.origin.len() + self.position_text.len() + self.resume.len());
-        out.extend_from_slice(b"CM\x01");
+        let texts = self.origin.len() + self.position_text.len() + self.resume.len();
+        let covered = self.coverage.rows().len();
+        let mut out = Vec::with_capacity(META_HEADER_BYTES + texts + covered * (COVERED_BYTES + 16));
+        out.extend_from_slice(b"CM\x02");
         out.push(match self.state {
             MetaState::Live => 0,
             MetaState::Suspended => 1,
@@ -197,13 +230,16 @@ impl Meta {
         for number in [self.term, self.hi, self.applied_order, self.source_time.as_micros()] {
             out.extend_from_slice(&number.to_be_bytes());
         }
-        for length in [self.origin.len(), self.position_text.len(), self.resume.len()] {
+        for length in [self.origin.len(), self.position_text.len(), self.resume.len(), covered] {
             out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
         }
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.beat.to_be_bytes());
+        out.extend_from_slice(&[u8::from(self.vacant), 0, 0, 0]);
+        self.coverage.encode_rows(&mut out);
         out.extend_from_slice(self.origin.as_bytes());
         out.extend_from_slice(self.position_text.as_bytes());
         out.extend_from_slice(&self.resume);
+        self.coverage.encode_names(&mut out);
         out
     }
 }
@@ -222,7 +258,10 @@ impl fmt::Debug for Meta {
             .field("state", &self.state)
             .field("shards", &self.shards)
             .field("generation", &self.generation)
+            .field("coverage", &self.coverage)
             .field("term", &self.term)
+            .field("beat", &self.beat)
+            .field("vacant", &self.vacant)
             .field("hi", &self.hi)
             .field("applied_order", &self.applied_order)
             .field("applied", &self.position_text)
@@ -235,11 +274,32 @@ impl fmt::Debug for Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::coverage::{Covered, MappingId};
+
+    #[test]
+    fn a_long_position_is_read_back() {
+        let mut position = Position::new();
+        for server in 0..500_u64 {
+            position.insert_range(&format!("{server:08x}-71ca-11e1-9e33-c80aa9429562").into(), 1, 5);
+        }
+        let head = Checkpoint { position, ..Checkpoint::default() };
+        let meta = Meta::at_head(Generation(1), 1, 1, 1, "server-a", &head);
+        let read = Meta::decode(&meta.encode()).expect("a meta");
+        assert_eq!(read.checkpoint().expect("a checkpoint"), head);
+        assert_eq!(*read.applied(), head.position);
+    }
 
     #[test]
     fn what_was_written_is_read_and_damage_is_an_error() {
         let head = Checkpoint { position: "a-b:1-5".parse().expect("a position"), resume: Bytes::from_static(b"x") };
-        let meta = Meta::at_head(Generation(9), 2, 77, 64, "a-b", &head);
+        let covered = |mapping: u128, cache: &str| Covered {
+            mapping: MappingId(mapping),
+            generation: Generation(mapping + 100),
+            cache: cache.into(),
+        };
+        let mut meta = Meta::at_head(Generation(9), 2, 77, 64, "a-b", &head)
+            .covering(Coverage::new([covered(5, "users"), covered(4, "orders")]));
+        (meta.beat, meta.vacant) = (3, true);
         let bytes = meta.encode();
         let read = Meta::decode(&bytes).expect("a meta");
         assert_eq!(read, meta);

@@ -1,5 +1,6 @@
 //! The shared store: entries with leases, and the meta value that says what they are worth.
 
+pub mod coverage;
 mod lease;
 mod memory;
 mod memory_bus;
@@ -13,11 +14,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use coverage::{Cover, Coverage, Covered, MappingId};
 pub use lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal, Token};
 pub use memory::{MemorySettings, MemoryStore};
 pub use meta::{Generation, META_HEADER_BYTES, Meta, MetaState};
 
-use crate::bus::{BusMessage, InvalidationBus};
+use crate::bus::{BusMessage, Hub, InvalidationBus};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::key::StoreKey;
@@ -42,9 +44,28 @@ pub struct Capability {
     pub volatile: bool,
 }
 
+/// One server process of a store with one history, as it was noted when a connection to it was made.
+///
+/// A server that restarts, or that is promoted, is another one. Two readings, or a reading and a message of the bus,
+/// belong together only if their servers are the same and known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ServerId(pub u64);
+
+impl ServerId {
+    /// It is not known which server it is. It is the same as no other, not even as another unknown one.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// True if both are known to be the same server.
+    pub fn is_same(self, other: Self) -> bool {
+        self != Self::UNKNOWN && self == other
+    }
+}
+
 /// One key as it was read, together with its shard's meta: both at one instant, from one server.
 #[derive(Clone, Debug)]
 pub struct Reading {
+    /// The server that was read.
+    pub server: ServerId,
     /// The shard's meta; none if the store has none, and then no entry of the cdc discipline is good.
     pub meta: Option<Arc<Meta>>,
     /// The entry's bytes, or none.
@@ -109,6 +130,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// The bus that rides on this store.
     fn bus(&self) -> Arc<dyn InvalidationBus>;
+
+    /// What all caches of this process on this store share: one follower of the bus. A store that is cheap to clone
+    /// keeps one hub and returns it from every clone; two stores with one hub count as one store.
+    ///
+    /// Default: `None`; then every cache follows the bus over a connection of its own.
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        None
+    }
+}
+
+/// True if both handles lead to one store.
+pub(crate) fn is_same_store(one: &Arc<dyn Store>, other: &Arc<dyn Store>) -> bool {
+    let by_hub = matches!((one.hub(), other.hub()), (Some(one), Some(other)) if Arc::ptr_eq(one, other));
+    Arc::ptr_eq(one, other) || by_hub
 }
 
 /// The invalidator's side of a store: one connection and, for every node, one server identity (rule 1).
@@ -129,9 +164,18 @@ pub trait StoreWriter: fmt::Debug + Send {
     /// The highest term that any shard has seen; 0 if none. Terms outlive a lost meta only as far as the store does.
     async fn term(&mut self) -> Result<u64>;
 
+    /// Sets which caches the shards vouch for: each shard keeps the generation that it has for a mapping, unless the row
+    /// is fresh, and gives up every mapping without a row. `applied` stays. `Conflict` if a shard is not as held.
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()>;
+
+    /// Says that the holder of the term leaves its place, so that another invalidator need not wait for its silence.
+    /// The next [`take_term`](StoreWriter::take_term) or [`flush`](StoreWriter::flush) takes it back. `Conflict` if a
+    /// shard is not as held.
+    async fn resign(&mut self, held: &Held) -> Result<()>;
+
     /// Makes `term` the term in force, and `state` (as [`state`](StoreWriter::state) answered it) what every shard has
     /// applied: a commit that reached some shards only is taken back, which proves less and is therefore safe. `hi` is
-    /// never lowered, and whether a shard is suspended is kept. `Conflict` if a shard has no meta of that generation,
+    /// never lowered; whether a shard is suspended, and what it covers, is kept. `Conflict` if a shard has no meta of that generation,
     /// a term that is not below `term`, or an applied order below `state`'s.
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()>;
 

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::entry::{Entry, Header, PayloadState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{
-    Applied, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, MetaState, Refusal,
+    Applied, Cover, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta, MetaState, Refusal,
     StoreState, Token,
 };
 
@@ -38,28 +38,29 @@ pub enum Change {
 }
 
 /// True if a reader may be served this entry: it has a value, of the discipline and schema version asked for, not past
-/// its hard expiry; in the cdc discipline under a live meta of its own generation.
+/// its hard expiry; in the cdc discipline under a live meta that covers the cache, of the cache's generation.
 pub fn is_good(
     meta: Option<&Meta>,
     header: &Header,
     discipline: Discipline,
+    mapping: MappingId,
     schema_version: u32,
     now: Timestamp,
 ) -> bool {
     matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
         && header.schema_version == schema_version
         && (!header.hard_expiry.is_known() || now < header.hard_expiry)
-        && is_current(meta, header, discipline)
+        && is_current(meta, header, discipline, mapping)
         && (discipline == Discipline::Ttl || meta.is_some_and(Meta::is_live))
 }
 
 /// True if the header, whose value or lease it may be, belongs to the discipline asked for and, there, to the
-/// generation in force.
-fn is_current(meta: Option<&Meta>, header: &Header, discipline: Discipline) -> bool {
+/// generation of the covered cache.
+fn is_current(meta: Option<&Meta>, header: &Header, discipline: Discipline, mapping: MappingId) -> bool {
     header.discipline == discipline
         && match discipline {
             Discipline::Ttl => true,
-            Discipline::Cdc => meta.is_some_and(|meta| meta.generation == header.generation),
+            Discipline::Cdc => meta.and_then(|meta| meta.coverage.generation(mapping)) == Some(header.generation),
         }
 }
 
@@ -77,14 +78,22 @@ pub fn lease(
         return (LeaseReply::NoMeta, Change::Keep);
     }
     let shard_meta = meta.map(Arc::as_ref);
+    let generation = match request.discipline {
+        Discipline::Ttl => Generation::default(),
+        Discipline::Cdc => match shard_meta.and_then(|meta| meta.coverage.generation(request.mapping)) {
+            Some(generation) => generation,
+            None => return (LeaseReply::NotCovered, Change::Keep),
+        },
+    };
     let lease_expiry = now.after(request.duration);
     let stands = slot.and_then(|slot| Some((slot, decode(slot)?)));
-    let current = stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.discipline));
+    let current = stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.discipline, request.mapping));
     let Some((slot, entry)) = current else {
-        let bytes = lease_only(shard_meta, request, lease_expiry);
+        let bytes = lease_only(generation, request, lease_expiry);
         return (LeaseReply::Granted { meta: meta.cloned() }, Change::Put(Slot { bytes, expires: lease_expiry }));
     };
-    if !request.reload && is_good(shard_meta, &entry.header, request.discipline, request.schema_version, now) {
+    let (discipline, mapping) = (request.discipline, request.mapping);
+    if !request.reload && is_good(shard_meta, &entry.header, discipline, mapping, request.schema_version, now) {
         return (LeaseReply::Present { meta: meta.cloned(), entry: slot.bytes.clone() }, Change::Keep);
     }
     if entry.token.is_some() && now < entry.lease_expiry {
@@ -95,11 +104,7 @@ pub fn lease(
     (LeaseReply::Granted { meta: meta.cloned() }, Change::Put(Slot { bytes, expires }))
 }
 
-fn lease_only(meta: Option<&Meta>, request: &LeaseRequest<'_>, lease_expiry: Timestamp) -> Bytes {
-    let generation = match request.discipline {
-        Discipline::Cdc => meta.map(|meta| meta.generation).unwrap_or_default(),
-        Discipline::Ttl => Generation::default(),
-    };
+fn lease_only(generation: Generation, request: &LeaseRequest<'_>, lease_expiry: Timestamp) -> Bytes {
     let header = Header {
         state: PayloadState::None,
         discipline: request.discipline,
@@ -121,7 +126,7 @@ fn lease_only(meta: Option<&Meta>, request: &LeaseRequest<'_>, lease_expiry: Tim
 pub fn fill(meta: Option<&Meta>, slot: Option<&Slot>, now: Timestamp, fill: &Fill<'_>) -> (FillReply, Change) {
     if fill.discipline == Discipline::Cdc {
         match meta {
-            Some(meta) if meta.is_live() && meta.generation == fill.generation => {}
+            Some(meta) if meta.is_live() && meta.coverage.has_generation(fill.generation) => {}
             Some(meta) if meta.is_live() => return refuse(Refusal::GenerationChanged),
             _ => return refuse(Refusal::NoMeta),
         }
@@ -160,7 +165,8 @@ pub fn invalidate(meta: Option<&Meta>, slot: Option<&Slot>, covered_from: Option
         matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
             && header.order != 0
             && covered_from.is_some_and(|order| order <= header.order)
-            && is_current(meta, header, Discipline::Cdc)
+            && header.discipline == Discipline::Cdc
+            && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
     });
     match survivor {
         Some(entry) => without_lease(slot, &entry),
@@ -215,9 +221,13 @@ fn compose(together: &mut Meta, meta: &Meta) {
     let (hi, term) = (together.hi.max(meta.hi), together.term.max(meta.term));
     let source_time = together.source_time.min(meta.source_time);
     let suspended = !together.is_live() || !meta.is_live();
+    let coverage = together.coverage.intersection(&meta.coverage);
+    let (beat, vacant) = (together.beat.wrapping_add(meta.beat), together.vacant && meta.vacant);
     if meta.applied_order < together.applied_order {
         *together = meta.clone();
     }
+    together.coverage = coverage;
+    (together.beat, together.vacant) = (beat, vacant);
     together.hi = hi;
     together.term = term;
     together.source_time = source_time;
@@ -240,6 +250,28 @@ pub fn suspend(meta: &Meta) -> Meta {
 pub fn raise_hi(meta: Option<&Meta>, held: &Held, order: u64) -> Result<Meta> {
     let mut next = compare(meta, held)?.clone();
     next.hi = next.hi.max(order);
+    next.beat = next.beat.wrapping_add(1);
+    Ok(next)
+}
+
+/// The meta that vouches for these caches.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
+pub fn cover(meta: Option<&Meta>, held: &Held, rows: &[Cover]) -> Result<Meta> {
+    let mut next = compare(meta, held)?.clone();
+    next.coverage = next.coverage.covering(rows);
+    next.beat = next.beat.wrapping_add(1);
+    Ok(next)
+}
+
+/// The meta whose holder has left.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
+pub fn resign(meta: Option<&Meta>, held: &Held) -> Result<Meta> {
+    let mut next = compare(meta, held)?.clone();
+    next.vacant = true;
     Ok(next)
 }
 
@@ -260,9 +292,11 @@ pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
         return Err(conflict("it has applied less than was read before"));
     }
     let mut next = state.clone();
-    (next.state, next.shards) = (meta.state, meta.shards);
+    (next.state, next.shards, next.coverage) = (meta.state, meta.shards, meta.coverage.clone());
     next.hi = meta.hi.max(state.hi);
     next.term = term;
+    next.beat = meta.beat.wrapping_add(1);
+    next.vacant = false;
     Ok(next)
 }
 
@@ -282,6 +316,7 @@ pub fn commit(meta: Option<&Meta>, held: &Held, applied: &Applied) -> Result<Met
     if applied.source_time.is_known() {
         next.source_time = applied.source_time;
     }
+    next.beat = next.beat.wrapping_add(1);
     Ok(next)
 }
 

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::bus::{BusMessage, BusReader, InvalidationBus};
+use crate::bus::{BusMessage, BusReader, Hub, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 
@@ -41,6 +41,10 @@ pub enum Operation {
     State,
     /// [`StoreWriter::take_term`].
     TakeTerm,
+    /// [`StoreWriter::cover`].
+    Cover,
+    /// [`StoreWriter::resign`].
+    Resign,
     /// [`StoreWriter::raise_hi`].
     RaiseHi,
     /// [`StoreWriter::invalidate`].
@@ -84,6 +88,7 @@ pub enum Fate {
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     faults: Arc<Faults>,
+    hub: Arc<Hub>,
 }
 
 struct Faults {
@@ -102,7 +107,7 @@ impl FaultyStore {
     /// A store that has no faults yet.
     pub fn new(store: impl Store) -> Self {
         let faults = Faults { plan: Mutex::default(), held_up: watch::Sender::new(false) };
-        Self { inner: Arc::new(store), faults: Arc::new(faults) }
+        Self { inner: Arc::new(store), faults: Arc::new(faults), hub: Arc::default() }
     }
 
     /// While it is down, every operation is refused; what was foreseen by [`next`](Self::next) waits.
@@ -207,6 +212,10 @@ impl Store for FaultyStore {
     fn bus(&self) -> Arc<dyn InvalidationBus> {
         Arc::new(FaultyBus { inner: self.inner.bus(), faults: Arc::clone(&self.faults) })
     }
+
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        Some(&self.hub)
+    }
 }
 
 struct FaultyWriter {
@@ -227,6 +236,14 @@ impl StoreWriter for FaultyWriter {
 
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
         self.faults.run(Operation::TakeTerm, self.inner.take_term(state, term)).await
+    }
+
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+        self.faults.run(Operation::Cover, self.inner.cover(held, rows)).await
+    }
+
+    async fn resign(&mut self, held: &Held) -> Result<()> {
+        self.faults.run(Operation::Resign, self.inner.resign(held)).await
     }
 
     async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {

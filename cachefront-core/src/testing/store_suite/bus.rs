@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use super::StoreFixture;
 use super::ground::{Ground, LONG, checkpoint};
-use crate::bus::{BusEvent, BusMessage, BusRead, BusReader};
+use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, Publisher};
 use crate::clock::Timestamp;
-use crate::store::Generation;
+use crate::store::MappingId;
 
 fn message(number: u64) -> BusMessage {
-    let event = match number % 3 {
+    let event = match number % 4 {
         0 => BusEvent::Keys(vec![format!("suite:{number}").into(), "suite:ü".into()]),
         1 => BusEvent::Flush,
-        _ => BusEvent::Heartbeat,
+        2 => BusEvent::Caches(vec!["suite".into(), "other".into()]),
+        _ => BusEvent::Heartbeat((0..number as u128).map(|id| MappingId(id << 64)).collect()),
     };
     BusMessage {
-        generation: Generation(u128::from(number) << 64),
+        publisher: Publisher(u128::from(number) << 64),
         event,
         applied: number.is_multiple_of(2).then(|| checkpoint(number + 1).position),
         source_time: Timestamp::from_micros(number),
@@ -47,9 +48,13 @@ pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn Store
             0 => ground.writer.publish(&message).await,
             _ => bus.publish(&message).await,
         };
-        expected.push(BusRead { sequence: sequence.expect("a sequence"), message });
+        expected.push((sequence.expect("a sequence"), message));
     }
-    assert_eq!(read(&mut reader, expected.len()).await, expected);
+    let server = ground.read(1).await.server;
+    assert!(server.is_same(server), "a store knows which server it reads");
+    let expected: Vec<_> =
+        expected.into_iter().map(|(sequence, message)| BusRead { server, sequence, message }).collect();
+    assert_eq!(read(&mut reader, expected.len()).await, expected, "bus and readers are on one server");
     for (read, sequence) in expected.iter().zip(reader.head() + 1..) {
         assert_eq!(read.sequence, sequence);
     }
@@ -63,7 +68,7 @@ pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
     assert_eq!(reader.head(), before);
     let after = bus.publish(&message(2)).await.expect("a sequence");
     let reads = read(&mut reader, 1).await;
-    assert_eq!(reads, [BusRead { sequence: after, message: message(2) }]);
+    assert_eq!(reads.iter().map(|read| (read.sequence, &read.message)).collect::<Vec<_>>(), [(after, &message(2))]);
     assert_eq!((after, reader.head()), (before + 1, before));
 }
 

@@ -12,8 +12,8 @@ use crate::entry::{Entry, Header, PayloadState};
 use crate::key::StoreKey;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
-    StoreWriter, Token,
+    Applied, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta,
+    Reading, Store, StoreState, StoreWriter, Token,
 };
 
 /// Long enough to stand through a slow test.
@@ -42,9 +42,18 @@ pub(super) fn checkpoint(number: u64) -> Checkpoint {
     Checkpoint { position, resume: Bytes::from(format!("note {number}")) }
 }
 
+/// The mapping of the laws' one cache.
+pub(super) const MAPPING: MappingId = MappingId(7);
+
+/// The laws' one cache, with this generation.
+pub(super) fn coverage(generation: Generation) -> Coverage {
+    Coverage::new([Covered { mapping: MAPPING, generation, cache: "suite".into() }])
+}
+
 /// A meta of the generation, where everything up to `order` is applied.
 pub(super) fn meta(generation: Generation, term: u64, order: u64) -> Meta {
-    Meta::at_head(generation, term, order, 1, "3e11fa47-71ca-11e1-9e33-c80aa9429562", &checkpoint(order))
+    let origin = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    Meta::at_head(generation, term, order, 1, origin, &checkpoint(order)).covering(coverage(generation))
 }
 
 /// The header of a good entry.
@@ -155,6 +164,7 @@ impl Readers {
             token,
             duration: LONG,
             discipline: Discipline::Cdc,
+            mapping: MAPPING,
             schema_version: SCHEMA,
             reload: false,
         };

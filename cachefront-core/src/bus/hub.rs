@@ -1,0 +1,297 @@
+//! Follows the bus once for all caches of a process on one store.
+//!
+//! A cache's process-local tier is on only while the follower knows that every invalidation reaches it: the messages
+//! come from one publisher without a gap, over a connection to one server, the publisher covers the cache under this
+//! process's mapping, and it has not been silent for long. In any doubt the tier goes off and is cleared; only a
+//! heartbeat of the publisher that covers the cache turns it on again.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, InvalidationBus, Publisher};
+use crate::clock::{Clock, Entropy, Timestamp};
+use crate::key::StoreKey;
+use crate::position::Position;
+use crate::store::{MappingId, ServerId};
+
+/// What a cache does with what the bus says. Every method returns at once.
+pub(crate) trait Listener: Send + Sync {
+    /// The cache's name.
+    fn cache(&self) -> &str;
+
+    /// The cache under this process's mapping; `None` if it depends on no table.
+    fn mapping(&self) -> Option<MappingId>;
+
+    /// True between [`start`](Listener::start) and [`stop`](Listener::stop).
+    fn is_started(&self) -> bool;
+
+    /// Every invalidation reaches the cache from now on, over a connection to this server.
+    fn start(&self, server: ServerId);
+
+    /// Invalidations may have been lost.
+    fn stop(&self, reason: &'static str);
+
+    /// The key was invalidated.
+    fn invalidate(&self, key: &StoreKey);
+
+    /// Every key was invalidated.
+    fn invalidate_all(&self);
+
+    /// Everything up to here was handled. Called only between [`start`](Listener::start) and [`stop`](Listener::stop).
+    fn handled(&self, applied: &Position, source_time: Timestamp);
+
+    /// A message took this long.
+    fn delayed(&self, delay: Duration);
+}
+
+/// How a follower waits.
+#[derive(Clone)]
+pub(crate) struct Pace {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// The publisher counts as dead after this time without a message.
+    pub(crate) silence_max: Duration,
+    /// The first pause before the bus is subscribed to again.
+    pub(crate) pause_min: Duration,
+    /// The longest such pause.
+    pub(crate) pause_max: Duration,
+}
+
+/// What all caches of a process on one store share: one follower of the store's bus. See [`Store::hub`].
+///
+/// [`Store::hub`]: crate::store::Store::hub
+#[derive(Default)]
+pub struct Hub {
+    members: Arc<Members>,
+}
+
+#[derive(Default)]
+struct Members {
+    listeners: Mutex<Vec<Weak<dyn Listener>>>,
+    follower: Mutex<Option<AbortHandle>>,
+}
+
+impl Hub {
+    /// A hub without a follower; the first cache starts it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a cache, and starts the follower in the current tokio runtime unless one is running.
+    pub(crate) fn join(&self, bus: Arc<dyn InvalidationBus>, pace: Pace, listener: &Arc<dyn Listener>) {
+        self.members.all().push(Arc::downgrade(listener));
+        let mut running = self.members.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref().is_none_or(AbortHandle::is_finished) {
+            let follower = Follower::new(bus, pace, Arc::clone(&self.members));
+            *running = Some(tokio::spawn(follower.run()).abort_handle());
+        }
+    }
+
+    /// The mapping under which a cache of this name is in use in this process, if there is one.
+    pub(crate) fn mapping_of(&self, cache: &str) -> Option<Option<MappingId>> {
+        let listeners = self.members.living();
+        listeners.iter().find(|listener| listener.cache() == cache).map(|listener| listener.mapping())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if let Some(follower) = self.members.follower.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            follower.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("caches", &self.members.living().len()).finish_non_exhaustive()
+    }
+}
+
+impl Members {
+    /// No code panics while it holds the lock.
+    fn all(&self) -> MutexGuard<'_, Vec<Weak<dyn Listener>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn living(&self) -> Vec<Arc<dyn Listener>> {
+        let mut listeners = self.all();
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// Which publisher is followed, and what of it is known.
+#[derive(Default)]
+struct Followed {
+    publisher: Publisher,
+    server: ServerId,
+    /// What the publisher covers; `None` until its next heartbeat says so.
+    covered: Option<Vec<MappingId>>,
+    source_time: Timestamp,
+}
+
+struct Follower {
+    bus: Arc<dyn InvalidationBus>,
+    pace: Pace,
+    members: Arc<Members>,
+    followed: Followed,
+}
+
+impl Follower {
+    fn new(bus: Arc<dyn InvalidationBus>, pace: Pace, members: Arc<Members>) -> Self {
+        Self { bus, pace, members, followed: Followed::default() }
+    }
+
+    /// Follows until the task is aborted or the last cache is gone.
+    async fn run(mut self) {
+        let mut pause = self.pace.pause_min;
+        while !self.members.living().is_empty() {
+            match self.bus.subscribe().await {
+                Ok(reader) => {
+                    if self.follow(reader).await {
+                        pause = self.pace.pause_min;
+                    }
+                }
+                Err(error) => tracing::debug!(error = %error.chain(), "the bus cannot be read"),
+            }
+            // Half the pause up to all of it, so that processes do not come back together.
+            let fraction = 0.5 + self.pace.entropy.random_fraction() / 2.0;
+            self.pace.clock.sleep(pause.mul_f64(fraction)).await;
+            pause = (pause * 2).min(self.pace.pause_max);
+        }
+    }
+
+    /// Follows one reader until messages may have been lost. True if it delivered any.
+    async fn follow(&mut self, mut reader: Box<dyn BusReader>) -> bool {
+        // The reader noted the bus's head before this: everything newer will be read.
+        let mut sequence = reader.head();
+        let mut delivered = false;
+        let mut silence = self.pace.clock.sleep(self.pace.silence_max);
+        loop {
+            let reads = tokio::select! {
+                biased;
+                reads = reader.next() => reads,
+                () = &mut silence => {
+                    self.doubt("silence");
+                    if self.members.living().is_empty() {
+                        return delivered;
+                    }
+                    silence = self.pace.clock.sleep(self.pace.silence_max);
+                    continue;
+                }
+            };
+            let Ok(reads) = reads else {
+                self.doubt("connection");
+                return delivered;
+            };
+            let listeners = self.members.living();
+            for read in reads {
+                if read.sequence != sequence + 1 {
+                    self.doubt("gap");
+                    return delivered;
+                }
+                sequence = read.sequence;
+                delivered = true;
+                if read.message.publisher != Publisher::READER {
+                    silence = self.pace.clock.sleep(self.pace.silence_max);
+                }
+                self.handle(&read, &listeners);
+            }
+        }
+    }
+
+    fn handle(&mut self, read: &BusRead, listeners: &[Arc<dyn Listener>]) {
+        let message = &read.message;
+        apply(&message.event, listeners);
+        if message.sent_at.is_known() {
+            let delay = self.pace.clock.now().since(message.sent_at);
+            listeners.iter().for_each(|listener| listener.delayed(delay));
+        }
+        if message.publisher == Publisher::READER {
+            return;
+        }
+        if message.publisher != self.followed.publisher || read.server != self.followed.server {
+            self.doubt("publisher");
+            self.followed.publisher = message.publisher;
+            self.followed.server = read.server;
+        }
+        if message.source_time.is_known() {
+            self.followed.source_time = message.source_time;
+        }
+        match &message.event {
+            BusEvent::Heartbeat(covered) => self.cover(covered, listeners),
+            // A time from before a flush proves nothing about what follows.
+            BusEvent::Flush => self.followed.source_time = message.source_time,
+            _ => {}
+        }
+        self.prove(message, listeners);
+    }
+
+    /// Turns on what the publisher covers, and off what it does not.
+    fn cover(&mut self, covered: &[MappingId], listeners: &[Arc<dyn Listener>]) {
+        let before = self.followed.covered.take();
+        let kept = |mapping: MappingId| before.as_ref().is_some_and(|before| before.contains(&mapping));
+        for listener in listeners {
+            match listener.mapping() {
+                Some(mapping) if covered.contains(&mapping) => {
+                    if !kept(mapping) || !listener.is_started() {
+                        listener.start(self.followed.server);
+                    }
+                }
+                Some(_) if listener.is_started() => listener.stop("not_covered"),
+                _ => {}
+            }
+        }
+        self.followed.covered = Some(covered.to_vec());
+    }
+
+    fn prove(&self, message: &BusMessage, listeners: &[Arc<dyn Listener>]) {
+        let Some(applied) = &message.applied else { return };
+        for listener in listeners.iter().filter(|listener| listener.is_started()) {
+            listener.handled(applied, self.followed.source_time);
+        }
+    }
+
+    /// Messages may have been lost: every tier goes off until the next heartbeat.
+    fn doubt(&mut self, reason: &'static str) {
+        self.followed = Followed::default();
+        for listener in self.members.living().iter().filter(|listener| listener.is_started()) {
+            listener.stop(reason);
+        }
+    }
+}
+
+impl Drop for Follower {
+    /// A runtime that shuts down drops its tasks; caches may live on in another one.
+    fn drop(&mut self) {
+        self.doubt("closed");
+    }
+}
+
+fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
+    let named = |text: &str| -> Vec<&Arc<dyn Listener>> {
+        listeners.iter().filter(|listener| listener.cache() == text).collect()
+    };
+    match event {
+        BusEvent::Keys(keys) => {
+            for text in keys {
+                let cache = text.split_once(':').map_or(&**text, |(cache, _)| cache);
+                for listener in named(cache) {
+                    match StoreKey::from_text(&**text) {
+                        Ok(key) => listener.invalidate(&key),
+                        Err(_) => listener.invalidate_all(),
+                    }
+                }
+            }
+        }
+        BusEvent::Caches(caches) => {
+            caches.iter().flat_map(|cache| named(cache)).for_each(|listener| listener.invalidate_all());
+        }
+        BusEvent::Flush => listeners.iter().for_each(|listener| listener.invalidate_all()),
+        BusEvent::Heartbeat(_) => {}
+    }
+}
