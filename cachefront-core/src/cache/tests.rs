@@ -7,16 +7,18 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use super::{Cache, CacheBuilder, Local, Mode, Tier};
-use crate::bus::{BusEvent, BusMessage};
+use crate::bus::{BusEvent, BusMessage, Listener, Publisher};
 use crate::clock::{Clock, Sleep, SystemClock, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::event::RowImage;
 use crate::key::StoreKey;
 use crate::loader::{LoadCx, Loader};
 use crate::position::Position;
-use crate::source::Checkpoint;
-use crate::store::{Applied, Discipline, Generation, Held, MemoryStore, Meta, Store, StoreWriter};
-use crate::testing::{ManualClock, wait_until};
+use crate::source::{Checkpoint, Columns, Interests};
+use crate::store::{
+    Applied, Coverage, Covered, Discipline, Generation, Held, MappingId, MemoryStore, Meta, Store, StoreWriter,
+};
+use crate::testing::{ManualClock, WAIT_MAX, wait_until};
 
 /// A one-row database whose loads stop between the read of the row and the return.
 #[derive(Clone, Default)]
@@ -82,6 +84,7 @@ struct Hand {
     writer: Box<dyn StoreWriter>,
     held: Held,
     position: Position,
+    publisher: Publisher,
 }
 
 impl Hand {
@@ -92,16 +95,23 @@ impl Hand {
         position.insert_range(&Arc::from("db"), 1, 1);
         let head = Checkpoint { position: position.clone(), ..Checkpoint::default() };
         let term = writer.term().await.expect("a term") + 1;
-        writer.flush(&Meta::at_head(generation, term, 1, 1, "server", &head)).await.expect("a flush");
+        let covered = Covered { mapping: mapping(), generation: Generation(rand_u128()), cache: "row".into() };
+        let meta = Meta::at_head(generation, term, 1, 1, "server", &head).covering(Coverage::new([covered]));
+        writer.flush(&meta).await.expect("a flush");
         let held = Held { generation, term, applied_order: 1 };
-        let mut hand = Self { writer, held, position };
+        let mut hand = Self { writer, held, position, publisher: Publisher(rand_u128()) };
         hand.publish(BusEvent::Flush).await;
+        hand.beat().await;
         hand
+    }
+
+    async fn beat(&mut self) {
+        self.publish(BusEvent::Heartbeat(vec![mapping()])).await;
     }
 
     async fn publish(&mut self, event: BusEvent) {
         let message = BusMessage {
-            generation: self.held.generation,
+            publisher: self.publisher,
             event,
             applied: Some(self.position.clone()),
             source_time: Timestamp::UNKNOWN,
@@ -124,6 +134,13 @@ impl Hand {
     }
 }
 
+/// The mapping of [`builder`]'s cache.
+fn mapping() -> MappingId {
+    let mut interests = Interests::new();
+    interests.add("shop.row".into(), &Columns::All);
+    MappingId::new("row", &interests, 0)
+}
+
 fn rand_u128() -> u128 {
     use crate::clock::{Entropy, SystemEntropy};
     SystemEntropy.random_u128()
@@ -140,14 +157,22 @@ fn key() -> StoreKey {
     StoreKey::encode("row", &7_u64).expect("a key")
 }
 
-async fn followed(cache: &Cache<u64, u64>) {
-    wait_until("the cache follows the bus", || async { cache.inner.epochs.is_following() }).await;
+/// The tier goes on with the first heartbeat after the cache has subscribed.
+async fn followed(cache: &Cache<u64, u64>, hand: &mut Hand) {
+    for _ in 0..WAIT_MAX.as_millis() / 5 {
+        hand.beat().await;
+        let following = async { while !cache.inner.side.epochs.is_following() { tokio::task::yield_now().await } };
+        if tokio::time::timeout(Duration::from_millis(5), following).await.is_ok() {
+            return;
+        }
+    }
+    panic!("the cache does not follow the bus");
 }
 
 async fn handled(cache: &Cache<u64, u64>, number: u64) {
     let token: Position = format!("db:1-{number}").parse().expect("a position");
     wait_until("the bus message was handled", || async {
-        cache.inner.handled.load().applied.as_ref().is_some_and(|applied| applied.covers(&token))
+        cache.inner.side.handled.load().applied.as_ref().is_some_and(|applied| applied.covers(&token))
     })
     .await;
 }
@@ -155,10 +180,10 @@ async fn handled(cache: &Cache<u64, u64>, number: u64) {
 #[tokio::test]
 async fn a_value_is_loaded_once_then_served_by_the_store_and_then_by_this_process() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let _hand = Hand::begin(&store).await;
+    let mut hand = Hand::begin(&store).await;
     let plain = builder(&store, &database).build().expect("a cache");
     let tiered = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
-    followed(&tiered).await;
+    followed(&tiered, &mut hand).await;
     assert_eq!(plain.get(&7).detailed().await.expect("a value").tier, Tier::Database);
     assert_eq!(plain.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
     assert_eq!(tiered.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
@@ -172,7 +197,7 @@ async fn a_fill_that_an_invalidation_overtook_is_returned_and_kept_nowhere() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
     let mut hand = Hand::begin(&store).await;
     let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
-    followed(&cache).await;
+    followed(&cache, &mut hand).await;
     let old = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get(&7).await }
@@ -381,10 +406,10 @@ async fn many_keys_are_loaded_in_one_batch_and_absent_rows_are_remembered() {
 #[tokio::test]
 async fn an_invalidation_by_hand_reaches_every_process() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let _hand = Hand::begin(&store).await;
+    let mut hand = Hand::begin(&store).await;
     let caches = [0, 1].map(|_| builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache"));
     for cache in &caches {
-        followed(cache).await;
+        followed(cache, &mut hand).await;
         cache.get(&7).await.expect("a value");
         cache.get(&7).await.expect("a value");
     }
@@ -448,24 +473,24 @@ impl Clock for Interrupting {
 #[tokio::test]
 async fn a_session_is_not_proven_by_what_was_heard_after_the_value_was_read() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let _hand = Hand::begin(&store).await;
+    let mut hand = Hand::begin(&store).await;
     let clock = Arc::new(Interrupting::default());
     let cache = builder(&store, &database)
         .local(Local::max_weight(1 << 20))
         .clock(Arc::<Interrupting>::clone(&clock))
         .build()
         .expect("a cache");
-    followed(&cache).await;
+    followed(&cache, &mut hand).await;
     cache.get(&7).await.expect("a value");
     assert!(cache.inner.local_get(&7).is_some());
     database.write(2);
     let token: Position = "db:1-2".parse().expect("a position");
     // While the read looks at the old value, the message of commit 2 is handled from its begin to its end.
-    let (epochs, handled) = (Arc::clone(&cache.inner.epochs), Arc::clone(&cache.inner.handled));
-    let applied = Some(token.clone());
+    let side = Arc::clone(&cache.inner.side);
+    let applied = token.clone();
     *clock.next.lock().expect("unpoisoned") = Some(Interruption(Box::new(move || {
-        epochs.invalidate(&key());
-        handled.store(Arc::new(super::follower::Handled { applied, source_time: Timestamp::UNKNOWN }));
+        side.invalidate(&key());
+        side.handled(&applied, Timestamp::UNKNOWN);
     })));
     let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
     assert!(clock.next.lock().expect("unpoisoned").is_none(), "nothing came in between: the test proves nothing");

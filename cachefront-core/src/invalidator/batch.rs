@@ -1,13 +1,12 @@
 //! From a source's batch to the keys that it makes stale, each once.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::event::{Batch, Carried, Change, RowChange, TableName};
+use crate::invalidator::mapped::Caches;
 use crate::key::StoreKey;
-use crate::keymap::KeyMap;
 use crate::position::{Gtid, Position};
 
 /// A row change that was applied, as an observer sees it.
@@ -33,10 +32,10 @@ pub struct AppliedChange {
 pub(crate) struct Plan {
     /// The keys to invalidate, each once, in the order they came.
     pub(crate) keys: Vec<StoreKey>,
+    /// The caches to flush as a whole, by their place among the bound ones, each with the first reason.
+    pub(crate) flushed: BTreeMap<usize, Flush>,
     /// The transactions of the batch, unfinished ones too: what the gate waits for.
     pub(crate) transactions: Position,
-    /// Everything must be voided, for this reason.
-    pub(crate) void: Option<Void>,
     /// For the observer; left empty where there is none.
     pub(crate) changes: Vec<AppliedChange>,
     /// The commit times of transactions, or parts of them, with a key; and when they were carried.
@@ -45,17 +44,24 @@ pub(crate) struct Plan {
     pub(crate) events: u64,
 }
 
-/// Why keys cannot be named one by one.
+/// Why a cache's keys cannot be named one by one.
 #[derive(Debug)]
-pub(crate) enum Void {
-    /// A table as a whole changed.
-    Tables(String),
-    /// A change could not be understood.
+pub(crate) enum Flush {
+    /// A table as a whole changed, perhaps its definition too.
+    Table(String),
+    /// A change could not be mapped.
     Mapping(Error),
 }
 
+impl Plan {
+    /// True if something in the store is to be invalidated.
+    pub(crate) fn has_effects(&self) -> bool {
+        !self.keys.is_empty() || !self.flushed.is_empty()
+    }
+}
+
 /// Makes a plan of a batch.
-pub(crate) fn plan(batch: &Batch, maps: &[Arc<dyn KeyMap>], observed: bool) -> Plan {
+pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     let mut plan = Plan::default();
     let mut seen = HashSet::new();
     for transaction in &batch.transactions {
@@ -65,28 +71,27 @@ pub(crate) fn plan(batch: &Batch, maps: &[Arc<dyn KeyMap>], observed: bool) -> P
             match change {
                 Change::Row(row) => {
                     plan.events += 1;
-                    match keys_of(row, maps) {
-                        Ok(keys) => {
-                            if observed {
-                                plan.changes.push(AppliedChange {
-                                    table: row.table.clone(),
-                                    operation: row.operation.as_str(),
-                                    keys: keys.clone(),
-                                    gtid: transaction.gtid.clone(),
-                                    committed_at: transaction.committed_at,
-                                    carried: transaction.carried,
-                                });
-                            }
-                            plan.keys.extend(keys.into_iter().filter(|key| seen.insert(key.clone())));
-                        }
-                        Err(error) => plan.void = Some(Void::Mapping(error)),
+                    let keys = keys_of(row, caches, &mut plan.flushed);
+                    if observed {
+                        plan.changes.push(AppliedChange {
+                            table: row.table.clone(),
+                            operation: row.operation.as_str(),
+                            keys: keys.clone(),
+                            gtid: transaction.gtid.clone(),
+                            committed_at: transaction.committed_at,
+                            carried: transaction.carried,
+                        });
                     }
+                    plan.keys.extend(keys.into_iter().filter(|key| seen.insert(key.clone())));
                 }
                 Change::Tables { tables, reason } => {
-                    let concerned =
-                        tables.is_empty() || tables.iter().any(|table| maps.iter().any(|map| map.depends_on(table)));
-                    if concerned && plan.void.is_none() {
-                        plan.void = Some(Void::Tables(reason.clone()));
+                    for (index, cache) in caches.iter().enumerate() {
+                        if tables.is_empty() || tables.iter().any(|table| cache.map.depends_on(table)) {
+                            let flush = plan.flushed.entry(index);
+                            // It says more than a change that could not be mapped: the definition is to be looked at.
+                            flush.and_modify(|flush| *flush = Flush::Table(reason.clone()))
+                                .or_insert_with(|| Flush::Table(reason.clone()));
+                        }
                     }
                 }
             }
@@ -98,10 +103,15 @@ pub(crate) fn plan(batch: &Batch, maps: &[Arc<dyn KeyMap>], observed: bool) -> P
     plan
 }
 
-fn keys_of(row: &RowChange, maps: &[Arc<dyn KeyMap>]) -> Result<Vec<StoreKey>> {
+/// The keys of a row, each once; a cache whose mapping fails is to be flushed, and no other.
+fn keys_of(row: &RowChange, caches: &Caches, flushed: &mut BTreeMap<usize, Flush>) -> Vec<StoreKey> {
     let mut keys = Vec::new();
-    for map in maps {
-        map.keys(row, &mut keys)?;
+    for (index, cache) in caches.iter().enumerate().filter(|(_, cache)| cache.fit) {
+        let before = keys.len();
+        if let Err(error) = cache.map.keys(row, &mut keys) {
+            keys.truncate(before);
+            flushed.entry(index).or_insert(Flush::Mapping(error));
+        }
     }
     // Both images of a row mostly name the same key.
     let mut unique = Vec::with_capacity(keys.len());
@@ -110,5 +120,5 @@ fn keys_of(row: &RowChange, maps: &[Arc<dyn KeyMap>]) -> Result<Vec<StoreKey>> {
             unique.push(key);
         }
     }
-    Ok(unique)
+    unique
 }

@@ -1,14 +1,18 @@
 //! The invalidator: applies a source's changes to a store, in the one order that cannot leave anything stale.
 
 mod batch;
-mod flush;
+mod begin;
+mod mapped;
 mod pump;
 mod retry;
+mod standby;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod watermark;
 mod way;
+mod worker;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,13 +27,15 @@ use crate::cache::Cache;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::VisibilityGate;
+use crate::invalidator::mapped::Caches;
 use crate::invalidator::pump::Pump;
+use crate::invalidator::worker::Worker;
 use crate::keymap::KeyMap;
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
-use crate::source::{ChangeSource, Interests};
-use crate::store::{Discipline, Store};
+use crate::source::ChangeSource;
+use crate::store::{Discipline, Store, is_same_store};
 
 /// Told of every batch after its effects are complete. Must return quickly: the next batch waits for it.
 pub trait CdcObserver: fmt::Debug + Send + Sync + 'static {
@@ -100,22 +106,17 @@ impl Cdc {
         }
     }
 
-    /// Keeps `cache` right. All caches of an invalidator share one store, and a store's namespace has one invalidator.
-    pub fn bind<K, V>(mut self, cache: &Cache<K, V>) -> Self {
-        let store = cache.store();
-        match &self.store {
-            Some(bound) if !Arc::ptr_eq(bound, &store) => self.foreign = Some(cache.name().to_owned()),
-            Some(_) => {}
-            None => self.store = Some(store),
-        }
-        self.maps.push(cache.key_map());
-        self
+    /// Keeps `cache` correct. All caches of an invalidator share one store. Every invalidator of a namespace is to bind
+    /// all of the namespace's caches: of several, one works, and a cache that it does not know is not cached.
+    pub fn bind<K, V>(self, cache: &Cache<K, V>) -> Self {
+        self.bind_map(cache.store(), cache.key_map())
     }
 
-    /// Keeps the keys of `map` right in `store`, for a process that holds no cache itself.
+    /// Keeps the keys of `map` correct in `store`, for a process that holds no cache itself. The map's name, tables,
+    /// columns and version must be those of the caches that read.
     pub fn bind_map(mut self, store: Arc<dyn Store>, map: Arc<dyn KeyMap>) -> Self {
         match &self.store {
-            Some(bound) if !Arc::ptr_eq(bound, &store) => self.foreign = Some(format!("{map:?}")),
+            Some(bound) if !is_same_store(bound, &store) => self.foreign = Some(map.cache().to_owned()),
             Some(_) => {}
             None => self.store = Some(store),
         }
@@ -165,14 +166,14 @@ impl Cdc {
     /// first try finds a mistake in the set-up; [`CdcHandle::ready`] tells.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if nothing is bound, caches do not share one store, there is no gate, a setting is out of
-    /// range, or no tokio runtime is running.
+    /// [`ErrorKind::Config`] if nothing is bound, caches do not share one store, two caches of one name have different
+    /// mappings, there is no gate, a setting is out of range, or no tokio runtime is running.
     pub fn spawn(self) -> Result<CdcHandle> {
         let config = |message: String| Error::new(ErrorKind::Config, message);
         self.settings.validate()?;
         if let Some(name) = self.foreign {
             return Err(config(format!(
-                "cache `{name}` has another store than those bound before it: give them one handle"
+                "cache `{name}` has another store than those bound before it: give all of them clones of one store"
             )));
         }
         let store = self.store.ok_or_else(|| config("no cache is bound: call `bind` before `spawn`".into()))?;
@@ -183,25 +184,17 @@ impl Cdc {
                     .into(),
             )
         })?;
-        let mut interests = Interests::new();
-        for map in &self.maps {
-            interests.merge(&map.interests());
-        }
-        if interests.is_empty() {
-            return Err(config("no bound cache depends on a table: add `depends_on` to the cache".into()));
-        }
+        let caches = Caches::new(self.maps)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
             Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
         })?;
         let (wish, wishes) = watch::channel(Wish { discipline: self.discipline, shutdown: false });
         let (status, statuses) = watch::channel(CdcStatus::starting(self.discipline, self.source.describe()));
-        let pump = Pump {
+        let worker = Worker {
             probe: self.source.probe(),
-            source: self.source,
             gate,
             store,
-            maps: self.maps,
-            interests,
+            caches,
             observer: self.observer,
             settings: self.settings,
             clock: Arc::clone(&self.clock),
@@ -211,8 +204,9 @@ impl Cdc {
             status,
             term: 0,
             next_order: 0,
-            preflighted: false,
+            checked_on: None,
         };
+        let pump = Pump { source: self.source, worker };
         let drain_max = self.settings.drain_max;
         let task = runtime.spawn(pump.run());
         Ok(CdcHandle { wish, statuses, task: Some(task), clock: self.clock, drain_max })
@@ -232,7 +226,10 @@ pub(crate) struct Wish {
     pub(crate) shutdown: bool,
 }
 
-/// Owns a running invalidator. Dropped, it stops at once; nothing is lost, the next one repeats what was in hand.
+/// Owns a running invalidator, which stops when its handle is dropped: keep it for as long as the service runs, and call
+/// [`shutdown`](CdcHandle::shutdown) at its end. Dropped, it ends in the background after the batch in hand, and says so
+/// as an error in the log.
+#[must_use = "the invalidator stops when its handle is dropped: keep it until the service ends"]
 pub struct CdcHandle {
     wish: watch::Sender<Wish>,
     statuses: watch::Receiver<CdcStatus>,
@@ -252,21 +249,24 @@ impl CdcHandle {
         self.statuses.clone()
     }
 
-    /// Waits until it applies changes (or, in the ttl discipline, reads them).
+    /// Waits until it applies changes (or, in the ttl discipline, reads them), or stands by because another one does:
+    /// [`CdcState::Running`] or [`CdcState::Standby`]. In both cases the service can start; what is not covered is not
+    /// cached.
     ///
     /// # Errors
     /// What its very first try found wrong in the set-up, or that it was shut down.
     ///
     /// # Cancel safety
     /// Cancel safe: it only waits.
-    pub async fn ready(&self) -> Result<()> {
+    pub async fn ready(&self) -> Result<CdcState> {
         let mut statuses = self.statuses.clone();
+        let is_settled = |status: &CdcStatus| !matches!(status.state, CdcState::Starting | CdcState::Retrying);
         let settled = statuses
-            .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Failed | CdcState::Stopped))
+            .wait_for(is_settled)
             .await
             .map_err(|error| Error::with_source(ErrorKind::Closed, "the invalidator has ended", error))?;
         match (settled.state, &settled.last_error) {
-            (CdcState::Running, _) => Ok(()),
+            (state @ (CdcState::Running | CdcState::Standby), _) => Ok(state),
             (CdcState::Failed, Some(error)) => Err(error.clone()),
             _ => Err(Error::new(ErrorKind::Closed, "the invalidator was shut down")),
         }
@@ -278,16 +278,17 @@ impl CdcHandle {
         self.wish.send_if_modified(|wish| std::mem::replace(&mut wish.discipline, discipline) != discipline);
     }
 
-    /// Stops after the batch in hand, or after [`CdcSettings::drain_max`].
+    /// Stops after the batch in hand, or after [`CdcSettings::drain_max`], and leaves the term to another invalidator.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the invalidator stops at once.
+    /// If the future is dropped, the invalidator ends in the background.
     pub async fn shutdown(mut self) {
         self.wish.send_modify(|wish| wish.shutdown = true);
-        if let Some(task) = &mut self.task {
+        if let Some(mut task) = self.task.take() {
             tokio::select! {
-                _ = task => {}
-                () = self.clock.sleep(self.drain_max) => {}
+                biased;
+                _ = &mut task => {}
+                () = self.clock.sleep(self.drain_max) => task.abort(),
             }
         }
     }
@@ -295,8 +296,24 @@ impl CdcHandle {
 
 impl Drop for CdcHandle {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
+        let Some(task) = self.task.take().filter(|task| !task.is_finished()) else { return };
+        if !self.wish.borrow().shutdown {
+            tracing::error!(
+                "the handle of an invalidator was dropped: it stops, and unless another one takes over, nothing keeps its \
+                 caches correct"
+            );
+        }
+        self.wish.send_modify(|wish| wish.shutdown = true);
+        let limit = self.clock.sleep(self.drain_max);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let mut task = task;
+                tokio::select! {
+                    biased;
+                    _ = &mut task => {}
+                    () = limit => task.abort(),
+                }
+            });
         }
     }
 }

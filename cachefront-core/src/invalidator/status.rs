@@ -15,7 +15,8 @@ pub enum CdcState {
     Starting,
     /// It applies changes, or reads them in the ttl discipline.
     Running,
-    /// Another invalidator holds the term; this one takes over when that one falls silent.
+    /// Another invalidator holds the term, or the source has chosen another one; this one takes over when that one leaves
+    /// or falls silent.
     Standby,
     /// Something failed; it tries again.
     Retrying,
@@ -43,10 +44,13 @@ pub struct CdcStatus {
     pub events_total: u64,
     /// Keys invalidated.
     pub invalidations_total: u64,
-    /// New generations: gaps, and switches to the cdc discipline.
+    /// New generations: of everything, after a gap or a switch to the cdc discipline; or of one cache, whose table changed
+    /// as a whole or had a change that could not be mapped.
     pub flushes_total: u64,
     /// Times the store had forgotten something and it was repeated.
     pub rewinds_total: u64,
+    /// The bound caches that the source cannot be exact for, by name: nothing of them is cached. See `last_error`.
+    pub not_covered: Vec<String>,
     /// The last failure, until something works again.
     pub last_error: Option<Error>,
 }
@@ -63,6 +67,7 @@ impl CdcStatus {
             invalidations_total: 0,
             flushes_total: 0,
             rewinds_total: 0,
+            not_covered: Vec::new(),
             last_error: None,
         }
     }

@@ -39,10 +39,10 @@ impl Watermark {
         }
     }
 
-    /// The answer to the question under way; never completes if there is none.
+    /// The answer to the question that is being asked; never completes if there is none.
     ///
     /// # Cancel safety
-    /// Cancel safe: the question stays under way.
+    /// Cancel safe: the question goes on.
     pub(crate) async fn answered(&mut self) -> Result<Head> {
         let Some(asking) = &mut self.asking else { return std::future::pending().await };
         let (asked_at, head) = asking.await;

@@ -1,0 +1,182 @@
+//! How a session begins: it goes on where the store says, or begins a new generation where the store cannot say.
+
+use crate::bus::{BusEvent, BusMessage, Publisher};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::invalidator::worker::{Session, Worker};
+use crate::metrics::CdcMetrics;
+use crate::position::Position;
+use crate::source::{Checkpoint, Head};
+use crate::store::{Cover, Discipline, Generation, Held, Meta, MetaState, StoreState, StoreWriter};
+
+impl Worker {
+    /// Takes the term, and with it what the store has; or begins a new generation at the source's head.
+    pub(super) async fn begin(
+        &mut self,
+        mut writer: Box<dyn StoreWriter>,
+        head: Head,
+        discipline: Discipline,
+    ) -> Result<Session> {
+        let wanted = match discipline {
+            Discipline::Cdc => MetaState::Live,
+            Discipline::Ttl => {
+                // What the store promises is void from here on.
+                self.store.suspend().await?;
+                MetaState::Suspended
+            }
+        };
+        let state = writer.state().await?;
+        let mut session = Session {
+            writer,
+            publisher: Publisher(self.entropy.random_u128().max(1)),
+            held: Held { generation: Generation::default(), term: self.term, applied_order: 0 },
+            origin: head.origin.clone(),
+            checkpoint: Checkpoint::default(),
+            source_time: Timestamp::UNKNOWN,
+        };
+        let reason = match state {
+            StoreState::Live(meta) | StoreState::Suspended(meta) if meta.state == wanted => {
+                match meta.checkpoint() {
+                    _ if meta.origin != head.origin => "another_server",
+                    Ok(checkpoint) => {
+                        self.resume(&mut session, &meta, checkpoint).await?;
+                        return Ok(session);
+                    }
+                    Err(_) => "unreadable_checkpoint",
+                }
+            }
+            StoreState::Live(_) | StoreState::Suspended(_) => "discipline",
+            StoreState::Missing => "no_meta",
+            StoreState::Mixed => "mixed_shards",
+        };
+        self.flush(&mut session, wanted, reason).await?;
+        Ok(session)
+    }
+
+    async fn resume(&mut self, session: &mut Session, meta: &Meta, checkpoint: Checkpoint) -> Result<()> {
+        let known = self.status.borrow().applied.clone();
+        if self.term > 0 && !checkpoint.position.covers(&known) {
+            self.metrics.rewinds.increment(1);
+            self.status.send_modify(|status| status.rewinds_total += 1);
+            tracing::warn!(applied = %known, stored = %checkpoint.position, "the store has forgotten invalidations: they are repeated");
+        }
+        self.term = self.term.max(meta.term).max(session.writer.term().await?) + 1;
+        session.writer.take_term(meta, self.term).await?;
+        self.next_order = self.next_order.max(meta.hi);
+        session.held = Held { generation: meta.generation, term: self.term, applied_order: meta.applied_order };
+        session.checkpoint = checkpoint;
+        session.source_time = meta.source_time;
+        self.cover(session, meta).await
+    }
+
+    /// Makes the store vouch for exactly the caches that this invalidator keeps (rule 21). A cache that stays keeps its
+    /// entries. One that is new begins a generation of its own, once everything applied so far can be read where *this*
+    /// invalidator's loaders read: the former holder may have waited at another gate.
+    async fn cover(&mut self, session: &mut Session, meta: &Meta) -> Result<()> {
+        let rows = self.caches.rows(&*self.entropy, &[]);
+        let (kept, added): (Vec<Cover>, Vec<Cover>) =
+            rows.into_iter().partition(|row| meta.coverage.covers(row.covered.mapping));
+        let names = |rows: &[Cover]| rows.iter().map(|row| row.covered.cache.to_string()).collect::<Vec<_>>().join(", ");
+        let dropped = meta.coverage.rows().iter().filter(|row| {
+            !kept.iter().any(|kept| kept.covered.mapping == row.mapping)
+        });
+        let dropped: Vec<&str> = dropped.map(|row| &*row.cache).collect();
+        if !dropped.is_empty() {
+            tracing::warn!(caches = dropped.join(", "), "these caches are no longer covered: nothing of them is served or stored");
+        }
+        // Always written: a former holder may have been interrupted between two shards.
+        session.writer.cover(&session.held, &kept).await?;
+        if added.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(caches = names(&added), "these caches are covered from now on");
+        let applied = session.checkpoint.position.clone();
+        while !self.gate.wait(&applied, self.settings.gate_timeout).await? {
+            self.still_wanted(&applied)?;
+            self.show_life(session).await?;
+            self.same_origin(&session.origin).await?;
+        }
+        let all: Vec<Cover> = kept.into_iter().chain(added).collect();
+        session.writer.cover(&session.held, &all).await
+    }
+
+    async fn same_origin(&self, origin: &str) -> Result<()> {
+        let head = self.probe.head().await?;
+        if *head.origin == *origin {
+            return Ok(());
+        }
+        let message = format!("the source is another server now: {origin} before, {} since", head.origin);
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Begins a new generation of everything, in which all up to the source's head is applied (rule 8).
+    ///
+    /// The order is fixed: the head is noted, the gate waits for it, then generations, `hi` and `applied` are replaced
+    /// in one value, then processes clear their own tiers, then the source goes on from the head. In any other order a
+    /// load that saw less than the head could be kept under a generation that promises the head.
+    pub(super) async fn flush(&mut self, session: &mut Session, state: MetaState, reason: &'static str) -> Result<()> {
+        let head = self.visible_head(session).await?;
+        let ran_before = self.term > 0;
+        self.term = self.term.max(session.writer.term().await?) + 1;
+        self.next_order += 1;
+        let (generation, order) = (Generation(self.entropy.random_u128()), self.next_order);
+        let mut meta = Meta::at_head(generation, self.term, order, 0, &head.origin, &head.checkpoint)
+            .covering(self.caches.coverage(&*self.entropy));
+        meta.state = state;
+        session.writer.flush(&meta).await?;
+        session.held = Held { generation, term: self.term, applied_order: order };
+        session.source_time = Timestamp::UNKNOWN;
+        let message = BusMessage {
+            publisher: session.publisher,
+            event: BusEvent::Flush,
+            applied: Some(head.checkpoint.position.clone()),
+            source_time: Timestamp::UNKNOWN,
+            sent_at: self.clock.now(),
+        };
+        session.writer.publish(&message).await?;
+        CdcMetrics::flushed(reason);
+        self.status.send_modify(|status| status.flushes_total += 1);
+        let position = &head.checkpoint.position;
+        // A first start and a switch of discipline are expected; a loss is not.
+        if reason == "discipline" || (reason == "no_meta" && !ran_before) {
+            tracing::info!(reason, %position, "a new generation begins at the source's head");
+        } else {
+            tracing::warn!(reason, %position, "everything cached was flushed: a new generation begins at the source's head");
+        }
+        (session.origin, session.checkpoint) = (head.origin, head.checkpoint);
+        Ok(())
+    }
+
+    /// The source's head, once all of it is visible to readers. While it is not, what is cached may miss changes that
+    /// will never be delivered: it is not served. The head is noted again each time, for a new primary may lack what the
+    /// old one had.
+    async fn visible_head(&mut self, session: &mut Session) -> Result<Head> {
+        let mut suspended = false;
+        loop {
+            let head = self.probe.head().await?;
+            if self.gate.wait(&head.checkpoint.position, self.settings.gate_timeout).await? {
+                return Ok(head);
+            }
+            self.still_wanted(&head.checkpoint.position)?;
+            if !suspended {
+                self.store.suspend().await?;
+                suspended = true;
+            }
+            if session.held.generation != Generation::default() {
+                self.show_life(session).await?;
+            }
+        }
+    }
+
+    /// Says that the gate is closed.
+    ///
+    /// # Errors
+    /// `Closed` on shutdown.
+    fn still_wanted(&self, position: &Position) -> Result<()> {
+        if self.wishes.borrow().shutdown {
+            return Err(Error::new(ErrorKind::Closed, "the invalidator was shut down at the gate"));
+        }
+        tracing::warn!(%position, "commits are in the log and not visible to readers yet: the invalidator waits");
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The caches that an invalidator keeps correct, each under its mapping.
+
+use std::sync::Arc;
+
+use crate::clock::Entropy;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keymap::KeyMap;
+use crate::source::Interests;
+use crate::store::{Cover, Coverage, Covered, Generation, MappingId};
+
+/// One bound cache.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    pub(crate) map: Arc<dyn KeyMap>,
+    pub(crate) mapping: MappingId,
+    /// The source can deliver every change of its tables exactly. If not, the cache is not covered.
+    pub(crate) fit: bool,
+}
+
+impl Mapped {
+    pub(crate) fn cache(&self) -> &str {
+        self.map.cache()
+    }
+}
+
+/// All bound caches.
+#[derive(Debug)]
+pub(crate) struct Caches(Vec<Mapped>);
+
+/// How what the store's meta covers compares with what this invalidator maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// It covers the same caches.
+    Same,
+    /// It covers less: this invalidator knows all of it, and more.
+    Less,
+    /// It covers a cache that this invalidator does not know.
+    Other,
+}
+
+impl Caches {
+    /// # Errors
+    /// [`ErrorKind::Config`] if no cache depends on a table, or two caches of one name have different mappings.
+    pub(crate) fn new(maps: Vec<Arc<dyn KeyMap>>) -> Result<Self> {
+        let mut caches: Vec<Mapped> = Vec::with_capacity(maps.len());
+        for map in maps {
+            let mapping = map.mapping();
+            if let Some(other) = caches.iter().find(|other| other.cache() == map.cache() && other.mapping != mapping) {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    format!(
+                        "two caches named `{}` are bound and depend on different tables, columns or mapping versions: \
+                         give one of them another name",
+                        other.cache()
+                    ),
+                ));
+            }
+            if !map.interests().is_empty() {
+                caches.push(Mapped { map, mapping, fit: true });
+            }
+        }
+        if caches.is_empty() {
+            let message = "no bound cache depends on a table: add `depends_on` to the cache";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        Ok(Self(caches))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mapped> {
+        self.0.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Mapped> {
+        self.0.get_mut(index)
+    }
+
+    /// Every table that is asked for.
+    pub(crate) fn interests(&self) -> Interests {
+        let mut interests = Interests::new();
+        for cache in &self.0 {
+            interests.merge(&cache.map.interests());
+        }
+        interests
+    }
+
+    /// The mappings that are covered while this invalidator holds the term.
+    pub(crate) fn covered(&self) -> Vec<MappingId> {
+        let mut mappings: Vec<_> = self.0.iter().filter(|cache| cache.fit).map(|cache| cache.mapping).collect();
+        mappings.sort();
+        mappings.dedup();
+        mappings
+    }
+
+    /// The names of the caches that are not covered.
+    pub(crate) fn unfit(&self) -> Vec<String> {
+        self.0.iter().filter(|cache| !cache.fit).map(|cache| cache.cache().to_owned()).collect()
+    }
+
+    /// How `coverage` compares with what this invalidator maps, whether it is fit or not.
+    pub(crate) fn relation(&self, coverage: &Coverage) -> Relation {
+        if coverage.mappings().any(|mapping| !self.0.iter().any(|cache| cache.mapping == mapping)) {
+            Relation::Other
+        } else if self.0.iter().all(|cache| coverage.covers(cache.mapping) || !cache.fit) {
+            Relation::Same
+        } else {
+            Relation::Less
+        }
+    }
+
+    /// The names of the caches in `coverage` that this invalidator does not know.
+    pub(crate) fn unknown(&self, coverage: &Coverage) -> String {
+        let unknown = coverage.rows().iter().filter(|row| !self.0.iter().any(|cache| cache.mapping == row.mapping));
+        unknown.map(|row| format!("`{}`", row.cache)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The rows that the coverage table is to have; those of the caches at `fresh` begin a generation of their own.
+    pub(crate) fn rows(&self, entropy: &dyn Entropy, fresh: &[usize]) -> Vec<Cover> {
+        let fit = self.0.iter().enumerate().filter(|(_, cache)| cache.fit);
+        fit.map(|(index, cache)| Cover { covered: covered(cache, entropy), fresh: fresh.contains(&index) }).collect()
+    }
+
+    /// A coverage table in which every cache begins a generation.
+    pub(crate) fn coverage(&self, entropy: &dyn Entropy) -> Coverage {
+        Coverage::new(self.rows(entropy, &[]).into_iter().map(|row| row.covered))
+    }
+}
+
+fn covered(cache: &Mapped, entropy: &dyn Entropy) -> Covered {
+    Covered {
+        mapping: cache.mapping,
+        generation: Generation(entropy.random_u128()),
+        cache: cache.cache().into(),
+    }
+}

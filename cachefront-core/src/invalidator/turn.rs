@@ -1,0 +1,167 @@
+//! The loop of a session. Every turn makes progress: neither the gate, nor a slow store, nor a busy stream keeps
+//! heartbeats, batches, or the look at the source's server from their turn (rule 25).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Batch;
+use crate::gate::VisibilityGate;
+use crate::invalidator::Wish;
+use crate::invalidator::batch::{Flush, Plan, plan};
+use crate::invalidator::pump::{Ended, Pump};
+use crate::invalidator::retry::Backoff;
+use crate::invalidator::watermark::Watermark;
+use crate::invalidator::way::Moments;
+use crate::invalidator::worker::Session;
+use crate::position::Position;
+use crate::settings::CdcSettings;
+use crate::source::{BatchLimits, Head};
+use crate::store::Discipline;
+
+type Wait = Pin<Box<dyn Future<Output = Result<bool>> + Send>>;
+
+/// A batch that waits at the gate.
+struct AtGate {
+    batch: Batch,
+    plan: Plan,
+    received_at: Timestamp,
+    wait: Wait,
+}
+
+impl AtGate {
+    fn wait_on(gate: &Arc<dyn VisibilityGate>, position: &Position, settings: &CdcSettings) -> Wait {
+        let (gate, position, timeout) = (Arc::clone(gate), position.clone(), settings.gate_timeout);
+        Box::pin(async move { gate.wait(&position, timeout).await })
+    }
+
+    /// Whether the gate has opened; never completes if nothing waits there.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the wait goes on.
+    async fn opened(waiting: &mut Option<Self>) -> Result<bool> {
+        match waiting {
+            Some(waiting) => (&mut waiting.wait).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Pump {
+    /// Reads, applies, and shows that it lives, until something fails or is asked for.
+    pub(super) async fn turn(&mut self, session: &mut Session, wish: Wish, backoff: &mut Backoff) -> Result<Ended> {
+        let limits = limits(&self.worker.settings);
+        let mut watermark = Watermark::new(Arc::clone(&self.worker.probe), Arc::clone(&self.worker.clock));
+        watermark.ask();
+        let mut beat = self.worker.clock.sleep(self.worker.settings.heartbeat);
+        let mut waiting: Option<AtGate> = None;
+        let mut draining = false;
+        loop {
+            if draining && waiting.is_none() {
+                self.worker.resign(session, wish).await?;
+                return Ok(Ended::Shutdown);
+            }
+            tokio::select! {
+                biased;
+                changed = self.worker.wishes.changed(), if !draining => {
+                    let now = *self.worker.wishes.borrow_and_update();
+                    draining = changed.is_err() || now.shutdown;
+                    if !draining && now != wish {
+                        return Ok(Ended::Again);
+                    }
+                }
+                () = &mut beat => {
+                    watermark.ask();
+                    self.worker.heartbeat(session, &mut watermark, wish).await?;
+                    // After the heartbeat and not before: a store that is slower than the period would otherwise be
+                    // asked for nothing but heartbeats.
+                    beat = self.worker.clock.sleep(self.worker.settings.heartbeat);
+                }
+                head = watermark.answered() => same_server(session, &head?)?,
+                opened = AtGate::opened(&mut waiting) => {
+                    if opened? {
+                        if let Some(ready) = waiting.take() {
+                            self.apply(session, ready.batch, ready.plan, ready.received_at, &mut watermark, wish).await?;
+                            backoff.reset();
+                        }
+                    } else if let Some(still) = &mut waiting {
+                        tracing::warn!(position = %still.plan.transactions, "commits are in the log and not visible to readers yet: invalidations wait");
+                        still.wait = AtGate::wait_on(&self.worker.gate, &still.plan.transactions, &self.worker.settings);
+                    }
+                }
+                batch = self.source.next_batch(&limits), if waiting.is_none() && !draining => {
+                    let batch = batch?;
+                    let received_at = self.worker.clock.now();
+                    if batch.transactions.is_empty() && batch.checkpoint == session.checkpoint {
+                        continue;
+                    }
+                    let plan = plan(&batch, &self.worker.caches, self.worker.observer.is_some());
+                    if wish.discipline == Discipline::Cdc && plan.has_effects() {
+                        let wait = AtGate::wait_on(&self.worker.gate, &plan.transactions, &self.worker.settings);
+                        waiting = Some(AtGate { batch, plan, received_at, wait });
+                    } else {
+                        self.apply(session, batch, plan, received_at, &mut watermark, wish).await?;
+                        backoff.reset();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies a batch that is visible to readers.
+    async fn apply(
+        &mut self,
+        session: &mut Session,
+        batch: Batch,
+        plan: Plan,
+        received_at: Timestamp,
+        watermark: &mut Watermark,
+        wish: Wish,
+    ) -> Result<()> {
+        let mut moments = Moments { received_at, visible_at: Timestamp::UNKNOWN };
+        self.worker.metrics.events.increment(plan.events);
+        let mut order = session.held.applied_order;
+        if wish.discipline == Discipline::Cdc && plan.has_effects() {
+            moments.visible_at = self.worker.clock.now();
+            let waited = moments.visible_at.since(received_at);
+            self.worker.metrics.gate_seconds.record(waited.as_secs_f64());
+            // A table that changed as a whole may have changed its definition: the source looks at it again.
+            let changed: Vec<usize> = plan
+                .flushed
+                .iter()
+                .filter_map(|(index, flush)| matches!(flush, Flush::Table(_)).then_some(*index))
+                .collect();
+            self.check_tables(&changed, Some(session)).await?;
+            order = self.worker.invalidate(session, &plan, &batch.checkpoint, &moments).await?;
+        }
+        self.worker.advance(session, batch.checkpoint, order, watermark).await?;
+        self.source.acknowledge(&session.checkpoint).await?;
+        self.worker.metrics.batches_applied.increment(1);
+        self.worker.report(session, plan, wish, moments);
+        Ok(())
+    }
+}
+
+fn limits(settings: &CdcSettings) -> BatchLimits {
+    BatchLimits {
+        changes_max: settings.batch_changes_max,
+        bytes_max: settings.batch_bytes_max,
+        // Well below a heartbeat: a heartbeat drops the call that waits, and a source may tell of a position that moved
+        // without a change only when the wait is over.
+        wait_max: settings.heartbeat / 5,
+        linger_max: settings.batch_linger,
+    }
+}
+
+/// Another server's log is not the one that was followed, and what it lacks will never be visible there.
+fn same_server(session: &Session, head: &Head) -> Result<()> {
+    if head.origin == session.origin {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Gap,
+        format!("the source is another server now: {} before, {} since", session.origin, head.origin),
+    ))
+}
