@@ -61,6 +61,8 @@ pub(crate) struct Loaded<V> {
     pub(crate) filled_at: Timestamp,
     /// The server whose log is followed was read, as far as the loader says.
     pub(crate) primary: bool,
+    /// The loader named the server, and it is the one whose log is followed.
+    pub(crate) known_primary: bool,
     /// When the kept value runs out; unknown if it is not kept.
     pub(crate) expires_at: Timestamp,
     /// The store took the value while its lease stood: whoever joined may have it.

@@ -49,6 +49,13 @@ impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
         self
     }
 
+    /// The database itself answers, past all tiers, and nothing is stored: the strong level. No token or bound is checked.
+    /// Default: the tiers answer if they can.
+    pub fn bypass(mut self) -> Self {
+        self.level().bypass = true;
+        self
+    }
+
     /// Answers a [`Hit`]: the value, where it came from, and how fresh it is known to be.
     pub fn detailed(mut self) -> GetDetailed<'a, K, V, Q> {
         self.level().detailed = true;

@@ -12,6 +12,8 @@ pub(crate) struct Level {
     pub(crate) at_least: Option<Position>,
     /// The value must have been current within this time.
     pub(crate) max_staleness: Option<Duration>,
+    /// The database itself answers, and no proof is asked for.
+    pub(crate) bypass: bool,
     /// The reader wants to know what is known about the value, not the value alone.
     pub(crate) detailed: bool,
 }
@@ -46,6 +48,9 @@ impl Level {
     /// True if a value fresh from the database answers the read. One from the server whose log is followed does, unless
     /// its loader says that the token is missing; one from another server must contain the token, and bounds nothing.
     pub(crate) fn takes_loaded(&self, position: Option<&Position>, primary: bool) -> bool {
+        if self.bypass {
+            return true;
+        }
         let contains = self.at_least.as_ref().is_none_or(|token| match position {
             Some(position) => position.covers(token),
             None => primary,

@@ -198,6 +198,7 @@ where
                         tier: Tier::Shared,
                         filled_at: stored.filled_at,
                         primary: true,
+                        known_primary: false,
                         expires_at: stored.expires_at,
                         accepted: true,
                     }),
@@ -332,7 +333,7 @@ where
                     age: age(fresh.started_at, now),
                 });
             }
-            self.wait_for_proof(&mut patience).await?;
+            self.wait_for_proof(&mut patience, false).await?;
         }
     }
 
@@ -343,15 +344,15 @@ where
     /// Pauses before the database is asked again.
     ///
     /// # Errors
-    /// `Unproven` if it has lagged for long enough.
-    pub(super) async fn wait_for_proof(&self, patience: &mut Patience) -> Result<()> {
-        if self.clock.now() >= patience.deadline {
+    /// `Unproven` if it has lagged for long enough, or lacks the token for good.
+    pub(super) async fn wait_for_proof(&self, patience: &mut Patience, for_good: bool) -> Result<()> {
+        if for_good || self.clock.now() >= patience.deadline {
             return Err(Error::new(
                 ErrorKind::Unproven,
                 format!(
-                    "the database that cache `{}` loads from did not contain the token, or cannot prove the bound, within \
-                     {:?}: load from the server that commits, or ask for less",
-                    self.name, self.settings.proof_wait
+                    "the database that cache `{}` loads from does not contain the token, or cannot prove the bound: load from \
+                     the server that commits, raise `proof_wait` above the replica's lag, or ask for less",
+                    self.name
                 ),
             ));
         }
@@ -382,6 +383,7 @@ where
             position: fresh.notes.position.clone(),
             filled_at: if primary { fresh.started_at } else { Timestamp::UNKNOWN },
             primary,
+            known_primary: primary && fresh.notes.origin.is_some() && lease.is_some(),
             expires_at: Timestamp::UNKNOWN,
             accepted: false,
         };

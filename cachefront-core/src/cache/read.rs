@@ -64,7 +64,10 @@ enum Boarded<V> {
     /// It found what only others may take.
     NotForThisReader,
     /// The database that was read is known to lag behind what this read demands.
-    Lags,
+    Lags {
+        /// It is the server that commits: waiting is no use.
+        for_good: bool,
+    },
 }
 
 /// A read: what is wanted, and what was known when it started.
@@ -108,7 +111,8 @@ where
     pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.name, &key)?;
-        let Some(store_key) = store_key.filter(|_| self.mode.load(Ordering::Relaxed) == Mode::Normal as u8) else {
+        let through = self.mode.load(Ordering::Relaxed) == Mode::Normal as u8 && !level.bypass;
+        let Some(store_key) = store_key.filter(|_| through) else {
             self.metrics.bypass.increment(1);
             return self.bypass(&key, level, work).await;
         };
@@ -133,9 +137,9 @@ where
             match self.board(&read, reload, &mut work).await? {
                 Boarded::Hit(hit) => return Ok(hit),
                 Boarded::NotForThisReader => reload = reload || !level.is_eventual(),
-                Boarded::Lags => {
+                Boarded::Lags { for_good } => {
                     reload = true;
-                    self.wait_for_proof(&mut patience).await?;
+                    self.wait_for_proof(&mut patience, for_good).await?;
                 }
             }
         }
@@ -165,7 +169,7 @@ where
             return Ok(Boarded::NotForThisReader);
         }
         if loaded.tier == Tier::Database && !read.level.takes_loaded(loaded.position.as_ref(), loaded.primary) {
-            return Ok(Boarded::Lags);
+            return Ok(Boarded::Lags { for_good: loaded.known_primary });
         }
         Ok(Boarded::Hit(self.loaded_hit(&loaded)))
     }

@@ -14,6 +14,7 @@ use crate::event::RowImage;
 use crate::key::StoreKey;
 use crate::loader::{LoadCx, Loader};
 use crate::position::Position;
+use crate::settings::CacheSettings;
 use crate::source::{Checkpoint, Columns, Interests};
 use crate::store::{
     Applied, Coverage, Covered, Discipline, Generation, Held, MappingId, MemoryStore, Meta, Store, StoreWriter,
@@ -147,7 +148,9 @@ fn rand_u128() -> u128 {
 }
 
 fn builder(store: &Arc<MemoryStore>, database: &Database) -> CacheBuilder<u64, u64> {
+    let settings = CacheSettings { proof_wait: Duration::from_millis(50), ..CacheSettings::default() };
     Cache::builder("row")
+        .settings(settings)
         .shared(Arc::clone(store))
         .loader(database.clone())
         .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
@@ -278,7 +281,10 @@ async fn a_token_is_proven_by_the_load_or_by_what_was_applied() {
     let again = cache.get(&7).at_least(&token).detailed().await.expect("a value");
     assert_eq!((again.value, again.tier), (Some(2), Tier::Shared));
     let unknown: Position = "elsewhere:1".parse().expect("a position");
-    assert_eq!(cache.get(&7).at_least(&unknown).detailed().await.expect("a value").tier, Tier::Database);
+    let error = cache.get(&7).at_least(&unknown).detailed().await.expect_err("no server has that commit");
+    assert_eq!(error.kind(), ErrorKind::Unproven);
+    let strong = cache.get(&7).at_least(&unknown).bypass().detailed().await.expect("a value");
+    assert_eq!((strong.value, strong.tier), (Some(2), Tier::Database));
     hand.apply(2, &StoreKey::encode("row", &8_u64).expect("a key")).await;
     let tiered = cache.get(&7).at_least(&token).detailed().await.expect("a value");
     assert_eq!(tiered.tier, Tier::Shared);
@@ -433,7 +439,7 @@ async fn what_does_not_fit_is_named_by_build() {
     assert!(name(Cache::builder("a").jitter(1.0).build()).contains("`jitter`"));
     assert!(name(Cache::builder("a").discipline(Discipline::Cdc).build()).contains("`depends_on`"));
     assert!(name(Cache::builder("a").depends_on("users", |_| Ok(vec![1_u64])).build()).contains("`users`"));
-    let settings = crate::settings::CacheSettings { loads_max: 0, ..Default::default() };
+    let settings = CacheSettings { loads_max: 0, ..Default::default() };
     assert!(name(Cache::builder("a").settings(settings).build()).contains("`loads_max`"));
 }
 
