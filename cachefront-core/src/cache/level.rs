@@ -32,10 +32,12 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// The value was current within this time before `now`; none if that is not known.
+    /// The value was current within this time before `now`; `None` if that is not known. A time that lies further in the
+    /// future than clocks may differ comes from a clock that was wrong, and bounds nothing.
     pub(crate) fn staleness_bound(&self, now: Timestamp, clock_skew: Duration) -> Option<Duration> {
-        let latest = self.filled_at.max(self.source_time);
-        latest.is_known().then(|| now.since(latest).saturating_add(clock_skew))
+        let credible = |time: &Timestamp| time.is_known() && *time <= now.after(clock_skew);
+        let latest = [self.filled_at, self.source_time].into_iter().filter(credible).max()?;
+        Some(now.since(latest).saturating_add(clock_skew))
     }
 }
 
@@ -126,5 +128,8 @@ mod tests {
         assert!(!proven(at(1000), Timestamp::UNKNOWN, at(1091)));
         assert!(proven(at(1000), at(5000), at(5090)));
         assert!(!proven(Timestamp::UNKNOWN, Timestamp::UNKNOWN, at(1)));
+        assert!(proven(Timestamp::UNKNOWN, at(5000), at(4995)), "clocks may differ by the allowance");
+        assert!(!proven(Timestamp::UNKNOWN, at(9000), at(5000)), "a time in the future bounds nothing");
+        assert!(proven(at(4990), at(9000), at(5000)), "and does not hide a credible one");
     }
 }

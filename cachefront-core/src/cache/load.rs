@@ -181,6 +181,7 @@ where
         match self.store.lease(&request).await {
             Ok(LeaseReply::Granted { meta }) => {
                 self.note_covered(true);
+                self.note_origin(meta.as_deref());
                 Leased::Granted(Lease { token, discipline, meta })
             }
             Ok(LeaseReply::NoMeta) => Leased::Without,
@@ -321,7 +322,7 @@ where
         let mut patience = self.patience();
         loop {
             let fresh = self.load(self.turn().await?, key, work.take()).await?;
-            let primary = self.is_primary(None, &fresh.notes);
+            let primary = self.is_primary(&fresh.notes);
             if level.takes_loaded(fresh.notes.position.as_ref(), primary) {
                 let now = self.clock.now();
                 return Ok(Hit {
@@ -363,9 +364,15 @@ where
 
     /// True if the loader read the server whose log is followed, as far as it says. Where no log is followed, no other
     /// server is known.
-    fn is_primary(&self, meta: Option<&Meta>, notes: &LoadNotes) -> bool {
-        let elsewhere = meta.is_some_and(|meta| is_elsewhere(meta, notes));
-        !notes.replica && !elsewhere
+    fn is_primary(&self, notes: &LoadNotes) -> bool {
+        !notes.replica && !is_elsewhere(&self.log_origin.load(), notes)
+    }
+
+    /// Remembers which server's log is followed.
+    pub(super) fn note_origin(&self, meta: Option<&Meta>) {
+        if let Some(meta) = meta.filter(|meta| meta.origin != **self.log_origin.load()) {
+            self.log_origin.store(Arc::new(meta.origin.clone()));
+        }
     }
 
     /// Offers a loaded value to the tiers.
@@ -376,14 +383,14 @@ where
         lease: Option<Lease>,
         fresh: Fresh<V>,
     ) -> Result<Loaded<V>> {
-        let primary = self.is_primary(lease.as_ref().and_then(|lease| lease.meta.as_deref()), &fresh.notes);
+        let primary = self.is_primary(&fresh.notes);
         let mut loaded = Loaded {
             value: fresh.value.clone(),
             tier: Tier::Database,
             position: fresh.notes.position.clone(),
             filled_at: if primary { fresh.started_at } else { Timestamp::UNKNOWN },
             primary,
-            known_primary: primary && fresh.notes.origin.is_some() && lease.is_some(),
+            known_primary: primary && fresh.notes.origin.is_some() && !self.log_origin.load().is_empty(),
             expires_at: Timestamp::UNKNOWN,
             accepted: false,
         };
@@ -439,7 +446,7 @@ where
         expires_at: Timestamp,
         ttl: Duration,
     ) -> Option<usize> {
-        if lease.meta.as_ref().is_some_and(|meta| is_elsewhere(meta, &fresh.notes)) {
+        if lease.meta.as_ref().is_some_and(|meta| is_elsewhere(&meta.origin, &fresh.notes)) {
             self.metrics.fill_refused("other_server");
             self.give_back(key, Some(lease)).await;
             return None;
@@ -518,8 +525,8 @@ impl Lease {
 }
 
 /// Rule 9: after a change of primary, a value from a server whose log is not followed is not kept.
-fn is_elsewhere(meta: &Meta, notes: &LoadNotes) -> bool {
-    notes.origin.as_ref().is_some_and(|origin| !meta.origin.is_empty() && meta.origin != *origin)
+fn is_elsewhere(log_origin: &str, notes: &LoadNotes) -> bool {
+    notes.origin.as_ref().is_some_and(|origin| !log_origin.is_empty() && **origin != *log_origin)
 }
 
 /// Counts a load that waits, for as long as it waits.

@@ -21,6 +21,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -96,6 +97,8 @@ struct Inner<K, V> {
     side: Arc<Side>,
     /// Follows the bus, for all caches on this store if it has a hub of its own.
     _hub: Arc<Hub>,
+    /// The server whose log is followed, as the store said last; empty if it never did.
+    log_origin: ArcSwap<Box<str>>,
     /// It was said already that no invalidator covers this cache.
     uncovered: AtomicBool,
     flights: Arc<Flights<K, V>>,
@@ -292,6 +295,7 @@ where
             mapping,
             side,
             _hub: hub,
+            log_origin: ArcSwap::default(),
             uncovered: AtomicBool::new(false),
             flights: Arc::new(Flights::new()),
             mode: AtomicU8::new(Mode::Normal as u8),

@@ -63,3 +63,48 @@ impl Watermark {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::source::Checkpoint;
+    use crate::testing::ManualClock;
+
+    /// A source that answers when the test lets it.
+    #[derive(Debug, Default)]
+    struct Slow {
+        end: Mutex<Position>,
+        answer: Notify,
+    }
+
+    #[async_trait]
+    impl SourceProbe for Slow {
+        async fn head(&self) -> Result<Head> {
+            self.answer.notified().await;
+            let position = self.end.lock().expect("unpoisoned").clone();
+            Ok(Head { checkpoint: Checkpoint { position, ..Checkpoint::default() }, origin: "a".into() })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_moment_is_that_of_the_question_and_counts_once_the_end_is_applied() {
+        let (clock, source) = (ManualClock::new(), Arc::new(Slow::default()));
+        *source.end.lock().expect("unpoisoned") = "a:1-5".parse().expect("a position");
+        let mut watermark = Watermark::new(Arc::<Slow>::clone(&source), Arc::new(clock.clone()));
+        watermark.ask();
+        let asked_at = clock.now();
+        assert!(futures_util::FutureExt::now_or_never(watermark.answered()).is_none(), "the question is on its way");
+        clock.advance(Duration::from_secs(9));
+        source.answer.notify_one();
+        watermark.answered().await.expect("a head");
+        assert_eq!(watermark.reached(&"a:1-4".parse().expect("a position")), Timestamp::UNKNOWN, "not applied yet");
+        assert_eq!(watermark.reached(&"a:1-5".parse().expect("a position")), asked_at);
+        assert_eq!(watermark.reached(&"a:1-9".parse().expect("a position")), Timestamp::UNKNOWN, "told once");
+    }
+}

@@ -1,4 +1,4 @@
-//! Fakes: a clock that a test moves.
+//! Fakes: a clock that a test moves, and one that follows tokio's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,6 +75,36 @@ impl ManualClock {
         let mut sleeping = self.shared.sleeping.subscribe();
         // This clock holds the sender, so it cannot be gone.
         let _ = sleeping.wait_for(|&now| now >= count).await;
+    }
+}
+
+/// A clock over tokio's time: with a paused runtime (`start_paused`) it moves only when every task waits, so a test that
+/// spans minutes takes no time and is repeatable.
+#[derive(Clone, Debug)]
+pub struct TokioClock {
+    began: tokio::time::Instant,
+}
+
+impl TokioClock {
+    /// A clock that begins at a fixed, known time (2001-09-09 01:46:40 UTC). Needs a tokio runtime.
+    pub fn new() -> Self {
+        Self { began: tokio::time::Instant::now() }
+    }
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_000_000_000_000_000).after(self.began.elapsed())
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
     }
 }
 

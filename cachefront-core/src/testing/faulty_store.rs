@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -96,11 +97,16 @@ struct Faults {
     held_up: watch::Sender<bool>,
 }
 
+/// How many calls are remembered at most.
+const HISTORY_MAX: usize = 10_000;
+
 #[derive(Default)]
 struct Plan {
     down: bool,
     fates: HashMap<Operation, VecDeque<Fate>>,
     calls: HashMap<Operation, u64>,
+    history: VecDeque<Operation>,
+    delay: Duration,
 }
 
 impl FaultyStore {
@@ -125,6 +131,16 @@ impl FaultyStore {
         self.faults.plan().fates.entry(operation).or_default().extend(fates);
     }
 
+    /// Every call takes this much longer, by tokio's time.
+    pub fn set_delay(&self, delay: Duration) {
+        self.faults.plan().delay = delay;
+    }
+
+    /// What was asked for since the last call of this, oldest first; at most 10,000 calls are remembered.
+    pub fn take_history(&self) -> Vec<Operation> {
+        self.faults.plan().history.drain(..).collect()
+    }
+
     /// How often an operation was asked for, whatever came of it.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.faults.plan().calls.get(&operation).copied().unwrap_or_default()
@@ -145,8 +161,21 @@ impl Faults {
         plan.fates.get_mut(&operation).and_then(VecDeque::pop_front).unwrap_or(Fate::Done)
     }
 
+    fn note(&self, operation: Operation) -> Duration {
+        let mut plan = self.plan();
+        *plan.calls.entry(operation).or_default() += 1;
+        plan.history.push_back(operation);
+        if plan.history.len() > HISTORY_MAX {
+            plan.history.pop_front();
+        }
+        plan.delay
+    }
+
     async fn run<T>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        *self.plan().calls.entry(operation).or_default() += 1;
+        let delay = self.note(operation);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let mut held_up = self.held_up.subscribe();
         // These faults hold the sender, so it cannot be gone.
         let _ = held_up.wait_for(|held_up| !held_up).await;

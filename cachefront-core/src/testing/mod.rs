@@ -7,7 +7,7 @@ pub mod source_suite;
 mod store_suite;
 mod wait;
 
-pub use fakes::ManualClock;
+pub use fakes::{ManualClock, TokioClock};
 pub use faulty_store::{Fate, FaultyStore, Operation};
 pub use scripted_source::ScriptedSource;
 pub use source_suite::SourceFixture;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Batch, Carried, Change, Transaction};
+use crate::event::{Batch, Carried, Change, TableName, Transaction};
 use crate::gate::VisibilityGate;
 use crate::position::{Gtid, Position};
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
@@ -47,6 +47,11 @@ struct Log {
     visible: Position,
     hidden: bool,
     failures: Vec<Error>,
+    /// Tables that the source cannot be exact for.
+    refused: Vec<TableName>,
+    /// The server that the log is read from, where that is not `origin`.
+    read_from: Option<Box<str>>,
+    closed: u64,
     acknowledged: Position,
 }
 
@@ -61,6 +66,9 @@ impl ScriptedSource {
             visible: Position::new(),
             hidden: false,
             failures: Vec::new(),
+            refused: Vec::new(),
+            read_from: None,
+            closed: 0,
             acknowledged: Position::new(),
         };
         let script = Script { log: Mutex::new(log), changed: watch::Sender::new(0) };
@@ -120,6 +128,22 @@ impl ScriptedSource {
         self.script.lock().origin = origin.into();
     }
 
+    /// The log's end is asked for at the same server as before, and the log is read from this one: what an address does
+    /// that leads to several servers.
+    pub fn read_from(&self, origin: &str) {
+        self.script.lock().read_from = Some(origin.into());
+    }
+
+    /// From now on the source cannot be exact for these tables, and says so when it is asked to look at one of them.
+    pub fn refuse(&self, tables: &[&str]) {
+        self.script.lock().refused = tables.iter().map(|&table| table.into()).collect();
+    }
+
+    /// How often a reader was told to close what only reading needs.
+    pub fn closed(&self) -> u64 {
+        self.script.lock().closed
+    }
+
     /// Everything committed.
     pub fn executed(&self) -> Position {
         self.script.lock().executed.clone()
@@ -152,9 +176,13 @@ impl ChangeSource for ScriptedSource {
         format!("script of {}", self.script.lock().origin)
     }
 
-    async fn preflight(&mut self, _interests: &Interests) -> Result<Vec<String>> {
+    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
         self.script.take_failure()?;
-        Ok(Vec::new())
+        let log = self.script.lock();
+        match log.refused.iter().find(|table| interests.get(table.as_str()).is_some()) {
+            Some(table) => Err(Error::new(ErrorKind::Config, format!("table `{table}` is refused by the test"))),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn open(&mut self, from: &Checkpoint, _interests: &Interests) -> Result<()> {
@@ -168,6 +196,16 @@ impl ChangeSource for ScriptedSource {
         self.next = Some((next, 0));
         self.delivered = from.position.clone();
         Ok(())
+    }
+
+    fn origin(&self) -> Option<Box<str>> {
+        let log = self.script.lock();
+        Some(log.read_from.clone().unwrap_or_else(|| (*log.origin).into()))
+    }
+
+    async fn close(&mut self) {
+        self.script.lock().closed += 1;
+        self.next = None;
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {

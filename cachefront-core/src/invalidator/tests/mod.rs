@@ -1,5 +1,9 @@
 //! The invalidator over a scripted log and the in-memory store: gate, rewind, gap, takeover, switch of discipline.
 
+mod coverage;
+mod liveness;
+mod order;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

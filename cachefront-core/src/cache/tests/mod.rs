@@ -1,5 +1,9 @@
 //! The races of the read path, on the in-memory store.
 
+mod hooks;
+mod levels;
+mod turns;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

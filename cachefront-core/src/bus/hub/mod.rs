@@ -295,3 +295,6 @@ fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
         BusEvent::Heartbeat(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! What turns a process-local tier on and off, over a scripted bus and a clock that stands still.
+
+use std::collections::VecDeque;
+use std::sync::Mutex as StdMutex;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc};
+
+use super::*;
+use crate::clock::SystemEntropy;
+use crate::error::{Error, ErrorKind, Result};
+use crate::testing::ManualClock;
+
+const MINE: MappingId = MappingId(1);
+const OTHER: MappingId = MappingId(2);
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// A cache that writes down what it is told.
+#[derive(Default)]
+struct Recorder {
+    started: StdMutex<Option<ServerId>>,
+    told: StdMutex<Vec<String>>,
+}
+
+impl Recorder {
+    fn say(&self, what: impl Into<String>) {
+        self.told.lock().expect("unpoisoned").push(what.into());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.told.lock().expect("unpoisoned"))
+    }
+}
+
+impl Listener for Recorder {
+    fn cache(&self) -> &str {
+        "users"
+    }
+
+    fn mapping(&self) -> Option<MappingId> {
+        Some(MINE)
+    }
+
+    fn is_started(&self) -> bool {
+        self.started.lock().expect("unpoisoned").is_some()
+    }
+
+    fn start(&self, server: ServerId) {
+        *self.started.lock().expect("unpoisoned") = Some(server);
+        self.say(format!("on {}", server.0));
+    }
+
+    fn stop(&self, reason: &'static str) {
+        *self.started.lock().expect("unpoisoned") = None;
+        self.say(format!("off {reason}"));
+    }
+
+    fn invalidate(&self, key: &StoreKey) {
+        self.say(key.as_str());
+    }
+
+    fn invalidate_all(&self) {
+        self.say("all");
+    }
+
+    fn handled(&self, applied: &Position, source_time: Timestamp) {
+        self.say(format!("handled {applied} {}", source_time.as_micros()));
+    }
+
+    fn delayed(&self, _delay: Duration) {}
+}
+
+/// What the test feeds to one reader of the bus.
+type Feed = mpsc::UnboundedSender<Result<Vec<BusRead>>>;
+
+/// A bus whose readers deliver what the test sends.
+#[derive(Debug)]
+struct Script {
+    feeds: Mutex<VecDeque<mpsc::UnboundedReceiver<Result<Vec<BusRead>>>>>,
+}
+
+#[async_trait]
+impl InvalidationBus for Script {
+    async fn publish(&self, _message: &BusMessage) -> Result<u64> {
+        Err(Error::new(ErrorKind::Unavailable, "a script is not published to"))
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn BusReader>> {
+        match self.feeds.lock().await.pop_front() {
+            Some(feed) => Ok(Box::new(ScriptReader(feed))),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ScriptReader(mpsc::UnboundedReceiver<Result<Vec<BusRead>>>);
+
+#[async_trait]
+impl BusReader for ScriptReader {
+    fn head(&self) -> u64 {
+        0
+    }
+
+    async fn next(&mut self) -> Result<Vec<BusRead>> {
+        match self.0.recv().await {
+            Some(reads) => reads,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Scene {
+    clock: ManualClock,
+    recorder: Arc<Recorder>,
+    feeds: Vec<Feed>,
+    sequence: u64,
+    hub: Hub,
+    _listener: Arc<dyn Listener>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (clock, recorder) = (ManualClock::new(), Arc::new(Recorder::default()));
+        let (feeds, readers) = (0..2).map(|_| mpsc::unbounded_channel()).unzip();
+        let pace = Pace {
+            clock: Arc::new(clock.clone()),
+            entropy: Arc::new(SystemEntropy),
+            silence_max: SILENCE,
+            pause_min: Duration::from_millis(1),
+            pause_max: Duration::from_millis(1),
+        };
+        let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&recorder);
+        let hub = Hub::new();
+        hub.join(Arc::new(Script { feeds: Mutex::new(readers) }), pace, &listener);
+        Self { clock, recorder, feeds, sequence: 0, hub, _listener: listener }
+    }
+
+    /// Lets the follower handle everything that was sent, and returns what the cache was told.
+    async fn settle(&self) -> Vec<String> {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        self.recorder.take()
+    }
+
+    fn read(&mut self, message: BusMessage) -> BusRead {
+        self.sequence += 1;
+        BusRead { server: ServerId(5), sequence: self.sequence, message }
+    }
+
+    async fn tell(&mut self, message: BusMessage) -> Vec<String> {
+        let read = self.read(message);
+        self.feeds[0].send(Ok(vec![read])).expect("a follower");
+        self.settle().await
+    }
+}
+
+fn message(publisher: u128, event: BusEvent) -> BusMessage {
+    BusMessage {
+        publisher: Publisher(publisher),
+        event,
+        applied: (publisher != 0).then(|| "a:1-3".parse().expect("a position")),
+        source_time: Timestamp::UNKNOWN,
+        sent_at: Timestamp::UNKNOWN,
+    }
+}
+
+fn beat(publisher: u128) -> BusMessage {
+    message(publisher, BusEvent::Heartbeat(vec![MINE, OTHER]))
+}
+
+fn keys(publisher: u128) -> BusMessage {
+    message(publisher, BusEvent::Keys(vec!["users:1".into(), "orders:1".into()]))
+}
+
+#[tokio::test]
+async fn only_a_heartbeat_that_covers_the_cache_turns_its_tier_on() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.tell(keys(9)).await, ["users:1"]);
+    assert!(scene.tell(message(9, BusEvent::Heartbeat(vec![OTHER]))).await.is_empty());
+    assert_eq!(scene.tell(beat(9)).await, ["on 5", "handled a:1-3 0"]);
+    assert_eq!(scene.tell(keys(9)).await, ["users:1", "handled a:1-3 0"]);
+}
+
+#[tokio::test]
+async fn a_cache_that_is_no_longer_covered_is_off() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    assert_eq!(scene.tell(message(9, BusEvent::Heartbeat(vec![OTHER]))).await, ["off not_covered"]);
+    assert_eq!(scene.tell(keys(9)).await, ["users:1"], "and nothing is proven of it");
+}
+
+#[tokio::test]
+async fn another_publisher_is_doubt_until_it_says_what_it_covers() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    assert_eq!(scene.tell(keys(8)).await, ["users:1", "off publisher"]);
+    assert_eq!(scene.tell(beat(8)).await, ["on 5", "handled a:1-3 0"]);
+}
+
+#[tokio::test]
+async fn another_server_is_doubt() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    let mut read = scene.read(keys(9));
+    read.server = ServerId(6);
+    scene.feeds[0].send(Ok(vec![read])).expect("a follower");
+    assert_eq!(scene.settle().await, ["users:1", "off publisher"]);
+}
+
+#[tokio::test]
+async fn a_gap_or_a_repeated_sequence_is_doubt() {
+    for jump in [1, -1_i64] {
+        let mut scene = Scene::new();
+        scene.tell(beat(9)).await;
+        scene.sequence = scene.sequence.saturating_add_signed(jump);
+        assert_eq!(scene.tell(keys(9)).await, ["off gap"]);
+        // The follower subscribes again, after a pause.
+        scene.clock.advance(Duration::from_secs(1));
+        scene.settle().await;
+        let read = BusRead { server: ServerId(5), sequence: 1, message: beat(9) };
+        scene.feeds[1].send(Ok(vec![read])).expect("a second subscription");
+        assert_eq!(scene.settle().await, ["on 5", "handled a:1-3 0"]);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_doubt() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    scene.feeds[0].send(Err(Error::new(ErrorKind::Unavailable, "gone"))).expect("a follower");
+    assert_eq!(scene.settle().await, ["off connection"]);
+}
+
+#[tokio::test]
+async fn silence_of_the_publisher_is_doubt_and_only_its_heartbeat_ends_it() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    scene.clock.advance(SILENCE / 2);
+    // A reader that invalidates by itself is not the publisher.
+    assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
+    scene.clock.advance(SILENCE / 2);
+    assert_eq!(scene.settle().await, ["off silence"]);
+    assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
+    assert_eq!(scene.tell(keys(9)).await, ["users:1"]);
+    assert_eq!(scene.tell(beat(9)).await, ["on 5", "handled a:1-3 0"]);
+    scene.clock.advance(SILENCE / 2);
+    scene.tell(keys(9)).await;
+    scene.clock.advance(SILENCE / 2);
+    assert!(scene.settle().await.is_empty(), "any message of the publisher shows that it lives");
+}
+
+#[tokio::test]
+async fn a_readers_own_message_invalidates_and_proves_nothing() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
+    assert_eq!(scene.tell(message(9, BusEvent::Caches(vec!["users".into()]))).await, ["all", "handled a:1-3 0"]);
+    assert_eq!(scene.tell(message(9, BusEvent::Caches(vec!["orders".into()]))).await, ["handled a:1-3 0"]);
+}
+
+#[tokio::test]
+async fn a_source_time_is_kept_within_a_session_and_not_over_a_flush() {
+    let mut scene = Scene::new();
+    let timed = BusMessage { source_time: Timestamp::from_micros(7), ..beat(9) };
+    assert_eq!(scene.tell(timed.clone()).await, ["on 5", "handled a:1-3 7"]);
+    assert_eq!(scene.tell(keys(9)).await, ["users:1", "handled a:1-3 7"]);
+    assert_eq!(scene.tell(message(9, BusEvent::Flush)).await, ["all", "handled a:1-3 0"]);
+    scene.tell(timed).await;
+    assert_eq!(scene.tell(beat(8)).await, ["off publisher", "on 5", "handled a:1-3 0"]);
+}
+
+#[tokio::test]
+async fn a_cache_that_comes_later_is_on_with_the_next_heartbeat() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    let late = Arc::new(Recorder::default());
+    let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&late);
+    scene.hub.members.all().push(Arc::downgrade(&listener));
+    scene.tell(keys(9)).await;
+    assert_eq!(late.take(), ["users:1"]);
+    scene.tell(beat(9)).await;
+    assert_eq!(late.take(), ["on 5", "handled a:1-3 0"]);
+}
+
+#[tokio::test]
+async fn a_hub_that_is_dropped_leaves_no_tier_on() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    scene.hub = Hub::new();
+    assert_eq!(scene.settle().await, ["off closed"]);
+}

@@ -1,0 +1,182 @@
+//! What happens between two calls of a reader: a store that lets a test act there.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::bus::{Hub, InvalidationBus};
+use crate::error::Result;
+use crate::store::{Capability, Fill, FillReply, LeaseReply, LeaseRequest, Reading, Token};
+
+type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where a test may act, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum At {
+    BeforeLease,
+    AfterFill,
+    BeforeDiscard,
+}
+
+/// A store that passes everything on, and acts where it is told to.
+pub(super) struct Hooked {
+    inner: MemoryStore,
+    acts: Mutex<HashMap<At, Act>>,
+}
+
+impl Hooked {
+    pub(super) fn new(inner: &MemoryStore) -> Arc<Self> {
+        Arc::new(Self { inner: inner.clone(), acts: Mutex::default() })
+    }
+
+    pub(super) fn once(&self, at: At, act: impl Future<Output = ()> + Send + 'static) {
+        self.acts.lock().expect("unpoisoned").insert(at, Box::pin(act));
+    }
+
+    async fn act(&self, at: At) {
+        let act = self.acts.lock().expect("unpoisoned").remove(&at);
+        if let Some(act) = act {
+            act.await;
+        }
+    }
+}
+
+impl fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hooked")
+    }
+}
+
+#[async_trait]
+impl Store for Hooked {
+    fn capability(&self) -> Capability {
+        self.inner.capability()
+    }
+
+    fn namespace(&self) -> &str {
+        self.inner.namespace()
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Reading> {
+        self.inner.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
+        self.inner.get_many(keys).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
+        self.act(At::BeforeLease).await;
+        self.inner.lease(request).await
+    }
+
+    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
+        let reply = self.inner.fill(fill).await;
+        self.act(At::AfterFill).await;
+        reply
+    }
+
+    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
+        self.inner.release(key, token).await
+    }
+
+    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
+        self.act(At::BeforeDiscard).await;
+        self.inner.discard(keys).await
+    }
+
+    async fn suspend(&self) -> Result<()> {
+        self.inner.suspend().await
+    }
+
+    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
+        self.inner.writer().await
+    }
+
+    fn bus(&self) -> Arc<dyn InvalidationBus> {
+        self.inner.bus()
+    }
+
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        self.inner.hub()
+    }
+}
+
+fn hooked(store: &Arc<Hooked>, database: &Database) -> CacheBuilder<u64, u64> {
+    Cache::builder("row")
+        .shared(Arc::clone(store))
+        .loader(database.clone())
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+}
+
+/// A value is accepted by the store, then invalidated there, then a reader starts, and only then does the fill's reply
+/// come: the reader must not take that value.
+#[tokio::test]
+async fn a_load_is_not_joined_once_its_fill_is_sent() {
+    let (memory, database) = (MemoryStore::new("t"), Database::free());
+    let mut hand = Hand::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let cache = hooked(&store, &database).build().expect("a cache");
+    let late = Arc::new(Mutex::new(None));
+    store.once(At::AfterFill, {
+        let (cache, database, late) = (cache.clone(), database.clone(), Arc::clone(&late));
+        async move {
+            database.write(2);
+            hand.writer.invalidate(&[key()], None).await.expect("invalidated");
+            let reader = tokio::spawn(async move { cache.get(&7).await });
+            *late.lock().expect("unpoisoned") = Some(reader);
+            let loads_again = async { while database.loads() < 2 { tokio::task::yield_now().await } };
+            let _ = tokio::time::timeout(Duration::from_millis(200), loads_again).await;
+        }
+    });
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    let reader = late.lock().expect("unpoisoned").take().expect("the fill was sent");
+    assert_eq!(reader.await.expect("joined").expect("a value"), Some(2));
+}
+
+/// Another process fills between the look and the lease, and from a load that lacks the token.
+#[tokio::test]
+async fn what_another_process_filled_is_checked_for_a_session() {
+    let (memory, database) = (MemoryStore::new("t"), Database::free());
+    let _hand = Hand::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let cache = hooked(&store, &database).build().expect("a cache");
+    let other = hooked(&Hooked::new(&memory), &database).build().expect("another process's cache");
+    store.once(At::BeforeLease, {
+        let database = database.clone();
+        async move {
+            assert_eq!(other.get(&7).await.expect("a value"), Some(1));
+            database.write(2);
+        }
+    });
+    let token: Position = "db:2".parse().expect("a position");
+    let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
+    assert_eq!((mine.value, mine.tier), (Some(2), Tier::Database));
+}
+
+/// A value is read from the store and put away here after the invalidation began and before the store has carried it out.
+#[tokio::test]
+async fn an_invalidation_by_hand_also_ends_what_was_put_away_meanwhile() {
+    let (memory, database) = (MemoryStore::new("t"), Database::free());
+    let mut hand = Hand::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let cache = hooked(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    followed(&cache, &mut hand).await;
+    cache.get(&7).await.expect("a value");
+    store.once(At::BeforeDiscard, {
+        let (cache, database) = (cache.clone(), database.clone());
+        async move {
+            assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+            assert!(cache.inner.local_get(&7).is_some(), "put away again: else the test proves nothing");
+            database.write(2);
+        }
+    });
+    let invalidated = cache.invalidate(&7).await;
+    assert!(cache.inner.local_get(&7).is_none());
+    invalidated.expect("invalidated");
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(2));
+}

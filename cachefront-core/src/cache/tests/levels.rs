@@ -1,0 +1,150 @@
+//! Values fresh from the database are judged like cached ones: what a load's server lacks is not a session read, and what
+//! a replica returns bounds nothing.
+
+use super::*;
+use crate::testing::TokioClock;
+
+/// A database server, as a loader describes it.
+#[derive(Clone)]
+struct Server {
+    /// The row's value, which is the number of the last commit that it has.
+    executed: Arc<AtomicU64>,
+    loads: Arc<AtomicU64>,
+    position: bool,
+    origin: Option<&'static str>,
+    replica: bool,
+}
+
+impl Server {
+    fn primary() -> Self {
+        let executed = Arc::new(AtomicU64::new(1));
+        Self { executed, loads: Arc::default(), position: true, origin: Some("server"), replica: false }
+    }
+
+    fn replica() -> Self {
+        Self { origin: None, replica: true, ..Self::primary() }
+    }
+
+    fn reach(&self, commit: u64) {
+        self.executed.store(commit, Ordering::SeqCst);
+    }
+}
+
+impl Loader<u64, u64> for Server {
+    type Error = std::io::Error;
+
+    async fn load(&self, _key: &u64, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        let value = self.executed.load(Ordering::SeqCst);
+        if self.position {
+            cx.position(format!("db:1-{value}").parse().expect("a position"));
+        }
+        if let Some(origin) = self.origin {
+            cx.origin(origin);
+        }
+        if self.replica {
+            cx.replica();
+        }
+        Ok(Some(value))
+    }
+}
+
+fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
+    Cache::builder("row")
+        .shared(Arc::clone(store))
+        .clock(Arc::new(TokioClock::new()))
+        .loader(server.clone())
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache")
+}
+
+fn token(commit: u64) -> Position {
+    format!("db:{commit}").parse().expect("a position")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_read_waits_for_a_replica_that_lags() {
+    for with_meta in [true, false] {
+        let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
+        let _hand = if with_meta { Some(Hand::begin(&store).await) } else { None };
+        let cache = cache_of(&store, &server);
+        let read = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.get(&7).at_least(&token(2)).detailed().await }
+        });
+        wait_until("it has loaded in vain", || async { server.loads.load(Ordering::SeqCst) > 3 }).await;
+        server.reach(2);
+        let hit = read.await.expect("joined").expect("a value");
+        assert_eq!((hit.value, hit.tier), (Some(2), Tier::Database));
+        assert!(hit.position.expect("a position").covers(&token(2)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_read_fails_when_the_replica_does_not_catch_up() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
+    let _hand = Hand::begin(&store).await;
+    let cache = cache_of(&store, &server);
+    let began = tokio::time::Instant::now();
+    let error = cache.get(&7).at_least(&token(2)).await.expect_err("the replica lacks it");
+    assert_eq!(error.kind(), ErrorKind::Unproven);
+    let wait = CacheSettings::default().proof_wait;
+    assert!((wait..wait * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert_eq!(cache.get(&7).await.expect("a plain read takes it"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_lacks_the_token_is_not_waited_for() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server::primary());
+    let _hand = Hand::begin(&store).await;
+    let cache = cache_of(&store, &server);
+    let began = tokio::time::Instant::now();
+    let error = cache.get(&7).at_least(&token(2)).await.expect_err("no server has it");
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Unproven, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_from_a_replica_bounds_no_staleness() {
+    let bound = Duration::from_secs(5);
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
+    let cache = cache_of(&store, &server);
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").staleness_bound, None, "straight from the replica");
+    assert_eq!(cache.get(&7).max_staleness(bound).await.expect_err("unproven").kind(), ErrorKind::Unproven);
+    let _hand = Hand::begin(&store).await;
+    assert_eq!(cache.get(&7).max_staleness(bound).await.expect_err("unproven").kind(), ErrorKind::Unproven);
+    let stored = cache.get(&7).detailed().await.expect("a value");
+    assert_eq!((stored.tier, stored.staleness_bound), (Tier::Shared, None), "and as it was stored");
+    let primary = cache_of(&Arc::new(MemoryStore::new("t")), &Server::primary());
+    let hit = primary.get(&7).max_staleness(bound).detailed().await.expect("a value");
+    assert_eq!((hit.tier, hit.staleness_bound.is_some()), (Tier::Database, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_from_another_server_than_the_logs_is_returned_and_not_kept() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server { origin: Some("demoted"), ..Server::primary() });
+    let _hand = Hand::begin(&store).await;
+    let cache = cache_of(&store, &server);
+    for _ in 0..2 {
+        let hit = cache.get(&7).detailed().await.expect("a value");
+        assert_eq!((hit.value, hit.tier, hit.staleness_bound), (Some(1), Tier::Database, None));
+    }
+    let bound = cache.get(&7).max_staleness(Duration::from_secs(5)).await;
+    assert_eq!(bound.expect_err("another server proves no time").kind(), ErrorKind::Unproven);
+    server.reach(2);
+    let hit = cache.get(&7).at_least(&token(2)).detailed().await.expect("it says that it has the token");
+    assert_eq!(hit.value, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loader_that_says_nothing_is_believed_to_read_the_primary_and_claims_no_position() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server { position: false, origin: None, ..Server::primary() });
+    let _hand = Hand::begin(&store).await;
+    let cache = cache_of(&store, &server);
+    server.reach(2);
+    let hit = cache.get(&7).at_least(&token(2)).detailed().await.expect("a value");
+    assert_eq!((hit.value, hit.position), (Some(2), None));
+    let silent = Server { position: false, ..Server::replica() };
+    let error = cache_of(&Arc::new(MemoryStore::new("t")), &silent).get(&7).at_least(&token(2)).await;
+    assert_eq!(error.expect_err("a replica must say what it has").kind(), ErrorKind::Unproven);
+}

@@ -1,0 +1,119 @@
+//! The order of what an invalidator writes (rule of the batch and of the flush).
+
+use super::*;
+use crate::testing::{FaultyStore, Operation as Call};
+
+struct Scene {
+    store: Arc<FaultyStore>,
+    source: ScriptedSource,
+    cache: Cache<u64, u64>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (store, table) = (Arc::new(FaultyStore::new(MemoryStore::new("t"))), Table::default());
+        let cache = Cache::builder("row")
+            .shared(Arc::clone(&store))
+            .loader(table)
+            .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+            .build()
+            .expect("a cache");
+        Self { store, source: ScriptedSource::new("server-a"), cache }
+    }
+
+    async fn run(&self) -> CdcHandle {
+        // No heartbeat comes in between.
+        let settings = CdcSettings { heartbeat: Duration::from_secs(600), ..CdcSettings::default() };
+        let cdc = Cdc::new(self.source.clone()).bind(&self.cache).settings(settings).spawn().expect("spawned");
+        cdc.ready().await.expect("ready");
+        cdc
+    }
+
+    async fn calls_for(&self, change: Change) -> Vec<Call> {
+        self.store.take_history();
+        self.source.commit([change]);
+        let executed = self.source.executed();
+        wait_until("it is acknowledged", || async { self.source.acknowledged().covers(&executed) }).await;
+        self.store.take_history()
+    }
+}
+
+#[tokio::test]
+async fn a_batch_raises_hi_then_invalidates_then_tells_the_bus_then_moves_applied() {
+    let scene = Scene::new();
+    let _cdc = scene.run().await;
+    assert_eq!(scene.calls_for(row(1)).await, [Call::RaiseHi, Call::Invalidate, Call::Publish, Call::Commit]);
+}
+
+#[tokio::test]
+async fn a_flush_of_one_cache_begins_its_generation_before_the_bus_and_applied() {
+    let scene = Scene::new();
+    let _cdc = scene.run().await;
+    let truncate = Change::Tables { tables: vec!["shop.row".into()], reason: "TRUNCATE".into() };
+    let calls = scene.calls_for(truncate).await;
+    assert_eq!(calls, [Call::RaiseHi, Call::Cover, Call::Publish, Call::Publish, Call::Commit]);
+}
+
+#[tokio::test]
+async fn a_change_of_no_key_only_moves_applied() {
+    let scene = Scene::new();
+    let _cdc = scene.run().await;
+    let Change::Row(change) = row(1) else { panic!("a row") };
+    let elsewhere = Change::Row(RowChange { table: "shop.other".into(), ..change });
+    assert_eq!(scene.calls_for(elsewhere).await, [Call::Commit]);
+}
+
+#[tokio::test]
+async fn a_session_takes_the_term_then_says_what_it_covers_before_it_applies_anything() {
+    let scene = Scene::new();
+    scene.run().await.shutdown().await;
+    scene.store.take_history();
+    let _cdc = scene.run().await;
+    let calls: Vec<Call> = scene.store.take_history();
+    let wanted = [Call::TakeTerm, Call::Cover, Call::Publish];
+    let order: Vec<_> = calls.iter().filter(|call| wanted.contains(call)).copied().collect();
+    assert_eq!(order, wanted, "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_flush_of_everything_waits_at_the_gate_and_serves_nothing_meanwhile() {
+    let world = World::new();
+    world.table.set(1, 10);
+    let cdc = world.run().await;
+    world.read(1).await;
+    assert_eq!(world.read(1).await, (Some(10), Tier::Shared));
+    let flushes = cdc.status().flushes_total;
+    world.source.hide();
+    world.source.commit([row(1)]);
+    world.source.fail(Error::new(ErrorKind::Gap, "an event could not be read"));
+    wait_until("what is cached is not served", || async { world.read(1).await.1 == Tier::Database }).await;
+    for _ in 0..3 {
+        assert_eq!(world.read(1).await, (Some(10), Tier::Database), "and what is loaded is not stored");
+    }
+    assert_eq!(cdc.status().flushes_total, flushes, "no generation begins before its head is visible");
+    world.table.set(1, 11);
+    world.source.reveal();
+    wait_until("a new generation begins", || async { cdc.status().flushes_total > flushes }).await;
+    world.read(1).await;
+    wait_until("it is served", || async { world.read(1).await == (Some(11), Tier::Shared) }).await;
+}
+
+#[tokio::test]
+async fn a_flush_of_everything_clears_the_local_tiers() {
+    let world = World::new();
+    world.table.set(1, 10);
+    let local = crate::cache::Local::max_weight(1 << 20);
+    let reader = Cache::builder("row")
+        .shared(Arc::clone(&world.store))
+        .loader(world.table.clone())
+        .local(local)
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache");
+    let _cdc = world.run().await;
+    let tier = || async { reader.get(&1).detailed().await.expect("a value").tier };
+    wait_until("the local tier serves", || async { tier().await == Tier::Local }).await;
+    world.table.set(1, 11);
+    world.source.fail(Error::new(ErrorKind::Gap, "an event could not be read"));
+    wait_until("the new value is read", || async { reader.get(&1).await.expect("a value") == Some(11) }).await;
+}
