@@ -236,7 +236,9 @@ where
         match self.store.get(&read.store_key).await {
             Ok(reading) => {
                 self.metrics.store_up.set(1.0);
-                self.note_origin(reading.meta.as_deref());
+                if !read.level.is_eventual() {
+                    self.note_origin(reading.meta.as_deref());
+                }
                 let look = self.judge(reading, read.level);
                 if let (Look::Hit(stored), Some(ticket)) = (&look, keep) {
                     self.keep_read(&read.key, &read.store_key, stored, ticket);

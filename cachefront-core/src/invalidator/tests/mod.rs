@@ -1,6 +1,7 @@
 //! The invalidator over a scripted log and the in-memory store: gate, rewind, gap, takeover, switch of discipline.
 
 mod coverage;
+mod failover;
 mod liveness;
 mod order;
 

@@ -1,0 +1,373 @@
+//! A store that fails over: readers, the bus and the invalidator move to the other server each at its own time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::*;
+use crate::bus::{BusMessage, BusRead, BusReader, InvalidationBus};
+use crate::cache::Local;
+use crate::error::Result;
+use crate::event::Batch;
+use crate::gate::VisibilityGate;
+use crate::key::StoreKey;
+use crate::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
+use crate::store::{
+    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
+};
+use crate::testing::TokioClock;
+
+/// Two servers, and who is connected to which.
+#[derive(Clone, Debug)]
+struct Failover(Arc<Servers>);
+
+#[derive(Debug)]
+struct Servers {
+    old: MemoryStore,
+    new: MemoryStore,
+    reads_new: AtomicBool,
+    writes_new: watch::Sender<bool>,
+    bus_new: watch::Sender<bool>,
+}
+
+impl Failover {
+    fn new(clock: &Arc<TokioClock>) -> Self {
+        let server = || MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(clock));
+        Self(Arc::new(Servers {
+            old: server(),
+            new: server(),
+            reads_new: AtomicBool::new(false),
+            writes_new: watch::Sender::new(false),
+            bus_new: watch::Sender::new(false),
+        }))
+    }
+
+    fn reads(&self) -> &MemoryStore {
+        if self.0.reads_new.load(Ordering::SeqCst) { &self.0.new } else { &self.0.old }
+    }
+
+    fn move_readers(&self) {
+        self.0.reads_new.store(true, Ordering::SeqCst);
+    }
+
+    /// The replica gets what the primary has now of this key, and no more.
+    async fn replicate(&self, key: &StoreKey) {
+        let StoreState::Live(meta) = self.0.old.writer().await.expect("a writer").state().await.expect("a state") else {
+            panic!("the store should be live");
+        };
+        self.0.new.writer().await.expect("a writer").flush(&meta).await.expect("a flush");
+        let entry = self.0.old.get(key).await.expect("a reading").entry.expect("an entry");
+        let row = &meta.coverage.rows()[0];
+        let (token, discipline) = (Token::from_u128(1).expect("a token"), Discipline::Cdc);
+        let duration = Duration::from_secs(9);
+        let request =
+            LeaseRequest { key, token, duration, discipline, mapping: row.mapping, schema_version: 0, reload: false };
+        let reply = self.0.new.lease(&request).await.expect("a reply");
+        assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
+        let expiry = Duration::from_secs(99);
+        let fill = Fill { key, token, discipline, generation: row.generation, entry: &entry, expiry };
+        assert_eq!(self.0.new.fill(&fill).await.expect("a reply"), FillReply::Stored);
+    }
+}
+
+#[async_trait]
+impl Store for Failover {
+    fn capability(&self) -> Capability {
+        self.0.old.capability()
+    }
+
+    fn namespace(&self) -> &str {
+        "t"
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Reading> {
+        self.reads().get(key).await
+    }
+
+    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
+        self.reads().get_many(keys).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
+        self.reads().lease(request).await
+    }
+
+    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
+        self.reads().fill(fill).await
+    }
+
+    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
+        self.reads().release(key, token).await
+    }
+
+    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
+        self.reads().discard(keys).await
+    }
+
+    async fn suspend(&self) -> Result<()> {
+        self.reads().suspend().await
+    }
+
+    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
+        let born = *self.0.writes_new.borrow();
+        let server = if born { &self.0.new } else { &self.0.old };
+        Ok(Box::new(Writer { inner: server.writer().await?, servers: self.clone(), born }))
+    }
+
+    fn bus(&self) -> Arc<dyn InvalidationBus> {
+        Arc::new(self.clone())
+    }
+}
+
+#[derive(Debug)]
+struct Writer {
+    inner: Box<dyn StoreWriter>,
+    servers: Failover,
+    born: bool,
+}
+
+impl Writer {
+    fn alive(&mut self) -> Result<&mut Box<dyn StoreWriter>> {
+        match *self.servers.0.writes_new.borrow() == self.born {
+            true => Ok(&mut self.inner),
+            false => Err(Error::new(ErrorKind::Unavailable, "the connection is gone")),
+        }
+    }
+}
+
+#[async_trait]
+impl StoreWriter for Writer {
+    async fn state(&mut self) -> Result<StoreState> {
+        self.alive()?.state().await
+    }
+
+    async fn term(&mut self) -> Result<u64> {
+        self.alive()?.term().await
+    }
+
+    async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
+        self.alive()?.take_term(state, term).await
+    }
+
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+        self.alive()?.cover(held, rows).await
+    }
+
+    async fn resign(&mut self, held: &Held) -> Result<()> {
+        self.alive()?.resign(held).await
+    }
+
+    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
+        self.alive()?.raise_hi(held, order).await
+    }
+
+    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+        self.alive()?.invalidate(keys, covered_from).await
+    }
+
+    async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
+        self.alive()?.publish(message).await
+    }
+
+    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+        self.alive()?.commit(held, applied).await
+    }
+
+    async fn flush(&mut self, meta: &Meta) -> Result<()> {
+        self.alive()?.flush(meta).await
+    }
+}
+
+#[async_trait]
+impl InvalidationBus for Failover {
+    async fn publish(&self, message: &BusMessage) -> Result<u64> {
+        self.reads().bus().publish(message).await
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn BusReader>> {
+        let born = *self.0.bus_new.borrow();
+        let server = if born { &self.0.new } else { &self.0.old };
+        Ok(Box::new(Reader { inner: server.bus().subscribe().await?, moved: self.0.bus_new.subscribe(), born }))
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    inner: Box<dyn BusReader>,
+    moved: watch::Receiver<bool>,
+    born: bool,
+}
+
+#[async_trait]
+impl BusReader for Reader {
+    fn head(&self) -> u64 {
+        self.inner.head()
+    }
+
+    async fn next(&mut self) -> Result<Vec<BusRead>> {
+        let born = self.born;
+        tokio::select! {
+            biased;
+            _ = self.moved.wait_for(|now| *now != born) => Err(Error::new(ErrorKind::Unavailable, "the connection is gone")),
+            reads = self.inner.next() => reads,
+        }
+    }
+}
+
+/// A source whose reading can be held up: a backlog, a slow reconnect.
+#[derive(Debug)]
+struct HeldUp {
+    inner: ScriptedSource,
+    held: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl ChangeSource for HeldUp {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
+        self.inner.preflight(interests).await
+    }
+
+    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
+        self.inner.open(from, interests).await
+    }
+
+    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
+        let _ = self.held.wait_for(|held| !held).await;
+        self.inner.next_batch(limits).await
+    }
+
+    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.inner.acknowledge(checkpoint).await
+    }
+
+    fn probe(&self) -> Arc<dyn SourceProbe> {
+        self.inner.probe()
+    }
+
+    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
+        self.inner.gate()
+    }
+}
+
+struct Scene {
+    servers: Failover,
+    source: ScriptedSource,
+    table: Table,
+    /// The process under test, and another one that fills the store.
+    cache: Cache<u64, u64>,
+    filler: Cache<u64, u64>,
+    held: watch::Sender<bool>,
+    cdc: CdcHandle,
+}
+
+impl Scene {
+    /// Key 1 is in the store of both servers with the value 10; the old one goes on.
+    async fn replicated() -> Self {
+        let clock = Arc::new(TokioClock::new());
+        let (servers, source, table) = (Failover::new(&clock), ScriptedSource::new("server-a"), Table::default());
+        let build = |local: Option<Local>| {
+            let builder = Cache::builder("row")
+                .shared(servers.clone())
+                .clock(Arc::<TokioClock>::clone(&clock))
+                .loader(table.clone())
+                .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]));
+            local.into_iter().fold(builder, |builder, local| builder.local(local)).build().expect("a cache")
+        };
+        let (cache, filler) = (build(Some(Local::max_weight(1 << 20))), build(None));
+        table.set(1, 10);
+        source.commit([row(1)]);
+        let held = watch::Sender::new(false);
+        let log = HeldUp { inner: source.clone(), held: held.subscribe() };
+        let cdc = Cdc::new(log)
+            .bind(&filler)
+            .clock(Arc::<TokioClock>::clone(&clock))
+            .spawn()
+            .expect("spawned");
+        cdc.ready().await.expect("ready");
+        assert_eq!(filler.get(&1).await.expect("a value"), Some(10));
+        servers.replicate(&StoreKey::encode("row", &1_u64).expect("a key")).await;
+        Self { servers, source, table, cache, filler, held, cdc }
+    }
+
+    /// Changes key 1 and returns the commit's token once the old server and this process have handled it.
+    async fn overwrite(&self, value: u64) -> Position {
+        self.table.set(1, value);
+        self.source.commit([row(1)]);
+        let token = self.source.executed();
+        wait_until("this process has handled the bus", || async {
+            let hit = self.cache.get(&99).detailed().await.expect("a value");
+            hit.tier == Tier::Local && hit.position.is_some_and(|position| position.covers(&token))
+        })
+        .await;
+        token
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_holds_while_readers_and_the_bus_are_on_different_servers() {
+    let scene = Scene::replicated().await;
+    let token = scene.overwrite(11).await;
+    // The primary's host vanishes: the readers' connection is made again first, to the promoted replica.
+    scene.servers.move_readers();
+    assert_eq!(scene.cache.get(&1).await.expect("a value"), Some(10), "eventual: the surviving history");
+    for _ in 0..3 {
+        let hit = scene.cache.get(&1).at_least(&token).detailed().await.expect("a value");
+        assert_eq!(hit.value, Some(11), "{hit:?}");
+    }
+    assert_eq!(scene.filler.get(&1).at_least(&token).await.expect("a value"), Some(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_from_a_demoted_server_is_not_kept_in_the_local_tier() {
+    let scene = Scene::replicated().await;
+    // The bus and the invalidator move to the promoted server; readers stay on the old one, which keeps what it had.
+    scene.servers.0.writes_new.send_replace(true);
+    scene.servers.0.bus_new.send_replace(true);
+    let mut states = scene.cdc.watch();
+    states.wait_for(|status| status.state != CdcState::Running).await.expect("its connection is gone");
+    states.wait_for(|status| status.state == CdcState::Running).await.expect("it runs on the new server");
+    scene.table.set(1, 11);
+    scene.source.commit([row(1)]);
+    let executed = scene.source.executed();
+    wait_until("it is applied", || async { scene.cdc.status().applied.covers(&executed) }).await;
+    for _ in 0..20 {
+        let hit = scene.cache.get(&1).detailed().await.expect("a value");
+        assert_ne!(hit.tier, Tier::Local, "{hit:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await; // sleep: on the paused clock, it takes no time
+    }
+    scene.servers.move_readers();
+    wait_until("the new value is read", || async { scene.cache.get(&1).await.expect("a value") == Some(11) }).await;
+    wait_until("the local tier serves again", || async {
+        scene.cache.get(&1).detailed().await.expect("a value").tier == Tier::Local
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_holds_in_the_local_tier_through_a_failover_to_an_older_state() {
+    let scene = Scene::replicated().await;
+    scene.overwrite(11).await;
+    let overwritten = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(3)).await; // sleep: on the paused clock, it takes no time
+    // Everything moves to the server that lacks the overwriting, and its replay is slow.
+    scene.held.send_replace(true);
+    scene.servers.move_readers();
+    scene.servers.0.writes_new.send_replace(true);
+    scene.servers.0.bus_new.send_replace(true);
+    for _ in 0..100 {
+        let hit = scene.cache.get(&1).max_staleness(Duration::from_millis(2_500)).detailed().await.expect("a value");
+        let since = overwritten.elapsed();
+        assert!(hit.value == Some(11) || since <= Duration::from_millis(2_500), "{hit:?} after {since:?}");
+        let plain = scene.cache.get(&1).detailed().await.expect("a value");
+        let honest = plain.value == Some(11) || plain.staleness_bound.is_none_or(|bound| bound + Duration::from_secs(1) > since);
+        assert!(honest, "{plain:?} after {since:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await; // sleep: on the paused clock, it takes no time
+    }
+    scene.held.send_replace(false);
+    wait_until("the replay is through", || async { scene.cache.get(&1).await.expect("a value") == Some(11) }).await;
+}
