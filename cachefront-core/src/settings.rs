@@ -104,6 +104,10 @@ pub struct CdcSettings {
     pub batch_linger: Duration,
     /// At most this many keys in one command to the store. Default: 1,000.
     pub keys_per_command_max: usize,
+    /// In a batch of at most this many keys, an entry that was loaded after the commit survives the commit's own event, so
+    /// that a service that reads what it has just written does not load it twice. Removing costs the store less than
+    /// comparing, so larger batches remove. 0: always remove. Default: 64.
+    pub compared_keys_max: usize,
     /// How often the watermark moves, and the bus shows that it lives, while nothing changes. Default: 250 ms.
     pub heartbeat: Duration,
     /// One wait at the visibility gate; when it runs out, the gate is asked again. Default: 1 s.
@@ -123,6 +127,7 @@ impl Default for CdcSettings {
             batch_bytes_max: 4 << 20,
             batch_linger: Duration::ZERO,
             keys_per_command_max: 1_000,
+            compared_keys_max: 64,
             heartbeat: Duration::from_millis(250),
             gate_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(50),

@@ -1,6 +1,6 @@
 //! From a source's batch to the keys that it makes stale, each once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -8,6 +8,7 @@ use crate::event::{Batch, Carried, Change, RowChange, TableName};
 use crate::invalidator::mapped::Caches;
 use crate::key::StoreKey;
 use crate::position::{Gtid, Position};
+use crate::store::Invalidation;
 
 /// A row change that was applied, as an observer sees it.
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct AppliedChange {
 pub(crate) struct Plan {
     /// The keys to invalidate, each once, in the order they came.
     pub(crate) keys: Vec<StoreKey>,
+    /// Which transaction changed which key, by their places.
+    changed: Vec<(usize, usize)>,
+    /// The transactions by their places.
+    commits: Vec<Gtid>,
     /// The caches to flush as a whole, by their place among the bound ones, each with the first reason.
     pub(crate) flushed: BTreeMap<usize, Flush>,
     /// The transactions of the batch, unfinished ones too: what the gate waits for.
@@ -58,14 +63,40 @@ impl Plan {
     pub(crate) fn has_effects(&self) -> bool {
         !self.keys.is_empty() || !self.flushed.is_empty()
     }
+
+    /// The keys with the commits that changed them.
+    pub(crate) fn invalidations(&self) -> Vec<Invalidation> {
+        let keys = self.keys.iter().cloned();
+        let mut changes: Vec<_> = keys.map(|key| Invalidation { key, commits: Vec::new() }).collect();
+        for &(key, commit) in &self.changed {
+            if let (Some(change), Some(commit)) = (changes.get_mut(key), self.commits.get(commit))
+                && change.commits.last() != Some(commit)
+            {
+                change.commits.push(commit.clone());
+            }
+        }
+        changes
+    }
+
+    fn add(&mut self, keys: Vec<StoreKey>, places: &mut HashMap<StoreKey, usize>) {
+        let commit = self.commits.len().saturating_sub(1);
+        for key in keys {
+            let place = *places.entry(key).or_insert_with_key(|key| {
+                self.keys.push(key.clone());
+                self.keys.len() - 1
+            });
+            self.changed.push((place, commit));
+        }
+    }
 }
 
 /// Makes a plan of a batch.
 pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     let mut plan = Plan::default();
-    let mut seen = HashSet::new();
+    let mut places = HashMap::new();
     for transaction in &batch.transactions {
         plan.transactions.insert(&transaction.gtid);
+        plan.commits.push(transaction.gtid.clone());
         let before = plan.keys.len();
         for change in &transaction.changes {
             match change {
@@ -82,7 +113,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
                             carried: transaction.carried,
                         });
                     }
-                    plan.keys.extend(keys.into_iter().filter(|key| seen.insert(key.clone())));
+                    plan.add(keys, &mut places);
                 }
                 Change::Tables { tables, reason } => {
                     for (index, cache) in caches.iter().enumerate() {

@@ -82,8 +82,12 @@ impl Worker {
     ) -> Result<u64> {
         self.next_order += 1;
         session.writer.raise_hi(&session.held, self.next_order).await?;
-        for keys in plan.keys.chunks(self.settings.keys_per_command_max) {
-            session.writer.invalidate(keys, None).await?;
+        if (1..=self.settings.compared_keys_max).contains(&plan.keys.len()) {
+            session.writer.invalidate_unseen(&plan.invalidations()).await?;
+        } else {
+            for keys in plan.keys.chunks(self.settings.keys_per_command_max) {
+                session.writer.invalidate(keys, None).await?;
+            }
         }
         if !plan.flushed.is_empty() {
             self.flush_caches(session, plan).await?;

@@ -14,7 +14,7 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 
@@ -320,6 +320,16 @@ impl StoreWriter for MemoryWriter {
             let mut shard = self.shared.shard_of(key);
             let now = self.shared.now();
             let change = transition::invalidate(shard.meta.as_deref(), shard.slot(key, now), covered_from);
+            shard.apply(key, change, now);
+        }
+        Ok(())
+    }
+
+    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        for Invalidation { key, commits } in changes {
+            let mut shard = self.shared.shard_of(key);
+            let now = self.shared.now();
+            let change = transition::invalidate_unseen(shard.meta.as_deref(), shard.slot(key, now), commits);
             shard.apply(key, change, now);
         }
         Ok(())

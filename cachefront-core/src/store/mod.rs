@@ -23,6 +23,7 @@ use crate::bus::{BusMessage, Hub, InvalidationBus};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::key::StoreKey;
+use crate::position::Gtid;
 use crate::source::Checkpoint;
 
 /// The rule by which an entry is kept right.
@@ -186,6 +187,16 @@ pub trait StoreWriter: fmt::Debug + Send {
     /// `covered_from` survives without its lease; `None` removes all, which is cheaper.
     async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()>;
 
+    /// As [`invalidate`](StoreWriter::invalidate), for keys with the commits that changed them: an entry of a covered
+    /// generation survives, without its lease, if its fill position is known and contains every commit of its key. So a
+    /// value that was loaded after a commit is not loaded again for that commit's own event.
+    ///
+    /// Default: every entry is removed.
+    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
+        self.invalidate(&keys, None).await
+    }
+
     /// Appends to the bus, over this writer's connection.
     async fn publish(&mut self, message: &BusMessage) -> Result<u64>;
 
@@ -211,6 +222,15 @@ pub enum StoreState {
     /// All shards are live. The meta is the one with the lowest applied order, with the highest `hi` and term, and the
     /// lowest source time, of all.
     Live(Meta),
+}
+
+/// A key, and the commits that changed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalidation {
+    /// The key.
+    pub key: StoreKey,
+    /// The commits of one batch that changed it; at least one.
+    pub commits: Vec<Gtid>,
 }
 
 /// What an invalidator believes to hold. Every write compares it with the store.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::entry::{Entry, Header, PayloadState};
 use crate::error::{Error, ErrorKind, Result};
+use crate::position::{Gtid, Position};
 use crate::store::{
     Applied, Cover, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta, MetaState, Refusal,
     StoreState, Token,
@@ -167,6 +168,30 @@ pub fn invalidate(meta: Option<&Meta>, slot: Option<&Slot>, covered_from: Option
             && covered_from.is_some_and(|order| order <= header.order)
             && header.discipline == Discipline::Cdc
             && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
+    });
+    match survivor {
+        Some(entry) => without_lease(slot, &entry),
+        None => Change::Remove,
+    }
+}
+
+/// As [`invalidate`], for the commits that changed the key: the entry survives if its load had seen all of them.
+pub fn invalidate_unseen(meta: Option<&Meta>, slot: Option<&Slot>, commits: &[Gtid]) -> Change {
+    let Some(slot) = slot else {
+        return Change::Keep;
+    };
+    let has_seen = |header: &Header| {
+        let text = std::str::from_utf8(&header.position).ok().filter(|text| !text.is_empty());
+        let position = text.and_then(|text| Position::parse_stored(text).ok());
+        position.is_some_and(|position| commits.iter().all(|commit| position.contains(commit)))
+    };
+    let survivor = decode(slot).filter(|entry| {
+        let header = &entry.header;
+        matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
+            && header.discipline == Discipline::Cdc
+            && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
+            && !commits.is_empty()
+            && has_seen(header)
     });
     match survivor {
         Some(entry) => without_lease(slot, &entry),

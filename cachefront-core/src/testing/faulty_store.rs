@@ -12,7 +12,7 @@ use crate::bus::{BusMessage, BusReader, Hub, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 
@@ -48,7 +48,7 @@ pub enum Operation {
     Resign,
     /// [`StoreWriter::raise_hi`].
     RaiseHi,
-    /// [`StoreWriter::invalidate`].
+    /// [`StoreWriter::invalidate`] and [`StoreWriter::invalidate_unseen`].
     Invalidate,
     /// [`StoreWriter::publish`] and [`InvalidationBus::publish`].
     Publish,
@@ -281,6 +281,10 @@ impl StoreWriter for FaultyWriter {
 
     async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
         self.faults.run(Operation::Invalidate, self.inner.invalidate(keys, covered_from)).await
+    }
+
+    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        self.faults.run(Operation::Invalidate, self.inner.invalidate_unseen(changes)).await
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {

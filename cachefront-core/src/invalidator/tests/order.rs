@@ -117,3 +117,52 @@ async fn a_flush_of_everything_clears_the_local_tiers() {
     world.source.fail(Error::new(ErrorKind::Gap, "an event could not be read"));
     wait_until("the new value is read", || async { reader.get(&1).await.expect("a value") == Some(11) }).await;
 }
+
+/// A loader that says what its server had executed.
+#[derive(Clone)]
+struct Positioned(ScriptedSource, Table);
+
+impl Loader<u64, u64> for Positioned {
+    type Error = std::io::Error;
+
+    async fn load(&self, key: &u64, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+        cx.position(self.0.executed());
+        Loader::load(&self.1, key, cx).await
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_was_loaded_after_the_commit_survives_the_commits_own_event() {
+    for compared_keys_max in [64, 0] {
+        let (store, source, table) = (Arc::new(MemoryStore::new("t")), ScriptedSource::new("server-a"), Table::default());
+        let cache = Cache::builder("row")
+            .shared(Arc::clone(&store))
+            .loader(Positioned(source.clone(), table.clone()))
+            .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+            .build()
+            .expect("a cache");
+        let settings = CdcSettings { compared_keys_max, gate_timeout: Duration::from_millis(20), ..CdcSettings::default() };
+        let cdc = Cdc::new(source.clone()).bind(&cache).settings(settings).spawn().expect("spawned");
+        cdc.ready().await.expect("ready");
+        table.set(1, 10);
+        cache.get(&1).await.expect("a value");
+        // The writer reads its own write before the invalidator may apply it.
+        source.hide();
+        table.set(1, 11);
+        source.commit([row(1)]);
+        let token = source.executed();
+        let mine = cache.get(&1).at_least(&token).detailed().await.expect("a value");
+        assert_eq!((mine.value, mine.tier), (Some(11), Tier::Database));
+        source.reveal();
+        wait_until("it is applied", || async { cdc.status().applied.covers(&token) }).await;
+        let again = cache.get(&1).detailed().await.expect("a value");
+        let kept = if compared_keys_max > 0 { Tier::Shared } else { Tier::Database };
+        assert_eq!((again.value, again.tier), (Some(11), kept));
+        // A commit that the load had not seen removes it.
+        table.set(1, 12);
+        source.commit([row(1)]);
+        let token = source.executed();
+        wait_until("it is applied", || async { cdc.status().applied.covers(&token) }).await;
+        assert_eq!(cache.get(&1).await.expect("a value"), Some(12));
+    }
+}
