@@ -83,7 +83,7 @@ mod tests {
         let identity = Identity::read(&address, info("master")).expect("a primary");
         assert_eq!(identity, Identity::new("aa11", "bb22"));
         // Other processes and releases rely on this very number.
-        assert_eq!(identity.server().0, 0x0);
+        assert_eq!(identity.server().0, 4_220_038_721_955_202_122);
         for other in [Identity::new("aa11", "bb23"), Identity::new("aa12", "bb22"), Identity::new("aa1", "1/bb22")] {
             assert!(!identity.server().is_same(other.server()));
         }
