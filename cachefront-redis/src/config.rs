@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
 
 use crate::conn::Dialer;
 use crate::keys::KeySpace;
 use crate::store::RedisStore;
+use crate::url::{self, ServerUrl};
 
 /// The longest namespace, in bytes: it stands in every key.
 const NAMESPACE_BYTES_MAX: usize = 64;
@@ -93,7 +94,7 @@ impl RedisSettings {
 #[must_use]
 pub struct RedisStoreBuilder {
     url: String,
-    namespace: String,
+    namespace: Option<String>,
     shards: u32,
     ca: Option<Ca>,
     settings: RedisSettings,
@@ -108,17 +109,21 @@ impl RedisStoreBuilder {
     pub(crate) fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
-            namespace: "default".to_owned(),
+            namespace: None,
             shards: 1,
             ca: None,
             settings: RedisSettings::default(),
         }
     }
 
-    /// The name that separates these keys from those of others in the same server. One namespace has one invalidator.
-    /// Letters, digits and `-_.:/`, at most 64. Default: `default`.
+    /// The name that separates the keys of one service from those of others in the same server. Letters, digits and
+    /// `-_.:/`, at most 64. Required here or as `?namespace=` in the URL.
+    ///
+    /// All processes and all releases of one service share a namespace: they share entries, one of them at a time
+    /// invalidates for all, and their `shards` are the same. Two services must not share one, even if they cache the
+    /// same tables.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.namespace = Some(namespace.into());
         self
     }
 
@@ -168,35 +173,53 @@ impl RedisStoreBuilder {
     ///
     /// # Cancel safety
     /// Cancel safe: nothing was written.
+    ///
+    /// # Process-wide effects
+    /// With a `rediss://` URL, in a process that has not chosen a cryptographic provider for rustls: *ring* becomes the
+    /// default provider of the whole process ([`CryptoProvider::install_default`]), because the Redis client takes no
+    /// other. Install another one first to keep it.
+    ///
+    /// [`CryptoProvider::install_default`]: rustls::crypto::CryptoProvider::install_default
     pub async fn connect(self) -> Result<RedisStore> {
         self.settings.validate()?;
-        let keys = self.key_space()?;
-        let dialer = Dialer::new(self.client()?, self.settings);
+        let url = ServerUrl::parse(&self.url)?;
+        let namespace = self.named(url.namespace)?;
+        let keys = self.key_space(&namespace)?;
+        let dialer = Dialer::new(self.client(url.info)?, self.settings);
         RedisStore::open(keys, dialer, self.settings).await
     }
 
-    fn key_space(&self) -> Result<KeySpace> {
+    /// The namespace, which is given by the builder or by the URL.
+    fn named(&self, in_url: Option<String>) -> Result<String> {
+        match (&self.namespace, in_url) {
+            (Some(one), Some(other)) if *one != other => Err(invalid(
+                "`namespace` is given twice, to the builder and in the URL, and differs: give it once".to_owned(),
+            )),
+            (Some(namespace), _) => Ok(namespace.clone()),
+            (None, Some(namespace)) => Ok(namespace),
+            (None, None) => Err(invalid(
+                "no `namespace` is given: call `.namespace(\"..\")` with the name of the service, or add \
+                 `?namespace=..` to the Redis URL; all processes of one service share it, and no other service does"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn key_space(&self, namespace: &str) -> Result<KeySpace> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
-        if self.namespace.is_empty() || self.namespace.len() > NAMESPACE_BYTES_MAX || !self.namespace.bytes().all(plain)
-        {
+        if namespace.is_empty() || namespace.len() > NAMESPACE_BYTES_MAX || !namespace.bytes().all(plain) {
             return Err(invalid(format!(
                 "`namespace` must be 1 to {NAMESPACE_BYTES_MAX} letters, digits or `-_.:/`, it is `{}`",
-                self.namespace.escape_debug()
+                namespace.escape_debug()
             )));
         }
         if self.shards == 0 || self.shards > SHARDS_MAX {
             return Err(invalid(format!("`shards` is {}: give 1 to {SHARDS_MAX}", self.shards)));
         }
-        Ok(KeySpace::new(&self.namespace, self.shards))
+        Ok(KeySpace::new(namespace, self.shards))
     }
 
-    fn client(&self) -> Result<Client> {
-        // The URL is in no message: it may hold a password.
-        let bad_url = |error| {
-            let expected = "redis[s]://[user[:password]@]host[:port][/database]";
-            Error::with_source(ErrorKind::Config, format!("the Redis URL is not of the form {expected}"), error)
-        };
-        let info: ConnectionInfo = self.url.as_str().into_connection_info().map_err(bad_url)?;
+    fn client(&self, info: ConnectionInfo) -> Result<Client> {
         match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
                 "the Redis URL ends in `#insecure`: certificates are always checked; name the server's CA in \
@@ -207,13 +230,13 @@ impl RedisStoreBuilder {
                 install_crypto_provider();
                 let certificates = TlsCertificates { client_tls: None, root_cert: self.ca_pem()? };
                 Client::build_with_tls(info, certificates).map_err(|error| {
-                    Error::with_source(ErrorKind::Config, "the certificates of `tls_ca` cannot be used", error)
+                    Error::with_source(ErrorKind::Config, "the certificates of the CA given for Redis cannot be used", error)
                 })
             }
             _ if self.ca.is_some() => Err(invalid(
                 "a CA is given and the Redis URL is not `rediss://`: no certificate would be checked".into(),
             )),
-            _ => Client::open(info).map_err(bad_url),
+            _ => Client::open(info).map_err(url::malformed),
         }
     }
 
@@ -235,7 +258,8 @@ impl RedisStoreBuilder {
     }
 }
 
-/// rustls panics at the first handshake of a program that has chosen no provider; a choice made before stays.
+/// The client builds its TLS configuration from the default provider of the process and takes no other one, and rustls
+/// panics in a program that has several and chose none. A choice that was made before stays.
 fn install_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // It fails only if another thread has just installed one.
@@ -243,7 +267,7 @@ fn install_crypto_provider() {
     }
 }
 
-fn invalid(message: String) -> Error {
+pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
@@ -268,17 +292,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_setting_is_named_before_anything_is_dialled() {
-        let builder = || RedisStore::builder("redis://127.0.0.1:1/");
+        let builder = || RedisStore::builder("redis://127.0.0.1:1/").namespace("shop");
+        let with = |url: &str| RedisStore::builder(url).namespace("shop");
         for (wrong, word) in [
             (builder().namespace("a{b"), "namespace"),
             (builder().namespace(""), "namespace"),
+            (RedisStore::builder("redis://127.0.0.1:1/"), "?namespace="),
+            (with("redis://127.0.0.1:1/?namespace=other"), "differs"),
+            (RedisStore::builder("redis://127.0.0.1:1/?namespace=a%20b"), "`namespace` must be"),
+            (with("redis://127.0.0.1:1/?timeout=5"), "`timeout`"),
             (builder().shards(0), "shards"),
             (builder().connect_timeout(Duration::ZERO), "connect_timeout"),
             (builder().tls_ca_file("/nowhere/ca.pem"), "rediss://"),
-            (RedisStore::builder("rediss://127.0.0.1:1/").tls_ca_file("/nowhere/ca.pem"), "/nowhere/ca.pem"),
-            (RedisStore::builder("rediss://127.0.0.1:1/").tls_ca_pem("nothing"), "no certificate"),
-            (RedisStore::builder("rediss://127.0.0.1:1/#insecure"), "#insecure"),
-            (RedisStore::builder("http://127.0.0.1/"), "redis[s]://"),
+            (with("rediss://127.0.0.1:1/").tls_ca_file("/nowhere/ca.pem"), "/nowhere/ca.pem"),
+            (with("rediss://127.0.0.1:1/").tls_ca_pem("nothing"), "no certificate"),
+            (with("rediss://127.0.0.1:1/#insecure"), "#insecure"),
+            (with("http://127.0.0.1/"), "redis[s]://"),
         ] {
             let error = error(wrong).await;
             assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -288,12 +317,16 @@ mod tests {
 
     #[tokio::test]
     async fn no_password_is_shown() {
-        let builder = RedisStore::builder("redis://ada:hunter2@127.0.0.1:1/");
+        let builder = RedisStore::builder("redis://ada:hunter2@127.0.0.1:1/?namespace=shop");
         assert!(!format!("{builder:?}").contains("hunter2"));
         let error = error(builder).await;
         assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
         assert!(!format!("{error:?} {}", error.chain()).contains("hunter2"));
-        let malformed = self::error(RedisStore::builder("redis://ada:hunter2@:x:/")).await;
-        assert!(!format!("{malformed:?} {}", malformed.chain()).contains("hunter2"));
+        for url in ["redis://ada:hunter2@:x:/", "redis://ada:12?hunter2@127.0.0.1:1/", "redis://:1/?a&hunter2@host"] {
+            let malformed = self::error(RedisStore::builder(url)).await;
+            assert_eq!(malformed.kind(), ErrorKind::Config, "{malformed}");
+            assert!(!format!("{malformed:?} {}", malformed.chain()).contains("hunter2"), "{malformed}");
+        }
     }
 }

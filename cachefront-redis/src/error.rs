@@ -1,11 +1,70 @@
 //! What the client and the server say, as the core's errors.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::{ErrorKind as RedisKind, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::time::error::Elapsed;
+
+/// Where a server is, for messages: host and port or a path, and never the login that stands beside it in the URL.
+#[derive(Clone)]
+pub(crate) struct Address(Arc<str>);
+
+impl Address {
+    pub(crate) fn new(address: impl fmt::Display) -> Self {
+        Self(address.to_string().into())
+    }
+
+    /// Turns an error of the client, or one that the server replied, into the core's.
+    pub(crate) fn error(&self, error: &RedisError) -> Error {
+        let (kind, what) = describe(error);
+        Error::with_source(kind, format!("Redis at {self} {what}"), Said(said(error)))
+    }
+
+    /// A reply that is an error of the server, as the core's error.
+    pub(crate) fn check(&self, value: Value) -> Result<Value> {
+        refused(value).map_err(|error| self.error(&error))
+    }
+
+    /// The error of a wait that ended without a reply. `what` follows the name of the server, as in "did not reply".
+    pub(crate) fn silent(&self, what: &str, elapsed: Elapsed) -> Error {
+        Error::with_source(ErrorKind::Timeout, format!("Redis at {self} {what} in time"), elapsed)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The client's words. Its errors repeat the text of their causes, so they stand here as text, each once.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
+
+fn said(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
 
 /// True if the connection should be replaced: it is gone, silent, or leads to a server that does not take writes.
 pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
@@ -14,30 +73,27 @@ pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
         || matches!(error.kind(), RedisKind::Server(ServerErrorKind::ReadOnly))
 }
 
-/// Turns an error of the client, or one that the server answered, into the core's.
-pub(crate) fn from_redis(error: RedisError) -> Error {
-    let (kind, message) = describe(&error);
-    Error::with_source(kind, message, error)
-}
-
 const LACKS_A_RIGHT: (ErrorKind, &str) = (
     ErrorKind::Config,
-    "the Redis user lacks a right: it needs `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
+    "refused a command: the user of the URL lacks a right; it needs \
+     `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
 );
 
+const LOGIN_REFUSED: (ErrorKind, &str) =
+    (ErrorKind::Config, "refused the login: correct user and password in the URL");
+
+/// The kind of an error, and what follows the name of the server in its message.
 fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
     if let Some(described) = describe_tls(error) {
         return described;
     }
     match error.kind() {
-        RedisKind::Io if error.is_timeout() => (ErrorKind::Timeout, "Redis did not answer in time"),
-        RedisKind::Io => (ErrorKind::Unavailable, "Redis cannot be reached"),
-        RedisKind::AuthenticationFailed => {
-            (ErrorKind::Config, "Redis refused the login: mend user and password in the URL")
-        }
-        RedisKind::InvalidClientConfig => (ErrorKind::Config, "the Redis connection is configured wrongly"),
+        RedisKind::Io if error.is_timeout() => (ErrorKind::Timeout, "did not reply in time"),
+        RedisKind::Io => (ErrorKind::Unavailable, "cannot be reached"),
+        RedisKind::AuthenticationFailed => LOGIN_REFUSED,
+        RedisKind::InvalidClientConfig => (ErrorKind::Config, "cannot be used: its connection is configured wrongly"),
         RedisKind::Parse | RedisKind::UnexpectedReturnType => {
-            (ErrorKind::Corrupt, "an answer of Redis could not be understood")
+            (ErrorKind::Corrupt, "sent a reply that could not be understood")
         }
         // What a script is refused comes without a code of its own.
         _ if error.detail().is_some_and(|detail| detail.contains("user executing the script can't")) => LACKS_A_RIGHT,
@@ -50,34 +106,38 @@ fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static st
     match kind {
         ServerErrorKind::NoPerm => LACKS_A_RIGHT,
         ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot => {
-            (ErrorKind::Config, "the Redis URL names a node of a cluster: name a single server")
+            (ErrorKind::Config, "is a node of a cluster: name a single server in the URL")
         }
-        ServerErrorKind::ReadOnly => (ErrorKind::Unavailable, "Redis is a replica now and takes no writes"),
-        ServerErrorKind::BusyLoading => (ErrorKind::Unavailable, "Redis is loading its data"),
+        ServerErrorKind::ReadOnly => (ErrorKind::Unavailable, IS_A_REPLICA),
+        ServerErrorKind::BusyLoading => (ErrorKind::Unavailable, "is loading its data"),
         _ => describe_code(code),
     }
 }
 
+/// What follows the name of a server that is not a primary.
+pub(crate) const IS_A_REPLICA: &str =
+    "is a replica, which takes no writes: if it stays one, let the URL lead to the primary";
+
 fn describe_code(code: &str) -> (ErrorKind, &'static str) {
     match code {
-        "NOAUTH" | "WRONGPASS" => (ErrorKind::Config, "Redis refused the login: mend user and password in the URL"),
-        "OOM" => (ErrorKind::Unavailable, "Redis is full: raise `maxmemory`, or set a `maxmemory-policy` that evicts"),
-        "MISCONF" => (ErrorKind::Unavailable, "Redis cannot save its data and refuses writes"),
-        "WRONGTYPE" => (ErrorKind::Corrupt, "a key of the namespace holds a value of another program"),
-        _ => (ErrorKind::Unavailable, "Redis refused a command"),
+        "NOAUTH" | "WRONGPASS" => LOGIN_REFUSED,
+        "OOM" => (ErrorKind::Unavailable, "is full: raise `maxmemory`, or set a `maxmemory-policy` that evicts"),
+        "MISCONF" => (ErrorKind::Unavailable, "cannot save its data and refuses writes"),
+        "WRONGTYPE" => (ErrorKind::Corrupt, "holds a value of another program under a key of the namespace"),
+        _ => (ErrorKind::Unavailable, "refused a command"),
     }
 }
 
-/// A certificate that does not convince is no outage: trying again is no use.
+/// A certificate that is not trusted is no outage: trying again is no use.
 fn describe_tls(error: &RedisError) -> Option<(ErrorKind, &'static str)> {
     let tls: &rustls::Error = cause(error)?;
     Some(match tls {
         rustls::Error::InvalidCertificate(_) => (
             ErrorKind::Config,
-            "the certificate of Redis is not trusted: name the CA that signed it in `tls_ca_file`, and the host that \
+            "showed a certificate that is not trusted: name the CA that signed it in `tls_ca_file`, and the host that \
              stands in it in the URL",
         ),
-        _ => (ErrorKind::Unavailable, "the TLS connection to Redis failed"),
+        _ => (ErrorKind::Unavailable, "could not agree on TLS"),
     })
 }
 
@@ -91,7 +151,7 @@ fn cause(error: &RedisError) -> Option<&rustls::Error> {
     io.get_ref()?.downcast_ref()
 }
 
-/// An answer that is an error of the server, as the client's error.
+/// A reply that is an error of the server, as the client's error.
 pub(crate) fn refused(value: Value) -> RedisResult<Value> {
     match value {
         Value::ServerError(error) => Err(error.into()),
@@ -99,20 +159,29 @@ pub(crate) fn refused(value: Value) -> RedisResult<Value> {
     }
 }
 
-/// An answer that is an error of the server, as the core's error.
-pub(crate) fn check(value: Value) -> Result<Value> {
-    refused(value).map_err(from_redis)
-}
-
 pub(crate) fn is_no_script(value: &Value) -> bool {
     matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
-/// An answer of another shape than the command has.
+/// A reply of another shape than the command has.
 pub(crate) fn unexpected(command: &'static str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("Redis answered `{command}` with something else than expected"))
+    Error::new(ErrorKind::Corrupt, format!("Redis replied to `{command}` with something else than expected"))
 }
 
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the Redis store was shut down")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_the_client_stands_in_the_chain_once() {
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused by a test");
+        let error = Address::new("cache.internal:6379").error(&refused.into());
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.to_string(), "Redis at cache.internal:6379 cannot be reached");
+        assert_eq!(error.chain().matches("connection refused by a test").count(), 1, "{}", error.chain());
+    }
 }

@@ -8,9 +8,9 @@
 //! use cachefront_redis::RedisStore;
 //!
 //! # async fn example() -> Result<(), cachefront_core::Error> {
-//! let store = RedisStore::connect("redis://127.0.0.1/").await?;
-//! let named = RedisStore::builder("rediss://cache.internal/").namespace("shop").tls_ca_file("ca.pem").connect().await?;
-//! # drop((store, named));
+//! let store = RedisStore::connect("redis://127.0.0.1/?namespace=shop").await?;
+//! let secure = RedisStore::builder("rediss://cache.internal/").namespace("shop").tls_ca_file("ca.pem").connect().await?;
+//! # drop((store, secure));
 //! # Ok(())
 //! # }
 //! ```
@@ -19,12 +19,15 @@ mod bus;
 mod config;
 mod conn;
 mod error;
+mod identity;
 mod keys;
+mod link;
 mod message;
 mod meta;
 mod reads;
 mod scripts;
 mod store;
+mod url;
 mod writer;
 
 pub use config::{RedisSettings, RedisStoreBuilder};

@@ -1,84 +1,106 @@
 //! A bus message in its stored form.
 //!
-//! Numbers are big-endian: magic `CB`, version 2, event (0 keys, 1 flush, 2 heartbeat), 1 byte whether a position
-//! follows, 3 bytes reserved, generation (16), source time (8), time of sending (8), length of the position (4), number of keys (4), the
-//! position's text, then each key's length (2) and text.
+//! Numbers are big-endian: magic `CB`, version 3, event (0 keys, 1 flush, 2 heartbeat, 3 caches), 1 byte whether a
+//! position follows, 3 bytes reserved, publisher (16), the server that the publisher is connected to (8), source time
+//! (8), time of sending (8), length of the position (4), number of items (4), the position's text, then the items: keys
+//! and caches each as length (2) and text, a heartbeat's mappings as 16 bytes each.
 
-use cachefront_core::bus::{BusEvent, BusMessage};
-use cachefront_core::store::Generation;
+use cachefront_core::bus::{BusEvent, BusMessage, Publisher};
+use cachefront_core::store::{MappingId, ServerId};
 use cachefront_core::{Error, ErrorKind, KEY_BYTES_MAX, Position, Result, Timestamp};
 
-const FIXED_BYTES: usize = 48;
+const FIXED_BYTES: usize = 56;
 
-pub(crate) fn encode(message: &BusMessage) -> Result<Vec<u8>> {
-    let (event, keys): (u8, &[Box<str>]) = match &message.event {
-        BusEvent::Keys(keys) => (0, keys),
-        BusEvent::Flush => (1, &[]),
-        BusEvent::Heartbeat => (2, &[]),
+/// A message, and the server that its publisher was connected to when it was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) server: ServerId,
+    pub(crate) message: BusMessage,
+}
+
+pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> {
+    let none: (&[Box<str>], &[MappingId]) = (&[], &[]);
+    let (event, (texts, mappings)) = match &message.event {
+        BusEvent::Keys(keys) => (0, (keys.as_slice(), none.1)),
+        BusEvent::Flush => (1, none),
+        BusEvent::Heartbeat(mappings) => (2, (none.0, mappings.as_slice())),
+        BusEvent::Caches(caches) => (3, (caches.as_slice(), none.1)),
         _ => {
             return Err(Error::new(ErrorKind::Config, "this version of the Redis store cannot carry such a bus event"));
         }
     };
     let position = message.applied.as_ref().map(ToString::to_string);
-    let text = position.as_deref().unwrap_or_default();
-    let mut out = Vec::with_capacity(FIXED_BYTES + text.len() + keys.iter().map(|key| key.len() + 2).sum::<usize>());
-    out.extend_from_slice(b"CB\x02");
+    let position_text = position.as_deref().unwrap_or_default();
+    let items = texts.iter().map(|text| text.len() + 2).sum::<usize>() + 16 * mappings.len();
+    let mut out = Vec::with_capacity(FIXED_BYTES + position_text.len() + items);
+    out.extend_from_slice(b"CB\x03");
     out.extend_from_slice(&[event, u8::from(position.is_some()), 0, 0, 0]);
-    out.extend_from_slice(&message.generation.0.to_be_bytes());
-    for time in [message.source_time, message.sent_at] {
-        out.extend_from_slice(&time.as_micros().to_be_bytes());
+    out.extend_from_slice(&message.publisher.0.to_be_bytes());
+    for number in [server.0, message.source_time.as_micros(), message.sent_at.as_micros()] {
+        out.extend_from_slice(&number.to_be_bytes());
     }
-    for length in [text.len(), keys.len()] {
+    for length in [position_text.len(), texts.len() + mappings.len()] {
         let length = u32::try_from(length)
             .map_err(|error| Error::with_source(ErrorKind::Config, "a bus message is too big", error))?;
         out.extend_from_slice(&length.to_be_bytes());
     }
-    out.extend_from_slice(text.as_bytes());
-    for key in keys {
-        let length = u16::try_from(key.len())
+    out.extend_from_slice(position_text.as_bytes());
+    for text in texts {
+        let length = u16::try_from(text.len())
             .map_err(|error| Error::with_source(ErrorKind::Config, "a key on the bus is too long", error))?;
         out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(text.as_bytes());
+    }
+    for mapping in mappings {
+        out.extend_from_slice(&mapping.0.to_be_bytes());
     }
     Ok(out)
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<BusMessage> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Sent> {
     let mut rest = Rest(bytes);
-    if rest.take(3)? != b"CB\x02" {
+    if rest.take(3)? != b"CB\x03" {
         return Err(corrupt());
     }
     let [event, has_position, ..] = rest.array::<5>()?;
-    let generation = Generation(u128::from_be_bytes(rest.array()?));
+    let publisher = Publisher(u128::from_be_bytes(rest.array()?));
+    let server = ServerId(u64::from_be_bytes(rest.array()?));
     let source_time = Timestamp::from_micros(u64::from_be_bytes(rest.array()?));
     let sent_at = Timestamp::from_micros(u64::from_be_bytes(rest.array()?));
     let position_bytes = u32::from_be_bytes(rest.array()?) as usize;
     let count = u32::from_be_bytes(rest.array()?) as usize;
     let text = rest.text(position_bytes)?;
-    let applied: Option<Position> = if has_position == 0 { None } else { Some(text.parse()?) };
+    let applied = if has_position == 0 { None } else { Some(Position::parse_stored(text)?) };
     let event = match event {
-        0 => BusEvent::Keys(keys(&mut rest, count)?),
+        0 => BusEvent::Keys(texts(&mut rest, count)?),
         1 => BusEvent::Flush,
-        2 => BusEvent::Heartbeat,
+        2 => BusEvent::Heartbeat(mappings(&mut rest, count)?),
+        3 => BusEvent::Caches(texts(&mut rest, count)?),
         _ => return Err(corrupt()),
     };
-    Ok(BusMessage { generation, event, applied, source_time, sent_at })
+    Ok(Sent { server, message: BusMessage { publisher, event, applied, source_time, sent_at } })
 }
 
-fn keys(rest: &mut Rest<'_>, count: usize) -> Result<Vec<Box<str>>> {
-    // Every key takes two bytes at least, so no count from outside can ask for more memory than it sent.
+fn mappings(rest: &mut Rest<'_>, count: usize) -> Result<Vec<MappingId>> {
+    let bytes = rest.take(count.checked_mul(16).ok_or_else(corrupt)?)?;
+    let mapping = |bytes: &[u8]| bytes.try_into().map(|bytes| MappingId(u128::from_be_bytes(bytes)));
+    bytes.chunks_exact(16).map(|bytes| mapping(bytes).map_err(|_| corrupt())).collect()
+}
+
+fn texts(rest: &mut Rest<'_>, count: usize) -> Result<Vec<Box<str>>> {
+    // Every text takes two bytes at least, so no count from outside can ask for more memory than it sent.
     if count > rest.0.len() / 2 {
         return Err(corrupt());
     }
-    let mut keys = Vec::with_capacity(count);
+    let mut texts = Vec::with_capacity(count);
     for _ in 0..count {
         let length = usize::from(u16::from_be_bytes(rest.array()?));
         if length > KEY_BYTES_MAX {
             return Err(corrupt());
         }
-        keys.push(rest.text(length)?.into());
+        texts.push(rest.text(length)?.into());
     }
-    Ok(keys)
+    Ok(texts)
 }
 
 struct Rest<'a>(&'a [u8]);
@@ -107,9 +129,11 @@ fn corrupt() -> Error {
 mod tests {
     use super::*;
 
-    fn messages() -> [BusMessage; 3] {
+    const SERVER: ServerId = ServerId(0x0102_0304_0506_0708);
+
+    fn messages() -> [BusMessage; 5] {
         let message = |event, applied| BusMessage {
-            generation: Generation(7 << 90),
+            publisher: Publisher(7 << 90),
             event,
             applied,
             source_time: Timestamp::from_micros(12),
@@ -119,21 +143,36 @@ mod tests {
         [
             message(BusEvent::Keys(vec!["users:1".into(), "".into(), "ü:2".into()]), None),
             message(BusEvent::Flush, Some(Position::new())),
-            message(BusEvent::Heartbeat, Some(position)),
+            message(BusEvent::Heartbeat(vec![MappingId(1), MappingId(u128::MAX)]), Some(position)),
+            message(BusEvent::Heartbeat(Vec::new()), None),
+            message(BusEvent::Caches(vec!["users".into()]), None),
         ]
     }
 
     #[test]
     fn what_was_written_is_read_and_damage_is_an_error() {
         for message in messages() {
-            let bytes = encode(&message).expect("a message");
-            assert_eq!(decode(&bytes).expect("a message"), message);
+            let bytes = encode(SERVER, &message).expect("a message");
+            assert_eq!(decode(&bytes).expect("a message"), Sent { server: SERVER, message });
             for length in 0..bytes.len() {
                 assert_eq!(decode(&bytes[..length]).expect_err("cut short").kind(), ErrorKind::Corrupt);
             }
         }
-        let mut bytes = encode(&messages()[0]).expect("a message");
-        bytes[44..48].copy_from_slice(&u32::MAX.to_be_bytes());
-        assert!(decode(&bytes).is_err());
+        for message in messages() {
+            let mut bytes = encode(SERVER, &message).expect("a message");
+            bytes[52..56].copy_from_slice(&u32::MAX.to_be_bytes());
+            assert_eq!(decode(&bytes).is_err(), message.event != BusEvent::Flush, "a count without its items");
+        }
+    }
+
+    #[test]
+    fn a_long_position_is_read_back() {
+        let mut position = Position::new();
+        for server in 0..500_u64 {
+            position.insert_range(&format!("{server:08x}-71ca-11e1-9e33-c80aa9429562").into(), 1, 5);
+        }
+        let message = BusMessage { applied: Some(position), ..messages()[2].clone() };
+        let bytes = encode(SERVER, &message).expect("a message");
+        assert_eq!(decode(&bytes).expect("a message").message, message);
     }
 }

@@ -6,7 +6,7 @@ use cachefront_core::store::Meta;
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::Value;
 
-use crate::error::{check, unexpected};
+use crate::error::unexpected;
 
 /// Spares the parsing, and nothing else: what counts are the bytes that came with the entry.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl MetaCache {
 
     /// The meta that stands in a reply. One that cannot be read is none: it proves nothing.
     pub(crate) fn read(&self, shard: usize, value: Value) -> Result<Option<Arc<Meta>>> {
-        match check(value)? {
+        match value {
             Value::Nil => Ok(None),
             Value::BulkString(bytes) if bytes.is_empty() => Ok(None),
             Value::BulkString(bytes) => self.parse(shard, bytes),
@@ -62,7 +62,7 @@ fn check_shards(meta: &Meta, shards: usize) -> Result<()> {
     Err(Error::new(
         ErrorKind::Config,
         format!(
-            "the namespace in Redis has {} shards and this process was built for {shards}: give the same `shards` \
+            "the namespace in Redis has {} shards and this process expects {shards}: give the same `shards` \
              everywhere, or another `namespace`",
             meta.shards
         ),

@@ -5,14 +5,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cachefront_core::store::Reading;
+use cachefront_core::store::{Reading, ServerId};
 use cachefront_core::{Result, StoreKey};
 use redis::{Cmd, RedisWrite, Value};
 use tokio::sync::oneshot;
 
-use crate::conn::Link;
-use crate::error::{closed, refused, unexpected};
+use crate::error::{closed, unexpected};
 use crate::keys::KeySpace;
+use crate::link::Link;
 use crate::meta::MetaCache;
 
 /// What every reader and every batch of readers needs.
@@ -59,12 +59,12 @@ impl Reads {
             self.keys.write(&mut command, shard, key);
         }
         let mut live = self.link.live()?;
-        let reply = live.connection.send_packed_command(&command).await.and_then(refused);
-        let reply = reply.map_err(|error| self.link.failed(&live, error))?;
-        self.readings(shard, count, reply)
+        let reply = live.connection.send(&command).await;
+        let reply = reply.map_err(|error| self.link.failed(&live, &error))?;
+        self.readings(shard, count, live.connection.identity.server(), reply)
     }
 
-    fn readings(&self, shard: usize, count: usize, reply: Value) -> Result<Vec<Reading>> {
+    fn readings(&self, shard: usize, count: usize, server: ServerId, reply: Value) -> Result<Vec<Reading>> {
         let Value::Array(values) = reply else {
             return Err(unexpected("MGET"));
         };
@@ -80,7 +80,7 @@ impl Reads {
                     Value::BulkString(bytes) => Some(bytes.into()),
                     _ => return Err(unexpected("MGET")),
                 };
-                Ok(Reading { meta: meta.clone(), entry })
+                Ok(Reading { server, meta: meta.clone(), entry })
             })
             .collect()
     }

@@ -1,12 +1,12 @@
-//! The scripts, one file each, and how they are called: by their hash, loaded again where the server forgot them.
+//! The scripts, and how they are called: by their hash, loaded again where the server forgot them. Some begin with
+//! functions that they share.
 
 use std::sync::LazyLock;
 
-use cachefront_core::Result;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, RedisWrite, Value};
 
-use crate::error::{check, from_redis, is_no_script};
+use crate::error::is_no_script;
 
 pub(crate) struct Script {
     source: &'static str,
@@ -14,10 +14,10 @@ pub(crate) struct Script {
 }
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {
-        $(pub(crate) static $name: Script = Script {
-            source: include_str!(concat!("scripts/", $file)),
-            hash: LazyLock::new(|| redis::Script::new(include_str!(concat!("scripts/", $file))).get_hash().to_owned()),
+    ($($name:ident = $($file:literal)+;)*) => {
+        $(pub(crate) static $name: Script = {
+            const SOURCE: &str = concat!($(include_str!(concat!("scripts/", $file)),)+);
+            Script { source: SOURCE, hash: LazyLock::new(|| redis::Script::new(SOURCE).get_hash().to_owned()) }
         };)*
 
         static ALL: &[&Script] = &[$(&$name),*];
@@ -25,15 +25,17 @@ macro_rules! scripts {
 }
 
 scripts! {
-    LEASE = "lease.lua";
-    FILL = "fill.lua";
+    LEASE = "meta.lua" "lease.lua";
+    FILL = "meta.lua" "fill.lua";
     RELEASE = "release.lua";
-    INVALIDATE = "invalidate.lua";
-    SUSPEND = "suspend.lua";
-    RAISE_HI = "raise_hi.lua";
-    TAKE_TERM = "take_term.lua";
-    COMMIT = "commit.lua";
-    PUBLISH = "publish.lua";
+    INVALIDATE = "meta.lua" "invalidate.lua";
+    SUSPEND = "meta.lua" "suspend.lua";
+    RAISE_HI = "meta.lua" "raise_hi.lua";
+    TAKE_TERM = "meta.lua" "take_term.lua";
+    COVER = "meta.lua" "cover.lua";
+    RESIGN = "meta.lua" "resign.lua";
+    COMMIT = "meta.lua" "replication.lua" "commit.lua";
+    PUBLISH = "replication.lua" "publish.lua";
     HEAD = "head.lua";
 }
 
@@ -48,17 +50,13 @@ impl Script {
     }
 }
 
-/// Loads all scripts. A server forgets them when it restarts, so this only makes the fall-back rare.
-pub(crate) async fn load_all(connection: &mut MultiplexedConnection) -> Result<()> {
+/// The commands that load all scripts. A server forgets them when it restarts, so this only makes the fall-back rare.
+pub(crate) fn load_all() -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(ALL.len());
     for script in ALL {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source);
     }
-    let replies = connection.send_packed_commands(&pipeline, 0, ALL.len()).await.map_err(from_redis)?;
-    for reply in replies {
-        check(reply)?;
-    }
-    Ok(())
+    pipeline
 }
 
 /// Sends one call. The server that does not know the script has done nothing, so it is sent again.
@@ -91,10 +89,7 @@ pub(crate) async fn call_all(connection: &mut MultiplexedConnection, calls: &Pip
 }
 
 async fn reload(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let mut pipeline = Pipeline::with_capacity(ALL.len());
-    for script in ALL {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source);
-    }
+    let pipeline = load_all();
     // A refusal shows again in the call that follows.
-    connection.send_packed_commands(&pipeline, 0, ALL.len()).await.map(drop)
+    connection.send_packed_commands(&pipeline, 0, pipeline.len()).await.map(drop)
 }

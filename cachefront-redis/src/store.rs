@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cachefront_core::bus::InvalidationBus;
+use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Capability, Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Reading, Refusal, Store,
+    Capability, Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Reading, Refusal, ServerId, Store,
     StoreWriter, Token, transition,
 };
-use cachefront_core::{Error, ErrorKind, Result, StoreKey, Timestamp};
+use cachefront_core::{Result, StoreKey, Timestamp};
 use futures_util::future::try_join_all;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
 use tokio::sync::OnceCell;
 
 use crate::bus::RedisBus;
 use crate::config::{RedisSettings, RedisStoreBuilder};
-use crate::conn::{Dialer, Link, Purpose};
+use crate::conn::{Dialer, Purpose};
 use crate::error::{refused, unexpected};
 use crate::keys::KeySpace;
+use crate::link::{Link, Live};
 use crate::reads::{self, Reads};
 use crate::scripts::{self, FILL, LEASE, RELEASE, SUSPEND, Script};
 use crate::writer::RedisWriter;
@@ -51,14 +52,19 @@ pub(crate) struct Shared {
     looks: OnceCell<Arc<Reads>>,
     pub(crate) dialer: Dialer,
     pub(crate) settings: RedisSettings,
+    hub: Arc<Hub>,
 }
 
 impl RedisStore {
-    /// Connects to `redis://host:port/database` or `rediss://…`, with the default namespace and settings.
+    /// Connects to `redis://host:port/database?namespace=service` or `rediss://…`, with the default settings. The
+    /// namespace is described at [`RedisStoreBuilder::namespace`]; there is no default one.
     ///
     /// # Errors
-    /// `Config` if the URL, the password or the certificate is wrong; `Unavailable` or `Timeout` if the server cannot
-    /// be reached.
+    /// `Config` if the URL, the password or the certificate is wrong or the namespace is missing; `Unavailable` or
+    /// `Timeout` if the server cannot be reached.
+    ///
+    /// # Process-wide effects
+    /// As [`RedisStoreBuilder::connect`]: a `rediss://` URL may install rustls' default provider.
     ///
     /// # Cancel safety
     /// Cancel safe: nothing was written.
@@ -66,19 +72,21 @@ impl RedisStore {
         Self::builder(url).connect().await
     }
 
-    /// Says more than the URL before connecting.
+    /// Says more than the URL before connecting. Nothing happens before
+    /// [`connect`](RedisStoreBuilder::connect), whose process-wide effects are described there.
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url)
     }
 
     pub(crate) async fn open(keys: KeySpace, dialer: Dialer, settings: RedisSettings) -> Result<Self> {
-        let link = Link::open(dialer.clone(), Purpose::Read).await?;
+        let link = Link::open(dialer.clone(), Purpose::Scripts).await?;
         let reads = Arc::new(Reads::new(link, keys, settings.read_batch_keys_max));
         // Every shard's meta: it tells whether the namespace was built with another number of shards.
         for shard in 0..reads.keys.shards() as usize {
             reads.fetch(shard, std::iter::empty()).await?;
         }
-        Ok(Self { shared: Arc::new(Shared { reads, looks: OnceCell::new(), dialer, settings }) })
+        let hub = Arc::new(Hub::new());
+        Ok(Self { shared: Arc::new(Shared { reads, looks: OnceCell::new(), dialer, settings, hub }) })
     }
 }
 
@@ -90,31 +98,41 @@ impl Shared {
     /// The connection of those who only look, opened by the first of them.
     async fn looks(&self) -> Result<Arc<Reads>> {
         let open = self.looks.get_or_try_init(async || {
-            let link = Link::open(self.dialer.clone(), Purpose::Look).await?;
+            let link = Link::open(self.dialer.clone(), Purpose::Looks).await?;
             Ok(Arc::new(Reads::new(link, self.keys().clone(), self.settings.read_batch_keys_max)))
         });
         // Of many who wait for it, each waits for so long only, however often the others try.
         match tokio::time::timeout(self.settings.connect_timeout, open).await {
             Ok(looks) => looks.map(Arc::clone),
-            Err(elapsed) => {
-                Err(Error::with_source(ErrorKind::Timeout, "Redis did not take the connection in time", elapsed))
-            }
+            Err(elapsed) => Err(self.dialer.address().silent("did not take the connection", elapsed)),
+        }
+    }
+
+    /// Makes readers look for the server that the bus was found on, if they are on another one.
+    pub(crate) fn join(&self, server: ServerId) {
+        self.reads.link.join(server);
+        if let Some(looks) = self.looks.get() {
+            looks.link.join(server);
         }
     }
 
     /// Sends one call of a script over the readers' connection.
     pub(crate) async fn call(&self, command: &Cmd) -> Result<Value> {
-        let mut live = self.reads.link.live()?;
-        let reply = scripts::call(&mut live.connection, command).await.and_then(refused);
-        reply.map_err(|error| self.reads.link.failed(&live, error))
+        self.call_over(&self.reads.link.live()?, command).await
+    }
+
+    /// The same, over the connection that was the readers' a moment ago.
+    pub(crate) async fn call_over(&self, live: &Live, command: &Cmd) -> Result<Value> {
+        let reply = scripts::call(&mut live.connection.wire.clone(), command).await.and_then(refused);
+        reply.map_err(|error| self.reads.link.failed(live, &error))
     }
 
     /// Sends commands that do not depend on each other's order.
     async fn call_all(&self, calls: &Pipeline) -> Result<()> {
         let mut live = self.reads.link.live()?;
-        let replies = scripts::call_all(&mut live.connection, calls).await;
+        let replies = scripts::call_all(&mut live.connection.wire, calls).await;
         let outcome = replies.and_then(|replies| replies.into_iter().try_for_each(|reply| refused(reply).map(drop)));
-        outcome.map_err(|error| self.reads.link.failed(&live, error))
+        outcome.map_err(|error| self.reads.link.failed(&live, &error))
     }
 
     /// The start of a call that compares with the meta and touches one key.
@@ -130,13 +148,14 @@ impl Shared {
     async fn present(&self, request: &LeaseRequest<'_>) -> Result<Option<LeaseReply>> {
         let shard = self.keys().shard_of(request.key);
         let reading = self.reads.fetch(shard, std::iter::once(request.key)).await?.pop();
-        let Some(Reading { meta, entry: Some(entry) }) = reading else {
+        let Some(Reading { meta, entry: Some(entry), .. }) = reading else {
             return Ok(None);
         };
         // The server has just said that the hard expiry is not over by its clock.
         let good = Entry::decode(entry.clone()).is_ok_and(|decoded| {
-            let now = Timestamp::UNKNOWN;
-            transition::is_good(meta.as_deref(), &decoded.header, request.discipline, request.schema_version, now)
+            let (meta, now) = (meta.as_deref(), Timestamp::UNKNOWN);
+            let (discipline, mapping) = (request.discipline, request.mapping);
+            transition::is_good(meta, &decoded.header, discipline, mapping, request.schema_version, now)
         });
         Ok(good.then_some(LeaseReply::Present { meta, entry }))
     }
@@ -185,9 +204,10 @@ impl Store for RedisStore {
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
         let header = lease_only(request);
         let duration_us = micros(request.duration);
-        let mut command = self.shared.command_for(&LEASE, request.key, 3, header.len() + 32);
+        let mut command = self.shared.command_for(&LEASE, request.key, 4, header.len() + 48);
         command.write_arg(&header);
         command.arg(duration_us).arg(u8::from(request.reload));
+        command.write_arg(&request.mapping.0.to_be_bytes());
         for _ in 0..LEASE_TRIES {
             let Value::Array(reply) = self.shared.call(&command).await? else {
                 return Err(unexpected("lease"));
@@ -206,6 +226,7 @@ impl Store for RedisStore {
                 (Some(Value::Int(3)), Some(Value::Int(micros))) => {
                     LeaseReply::Held { remaining: Duration::from_micros(u64::try_from(micros).unwrap_or_default()) }
                 }
+                (Some(Value::Int(4)), None) => LeaseReply::NotCovered,
                 _ => return Err(unexpected("lease")),
             });
         }
@@ -261,6 +282,10 @@ impl Store for RedisStore {
 
     fn bus(&self) -> Arc<dyn InvalidationBus> {
         Arc::new(RedisBus::new(Arc::clone(&self.shared)))
+    }
+
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        Some(&self.shared.hub)
     }
 }
 

@@ -5,40 +5,35 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
-use cachefront_core::store::{Applied, Held, Meta, StoreState, StoreWriter, transition};
+use cachefront_core::store::coverage::COVERED_MAX;
+use cachefront_core::store::{Applied, Cover, Coverage, Held, Meta, StoreState, StoreWriter, transition};
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 use futures_util::future::try_join_all;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
 
 use crate::bus;
-use crate::error::{check, from_redis, unexpected};
+use crate::conn::{Connection, Purpose};
+use crate::error::{Address, unexpected};
 use crate::keys::KeySpace;
-use crate::scripts::{self, COMMIT, INVALIDATE, RAISE_HI, Script, TAKE_TERM};
+use crate::scripts::{self, COMMIT, COVER, INVALIDATE, RAISE_HI, RESIGN, Script, TAKE_TERM};
 use crate::store::{Shared, unlink};
 
 pub(crate) struct RedisWriter {
     shared: Arc<Shared>,
-    connection: MultiplexedConnection,
-    identity: Identity,
+    connection: Connection,
     /// Set while an operation runs and after one has failed: what a dropped or failed one did is not known.
     spoilt: bool,
 }
 
-/// Which server process, with which history, is at the other end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    run_id: Box<str>,
-    replication_id: Box<str>,
-}
-
 impl RedisWriter {
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
-        let mut connection = shared.dialer.dial(Some(shared.settings.writer_response_timeout)).await?;
-        scripts::load_all(&mut connection).await?;
-        let identity = Identity::read(&mut connection).await?;
-        tracing::debug!(?identity, "an invalidator's connection to Redis is open");
-        Ok(Self { shared, connection, identity, spoilt: false })
+        let connection = shared.dialer.dial(Some(shared.settings.writer_response_timeout), Purpose::Scripts).await?;
+        tracing::debug!(identity = ?connection.identity, "an invalidator's connection to Redis is open");
+        Ok(Self { shared, connection, spoilt: false })
+    }
+
+    fn address(&self) -> &Address {
+        self.shared.dialer.address()
     }
 
     fn keys(&self) -> &KeySpace {
@@ -66,11 +61,12 @@ impl RedisWriter {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        let replies = scripts::call_all(&mut self.connection.clone(), pipeline).await.map_err(from_redis)?;
+        let replies = scripts::call_all(&mut self.connection.wire.clone(), pipeline).await;
+        let replies = replies.map_err(|error| self.address().error(&error))?;
         if replies.len() != pipeline.len() {
             return Err(unexpected("a pipeline"));
         }
-        replies.into_iter().map(check).collect()
+        replies.into_iter().map(|reply| self.address().check(reply)).collect()
     }
 
     /// Sends one pipeline for each shard, all at once, over the one connection.
@@ -146,19 +142,39 @@ impl RedisWriter {
         self.send(&pipeline).await.map(drop)
     }
 
+    async fn set_coverage(&self, held: &Held, rows: &[Cover]) -> Result<()> {
+        let mut rows: Vec<&Cover> = rows.iter().collect();
+        // As in the core: of two rows with one mapping the first counts.
+        rows.sort_by_key(|row| row.covered.mapping);
+        rows.dedup_by_key(|row| row.covered.mapping);
+        if rows.len() > COVERED_MAX {
+            let message = format!("{} caches are bound, and one namespace may have {COVERED_MAX}", rows.len());
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let fresh: Vec<u8> = rows.iter().map(|row| u8::from(row.fresh)).collect();
+        let coverage = Coverage::new(rows.into_iter().map(|row| row.covered.clone()));
+        let (mut table, mut names) = (Vec::new(), Vec::new());
+        coverage.encode_rows(&mut table);
+        coverage.encode_names(&mut names);
+        let [generation, term, applied_order] = &compared(held);
+        self.on_metas(&COVER, &[generation, term, applied_order, &table, &fresh, &names]).await
+    }
+
     async fn append(&self, message: &BusMessage) -> Result<u64> {
-        let command = bus::append(&self.shared, message)?;
-        let reply = scripts::call(&mut self.connection.clone(), &command).await.map_err(from_redis)?;
-        bus::sequence(check(reply)?)
+        let command = bus::append(&self.shared, &self.connection.identity, message)?;
+        let reply = scripts::call(&mut self.connection.wire.clone(), &command).await;
+        let reply = reply.map_err(|error| self.address().error(&error))?;
+        bus::appended(self.address(), self.address().check(reply)?)
     }
 
     async fn move_applied(&self, held: &Held, applied: &Applied) -> Result<()> {
         let position = applied.checkpoint.position.to_string();
+        let [generation, term, applied_order] = &compared(held);
         let args: [&[u8]; 8] = [
-            self.identity.replication_id.as_bytes(),
-            &held.generation.0.to_be_bytes(),
-            &held.term.to_be_bytes(),
-            &held.applied_order.to_be_bytes(),
+            self.connection.identity.replication_id().as_bytes(),
+            generation,
+            term,
+            applied_order,
             &applied.order.to_be_bytes(),
             &applied.source_time.as_micros().to_be_bytes(),
             position.as_bytes(),
@@ -168,29 +184,13 @@ impl RedisWriter {
     }
 }
 
-impl Identity {
-    async fn read(connection: &mut MultiplexedConnection) -> Result<Self> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
-        let replies = connection.send_packed_commands(&pipeline, 0, 2).await.map_err(from_redis)?;
-        let mut text = String::new();
-        for reply in replies {
-            match check(reply)? {
-                Value::BulkString(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
-                Value::VerbatimString { text: verbatim, .. } => text.push_str(&verbatim),
-                _ => return Err(unexpected("INFO")),
-            }
-        }
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.map(Box::<str>::from).ok_or_else(|| unexpected("INFO"))
-        };
-        if &*field("role")? != "master" {
-            let message = "the Redis URL leads to a replica, which takes no writes: name the primary";
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        }
-        Ok(Self { run_id: field("run_id")?, replication_id: field("master_replid")? })
-    }
+/// What a script compares: generation, term and applied order.
+fn compared(held: &Held) -> [Vec<u8>; 3] {
+    [
+        held.generation.0.to_be_bytes().to_vec(),
+        held.term.to_be_bytes().to_vec(),
+        held.applied_order.to_be_bytes().to_vec(),
+    ]
 }
 
 fn conflict(code: i64) -> Error {
@@ -200,7 +200,7 @@ fn conflict(code: i64) -> Error {
         3 => "another term is in force",
         4 => "it has applied something else than is held",
         5 => "the server's replication id changed, it may have lost what was written",
-        _ => "the script's answer is unknown",
+        _ => "the script's reply is unknown",
     };
     Error::new(ErrorKind::Conflict, format!("a shard of the store is not as held: {what}; read its state again"))
 }
@@ -223,19 +223,29 @@ impl StoreWriter for RedisWriter {
 
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
         self.begin()?;
-        let outcome = self.on_metas(&TAKE_TERM, &[&state.encode(), &term.to_be_bytes()]).await;
+        // Each shard keeps its own coverage.
+        let state = state.clone().covering(Coverage::EMPTY).encode();
+        let outcome = self.on_metas(&TAKE_TERM, &[&state, &term.to_be_bytes()]).await;
+        self.end(outcome)
+    }
+
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+        self.begin()?;
+        let outcome = self.set_coverage(held, rows).await;
+        self.end(outcome)
+    }
+
+    async fn resign(&mut self, held: &Held) -> Result<()> {
+        self.begin()?;
+        let [generation, term, applied_order] = &compared(held);
+        let outcome = self.on_metas(&RESIGN, &[generation, term, applied_order]).await;
         self.end(outcome)
     }
 
     async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
         self.begin()?;
-        let args: [&[u8]; 4] = [
-            &held.generation.0.to_be_bytes(),
-            &held.term.to_be_bytes(),
-            &held.applied_order.to_be_bytes(),
-            &order.to_be_bytes(),
-        ];
-        let outcome = self.on_metas(&RAISE_HI, &args).await;
+        let [generation, term, applied_order] = &compared(held);
+        let outcome = self.on_metas(&RAISE_HI, &[generation, term, applied_order, &order.to_be_bytes()]).await;
         self.end(outcome)
     }
 
@@ -271,7 +281,7 @@ impl fmt::Debug for RedisWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisWriter")
             .field("namespace", &self.keys().namespace())
-            .field("identity", &self.identity)
+            .field("identity", &self.connection.identity)
             .field("spoilt", &self.spoilt)
             .finish_non_exhaustive()
     }

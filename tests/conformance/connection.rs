@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cachefront_core::store::{
-    Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Meta, Store, StoreState, Token,
+    Coverage, Covered, Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Store,
+    StoreState, Token,
 };
 use cachefront_core::{ErrorKind, StoreKey};
 use cachefront_redis::RedisStore;
@@ -18,8 +19,13 @@ pub(crate) fn key(id: u64) -> StoreKey {
     StoreKey::encode("users", &id).expect("a key")
 }
 
+/// The one cache that the metas of these tests cover.
+pub(crate) const MAPPING: MappingId = MappingId(7);
+
 pub(crate) fn meta(generation: u128, order: u64) -> Meta {
-    Meta::at_head(Generation(generation), 1, order, 1, "origin", &Default::default())
+    let covered = Covered { mapping: MAPPING, generation: Generation(generation), cache: "users".into() };
+    let meta = Meta::at_head(Generation(generation), 1, order, 1, "origin", &Default::default());
+    meta.covering(Coverage::new([covered]))
 }
 
 pub(crate) async fn store_in(redis: &Redis) -> RedisStore {
@@ -50,6 +56,7 @@ async fn readers_fail_fast_and_come_back_with_the_server() {
         token: Token::from_u128(1).expect("a token"),
         duration: Duration::from_secs(60),
         discipline: Discipline::Cdc,
+        mapping: MAPPING,
         schema_version: 1,
         reload: false,
     };
@@ -88,6 +95,7 @@ async fn forgotten_scripts_are_loaded_again() {
         token,
         duration: Duration::from_secs(60),
         discipline: Discipline::Cdc,
+        mapping: MAPPING,
         schema_version: 1,
         reload: false,
     };
@@ -120,6 +128,7 @@ async fn a_look_does_not_count_as_a_use() {
         token: Token::from_u128(1).expect("a token"),
         duration: Duration::from_secs(60),
         discipline: Discipline::Ttl,
+        mapping: MAPPING,
         schema_version: 1,
         reload: false,
     };

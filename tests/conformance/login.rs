@@ -9,7 +9,7 @@ use cachefront_redis::RedisStore;
 use cachefront_tests::port;
 use cachefront_tests::server::redis::Redis;
 
-use crate::connection::{key, meta};
+use crate::connection::{MAPPING, key, meta};
 
 async fn refused(url: &str) -> Error {
     let error = RedisStore::connect(url).await.expect_err("refused");
@@ -64,6 +64,7 @@ async fn the_rights_that_are_asked_for_suffice() {
         token: Token::from_u128(1).expect("a token"),
         duration: Duration::from_secs(60),
         discipline: Discipline::Cdc,
+        mapping: MAPPING,
         schema_version: 1,
         reload: false,
     };

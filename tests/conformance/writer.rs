@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachefront_core::bus::{BusEvent, BusMessage};
+use cachefront_core::bus::{BusEvent, BusMessage, Publisher};
 use cachefront_core::store::{Applied, Generation, Held, Store, StoreState};
 use cachefront_core::{ErrorKind, Timestamp};
 use cachefront_tests::server::redis::Redis;
@@ -102,8 +102,8 @@ async fn a_lost_stream_is_a_gap_for_its_reader() {
     let store = store_in(&redis).await;
     let bus = store.bus();
     let message = BusMessage {
-        generation: Generation(7),
-        event: BusEvent::Heartbeat,
+        publisher: Publisher(7),
+        event: BusEvent::Heartbeat(Vec::new()),
         applied: None,
         source_time: Timestamp::UNKNOWN,
         sent_at: Timestamp::UNKNOWN,

@@ -1,14 +1,13 @@
 -- Stores a loaded value if the lease taken before its load still stands, under the generation it was taken in.
 -- KEYS: meta, entry.
 -- ARGV: token (16 bytes), discipline (0 cdc, 1 ttl), generation (16 bytes), expiry in ms, the whole entry.
--- Answers 0: stored. 1: no live meta. 2: another generation. 3: the lease does not stand.
+-- Returns 0: stored. 1: no live meta. 2: no covered cache has this generation. 3: the lease does not stand.
 -- It is the one script that is handed a payload: comparing and storing must be one step.
 if ARGV[2] == '0' then
-  local meta = redis.call('GETRANGE', KEYS[1], 0, 71)
-  if #meta < 72 or string.sub(meta, 1, 3) ~= 'CM\1' or string.byte(meta, 4) ~= 0 then
+  local meta, rows = read_meta(KEYS[1])
+  if not meta or string.byte(meta, 4) ~= 0 then
     return 1
-  end
-  if string.sub(meta, 9, 24) ~= ARGV[3] then
+  elseif not find_row(rows, ARGV[3], 16) then
     return 2
   end
 end

@@ -1,11 +1,19 @@
 -- Applies one batch of changes to many keys of one shard: breaks every lease, and removes every entry but those whose
--- load is known to have seen the batch.
+-- load is known to have seen the batch and whose generation a covered cache has.
 -- KEYS: meta, then the entries. ARGV: the lowest order that counts as seen (8 bytes, big-endian).
 local call, unpack_at, byte, sub = redis.call, struct.unpack, string.byte, string.sub
-local meta = call('GETRANGE', KEYS[1], 0, 71)
-local generation = #meta == 72 and sub(meta, 1, 3) == 'CM\1' and sub(meta, 9, 24)
+local _, rows = read_meta(KEYS[1])
 local seen_from = unpack_at('>I8', ARGV[1])
 local gone = {}
+-- Whether a covered cache has the generation: entries share few.
+local in_force = {}
+
+local function is_in_force(generation)
+  if in_force[generation] == nil then
+    in_force[generation] = rows ~= nil and find_row(rows, generation, 16) ~= nil
+  end
+  return in_force[generation]
+end
 
 local function survives(head)
   if #head < 96 then
@@ -19,7 +27,7 @@ local function survives(head)
   return (state == 1 or state == 2)
     and byte(head, 5) == 0
     and sub(head, 1, 3) == 'CF\1'
-    and sub(head, 17, 32) == generation
+    and is_in_force(sub(head, 17, 32))
 end
 
 for index = 2, #KEYS do

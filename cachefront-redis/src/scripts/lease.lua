@@ -1,14 +1,24 @@
 -- Takes the right to fill a key, unless there is something good to serve or somebody else holds it.
 -- KEYS: meta, entry.
--- ARGV: a header that carries nothing but the asked lease (96 bytes), its duration in µs, reload (0 or 1).
--- Answers {0}: no live meta. {1, meta or ''}: granted. {2}: a good entry is there. {3, µs}: held for so long.
+-- ARGV: a header that carries nothing but the asked lease (96 bytes), its duration in µs, reload (0 or 1), the id of
+-- the reader's mapping (16 bytes).
+-- Returns {0}: no live meta. {1, meta or ''}: granted. {2}: a good entry is there. {3, µs}: held for so long.
+-- {4}: the mapping is not covered.
 local mine = ARGV[1]
 local ttl_discipline = string.byte(mine, 5) == 1
-local meta = redis.call('GET', KEYS[1])
-local valid = meta and #meta >= 72 and string.sub(meta, 1, 3) == 'CM\1'
-local generation = valid and string.sub(meta, 9, 24)
-if not ttl_discipline and not (valid and string.byte(meta, 4) == 0) then
-  return {0}
+local generation
+if ttl_discipline then
+  generation = string.sub(mine, 17, 32)
+else
+  local meta, rows = read_meta(KEYS[1])
+  if not meta or string.byte(meta, 4) ~= 0 then
+    return {0}
+  end
+  local row = find_row(rows, ARGV[4], 0)
+  if not row then
+    return {4}
+  end
+  generation = string.sub(rows, row + 16, row + 31)
 end
 
 local time = redis.call('TIME')
@@ -24,10 +34,9 @@ local current = #head == 96
 
 if not current then
   -- Nothing there, or of another discipline or generation: it makes way, its lease with it.
-  local stamp = ttl_discipline and string.sub(mine, 17, 32) or generation
-  local header = string.sub(mine, 1, 16) .. stamp .. string.sub(mine, 33, 88) .. expiry
+  local header = string.sub(mine, 1, 16) .. generation .. string.sub(mine, 33, 88) .. expiry
   redis.call('SET', KEYS[2], header, 'PX', milliseconds)
-  return {1, meta or ''}
+  return {1, redis.call('GET', KEYS[1]) or ''}
 end
 
 local state = string.byte(head, 4)
@@ -50,4 +59,4 @@ local left = redis.call('PTTL', KEYS[2])
 if left >= 0 and left < milliseconds then
   redis.call('PEXPIRE', KEYS[2], milliseconds)
 end
-return {1, meta or ''}
+return {1, redis.call('GET', KEYS[1]) or ''}

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cachefront::bus::{BusMessage, BusRead, BusReader, InvalidationBus};
+use cachefront::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
@@ -22,11 +22,13 @@ const WRITER_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct FaultyStore {
     store: Arc<dyn Store>,
     faults: Arc<Faults>,
+    /// Its own: the one of the store below would follow the bus past the faults.
+    hub: Arc<Hub>,
 }
 
 impl FaultyStore {
     pub(crate) fn new(store: Arc<dyn Store>, faults: &Arc<Faults>) -> Self {
-        Self { store, faults: Arc::clone(faults) }
+        Self { store, faults: Arc::clone(faults), hub: Arc::default() }
     }
 
     async fn pass(&self) -> Result<()> {
@@ -110,6 +112,10 @@ impl Store for FaultyStore {
     fn bus(&self) -> Arc<dyn InvalidationBus> {
         Arc::new(FaultyBus { bus: self.store.bus(), faults: Arc::clone(&self.faults) })
     }
+
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        Some(&self.hub)
+    }
 }
 
 /// The invalidator's side. It stands still while the consumer is paused.
@@ -141,6 +147,16 @@ impl StoreWriter for FaultyWriter {
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
         pass_writer(&self.faults).await?;
         self.writer.take_term(state, term).await
+    }
+
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+        pass_writer(&self.faults).await?;
+        self.writer.cover(held, rows).await
+    }
+
+    async fn resign(&mut self, held: &Held) -> Result<()> {
+        pass_writer(&self.faults).await?;
+        self.writer.resign(held).await
     }
 
     async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use cachefront::bus::{BusMessage, InvalidationBus};
+use cachefront::bus::{BusMessage, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 use cachefront::{Result, StoreKey};
@@ -86,6 +86,10 @@ impl Store for MeasuredStore {
     fn bus(&self) -> Arc<dyn InvalidationBus> {
         self.store.bus()
     }
+
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        self.store.hub()
+    }
 }
 
 /// The invalidator's side.
@@ -107,6 +111,14 @@ impl StoreWriter for MeasuredWriter {
 
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
         timed("take_term", self.writer.take_term(state, term)).await
+    }
+
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+        timed("cover", self.writer.cover(held, rows)).await
+    }
+
+    async fn resign(&mut self, held: &Held) -> Result<()> {
+        timed("resign", self.writer.resign(held)).await
     }
 
     async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cachefront::bus::{BusEvent, BusMessage};
-use cachefront::store::{Generation, Store};
+use cachefront::bus::{BusEvent, BusMessage, Publisher};
+use cachefront::store::Store;
 use cachefront::{Error, ErrorKind, MemoryStore, Result, StoreKey, Timestamp};
 
 use super::relay::RelayClient;
@@ -67,7 +67,7 @@ impl Emptier {
         self.store.peek(&anything).await?;
         let removed = self.keys.empty().await?;
         let message = BusMessage {
-            generation: Generation::default(),
+            publisher: Publisher::READER,
             event: BusEvent::Flush,
             applied: None,
             source_time: Timestamp::UNKNOWN,
