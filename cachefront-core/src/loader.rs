@@ -19,9 +19,9 @@ use crate::position::Position;
 /// A load runs in a task of its own: a caller that goes away cancels nobody. It must read a *fresh* snapshot (an
 /// autocommit connection, never an older transaction).
 ///
-/// A loader that says nothing is taken to read the server whose log is followed. One that reads any other server must
-/// say so, by [`LoadCx::origin`] or [`LoadCx::replica`], because its values prove less; and the visibility gate must
-/// wait on every server that is read.
+/// A loader that says nothing is taken to read the server whose log is followed. One that reads a replica must say so for
+/// each value, by [`LoadCx::replica`] and [`LoadCx::position`], because its values prove less; the cache must name the
+/// replica in [`CacheBuilder::loads_from`](crate::CacheBuilder::loads_from), and the visibility gate must wait on it.
 ///
 /// ```
 /// use cachefront_core::{LoadCx, Loader};
@@ -103,14 +103,15 @@ impl LoadCx {
     }
 
     /// Says which server was read: MySQL's `@@GLOBAL.server_uuid`. A value from another server than the one whose log
-    /// is followed is returned but not kept.
+    /// is followed is returned but not kept: so a loader that is still connected to a demoted primary does no harm. A
+    /// loader of a replica whose values are to be kept says [`replica`](Self::replica) instead.
     pub fn origin(&self, server: &str) {
         self.note(|notes| notes.origin = Some(server.into()));
     }
 
     /// Says that a replica was read, which may lag. The time of the load then bounds no staleness, and a session read
-    /// takes the value only if its [`position`](Self::position) contains the token. The value is kept: the gate must
-    /// wait on this replica, see [`Cdc::gate`](crate::Cdc::gate).
+    /// takes the value only if its [`position`](Self::position) contains the token. The value is kept only in a cache that
+    /// names the replica, see [`CacheBuilder::loads_from`](crate::CacheBuilder::loads_from).
     pub fn replica(&self) {
         self.note(|notes| notes.replica = true);
     }

@@ -156,6 +156,17 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
+    /// Names a server that the loader reads beside the one whose log is followed, a replica mostly. The loader says so for
+    /// each value by [`LoadCx::replica`](crate::LoadCx::replica); without this setting such values are returned and not
+    /// kept. Every invalidator must be given a [`gate`](crate::Cdc::gate) that waits on this server, and one of a release
+    /// that does not name it does not cover the cache.
+    ///
+    /// Default: only the server whose log is followed is read.
+    pub fn loads_from(mut self, server: &str) -> Self {
+        self.rules.add_server(server);
+        self
+    }
+
     /// By which rule values are kept right at the start.
     ///
     /// Default: [`Discipline::Cdc`] if the cache depends on a table, else [`Discipline::Ttl`].

@@ -23,6 +23,7 @@ use crate::clock::Timestamp;
 use crate::entry::{FILL_POSITION_BYTES_MAX, Header, PayloadState};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+use crate::keymap::KeyMap;
 use crate::loader::{LoadCx, LoadNotes};
 use crate::policy::TtlContext;
 use crate::store::{
@@ -318,8 +319,13 @@ where
 
     /// Straight to the database; nothing is stored. A value that is known not to be what the level demands is loaded
     /// again for a while.
-    pub(super) async fn bypass(&self, key: &K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
-        let mut patience = self.patience();
+    pub(super) async fn bypass(
+        &self,
+        key: &K,
+        level: &Level,
+        mut work: Work<V>,
+        mut patience: Patience,
+    ) -> Result<Hit<V>> {
         loop {
             let fresh = self.load(self.turn().await?, key, work.take()).await?;
             let primary = self.is_primary(&fresh.notes);
@@ -446,7 +452,8 @@ where
         expires_at: Timestamp,
         ttl: Duration,
     ) -> Option<usize> {
-        if lease.meta.as_ref().is_some_and(|meta| is_elsewhere(&meta.origin, &fresh.notes)) {
+        let undeclared = fresh.notes.replica && self.rules.loads_from().is_empty();
+        if undeclared || lease.meta.as_ref().is_some_and(|meta| is_elsewhere(&meta.origin, &fresh.notes)) {
             self.metrics.fill_refused("other_server");
             self.give_back(key, Some(lease)).await;
             return None;

@@ -71,7 +71,7 @@ where
         }
         // Keys that are too long to be stored are loaded every time.
         for (index, key) in unstorable {
-            let hit = self.bypass(key, &level, Work::Registered).await?;
+            let hit = self.bypass(key, &level, Work::Registered, self.patience()).await?;
             if let Some(place) = values.get_mut(index) {
                 *place = Some(hit.value);
             }

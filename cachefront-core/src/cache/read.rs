@@ -114,7 +114,7 @@ where
         let through = self.mode.load(Ordering::Relaxed) == Mode::Normal as u8 && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
             self.metrics.bypass.increment(1);
-            return self.bypass(&key, level, work).await;
+            return self.bypass(&key, level, work, self.patience()).await;
         };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
         if (!level.is_eventual() || level.detailed)
@@ -144,7 +144,7 @@ where
             }
         }
         // The key changes faster than it can be filled: the database itself answers.
-        self.bypass(&read.key, level, work).await
+        self.bypass(&read.key, level, work, patience).await
     }
 
     /// Boards a flight once.
@@ -297,7 +297,8 @@ where
             }
             Discipline::Ttl => None,
         };
-        if header.schema_version != self.schema_version || self.clock.now() >= header.hard_expiry {
+        let expired = header.hard_expiry.is_known() && self.clock.now() >= header.hard_expiry;
+        if header.schema_version != self.schema_version || expired {
             return None;
         }
         let value = match header.state {
@@ -374,11 +375,15 @@ where
         (self.local.is_some() && reached).then_some(ticket)
     }
 
-    /// Puts away what was read from the store: in the cdc discipline only what came from the server that the bus is read
-    /// from, for no other one's invalidations are told of there (rule 22).
+    /// Puts away what was read from the store. In the cdc discipline only what came from the server that the bus is read
+    /// from, for no other one's invalidations are told of there; and only if that server still had applied everything
+    /// that this process has handled: one that was demoted under both connections takes over an older state from the new
+    /// primary, and its values lack what was told before (rule 22).
     pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
         let Some(tier) = &self.local else { return };
-        if self.discipline() == Discipline::Cdc && !stored.server.is_same(self.side.server()) {
+        if self.discipline() == Discipline::Cdc
+            && !(stored.server.is_same(self.side.server()) && self.has_all_handled(stored.meta.as_deref()))
+        {
             return;
         }
         let found = Found {
@@ -389,6 +394,12 @@ where
             weight: store_key.as_str().len() + stored.weight,
         };
         tier.insert(key.clone(), stored.value.clone(), &found);
+    }
+
+    /// True if the store's meta, read with a value, has applied all that this process has handled of the bus.
+    fn has_all_handled(&self, meta: Option<&Meta>) -> bool {
+        let handled = self.side.handled.load();
+        matches!((meta, &handled.applied), (Some(meta), Some(handled)) if meta.applied().covers(handled))
     }
 
     /// What a plain read here and now would serve without loading.

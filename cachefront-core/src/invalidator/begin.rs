@@ -33,6 +33,7 @@ impl Worker {
             origin: head.origin.clone(),
             checkpoint: Checkpoint::default(),
             source_time: Timestamp::UNKNOWN,
+            beats: 0,
         };
         let reason = match state {
             StoreState::Live(meta) | StoreState::Suspended(meta) if meta.state == wanted => {
@@ -84,8 +85,9 @@ impl Worker {
         if !dropped.is_empty() {
             tracing::warn!(caches = dropped.join(", "), "these caches are no longer covered: nothing of them is served or stored");
         }
-        // Always written: a former holder may have been interrupted between two shards.
-        session.writer.cover(&session.held, &kept).await?;
+        // Always written: a former holder may have been interrupted between two shards, or have written another table
+        // since this one read the meta.
+        self.write_coverage(session, &kept).await?;
         if added.is_empty() {
             return Ok(());
         }
@@ -97,7 +99,12 @@ impl Worker {
             self.same_origin(&session.origin).await?;
         }
         let all: Vec<Cover> = kept.into_iter().chain(added).collect();
-        session.writer.cover(&session.held, &all).await
+        self.write_coverage(session, &all).await
+    }
+
+    /// True if what the store has applied can be read where this invalidator's loaders read.
+    pub(super) async fn gate_shows(&self, meta: &Meta) -> Result<bool> {
+        self.gate.wait(meta.applied(), self.settings.gate_timeout).await
     }
 
     async fn same_origin(&self, origin: &str) -> Result<()> {

@@ -6,6 +6,7 @@ use crate::clock::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keymap::KeyMap;
 use crate::source::Interests;
+use crate::store::coverage::COVERED_MAX;
 use crate::store::{Cover, Coverage, Covered, Generation, MappingId};
 
 /// One bound cache.
@@ -40,8 +41,24 @@ pub(crate) enum Relation {
 
 impl Caches {
     /// # Errors
-    /// [`ErrorKind::Config`] if no cache depends on a table, or two caches of one name have different mappings.
-    pub(crate) fn new(maps: Vec<Arc<dyn KeyMap>>) -> Result<Self> {
+    /// [`ErrorKind::Config`] if no cache depends on a table, two caches of one name have different mappings, there are too
+    /// many, or a cache loads from a replica that the source's own gate does not wait on.
+    pub(crate) fn new(maps: Vec<Arc<dyn KeyMap>>, own_gate: bool) -> Result<Self> {
+        if let Some(map) = maps.iter().find(|map| !map.loads_from().is_empty() && !own_gate) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "cache `{}` loads from {}, on which the source's own gate does not wait: give one that does with \
+                     `Cdc::gate`",
+                    map.cache(),
+                    map.loads_from().join(", ")
+                ),
+            ));
+        }
+        if maps.len() > COVERED_MAX {
+            let message = format!("{} caches are bound: one namespace may have {COVERED_MAX}", maps.len());
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         let mut caches: Vec<Mapped> = Vec::with_capacity(maps.len());
         for map in maps {
             let mapping = map.mapping();

@@ -77,6 +77,8 @@ pub struct AppliedBatch {
 pub struct Cdc {
     source: Box<dyn ChangeSource>,
     gate: Option<Arc<dyn VisibilityGate>>,
+    /// The gate is the user's, and not the source's own.
+    own_gate: bool,
     store: Option<Arc<dyn Store>>,
     /// A cache was bound whose store is another one.
     foreign: Option<String>,
@@ -95,6 +97,7 @@ impl Cdc {
         Self {
             source: Box::new(source),
             gate,
+            own_gate: false,
             store: None,
             foreign: None,
             maps: Vec::new(),
@@ -129,6 +132,7 @@ impl Cdc {
     /// Default: the source's own gate, which waits on the server that the log comes from.
     pub fn gate(mut self, gate: Arc<dyn VisibilityGate>) -> Self {
         self.gate = Some(gate);
+        self.own_gate = true;
         self
     }
 
@@ -167,7 +171,7 @@ impl Cdc {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if nothing is bound, caches do not share one store, two caches of one name have different
-    /// mappings, there is no gate, a setting is out of range, or no tokio runtime is running.
+    /// mappings, there is no gate, or none that was given for a cache that loads from a replica, a setting is out of range, or no tokio runtime is running.
     pub fn spawn(self) -> Result<CdcHandle> {
         let config = |message: String| Error::new(ErrorKind::Config, message);
         self.settings.validate()?;
@@ -184,7 +188,7 @@ impl Cdc {
                     .into(),
             )
         })?;
-        let caches = Caches::new(self.maps)?;
+        let caches = Caches::new(self.maps, self.own_gate)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
             Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
         })?;
@@ -204,7 +208,7 @@ impl Cdc {
             status,
             term: 0,
             next_order: 0,
-            checked_on: None,
+            checked: false,
         };
         let pump = Pump { source: self.source, worker };
         let drain_max = self.settings.drain_max;

@@ -78,7 +78,7 @@ impl Pump {
     }
 
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended> {
-        self.check_set_up().await?;
+        let just_checked = self.check_set_up().await?;
         let Some(lead) = self.wait_for_lead().await? else { return Ok(Ended::Shutdown) };
         let mut writer = self.worker.store.writer().await?;
         if let Some(ended) = self.stand_by(&mut *writer, lead).await? {
@@ -88,8 +88,11 @@ impl Pump {
         if wish.shutdown {
             return Ok(Ended::Shutdown);
         }
+        // A table may have changed while another invalidator worked, and the source may be another server.
+        if !just_checked || self.worker.status.borrow().state != CdcState::Starting {
+            self.check_all_tables(None).await?;
+        }
         let head = self.worker.probe.head().await?;
-        self.check_tables_on(&head.origin, None).await?;
         let mut session = self.worker.begin(writer, head, wish.discipline).await?;
         if let Err(error) = self.open(&session.origin, &session.checkpoint).await {
             if error.kind() != ErrorKind::Gap {
@@ -127,8 +130,7 @@ impl Pump {
         let source = self.source.describe();
         tracing::error!(%source, error = %error.chain(), "changes were lost: everything cached is flushed");
         self.worker.status.send_modify(|status| status.last_error = Some(error.clone()));
-        let head = self.worker.probe.head().await?;
-        self.check_tables_on(&head.origin, Some(session)).await?;
+        self.check_all_tables(Some(session)).await?;
         let state = match wish.discipline {
             Discipline::Cdc => MetaState::Live,
             Discipline::Ttl => MetaState::Suspended,
@@ -136,28 +138,30 @@ impl Pump {
         self.worker.flush(session, state, "gap").await
     }
 
-    /// Before the very first session everything must be as the source needs it.
-    async fn check_set_up(&mut self) -> Result<()> {
-        if self.worker.checked_on.is_some() {
-            return Ok(());
+    /// Before the very first session everything must be as the source needs it. True if it was looked at just now.
+    async fn check_set_up(&mut self) -> Result<bool> {
+        if self.worker.checked {
+            return Ok(false);
         }
         let interests = self.worker.caches.interests();
         for finding in self.source.preflight(&interests).await? {
             tracing::warn!(source = %self.source.describe(), "{finding}");
         }
-        self.worker.checked_on = Some(self.worker.probe.head().await?.origin);
-        Ok(())
+        self.worker.checked = true;
+        Ok(true)
     }
 
-    /// Looks at every table again if this server was not looked at yet (a new primary).
-    async fn check_tables_on(&mut self, origin: &str, session: Option<&mut Session>) -> Result<()> {
-        if self.worker.checked_on.as_deref() == Some(origin) {
-            return Ok(());
+    /// Looks at every table again: at once, and one by one only if something is wrong.
+    pub(super) async fn check_all_tables(&mut self, session: Option<&mut Session>) -> Result<()> {
+        let interests = self.worker.caches.interests();
+        match self.source.preflight(&interests).await {
+            Ok(_) => (0..self.worker.caches.len()).try_for_each(|index| self.worker.note_fit(index, Ok(Vec::new()))),
+            Err(error) if error.kind() == ErrorKind::Config => {
+                let all: Vec<usize> = (0..self.worker.caches.len()).collect();
+                self.check_tables(&all, session).await
+            }
+            Err(error) => Err(error),
         }
-        let all: Vec<usize> = (0..self.worker.caches.len()).collect();
-        self.check_tables(&all, session).await?;
-        self.worker.checked_on = Some(origin.into());
-        Ok(())
     }
 
     /// Asks the source whether it can still be exact for these caches; one that it cannot be exact for is not covered.

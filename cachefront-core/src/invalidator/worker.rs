@@ -18,7 +18,11 @@ use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{Checkpoint, SourceProbe};
-use crate::store::{Applied, Discipline, Held, Store, StoreWriter};
+use crate::store::{Applied, Cover, Discipline, Generation, Held, Store, StoreState, StoreWriter};
+
+/// The holder looks at the whole state once in this many heartbeats: a candidate that was shut down while it waited for
+/// its head may have left the store suspended.
+const SUSPENSION_HEARTBEATS: u64 = 20;
 
 /// Everything that an invalidator works with, but for the source.
 pub(crate) struct Worker {
@@ -37,8 +41,8 @@ pub(crate) struct Worker {
     pub(crate) term: u64,
     /// The highest order it has used or seen.
     pub(crate) next_order: u64,
-    /// The server on which the tables were looked at last.
-    pub(crate) checked_on: Option<Box<str>>,
+    /// The set-up was found to be right once.
+    pub(crate) checked: bool,
 }
 
 /// What holds while one connection to the store does.
@@ -52,6 +56,8 @@ pub(crate) struct Session {
     /// When `checkpoint`, or an earlier one, was the source's end: what the store says, or this session has found out.
     /// It is never carried over a rewind or a flush (rule 23).
     pub(crate) source_time: Timestamp,
+    /// Heartbeats so far.
+    pub(crate) beats: u64,
 }
 
 impl Worker {
@@ -98,11 +104,19 @@ impl Worker {
         Ok(self.next_order)
     }
 
+    /// Writes which caches the store vouches for, and holds it under a generation of its own from then on.
+    pub(super) async fn write_coverage(&mut self, session: &mut Session, rows: &[Cover]) -> Result<()> {
+        let next = Generation(self.entropy.random_u128());
+        session.writer.cover(&session.held, next, rows).await?;
+        session.held.generation = next;
+        Ok(())
+    }
+
     /// Gives the flushed caches new generations, and no other.
     async fn flush_caches(&mut self, session: &mut Session, plan: &Plan) -> Result<()> {
         let flushed: Vec<usize> = plan.flushed.keys().copied().collect();
         let rows = self.caches.rows(&*self.entropy, &flushed);
-        session.writer.cover(&session.held, &rows).await?;
+        self.write_coverage(session, &rows).await?;
         for (index, flush) in &plan.flushed {
             let cache = self.caches.iter().nth(*index).map_or("", |cache| cache.cache());
             match flush {
@@ -182,12 +196,22 @@ impl Worker {
     }
 
     /// Moves the watermark, checks that the store still has what was applied, and shows that the holder lives.
+    ///
+    /// # Errors
+    /// `Conflict` if the store is not as this session holds it, or was suspended by another process.
     pub(super) async fn heartbeat(
         &mut self,
         session: &mut Session,
         watermark: &mut Watermark,
         wish: Wish,
     ) -> Result<()> {
+        session.beats += 1;
+        if wish.discipline == Discipline::Cdc
+            && session.beats.is_multiple_of(SUSPENSION_HEARTBEATS)
+            && matches!(session.writer.state().await?, StoreState::Suspended(_))
+        {
+            return Err(Error::new(ErrorKind::Conflict, "another process has suspended what the store promises"));
+        }
         let (checkpoint, order) = (session.checkpoint.clone(), session.held.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
         if wish.discipline == Discipline::Cdc {

@@ -30,9 +30,17 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
         0
     }
 
+    /// The servers that the cache loads from beside the one whose log is followed, by names of the user's choice. The gate
+    /// of every invalidator that keeps the cache must wait on them.
+    ///
+    /// Default: none.
+    fn loads_from(&self) -> &[Box<str>] {
+        &[]
+    }
+
     /// The cache under this mapping, as it stands in the store's meta.
     fn mapping(&self) -> MappingId {
-        MappingId::new(self.cache(), &self.interests(), self.version())
+        MappingId::new(self.cache(), &self.interests(), self.loads_from(), self.version())
     }
 
     /// The tables it depends on.

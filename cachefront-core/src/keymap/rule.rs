@@ -17,18 +17,24 @@ type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Syn
 pub struct TableRules {
     cache: Arc<str>,
     version: u32,
+    loads_from: Vec<Box<str>>,
     rules: BTreeMap<TableName, Vec<(Columns, Rule)>>,
 }
 
 impl TableRules {
     /// No rules yet, for the cache of this name.
     pub fn new(cache: &str) -> Self {
-        Self { cache: cache.into(), version: 0, rules: BTreeMap::new() }
+        Self { cache: cache.into(), version: 0, loads_from: Vec::new(), rules: BTreeMap::new() }
     }
 
     /// The version of the code that makes keys of rows; see [`KeyMap::version`]. Default: 0.
     pub fn set_version(&mut self, version: u32) {
         self.version = version;
+    }
+
+    /// Adds a server that the cache loads from; see [`KeyMap::loads_from`]. Default: none.
+    pub fn add_server(&mut self, server: &str) {
+        self.loads_from.push(server.into());
     }
 
     /// Adds a rule: `keys_of` names the keys whose values are made from this row of `table`.
@@ -60,6 +66,10 @@ impl KeyMap for TableRules {
 
     fn version(&self) -> u32 {
         self.version
+    }
+
+    fn loads_from(&self) -> &[Box<str>] {
+        &self.loads_from
     }
 
     fn interests(&self) -> Interests {

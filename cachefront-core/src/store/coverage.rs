@@ -16,19 +16,23 @@ pub const COVERED_BYTES: usize = 32;
 /// At most this many caches in one namespace. The table travels with every read.
 pub const COVERED_MAX: usize = 1_024;
 
-/// A cache under one mapping: a hash of the cache's name, its tables, their columns, and the mapping's version.
+/// A cache under one mapping: a hash of the cache's name, its tables, their columns, the servers that it loads from, and
+/// the mapping's version.
 ///
-/// It is the same in every process and release that maps the cache in the same way, and another one as soon as a table,
-/// a column or the version differs.
+/// It is the same in every process and release that keeps the cache in the same way, and another one as soon as a table,
+/// a column, a server or the version differs.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MappingId(pub u128);
 
 impl MappingId {
     /// The id of the cache `cache` whose keys are made of these tables and columns.
     ///
+    /// `servers` are those that the cache loads from beside the one whose log is followed, because the gate has to wait on
+    /// them: an invalidator that does not know of them must not vouch for the cache.
+    ///
     /// What the hash cannot see is the code that makes keys of a row: `version` stands for it, and is to be raised when
     /// the same columns lead to other keys.
-    pub fn new(cache: &str, interests: &Interests, version: u32) -> Self {
+    pub fn new(cache: &str, interests: &Interests, servers: &[Box<str>], version: u32) -> Self {
         let mut hash = Fnv::new();
         hash.part(cache.as_bytes());
         hash.part(&version.to_be_bytes());
@@ -46,6 +50,11 @@ impl MappingId {
                 }
             }
             hash.part(b"");
+        }
+        let mut servers: Vec<&str> = servers.iter().map(|server| &**server).collect();
+        servers.sort_unstable();
+        for server in servers {
+            hash.part(server.as_bytes());
         }
         Self(hash.0)
     }
@@ -214,20 +223,21 @@ mod tests {
             interests
         };
         let only = |names: &[&str]| Columns::Only(names.iter().map(|&name| name.into()).collect());
-        let users = MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), 0);
-        assert_eq!(users, MappingId::new("users", &interests("shop.users", only(&["Mail", "id"])), 0));
+        let users = MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), &[], 0);
+        assert_eq!(users, MappingId::new("users", &interests("shop.users", only(&["Mail", "id"])), &[], 0));
         for other in [
-            MappingId::new("user", &interests("shop.users", only(&["id", "mail"])), 0),
-            MappingId::new("users", &interests("shop.user", only(&["id", "mail"])), 0),
-            MappingId::new("users", &interests("shop.users", only(&["idmail"])), 0),
-            MappingId::new("users", &interests("shop.users", Columns::All), 0),
-            MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), 1),
-            MappingId::new("users", &Interests::new(), 0),
+            MappingId::new("user", &interests("shop.users", only(&["id", "mail"])), &[], 0),
+            MappingId::new("users", &interests("shop.user", only(&["id", "mail"])), &[], 0),
+            MappingId::new("users", &interests("shop.users", only(&["idmail"])), &[], 0),
+            MappingId::new("users", &interests("shop.users", Columns::All), &[], 0),
+            MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), &[], 1),
+            MappingId::new("users", &Interests::new(), &[], 0),
+            MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), &["replica".into()], 0),
         ] {
             assert_ne!(users, other);
         }
         // Other processes and releases rely on this very number.
-        assert_eq!(MappingId::new("users", &interests("shop.users", only(&["id"])), 7).0, MAPPING_OF_THE_FIRST_RELEASE);
+        assert_eq!(MappingId::new("users", &interests("shop.users", only(&["id"])), &[], 7).0, MAPPING_OF_THE_FIRST_RELEASE);
     }
 
     const MAPPING_OF_THE_FIRST_RELEASE: u128 = 0x08315211d034a6f99386dc95acf54410;

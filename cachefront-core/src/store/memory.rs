@@ -14,7 +14,7 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 
@@ -303,8 +303,8 @@ impl StoreWriter for MemoryWriter {
         self.shared.change_metas(|meta| transition::take_term(meta, state, term).map(Some))
     }
 
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
-        self.shared.change_metas(|meta| transition::cover(meta, held, rows).map(Some))
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+        self.shared.change_metas(|meta| transition::cover(meta, held, next, rows).map(Some))
     }
 
     async fn resign(&mut self, held: &Held) -> Result<()> {

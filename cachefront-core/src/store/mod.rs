@@ -166,8 +166,11 @@ pub trait StoreWriter: fmt::Debug + Send {
     async fn term(&mut self) -> Result<u64>;
 
     /// Sets which caches the shards vouch for: each shard keeps the generation that it has for a mapping, unless the row
-    /// is fresh, and gives up every mapping without a row. `applied` stays. `Conflict` if a shard is not as held.
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()>;
+    /// is fresh, and gives up every mapping without a row. `applied` stays.
+    ///
+    /// The meta's own generation becomes `next`, in the same value: so a store that fails over to an older table is not
+    /// as held, and no later write passes. `Conflict` if a shard is not as held.
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()>;
 
     /// Says that the holder of the term leaves its place, so that another invalidator need not wait for its silence.
     /// The next [`take_term`](StoreWriter::take_term) or [`flush`](StoreWriter::flush) takes it back. `Conflict` if a

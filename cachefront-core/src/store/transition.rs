@@ -279,12 +279,13 @@ pub fn raise_hi(meta: Option<&Meta>, held: &Held, order: u64) -> Result<Meta> {
     Ok(next)
 }
 
-/// The meta that vouches for these caches.
+/// The meta that vouches for these caches, under another generation of its own.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
-pub fn cover(meta: Option<&Meta>, held: &Held, rows: &[Cover]) -> Result<Meta> {
+pub fn cover(meta: Option<&Meta>, held: &Held, generation: Generation, rows: &[Cover]) -> Result<Meta> {
     let mut next = compare(meta, held)?.clone();
+    next.generation = generation;
     next.coverage = next.coverage.covering(rows);
     next.beat = next.beat.wrapping_add(1);
     Ok(next)

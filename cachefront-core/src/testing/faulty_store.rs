@@ -12,7 +12,7 @@ use crate::bus::{BusMessage, BusReader, Hub, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 
@@ -267,8 +267,8 @@ impl StoreWriter for FaultyWriter {
         self.faults.run(Operation::TakeTerm, self.inner.take_term(state, term)).await
     }
 
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
-        self.faults.run(Operation::Cover, self.inner.cover(held, rows)).await
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+        self.faults.run(Operation::Cover, self.inner.cover(held, next, rows)).await
     }
 
     async fn resign(&mut self, held: &Held) -> Result<()> {

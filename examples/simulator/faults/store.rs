@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
@@ -149,9 +149,9 @@ impl StoreWriter for FaultyWriter {
         self.writer.take_term(state, term).await
     }
 
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
         pass_writer(&self.faults).await?;
-        self.writer.cover(held, rows).await
+        self.writer.cover(held, next, rows).await
     }
 
     async fn resign(&mut self, held: &Held) -> Result<()> {

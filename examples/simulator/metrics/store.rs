@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
     StoreWriter, Token,
 };
 use cachefront::{Result, StoreKey};
@@ -113,8 +113,8 @@ impl StoreWriter for MeasuredWriter {
         timed("take_term", self.writer.take_term(state, term)).await
     }
 
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
-        timed("cover", self.writer.cover(held, rows)).await
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+        timed("cover", self.writer.cover(held, next, rows)).await
     }
 
     async fn resign(&mut self, held: &Held) -> Result<()> {

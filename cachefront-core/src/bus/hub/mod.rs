@@ -83,7 +83,7 @@ impl Hub {
     /// Adds a cache, and starts the follower in the current tokio runtime unless one is running.
     pub(crate) fn join(&self, bus: Arc<dyn InvalidationBus>, pace: Pace, listener: &Arc<dyn Listener>) {
         self.members.all().push(Arc::downgrade(listener));
-        let mut running = self.members.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.members.running();
         if running.as_ref().is_none_or(AbortHandle::is_finished) {
             let follower = Follower::new(bus, pace, Arc::clone(&self.members));
             *running = Some(tokio::spawn(follower.run()).abort_handle());
@@ -99,7 +99,7 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        if let Some(follower) = self.members.follower.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(follower) = self.members.running().take() {
             follower.abort();
         }
     }
@@ -115,6 +115,21 @@ impl Members {
     /// No code panics while it holds the lock.
     fn all(&self) -> MutexGuard<'_, Vec<Weak<dyn Listener>>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No code panics while it holds the lock.
+    fn running(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if the follower is to end, because the last cache is gone. A cache that joins from then on starts another one.
+    fn retire(&self) -> bool {
+        let mut running = self.running();
+        let last = self.living().is_empty();
+        if last {
+            *running = None;
+        }
+        last
     }
 
     fn living(&self) -> Vec<Arc<dyn Listener>> {
@@ -149,7 +164,7 @@ impl Follower {
     /// Follows until the task is aborted or the last cache is gone.
     async fn run(mut self) {
         let mut pause = self.pace.pause_min;
-        while !self.members.living().is_empty() {
+        while !self.members.retire() {
             match self.bus.subscribe().await {
                 Ok(reader) => {
                     if self.follow(reader).await {
@@ -178,6 +193,7 @@ impl Follower {
                 () = &mut silence => {
                     self.doubt("silence");
                     if self.members.living().is_empty() {
+                        // The loop above decides whether to end.
                         return delivered;
                     }
                     silence = self.pace.clock.sleep(self.pace.silence_max);
@@ -259,8 +275,13 @@ impl Follower {
     /// Messages may have been lost: every tier goes off until the next heartbeat.
     fn doubt(&mut self, reason: &'static str) {
         self.followed = Followed::default();
-        for listener in self.members.living().iter().filter(|listener| listener.is_started()) {
-            listener.stop(reason);
+        for listener in self.members.living() {
+            if listener.is_started() {
+                listener.stop(reason);
+            } else if listener.mapping().is_none() {
+                // It depends on no table and its tier is always on; an invalidation by hand may have been lost.
+                listener.invalidate_all();
+            }
         }
     }
 }

@@ -59,6 +59,20 @@ fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
         .expect("a cache")
 }
 
+/// As [`cache_of`], for a cache that names its replica, with an invalidator's hand that covers it.
+async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>, Hand) {
+    let hand = Hand::covering(store, MappingId::new("row", &interests(), &["replica".into()], 0)).await;
+    let cache = Cache::builder("row")
+        .shared(Arc::clone(store))
+        .clock(Arc::new(TokioClock::new()))
+        .loader(server.clone())
+        .loads_from("replica")
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache");
+    (cache, hand)
+}
+
 fn token(commit: u64) -> Position {
     format!("db:{commit}").parse().expect("a position")
 }
@@ -113,6 +127,10 @@ async fn a_load_from_a_replica_bounds_no_staleness() {
     assert_eq!(cache.get(&7).max_staleness(bound).await.expect_err("unproven").kind(), ErrorKind::Unproven);
     let _hand = Hand::begin(&store).await;
     assert_eq!(cache.get(&7).max_staleness(bound).await.expect_err("unproven").kind(), ErrorKind::Unproven);
+    let hit = cache.get(&7).detailed().await.expect("a value");
+    assert_eq!(hit.tier, Tier::Database, "no gate is known to wait on the replica: its values are not kept");
+    let (cache, _hand) = declared(&Arc::new(MemoryStore::new("t")), &server).await;
+    cache.get(&7).await.expect("a value");
     let stored = cache.get(&7).detailed().await.expect("a value");
     assert_eq!((stored.tier, stored.staleness_bound), (Tier::Shared, None), "and as it was stored");
     let primary = cache_of(&Arc::new(MemoryStore::new("t")), &Server::primary());

@@ -94,13 +94,17 @@ struct Hand {
 
 impl Hand {
     async fn begin(store: &MemoryStore) -> Self {
+        Self::covering(store, mapping()).await
+    }
+
+    async fn covering(store: &MemoryStore, mapping: MappingId) -> Self {
         let mut writer = store.writer().await.expect("a writer");
         let generation = Generation(rand_u128());
         let mut position = Position::new();
         position.insert_range(&Arc::from("db"), 1, 1);
         let head = Checkpoint { position: position.clone(), ..Checkpoint::default() };
         let term = writer.term().await.expect("a term") + 1;
-        let covered = Covered { mapping: mapping(), generation: Generation(rand_u128()), cache: "row".into() };
+        let covered = Covered { mapping, generation: Generation(rand_u128()), cache: "row".into() };
         let meta = Meta::at_head(generation, term, 1, 1, "server", &head).covering(Coverage::new([covered]));
         writer.flush(&meta).await.expect("a flush");
         let held = Held { generation, term, applied_order: 1 };
@@ -141,9 +145,13 @@ impl Hand {
 
 /// The mapping of [`builder`]'s cache.
 fn mapping() -> MappingId {
+    MappingId::new("row", &interests(), &[], 0)
+}
+
+fn interests() -> Interests {
     let mut interests = Interests::new();
     interests.add("shop.row".into(), &Columns::All);
-    MappingId::new("row", &interests, 0)
+    interests
 }
 
 fn rand_u128() -> u128 {

@@ -146,7 +146,8 @@ async fn what_a_narrower_invalidator_does_not_know_is_not_cached_and_comes_back_
     }
     wide.shutdown().await;
     let narrow = old.run(&[&old_users]).await;
-    assert_eq!(narrow.status().state, CdcState::Running);
+    assert_eq!(narrow.status().state, CdcState::Standby, "a wider one may be about to come back");
+    wait_until("it takes over", || async { narrow.status().state == CdcState::Running }).await;
     assert_eq!(shop.covered().await, ["users"]);
     assert_eq!(tier(&users).await, Tier::Shared, "what stays covered keeps its entries");
     let token = shop.update_order(11);
@@ -192,7 +193,8 @@ async fn a_local_tier_ends_with_its_coverage() {
     let wide = new.run(&[&users, &orders]).await;
     wait_until("the local tier serves", || async { tier(&orders).await == Tier::Local }).await;
     wide.shutdown().await;
-    let _narrow = old.run(&[&old_users]).await;
+    let narrow = old.run(&[&old_users]).await;
+    wait_until("it takes over", || async { narrow.status().state == CdcState::Running }).await;
     let token = shop.update_order(11);
     shop.applied().await;
     wait_until("the local tier is off", || async { tier(&orders).await != Tier::Local }).await;
@@ -281,6 +283,91 @@ async fn a_table_that_the_source_can_no_longer_be_exact_for_costs_its_own_caches
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_standby_that_looked_at_a_table_before_it_changed_does_not_cover_it_again() {
+    let shop = Shop::new();
+    let (one, other) = (shop.process(), shop.process());
+    let (users, orders) = (one.users().build().expect("a cache"), one.orders().build().expect("a cache"));
+    let (other_users, other_orders) = (other.users().build().expect("a cache"), other.orders().build().expect("a cache"));
+    let standby = other.run(&[&other_users, &other_orders]).await;
+    let holder = one.run(&[&users, &orders]).await;
+    wait_until("the older one stands by", || async { standby.status().state == CdcState::Standby }).await;
+    shop.source.refuse(&["shop.users"]);
+    shop.source.commit([Change::Tables { tables: vec!["shop.users".into()], reason: "ALTER TABLE".into() }]);
+    shop.applied().await;
+    tokio::time::sleep(Duration::from_secs(10)).await; // sleep: on the paused clock, it takes no time
+    assert_eq!((holder.status().state, standby.status().state), (CdcState::Running, CdcState::Standby));
+    assert_eq!(shop.covered().await, ["orders"]);
+    holder.shutdown().await;
+    wait_until("it takes over", || async { standby.status().state == CdcState::Running }).await;
+    assert_eq!(shop.covered().await, ["orders"]);
+    assert_eq!((tier(&users).await, tier(&users).await), (Tier::Database, Tier::Database));
+}
+
+/// The store fails over to a state in which the table of an earlier holder is back, and term and position are the same.
+#[tokio::test(start_paused = true)]
+async fn a_coverage_table_that_comes_back_is_not_vouched_for() {
+    let shop = Shop::new();
+    let (new, old) = (shop.process(), shop.process());
+    let (users, orders) = (new.users().build().expect("a cache"), new.orders().build().expect("a cache"));
+    let old_users = old.users().build().expect("a cache");
+    shop.orders.set(1, 10);
+    new.run(&[&users, &orders]).await.shutdown().await;
+    assert_eq!((tier(&orders).await, tier(&orders).await), (Tier::Database, Tier::Shared));
+    let wide = shop.meta().await;
+    let narrow = old.run(&[&old_users]).await;
+    wait_until("it takes over", || async { narrow.status().state == CdcState::Running }).await;
+    // The narrower one's term has reached the replica, the table that it wrote after it has not.
+    let after = shop.meta().await;
+    let mut lost = wide.clone();
+    (lost.term, lost.vacant) = (after.term, false);
+    shop.store.writer().await.expect("a writer").flush(&lost).await.expect("the older state");
+    let token = shop.update_order(11);
+    shop.applied().await;
+    assert_eq!(at_every_level(&orders, &token).await, [Some(11); 3]);
+    assert_eq!(narrow.status().state, CdcState::Running);
+    assert_eq!(shop.covered().await, ["users"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidator_whose_gate_does_not_show_what_is_applied_disturbs_no_holder() {
+    let shop = Shop::new();
+    let (one, other) = (shop.process(), shop.process());
+    let (users, other_users) = (one.users().build().expect("a cache"), other.users().build().expect("a cache"));
+    let holder = one.run(&[&users]).await;
+    shop.update_order(1);
+    shop.applied().await;
+    let dead_replica = ScriptedSource::new("server-a");
+    let newest = other.cdc(&[&other_users]).gate(Arc::new(dead_replica)).spawn().expect("spawned");
+    assert_eq!(newest.ready().await.expect("ready"), CdcState::Standby);
+    tokio::time::sleep(Duration::from_secs(60)).await; // sleep: on the paused clock, it takes no time
+    assert_eq!((holder.status().state, newest.status().state), (CdcState::Running, CdcState::Standby));
+}
+
+#[tokio::test]
+async fn a_cache_that_loads_from_a_replica_needs_a_gate_that_waits_on_it() {
+    let shop = Shop::new();
+    let process = shop.process();
+    let users = process.users().loads_from("replica").build().expect("a cache");
+    let error = process.cdc(&[&users]).spawn().expect_err("the source's own gate does not wait on the replica");
+    assert!(error.to_string().contains("`users`") && error.to_string().contains("replica"), "{error}");
+    let gate = Arc::new(shop.source.clone());
+    drop(process.cdc(&[&users]).gate(gate).spawn().expect("with a gate of its own it runs"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_notices_that_another_process_suspended_the_store() {
+    let shop = Shop::new();
+    let process = shop.process();
+    let users = process.users().build().expect("a cache");
+    let cdc = process.run(&[&users]).await;
+    assert_eq!((tier(&users).await, tier(&users).await), (Tier::Database, Tier::Shared));
+    shop.store.suspend().await.expect("suspended");
+    assert_eq!((tier(&users).await, tier(&users).await), (Tier::Database, Tier::Database));
+    wait_until("a new generation begins", || async { cdc.status().flushes_total == 2 }).await;
+    assert_eq!((tier(&users).await, tier(&users).await), (Tier::Database, Tier::Shared));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_tables_are_looked_at_again_on_a_new_primary() {
     let shop = Shop::new();
     let process = shop.process();
@@ -307,7 +394,10 @@ async fn a_new_cache_is_covered_once_its_own_gate_has_seen_what_is_applied() {
     let replica = ScriptedSource::new("server-a");
     shop.orders.set(1, 10);
     let second = new.cdc(&[&users, &orders]).gate(Arc::new(replica.clone())).spawn().expect("spawned");
-    wait_until("the new release has the term", || async { first.status().state == CdcState::Standby }).await;
+    assert_eq!(second.ready().await.expect("ready"), CdcState::Standby, "it does not disturb a holder that lives");
+    let term = shop.meta().await.term;
+    first.shutdown().await;
+    wait_until("the new release has the term", || async { shop.meta().await.term > term }).await;
     for _ in 0..3 {
         assert_eq!(tier(&orders).await, Tier::Database, "not covered yet: nothing of it is stored");
         tokio::time::sleep(Duration::from_secs(2)).await; // sleep: on the paused clock, it takes no time
@@ -315,7 +405,7 @@ async fn a_new_cache_is_covered_once_its_own_gate_has_seen_what_is_applied() {
     assert_eq!(shop.covered().await, ["users"]);
     replica.commit([]);
     shop.orders.set(1, 11);
-    second.ready().await.expect("ready");
+    wait_until("it runs", || async { second.status().state == CdcState::Running }).await;
     assert_eq!(shop.covered().await, ["orders", "users"]);
     tier(&orders).await;
     assert_eq!(orders.get(&1).await.expect("a value"), Some(11));

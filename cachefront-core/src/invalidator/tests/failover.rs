@@ -14,7 +14,7 @@ use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Held, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
@@ -150,8 +150,8 @@ impl StoreWriter for Writer {
         self.alive()?.take_term(state, term).await
     }
 
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
-        self.alive()?.cover(held, rows).await
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+        self.alive()?.cover(held, next, rows).await
     }
 
     async fn resign(&mut self, held: &Held) -> Result<()> {
