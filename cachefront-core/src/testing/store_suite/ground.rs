@@ -12,8 +12,8 @@ use crate::entry::{Entry, Header, PayloadState};
 use crate::key::StoreKey;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta,
-    Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId,
+    Meta, Reading, Store, StoreState, StoreWriter, Token,
 };
 
 /// Long enough to stand through a slow test.
