@@ -107,13 +107,7 @@ enum Ca {
 
 impl RedisStoreBuilder {
     pub(crate) fn new(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            namespace: None,
-            shards: 1,
-            ca: None,
-            settings: RedisSettings::default(),
-        }
+        Self { url: url.to_owned(), namespace: None, shards: 1, ca: None, settings: RedisSettings::default() }
     }
 
     /// The name that separates the keys of one service from those of others in the same server. Letters, digits and
@@ -230,7 +224,11 @@ impl RedisStoreBuilder {
                 install_crypto_provider();
                 let certificates = TlsCertificates { client_tls: None, root_cert: self.ca_pem()? };
                 Client::build_with_tls(info, certificates).map_err(|error| {
-                    Error::with_source(ErrorKind::Config, "the certificates of the CA given for Redis cannot be used", error)
+                    Error::with_source(
+                        ErrorKind::Config,
+                        "the certificates of the CA given for Redis cannot be used",
+                        error,
+                    )
                 })
             }
             _ if self.ca.is_some() => Err(invalid(

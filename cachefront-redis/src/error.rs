@@ -79,8 +79,7 @@ const LACKS_A_RIGHT: (ErrorKind, &str) = (
      `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
 );
 
-const LOGIN_REFUSED: (ErrorKind, &str) =
-    (ErrorKind::Config, "refused the login: correct user and password in the URL");
+const LOGIN_REFUSED: (ErrorKind, &str) = (ErrorKind::Config, "refused the login: correct user and password in the URL");
 
 /// The kind of an error, and what follows the name of the server in its message.
 fn describe(error: &RedisError) -> (ErrorKind, &'static str) {

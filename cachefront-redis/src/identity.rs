@@ -58,9 +58,8 @@ impl Identity {
 /// FNV-1a with 64 bits. The ids are random numbers of the server's own, of one length.
 fn hash(run_id: &str, replication_id: &str) -> ServerId {
     let bytes = run_id.bytes().chain([b'/']).chain(replication_id.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     // 0 stands for an unknown server.
     ServerId(hash.max(1))
 }

@@ -41,7 +41,8 @@ impl ServerUrl {
 }
 
 fn unknown_parameter(name: &str, is_socket: bool) -> String {
-    let taken = if is_socket { "`namespace`, `protocol`, `db`, `user` and `pass`" } else { "`namespace` and `protocol`" };
+    let taken =
+        if is_socket { "`namespace`, `protocol`, `db`, `user` and `pass`" } else { "`namespace` and `protocol`" };
     // Behind a `?` that belongs to a password stands the rest of it.
     let plain = name.len() <= SHOWN_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let named = if plain { format!("the parameter `{name}`") } else { "a parameter".to_owned() };

@@ -28,7 +28,7 @@ async fn a_wrong_password_is_a_matter_of_configuration() {
     ] {
         assert_eq!(redis.command(command).await.expect("a reply"), "+OK\r\n");
     }
-    let at = |login: &str| format!("redis://{login}127.0.0.1:{}", redis.port());
+    let at = |login: &str| format!("redis://{login}127.0.0.1:{}/?namespace=t", redis.port());
     for url in [at(""), at("ada:hunter2@"), at("nobody:hunter2@")] {
         let error = refused(&url).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
@@ -46,7 +46,7 @@ async fn a_wrong_password_is_a_matter_of_configuration() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_that_are_asked_for_suffice() {
     let redis = Redis::start().await;
-    let url = format!("redis://ada:lovelace@127.0.0.1:{}", redis.port());
+    let url = format!("redis://ada:lovelace@127.0.0.1:{}/?namespace=t", redis.port());
     let login = "ACL SETUSER ada on >lovelace";
     assert_eq!(redis.command(login).await.expect("a reply"), "+OK\r\n");
     let error = refused(&url).await.to_string();
@@ -74,8 +74,13 @@ async fn the_rights_that_are_asked_for_suffice() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
-    let error = refused(&format!("redis://ada:hunter2@127.0.0.1:{}", port::free())).await;
+    let port = port::free();
+    let error = refused(&format!("redis://ada:hunter2@127.0.0.1:{}/?namespace=t", port)).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+    let chain = error.chain();
+    let texts: Vec<_> = chain.split(": ").collect();
+    assert!(texts.iter().enumerate().all(|(at, text)| !texts[..at].contains(text)), "each text once: {chain}");
 }
 
 fn pem(name: &str) -> PathBuf {
@@ -101,14 +106,14 @@ async fn a_certificate_is_checked() {
         "no",
     ])
     .await;
-    let url = format!("rediss://localhost:{tls_port}/");
+    let url = format!("rediss://localhost:{tls_port}/?namespace=t");
     let store = RedisStore::builder(&url).tls_ca_file(&ca).connect().await.expect("the CA signed the certificate");
     store.get(&key(1)).await.expect("a reading");
     store.writer().await.expect("a writer over TLS too");
     store.bus().subscribe().await.expect("a reader of the bus over TLS too");
 
     let other_ca = std::fs::read(pem("other-ca.pem")).expect("a certificate");
-    let other_host = format!("rediss://127.0.0.1:{tls_port}/");
+    let other_host = format!("rediss://127.0.0.1:{tls_port}/?namespace=t");
     for (wrong, what) in [
         (RedisStore::builder(&url).tls_ca_pem(other_ca), "another CA"),
         (RedisStore::builder(&url), "the system's CAs"),

@@ -1,8 +1,10 @@
 //! Every store keeps the same laws: the store suite over Redis, and what only a server of its own can show.
 
 mod connection;
+mod failover;
 mod fixture;
 mod login;
+mod name;
 mod writer;
 
 /// The suite over one logical shard, the default for a single server.

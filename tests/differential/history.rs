@@ -3,22 +3,75 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Keys, tokens, generations and terms are small numbers here.
+/// Keys, tokens, mappings, generations and terms are small numbers here.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Get { key: u64 },
-    GetMany { keys: Vec<u64> },
-    Lease { key: u64, token: u128, ttl: bool, schema: u32, reload: bool },
-    Fill { key: u64, token: u128, ttl: bool, schema: u32, generation: Pick, order: u64, state: State, expired: bool },
-    Release { key: u64, token: u128 },
-    Discard { keys: Vec<u64> },
+    Get {
+        key: u64,
+    },
+    GetMany {
+        keys: Vec<u64>,
+    },
+    Lease {
+        key: u64,
+        token: u128,
+        ttl: bool,
+        mapping: u128,
+        schema: u32,
+        reload: bool,
+    },
+    Fill {
+        key: u64,
+        token: u128,
+        ttl: bool,
+        schema: u32,
+        generation: FillPick,
+        order: u64,
+        state: State,
+        expired: bool,
+    },
+    Release {
+        key: u64,
+        token: u128,
+    },
+    Discard {
+        keys: Vec<u64>,
+    },
     Suspend,
     LoseMetas,
-    Invalidate { keys: Vec<u64>, covered_from: Option<u64> },
-    Flush { generation: u128, term: u64, order: u64 },
-    RaiseHi { held: HeldPick, order: u64 },
-    Commit { held: HeldPick, order: u64, source_time: u64 },
-    TakeTerm { generation: Pick, order: u64, term: u64 },
+    Invalidate {
+        keys: Vec<u64>,
+        covered_from: Option<u64>,
+    },
+    Flush {
+        generation: u128,
+        term: u64,
+        order: u64,
+        covered: Vec<Row>,
+        beat: u32,
+        vacant: bool,
+    },
+    Cover {
+        held: HeldPick,
+        rows: Vec<(Row, bool)>,
+    },
+    Resign {
+        held: HeldPick,
+    },
+    RaiseHi {
+        held: HeldPick,
+        order: u64,
+    },
+    Commit {
+        held: HeldPick,
+        order: u64,
+        source_time: u64,
+    },
+    TakeTerm {
+        generation: Pick,
+        order: u64,
+        term: u64,
+    },
     State,
     Term,
 }
@@ -29,6 +82,16 @@ pub(crate) enum Pick {
     Current,
     Some(u128),
 }
+
+/// The generation that a mapping has, or some value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FillPick {
+    Of(u128),
+    Some(u128),
+}
+
+/// A mapping and a generation. Both are drawn from the same bytes: one must not be taken for the other.
+pub(crate) type Row = (u128, u128);
 
 /// What is in force, one of its parts changed or not.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +131,22 @@ fn pick() -> impl Strategy<Value = Pick> {
     prop_oneof![4 => Just(Pick::Current), 1 => (1..4_u128).prop_map(Pick::Some)]
 }
 
+fn mapping() -> impl Strategy<Value = u128> {
+    prop_oneof![5 => Just(1_u128), 3 => Just(2), 1 => Just(3)]
+}
+
+fn fill_pick() -> impl Strategy<Value = FillPick> {
+    prop_oneof![4 => mapping().prop_map(FillPick::Of), 1 => (1..4_u128).prop_map(FillPick::Some)]
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    (mapping(), 1..4_u128)
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    prop_oneof![3 => Just(vec![(1, 2), (2, 1)]), 2 => vec(row(), 0..4)]
+}
+
 fn held() -> impl Strategy<Value = HeldPick> {
     prop_oneof![
         6 => Just(HeldPick::Current),
@@ -87,10 +166,10 @@ fn reader() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => key().prop_map(|key| Step::Get { key }),
         1 => vec(key(), 0..5).prop_map(|keys| Step::GetMany { keys }),
-        8 => (key(), token(), ttl(), schema(), prop::bool::weighted(0.3)).prop_map(
-            |(key, token, ttl, schema, reload)| Step::Lease { key, token, ttl, schema, reload }
+        8 => (key(), token(), ttl(), mapping(), schema(), prop::bool::weighted(0.3)).prop_map(
+            |(key, token, ttl, mapping, schema, reload)| Step::Lease { key, token, ttl, mapping, schema, reload }
         ),
-        8 => (key(), token(), ttl(), schema(), pick(), order, state(), expired).prop_map(
+        8 => (key(), token(), ttl(), schema(), fill_pick(), order, state(), expired).prop_map(
             |(key, token, ttl, schema, generation, order, state, expired)| {
                 Step::Fill { key, token, ttl, schema, generation, order, state, expired }
             }
@@ -102,11 +181,17 @@ fn reader() -> impl Strategy<Value = Step> {
 
 fn invalidator() -> impl Strategy<Value = Step> {
     let source_time = prop_oneof![Just(0_u64), 1..9_u64];
+    let beat = prop_oneof![Just(0_u32), Just(255), Just(u32::MAX)];
     prop_oneof![
         6 => (vec(key(), 0..4), prop::option::of(ORDERS))
             .prop_map(|(keys, covered_from)| Step::Invalidate { keys, covered_from }),
-        2 => (1..4_u128, 1..4_u64, ORDERS)
-            .prop_map(|(generation, term, order)| Step::Flush { generation, term, order }),
+        2 => (1..4_u128, 1..4_u64, ORDERS, rows(), beat, any::<bool>()).prop_map(
+            |(generation, term, order, covered, beat, vacant)| {
+                Step::Flush { generation, term, order, covered, beat, vacant }
+            }
+        ),
+        3 => (held(), vec((row(), prop::bool::weighted(0.3)), 0..4)).prop_map(|(held, rows)| Step::Cover { held, rows }),
+        1 => held().prop_map(|held| Step::Resign { held }),
         3 => (held(), ORDERS).prop_map(|(held, order)| Step::RaiseHi { held, order }),
         4 => (held(), ORDERS, source_time)
             .prop_map(|(held, order, source_time)| Step::Commit { held, order, source_time }),
@@ -122,7 +207,8 @@ fn invalidator() -> impl Strategy<Value = Step> {
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![12 => reader(), 6 => invalidator(), 1 => Just(Step::LoseMetas)];
     (vec(reader(), 0..3), vec(step, 1..60)).prop_map(|(mut history, rest)| {
-        history.push(Step::Flush { generation: 1, term: 1, order: 8 });
+        let covered = vec![(1, 2), (2, 1)];
+        history.push(Step::Flush { generation: 1, term: 1, order: 8, covered, beat: 0, vacant: false });
         history.extend(rest);
         history
     })

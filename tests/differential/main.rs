@@ -20,6 +20,7 @@ const REPLIES: &[&str] = &[
     "present",
     "held",
     "no meta",
+    "not covered",
     "stored",
     "lease_broken",
     "generation_changed",

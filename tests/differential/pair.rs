@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::source::Checkpoint;
 use cachefront_core::store::{
-    Applied, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
-    StoreWriter, Token,
+    Applied, Cover, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest,
+    MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
 };
 use cachefront_core::{MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
 use cachefront_redis::RedisStore;
@@ -16,7 +16,7 @@ use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
 use redis::aio::MultiplexedConnection;
 
-use crate::history::{HeldPick, Pick, State, Step};
+use crate::history::{FillPick, HeldPick, Pick, Row, State, Step};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -61,6 +61,8 @@ impl Pair {
             | Step::RaiseHi { .. }
             | Step::Commit { .. }
             | Step::TakeTerm { .. }
+            | Step::Cover { .. }
+            | Step::Resign { .. }
             | Step::State
             | Step::Term => {
                 let current = self.current().await;
@@ -74,8 +76,8 @@ impl Pair {
                 (in_memory, in_redis)
             }
             _ => {
-                let current = self.current().await.generation;
-                (read(&self.memory, step, current).await, read(&self.redis, step, current).await)
+                let current = self.current().await;
+                (read(&self.memory, step, &current).await, read(&self.redis, step, &current).await)
             }
         };
         prop_assert_eq!(&in_memory, &in_redis, "memory and Redis differ at {:?}", step);
@@ -125,11 +127,20 @@ fn discipline(ttl: bool) -> Discipline {
     if ttl { Discipline::Ttl } else { Discipline::Cdc }
 }
 
-fn generation(pick: Pick, current: Generation) -> Generation {
+fn generation(pick: FillPick, current: &Meta) -> Generation {
     match pick {
-        Pick::Current => current,
-        Pick::Some(number) => named(number),
+        FillPick::Of(mapping) => current.coverage.generation(mapped(mapping)).unwrap_or_default(),
+        FillPick::Some(number) => named(number),
     }
+}
+
+/// Mappings have the bytes of generations.
+fn mapped(number: u128) -> MappingId {
+    MappingId(named(number).0)
+}
+
+fn covered((mapping, generation): Row) -> Covered {
+    Covered { mapping: mapped(mapping), generation: named(generation), cache: format!("cache-{mapping}").into() }
 }
 
 fn named(number: u128) -> Generation {
@@ -173,32 +184,34 @@ fn reading(reading: Reading) -> String {
     format!("{} | {}", metas(reading.meta.as_deref()), entry(reading.entry))
 }
 
-async fn read(store: &dyn Store, step: &Step, current: Generation) -> Reply {
+async fn read(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
     match step {
         Step::Get { key: id } => ("read", reading(store.get(&key(*id)).await.expect("a reading"))),
         Step::GetMany { keys: ids } => {
             let readings = store.get_many(&keys(ids)).await.expect("readings");
             ("read", readings.into_iter().map(reading).collect::<Vec<_>>().join("\n"))
         }
-        Step::Lease { key: id, token: number, ttl, schema, reload } => {
+        Step::Lease { key: id, token: number, ttl, mapping, schema, reload } => {
             let request = LeaseRequest {
                 key: &key(*id),
                 token: token(*number),
                 duration: LONG,
                 discipline: discipline(*ttl),
+                mapping: mapped(*mapping),
                 schema_version: *schema,
                 reload: *reload,
             };
             match store.lease(&request).await.expect("a reply") {
                 LeaseReply::Granted { meta } => ("granted", metas(meta.as_deref())),
                 LeaseReply::Present { meta, entry: bytes } => {
-                    ("present", reading(Reading { meta, entry: Some(bytes) }))
+                    ("present", reading(Reading { server: ServerId::UNKNOWN, meta, entry: Some(bytes) }))
                 }
                 LeaseReply::Held { remaining } => {
                     assert!(remaining <= LONG);
                     ("held", String::new())
                 }
                 LeaseReply::NoMeta => ("no meta", String::new()),
+                LeaseReply::NotCovered => ("not covered", String::new()),
                 other => ("unknown", format!("{other:?}")),
             }
         }
@@ -210,7 +223,7 @@ async fn read(store: &dyn Store, step: &Step, current: Generation) -> Reply {
     }
 }
 
-async fn fill(store: &dyn Store, step: &Step, current: Generation) -> Reply {
+async fn fill(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
     let Step::Fill { key: id, token: number, ttl, schema, generation: pick, order, state, expired } = step else {
         unreachable!("not a fill: {step:?}");
     };
@@ -250,7 +263,18 @@ async fn fill(store: &dyn Store, step: &Step, current: Generation) -> Reply {
 async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Reply {
     match step {
         Step::Invalidate { keys: ids, covered_from } => done(writer.invalidate(&keys(ids), *covered_from).await),
-        Step::Flush { generation, term, order } => done(writer.flush(&flushed(*generation, *term, *order)).await),
+        Step::Flush { generation, term, order, covered: rows, beat, vacant } => {
+            let mut meta =
+                flushed(*generation, *term, *order).covering(Coverage::new(rows.iter().copied().map(covered)));
+            (meta.beat, meta.vacant) = (*beat, *vacant);
+            done(writer.flush(&meta).await)
+        }
+        Step::Cover { held: pick, rows } => {
+            let cover = |&(row, fresh): &(Row, bool)| Cover { covered: covered(row), fresh };
+            let rows: Vec<Cover> = rows.iter().map(cover).collect();
+            done(writer.cover(&held(*pick, current), &rows).await)
+        }
+        Step::Resign { held: pick } => done(writer.resign(&held(*pick, current)).await),
         Step::RaiseHi { held: pick, order } => done(writer.raise_hi(&held(*pick, current), *order).await),
         Step::Commit { held: pick, order, source_time } => {
             let applied = Applied {

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use super::StoreFixture;
 use crate::clock::{Entropy, SystemEntropy, Timestamp};
 use crate::entry::{Entry, Header, PayloadState};
+use crate::error::{ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta,
-    Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId,
+    Meta, Reading, Store, StoreState, StoreWriter, Token,
 };
 
 /// Long enough to stand through a slow test.
@@ -54,6 +55,17 @@ pub(super) fn coverage(generation: Generation) -> Coverage {
 pub(super) fn meta(generation: Generation, term: u64, order: u64) -> Meta {
     let origin = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
     Meta::at_head(generation, term, order, 1, origin, &checkpoint(order)).covering(coverage(generation))
+}
+
+/// What a batch of this order moves `applied` to.
+pub(super) fn applied(order: u64, source_time: u64) -> Applied {
+    Applied { order, checkpoint: checkpoint(order), source_time: Timestamp::from_micros(source_time) }
+}
+
+/// Holds an outcome to be a conflict.
+pub(super) fn conflict(outcome: Result<()>, what: &str) {
+    let error = outcome.expect_err(what);
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{what}: {error}");
 }
 
 /// The header of a good entry.

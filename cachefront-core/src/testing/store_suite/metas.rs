@@ -1,19 +1,8 @@
 //! Laws of the meta: what an invalidator holds is compared before it is moved.
 
 use super::StoreFixture;
-use super::ground::{Ground, START, checkpoint, generation, meta};
-use crate::clock::Timestamp;
-use crate::error::{ErrorKind, Result};
+use super::ground::{Ground, START, applied, checkpoint, conflict, generation, meta};
 use crate::store::{Applied, Held, StoreState};
-
-fn applied(order: u64, source_time: u64) -> Applied {
-    Applied { order, checkpoint: checkpoint(order), source_time: Timestamp::from_micros(source_time) }
-}
-
-fn conflict(outcome: Result<()>, what: &str) {
-    let error = outcome.expect_err(what);
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{what}: {error}");
-}
 
 pub(super) async fn a_new_store_has_no_meta(fixture: &dyn StoreFixture) {
     let mut ground = Ground::bare(fixture).await;

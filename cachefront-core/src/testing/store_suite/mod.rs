@@ -27,6 +27,7 @@
 //! ```
 
 mod bus;
+mod coverage;
 mod entries;
 mod ground;
 mod instant;
@@ -140,6 +141,18 @@ laws! {
         a_suspended_meta_is_moved_and_stays_suspended,
         a_term_is_taken_by_one,
         lost_metas_are_missed_by_every_writer;
+    coverage:
+        a_cache_that_is_not_covered_gets_no_lease_and_no_fill,
+        a_lease_is_of_its_caches_generation,
+        a_fill_is_refused_once_its_cache_is_voided,
+        a_fill_stands_when_another_cache_is_voided,
+        an_entry_of_a_voided_cache_does_not_survive,
+        covering_changes_what_is_covered_and_nothing_else,
+        covering_and_resigning_compare_first,
+        a_term_keeps_what_is_covered,
+        a_resignation_is_seen_until_the_place_is_taken,
+        every_write_moves_the_beat,
+        a_long_position_is_kept;
     bus:
         messages_come_in_order_and_without_a_gap,
         a_reader_begins_at_the_head,
@@ -201,6 +214,17 @@ macro_rules! store_suite {
             a_suspended_meta_is_moved_and_stays_suspended
             a_term_is_taken_by_one
             lost_metas_are_missed_by_every_writer
+            a_cache_that_is_not_covered_gets_no_lease_and_no_fill
+            a_lease_is_of_its_caches_generation
+            a_fill_is_refused_once_its_cache_is_voided
+            a_fill_stands_when_another_cache_is_voided
+            an_entry_of_a_voided_cache_does_not_survive
+            covering_changes_what_is_covered_and_nothing_else
+            covering_and_resigning_compare_first
+            a_term_keeps_what_is_covered
+            a_resignation_is_seen_until_the_place_is_taken
+            every_write_moves_the_beat
+            a_long_position_is_kept
             messages_come_in_order_and_without_a_gap
             a_reader_begins_at_the_head
             every_reader_gets_every_message
@@ -212,7 +236,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 43_usize };
+    (@count) => { 54_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
