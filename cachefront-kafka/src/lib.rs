@@ -56,6 +56,7 @@ mod lane;
 mod probe;
 mod progress;
 mod reader;
+mod scope;
 mod source;
 mod topics;
 mod tracker;

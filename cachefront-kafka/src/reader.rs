@@ -43,7 +43,15 @@ pub(crate) struct Fetched {
     pub(crate) event: Result<Event>,
 }
 
-pub(crate) type Chunk = Vec<Fetched>;
+/// What the thread hands over.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Record(Fetched),
+    /// Everything of a partition before this offset was handed over; the last of it may be no records.
+    Reached(Spot),
+}
+
+pub(crate) type Chunk = Vec<Item>;
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -74,6 +82,7 @@ impl Reader {
             decoder,
             orders,
             partitions: Vec::new(),
+            told: Vec::new(),
             last: 0,
             chunk: Chunk::new(),
             chunks: sender,
@@ -125,6 +134,8 @@ struct Work {
     decoder: Decoder,
     orders: commands::Receiver<Command>,
     partitions: Vec<Partition>,
+    /// How far the receiver knows each partition to be read.
+    told: Vec<i64>,
     /// The partition of the record before: mostly the next one is of the same.
     last: usize,
     chunk: Chunk,
@@ -148,13 +159,17 @@ impl Work {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     let fetched = understand(&mut self.decoder, &self.partitions, &mut self.last, &message)?;
-                    self.chunk.push(fetched);
+                    if let Some(told) = self.told.get_mut(fetched.at.0) {
+                        *told = fetched.at.1 + 1;
+                    }
+                    self.chunk.push(Item::Record(fetched));
                 }
                 Some(Err(error)) if error.rdkafka_error_code().is_none_or(passes) => {
                     tracing::debug!(%error, "reading Kafka goes on");
                 }
                 Some(Err(error)) => return Err(failed("reading Kafka", error)),
                 None => {
+                    self.note_positions()?;
                     if !self.hand_over() {
                         return Ok(());
                     }
@@ -162,6 +177,24 @@ impl Work {
             }
             if self.chunk.len() >= CHUNK_EVENTS && !self.hand_over() {
                 return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where the client stands beyond the last records: it keeps the ends of the producer's transactions to
+    /// itself, and passes them.
+    fn note_positions(&mut self) -> Result<()> {
+        let positions = self.consumer.position().map_err(|cause| failed("asking for positions", cause))?;
+        for element in positions.elements() {
+            let Offset::Offset(next) = element.offset() else { continue };
+            let is_it = |of: &Partition| of.number == element.partition() && *of.topic == *element.topic();
+            let Some(lane) = self.partitions.iter().position(is_it) else { continue };
+            if let Some(told) = self.told.get_mut(lane)
+                && *told < next
+            {
+                *told = next;
+                self.chunk.push(Item::Reached((lane, next)));
             }
         }
         Ok(())
@@ -183,6 +216,7 @@ impl Work {
                     let start = list(&partition, Offset::Offset(offset))?;
                     self.consumer.incremental_assign(&start).map_err(|cause| failed("assigning a partition", cause))?;
                     self.partitions.push(partition);
+                    self.told.push(offset);
                 }
                 Command::Seek(partition, offset) => self
                     .consumer

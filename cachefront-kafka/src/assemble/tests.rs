@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use cachefront_core::ErrorKind;
 use cachefront_core::event::{RowImage, Value};
-use cachefront_core::source::Columns;
+use cachefront_core::source::{Columns, Interests};
 
 use super::*;
-use crate::event;
+use crate::scope::ControlTopics;
 
 mod completeness;
 
@@ -33,7 +33,8 @@ fn scope() -> Scope {
     let mut interests = Interests::new();
     interests.add("app.users".into(), &Columns::All);
     let marker = Some((TableName::from("app.heartbeat"), "executed".into()));
-    Scope::new(&interests, marker, "t.transaction".into(), &crate::KafkaSettings::default())
+    let topics = ControlTopics { transactions: "t.transaction".into(), definitions: "t".into() };
+    Scope::new(&interests, marker, topics, false, &crate::KafkaSettings::default())
 }
 
 /// A session that goes on where `resume` says, at transaction 10. Each partition ends at offset 100.

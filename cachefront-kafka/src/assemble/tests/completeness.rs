@@ -41,12 +41,8 @@ fn statement(offset: i64, number: u64, table: &str) -> Fetched {
 fn marker(offset: i64, number: u64) -> Fetched {
     let executed = format!("{SERVER}:1-{}", number - 1);
     let image = RowImage::from_pairs([("executed", Value::Text(executed.into()))]);
-    let row = RowChange {
-        table: "app.heartbeat".into(),
-        operation: Operation::Insert,
-        before: None,
-        after: Some(image),
-    };
+    let row =
+        RowChange { table: "app.heartbeat".into(), operation: Operation::Insert, before: None, after: Some(image) };
     fetched(MARKER, offset, Ok(Event::Row { row, origin: origin(number, Some(one())) }))
 }
 
