@@ -150,6 +150,8 @@ impl Assembler {
             Ok(event) => event,
             Err(error) => return self.doubt(error, at).map(|()| None),
         };
+        self.notice(&event, at)?;
+        let Some(lane) = self.lanes.get_mut(at.0) else { return Ok(None) };
         let gtid = gtid_of(&event);
         if let Some(gtid) = gtid
             && let Some(error) = lane.doubt.take()
@@ -173,18 +175,10 @@ impl Assembler {
                 self.tables(tables, reason, &origin, at, time).or_else(|error| self.doubt(error, at))?;
             }
             Event::Read { table, snapshot, .. } => self.read(&table, snapshot, at)?,
-            Event::Begin { gtid: Some(gtid) } => {
-                self.sees(Metadata { bounds: true, ..self.metadata })?;
-                if self.claims {
-                    self.tracker.begin(&gtid, at);
-                }
-            }
-            Event::End { gtid: Some(gtid), tables, .. } => {
-                self.sees(Metadata { bounds: true, ..self.metadata })?;
-                if self.claims {
-                    let counts = tables.into_iter().filter(|(table, _)| self.scope.tables.contains(table)).collect();
-                    self.tracker.end(&gtid, counts, at);
-                }
+            Event::Begin { gtid: Some(gtid) } if self.claims => self.tracker.begin(&gtid, at),
+            Event::End { gtid: Some(gtid), tables, .. } if self.claims => {
+                let counts = tables.into_iter().filter(|(table, _)| self.scope.tables.contains(table)).collect();
+                self.tracker.end(&gtid, counts, at);
             }
             Event::Begin { .. } | Event::End { .. } | Event::Nothing { .. } => {}
         }
@@ -211,7 +205,7 @@ impl Assembler {
         // Rows from before the generation tell nothing of a snapshot that goes on.
         self.snapshot &= self.is_before(at);
         let gtid = known(origin.gtid.as_ref(), "a row change")?.clone();
-        if !self.counts(&gtid, &row.table, origin.place, at)? {
+        if !self.counts(&gtid, &row.table, origin.place, at) {
             return Ok(());
         }
         if let Some((table, column)) = &self.scope.marker
@@ -236,10 +230,9 @@ impl Assembler {
         time: i64,
     ) -> Result<()> {
         let gtid = known(origin.gtid.as_ref(), &reason)?.clone();
-        let is_row = self.scope.is_flattened && !self.tells_definitions(at);
         match tables.first() {
-            Some(table) if is_row || origin.place.is_some() => {
-                if !self.counts(&gtid, table, origin.place, at)? {
+            Some(table) if origin.place.is_some() || self.is_row(at) => {
+                if !self.counts(&gtid, table, origin.place, at) {
                     return Ok(());
                 }
             }
@@ -251,29 +244,21 @@ impl Assembler {
     }
 
     /// Counts an event of a transaction. False if it has taken effect, and must not be handed over again.
-    fn counts(
-        &mut self,
-        gtid: &Gtid,
-        table: &TableName,
-        place: Option<event::Place>,
-        at: (usize, i64),
-    ) -> Result<bool> {
+    fn counts(&mut self, gtid: &Gtid, table: &TableName, place: Option<event::Place>, at: (usize, i64)) -> bool {
         let Some(place) = place else {
-            self.sees(Metadata { without_place: true, ..self.metadata })?;
             self.give_up_claims(
                 "the connector does not count the events of transactions: set provide.transaction.metadata=true",
             );
-            return Ok(!self.is_covered(gtid, at));
+            return !self.is_covered(gtid, at);
         };
-        self.sees(Metadata { places: true, ..self.metadata })?;
         // All counted events of what the position holds were handed over: a connector that restarts repeats many.
         if self.tracker.is_past(gtid) {
-            return Ok(false);
+            return false;
         }
         if self.claims {
             self.tracker.event(gtid, table, place, at);
         }
-        Ok(true)
+        true
     }
 
     /// True if what a record without a count says had taken effect when the generation began. The position is no
@@ -283,17 +268,34 @@ impl Assembler {
         self.is_before(at) && self.opened_at.contains(gtid)
     }
 
-    fn tells_definitions(&self, at: (usize, i64)) -> bool {
-        self.lanes.get(at.0).is_some_and(|lane| *lane.partition.topic == *self.scope.topics.definitions)
+    /// True if a change of a whole table is a row of which the record says too little.
+    fn is_row(&self, at: (usize, i64)) -> bool {
+        let tells_definitions = |lane: &Lane| *lane.partition.topic == *self.scope.topics.definitions;
+        self.scope.is_flattened && !self.lanes.get(at.0).is_some_and(tells_definitions)
     }
 
     /// Notes what a record shows of the connector's transaction metadata.
     ///
     /// # Errors
     /// [`Gap`](cachefront_core::ErrorKind::Gap), the first time, if a row is of no transaction although the connector
-    /// tells of transactions: an XA transaction, whose rows come before it commits, and whose commit leaves no record.
-    fn sees(&mut self, seen: Metadata) -> Result<()> {
-        self.metadata = seen;
+    /// tells of transactions. It is of an XA transaction: such rows come before the commit, and the commit leaves no
+    /// record.
+    fn notice(&mut self, event: &Event, at: (usize, i64)) -> Result<()> {
+        let row = match event {
+            Event::Begin { gtid: Some(_) } | Event::End { gtid: Some(_), .. } => {
+                self.metadata.bounds = true;
+                None
+            }
+            Event::Row { origin, .. } => Some(origin),
+            Event::Tables { origin, .. } if self.is_row(at) => Some(origin),
+            _ => None,
+        };
+        match row {
+            Some(Origin { place: Some(_), .. }) => self.metadata.places = true,
+            Some(Origin { gtid: Some(_), .. }) => self.metadata.without_place = true,
+            _ => {}
+        }
+        let seen = self.metadata;
         // Flattened rows may lack their place because the transformation leaves it out.
         let is_counting = seen.places || (seen.bounds && !self.scope.is_flattened);
         if self.uncounted || !seen.without_place || !is_counting {

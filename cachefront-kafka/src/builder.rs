@@ -177,12 +177,7 @@ impl KafkaSourceBuilder {
         }
         let transaction_topic = self.transaction_topic.unwrap_or_else(|| transaction_topic(&self.prefix));
         let topics = self.topics?;
-        if !matches!(&topics, Topics::Listed(listed) if listed.is_empty()) && !topics.has(&transaction_topic) {
-            return Err(invalid(format!(
-                "the topics to read leave out {transaction_topic}, which tells when transactions are complete: add it to \
-                 `topics` or `topic_pattern`, or name another one with `transaction_topic`"
-            )));
-        }
+        check(&topics, &transaction_topic)?;
         let mut decoder = self.decoder;
         decoder.transaction_topic = Some(transaction_topic.clone());
         decoder.schema_change_topic = Some(self.prefix.clone());
@@ -203,6 +198,17 @@ impl KafkaSourceBuilder {
         };
         Ok(KafkaSource::new(parts, shared, probe))
     }
+}
+
+/// Refuses topics of the user's own choice without the one that tells of transactions.
+fn check(topics: &Topics, transactions: &str) -> Result<()> {
+    if topics.is_default() || topics.has(transactions) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "the topics to read leave out {transactions}, which tells when transactions are complete: add it to `topics` or \
+         `topic_pattern`, or name another one with `transaction_topic`"
+    )))
 }
 
 /// What reading needs, and what the user says on top.
@@ -228,4 +234,22 @@ fn client(brokers: &str, settings: &KafkaSettings, extra: &[(String, String)]) -
         config.set(name, value);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_without_the_one_that_tells_of_transactions_are_refused() {
+        let listed = |topics: &[&str]| Topics::Listed(topics.iter().map(|&topic| topic.to_owned()).collect());
+        let pattern = |pattern| Topics::pattern(pattern).expect("a pattern");
+        for topics in [listed(&[]), listed(&["t.app.users", "t.transaction"]), pattern("t(\\..*)?")] {
+            check(&topics, "t.transaction").expect("it is read");
+        }
+        for topics in [listed(&["t.app.users", "t"]), pattern("t\\.app\\..*")] {
+            let error = check(&topics, "t.transaction").expect_err("it is left out").to_string();
+            assert!(error.contains("t.transaction") && error.contains("`transaction_topic`"), "{error}");
+        }
+    }
 }

@@ -169,7 +169,9 @@ impl Work {
                 }
                 Some(Err(error)) => return Err(failed("reading Kafka", error)),
                 None => {
-                    self.note_positions()?;
+                    if self.chunk.is_empty() {
+                        self.note_positions()?;
+                    }
                     if !self.hand_over() {
                         return Ok(());
                     }
@@ -186,10 +188,15 @@ impl Work {
     /// itself, and passes them.
     fn note_positions(&mut self) -> Result<()> {
         let positions = self.consumer.position().map_err(|cause| failed("asking for positions", cause))?;
-        for element in positions.elements() {
+        for (place, element) in positions.elements().iter().enumerate() {
             let Offset::Offset(next) = element.offset() else { continue };
             let is_it = |of: &Partition| of.number == element.partition() && *of.topic == *element.topic();
-            let Some(lane) = self.partitions.iter().position(is_it) else { continue };
+            // The client lists them in the same order, mostly.
+            let lane = match self.partitions.get(place).is_some_and(is_it) {
+                true => Some(place),
+                false => self.partitions.iter().position(is_it),
+            };
+            let Some(lane) = lane else { continue };
             if let Some(told) = self.told.get_mut(lane)
                 && *told < next
             {

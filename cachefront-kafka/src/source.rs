@@ -119,7 +119,7 @@ impl KafkaSource {
     /// Without topics of their own, those of the mapped tables are read.
     fn choose_topics(&self, interests: &Interests) {
         let mut view = self.shared.lock();
-        if matches!(&view.topics, Topics::Listed(topics) if topics.is_empty()) {
+        if view.topics.is_default() {
             let mut topics = Topics::of_tables(&self.parts.prefix, &self.parts.control.transactions, interests);
             if let Some((table, _)) = &self.parts.marker {
                 topics.add(crate::topics::topic_of(&self.parts.prefix, table));

@@ -31,6 +31,11 @@ impl Topics {
         Self::Listed(tables.chain([prefix.to_owned(), transactions.to_owned()]).collect())
     }
 
+    /// True if those of the mapped tables are to be read.
+    pub(crate) fn is_default(&self) -> bool {
+        matches!(self, Self::Listed(topics) if topics.is_empty())
+    }
+
     /// True if this topic is read, or would be.
     pub(crate) fn has(&self, topic: &str) -> bool {
         match self {

@@ -5,6 +5,7 @@ use cachefront_core::source::{Columns, Interests};
 
 use super::*;
 use crate::scope::ControlTopics;
+use crate::tracker::Lacks;
 
 mod completeness;
 
@@ -39,18 +40,26 @@ fn scope() -> Scope {
 
 /// A session that goes on where `resume` says, at transaction 10. Each partition ends at offset 100.
 fn opened(resume: &Resume) -> Assembler {
+    opened_with(scope(), resume)
+}
+
+fn opened_with(scope: Scope, resume: &Resume) -> Assembler {
     let found = partitions().map(|partition| (partition, Bounds { low: 0, high: 100 }));
     let from = Checkpoint { position: upto(10), resume: resume.encode() };
-    Assembler::new(scope(), &from, &found, false).expect("nothing is gone").0
+    Assembler::new(scope, &from, &found, false).expect("nothing is gone").0
 }
 
 /// A generation that began at transaction 10, when every partition ended at offset 100.
 fn begun() -> Assembler {
+    opened(&head())
+}
+
+fn head() -> Resume {
     let mut resume = Resume::new(true);
     for partition in partitions() {
         resume.set(&partition.topic, 0, Place { next: 100, seen: None });
     }
-    opened(&resume)
+    resume
 }
 
 fn fetched(lane: usize, offset: i64, event: Result<Event>) -> Fetched {
