@@ -76,7 +76,14 @@ impl Brokers {
                     found
                 }
                 Topics::Listed(names) => {
-                    existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?
+                    let mut found = existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?;
+                    // The brokers leave out what the user must not see, unless it is asked for by name.
+                    let is_found = |name: &String| found.iter().any(|partition| *partition.topic == **name);
+                    let missing: Vec<_> = names.iter().filter(|name| !is_found(name)).collect();
+                    for name in missing {
+                        found.extend(existing(&client, Some(name), timeout, |topic| topic == name)?);
+                    }
+                    found
                 }
                 Topics::Pattern(regex) => existing(&client, None, timeout, |topic| regex.is_match(topic))?,
             };

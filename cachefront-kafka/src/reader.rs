@@ -27,6 +27,9 @@ const CHUNK_EVENTS: usize = 256;
 /// How long the thread waits for records before it looks for commands.
 const POLL: Duration = Duration::from_millis(50);
 
+/// So many records at most are read before positions are looked at, also while the thread is never idle.
+const UNNOTED_MAX: usize = 4_096;
+
 /// How long a seek may take.
 const SEEK: Duration = Duration::from_secs(5);
 
@@ -83,6 +86,7 @@ impl Reader {
             orders,
             partitions: Vec::new(),
             told: Vec::new(),
+            unnoted: 0,
             last: 0,
             chunk: Chunk::new(),
             chunks: sender,
@@ -136,6 +140,8 @@ struct Work {
     partitions: Vec<Partition>,
     /// How far the receiver knows each partition to be read.
     told: Vec<i64>,
+    /// Records since positions were looked at.
+    unnoted: usize,
     /// The partition of the record before: mostly the next one is of the same.
     last: usize,
     chunk: Chunk,
@@ -162,6 +168,7 @@ impl Work {
                     if let Some(told) = self.told.get_mut(fetched.at.0) {
                         *told = fetched.at.1 + 1;
                     }
+                    self.unnoted += 1;
                     self.chunk.push(Item::Record(fetched));
                 }
                 Some(Err(error)) if error.rdkafka_error_code().is_none_or(passes) => {
@@ -177,6 +184,9 @@ impl Work {
                     }
                 }
             }
+            if self.unnoted >= UNNOTED_MAX {
+                self.note_positions()?;
+            }
             if self.chunk.len() >= CHUNK_EVENTS && !self.hand_over() {
                 return Ok(());
             }
@@ -187,6 +197,7 @@ impl Work {
     /// Notes where the client stands beyond the last records: it keeps the ends of the producer's transactions to
     /// itself, and passes them.
     fn note_positions(&mut self) -> Result<()> {
+        self.unnoted = 0;
         let positions = self.consumer.position().map_err(|cause| failed("asking for positions", cause))?;
         for (place, element) in positions.elements().iter().enumerate() {
             let Offset::Offset(next) = element.offset() else { continue };

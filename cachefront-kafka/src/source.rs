@@ -185,6 +185,13 @@ fn not_elected() -> Error {
     Error::new(ErrorKind::Unavailable, "another member of the consumer group reads now")
 }
 
+fn no_election(group: &str, topic: &str) -> String {
+    format!(
+        "the members of the group {group} agree by the topic {topic} who reads, and it does not exist: start the \
+         connector with provide.transaction.metadata=true, or name its topic with `transaction_topic`"
+    )
+}
+
 /// Waits until this member of the group does not lead any more; for ever without a group.
 async fn deposed(membership: &mut Option<Membership>) {
     match membership {
@@ -327,6 +334,9 @@ impl ChangeSource for KafkaSource {
             && let Some(group) = &self.parts.group
         {
             let topic = &self.parts.control.transactions;
+            if !self.probe.absent(vec![topic.clone()]).await?.is_empty() {
+                return Err(Error::new(ErrorKind::Unavailable, no_election(group, topic)));
+            }
             self.membership = Some(Membership::join(&self.parts.client, group, topic, &self.parts.settings)?);
         }
         if let Some(membership) = &mut self.membership

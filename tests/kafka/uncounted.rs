@@ -5,6 +5,7 @@ use std::time::Duration;
 use cachefront::binlog::BinlogSource;
 use cachefront::kafka::{KafkaSettings, KafkaSource, KafkaSourceBuilder};
 use cachefront::{Cache, Tier};
+use cachefront_core::source::{ChangeSource, Lead};
 use cachefront_tests::connector::{Connector, MARKER_COLUMN, Servers};
 use cachefront_tests::shop::{PATIENCE, Shop};
 use cachefront_tests::{unique, wait};
@@ -26,10 +27,8 @@ fn builder(connector: &Connector, completion_timeout: Duration) -> KafkaSourceBu
 /// Waits until a read at any level of freshness answers what the database has.
 async fn follows(shop: &Shop, cache: &Cache<u64, u64>, id: u64) {
     let value = shop.value(id).await;
-    wait::until_async("the cache follows", PATIENCE, async || {
-        cache.get(&id).await.expect("an answer") == Some(value)
-    })
-    .await;
+    wait::until_async("the cache follows", PATIENCE, async || cache.get(&id).await.expect("an answer") == Some(value))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,6 +88,22 @@ async fn rows_go_on_where_no_transaction_is_told() {
     }
     assert_eq!(cdc.status().flushes_total, 1, "{:?}", cdc.status());
     cdc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_topic_is_absent_says_so() {
+    let shop = Shop::open(1).await.over_kafka(&Servers::shared()).await;
+    let connector = shop.connector.as_ref().expect("a connector");
+    let (group, absent) = (unique::name("group"), unique::name("absent"));
+    let make = async |topic: &str| {
+        let binlog = BinlogSource::connect(shop.database.url()).await.expect("a server");
+        let source = builder(connector, Duration::from_secs(1)).group(&group).transaction_topic(topic);
+        source.build(binlog).expect("a source")
+    };
+    let error = make(&absent).await.lead().await.expect_err("nothing is there to agree by");
+    assert!(error.to_string().contains(&absent) && error.to_string().contains("`transaction_topic`"), "{error}");
+    let lead = make(&connector.transaction_topic()).await.lead().await.expect("the topic is there");
+    assert_eq!(lead, Lead::Elected);
 }
 
 /// Writes a record that says nothing, in a transaction of the producer: its end takes an offset, and is no record.
