@@ -149,7 +149,41 @@ impl SourceProbe for KafkaProbe {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+
     use super::*;
+
+    /// A database that has executed nothing.
+    #[derive(Debug)]
+    struct Still;
+
+    #[async_trait]
+    impl SourceProbe for Still {
+        async fn head(&self) -> Result<Head> {
+            Ok(Head { checkpoint: cachefront_core::source::Checkpoint::default(), origin: "a".into() })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_generation_does_not_forget_rows_that_no_transaction_counts() {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let brokers = Brokers::new(&config, Duration::from_secs(10)).expect("a client");
+        let shared = Shared::new(Topics::Listed(vec!["t".into()]));
+        let probe = KafkaProbe::new(brokers, shared.clone(), Arc::new(Still));
+        for uncounted in [false, true] {
+            shared.lock().uncounted = uncounted;
+            let head = probe.head().await.expect("a head");
+            let resume = Resume::decode(&head.checkpoint.resume).expect("readable");
+            assert_eq!((resume.is_end, resume.uncounted), (true, uncounted));
+            assert_eq!(resume.get("t", 0), Some(Place { next: 0, seen: None }));
+        }
+    }
 
     #[test]
     fn reading_on_during_a_look_is_no_loss() {

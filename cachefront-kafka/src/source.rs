@@ -38,7 +38,11 @@ use crate::tracker::Stuck;
 ///
 /// # Gaps
 /// Records that were to be read and are gone (retention, a deleted topic), a record that cannot be understood, an event
-/// without GTID, events that a transaction counts and that never come, and a new snapshot of the connector.
+/// without GTID, events that a transaction counts and that never come, the first row of an XA transaction, and a new
+/// snapshot of the connector.
+///
+/// # Not promised
+/// That entries follow XA transactions: see the [crate's documentation](crate#what-is-not-promised).
 pub struct KafkaSource {
     parts: Parts,
     shared: Shared,

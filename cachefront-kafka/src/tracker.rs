@@ -402,6 +402,36 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_counts_alone_unless_its_transaction_has_counted_events() {
+        let mut tracker = tracker();
+        tracker.alone(&gtid(11));
+        assert_eq!(tracker.position(), &upto(11));
+        tracker.begin(&gtid(12), (9, 1));
+        tracker.alone(&gtid(12));
+        assert_eq!(tracker.position(), &upto(11), "its rows are still to come");
+        tracker.end(&gtid(12), vec![(users(), 1)], (9, 2));
+        tracker.event(&gtid(12), &users(), place(1), (0, 5));
+        tracker.advance();
+        assert_eq!(tracker.position(), &upto(12));
+    }
+
+    #[test]
+    fn the_oldest_transaction_without_a_begin_is_suspicious() {
+        let mut tracker = tracker();
+        for number in 11..2_000 {
+            tracker.event(&gtid(number), &users(), place(1), (0, 5));
+            if number != 12 {
+                tracker.end(&gtid(number), vec![(users(), 1)], (9, 2));
+            }
+            tracker.advance();
+        }
+        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(12), lacks: Lacks::Begin }));
+        assert!(tracker.awaiting.len() < 100, "{}", tracker.awaiting.len());
+        tracker.begin(&gtid(12), (9, 3));
+        assert_eq!(tracker.stuck(), None, "its END may still come");
+    }
+
+    #[test]
     fn the_position_stays_bounded() {
         let mut tracker = Tracker::new(Position::new(), 4);
         for number in 1..100 {

@@ -259,6 +259,9 @@ fn lost_events_are_known_at_an_end_that_is_no_record() {
     assert!(assembler.is_read(&stuck, ends));
     assert_eq!(assembler.lose(&stuck).expect_err("it is lost").kind(), ErrorKind::Gap);
     assert!(!assembler.is_read(&stuck, |_| None), "a partition that is not known is not read");
+    assembler.lanes[SCHEMA].paused = true;
+    let ends = |partition: &Partition| Some(if *partition.topic == *"t" { 99 } else { 11 });
+    assert!(assembler.is_read(&stuck, ends), "a paused partition is ahead of the transaction");
 }
 
 #[test]
