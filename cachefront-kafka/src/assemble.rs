@@ -448,4 +448,4 @@ fn executed(row: &RowChange, column: &str) -> Option<Position> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

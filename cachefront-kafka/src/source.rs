@@ -406,3 +406,6 @@ impl ChangeSource for KafkaSource {
         self.parts.database.gate()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use super::*;
 use crate::scope::ControlTopics;
 use crate::tracker::Lacks;
 
-mod completeness;
+pub(crate) mod completeness;
 
 const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 const ROWS: usize = 0;
@@ -21,12 +21,12 @@ fn partition(topic: &str) -> Partition {
     Partition { topic: topic.into(), number: 0 }
 }
 
-fn upto(end: u64) -> Position {
+pub(crate) fn upto(end: u64) -> Position {
     format!("{SERVER}:1-{end}").parse().expect("a position")
 }
 
 /// Rows, transactions, definitions and markers.
-fn partitions() -> [Partition; 4] {
+pub(crate) fn partitions() -> [Partition; 4] {
     ["t.app.users", "t.transaction", "t", "t.app.heartbeat"].map(partition)
 }
 
@@ -72,7 +72,7 @@ fn row(offset: i64, number: u64, place: Option<event::Place>) -> Fetched {
     fetched(ROWS, offset, Ok(Event::Row { row, origin }))
 }
 
-fn counted(offset: i64, number: u64) -> Fetched {
+pub(crate) fn counted(offset: i64, number: u64) -> Fetched {
     row(offset, number, Some(event::Place { in_transaction: 1, in_table: 1 }))
 }
 

@@ -6,7 +6,7 @@ const SCHEMA: usize = 2;
 const MARKER: usize = 3;
 
 /// A session that goes on from offset 10 of every partition, at transaction 10.
-fn resumed() -> Assembler {
+pub(crate) fn resumed() -> Assembler {
     let mut resume = Resume::new(false);
     for partition in partitions() {
         resume.set(&partition.topic, 0, Place { next: 10, seen: None });
@@ -22,7 +22,7 @@ fn origin(number: u64, place: Option<event::Place>) -> Origin {
     Origin { gtid: Some(gtid(number)), place, ..Origin::default() }
 }
 
-fn begin(offset: i64, number: u64) -> Fetched {
+pub(crate) fn begin(offset: i64, number: u64) -> Fetched {
     fetched(TRANSACTIONS, offset, Ok(Event::Begin { gtid: Some(gtid(number)) }))
 }
 
@@ -47,7 +47,7 @@ fn marker(offset: i64, number: u64) -> Fetched {
 }
 
 /// Takes in a complete transaction that writes a marker.
-fn beat(assembler: &mut Assembler, offset: i64, number: u64) {
+pub(crate) fn beat(assembler: &mut Assembler, offset: i64, number: u64) {
     assembler.take(begin(offset, number)).expect("a begin");
     assembler.take(marker(offset, number)).expect("a marker");
     assembler.take(end(offset + 1, number, "app.heartbeat", 1)).expect("an end");
