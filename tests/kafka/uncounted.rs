@@ -52,6 +52,7 @@ async fn an_xa_transaction_voids_everything_once_and_ends_all_proof() {
     let said = errors.lock().expect("unpoisoned").iter().any(|error| error.contains("XA"));
     assert!(said, "{errors:?}");
     // What other transactions change is still invalidated, and the position stands.
+    warm(&cache).await;
     for id in 1..=5 {
         let token = shop.increment(id).await;
         follows(&shop, &cache, id).await;
