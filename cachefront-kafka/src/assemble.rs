@@ -3,53 +3,21 @@
 //! Changes are handed over as they come, so that they are applied as early as can be; the position follows when the
 //! [`Tracker`] says that a transaction is complete.
 
-use std::collections::HashSet;
-
 use cachefront_core::event::{Batch, Carried, Change, Operation, RowChange, TableName, Transaction};
-use cachefront_core::source::{BatchLimits, Checkpoint, Interests};
+use cachefront_core::source::{BatchLimits, Checkpoint};
 use cachefront_core::{Error, Gtid, Position, Result, Timestamp};
 
 use crate::brokers::{Bounds, Partition};
 use crate::checkpoint::{Place, Resume};
 use crate::error::gap;
-use crate::event::{Event, Origin, Snapshot};
+use crate::event::{self, Event, Origin, Snapshot};
 use crate::lane::{Lane, Settled};
 use crate::probe::lost;
 use crate::reader::{Command, Fetched};
-use crate::tracker::{Stuck, Tracker};
+use crate::scope::Scope;
+use crate::tracker::Tracker;
 
-/// What the source is told once, and keeps through all sessions.
-#[derive(Clone, Debug)]
-pub(crate) struct Scope {
-    /// The tables whose events are counted: those that mappings read, and the marker's.
-    pub(crate) tables: HashSet<TableName>,
-    /// The table of markers, and its column with the executed set.
-    pub(crate) marker: Option<(TableName, Box<str>)>,
-    /// Where transactions begin and end.
-    pub(crate) transaction_topic: String,
-    pub(crate) ranges_max: usize,
-    pub(crate) open_max: usize,
-    pub(crate) tail: i64,
-}
-
-impl Scope {
-    pub(crate) fn new(
-        interests: &Interests,
-        marker: Option<(TableName, Box<str>)>,
-        transaction_topic: String,
-        settings: &crate::KafkaSettings,
-    ) -> Self {
-        let mapped = interests.iter().map(|(table, _)| table.clone());
-        Self {
-            tables: mapped.chain(marker.iter().map(|(table, _)| table.clone())).collect(),
-            marker,
-            transaction_topic,
-            ranges_max: settings.position_ranges_max,
-            open_max: settings.open_transactions_max,
-            tail: i64::from(settings.tail_records),
-        }
-    }
-}
+mod watch;
 
 /// One session's reading, without any input or output of its own.
 #[derive(Debug)]
@@ -59,14 +27,32 @@ pub(crate) struct Assembler {
     tracker: Tracker,
     /// False once it is known that completeness cannot be proven.
     claims: bool,
-    /// What the session was opened with, as long as a lane is not settled.
+    /// What the session was opened with. It is handed over again as long as a lane is not settled.
     opened: Resume,
+    /// The position that the session was opened with. Where the session begins a generation, that is what the database
+    /// had executed when the partitions' ends were noted.
+    opened_at: Position,
+    /// What the records have shown of the connector's transaction metadata.
+    metadata: Metadata,
+    /// Rows came that no transaction counts, although the connector counts. Outlives the session.
+    uncounted: bool,
     /// A snapshot is being read, and its beginning has voided everything.
     snapshot: bool,
     draft: Vec<Transaction>,
     changes: usize,
     bytes: usize,
     moved: bool,
+}
+
+/// What a session has seen of transactions.
+#[derive(Clone, Copy, Debug, Default)]
+struct Metadata {
+    /// A BEGIN or an END.
+    bounds: bool,
+    /// A row with its place in a transaction.
+    places: bool,
+    /// A row without one.
+    without_place: bool,
 }
 
 impl Assembler {
@@ -90,8 +76,14 @@ impl Assembler {
             changes: 0,
             bytes: 0,
             moved: false,
+            opened_at: from.position.clone(),
+            metadata: Metadata::default(),
+            uncounted: opened.uncounted,
             opened,
         };
+        if assembler.uncounted {
+            assembler.give_up_claims(UNCOUNTED);
+        }
         let bounds = |topic: &str, number| {
             found.iter().find(|(partition, _)| *partition.topic == *topic && partition.number == number)
         };
@@ -120,7 +112,8 @@ impl Assembler {
             )));
         }
         let tail = self.opened.is_end.then_some(self.scope.tail);
-        let lane = Lane::new(partition.clone(), place, bounds, tail, *partition.topic == *self.scope.transaction_topic);
+        let lane =
+            Lane::new(partition.clone(), place, bounds, tail, *partition.topic == *self.scope.topics.transactions);
         if lane.tells_transactions && self.lanes.iter().any(|lane| lane.tells_transactions) {
             self.give_up_claims(
                 "the transaction topic has several partitions, and their order is not known: make it with one",
@@ -157,17 +150,19 @@ impl Assembler {
             Ok(event) => event,
             Err(error) => return self.doubt(error, at).map(|()| None),
         };
+        self.notice(&event, at)?;
+        let Some(lane) = self.lanes.get_mut(at.0) else { return Ok(None) };
         let gtid = gtid_of(&event);
         if let Some(gtid) = gtid
             && let Some(error) = lane.doubt.take()
-            && !self.tracker.is_past(gtid)
+            && !self.opened_at.contains(gtid)
             && !(self.claims && is_counted(&event))
         {
             return Err(error);
         }
         let command = match (&lane.settled, gtid) {
             (Settled::Yes, _) | (_, None) => None,
-            (Settled::Tail { .. }, Some(gtid)) => lane.settle(self.tracker.is_past(gtid)),
+            (Settled::Tail { .. }, Some(gtid)) => lane.settle(self.opened_at.contains(gtid)),
         };
         if let Some(gtid) = gtid
             && lane.last.as_ref() != Some(gtid)
@@ -176,14 +171,9 @@ impl Assembler {
         }
         match event {
             Event::Row { row, origin } => self.row(row, origin, at, time).or_else(|error| self.doubt(error, at))?,
-            Event::Tables { tables, reason, origin } => match known(origin.gtid.as_ref(), &reason).cloned() {
-                Ok(gtid) if self.tracker.is_past(&gtid) => {}
-                Ok(gtid) => {
-                    self.tracker.alone(&gtid);
-                    self.push(gtid, &origin, time, Change::Tables { tables, reason });
-                }
-                Err(error) => self.doubt(error, at)?,
-            },
+            Event::Tables { tables, reason, origin } => {
+                self.tables(tables, reason, &origin, at, time).or_else(|error| self.doubt(error, at))?;
+            }
             Event::Read { table, snapshot, .. } => self.read(&table, snapshot, at)?,
             Event::Begin { gtid: Some(gtid) } if self.claims => self.tracker.begin(&gtid, at),
             Event::End { gtid: Some(gtid), tables, .. } if self.claims => {
@@ -214,29 +204,105 @@ impl Assembler {
     fn row(&mut self, row: RowChange, origin: Origin, at: (usize, i64), time: i64) -> Result<()> {
         // Rows from before the generation tell nothing of a snapshot that goes on.
         self.snapshot &= self.is_before(at);
-        let gtid = known(origin.gtid.as_ref(), "a row change")?;
-        // What the position covers has taken effect: a connector that restarts repeats much of it.
-        if self.tracker.is_past(gtid) {
+        let gtid = known(origin.gtid.as_ref(), "a row change")?.clone();
+        if !self.counts(&gtid, &row.table, origin.place, at) {
             return Ok(());
-        }
-        match origin.place {
-            Some(place) if self.claims => self.tracker.event(gtid, &row.table, place, at),
-            Some(_) => {}
-            None => self.give_up_claims(
-                "the connector does not count the events of transactions: set provide.transaction.metadata=true",
-            ),
         }
         if let Some((table, column)) = &self.scope.marker
             && *table == row.table
         {
             if let Some(executed) = executed(&row, column) {
-                self.tracker.marker(gtid, executed);
+                self.tracker.marker(&gtid, executed);
             }
             return Ok(());
         }
-        let gtid = gtid.clone();
         self.push(gtid, &origin, time, Change::Row(row));
         Ok(())
+    }
+
+    /// Tables that changed as a whole, by a statement or by a row of which the record says too little.
+    fn tables(
+        &mut self,
+        tables: Vec<TableName>,
+        reason: String,
+        origin: &Origin,
+        at: (usize, i64),
+        time: i64,
+    ) -> Result<()> {
+        let gtid = known(origin.gtid.as_ref(), &reason)?.clone();
+        match tables.first() {
+            Some(table) if origin.place.is_some() || self.is_row(at) => {
+                if !self.counts(&gtid, table, origin.place, at) {
+                    return Ok(());
+                }
+            }
+            _ if self.is_covered(&gtid, at) => return Ok(()),
+            _ => self.tracker.alone(&gtid),
+        }
+        self.push(gtid, origin, time, Change::Tables { tables, reason });
+        Ok(())
+    }
+
+    /// Counts an event of a transaction. False if it has taken effect, and must not be handed over again.
+    fn counts(&mut self, gtid: &Gtid, table: &TableName, place: Option<event::Place>, at: (usize, i64)) -> bool {
+        let Some(place) = place else {
+            self.give_up_claims(
+                "the connector does not count the events of transactions: set provide.transaction.metadata=true",
+            );
+            return !self.is_covered(gtid, at);
+        };
+        // All counted events of what the position holds were handed over: a connector that restarts repeats many.
+        if self.tracker.is_past(gtid) {
+            return false;
+        }
+        if self.claims {
+            self.tracker.event(gtid, table, place, at);
+        }
+        true
+    }
+
+    /// True if what a record without a count says had taken effect when the generation began. The position is no
+    /// measure of that: a marker covers such records as soon as the marker itself is complete, and their own partition
+    /// may be read later.
+    fn is_covered(&self, gtid: &Gtid, at: (usize, i64)) -> bool {
+        self.is_before(at) && self.opened_at.contains(gtid)
+    }
+
+    /// True if a change of a whole table is a row of which the record says too little.
+    fn is_row(&self, at: (usize, i64)) -> bool {
+        let tells_definitions = |lane: &Lane| *lane.partition.topic == *self.scope.topics.definitions;
+        self.scope.is_flattened && !self.lanes.get(at.0).is_some_and(tells_definitions)
+    }
+
+    /// Notes what a record shows of the connector's transaction metadata.
+    ///
+    /// # Errors
+    /// [`Gap`](cachefront_core::ErrorKind::Gap), the first time, if a row is of no transaction although the connector
+    /// tells of transactions. It is of an XA transaction: such rows come before the commit, and the commit leaves no
+    /// record.
+    fn notice(&mut self, event: &Event, at: (usize, i64)) -> Result<()> {
+        let row = match event {
+            Event::Begin { gtid: Some(_) } | Event::End { gtid: Some(_), .. } => {
+                self.metadata.bounds = true;
+                None
+            }
+            Event::Row { origin, .. } => Some(origin),
+            Event::Tables { origin, .. } if self.is_row(at) => Some(origin),
+            _ => None,
+        };
+        match row {
+            Some(Origin { place: Some(_), .. }) => self.metadata.places = true,
+            Some(Origin { gtid: Some(_), .. }) => self.metadata.without_place = true,
+            _ => {}
+        }
+        let seen = self.metadata;
+        // Flattened rows may lack their place because the transformation leaves it out.
+        let is_counting = seen.places || (seen.bounds && !self.scope.is_flattened);
+        if self.uncounted || !seen.without_place || !is_counting {
+            return Ok(());
+        }
+        self.uncounted = true;
+        Err(gap(UNCOUNTED))
     }
 
     /// A snapshot is taken where the connector could not go on in the log, so what was before it may be lost.
@@ -300,18 +366,27 @@ impl Assembler {
         for transaction in &mut transactions {
             transaction.complete = self.tracker.is_past(&transaction.gtid);
         }
-        let position = self.tracker.position().clone();
+        // A restart before the lanes are settled begins the generation again, and needs the position that it began with.
+        let position = match self.is_settled() {
+            true => self.tracker.position().clone(),
+            false => self.opened_at.clone(),
+        };
         Batch { transactions, checkpoint: Checkpoint { position, resume: self.resume().encode() } }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.lanes.iter().all(Lane::is_settled)
     }
 
     /// Where a later session goes on: before everything that is not complete.
     fn resume(&self) -> Resume {
-        if !self.lanes.iter().all(Lane::is_settled) {
+        if !self.is_settled() {
             return self.opened.clone();
         }
         let mut next: Vec<i64> = self.lanes.iter().map(|lane| lane.next).collect();
         self.tracker.rewind(&mut next);
         let mut resume = Resume::new(false);
+        resume.uncounted = self.uncounted;
         for (lane, next) in self.lanes.iter().zip(next) {
             let seen = lane.seen.filter(|_| next == lane.next);
             resume.set(&lane.partition.topic, lane.partition.number, Place { next, seen });
@@ -323,40 +398,9 @@ impl Assembler {
         self.snapshot
     }
 
-    /// What keeps the oldest transaction from being complete, with the number of those behind it.
-    pub(crate) fn stuck(&self) -> Option<(Stuck, usize)> {
-        if !self.claims {
-            return None;
-        }
-        self.tracker.stuck().map(|stuck| (stuck, self.tracker.open().1 - 1))
-    }
-
-    /// Keeps partitions from running away from each other: who is far ahead is paused until the others follow.
-    pub(crate) fn balance(&mut self) -> Vec<Command> {
-        let (open, begun) = self.tracker.open();
-        let ahead = open - begun;
-        let mut commands = Vec::new();
-        for lane in &mut self.lanes {
-            let (count, leads) = match lane.tells_transactions {
-                true => (begun, true),
-                false => (ahead, lane.last.as_ref().is_some_and(|gtid| self.tracker.awaits_begin(gtid))),
-            };
-            let pause = match lane.paused {
-                true => leads && count > self.scope.open_max / 2,
-                false => leads && count > self.scope.open_max,
-            };
-            if pause != lane.paused {
-                lane.paused = pause;
-                let partition = lane.partition.clone();
-                commands.push(if pause { Command::Pause(partition) } else { Command::Resume(partition) });
-            }
-        }
-        commands
-    }
-
-    /// True if data is paused because BEGINs do not come.
-    pub(crate) fn waits_for_begins(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.paused && !lane.tells_transactions)
+    /// True if rows came that no transaction counts, although the connector counts.
+    pub(crate) fn uncounted(&self) -> bool {
+        self.uncounted
     }
 }
 
@@ -382,6 +426,12 @@ fn known<'a>(gtid: Option<&'a Gtid>, what: &str) -> Result<&'a Gtid> {
     })
 }
 
+/// Why nothing is claimed after a row without a place.
+const UNCOUNTED: &str = "rows came that belong to no transaction of the transaction topic. They are of XA transactions: \
+     the connector writes such rows when they are prepared, and nothing when they are committed, so what is cached of \
+     them may stay stale. Read the binary log (BinlogSource) instead, or keep XA away from the mapped tables. If it is \
+     not XA, set provide.transaction.metadata=true again. Then restart with an empty store";
+
 /// The set that a marker holds.
 fn executed(row: &RowChange, column: &str) -> Option<Position> {
     if row.operation == Operation::Delete {
@@ -398,4 +448,4 @@ fn executed(row: &RowChange, column: &str) -> Option<Position> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

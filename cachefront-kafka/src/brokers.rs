@@ -4,17 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachefront_core::Result;
+use cachefront_core::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::error::failed;
+use crate::error::{failed, kind_of};
 use crate::topics::Topics;
 
 /// Above this many named topics one question for all of the cluster's is cheaper.
 const SINGLE_QUESTIONS_MAX: usize = 16;
+
+const TOPICS: &str = "asking the brokers for topics";
+const OFFSETS: &str = "asking the brokers for offsets";
 
 /// One partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,9 +59,12 @@ impl Brokers {
     }
 
     /// The partitions that exist of these topics, in order.
+    ///
+    /// # Errors
+    /// If a topic cannot be looked at: without the right to, it must not look as if it did not exist.
     pub(crate) async fn partitions(&self, topics: &Topics) -> Result<Vec<Partition>> {
         let (client, timeout, topics) = (Arc::clone(&self.client), self.timeout, topics.clone());
-        blocking("asking the brokers for topics", move || {
+        blocking(TOPICS, move || {
             // What the client has to say about lost connections is taken here, or it would pile up.
             while client.poll(Duration::ZERO).is_some() {}
             let mut found = match &topics {
@@ -70,7 +76,14 @@ impl Brokers {
                     found
                 }
                 Topics::Listed(names) => {
-                    existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?
+                    let mut found = existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?;
+                    // The brokers leave out what the user must not see, unless it is asked for by name.
+                    let is_found = |name: &String| found.iter().any(|partition| *partition.topic == **name);
+                    let missing: Vec<_> = names.iter().filter(|name| !is_found(name)).collect();
+                    for name in missing {
+                        found.extend(existing(&client, Some(name), timeout, |topic| topic == name)?);
+                    }
+                    found
                 }
                 Topics::Pattern(regex) => existing(&client, None, timeout, |topic| regex.is_match(topic))?,
             };
@@ -83,13 +96,13 @@ impl Brokers {
     /// Where these partitions begin and end. One that was deleted meanwhile is left out.
     pub(crate) async fn bounds(&self, partitions: Vec<Partition>) -> Result<Vec<(Partition, Bounds)>> {
         let (client, timeout) = (Arc::clone(&self.client), self.timeout);
-        blocking("asking the brokers for offsets", move || {
+        blocking(OFFSETS, move || {
             let mut found = Vec::with_capacity(partitions.len());
             for partition in partitions {
                 match client.fetch_watermarks(&partition.topic, partition.number, timeout) {
                     Ok((low, high)) => found.push((partition, Bounds { low, high })),
                     Err(error) if is_unknown(&error) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(failed(OFFSETS, error)),
                 }
             }
             Ok(found)
@@ -103,14 +116,19 @@ fn existing(
     topic: Option<&str>,
     timeout: Duration,
     wanted: impl Fn(&str) -> bool,
-) -> std::result::Result<Vec<Partition>, KafkaError> {
+) -> Result<Vec<Partition>> {
     let metadata = match client.fetch_metadata(topic, timeout) {
         Ok(metadata) => metadata,
         Err(error) if is_unknown(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
+        Err(error) => return Err(failed(TOPICS, error)),
     };
     let mut found = Vec::new();
-    for topic in metadata.topics().iter().filter(|topic| topic.error().is_none() && wanted(topic.name())) {
+    for topic in metadata.topics().iter().filter(|topic| wanted(topic.name())) {
+        match topic.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(code) if is_unknown_code(code) => continue,
+            Some(code) => return Err(unreadable(topic.name(), code)),
+        }
         let name: Arc<str> = topic.name().into();
         let numbers = topic.partitions().iter().map(|partition| partition.id());
         found.extend(numbers.map(|number| Partition { topic: Arc::clone(&name), number }));
@@ -118,22 +136,69 @@ fn existing(
     Ok(found)
 }
 
+/// A topic that is there, or may be, and of which the brokers do not say more.
+fn unreadable(topic: &str, code: RDKafkaErrorCode) -> Error {
+    let advice = match code {
+        RDKafkaErrorCode::TopicAuthorizationFailed => ": give the user READ and DESCRIBE on it, or leave it out",
+        _ => "",
+    };
+    let cause = KafkaError::MetadataFetch(code);
+    Error::with_source(kind_of(code), format!("the topic {topic} cannot be looked at{advice}"), cause)
+}
+
 fn is_unknown(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(is_unknown_code)
+}
+
+fn is_unknown_code(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
-    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+    matches!(code, UnknownPartition | UnknownTopic | UnknownTopicOrPartition)
 }
 
 /// The client's questions block: they run where that disturbs nobody.
 async fn blocking<T: Send + 'static>(
     doing: &'static str,
-    ask: impl FnOnce() -> std::result::Result<T, KafkaError> + Send + 'static,
+    ask: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    match tokio::task::spawn_blocking(ask).await {
-        Ok(answer) => answer.map_err(|cause| failed(doing, cause)),
-        Err(ended) => Err(cachefront_core::Error::with_source(
-            cachefront_core::ErrorKind::Unavailable,
-            format!("{doing} was cut short"),
-            ended,
-        )),
+    tokio::task::spawn_blocking(ask).await.unwrap_or_else(|ended| {
+        Err(Error::with_source(cachefront_core::ErrorKind::Unavailable, format!("{doing} was cut short"), ended))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use cachefront_core::ErrorKind;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaRespErr;
+
+    use super::*;
+
+    async fn look(brokers: &Brokers, topic: &str) -> Result<Vec<Partition>> {
+        brokers.partitions(&Topics::Listed(vec![topic.to_owned()])).await
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_must_not_be_read_is_an_error_and_an_absent_one_is_none() {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t.transaction", 2, 1).expect("a topic");
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let brokers = Brokers::new(&config, Duration::from_secs(10)).expect("a client");
+        assert_eq!(look(&brokers, "t.transaction").await.expect("readable").len(), 2);
+
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        cluster.topic_error("t.transaction", refused).expect("set");
+        let error = look(&brokers, "t.transaction").await.expect_err("no right to");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("t.transaction") && error.to_string().contains("READ"), "{error}");
+
+        let leaderless = RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+        cluster.topic_error("t.transaction", leaderless).expect("set");
+        let error = look(&brokers, "t.transaction").await.expect_err("it is there, and not deleted");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+
+        let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        cluster.topic_error("t.transaction", unknown).expect("set");
+        assert_eq!(look(&brokers, "t.transaction").await.expect("absent"), []);
     }
 }

@@ -11,6 +11,7 @@ use crate::brokers::Brokers;
 use crate::config::{KafkaSettings, invalid};
 use crate::decode::{ColumnType, DecoderSettings, Form};
 use crate::probe::{KafkaProbe, Shared};
+use crate::scope::ControlTopics;
 use crate::source::KafkaSource;
 use crate::topics::{Topics, transaction_topic};
 
@@ -19,8 +20,7 @@ pub(crate) struct Parts {
     pub(crate) brokers: String,
     pub(crate) prefix: String,
     pub(crate) group: Option<String>,
-    pub(crate) election_topic: String,
-    pub(crate) transaction_topic: String,
+    pub(crate) control: ControlTopics,
     pub(crate) marker: Option<(TableName, Box<str>)>,
     pub(crate) client: ClientConfig,
     pub(crate) decoder: DecoderSettings,
@@ -99,7 +99,7 @@ impl KafkaSourceBuilder {
     }
 
     /// The topics to read, where they are not named after the tables (routed topics). The topics of transactions and of
-    /// schema changes must be among them. Topics that do not exist yet are read as soon as they do.
+    /// schema changes must be among them; without the first one [`build`](Self::build) fails. Topics that do not exist yet are read as soon as they do.
     /// Default: those that the connector writes for the mapped tables, and the two named above.
     pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         self.topics = Ok(Topics::Listed(topics.into_iter().map(Into::into).collect()));
@@ -176,19 +176,20 @@ impl KafkaSourceBuilder {
             return Err(invalid("`topic_prefix` is empty: give the connector's topic.prefix".into()));
         }
         let transaction_topic = self.transaction_topic.unwrap_or_else(|| transaction_topic(&self.prefix));
+        let topics = self.topics?;
+        check(&topics, &transaction_topic)?;
         let mut decoder = self.decoder;
         decoder.transaction_topic = Some(transaction_topic.clone());
         decoder.schema_change_topic = Some(self.prefix.clone());
         let client = client(&self.brokers, &self.settings, &self.client);
         let brokers = Brokers::new(&client, self.settings.request_timeout)?;
-        let shared = Shared::new(self.topics?);
+        let shared = Shared::new(topics);
         let probe = KafkaProbe::new(brokers, shared.clone(), database.probe());
         let parts = Parts {
             brokers: self.brokers,
-            prefix: self.prefix,
             group: self.group,
-            election_topic: transaction_topic.clone(),
-            transaction_topic,
+            control: ControlTopics { transactions: transaction_topic, definitions: self.prefix.clone() },
+            prefix: self.prefix,
             marker: self.marker,
             client,
             decoder,
@@ -197,6 +198,17 @@ impl KafkaSourceBuilder {
         };
         Ok(KafkaSource::new(parts, shared, probe))
     }
+}
+
+/// Refuses topics of the user's own choice without the one that tells of transactions.
+fn check(topics: &Topics, transactions: &str) -> Result<()> {
+    if topics.is_default() || topics.has(transactions) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "the topics to read leave out {transactions}, which tells when transactions are complete: add it to `topics` or \
+         `topic_pattern`, or name another one with `transaction_topic`"
+    )))
 }
 
 /// What reading needs, and what the user says on top.
@@ -222,4 +234,22 @@ fn client(brokers: &str, settings: &KafkaSettings, extra: &[(String, String)]) -
         config.set(name, value);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_without_the_one_that_tells_of_transactions_are_refused() {
+        let listed = |topics: &[&str]| Topics::Listed(topics.iter().map(|&topic| topic.to_owned()).collect());
+        let pattern = |pattern| Topics::pattern(pattern).expect("a pattern");
+        for topics in [listed(&[]), listed(&["t.app.users", "t.transaction"]), pattern("t(\\..*)?")] {
+            check(&topics, "t.transaction").expect("it is read");
+        }
+        for topics in [listed(&["t.app.users", "t"]), pattern("t\\.app\\..*")] {
+            let error = check(&topics, "t.transaction").expect_err("it is left out").to_string();
+            assert!(error.contains("t.transaction") && error.contains("`transaction_topic`"), "{error}");
+        }
+    }
 }

@@ -17,6 +17,9 @@ pub(crate) struct Resume {
     /// visible then may lie before them, so reading starts a little earlier.
     #[serde(rename = "tail", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_end: bool,
+    /// Rows came that no transaction counts, so no position after them proves anything.
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) uncounted: bool,
     /// By topic and partition.
     #[serde(rename = "p")]
     pub(crate) places: BTreeMap<String, BTreeMap<i32, Place>>,
@@ -35,7 +38,7 @@ pub(crate) struct Place {
 
 impl Resume {
     pub(crate) fn new(is_end: bool) -> Self {
-        Self { version: VERSION, is_end, places: BTreeMap::new() }
+        Self { version: VERSION, is_end, uncounted: false, places: BTreeMap::new() }
     }
 
     pub(crate) fn set(&mut self, topic: &str, partition: i32, place: Place) {
@@ -93,6 +96,7 @@ mod tests {
     #[test]
     fn a_note_comes_back_as_it_was() {
         let mut resume = Resume::new(true);
+        resume.uncounted = true;
         resume.set("app.users", 1, Place { next: 12, seen: Some((11, 1_700)) });
         resume.set("app.users", 0, Place { next: 0, seen: None });
         assert_eq!(Resume::decode(&resume.encode()).expect("readable"), resume);

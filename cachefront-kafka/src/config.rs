@@ -25,7 +25,8 @@ pub struct KafkaSettings {
     /// connector does not read leaves a hole, and the position must not grow with them. Default: 64.
     pub position_ranges_max: usize,
     /// A transaction whose events are still missing this long after everything on the topics was read has lost them,
-    /// which is a gap. Default: 10 s, well above the delivery retries of a healthy connector.
+    /// which is a gap. So has one whose BEGIN is missing, unless no transaction is told at all: then the source goes on,
+    /// and claims no positions. Default: 10 s, well above the delivery retries of a healthy connector.
     pub completion_timeout: Duration,
     /// Offsets are committed to the group at most this often; they are for monitoring, the position that counts is in
     /// the store. Default: 1 s.

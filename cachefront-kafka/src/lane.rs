@@ -118,6 +118,22 @@ impl Lane {
         {
             *before = i64::MAX;
         }
+        self.settle_at_end();
+        Ok(true)
+    }
+
+    /// Notes that the client has passed all records before this offset. The last ones of a partition may be such as it
+    /// keeps to itself: the ends of transactions of the producer, and records of those that were aborted.
+    pub(crate) fn reach(&mut self, next: i64) {
+        // After a seek the client says where it was before, until the first record comes.
+        if matches!(self.settled, Settled::Tail { before, .. } if before < i64::MAX) {
+            return;
+        }
+        self.next = self.next.max(next);
+        self.settle_at_end();
+    }
+
+    fn settle_at_end(&mut self) {
         // A tail without any transaction in it holds nothing that could be missed.
         if self.next >= self.end
             && matches!(self.settled, Settled::Tail { before: i64::MAX, .. })
@@ -125,7 +141,6 @@ impl Lane {
         {
             self.settled = Settled::Yes;
         }
-        Ok(true)
     }
 
     /// Judges by the first record with a transaction whether reading began early enough, and else goes further back.
@@ -188,6 +203,23 @@ mod tests {
         let Some(Command::Seek(_, 0)) = short.settle(false) else { panic!("back to the beginning") };
         short.pass(0, 1).expect("no fence");
         assert!(short.settle(false).is_none() && short.is_settled(), "there is nothing before it");
+    }
+
+    #[test]
+    fn an_end_without_records_is_reached_and_settles() {
+        let mut lane = at_end(1_000, 0);
+        lane.pass(990, 1).expect("no fence");
+        lane.reach(999);
+        assert_eq!((lane.next, lane.is_settled()), (999, false));
+        lane.reach(1_000);
+        assert_eq!((lane.next, lane.is_settled()), (1_000, true), "no transaction is in the tail");
+        lane.reach(998);
+        assert_eq!(lane.next, 1_000, "it never goes back");
+        let mut sought = at_end(1_000, 0);
+        sought.pass(900, 1).expect("no fence");
+        assert!(sought.settle(false).is_some(), "it is read from further back");
+        sought.reach(1_000);
+        assert_eq!(sought.next, 901, "that was before the seek");
     }
 
     #[test]

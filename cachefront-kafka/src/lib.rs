@@ -33,10 +33,32 @@
 //! transactions that were executed when it was written; all of them precede it in the log, so when the marker's own
 //! transaction is complete, so are they: DDL, other tables, an idle server.
 //!
+//! A marker does not count before all partitions have been read to the ends that were known last: records without a
+//! count may lie there.
+//!
+//! Changes of definitions (DROP, RENAME, ALTER) come on a topic of their own, and no transaction counts them. They void
+//! what they concern whenever they are read, whatever the position says; one that the connector sends again after a
+//! restart voids again. Only a generation skips those that were written before it began and that its head holds.
+//!
 //! # What is a gap
 //! Offsets that are gone (retention, a topic deleted or made anew), a record that cannot be understood, an event without
-//! GTID, counted events that never come, a new snapshot of the connector. After each of these everything cached is
-//! voided, and reading goes on at the end.
+//! GTID, counted events that never come, a BEGIN that never comes although others do, the first row of an XA
+//! transaction, a new snapshot of the connector. After each of these everything cached is voided, and reading goes on at
+//! the end.
+//!
+//! # What is not promised
+//! **XA.** The connector writes the rows of an XA transaction when it is *prepared*, and nothing when it is committed
+//! (Debezium 3.6 ignores these statements). A value that is loaded in between is the old one, and no record invalidates
+//! it: it stays until its TTL ends. Such rows are recognised, because no transaction counts them. The first one voids
+//! everything, once; after it the source claims no positions, so reads that bring a token or ask for a bound go to the
+//! database. Plain reads of rows that XA transactions changed may be stale. That holds through restarts, until the
+//! source starts with an empty store. `XA COMMIT ... ONE PHASE` looks the same. Use the binary log's source where
+//! XA writes to mapped tables. Flattened rows without `transaction.total_order` and
+//! `transaction.data_collection_order` claim nothing in any case, and their XA rows are not recognised.
+//!
+//! **Definitions that come late.** The topic of definitions is not in order with the others. A record that its broker
+//! takes later than the marker behind it voids when it comes; until then a read with a token may be answered by an
+//! entry from before.
 //!
 //! # Several invalidators
 //! Members of one [group](KafkaSourceBuilder::group) agree by cooperative rebalance who reads; the others wait. One
@@ -56,6 +78,7 @@ mod lane;
 mod probe;
 mod progress;
 mod reader;
+mod scope;
 mod source;
 mod topics;
 mod tracker;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use cachefront_core::Result;
 use cachefront_core::source::{Head, SourceProbe};
+use cachefront_core::{Error, Result};
 
 use crate::brokers::{Bounds, Brokers, Partition};
 use crate::checkpoint::{Place, Resume};
@@ -22,6 +22,10 @@ pub(crate) struct View {
     pub(crate) reading: BTreeMap<Partition, i64>,
     /// Why records that were to be read are gone.
     pub(crate) lost: Option<String>,
+    /// Why the brokers refuse to be looked at.
+    pub(crate) refused: Option<Error>,
+    /// Rows came that no transaction counts, although the connector counts: see `Assembler`.
+    pub(crate) uncounted: bool,
 }
 
 impl View {
@@ -68,7 +72,15 @@ pub(crate) struct Shared(Arc<Mutex<View>>);
 
 impl Shared {
     pub(crate) fn new(topics: Topics) -> Self {
-        let view = View { topics, round: 0, bounds: BTreeMap::new(), reading: BTreeMap::new(), lost: None };
+        let view = View {
+            topics,
+            round: 0,
+            bounds: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            lost: None,
+            refused: None,
+            uncounted: false,
+        };
         Self(Arc::new(Mutex::new(view)))
     }
 
@@ -88,6 +100,21 @@ pub(crate) struct KafkaProbe {
 impl KafkaProbe {
     pub(crate) fn new(brokers: Brokers, shared: Shared, database: Arc<dyn SourceProbe>) -> Self {
         Self { brokers, shared, database }
+    }
+
+    /// Tells the source why the brokers refuse to be looked at: waiting is no use.
+    pub(crate) fn refuse(&self, error: Error) {
+        self.shared.lock().refused = Some(error);
+    }
+
+    /// Those of these topics that do not exist.
+    ///
+    /// # Errors
+    /// As [`Brokers::partitions`].
+    pub(crate) async fn absent(&self, topics: Vec<String>) -> Result<Vec<String>> {
+        let found = self.brokers.partitions(&Topics::Listed(topics.clone())).await?;
+        let exists = |topic: &String| found.iter().any(|partition| *partition.topic == **topic);
+        Ok(topics.into_iter().filter(|topic| !exists(topic)).collect())
     }
 
     /// Looks at all partitions, and tells the source.
@@ -111,6 +138,7 @@ impl SourceProbe for KafkaProbe {
         let found = self.look().await?;
         let mut head = self.database.head().await?;
         let mut resume = Resume::new(true);
+        resume.uncounted = self.shared.lock().uncounted;
         for (partition, bounds) in found {
             resume.set(&partition.topic, partition.number, Place { next: bounds.high, seen: None });
         }
@@ -121,7 +149,41 @@ impl SourceProbe for KafkaProbe {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+
     use super::*;
+
+    /// A database that has executed nothing.
+    #[derive(Debug)]
+    struct Still;
+
+    #[async_trait]
+    impl SourceProbe for Still {
+        async fn head(&self) -> Result<Head> {
+            Ok(Head { checkpoint: cachefront_core::source::Checkpoint::default(), origin: "a".into() })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_generation_does_not_forget_rows_that_no_transaction_counts() {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let brokers = Brokers::new(&config, Duration::from_secs(10)).expect("a client");
+        let shared = Shared::new(Topics::Listed(vec!["t".into()]));
+        let probe = KafkaProbe::new(brokers, shared.clone(), Arc::new(Still));
+        for uncounted in [false, true] {
+            shared.lock().uncounted = uncounted;
+            let head = probe.head().await.expect("a head");
+            let resume = Resume::decode(&head.checkpoint.resume).expect("readable");
+            assert_eq!((resume.is_end, resume.uncounted), (true, uncounted));
+            assert_eq!(resume.get("t", 0), Some(Place { next: 0, seen: None }));
+        }
+    }
 
     #[test]
     fn reading_on_during_a_look_is_no_loss() {

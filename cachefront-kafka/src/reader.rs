@@ -27,6 +27,9 @@ const CHUNK_EVENTS: usize = 256;
 /// How long the thread waits for records before it looks for commands.
 const POLL: Duration = Duration::from_millis(50);
 
+/// So many records at most are read before positions are looked at, also while the thread is never idle.
+const UNNOTED_MAX: usize = 4_096;
+
 /// How long a seek may take.
 const SEEK: Duration = Duration::from_secs(5);
 
@@ -43,7 +46,15 @@ pub(crate) struct Fetched {
     pub(crate) event: Result<Event>,
 }
 
-pub(crate) type Chunk = Vec<Fetched>;
+/// What the thread hands over.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Record(Fetched),
+    /// Everything of a partition before this offset was handed over; the last of it may be no records.
+    Reached(Spot),
+}
+
+pub(crate) type Chunk = Vec<Item>;
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -74,6 +85,8 @@ impl Reader {
             decoder,
             orders,
             partitions: Vec::new(),
+            told: Vec::new(),
+            unnoted: 0,
             last: 0,
             chunk: Chunk::new(),
             chunks: sender,
@@ -125,6 +138,10 @@ struct Work {
     decoder: Decoder,
     orders: commands::Receiver<Command>,
     partitions: Vec<Partition>,
+    /// How far the receiver knows each partition to be read.
+    told: Vec<i64>,
+    /// Records since positions were looked at.
+    unnoted: usize,
     /// The partition of the record before: mostly the next one is of the same.
     last: usize,
     chunk: Chunk,
@@ -148,20 +165,54 @@ impl Work {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     let fetched = understand(&mut self.decoder, &self.partitions, &mut self.last, &message)?;
-                    self.chunk.push(fetched);
+                    if let Some(told) = self.told.get_mut(fetched.at.0) {
+                        *told = fetched.at.1 + 1;
+                    }
+                    self.unnoted += 1;
+                    self.chunk.push(Item::Record(fetched));
                 }
                 Some(Err(error)) if error.rdkafka_error_code().is_none_or(passes) => {
                     tracing::debug!(%error, "reading Kafka goes on");
                 }
                 Some(Err(error)) => return Err(failed("reading Kafka", error)),
                 None => {
+                    if self.chunk.is_empty() {
+                        self.note_positions()?;
+                    }
                     if !self.hand_over() {
                         return Ok(());
                     }
                 }
             }
+            if self.unnoted >= UNNOTED_MAX {
+                self.note_positions()?;
+            }
             if self.chunk.len() >= CHUNK_EVENTS && !self.hand_over() {
                 return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where the client stands beyond the last records: it keeps the ends of the producer's transactions to
+    /// itself, and passes them.
+    fn note_positions(&mut self) -> Result<()> {
+        self.unnoted = 0;
+        let positions = self.consumer.position().map_err(|cause| failed("asking for positions", cause))?;
+        for (place, element) in positions.elements().iter().enumerate() {
+            let Offset::Offset(next) = element.offset() else { continue };
+            let is_it = |of: &Partition| of.number == element.partition() && *of.topic == *element.topic();
+            // The client lists them in the same order, mostly.
+            let lane = match self.partitions.get(place).is_some_and(is_it) {
+                true => Some(place),
+                false => self.partitions.iter().position(is_it),
+            };
+            let Some(lane) = lane else { continue };
+            if let Some(told) = self.told.get_mut(lane)
+                && *told < next
+            {
+                *told = next;
+                self.chunk.push(Item::Reached((lane, next)));
             }
         }
         Ok(())
@@ -183,6 +234,7 @@ impl Work {
                     let start = list(&partition, Offset::Offset(offset))?;
                     self.consumer.incremental_assign(&start).map_err(|cause| failed("assigning a partition", cause))?;
                     self.partitions.push(partition);
+                    self.told.push(offset);
                 }
                 Command::Seek(partition, offset) => self
                     .consumer

@@ -12,15 +12,17 @@ use cachefront_core::{Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::assemble::{Assembler, Scope};
+use crate::assemble::Assembler;
+use crate::brokers::Partition;
 use crate::builder::Parts;
 use crate::checkpoint::Resume;
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Form};
 use crate::error::gap;
 use crate::group::Membership;
 use crate::probe::{KafkaProbe, Shared};
 use crate::progress::KafkaProgress;
-use crate::reader::{Chunk, Reader};
+use crate::reader::{Chunk, Item, Reader};
+use crate::scope::{ControlTopics, Scope};
 use crate::topics::Topics;
 use crate::tracker::Stuck;
 
@@ -36,7 +38,11 @@ use crate::tracker::Stuck;
 ///
 /// # Gaps
 /// Records that were to be read and are gone (retention, a deleted topic), a record that cannot be understood, an event
-/// without GTID, events that a transaction counts and that never come, and a new snapshot of the connector.
+/// without GTID, events that a transaction counts and that never come, the first row of an XA transaction, and a new
+/// snapshot of the connector.
+///
+/// # Not promised
+/// That entries follow XA transactions: see the [crate's documentation](crate#what-is-not-promised).
 pub struct KafkaSource {
     parts: Parts,
     shared: Shared,
@@ -52,7 +58,7 @@ pub struct KafkaSource {
 struct Session {
     reader: Reader,
     assembler: Assembler,
-    chunk: std::vec::IntoIter<crate::reader::Fetched>,
+    chunk: std::vec::IntoIter<Item>,
     /// When the draft is handed over at the latest.
     due: Option<Instant>,
     stall: Option<Stall>,
@@ -70,6 +76,10 @@ async fn look_out(probe: Arc<KafkaProbe>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         if let Err(error) = probe.look().await {
+            if error.kind() == ErrorKind::Config {
+                probe.refuse(error);
+                return;
+            }
             tracing::debug!(error = %error.chain(), "the brokers do not answer; reading goes on when they do");
         }
     }
@@ -113,8 +123,8 @@ impl KafkaSource {
     /// Without topics of their own, those of the mapped tables are read.
     fn choose_topics(&self, interests: &Interests) {
         let mut view = self.shared.lock();
-        if matches!(&view.topics, Topics::Listed(topics) if topics.is_empty()) {
-            let mut topics = Topics::of_tables(&self.parts.prefix, interests);
+        if view.topics.is_default() {
+            let mut topics = Topics::of_tables(&self.parts.prefix, &self.parts.control.transactions, interests);
             if let Some((table, _)) = &self.parts.marker {
                 topics.add(crate::topics::topic_of(&self.parts.prefix, table));
             }
@@ -134,10 +144,11 @@ impl KafkaSource {
     fn close(&mut self) {
         if let Some(session) = self.session.take() {
             self.snapshot = session.assembler.snapshot();
+            self.shared.lock().uncounted |= session.assembler.uncounted();
         }
         let mut view = self.shared.lock();
         view.reading.clear();
-        view.lost = None;
+        (view.lost, view.refused) = (None, None);
     }
 
     async fn fetch(&mut self, limits: &BatchLimits) -> Result<Batch> {
@@ -178,6 +189,13 @@ fn not_elected() -> Error {
     Error::new(ErrorKind::Unavailable, "another member of the consumer group reads now")
 }
 
+fn no_election(group: &str, topic: &str) -> String {
+    format!(
+        "the members of the group {group} agree by the topic {topic} who reads, and it does not exist: start the \
+         connector with provide.transaction.metadata=true, or name its topic with `transaction_topic`"
+    )
+}
+
 /// Waits until this member of the group does not lead any more; for ever without a group.
 async fn deposed(membership: &mut Option<Membership>) {
     match membership {
@@ -191,9 +209,14 @@ impl Session {
     fn draw(&mut self, limits: &BatchLimits) -> Result<()> {
         loop {
             while !self.assembler.is_full(limits) {
-                let Some(fetched) = self.chunk.next() else { break };
-                if let Some(command) = self.assembler.take(fetched)? {
-                    self.reader.tell(command);
+                match self.chunk.next() {
+                    Some(Item::Record(fetched)) => {
+                        if let Some(command) = self.assembler.take(fetched)? {
+                            self.reader.tell(command);
+                        }
+                    }
+                    Some(Item::Reached(at)) => self.assembler.reach(at),
+                    None => break,
                 }
             }
             if self.assembler.is_full(limits) {
@@ -215,6 +238,9 @@ impl Session {
         if let Some(why) = view.lost.take() {
             return Err(gap(why));
         }
+        if let Some(error) = view.refused.take() {
+            return Err(error);
+        }
         for partition in view.unread() {
             let Some(bounds) = view.bounds.get(&partition).copied() else { continue };
             tracing::info!(%partition, "a new partition is read");
@@ -223,31 +249,19 @@ impl Session {
             view.reading.insert(partition, bounds.low);
         }
         let round = view.round;
-        let at_end = self
-            .assembler
-            .lanes
-            .iter()
-            .all(|lane| view.bounds.get(&lane.partition).is_some_and(|bounds| lane.next >= bounds.high));
-        drop(view);
-        self.look_for_losses(round, at_end, completion_timeout)
-    }
-
-    /// A transaction that still lacks events when everything that was there after its END has been read, and some time
-    /// has passed for deliveries that were under way, has lost them.
-    fn look_for_losses(&mut self, round: u64, at_end: bool, timeout: Duration) -> Result<()> {
-        let Some((stuck, behind)) = self.assembler.stuck() else {
+        let end = |partition: &Partition| view.bounds.get(partition).map(|bounds| bounds.high);
+        self.assembler.hold_markers(end);
+        let Some(stuck) = self.assembler.stuck() else {
             self.stall = None;
             return Ok(());
         };
-        // Without its END, a transaction is suspicious only if later ones have come.
-        if stuck.lacking.is_none() && behind == 0 && !self.assembler.waits_for_begins() {
-            self.stall = None;
-            return Ok(());
-        }
+        let is_read = self.assembler.is_read(&stuck, end);
+        drop(view);
         match &self.stall {
+            // Some time must have passed for deliveries that were in progress.
             Some(stall) if stall.stuck == stuck => {
-                if at_end && round > stall.round + 1 && stall.since.elapsed() >= timeout {
-                    return Err(gap(explain(&stuck)));
+                if is_read && round > stall.round + 1 && stall.since.elapsed() >= completion_timeout {
+                    self.assembler.lose(&stuck)?;
                 }
             }
             _ => self.stall = Some(Stall { stuck, since: Instant::now(), round }),
@@ -266,15 +280,32 @@ impl Session {
     }
 }
 
-fn explain(stuck: &Stuck) -> String {
-    match &stuck.lacking {
-        Some((table, came, count)) => format!(
-            "transaction {} has {count} events of {table}, and {came} came: were records removed from a topic, or does \
-             a transformation drop some?",
-            stuck.gtid
-        ),
-        None => format!("transaction {} began, later ones came, and its end did not", stuck.gtid),
+/// What to say of topics that do not exist, or are not read.
+///
+/// # Errors
+/// If a topic must not be read.
+async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, topics: Topics) -> Result<Vec<String>> {
+    let mut asked = vec![control.transactions.clone()];
+    match &topics {
+        Topics::Listed(listed) => asked.clone_from(listed),
+        Topics::Pattern(_) if topics.has(&control.definitions) => asked.push(control.definitions.clone()),
+        Topics::Pattern(_) => {}
     }
+    let absent = probe.absent(asked).await?;
+    let mut findings: Vec<String> = absent
+        .iter()
+        .map(|topic| {
+            format!("topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it")
+        })
+        .collect();
+    if !topics.has(&control.definitions) {
+        findings.push(format!(
+            "the topic {} is not read, so DROP, RENAME and ALTER of a mapped table are not seen: add it to `topics` \
+             or `topic_pattern`",
+            control.definitions
+        ));
+    }
+    Ok(findings)
 }
 
 #[async_trait]
@@ -286,17 +317,8 @@ impl ChangeSource for KafkaSource {
     async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
         self.choose_topics(interests);
         let mut findings = self.parts.database.preflight(interests).await?;
-        let found = self.probe.look().await?;
-        let view = self.shared.lock();
-        if let Topics::Listed(topics) = &view.topics {
-            let missing =
-                topics.iter().filter(|topic| !found.iter().any(|(partition, _)| *partition.topic == ***topic));
-            findings.extend(missing.map(|topic| {
-                format!(
-                    "topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it"
-                )
-            }));
-        }
+        let topics = self.shared.lock().topics.clone();
+        findings.extend(absent_topics(&self.probe, &self.parts.control, topics).await?);
         if self.parts.marker.is_none() {
             findings.push(
                 "no marker table is named: while the database is idle, and after changes of other tables, nothing proves \
@@ -315,7 +337,10 @@ impl ChangeSource for KafkaSource {
         if self.membership.is_none()
             && let Some(group) = &self.parts.group
         {
-            let topic = &self.parts.election_topic;
+            let topic = &self.parts.control.transactions;
+            if !self.probe.absent(vec![topic.clone()]).await?.is_empty() {
+                return Err(Error::new(ErrorKind::Unavailable, no_election(group, topic)));
+            }
             self.membership = Some(Membership::join(&self.parts.client, group, topic, &self.parts.settings)?);
         }
         if let Some(membership) = &mut self.membership
@@ -337,10 +362,12 @@ impl ChangeSource for KafkaSource {
         let scope = Scope::new(
             interests,
             self.parts.marker.clone(),
-            self.parts.transaction_topic.clone(),
+            self.parts.control.clone(),
+            self.parts.decoder.form == Form::Flattened,
             &self.parts.settings,
         );
         let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot)?;
+        self.shared.lock().uncounted |= assembler.uncounted();
         let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(interests));
         let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
         self.shared.lock().reading = assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
@@ -379,3 +406,6 @@ impl ChangeSource for KafkaSource {
         self.parts.database.gate()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,9 +26,22 @@ impl Topics {
 
     /// Those that a connector of this prefix writes for the tables, and the ones about itself: schema changes and
     /// transactions.
-    pub(crate) fn of_tables(prefix: &str, interests: &Interests) -> Self {
+    pub(crate) fn of_tables(prefix: &str, transactions: &str, interests: &Interests) -> Self {
         let tables = interests.iter().map(|(table, _)| topic_of(prefix, table));
-        Self::Listed(tables.chain([prefix.to_owned(), transaction_topic(prefix)]).collect())
+        Self::Listed(tables.chain([prefix.to_owned(), transactions.to_owned()]).collect())
+    }
+
+    /// True if those of the mapped tables are to be read.
+    pub(crate) fn is_default(&self) -> bool {
+        matches!(self, Self::Listed(topics) if topics.is_empty())
+    }
+
+    /// True if this topic is read, or would be.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        match self {
+            Self::Listed(topics) => topics.iter().any(|listed| listed == topic),
+            Self::Pattern(regex) => regex.is_match(topic),
+        }
     }
 
     pub(crate) fn add(&mut self, topic: String) {
@@ -61,8 +74,8 @@ mod tests {
     fn a_connectors_topics_are_named_as_it_names_them() {
         let mut interests = Interests::new();
         interests.add("app.we-ird.tbl$".into(), &Columns::All);
-        let Topics::Listed(topics) = Topics::of_tables("shop", &interests) else { panic!("a list") };
-        assert_eq!(topics, ["shop.app.we-ird.tbl_", "shop", "shop.transaction"]);
+        let Topics::Listed(topics) = Topics::of_tables("shop", "shop.tx", &interests) else { panic!("a list") };
+        assert_eq!(topics, ["shop.app.we-ird.tbl_", "shop", "shop.tx"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! other tables, DDL, an idle server.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 
 use cachefront_core::event::TableName;
 use cachefront_core::{Gtid, Position};
@@ -23,7 +24,13 @@ pub(crate) struct Tracker {
     position: Position,
     /// Transactions in the order in which they began on the transaction topic.
     begun: VecDeque<Gtid>,
+    /// Transactions of which an event came before the BEGIN, in this order. Some have begun since, or are open no more.
+    awaiting: VecDeque<Gtid>,
     open: HashMap<Gtid, Open>,
+    /// What complete markers hold that does not count yet.
+    executed: Position,
+    /// True while records that no transaction counts may lie before what was read.
+    holds_markers: bool,
     /// Ranges kept in the position for each origin: the bound on its size.
     ranges_max: usize,
 }
@@ -40,17 +47,53 @@ struct Open {
     marker: Option<Position>,
 }
 
-/// What keeps the oldest transaction from counting.
+/// A transaction that may have lost records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stuck {
     pub(crate) gtid: Gtid,
-    /// The table that lacks events, with how many came and how many there are; nothing if the END lacks.
-    pub(crate) lacking: Option<(TableName, u64, u64)>,
+    pub(crate) lacks: Lacks,
+}
+
+/// The records that a transaction lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lacks {
+    /// Rows came, and its BEGIN did not.
+    Begin,
+    /// Later ones have begun, and its END did not come.
+    End,
+    /// Fewer events of a table came than its END counts.
+    Events { table: TableName, came: u64, count: u64 },
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gtid = &self.gtid;
+        match &self.lacks {
+            Lacks::Begin => write!(
+                f,
+                "rows of transaction {gtid} came, and its BEGIN did not: were records removed from the transaction topic?"
+            ),
+            Lacks::End => write!(f, "transaction {gtid} began, later ones came, and its end did not"),
+            Lacks::Events { table, came, count } => write!(
+                f,
+                "transaction {gtid} has {count} events of {table}, and {came} came: were records removed from a topic, \
+                 or does a transformation drop some?"
+            ),
+        }
+    }
 }
 
 impl Tracker {
     pub(crate) fn new(position: Position, ranges_max: usize) -> Self {
-        Self { position, begun: VecDeque::new(), open: HashMap::new(), ranges_max }
+        Self {
+            position,
+            begun: VecDeque::new(),
+            awaiting: VecDeque::new(),
+            open: HashMap::new(),
+            executed: Position::new(),
+            holds_markers: false,
+            ranges_max,
+        }
     }
 
     /// Every transaction that counts.
@@ -98,6 +141,9 @@ impl Tracker {
 
     /// Notes an event of a table of interest.
     pub(crate) fn event(&mut self, gtid: &Gtid, table: &TableName, place: Place, at: Spot) {
+        if !self.open.contains_key(gtid) {
+            self.await_begin(gtid);
+        }
         let open = self.open.entry(gtid.clone()).or_default();
         open.touch(at);
         match open.seen.iter_mut().find(|(name, _)| name == table) {
@@ -117,9 +163,25 @@ impl Tracker {
         }
     }
 
-    /// Notes a transaction that has no place in the count (DDL, TRUNCATE): it is one event, and that was handed over.
+    /// Notes a statement that has no place in the count (DDL, TRUNCATE): it is handed over, and is a transaction of its
+    /// own unless others of its events are counted.
     pub(crate) fn alone(&mut self, gtid: &Gtid) {
-        self.position.insert(gtid);
+        if !self.open.contains_key(gtid) {
+            self.position.insert(gtid);
+        }
+    }
+
+    fn await_begin(&mut self, gtid: &Gtid) {
+        // Those that have begun since are dropped from time to time.
+        if self.awaiting.len() > 2 * self.open.len() + 64 {
+            self.awaiting.retain(|gtid| self.open.get(gtid).is_some_and(|open| !open.begun));
+        }
+        self.awaiting.push_back(gtid.clone());
+    }
+
+    /// Lets complete markers wait, or count. What they hold left no event, or left one that no transaction counts.
+    pub(crate) fn hold_markers(&mut self, holds: bool) {
+        self.holds_markers = holds;
     }
 
     /// Lets count what can, in the order of the transaction topic.
@@ -131,9 +193,12 @@ impl Tracker {
             let Some(gtid) = self.begun.pop_front() else { break };
             self.position.insert(&gtid);
             if let Some(executed) = self.open.remove(&gtid).and_then(|open| open.marker) {
-                self.position.union(&executed);
-                self.forget_past();
+                self.executed.union(&executed);
             }
+        }
+        if !self.holds_markers && !self.executed.is_empty() {
+            self.position.union(&std::mem::take(&mut self.executed));
+            self.forget_past();
         }
         self.position.limit_ranges(self.ranges_max);
     }
@@ -155,11 +220,27 @@ impl Tracker {
         }
     }
 
-    /// What keeps the oldest transaction from counting, if there is one.
-    pub(crate) fn stuck(&self) -> Option<Stuck> {
-        let gtid = self.begun.front()?;
-        let lacking = self.open.get(gtid)?.lacking();
-        Some(Stuck { gtid: gtid.clone(), lacking })
+    /// The oldest transaction that is suspicious, if there is one.
+    pub(crate) fn stuck(&mut self) -> Option<Stuck> {
+        if let Some(gtid) = self.begun.front()
+            && let Some(open) = self.open.get(gtid)
+        {
+            let lacks = match open.lacking() {
+                Some(events) => Some(events),
+                // Without its END a transaction is suspicious only if later ones have come.
+                None => (open.counts.is_none() && self.begun.len() > 1).then_some(Lacks::End),
+            };
+            if let Some(lacks) = lacks {
+                return Some(Stuck { gtid: gtid.clone(), lacks });
+            }
+        }
+        while let Some(gtid) = self.awaiting.front() {
+            if self.awaits_begin(gtid) {
+                return Some(Stuck { gtid: gtid.clone(), lacks: Lacks::Begin });
+            }
+            self.awaiting.pop_front();
+        }
+        None
     }
 }
 
@@ -175,13 +256,13 @@ impl Open {
         self.counts.is_some() && self.lacking().is_none()
     }
 
-    fn lacking(&self) -> Option<(TableName, u64, u64)> {
+    fn lacking(&self) -> Option<Lacks> {
         let seen = |table: &TableName| {
             self.seen.iter().find(|(name, _)| name == table).map_or(0, |(_, ranges)| ranges.count())
         };
         let lacks = |&&(ref table, count): &&(TableName, u64)| seen(table) < count;
         let (table, count) = self.counts.as_ref()?.iter().find(lacks)?;
-        Some((table.clone(), seen(table), *count))
+        Some(Lacks::Events { table: table.clone(), came: seen(table), count: *count })
     }
 }
 
@@ -263,7 +344,8 @@ mod tests {
         tracker.event(&gtid(11), &users(), place(1), (0, 6));
         tracker.advance();
         assert_eq!(tracker.position(), &upto(10), "the second is the first again");
-        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(11), lacking: Some((users(), 1, 2)) }));
+        let lacks = Lacks::Events { table: users(), came: 1, count: 2 };
+        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(11), lacks }));
     }
 
     #[test]
@@ -317,6 +399,36 @@ mod tests {
         tracker.end(&gtid(7), vec![(users(), 3)], (9, 2));
         assert!(tracker.is_past(&gtid(7)));
         assert_eq!(tracker.open(), (0, 0));
+    }
+
+    #[test]
+    fn a_statement_counts_alone_unless_its_transaction_has_counted_events() {
+        let mut tracker = tracker();
+        tracker.alone(&gtid(11));
+        assert_eq!(tracker.position(), &upto(11));
+        tracker.begin(&gtid(12), (9, 1));
+        tracker.alone(&gtid(12));
+        assert_eq!(tracker.position(), &upto(11), "its rows are still to come");
+        tracker.end(&gtid(12), vec![(users(), 1)], (9, 2));
+        tracker.event(&gtid(12), &users(), place(1), (0, 5));
+        tracker.advance();
+        assert_eq!(tracker.position(), &upto(12));
+    }
+
+    #[test]
+    fn the_oldest_transaction_without_a_begin_is_suspicious() {
+        let mut tracker = tracker();
+        for number in 11..2_000 {
+            tracker.event(&gtid(number), &users(), place(1), (0, 5));
+            if number != 12 {
+                tracker.end(&gtid(number), vec![(users(), 1)], (9, 2));
+            }
+            tracker.advance();
+        }
+        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(12), lacks: Lacks::Begin }));
+        assert!(tracker.awaiting.len() < 100, "{}", tracker.awaiting.len());
+        tracker.begin(&gtid(12), (9, 3));
+        assert_eq!(tracker.stuck(), None, "its END may still come");
     }
 
     #[test]

@@ -8,3 +8,4 @@ mod members;
 mod servers;
 mod suite;
 mod traffic;
+mod uncounted;

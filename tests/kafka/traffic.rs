@@ -164,6 +164,11 @@ pub(crate) async fn run_with(shop: &Shop, cache: &Cache<u64, u64>, settings: Kaf
         .settings(settings)
         .build(binlog)
         .expect("a source");
+    run_source(cache, source).await
+}
+
+/// A running invalidator of `cache` over this source.
+pub(crate) async fn run_source(cache: &Cache<u64, u64>, source: KafkaSource) -> CdcHandle {
     let mut settings = CdcSettings::default();
     settings.retry_max = Duration::from_millis(500);
     let cdc = Cdc::new(source).bind(cache).settings(settings).spawn().expect("an invalidator");

@@ -1,9 +1,13 @@
 use bytes::Bytes;
 use cachefront_core::ErrorKind;
-use cachefront_core::source::Columns;
+use cachefront_core::event::{RowImage, Value};
+use cachefront_core::source::{Columns, Interests};
 
 use super::*;
-use crate::event;
+use crate::scope::ControlTopics;
+use crate::tracker::Lacks;
+
+pub(crate) mod completeness;
 
 const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 const ROWS: usize = 0;
@@ -17,20 +21,45 @@ fn partition(topic: &str) -> Partition {
     Partition { topic: topic.into(), number: 0 }
 }
 
-/// A generation that began at transaction 10, when both partitions ended at offset 100.
-fn begun() -> Assembler {
+pub(crate) fn upto(end: u64) -> Position {
+    format!("{SERVER}:1-{end}").parse().expect("a position")
+}
+
+/// Rows, transactions, definitions and markers.
+pub(crate) fn partitions() -> [Partition; 4] {
+    ["t.app.users", "t.transaction", "t", "t.app.heartbeat"].map(partition)
+}
+
+fn scope() -> Scope {
     let mut interests = Interests::new();
     interests.add("app.users".into(), &Columns::All);
-    let scope = Scope::new(&interests, None, "t.transaction".into(), &crate::KafkaSettings::default());
-    let mut resume = Resume::new(true);
-    let bounds = Bounds { low: 0, high: 100 };
-    let found = ["t.app.users", "t.transaction"].map(|topic| (partition(topic), bounds));
-    for (partition, bounds) in &found {
-        resume.set(&partition.topic, 0, Place { next: bounds.high, seen: None });
-    }
-    let position = format!("{SERVER}:1-10").parse().expect("a position");
-    let from = Checkpoint { position, resume: resume.encode() };
+    let marker = Some((TableName::from("app.heartbeat"), "executed".into()));
+    let topics = ControlTopics { transactions: "t.transaction".into(), definitions: "t".into() };
+    Scope::new(&interests, marker, topics, false, &crate::KafkaSettings::default())
+}
+
+/// A session that goes on where `resume` says, at transaction 10. Each partition ends at offset 100.
+fn opened(resume: &Resume) -> Assembler {
+    opened_with(scope(), resume)
+}
+
+fn opened_with(scope: Scope, resume: &Resume) -> Assembler {
+    let found = partitions().map(|partition| (partition, Bounds { low: 0, high: 100 }));
+    let from = Checkpoint { position: upto(10), resume: resume.encode() };
     Assembler::new(scope, &from, &found, false).expect("nothing is gone").0
+}
+
+/// A generation that began at transaction 10, when every partition ended at offset 100.
+fn begun() -> Assembler {
+    opened(&head())
+}
+
+fn head() -> Resume {
+    let mut resume = Resume::new(true);
+    for partition in partitions() {
+        resume.set(&partition.topic, 0, Place { next: 100, seen: None });
+    }
+    resume
 }
 
 fn fetched(lane: usize, offset: i64, event: Result<Event>) -> Fetched {
@@ -43,7 +72,7 @@ fn row(offset: i64, number: u64, place: Option<event::Place>) -> Fetched {
     fetched(ROWS, offset, Ok(Event::Row { row, origin }))
 }
 
-fn counted(offset: i64, number: u64) -> Fetched {
+pub(crate) fn counted(offset: i64, number: u64) -> Fetched {
     row(offset, number, Some(event::Place { in_transaction: 1, in_table: 1 }))
 }
 
@@ -109,10 +138,7 @@ fn a_snapshot_voids_everything_once() {
 
 #[test]
 fn a_note_of_another_source_is_a_gap() {
-    let mut interests = Interests::new();
-    interests.add("app.users".into(), &Columns::All);
-    let scope = Scope::new(&interests, None, "t.transaction".into(), &crate::KafkaSettings::default());
     let from = Checkpoint { position: Position::new(), resume: Bytes::from_static(b"binlog.000001:4") };
-    let error = Assembler::new(scope, &from, &[], false).expect_err("it cannot be read");
+    let error = Assembler::new(scope(), &from, &[], false).expect_err("it cannot be read");
     assert_eq!(error.kind(), ErrorKind::Gap);
 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use cachefront_core::Timestamp;
 use cachefront_core::event::TableName;
+use cachefront_core::{Gtid, Timestamp};
 use serde::Deserialize;
 
 use crate::event::{Event, Origin};
@@ -61,6 +61,9 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
         None => Vec::new(),
     };
     let words = first_words(ddl);
+    if words.first().is_some_and(|word| word == "XA") {
+        return Ok(xa(words, gtid, source.ts_ms));
+    }
     let creates = match words.as_slice() {
         [first, second, ..] => first == "CREATE" && second != "OR",
         _ => !changes.is_empty() && changes.iter().all(|change| change.kind == "CREATE"),
@@ -84,6 +87,16 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
     }
     let committed_at = Timestamp::from_micros(source.ts_ms.saturating_mul(1_000));
     Ok(Event::Tables { tables, reason: words.join(" "), origin: Origin { gtid, committed_at, ..Origin::default() } })
+}
+
+/// The commit of an XA transaction says nothing of the rows that it makes visible: any table may have changed.
+fn xa(words: Vec<String>, gtid: Option<Gtid>, committed_ms: u64) -> Event {
+    if words.get(1).is_none_or(|word| word != "COMMIT") {
+        return Event::Nothing { kind: "xa", gtid };
+    }
+    let committed_at = Timestamp::from_micros(committed_ms.saturating_mul(1_000));
+    let origin = Origin { gtid, committed_at, ..Origin::default() };
+    Event::Tables { tables: Vec::new(), reason: words.join(" "), origin }
 }
 
 /// A statement that may have changed rows.
@@ -162,5 +175,16 @@ mod tests {
         statement.whole_database = true;
         assert!(statement.concerns(&"app.users".into()));
         assert!(!statement.concerns(&"apple.users".into()));
+    }
+
+    #[test]
+    fn the_commit_of_an_xa_transaction_may_have_changed_any_table() {
+        let gtid = || Some(Gtid { origin: "a".into(), number: 7 });
+        let words = |text: &str| first_words(text);
+        let Event::Tables { tables, reason, origin } = xa(words("XA COMMIT X'63',X'',1"), gtid(), 5) else { panic!() };
+        assert_eq!((tables.len(), reason.as_str(), origin.gtid), (0, "XA COMMIT", gtid()));
+        for other in ["XA START X'63',X'',1", "XA END X'63'", "XA ROLLBACK X'63'"] {
+            assert!(matches!(xa(words(other), gtid(), 5), Event::Nothing { .. }), "{other}");
+        }
     }
 }

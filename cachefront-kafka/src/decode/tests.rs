@@ -200,6 +200,9 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
+/// What the quick way knows the end of the rows by.
+const SOURCE: &[u8] = b",\"source\":";
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
@@ -228,7 +231,10 @@ proptest! {
             let whole = |value: &Option<Vec<u8>>| value.as_deref().and_then(|value| value.get(..end)).map(<[u8]>::to_vec);
             // Right behind the rows is where the quick way must find their end again: what is put there belongs to them.
             let ends_there = damaged.value.as_deref().and_then(|value| value.get(end..));
-            whole(&damaged.value) == whole(&sample.value) && ends_there.is_some_and(|rest| rest.starts_with(b",\"source\":"))
+            let only_there = |rest: &[u8]| {
+                rest.starts_with(SOURCE) && memchr::memmem::find_iter(rest, SOURCE).count() == 1
+            };
+            whole(&damaged.value) == whole(&sample.value) && ends_there.is_some_and(only_there)
         });
         // Where the key is enough, nobody looks at the rows, so damage in them goes unnoticed: that is the bargain.
         if slow.is_ok() || rows_untouched || columns == Columns::All && !fast.starts_with("Nothing") && !fast.starts_with("Tables") {

@@ -1,0 +1,164 @@
+//! Records that no transaction of the transaction topic counts, and counts that never come.
+
+use std::time::Duration;
+
+use cachefront::binlog::BinlogSource;
+use cachefront::kafka::{KafkaSettings, KafkaSource, KafkaSourceBuilder};
+use cachefront::{Cache, Tier};
+use cachefront_core::source::{ChangeSource, Lead};
+use cachefront_tests::connector::{Connector, MARKER_COLUMN, Servers};
+use cachefront_tests::shop::{PATIENCE, Shop};
+use cachefront_tests::{unique, wait};
+use mysql_async::prelude::Queryable;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::traffic::{ROWS, errors_of, recovered, run_source, run_with, say, warm};
+
+fn builder(connector: &Connector, completion_timeout: Duration) -> KafkaSourceBuilder {
+    let mut settings = KafkaSettings::default();
+    settings.completion_timeout = completion_timeout;
+    settings.open_transactions_max = 10;
+    KafkaSource::builder(connector.brokers(), connector.name())
+        .marker(&connector.marker(), MARKER_COLUMN)
+        .settings(settings)
+}
+
+/// Waits until a read at any level of freshness answers what the database has.
+async fn follows(shop: &Shop, cache: &Cache<u64, u64>, id: u64) {
+    let value = shop.value(id).await;
+    wait::until_async("the cache follows", PATIENCE, async || cache.get(&id).await.expect("an answer") == Some(value))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_xa_transaction_voids_everything_once_and_ends_all_proof() {
+    let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
+    let cache = shop.cache().await;
+    let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
+    let errors = errors_of(&cdc);
+    recovered(&shop, "the start", tokio::time::Instant::now()).await;
+    warm(&cache).await;
+    let before = cdc.status().flushes_total;
+    let xid = shop.database.name().to_owned();
+    let mut conn = shop.pool.get_conn().await.expect("a connection");
+    for (verb, update) in [("START", true), ("END", false), ("PREPARE", false), ("COMMIT", false)] {
+        conn.query_drop(format!("XA {verb} '{xid}'")).await.expect("a statement of XA");
+        if update {
+            conn.query_drop("UPDATE item SET value = value + 1 WHERE id = 7").await.expect("a row is updated");
+        }
+    }
+    wait::until("everything is voided", PATIENCE, || cdc.status().flushes_total > before).await;
+    let said = errors.lock().expect("unpoisoned").iter().any(|error| error.contains("XA"));
+    assert!(said, "{errors:?}");
+    // What other transactions change is still invalidated, and the position stands.
+    warm(&cache).await;
+    for id in 1..=5 {
+        let token = shop.increment(id).await;
+        follows(&shop, &cache, id).await;
+        assert!(!cdc.status().applied.covers(&token), "nothing may be claimed any more");
+        let hit = cache.get(&id).at_least(&token).detailed().await.expect("an answer");
+        assert_eq!(hit.value, Some(shop.value(id).await), "{hit:?}");
+    }
+    assert_eq!(cdc.status().flushes_total, before + 1, "it voids once: {errors:?}");
+    cdc.shutdown().await;
+
+    let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
+    let token = shop.increment(1).await;
+    follows(&shop, &cache, 1).await;
+    assert!(!cdc.status().applied.covers(&token), "a restart does not forget");
+    cdc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_go_on_where_no_transaction_is_told() {
+    let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
+    let cache = shop.cache().await;
+    let connector = shop.connector.as_ref().expect("a connector");
+    let binlog = BinlogSource::connect(shop.database.url()).await.expect("a server");
+    let source = builder(connector, Duration::from_secs(1)).transaction_topic(unique::name("absent"));
+    let cdc = run_source(&cache, source.build(binlog).expect("a source")).await;
+    for _ in 0..3 {
+        warm(&cache).await;
+        for id in 1..=30 {
+            shop.increment(id).await;
+        }
+        for id in 1..=30 {
+            follows(&shop, &cache, id).await;
+        }
+    }
+    assert_eq!(cdc.status().flushes_total, 1, "{:?}", cdc.status());
+    cdc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_topic_is_absent_says_so() {
+    let shop = Shop::open(1).await.over_kafka(&Servers::shared()).await;
+    let connector = shop.connector.as_ref().expect("a connector");
+    let (group, absent) = (unique::name("group"), unique::name("absent"));
+    let make = async |topic: &str| {
+        let binlog = BinlogSource::connect(shop.database.url()).await.expect("a server");
+        let source = builder(connector, Duration::from_secs(1)).group(&group).transaction_topic(topic);
+        source.build(binlog).expect("a source")
+    };
+    let error = make(&absent).await.lead().await.expect_err("nothing is there to agree by");
+    assert!(error.to_string().contains(&absent) && error.to_string().contains("`transaction_topic`"), "{error}");
+    let lead = make(&connector.transaction_topic()).await.lead().await.expect("the topic is there");
+    assert_eq!(lead, Lead::Elected);
+}
+
+/// Writes a record that says nothing, in a transaction of the producer: its end takes an offset, and is no record.
+async fn write_in_a_transaction(brokers: &str, topic: &str) {
+    let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
+    let write = move || {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("transactional.id", &topic)
+            .create()
+            .expect("a producer");
+        producer.init_transactions(PATIENCE).expect("the coordinator answers");
+        producer.begin_transaction().expect("a transaction");
+        producer.send(BaseRecord::<str, [u8]>::to(&topic).key("tombstone")).map_err(|(error, _)| error).expect("sent");
+        producer.commit_transaction(PATIENCE).expect("committed");
+    };
+    tokio::task::spawn_blocking(write).await.expect("it is written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_events_are_known_where_the_producer_writes_in_transactions() {
+    let mut shop = Shop::open(ROWS).await;
+    let drops_rows = [
+        ("transforms", "drop"),
+        ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
+        ("transforms.drop.predicate", "rows"),
+        ("predicates", "rows"),
+        ("predicates.rows.type", "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"),
+        ("predicates.rows.pattern", ".*[.]item"),
+    ];
+    let connector = Connector::start_with(&Servers::shared(), &shop.database, &["item"], &drops_rows).await;
+    let topic = connector.topic("item");
+    write_in_a_transaction(connector.brokers(), &topic).await;
+    let binlog = BinlogSource::connect(shop.database.url()).await.expect("a server");
+    let source = builder(&connector, Duration::from_secs(1)).build(binlog).expect("a source");
+    let progress = source.progress();
+    shop.connector = Some(connector);
+    let cache = shop.cache().await;
+    let cdc = run_source(&cache, source).await;
+    let errors = errors_of(&cdc);
+    let reads_to_the_end = || {
+        let partitions = progress.partitions();
+        let rows = partitions.iter().find(|partition| *partition.topic == *topic);
+        rows.is_some_and(|rows| rows.end == 2 && rows.next == Some(2))
+    };
+    wait::until("the end of the transaction is passed", PATIENCE, reads_to_the_end).await;
+    warm(&cache).await;
+    let before = cdc.status().flushes_total;
+    shop.increment(1).await;
+    wait::until("the loss is known", PATIENCE, || cdc.status().flushes_total > before).await;
+    say(&format!("{errors:?}"));
+    let said = errors.lock().expect("unpoisoned").iter().any(|error| error.contains(".item, and 0 came"));
+    assert!(said, "{errors:?}");
+    let hit = cache.get(&1).detailed().await.expect("an answer");
+    assert_eq!((hit.value, hit.tier), (Some(2), Tier::Database));
+    cdc.shutdown().await;
+}
