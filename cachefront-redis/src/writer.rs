@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::coverage::COVERED_MAX;
-use cachefront_core::store::{Applied, Cover, Coverage, Held, Meta, StoreState, StoreWriter, transition};
+use cachefront_core::store::{
+    Applied, Cover, Coverage, Generation, Held, Invalidation, Meta, StoreState, StoreWriter, transition,
+};
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 use futures_util::future::try_join_all;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
@@ -15,7 +17,7 @@ use crate::bus;
 use crate::conn::{Connection, Purpose};
 use crate::error::{Address, unexpected};
 use crate::keys::KeySpace;
-use crate::scripts::{self, COMMIT, COVER, INVALIDATE, RAISE_HI, RESIGN, Script, TAKE_TERM};
+use crate::scripts::{self, COMMIT, COVER, INVALIDATE, INVALIDATE_UNSEEN, RAISE_HI, RESIGN, Script, TAKE_TERM};
 use crate::store::{Shared, unlink};
 
 pub(crate) struct RedisWriter {
@@ -120,6 +122,31 @@ impl RedisWriter {
         self.send_all(&pipelines).await
     }
 
+    async fn remove_unseen(&self, changes: &[Invalidation]) -> Result<()> {
+        let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
+        let space = self.keys();
+        let mut pipelines = Vec::new();
+        for (shard, keys) in space.by_shard(&keys) {
+            let mut pipeline = Pipeline::new();
+            for chunk in keys.chunks(self.shared.settings.keys_per_command_max) {
+                let meta = space.meta(shard);
+                let bytes: usize = chunk.iter().map(|(_, key)| space.name_bytes(shard, key) + 64).sum();
+                let mut command = INVALIDATE_UNSEEN.command(chunk.len() + 1, chunk.len(), bytes + meta.len());
+                command.write_arg(meta.as_bytes());
+                for (_, key) in chunk {
+                    space.write(&mut command, shard, key);
+                }
+                for (place, _) in chunk {
+                    let commits = changes.get(*place).map(|change| change.commits.as_slice()).unwrap_or_default();
+                    command.arg(commits.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+                }
+                pipeline.add_command(command);
+            }
+            pipelines.push(pipeline);
+        }
+        self.send_all(&pipelines).await
+    }
+
     fn invalidation(&self, shard: usize, chunk: &[(usize, &StoreKey)], covered_from: u64) -> Cmd {
         let space = self.keys();
         let meta = space.meta(shard);
@@ -142,7 +169,7 @@ impl RedisWriter {
         self.send(&pipeline).await.map(drop)
     }
 
-    async fn set_coverage(&self, held: &Held, rows: &[Cover]) -> Result<()> {
+    async fn set_coverage(&self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
         let mut rows: Vec<&Cover> = rows.iter().collect();
         // As in the core: of two rows with one mapping the first counts.
         rows.sort_by_key(|row| row.covered.mapping);
@@ -157,7 +184,8 @@ impl RedisWriter {
         coverage.encode_rows(&mut table);
         coverage.encode_names(&mut names);
         let [generation, term, applied_order] = &compared(held);
-        self.on_metas(&COVER, &[generation, term, applied_order, &table, &fresh, &names]).await
+        let next = next.0.to_be_bytes();
+        self.on_metas(&COVER, &[generation, term, applied_order, &next, &table, &fresh, &names]).await
     }
 
     async fn append(&self, message: &BusMessage) -> Result<u64> {
@@ -229,9 +257,9 @@ impl StoreWriter for RedisWriter {
         self.end(outcome)
     }
 
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
         self.begin()?;
-        let outcome = self.set_coverage(held, rows).await;
+        let outcome = self.set_coverage(held, next, rows).await;
         self.end(outcome)
     }
 
@@ -255,6 +283,12 @@ impl StoreWriter for RedisWriter {
             None => self.remove(keys).await,
             Some(covered_from) => self.remove_below(keys, covered_from).await,
         };
+        self.end(outcome)
+    }
+
+    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        self.begin()?;
+        let outcome = self.remove_unseen(changes).await;
         self.end(outcome)
     }
 

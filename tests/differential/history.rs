@@ -51,8 +51,12 @@ pub(crate) enum Step {
         beat: u32,
         vacant: bool,
     },
+    InvalidateUnseen {
+        keys: Vec<(u64, Vec<u64>)>,
+    },
     Cover {
         held: HeldPick,
+        next: u128,
         rows: Vec<(Row, bool)>,
     },
     Resign {
@@ -190,7 +194,9 @@ fn invalidator() -> impl Strategy<Value = Step> {
                 Step::Flush { generation, term, order, covered, beat, vacant }
             }
         ),
-        3 => (held(), vec((row(), prop::bool::weighted(0.3)), 0..4)).prop_map(|(held, rows)| Step::Cover { held, rows }),
+        3 => (held(), 1..4_u128, vec((row(), prop::bool::weighted(0.3)), 0..4))
+            .prop_map(|(held, next, rows)| Step::Cover { held, next, rows }),
+        2 => vec((key(), vec(1..6_u64, 0..3)), 1..4).prop_map(|keys| Step::InvalidateUnseen { keys }),
         1 => held().prop_map(|held| Step::Resign { held }),
         3 => (held(), ORDERS).prop_map(|(held, order)| Step::RaiseHi { held, order }),
         4 => (held(), ORDERS, source_time)

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::source::Checkpoint;
 use cachefront_core::store::{
-    Applied, Cover, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest,
-    MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, Invalidation, LeaseReply,
+    LeaseRequest, MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
 };
-use cachefront_core::{MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
+use cachefront_core::{Gtid, MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
 use cachefront_redis::RedisStore;
 use cachefront_tests::{stack, unique};
 use proptest::prop_assert_eq;
@@ -57,6 +57,7 @@ impl Pair {
         let (in_memory, in_redis) = match step {
             Step::LoseMetas => (self.lose_metas().await, done(Ok(()))),
             Step::Invalidate { .. }
+            | Step::InvalidateUnseen { .. }
             | Step::Flush { .. }
             | Step::RaiseHi { .. }
             | Step::Commit { .. }
@@ -269,10 +270,18 @@ async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Rep
             (meta.beat, meta.vacant) = (*beat, *vacant);
             done(writer.flush(&meta).await)
         }
-        Step::Cover { held: pick, rows } => {
+        Step::InvalidateUnseen { keys } => {
+            let commit = |&number: &u64| Gtid { origin: "a-b".into(), number };
+            let changes: Vec<_> = keys
+                .iter()
+                .map(|(id, commits)| Invalidation { key: key(*id), commits: commits.iter().map(commit).collect() })
+                .collect();
+            done(writer.invalidate_unseen(&changes).await)
+        }
+        Step::Cover { held: pick, next, rows } => {
             let cover = |&(row, fresh): &(Row, bool)| Cover { covered: covered(row), fresh };
             let rows: Vec<Cover> = rows.iter().map(cover).collect();
-            done(writer.cover(&held(*pick, current), &rows).await)
+            done(writer.cover(&held(*pick, current), named(*next), &rows).await)
         }
         Step::Resign { held: pick } => done(writer.resign(&held(*pick, current)).await),
         Step::RaiseHi { held: pick, order } => done(writer.raise_hi(&held(*pick, current), *order).await),

@@ -120,7 +120,8 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
                         if tables.is_empty() || tables.iter().any(|table| cache.map.depends_on(table)) {
                             let flush = plan.flushed.entry(index);
                             // It says more than a change that could not be mapped: the definition is to be looked at.
-                            flush.and_modify(|flush| *flush = Flush::Table(reason.clone()))
+                            flush
+                                .and_modify(|flush| *flush = Flush::Table(reason.clone()))
                                 .or_insert_with(|| Flush::Table(reason.clone()));
                         }
                     }

@@ -36,16 +36,14 @@ impl Worker {
             beats: 0,
         };
         let reason = match state {
-            StoreState::Live(meta) | StoreState::Suspended(meta) if meta.state == wanted => {
-                match meta.checkpoint() {
-                    _ if meta.origin != head.origin => "another_server",
-                    Ok(checkpoint) => {
-                        self.resume(&mut session, &meta, checkpoint).await?;
-                        return Ok(session);
-                    }
-                    Err(_) => "unreadable_checkpoint",
+            StoreState::Live(meta) | StoreState::Suspended(meta) if meta.state == wanted => match meta.checkpoint() {
+                _ if meta.origin != head.origin => "another_server",
+                Ok(checkpoint) => {
+                    self.resume(&mut session, &meta, checkpoint).await?;
+                    return Ok(session);
                 }
-            }
+                Err(_) => "unreadable_checkpoint",
+            },
             StoreState::Live(_) | StoreState::Suspended(_) => "discipline",
             StoreState::Missing => "no_meta",
             StoreState::Mixed => "mixed_shards",
@@ -77,13 +75,16 @@ impl Worker {
         let rows = self.caches.rows(&*self.entropy, &[]);
         let (kept, added): (Vec<Cover>, Vec<Cover>) =
             rows.into_iter().partition(|row| meta.coverage.covers(row.covered.mapping));
-        let names = |rows: &[Cover]| rows.iter().map(|row| row.covered.cache.to_string()).collect::<Vec<_>>().join(", ");
-        let dropped = meta.coverage.rows().iter().filter(|row| {
-            !kept.iter().any(|kept| kept.covered.mapping == row.mapping)
-        });
+        let names =
+            |rows: &[Cover]| rows.iter().map(|row| row.covered.cache.to_string()).collect::<Vec<_>>().join(", ");
+        let dropped =
+            meta.coverage.rows().iter().filter(|row| !kept.iter().any(|kept| kept.covered.mapping == row.mapping));
         let dropped: Vec<&str> = dropped.map(|row| &*row.cache).collect();
         if !dropped.is_empty() {
-            tracing::warn!(caches = dropped.join(", "), "these caches are no longer covered: nothing of them is served or stored");
+            tracing::warn!(
+                caches = dropped.join(", "),
+                "these caches are no longer covered: nothing of them is served or stored"
+            );
         }
         // Always written: a former holder may have been interrupted between two shards, or have written another table
         // since this one read the meta.

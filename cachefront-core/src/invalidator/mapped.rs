@@ -147,9 +147,5 @@ impl Caches {
 }
 
 fn covered(cache: &Mapped, entropy: &dyn Entropy) -> Covered {
-    Covered {
-        mapping: cache.mapping,
-        generation: Generation(entropy.random_u128()),
-        cache: cache.cache().into(),
-    }
+    Covered { mapping: cache.mapping, generation: Generation(entropy.random_u128()), cache: cache.cache().into() }
 }

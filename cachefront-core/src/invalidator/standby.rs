@@ -27,7 +27,9 @@ impl Pump {
                     (Some((meta.term, meta.beat)), self.conflict_of_coverage(&meta))
                 }
                 // Between two shards of a flush, or lost: the holder notices it before this one does.
-                StoreState::Mixed | StoreState::Missing if self.worker.term > 0 && silent < LOST_HEARTBEATS => (None, None),
+                StoreState::Mixed | StoreState::Missing if self.worker.term > 0 && silent < LOST_HEARTBEATS => {
+                    (None, None)
+                }
                 StoreState::Mixed | StoreState::Missing => return Ok(None),
             };
             silent = if sign_of_life == last { silent + 1 } else { 0 };
@@ -69,9 +71,7 @@ impl Pump {
             Relation::Same if !is_new => Ok(false),
             // The definition of a table may have changed since this one looked: then it is not wider at all.
             Relation::Less if !self.is_still_wider(meta).await? => Ok(false),
-            Relation::Less | Relation::Same => {
-                self.worker.gate_shows(meta).await
-            }
+            Relation::Less | Relation::Same => self.worker.gate_shows(meta).await,
         }
     }
 

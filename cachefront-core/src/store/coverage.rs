@@ -237,7 +237,10 @@ mod tests {
             assert_ne!(users, other);
         }
         // Other processes and releases rely on this very number.
-        assert_eq!(MappingId::new("users", &interests("shop.users", only(&["id"])), &[], 7).0, MAPPING_OF_THE_FIRST_RELEASE);
+        assert_eq!(
+            MappingId::new("users", &interests("shop.users", only(&["id"])), &[], 7).0,
+            MAPPING_OF_THE_FIRST_RELEASE
+        );
     }
 
     const MAPPING_OF_THE_FIRST_RELEASE: u128 = 0x08315211d034a6f99386dc95acf54410;

@@ -14,8 +14,8 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
-    StoreWriter, Token,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta,
+    Reading, Store, StoreState, StoreWriter, Token,
 };
 
 /// What a [`MemoryStore`] may be tuned by.

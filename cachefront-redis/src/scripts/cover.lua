@@ -1,13 +1,14 @@
 -- Sets which caches a shard vouches for. A mapping that is covered already keeps its generation, unless it is fresh.
--- KEYS: meta. ARGV: generation (16 bytes), term and applied order (8 bytes each, big-endian), the rows (32 bytes each,
--- in order), one byte for each row (1: fresh), the names.
+-- The meta gets another generation of its own with it.
+-- KEYS: meta. ARGV: generation (16 bytes), term and applied order (8 bytes each, big-endian), the next generation, the
+-- rows (32 bytes each, in order), one byte for each row (1: fresh), the names.
 -- Returns 0: done. Others: see `compare`.
 local meta, rows = read_meta(KEYS[1])
 local difference = compare(meta, ARGV[1], ARGV[2], ARGV[3])
 if difference ~= 0 then
   return difference
 end
-local asked, fresh = ARGV[4], ARGV[5]
+local asked, fresh = ARGV[5], ARGV[6]
 local covered = {}
 for index = 1, #fresh do
   local row = string.sub(asked, 32 * index - 31, 32 * index)
@@ -16,6 +17,6 @@ for index = 1, #fresh do
 end
 local from, origin, position, note = texts_of(meta, rows)
 local texts = redis.call('GETRANGE', KEYS[1], from, from + origin + position + note - 1)
-redis.call('SET', KEYS[1], string.sub(meta, 1, 68) .. struct.pack('>I4', #fresh) .. next_beat(meta)
-  .. string.sub(meta, 77, 80) .. table.concat(covered) .. texts .. ARGV[6])
+redis.call('SET', KEYS[1], string.sub(meta, 1, 8) .. ARGV[4] .. string.sub(meta, 25, 68) .. struct.pack('>I4', #fresh) .. next_beat(meta)
+  .. string.sub(meta, 77, 80) .. table.concat(covered) .. texts .. ARGV[7])
 return 0

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
-    StoreWriter, Token,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store,
+    StoreState, StoreWriter, Token,
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store, StoreState,
-    StoreWriter, Token,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store,
+    StoreState, StoreWriter, Token,
 };
 use cachefront::{Result, StoreKey};
 use metrics::histogram;

@@ -129,7 +129,11 @@ async fn a_load_is_not_joined_once_its_fill_is_sent() {
             hand.writer.invalidate(&[key()], None).await.expect("invalidated");
             let reader = tokio::spawn(async move { cache.get(&7).await });
             *late.lock().expect("unpoisoned") = Some(reader);
-            let loads_again = async { while database.loads() < 2 { tokio::task::yield_now().await } };
+            let loads_again = async {
+                while database.loads() < 2 {
+                    tokio::task::yield_now().await
+                }
+            };
             let _ = tokio::time::timeout(Duration::from_millis(200), loads_again).await;
         }
     });

@@ -156,7 +156,8 @@ async fn a_value_from_another_server_than_the_logs_is_returned_and_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_loader_that_says_nothing_is_believed_to_read_the_primary_and_claims_no_position() {
-    let (store, server) = (Arc::new(MemoryStore::new("t")), Server { position: false, origin: None, ..Server::primary() });
+    let (store, server) =
+        (Arc::new(MemoryStore::new("t")), Server { position: false, origin: None, ..Server::primary() });
     let _hand = Hand::begin(&store).await;
     let cache = cache_of(&store, &server);
     server.reach(2);

@@ -176,7 +176,11 @@ fn key() -> StoreKey {
 async fn followed(cache: &Cache<u64, u64>, hand: &mut Hand) {
     for _ in 0..WAIT_MAX.as_millis() / 5 {
         hand.beat().await;
-        let following = async { while !cache.inner.side.epochs.is_following() { tokio::task::yield_now().await } };
+        let following = async {
+            while !cache.inner.side.epochs.is_following() {
+                tokio::task::yield_now().await
+            }
+        };
         if tokio::time::timeout(Duration::from_millis(5), following).await.is_ok() {
             return;
         }

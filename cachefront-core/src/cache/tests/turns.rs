@@ -30,7 +30,12 @@ fn paused_store(clock: &Arc<TokioClock>) -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(clock)))
 }
 
-fn slow(store: impl crate::cache::IntoStore, clock: &Arc<TokioClock>, loader: &Slow, settings: CacheSettings) -> Cache<u64, u64> {
+fn slow(
+    store: impl crate::cache::IntoStore,
+    clock: &Arc<TokioClock>,
+    loader: &Slow,
+    settings: CacheSettings,
+) -> Cache<u64, u64> {
     Cache::builder("row")
         .shared(store)
         .clock(Arc::<TokioClock>::clone(clock))
@@ -85,9 +90,8 @@ async fn two_processes_that_read_the_same_keys_do_not_wait_for_each_others_lease
     let clock = Arc::new(TokioClock::new());
     let store = paused_store(&clock);
     let loader = Slow::new(Duration::from_millis(10));
-    let [one, other] = [0, 1].map(|_| {
-        slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &loader, CacheSettings::default())
-    });
+    let [one, other] =
+        [0, 1].map(|_| slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &loader, CacheSettings::default()));
     // Both ask for their leases at once, in opposite orders, one key after the other.
     let began = tokio::time::Instant::now();
     let (of_one, of_other) = tokio::join!(one.get_many([1_u64, 2, 3, 4]), other.get_many([4_u64, 3, 2, 1]));
@@ -113,7 +117,11 @@ async fn a_key_that_another_process_loads_does_not_hold_up_the_others() {
         async move { one.get_many([1_u64, 2]).await }
     });
     wait_until("the free key is loaded", || async { quick.loads.load(Ordering::SeqCst) == 1 }).await;
-    assert_eq!(one.get(&2).detailed().await.expect("a value").tier, Tier::Shared, "and stored while the other one waits");
+    assert_eq!(
+        one.get(&2).detailed().await.expect("a value").tier,
+        Tier::Shared,
+        "and stored while the other one waits"
+    );
     assert_eq!(page.await.expect("joined").expect("values"), [Some(1), Some(2)]);
     held.await.expect("joined").expect("a value");
     assert_eq!(quick.loads.load(Ordering::SeqCst), 1, "the held key was not loaded twice");

@@ -186,8 +186,10 @@ async fn the_entries_of_another_mapping_version_are_not_served() {
 async fn a_local_tier_ends_with_its_coverage() {
     let shop = Shop::new();
     let (new, old) = (shop.process(), shop.process());
-    let (users, orders) =
-        (new.users().build().expect("a cache"), new.orders().local(Local::max_weight(1 << 20)).build().expect("a cache"));
+    let (users, orders) = (
+        new.users().build().expect("a cache"),
+        new.orders().local(Local::max_weight(1 << 20)).build().expect("a cache"),
+    );
     let old_users = old.users().build().expect("a cache");
     shop.orders.set(1, 10);
     let wide = new.run(&[&users, &orders]).await;
@@ -287,7 +289,8 @@ async fn a_standby_that_looked_at_a_table_before_it_changed_does_not_cover_it_ag
     let shop = Shop::new();
     let (one, other) = (shop.process(), shop.process());
     let (users, orders) = (one.users().build().expect("a cache"), one.orders().build().expect("a cache"));
-    let (other_users, other_orders) = (other.users().build().expect("a cache"), other.orders().build().expect("a cache"));
+    let (other_users, other_orders) =
+        (other.users().build().expect("a cache"), other.orders().build().expect("a cache"));
     let standby = other.run(&[&other_users, &other_orders]).await;
     let holder = one.run(&[&users, &orders]).await;
     wait_until("the older one stands by", || async { standby.status().state == CdcState::Standby }).await;

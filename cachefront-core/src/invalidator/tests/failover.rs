@@ -14,7 +14,8 @@ use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading,
+    StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
@@ -53,7 +54,8 @@ impl Failover {
 
     /// The replica gets what the primary has now of this key, and no more.
     async fn replicate(&self, key: &StoreKey) {
-        let StoreState::Live(meta) = self.0.old.writer().await.expect("a writer").state().await.expect("a state") else {
+        let StoreState::Live(meta) = self.0.old.writer().await.expect("a writer").state().await.expect("a state")
+        else {
             panic!("the store should be live");
         };
         self.0.new.writer().await.expect("a writer").flush(&meta).await.expect("a flush");
@@ -283,11 +285,7 @@ impl Scene {
         source.commit([row(1)]);
         let held = watch::Sender::new(false);
         let log = HeldUp { inner: source.clone(), held: held.subscribe() };
-        let cdc = Cdc::new(log)
-            .bind(&filler)
-            .clock(Arc::<TokioClock>::clone(&clock))
-            .spawn()
-            .expect("spawned");
+        let cdc = Cdc::new(log).bind(&filler).clock(Arc::<TokioClock>::clone(&clock)).spawn().expect("spawned");
         cdc.ready().await.expect("ready");
         assert_eq!(filler.get(&1).await.expect("a value"), Some(10));
         servers.replicate(&StoreKey::encode("row", &1_u64).expect("a key")).await;

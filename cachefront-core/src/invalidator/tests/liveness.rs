@@ -135,7 +135,9 @@ async fn several_invalidators_make_as_much_progress_as_one_behind_a_slow_gate() 
             gate.commit();
             pause(Duration::from_millis(100)).await;
         }
-        applied.push(scene.applied().await.ranges().flat_map(|(_, ranges)| ranges.iter().map(|range| range.1)).sum::<u64>());
+        applied.push(
+            scene.applied().await.ranges().flat_map(|(_, ranges)| ranges.iter().map(|range| range.1)).sum::<u64>(),
+        );
         assert_eq!(handles.iter().map(|cdc| cdc.status().rewinds_total).sum::<u64>(), 0);
     }
     assert!(applied[0] > 800, "{applied:?}");

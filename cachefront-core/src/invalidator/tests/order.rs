@@ -134,14 +134,16 @@ impl Loader<u64, u64> for Positioned {
 #[tokio::test]
 async fn a_value_that_was_loaded_after_the_commit_survives_the_commits_own_event() {
     for compared_keys_max in [64, 0] {
-        let (store, source, table) = (Arc::new(MemoryStore::new("t")), ScriptedSource::new("server-a"), Table::default());
+        let (store, source, table) =
+            (Arc::new(MemoryStore::new("t")), ScriptedSource::new("server-a"), Table::default());
         let cache = Cache::builder("row")
             .shared(Arc::clone(&store))
             .loader(Positioned(source.clone(), table.clone()))
             .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
             .build()
             .expect("a cache");
-        let settings = CdcSettings { compared_keys_max, gate_timeout: Duration::from_millis(20), ..CdcSettings::default() };
+        let settings =
+            CdcSettings { compared_keys_max, gate_timeout: Duration::from_millis(20), ..CdcSettings::default() };
         let cdc = Cdc::new(source.clone()).bind(&cache).settings(settings).spawn().expect("spawned");
         cdc.ready().await.expect("ready");
         table.set(1, 10);

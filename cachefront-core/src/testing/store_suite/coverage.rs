@@ -44,8 +44,9 @@ impl Two {
     }
 
     async fn cover(&mut self, rows: &[Cover]) {
-        let held = self.ground.held(START);
-        self.ground.writer.cover(&held, rows).await.expect("a change of coverage");
+        let (held, next) = (self.ground.held(START), generation());
+        self.ground.writer.cover(&held, next, rows).await.expect("a change of coverage");
+        self.ground.generation = next;
     }
 
     async fn lease(&mut self, id: u64, mapping: MappingId) -> (Token, LeaseReply) {
@@ -186,12 +187,18 @@ pub(super) async fn covering_and_resigning_compare_first(fixture: &dyn StoreFixt
         Held { applied_order: START + 1, ..held },
     ] {
         two.ground.new_writer().await;
-        conflict(two.ground.writer.cover(&wrong, &[cover(THIRD, generation(), false)]).await, "cover");
+        conflict(two.ground.writer.cover(&wrong, generation(), &[cover(THIRD, generation(), false)]).await, "cover");
         two.ground.new_writer().await;
         conflict(two.ground.writer.resign(&wrong).await, "resign");
     }
     two.ground.new_writer().await;
     assert_eq!(two.ground.live_state().await, before, "nothing was written");
+    // A table that is written changes what is held, so that an older table that comes back is noticed.
+    two.cover(&[cover(THIRD, generation(), false)]).await;
+    conflict(two.ground.writer.commit(&held, &applied(START, 0)).await, "the generation before the table");
+    two.ground.new_writer().await;
+    let now = two.ground.held(START);
+    two.ground.writer.commit(&now, &applied(START, 0)).await.expect("as held");
 }
 
 pub(super) async fn a_term_keeps_what_is_covered(fixture: &dyn StoreFixture) {
@@ -228,7 +235,7 @@ pub(super) async fn a_resignation_is_seen_until_the_place_is_taken(fixture: &dyn
 /// An invalidator that watches another one counts beats: each of its writes has to move them.
 pub(super) async fn every_write_moves_the_beat(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
-    let held = two.ground.held(START);
+    let mut held = two.ground.held(START);
     let mut beat = two.ground.live_state().await.beat;
     let mine = two.mine;
     for write in ["raise_hi", "commit", "cover", "take_term"] {
@@ -237,7 +244,11 @@ pub(super) async fn every_write_moves_the_beat(fixture: &dyn StoreFixture) {
         let outcome = match write {
             "raise_hi" => writer.raise_hi(&held, START).await,
             "commit" => writer.commit(&held, &applied(START, 0)).await,
-            "cover" => writer.cover(&held, &[cover(MAPPING, mine, false)]).await,
+            "cover" => {
+                let before = std::mem::replace(&mut held.generation, generation());
+                let rows = [cover(MAPPING, mine, false)];
+                writer.cover(&Held { generation: before, ..held }, held.generation, &rows).await
+            }
             _ => writer.take_term(&state, 2).await,
         };
         outcome.unwrap_or_else(|error| panic!("{write}: {error}"));

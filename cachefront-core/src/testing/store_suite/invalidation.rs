@@ -2,7 +2,8 @@
 
 use super::StoreFixture;
 use super::ground::{Ground, LONG, START, generation, header, key, token};
-use crate::store::{Discipline, FillReply, LeaseReply, Refusal};
+use crate::position::Gtid;
+use crate::store::{Discipline, FillReply, Invalidation, LeaseReply, Refusal};
 
 const BROKEN: FillReply = FillReply::Refused(Refusal::LeaseBroken);
 
@@ -54,6 +55,40 @@ pub(super) async fn an_entry_that_is_not_covered_goes(fixture: &dyn StoreFixture
     fixture.lose_metas().await;
     ground.invalidate(&[5], Some(START)).await;
     assert!(ground.read(5).await.entry.is_none(), "no meta says which generation is in force");
+}
+
+/// The entries of the ground say that their load had seen the first server's transactions 1 to 9.
+pub(super) async fn an_entry_that_had_seen_every_commit_survives_without_its_lease(fixture: &dyn StoreFixture) {
+    let mut ground = Ground::live(fixture).await;
+    let gtid = |number| Gtid { origin: "3e11fa47-71ca-11e1-9e33-c80aa9429562".into(), number };
+    let other = Gtid { origin: "4e11fa47-71ca-11e1-9e33-c80aa9429562".into(), number: 5 };
+    let tagged = Gtid { origin: "3e11fa47-71ca-11e1-9e33-c80aa9429562:tag".into(), number: 5 };
+    for (id, commits, survives) in [
+        (1, vec![gtid(1)], true),
+        (2, vec![gtid(9), gtid(4)], true),
+        (3, vec![gtid(10)], false),
+        (4, vec![gtid(9), gtid(10)], false),
+        (5, vec![other], false),
+        (6, vec![tagged], false),
+        (7, vec![], false),
+    ] {
+        ground.put(id, START).await;
+        let before = ground.value(id).await;
+        let mine = token();
+        assert!(matches!(ground.ask(id, mine, |ask| ask.reload = true).await, LeaseReply::Granted { .. }));
+        let change = Invalidation { key: key(id), commits };
+        ground.writer.invalidate_unseen(&[change]).await.expect("an invalidation");
+        assert_eq!(ground.value(id).await, before.filter(|_| survives), "{id}");
+        assert_eq!(ground.fill(id, mine, START).await, BROKEN);
+    }
+    ground.put(8, START).await;
+    let mine = ground.take(9).await;
+    let commits = vec![gtid(1)];
+    ground.flush(START).await;
+    let changes = [8, 9, 77].map(|id| Invalidation { key: key(id), commits: commits.clone() });
+    ground.writer.invalidate_unseen(&changes).await.expect("an invalidation");
+    assert!(ground.read(8).await.entry.is_none(), "filled in another generation");
+    assert_eq!(ground.fill(9, mine, START).await, BROKEN);
 }
 
 pub(super) async fn an_invalidation_without_an_order_removes_all(fixture: &dyn StoreFixture) {

@@ -126,6 +126,7 @@ laws! {
         an_invalidation_breaks_the_lease,
         a_covered_entry_survives_without_its_lease,
         an_entry_that_is_not_covered_goes,
+        an_entry_that_had_seen_every_commit_survives_without_its_lease,
         an_invalidation_without_an_order_removes_all,
         a_discard_removes_and_may_be_repeated,
         thousands_of_keys_are_removed_at_once;
@@ -201,6 +202,7 @@ macro_rules! store_suite {
             an_invalidation_breaks_the_lease
             a_covered_entry_survives_without_its_lease
             an_entry_that_is_not_covered_goes
+            an_entry_that_had_seen_every_commit_survives_without_its_lease
             an_invalidation_without_an_order_removes_all
             a_discard_removes_and_may_be_repeated
             thousands_of_keys_are_removed_at_once
@@ -236,7 +238,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 54_usize };
+    (@count) => { 55_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,67 @@
+-- Applies changes to a few keys of one shard: breaks every lease, and removes every entry but those whose load is known to
+-- have seen all commits that changed its key and whose generation a covered cache has.
+-- KEYS: meta, then the entries. ARGV: for each entry, the commits: `origin:number` each, joined by commas.
+local call, unpack_at, byte, sub = redis.call, struct.unpack, string.byte, string.sub
+local _, rows = read_meta(KEYS[1])
+
+-- Whether a position, a GTID set in its text form, contains a commit.
+local function contains(position, commit)
+  local origin, number = string.match(commit, '^(.*):(%d+)$')
+  number = tonumber(number)
+  -- Numbers beyond 2^53 are not exact here: they count as not seen.
+  if not number or number >= 9007199254740992 then
+    return false
+  end
+  for part in string.gmatch(position, '[^,]+') do
+    -- A longer origin (one with a tag) begins with a name after this one: its first field is no number.
+    if sub(part, 1, #origin + 1) == origin .. ':' and string.find(part, '^%d', #origin + 2) then
+      for first, last in string.gmatch(sub(part, #origin + 2), '(%d+)%-?(%d*)') do
+        local from = tonumber(first)
+        local to = last == '' and from or tonumber(last)
+        if from <= number and number <= to then
+          return true
+        end
+      end
+    end
+  end
+  return false
+end
+
+local function has_seen(key, head, commits)
+  local length = unpack_at('>I4', head, 13)
+  if length == 0 or commits == '' then
+    return false
+  end
+  local position = call('GETRANGE', key, 96, 95 + length)
+  for commit in string.gmatch(commits, '[^,]+') do
+    if not contains(position, commit) then
+      return false
+    end
+  end
+  return true
+end
+
+local function survives(key, head, commits)
+  if #head < 96 or sub(head, 1, 3) ~= 'CF\1' or byte(head, 5) ~= 0 then
+    return false
+  end
+  local state = byte(head, 4)
+  return (state == 1 or state == 2)
+    and rows ~= nil
+    and find_row(rows, sub(head, 17, 32), 16) ~= nil
+    and has_seen(key, head, commits)
+end
+
+for index = 2, #KEYS do
+  local key = KEYS[index]
+  local head = call('GETRANGE', key, 0, 95)
+  if survives(key, head, ARGV[index - 1]) then
+    local upper, lower = unpack_at('>I8I8', head, 73)
+    if upper ~= 0 or lower ~= 0 then
+      call('SETRANGE', key, 72, string.rep('\0', 24))
+    end
+  elseif #head > 0 then
+    call('UNLINK', key)
+  end
+end
+return 0
