@@ -6,6 +6,9 @@ use mysql_async::prelude::Queryable;
 
 use crate::error;
 
+/// What the server has executed, and which server that is, in one statement: a proxy may send the next one elsewhere.
+pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid";
+
 /// What the server had executed, and which server it is: for loaders.
 ///
 /// Call it on the loader's connection *before* its SELECT, outside of any transaction, and hand the answer to
@@ -27,10 +30,8 @@ use crate::error;
 /// # }
 /// ```
 pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
-    let row: Option<(String, String)> = conn
-        .query_first("SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid")
-        .await
-        .map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
+    let row: Option<(String, String)> =
+        conn.query_first(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server answered no @@GLOBAL.gtid_executed"))?;
     Ok((parse_executed(&executed)?, server))

@@ -191,6 +191,14 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
     /// As the trait says.
     async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()>;
 
+    /// The server that the log is read from since the last successful [`open`](ChangeSource::open), in the form of
+    /// [`Head::origin`]. `None` if the source cannot tell. An origin other than the one that the head named is a gap.
+    ///
+    /// Default: `None`.
+    fn origin(&self) -> Option<Box<str>> {
+        None
+    }
+
     /// The next changes. Empty after `wait_max` without any; the checkpoint may move all the same.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 mod changes;
 mod definitions;
 mod faults;
+mod forwarder;
 mod gate;
 mod limits;
 mod login;
 mod metadata;
+mod origin;
 mod preflight;
 mod server;
 mod suite;

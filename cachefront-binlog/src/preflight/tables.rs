@@ -13,7 +13,7 @@ pub(crate) async fn check(
     wanted: &Columns,
     checks: &mut Checks,
 ) -> Result<()> {
-    let Checks { account, variables, collations, findings } = checks;
+    let Checks { account, variables, rules, findings } = checks;
     let Some((database, name)) = table.as_str().split_once('.') else {
         findings.push(Finding::refuse(
             format!("the mapped table `{table}` names no database"),
@@ -48,7 +48,7 @@ pub(crate) async fn check(
     }
     let columns = read_columns(questions, database, name).await?;
     findings.extend(unknown_columns(table, &columns, wanted));
-    findings.extend(collation::check(table, &columns, wanted, *collations));
+    findings.extend(collation::check(table, &columns, wanted, rules.collations));
     findings.extend(cascades(questions, table, (database, name), variables).await?);
     Ok(())
 }
