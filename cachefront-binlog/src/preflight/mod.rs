@@ -4,6 +4,7 @@
 //! noticed in the log and is a gap, never a loss.
 
 mod collation;
+mod missing;
 mod rights;
 mod server;
 mod tables;
@@ -126,6 +127,11 @@ async fn ask(
     // What is asked next needs a log.
     if checks.variables.is("log_bin", "ON") {
         rights::check(&mut questions, interests, &mut checks).await?;
+    }
+    // A table that is being altered is not waited for.
+    let limit = questions.attempt("SET SESSION lock_wait_timeout = 1").await?;
+    if let Err(code) = limit {
+        tracing::debug!(code, "the server refuses a limit for waiting on a table that is being altered");
     }
     for (table, columns) in interests.iter() {
         tables::check(&mut questions, table, columns, &mut checks).await?;
