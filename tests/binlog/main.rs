@@ -7,6 +7,7 @@ mod forwarder;
 mod gate;
 mod limits;
 mod login;
+mod long_sets;
 mod metadata;
 mod origin;
 mod preflight;

@@ -6,6 +6,7 @@ use cachefront_binlog::{BinlogSettings, BinlogSource, Collations};
 use cachefront_core::source::{ChangeSource, Columns, Interests};
 use cachefront_core::{ErrorKind, Result};
 use cachefront_tests::server::mysql::MySql;
+use mysql_async::prelude::Queryable;
 
 use crate::server::{Database, PATIENCE, USERS, drain, lines, only};
 
@@ -229,6 +230,18 @@ async fn a_running_source_can_be_checked_again() {
     db.run(&[mend(&error.to_string())]).await;
     assert_eq!(source.preflight(&both).await.expect("it is exact again"), Vec::<String>::new());
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >1", "tables users", "tables users"]);
+}
+
+#[tokio::test]
+async fn a_table_that_is_locked_is_checked_without_waiting_for_it() {
+    let mut db = Database::create().await;
+    db.run(&[USERS]).await;
+    let mut other = db.another().await;
+    other.query_drop("LOCK TABLES users WRITE").await.expect("the lock");
+    let findings = check(&db, &db.interest("users", Columns::All)).await;
+    // First of all: whatever the test finds, the database must be dropped.
+    other.query_drop("UNLOCK TABLES").await.expect("the lock ends");
+    assert_eq!(findings.expect("the lock is not waited for"), Vec::<String>::new());
 }
 
 #[tokio::test]
