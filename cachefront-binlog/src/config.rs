@@ -92,7 +92,7 @@ impl BinlogSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Collations {
-    /// Refuse to start, and say which ALTER TABLE mends it.
+    /// Refuse to start, and say which ALTER TABLE fixes it.
     #[default]
     Refuse,
     /// Say so in the log and start: right if the same function normalises every key, in readers and in `depends_on`.

@@ -193,7 +193,7 @@ impl BinlogSource {
         parse_executed(&purged.unwrap_or_default())
     }
 
-    /// What in the server's settings keeps a reader of its log from being exact, as sentences with the SQL that mends it;
+    /// What in the server's settings keeps a reader of its log from being exact, as sentences with the SQL that fixes it;
     /// nothing if all is well. For those who read the log through another program, as through Debezium: this source's
     /// own preflight asks more.
     ///

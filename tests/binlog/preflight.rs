@@ -1,4 +1,4 @@
-//! The preflight names what is wrong, why it matters, and the SQL that mends it. Each mend is tried.
+//! The preflight names what is wrong, why it matters, and the SQL that fixes it. Each fix is tried.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ async fn refusal(db: &Database, interests: &Interests) -> String {
 }
 
 /// The SQL that a finding ends with.
-fn mend(finding: &str) -> &str {
-    finding.rsplit_once("To mend it: ").expect("a mend").1
+fn fix(finding: &str) -> &str {
+    finding.rsplit_once("To fix it: ").expect("a fix").1
 }
 
 #[tokio::test]
-async fn each_wrong_setting_is_refused_until_its_mend_is_run() {
+async fn each_wrong_setting_is_refused_until_its_fix_is_run() {
     let mysql = MySql::start(&[]).await;
     let mut db = Database::on_private(&mysql).await;
     db.run(&[USERS]).await;
@@ -42,7 +42,7 @@ async fn each_wrong_setting_is_refused_until_its_mend_is_run() {
         db.run(&[&format!("SET GLOBAL {setting} = '{value}'")]).await;
         let text = refusal(&db, &interests).await;
         assert!(text.contains(&format!("{setting}={value}")), "{text}");
-        let sql = mend(&text).split(", then").next().expect("SQL");
+        let sql = fix(&text).split(", then").next().expect("SQL");
         db.run(&[sql]).await;
         check(&db, &interests).await.unwrap_or_else(|error| panic!("after {sql}: {error}"));
     }
@@ -50,7 +50,7 @@ async fn each_wrong_setting_is_refused_until_its_mend_is_run() {
         db.run(&[&format!("SET GLOBAL {wrong}")]).await;
         let warnings = check(&db, &interests).await.expect("only a warning");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        db.run(&[mend(&warnings[0])]).await;
+        db.run(&[fix(&warnings[0])]).await;
         assert_eq!(check(&db, &interests).await.expect("all is well"), Vec::<String>::new());
     }
 }
@@ -65,7 +65,7 @@ async fn a_server_without_log_or_gtids_is_refused() {
     mysql.restart_with(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]).await;
     db = Database::on_private(&mysql).await;
     let text = refusal(&db, &interests).await;
-    for step in mend(&text).split("; ") {
+    for step in fix(&text).split("; ") {
         db.run(&[step]).await;
     }
     check(&db, &interests).await.expect("the steps turn GTIDs on");
@@ -103,8 +103,8 @@ async fn a_collation_that_takes_different_bytes_for_equal_is_refused() {
     assert!(!warnings[0].contains("Collations::Warn"), "it is set already: {warnings:?}");
     let text = refusal(&db, &interests).await;
     assert!(text.contains("Collations::Warn") && text.contains("the same function"), "{text}");
-    db.run(&[mend(&text)]).await;
-    assert_eq!(check(&db, &interests).await.expect("mended"), Vec::<String>::new());
+    db.run(&[fix(&text)]).await;
+    assert_eq!(check(&db, &interests).await.expect("it is exact now"), Vec::<String>::new());
     db.run(&["INSERT INTO users (id) VALUES (1)", "INSERT INTO users (id, email) VALUES (2, 'IT''S')"]).await;
 }
 
@@ -188,7 +188,7 @@ async fn a_table_that_the_user_may_not_see_is_refused_with_the_grant() {
     let named = source.preflight(&db.interest("users", only(&["email"]))).await.expect_err("it is invisible");
     assert!(named.to_string().contains("GRANT SELECT ON"), "{named}");
 
-    db.run(&[mend(&text)]).await;
+    db.run(&[fix(&text)]).await;
     assert_eq!(source.preflight(&interests).await.expect("all is well"), Vec::<String>::new());
 }
 
@@ -227,7 +227,7 @@ async fn a_running_source_can_be_checked_again() {
     for _ in 0..5 {
         let _ = tokio::time::timeout(Duration::from_millis(3), source.preflight(&both)).await;
     }
-    db.run(&[mend(&error.to_string())]).await;
+    db.run(&[fix(&error.to_string())]).await;
     assert_eq!(source.preflight(&both).await.expect("it is exact again"), Vec::<String>::new());
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >1", "tables users", "tables users"]);
 }

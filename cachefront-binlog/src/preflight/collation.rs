@@ -97,13 +97,13 @@ pub(crate) fn check(
                 Collations::Warn => WARNED,
             };
             let (database, name) = table.as_str().split_once('.').unwrap_or(("", table.as_str()));
-            let mend = match column.extra.contains("GENERATED") && !column.extra.contains("DEFAULT_GENERATED") {
+            let fix = match column.extra.contains("GENERATED") && !column.extra.contains("DEFAULT_GENERATED") {
                 true => "define the generated column with COLLATE utf8mb4_0900_bin".to_owned(),
                 false => format!("ALTER TABLE `{database}`.`{name}` {}", column.modify()),
             };
             match collations {
-                Collations::Refuse => Finding::refuse(what, why, mend),
-                Collations::Warn => Finding::warn(what, why, mend),
+                Collations::Refuse => Finding::refuse(what, why, fix),
+                Collations::Warn => Finding::warn(what, why, fix),
             }
         })
         .collect()
@@ -137,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_definition_is_in_the_sql_that_mends_it() {
+    fn the_whole_definition_is_in_the_sql_that_fixes_it() {
         let only = Columns::Only(vec!["EMAIL".into()]);
         let findings = check(&"shop.users".into(), &[email("utf8mb4_0900_ai_ci", false)], &only, Collations::Refuse);
-        assert!(findings[0].mend.ends_with(
+        assert!(findings[0].fix.ends_with(
             "ALTER TABLE `shop`.`users` MODIFY `email` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin \
              NOT NULL DEFAULT 'it''s'"
         ));

@@ -14,10 +14,10 @@ const CANDIDATES_MAX: usize = 10_000;
 const ER_ACCESS_DENIED: [u16; 3] = [1044, 1142, 1143];
 
 /// Refuses, or only reports if the source may start without the table or column.
-fn finding(rules: Rules, what: String, why: &'static str, mend: String) -> Finding {
+fn finding(rules: Rules, what: String, why: &'static str, fix: String) -> Finding {
     match rules.allow_missing_tables {
-        true => Finding::warn(what, why, mend),
-        false => Finding::refuse(what, why, mend),
+        true => Finding::warn(what, why, fix),
+        false => Finding::refuse(what, why, fix),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether a server can be followed exactly: what is found, why it matters, and the SQL that mends it.
+//! Whether a server can be followed exactly: what is found, why it matters, and the SQL that fixes it.
 //!
 //! Checked are the server's *global* values. A session may set its own (with the right to); what it then writes is
 //! noticed in the log and is a gap, never a loss.
@@ -27,24 +27,24 @@ pub(crate) struct Finding {
     refuse: bool,
     what: String,
     why: &'static str,
-    mend: String,
+    fix: String,
 }
 
 impl Finding {
     /// The source could not be exact.
-    pub(crate) fn refuse(what: impl Into<String>, why: &'static str, mend: impl Into<String>) -> Self {
-        Self { refuse: true, what: what.into(), why, mend: mend.into() }
+    pub(crate) fn refuse(what: impl Into<String>, why: &'static str, fix: impl Into<String>) -> Self {
+        Self { refuse: true, what: what.into(), why, fix: fix.into() }
     }
 
     /// It can, but somebody should know.
-    pub(crate) fn warn(what: impl Into<String>, why: &'static str, mend: impl Into<String>) -> Self {
-        Self { refuse: false, what: what.into(), why, mend: mend.into() }
+    pub(crate) fn warn(what: impl Into<String>, why: &'static str, fix: impl Into<String>) -> Self {
+        Self { refuse: false, what: what.into(), why, fix: fix.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}. To mend it: {}", self.what, self.why, self.mend)
+        write!(f, "{}: {}. To fix it: {}", self.what, self.why, self.fix)
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn run(
     let asking = async {
         let mut conn = server.connect().await?;
         let findings = ask(&mut conn, server, origin, interests, settings, rules).await;
-        // It has answered; that it says good-bye is a courtesy.
+        // The answers are here: a connection that does not close in order changes nothing.
         let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
         findings
     };
@@ -128,11 +128,10 @@ async fn ask(
     if checks.variables.is("log_bin", "ON") {
         rights::check(&mut questions, interests, &mut checks).await?;
     }
-    // A table that is being altered is not waited for.
-    let limit = questions.attempt("SET SESSION lock_wait_timeout = 1").await?;
-    if let Err(code) = limit {
-        tracing::debug!(code, "the server refuses a limit for waiting on a table that is being altered");
-    }
+    // A table that is locked or being altered is not waited for.
+    questions
+        .rows::<mysql_async::Row>("limiting the wait for locks", "SET SESSION lock_wait_timeout = 1", None)
+        .await?;
     for (table, columns) in interests.iter() {
         tables::check(&mut questions, table, columns, &mut checks).await?;
     }
