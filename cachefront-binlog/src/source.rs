@@ -313,10 +313,9 @@ impl ChangeSource for BinlogSource {
 
     async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
         self.stop().await;
-        // The probe and the gate connect again too, so that they do not stay on a server that was replaced.
-        self.address.renew();
         let mut conn = self.server.connect().await?;
         let (origin, names_columns) = self.identify(&mut conn).await?;
+        // If it is another server than before, the probe and the gate connect again too.
         self.address.note(&origin);
         if !names_columns {
             self.look_up_columns(&mut conn, &origin, &from.position, interests).await?;

@@ -1,13 +1,16 @@
 //! One address that leads to several servers: the log, the probe, and the gate never mix them without an error.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cachefront::settings::CdcSettings;
+use cachefront::{Cdc, MemoryStore};
 use cachefront_binlog::{BinlogSettings, BinlogSource};
 use cachefront_core::event::Batch;
 use cachefront_core::source::{ChangeSource, Columns, Interests};
 use cachefront_core::{Error, ErrorKind, Retry};
 use cachefront_tests::server::mysql::MySql;
-use cachefront_tests::wait;
+use cachefront_tests::{shop, unique, wait};
 use mysql_async::prelude::Queryable;
 
 use crate::forwarder::Forwarder;
@@ -196,4 +199,60 @@ async fn a_preflight_on_another_server_is_noticed_too() {
     let error = end(&mut source).await;
     assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
     assert!(error.to_string().contains(&second), "{error}");
+}
+
+/// An invalidator over the address, with the same table on both servers. After `change`, which moves the address to the
+/// second server, it must void the cache and follow that one.
+async fn follow_to_the_second_server(mut pair: Pair, change: impl AsyncFnOnce(&mut Pair)) {
+    let name = pair.db.name().to_owned();
+    let table = format!("CREATE TABLE {name}.item (id BIGINT UNSIGNED PRIMARY KEY, value BIGINT UNSIGNED NOT NULL)");
+    pair.first.execute(&table).await;
+    pair.second.execute(&format!("CREATE DATABASE {name}")).await;
+    pair.second.execute(&table).await;
+    let mut settings = BinlogSettings::default();
+    settings.probe_redial = Duration::from_millis(100);
+    let source = pair.source(settings).await;
+    let store = Arc::new(MemoryStore::new(&unique::namespace()));
+    let cache = shop::builder(store, &name).build().expect("a cache");
+    let mut settings = CdcSettings::default();
+    settings.retry_max = Duration::from_millis(200);
+    let cdc = Cdc::new(source).bind(&cache).settings(settings).spawn().expect("an invalidator");
+    cdc.ready().await.expect("the invalidator runs");
+    let before = cdc.status().flushes_total;
+    change(&mut pair).await;
+    let mut conn = pair.second.connect().await;
+    conn.query_drop(format!("INSERT INTO {name}.item VALUES (1, 1)")).await.expect("a row");
+    let token = cachefront_binlog::commit_token(&mut conn).await.expect("a token");
+    wait::until("the second server's log is applied", PATIENCE, || {
+        let status = cdc.status();
+        status.flushes_total > before && status.applied.covers(&token)
+    })
+    .await;
+    cdc.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_invalidator_follows_the_address_away_from_a_server_that_is_alive() {
+    let pair = Pair::start(&[]).await;
+    follow_to_the_second_server(pair, async |pair: &mut Pair| pair.address.switch_to(&pair.second)).await;
+}
+
+#[tokio::test]
+async fn an_invalidator_follows_the_address_away_from_a_server_that_was_killed() {
+    let pair = Pair::start(&[]).await;
+    follow_to_the_second_server(pair, async |pair: &mut Pair| {
+        pair.address.switch_to(&pair.second);
+        pair.first.kill();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_invalidator_whose_log_alone_is_connected_again_follows_it() {
+    let pair = Pair::start(&[]).await;
+    follow_to_the_second_server(pair, async |pair: &mut Pair| {
+        pair.address.switch_to(&pair.second);
+        pair.kill_readers().await;
+    })
+    .await;
 }
