@@ -106,6 +106,23 @@ async fn a_log_that_is_opened_again_on_another_server_names_it_and_so_does_the_p
 }
 
 #[tokio::test]
+async fn a_log_that_is_opened_again_although_it_did_not_break_takes_the_probe_and_the_gate_with_it() {
+    let pair = Pair::start(&[]).await;
+    let mut source = pair.following().await;
+    let (probe, gate) = (source.probe(), source.gate().expect("a gate"));
+    let head = probe.head().await.expect("an idle connection to the first server");
+    assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("another one"));
+    pair.address.switch_to(&pair.second);
+    source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
+    assert!(source.next_batch(&limits()).await.expect("the log is that of the second server").transactions.is_empty());
+    let second = uuid(&pair.second).await;
+    let error =
+        gate.wait(&head.checkpoint.position, Duration::from_millis(50)).await.map_err(|error| error.to_string());
+    assert_eq!(error, Ok(false), "the second server has not executed the first one's commits");
+    assert_eq!(*probe.head().await.expect("the log's end").origin, *second);
+}
+
+#[tokio::test]
 async fn after_the_log_broke_off_the_probe_asks_the_server_that_the_address_leads_to_now() {
     let mut pair = Pair::start(&[]).await;
     let mut source = pair.following().await;

@@ -78,7 +78,7 @@ async fn the_row_of_a_detached_xa_commit_is_visible_once_its_gtid_is_executed() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn so_it_is_where_commits_become_visible_in_another_order_than_in_the_log() {
+async fn the_same_holds_with_binlog_order_commits_off() {
     hammer("--binlog-order-commits=OFF").await;
 }
 
