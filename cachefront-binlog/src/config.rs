@@ -12,6 +12,11 @@ pub struct BinlogSettings {
     pub connect_timeout: Duration,
     /// A question about settings, positions or columns is given up after this time. Default: 5 s.
     pub query_timeout: Duration,
+    /// All questions of one preflight together are given up after this time. Default: 30 s.
+    pub preflight_timeout: Duration,
+    /// The probe replaces its connection after this time, so that it notices that the address leads to another server
+    /// although the connection is alive. Default: 5 s.
+    pub probe_redial: Duration,
     /// The server sends a sign of life after this time without an event. Default: 1 s.
     pub heartbeat: Duration,
     /// Without an event or a sign of life for this long the server counts as frozen, and the source reconnects.
@@ -35,6 +40,8 @@ impl Default for BinlogSettings {
         Self {
             connect_timeout: Duration::from_secs(5),
             query_timeout: Duration::from_secs(5),
+            preflight_timeout: Duration::from_secs(30),
+            probe_redial: Duration::from_secs(5),
             heartbeat: Duration::from_secs(1),
             read_deadline: Duration::from_secs(3),
             buffer_bytes_max: 16 << 20,
@@ -53,6 +60,8 @@ impl BinlogSettings {
         let durations = [
             ("connect_timeout", self.connect_timeout),
             ("query_timeout", self.query_timeout),
+            ("preflight_timeout", self.preflight_timeout),
+            ("probe_redial", self.probe_redial),
             ("heartbeat", self.heartbeat),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
@@ -83,10 +92,11 @@ impl BinlogSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Collations {
-    /// Refuse to start, and say which ALTER TABLE mends it.
+    /// Refuse to start, and say which ALTER TABLE fixes it.
     #[default]
     Refuse,
-    /// Say so in the log and start: right if every key is normalised by the same function on both sides.
+    /// Say so in the log and start: right if the same function normalises every key, in readers and in `depends_on`.
+    /// Where it does not, an entry under another spelling is served until its time to live ends.
     Warn,
 }
 

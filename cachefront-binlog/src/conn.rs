@@ -1,4 +1,4 @@
-//! A MySQL server: how to reach it, with time limits and checked TLS, and a connection that mends itself.
+//! A MySQL server: how to reach it, with time limits and checked TLS.
 
 use std::fmt;
 use std::future::Future;
@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
-use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
-use tokio::sync::Mutex;
 
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
@@ -151,57 +149,6 @@ fn install_crypto_provider() {
     }
 }
 
-/// A connection of its own for short questions. It is made when first needed, kept, and replaced after a failure or
-/// after a question that was dropped half-way: what is left of that one can not reach the next.
-pub(crate) struct Line {
-    server: Server,
-    idle: Mutex<Option<Conn>>,
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("server", &self.server).finish_non_exhaustive()
-    }
-}
-
-impl Line {
-    pub(crate) fn new(server: Server) -> Self {
-        Self { server, idle: Mutex::new(None) }
-    }
-
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
-    }
-
-    /// The first row of a query. A connection that turns out to be dead is replaced once.
-    pub(crate) async fn first<R>(&self, doing: &str, sql: &str, limit: Duration) -> Result<R>
-    where
-        R: FromRow + Send + 'static,
-    {
-        let mut idle = self.idle.lock().await;
-        // Taken out while the question runs: if this future is dropped, the connection is closed with it.
-        if let Some(mut conn) = idle.take() {
-            match self.server.within(doing, limit, conn.query_first(sql)).await {
-                Ok(row) => {
-                    *idle = Some(conn);
-                    return row.ok_or_else(|| no_row(doing));
-                }
-                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
-                // It may only have been closed for idleness.
-                Err(_) => drop(conn),
-            }
-        }
-        let mut conn = self.server.connect().await?;
-        let row = self.server.within(doing, limit, conn.query_first(sql)).await?;
-        *idle = Some(conn);
-        row.ok_or_else(|| no_row(doing))
-    }
-}
-
-fn no_row(doing: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("{doing} answered nothing"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +162,6 @@ mod tests {
         let server = server("mysql://repl:s3cret@db/shop").expect("a server");
         assert_eq!(server.address(), "db:3306");
         assert!(!format!("{server:?}").contains("s3cret"));
-        assert!(!format!("{:?}", Line::new(server)).contains("s3cret"));
     }
 
     #[test]

@@ -18,7 +18,17 @@
 //! `log_bin`, `gtid_mode=ON`, `enforce_gtid_consistency=ON`, `binlog_format=ROW`, `binlog_row_image=FULL`, an empty
 //! `binlog_row_value_options`; a user with `REPLICATION SLAVE`, `REPLICATION CLIENT` and `SELECT` on the mapped tables.
 //! `binlog_row_metadata=FULL` is recommended: with it the log itself names the columns. The source's preflight checks
-//! all that and names the SQL that mends what it finds.
+//! all that and names the SQL that fixes what it finds.
+//!
+//! A mapped table or column that does not exist, or that the user may not see, is refused, unless
+//! [`BinlogSourceBuilder::allow_missing_tables`] says otherwise. The preflight can be run again at any time, also with some
+//! of the tables only: after a change of a definition, or of the server.
+//!
+//! # One address, one server
+//! The source, its probe and its gate have a connection each, and each reads `@@server_uuid`. If they reach different
+//! servers (a load balancer, a reader endpoint, a name or virtual address that has moved), the log ends in a gap or the gate
+//! reports an error; the probe connects again after [`BinlogSettings::probe_redial`] to notice it. After a failover the
+//! address must lead to the new primary.
 //!
 //! # What is a gap, and what is not seen
 //! What the log holds but can not be followed exactly is an error of kind `Gap`, after which everything cached is voided:
@@ -44,7 +54,9 @@ mod error;
 mod event;
 mod file;
 mod gate;
+mod line;
 mod metadata;
+mod origin;
 mod position;
 mod preflight;
 mod probe;

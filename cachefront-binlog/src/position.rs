@@ -6,6 +6,9 @@ use mysql_async::prelude::Queryable;
 
 use crate::error;
 
+/// What the server has executed, and which server that is, in one statement: a proxy may send the next one elsewhere.
+pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid";
+
 /// What the server had executed, and which server it is: for loaders.
 ///
 /// Call it on the loader's connection *before* its SELECT, outside of any transaction, and hand the answer to
@@ -27,10 +30,8 @@ use crate::error;
 /// # }
 /// ```
 pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
-    let row: Option<(String, String)> = conn
-        .query_first("SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid")
-        .await
-        .map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
+    let row: Option<(String, String)> =
+        conn.query_first(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server answered no @@GLOBAL.gtid_executed"))?;
     Ok((parse_executed(&executed)?, server))
@@ -53,13 +54,41 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
     parse_executed(&executed.unwrap_or_default())
 }
 
-/// Reads a set that the server printed. It may be longer than what is accepted as a token from outside.
+/// So many bytes of one server's ranges are read at once; far less than a position from outside may have.
+const PIECE_BYTES: usize = 4 << 10;
+
+/// Reads a set that the server printed. It may be longer than what is accepted as a token from outside, so it is read in
+/// pieces.
 pub(crate) fn parse_executed(text: &str) -> Result<Position> {
     let mut position = Position::new();
-    for origin in text.split(',') {
-        position.union(&origin.parse()?);
+    for part in text.split(',') {
+        read_server(part.trim(), &mut position)?;
     }
     Ok(position)
+}
+
+/// One server's ranges: `uuid:1-5:7:tag:1-2`, a tag holding for the ranges that follow it.
+fn read_server(text: &str, position: &mut Position) -> Result<()> {
+    let Some((server, fields)) = text.split_once(':') else {
+        position.union(&text.parse()?);
+        return Ok(());
+    };
+    let mut piece = String::from(server);
+    let mut tag = "";
+    for field in fields.split(':') {
+        if field.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
+            tag = field;
+        } else if piece.len() >= PIECE_BYTES {
+            position.union(&piece.parse()?);
+            piece = String::from(server);
+            if !tag.is_empty() {
+                piece.extend([":", tag]);
+            }
+        }
+        piece.extend([":", field]);
+    }
+    position.union(&piece.parse()?);
+    Ok(())
 }
 
 /// The position as the dump request wants it: one block for each origin, a tag being part of the origin.
@@ -106,5 +135,22 @@ mod tests {
         let text: Vec<String> = (0..1000).map(|n| format!("{n:08x}-71ca-11e1-9e33-c80aa9429562:1-5\n")).collect();
         let position = parse_executed(&text.join(",")).expect("a set of a thousand servers");
         assert_eq!(position.ranges().count(), 1000);
+    }
+
+    #[test]
+    fn one_server_with_many_ranges_is_read_under_its_tags() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let ranges = |first: u64| -> String { (0..3000).map(|n| format!(":{}", first + 2 * n)).collect() };
+        let text = format!("{uuid}{}:sale{}:refund:7,\n{uuid}:1", ranges(1_000_001), ranges(2_000_001));
+        let position = parse_executed(&text).expect("a long set");
+        let counts: Vec<(&str, usize)> = position.ranges().map(|(origin, ranges)| (origin, ranges.len())).collect();
+        let (sale, refund) = (format!("{uuid}:sale"), format!("{uuid}:refund"));
+        assert_eq!(counts, [(uuid, 3001), (&*refund, 1), (&*sale, 3000)]);
+        for wrong in [format!("{uuid}:sale"), format!("{uuid}:5:0"), format!("{uuid}:"), "uu/id:1".into(), uuid.into()]
+        {
+            parse_executed(&wrong).expect_err(&wrong);
+        }
+        assert!(parse_executed("").expect("the empty set").is_empty());
+        assert!(parse_executed("\n").expect("the empty set").is_empty());
     }
 }

@@ -1,25 +1,33 @@
 //! Where the log ends now.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use cachefront_core::Result;
 use cachefront_core::source::{Checkpoint, Head, SourceProbe};
 
-use crate::conn::{Line, Server};
-use crate::position::parse_executed;
+use crate::conn::Server;
+use crate::line::Line;
+use crate::origin::Origin;
+use crate::position::{POSITION, parse_executed};
 
 /// Asks the server what it has executed, on a connection of its own.
 ///
 /// `@@GLOBAL.gtid_executed` is written right after a commit becomes visible: within one group commit, for some
 /// microseconds, a reader may see a commit that is not in it yet. That is far below any clock skew allowed for.
+///
+/// It notes the server that it reached, and replaces its connection from time to time: a connection that was made before
+/// the address moved would go on to report the old server.
 #[derive(Debug)]
 pub(crate) struct MySqlProbe {
     line: Line,
 }
 
 impl MySqlProbe {
-    pub(crate) fn new(server: Server) -> Self {
-        Self { line: Line::new(server) }
+    pub(crate) fn new(server: Server, origin: Arc<Origin>, redial: Duration) -> Self {
+        Self { line: Line::new(server, origin).redial_after(redial) }
     }
 }
 
@@ -27,9 +35,9 @@ impl MySqlProbe {
 impl SourceProbe for MySqlProbe {
     async fn head(&self) -> Result<Head> {
         let limit = self.line.server().query_timeout();
-        let sql = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid";
-        let (executed, origin): (String, String) = self.line.first("reading the log's end", sql, limit).await?;
+        let (executed, uuid): (String, String) = self.line.first("reading the log's end", POSITION, limit).await?;
+        self.line.origin().note(&uuid);
         let position = parse_executed(&executed)?;
-        Ok(Head { checkpoint: Checkpoint { position, resume: Bytes::new() }, origin: origin.into() })
+        Ok(Head { checkpoint: Checkpoint { position, resume: Bytes::new() }, origin: uuid.into() })
     }
 }

@@ -17,6 +17,8 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub(crate) struct Reader {
     server: Server,
+    /// The UUID of the server that the stream comes from.
+    origin: Box<str>,
     stream: Stream,
     assembler: Assembler,
     queue: Arc<Queue>,
@@ -36,8 +38,14 @@ impl Drop for Guard {
 }
 
 impl Reader {
-    pub(crate) fn new(server: Server, stream: Stream, assembler: Assembler, queue: Arc<Queue>) -> Self {
-        Self { server, stream, assembler, queue }
+    pub(crate) fn new(
+        server: Server,
+        origin: Box<str>,
+        stream: Stream,
+        assembler: Assembler,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self { server, origin, stream, assembler, queue }
     }
 
     /// Reads until the stream ends, an event can not be understood, or the task is aborted. What was learnt about
@@ -88,7 +96,7 @@ impl Reader {
     async fn look_up(&mut self, tables: &[TableName]) -> Result<()> {
         let mut conn = self.server.connect().await?;
         for table in tables {
-            self.assembler.schema().read(&mut conn, &self.server, table).await?;
+            self.assembler.schema().read(&mut conn, &self.server, &self.origin, table).await?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::conn::Server;
 use crate::metadata::Labels;
+use crate::origin::elsewhere;
 use crate::position::read_position;
 
 /// A table's columns, in order.
@@ -70,11 +71,24 @@ impl Schema {
         std::mem::take(&mut self.forgotten)
     }
 
-    /// Reads a table's columns. A table that is not there, or not visible to the user, has none.
-    pub(crate) async fn read(&mut self, conn: &mut Conn, server: &Server, table: &TableName) -> Result<()> {
+    /// Reads a table's columns on the server `origin`. A table that is not there, or not visible to the user, has none.
+    ///
+    /// # Errors
+    /// `Unavailable` if the connection leads to another server, whose columns may differ; else as the server answers.
+    pub(crate) async fn read(
+        &mut self,
+        conn: &mut Conn,
+        server: &Server,
+        origin: &str,
+        table: &TableName,
+    ) -> Result<()> {
         let columns = read_columns(conn, server, table).await?;
         // Read after the columns: what is executed later can not have changed what was read.
-        let (read_at, _) = read_position(conn).await?;
+        let position = async { Ok(read_position(conn).await) };
+        let (read_at, uuid) = server.within("reading the position", server.query_timeout(), position).await??;
+        if uuid != origin {
+            return Err(elsewhere("a look-up of columns", server.address(), &uuid, origin));
+        }
         self.tables.insert(table.clone(), Known { columns, read_at });
         Ok(())
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cachefront_core::clock::{Entropy, SystemEntropy};
 use cachefront_core::event::{Batch, Carried, Transaction};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
@@ -21,8 +20,9 @@ use crate::config::{BinlogSettings, Collations};
 use crate::conn::{Server, Tls};
 use crate::error;
 use crate::gate::MySqlGate;
+use crate::origin::Origin;
 use crate::position::parse_executed;
-use crate::preflight;
+use crate::preflight::{self, Rules};
 use crate::probe::MySqlProbe;
 use crate::queue::{End, Piece, Queue, State};
 use crate::reader::Reader;
@@ -34,6 +34,9 @@ use crate::stream::{Identity, Stream};
 /// A task of its own reads ahead, bounded by [`BinlogSettings::buffer_bytes_max`]; dropping the source ends it. Beside
 /// the log's connection, the [probe](ChangeSource::probe) and the [gate](ChangeSource::gate) have one each.
 ///
+/// The address must lead to one server at a time. Each connection names its server: if the log, the probe, or the gate
+/// reaches another one than before, the log ends in a gap or the gate reports an error, and nothing is mixed.
+///
 /// Changes of rows come from row events only. DDL, TRUNCATE and RENAME become [`Change::Tables`]; what can not be
 /// followed exactly (rows changed by statements, differences of JSON documents, a damaged or unknown event, a purged
 /// log) is an error of kind [`Gap`](ErrorKind::Gap), never skipped.
@@ -43,7 +46,9 @@ pub struct BinlogSource {
     server: Server,
     identity: Identity,
     settings: BinlogSettings,
-    collations: Collations,
+    rules: Rules,
+    /// The server that the address leads to.
+    address: Arc<Origin>,
     /// Everything delivered by this stream so far.
     position: Position,
     running: Option<Running>,
@@ -54,6 +59,8 @@ pub struct BinlogSource {
 }
 
 struct Running {
+    /// The UUID of the server that the log is read from.
+    origin: Box<str>,
     queue: Arc<Queue>,
     task: JoinHandle<Schema>,
 }
@@ -81,7 +88,7 @@ pub struct BinlogSourceBuilder {
     url: String,
     tls: Result<Tls>,
     settings: BinlogSettings,
-    collations: Collations,
+    rules: Rules,
     server_id: Option<u32>,
 }
 
@@ -90,7 +97,7 @@ impl fmt::Debug for BinlogSourceBuilder {
         // The URL holds the password.
         f.debug_struct("BinlogSourceBuilder")
             .field("settings", &self.settings)
-            .field("collations", &self.collations)
+            .field("rules", &self.rules)
             .field("server_id", &self.server_id)
             .finish_non_exhaustive()
     }
@@ -128,7 +135,18 @@ impl BinlogSourceBuilder {
 
     /// What to do about a mapped text column that takes unequal bytes for equal. Default: [`Collations::Refuse`].
     pub fn collations(mut self, collations: Collations) -> Self {
-        self.collations = collations;
+        self.rules.collations = collations;
+        self
+    }
+
+    /// Starts although a mapped table or column does not exist, or the user may not see it: the preflight reports it and
+    /// does not refuse. For tables that a later migration creates.
+    ///
+    /// Nothing is checked about such a table, and a name that is mistyped keeps its entries stale until their time to live
+    /// ends. As long as a mapped column is missing, each change of its table voids the cache.
+    /// Default: `false`.
+    pub fn allow_missing_tables(mut self, allow: bool) -> Self {
+        self.rules.allow_missing_tables = allow;
         self
     }
 
@@ -148,26 +166,16 @@ impl BinlogSourceBuilder {
         let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
         Ok(BinlogSource {
             server,
-            identity: identity(self.server_id),
+            identity: Identity::new(self.server_id),
             settings: self.settings,
-            collations: self.collations,
+            rules: self.rules,
+            address: Arc::default(),
             position: Position::new(),
             running: None,
             schema: Schema::default(),
             panicked_at: None,
         })
     }
-}
-
-/// A replica UUID that nobody else has: the server ends an older reader of the same UUID.
-fn identity(server_id: Option<u32>) -> Identity {
-    let random = SystemEntropy.random_u128();
-    // The version and variant bits of a random UUID.
-    let uuid = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let hex = format!("{uuid:032x}");
-    let parts: Vec<&str> =
-        [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().filter_map(|range| hex.get(range)).collect();
-    Identity { server_id: server_id.unwrap_or((random >> 96) as u32 | 1 << 31), replica_uuid: parts.join("-").into() }
 }
 
 impl BinlogSource {
@@ -185,7 +193,7 @@ impl BinlogSource {
         parse_executed(&purged.unwrap_or_default())
     }
 
-    /// What in the server's settings keeps a reader of its log from being exact, as sentences with the SQL that mends it;
+    /// What in the server's settings keeps a reader of its log from being exact, as sentences with the SQL that fixes it;
     /// nothing if all is well. For those who read the log through another program, as through Debezium: this source's
     /// own preflight asks more.
     ///
@@ -215,7 +223,7 @@ impl BinlogSource {
             url: url.into(),
             tls: Ok(Tls::default()),
             settings: BinlogSettings::default(),
-            collations: Collations::default(),
+            rules: Rules::default(),
             server_id: None,
         }
     }
@@ -230,24 +238,49 @@ impl BinlogSource {
         }
     }
 
+    /// Reads the UUID of the server that a connection leads to, and whether its log names columns.
+    async fn identify(&self, conn: &mut Conn) -> Result<(Box<str>, bool)> {
+        let query = conn.query_first("SELECT @@GLOBAL.server_uuid, @@GLOBAL.binlog_row_metadata");
+        let row = self.server.within("reading @@GLOBAL.server_uuid", self.server.query_timeout(), query).await?;
+        let (uuid, metadata): (String, String) =
+            row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.server_uuid"))?;
+        Ok((uuid.into(), metadata == "FULL"))
+    }
+
     /// Where the log does not name columns, they are looked up before the stream begins, so that few changes are
     /// older than the answer.
-    async fn look_up_columns(&mut self, conn: &mut Conn, from: &Position, interests: &Interests) -> Result<()> {
-        let query = conn.query_first::<String, _>("SELECT @@GLOBAL.binlog_row_metadata");
-        let metadata = self.server.within("reading @@GLOBAL.binlog_row_metadata", self.server.query_timeout(), query);
-        if metadata.await?.as_deref() == Some("FULL") {
-            return Ok(());
-        }
+    async fn look_up_columns(
+        &mut self,
+        conn: &mut Conn,
+        origin: &str,
+        from: &Position,
+        interests: &Interests,
+    ) -> Result<()> {
         for (table, _) in interests.iter() {
             if !self.schema.holds_after(table, from) {
-                self.schema.read(conn, &self.server, table).await?;
+                self.schema.read(conn, &self.server, origin, table).await?;
             }
         }
         Ok(())
     }
 
+    /// A gap if the address has been found to lead to another server than the one that the log is read from: what that
+    /// one commits is not in this log.
+    fn check_origin(&self) -> Result<()> {
+        match (self.running.as_ref(), self.address.uuid()) {
+            (Some(running), Some(uuid)) if *running.origin != *uuid => Err(error::gap(format!(
+                "the log is read from server {}, but {} leads to server {uuid} now",
+                running.origin,
+                self.server.address()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// How the stream ended, as it is to be reported.
     fn ended(&mut self, end: End) -> Error {
+        // The server may be down, and the address may lead to another: nothing should go on asking the old one.
+        self.address.renew();
         match end {
             End::Failed(error) => error,
             End::Panicked if self.panicked_at.as_ref() == Some(&self.position) => {
@@ -275,21 +308,30 @@ impl ChangeSource for BinlogSource {
     }
 
     async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
-        preflight::run(&self.server, interests, &self.settings, self.collations).await
+        preflight::run(&self.server, &self.address, interests, &self.settings, self.rules).await
     }
 
     async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
         self.stop().await;
         let mut conn = self.server.connect().await?;
-        self.look_up_columns(&mut conn, &from.position, interests).await?;
+        let (origin, names_columns) = self.identify(&mut conn).await?;
+        // If it is another server than before, the probe and the gate connect again too.
+        self.address.note(&origin);
+        if !names_columns {
+            self.look_up_columns(&mut conn, &origin, &from.position, interests).await?;
+        }
         let (stream, first) = Stream::open(&self.server, conn, &self.identity, &from.position, &self.settings).await?;
         let schema = std::mem::take(&mut self.schema);
         let assembler = Assembler::new(interests.clone(), schema, &self.settings);
         let queue = Arc::new(Queue::new(self.settings.buffer_bytes_max));
-        let reader = Reader::new(self.server.clone(), stream, assembler, Arc::clone(&queue));
+        let reader = Reader::new(self.server.clone(), origin.clone(), stream, assembler, Arc::clone(&queue));
         self.position = from.position.clone();
-        self.running = Some(Running { queue, task: tokio::spawn(reader.run(first)) });
+        self.running = Some(Running { origin, queue, task: tokio::spawn(reader.run(first)) });
         Ok(())
+    }
+
+    fn origin(&self) -> Option<Box<str>> {
+        self.running.as_ref().map(|running| running.origin.clone())
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
@@ -311,6 +353,8 @@ impl ChangeSource for BinlogSource {
         if !limits.linger_max.is_zero() {
             linger(&queue, limits).await;
         }
+        self.check_origin()?;
+        let position = &mut self.position;
         let mut batch = queue.with(|state| fill(state, position, limits));
         if batch.transactions.is_empty()
             && let Some(end) = queue.with(|state| state.end().filter(|_| state.pieces.is_empty()).cloned())
@@ -327,11 +371,12 @@ impl ChangeSource for BinlogSource {
     }
 
     fn probe(&self) -> Arc<dyn SourceProbe> {
-        Arc::new(MySqlProbe::new(self.server.clone()))
+        let (address, redial) = (Arc::clone(&self.address), self.settings.probe_redial);
+        Arc::new(MySqlProbe::new(self.server.clone(), address, redial))
     }
 
     fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
-        Some(Arc::new(MySqlGate::on(self.server.clone())))
+        Some(Arc::new(MySqlGate::at(self.server.clone(), Arc::clone(&self.address))))
     }
 }
 
@@ -411,9 +456,10 @@ mod tests {
     async fn an_unforeseen_end_is_tried_again_once_and_then_a_gap() {
         let mut source = BinlogSource {
             server: Server::new("mysql://repl@db/", &Tls::default(), &BinlogSettings::default()).expect("a server"),
-            identity: identity(None),
+            identity: Identity::new(None),
             settings: BinlogSettings::default(),
-            collations: Collations::default(),
+            rules: Rules::default(),
+            address: Arc::default(),
             position: "a:1-5".parse().expect("a position"),
             running: None,
             schema: Schema::default(),
@@ -422,7 +468,8 @@ mod tests {
         let fall_over = async |source: &mut BinlogSource| {
             let queue = Arc::new(Queue::new(1));
             queue.close(End::Panicked);
-            source.running = Some(Running { queue, task: tokio::spawn(async { Schema::default() }) });
+            source.running =
+                Some(Running { origin: "a".into(), queue, task: tokio::spawn(async { Schema::default() }) });
             let limits = BatchLimits {
                 changes_max: 1,
                 bytes_max: 1,
@@ -435,14 +482,5 @@ mod tests {
         assert_eq!(fall_over(&mut source).await, ErrorKind::Gap);
         source.position = "a:1-6".parse().expect("a position");
         assert_eq!(fall_over(&mut source).await, ErrorKind::Unavailable, "it had got further");
-    }
-
-    #[test]
-    fn every_source_is_a_reader_of_its_own() {
-        let (first, second) = (identity(None), identity(None));
-        assert_ne!(first.replica_uuid, second.replica_uuid);
-        assert!(first.server_id >= 1 << 31);
-        assert_eq!(first.replica_uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
-        assert_eq!(identity(Some(7)).server_id, 7);
     }
 }

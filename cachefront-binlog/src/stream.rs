@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use cachefront_core::clock::{Entropy, SystemEntropy};
 use cachefront_core::{Error, ErrorKind, Position, Result};
 use futures_util::StreamExt;
 use mysql_async::binlog::BinlogChecksumAlg;
@@ -21,6 +22,19 @@ use crate::position::to_sids;
 pub(crate) struct Identity {
     pub(crate) server_id: u32,
     pub(crate) replica_uuid: Box<str>,
+}
+
+impl Identity {
+    /// A replica UUID that no other reader has: the server ends an older reader of the same UUID.
+    pub(crate) fn new(server_id: Option<u32>) -> Self {
+        let random = SystemEntropy.random_u128();
+        // The version and variant bits of a random UUID.
+        let uuid = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+        let hex = format!("{uuid:032x}");
+        let parts: Vec<&str> =
+            [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().filter_map(|range| hex.get(range)).collect();
+        Self { server_id: server_id.unwrap_or((random >> 96) as u32 | 1 << 31), replica_uuid: parts.join("-").into() }
+    }
 }
 
 /// The log's events, one after the other.
@@ -124,4 +138,18 @@ pub(crate) fn verified(event: Event) -> Result<Event> {
         return Err(error::gap("an event of the log does not match its checksum: the log is damaged"));
     }
     Ok(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_is_a_reader_of_its_own() {
+        let (first, second) = (Identity::new(None), Identity::new(None));
+        assert_ne!(first.replica_uuid, second.replica_uuid);
+        assert!(first.server_id >= 1 << 31);
+        assert_eq!(first.replica_uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(Identity::new(Some(7)).server_id, 7);
+    }
 }

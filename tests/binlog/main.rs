@@ -3,12 +3,16 @@
 mod changes;
 mod definitions;
 mod faults;
+mod forwarder;
 mod gate;
 mod limits;
 mod login;
+mod long_sets;
 mod metadata;
+mod origin;
 mod preflight;
 mod server;
 mod suite;
 mod tls;
 mod values;
+mod xa;

@@ -1,11 +1,14 @@
-//! The preflight names what is wrong, why it matters, and the SQL that mends it. Each mend is tried.
+//! The preflight names what is wrong, why it matters, and the SQL that fixes it. Each fix is tried.
 
-use cachefront_binlog::{BinlogSource, Collations};
+use std::time::Duration;
+
+use cachefront_binlog::{BinlogSettings, BinlogSource, Collations};
 use cachefront_core::source::{ChangeSource, Columns, Interests};
 use cachefront_core::{ErrorKind, Result};
 use cachefront_tests::server::mysql::MySql;
+use mysql_async::prelude::Queryable;
 
-use crate::server::{Database, USERS, only};
+use crate::server::{Database, PATIENCE, USERS, drain, lines, only};
 
 async fn check(db: &Database, interests: &Interests) -> Result<Vec<String>> {
     db.source().await.preflight(interests).await
@@ -18,12 +21,12 @@ async fn refusal(db: &Database, interests: &Interests) -> String {
 }
 
 /// The SQL that a finding ends with.
-fn mend(finding: &str) -> &str {
-    finding.rsplit_once("To mend it: ").expect("a mend").1
+fn fix(finding: &str) -> &str {
+    finding.rsplit_once("To fix it: ").expect("a fix").1
 }
 
 #[tokio::test]
-async fn each_wrong_setting_is_refused_until_its_mend_is_run() {
+async fn each_wrong_setting_is_refused_until_its_fix_is_run() {
     let mysql = MySql::start(&[]).await;
     let mut db = Database::on_private(&mysql).await;
     db.run(&[USERS]).await;
@@ -39,7 +42,7 @@ async fn each_wrong_setting_is_refused_until_its_mend_is_run() {
         db.run(&[&format!("SET GLOBAL {setting} = '{value}'")]).await;
         let text = refusal(&db, &interests).await;
         assert!(text.contains(&format!("{setting}={value}")), "{text}");
-        let sql = mend(&text).split(", then").next().expect("SQL");
+        let sql = fix(&text).split(", then").next().expect("SQL");
         db.run(&[sql]).await;
         check(&db, &interests).await.unwrap_or_else(|error| panic!("after {sql}: {error}"));
     }
@@ -47,7 +50,7 @@ async fn each_wrong_setting_is_refused_until_its_mend_is_run() {
         db.run(&[&format!("SET GLOBAL {wrong}")]).await;
         let warnings = check(&db, &interests).await.expect("only a warning");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        db.run(&[mend(&warnings[0])]).await;
+        db.run(&[fix(&warnings[0])]).await;
         assert_eq!(check(&db, &interests).await.expect("all is well"), Vec::<String>::new());
     }
 }
@@ -62,7 +65,7 @@ async fn a_server_without_log_or_gtids_is_refused() {
     mysql.restart_with(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]).await;
     db = Database::on_private(&mysql).await;
     let text = refusal(&db, &interests).await;
-    for step in mend(&text).split("; ") {
+    for step in fix(&text).split("; ") {
         db.run(&[step]).await;
     }
     check(&db, &interests).await.expect("the steps turn GTIDs on");
@@ -97,9 +100,11 @@ async fn a_collation_that_takes_different_bytes_for_equal_is_refused() {
     let source = BinlogSource::builder(&db.url).collations(Collations::Warn).connect();
     let warnings = source.await.expect("a source").preflight(&interests).await.expect("only a warning");
     assert_eq!(warnings.len(), 1);
+    assert!(!warnings[0].contains("Collations::Warn"), "it is set already: {warnings:?}");
     let text = refusal(&db, &interests).await;
-    db.run(&[mend(&text)]).await;
-    assert_eq!(check(&db, &interests).await.expect("mended"), Vec::<String>::new());
+    assert!(text.contains("Collations::Warn") && text.contains("the same function"), "{text}");
+    db.run(&[fix(&text)]).await;
+    assert_eq!(check(&db, &interests).await.expect("it is exact now"), Vec::<String>::new());
     db.run(&["INSERT INTO users (id) VALUES (1)", "INSERT INTO users (id, email) VALUES (2, 'IT''S')"]).await;
 }
 
@@ -114,14 +119,146 @@ async fn a_mapping_that_can_not_work_is_refused() {
     let mut nowhere = Interests::new();
     nowhere.add("users".into(), &Columns::All);
     assert!(refusal(&db, &nowhere).await.contains("names no database"));
-    let warnings = check(&db, &db.interest("later", Columns::All)).await.expect("it may come later");
-    assert!(warnings[0].contains("does not exist"), "{warnings:?}");
+}
+
+/// A source that starts although a mapped table is missing.
+async fn lenient(url: &str) -> BinlogSource {
+    BinlogSource::builder(url).allow_missing_tables(true).connect().await.expect("a source")
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_exist_is_refused_with_names_that_are_like_it() {
+    let mut db = Database::create().await;
+    db.run(&[USERS, "CREATE TABLE orders (id INT PRIMARY KEY)"]).await;
+    let text = refusal(&db, &db.interest("user", Columns::All)).await;
+    for part in [
+        &format!("the mapped table `{}` does not exist", db.table("user")),
+        &format!("`{}`", db.table("users")),
+        "allow_missing_tables",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains(&db.table("orders")), "it is not like it: {text}");
+    // The right table of a wrong database.
+    let mut elsewhere = Interests::new();
+    let orders = format!("orders_{}", db.name());
+    db.run(&[&format!("CREATE TABLE {orders} (id INT PRIMARY KEY)")]).await;
+    elsewhere.add(format!("no_such_database.{orders}").as_str().into(), &Columns::All);
+    let text = refusal(&db, &elsewhere).await;
+    assert!(text.contains(&format!("`{}`", db.table(&orders))), "{text}");
+
+    let interests = db.interest("user", Columns::All);
+    let findings = lenient(&db.url).await.preflight(&interests).await.expect("only a finding");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].contains("does not exist"), "{findings:?}");
+}
+
+#[tokio::test]
+async fn a_column_that_does_not_exist_is_refused_with_the_one_that_is_like_it() {
+    let mut db = Database::create().await;
+    db.run(&[USERS]).await;
+    let interests = db.interest("users", only(&["id", "e_mail"]));
+    let text = refusal(&db, &interests).await;
+    for part in [&format!("column `e_mail` of `{}`", db.table("users")), "`email`", "allow_missing_tables"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let findings = lenient(&db.url).await.preflight(&interests).await.expect("only a finding");
+    assert!(findings.len() == 1 && findings[0].contains("`e_mail`"), "{findings:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_the_user_may_not_see_is_refused_with_the_grant() {
+    let mut db = Database::create().await;
+    db.run(&[USERS]).await;
     let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT ON *.*").await;
+    let interests = db.interest("users", Columns::All);
+    let findings = lenient(&user.url).await.preflight(&interests).await.expect("only a finding");
+    assert_eq!(findings.len(), 1, "{findings:?}");
     let mut source = BinlogSource::connect(&user.url).await.expect("a login");
-    let warnings = source.preflight(&db.interest("users", Columns::All)).await.expect("only a warning");
-    db.run(&[mend(&warnings[0]).strip_prefix("create it, or ").expect("a grant")]).await;
-    let warnings = source.preflight(&db.interest("users", Columns::All)).await.expect("all is well");
-    assert_eq!(warnings, Vec::<String>::new());
+    let error = source.preflight(&interests).await.expect_err("the table is invisible");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("lacks the right SELECT on") && !text.contains("does not exist"), "{text}");
+
+    // A right to one column shows this column only.
+    db.run(&[&format!("GRANT SELECT (id) ON {} TO {}", db.table("users"), user.name)]).await;
+    source.preflight(&db.interest("users", only(&["id"]))).await.expect("the column is visible");
+    let error = source.preflight(&interests).await.expect_err("all columns are mapped");
+    assert!(error.to_string().contains("lacks the right SELECT on"), "{error}");
+    let named = source.preflight(&db.interest("users", only(&["email"]))).await.expect_err("it is invisible");
+    assert!(named.to_string().contains("GRANT SELECT ON"), "{named}");
+
+    db.run(&[fix(&text)]).await;
+    assert_eq!(source.preflight(&interests).await.expect("all is well"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_mapped_column_that_may_be_null_is_a_finding() {
+    let mut db = Database::create().await;
+    db.run(&[USERS]).await;
+    let findings = check(&db, &db.interest("users", only(&["email", "age"]))).await.expect("only a finding");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    for part in [&format!("column `age` of `{}` may be NULL", db.table("users")), "row.get::<Option<_>>(\"age\")"] {
+        assert!(findings[0].contains(part), "{part}: {findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_source_can_be_checked_again() {
+    let mut db = Database::create().await;
+    db.run(&[USERS, "CREATE TABLE orders (id INT PRIMARY KEY)"]).await;
+    let from = db.checkpoint().await;
+    let (users, orders) = (db.interest("users", only(&["id", "email"])), db.interest("orders", Columns::All));
+    let mut both = users.clone();
+    both.merge(&orders);
+    let mut source = db.source().await;
+    assert_eq!(source.preflight(&both).await.expect("all is well"), Vec::<String>::new());
+    source.open(&from, &both).await.expect("the log opens");
+    db.run(&[
+        "INSERT INTO users VALUES (1, 'a@x', 1)",
+        "ALTER TABLE users MODIFY email VARCHAR(255) COLLATE utf8mb4_0900_ai_ci NOT NULL",
+    ])
+    .await;
+    let error = source.preflight(&users).await.expect_err("the collation is another now");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains(&format!("column `email` of `{}`", db.table("users"))), "{error}");
+    assert_eq!(source.preflight(&orders).await.expect("the other table is as it was"), Vec::<String>::new());
+    // A check that is dropped half-way disturbs neither the log nor the next check.
+    for _ in 0..5 {
+        let _ = tokio::time::timeout(Duration::from_millis(3), source.preflight(&both)).await;
+    }
+    db.run(&[fix(&error.to_string())]).await;
+    assert_eq!(source.preflight(&both).await.expect("it is exact again"), Vec::<String>::new());
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >1", "tables users", "tables users"]);
+}
+
+#[tokio::test]
+async fn a_table_that_is_locked_is_checked_without_waiting_for_it() {
+    let mut db = Database::create().await;
+    db.run(&[USERS]).await;
+    let mut other = db.another().await;
+    other.query_drop("LOCK TABLES users WRITE").await.expect("the lock");
+    let findings = check(&db, &db.interest("users", Columns::All)).await;
+    // First of all: whatever the test finds, the database must be dropped.
+    other.query_drop("UNLOCK TABLES").await.expect("the lock ends");
+    assert_eq!(findings.expect("the lock is not waited for"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_check_of_a_frozen_server_ends_in_time() {
+    let mut mysql = MySql::start(&[]).await;
+    let mut db = Database::on_private(&mysql).await;
+    db.run(&[USERS]).await;
+    let mut settings = BinlogSettings::default();
+    settings.preflight_timeout = Duration::from_millis(300);
+    let mut source = BinlogSource::builder(&db.url).settings(settings).connect().await.expect("a source");
+    let interests = db.interest("users", Columns::All);
+    mysql.freeze();
+    let checked = tokio::time::timeout(PATIENCE, source.preflight(&interests)).await;
+    mysql.resume();
+    let error = checked.expect("the check ends").expect_err("the server is frozen");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.to_string().contains("300ms"), "{error}");
 }
 
 #[tokio::test]

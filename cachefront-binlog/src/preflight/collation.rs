@@ -32,7 +32,7 @@ impl ColumnFacts {
     }
 
     /// True if keys are likely made of it: named by a mapping, or unique where a mapping reads all columns.
-    fn matters(&self, wanted: &Columns) -> bool {
+    pub(crate) fn matters(&self, wanted: &Columns) -> bool {
         match wanted {
             Columns::All => self.in_unique_key,
             Columns::Only(names) => names.iter().any(|name| name.eq_ignore_ascii_case(&self.name)),
@@ -67,6 +67,15 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+const REFUSED: &str = "it takes different texts for equal (case, accents or trailing spaces), so a value cached under one \
+                       spelling would never be invalidated by a change that names another. The ALTER below makes the \
+                       column exact, and with it every comparison that the application makes. Without it, if the same \
+                       function normalises every key in readers and in `depends_on`, `collations(Collations::Warn)` on \
+                       the builder of the source accepts such columns; an entry under a key that was not normalised then \
+                       stays stale until its time to live ends";
+const WARNED: &str = "it takes different texts for equal (case, accents or trailing spaces), so an entry under a key that \
+                      the application does not normalise stays stale until its time to live ends";
+
 /// What is found about a table's columns.
 pub(crate) fn check(
     table: &TableName,
@@ -83,16 +92,18 @@ pub(crate) fn check(
                 column.name,
                 column.collation.as_deref().unwrap_or_default()
             );
-            let why = "it takes different texts for equal (case, accents or trailing spaces), so a value cached under one \
-                       spelling would never be invalidated by a change that names another";
+            let why = match collations {
+                Collations::Refuse => REFUSED,
+                Collations::Warn => WARNED,
+            };
             let (database, name) = table.as_str().split_once('.').unwrap_or(("", table.as_str()));
-            let mend = match column.extra.contains("GENERATED") && !column.extra.contains("DEFAULT_GENERATED") {
+            let fix = match column.extra.contains("GENERATED") && !column.extra.contains("DEFAULT_GENERATED") {
                 true => "define the generated column with COLLATE utf8mb4_0900_bin".to_owned(),
                 false => format!("ALTER TABLE `{database}`.`{name}` {}", column.modify()),
             };
             match collations {
-                Collations::Refuse => Finding::refuse(what, why, mend),
-                Collations::Warn => Finding::warn(what, why, mend),
+                Collations::Refuse => Finding::refuse(what, why, fix),
+                Collations::Warn => Finding::warn(what, why, fix),
             }
         })
         .collect()
@@ -126,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_definition_is_in_the_sql_that_mends_it() {
+    fn the_whole_definition_is_in_the_sql_that_fixes_it() {
         let only = Columns::Only(vec!["EMAIL".into()]);
         let findings = check(&"shop.users".into(), &[email("utf8mb4_0900_ai_ci", false)], &only, Collations::Refuse);
-        assert!(findings[0].mend.ends_with(
+        assert!(findings[0].fix.ends_with(
             "ALTER TABLE `shop`.`users` MODIFY `email` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin \
              NOT NULL DEFAULT 'it''s'"
         ));

@@ -1,9 +1,10 @@
-//! Whether a server can be followed exactly: what is found, why it matters, and the SQL that mends it.
+//! Whether a server can be followed exactly: what is found, why it matters, and the SQL that fixes it.
 //!
 //! Checked are the server's *global* values. A session may set its own (with the right to); what it then writes is
 //! noticed in the log and is a gap, never a loss.
 
 mod collation;
+mod missing;
 mod rights;
 mod server;
 mod tables;
@@ -18,6 +19,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::config::{BinlogSettings, Collations};
 use crate::conn::Server;
+use crate::origin::Origin;
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,42 +27,58 @@ pub(crate) struct Finding {
     refuse: bool,
     what: String,
     why: &'static str,
-    mend: String,
+    fix: String,
 }
 
 impl Finding {
     /// The source could not be exact.
-    pub(crate) fn refuse(what: impl Into<String>, why: &'static str, mend: impl Into<String>) -> Self {
-        Self { refuse: true, what: what.into(), why, mend: mend.into() }
+    pub(crate) fn refuse(what: impl Into<String>, why: &'static str, fix: impl Into<String>) -> Self {
+        Self { refuse: true, what: what.into(), why, fix: fix.into() }
     }
 
     /// It can, but somebody should know.
-    pub(crate) fn warn(what: impl Into<String>, why: &'static str, mend: impl Into<String>) -> Self {
-        Self { refuse: false, what: what.into(), why, mend: mend.into() }
+    pub(crate) fn warn(what: impl Into<String>, why: &'static str, fix: impl Into<String>) -> Self {
+        Self { refuse: false, what: what.into(), why, fix: fix.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}. To mend it: {}", self.what, self.why, self.mend)
+        write!(f, "{}: {}. To fix it: {}", self.what, self.why, self.fix)
     }
 }
 
-/// Asks everything over one connection of its own.
+/// What is allowed of the mapped tables.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) collations: Collations,
+    pub(crate) allow_missing_tables: bool,
+}
+
+/// Asks everything over one connection of its own, so that it can be called at any time, and dropped at any time.
 ///
 /// # Errors
-/// `Config` with every finding that forbids a start; else as the server answers.
+/// `Config` with every finding that forbids a start; `Timeout` after the settings' limit; else as the server answers.
 pub(crate) async fn run(
     server: &Server,
+    origin: &Origin,
     interests: &Interests,
     settings: &BinlogSettings,
-    collations: Collations,
+    rules: Rules,
 ) -> Result<Vec<String>> {
-    let mut conn = server.connect().await?;
-    let findings = ask(&mut conn, server, interests, settings, collations).await;
-    // It has answered; that it says good-bye is a courtesy.
-    let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
-    let (refused, warned): (Vec<_>, Vec<_>) = findings?.into_iter().partition(|finding| finding.refuse);
+    let asking = async {
+        let mut conn = server.connect().await?;
+        let findings = ask(&mut conn, server, origin, interests, settings, rules).await;
+        // The answers are here: a connection that does not close in order changes nothing.
+        let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
+        findings
+    };
+    let limit = settings.preflight_timeout;
+    let findings = tokio::time::timeout(limit, asking).await.map_err(|_| {
+        let text = format!("the settings and tables of {} could not be checked within {limit:?}", server.address());
+        Error::new(ErrorKind::Timeout, text)
+    })??;
+    let (refused, warned): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.refuse);
     if refused.is_empty() {
         return Ok(warned.iter().map(ToString::to_string).collect());
     }
@@ -87,12 +105,16 @@ pub(crate) async fn of_server(server: &Server, settings: &BinlogSettings) -> Res
 async fn ask(
     conn: &mut Conn,
     server: &Server,
+    origin: &Origin,
     interests: &Interests,
     settings: &BinlogSettings,
-    collations: Collations,
+    rules: Rules,
 ) -> Result<Vec<Finding>> {
     let mut questions = Questions { conn, server };
     let variables = Variables::read(&mut questions).await?;
+    if let Some(uuid) = variables.get("server_uuid") {
+        origin.note(uuid);
+    }
     let mut findings = server::check(&variables, settings);
     if server.trusts_anybody() {
         findings.push(Finding::warn(
@@ -101,11 +123,15 @@ async fn ask(
             "leave verify_ca out, and name the authority's file as `tls_ca`",
         ));
     }
-    let mut checks = Checks { account: account(&mut questions).await?, variables, collations, findings };
+    let mut checks = Checks { account: account(&mut questions).await?, variables, rules, findings };
     // What is asked next needs a log.
     if checks.variables.is("log_bin", "ON") {
         rights::check(&mut questions, interests, &mut checks).await?;
     }
+    // A table that is locked or being altered is not waited for.
+    questions
+        .rows::<mysql_async::Row>("limiting the wait for locks", "SET SESSION lock_wait_timeout = 1", None)
+        .await?;
     for (table, columns) in interests.iter() {
         tables::check(&mut questions, table, columns, &mut checks).await?;
     }
@@ -117,7 +143,7 @@ pub(crate) struct Checks {
     /// The account as GRANT writes it: `'repl'@'%'`.
     account: String,
     variables: Variables,
-    collations: Collations,
+    rules: Rules,
     findings: Vec<Finding>,
 }
 
@@ -168,7 +194,7 @@ impl Variables {
     async fn read(questions: &mut Questions<'_>) -> Result<Self> {
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'binlog\\_%' OR Variable_name LIKE '%log\\_bin' OR \
                    Variable_name IN ('gtid_mode', 'enforce_gtid_consistency', 'version', 'lower_case_table_names', \
-                   'log_replica_updates', 'innodb_native_foreign_keys')";
+                   'log_replica_updates', 'innodb_native_foreign_keys', 'server_uuid')";
         let rows: Vec<(String, String)> = questions.rows("reading the server's variables", sql, None).await?;
         Ok(Self(rows.into_iter().collect()))
     }

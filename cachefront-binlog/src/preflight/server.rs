@@ -37,11 +37,11 @@ fn gtid(variables: &Variables) -> Option<Finding> {
     // Each step is allowed only after the one before it.
     let steps = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"];
     let reached = steps.iter().position(|step| *step == mode).unwrap_or(0);
-    let mut mend: Vec<String> = Vec::new();
+    let mut fix: Vec<String> = Vec::new();
     if !consistent {
-        mend.push("SET PERSIST enforce_gtid_consistency=ON".into());
+        fix.push("SET PERSIST enforce_gtid_consistency=ON".into());
     }
-    mend.extend(steps.iter().skip(reached + 1).map(|step| format!("SET PERSIST gtid_mode={step}")));
+    fix.extend(steps.iter().skip(reached + 1).map(|step| format!("SET PERSIST gtid_mode={step}")));
     let what = match consistent {
         true => format!("gtid_mode={mode}"),
         false => format!("gtid_mode={mode}, enforce_gtid_consistency={}", variables.get("enforce_gtid_consistency")?),
@@ -49,7 +49,7 @@ fn gtid(variables: &Variables) -> Option<Finding> {
     Some(Finding::refuse(
         what,
         "only GTIDs tell which commits a value contains, and where to go on after a failover",
-        mend.join("; "),
+        fix.join("; "),
     ))
 }
 
@@ -134,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_that_is_wrong_comes_with_the_sql_that_mends_it() {
-        for (name, value, mend) in [
+    fn each_setting_that_is_wrong_comes_with_the_sql_that_fixes_it() {
+        for (name, value, fix) in [
             ("log_bin", "OFF", "--log-bin"),
             ("binlog_format", "STATEMENT", "SET PERSIST binlog_format=ROW"),
             ("binlog_row_image", "MINIMAL", "SET PERSIST binlog_row_image=FULL"),
@@ -146,7 +146,7 @@ mod tests {
         ] {
             let findings = findings(&[(name, value)]);
             assert_eq!(findings.len(), 1, "{name}");
-            assert!(findings[0].contains(mend), "{}", findings[0]);
+            assert!(findings[0].contains(fix), "{}", findings[0]);
         }
     }
 
@@ -157,6 +157,6 @@ mod tests {
             "SET PERSIST enforce_gtid_consistency=ON; SET PERSIST gtid_mode=OFF_PERMISSIVE; SET PERSIST \
              gtid_mode=ON_PERMISSIVE; SET PERSIST gtid_mode=ON"
         ));
-        assert!(findings(&[("gtid_mode", "ON_PERMISSIVE")])[0].ends_with("mend it: SET PERSIST gtid_mode=ON"));
+        assert!(findings(&[("gtid_mode", "ON_PERMISSIVE")])[0].ends_with("fix it: SET PERSIST gtid_mode=ON"));
     }
 }

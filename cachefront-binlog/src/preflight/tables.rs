@@ -5,7 +5,7 @@ use cachefront_core::event::TableName;
 use cachefront_core::source::Columns;
 
 use crate::preflight::collation::{self, ColumnFacts};
-use crate::preflight::{Checks, Finding, Questions, Variables};
+use crate::preflight::{Checks, Finding, Questions, Variables, missing};
 
 pub(crate) async fn check(
     questions: &mut Questions<'_>,
@@ -13,7 +13,7 @@ pub(crate) async fn check(
     wanted: &Columns,
     checks: &mut Checks,
 ) -> Result<()> {
-    let Checks { account, variables, collations, findings } = checks;
+    let Checks { account, variables, rules, findings } = checks;
     let Some((database, name)) = table.as_str().split_once('.') else {
         findings.push(Finding::refuse(
             format!("the mapped table `{table}` names no database"),
@@ -27,7 +27,7 @@ pub(crate) async fn check(
     let found: Vec<(String, String, String)> =
         questions.rows("looking for a table", sql, Some((database, name))).await?;
     let Some((own_database, own_name, table_type)) = found.into_iter().next() else {
-        findings.push(absent(account, table));
+        findings.push(missing::table(questions, account, table, (database, name), *rules).await?);
         return Ok(());
     };
     if (own_database.as_str(), own_name.as_str()) != (database, name) {
@@ -47,18 +47,23 @@ pub(crate) async fn check(
         return Ok(());
     }
     let columns = read_columns(questions, database, name).await?;
-    findings.extend(unknown_columns(table, &columns, wanted));
-    findings.extend(collation::check(table, &columns, wanted, *collations));
+    let visible: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let unknown = match wanted {
+        Columns::All => Vec::new(),
+        Columns::Only(names) => missing::columns(table, &visible, names.iter().map(|name| &**name), *rules),
+    };
+    // A right to some columns shows only these: what seems missing may only be invisible.
+    if (*wanted == Columns::All || !unknown.is_empty())
+        && !missing::may_select(questions, "*", (database, name)).await?
+    {
+        findings.push(missing::lacks_select(account, (database, name), *rules));
+    } else {
+        findings.extend(unknown);
+    }
+    findings.extend(collation::check(table, &columns, wanted, rules.collations));
+    findings.extend(nullable(table, &columns, wanted));
     findings.extend(cascades(questions, table, (database, name), variables).await?);
     Ok(())
-}
-
-fn absent(account: &str, table: &TableName) -> Finding {
-    Finding::warn(
-        format!("the mapped table `{table}` does not exist, or {account} may not see it"),
-        "its columns and collations could not be checked",
-        format!("create it, or GRANT SELECT ON {table} TO {account}"),
-    )
 }
 
 type ColumnRow = (String, String, Option<String>, Option<String>, String, Option<String>, String, String, u64);
@@ -87,18 +92,18 @@ async fn read_columns(questions: &mut Questions<'_>, database: &str, name: &str)
         .collect())
 }
 
-fn unknown_columns(table: &TableName, columns: &[ColumnFacts], wanted: &Columns) -> Vec<Finding> {
-    let Columns::Only(names) = wanted else { return Vec::new() };
-    let known = |name: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
-    names
+/// Columns that a rule must not read as if they always had a value.
+fn nullable(table: &TableName, columns: &[ColumnFacts], wanted: &Columns) -> Vec<Finding> {
+    columns
         .iter()
-        .filter(|name| !known(name))
-        .map(|name| {
-            let has: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            Finding::refuse(
-                format!("a mapping reads column `{name}` of `{table}`, which has {}", has.join(", ")),
-                "no key could be made of its changes",
-                "name the column that is meant in the mapping",
+        .filter(|column| column.matters(wanted) && column.nullable)
+        .map(|column| {
+            let name = &column.name;
+            Finding::warn(
+                format!("column `{name}` of `{table}` may be NULL"),
+                "a rule that reads it as a plain value fails on such a row, and a change that cannot be mapped voids the \
+                 cache",
+                format!("read it with `row.get::<Option<_>>(\"{name}\")` in `depends_on`, or declare it NOT NULL"),
             )
         })
         .collect()

@@ -1,0 +1,186 @@
+//! Mapped tables and columns that the user cannot see: they do not exist, or a right is missing.
+
+use cachefront_core::Result;
+use cachefront_core::event::TableName;
+
+use crate::preflight::{Finding, Questions, Rules};
+
+/// At most this many similar names are told.
+const SIMILAR_MAX: usize = 3;
+/// At most this many tables are looked through for similar names.
+const CANDIDATES_MAX: usize = 10_000;
+
+/// Access denied: to the database, to the table, to a column.
+const ER_ACCESS_DENIED: [u16; 3] = [1044, 1142, 1143];
+
+/// Refuses, or only reports if the source may start without the table or column.
+fn finding(rules: Rules, what: String, why: &'static str, fix: String) -> Finding {
+    match rules.allow_missing_tables {
+        true => Finding::warn(what, why, fix),
+        false => Finding::refuse(what, why, fix),
+    }
+}
+
+/// Why a mapped table cannot be found.
+pub(crate) async fn table(
+    questions: &mut Questions<'_>,
+    account: &str,
+    table: &TableName,
+    (database, name): (&str, &str),
+    rules: Rules,
+) -> Result<Finding> {
+    if !may_select(questions, "1", (database, name)).await? {
+        return Ok(lacks_select(account, (database, name), rules));
+    }
+    let sql = format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE (TABLE_SCHEMA = ? OR TABLE_NAME = ?) AND \
+         TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') LIMIT {CANDIDATES_MAX}"
+    );
+    let found: Vec<(String, String)> =
+        questions.rows("looking for similar tables", &sql, Some((database, name))).await?;
+    let names: Vec<String> = found.into_iter().map(|(database, name)| format!("{database}.{name}")).collect();
+    let hint = hint(similar(table.as_str(), names.iter().map(String::as_str)));
+    Ok(finding(
+        rules,
+        format!("the mapped table `{table}` does not exist{hint}"),
+        "no change of it would be seen, so nothing would invalidate what is cached from it",
+        format!("name the table that is meant in the mapping, or create it{}", allowance(rules)),
+    ))
+}
+
+/// What is to be said of mapped columns that are not among the visible ones.
+pub(crate) fn columns<'a>(
+    table: &TableName,
+    visible: &[&str],
+    wanted: impl Iterator<Item = &'a str>,
+    rules: Rules,
+) -> Vec<Finding> {
+    wanted
+        .filter(|name| !visible.iter().any(|own| own.eq_ignore_ascii_case(name)))
+        .map(|name| {
+            let hint = hint(similar(name, visible.iter().copied()));
+            finding(
+                rules,
+                format!("a mapping reads column `{name}` of `{table}`, which has {}{hint}", visible.join(", ")),
+                "no key could be made of its changes",
+                format!("name the column that is meant in the mapping, or add it{}", allowance(rules)),
+            )
+        })
+        .collect()
+}
+
+/// A table of which the user may not read every column.
+pub(crate) fn lacks_select(account: &str, (database, name): (&str, &str), rules: Rules) -> Finding {
+    finding(
+        rules,
+        format!("user {account} lacks the right SELECT on `{database}.{name}`"),
+        "without it neither the existence of the table nor its columns and collations can be checked",
+        format!("GRANT SELECT ON {} TO {account}", quoted((database, name))),
+    )
+}
+
+/// False if the user lacks the right to read `columns` of a table. Anything else that the server refuses is no lack of a
+/// right.
+pub(crate) async fn may_select(questions: &mut Questions<'_>, columns: &str, table: (&str, &str)) -> Result<bool> {
+    let sql = format!("SELECT {columns} FROM {} LIMIT 0", quoted(table));
+    let tried = questions.attempt(&sql).await?;
+    Ok(!tried.is_err_and(|code| ER_ACCESS_DENIED.contains(&code)))
+}
+
+fn quoted((database, name): (&str, &str)) -> String {
+    format!("`{}`.`{}`", database.replace('`', "``"), name.replace('`', "``"))
+}
+
+fn allowance(rules: Rules) -> &'static str {
+    match rules.allow_missing_tables {
+        true => "",
+        false => "; to start without it, set `allow_missing_tables(true)` on the builder of the source",
+    }
+}
+
+fn hint(similar: Vec<&str>) -> String {
+    match similar.as_slice() {
+        [] => String::new(),
+        names => format!(" (similar: `{}`)", names.join("`, `")),
+    }
+}
+
+/// The names that are most like `name`, best first. Of `database.table`, one part is the same and the other is similar,
+/// or the table is the same.
+fn similar<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut ranked: Vec<(usize, &str)> = candidates
+        .filter_map(|candidate| {
+            let (mine, theirs) = match (name.split_once('.'), candidate.split_once('.')) {
+                (Some((my_database, mine)), Some((database, theirs))) if my_database == database => (mine, theirs),
+                (Some((mine, my_table)), Some((database, table))) if my_table.eq_ignore_ascii_case(table) => {
+                    return Some((distance(mine, database), candidate));
+                }
+                (None, None) => (name, candidate),
+                _ => return None,
+            };
+            let distance = distance(mine, theirs);
+            (distance <= mine.chars().count().div_ceil(3)).then_some((distance, candidate))
+        })
+        .collect();
+    ranked.sort();
+    ranked.into_iter().take(SIMILAR_MAX).map(|(_, candidate)| candidate).collect()
+}
+
+/// How many characters must be inserted, removed, or replaced, without regard to case.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, mine) in one.to_lowercase().chars().enumerate() {
+        let mut next = vec![at + 1];
+        for ((theirs, pair), left) in other.iter().zip(row.windows(2)).zip(1..) {
+            let [diagonal, above] = pair else { continue };
+            let beside = next.get(left - 1).copied().unwrap_or(usize::MAX - 1);
+            next.push((diagonal + usize::from(mine != *theirs)).min(above + 1).min(beside + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distance_counts_edits_without_regard_to_case() {
+        for (one, other, edits) in
+            [("user", "users", 1), ("Users", "uSERS", 0), ("", "abc", 3), ("kitten", "sitting", 3)]
+        {
+            assert_eq!(distance(one, other), edits, "{one} {other}");
+            assert_eq!(distance(other, one), edits, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn similar_names_are_of_the_same_database_or_the_same_table() {
+        let tables = ["shop.users", "shop.orders", "crm.user", "crm.orders", "shop.Usr"];
+        assert_eq!(similar("shop.user", tables.into_iter()), ["shop.Usr", "shop.users", "crm.user"]);
+        assert_eq!(similar("shpo.users", tables.into_iter()), ["shop.users"]);
+        assert!(similar("shop.invoices", tables.into_iter()).is_empty());
+        assert_eq!(similar("e_mail", ["id", "email", "age"].into_iter()), ["email"]);
+        assert_eq!(similar("a", ["a1", "a2", "a3", "a4"].into_iter()).len(), SIMILAR_MAX);
+    }
+
+    #[test]
+    fn what_is_missing_is_only_reported_if_that_is_allowed() {
+        let table = TableName::from("shop.users");
+        for allow_missing_tables in [false, true] {
+            let rules = Rules { allow_missing_tables, ..Rules::default() };
+            let found = columns(&table, &["id", "email"], ["ID", "e_mail"].into_iter(), rules);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].refuse, !allow_missing_tables);
+            assert_eq!(found[0].to_string().contains("allow_missing_tables"), !allow_missing_tables);
+            assert_eq!(lacks_select("'u'@'%'", ("shop", "users"), rules).refuse, !allow_missing_tables);
+        }
+    }
+
+    #[test]
+    fn a_name_is_quoted_for_the_statement_that_it_stands_in() {
+        assert_eq!(quoted(("sh`op", "users")), "`sh``op`.`users`");
+    }
+}
