@@ -334,6 +334,11 @@ impl ChangeSource for BinlogSource {
         self.running.as_ref().map(|running| running.origin.clone())
     }
 
+    /// Ends the dump connection: a server lists and feeds it as long as it is there.
+    async fn close(&mut self) {
+        self.stop().await;
+    }
+
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let Some(queue) = self.running.as_ref().map(|running| Arc::clone(&running.queue)) else {
             return Err(Error::new(ErrorKind::Unavailable, "the log is not open: call `open` first"));

@@ -185,6 +185,14 @@ impl ChangeSource for NotingSource {
         self.noted(outcome)
     }
 
+    fn origin(&self) -> Option<Box<str>> {
+        self.source.origin()
+    }
+
+    async fn close(&mut self) {
+        self.source.close().await;
+    }
+
     async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.source.acknowledge(checkpoint).await
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cachefront::binlog::{commit_token, read_position};
 use cachefront::redis::RedisStore;
-use cachefront::{Cache, Cdc, LoadCx, Loader, Local};
+use cachefront::{BoxError, Cache, Cdc, LoadCx, Loader, Local};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Pool, params};
 
@@ -26,15 +26,14 @@ pub(crate) fn database_of(url: &str) -> Outcome<String> {
 pub(crate) struct Names(pub(crate) Pool);
 
 impl Loader<u64, String> for Names {
-    type Error = mysql_async::Error;
+    type Error = BoxError;
 
-    async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<String>, mysql_async::Error> {
+    async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<String>, BoxError> {
         let mut conn = self.0.get_conn().await?;
-        if let Ok((executed, server)) = read_position(&mut conn).await {
-            cx.position(executed);
-            cx.origin(&server);
-        }
-        conn.exec_first("SELECT name FROM example_users WHERE id = :id", params! { "id" => *id }).await
+        let (executed, server) = read_position(&mut conn).await?;
+        cx.position(executed);
+        cx.origin(&server);
+        Ok(conn.exec_first("SELECT name FROM example_users WHERE id = :id", params! { "id" => *id }).await?)
     }
 }
 

@@ -69,6 +69,14 @@ impl ChangeSource for FaultySource {
         Ok(batch)
     }
 
+    fn origin(&self) -> Option<Box<str>> {
+        self.source.origin()
+    }
+
+    async fn close(&mut self) {
+        self.source.close().await;
+    }
+
     async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.source.acknowledge(checkpoint).await
     }

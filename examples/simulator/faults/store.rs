@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store,
-    StoreState, StoreWriter, Token,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta,
+    Reading, Store, StoreState, StoreWriter, Token,
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
 
@@ -167,6 +167,11 @@ impl StoreWriter for FaultyWriter {
     async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
         pass_writer(&self.faults).await?;
         self.writer.invalidate(keys, covered_from).await
+    }
+
+    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        pass_writer(&self.faults).await?;
+        self.writer.invalidate_unseen(changes).await
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {

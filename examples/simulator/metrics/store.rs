@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, Store,
-    StoreState, StoreWriter, Token,
+    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta,
+    Reading, Store, StoreState, StoreWriter, Token,
 };
 use cachefront::{Result, StoreKey};
 use metrics::histogram;
@@ -127,6 +127,10 @@ impl StoreWriter for MeasuredWriter {
 
     async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
         timed("invalidate", self.writer.invalidate(keys, covered_from)).await
+    }
+
+    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        timed("invalidate", self.writer.invalidate_unseen(changes)).await
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {

@@ -95,6 +95,14 @@ impl ChangeSource for CarriedSource {
         self.source.open(from, interests).await
     }
 
+    fn origin(&self) -> Option<Box<str>> {
+        self.source.origin()
+    }
+
+    async fn close(&mut self) {
+        self.source.close().await;
+    }
+
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         self.source.next_batch(limits).await
     }
