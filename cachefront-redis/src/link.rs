@@ -26,7 +26,7 @@ struct Shared {
     state: Mutex<State>,
     /// The server of the connection of the moment; unknown while there is none.
     server: watch::Sender<ServerId>,
-    /// Where connections are made again, whoever notices the loss and wherever it runs.
+    /// Where connections are made again, independent of the runtime in which a loss is noticed.
     runtime: Handle,
 }
 
@@ -123,7 +123,7 @@ impl Shared {
     }
 }
 
-/// Dials until it succeeds or nobody holds the store any more.
+/// Dials until it succeeds or the store is dropped.
 async fn redial(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
     let settings = *dialer.settings();
     let mut pause = settings.reconnect_min;

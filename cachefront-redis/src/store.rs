@@ -39,7 +39,9 @@ const LEASE_TRIES: usize = 3;
 /// The first [`peek`](Store::peek) opens one more, on which the server is told not to count reads as uses
 /// (`CLIENT NO-TOUCH`: Redis 7.2 and later, Valkey). On an older server a look counts as a use.
 ///
-/// Writing must go to the same server that answers the reads: a name that leads to replicas is not supported.
+/// The URL must lead to a primary: a connection to a replica is refused and tried again. Each connection notes which
+/// server it leads to, by run id and replication id. Where readers and the bus find different ones, as after a failover,
+/// both look for the primary again; until they agree, no value is kept in a process-local tier.
 #[derive(Clone)]
 pub struct RedisStore {
     shared: Arc<Shared>,

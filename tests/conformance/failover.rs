@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cachefront::{Cache, Local, loader_fn};
 use cachefront_core::bus::{BusEvent, BusMessage, BusReader, Publisher};
 use cachefront_core::store::{Reading, ServerId, Store};
 use cachefront_core::{ErrorKind, Timestamp};
@@ -241,7 +242,7 @@ async fn clients(redis: &Redis, command: &str) -> Vec<u64> {
     list.lines().filter(|line| line.contains(&wanted)).filter_map(id).collect()
 }
 
-/// A clone is the same store, for whoever shares something over it.
+/// A clone is the same store: its caches follow the bus over one connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clones_share_one_hub_and_other_stores_do_not() {
     let (redis, namespace) = (server().await, unique::namespace());
@@ -250,4 +251,12 @@ async fn clones_share_one_hub_and_other_stores_do_not() {
     assert!(Arc::ptr_eq(&hub(&store), &hub(&store.clone())));
     let another = open(&redis.url(), &namespace).await;
     assert!(!Arc::ptr_eq(&hub(&store), &hub(&another)));
+
+    let cache = |name: &str| {
+        let builder = Cache::builder(name).shared(store.clone()).local(Local::max_weight(1 << 10));
+        builder.loader(loader_fn(async |id: u64| Ok::<_, std::io::Error>(Some(id)))).build().expect("a cache")
+    };
+    let caches = ["users", "orders", "items"].map(cache);
+    wait::until_async("the bus is followed", WAIT, async || !clients(&redis, "xread").await.is_empty()).await;
+    assert_eq!(clients(&redis, "xread").await.len(), 1, "once for {} caches", caches.len());
 }

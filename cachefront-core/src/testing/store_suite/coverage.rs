@@ -76,7 +76,10 @@ pub(super) async fn a_cache_that_is_not_covered_gets_no_lease_and_no_fill(fixtur
         assert!(matches!(two.lease(1, mapping).await.1, LeaseReply::NotCovered), "{mapping:?}");
         assert!(two.ground.read(1).await.entry.is_none(), "nothing was written");
         let by_age = two.ground.ask(2, token(), |ask| (ask.mapping, ask.discipline) = (mapping, Discipline::Ttl)).await;
-        assert!(matches!(by_age, LeaseReply::Granted { .. } | LeaseReply::Held { .. }), "by age, anybody: {by_age:?}");
+        assert!(
+            matches!(by_age, LeaseReply::Granted { .. } | LeaseReply::Held { .. }),
+            "the ttl discipline asks for no coverage: {by_age:?}"
+        );
     }
     let token = two.take(3, MAPPING).await;
     for stranger in [two.ground.generation, Generation(MAPPING.0), Generation(OTHER.0), Generation::default()] {
@@ -95,7 +98,7 @@ pub(super) async fn a_lease_is_of_its_caches_generation(fixture: &dyn StoreFixtu
         let (_, reply) = two.lease(id, mapping).await;
         assert!(matches!(reply, LeaseReply::Present { .. }), "{reply:?}");
     }
-    // An entry of one cache is no answer in another one, and makes way there.
+    // An entry of one cache is not good in another one, and makes way there.
     let (_, reply) = two.lease(1, OTHER).await;
     assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
 }
