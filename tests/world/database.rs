@@ -10,7 +10,7 @@ use cachefront_core::event::{Change, Column, Operation, RowChange, RowImage, Val
 use cachefront_core::{Gtid, Position};
 
 use crate::clock::{Moment, NEVER};
-use crate::keys::{KEYS, Key, Kind, LINES, Line, ORDERS, USERS, key_of, line, mail_text};
+use crate::keys::{KEYS, Kind, LINES, Line, ORDERS, USERS, key_of, mail_text};
 
 /// How many of the last commits a failover can lose.
 const LOST_MAX: usize = 8;
@@ -282,11 +282,6 @@ impl Database {
         self.visible = last + 1;
         self.servers.push(Server { name: format!("s{origin}").into(), end: None, visible_end: 0, numbers: 0 });
         self.stamp(&before, last + 1);
-    }
-
-    /// A random write makes little sense of a key that is too long: it is read only.
-    pub fn lines_of(kind: Kind) -> impl Iterator<Item = Line> {
-        (0..KEYS as u16).map(move |number| line(kind, Key::new(kind, number)))
     }
 }
 

@@ -71,11 +71,6 @@ impl Key {
     pub fn new(kind: Kind, number: u16) -> Self {
         Self { kind, number }
     }
-
-    /// True if no entry of the store can have it.
-    pub fn is_long(self) -> bool {
-        self.kind == Kind::Mails && self.number == LONG
-    }
 }
 
 impl CacheKey for Key {

@@ -10,7 +10,7 @@ use crate::clock::{Moment, NEVER};
 use crate::database::{Database, Event};
 use crate::keys::{Key, Line, kind_of, line};
 use crate::process::{Member, Process};
-use crate::world::{Handed, State, World};
+use crate::world::{Discarded, Handed, State, World};
 
 /// What a reader asks for.
 #[derive(Clone, Debug, Default)]
@@ -45,17 +45,21 @@ pub struct Answer {
     pub value: Option<u64>,
     /// None if the reader did not ask for it.
     pub tier: Option<Tier>,
+    /// It may come from the process's own tier, as far as the reader knows.
+    pub maybe_local: bool,
     pub position: Option<Position>,
     pub bound: Option<Duration>,
 }
 
 impl Answer {
-    pub fn plain(value: Option<u64>, local: bool) -> Self {
-        Self { value, tier: local.then_some(Tier::Local), position: None, bound: None }
+    /// A value alone. `local` says whether it came from the process's own tier, if that is known.
+    pub fn plain(value: Option<u64>, local: Option<bool>) -> Self {
+        let tier = (local == Some(true)).then_some(Tier::Local);
+        Self { value, tier, maybe_local: local.is_none(), position: None, bound: None }
     }
 
     pub fn detailed(hit: Hit<u64>) -> Self {
-        Self { value: hit.value, tier: Some(hit.tier), position: hit.position, bound: hit.staleness_bound }
+        Self { value: hit.value, tier: Some(hit.tier), maybe_local: false, position: hit.position, bound: hit.staleness_bound }
     }
 }
 
@@ -86,9 +90,11 @@ pub fn begin(world: &World, process: &Process, member: &Member, key: Key) -> Beg
         let store_key = cachefront_core::StoreKey::encode(member.kind.cache(), &key).ok()?;
         server.data.metas[server.shard_of(&store_key)].clone()
     });
-    let discarded = me.discarded[line].filter(|(_, moves, _)| *moves == me.moves).and_then(|(event, _, copies)| {
-        link.is_some_and(|(_, _, now)| now as usize == copies).then_some(event)
+    let discarded = me.discarded[line].filter(|discarded| {
+        link.is_some_and(|(_, moves, copies)| moves == discarded.moves && copies == discarded.copies)
+            && state.former_asked <= discarded.at
     });
+    let discarded = discarded.map(|discarded| discarded.event);
     Begun {
         at: now,
         line,
@@ -224,6 +230,7 @@ impl Judgement<'_> {
             Some(Tier::Local) => self.local(),
             Some(Tier::Shared) => self.covered(member).or_else(|| self.shared(member)),
             _ if self.was_loaded() => None,
+            _ if self.answer.maybe_local => self.shared(member).and_then(|_| self.local()),
             _ => self.shared(member),
         }
     }
@@ -301,13 +308,14 @@ fn current_until(database: &Database, line: Line, value: Option<u64>, now: Momen
     }
 }
 
-/// The application invalidated a key: what was visible before is what its process reads from now on.
-pub fn invalidated(world: &World, process: &Process, line: Line, visible_before: usize, link: (u64, usize)) {
+/// The application invalidated a key over this connection: what was visible before is what its process reads from now
+/// on, unless it can load from a server that lags.
+pub fn invalidated(world: &World, process: &Process, line: Line, event: usize, at: Moment, link: (usize, u64)) {
     let mut state = world.state();
-    let me = &mut state.actors[process.actor];
-    let same = me.reads.is_some_and(|server| server == link.1) && me.moves == link.0;
-    if same && !me.on_replica && !world.config.replica {
-        let copies = me.reads.map_or(0, |server| state.servers[server].copies as usize);
-        state.actors[process.actor].discarded[line] = Some((visible_before, link.0, copies));
+    let me = &state.actors[process.actor];
+    if world.config.replica || me.reads != Some(link.0) || me.moves != link.1 {
+        return;
     }
+    let copies = state.servers[link.0].copies;
+    state.actors[process.actor].discarded[line] = Some(Discarded { event, at, moves: link.1, copies });
 }

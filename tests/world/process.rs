@@ -88,7 +88,6 @@ impl Member {
 #[derive(Debug)]
 pub struct Invalidator {
     pub actor: usize,
-    pub release: usize,
     pub wires: Arc<Wires>,
     pub handle: CdcHandle,
     pub clock: Arc<WorldClock>,
@@ -112,6 +111,6 @@ impl Invalidator {
         }
         let handle = cdc.spawn().expect("an invalidator");
         world.log(|| format!("invalidator {actor} of release {release} starts"));
-        Self { actor, release, wires, handle, clock }
+        Self { actor, wires, handle, clock }
     }
 }

@@ -48,7 +48,8 @@ impl Reader {
             Form::Many => self.many(key).await,
             Form::OrLoad => self.or_load(key).await,
             Form::Get | Form::Detailed => {
-                self.one(key, &asked, form == Form::Detailed).await;
+                // A failure is no wrong answer.
+                let _ = self.one(key, &asked, form == Form::Detailed).await;
             }
         }
     }
@@ -88,7 +89,7 @@ impl Reader {
         let answer = if detailed {
             get.detailed().await.map(Answer::detailed)
         } else {
-            at_first_poll(get).await.map(|(value, local)| Answer::plain(value, local))
+            at_first_poll(get).await.map(|(value, local)| Answer::plain(value, Some(local)))
         };
         let answer = answer.inspect_err(|error| self.failed(key, error))?;
         oracle::judge(world, &self.process, member, &begun, asked, &answer);
@@ -105,7 +106,7 @@ impl Reader {
         match member.cache.get_many(&keys).await {
             Ok(values) => {
                 for (begun, value) in begun.iter().zip(values) {
-                    let answer = Answer::plain(value, false);
+                    let answer = Answer::plain(value, None);
                     oracle::judge(world, &self.process, member, begun, &Asked::default(), &answer);
                 }
             }
@@ -120,7 +121,7 @@ impl Reader {
         let get = member.cache.get_or_load(&key, move |cx| async move { rows.read(key, &cx).await });
         match at_first_poll(get).await {
             Ok((value, local)) => {
-                let answer = Answer::plain(value, local);
+                let answer = Answer::plain(value, Some(local));
                 oracle::judge(world, &self.process, member, &begun, &Asked::default(), &answer);
             }
             Err(error) => self.failed(key, &error),
@@ -136,18 +137,18 @@ impl Reader {
     pub async fn invalidate(self) {
         let (world, member) = (&self.world, self.member());
         let key = random_key(world, member.kind);
+        let now = world.now();
         let (visible, link) = {
-            let now = world.now();
             let mut state = world.state();
             let primary = state.database.primary();
             let visible = state.database.visible(primary, now);
             let me = &state.actors[self.process.actor];
-            (visible, me.reads.map(|server| (me.moves, server)))
+            (visible, me.reads.map(|server| (server, me.moves)))
         };
         let outcome = member.cache.invalidate(&key).await;
         world.log(|| format!("{} invalidates {key:?} by hand: {:?}", self.process.actor, outcome.is_ok()));
         if let (Ok(()), Some(link)) = (outcome, link) {
-            oracle::invalidated(world, &self.process, line(member.kind, key), visible, link);
+            oracle::invalidated(world, &self.process, line(member.kind, key), visible, now, link);
         }
     }
 }

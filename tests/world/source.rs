@@ -20,6 +20,8 @@ pub struct Wires {
     pub probe: AtomicUsize,
     pub gate: AtomicUsize,
     pub log: AtomicUsize,
+    /// The server that the log or the probe named last. The gate waits at no other one.
+    pub origin: AtomicUsize,
     /// The next question at the gate or to the probe fails.
     pub broken: AtomicBool,
 }
@@ -27,7 +29,13 @@ pub struct Wires {
 impl Wires {
     /// Connections to the database server of this number.
     pub fn to(server: usize) -> Self {
-        Self { probe: server.into(), gate: server.into(), log: server.into(), broken: AtomicBool::new(false) }
+        Self {
+            probe: server.into(),
+            gate: server.into(),
+            log: server.into(),
+            origin: server.into(),
+            broken: AtomicBool::new(false),
+        }
     }
 
     fn fails(&self) -> bool {
@@ -56,6 +64,9 @@ impl Source {
     fn take(&mut self, most: usize) -> Result<Option<Batch>> {
         let state = self.world.state();
         let Some(next) = self.next else { return Err(unavailable("the log is not open")) };
+        if self.server != self.wires.origin.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Gap, "the probe found another server"));
+        }
         if next <= state.database.purged && next <= state.database.last() {
             return Err(Error::new(ErrorKind::Gap, "the log was purged"));
         }
@@ -101,6 +112,7 @@ impl ChangeSource for Source {
         self.world.travel(false).await;
         let state = self.world.state();
         self.server = self.wires.log.load(Ordering::Relaxed);
+        self.wires.origin.store(self.server, Ordering::Relaxed);
         let database = &state.database;
         let end = database.log_end(self.server);
         let missing = |at: &usize| {
@@ -175,6 +187,7 @@ impl SourceProbe for Source {
             return Err(unavailable("the probe's connection broke"));
         }
         let server = self.wires.probe.load(Ordering::Relaxed);
+        self.wires.origin.store(server, Ordering::Relaxed);
         let head = {
             let now = world.now();
             let mut state = world.state();
@@ -203,6 +216,9 @@ impl VisibilityGate for Source {
                 return Err(unavailable("the gate's connection broke"));
             }
             let server = self.wires.gate.load(Ordering::Relaxed);
+            if server != self.wires.origin.load(Ordering::Relaxed) {
+                return Err(unavailable("the gate leads to another server than the log"));
+            }
             let now = world.now();
             let is_visible = {
                 let mut state = world.state();

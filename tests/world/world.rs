@@ -22,6 +22,17 @@ pub struct Handed {
     pub origin: usize,
 }
 
+/// A key that a process invalidated by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Discarded {
+    /// The last event that was visible before.
+    pub event: usize,
+    pub at: Moment,
+    /// The connection that it was done over.
+    pub moves: u64,
+    pub copies: u64,
+}
+
 /// One process, or one invalidator: its connections, and what was done to it.
 #[derive(Debug, Default)]
 pub struct Actor {
@@ -43,8 +54,8 @@ pub struct Actor {
     /// A connection to the bus that is older is cut.
     pub bus_cut: u64,
     pub handed: Option<Handed>,
-    /// What it invalidated itself: the event that was visible before, and its connection then.
-    pub discarded: Vec<Option<(usize, u64, usize)>>,
+    /// What it invalidated itself.
+    pub discarded: Vec<Option<Discarded>>,
     /// The database server that it loads from, or asks.
     pub database: usize,
     /// It loads from the replica.
@@ -102,7 +113,6 @@ impl Counts {
 
 #[derive(Debug)]
 pub struct World {
-    pub seed: u64,
     pub config: Config,
     pub random: Arc<Random>,
     pub time: Time,
@@ -135,7 +145,6 @@ impl World {
             counts: Counts::default(),
         };
         Arc::new(Self {
-            seed,
             config,
             random,
             time: Time::begin(),
@@ -207,6 +216,7 @@ impl World {
         let draw = self.random.next();
         let long = self.config.long_ways;
         let way = match draw % 1_000 {
+            700.. if self.is_calm() => (draw >> 32) % 2,
             0..=699 => 0,
             700..=939 => 1 + (draw >> 32) % 2,
             _ if (draw >> 16) % 1_000 < long => 20 + (draw >> 32) % 300,
