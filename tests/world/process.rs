@@ -39,6 +39,8 @@ impl Process {
         let conn: Arc<dyn Store> = Arc::new(Conn::new(world, actor));
         let clock = Arc::new(WorldClock::new(world.time, world.config.process_clock(&world.random)));
         let rows = Rows { world: Arc::clone(world), actor };
+        // The rule by age knows no mappings: there the releases' values differ in their schema.
+        let schema_version = |kind: &Kind| if world.config.switches { kind.version() } else { 0 };
         let member = |kind: &Kind| {
             let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
             let dyn_clock: Arc<dyn Clock> = Arc::<WorldClock>::clone(&clock);
@@ -46,6 +48,7 @@ impl Process {
                 .shared(Arc::clone(&conn))
                 .loader(rows.clone())
                 .mapping_version(kind.version())
+                .schema_version(schema_version(kind))
                 .ttl(millis(20_000))
                 .negative_ttl(millis(5_000))
                 .settings(world.cache_settings())
