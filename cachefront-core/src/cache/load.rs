@@ -71,6 +71,8 @@ pub(super) struct Order {
 pub(super) struct Lease {
     pub(super) token: Token,
     pub(super) discipline: Discipline,
+    /// The server that granted it.
+    pub(super) server: ServerId,
     pub(super) meta: Option<Arc<Meta>>,
 }
 
@@ -179,9 +181,9 @@ where
             reload,
         };
         match self.store.lease(&request).await {
-            Ok(LeaseReply::Granted { meta }) => {
+            Ok(LeaseReply::Granted { server, meta }) => {
                 self.note_covered(true);
-                Leased::Granted(Lease { token, discipline, meta })
+                Leased::Granted(Lease { token, discipline, server, meta })
             }
             Ok(LeaseReply::NoMeta) => Leased::Without,
             Ok(LeaseReply::NotCovered) => {
@@ -392,6 +394,7 @@ where
         let unwanted = fresh.notes.no_store || ttl.is_zero();
         let by_age = self.discipline() == Discipline::Ttl;
         let expires_at = fresh.started_at.after(ttl);
+        let server = lease.as_ref().map_or(ServerId::UNKNOWN, |lease| lease.server);
         let weight = match lease {
             Some(lease) if unwanted => {
                 self.give_back(&order.store_key, Some(&lease)).await;
@@ -404,7 +407,9 @@ where
         if loaded.accepted || (by_age && !unwanted) {
             loaded.expires_at = expires_at;
             let weight = weight.unwrap_or_else(|| self.weigh(loaded.value.as_ref()));
-            self.keep(key, order, &loaded, weight);
+            if by_age || self.is_followed(server) {
+                self.keep(key, order, &loaded, weight);
+            }
         }
         Ok(loaded)
     }

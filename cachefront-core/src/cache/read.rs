@@ -371,11 +371,16 @@ where
         (self.local.is_some() && reached).then_some(ticket)
     }
 
+    /// True if the bus is read from this server.
+    pub(super) fn is_followed(&self, server: ServerId) -> bool {
+        server.is_same(self.side.server())
+    }
+
     /// Puts away what was read from the store: in the cdc discipline only what came from the server that the bus is read
     /// from, for no other one's invalidations are told of there (rule 22).
     pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
         let Some(tier) = &self.local else { return };
-        if self.discipline() == Discipline::Cdc && !stored.server.is_same(self.side.server()) {
+        if self.discipline() == Discipline::Cdc && !self.is_followed(stored.server) {
             return;
         }
         let found = Found {

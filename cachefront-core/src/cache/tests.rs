@@ -1,5 +1,7 @@
 //! The races of the read path, on the in-memory store.
 
+mod split;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
