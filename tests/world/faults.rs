@@ -366,6 +366,8 @@ pub fn heal(stage: &mut Stage) {
     stage.invalidators.retain(|invalidator| !matches!(invalidator.handle.status().state, CdcState::Failed));
     if stage.invalidators.is_empty() {
         let release = stage.processes.first().map_or(0, |process| process.release);
-        stage.invalidators.push(Invalidator::start(&world, release.min(RELEASES.len() - 1), Discipline::Cdc));
+        let invalidator = Invalidator::start(&world, release.min(RELEASES.len() - 1), Discipline::Cdc);
+        invalidator.clock.set(0);
+        stage.invalidators.push(invalidator);
     }
 }

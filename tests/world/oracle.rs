@@ -33,7 +33,7 @@ pub struct Begun {
     handed: Option<Handed>,
     bus_links: u64,
     /// What this process has invalidated by itself, if nothing has moved since.
-    discarded: Option<usize>,
+    discarded: Option<Discarded>,
     /// What had been applied long before, where the bus is read and on the primary.
     applied_long_ago: Vec<Arc<Meta>>,
     by_log: Option<u64>,
@@ -92,9 +92,7 @@ pub fn begin(world: &World, process: &Process, member: &Member, key: Key) -> Beg
     });
     let discarded = me.discarded[line].filter(|discarded| {
         link.is_some_and(|(_, moves, copies)| moves == discarded.moves && copies == discarded.copies)
-            && state.former_asked <= discarded.at
     });
-    let discarded = discarded.map(|discarded| discarded.event);
     Begun {
         at: now,
         line,
@@ -259,12 +257,33 @@ impl Judgement<'_> {
         if !self.link_stands() {
             return None;
         }
-        if let Some(event) = self.begun.discarded.filter(|event| self.is_before(*event)) {
-            return Some(format!("this process invalidated the key after event {event}"));
+        if let Some(wrong) = self.discarded() {
+            return Some(wrong);
         }
         let meta = self.begun.meta.as_ref().filter(|meta| meta.is_live() && meta.coverage.covers(member.mapping))?;
+        if self.went_back(meta) {
+            return None;
+        }
         let floor = Floor { position: meta.applied(), origin: self.state.origin(&meta.origin) };
         self.lacks(floor).map(|event| format!("event {event} was applied to the store before the read began"))
+    }
+
+    /// What a process removed by hand is not older, unless somebody loads from a former primary.
+    fn discarded(&self) -> Option<String> {
+        let discarded = self.begun.discarded.filter(|discarded| self.state.former_asked < discarded.at)?;
+        let event = discarded.event;
+        self.is_before(event).then(|| format!("this process invalidated the key after event {event}"))
+    }
+
+    /// True if an invalidator whose connections all lead to a former primary of the database has taken over since: it
+    /// cannot know.
+    fn went_back(&self, before: &Meta) -> bool {
+        let before = self.state.origin(&before.origin);
+        let me = &self.state.actors[self.begun.actor];
+        let servers = self.begun.link.map(|(server, _, _)| server).into_iter().chain(me.bus);
+        servers.flat_map(|server| self.state.servers[server].data.metas.iter().flatten()).any(|meta| {
+            self.state.origin(&meta.origin) < before
+        })
     }
 
     /// True if the value was overwritten by this event, or an earlier one.
@@ -276,8 +295,8 @@ impl Judgement<'_> {
 
     fn local(&self) -> Option<String> {
         let me = &self.state.actors[self.begun.actor];
-        if let Some(event) = self.begun.discarded.filter(|event| self.link_stands() && self.is_before(*event)) {
-            return Some(format!("this process invalidated the key after event {event}"));
+        if let Some(wrong) = self.discarded().filter(|_| self.link_stands()) {
+            return Some(wrong);
         }
         if let Some(handed) = self.begun.handed.as_ref().filter(|_| me.bus_links == self.begun.bus_links) {
             let floor = Floor { position: &handed.applied, origin: handed.origin };
@@ -286,6 +305,9 @@ impl Judgement<'_> {
             }
         }
         for meta in &self.begun.applied_long_ago {
+            if self.went_back(meta) {
+                continue;
+            }
             let floor = Floor { position: meta.applied(), origin: self.state.origin(&meta.origin) };
             if let Some(event) = self.lacks(floor) {
                 return Some(format!("event {event} was applied long ago, and the tier is still on"));

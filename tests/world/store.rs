@@ -123,7 +123,7 @@ impl Store for Conn {
             let (meta, slot) = server.look(request.key, now);
             let (reply, change) = transition::lease(meta, slot, shown(now, server.clock), request);
             server.apply(request.key, change);
-            reply
+            reply.given_by(server.id)
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// How many of the last lines are kept.
-const KEPT: usize = 600;
+const KEPT: usize = 100_000;
 
 #[derive(Debug, Default)]
 pub struct Trace {
