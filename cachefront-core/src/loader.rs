@@ -98,15 +98,30 @@ impl LoadCx {
 
     /// Says what the server had executed *before* the value was read, on the same connection: MySQL's
     /// `@@GLOBAL.gtid_executed`. With it, a reader's token can be proven by this entry alone.
+    ///
+    /// A loader of many keys that reads them one after another may say it before each: what was executed every time counts
+    /// for all of them.
     pub fn position(&self, executed: Position) {
-        self.note(|notes| notes.position = Some(executed));
+        self.note(|notes| {
+            notes.position = Some(match notes.position.take() {
+                Some(before) => before.intersection(&executed),
+                None => executed,
+            });
+        });
     }
 
     /// Says which server was read: MySQL's `@@GLOBAL.server_uuid`. A value from another server than the one whose log
     /// is followed is returned but not kept: so a loader that is still connected to a demoted primary does no harm. A
-    /// loader of a replica whose values are to be kept says [`replica`](Self::replica) instead.
+    /// loader of a replica whose values are to be kept says [`replica`](Self::replica) instead. If several servers
+    /// were read, one after another, the value is not kept either.
     pub fn origin(&self, server: &str) {
-        self.note(|notes| notes.origin = Some(server.into()));
+        self.note(|notes| {
+            let is_another = notes.origin.as_deref().is_some_and(|before| before != server);
+            if is_another {
+                (notes.replica, notes.no_store) = (true, true);
+            }
+            notes.origin = Some(server.into());
+        });
     }
 
     /// Says that a replica was read, which may lag. The time of the load then bounds no staleness, and a session read
@@ -202,5 +217,35 @@ where
 
     async fn load_many(&self, keys: &[K], cx: &LoadCx) -> Result<HashMap<K, V>, BoxError> {
         Loader::load_many(self, keys, cx).await.map_err(Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(executed: &[&str]) -> Position {
+        let cx = LoadCx::new(Timestamp::UNKNOWN);
+        for text in executed {
+            cx.position(text.parse().expect("a position"));
+        }
+        cx.notes().position.expect("a position was said")
+    }
+
+    #[test]
+    fn of_several_positions_what_all_contain_counts() {
+        assert_eq!(said(&["a:1-5"]).to_string(), "a:1-5");
+        assert_eq!(said(&["a:1-5", "a:1-9", "a:1-7"]).to_string(), "a:1-5", "the first key was read before the others");
+        assert_eq!(said(&["a:1-5:8-9,b:1-2", "a:2-8,c:1"]).to_string(), "a:2-5:8");
+    }
+
+    #[test]
+    fn what_came_from_several_servers_is_neither_kept_nor_proven() {
+        let cx = LoadCx::new(Timestamp::UNKNOWN);
+        cx.origin("a");
+        cx.origin("a");
+        assert!(!cx.notes().no_store && !cx.notes().replica);
+        cx.origin("b");
+        assert!(cx.notes().no_store && cx.notes().replica);
     }
 }

@@ -77,6 +77,17 @@ impl Intervals {
         self.0.splice(first..past, [merged]);
     }
 
+    fn intersection(&self, other: &Self) -> Self {
+        let mut both = Self::default();
+        for &(start, end) in &self.0 {
+            let first = other.0.partition_point(|range| range.1 < start);
+            for range in other.0.iter().skip(first).take_while(|range| range.0 <= end) {
+                both.0.push((start.max(range.0), end.min(range.1)));
+            }
+        }
+        both
+    }
+
     fn covers(&self, start: u64, end: u64) -> bool {
         let at = self.0.partition_point(|range| range.1 < start);
         self.0.get(at).is_some_and(|range| range.0 <= start && end <= range.1)
@@ -128,6 +139,16 @@ impl Position {
                 }
             }
         }
+    }
+
+    /// The transactions that are in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let both = self.origins.iter().filter_map(|(origin, intervals)| {
+            let both = intervals.intersection(other.origins.get(origin)?);
+            (!both.0.is_empty()).then(|| (Arc::clone(origin), both))
+        });
+        Self { origins: both.collect() }
     }
 
     /// True if every transaction of `other` is in this set. Every position covers the empty one.

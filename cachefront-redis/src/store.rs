@@ -211,7 +211,8 @@ impl Store for RedisStore {
         command.arg(duration_us).arg(u8::from(request.reload));
         command.write_arg(&request.mapping.0.to_be_bytes());
         for _ in 0..LEASE_TRIES {
-            let Value::Array(reply) = self.shared.call(&command).await? else {
+            let live = self.shared.reads.link.live()?;
+            let Value::Array(reply) = self.shared.call_over(&live, &command).await? else {
                 return Err(unexpected("lease"));
             };
             let mut reply = reply.into_iter();
@@ -219,7 +220,8 @@ impl Store for RedisStore {
                 (Some(Value::Int(0)), None) => LeaseReply::NoMeta,
                 (Some(Value::Int(1)), Some(meta)) => {
                     let shard = self.shared.keys().shard_of(request.key);
-                    LeaseReply::Granted { meta: self.shared.reads.metas.read(shard, meta)? }
+                    let meta = self.shared.reads.metas.read(shard, meta)?;
+                    LeaseReply::Granted { server: live.connection.identity.server(), meta }
                 }
                 (Some(Value::Int(2)), None) => match self.shared.present(request).await? {
                     Some(present) => present,

@@ -203,7 +203,7 @@ async fn read(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
                 reload: *reload,
             };
             match store.lease(&request).await.expect("a reply") {
-                LeaseReply::Granted { meta } => ("granted", metas(meta.as_deref())),
+                LeaseReply::Granted { meta, .. } => ("granted", metas(meta.as_deref())),
                 LeaseReply::Present { meta, entry: bytes } => {
                     ("present", reading(Reading { server: ServerId::UNKNOWN, meta, entry: Some(bytes) }))
                 }

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::cache::epochs::{Epochs, Ticket};
 use crate::cache::found::Loaded;
@@ -38,7 +38,9 @@ pub(crate) struct Flights<K, V> {
 pub(crate) struct Flight<V> {
     number: u64,
     ticket: Ticket,
-    outcome: watch::Receiver<Option<Outcome<V>>>,
+    outcome: OnceLock<Outcome<V>>,
+    /// Wakes those who wait, in the order they came.
+    landed: Notify,
 }
 
 /// The right, and the duty, to end a flight. Dropped without an outcome, the flight ends with an error.
@@ -46,7 +48,6 @@ pub(crate) struct Pilot<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
     key: K,
     flight: Arc<Flight<V>>,
-    sender: watch::Sender<Option<Outcome<V>>>,
 }
 
 /// What a reader that needs a load has to do.
@@ -79,12 +80,11 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         {
             return Boarding::Passenger(Arc::clone(flight));
         }
-        let (sender, outcome) = watch::channel(None);
         let number = self.begins.fetch_add(1, Ordering::SeqCst) + 1;
-        let flight = Arc::new(Flight { number, ticket, outcome });
+        let flight = Arc::new(Flight { number, ticket, outcome: OnceLock::new(), landed: Notify::new() });
         shard.insert(key.clone(), Arc::clone(&flight));
         drop(shard);
-        Boarding::Pilot(Pilot { flights: Arc::clone(self), key: key.clone(), flight, sender })
+        Boarding::Pilot(Pilot { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
     /// How many wait for the flight of `key`.
@@ -102,18 +102,26 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
 impl<V: Send + Sync> Flight<V> {
     /// Waits for the end.
     pub(crate) async fn wait(&self) -> Outcome<V> {
-        let mut outcome = self.outcome.clone();
-        let ended = outcome.wait_for(Option::is_some).await;
-        match ended.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            Ok(None) | Err(_) => Err(Error::new(ErrorKind::Load, "the load was cancelled")),
+        // Made before the look at the outcome: what lands in between wakes it.
+        let landed = self.landed.notified();
+        if self.outcome.get().is_none() {
+            landed.await;
         }
+        self.outcome.get().cloned().unwrap_or_else(|| Err(Error::new(ErrorKind::Load, "the load was cancelled")))
     }
 
     /// True if a reader that saw `newest` when it started may take what this flight found, without looking at it: the
     /// load began after the reader did, so it saw everything that the reader may expect.
     pub(crate) fn serves(&self, newest: u64) -> bool {
         self.number > newest
+    }
+}
+
+impl<V> Flight<V> {
+    fn end(&self, outcome: Outcome<V>) {
+        // The first outcome counts.
+        let _ = self.outcome.set(outcome);
+        self.landed.notify_waiters();
     }
 }
 
@@ -129,7 +137,7 @@ impl<K: Hash + Eq, V> Pilot<K, V> {
     /// Ends the flight: later readers begin another one, then those who wait are told.
     pub(crate) fn land(self, outcome: Outcome<V>) {
         self.close_doors();
-        self.sender.send_replace(Some(outcome));
+        self.flight.end(outcome);
     }
 
     /// Lets nobody else join. Done before the fill is sent: so whoever joined started before the store accepted the
@@ -148,9 +156,9 @@ impl<K: Hash + Eq, V> Pilot<K, V> {
 
 impl<K: Hash + Eq, V> Drop for Pilot<K, V> {
     fn drop(&mut self) {
-        if self.sender.borrow().is_none() {
+        if self.flight.outcome.get().is_none() {
             self.close_doors();
-            self.sender.send_replace(Some(Err(Error::new(ErrorKind::Load, "the load panicked or was aborted"))));
+            self.flight.end(Err(Error::new(ErrorKind::Load, "the load panicked or was aborted")));
         }
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct Order {
 pub(super) struct Lease {
     pub(super) token: Token,
     pub(super) discipline: Discipline,
+    /// Granted by the server that the bus is read from: what is loaded under it may be put away in this process too.
+    pub(super) followed: bool,
     pub(super) meta: Option<Arc<Meta>>,
 }
 
@@ -181,10 +183,11 @@ where
             reload,
         };
         match self.store.lease(&request).await {
-            Ok(LeaseReply::Granted { meta }) => {
+            Ok(LeaseReply::Granted { server, meta }) => {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
-                Leased::Granted(Lease { token, discipline, meta })
+                let followed = self.is_followed(server, meta.as_deref());
+                Leased::Granted(Lease { token, discipline, followed, meta })
             }
             Ok(LeaseReply::NoMeta) => Leased::Without,
             Ok(LeaseReply::NotCovered) => {
@@ -408,6 +411,7 @@ where
         let unwanted = fresh.notes.no_store || ttl.is_zero();
         let by_age = self.discipline() == Discipline::Ttl;
         let expires_at = fresh.started_at.after(ttl);
+        let followed = lease.as_ref().is_some_and(|lease| lease.followed);
         let weight = match lease {
             Some(lease) if unwanted => {
                 self.give_back(&order.store_key, Some(&lease)).await;
@@ -420,7 +424,9 @@ where
         if loaded.accepted || (by_age && !unwanted) {
             loaded.expires_at = expires_at;
             let weight = weight.unwrap_or_else(|| self.weigh(loaded.value.as_ref()));
-            self.keep(key, order, &loaded, weight);
+            if by_age || followed {
+                self.keep(key, order, &loaded, weight);
+            }
         }
         Ok(loaded)
     }

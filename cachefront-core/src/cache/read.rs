@@ -375,15 +375,18 @@ where
         (self.local.is_some() && reached).then_some(ticket)
     }
 
-    /// Puts away what was read from the store. In the cdc discipline only what came from the server that the bus is read
-    /// from, for no other one's invalidations are told of there; and only if that server still had applied everything
-    /// that this process has handled: one that was demoted under both connections takes over an older state from the new
-    /// primary, and its values lack what was told before (rule 22).
+    /// True if what was read from, or filled at, this server may be put away: it is the server that the bus is read from,
+    /// for no other one's invalidations are told of there; and it still had applied everything that this process has
+    /// handled. One that was demoted under both connections takes over an older state from the new primary, and its
+    /// values lack what was told before (rule 22).
+    pub(super) fn is_followed(&self, server: ServerId, meta: Option<&Meta>) -> bool {
+        server.is_same(self.side.server()) && self.has_all_handled(meta)
+    }
+
+    /// Puts away what was read from the store.
     pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
         let Some(tier) = &self.local else { return };
-        if self.discipline() == Discipline::Cdc
-            && !(stored.server.is_same(self.side.server()) && self.has_all_handled(stored.meta.as_deref()))
-        {
+        if self.discipline() == Discipline::Cdc && !self.is_followed(stored.server, stored.meta.as_deref()) {
             return;
         }
         let found = Found {

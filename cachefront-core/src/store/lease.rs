@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::key::StoreKey;
-use crate::store::{Discipline, Generation, MappingId, Meta};
+use crate::store::{Discipline, Generation, MappingId, Meta, ServerId};
 
 /// A random number that names one attempt to load one key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +71,8 @@ pub enum LeaseReply {
     /// The lease is the caller's. `meta` is the shard's at the grant: the cache's generation and `hi` (the fence) go
     /// into the fill. It is always there in the cdc discipline.
     Granted {
+        /// The server that granted it. A loaded value is kept in the process-local tier only if the bus is read there.
+        server: ServerId,
         /// The shard's meta at the grant.
         meta: Option<Arc<Meta>>,
     },
@@ -84,6 +86,17 @@ pub enum LeaseReply {
     /// The cdc discipline was asked for and the invalidator in force does not keep this cache under this mapping: load,
     /// return, do not store.
     NotCovered,
+}
+
+impl LeaseReply {
+    /// The reply as this server gives it.
+    #[must_use]
+    pub fn given_by(self, server: ServerId) -> Self {
+        match self {
+            Self::Granted { meta, .. } => Self::Granted { server, meta },
+            other => other,
+        }
+    }
 }
 
 /// A loaded value on its way into the store.

@@ -245,7 +245,7 @@ impl Store for MemoryStore {
         let now = self.shared.now();
         let (reply, change) = transition::lease(shard.meta.as_ref(), shard.slot(request.key, now), now, request);
         shard.apply(request.key, change, now);
-        Ok(reply)
+        Ok(reply.given_by(self.shared.server.id()))
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {

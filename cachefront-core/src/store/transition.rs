@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::position::{Gtid, Position};
 use crate::store::{
     Applied, Cover, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta,
-    MetaState, Refusal, StoreState, Token,
+    MetaState, Refusal, ServerId, StoreState, Token,
 };
 
 /// What a shard holds for a key.
@@ -68,7 +68,7 @@ fn is_current(meta: Option<&Meta>, header: &Header, discipline: Discipline, mapp
 /// Takes the right to fill a key, unless there is something good to serve or somebody else holds it.
 ///
 /// A lease of another discipline or generation is void: no fill under it would be of use. An entry that is current
-/// stays readable under the new lease; any other one makes way for it.
+/// stays readable under the new lease; any other one makes way for it. Which server grants it is the caller's to add.
 pub fn lease(
     meta: Option<&Arc<Meta>>,
     slot: Option<&Slot>,
@@ -92,7 +92,10 @@ pub fn lease(
         stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.discipline, request.mapping));
     let Some((slot, entry)) = current else {
         let bytes = lease_only(generation, request, lease_expiry);
-        return (LeaseReply::Granted { meta: meta.cloned() }, Change::Put(Slot { bytes, expires: lease_expiry }));
+        return (
+            LeaseReply::Granted { server: ServerId::UNKNOWN, meta: meta.cloned() },
+            Change::Put(Slot { bytes, expires: lease_expiry }),
+        );
     };
     let (discipline, mapping) = (request.discipline, request.mapping);
     if !request.reload && is_good(shard_meta, &entry.header, discipline, mapping, request.schema_version, now) {
@@ -103,7 +106,7 @@ pub fn lease(
     }
     let bytes = Entry::with_lease(&slot.bytes, Some(request.token), lease_expiry);
     let expires = slot.expires.max(lease_expiry);
-    (LeaseReply::Granted { meta: meta.cloned() }, Change::Put(Slot { bytes, expires }))
+    (LeaseReply::Granted { server: ServerId::UNKNOWN, meta: meta.cloned() }, Change::Put(Slot { bytes, expires }))
 }
 
 fn lease_only(generation: Generation, request: &LeaseRequest<'_>, lease_expiry: Timestamp) -> Bytes {

@@ -184,7 +184,7 @@ impl Follower {
     async fn follow(&mut self, mut reader: Box<dyn BusReader>) -> bool {
         // The reader noted the bus's head before this: everything newer will be read.
         let mut sequence = reader.head();
-        let mut delivered = false;
+        let (mut delivered, mut silent) = (false, false);
         let mut silence = self.pace.clock.sleep(self.pace.silence_max);
         loop {
             let reads = tokio::select! {
@@ -192,10 +192,12 @@ impl Follower {
                 reads = reader.next() => reads,
                 () = &mut silence => {
                     self.doubt("silence");
-                    if self.members.living().is_empty() {
-                        // The loop above decides whether to end.
+                    // The server may be one that no publisher writes to any more: after a second silence the bus is
+                    // subscribed to again. A loop that has no cache left ends there, too.
+                    if silent || self.members.living().is_empty() {
                         return delivered;
                     }
+                    silent = true;
                     silence = self.pace.clock.sleep(self.pace.silence_max);
                     continue;
                 }
@@ -213,6 +215,7 @@ impl Follower {
                 sequence = read.sequence;
                 delivered = true;
                 if read.message.publisher != Publisher::READER {
+                    silent = false;
                     silence = self.pace.clock.sleep(self.pace.silence_max);
                 }
                 self.handle(&read, &listeners);

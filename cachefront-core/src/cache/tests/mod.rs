@@ -2,6 +2,7 @@
 
 mod hooks;
 mod levels;
+mod split;
 mod turns;
 
 use std::sync::Arc;

@@ -56,7 +56,7 @@ impl Two {
 
     async fn take(&mut self, id: u64, mapping: MappingId) -> Token {
         let (token, reply) = self.lease(id, mapping).await;
-        assert!(matches!(reply, LeaseReply::Granted { meta: Some(_) }), "granted, not {reply:?}");
+        assert!(matches!(reply, LeaseReply::Granted { meta: Some(_), .. }), "granted, not {reply:?}");
         token
     }
 

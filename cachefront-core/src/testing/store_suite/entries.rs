@@ -98,7 +98,7 @@ pub(super) async fn the_ttl_discipline_needs_no_meta(fixture: &dyn StoreFixture)
     let by_age = header(Discipline::Ttl, Generation::default(), 0);
     let mine = token();
     let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.discipline = Discipline::Ttl;
-    assert!(matches!(ground.ask(1, mine, in_ttl).await, LeaseReply::Granted { meta: None }));
+    assert!(matches!(ground.ask(1, mine, in_ttl).await, LeaseReply::Granted { meta: None, .. }));
     assert!(matches!(ground.ask(1, token(), in_ttl).await, LeaseReply::Held { .. }));
     assert_eq!(ground.fill_with(1, mine, &by_age, LONG).await, FillReply::Stored);
     let mut ground = ground;

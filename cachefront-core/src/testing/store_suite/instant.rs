@@ -90,7 +90,7 @@ async fn load(store: Readers, seen: Arc<Seen>) {
     let seen = End(seen);
     while !seen.0.done.load(Ordering::Acquire) {
         let mine = token();
-        if let LeaseReply::Granted { meta: Some(meta) } = store.lease(1, mine).await {
+        if let LeaseReply::Granted { meta: Some(meta), .. } = store.lease(1, mine).await {
             let filled = header(Discipline::Cdc, meta.generation, meta.hi);
             let reply = store.fill_with(1, mine, &filled, LONG).await;
             seen.0.filled.fetch_add(u64::from(reply == FillReply::Stored), Ordering::Relaxed);

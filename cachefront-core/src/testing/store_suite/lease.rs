@@ -107,10 +107,12 @@ pub(super) async fn a_reload_keeps_the_entry_readable(fixture: &dyn StoreFixture
     ground.put(1, START).await;
     let before = ground.value(1).await.expect("a value");
     let mine = token();
-    let LeaseReply::Granted { meta: Some(meta) } = ground.ask(1, mine, |ask| ask.reload = true).await else {
+    let LeaseReply::Granted { server, meta: Some(meta) } = ground.ask(1, mine, |ask| ask.reload = true).await else {
         panic!("a reload is granted over a good entry");
     };
     assert_eq!(meta.generation, ground.generation);
+    let reading = ground.store.get(&super::ground::key(1)).await.expect("a reading");
+    assert_eq!(server, reading.server, "a lease and a reading name the same server");
     let entry = ground.value(1).await.expect("a value");
     assert_eq!((&entry.header, &entry.payload), (&before.header, &before.payload));
     assert_eq!(entry.token, Some(mine));
@@ -172,7 +174,7 @@ pub(super) async fn the_fence_is_read_at_the_grant(fixture: &dyn StoreFixture) {
     for order in START + 1..START + 4 {
         let held = ground.held(START);
         ground.writer.raise_hi(&held, order).await.expect("hi is raised");
-        let LeaseReply::Granted { meta: Some(meta) } = ground.lease(order, token()).await else {
+        let LeaseReply::Granted { meta: Some(meta), .. } = ground.lease(order, token()).await else {
             panic!("granted, with the meta");
         };
         assert_eq!((meta.hi, meta.generation), (order, ground.generation));

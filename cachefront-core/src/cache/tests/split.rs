@@ -1,0 +1,80 @@
+//! The commands of readers go to one server of the store, and the bus is read from another one.
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::bus::InvalidationBus;
+use crate::error::Result;
+use crate::store::{Capability, Fill, FillReply, LeaseReply, LeaseRequest, Reading, Token};
+
+/// A connection that stayed at the former primary, in a process that follows the bus of the new one.
+#[derive(Debug)]
+struct Split {
+    former: Arc<MemoryStore>,
+    current: Arc<MemoryStore>,
+}
+
+#[async_trait]
+impl Store for Split {
+    fn capability(&self) -> Capability {
+        self.former.capability()
+    }
+
+    fn namespace(&self) -> &str {
+        self.former.namespace()
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Reading> {
+        self.former.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
+        self.former.get_many(keys).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
+        self.former.lease(request).await
+    }
+
+    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
+        self.former.fill(fill).await
+    }
+
+    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
+        self.former.release(key, token).await
+    }
+
+    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
+        self.former.discard(keys).await
+    }
+
+    async fn suspend(&self) -> Result<()> {
+        self.former.suspend().await
+    }
+
+    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
+        self.former.writer().await
+    }
+
+    fn bus(&self) -> Arc<dyn InvalidationBus> {
+        self.current.bus()
+    }
+}
+
+#[tokio::test]
+async fn what_was_filled_at_another_server_than_the_bus_is_read_from_is_not_kept_in_this_process() {
+    let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
+    let (database, split) = (Database::free(), Split { former: Arc::clone(&former), current: Arc::clone(&current) });
+    let _former_holder = Hand::begin(&former).await;
+    let mut holder = Hand::begin(&current).await;
+    let cache = builder(&former, &database).shared(split).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    followed(&cache, &mut holder).await;
+    holder.apply(2, &key()).await;
+    handled(&cache, 2).await;
+    // The database that is read is a former primary too: it lacks commit 2.
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    assert!(cache.inner.local_get(&7).is_none());
+    let token: Position = "db:1-2".parse().expect("a position");
+    let error = cache.get(&7).at_least(&token).await.expect_err("the value lacks commit 2");
+    assert_eq!(error.kind(), ErrorKind::Unproven);
+}

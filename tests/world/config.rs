@@ -1,0 +1,103 @@
+//! How one world differs from another: which faults it has, and how often.
+
+use std::time::Duration;
+
+use crate::clock::millis;
+use crate::random::Random;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Shards of the store.
+    pub shards: usize,
+    /// Keys of each cache that are used.
+    pub keys: u16,
+    /// Clocks differ from the true time by at most so much.
+    pub skew_micros: i64,
+    /// Clocks step beyond what is allowed: nothing is judged by time.
+    pub wild_clocks: bool,
+    pub heartbeat: Duration,
+    /// So many of a thousand calls of the store are lost, on the way there or back.
+    pub lost_calls: u64,
+    /// So many of a thousand ways are long.
+    pub long_ways: u64,
+    /// A slow store's calls take up to so many milliseconds more.
+    pub slow_max: u64,
+    /// Faults of the store's servers: failover, restart.
+    pub store_faults: bool,
+    /// Entries and metas vanish.
+    pub evictions: bool,
+    /// Processes and invalidators come, go, freeze and die.
+    pub churn: bool,
+    /// More than one release runs.
+    pub releases: bool,
+    /// The database fails over.
+    pub database_faults: bool,
+    /// Commits become visible late.
+    pub slow_visibility: bool,
+    /// Some processes load from a replica, which lags.
+    pub replica: bool,
+    /// Discipline and mode are switched.
+    pub switches: bool,
+    /// Whole tables change, rows cannot be mapped, logs are purged.
+    pub odd_changes: bool,
+    /// Applications invalidate by themselves.
+    pub manual: bool,
+    pub batch_changes_max: usize,
+    pub keys_per_command_max: usize,
+    pub loads_max: usize,
+    /// Messages that the bus keeps.
+    pub bus_kept: usize,
+    /// Milliseconds between two operations, at most.
+    pub pace: u64,
+    /// Share of writes among the operations, of a thousand.
+    pub writes: u64,
+    /// Share of faults among the operations, of a thousand.
+    pub faults: u64,
+}
+
+impl Config {
+    pub fn draw(random: &Random) -> Self {
+        let some = |in_a_thousand| random.chance(in_a_thousand);
+        Self {
+            shards: [1, 1, 2, 3][random.index(4)],
+            keys: random.between(2, 6) as u16,
+            skew_micros: 10_000,
+            wild_clocks: some(150),
+            heartbeat: millis([10, 20, 40][random.index(3)]),
+            lost_calls: [0, 0, 2, 10][random.index(4)],
+            long_ways: [0, 20, 200][random.index(3)],
+            slow_max: [10, 100, 1_000][random.index(3)],
+            store_faults: some(500),
+            evictions: some(400),
+            churn: some(600),
+            releases: some(400),
+            database_faults: some(350),
+            slow_visibility: some(500),
+            replica: some(300),
+            switches: some(250),
+            odd_changes: some(400),
+            manual: some(300),
+            batch_changes_max: [1, 3, 100][random.index(3)],
+            keys_per_command_max: [1, 100][random.index(2)],
+            loads_max: [1, 4, 64][random.index(3)],
+            bus_kept: [4, 16, 64][random.index(3)],
+            pace: [0, 1, 2, 4][random.index(4)],
+            writes: [50, 150, 300][random.index(3)],
+            faults: [3, 10, 40][random.index(3)],
+        }
+    }
+
+    pub fn silence(&self) -> Duration {
+        self.heartbeat * 8
+    }
+
+    pub fn process_clock(&self, random: &Random) -> i64 {
+        let within = random.below(2 * self.skew_micros as u64 + 1) as i64 - self.skew_micros;
+        if self.wild_clocks && random.chance(300) { within * 500 } else { within }
+    }
+
+    /// The store's clock times leases only.
+    pub fn server_clock(&self, random: &Random) -> i64 {
+        self.process_clock(random)
+    }
+}

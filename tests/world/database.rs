@@ -1,0 +1,311 @@
+//! The database: one history of commits and failovers, its servers, and what every key's value was when.
+//!
+//! Every event has a number. A value is the number of the commit that wrote its row, so it says when it was current. A
+//! server shows a prefix of the events: what it has made visible, or where its history ended.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cachefront_core::event::{Change, Column, Operation, RowChange, RowImage, Value};
+use cachefront_core::{Gtid, Position};
+
+use crate::clock::{Moment, NEVER};
+use crate::keys::{KEYS, Kind, LINES, Line, ORDERS, USERS, key_of, mail_text};
+
+/// How many of the last commits a failover can lose.
+const LOST_MAX: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    mail: Option<u16>,
+    written: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rows {
+    users: [Option<User>; KEYS],
+    orders: [Option<u64>; KEYS],
+}
+
+impl Rows {
+    fn value(&self, line: Line) -> Option<u64> {
+        let key = key_of(line);
+        let number = usize::from(key.number);
+        let user = self.users[number];
+        match key.kind {
+            Kind::UsersFirst => user.map(|user| user.written),
+            Kind::UsersSecond => user.map(|user| user.written.max(self.orders[number].unwrap_or(0))),
+            Kind::Mails => {
+                self.users.iter().flatten().find(|user| user.mail == Some(key.number)).map(|user| user.written)
+            }
+            Kind::Orders => self.orders[number],
+        }
+    }
+}
+
+/// A change that a client makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Write {
+    User { number: u16, mail: Option<u16> },
+    DeleteUser { number: u16 },
+    Order { number: u16 },
+    DeleteOrder { number: u16 },
+    TruncateOrders,
+    /// A definition changed, and no row.
+    Define { table: &'static str },
+}
+
+/// How a commit differs from a plain one.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    pub visible_at: Moment,
+    pub replica_at: Moment,
+    /// The log's images lack the columns that keys are made of.
+    pub unmappable: bool,
+}
+
+/// A commit, or a failover.
+#[derive(Debug)]
+pub struct Event {
+    /// None for a failover.
+    pub gtid: Option<Gtid>,
+    /// The number of the primary.
+    pub origin: usize,
+    pub visible_at: Moment,
+    pub replica_at: Moment,
+    /// Everything that was executed with it.
+    pub executed: Arc<Position>,
+    /// A failover lost it.
+    pub lost: bool,
+    pub changes: Arc<Vec<Change>>,
+}
+
+/// A server that is, or was, the primary.
+#[derive(Debug)]
+pub struct Server {
+    pub name: Arc<str>,
+    /// The last event of its log; none while it is the primary.
+    end: Option<usize>,
+    /// What readers see of it in the end.
+    visible_end: usize,
+    numbers: u64,
+}
+
+/// A key's value from an event on.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    pub event: usize,
+    pub value: Option<u64>,
+}
+
+#[derive(Debug)]
+pub struct Database {
+    pub events: Vec<Event>,
+    pub servers: Vec<Server>,
+    pub stamps: Vec<Vec<Stamp>>,
+    rows: Rows,
+    /// The rows after each of the last events.
+    recent: VecDeque<(usize, Rows)>,
+    visible: usize,
+    /// Events before this one are gone from the log.
+    pub purged: usize,
+}
+
+impl Database {
+    pub fn new() -> Self {
+        let first = Event {
+            gtid: None,
+            origin: 0,
+            visible_at: 0,
+            replica_at: 0,
+            executed: Arc::default(),
+            lost: false,
+            changes: Arc::default(),
+        };
+        Self {
+            events: vec![first],
+            servers: vec![Server { name: "s0".into(), end: None, visible_end: 0, numbers: 0 }],
+            stamps: vec![vec![Stamp { event: 0, value: None }]; LINES],
+            rows: Rows::default(),
+            recent: VecDeque::from([(0, Rows::default())]),
+            visible: 0,
+            purged: 0,
+        }
+    }
+
+    pub fn primary(&self) -> usize {
+        self.servers.len() - 1
+    }
+
+    pub fn last(&self) -> usize {
+        self.events.len() - 1
+    }
+
+    /// Everything committed on the primary.
+    pub fn executed(&self) -> &Arc<Position> {
+        &self.events[self.last()].executed
+    }
+
+    /// The last event that readers of `server` see.
+    pub fn visible(&mut self, server: usize, now: Moment) -> usize {
+        if server != self.primary() {
+            return self.servers[server].visible_end;
+        }
+        while self.events.get(self.visible + 1).is_some_and(|event| event.visible_at <= now) {
+            self.visible += 1;
+        }
+        self.visible
+    }
+
+    /// The last event that readers of the replica see.
+    pub fn on_replica(&self, now: Moment) -> usize {
+        self.events.iter().rposition(|event| event.replica_at <= now).unwrap_or(0)
+    }
+
+    /// The last event in the log of `server`.
+    pub fn log_end(&self, server: usize) -> usize {
+        self.servers[server].end.unwrap_or(self.last())
+    }
+
+    /// What a read sees of a prefix of the events.
+    pub fn value_at(&self, line: Line, event: usize) -> Option<u64> {
+        self.stamps[line].iter().rev().find(|stamp| stamp.event <= event).and_then(|stamp| stamp.value)
+    }
+
+    pub fn commit(&mut self, writes: &[Write], way: Way) -> usize {
+        let event = self.events.len();
+        let mut changes = Vec::new();
+        let before = self.rows;
+        for write in writes {
+            self.write(*write, event as u64, way.unmappable, &mut changes);
+        }
+        let origin = self.primary();
+        let server = &mut self.servers[origin];
+        server.numbers += 1;
+        let gtid = Gtid { origin: Arc::clone(&server.name), number: server.numbers };
+        let mut executed = Position::clone(self.executed());
+        executed.insert(&gtid);
+        let last = &self.events[event - 1];
+        let (visible_at, replica_at) = (way.visible_at.max(last.visible_at), way.replica_at.max(last.replica_at));
+        self.events.push(Event {
+            gtid: Some(gtid),
+            origin,
+            visible_at,
+            replica_at: replica_at.max(visible_at),
+            executed: Arc::new(executed),
+            lost: false,
+            changes: Arc::new(changes),
+        });
+        self.stamp(&before, event);
+        event
+    }
+
+    fn stamp(&mut self, before: &Rows, event: usize) {
+        for line in 0..LINES {
+            let value = self.rows.value(line);
+            if value != before.value(line) {
+                self.stamps[line].push(Stamp { event, value });
+            }
+        }
+        self.recent.push_back((event, self.rows));
+        if self.recent.len() > LOST_MAX + 1 {
+            self.recent.pop_front();
+        }
+    }
+
+    fn write(&mut self, write: Write, written: u64, unmappable: bool, changes: &mut Vec<Change>) {
+        let rows = &mut self.rows;
+        match write {
+            Write::User { number, mail } => {
+                let taken = rows.users.iter().flatten().any(|user| user.mail.is_some() && user.mail == mail);
+                let place = &mut rows.users[usize::from(number)];
+                let mail = if taken { place.and_then(|user| user.mail) } else { mail };
+                let before = place.replace(User { mail, written });
+                changes.push(user_change(number, before, *place, unmappable));
+            }
+            Write::DeleteUser { number } => {
+                if let Some(before) = rows.users[usize::from(number)].take() {
+                    changes.push(user_change(number, Some(before), None, unmappable));
+                }
+            }
+            Write::Order { number } => {
+                let before = rows.orders[usize::from(number)].replace(written);
+                changes.push(row(ORDERS, before.map(|_| image(number, &[], unmappable)), Some(image(number, &[], unmappable))));
+            }
+            Write::DeleteOrder { number } => {
+                if rows.orders[usize::from(number)].take().is_some() {
+                    changes.push(row(ORDERS, Some(image(number, &[], unmappable)), None));
+                }
+            }
+            Write::TruncateOrders => {
+                rows.orders = Default::default();
+                changes.push(Change::Tables { tables: vec![ORDERS.into()], reason: "TRUNCATE".into() });
+            }
+            Write::Define { table } => {
+                changes.push(Change::Tables { tables: vec![table.into()], reason: "ALTER TABLE".into() });
+            }
+        }
+    }
+
+    /// Another server becomes the primary, without the last `lost` commits.
+    pub fn fail_over(&mut self, lost: usize, now: Moment) {
+        let old = self.primary();
+        let (last, visible) = (self.last(), self.visible(old, now));
+        let seen_by_replica = self.on_replica(now);
+        self.servers[old].end = Some(last);
+        self.servers[old].visible_end = visible;
+        let first_of_old = self.events.iter().rposition(|event| event.gtid.is_none()).unwrap_or(0);
+        let survives = last.saturating_sub(lost.min(LOST_MAX)).max(first_of_old);
+        for event in &mut self.events[survives + 1..] {
+            event.lost = true;
+            if event.replica_at > now {
+                event.replica_at = NEVER;
+            }
+            if event.visible_at > now {
+                event.visible_at = NEVER;
+            }
+        }
+        let before = self.rows;
+        let at = self.recent.iter().rev().find(|(event, _)| *event <= survives);
+        self.rows = at.map_or(before, |(_, rows)| *rows);
+        let origin = self.servers.len();
+        let replica_at = if seen_by_replica > survives { now } else { self.events[survives].replica_at.max(now) };
+        self.events.push(Event {
+            gtid: None,
+            origin,
+            visible_at: now,
+            replica_at,
+            executed: Arc::clone(&self.events[survives].executed),
+            lost: false,
+            changes: Arc::default(),
+        });
+        self.visible = last + 1;
+        self.servers.push(Server { name: format!("s{origin}").into(), end: None, visible_end: 0, numbers: 0 });
+        self.stamp(&before, last + 1);
+    }
+}
+
+fn user_change(number: u16, before: Option<User>, after: Option<User>, unmappable: bool) -> Change {
+    let shown = |user: User| image(number, &[user.mail], unmappable);
+    row(USERS, before.map(shown), after.map(shown))
+}
+
+fn image(number: u16, mail: &[Option<u16>], unmappable: bool) -> RowImage {
+    if unmappable {
+        let names: Arc<[Box<str>]> = Arc::from(["id".into(), "mail".into()]);
+        return RowImage::new(names, vec![Column::Missing, Column::Missing]);
+    }
+    let mail = mail.iter().map(|mail| {
+        ("mail", mail.map_or(Value::Null, |mail| Value::Text(mail_text(mail).into())))
+    });
+    RowImage::from_pairs([("id", Value::UInt(number.into()))].into_iter().chain(mail))
+}
+
+fn row(table: &'static str, before: Option<RowImage>, after: Option<RowImage>) -> Change {
+    let operation = match (&before, &after) {
+        (None, _) => Operation::Insert,
+        (_, None) => Operation::Delete,
+        _ => Operation::Update,
+    };
+    Change::Row(RowChange { table: table.into(), operation, before, after })
+}

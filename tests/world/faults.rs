@@ -1,0 +1,373 @@
+//! What goes wrong, and what is done on purpose: each at a random moment.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cachefront_core::{CdcState, Discipline, Mode};
+
+use crate::keys::{PLACES, RELEASES};
+use crate::process::Invalidator;
+use crate::runner::Stage;
+use crate::server::{Role, Server};
+use crate::world::World;
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Replicate,
+    PromoteStore,
+    RestartStore,
+    EndFormerStore,
+    CutReads,
+    CutBus,
+    DeafBus,
+    Mislead,
+    EvictEntry,
+    EvictMeta,
+    SlowStore,
+    StartInvalidator,
+    StopInvalidator,
+    KillInvalidator,
+    FreezeInvalidator,
+    StartProcess,
+    EndProcess,
+    FreezeProcess,
+    FailOverDatabase,
+    MoveWire,
+    MoveLoader,
+    BreakWire,
+    HideCommits,
+    Purge,
+    SwitchDiscipline,
+    SwitchMode,
+    StepClock,
+}
+
+/// Does one of the faults that this world has.
+pub fn strike(stage: &mut Stage) {
+    let config = stage.world.config.clone();
+    let has = |is: bool, weight: u64| if is { weight } else { 0 };
+    let store = config.store_faults;
+    let choices = [
+        (40, Fault::Replicate),
+        (has(store, 6), Fault::PromoteStore),
+        (has(store, 2), Fault::RestartStore),
+        (has(store, 6), Fault::EndFormerStore),
+        (8, Fault::CutReads),
+        (8, Fault::CutBus),
+        (6, Fault::DeafBus),
+        (has(store, 6), Fault::Mislead),
+        (has(config.evictions, 20), Fault::EvictEntry),
+        (has(config.evictions, 3), Fault::EvictMeta),
+        (4, Fault::SlowStore),
+        (has(config.churn, 6), Fault::StartInvalidator),
+        (has(config.churn, 3), Fault::StopInvalidator),
+        (has(config.churn, 3), Fault::KillInvalidator),
+        (has(config.churn, 5), Fault::FreezeInvalidator),
+        (has(config.churn, 3), Fault::StartProcess),
+        (has(config.churn, 2), Fault::EndProcess),
+        (has(config.churn, 3), Fault::FreezeProcess),
+        (has(config.database_faults, 3), Fault::FailOverDatabase),
+        (has(config.database_faults, 12), Fault::MoveWire),
+        (has(config.database_faults, 12), Fault::MoveLoader),
+        (5, Fault::BreakWire),
+        (has(config.slow_visibility, 4), Fault::HideCommits),
+        (has(config.odd_changes, 2), Fault::Purge),
+        (has(config.switches, 4), Fault::SwitchDiscipline),
+        (has(config.switches, 3), Fault::SwitchMode),
+        (6, Fault::StepClock),
+    ];
+    let Some(fault) = stage.world.random.weighted(&choices) else { return };
+    stage.world.log(|| format!("fault {fault:?}"));
+    match fault {
+        Fault::Replicate
+        | Fault::PromoteStore
+        | Fault::RestartStore
+        | Fault::EndFormerStore
+        | Fault::EvictEntry
+        | Fault::EvictMeta => in_store(&stage.world, fault),
+        Fault::FailOverDatabase
+        | Fault::MoveWire
+        | Fault::MoveLoader
+        | Fault::BreakWire
+        | Fault::HideCommits
+        | Fault::Purge => in_database(stage, fault),
+        Fault::StartInvalidator | Fault::StopInvalidator | Fault::KillInvalidator | Fault::FreezeInvalidator => {
+            among_invalidators(stage, fault);
+        }
+        Fault::StartProcess | Fault::EndProcess => among_processes(stage, fault),
+        Fault::SwitchDiscipline | Fault::SwitchMode => switch(stage, fault),
+        _ => in_process(stage, fault),
+    }
+}
+
+/// The replica has what the primary has now.
+pub fn replicate(world: &World) {
+    let mut state = world.state();
+    let data = state.servers[state.primary].data.clone();
+    for server in &mut state.servers {
+        if server.role == (Role::Demoted { follows: true }) {
+            server.replace(data.clone());
+        }
+    }
+    state.replica = data;
+}
+
+fn in_store(world: &World, fault: Fault) {
+    let random = &world.random;
+    match fault {
+        Fault::Replicate => replicate(world),
+        Fault::PromoteStore => {
+            if random.chance(300) {
+                // A planned failover loses nothing.
+                replicate(world);
+            }
+            let follows = random.chance(500);
+            let role = match random.below(4) {
+                0 => Role::Partitioned,
+                1 => Role::Down,
+                _ => Role::Demoted { follows },
+            };
+            promote(world, role);
+        }
+        Fault::RestartStore => promote(world, Role::Down),
+        Fault::EndFormerStore => {
+            let follows = random.chance(500);
+            let mut state = world.state();
+            let primary = state.primary;
+            for server in &mut state.servers[..primary] {
+                server.role = match server.role {
+                    Role::Partitioned => Role::Demoted { follows },
+                    _ => Role::Down,
+                };
+                server.changed.notify_waiters();
+            }
+        }
+        Fault::EvictEntry => {
+            let mut state = world.state();
+            let primary = state.primary;
+            state.servers[primary].data.slots[random.index(PLACES)] = None;
+        }
+        _ => {
+            let mut state = world.state();
+            let primary = state.primary;
+            let server = &mut state.servers[primary];
+            let place = random.index(server.data.metas.len() + 1);
+            for (shard, meta) in server.data.metas.iter_mut().enumerate() {
+                if place == shard || place == world.config.shards {
+                    *meta = None;
+                }
+            }
+            server.promises += 1;
+        }
+    }
+}
+
+/// The replica becomes the primary.
+fn promote(world: &World, role: Role) {
+    let random = &world.random;
+    let id = random.next() | 1;
+    let clock = world.config.server_clock(random);
+    let mut state = world.state();
+    let primary = state.primary;
+    let data = state.replica.clone();
+    state.servers[primary].role = role;
+    state.servers[primary].changed.notify_waiters();
+    for server in &mut state.servers[..primary] {
+        server.role = Role::Down;
+        server.changed.notify_waiters();
+    }
+    state.servers.push(Server::new(id, data, clock));
+    state.primary += 1;
+    state.counts.failovers += 1;
+}
+
+fn in_database(stage: &mut Stage, fault: Fault) {
+    let world = Arc::clone(&stage.world);
+    let (random, now) = (&world.random, world.now());
+    match fault {
+        Fault::FailOverDatabase => {
+            let lost = if random.chance(500) { random.index(4) } else { 0 };
+            let mut state = world.state();
+            state.database.fail_over(lost, now);
+            state.counts.failovers += 1;
+            drop(state);
+            world.logged.notify_waiters();
+        }
+        Fault::MoveWire => {
+            let primary = world.state().database.primary();
+            if let Some(invalidator) = stage.any_invalidator() {
+                let wires = &stage.invalidators[invalidator].wires;
+                for wire in [&wires.probe, &wires.gate, &wires.log] {
+                    if random.chance(500) {
+                        wire.store(primary, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+        Fault::MoveLoader => {
+            let primary = world.state().database.primary();
+            if let Some(process) = stage.any_process() {
+                let actor = stage.processes[process].actor;
+                world.state().actors[actor].database = primary;
+            }
+        }
+        Fault::BreakWire => {
+            if let Some(invalidator) = stage.any_invalidator() {
+                stage.invalidators[invalidator].wires.broken.store(true, Ordering::Relaxed);
+            }
+        }
+        Fault::HideCommits => world.state().hidden_until = now + random.below(600_000),
+        _ => {
+            let mut state = world.state();
+            let last = state.database.last();
+            state.database.purged = last.saturating_sub(random.index(4));
+        }
+    }
+}
+
+fn among_invalidators(stage: &mut Stage, fault: Fault) {
+    let world = Arc::clone(&stage.world);
+    if let Fault::StartInvalidator = fault {
+        if stage.invalidators.len() < 4 {
+            let release = stage.random_release();
+            stage.invalidators.push(Invalidator::start(&world, release, Discipline::Cdc));
+        }
+        return;
+    }
+    let Some(which) = stage.any_invalidator() else { return };
+    match fault {
+        Fault::StopInvalidator => {
+            let invalidator = stage.invalidators.remove(which);
+            tokio::spawn(invalidator.handle.shutdown());
+        }
+        Fault::KillInvalidator => {
+            let invalidator = stage.invalidators.remove(which);
+            world.state().actors[invalidator.actor].dead = true;
+            stage.graveyard.push(invalidator);
+        }
+        _ => {
+            let until = world.now() + world.random.below(1_500_000);
+            world.state().actors[stage.invalidators[which].actor].frozen_until = until;
+        }
+    }
+}
+
+fn among_processes(stage: &mut Stage, fault: Fault) {
+    match fault {
+        Fault::StartProcess if stage.processes.len() < 4 => stage.start_process(),
+        Fault::EndProcess if stage.processes.len() > 1 => {
+            if let Some(which) = stage.any_process() {
+                stage.processes.remove(which);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Modes are switched for all caches and invalidators, or for one cache as in the middle of a switch.
+fn switch(stage: &mut Stage, fault: Fault) {
+    let random = Arc::clone(&stage.world.random);
+    let discipline = if random.chance(400) { Discipline::Ttl } else { Discipline::Cdc };
+    let mode = if random.chance(300) { Mode::Bypass } else { Mode::Normal };
+    for process in &stage.processes {
+        for member in process.members.iter().filter(|_| random.chance(700)) {
+            match fault {
+                Fault::SwitchMode => member.set_mode(mode),
+                _ => member.set_discipline(discipline),
+            }
+        }
+    }
+    if let Fault::SwitchDiscipline = fault {
+        for invalidator in stage.invalidators.iter().filter(|_| random.chance(800)) {
+            invalidator.handle.set_discipline(discipline);
+        }
+    }
+}
+
+fn in_process(stage: &mut Stage, fault: Fault) {
+    let world = Arc::clone(&stage.world);
+    let (random, now) = (&world.random, world.now());
+    if let Fault::SlowStore = fault {
+        world.state().slow_until = now + random.below(300_000);
+        return;
+    }
+    let (clock, actor) = if random.chance(300) {
+        let Some(which) = stage.any_invalidator() else { return };
+        (&stage.invalidators[which].clock, stage.invalidators[which].actor)
+    } else {
+        let Some(which) = stage.any_process() else { return };
+        (&stage.processes[which].clock, stage.processes[which].actor)
+    };
+    if let Fault::StepClock = fault {
+        clock.set(world.config.process_clock(random));
+        return;
+    }
+    let mut state = world.state();
+    let bus = state.actors[actor].bus;
+    let me = &mut state.actors[actor];
+    match fault {
+        Fault::CutReads => {
+            me.reads = None;
+            me.moves += 1;
+        }
+        Fault::CutBus => me.bus_cut = me.bus_links,
+        Fault::DeafBus => me.deaf_until = now + random.below(1_000_000),
+        Fault::Mislead => me.misled_until = now + random.below(600_000),
+        _ => me.frozen_until = now + random.below(800_000),
+    }
+    if let Some(server) = bus {
+        state.servers[server].changed.notify_waiters();
+    }
+}
+
+/// Everything works from now on: faults end, connections are made anew, one invalidator at least runs.
+pub fn heal(stage: &mut Stage) {
+    let world = Arc::clone(&stage.world);
+    world.log(|| "faults end".to_owned());
+    world.calm.store(true, Ordering::Relaxed);
+    {
+        let mut state = world.state();
+        let (primary, database) = (state.primary, state.database.primary());
+        for server in &mut state.servers[..primary] {
+            server.role = Role::Down;
+            server.changed.notify_waiters();
+        }
+        for actor in &mut state.actors {
+            actor.frozen_until = 0;
+            actor.misled_until = 0;
+            actor.deaf_until = 0;
+            actor.database = database;
+            if actor.reads.is_some_and(|server| server != primary) {
+                actor.reads = None;
+                actor.moves += 1;
+            }
+        }
+        state.slow_until = 0;
+        state.hidden_until = 0;
+        state.database.purged = state.database.purged.min(state.database.last());
+    }
+    for process in &stage.processes {
+        process.clock.set(0);
+        for member in &process.members {
+            member.set_mode(Mode::Normal);
+            member.set_discipline(Discipline::Cdc);
+        }
+    }
+    let primary = world.state().database.primary();
+    for invalidator in &stage.invalidators {
+        invalidator.clock.set(0);
+        let wires = &invalidator.wires;
+        for wire in [&wires.probe, &wires.gate, &wires.log] {
+            wire.store(primary, Ordering::Relaxed);
+        }
+        wires.broken.store(false, Ordering::Relaxed);
+        invalidator.handle.set_discipline(Discipline::Cdc);
+    }
+    stage.invalidators.retain(|invalidator| !matches!(invalidator.handle.status().state, CdcState::Failed));
+    if stage.invalidators.is_empty() {
+        let release = stage.processes.first().map_or(0, |process| process.release);
+        let invalidator = Invalidator::start(&world, release.min(RELEASES.len() - 1), Discipline::Cdc);
+        invalidator.clock.set(0);
+        stage.invalidators.push(invalidator);
+    }
+}

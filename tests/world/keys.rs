@@ -1,0 +1,150 @@
+//! The caches of the service, in its releases, and the keys that they are read by.
+
+use std::fmt;
+
+use cachefront_core::event::RowImage;
+use cachefront_core::keymap::TableRules;
+use cachefront_core::source::Columns;
+use cachefront_core::{CacheKey, Result};
+
+/// Keys of each cache.
+pub const KEYS: usize = 8;
+
+/// The mail address that is too long to be a key in the store.
+pub const LONG: u16 = KEYS as u16 - 1;
+
+/// Lines of all kinds: what one key of one kind of cache stands for.
+pub const LINES: usize = 4 * KEYS;
+
+/// A cache under one mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Users by number, in the older release.
+    UsersFirst,
+    /// Users by number with their order, in the newer release: the same keys under another mapping.
+    UsersSecond,
+    /// Users by mail address, which moves between users.
+    Mails,
+    /// Orders by number.
+    Orders,
+}
+
+pub const KINDS: [Kind; 4] = [Kind::UsersFirst, Kind::UsersSecond, Kind::Mails, Kind::Orders];
+
+/// The caches of each release. The last two know less than the others.
+pub const RELEASES: [&[Kind]; 4] = [
+    &[Kind::UsersFirst, Kind::Mails, Kind::Orders],
+    &[Kind::UsersSecond, Kind::Mails, Kind::Orders],
+    &[Kind::UsersFirst, Kind::Orders],
+    &[Kind::Mails],
+];
+
+/// One key of one kind of cache.
+pub type Line = usize;
+
+pub fn line(kind: Kind, key: Key) -> Line {
+    kind as usize * KEYS + usize::from(key.number)
+}
+
+pub fn kind_of(line: Line) -> Kind {
+    KINDS[line / KEYS]
+}
+
+/// The key of a line.
+pub fn key_of(line: Line) -> Key {
+    Key { kind: kind_of(line), number: (line % KEYS) as u16 }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub kind: Kind,
+    pub number: u16,
+}
+
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u16(self.number);
+    }
+}
+
+impl Key {
+    pub fn new(kind: Kind, number: u16) -> Self {
+        Self { kind, number }
+    }
+}
+
+impl CacheKey for Key {
+    fn encode(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.kind {
+            Kind::Mails => out.write_str(&mail_text(self.number)),
+            _ => write!(out, "{}", self.number),
+        }
+    }
+}
+
+/// A mail address as it stands in its column.
+pub fn mail_text(number: u16) -> String {
+    if number == LONG { format!("7{}", "x".repeat(1_100)) } else { number.to_string() }
+}
+
+pub const USERS: &str = "shop.users";
+pub const ORDERS: &str = "shop.orders";
+
+impl Kind {
+    pub fn cache(self) -> &'static str {
+        match self {
+            Self::UsersFirst | Self::UsersSecond => "users",
+            Self::Mails => "mails",
+            Self::Orders => "orders",
+        }
+    }
+
+    pub fn version(self) -> u32 {
+        if self == Self::UsersSecond { 2 } else { 0 }
+    }
+
+    /// The tables that it depends on, each with what makes keys of a row.
+    pub fn rules(self) -> Vec<(&'static str, fn(&RowImage) -> Result<Vec<Key>>)> {
+        match self {
+            Self::UsersFirst => vec![(USERS, |row| by_number(Self::UsersFirst, row))],
+            Self::UsersSecond => vec![
+                (USERS, |row| by_number(Self::UsersSecond, row)),
+                (ORDERS, |row| by_number(Self::UsersSecond, row)),
+            ],
+            Self::Mails => vec![(USERS, by_mail)],
+            Self::Orders => vec![(ORDERS, |row| by_number(Self::Orders, row))],
+        }
+    }
+
+    /// The mapping for an invalidator that holds no cache itself.
+    pub fn table_rules(self) -> TableRules {
+        let mut rules = TableRules::new(self.cache());
+        rules.set_version(self.version());
+        for (table, keys_of) in self.rules() {
+            rules.add(table.into(), Columns::All, keys_of);
+        }
+        rules
+    }
+}
+
+fn by_number(kind: Kind, row: &RowImage) -> Result<Vec<Key>> {
+    Ok(vec![Key::new(kind, row.get::<u16>("id")?)])
+}
+
+/// A NULL makes no key that can be looked up: it is read as an empty text, which is none of the keys.
+fn by_mail(row: &RowImage) -> Result<Vec<Key>> {
+    let text = row.get::<String>("mail")?;
+    let number = text.bytes().next().map_or(u16::from(u8::MAX), |byte| u16::from(byte.wrapping_sub(b'0')));
+    Ok(vec![Key::new(Kind::Mails, number)])
+}
+
+/// Where the store keeps a key: the three names of caches, with their numbers.
+pub fn place_of(text: &str) -> Option<usize> {
+    let (cache, key) = text.split_once(':')?;
+    let number = usize::from(key.bytes().next()?.checked_sub(b'0')?);
+    let cache = ["users", "mails", "orders"].iter().position(|name| *name == cache)?;
+    (number < KEYS && key.len() == 1).then_some(cache * KEYS + number)
+}
+
+/// Places in the store.
+pub const PLACES: usize = 3 * KEYS;

@@ -1,0 +1,343 @@
+//! The oracle: it knows every commit with its time, and judges every answer at the level that was asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefront_core::store::Meta;
+use cachefront_core::{Hit, Position, Tier};
+
+use crate::clock::{Moment, NEVER};
+use crate::database::{Database, Event};
+use crate::keys::{Key, Line, kind_of, line};
+use crate::process::{Member, Process};
+use crate::world::{Discarded, Handed, State, World};
+
+/// What a reader asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub at_least: Option<Arc<Position>>,
+    pub max_staleness: Option<Duration>,
+    pub bypass: bool,
+}
+
+/// What is known when a read begins.
+#[derive(Debug)]
+pub struct Begun {
+    at: Moment,
+    line: Line,
+    actor: usize,
+    /// The server that it reads, the connection's number, and the server's copy.
+    link: Option<(usize, u64, u64)>,
+    promises: u64,
+    meta: Option<Arc<Meta>>,
+    handed: Option<Handed>,
+    bus_links: u64,
+    /// What this process has invalidated by itself, if nothing has moved since.
+    discarded: Option<Discarded>,
+    /// What had been applied long before, where the bus is read and on the primary.
+    applied_long_ago: Vec<Arc<Meta>>,
+    by_log: Option<u64>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub value: Option<u64>,
+    /// None if the reader did not ask for it.
+    pub tier: Option<Tier>,
+    /// It may come from the process's own tier, as far as the reader knows.
+    pub maybe_local: bool,
+    pub position: Option<Position>,
+    pub bound: Option<Duration>,
+}
+
+impl Answer {
+    /// A value alone. `local` says whether it came from the process's own tier, if that is known.
+    pub fn plain(value: Option<u64>, local: Option<bool>) -> Self {
+        let tier = (local == Some(true)).then_some(Tier::Local);
+        Self { value, tier, maybe_local: local.is_none(), position: None, bound: None }
+    }
+
+    pub fn detailed(hit: Hit<u64>) -> Self {
+        Self { value: hit.value, tier: Some(hit.tier), maybe_local: false, position: hit.position, bound: hit.staleness_bound }
+    }
+}
+
+/// Commits that a value must contain: those of a position, and the failovers up to a server's.
+#[derive(Clone, Copy, Debug)]
+struct Floor<'a> {
+    position: &'a Position,
+    origin: usize,
+}
+
+impl Floor<'_> {
+    fn has(&self, event: &Event) -> bool {
+        match &event.gtid {
+            Some(gtid) => self.position.contains(gtid),
+            None => event.origin <= self.origin,
+        }
+    }
+}
+
+pub fn begin(world: &World, process: &Process, member: &Member, key: Key) -> Begun {
+    let now = world.now();
+    let line = line(member.kind, key);
+    let state = world.state();
+    let me = &state.actors[process.actor];
+    let link = me.reads.map(|server| (server, me.moves, state.servers[server].copies));
+    let meta = me.reads.and_then(|server| {
+        let server = &state.servers[server];
+        let store_key = cachefront_core::StoreKey::encode(member.kind.cache(), &key).ok()?;
+        server.data.metas[server.shard_of(&store_key)].clone()
+    });
+    let discarded = me.discarded[line].filter(|discarded| {
+        link.is_some_and(|(_, moves, copies)| moves == discarded.moves && copies == discarded.copies)
+    });
+    Begun {
+        at: now,
+        line,
+        actor: process.actor,
+        link,
+        promises: me.reads.map_or(0, |server| state.servers[server].promises),
+        meta,
+        handed: me.handed.clone(),
+        bus_links: me.bus_links,
+        discarded,
+        applied_long_ago: applied_long_ago(world, &state, process.actor, now),
+        by_log: member.by_log(),
+    }
+}
+
+/// A tier that is told of nothing turns itself off after a while: so much later it has seen everything, or is off.
+fn applied_long_ago(world: &World, state: &State, actor: usize, now: Moment) -> Vec<Arc<Meta>> {
+    let me = &state.actors[actor];
+    let long = 4 * world.config.silence().as_micros() as Moment + 1_500_000;
+    let Some(then) = now.checked_sub(long) else { return Vec::new() };
+    if world.config.wild_clocks || state.is_split() {
+        return Vec::new();
+    }
+    let servers = me.bus.into_iter().chain([state.primary]);
+    servers.filter_map(|server| state.servers[server].applied_at(then).cloned()).collect()
+}
+
+/// Judges an answer. What is wrong with it is noted as a violation.
+pub fn judge(world: &World, process: &Process, member: &Member, begun: &Begun, asked: &Asked, answer: &Answer) {
+    let wrong = {
+        let now = world.now();
+        let mut state = world.state();
+        count(&mut state, answer.tier);
+        let judgement = Judgement { world, state: &state, begun, answer, now };
+        judgement.run(member, asked)
+    };
+    world.log(|| format!("{} reads {} {asked:?}: {answer:?}", process.actor, begun.line));
+    if let Some(wrong) = wrong {
+        world.violated(|| {
+            format!(
+                "{wrong}: process {} of release {} read {:?} of {:?}, asked {asked:?}, answer {answer:?}, begun at {}",
+                process.actor,
+                process.release,
+                begun.line,
+                kind_of(begun.line),
+                begun.at
+            )
+        });
+    }
+}
+
+fn count(state: &mut State, tier: Option<Tier>) {
+    match tier {
+        Some(Tier::Local) => state.counts.local += 1,
+        Some(Tier::Shared) => state.counts.shared += 1,
+        Some(Tier::Database) => state.counts.database += 1,
+        _ => {}
+    }
+}
+
+struct Judgement<'a> {
+    world: &'a World,
+    state: &'a State,
+    begun: &'a Begun,
+    answer: &'a Answer,
+    now: Moment,
+}
+
+impl Judgement<'_> {
+    fn run(&self, member: &Member, asked: &Asked) -> Option<String> {
+        let database = &self.state.database;
+        let line = self.begun.line;
+        if !database.stamps[line].iter().any(|stamp| stamp.value == self.answer.value) {
+            return Some("the value was never committed".into());
+        }
+        if asked.bypass {
+            return (!self.was_loaded()).then(|| "the database did not return this value".into());
+        }
+        if let Some(token) = &asked.at_least
+            && let Some(event) = self.lacks(Floor { position: token, origin: 0 })
+        {
+            return Some(format!("the value lacks event {event} of the token"));
+        }
+        if let Some(position) = &self.answer.position
+            && let Some(event) = self.lacks(Floor { position, origin: 0 })
+        {
+            return Some(format!("the value lacks event {event} of the position that it claims"));
+        }
+        if let Some(allowed) = asked.max_staleness
+            && self.is_older(allowed, self.begun.at)
+        {
+            return Some("the value is staler than allowed".into());
+        }
+        if let Some(bound) = self.answer.bound
+            && self.is_older(bound, self.now)
+        {
+            return Some("the value is staler than its bound says".into());
+        }
+        let by_log = self.begun.by_log.is_some() && self.begun.by_log == member.by_log();
+        if by_log { self.eventual(member) } else { None }
+    }
+
+    /// The first event of the floor that overwrote the value.
+    fn lacks(&self, floor: Floor<'_>) -> Option<usize> {
+        let database = &self.state.database;
+        for stamp in database.stamps[self.begun.line].iter().rev() {
+            if stamp.value == self.answer.value {
+                return None;
+            }
+            if floor.has(&database.events[stamp.event]) {
+                return Some(stamp.event);
+            }
+        }
+        None
+    }
+
+    /// True if the value was current at no instant from so long before `until` on.
+    fn is_older(&self, allowed: Duration, until: Moment) -> bool {
+        let earliest = until.saturating_sub(allowed.as_micros() as Moment);
+        // A server that does not know that it is not the primary any more can prove nothing else.
+        if self.world.config.wild_clocks || earliest <= self.state.former_asked + self.doubt() {
+            return false;
+        }
+        current_until(&self.state.database, self.begun.line, self.answer.value, self.now) < earliest
+    }
+
+    fn doubt(&self) -> Moment {
+        if self.state.former_asked == 0 { 0 } else { 4 * self.world.config.skew_micros as Moment }
+    }
+
+    fn eventual(&self, member: &Member) -> Option<String> {
+        match self.answer.tier {
+            Some(Tier::Local) => self.local(),
+            Some(Tier::Shared) => self.covered(member).or_else(|| self.shared(member)),
+            _ if self.was_loaded() => None,
+            _ if self.answer.maybe_local => self.shared(member).and_then(|_| self.local()),
+            _ => self.shared(member),
+        }
+    }
+
+    /// True if this process began a load after the read began that returned this value.
+    fn was_loaded(&self) -> bool {
+        let loads = &self.state.actors[self.begun.actor].loads[self.begun.line];
+        loads.iter().any(|(begun, value)| *begun >= self.begun.at && *value == self.answer.value)
+    }
+
+    fn link_stands(&self) -> bool {
+        let me = &self.state.actors[self.begun.actor];
+        let link = me.reads.map(|server| (server, me.moves, self.state.servers[server].copies));
+        self.begun.link.is_some() && link == self.begun.link
+    }
+
+    /// What a cache is served from the store is covered there.
+    fn covered(&self, member: &Member) -> Option<String> {
+        let (server, _, _) = self.begun.link?;
+        let same = self.link_stands() && self.state.servers[server].promises == self.begun.promises;
+        let covers = self.begun.meta.as_ref().is_some_and(|meta| meta.is_live() && meta.coverage.covers(member.mapping));
+        (same && !covers).then(|| "the store vouches for no entry of this cache".into())
+    }
+
+    fn shared(&self, member: &Member) -> Option<String> {
+        if !self.link_stands() {
+            return None;
+        }
+        if let Some(wrong) = self.discarded() {
+            return Some(wrong);
+        }
+        let meta = self.begun.meta.as_ref().filter(|meta| meta.is_live() && meta.coverage.covers(member.mapping))?;
+        if self.went_back(meta) {
+            return None;
+        }
+        let floor = Floor { position: meta.applied(), origin: self.state.origin(&meta.origin) };
+        self.lacks(floor).map(|event| format!("event {event} was applied to the store before the read began"))
+    }
+
+    /// What a process removed by hand is not older, unless somebody loads from a former primary.
+    fn discarded(&self) -> Option<String> {
+        let discarded = self.begun.discarded.filter(|discarded| self.state.former_asked < discarded.at)?;
+        let event = discarded.event;
+        self.is_before(event).then(|| format!("this process invalidated the key after event {event}"))
+    }
+
+    /// True if an invalidator whose connections all lead to a former primary of the database has taken over since: it
+    /// cannot know.
+    fn went_back(&self, before: &Meta) -> bool {
+        let before = self.state.origin(&before.origin);
+        let me = &self.state.actors[self.begun.actor];
+        let servers = self.begun.link.map(|(server, _, _)| server).into_iter().chain(me.bus);
+        servers.flat_map(|server| self.state.servers[server].data.metas.iter().flatten()).any(|meta| {
+            self.state.origin(&meta.origin) < before
+        })
+    }
+
+    /// True if the value was overwritten by this event, or an earlier one.
+    fn is_before(&self, event: usize) -> bool {
+        let stamps = &self.state.database.stamps[self.begun.line];
+        let newest = stamps.iter().rposition(|stamp| stamp.value == self.answer.value);
+        newest.is_some_and(|at| stamps.get(at + 1).is_some_and(|next| next.event <= event))
+    }
+
+    fn local(&self) -> Option<String> {
+        let me = &self.state.actors[self.begun.actor];
+        if let Some(wrong) = self.discarded().filter(|_| self.link_stands()) {
+            return Some(wrong);
+        }
+        if let Some(handed) = self.begun.handed.as_ref().filter(|_| me.bus_links == self.begun.bus_links) {
+            let floor = Floor { position: &handed.applied, origin: handed.origin };
+            if let Some(event) = self.lacks(floor) {
+                return Some(format!("the bus had told this process of event {event}"));
+            }
+        }
+        for meta in &self.begun.applied_long_ago {
+            if self.went_back(meta) {
+                continue;
+            }
+            let floor = Floor { position: meta.applied(), origin: self.state.origin(&meta.origin) };
+            if let Some(event) = self.lacks(floor) {
+                return Some(format!("event {event} was applied long ago, and the tier is still on"));
+            }
+        }
+        None
+    }
+}
+
+/// The last instant at which the value was current.
+fn current_until(database: &Database, line: Line, value: Option<u64>, now: Moment) -> Moment {
+    let stamps = &database.stamps[line];
+    let Some(at) = stamps.iter().rposition(|stamp| stamp.value == value) else { return 0 };
+    match stamps.get(at + 1) {
+        None => NEVER,
+        Some(next) => {
+            let visible_at = database.events[next.event].visible_at;
+            if visible_at > now { NEVER } else { visible_at }
+        }
+    }
+}
+
+/// The application invalidated a key over this connection: what was visible before is what its process reads from now
+/// on, unless it can load from a server that lags.
+pub fn invalidated(world: &World, process: &Process, line: Line, event: usize, at: Moment, link: (usize, u64)) {
+    let mut state = world.state();
+    let me = &state.actors[process.actor];
+    if world.config.replica || me.reads != Some(link.0) || me.moves != link.1 {
+        return;
+    }
+    let copies = state.servers[link.0].copies;
+    state.actors[process.actor].discarded[line] = Some(Discarded { event, at, moves: link.1, copies });
+}

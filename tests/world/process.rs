@@ -1,0 +1,119 @@
+//! Processes with caches, and invalidators.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cachefront_core::store::{MappingId, Store};
+use cachefront_core::{Cache, Cdc, CdcHandle, Clock, Discipline, Entropy, Local, Mode};
+
+use crate::clock::{WorldClock, millis};
+use crate::keys::{Key, Kind, RELEASES};
+use crate::loader::Rows;
+use crate::source::{Source, Wires};
+use crate::store::Conn;
+use crate::world::World;
+
+/// One cache of a process.
+#[derive(Debug)]
+pub struct Member {
+    pub kind: Kind,
+    pub mapping: MappingId,
+    pub cache: Cache<Key, u64>,
+    /// Counts switches of discipline and mode.
+    pub switches: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Process {
+    pub actor: usize,
+    pub release: usize,
+    pub members: Vec<Member>,
+    pub clock: Arc<WorldClock>,
+    pub rows: Rows,
+}
+
+impl Process {
+    pub fn start(world: &Arc<World>, release: usize, local: bool, on_replica: bool) -> Arc<Self> {
+        let actor = world.new_actor();
+        world.state().actors[actor].on_replica = on_replica;
+        let conn: Arc<dyn Store> = Arc::new(Conn::new(world, actor));
+        let clock = Arc::new(WorldClock::new(world.time, world.config.process_clock(&world.random)));
+        let rows = Rows { world: Arc::clone(world), actor };
+        // The rule by age knows no mappings: there the releases' values differ in their schema.
+        let schema_version = |kind: &Kind| if world.config.switches { kind.version() } else { 0 };
+        let member = |kind: &Kind| {
+            let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
+            let dyn_clock: Arc<dyn Clock> = Arc::<WorldClock>::clone(&clock);
+            let mut builder = Cache::builder(kind.cache())
+                .shared(Arc::clone(&conn))
+                .loader(rows.clone())
+                .mapping_version(kind.version())
+                .schema_version(schema_version(kind))
+                .ttl(millis(20_000))
+                .negative_ttl(millis(5_000))
+                .settings(world.cache_settings())
+                .clock(dyn_clock)
+                .entropy(entropy);
+            for (table, keys_of) in kind.rules() {
+                builder = builder.depends_on(table, keys_of);
+            }
+            if local {
+                builder = builder.local(Local::max_weight(1 << 16).ttl(millis(5_000)));
+            }
+            let cache: Cache<Key, u64> = builder.build().expect("a cache");
+            let mapping = cache.key_map().mapping();
+            Member { kind: *kind, mapping, cache, switches: AtomicU64::new(0) }
+        };
+        let members = RELEASES[release].iter().map(member).collect();
+        world.log(|| format!("process {actor} of release {release} starts, local {local}, replica {on_replica}"));
+        Arc::new(Self { actor, release, members, clock, rows })
+    }
+}
+
+impl Member {
+    pub fn set_discipline(&self, discipline: Discipline) {
+        self.switches.fetch_add(1, Ordering::SeqCst);
+        self.cache.set_discipline(discipline);
+    }
+
+    pub fn set_mode(&self, mode: Mode) {
+        self.switches.fetch_add(1, Ordering::SeqCst);
+        self.cache.set_mode(mode);
+    }
+
+    /// Its state at an instant: as long as it stays the same, the discipline is the cdc one all the time.
+    pub fn by_log(&self) -> Option<u64> {
+        let is_plain = self.cache.discipline() == Discipline::Cdc && self.cache.mode() == Mode::Normal;
+        is_plain.then(|| self.switches.load(Ordering::SeqCst))
+    }
+}
+
+#[derive(Debug)]
+pub struct Invalidator {
+    pub actor: usize,
+    pub wires: Arc<Wires>,
+    pub handle: CdcHandle,
+    pub clock: Arc<WorldClock>,
+}
+
+impl Invalidator {
+    pub fn start(world: &Arc<World>, release: usize, discipline: Discipline) -> Self {
+        let actor = world.new_actor();
+        let conn: Arc<dyn Store> = Arc::new(Conn::new(world, actor));
+        let wires = Arc::new(Wires::to(world.state().database.primary()));
+        let clock = Arc::new(WorldClock::new(world.time, world.config.process_clock(&world.random)));
+        let dyn_clock: Arc<dyn Clock> = Arc::<WorldClock>::clone(&clock);
+        let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
+        let mut cdc = Cdc::new(Source::new(world, actor, &wires))
+            .settings(world.cdc_settings())
+            .discipline(discipline)
+            .clock(dyn_clock)
+            .entropy(entropy);
+        for kind in RELEASES[release] {
+            cdc = cdc.bind_map(Arc::clone(&conn), Arc::new(kind.table_rules()));
+        }
+        let handle = cdc.spawn().expect("an invalidator");
+        world.log(|| format!("invalidator {actor} of release {release} starts"));
+        Self { actor, wires, handle, clock }
+    }
+}

@@ -1,0 +1,151 @@
+//! Rest: faults have ended and some time has passed. Now every cache serves what is current, at every level, from its
+//! tiers; nothing stale is left; and what was committed is applied.
+
+use std::sync::Arc;
+
+use cachefront_core::entry::{Entry, PayloadState};
+use cachefront_core::store::{Discipline, Meta};
+use cachefront_core::{CdcState, ErrorKind, Tier};
+
+use crate::clock::{millis, pass};
+use crate::faults;
+use crate::keys::{KEYS, KINDS, Key, Kind, line};
+use crate::oracle::Asked;
+use crate::process::{Member, Process};
+use crate::readers::Reader;
+use crate::runner::Stage;
+use crate::world::World;
+
+/// Everything settles within so many milliseconds.
+const SETTLED_WITHIN: u64 = 60_000;
+
+pub async fn rest(stage: &mut Stage) {
+    faults::heal(stage);
+    let world = Arc::clone(&stage.world);
+    let begun = world.now();
+    while stage.under_way() > 0 || !is_settled(stage) {
+        if world.now() > begun + SETTLED_WITHIN * 1_000 {
+            let states: Vec<_> = stage.invalidators.iter().map(|one| (one.actor, one.handle.status())).collect();
+            world.violated(|| format!("it does not settle: {} calls under way, {states:?}", stage.under_way()));
+            return;
+        }
+        pass(millis(20)).await;
+    }
+    pass(world.config.silence() * 2 + millis(700)).await;
+    look_at_store(&world);
+    for process in &stage.processes {
+        for member in 0..process.members.len() {
+            look_through(&world, process, member).await;
+        }
+    }
+}
+
+/// One invalidator runs, and all that was committed is applied.
+fn is_settled(stage: &Stage) -> bool {
+    let runs = stage.invalidators.iter().any(|one| {
+        let status = one.handle.status();
+        status.state == CdcState::Running && status.discipline == Discipline::Cdc
+    });
+    let state = stage.world.state();
+    let executed = state.database.executed();
+    let is_applied = |meta: &Option<Arc<Meta>>| {
+        meta.as_ref().is_some_and(|meta| meta.is_live() && meta.applied().covers(executed))
+    };
+    runs && state.servers[state.primary].data.metas.iter().all(is_applied)
+}
+
+fn coverage(world: &World) -> Option<Arc<Meta>> {
+    let state = world.state();
+    state.servers[state.primary].data.metas[0].clone()
+}
+
+fn current(world: &World, kind: Kind, key: Key) -> Option<u64> {
+    let state = world.state();
+    state.database.value_at(line(kind, key), state.database.last())
+}
+
+/// No entry that may be served is stale.
+fn look_at_store(world: &World) {
+    let Some(meta) = coverage(world) else { return };
+    for kind in KINDS {
+        let mapping = cachefront_core::keymap::KeyMap::mapping(&kind.table_rules());
+        let Some(generation) = meta.coverage.generation(mapping) else { continue };
+        for number in 0..KEYS as u16 {
+            let key = Key::new(kind, number);
+            let Some(entry) = stored(world, kind, key).filter(|entry| entry.header.generation == generation) else {
+                continue;
+            };
+            let value = match entry.header.state {
+                PayloadState::Fresh => std::str::from_utf8(&entry.payload).ok().and_then(|text| text.parse().ok()),
+                PayloadState::Negative => None,
+                _ => continue,
+            };
+            let right = current(world, kind, key);
+            if entry.header.discipline == Discipline::Cdc && value != right {
+                world.violated(|| format!("a stale entry stays in the store: {kind:?} {number} is {value:?}, not {right:?}"));
+            }
+        }
+    }
+}
+
+fn stored(world: &World, kind: Kind, key: Key) -> Option<Entry> {
+    let now = world.now();
+    let store_key = cachefront_core::StoreKey::encode_short(kind.cache(), &key).ok()??;
+    let state = world.state();
+    let (_, slot) = state.servers[state.primary].look(&store_key, now);
+    Entry::decode(slot?.bytes.clone()).ok()
+}
+
+/// Reads every key of a cache at every level.
+async fn look_through(world: &Arc<World>, process: &Arc<Process>, at: usize) {
+    let member = &process.members[at];
+    let executed = Arc::clone(world.state().database.executed());
+    let levels = [
+        Asked::default(),
+        Asked { at_least: Some(executed), ..Asked::default() },
+        Asked { max_staleness: Some(world.config.heartbeat * 6 + millis(400)), ..Asked::default() },
+        Asked { bypass: true, ..Asked::default() },
+        Asked::default(),
+    ];
+    for number in 0..world.config.keys {
+        let key = Key::new(member.kind, number);
+        let mut tier = None;
+        for asked in &levels {
+            let reader = Reader { world: Arc::clone(world), process: Arc::clone(process), member: at };
+            let right = current(world, member.kind, key);
+            match reader.one(key, asked, true).await {
+                Ok(answer) if answer.value == right => tier = answer.tier,
+                // Only what is kept can be proven to be recent where a replica is read.
+                Err(error) if error.kind() == ErrorKind::Unproven && cannot_prove(world, process, member) => {}
+                other => {
+                    let actor = process.actor;
+                    world.violated(|| {
+                        format!("at rest, process {actor} reads {key:?} as {other:?} at {asked:?}, not {right:?}")
+                    });
+                    return;
+                }
+            }
+        }
+        if let Some(wrong) = misplaced(world, member, tier) {
+            world.violated(|| format!("at rest, process {} has {key:?} in {tier:?}: {wrong}", process.actor));
+        }
+    }
+}
+
+fn is_covered(world: &World, member: &Member) -> bool {
+    coverage(world).is_some_and(|meta| meta.coverage.covers(member.mapping))
+}
+
+fn cannot_prove(world: &World, process: &Process, member: &Member) -> bool {
+    world.state().actors[process.actor].on_replica && !is_covered(world, member)
+}
+
+/// What is covered is cached, and nothing else is.
+fn misplaced(world: &World, member: &Member, tier: Option<Tier>) -> Option<&'static str> {
+    let covered = is_covered(world, member);
+    match tier {
+        Some(Tier::Database) if covered => Some("it is not cached"),
+        Some(Tier::Shared | Tier::Local) if !covered => Some("it is cached, and nothing keeps it"),
+        _ => None,
+    }
+}

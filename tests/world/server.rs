@@ -1,0 +1,150 @@
+//! The store's servers: each has entries, metas and a bus, and can be copied, replaced and demoted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cachefront_core::StoreKey;
+use cachefront_core::bus::BusMessage;
+use cachefront_core::store::transition::{Change, Slot};
+use cachefront_core::store::{Meta, ServerId};
+use tokio::sync::Notify;
+
+use crate::clock::{Moment, shown};
+use crate::keys::{PLACES, place_of};
+
+/// How many applied states a server remembers for the oracle.
+const REMEMBERED: usize = 128;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Primary,
+    /// A replica of the new primary. It refuses writes; it may copy the primary's data or stand still.
+    Demoted { follows: bool },
+    /// Cut off from the new primary, and still a primary to those who reach it.
+    Partitioned,
+    /// Gone.
+    Down,
+}
+
+/// A message as it stands in the stream.
+#[derive(Debug)]
+pub struct Posted {
+    pub sequence: u64,
+    pub message: BusMessage,
+    /// The source's server that the store followed when it was sent.
+    pub origin: usize,
+}
+
+/// Everything that a server holds.
+#[derive(Clone, Debug)]
+pub struct Data {
+    pub metas: Vec<Option<Arc<Meta>>>,
+    pub slots: Vec<Option<Slot>>,
+    pub bus: VecDeque<Arc<Posted>>,
+    pub head: u64,
+}
+
+impl Data {
+    pub fn new(shards: usize) -> Self {
+        Self { metas: vec![None; shards], slots: vec![None; PLACES], bus: VecDeque::new(), head: 0 }
+    }
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub id: ServerId,
+    pub role: Role,
+    pub data: Data,
+    /// Counts replacements of everything that it holds.
+    pub copies: u64,
+    /// Counts changes of what the metas promise.
+    pub promises: u64,
+    /// How far its clock is ahead, in microseconds.
+    pub clock: i64,
+    /// What was applied when.
+    pub history: VecDeque<(Moment, Arc<Meta>)>,
+    pub changed: Arc<Notify>,
+}
+
+impl Server {
+    pub fn new(id: u64, data: Data, clock: i64) -> Self {
+        Self {
+            id: ServerId(id),
+            role: Role::Primary,
+            data,
+            copies: 0,
+            promises: 0,
+            clock,
+            history: VecDeque::new(),
+            changed: Arc::default(),
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.role != Role::Down
+    }
+
+    pub fn takes_writes(&self) -> bool {
+        matches!(self.role, Role::Primary | Role::Partitioned)
+    }
+
+    pub fn shard_of(&self, key: &StoreKey) -> usize {
+        key.shard(self.data.metas.len() as u32) as usize
+    }
+
+    /// The key's slot and its shard's meta, if the slot's time is not over.
+    pub fn look(&self, key: &StoreKey, now: Moment) -> (Option<&Arc<Meta>>, Option<&Slot>) {
+        let now = shown(now, self.clock);
+        let slot = place_of(key.as_str()).and_then(|place| self.data.slots[place].as_ref());
+        (self.data.metas[self.shard_of(key)].as_ref(), slot.filter(|slot| now < slot.expires))
+    }
+
+    pub fn apply(&mut self, key: &StoreKey, change: Change) {
+        let Some(place) = place_of(key.as_str()) else { return };
+        match change {
+            Change::Keep => {}
+            Change::Put(slot) => self.data.slots[place] = Some(slot),
+            Change::Remove => self.data.slots[place] = None,
+        }
+    }
+
+    /// A meta was written.
+    pub fn set_meta(&mut self, shard: usize, meta: Meta, now: Moment) {
+        let meta = Arc::new(meta);
+        let before = self.data.metas[shard].replace(Arc::clone(&meta));
+        if before.is_none_or(|before| before.coverage != meta.coverage || before.state != meta.state) {
+            self.promises += 1;
+        }
+        if shard == 0 {
+            if self.history.len() == REMEMBERED {
+                self.history.pop_front();
+            }
+            self.history.push_back((now, meta));
+        }
+    }
+
+    /// What shard 0 had applied at that time.
+    pub fn applied_at(&self, moment: Moment) -> Option<&Arc<Meta>> {
+        self.history.iter().rev().find(|(at, _)| *at <= moment).map(|(_, meta)| meta)
+    }
+
+    pub fn post(&mut self, message: &BusMessage, origin: usize, kept: usize) -> u64 {
+        self.data.head += 1;
+        let posted = Posted { sequence: self.data.head, message: message.clone(), origin };
+        self.data.bus.push_back(Arc::new(posted));
+        while self.data.bus.len() > kept {
+            self.data.bus.pop_front();
+        }
+        self.changed.notify_waiters();
+        self.data.head
+    }
+
+    /// Everything that it holds is replaced.
+    pub fn replace(&mut self, data: Data) {
+        self.data = data;
+        self.copies += 1;
+        self.promises += 1;
+        self.history.clear();
+        self.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,200 @@
+//! A process's connection to the store: what readers do with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront_core::bus::{Hub, InvalidationBus};
+use cachefront_core::store::{
+    Capability, Fill, FillReply, LeaseReply, LeaseRequest, Reading, Store, StoreWriter, Token, transition,
+};
+use cachefront_core::{Error, ErrorKind, Result, StoreKey};
+
+use crate::bus::Bus;
+use crate::clock::shown;
+use crate::server::Server;
+use crate::world::World;
+use crate::writer::Writer;
+
+/// An actor's connections to the store.
+#[derive(Clone)]
+pub struct Conn {
+    pub world: Arc<World>,
+    pub actor: usize,
+    hub: Arc<Hub>,
+}
+
+pub fn unavailable(what: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, what)
+}
+
+impl Conn {
+    pub fn new(world: &Arc<World>, actor: usize) -> Self {
+        Self { world: Arc::clone(world), actor, hub: Arc::default() }
+    }
+
+    /// The server that is read, over a connection that is made anew if there is none.
+    fn connected(&self) -> usize {
+        let now = self.world.now();
+        let mut state = self.world.state();
+        if let Some(server) = state.actors[self.actor].reads {
+            return server;
+        }
+        let server = state.dial(self.actor, now);
+        let me = &mut state.actors[self.actor];
+        me.reads = Some(server);
+        me.moves += 1;
+        server
+    }
+
+    fn disconnect(&self, server: usize) {
+        let mut state = self.world.state();
+        let me = &mut state.actors[self.actor];
+        if me.reads == Some(server) {
+            me.reads = None;
+            me.moves += 1;
+        }
+    }
+
+    /// One command: there, done at one instant, and back. Either way may lose it.
+    async fn call<T: Send>(&self, writes: bool, command: impl FnOnce(&mut Server) -> T + Send) -> Result<T> {
+        let world = &self.world;
+        world.awake(self.actor).await;
+        let server = self.connected();
+        let slow = world.state().slow_until > world.now();
+        world.travel(slow).await;
+        let lost = world.loses();
+        if lost && world.random.chance(500) {
+            self.disconnect(server);
+            return Err(unavailable("the connection broke on the way"));
+        }
+        let done = {
+            let mut state = world.state();
+            let server = &mut state.servers[server];
+            if !server.is_up() {
+                Err(unavailable("the server is gone"))
+            } else if writes && !server.takes_writes() {
+                Err(unavailable("the server is a replica now"))
+            } else {
+                Ok(command(server))
+            }
+        };
+        if done.is_err() {
+            self.disconnect(server);
+            world.travel(false).await;
+            return done;
+        }
+        world.travel(slow).await;
+        world.awake(self.actor).await;
+        if lost {
+            self.disconnect(server);
+            return Err(Error::new(ErrorKind::Timeout, "no reply came"));
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl Store for Conn {
+    fn capability(&self) -> Capability {
+        let mut capability = Capability::default();
+        (capability.shared, capability.volatile) = (true, true);
+        capability
+    }
+
+    fn namespace(&self) -> &str {
+        "world"
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Reading> {
+        let now = self.world.time;
+        self.call(false, |server| read(server, key, now.now())).await
+    }
+
+    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
+        let now = self.world.time;
+        self.call(false, |server| keys.iter().map(|key| read(server, key, now.now())).collect()).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
+        let time = self.world.time;
+        self.call(true, |server| {
+            let now = time.now();
+            let (meta, slot) = server.look(request.key, now);
+            let (reply, change) = transition::lease(meta, slot, shown(now, server.clock), request);
+            server.apply(request.key, change);
+            reply.given_by(server.id)
+        })
+        .await
+    }
+
+    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
+        let time = self.world.time;
+        let reply = self
+            .call(true, |server| {
+                let now = time.now();
+                let (meta, slot) = server.look(fill.key, now);
+                let (reply, change) = transition::fill(meta.map(Arc::as_ref), slot, shown(now, server.clock), fill);
+                server.apply(fill.key, change);
+                reply
+            })
+            .await;
+        self.world.log(|| format!("{} fill {} {reply:?}", self.actor, fill.key));
+        reply
+    }
+
+    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
+        let time = self.world.time;
+        self.call(true, |server| {
+            let change = transition::release(server.look(key, time.now()).1, token);
+            server.apply(key, change);
+        })
+        .await
+    }
+
+    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
+        self.call(true, |server| keys.iter().for_each(|key| server.apply(key, transition::Change::Remove))).await
+    }
+
+    async fn suspend(&self) -> Result<()> {
+        let time = self.world.time;
+        self.world.log(|| format!("{} suspends", self.actor));
+        self.call(true, |server| {
+            for shard in 0..server.data.metas.len() {
+                if let Some(meta) = server.data.metas[shard].as_deref().map(transition::suspend) {
+                    server.set_meta(shard, meta, time.now());
+                }
+            }
+        })
+        .await
+    }
+
+    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
+        self.world.awake(self.actor).await;
+        let server = {
+            let now = self.world.now();
+            self.world.state().dial(self.actor, now)
+        };
+        self.world.travel(false).await;
+        Ok(Box::new(Writer::new(&self.world, self.actor, server)))
+    }
+
+    fn bus(&self) -> Arc<dyn InvalidationBus> {
+        Arc::new(Bus::new(&self.world, self.actor))
+    }
+
+    fn hub(&self) -> Option<&Arc<Hub>> {
+        Some(&self.hub)
+    }
+}
+
+fn read(server: &Server, key: &StoreKey, now: u64) -> Reading {
+    let (meta, slot) = server.look(key, now);
+    Reading { server: server.id, meta: meta.cloned(), entry: slot.map(|slot| slot.bytes.clone()) }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("actor", &self.actor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,279 @@
+//! What all actors of a world share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cachefront_core::{CacheSettings, CdcSettings, Position};
+use tokio::sync::Notify;
+
+use crate::clock::{Moment, Time, millis, pass};
+use crate::config::Config;
+use crate::database::Database;
+use crate::keys::LINES;
+use crate::random::Random;
+use crate::server::{Data, Role, Server};
+use crate::trace::Trace;
+
+/// What an actor has handled of the bus: the last message's promise.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    pub applied: Arc<Position>,
+    pub origin: usize,
+}
+
+/// A key that a process invalidated by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Discarded {
+    /// The last event that was visible before.
+    pub event: usize,
+    pub at: Moment,
+    /// The connection that it was done over.
+    pub moves: u64,
+    pub copies: u64,
+}
+
+/// One process, or one invalidator: its connections, and what was done to it.
+#[derive(Debug, Default)]
+pub struct Actor {
+    /// It does nothing any more, for good.
+    pub dead: bool,
+    pub frozen_until: Moment,
+    /// The store's server that it reads.
+    pub reads: Option<usize>,
+    /// Counts replacements of that connection.
+    pub moves: u64,
+    /// It finds the former primary of the store until then.
+    pub misled_until: Moment,
+    /// Its connection to the bus: the server.
+    pub bus: Option<usize>,
+    /// Counts connections to the bus.
+    pub bus_links: u64,
+    /// Its connection to the bus delivers nothing until then.
+    pub deaf_until: Moment,
+    /// A connection to the bus that is older is cut.
+    pub bus_cut: u64,
+    pub handed: Option<Handed>,
+    /// What it invalidated itself.
+    pub discarded: Vec<Option<Discarded>>,
+    /// The database server that it loads from, or asks.
+    pub database: usize,
+    /// It loads from the replica.
+    pub on_replica: bool,
+    /// The last loads of each line: when each began, and its value.
+    pub loads: Vec<Vec<(Moment, Option<u64>)>>,
+}
+
+#[derive(Debug)]
+pub struct State {
+    pub database: Database,
+    pub servers: Vec<Server>,
+    /// The store's primary.
+    pub primary: usize,
+    /// What a replica of the primary holds.
+    pub replica: Data,
+    pub actors: Vec<Actor>,
+    /// Tokens that clients were given.
+    pub tokens: Vec<Arc<Position>>,
+    /// The last time that a former primary of the database was read or asked: it cannot know that it is not the primary.
+    pub former_asked: Moment,
+    pub slow_until: Moment,
+    pub hidden_until: Moment,
+    pub violations: Vec<String>,
+    pub counts: Counts,
+}
+
+/// What happened, so that a world that does nothing is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub operations: u64,
+    pub local: u64,
+    pub shared: u64,
+    pub database: u64,
+    pub errors: u64,
+    pub commits: u64,
+    pub failovers: u64,
+    pub flushes: u64,
+    pub covers: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: &Self) {
+        self.operations += other.operations;
+        self.local += other.local;
+        self.shared += other.shared;
+        self.database += other.database;
+        self.errors += other.errors;
+        self.commits += other.commits;
+        self.failovers += other.failovers;
+        self.flushes += other.flushes;
+        self.covers += other.covers;
+    }
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub config: Config,
+    pub random: Arc<Random>,
+    pub time: Time,
+    pub trace: Trace,
+    /// The database's log moved, or a server took over.
+    pub logged: Notify,
+    /// Faults have ended.
+    pub calm: AtomicBool,
+    state: Mutex<State>,
+}
+
+impl World {
+    /// Must be called in a runtime whose clock is paused.
+    pub fn new(seed: u64, traced: bool) -> Arc<Self> {
+        let random = Arc::new(Random::new(seed));
+        let config = Config::draw(&random);
+        let data = Data::new(config.shards);
+        let clock = config.server_clock(&random);
+        let state = State {
+            database: Database::new(),
+            servers: vec![Server::new(random.next() | 1, data.clone(), clock)],
+            primary: 0,
+            replica: data,
+            actors: Vec::new(),
+            tokens: Vec::new(),
+            former_asked: 0,
+            slow_until: 0,
+            hidden_until: 0,
+            violations: Vec::new(),
+            counts: Counts::default(),
+        };
+        Arc::new(Self {
+            config,
+            random,
+            time: Time::begin(),
+            trace: Trace::new(traced),
+            logged: Notify::new(),
+            calm: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> Moment {
+        self.time.now()
+    }
+
+    pub fn log(&self, text: impl FnOnce() -> String) {
+        self.trace.line(|| format!("{:>9} {}", self.now(), text()));
+    }
+
+    pub fn violated(&self, text: impl FnOnce() -> String) {
+        let text = text();
+        self.log(|| format!("VIOLATION {text}"));
+        self.state().violations.push(text);
+    }
+
+    pub fn new_actor(&self) -> usize {
+        let mut state = self.state();
+        let database = state.database.primary();
+        state.actors.push(Actor {
+            discarded: vec![None; LINES],
+            loads: vec![Vec::new(); LINES],
+            database,
+            ..Actor::default()
+        });
+        state.actors.len() - 1
+    }
+
+    /// Waits while an actor is frozen, and for ever once it is dead.
+    pub async fn awake(&self, actor: usize) {
+        loop {
+            let (dead, until) = {
+                let state = self.state();
+                (state.actors[actor].dead, state.actors[actor].frozen_until)
+            };
+            if dead {
+                std::future::pending::<()>().await;
+            }
+            if until <= self.now() {
+                return;
+            }
+            self.time.reach(until).await;
+        }
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// True if a call of the store is lost.
+    pub fn loses(&self) -> bool {
+        self.random.chance(self.config.lost_calls) && !self.is_calm()
+    }
+
+    /// The way to a server or back.
+    pub async fn travel(&self, slow: bool) {
+        let draw = self.random.next();
+        let long = self.config.long_ways;
+        let way = match draw % 1_000 {
+            700.. if self.is_calm() => (draw >> 32) % 2,
+            0..=699 => 0,
+            700..=939 => 1 + (draw >> 32) % 2,
+            _ if (draw >> 16) % 1_000 < long => 20 + (draw >> 32) % 300,
+            _ => 3 + (draw >> 32) % 10,
+        };
+        if way == 0 && !slow {
+            tokio::task::yield_now().await;
+        } else {
+            let extra = if slow { (draw >> 40) % self.config.slow_max } else { 0 };
+            pass(millis(way + extra)).await;
+        }
+    }
+
+    pub fn cache_settings(&self) -> CacheSettings {
+        let mut settings = CacheSettings::default();
+        settings.lease = millis(300);
+        settings.lease_wait = millis(300);
+        settings.load_timeout = millis(3_000);
+        settings.proof_wait = millis(200);
+        settings.clock_skew = Duration::from_micros(2 * self.config.skew_micros.unsigned_abs());
+        settings.epoch_slots = 16;
+        settings.bus_silence_max = self.config.silence();
+        settings.bus_retry_min = millis(5);
+        settings.bus_retry_max = millis(100);
+        settings.loads_max = self.config.loads_max;
+        settings.tick = millis(1_000);
+        settings
+    }
+
+    pub fn cdc_settings(&self) -> CdcSettings {
+        let mut settings = CdcSettings::default();
+        settings.batch_changes_max = self.config.batch_changes_max;
+        settings.keys_per_command_max = self.config.keys_per_command_max;
+        settings.heartbeat = self.config.heartbeat;
+        settings.gate_timeout = self.config.heartbeat * 2;
+        settings.retry_min = millis(5);
+        settings.retry_max = millis(100);
+        settings.drain_max = millis(2_000);
+        settings
+    }
+}
+
+impl State {
+    /// The server that an actor's new connection leads to.
+    pub fn dial(&self, actor: usize, now: Moment) -> usize {
+        let misled = self.actors[actor].misled_until > now && self.primary > 0;
+        let former = self.primary.wrapping_sub(1);
+        if misled && self.servers[former].is_up() { former } else { self.primary }
+    }
+
+    /// The number of the database server of this name.
+    pub fn origin(&self, name: &str) -> usize {
+        name.get(1..).and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
+    /// True if the store's server is a primary that lost its place, to which those who write still write.
+    pub fn is_split(&self) -> bool {
+        self.servers.iter().any(|server| server.role == Role::Partitioned)
+    }
+}

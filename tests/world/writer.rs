@@ -1,0 +1,167 @@
+//! An invalidator's connection to the store: one connection to one server.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront_core::bus::BusMessage;
+use cachefront_core::store::{Applied, Cover, Held, Meta, StoreState, StoreWriter, transition};
+use cachefront_core::{Error, ErrorKind, Result, StoreKey};
+
+use crate::server::Server;
+use crate::store::unavailable;
+use crate::world::World;
+
+pub struct Writer {
+    world: Arc<World>,
+    actor: usize,
+    server: usize,
+    /// The server's data was replaced since the connection was made: it plays another server now.
+    copies: u64,
+}
+
+impl Writer {
+    pub fn new(world: &Arc<World>, actor: usize, server: usize) -> Self {
+        let copies = world.state().servers[server].copies;
+        Self { world: Arc::clone(world), actor, server, copies }
+    }
+
+    async fn call<T: Send>(
+        &self,
+        command: impl FnOnce(&mut Server, u64) -> Result<T> + Send,
+    ) -> Result<T> {
+        let world = &self.world;
+        world.awake(self.actor).await;
+        let slow = world.state().slow_until > world.now();
+        world.travel(slow).await;
+        let lost = world.loses();
+        if lost && world.random.chance(500) {
+            return Err(unavailable("the connection broke on the way"));
+        }
+        let done = {
+            let now = world.now();
+            let mut state = world.state();
+            let server = &mut state.servers[self.server];
+            if server.takes_writes() && server.copies == self.copies {
+                command(server, now)
+            } else {
+                Err(unavailable("the server is not a primary"))
+            }
+        };
+        world.travel(slow).await;
+        world.awake(self.actor).await;
+        if lost {
+            return Err(Error::new(ErrorKind::Timeout, "no reply came"));
+        }
+        done
+    }
+
+    /// Changes the meta of every shard, one after the other; stops at the first that refuses.
+    async fn change_metas(
+        &self,
+        what: &'static str,
+        change: impl Fn(Option<&Meta>) -> Result<Meta> + Send + Sync,
+    ) -> Result<()> {
+        for shard in 0..self.world.config.shards {
+            let outcome = self
+                .call(|server, now| {
+                    let next = change(server.data.metas[shard].as_deref())?;
+                    server.set_meta(shard, next, now);
+                    Ok(())
+                })
+                .await;
+            self.world.log(|| {
+                let error = outcome.as_ref().err().map(ToString::to_string);
+                let state = self.world.state();
+                let meta = state.servers[self.server].data.metas[shard].clone();
+                let meta = meta.map(|meta| {
+                    let (state, order, term) = (meta.state, meta.applied_order, meta.term);
+                    let covered: Vec<&str> = meta.coverage.rows().iter().map(|row| &*row.cache).collect();
+                    format!("{state:?} term {term} order {order} applied {} covers {covered:?}", meta.applied_text())
+                });
+                format!("{} {what} on {}/{shard}: {error:?} {meta:?}", self.actor, self.server)
+            });
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl StoreWriter for Writer {
+    async fn state(&mut self) -> Result<StoreState> {
+        let mut metas = Vec::new();
+        for shard in 0..self.world.config.shards {
+            metas.push(self.call(|server, _| Ok(server.data.metas[shard].clone())).await?);
+        }
+        Ok(transition::state(metas.iter().map(Option::as_deref)))
+    }
+
+    async fn term(&mut self) -> Result<u64> {
+        self.call(|server, _| Ok(server.data.metas.iter().flatten().map(|meta| meta.term).max().unwrap_or_default()))
+            .await
+    }
+
+    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+        self.world.state().counts.covers += 1;
+        self.change_metas("cover", |meta| transition::cover(meta, held, rows)).await
+    }
+
+    async fn resign(&mut self, held: &Held) -> Result<()> {
+        self.change_metas("resign", |meta| transition::resign(meta, held)).await
+    }
+
+    async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
+        self.change_metas("take_term", |meta| transition::take_term(meta, state, term)).await
+    }
+
+    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
+        self.change_metas("raise_hi", |meta| transition::raise_hi(meta, held, order)).await
+    }
+
+    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+        for shard in 0..self.world.config.shards {
+            self.world.log(|| format!("{} invalidates {keys:?} on {}/{shard}", self.actor, self.server));
+            self.call(|server, now| {
+                for key in keys {
+                    if server.shard_of(key) == shard {
+                        let (meta, slot) = server.look(key, now);
+                        let change = transition::invalidate(meta.map(Arc::as_ref), slot, covered_from);
+                        server.apply(key, change);
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
+        let origin = {
+            let state = self.world.state();
+            let meta = state.servers[self.server].data.metas[0].as_ref();
+            meta.map_or(0, |meta| state.origin(&meta.origin))
+        };
+        let kept = self.world.config.bus_kept;
+        let sequence = self.call(|server, _| Ok(server.post(message, origin, kept))).await;
+        self.world.log(|| format!("{} publishes {:?} {:?} on {}: {sequence:?}", self.actor, message.event, message.applied, self.server));
+        sequence
+    }
+
+    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+        self.change_metas("commit", |meta| transition::commit(meta, held, applied)).await
+    }
+
+    async fn flush(&mut self, meta: &Meta) -> Result<()> {
+        self.world.state().counts.flushes += 1;
+        let shards = self.world.config.shards as u32;
+        self.change_metas("flush", |_| Ok(transition::flush(meta, shards))).await
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("actor", &self.actor).field("server", &self.server).finish_non_exhaustive()
+    }
+}
