@@ -26,8 +26,7 @@ use crate::key::{CacheKey, StoreKey};
 use crate::loader::{LoadCx, LoadNotes};
 use crate::policy::TtlContext;
 use crate::store::{
-    Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading, Refusal, ServerId,
-    Token,
+    Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading, Refusal, ServerId, Token,
 };
 
 type LoadFuture<V> = Pin<Box<dyn Future<Output = Result<Option<V>, BoxError>> + Send>>;
@@ -215,9 +214,7 @@ where
 
     /// Says it once when the cache is not covered, and once when it is again.
     fn note_covered(&self, covered: bool) {
-        if self.uncovered.load(Ordering::Relaxed) != covered
-            || self.uncovered.swap(!covered, Ordering::SeqCst) != covered
-        {
+        if self.uncovered.load(Ordering::Relaxed) != covered || self.uncovered.swap(!covered, Ordering::SeqCst) != covered {
             return;
         }
         if covered {

@@ -12,8 +12,8 @@ use crate::clock::Timestamp;
 use crate::entry::{Entry, Header, PayloadState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{
-    Applied, Cover, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta,
-    MetaState, Refusal, StoreState, Token,
+    Applied, Cover, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta, MetaState, Refusal,
+    StoreState, Token,
 };
 
 /// What a shard holds for a key.
@@ -87,8 +87,7 @@ pub fn lease(
     };
     let lease_expiry = now.after(request.duration);
     let stands = slot.and_then(|slot| Some((slot, decode(slot)?)));
-    let current =
-        stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.discipline, request.mapping));
+    let current = stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.discipline, request.mapping));
     let Some((slot, entry)) = current else {
         let bytes = lease_only(generation, request, lease_expiry);
         return (LeaseReply::Granted { meta: meta.cloned() }, Change::Put(Slot { bytes, expires: lease_expiry }));
