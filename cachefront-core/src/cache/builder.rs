@@ -278,9 +278,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
                 self.name
             ));
         }
-        if let Some((table, _)) =
-            self.rules.interests().iter().find(|(table, _)| !is_full_name(table))
-        {
+        if let Some((table, _)) = self.rules.interests().iter().find(|(table, _)| !is_full_name(table)) {
             return config(format!("`{table}` in `depends_on` of cache `{}` is not `database.table`", self.name));
         }
         if tokio::runtime::Handle::try_current().is_err() {

@@ -27,7 +27,8 @@ use crate::keymap::KeyMap;
 use crate::loader::{LoadCx, LoadNotes};
 use crate::policy::TtlContext;
 use crate::store::{
-    Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading, Refusal, ServerId, Token,
+    Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading, Refusal, ServerId,
+    Token,
 };
 
 type LoadFuture<V> = Pin<Box<dyn Future<Output = Result<Option<V>, BoxError>> + Send>>;
@@ -220,7 +221,9 @@ where
 
     /// Says it once when the cache is not covered, and once when it is again.
     fn note_covered(&self, covered: bool) {
-        if self.uncovered.load(Ordering::Relaxed) != covered || self.uncovered.swap(!covered, Ordering::SeqCst) != covered {
+        if self.uncovered.load(Ordering::Relaxed) != covered
+            || self.uncovered.swap(!covered, Ordering::SeqCst) != covered
+        {
             return;
         }
         if covered {

@@ -259,12 +259,7 @@ where
         let metrics = CacheMetrics::new(&parts.name);
         let mapping = parts.rules.mapping();
         let covered = (!parts.rules.is_empty()).then_some(mapping);
-        let side = Arc::new(Side::new(
-            Arc::clone(&parts.name),
-            covered,
-            parts.settings.epoch_slots,
-            metrics.clone(),
-        ));
+        let side = Arc::new(Side::new(Arc::clone(&parts.name), covered, parts.settings.epoch_slots, metrics.clone()));
         let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
         if covered.is_some() || parts.local.is_some() {
             let pace = Pace {

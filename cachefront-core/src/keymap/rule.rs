@@ -131,12 +131,8 @@ mod tests {
     use crate::event::{Operation, Value};
 
     fn keys_of(rules: &TableRules, image: RowImage) -> Result<Vec<String>> {
-        let change = RowChange {
-            table: "shop.users".into(),
-            operation: Operation::Insert,
-            before: None,
-            after: Some(image),
-        };
+        let change =
+            RowChange { table: "shop.users".into(), operation: Operation::Insert, before: None, after: Some(image) };
         let mut keys = Vec::new();
         rules.keys(&change, &mut keys)?;
         Ok(keys.iter().map(|key| key.as_str().to_owned()).collect())

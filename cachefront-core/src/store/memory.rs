@@ -224,7 +224,11 @@ impl Store for MemoryStore {
     async fn peek(&self, key: &StoreKey) -> Result<Reading> {
         let now = self.shared.now();
         let shard = self.shared.shard_of(key);
-        Ok(Reading { server: self.shared.server.id(), meta: shard.meta.clone(), entry: shard.slot(key, now).map(|slot| slot.bytes.clone()) })
+        Ok(Reading {
+            server: self.shared.server.id(),
+            meta: shard.meta.clone(),
+            entry: shard.slot(key, now).map(|slot| slot.bytes.clone()),
+        })
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
