@@ -6,6 +6,8 @@
 //! - [`connector`]: a Debezium connector of one test's own;
 //! - [`process`]: the simulator as a program of its own;
 //! - [`shop`]: a table, a cache and an invalidator, and [`actor`]: a process of its own on them;
+//! - [`fleet`]: several processes of one service, which judge every answer;
+//! - [`address`]: an address that leads to one server or another;
 //! - [`unique`]: a fresh database or namespace for one test;
 //! - [`configuration`]: the table of settings in the documentation;
 //! - [`wait`]: wait for a condition, with a bound and the caller's name.
@@ -13,8 +15,10 @@
 //! A missing server fails the test that asks for it. Nothing skips.
 
 pub mod actor;
+pub mod address;
 pub mod configuration;
 pub mod connector;
+pub mod fleet;
 pub mod port;
 pub mod process;
 pub mod server;

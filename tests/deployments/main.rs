@@ -1,0 +1,4 @@
+//! Several processes, releases and services on the same servers: what is not kept correct is not served from a cache.
+
+mod common;
+mod releases;
