@@ -11,7 +11,10 @@ use cachefront_core::source::{Checkpoint, Head, SourceProbe};
 use crate::conn::Server;
 use crate::line::Line;
 use crate::origin::Origin;
-use crate::position::{POSITION, parse_executed};
+use crate::position::parse_executed;
+
+/// What the server has executed, which server that is, and whether it takes writes, in one statement.
+const HEAD: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid, @@GLOBAL.read_only";
 
 /// Asks the server what it has executed, on a connection of its own.
 ///
@@ -19,7 +22,8 @@ use crate::position::{POSITION, parse_executed};
 /// microseconds, a reader may see a commit that is not in it yet. That is far below any clock skew allowed for.
 ///
 /// It notes the server that it reached, and replaces its connection from time to time: a connection that was made before
-/// the address moved would go on to report the old server.
+/// the address moved would go on to report the old server. A server that takes no writes may just have been demoted, and
+/// its end would be taken for that of the log: it is asked on a new connection each time.
 #[derive(Debug)]
 pub(crate) struct MySqlProbe {
     line: Line,
@@ -35,7 +39,12 @@ impl MySqlProbe {
 impl SourceProbe for MySqlProbe {
     async fn head(&self) -> Result<Head> {
         let limit = self.line.server().query_timeout();
-        let (executed, uuid): (String, String) = self.line.first("reading the log's end", POSITION, limit).await?;
+        let ask = || self.line.first::<(String, String, bool)>("reading the log's end", HEAD, limit);
+        let (mut executed, mut uuid, read_only) = ask().await?;
+        if read_only {
+            self.line.hang_up().await;
+            (executed, uuid, _) = ask().await?;
+        }
         self.line.origin().note(&uuid);
         let position = parse_executed(&executed)?;
         Ok(Head { checkpoint: Checkpoint { position, resume: Bytes::new() }, origin: uuid.into() })
