@@ -2,5 +2,7 @@
 
 mod common;
 mod mysql;
+mod progress;
 mod redis;
 mod releases;
+mod traps;

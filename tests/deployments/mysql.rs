@@ -43,7 +43,8 @@ async fn executed(server: &MySql) -> String {
 }
 
 async fn uuid(server: &MySql) -> String {
-    let uuid: Option<String> = server.connect().await.query_first("SELECT @@GLOBAL.server_uuid").await.expect("a reply");
+    let uuid: Option<String> =
+        server.connect().await.query_first("SELECT @@GLOBAL.server_uuid").await.expect("a reply");
     uuid.expect("a UUID")
 }
 
