@@ -156,15 +156,12 @@ impl Worker {
     }
 
     /// The source's head, once all of it is visible to readers. While it is not, what is cached may miss changes that
-    /// will never be delivered: it is not served. The head is noted again each time, for a new primary may lack what the
-    /// old one had.
+    /// will never be delivered: it is not served. The same head is waited for all the time, or steady commits behind a
+    /// slow gate would be waited for without end; only a new primary, which may lack what the old one had, is asked anew.
     async fn visible_head(&mut self, session: &mut Session) -> Result<Head> {
         let mut suspended = false;
-        loop {
-            let head = self.probe.head().await?;
-            if self.gate.wait(&head.checkpoint.position, self.settings.gate_timeout).await? {
-                return Ok(head);
-            }
+        let mut head = self.probe.head().await?;
+        while !self.gate.wait(&head.checkpoint.position, self.settings.gate_timeout).await? {
             self.still_wanted(&head.checkpoint.position)?;
             if !suspended {
                 self.store.suspend().await?;
@@ -173,7 +170,12 @@ impl Worker {
             if session.held.generation != Generation::default() {
                 self.show_life(session).await?;
             }
+            let now = self.probe.head().await?;
+            if now.origin != head.origin || !now.checkpoint.position.covers(&head.checkpoint.position) {
+                head = now;
+            }
         }
+        Ok(head)
     }
 
     /// Says that the gate is closed.

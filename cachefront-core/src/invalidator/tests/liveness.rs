@@ -144,6 +144,22 @@ async fn several_invalidators_make_as_much_progress_as_one_behind_a_slow_gate() 
     assert!(applied[1] * 10 >= applied[0] * 9 && applied[2] * 10 >= applied[0] * 9, "{applied:?}");
 }
 
+/// Each second there is a newer end of the log; the one that was seen first is waited for.
+#[tokio::test(start_paused = true)]
+async fn a_generation_begins_behind_a_slow_gate_though_commits_never_pause() {
+    let scene = Scene::new();
+    let gate = Late::new(&scene.source, Duration::from_secs(15));
+    gate.commit();
+    let cdc = scene.cdc().gate(Arc::new(gate.clone())).spawn().expect("spawned");
+    let began = tokio::time::Instant::now();
+    while cdc.status().state != CdcState::Running {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", cdc.status());
+        gate.commit();
+        pause(Duration::from_millis(100)).await;
+    }
+    assert!(began.elapsed() >= Duration::from_secs(14), "it did not wait");
+}
+
 #[tokio::test(start_paused = true)]
 async fn heartbeats_go_on_while_a_batch_waits_at_the_gate() {
     let scene = Scene::new();
