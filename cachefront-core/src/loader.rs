@@ -87,7 +87,7 @@ pub struct LoadNotes {
 
 impl LoadNotes {
     /// True if another server was read than the one whose log is followed, as far as both are known: after a change of
-    /// primary, such a value is not kept (rule 9).
+    /// primary, such a value is not kept ("Loader's server").
     pub(crate) fn is_elsewhere(&self, log_origin: &str) -> bool {
         self.origin.as_ref().is_some_and(|origin| !log_origin.is_empty() && **origin != *log_origin)
     }

@@ -7,6 +7,7 @@
 //! - [`process`]: the simulator as a program of its own;
 //! - [`shop`]: a table, a cache and an invalidator, and [`actor`]: a process of its own on them;
 //! - [`unique`]: a fresh database or namespace for one test;
+//! - [`mutants`]: changes of the code that the tests must notice;
 //! - [`configuration`]: the table of settings in the documentation;
 //! - [`wait`]: wait for a condition, with a bound and the caller's name.
 //!
@@ -15,6 +16,7 @@
 pub mod actor;
 pub mod configuration;
 pub mod connector;
+pub mod mutants;
 pub mod port;
 pub mod process;
 pub mod server;

@@ -138,7 +138,7 @@ where
     }
 
     /// A turn among the loads, then the right to fill: a lease begins when its load can begin, so that it does not run
-    /// out in a queue (rule 26). Waits a bounded time for another process that holds the lease, without a turn.
+    /// out in a queue ("Turn before lease"). Waits a bounded time for another process that holds the lease, without a turn.
     async fn turn_and_lease(&self, key: &StoreKey, reload: bool) -> Result<Ready<'_, V>> {
         let deadline = self.clock.now().after(self.settings.lease_wait);
         let mut pause = self.settings.lease_poll_min;
