@@ -23,7 +23,8 @@ const HEAD: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid, @@GLOBA
 /// microseconds, a reader may see a commit that is not in it yet. That is far below any clock skew allowed for.
 ///
 /// It notes the server that it reached, and replaces its connection from time to time: a connection that was made before
-/// the address moved would go on to report the old server.
+/// the address moved would go on to report the old server. A server that takes no writes may just have been demoted, and
+/// its end would be taken for that of the log: it is asked on a new connection each time.
 ///
 /// A server with `read_only` is a replica: what it has executed is not all that was committed. So its end bounds no
 /// staleness. A replica that takes writes cannot be told from a primary.
@@ -43,8 +44,12 @@ impl MySqlProbe {
 impl SourceProbe for MySqlProbe {
     async fn head(&self) -> Result<Head> {
         let limit = self.line.server().query_timeout();
-        let (executed, uuid, read_only): (String, String, bool) =
-            self.line.first("reading the log's end", HEAD, limit).await?;
+        let ask = || self.line.first::<(String, String, bool)>("reading the log's end", HEAD, limit);
+        let (mut executed, mut uuid, mut read_only) = ask().await?;
+        if read_only {
+            self.line.hang_up().await;
+            (executed, uuid, read_only) = ask().await?;
+        }
         self.read_only.store(read_only, Ordering::SeqCst);
         self.line.origin().note(&uuid);
         let position = parse_executed(&executed)?;

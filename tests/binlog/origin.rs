@@ -179,6 +179,19 @@ async fn an_address_that_moves_while_everything_stays_connected_is_noticed_by_th
 }
 
 #[tokio::test]
+async fn a_demoted_server_is_never_taken_for_the_one_that_the_address_leads_to() {
+    let pair = Pair::start(&[]).await;
+    let mut settings = BinlogSettings::default();
+    settings.probe_redial = Duration::from_secs(600);
+    let probe = pair.source(settings).await.probe();
+    assert_eq!(*probe.head().await.expect("the log's end").origin, *uuid(&pair.first).await);
+    pair.first.execute("SET GLOBAL read_only = ON").await;
+    assert_eq!(*probe.head().await.expect("the log's end").origin, *uuid(&pair.first).await, "it may also stay");
+    pair.address.switch_to(&pair.second);
+    assert_eq!(*probe.head().await.expect("the log's end").origin, *uuid(&pair.second).await);
+}
+
+#[tokio::test]
 async fn a_probe_that_can_not_dial_keeps_the_connection_that_works() {
     let pair = Pair::start(&[]).await;
     let mut settings = BinlogSettings::default();

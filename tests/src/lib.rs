@@ -6,6 +6,8 @@
 //! - [`connector`]: a Debezium connector of one test's own;
 //! - [`process`]: the simulator as a program of its own;
 //! - [`shop`]: a table, a cache and an invalidator, and [`actor`]: a process of its own on them;
+//! - [`fleet`]: several processes of one service, which judge every answer;
+//! - [`address`]: an address that leads to one server or another;
 //! - [`unique`]: a fresh database or namespace for one test;
 //! - [`mutants`]: changes of the code that the tests must notice;
 //! - [`configuration`]: the table of settings in the documentation;
@@ -14,8 +16,10 @@
 //! A missing server fails the test that asks for it. Nothing skips.
 
 pub mod actor;
+pub mod address;
 pub mod configuration;
 pub mod connector;
+pub mod fleet;
 pub mod mutants;
 pub mod port;
 pub mod process;

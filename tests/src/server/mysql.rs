@@ -117,6 +117,11 @@ impl MySql {
         format!("mysql://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
+    /// URL of the user who may do everything, with a database.
+    pub fn url_of_database(&self, database: &str) -> String {
+        format!("{}/{database}", self.url())
+    }
+
     /// The port, the same over restarts.
     pub fn port(&self) -> u16 {
         self.port

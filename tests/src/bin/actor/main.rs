@@ -2,7 +2,11 @@
 //!
 //! `actor consumer` runs until it is killed, and prints each state that it comes to; over Kafka as a member of a group,
 //! if the test names brokers. `actor storm TASKS ID` waits for a line on standard input, then reads key `ID` by that
-//! many tasks at once, and prints each distinct value with its count.
+//! many tasks at once, and prints each distinct value with its count. `actor pod` is one process of a service.
+
+mod gate;
+mod judge;
+mod pod;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,6 +22,10 @@ fn setting(name: &str) -> String {
 #[tokio::main]
 async fn main() {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("info").init();
+    if std::env::args().nth(1).as_deref() == Some("pod") {
+        let setup = serde_json::from_str(&setting("POD_SETUP")).expect("a setup in JSON");
+        return pod::run(setup).await;
+    }
     let store = connect_store(&setting("SHOP_REDIS_URL"), &setting("SHOP_NAMESPACE")).await;
     let cache = builder(store, &setting("SHOP_DATABASE"));
     let arguments: Vec<String> = std::env::args().skip(1).collect();

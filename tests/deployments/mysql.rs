@@ -1,0 +1,184 @@
+//! MySQL changes its primary behind one address, under load: invalidators, loaders and the writer find it there.
+
+use std::time::Duration;
+
+use cachefront_tests::address::Address;
+use cachefront_tests::fleet::{Fleet, Pod, Writer, now};
+use cachefront_tests::server::MySql;
+use cachefront_tests::server::mysql::{ADMIN, ADMIN_PASSWORD};
+use cachefront_tests::shop::{PATIENCE, applied};
+use cachefront_tests::{stack, wait};
+use mysql_async::{Value, prelude::Queryable};
+
+use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item};
+
+/// A primary, a replica of it, and processes that find the primary behind an address.
+struct Pair {
+    pods: Vec<Pod>,
+    writer: Writer,
+    fleet: Fleet,
+    address: Address,
+    primary: MySql,
+    replica: MySql,
+}
+
+/// Makes `replica` follow `primary` from the first transaction on.
+async fn follow(replica: &MySql, primary: &MySql) {
+    let mut conn = replica.connect().await;
+    let source = format!(
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {}, SOURCE_USER = '{ADMIN}', \
+         SOURCE_PASSWORD = '{ADMIN_PASSWORD}', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1, \
+         SOURCE_CONNECT_RETRY = 1",
+        primary.port()
+    );
+    for sql in [&*source, "START REPLICA", "SET GLOBAL super_read_only = ON"] {
+        conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+async fn executed(server: &MySql) -> String {
+    let set: Option<String> =
+        server.connect().await.query_first("SELECT @@GLOBAL.gtid_executed").await.expect("a reply");
+    set.expect("a set")
+}
+
+async fn uuid(server: &MySql) -> String {
+    let uuid: Option<String> =
+        server.connect().await.query_first("SELECT @@GLOBAL.server_uuid").await.expect("a reply");
+    uuid.expect("a UUID")
+}
+
+/// Waits until `replica` has executed all that `primary` has.
+async fn in_step(replica: &MySql, primary: &MySql) {
+    let wanted = executed(primary).await;
+    let mut conn = replica.connect().await;
+    let late: Option<Value> =
+        conn.exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, 60)", (wanted,)).await.expect("a reply");
+    assert_eq!(late, Some(Value::Int(0)), "the replica is in step");
+}
+
+async fn promote(server: &MySql) {
+    let mut conn = server.connect().await;
+    for sql in ["STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"] {
+        conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+impl Pair {
+    async fn start(processes: usize) -> Self {
+        let (primary, replica) = tokio::join!(MySql::start(&[]), MySql::start(&["--server-id=2"]));
+        for server in [&primary, &replica] {
+            server.execute("RESET BINARY LOGS AND GTIDS").await;
+        }
+        follow(&replica, &primary).await;
+        let address = Address::of(primary.port()).await;
+        let url = format!("mysql://{ADMIN}:{ADMIN_PASSWORD}@127.0.0.1:{}", address.port());
+        let fleet = Fleet::open_on(&url, &stack::redis_url()).await;
+        let writer = fleet.write();
+        let mut pods = Vec::new();
+        for _ in 0..processes {
+            let setup = fleet.setup(&[item(), code()]);
+            pods.push(Pod::ready(ACTOR, &fleet, &setup).await);
+        }
+        commits(&writer, PHASE).await;
+        in_step(&replica, &primary).await;
+        Self { pods, writer, fleet, address, primary, replica }
+    }
+
+    async fn add(&mut self, sum: &mut Sum) {
+        for pod in &mut self.pods {
+            sum.add(&pod.report().await);
+        }
+    }
+
+    /// Waits until a commit that was made after now is applied; answers how long that took.
+    async fn recovered(&self) -> Duration {
+        let begun = now();
+        commits(&self.writer, 1).await;
+        let executed = self.fleet.executed().await;
+        let store = self.fleet.store().await;
+        wait::until_async("invalidation goes on", PATIENCE, async || {
+            applied(&*store).await.is_some_and(|applied| applied.covers(&executed))
+        })
+        .await;
+        Duration::from_micros(now() - begun)
+    }
+
+    async fn rest(&mut self, what: &str, sum: &mut Sum) {
+        self.add(sum).await;
+        let rest = at_rest(&self.fleet, &self.writer, &mut self.pods).await;
+        println!("{what}: at rest {} fresh, {} stale", rest.fresh, rest.stale.len());
+        assert!(rest.stale.is_empty(), "{:?}", rest.stale);
+    }
+}
+
+/// The old primary stays alive and keeps its clients.
+async fn planned(what: &str, follows: bool) {
+    let mut pair = Pair::start(2).await;
+    let mut sum = Sum::default();
+    {
+        let mut rows = pair.writer.pause().await;
+        pair.primary.execute("SET GLOBAL super_read_only = ON").await;
+        in_step(&pair.replica, &pair.primary).await;
+        promote(&pair.replica).await;
+        let lost = rows.adopt(&pair.replica.url_of_database(pair.fleet.database.name())).await;
+        assert_eq!(lost, 0, "nothing is lost");
+        pair.address.move_to(pair.replica.port());
+        if follows {
+            follow(&pair.primary, &pair.replica).await;
+        }
+    }
+    let moved = now();
+    println!("{what}: invalidation goes on after {:?}", pair.recovered().await);
+    let (new, store) = (uuid(&pair.replica).await, pair.fleet.store().await);
+    let key = cachefront::StoreKey::encode("item", &0_u64).expect("a key");
+    wait::until_async("the new primary's log is followed", PATIENCE, async || {
+        let meta = store.get(&key).await.ok().and_then(|reading| reading.meta.clone());
+        meta.is_some_and(|meta| *meta.origin == *new)
+    })
+    .await;
+    println!("{what}: the new primary's log is followed after {:?}", Duration::from_micros(now() - moved));
+    commits(&pair.writer, PHASE).await;
+    pair.rest(what, &mut sum).await;
+    sum.is_right(what, &["session", "bounded"]);
+    let mut after = Sum::default();
+    commits(&pair.writer, PHASE).await;
+    pair.add(&mut after).await;
+    after.is_right(&format!("after: {what}"), &["session", "bounded", "eventual"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_change_of_the_primary_costs_no_wrong_answer() {
+    planned("planned change, the old primary follows the new one", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_primary_that_stands_still_proves_nothing() {
+    planned("planned change, the old primary stands still", false).await;
+}
+
+/// The primary is killed with commits that its replica never got.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_that_loses_the_last_commits_leaves_nothing_stale() {
+    let mut pair = Pair::start(2).await;
+    let mut sum = Sum::default();
+    pair.replica.execute("STOP REPLICA").await;
+    commits(&pair.writer, PHASE / 2).await;
+    {
+        let mut rows = pair.writer.pause().await;
+        pair.primary.kill();
+        promote(&pair.replica).await;
+        let back = rows.adopt(&pair.replica.url_of_database(pair.fleet.database.name())).await;
+        assert!(back > 0, "nothing was lost: the test proves nothing");
+        pair.address.move_to(pair.replica.port());
+    }
+    println!("crash: invalidation goes on after {:?}", pair.recovered().await);
+    commits(&pair.writer, PHASE).await;
+    pair.rest("crash", &mut sum).await;
+    sum.is_right("crash of the database's primary", &["session", "bounded"]);
+    // After the recovery plain reads are right too.
+    let mut after = Sum::default();
+    commits(&pair.writer, PHASE).await;
+    pair.add(&mut after).await;
+    after.is_right("after the crash of the database's primary", &["session", "bounded", "eventual"]);
+}

@@ -1,0 +1,213 @@
+//! One process of a service, as a child of the test: killed when the handle is dropped.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::report::{Report, Rest};
+use super::{Fleet, now};
+use crate::shop::PATIENCE;
+use crate::{unique, wait};
+
+/// The variable that holds a [`Setup`] in JSON.
+const SETUP: &str = "POD_SETUP";
+
+/// One cache of a process: `value` of the row whose column `columns[0]` is the key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CacheSpec {
+    /// Its name.
+    pub name: String,
+    /// The table that it says it depends on, in place of `item`.
+    pub table: Option<String>,
+    /// The columns that it depends on, the key's first: `id` or `code`.
+    pub columns: Vec<String>,
+    /// Its `mapping_version`.
+    pub version: u32,
+}
+
+impl CacheSpec {
+    /// A cache that depends on these columns, under version 0.
+    pub fn new(name: &str, columns: &[&str]) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Self { name: name.to_owned(), table: None, columns, version: 0 }
+    }
+
+    /// The same under another version of its mapping.
+    #[must_use]
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The same with another table.
+    #[must_use]
+    pub fn table(mut self, table: &str) -> Self {
+        self.table = Some(table.to_owned());
+        self
+    }
+}
+
+/// How a process is to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// URL of MySQL with the database chosen.
+    pub mysql: String,
+    /// URL of Redis.
+    pub redis: String,
+    /// The namespace; `None` gives the store none.
+    pub namespace: Option<String>,
+    /// The database's name.
+    pub database: String,
+    /// The file of the ledger.
+    pub ledger: PathBuf,
+    /// Its caches.
+    pub caches: Vec<CacheSpec>,
+    /// The caches that its invalidator binds; `None` for all, an empty list for no invalidator.
+    pub bind: Option<Vec<String>>,
+    /// A commit passes its gate that much later.
+    pub gate_lag_ms: u64,
+    /// It drops the invalidator's handle at once.
+    pub drop_handle: bool,
+    /// It reads nothing by itself.
+    pub quiet: bool,
+    /// The source starts without tables that are missing.
+    pub allow_missing_tables: bool,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Pod {
+    child: Child,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+impl Pod {
+    /// Starts `program` (give `env!("CARGO_BIN_EXE_actor")`); answers it and what it says of its start: the state of its
+    /// invalidator, or what it was refused for.
+    ///
+    /// # Panics
+    /// If it says nothing in time.
+    pub async fn start(program: &str, fleet: &Fleet, setup: &Setup) -> (Self, String) {
+        let log = fleet.dir().join(unique::name("pod"));
+        let errors = File::create(&log).expect("a log");
+        let mut child = Command::new(program)
+            .arg("pod")
+            .env(SETUP, serde_json::to_string(setup).expect("JSON"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+        let input = child.stdin.take().expect("a pipe was asked for");
+        let output = child.stdout.take().expect("a pipe was asked for");
+        let mut pod = Self { child, input, lines: BufReader::new(output).lines(), log };
+        let said = pod.line().await;
+        (pod, said)
+    }
+
+    /// Starts it, and demands that its invalidator works or stands by.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn ready(program: &str, fleet: &Fleet, setup: &Setup) -> Self {
+        let (pod, said) = Self::start(program, fleet, setup).await;
+        assert!(["Running", "Standby"].contains(&&*said), "the process says {said}");
+        pod
+    }
+
+    /// Its next line.
+    ///
+    /// # Panics
+    /// If it ends, or says nothing for a minute.
+    pub async fn line(&mut self) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
+        line.expect("the process says something in time").expect("its output can be read").expect("it still runs")
+    }
+
+    async fn ask<T: DeserializeOwned>(&mut self, question: &str) -> T {
+        self.input.write_all(format!("{question}\n").as_bytes()).await.expect("the process still runs");
+        serde_json::from_str(&self.line().await).expect("an answer")
+    }
+
+    /// What it has to say since it was asked last.
+    ///
+    /// # Panics
+    /// If it ends.
+    pub async fn report(&mut self) -> Report {
+        self.ask("report").await
+    }
+
+    /// What it would serve now. Nobody may write.
+    ///
+    /// # Panics
+    /// If it ends.
+    pub async fn rest(&mut self) -> Rest {
+        self.ask("rest").await
+    }
+
+    /// Waits until its invalidator is in this state; answers since when.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn is(&mut self, state: &str) -> u64 {
+        wait::until_some(&format!("the invalidator is {state}"), PATIENCE, async || {
+            let mut status: Report = self.ask("status").await;
+            (status.state == state).then_some(std::mem::take(&mut status.since))
+        })
+        .await
+    }
+
+    /// Asks it to end (`SIGTERM`); answers when.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn tell_to_end(&self) -> u64 {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("it still runs"), Signal::TERM).expect("the signal is sent");
+        now()
+    }
+
+    /// Asks it to end and waits until it has.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn stop(mut self) {
+        self.tell_to_end();
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        ended.expect("it ends in time").expect("it can be waited for");
+    }
+
+    /// Kills it at once (`kill -9`); answers when.
+    ///
+    /// # Panics
+    /// If it cannot be killed.
+    pub async fn kill(mut self) -> u64 {
+        self.child.kill().await.expect("the process is killed");
+        now()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- the last lines of a process:\n{}\n---", lines[lines.len().saturating_sub(25)..].join("\n"));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a process says of the answers that it got.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The levels at which answers are judged. `eventual` is judged from the moment on at which the store has applied what
+/// was overwritten, and 3 s later where a process's own memory may have answered.
+pub const LEVELS: [&str; 3] = ["session", "bounded", "eventual"];
+
+/// The answers at one level from one cache, or a sum of such.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Count {
+    /// Answers that were judged.
+    pub answers: u64,
+    /// Answers from a tier above the database.
+    pub hits: u64,
+    /// Of these, from the process's own tier.
+    pub local: u64,
+    /// Answers that are wrong.
+    pub wrong: u64,
+    /// Reads that ended with `Unproven`.
+    pub unproven: u64,
+    /// Reads that ended with another error.
+    pub errors: u64,
+    /// What the first wrong answers and errors were.
+    pub examples: Vec<String>,
+}
+
+/// Counts by `cache/level`.
+pub type Tally = BTreeMap<String, Count>;
+
+/// What a process says: what came since it was asked last, and how its invalidator is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Counts by `cache/level`.
+    pub counts: Tally,
+    /// The invalidator's state.
+    pub state: String,
+    /// Since when it is in this state, in microseconds of the system's clock.
+    pub since: u64,
+    /// New generations that it began.
+    pub flushes: u64,
+    /// Times that it repeated what the store had forgotten.
+    pub rewinds: u64,
+    /// Keys that it invalidated.
+    pub invalidations: u64,
+    /// Its last failure.
+    pub error: Option<String>,
+    /// Bound caches that are not covered.
+    pub not_covered: Vec<String>,
+}
+
+impl Count {
+    /// Adds another one's.
+    pub fn add(&mut self, other: &Self) {
+        self.answers += other.answers;
+        self.hits += other.hits;
+        self.local += other.local;
+        self.wrong += other.wrong;
+        self.unproven += other.unproven;
+        self.errors += other.errors;
+        self.examples.extend(other.examples.iter().take(3).cloned());
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { answers, hits, local, wrong, unproven, errors, .. } = self;
+        write!(f, "{wrong} wrong of {answers} ({hits} hits, {local} local; {unproven} unproven, {errors} errors)")
+    }
+}
+
+impl Report {
+    /// The sum over all caches at one level.
+    pub fn at(&self, level: &str) -> Count {
+        let mut sum = Count::default();
+        for (name, count) in &self.counts {
+            if name.rsplit('/').next() == Some(level) {
+                sum.add(count);
+            }
+        }
+        sum
+    }
+
+    /// The answers of one cache at all levels.
+    pub fn of(&self, cache: &str) -> Count {
+        let mut sum = Count::default();
+        for (name, count) in &self.counts {
+            if name.split('/').next() == Some(cache) {
+                sum.add(count);
+            }
+        }
+        sum
+    }
+}
+
+/// What a plain read would serve while nothing is written, compared with the database.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Rest {
+    /// Entries that equal the row.
+    pub fresh: u64,
+    /// Rows that are not cached.
+    pub absent: u64,
+    /// Cache, id, cached value, value of the row.
+    pub stale: Vec<(String, u64, Option<u64>, u64)>,
+}
