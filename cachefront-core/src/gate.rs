@@ -11,7 +11,7 @@ use crate::position::Position;
 /// Waits until commits are visible on every server that loaders read.
 ///
 /// MySQL hands a commit to its log's readers before the storage engine makes it visible. An invalidation applied in
-/// between lets a reader miss, load the *old* row and keep it. So nothing is applied before this gate (rule 3).
+/// between lets a reader miss, load the *old* row and keep it. So nothing is applied before this gate ("Visibility gate").
 ///
 /// # Cancel safety
 /// [`wait`](VisibilityGate::wait) is cancel safe: it only asks.

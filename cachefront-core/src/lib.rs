@@ -7,6 +7,9 @@
 //! * the write side, [`Cdc`]: a [`ChangeSource`](source::ChangeSource) → the
 //!   [visibility gate](gate::VisibilityGate) → a [`KeyMap`](keymap::KeyMap) → the store → the
 //!   [bus](bus::InvalidationBus) → the checkpoint.
+//!
+//! Comments cite the rules of the protocol by name, as in ("Coverage"): `docs/protocol.md` of the repository says what each
+//! of them demands, which race it closes, and which test holds it. `docs/guarantees.md` is the contract with users.
 
 pub mod bus;
 mod cache;

@@ -85,6 +85,14 @@ pub struct LoadNotes {
     pub no_store: bool,
 }
 
+impl LoadNotes {
+    /// True if another server was read than the one whose log is followed, as far as both are known: after a change of
+    /// primary, such a value is not kept ("Loader's server").
+    pub(crate) fn is_elsewhere(&self, log_origin: &str) -> bool {
+        self.origin.as_ref().is_some_and(|origin| !log_origin.is_empty() && **origin != *log_origin)
+    }
+}
+
 impl LoadCx {
     /// A context for a load that begins now.
     pub fn new(started_at: Timestamp) -> Self {

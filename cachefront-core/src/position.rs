@@ -34,7 +34,7 @@ impl fmt::Display for Gtid {
 
 /// A set of transactions: what a database had executed, what was applied to a store, what a session has written.
 ///
-/// Positions are compared as sets, never by number across origins (rule 6 of the protocol). The text form is that of
+/// Positions are compared as sets, never by number across origins ("Positions are sets" in docs/protocol.md). The text form is that of
 /// MySQL's `@@GLOBAL.gtid_executed`: `uuid[:tag]:1-5:7,uuid:1-3`; white space is ignored.
 ///
 /// ```

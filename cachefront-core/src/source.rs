@@ -235,4 +235,13 @@ pub trait SourceProbe: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`ChangeSource`] says.
     async fn head(&self) -> Result<Head>;
+
+    /// True if the server that the last [`head`](SourceProbe::head) came from commits by itself: then the time of the
+    /// question bounds how stale a value is. The end of a replica's log is not the end of its primary's, and bounds
+    /// nothing ("Source time" in docs/protocol.md).
+    ///
+    /// Default: true.
+    fn proves_time(&self) -> bool {
+        true
+    }
 }

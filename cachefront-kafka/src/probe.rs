@@ -145,6 +145,10 @@ impl SourceProbe for KafkaProbe {
         head.checkpoint.resume = resume.encode();
         Ok(head)
     }
+
+    fn proves_time(&self) -> bool {
+        self.database.proves_time()
+    }
 }
 
 #[cfg(test)]

@@ -115,3 +115,16 @@ async fn an_event_may_come_before_its_row_is_visible_and_the_gate_waits_for_that
     assert_eq!(early.as_deref(), Some("old@x"), "the event came first");
     assert_eq!(late.as_deref(), Some("new@x"), "and the gate let nobody through before");
 }
+
+/// The end of a replica's log is not the end of its primary's.
+#[tokio::test]
+async fn a_server_that_takes_no_writes_proves_no_time() {
+    let mysql = MySql::start(&[]).await;
+    let source = cachefront_binlog::BinlogSource::connect(&mysql.url()).await.expect("a source");
+    let probe = source.probe();
+    for (read_only, proves) in [("OFF", true), ("ON", false), ("OFF", true)] {
+        mysql.execute(&format!("SET GLOBAL read_only = {read_only}")).await;
+        probe.head().await.expect("a head");
+        assert_eq!(probe.proves_time(), proves, "read_only = {read_only}");
+    }
+}

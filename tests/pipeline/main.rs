@@ -1,5 +1,6 @@
 //! The law over the binary log: a committed row change makes its key miss, at the right time and no other key.
 
 mod invalidation;
+mod not_promised;
 mod race;
 mod stampede;

@@ -9,6 +9,7 @@
 //! - [`fleet`]: several processes of one service, which judge every answer;
 //! - [`address`]: an address that leads to one server or another;
 //! - [`unique`]: a fresh database or namespace for one test;
+//! - [`mutants`]: changes of the code that the tests must notice;
 //! - [`configuration`]: the table of settings in the documentation;
 //! - [`wait`]: wait for a condition, with a bound and the caller's name.
 //!
@@ -19,6 +20,7 @@ pub mod address;
 pub mod configuration;
 pub mod connector;
 pub mod fleet;
+pub mod mutants;
 pub mod port;
 pub mod process;
 pub mod server;

@@ -5,6 +5,7 @@ mod configuration;
 mod layers;
 mod manifest;
 mod metrics;
+mod mutants;
 mod paths;
 mod size;
 mod tree;

@@ -144,7 +144,7 @@ where
                 Leased::Present(loaded) => departure.pilot.land(Ok(Arc::new(loaded))),
                 Leased::Granted(lease) => loads.push((departure, Some(lease))),
                 Leased::Without => loads.push((departure, None)),
-                // It is waited for by itself: who waits for a lease holds none (rule 26).
+                // It is waited for by itself: who waits for a lease holds none ("Turn before lease").
                 Leased::Held(_) => {
                     tokio::spawn(Arc::clone(&self).fly(departure.pilot, departure.order, Work::Registered));
                 }

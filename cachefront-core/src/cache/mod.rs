@@ -10,6 +10,7 @@ mod load;
 mod local;
 mod many;
 mod read;
+mod settle;
 mod side;
 #[cfg(test)]
 mod tests;

@@ -174,7 +174,7 @@ where
         Ok(Boarded::Hit(self.loaded_hit(&loaded)))
     }
 
-    /// Rule 13: a passenger takes what was loaded after it started, or what the store accepted after it started and,
+    /// "Joining": a passenger takes what was loaded after it started, or what the store accepted after it started and,
     /// for a session or a bound, what proves itself.
     pub(super) fn passenger_may_take(&self, read: &Read<'_, K>, flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
         loaded.tier == Tier::Database
@@ -378,7 +378,7 @@ where
     /// True if what was read from, or filled at, this server may be put away: it is the server that the bus is read from,
     /// for no other one's invalidations are told of there; and it still had applied everything that this process has
     /// handled. One that was demoted under both connections takes over an older state from the new primary, and its
-    /// values lack what was told before (rule 22).
+    /// values lack what was told before ("One server").
     pub(super) fn is_followed(&self, server: ServerId, meta: Option<&Meta>) -> bool {
         server.is_same(self.side.server()) && self.has_all_handled(meta)
     }

@@ -68,7 +68,7 @@ impl Worker {
         self.cover(session, meta).await
     }
 
-    /// Makes the store vouch for exactly the caches that this invalidator keeps (rule 21). A cache that stays keeps its
+    /// Makes the store vouch for exactly the caches that this invalidator keeps ("Coverage"). A cache that stays keeps its
     /// entries. One that is new begins a generation of its own, once everything applied so far can be read where *this*
     /// invalidator's loaders read: the former holder may have waited at another gate.
     async fn cover(&mut self, session: &mut Session, meta: &Meta) -> Result<()> {
@@ -117,7 +117,7 @@ impl Worker {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// Begins a new generation of everything, in which all up to the source's head is applied (rule 8).
+    /// Begins a new generation of everything, in which all up to the source's head is applied ("Flush order").
     ///
     /// The order is fixed: the head is noted, the gate waits for it, then generations, `hi` and `applied` are replaced
     /// in one value, then processes clear their own tiers, then the source goes on from the head. In any other order a

@@ -1,7 +1,7 @@
 //! The invalidator's task: one session after another, each over one connection to the store.
 //!
 //! Whatever fails ends the session; the next one reads the store's state and goes on from the position found *there*,
-//! so what the store has forgotten is repeated (rules 1 and 11).
+//! so what the store has forgotten is repeated ("Batch order", "Store failover").
 
 use tokio::sync::watch;
 
@@ -112,7 +112,7 @@ impl Pump {
         }
     }
 
-    /// Opens the log after the session's checkpoint, on the server that the session's head came from (rule 28).
+    /// Opens the log after the session's checkpoint, on the server that the session's head came from ("Every connection names its server").
     async fn open(&mut self, origin: &str, checkpoint: &Checkpoint) -> Result<()> {
         let interests = self.worker.caches.interests();
         self.source.open(checkpoint, &interests).await?;

@@ -58,7 +58,7 @@ impl Pump {
     }
 
     /// A narrower invalidator never takes the term from a wider one that lives: it would vouch for less, and the caches
-    /// that it does not know would no longer be kept (rule 21). It does not take the place of one that has just left
+    /// that it does not know would no longer be kept ("Coverage"). It does not take the place of one that has just left
     /// either, for a wider one may be about to come back. And a holder that lives is not disturbed by one whose own gate
     /// does not show yet what is applied: it would only stop the invalidation.
     async fn takes_term(&mut self, meta: &Meta, lead: Lead) -> Result<bool> {

@@ -1,5 +1,5 @@
 //! The loop of a session. Every turn makes progress: neither the gate, nor a slow store, nor a busy stream keeps
-//! heartbeats, batches, or the look at the source's server from their turn (rule 25).
+//! heartbeats, batches, or the look at the source's server from their turn ("The loop turns").
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! The watermark: a moment at which everything that was committed is applied.
 //!
 //! The clock is read *before* the source's end is asked for, and the moment counts when everything up to that end is
-//! applied (rule 18). A time taken when something was received would prove nothing.
+//! applied ("Source time"). A time taken when something was received would prove nothing.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -49,7 +49,7 @@ impl Watermark {
         self.asking = None;
         let head = head?;
         // An older moment that is not true yet is the better one: it becomes true earlier.
-        if self.pending.is_none() {
+        if self.pending.is_none() && self.probe.proves_time() {
             self.pending = Some((asked_at, head.checkpoint.position.clone()));
         }
         Ok(head)
@@ -79,6 +79,7 @@ mod tests {
     /// A source that answers when the test lets it.
     #[derive(Debug, Default)]
     struct Slow {
+        replica: bool,
         end: Mutex<Position>,
         answer: Notify,
     }
@@ -90,6 +91,20 @@ mod tests {
             let position = self.end.lock().expect("unpoisoned").clone();
             Ok(Head { checkpoint: Checkpoint { position, ..Checkpoint::default() }, origin: "a".into() })
         }
+
+        fn proves_time(&self) -> bool {
+            !self.replica
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_replicas_log_proves_no_time() {
+        let source = Arc::new(Slow { replica: true, ..Slow::default() });
+        let mut watermark = Watermark::new(Arc::<Slow>::clone(&source), Arc::new(ManualClock::new()));
+        watermark.ask();
+        source.answer.notify_one();
+        watermark.answered().await.expect("a head");
+        assert_eq!(watermark.reached(&"a:1-9".parse().expect("a position")), Timestamp::UNKNOWN);
     }
 
     #[tokio::test]

@@ -54,7 +54,7 @@ pub(crate) struct Session {
     pub(crate) origin: Box<str>,
     pub(crate) checkpoint: Checkpoint,
     /// When `checkpoint`, or an earlier one, was the source's end: what the store says, or this session has found out.
-    /// It is never carried over a rewind or a flush (rule 23).
+    /// It is never carried over a rewind or a flush ("No proof older than its store").
     pub(crate) source_time: Timestamp,
     /// Heartbeats so far.
     pub(crate) beats: u64,
@@ -77,7 +77,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Rule 1, from `hi` to the bus: `hi`, invalidations, new generations, bus; each acknowledged before the next is
+    /// "Batch order", from `hi` to the bus: `hi`, invalidations, new generations, bus; each acknowledged before the next is
     /// sent. The gate was passed before. Returns the batch's order.
     pub(super) async fn invalidate(
         &mut self,

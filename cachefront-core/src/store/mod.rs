@@ -147,7 +147,7 @@ pub(crate) fn is_same_store(one: &Arc<dyn Store>, other: &Arc<dyn Store>) -> boo
     Arc::ptr_eq(one, other) || by_hub
 }
 
-/// The invalidator's side of a store: one connection and, for every node, one server identity (rule 1).
+/// The invalidator's side of a store: one connection and, for every node, one server identity ("Batch order").
 ///
 /// The order of a batch is the caller's: `raise_hi` → acknowledged → `invalidate` → acknowledged → `publish` → `commit`.
 /// After any error the writer is of no further use: open another one, read the state, go on from there.

@@ -18,6 +18,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// A cache that writes down what it is told.
 #[derive(Default)]
 struct Recorder {
+    by_hand_only: bool,
     started: StdMutex<Option<ServerId>>,
     told: StdMutex<Vec<String>>,
 }
@@ -38,7 +39,7 @@ impl Listener for Recorder {
     }
 
     fn mapping(&self) -> Option<MappingId> {
-        Some(MINE)
+        (!self.by_hand_only).then_some(MINE)
     }
 
     fn is_started(&self) -> bool {
@@ -282,6 +283,21 @@ async fn a_cache_that_comes_later_is_on_with_the_next_heartbeat() {
     assert_eq!(late.take(), ["users:1"]);
     scene.tell(beat(9)).await;
     assert_eq!(late.take(), ["on 5", "handled a:1-3 0"]);
+}
+
+/// Its tier is always on, whatever is followed.
+#[tokio::test]
+async fn a_cache_that_depends_on_no_table_is_cleared_in_doubt() {
+    let mut scene = Scene::new();
+    scene.tell(beat(9)).await;
+    let by_hand = Arc::new(Recorder { by_hand_only: true, ..Recorder::default() });
+    let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&by_hand);
+    scene.hub.members.all().push(Arc::downgrade(&listener));
+    scene.tell(keys(0)).await;
+    assert_eq!(by_hand.take(), ["users:1"]);
+    scene.sequence += 1;
+    scene.tell(keys(0)).await;
+    assert_eq!(by_hand.take(), ["all"], "an invalidation by hand may have been lost");
 }
 
 #[tokio::test]

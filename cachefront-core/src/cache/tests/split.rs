@@ -78,3 +78,27 @@ async fn what_was_filled_at_another_server_than_the_bus_is_read_from_is_not_kept
     let error = cache.get(&7).at_least(&token).await.expect_err("the value lacks commit 2");
     assert_eq!(error.kind(), ErrorKind::Unproven);
 }
+
+/// The bus and the readers are on one server, which was demoted under both connections: it has taken over an older state
+/// from the new primary, and its identity is the one that was noted when the connections were made.
+#[tokio::test]
+async fn what_lacks_an_invalidation_that_was_handled_is_not_kept_in_this_process() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let mut holder = Hand::begin(&store).await;
+    let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    let other = builder(&store, &database).build().expect("a cache without a tier of its own");
+    followed(&cache, &mut holder).await;
+    assert_eq!(other.get(&7).await.expect("a value"), Some(1));
+    let older = store.get(&key()).await.expect("a reading").meta.expect("a meta");
+    database.write(2);
+    // The message of commit 2 is handled; the store's own state is as it was before.
+    holder.position.insert_range(&Arc::from("db"), 1, 2);
+    holder.publish(BusEvent::Keys(vec![key().as_str().into()])).await;
+    handled(&cache, 2).await;
+    assert_eq!(store.get(&key()).await.expect("a reading").meta.expect("a meta"), older);
+    let hit = cache.get(&7).detailed().await.expect("a value");
+    assert_eq!((hit.value, hit.tier), (Some(1), Tier::Shared), "an eventual read is served by the surviving history");
+    assert!(cache.inner.local_get(&7).is_none());
+    let token: Position = "db:1-2".parse().expect("a position");
+    assert_eq!(cache.get(&7).at_least(&token).await.expect("a value"), Some(2));
+}

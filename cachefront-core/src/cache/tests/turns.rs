@@ -128,6 +128,27 @@ async fn a_key_that_another_process_loads_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_for_another_process_keeps_no_turn() {
+    let clock = Arc::new(TokioClock::new());
+    let store = paused_store(&clock);
+    let (quick, patient) = (Slow::new(Duration::from_millis(1)), Slow::new(Duration::from_secs(2)));
+    let one_turn = CacheSettings { loads_max: 1, ..CacheSettings::default() };
+    let one = slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &quick, one_turn);
+    let other = slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &patient, CacheSettings::default());
+    let held = tokio::spawn(async move { other.get(&1).await });
+    wait_until("the other process loads", || async { patient.loads.load(Ordering::SeqCst) == 1 }).await;
+    let waiting = tokio::spawn({
+        let one = one.clone();
+        async move { one.get(&1).await }
+    });
+    let began = tokio::time::Instant::now();
+    assert_eq!(one.get(&2).await.expect("a value"), Some(2));
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    waiting.await.expect("joined").expect("a value");
+    held.await.expect("joined").expect("a value");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_local_tier_keeps_its_bound_of_bytes_while_the_store_is_away() {
     let store = FaultyStore::new(MemoryStore::new("t"));
     store.set_down(true);

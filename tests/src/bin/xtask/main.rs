@@ -1,9 +1,10 @@
-//! The project's own tool: `cargo xtask stack|test|check|tools|validate|bench`.
+//! The project's own tool: `cargo xtask stack|test|check|tools|validate|bench|mutants`.
 
 mod bench;
 mod check;
 mod exec;
 mod failure;
+mod mutants;
 mod stack;
 mod test;
 mod tools;
@@ -36,6 +37,8 @@ enum Command {
     Tools(tools::Options),
     /// The checklist before a demonstration: machine, stack, both demos over HTTP.
     Validate(validate::Options),
+    /// Changes the code in one place after the other and sees a test fail each time.
+    Mutants(mutants::Options),
     /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
     Bench(bench::Options),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Tools(options) => tools::run(&options),
         Command::Validate(options) => validate::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match result {
