@@ -50,7 +50,11 @@ impl Sum {
     /// Prints the counts, and demands that at these levels there were answers from the cache and none was wrong.
     pub(crate) fn is_right(&self, what: &str, levels: &[&str]) {
         for level in LEVELS {
-            println!("{what}: {level}: {}", self.at(level));
+            let count = self.at(level);
+            println!("{what}: {level}: {count}");
+            if let Some(wrong) = count.examples.iter().find(|example| count.wrong > 0 && example.starts_with("wrong")) {
+                println!("{what}: {wrong}");
+            }
         }
         for level in levels {
             let count = self.at(level);

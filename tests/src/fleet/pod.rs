@@ -72,7 +72,7 @@ pub struct Setup {
     pub bind: Option<Vec<String>>,
     /// A commit passes its gate that much later.
     pub gate_lag_ms: u64,
-    /// It drops the invalidator's handle at once.
+    /// It drops the invalidator's handle as soon as the invalidator works.
     pub drop_handle: bool,
     /// It reads nothing by itself.
     pub quiet: bool,

@@ -118,12 +118,10 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     }
     let cdc = running.invalidator(setup).await?.spawn()?;
     running.follow(&cdc);
-    if setup.drop_handle {
-        drop(cdc);
-        return Ok((running, "Running".into()));
-    }
     let said = format!("{:?}", cdc.ready().await?);
-    running.cdc = Some(cdc);
+    if !setup.drop_handle {
+        running.cdc = Some(cdc);
+    }
     Ok((running, said))
 }
 
