@@ -27,6 +27,12 @@ pub(crate) fn twin() -> CacheSpec {
     CacheSpec::new("twin", &["id", "value"])
 }
 
+/// Prints what was measured.
+#[expect(clippy::print_stdout, reason = "a test shows its figures on standard output")]
+pub(crate) fn tell(line: &str) {
+    println!("{line}");
+}
+
 /// The sum of all reports of a test.
 #[derive(Debug, Default)]
 pub(crate) struct Sum {
@@ -51,9 +57,9 @@ impl Sum {
     pub(crate) fn is_right(&self, what: &str, levels: &[&str]) {
         for level in LEVELS {
             let count = self.at(level);
-            println!("{what}: {level}: {count}");
+            tell(&format!("{what}: {level}: {count}"));
             if let Some(wrong) = count.examples.iter().find(|example| count.wrong > 0 && example.starts_with("wrong")) {
-                println!("{what}: {wrong}");
+                tell(&format!("{what}: {wrong}"));
             }
         }
         for level in levels {

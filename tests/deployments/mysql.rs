@@ -10,7 +10,7 @@ use cachefront_tests::shop::{PATIENCE, applied};
 use cachefront_tests::{stack, wait};
 use mysql_async::{Value, prelude::Queryable};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item};
+use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell};
 
 /// A primary, a replica of it, and processes that find the primary behind an address.
 struct Pair {
@@ -107,7 +107,7 @@ impl Pair {
     async fn rest(&mut self, what: &str, sum: &mut Sum) {
         self.add(sum).await;
         let rest = at_rest(&self.fleet, &self.writer, &mut self.pods).await;
-        println!("{what}: at rest {} fresh, {} stale", rest.fresh, rest.stale.len());
+        tell(&format!("{what}: at rest {} fresh, {} stale", rest.fresh, rest.stale.len()));
         assert!(rest.stale.is_empty(), "{:?}", rest.stale);
     }
 }
@@ -129,7 +129,7 @@ async fn planned(what: &str, follows: bool) {
         }
     }
     let moved = now();
-    println!("{what}: invalidation goes on after {:?}", pair.recovered().await);
+    tell(&format!("{what}: invalidation goes on after {:?}", pair.recovered().await));
     let (new, store) = (uuid(&pair.replica).await, pair.fleet.store().await);
     let key = cachefront::StoreKey::encode("item", &0_u64).expect("a key");
     wait::until_async("the new primary's log is followed", PATIENCE, async || {
@@ -137,7 +137,7 @@ async fn planned(what: &str, follows: bool) {
         meta.is_some_and(|meta| *meta.origin == *new)
     })
     .await;
-    println!("{what}: the new primary's log is followed after {:?}", Duration::from_micros(now() - moved));
+    tell(&format!("{what}: the new primary's log is followed after {:?}", Duration::from_micros(now() - moved)));
     commits(&pair.writer, PHASE).await;
     pair.rest(what, &mut sum).await;
     sum.is_right(what, &["session", "bounded"]);
@@ -172,7 +172,7 @@ async fn a_crash_that_loses_the_last_commits_leaves_nothing_stale() {
         assert!(back > 0, "nothing was lost: the test proves nothing");
         pair.address.move_to(pair.replica.port());
     }
-    println!("crash: invalidation goes on after {:?}", pair.recovered().await);
+    tell(&format!("crash: invalidation goes on after {:?}", pair.recovered().await));
     commits(&pair.writer, PHASE).await;
     pair.rest("crash", &mut sum).await;
     sum.is_right("crash of the database's primary", &["session", "bounded"]);

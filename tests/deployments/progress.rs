@@ -11,7 +11,7 @@ use cachefront_tests::fleet::{Fleet, Pod, now};
 use cachefront_tests::shop::{PATIENCE, Shop, applied, builder};
 use cachefront_tests::{stack, wait};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, commits, item};
+use crate::common::{ACTOR, PHASE, Sum, at_rest, commits, item, tell};
 
 fn since(begun: u64, ended: u64) -> Duration {
     Duration::from_micros(ended.saturating_sub(begun))
@@ -34,14 +34,14 @@ async fn an_orderly_end_hands_over_at_once_and_a_kill_after_a_silence() {
         let told = holder.tell_to_end();
         handovers.push(since(told, standby.is("Running").await));
     }
-    println!("orderly handover after {handovers:?}");
+    tell(&format!("orderly handover after {handovers:?}"));
     let mut holder = Pod::ready(ACTOR, &fleet, &setup).await;
     standby.is("Standby").await;
     holder.is("Running").await;
     sum.add(&holder.report().await);
     let killed = holder.kill().await;
     let takeover = since(killed, standby.is("Running").await);
-    println!("takeover after a kill: {takeover:?}");
+    tell(&format!("takeover after a kill: {takeover:?}"));
     commits(&writer, PHASE).await;
     let mut pods = [standby];
     let rest = at_rest(&fleet, &writer, &mut pods).await;
@@ -88,7 +88,7 @@ async fn three_invalidators_behind_a_slow_gate_get_on_as_one_does() {
         sum.add(&report);
     }
     let rest = at_rest(&fleet, &writer, &mut pods).await;
-    println!("three invalidators, a gate 3.5 s behind: `applied` moved {moved} times in 16 s; {states:?}");
+    tell(&format!("three invalidators, a gate 3.5 s behind: `applied` moved {moved} times in 16 s; {states:?}"));
     sum.is_right("a slow gate", &["session", "bounded"]);
     assert!(rest.stale.is_empty(), "{:?}", rest.stale);
     // One would do it four times: each batch waits for the whole lag.
@@ -122,7 +122,7 @@ async fn a_store_that_answers_late_does_not_stop_the_invalidator() {
             worst = worst.max(since(written, now()));
             assert_eq!(reader.get(&id).await.expect("an answer"), Some(value + 1));
         }
-        println!("a store that answers {delay:?} late: applied after {worst:?} at most");
+        tell(&format!("a store that answers {delay:?} late: applied after {worst:?} at most"));
         // A heartbeat's two calls may be under way; then five calls.
         assert!(worst < delay * 12 + Duration::from_secs(2), "{delay:?}: {worst:?}");
         assert_eq!(cdc.status().state, CdcState::Running);

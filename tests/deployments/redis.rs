@@ -8,7 +8,7 @@ use cachefront_tests::server::Redis;
 use cachefront_tests::shop::{PATIENCE, applied};
 use cachefront_tests::{stack, wait};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item};
+use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell};
 
 /// A primary, a replica of it, and processes that find the primary behind an address.
 struct Pair {
@@ -88,13 +88,13 @@ async fn a_planned_failover_and_back_costs_no_wrong_answer() {
         role(&pair.primary, Some(&pair.replica)).await;
         std::mem::swap(&mut pair.primary, &mut pair.replica);
         let recovered = pair.recovered().await;
-        println!("planned, {turn}: invalidation goes on after {recovered:?}");
+        tell(&format!("planned, {turn}: invalidation goes on after {recovered:?}"));
         in_step(&pair.replica).await;
         commits(&pair.writer, 2 * PHASE).await;
     }
     pair.add(&mut sum).await;
     let rest = at_rest(&pair.fleet, &pair.writer, &mut pair.pods).await;
-    println!("planned: at rest {} fresh, {} stale", rest.fresh, rest.stale.len());
+    tell(&format!("planned: at rest {} fresh, {} stale", rest.fresh, rest.stale.len()));
     sum.is_right("planned failover of the store", &["session", "bounded"]);
     assert!(rest.stale.is_empty(), "{:?}", rest.stale);
 }
@@ -112,7 +112,7 @@ async fn a_crash_with_lost_writes_is_repaired() {
     pair.primary.kill();
     pair.address.move_to(pair.replica.port());
     let recovered = pair.recovered().await;
-    println!("crash with lost writes: invalidation goes on after {recovered:?}");
+    tell(&format!("crash with lost writes: invalidation goes on after {recovered:?}"));
     commits(&pair.writer, PHASE).await;
     let mut rewinds = 0;
     for pod in &mut pair.pods {
@@ -121,7 +121,7 @@ async fn a_crash_with_lost_writes_is_repaired() {
         sum.add(&report);
     }
     let rest = at_rest(&pair.fleet, &pair.writer, &mut pair.pods).await;
-    println!("crash: at rest {} fresh, {} stale; {rewinds} rewinds", rest.fresh, rest.stale.len());
+    tell(&format!("crash: at rest {} fresh, {} stale; {rewinds} rewinds", rest.fresh, rest.stale.len()));
     sum.is_right("crash of the store", &["session", "bounded"]);
     assert!(rest.stale.is_empty(), "{:?}", rest.stale);
     // After the recovery plain reads are right too.

@@ -2,7 +2,7 @@
 
 use cachefront_tests::fleet::{CacheSpec, Fleet, Pod, Writer};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, twin};
+use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell, twin};
 
 /// Processes that come and go, and the sum of their answers.
 struct Rolling {
@@ -45,7 +45,12 @@ impl Rolling {
         for pod in &mut self.pods {
             self.sum.add(&pod.report().await);
         }
-        println!("{what}: {} commits; at rest {} fresh, {} stale", self.writer.commits(), rest.fresh, rest.stale.len());
+        tell(&format!(
+            "{what}: {} commits; at rest {} fresh, {} stale",
+            self.writer.commits(),
+            rest.fresh,
+            rest.stale.len()
+        ));
         self.sum.is_right(what, &["session", "bounded", "eventual"]);
         assert!(rest.stale.is_empty(), "{:?}", rest.stale);
     }

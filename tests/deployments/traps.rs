@@ -8,7 +8,7 @@ use cachefront_tests::shop::PATIENCE;
 use cachefront_tests::wait;
 use mysql_async::{Row, prelude::Queryable};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, twin};
+use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell, twin};
 
 const ALL: [&str; 3] = ["session", "bounded", "eventual"];
 
@@ -77,7 +77,7 @@ async fn a_mistyped_table_is_refused_and_told_where_that_is_switched_off() {
     assert!(pod.log().contains(".item`") && pod.log().contains("nothing would invalidate"), "{}", pod.log());
     commits(&writer, PHASE).await;
     let report = pod.report().await;
-    println!("a mistyped table that is allowed to be missing: {}", report.of("code"));
+    tell(&format!("a mistyped table that is allowed to be missing: {}", report.of("code")));
     assert!(report.of("item").hits > 0 && report.of("item").wrong == 0, "{:?}", report.of("item"));
 }
 
@@ -158,9 +158,13 @@ async fn twenty_caches_share_their_connections_and_a_standby_reads_no_log() {
     let two = Pod::ready(ACTOR, &fleet, &quiet).await;
     wait::until_async("each process waits at the bus, once", PATIENCE, async || at_bus(&redis).await == 2).await;
     wait::until_async("one process reads the log", PATIENCE, async || dumps(&mysql).await == 1).await;
-    println!("twenty caches, two processes: {} at the bus, {} at the log", at_bus(&redis).await, dumps(&mysql).await);
+    tell(&format!(
+        "twenty caches, two processes: {} at the bus, {} at the log",
+        at_bus(&redis).await,
+        dumps(&mysql).await
+    ));
     let list = redis.command("CLIENT LIST").await.expect("a list");
-    println!("clients of Redis in all: {}", list.lines().filter(|line| line.starts_with("id=")).count());
+    tell(&format!("clients of Redis in all: {}", list.lines().filter(|line| line.starts_with("id=")).count()));
     drop((one, two));
 }
 

@@ -128,6 +128,20 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// `keys_of` changes so that the same columns lead to other keys, raise [`mapping_version`](Self::mapping_version).
     ///
     /// Default: no dependency, and then the discipline is [`Discipline::Ttl`].
+    ///
+    /// ```
+    /// # use cachefront_core::{Cache, CacheBuilder};
+    /// let users: CacheBuilder<u64, String> =
+    ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<u64>("id")?]));
+    /// ```
+    ///
+    /// Keys of another type than the cache's do not compile:
+    ///
+    /// ```compile_fail
+    /// # use cachefront_core::{Cache, CacheBuilder};
+    /// let users: CacheBuilder<u64, String> =
+    ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<String>("email")?]));
+    /// ```
     pub fn depends_on<F>(mut self, table: &str, keys_of: F) -> Self
     where
         K: CacheKey,
