@@ -99,6 +99,42 @@ async fn a_planned_failover_and_back_costs_no_wrong_answer() {
     assert!(rest.stale.is_empty(), "{:?}", rest.stale);
 }
 
+/// The old primary keeps its clients and what it had: it follows nobody, or goes on as if it were the primary still.
+async fn left_behind(what: &str, demoted: bool) {
+    let mut pair = Pair::start(2).await;
+    let mut sum = Sum::default();
+    role(&pair.replica, None).await;
+    pair.address.move_to(pair.replica.port());
+    if demoted {
+        let reply = pair.primary.command("REPLICAOF 127.0.0.1 1").await.expect("an answer");
+        assert!(reply.starts_with("+OK"), "{reply}");
+    }
+    // It finds the new primary, where nobody invalidates but who notices the move.
+    let setup = pair.fleet.setup(&[item(), code()]);
+    pair.pods.push(Pod::ready(ACTOR, &pair.fleet, &setup).await);
+    tell(&format!("{what}: invalidation goes on after {:?}", pair.recovered().await));
+    commits(&pair.writer, 4 * PHASE).await;
+    pair.add(&mut sum).await;
+    sum.is_right(what, &["session", "bounded"]);
+    // Its connections end at last.
+    pair.primary.kill();
+    pair.recovered().await;
+    commits(&pair.writer, PHASE).await;
+    let rest = at_rest(&pair.fleet, &pair.writer, &mut pair.pods).await;
+    tell(&format!("{what}: at rest {} fresh, {} stale", rest.fresh, rest.stale.len()));
+    assert!(rest.stale.is_empty(), "{:?}", rest.stale);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_primary_that_stands_still_costs_no_wrong_answer() {
+    left_behind("the old store stands still", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_primaries_at_once_cost_no_wrong_answer() {
+    left_behind("two primaries of the store", false).await;
+}
+
 /// The replica has lost its primary some time ago; then the primary dies, and the replica takes its place with what it
 /// had.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
