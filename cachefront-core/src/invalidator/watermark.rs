@@ -3,39 +3,35 @@
 //! The clock is read *before* the source's end is asked for, and the moment counts when everything up to that end is
 //! applied ("Source time"). A time taken when something was received would prove nothing.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use crate::clock::{Clock, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::position::Position;
 use crate::source::{Head, SourceProbe};
-
-type Asking = Pin<Box<dyn Future<Output = (Timestamp, Result<Head>)> + Send>>;
 
 /// One question at a time, and the answers that wait to be true.
 pub(crate) struct Watermark {
     probe: Arc<dyn SourceProbe>,
     clock: Arc<dyn Clock>,
-    asking: Option<Asking>,
+    /// The question, in a task of its own: a slow store must not use up the time that the source has for its answer.
+    asking: JoinSet<(Timestamp, Result<Head>)>,
     /// The moment and the source's end that was seen after it.
     pending: Option<(Timestamp, Position)>,
 }
 
 impl Watermark {
     pub(crate) fn new(probe: Arc<dyn SourceProbe>, clock: Arc<dyn Clock>) -> Self {
-        Self { probe, clock, asking: None, pending: None }
+        Self { probe, clock, asking: JoinSet::new(), pending: None }
     }
 
     /// Asks for the source's end, unless that is being done.
     pub(crate) fn ask(&mut self) {
-        if self.asking.is_none() {
-            let (probe, clock) = (Arc::clone(&self.probe), Arc::clone(&self.clock));
-            self.asking = Some(Box::pin(async move {
-                let asked_at = clock.now();
-                (asked_at, probe.head().await)
-            }));
+        if self.asking.is_empty() {
+            let (probe, asked_at) = (Arc::clone(&self.probe), self.clock.now());
+            self.asking.spawn(async move { (asked_at, probe.head().await) });
         }
     }
 
@@ -44,9 +40,10 @@ impl Watermark {
     /// # Cancel safety
     /// Cancel safe: the question goes on.
     pub(crate) async fn answered(&mut self) -> Result<Head> {
-        let Some(asking) = &mut self.asking else { return std::future::pending().await };
-        let (asked_at, head) = asking.await;
-        self.asking = None;
+        let Some(answer) = self.asking.join_next().await else { return std::future::pending().await };
+        let (asked_at, head) = answer.map_err(|error| {
+            Error::with_source(ErrorKind::Unavailable, "the question for the source's end was interrupted", error)
+        })?;
         let head = head?;
         // An older moment that is not true yet is the better one: it becomes true earlier.
         if self.pending.is_none() && self.probe.proves_time() {
@@ -105,6 +102,33 @@ mod tests {
         source.answer.notify_one();
         watermark.answered().await.expect("a head");
         assert_eq!(watermark.reached(&"a:1-9".parse().expect("a position")), Timestamp::UNKNOWN);
+    }
+
+    /// A source that asks twice, and allows little time for both together.
+    #[derive(Debug)]
+    struct Impatient;
+
+    #[async_trait]
+    impl SourceProbe for Impatient {
+        async fn head(&self) -> Result<Head> {
+            let asking = async {
+                tokio::time::sleep(Duration::from_secs(1)).await; // sleep: the first answer's way, on the paused clock
+                tokio::time::sleep(Duration::from_secs(1)).await; // sleep: the second one's
+            };
+            match tokio::time::timeout(Duration::from_secs(5), asking).await {
+                Ok(()) => Ok(Head { checkpoint: Checkpoint::default(), origin: "a".into() }),
+                Err(_) => Err(Error::new(ErrorKind::Timeout, "no answer")),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_goes_on_while_nobody_waits_for_its_answer() {
+        let mut watermark = Watermark::new(Arc::new(Impatient), Arc::new(ManualClock::new()));
+        watermark.ask();
+        assert!(futures_util::FutureExt::now_or_never(watermark.answered()).is_none());
+        tokio::time::sleep(Duration::from_secs(10)).await; // sleep: what a slow store takes, on the paused clock
+        watermark.answered().await.expect("the source had answered in time");
     }
 
     #[tokio::test]
