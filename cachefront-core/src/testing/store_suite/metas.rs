@@ -4,7 +4,7 @@ use super::StoreFixture;
 use super::ground::{Ground, START, checkpoint, generation, meta};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, Result};
-use crate::store::{Applied, Held, StoreState};
+use crate::store::{Applied, Held, MetaState, StoreState};
 
 fn applied(order: u64, source_time: u64) -> Applied {
     Applied { order, checkpoint: checkpoint(order), source_time: Timestamp::from_micros(source_time) }
@@ -126,7 +126,12 @@ pub(super) async fn a_suspended_meta_is_moved_and_stays_suspended(fixture: &dyn 
     ground.writer.take_term(&state, 2).await.expect("a term");
     assert!(matches!(ground.writer.state().await.expect("a state"), StoreState::Suspended(meta) if meta.term == 2));
     ground.flush(START + 2).await;
-    ground.live_state().await;
+    let mut half = ground.live_state().await;
+    // As it is read of a store whose other shard is suspended.
+    (half.state, half.term) = (MetaState::Suspended, 0);
+    let term = ground.writer.term().await.expect("a term") + 1;
+    ground.writer.take_term(&half, term).await.expect("a term");
+    assert!(matches!(ground.writer.state().await.expect("a state"), StoreState::Suspended(_)), "on every shard");
 }
 
 pub(super) async fn a_term_is_taken_by_one(fixture: &dyn StoreFixture) {
