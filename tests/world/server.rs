@@ -142,6 +142,8 @@ impl Server {
     /// Everything that it holds is replaced.
     pub fn replace(&mut self, data: Data) {
         self.data = data;
+        // With another history it is another server.
+        self.id = ServerId(self.id.0.rotate_left(1).wrapping_add(2) | 1);
         self.copies += 1;
         self.promises += 1;
         self.history.clear();
