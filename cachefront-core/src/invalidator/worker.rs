@@ -18,7 +18,7 @@ use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{Checkpoint, SourceProbe};
-use crate::store::{Applied, Discipline, Held, Store, StoreWriter};
+use crate::store::{Applied, Discipline, Held, Store, StoreState, StoreWriter};
 
 /// Everything that an invalidator works with, but for the source.
 pub(crate) struct Worker {
@@ -187,11 +187,23 @@ impl Worker {
         let (checkpoint, order) = (session.checkpoint.clone(), session.held.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
         if wish.discipline == Discipline::Cdc {
+            self.still_live(session).await?;
             self.show_life_on_the_bus(session).await?;
         }
         let age = self.status.borrow().lag(self.clock.now());
         self.metrics.watermark_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
         Ok(())
+    }
+
+    /// Another invalidator may have suspended the store, before a flush that it did not live to do, say. Nothing would be
+    /// served or stored until the next flush: this invalidator does it, in its next session.
+    async fn still_live(&self, session: &mut Session) -> Result<()> {
+        match session.writer.state().await? {
+            StoreState::Suspended(_) => {
+                Err(Error::new(ErrorKind::Conflict, "another invalidator has suspended the store and works no more"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Shows those who stand by that the holder lives, and moves nothing.
