@@ -24,6 +24,8 @@ pub struct Config {
     pub slow_max: u64,
     /// Faults of the store's servers: failover, restart.
     pub store_faults: bool,
+    /// Shards are copied to their replicas each at its own time.
+    pub torn_copies: bool,
     /// Entries and metas vanish.
     pub evictions: bool,
     /// Processes and invalidators come, go, freeze and die.
@@ -68,6 +70,7 @@ impl Config {
             long_ways: [0, 20, 200][random.index(3)],
             slow_max: [10, 100, 1_000][random.index(3)],
             store_faults: some(500),
+            torn_copies: some(300),
             evictions: some(400),
             churn: some(600),
             releases: some(400),

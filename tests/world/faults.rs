@@ -109,7 +109,10 @@ pub fn replicate(world: &World) {
             server.replace(data.clone());
         }
     }
-    state.replica = data;
+    match world.config.torn_copies {
+        false => state.replica = data,
+        true => state.replica.copy_some(data, &world.random),
+    }
 }
 
 fn in_store(world: &World, fault: Fault) {

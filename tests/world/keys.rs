@@ -5,7 +5,7 @@ use std::fmt;
 use cachefront_core::event::RowImage;
 use cachefront_core::keymap::TableRules;
 use cachefront_core::source::Columns;
-use cachefront_core::{CacheKey, Result};
+use cachefront_core::{CacheKey, Result, StoreKey};
 
 /// Keys of each cache.
 pub const KEYS: usize = 8;
@@ -144,6 +144,12 @@ pub fn place_of(text: &str) -> Option<usize> {
     let number = usize::from(key.bytes().next()?.checked_sub(b'0')?);
     let cache = ["users", "mails", "orders"].iter().position(|name| *name == cache)?;
     (number < KEYS && key.len() == 1).then_some(cache * KEYS + number)
+}
+
+/// The shard of a place.
+pub fn shard_of_place(place: usize, shards: usize) -> usize {
+    let text = format!("{}:{}", ["users", "mails", "orders"][place / KEYS], place % KEYS);
+    StoreKey::from_text(text).expect("a short key").shard(shards as u32) as usize
 }
 
 /// Places in the store.

@@ -10,7 +10,8 @@ use cachefront_core::store::{Meta, ServerId};
 use tokio::sync::Notify;
 
 use crate::clock::{Moment, shown};
-use crate::keys::{PLACES, place_of};
+use crate::keys::{PLACES, place_of, shard_of_place};
+use crate::random::Random;
 
 /// How many applied states a server remembers for the oracle.
 const REMEMBERED: usize = 128;
@@ -47,6 +48,24 @@ pub struct Data {
 impl Data {
     pub fn new(shards: usize) -> Self {
         Self { metas: vec![None; shards], slots: vec![None; PLACES], bus: VecDeque::new(), head: 0 }
+    }
+
+    /// Each shard has a replica of its own, which may be behind the others. The bus stands on the first shard.
+    pub fn copy_some(&mut self, from: Self, random: &Random) {
+        let copied: Vec<bool> = self.metas.iter().map(|_| random.chance(600)).collect();
+        for (place, (slot, newer)) in self.slots.iter_mut().zip(from.slots).enumerate() {
+            if copied[shard_of_place(place, copied.len())] {
+                *slot = newer;
+            }
+        }
+        for (shard, (meta, newer)) in self.metas.iter_mut().zip(from.metas).enumerate() {
+            if copied[shard] {
+                *meta = newer;
+            }
+        }
+        if copied[0] {
+            (self.bus, self.head) = (from.bus, from.head);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-//! The project's own tool: `cargo xtask stack|test|check|tools|validate|bench`.
+//! The project's own tool: `cargo xtask stack|test|check|tools|validate|bench|prove`.
 
 mod bench;
 mod check;
 mod exec;
 mod failure;
+mod prove;
 mod stack;
 mod test;
 mod tools;
@@ -38,6 +39,8 @@ enum Command {
     Validate(validate::Options),
     /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
     Bench(bench::Options),
+    /// Runs simulated worlds, in release, and judges every answer of the cache.
+    Prove(prove::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Tools(options) => tools::run(&options),
         Command::Validate(options) => validate::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Prove(options) => prove::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
