@@ -74,7 +74,7 @@ impl Rows {
         self.world.log(|| format!("{} loads {line} = {value:?}", self.actor));
         let mut state = self.world.state();
         let loads = &mut state.actors[self.actor].loads[line];
-        if loads.len() == 16 {
+        if loads.len() == 64 {
             loads.remove(0);
         }
         loads.push((begun, value));

@@ -10,6 +10,7 @@ use crate::clock::{Moment, NEVER};
 use crate::database::{Database, Event};
 use crate::keys::{Key, Line, kind_of, line};
 use crate::process::{Member, Process};
+use crate::server::Server;
 use crate::world::{Discarded, Handed, State, World};
 
 /// What a reader asks for.
@@ -281,9 +282,10 @@ impl Judgement<'_> {
         let before = self.state.origin(&before.origin);
         let me = &self.state.actors[self.begun.actor];
         let servers = self.begun.link.map(|(server, _, _)| server).into_iter().chain(me.bus);
-        servers.flat_map(|server| self.state.servers[server].data.metas.iter().flatten()).any(|meta| {
-            self.state.origin(&meta.origin) < before
-        })
+        let mut metas = servers.flat_map(|server| self.state.servers[server].data.metas.iter().flatten());
+        let lately = |server: &Server| server.went_back > 0 && server.went_back >= self.begun.at;
+        self.state.servers.iter().any(lately)
+            || metas.any(|meta| self.state.origin(&meta.origin) < before)
     }
 
     /// True if the value was overwritten by this event, or an earlier one.

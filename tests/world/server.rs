@@ -69,6 +69,11 @@ impl Data {
     }
 }
 
+/// The number of the database server of this name.
+pub fn origin_of(name: &str) -> usize {
+    name.get(1..).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 #[derive(Debug)]
 pub struct Server {
     pub id: ServerId,
@@ -80,6 +85,8 @@ pub struct Server {
     pub promises: u64,
     /// How far its clock is ahead, in microseconds.
     pub clock: i64,
+    /// The last time that an invalidator of a former primary of the database took over from one of a later primary.
+    pub went_back: Moment,
     /// What was applied when.
     pub history: VecDeque<(Moment, Arc<Meta>)>,
     pub changed: Arc<Notify>,
@@ -94,6 +101,7 @@ impl Server {
             copies: 0,
             promises: 0,
             clock,
+            went_back: 0,
             history: VecDeque::new(),
             changed: Arc::default(),
         }
@@ -131,6 +139,9 @@ impl Server {
     pub fn set_meta(&mut self, shard: usize, meta: Meta, now: Moment) {
         let meta = Arc::new(meta);
         let before = self.data.metas[shard].replace(Arc::clone(&meta));
+        if before.as_ref().is_some_and(|before| origin_of(&before.origin) > origin_of(&meta.origin)) {
+            self.went_back = now;
+        }
         if before.is_none_or(|before| before.coverage != meta.coverage || before.state != meta.state) {
             self.promises += 1;
         }
