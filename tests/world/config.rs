@@ -18,6 +18,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// So many of a thousand calls of the store are lost, on the way there or back.
     pub lost_calls: u64,
+    /// So many of a thousand readings of the bus lose a message.
+    pub lost_messages: u64,
+    /// The log notices by itself that the probe found another server.
+    pub careful_log: bool,
     /// So many of a thousand ways are long.
     pub long_ways: u64,
     /// A slow store's calls take up to so many milliseconds more.
@@ -67,6 +71,8 @@ impl Config {
             wild_clocks: some(150),
             heartbeat: millis([10, 20, 40][random.index(3)]),
             lost_calls: [0, 0, 2, 10][random.index(4)],
+            lost_messages: [0, 20, 100][random.index(3)],
+            careful_log: some(500),
             long_ways: [0, 20, 200][random.index(3)],
             slow_max: [10, 100, 1_000][random.index(3)],
             store_faults: some(500),

@@ -46,13 +46,24 @@ impl Rows {
 /// A change that a client makes.
 #[derive(Clone, Copy, Debug)]
 pub enum Write {
-    User { number: u16, mail: Option<u16> },
-    DeleteUser { number: u16 },
-    Order { number: u16 },
-    DeleteOrder { number: u16 },
+    User {
+        number: u16,
+        mail: Option<u16>,
+    },
+    DeleteUser {
+        number: u16,
+    },
+    Order {
+        number: u16,
+    },
+    DeleteOrder {
+        number: u16,
+    },
     TruncateOrders,
     /// A definition changed, and no row.
-    Define { table: &'static str },
+    Define {
+        table: &'static str,
+    },
 }
 
 /// How a commit differs from a plain one.
@@ -230,7 +241,11 @@ impl Database {
             }
             Write::Order { number } => {
                 let before = rows.orders[usize::from(number)].replace(written);
-                changes.push(row(ORDERS, before.map(|_| image(number, &[], unmappable)), Some(image(number, &[], unmappable))));
+                changes.push(row(
+                    ORDERS,
+                    before.map(|_| image(number, &[], unmappable)),
+                    Some(image(number, &[], unmappable)),
+                ));
             }
             Write::DeleteOrder { number } => {
                 if rows.orders[usize::from(number)].take().is_some() {
@@ -295,9 +310,7 @@ fn image(number: u16, mail: &[Option<u16>], unmappable: bool) -> RowImage {
         let names: Arc<[Box<str>]> = Arc::from(["id".into(), "mail".into()]);
         return RowImage::new(names, vec![Column::Missing, Column::Missing]);
     }
-    let mail = mail.iter().map(|mail| {
-        ("mail", mail.map_or(Value::Null, |mail| Value::Text(mail_text(mail).into())))
-    });
+    let mail = mail.iter().map(|mail| ("mail", mail.map_or(Value::Null, |mail| Value::Text(mail_text(mail).into()))));
     RowImage::from_pairs([("id", Value::UInt(number.into()))].into_iter().chain(mail))
 }
 

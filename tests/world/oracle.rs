@@ -60,7 +60,13 @@ impl Answer {
     }
 
     pub fn detailed(hit: Hit<u64>) -> Self {
-        Self { value: hit.value, tier: Some(hit.tier), maybe_local: false, position: hit.position, bound: hit.staleness_bound }
+        Self {
+            value: hit.value,
+            tier: Some(hit.tier),
+            maybe_local: false,
+            position: hit.position,
+            bound: hit.staleness_bound,
+        }
     }
 }
 
@@ -250,7 +256,8 @@ impl Judgement<'_> {
     fn covered(&self, member: &Member) -> Option<String> {
         let (server, _, _) = self.begun.link?;
         let same = self.link_stands() && self.state.servers[server].promises == self.begun.promises;
-        let covers = self.begun.meta.as_ref().is_some_and(|meta| meta.is_live() && meta.coverage.covers(member.mapping));
+        let covers =
+            self.begun.meta.as_ref().is_some_and(|meta| meta.is_live() && meta.coverage.covers(member.mapping));
         (same && !covers).then(|| "the store vouches for no entry of this cache".into())
     }
 
@@ -284,8 +291,7 @@ impl Judgement<'_> {
         let servers = self.begun.link.map(|(server, _, _)| server).into_iter().chain(me.bus);
         let mut metas = servers.flat_map(|server| self.state.servers[server].data.metas.iter().flatten());
         let lately = |server: &Server| server.went_back > 0 && server.went_back >= self.begun.at;
-        self.state.servers.iter().any(lately)
-            || metas.any(|meta| self.state.origin(&meta.origin) < before)
+        self.state.servers.iter().any(lately) || metas.any(|meta| self.state.origin(&meta.origin) < before)
     }
 
     /// True if the value was overwritten by this event, or an earlier one.

@@ -48,9 +48,8 @@ fn is_settled(stage: &Stage) -> bool {
     });
     let state = stage.world.state();
     let executed = state.database.executed();
-    let is_applied = |meta: &Option<Arc<Meta>>| {
-        meta.as_ref().is_some_and(|meta| meta.is_live() && meta.applied().covers(executed))
-    };
+    let is_applied =
+        |meta: &Option<Arc<Meta>>| meta.as_ref().is_some_and(|meta| meta.is_live() && meta.applied().covers(executed));
     runs && state.servers[state.primary].data.metas.iter().all(is_applied)
 }
 
@@ -88,7 +87,9 @@ fn look_at_store(world: &World) {
             };
             let right = current(world, kind, key);
             if entry.header.discipline == Discipline::Cdc && value != right {
-                world.violated(|| format!("a stale entry stays in the store: {kind:?} {number} is {value:?}, not {right:?}"));
+                world.violated(|| {
+                    format!("a stale entry stays in the store: {kind:?} {number} is {value:?}, not {right:?}")
+                });
             }
         }
     }

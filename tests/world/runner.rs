@@ -39,11 +39,8 @@ pub struct Outcome {
 
 /// Runs the world of this seed for so many operations, and keeps so many of the last lines of its log, if it has one.
 pub fn run(seed: u64, operations: u64, traced: Option<usize>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let mut stage = Stage::new(seed, traced.is_some());
         let done = stage.operate(operations).await;
@@ -56,7 +53,14 @@ pub fn run(seed: u64, operations: u64, traced: Option<usize>) -> Outcome {
             (state.counts, state.violations.clone())
         };
         counts.operations = done;
-        Outcome { seed, operations, counts, violations, hash: world.trace.hash(), last: world.trace.last(traced.unwrap_or(0)) }
+        Outcome {
+            seed,
+            operations,
+            counts,
+            violations,
+            hash: world.trace.hash(),
+            last: world.trace.last(traced.unwrap_or(0)),
+        }
     })
 }
 

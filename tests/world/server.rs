@@ -20,7 +20,9 @@ const REMEMBERED: usize = 128;
 pub enum Role {
     Primary,
     /// A replica of the new primary. It refuses writes; it may copy the primary's data or stand still.
-    Demoted { follows: bool },
+    Demoted {
+        follows: bool,
+    },
     /// Cut off from the new primary, and still a primary to those who reach it.
     Partitioned,
     /// Gone.

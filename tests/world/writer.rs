@@ -26,10 +26,7 @@ impl Writer {
         Self { world: Arc::clone(world), actor, server, copies }
     }
 
-    async fn call<T: Send>(
-        &self,
-        command: impl FnOnce(&mut Server, u64) -> Result<T> + Send,
-    ) -> Result<T> {
+    async fn call<T: Send>(&self, command: impl FnOnce(&mut Server, u64) -> Result<T> + Send) -> Result<T> {
         let world = &self.world;
         world.awake(self.actor).await;
         let slow = world.state().slow_until > world.now();
@@ -145,7 +142,12 @@ impl StoreWriter for Writer {
         };
         let kept = self.world.config.bus_kept;
         let sequence = self.call(|server, _| Ok(server.post(message, origin, kept))).await;
-        self.world.log(|| format!("{} publishes {:?} {:?} on {}: {sequence:?}", self.actor, message.event, message.applied, self.server));
+        self.world.log(|| {
+            format!(
+                "{} publishes {:?} {:?} on {}: {sequence:?}",
+                self.actor, message.event, message.applied, self.server
+            )
+        });
         sequence
     }
 
