@@ -113,6 +113,8 @@ async fn look_through(world: &Arc<World>, process: &Arc<Process>, at: usize) {
         Asked { at_least: Some(executed), ..Asked::default() },
         Asked { max_staleness: Some(world.config.heartbeat * 6 + millis(400)), ..Asked::default() },
         Asked { bypass: true, ..Asked::default() },
+        // Twice: the entry may have come to the end of its time.
+        Asked::default(),
         Asked::default(),
     ];
     for number in 0..world.config.keys {

@@ -187,7 +187,6 @@ impl SourceProbe for Source {
             return Err(unavailable("the probe's connection broke"));
         }
         let server = self.wires.probe.load(Ordering::Relaxed);
-        self.wires.origin.store(server, Ordering::Relaxed);
         let head = {
             let now = world.now();
             let mut state = world.state();
@@ -201,6 +200,7 @@ impl SourceProbe for Source {
         };
         world.travel(false).await;
         world.awake(self.actor).await;
+        self.wires.origin.store(server, Ordering::Relaxed);
         Ok(head)
     }
 }
