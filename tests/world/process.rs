@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cachefront_core::source::ChangeSource;
 use cachefront_core::store::{MappingId, Store};
 use cachefront_core::{Cache, Cdc, CdcHandle, Clock, Discipline, Entropy, Local, Mode};
 
@@ -57,6 +58,9 @@ impl Process {
             for (table, keys_of) in kind.rules() {
                 builder = builder.depends_on(table, keys_of);
             }
+            if world.config.replica {
+                builder = builder.loads_from(REPLICA);
+            }
             if local {
                 builder = builder.local(Local::max_weight(1 << 16).ttl(millis(5_000)));
             }
@@ -88,6 +92,9 @@ impl Member {
     }
 }
 
+/// The name of the replica that loaders read.
+const REPLICA: &str = "replica";
+
 #[derive(Debug)]
 pub(crate) struct Invalidator {
     pub(crate) actor: usize,
@@ -104,13 +111,21 @@ impl Invalidator {
         let clock = Arc::new(WorldClock::new(world.time, world.config.process_clock(&world.random)));
         let dyn_clock: Arc<dyn Clock> = Arc::<WorldClock>::clone(&clock);
         let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
-        let mut cdc = Cdc::new(Source::new(world, actor, &wires))
+        let source = Source::new(world, actor, &wires);
+        let gate = source.gate().expect("a source with a gate");
+        // Where there is a replica, this gate waits on it too.
+        let mut cdc = Cdc::new(source)
+            .gate(gate)
             .settings(world.cdc_settings())
             .discipline(discipline)
             .clock(dyn_clock)
             .entropy(entropy);
         for kind in RELEASES[release] {
-            cdc = cdc.bind_map(Arc::clone(&conn), Arc::new(kind.table_rules()));
+            let mut rules = kind.table_rules();
+            if world.config.replica {
+                rules.add_server(REPLICA);
+            }
+            cdc = cdc.bind_map(Arc::clone(&conn), Arc::new(rules));
         }
         let handle = cdc.spawn().expect("an invalidator");
         world.log(|| format!("invalidator {actor} of release {release} starts"));
