@@ -56,7 +56,7 @@ impl Judge {
                     let answer = match level {
                         "session" => judge.session(&cache, id + added).await,
                         "bounded" => Some(bounded(&cache, id + added).await),
-                        _ => judge.eventual(&cache, id + added, turn % 2 == 0).await,
+                        _ => judge.eventual(&cache, id + added, turn.is_multiple_of(2)).await,
                     };
                     if let Some(answer) = answer {
                         judge.note(&name, id, answer);
