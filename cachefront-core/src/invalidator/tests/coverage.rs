@@ -385,6 +385,21 @@ async fn the_tables_are_looked_at_again_on_a_new_primary() {
     assert_eq!(shop.covered().await, ["users"]);
 }
 
+/// The connection breaks, and the next one leads to a server that was promoted meanwhile and is set up in another way.
+#[tokio::test(start_paused = true)]
+async fn the_tables_are_looked_at_before_every_session() {
+    let shop = Shop::new();
+    let process = shop.process();
+    let (users, orders) = (process.users().build().expect("a cache"), process.orders().build().expect("a cache"));
+    let cdc = process.run(&[&users, &orders]).await;
+    shop.source.refuse(&["shop.orders"]);
+    shop.source.become_server("server-b");
+    shop.source.fail(Error::new(ErrorKind::Unavailable, "the connection broke"));
+    wait_until("everything is flushed", || async { cdc.status().flushes_total == 2 }).await;
+    wait_until("it runs", || async { cdc.status().state == CdcState::Running }).await;
+    assert_eq!(shop.covered().await, ["users"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_cache_is_covered_once_its_own_gate_has_seen_what_is_applied() {
     let shop = Shop::new();
