@@ -13,13 +13,13 @@ use crate::store::unavailable;
 use crate::world::{Handed, World};
 
 #[derive(Debug)]
-pub struct Bus {
+pub(crate) struct Bus {
     world: Arc<World>,
     actor: usize,
 }
 
 impl Bus {
-    pub fn new(world: &Arc<World>, actor: usize) -> Self {
+    pub(crate) fn new(world: &Arc<World>, actor: usize) -> Self {
         Self { world: Arc::clone(world), actor }
     }
 }
@@ -107,7 +107,11 @@ impl Reader {
             return Err(Error::new(ErrorKind::Unavailable, "messages were dropped"));
         }
         let unread = server.data.bus.iter().filter(|posted| posted.sequence > self.read);
-        let messages: Vec<_> = unread.take(8).cloned().collect();
+        let mut messages: Vec<_> = unread.take(8).cloned().collect();
+        if messages.len() > 1 && self.world.random.chance(self.world.config.lost_messages) {
+            // It is lost, which its successor's sequence shows.
+            messages.remove(0);
+        }
         Ok(if messages.is_empty() { Next::Wait } else { Next::Messages(messages) })
     }
 
@@ -151,7 +155,7 @@ impl BusReader for Reader {
                     if delay > 1 {
                         pass(millis(delay)).await;
                     }
-                    if let Next::Messages(_) = self.look()? {
+                    if !matches!(self.look()?, Next::Deaf(_)) {
                         return Ok(self.hand(&messages));
                     }
                 }

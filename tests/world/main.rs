@@ -40,6 +40,9 @@ const OPERATIONS_OF_A_WORLD: u64 = 4_000;
 
 const OPERATIONS: u64 = 100_000;
 
+/// A long run says how far it is after so many worlds.
+const WORLDS_BETWEEN_NEWS: u64 = 2_500;
+
 fn number(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text.replace('_', "").parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
@@ -57,7 +60,7 @@ struct Report {
 
 /// Runs worlds of `first` and the seeds after it, until so many operations are done.
 fn run_worlds(first: u64, operations: u64, jobs: u64, failures_max: usize) -> Report {
-    let (next, report) = (AtomicU64::new(0), Mutex::new(Report::default()));
+    let (next, report, began) = (AtomicU64::new(0), Mutex::new(Report::default()), Instant::now());
     let worlds = operations.div_ceil(OPERATIONS_OF_A_WORLD);
     std::thread::scope(|scope| {
         for _ in 0..jobs {
@@ -71,6 +74,10 @@ fn run_worlds(first: u64, operations: u64, jobs: u64, failures_max: usize) -> Re
                     let outcome = run(first + world, rest.min(OPERATIONS_OF_A_WORLD), None);
                     let mut report = report.lock().expect("unpoisoned");
                     report.worlds += 1;
+                    if report.worlds.is_multiple_of(WORLDS_BETWEEN_NEWS) {
+                        let (done, failed) = (report.counts.operations, report.failed.len());
+                        println!("{done} operations in {:.0} s, {failed} violations", began.elapsed().as_secs_f64());
+                    }
                     report.counts.add(&outcome.counts);
                     if !outcome.violations.is_empty() {
                         report.failed.push(outcome);

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
-use cachefront_core::store::{Applied, Cover, Held, Meta, StoreState, StoreWriter, transition};
+use cachefront_core::store::{
+    Applied, Cover, Generation, Held, Invalidation, Meta, StoreState, StoreWriter, transition,
+};
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
 use crate::server::Server;
 use crate::store::unavailable;
 use crate::world::World;
 
-pub struct Writer {
+pub(crate) struct Writer {
     world: Arc<World>,
     actor: usize,
     server: usize,
@@ -21,15 +23,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(world: &Arc<World>, actor: usize, server: usize) -> Self {
+    pub(crate) fn new(world: &Arc<World>, actor: usize, server: usize) -> Self {
         let copies = world.state().servers[server].copies;
         Self { world: Arc::clone(world), actor, server, copies }
     }
 
-    async fn call<T: Send>(
-        &self,
-        command: impl FnOnce(&mut Server, u64) -> Result<T> + Send,
-    ) -> Result<T> {
+    async fn call<T: Send>(&self, command: impl FnOnce(&mut Server, u64) -> Result<T> + Send) -> Result<T> {
         let world = &self.world;
         world.awake(self.actor).await;
         let slow = world.state().slow_until > world.now();
@@ -102,9 +101,9 @@ impl StoreWriter for Writer {
             .await
     }
 
-    async fn cover(&mut self, held: &Held, rows: &[Cover]) -> Result<()> {
+    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
         self.world.state().counts.covers += 1;
-        self.change_metas("cover", |meta| transition::cover(meta, held, rows)).await
+        self.change_metas("cover", |meta| transition::cover(meta, held, next, rows)).await
     }
 
     async fn resign(&mut self, held: &Held) -> Result<()> {
@@ -137,6 +136,24 @@ impl StoreWriter for Writer {
         Ok(())
     }
 
+    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        for shard in 0..self.world.config.shards {
+            self.world.log(|| format!("{} invalidates unseen {changes:?} on {}/{shard}", self.actor, self.server));
+            self.call(|server, now| {
+                for Invalidation { key, commits } in changes {
+                    if server.shard_of(key) == shard {
+                        let (meta, slot) = server.look(key, now);
+                        let change = transition::invalidate_unseen(meta.map(Arc::as_ref), slot, commits);
+                        server.apply(key, change);
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
         let origin = {
             let state = self.world.state();
@@ -145,7 +162,12 @@ impl StoreWriter for Writer {
         };
         let kept = self.world.config.bus_kept;
         let sequence = self.call(|server, _| Ok(server.post(message, origin, kept))).await;
-        self.world.log(|| format!("{} publishes {:?} {:?} on {}: {sequence:?}", self.actor, message.event, message.applied, self.server));
+        self.world.log(|| {
+            format!(
+                "{} publishes {:?} {:?} on {}: {sequence:?}",
+                self.actor, message.event, message.applied, self.server
+            )
+        });
         sequence
     }
 

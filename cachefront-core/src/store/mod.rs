@@ -179,8 +179,9 @@ pub trait StoreWriter: fmt::Debug + Send {
 
     /// Makes `term` the term in force, and `state` (as [`state`](StoreWriter::state) answered it) what every shard has
     /// applied: a commit that reached some shards only is taken back, which proves less and is therefore safe. `hi` is
-    /// never lowered; whether a shard is suspended, and what it covers, is kept. `Conflict` if a shard has no meta of that generation,
-    /// a term that is not below `term`, or an applied order below `state`'s.
+    /// never lowered; what a shard covers is kept. If any shard was suspended, which `state` says, all of them are.
+    /// `Conflict` if a shard has no meta of that generation, a term that is not below `term`, or an applied order below
+    /// `state`'s.
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()>;
 
     /// Writes on every shard that everything up to `order` may be on its way. A higher `hi` stays.

@@ -322,7 +322,11 @@ pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
         return Err(conflict("it has applied less than was read before"));
     }
     let mut next = state.clone();
-    (next.state, next.shards, next.coverage) = (meta.state, meta.shards, meta.coverage.clone());
+    (next.shards, next.coverage) = (meta.shards, meta.coverage.clone());
+    // Suspended on one shard only: whoever takes the term of such a store relies on all of them.
+    if !meta.is_live() {
+        next.state = MetaState::Suspended;
+    }
     next.hi = meta.hi.max(state.hi);
     next.term = term;
     next.beat = meta.beat.wrapping_add(1);

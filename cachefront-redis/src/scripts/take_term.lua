@@ -1,5 +1,5 @@
--- Puts a new term in force, and with it what all shards have applied. The shard keeps its state, the number of shards
--- and what it covers.
+-- Puts a new term in force, and with it what all shards have applied. The shard keeps the number of shards and what it
+-- covers. If it or any other shard is suspended, it is afterwards.
 -- KEYS: meta. ARGV: the meta as it was composed over all shards, without coverage; the term (8 bytes, big-endian).
 -- Returns 0: done. 1: no meta. 2: another generation. 3: a term as high or higher. 4: less is applied than was read.
 local meta, rows = read_meta(KEYS[1])
@@ -17,8 +17,10 @@ local hi = string.sub(meta, 33, 40)
 if struct.unpack('>I8', state, 33) > struct.unpack('>I8', hi) then
   hi = string.sub(state, 33, 40)
 end
+-- Byte 4: 0 live, 1 suspended.
+local suspended = string.char(math.max(string.byte(meta, 4), string.byte(state, 4)))
 local from, origin, position, note = texts_of(meta, rows)
 local names = redis.call('GETRANGE', KEYS[1], from + origin + position + note, -1)
-redis.call('SET', KEYS[1], string.sub(meta, 1, 24) .. ARGV[2] .. hi .. string.sub(state, 41, 68)
+redis.call('SET', KEYS[1], string.sub(meta, 1, 3) .. suspended .. string.sub(meta, 5, 24) .. ARGV[2] .. hi .. string.sub(state, 41, 68)
   .. string.sub(meta, 69, 72) .. next_beat(meta) .. string.rep('\0', 4) .. rows .. string.sub(state, 81) .. names)
 return 0

@@ -255,13 +255,11 @@ impl Follower {
         let before = self.followed.covered.take();
         let kept = |mapping: MappingId| before.as_ref().is_some_and(|before| before.contains(&mapping));
         for listener in listeners {
-            match listener.mapping() {
-                Some(mapping) if covered.contains(&mapping) => {
-                    if !kept(mapping) || !listener.is_started() {
-                        listener.start(self.followed.server);
-                    }
-                }
-                Some(_) if listener.is_started() => listener.stop("not_covered"),
+            let Some(mapping) = listener.mapping() else { continue };
+            let started = listener.is_started();
+            match covered.contains(&mapping) {
+                true if !started || !kept(mapping) => listener.start(self.followed.server),
+                false if started => listener.stop("not_covered"),
                 _ => {}
             }
         }

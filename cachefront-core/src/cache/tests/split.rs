@@ -102,3 +102,19 @@ async fn what_lacks_an_invalidation_that_was_handled_is_not_kept_in_this_process
     let token: Position = "db:1-2".parse().expect("a position");
     assert_eq!(cache.get(&7).at_least(&token).await.expect("a value"), Some(2));
 }
+
+/// The server that is read has applied all that this process has heard of, and more; but the bus of another one is read.
+#[tokio::test]
+async fn what_is_read_at_another_server_than_the_bus_is_not_kept_though_nothing_is_missing_there() {
+    let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
+    let (database, split) = (Database::free(), Split { former: Arc::clone(&former), current: Arc::clone(&current) });
+    let mut at_former = Hand::begin(&former).await;
+    let mut holder = Hand::begin(&current).await;
+    let cache = builder(&former, &database).shared(split).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    followed(&cache, &mut holder).await;
+    at_former.apply(2, &key()).await;
+    for tier in [Tier::Database, Tier::Shared, Tier::Shared] {
+        assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, tier);
+        assert!(cache.inner.local_get(&7).is_none());
+    }
+}

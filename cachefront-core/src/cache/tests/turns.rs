@@ -132,7 +132,9 @@ async fn a_reader_that_waits_for_another_process_keeps_no_turn() {
     let clock = Arc::new(TokioClock::new());
     let store = paused_store(&clock);
     let (quick, patient) = (Slow::new(Duration::from_millis(1)), Slow::new(Duration::from_secs(2)));
-    let one_turn = CacheSettings { loads_max: 1, ..CacheSettings::default() };
+    let second = Duration::from_secs(1);
+    let one_turn =
+        CacheSettings { loads_max: 1, lease_poll_min: second, lease_poll_max: second, ..CacheSettings::default() };
     let one = slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &quick, one_turn);
     let other = slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &patient, CacheSettings::default());
     let held = tokio::spawn(async move { other.get(&1).await });
@@ -141,6 +143,7 @@ async fn a_reader_that_waits_for_another_process_keeps_no_turn() {
         let one = one.clone();
         async move { one.get(&1).await }
     });
+    tokio::time::sleep(Duration::from_millis(100)).await; // sleep: on the paused clock, it takes no time
     let began = tokio::time::Instant::now();
     assert_eq!(one.get(&2).await.expect("a value"), Some(2));
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());

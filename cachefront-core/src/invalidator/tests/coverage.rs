@@ -139,7 +139,8 @@ async fn what_a_narrower_invalidator_does_not_know_is_not_cached_and_comes_back_
     let (new, old) = (shop.process(), shop.process());
     let (users, orders) = (new.users().build().expect("a cache"), new.orders().build().expect("a cache"));
     let old_users = old.users().build().expect("a cache");
-    (shop.users.set(1, 10), shop.orders.set(1, 10));
+    shop.users.set(1, 10);
+    shop.orders.set(1, 10);
     let wide = new.run(&[&users, &orders]).await;
     for cache in [&users, &orders] {
         assert_eq!((tier(cache).await, tier(cache).await), (Tier::Database, Tier::Shared));
@@ -210,7 +211,8 @@ async fn a_table_that_changes_as_a_whole_flushes_its_own_caches_only() {
     let local = Local::max_weight(1 << 20);
     let users = process.users().local(local).build().expect("a cache");
     let orders = process.orders().local(local).build().expect("a cache");
-    (shop.users.set(1, 10), shop.orders.set(1, 10));
+    shop.users.set(1, 10);
+    shop.orders.set(1, 10);
     let cdc = process.run(&[&users, &orders]).await;
     for (change, flushes) in [
         (Change::Tables { tables: vec!["shop.users".into()], reason: "TRUNCATE".into() }, 2),
@@ -378,6 +380,21 @@ async fn the_tables_are_looked_at_again_on_a_new_primary() {
     let cdc = process.run(&[&users, &orders]).await;
     shop.source.refuse(&["shop.orders"]);
     shop.source.become_server("server-b");
+    wait_until("everything is flushed", || async { cdc.status().flushes_total == 2 }).await;
+    wait_until("it runs", || async { cdc.status().state == CdcState::Running }).await;
+    assert_eq!(shop.covered().await, ["users"]);
+}
+
+/// The connection breaks, and the next one leads to a server that was promoted meanwhile and is set up in another way.
+#[tokio::test(start_paused = true)]
+async fn the_tables_are_looked_at_before_every_session() {
+    let shop = Shop::new();
+    let process = shop.process();
+    let (users, orders) = (process.users().build().expect("a cache"), process.orders().build().expect("a cache"));
+    let cdc = process.run(&[&users, &orders]).await;
+    shop.source.refuse(&["shop.orders"]);
+    shop.source.become_server("server-b");
+    shop.source.fail(Error::new(ErrorKind::Unavailable, "the connection broke"));
     wait_until("everything is flushed", || async { cdc.status().flushes_total == 2 }).await;
     wait_until("it runs", || async { cdc.status().state == CdcState::Running }).await;
     assert_eq!(shop.covered().await, ["users"]);

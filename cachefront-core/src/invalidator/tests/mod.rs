@@ -107,6 +107,19 @@ fn row(id: u64) -> Change {
 }
 
 #[tokio::test]
+async fn a_store_that_another_one_suspended_and_left_is_made_live_again() {
+    let world = World::new();
+    world.table.set(1, 10);
+    let cdc = world.run().await;
+    world.read(1).await;
+    // An invalidator that meant to flush waited at its gate, and died there.
+    world.store.suspend().await.expect("a suspension");
+    wait_until("values are cached again", || async { world.read(1).await.1 == Tier::Shared }).await;
+    assert_eq!(cdc.status().state, CdcState::Running);
+    cdc.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_commit_makes_exactly_its_key_miss() {
     let world = World::new();
     world.table.set(1, 10);

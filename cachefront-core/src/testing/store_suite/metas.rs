@@ -2,7 +2,7 @@
 
 use super::StoreFixture;
 use super::ground::{Ground, START, applied, checkpoint, conflict, generation, meta};
-use crate::store::{Applied, Held, StoreState};
+use crate::store::{Applied, Held, MetaState, StoreState};
 
 pub(super) async fn a_new_store_has_no_meta(fixture: &dyn StoreFixture) {
     let mut ground = Ground::bare(fixture).await;
@@ -115,7 +115,12 @@ pub(super) async fn a_suspended_meta_is_moved_and_stays_suspended(fixture: &dyn 
     ground.writer.take_term(&state, 2).await.expect("a term");
     assert!(matches!(ground.writer.state().await.expect("a state"), StoreState::Suspended(meta) if meta.term == 2));
     ground.flush(START + 2).await;
-    ground.live_state().await;
+    let mut half = ground.live_state().await;
+    // As it is read of a store whose other shard is suspended.
+    (half.state, half.term) = (MetaState::Suspended, 0);
+    let term = ground.writer.term().await.expect("a term") + 1;
+    ground.writer.take_term(&half, term).await.expect("a term");
+    assert!(matches!(ground.writer.state().await.expect("a state"), StoreState::Suspended(_)), "on every shard");
 }
 
 pub(super) async fn a_term_is_taken_by_one(fixture: &dyn StoreFixture) {

@@ -1,10 +1,11 @@
-//! The project's own tool: `cargo xtask stack|test|check|tools|validate|bench|mutants`.
+//! The project's own tool: `cargo xtask stack|test|check|tools|validate|bench|mutants|prove`.
 
 mod bench;
 mod check;
 mod exec;
 mod failure;
 mod mutants;
+mod prove;
 mod stack;
 mod test;
 mod tools;
@@ -41,6 +42,8 @@ enum Command {
     Mutants(mutants::Options),
     /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
     Bench(bench::Options),
+    /// Runs simulated worlds, in release, and judges every answer of the cache.
+    Prove(prove::Options),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Validate(options) => validate::run(&options),
         Command::Mutants(options) => mutants::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Prove(options) => prove::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

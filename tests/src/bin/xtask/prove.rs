@@ -1,0 +1,37 @@
+//! `cargo xtask prove`: runs the simulated world in release, for as many operations as are asked for.
+
+use clap::Args;
+
+use crate::{
+    exec,
+    failure::{Failure, Result},
+};
+
+/// How much to run.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Operations of all worlds together: reads, writes and faults.
+    #[arg(long, default_value_t = 100_000_000)]
+    operations: u64,
+    /// The seed of the first world; each further world has the next one.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Worlds that run at the same time, each on a thread of its own.
+    #[arg(long, default_value_t = 2)]
+    jobs: u64,
+}
+
+/// Runs the worlds, and prints how many operations they did and what was wrong.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let test = ["test", "--release", "--quiet", "--package", "cachefront-tests", "--test", "world"];
+    let only = ["--", "--nocapture", "--exact", "every_answer_is_right_at_its_level"];
+    let mut command = exec::cargo();
+    command
+        .args(test)
+        .args(only)
+        .env("CACHEFRONT_WORLD_OPERATIONS", options.operations.to_string())
+        .env("CACHEFRONT_WORLD_SEED", options.seed.to_string())
+        .env("CACHEFRONT_WORLD_JOBS", options.jobs.to_string());
+    let status = exec::run(&mut command)?;
+    if status.success() { Ok(()) } else { Err(Failure::new(format!("a world is wrong, or does not build ({status})"))) }
+}
