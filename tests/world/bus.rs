@@ -13,13 +13,13 @@ use crate::store::unavailable;
 use crate::world::{Handed, World};
 
 #[derive(Debug)]
-pub struct Bus {
+pub(crate) struct Bus {
     world: Arc<World>,
     actor: usize,
 }
 
 impl Bus {
-    pub fn new(world: &Arc<World>, actor: usize) -> Self {
+    pub(crate) fn new(world: &Arc<World>, actor: usize) -> Self {
         Self { world: Arc::clone(world), actor }
     }
 }

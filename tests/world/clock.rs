@@ -11,35 +11,35 @@ use tokio::time::Instant;
 const BEGIN_MICROS: i64 = 1_700_000_000_000_000;
 
 /// A moment of the world's true time, in microseconds since its begin.
-pub type Moment = u64;
+pub(crate) type Moment = u64;
 
 /// It never comes.
-pub const NEVER: Moment = u64::MAX;
+pub(crate) const NEVER: Moment = u64::MAX;
 
-pub const fn millis(millis: u64) -> Duration {
+pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// Lets virtual time pass. The runtime's clock is paused: nobody waits in real time.
-pub fn pass(duration: Duration) -> tokio::time::Sleep {
+pub(crate) fn pass(duration: Duration) -> tokio::time::Sleep {
     // sleep: it moves virtual time, which is what the world runs on.
     tokio::time::sleep(duration)
 }
 
 /// The world's true time.
 #[derive(Clone, Copy, Debug)]
-pub struct Time(Instant);
+pub(crate) struct Time(Instant);
 
 impl Time {
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self(Instant::now())
     }
 
-    pub fn now(self) -> Moment {
+    pub(crate) fn now(self) -> Moment {
         self.0.elapsed().as_micros() as u64
     }
 
-    pub async fn reach(self, moment: Moment) {
+    pub(crate) async fn reach(self, moment: Moment) {
         let now = self.now();
         if moment > now {
             pass(Duration::from_micros(moment - now)).await;
@@ -49,25 +49,25 @@ impl Time {
 
 /// A process's clock, which may differ from the true time.
 #[derive(Debug)]
-pub struct WorldClock {
+pub(crate) struct WorldClock {
     time: Time,
     /// How far it is ahead, in microseconds.
     offset: AtomicI64,
 }
 
 impl WorldClock {
-    pub fn new(time: Time, offset: i64) -> Self {
+    pub(crate) fn new(time: Time, offset: i64) -> Self {
         Self { time, offset: AtomicI64::new(offset) }
     }
 
     /// Steps the clock.
-    pub fn set(&self, offset: i64) {
+    pub(crate) fn set(&self, offset: i64) {
         self.offset.store(offset, Ordering::Relaxed);
     }
 }
 
 /// What a clock that is `offset` microseconds ahead shows.
-pub fn shown(now: Moment, offset: i64) -> Timestamp {
+pub(crate) fn shown(now: Moment, offset: i64) -> Timestamp {
     Timestamp::from_micros((BEGIN_MICROS + now as i64 + offset).max(1) as u64)
 }
 

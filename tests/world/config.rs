@@ -6,63 +6,63 @@ use crate::clock::millis;
 use crate::random::Random;
 
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Shards of the store.
-    pub shards: usize,
+    pub(crate) shards: usize,
     /// Keys of each cache that are used.
-    pub keys: u16,
+    pub(crate) keys: u16,
     /// Clocks differ from the true time by at most so much.
-    pub skew_micros: i64,
+    pub(crate) skew_micros: i64,
     /// Clocks step beyond what is allowed: nothing is judged by time.
-    pub wild_clocks: bool,
-    pub heartbeat: Duration,
+    pub(crate) wild_clocks: bool,
+    pub(crate) heartbeat: Duration,
     /// So many of a thousand calls of the store are lost, on the way there or back.
-    pub lost_calls: u64,
+    pub(crate) lost_calls: u64,
     /// So many of a thousand readings of the bus lose a message.
-    pub lost_messages: u64,
+    pub(crate) lost_messages: u64,
     /// The log notices by itself that the probe found another server.
-    pub careful_log: bool,
+    pub(crate) careful_log: bool,
     /// So many of a thousand ways are long.
-    pub long_ways: u64,
+    pub(crate) long_ways: u64,
     /// A slow store's calls take up to so many milliseconds more.
-    pub slow_max: u64,
+    pub(crate) slow_max: u64,
     /// Faults of the store's servers: failover, restart.
-    pub store_faults: bool,
+    pub(crate) store_faults: bool,
     /// Shards are copied to their replicas each at its own time.
-    pub torn_copies: bool,
+    pub(crate) torn_copies: bool,
     /// Entries and metas vanish.
-    pub evictions: bool,
+    pub(crate) evictions: bool,
     /// Processes and invalidators come, go, freeze and die.
-    pub churn: bool,
+    pub(crate) churn: bool,
     /// More than one release runs.
-    pub releases: bool,
+    pub(crate) releases: bool,
     /// The database fails over.
-    pub database_faults: bool,
+    pub(crate) database_faults: bool,
     /// Commits become visible late.
-    pub slow_visibility: bool,
+    pub(crate) slow_visibility: bool,
     /// Some processes load from a replica, which lags.
-    pub replica: bool,
+    pub(crate) replica: bool,
     /// Discipline and mode are switched.
-    pub switches: bool,
+    pub(crate) switches: bool,
     /// Whole tables change, rows cannot be mapped, logs are purged.
-    pub odd_changes: bool,
+    pub(crate) odd_changes: bool,
     /// Applications invalidate by themselves.
-    pub manual: bool,
-    pub batch_changes_max: usize,
-    pub keys_per_command_max: usize,
-    pub loads_max: usize,
+    pub(crate) manual: bool,
+    pub(crate) batch_changes_max: usize,
+    pub(crate) keys_per_command_max: usize,
+    pub(crate) loads_max: usize,
     /// Messages that the bus keeps.
-    pub bus_kept: usize,
+    pub(crate) bus_kept: usize,
     /// Milliseconds between two operations, at most.
-    pub pace: u64,
+    pub(crate) pace: u64,
     /// Share of writes among the operations, of a thousand.
-    pub writes: u64,
+    pub(crate) writes: u64,
     /// Share of faults among the operations, of a thousand.
-    pub faults: u64,
+    pub(crate) faults: u64,
 }
 
 impl Config {
-    pub fn draw(random: &Random) -> Self {
+    pub(crate) fn draw(random: &Random) -> Self {
         let some = |in_a_thousand| random.chance(in_a_thousand);
         Self {
             shards: [1, 1, 2, 3][random.index(4)],
@@ -96,17 +96,17 @@ impl Config {
         }
     }
 
-    pub fn silence(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         self.heartbeat * 8
     }
 
-    pub fn process_clock(&self, random: &Random) -> i64 {
+    pub(crate) fn process_clock(&self, random: &Random) -> i64 {
         let within = random.below(2 * self.skew_micros as u64 + 1) as i64 - self.skew_micros;
         if self.wild_clocks && random.chance(300) { within * 500 } else { within }
     }
 
     /// The store's clock times leases only.
-    pub fn server_clock(&self, random: &Random) -> i64 {
+    pub(crate) fn server_clock(&self, random: &Random) -> i64 {
         self.process_clock(random)
     }
 }

@@ -16,7 +16,7 @@ use crate::keys::{KEYS, Kind, LINES, Line, ORDERS, USERS, key_of, mail_text};
 const LOST_MAX: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     mail: Option<u16>,
     written: u64,
 }
@@ -45,7 +45,7 @@ impl Rows {
 
 /// A change that a client makes.
 #[derive(Clone, Copy, Debug)]
-pub enum Write {
+pub(crate) enum Write {
     User {
         number: u16,
         mail: Option<u16>,
@@ -68,33 +68,33 @@ pub enum Write {
 
 /// How a commit differs from a plain one.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
-    pub visible_at: Moment,
-    pub replica_at: Moment,
+pub(crate) struct Way {
+    pub(crate) visible_at: Moment,
+    pub(crate) replica_at: Moment,
     /// The log's images lack the columns that keys are made of.
-    pub unmappable: bool,
+    pub(crate) unmappable: bool,
 }
 
 /// A commit, or a failover.
 #[derive(Debug)]
-pub struct Event {
+pub(crate) struct Event {
     /// None for a failover.
-    pub gtid: Option<Gtid>,
+    pub(crate) gtid: Option<Gtid>,
     /// The number of the primary.
-    pub origin: usize,
-    pub visible_at: Moment,
-    pub replica_at: Moment,
+    pub(crate) origin: usize,
+    pub(crate) visible_at: Moment,
+    pub(crate) replica_at: Moment,
     /// Everything that was executed with it.
-    pub executed: Arc<Position>,
+    pub(crate) executed: Arc<Position>,
     /// A failover lost it.
-    pub lost: bool,
-    pub changes: Arc<Vec<Change>>,
+    pub(crate) lost: bool,
+    pub(crate) changes: Arc<Vec<Change>>,
 }
 
 /// A server that is, or was, the primary.
 #[derive(Debug)]
-pub struct Server {
-    pub name: Arc<str>,
+pub(crate) struct Server {
+    pub(crate) name: Arc<str>,
     /// The last event of its log; none while it is the primary.
     end: Option<usize>,
     /// What readers see of it in the end.
@@ -104,26 +104,26 @@ pub struct Server {
 
 /// A key's value from an event on.
 #[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    pub event: usize,
-    pub value: Option<u64>,
+pub(crate) struct Stamp {
+    pub(crate) event: usize,
+    pub(crate) value: Option<u64>,
 }
 
 #[derive(Debug)]
-pub struct Database {
-    pub events: Vec<Event>,
-    pub servers: Vec<Server>,
-    pub stamps: Vec<Vec<Stamp>>,
+pub(crate) struct Database {
+    pub(crate) events: Vec<Event>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) stamps: Vec<Vec<Stamp>>,
     rows: Rows,
     /// The rows after each of the last events.
     recent: VecDeque<(usize, Rows)>,
     visible: usize,
     /// Events before this one are gone from the log.
-    pub purged: usize,
+    pub(crate) purged: usize,
 }
 
 impl Database {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let first = Event {
             gtid: None,
             origin: 0,
@@ -144,21 +144,21 @@ impl Database {
         }
     }
 
-    pub fn primary(&self) -> usize {
+    pub(crate) fn primary(&self) -> usize {
         self.servers.len() - 1
     }
 
-    pub fn last(&self) -> usize {
+    pub(crate) fn last(&self) -> usize {
         self.events.len() - 1
     }
 
     /// Everything committed on the primary.
-    pub fn executed(&self) -> &Arc<Position> {
+    pub(crate) fn executed(&self) -> &Arc<Position> {
         &self.events[self.last()].executed
     }
 
     /// The last event that readers of `server` see.
-    pub fn visible(&mut self, server: usize, now: Moment) -> usize {
+    pub(crate) fn visible(&mut self, server: usize, now: Moment) -> usize {
         if server != self.primary() {
             return self.servers[server].visible_end;
         }
@@ -169,21 +169,21 @@ impl Database {
     }
 
     /// The last event that readers of the replica see.
-    pub fn on_replica(&self, now: Moment) -> usize {
+    pub(crate) fn on_replica(&self, now: Moment) -> usize {
         self.events.iter().rposition(|event| event.replica_at <= now).unwrap_or(0)
     }
 
     /// The last event in the log of `server`.
-    pub fn log_end(&self, server: usize) -> usize {
+    pub(crate) fn log_end(&self, server: usize) -> usize {
         self.servers[server].end.unwrap_or(self.last())
     }
 
     /// What a read sees of a prefix of the events.
-    pub fn value_at(&self, line: Line, event: usize) -> Option<u64> {
+    pub(crate) fn value_at(&self, line: Line, event: usize) -> Option<u64> {
         self.stamps[line].iter().rev().find(|stamp| stamp.event <= event).and_then(|stamp| stamp.value)
     }
 
-    pub fn commit(&mut self, writes: &[Write], way: Way) -> usize {
+    pub(crate) fn commit(&mut self, writes: &[Write], way: Way) -> usize {
         let event = self.events.len();
         let mut changes = Vec::new();
         let before = self.rows;
@@ -263,7 +263,7 @@ impl Database {
     }
 
     /// Another server becomes the primary, without the last `lost` commits.
-    pub fn fail_over(&mut self, lost: usize, now: Moment) {
+    pub(crate) fn fail_over(&mut self, lost: usize, now: Moment) {
         let old = self.primary();
         let (last, visible) = (self.last(), self.visible(old, now));
         let seen_by_replica = self.on_replica(now);

@@ -43,7 +43,7 @@ enum Fault {
 }
 
 /// Does one of the faults that this world has.
-pub fn strike(stage: &mut Stage) {
+pub(crate) fn strike(stage: &mut Stage) {
     let config = stage.world.config.clone();
     let has = |is: bool, weight: u64| if is { weight } else { 0 };
     let store = config.store_faults;
@@ -101,7 +101,7 @@ pub fn strike(stage: &mut Stage) {
 }
 
 /// The replica has what the primary has now.
-pub fn replicate(world: &World) {
+pub(crate) fn replicate(world: &World) {
     let mut state = world.state();
     let data = state.servers[state.primary].data.clone();
     for server in &mut state.servers {
@@ -324,7 +324,7 @@ fn in_process(stage: &mut Stage, fault: Fault) {
 }
 
 /// Everything works from now on: faults end, connections are made anew, one invalidator at least runs.
-pub fn heal(stage: &mut Stage) {
+pub(crate) fn heal(stage: &mut Stage) {
     let world = Arc::clone(&stage.world);
     world.log(|| "faults end".to_owned());
     world.calm.store(true, Ordering::Relaxed);

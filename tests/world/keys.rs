@@ -8,17 +8,17 @@ use cachefront_core::source::Columns;
 use cachefront_core::{CacheKey, Result, StoreKey};
 
 /// Keys of each cache.
-pub const KEYS: usize = 8;
+pub(crate) const KEYS: usize = 8;
 
 /// The mail address that is too long to be a key in the store.
-pub const LONG: u16 = KEYS as u16 - 1;
+pub(crate) const LONG: u16 = KEYS as u16 - 1;
 
 /// Lines of all kinds: what one key of one kind of cache stands for.
-pub const LINES: usize = 4 * KEYS;
+pub(crate) const LINES: usize = 4 * KEYS;
 
 /// A cache under one mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Users by number, in the older release.
     UsersFirst,
     /// Users by number with their order, in the newer release: the same keys under another mapping.
@@ -29,10 +29,10 @@ pub enum Kind {
     Orders,
 }
 
-pub const KINDS: [Kind; 4] = [Kind::UsersFirst, Kind::UsersSecond, Kind::Mails, Kind::Orders];
+pub(crate) const KINDS: [Kind; 4] = [Kind::UsersFirst, Kind::UsersSecond, Kind::Mails, Kind::Orders];
 
 /// The caches of each release. The last two know less than the others.
-pub const RELEASES: [&[Kind]; 4] = [
+pub(crate) const RELEASES: [&[Kind]; 4] = [
     &[Kind::UsersFirst, Kind::Mails, Kind::Orders],
     &[Kind::UsersSecond, Kind::Mails, Kind::Orders],
     &[Kind::UsersFirst, Kind::Orders],
@@ -40,25 +40,25 @@ pub const RELEASES: [&[Kind]; 4] = [
 ];
 
 /// One key of one kind of cache.
-pub type Line = usize;
+pub(crate) type Line = usize;
 
-pub fn line(kind: Kind, key: Key) -> Line {
+pub(crate) fn line(kind: Kind, key: Key) -> Line {
     kind as usize * KEYS + usize::from(key.number)
 }
 
-pub fn kind_of(line: Line) -> Kind {
+pub(crate) fn kind_of(line: Line) -> Kind {
     KINDS[line / KEYS]
 }
 
 /// The key of a line.
-pub fn key_of(line: Line) -> Key {
+pub(crate) fn key_of(line: Line) -> Key {
     Key { kind: kind_of(line), number: (line % KEYS) as u16 }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub kind: Kind,
-    pub number: u16,
+pub(crate) struct Key {
+    pub(crate) kind: Kind,
+    pub(crate) number: u16,
 }
 
 impl std::hash::Hash for Key {
@@ -68,7 +68,7 @@ impl std::hash::Hash for Key {
 }
 
 impl Key {
-    pub fn new(kind: Kind, number: u16) -> Self {
+    pub(crate) fn new(kind: Kind, number: u16) -> Self {
         Self { kind, number }
     }
 }
@@ -83,15 +83,15 @@ impl CacheKey for Key {
 }
 
 /// A mail address as it stands in its column.
-pub fn mail_text(number: u16) -> String {
+pub(crate) fn mail_text(number: u16) -> String {
     if number == LONG { format!("7{}", "x".repeat(1_100)) } else { number.to_string() }
 }
 
-pub const USERS: &str = "shop.users";
-pub const ORDERS: &str = "shop.orders";
+pub(crate) const USERS: &str = "shop.users";
+pub(crate) const ORDERS: &str = "shop.orders";
 
 impl Kind {
-    pub fn cache(self) -> &'static str {
+    pub(crate) fn cache(self) -> &'static str {
         match self {
             Self::UsersFirst | Self::UsersSecond => "users",
             Self::Mails => "mails",
@@ -99,12 +99,12 @@ impl Kind {
         }
     }
 
-    pub fn version(self) -> u32 {
+    pub(crate) fn version(self) -> u32 {
         if self == Self::UsersSecond { 2 } else { 0 }
     }
 
     /// The tables that it depends on, each with what makes keys of a row.
-    pub fn rules(self) -> Vec<(&'static str, fn(&RowImage) -> Result<Vec<Key>>)> {
+    pub(crate) fn rules(self) -> Vec<(&'static str, fn(&RowImage) -> Result<Vec<Key>>)> {
         match self {
             Self::UsersFirst => vec![(USERS, |row| by_number(Self::UsersFirst, row))],
             Self::UsersSecond => vec![
@@ -117,7 +117,7 @@ impl Kind {
     }
 
     /// The mapping for an invalidator that holds no cache itself.
-    pub fn table_rules(self) -> TableRules {
+    pub(crate) fn table_rules(self) -> TableRules {
         let mut rules = TableRules::new(self.cache());
         rules.set_version(self.version());
         for (table, keys_of) in self.rules() {
@@ -139,7 +139,7 @@ fn by_mail(row: &RowImage) -> Result<Vec<Key>> {
 }
 
 /// Where the store keeps a key: the three names of caches, with their numbers.
-pub fn place_of(text: &str) -> Option<usize> {
+pub(crate) fn place_of(text: &str) -> Option<usize> {
     let (cache, key) = text.split_once(':')?;
     let number = usize::from(key.bytes().next()?.checked_sub(b'0')?);
     let cache = ["users", "mails", "orders"].iter().position(|name| *name == cache)?;
@@ -147,10 +147,10 @@ pub fn place_of(text: &str) -> Option<usize> {
 }
 
 /// The shard of a place.
-pub fn shard_of_place(place: usize, shards: usize) -> usize {
+pub(crate) fn shard_of_place(place: usize, shards: usize) -> usize {
     let text = format!("{}:{}", ["users", "mails", "orders"][place / KEYS], place % KEYS);
     StoreKey::from_text(text).expect("a short key").shard(shards as u32) as usize
 }
 
 /// Places in the store.
-pub const PLACES: usize = 3 * KEYS;
+pub(crate) const PLACES: usize = 3 * KEYS;

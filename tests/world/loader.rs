@@ -9,9 +9,9 @@ use crate::keys::{Key, Line, line};
 use crate::world::World;
 
 #[derive(Clone, Debug)]
-pub struct Rows {
-    pub world: Arc<World>,
-    pub actor: usize,
+pub(crate) struct Rows {
+    pub(crate) world: Arc<World>,
+    pub(crate) actor: usize,
 }
 
 /// What is read of the database at one instant.
@@ -37,7 +37,7 @@ impl Rows {
     }
 
     /// Loads one value, and says what is known about it.
-    pub async fn read(&self, key: Key, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+    pub(crate) async fn read(&self, key: Key, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
         let begun = self.world.now();
         let draw = self.world.random.next();
         self.world.awake(self.actor).await;

@@ -15,15 +15,15 @@ use crate::world::{Discarded, Handed, State, World};
 
 /// What a reader asks for.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
-    pub at_least: Option<Arc<Position>>,
-    pub max_staleness: Option<Duration>,
-    pub bypass: bool,
+pub(crate) struct Asked {
+    pub(crate) at_least: Option<Arc<Position>>,
+    pub(crate) max_staleness: Option<Duration>,
+    pub(crate) bypass: bool,
 }
 
 /// What is known when a read begins.
 #[derive(Debug)]
-pub struct Begun {
+pub(crate) struct Begun {
     at: Moment,
     line: Line,
     actor: usize,
@@ -42,24 +42,24 @@ pub struct Begun {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub value: Option<u64>,
+pub(crate) struct Answer {
+    pub(crate) value: Option<u64>,
     /// None if the reader did not ask for it.
-    pub tier: Option<Tier>,
+    pub(crate) tier: Option<Tier>,
     /// It may come from the process's own tier, as far as the reader knows.
-    pub maybe_local: bool,
-    pub position: Option<Position>,
-    pub bound: Option<Duration>,
+    pub(crate) maybe_local: bool,
+    pub(crate) position: Option<Position>,
+    pub(crate) bound: Option<Duration>,
 }
 
 impl Answer {
     /// A value alone. `local` says whether it came from the process's own tier, if that is known.
-    pub fn plain(value: Option<u64>, local: Option<bool>) -> Self {
+    pub(crate) fn plain(value: Option<u64>, local: Option<bool>) -> Self {
         let tier = (local == Some(true)).then_some(Tier::Local);
         Self { value, tier, maybe_local: local.is_none(), position: None, bound: None }
     }
 
-    pub fn detailed(hit: Hit<u64>) -> Self {
+    pub(crate) fn detailed(hit: Hit<u64>) -> Self {
         Self {
             value: hit.value,
             tier: Some(hit.tier),
@@ -86,7 +86,7 @@ impl Floor<'_> {
     }
 }
 
-pub fn begin(world: &World, process: &Process, member: &Member, key: Key) -> Begun {
+pub(crate) fn begin(world: &World, process: &Process, member: &Member, key: Key) -> Begun {
     let now = world.now();
     let line = line(member.kind, key);
     let state = world.state();
@@ -128,7 +128,7 @@ fn applied_long_ago(world: &World, state: &State, actor: usize, now: Moment) -> 
 }
 
 /// Judges an answer. What is wrong with it is noted as a violation.
-pub fn judge(world: &World, process: &Process, member: &Member, begun: &Begun, asked: &Asked, answer: &Answer) {
+pub(crate) fn judge(world: &World, process: &Process, member: &Member, begun: &Begun, asked: &Asked, answer: &Answer) {
     let wrong = {
         let now = world.now();
         let mut state = world.state();
@@ -340,7 +340,7 @@ fn current_until(database: &Database, line: Line, value: Option<u64>, now: Momen
 
 /// The application invalidated a key over this connection: what was visible before is what its process reads from now
 /// on, unless it can load from a server that lags.
-pub fn invalidated(world: &World, process: &Process, line: Line, event: usize, at: Moment, link: (usize, u64)) {
+pub(crate) fn invalidated(world: &World, process: &Process, line: Line, event: usize, at: Moment, link: (usize, u64)) {
     let mut state = world.state();
     let me = &state.actors[process.actor];
     if world.config.replica || me.reads != Some(link.0) || me.moves != link.1 {

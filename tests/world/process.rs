@@ -15,25 +15,25 @@ use crate::world::World;
 
 /// One cache of a process.
 #[derive(Debug)]
-pub struct Member {
-    pub kind: Kind,
-    pub mapping: MappingId,
-    pub cache: Cache<Key, u64>,
+pub(crate) struct Member {
+    pub(crate) kind: Kind,
+    pub(crate) mapping: MappingId,
+    pub(crate) cache: Cache<Key, u64>,
     /// Counts switches of discipline and mode.
-    pub switches: AtomicU64,
+    pub(crate) switches: AtomicU64,
 }
 
 #[derive(Debug)]
-pub struct Process {
-    pub actor: usize,
-    pub release: usize,
-    pub members: Vec<Member>,
-    pub clock: Arc<WorldClock>,
-    pub rows: Rows,
+pub(crate) struct Process {
+    pub(crate) actor: usize,
+    pub(crate) release: usize,
+    pub(crate) members: Vec<Member>,
+    pub(crate) clock: Arc<WorldClock>,
+    pub(crate) rows: Rows,
 }
 
 impl Process {
-    pub fn start(world: &Arc<World>, release: usize, local: bool, on_replica: bool) -> Arc<Self> {
+    pub(crate) fn start(world: &Arc<World>, release: usize, local: bool, on_replica: bool) -> Arc<Self> {
         let actor = world.new_actor();
         world.state().actors[actor].on_replica = on_replica;
         let conn: Arc<dyn Store> = Arc::new(Conn::new(world, actor));
@@ -71,33 +71,33 @@ impl Process {
 }
 
 impl Member {
-    pub fn set_discipline(&self, discipline: Discipline) {
+    pub(crate) fn set_discipline(&self, discipline: Discipline) {
         self.switches.fetch_add(1, Ordering::SeqCst);
         self.cache.set_discipline(discipline);
     }
 
-    pub fn set_mode(&self, mode: Mode) {
+    pub(crate) fn set_mode(&self, mode: Mode) {
         self.switches.fetch_add(1, Ordering::SeqCst);
         self.cache.set_mode(mode);
     }
 
     /// Its state at an instant: as long as it stays the same, the discipline is the cdc one all the time.
-    pub fn by_log(&self) -> Option<u64> {
+    pub(crate) fn by_log(&self) -> Option<u64> {
         let is_plain = self.cache.discipline() == Discipline::Cdc && self.cache.mode() == Mode::Normal;
         is_plain.then(|| self.switches.load(Ordering::SeqCst))
     }
 }
 
 #[derive(Debug)]
-pub struct Invalidator {
-    pub actor: usize,
-    pub wires: Arc<Wires>,
-    pub handle: CdcHandle,
-    pub clock: Arc<WorldClock>,
+pub(crate) struct Invalidator {
+    pub(crate) actor: usize,
+    pub(crate) wires: Arc<Wires>,
+    pub(crate) handle: CdcHandle,
+    pub(crate) clock: Arc<WorldClock>,
 }
 
 impl Invalidator {
-    pub fn start(world: &Arc<World>, release: usize, discipline: Discipline) -> Self {
+    pub(crate) fn start(world: &Arc<World>, release: usize, discipline: Discipline) -> Self {
         let actor = world.new_actor();
         let conn: Arc<dyn Store> = Arc::new(Conn::new(world, actor));
         let wires = Arc::new(Wires::to(world.state().database.primary()));

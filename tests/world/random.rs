@@ -8,38 +8,38 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Random numbers from a seed (SplitMix64).
 #[derive(Debug)]
-pub struct Random(AtomicU64);
+pub(crate) struct Random(AtomicU64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(AtomicU64::new(mix(seed)))
     }
 
-    pub fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         mix(self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP))
     }
 
     /// A number in `0..end`; 0 if that is empty.
-    pub fn below(&self, end: u64) -> u64 {
+    pub(crate) fn below(&self, end: u64) -> u64 {
         if end == 0 { 0 } else { ((u128::from(self.next()) * u128::from(end)) >> 64) as u64 }
     }
 
-    pub fn index(&self, length: usize) -> usize {
+    pub(crate) fn index(&self, length: usize) -> usize {
         self.below(length as u64) as usize
     }
 
     /// A number from `low` to `high`, both included.
-    pub fn between(&self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
     /// True so many times in a thousand.
-    pub fn chance(&self, in_a_thousand: u64) -> bool {
+    pub(crate) fn chance(&self, in_a_thousand: u64) -> bool {
         self.below(1_000) < in_a_thousand
     }
 
     /// One of these, each as likely as its weight says.
-    pub fn weighted<T: Copy>(&self, choices: &[(u64, T)]) -> Option<T> {
+    pub(crate) fn weighted<T: Copy>(&self, choices: &[(u64, T)]) -> Option<T> {
         let mut place = self.below(choices.iter().map(|(weight, _)| weight).sum());
         for (weight, choice) in choices {
             match place.checked_sub(*weight) {

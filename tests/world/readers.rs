@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// How one read is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     Get,
     Detailed,
     Many,
@@ -24,11 +24,11 @@ pub enum Form {
 }
 
 /// What an application asks of a cache.
-pub struct Reader {
-    pub world: Arc<World>,
-    pub process: Arc<Process>,
+pub(crate) struct Reader {
+    pub(crate) world: Arc<World>,
+    pub(crate) process: Arc<Process>,
     /// Which cache of the process.
-    pub member: usize,
+    pub(crate) member: usize,
 }
 
 impl Reader {
@@ -37,7 +37,7 @@ impl Reader {
     }
 
     /// A random read.
-    pub async fn read(self) {
+    pub(crate) async fn read(self) {
         let random = &self.world.random;
         let kind = self.member().kind;
         let key = random_key(&self.world, kind);
@@ -73,7 +73,7 @@ impl Reader {
     }
 
     /// One key, judged.
-    pub async fn one(&self, key: Key, asked: &Asked, detailed: bool) -> Result<Answer, Error> {
+    pub(crate) async fn one(&self, key: Key, asked: &Asked, detailed: bool) -> Result<Answer, Error> {
         let (world, member) = (&self.world, self.member());
         let begun = oracle::begin(world, &self.process, member, key);
         let mut get = member.cache.get(&key);
@@ -134,7 +134,7 @@ impl Reader {
     }
 
     /// Removes a key by hand, from all tiers.
-    pub async fn invalidate(self) {
+    pub(crate) async fn invalidate(self) {
         let (world, member) = (&self.world, self.member());
         let key = random_key(world, member.kind);
         let now = world.now();
@@ -169,14 +169,14 @@ where
     Ok((value, polls == 1))
 }
 
-pub fn random_key(world: &World, kind: Kind) -> Key {
+pub(crate) fn random_key(world: &World, kind: Kind) -> Key {
     let number = world.random.below(world.config.keys.into()) as u16;
     let is_long = kind == Kind::Mails && world.config.odd_changes && world.random.chance(50);
     Key::new(kind, if is_long { LONG } else { number })
 }
 
 /// A client commits.
-pub async fn write(world: Arc<World>) {
+pub(crate) async fn write(world: Arc<World>) {
     let writes = random_writes(&world);
     let now = world.now();
     let (random, config) = (&world.random, &world.config);

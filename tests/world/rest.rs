@@ -19,7 +19,7 @@ use crate::world::World;
 /// Everything settles within so many milliseconds.
 const SETTLED_WITHIN: u64 = 60_000;
 
-pub async fn rest(stage: &mut Stage) {
+pub(crate) async fn rest(stage: &mut Stage) {
     faults::heal(stage);
     let world = Arc::clone(&stage.world);
     let begun = world.now();

@@ -17,28 +17,28 @@ use crate::world::{Counts, World};
 const UNDER_WAY_MAX: usize = 100;
 
 /// Who is on.
-pub struct Stage {
-    pub world: Arc<World>,
-    pub processes: Vec<Arc<Process>>,
-    pub invalidators: Vec<Invalidator>,
+pub(crate) struct Stage {
+    pub(crate) world: Arc<World>,
+    pub(crate) processes: Vec<Arc<Process>>,
+    pub(crate) invalidators: Vec<Invalidator>,
     /// Those that died without a word. Their tasks wait for ever.
-    pub graveyard: Vec<Invalidator>,
+    pub(crate) graveyard: Vec<Invalidator>,
     under_way: Arc<AtomicUsize>,
 }
 
 /// How a world ended.
 #[derive(Debug)]
-pub struct Outcome {
-    pub seed: u64,
-    pub operations: u64,
-    pub counts: Counts,
-    pub violations: Vec<String>,
-    pub hash: u64,
-    pub last: Vec<String>,
+pub(crate) struct Outcome {
+    pub(crate) seed: u64,
+    pub(crate) operations: u64,
+    pub(crate) counts: Counts,
+    pub(crate) violations: Vec<String>,
+    pub(crate) hash: u64,
+    pub(crate) last: Vec<String>,
 }
 
 /// Runs the world of this seed for so many operations, and keeps so many of the last lines of its log, if it has one.
-pub fn run(seed: u64, operations: u64, traced: Option<usize>) -> Outcome {
+pub(crate) fn run(seed: u64, operations: u64, traced: Option<usize>) -> Outcome {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
@@ -86,22 +86,22 @@ impl Stage {
     }
 
     /// Releases follow each other; where only one runs, it is the first.
-    pub fn random_release(&self) -> usize {
+    pub(crate) fn random_release(&self) -> usize {
         if self.world.config.releases { self.world.random.index(RELEASES.len()) } else { 0 }
     }
 
-    pub fn start_process(&mut self) {
+    pub(crate) fn start_process(&mut self) {
         let (world, release) = (Arc::clone(&self.world), self.random_release());
         let local = world.random.chance(600);
         let on_replica = world.config.replica && world.random.chance(500);
         self.processes.push(Process::start(&world, release, local, on_replica));
     }
 
-    pub fn any_process(&self) -> Option<usize> {
+    pub(crate) fn any_process(&self) -> Option<usize> {
         (!self.processes.is_empty()).then(|| self.world.random.index(self.processes.len()))
     }
 
-    pub fn any_invalidator(&self) -> Option<usize> {
+    pub(crate) fn any_invalidator(&self) -> Option<usize> {
         (!self.invalidators.is_empty()).then(|| self.world.random.index(self.invalidators.len()))
     }
 
@@ -145,7 +145,7 @@ impl Stage {
         }
     }
 
-    pub fn under_way(&self) -> usize {
+    pub(crate) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 

@@ -17,7 +17,7 @@ use crate::random::Random;
 const REMEMBERED: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Primary,
     /// A replica of the new primary. It refuses writes; it may copy the primary's data or stand still.
     Demoted {
@@ -31,29 +31,29 @@ pub enum Role {
 
 /// A message as it stands in the stream.
 #[derive(Debug)]
-pub struct Posted {
-    pub sequence: u64,
-    pub message: BusMessage,
+pub(crate) struct Posted {
+    pub(crate) sequence: u64,
+    pub(crate) message: BusMessage,
     /// The source's server that the store followed when it was sent.
-    pub origin: usize,
+    pub(crate) origin: usize,
 }
 
 /// Everything that a server holds.
 #[derive(Clone, Debug)]
-pub struct Data {
-    pub metas: Vec<Option<Arc<Meta>>>,
-    pub slots: Vec<Option<Slot>>,
-    pub bus: VecDeque<Arc<Posted>>,
-    pub head: u64,
+pub(crate) struct Data {
+    pub(crate) metas: Vec<Option<Arc<Meta>>>,
+    pub(crate) slots: Vec<Option<Slot>>,
+    pub(crate) bus: VecDeque<Arc<Posted>>,
+    pub(crate) head: u64,
 }
 
 impl Data {
-    pub fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         Self { metas: vec![None; shards], slots: vec![None; PLACES], bus: VecDeque::new(), head: 0 }
     }
 
     /// Each shard has a replica of its own, which may be behind the others. The bus stands on the first shard.
-    pub fn copy_some(&mut self, from: Self, random: &Random) {
+    pub(crate) fn copy_some(&mut self, from: Self, random: &Random) {
         let copied: Vec<bool> = self.metas.iter().map(|_| random.chance(600)).collect();
         for (place, (slot, newer)) in self.slots.iter_mut().zip(from.slots).enumerate() {
             if copied[shard_of_place(place, copied.len())] {
@@ -72,30 +72,30 @@ impl Data {
 }
 
 /// The number of the database server of this name.
-pub fn origin_of(name: &str) -> usize {
+pub(crate) fn origin_of(name: &str) -> usize {
     name.get(1..).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[derive(Debug)]
-pub struct Server {
-    pub id: ServerId,
-    pub role: Role,
-    pub data: Data,
+pub(crate) struct Server {
+    pub(crate) id: ServerId,
+    pub(crate) role: Role,
+    pub(crate) data: Data,
     /// Counts replacements of everything that it holds.
-    pub copies: u64,
+    pub(crate) copies: u64,
     /// Counts changes of what the metas promise.
-    pub promises: u64,
+    pub(crate) promises: u64,
     /// How far its clock is ahead, in microseconds.
-    pub clock: i64,
+    pub(crate) clock: i64,
     /// The last time that an invalidator of a former primary of the database took over from one of a later primary.
-    pub went_back: Moment,
+    pub(crate) went_back: Moment,
     /// What was applied when.
-    pub history: VecDeque<(Moment, Arc<Meta>)>,
-    pub changed: Arc<Notify>,
+    pub(crate) history: VecDeque<(Moment, Arc<Meta>)>,
+    pub(crate) changed: Arc<Notify>,
 }
 
 impl Server {
-    pub fn new(id: u64, data: Data, clock: i64) -> Self {
+    pub(crate) fn new(id: u64, data: Data, clock: i64) -> Self {
         Self {
             id: ServerId(id),
             role: Role::Primary,
@@ -109,26 +109,26 @@ impl Server {
         }
     }
 
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.role != Role::Down
     }
 
-    pub fn takes_writes(&self) -> bool {
+    pub(crate) fn takes_writes(&self) -> bool {
         matches!(self.role, Role::Primary | Role::Partitioned)
     }
 
-    pub fn shard_of(&self, key: &StoreKey) -> usize {
+    pub(crate) fn shard_of(&self, key: &StoreKey) -> usize {
         key.shard(self.data.metas.len() as u32) as usize
     }
 
     /// The key's slot and its shard's meta, if the slot's time is not over.
-    pub fn look(&self, key: &StoreKey, now: Moment) -> (Option<&Arc<Meta>>, Option<&Slot>) {
+    pub(crate) fn look(&self, key: &StoreKey, now: Moment) -> (Option<&Arc<Meta>>, Option<&Slot>) {
         let now = shown(now, self.clock);
         let slot = place_of(key.as_str()).and_then(|place| self.data.slots[place].as_ref());
         (self.data.metas[self.shard_of(key)].as_ref(), slot.filter(|slot| now < slot.expires))
     }
 
-    pub fn apply(&mut self, key: &StoreKey, change: Change) {
+    pub(crate) fn apply(&mut self, key: &StoreKey, change: Change) {
         let Some(place) = place_of(key.as_str()) else { return };
         match change {
             Change::Keep => {}
@@ -138,7 +138,7 @@ impl Server {
     }
 
     /// A meta was written.
-    pub fn set_meta(&mut self, shard: usize, meta: Meta, now: Moment) {
+    pub(crate) fn set_meta(&mut self, shard: usize, meta: Meta, now: Moment) {
         let meta = Arc::new(meta);
         let before = self.data.metas[shard].replace(Arc::clone(&meta));
         if before.as_ref().is_some_and(|before| origin_of(&before.origin) > origin_of(&meta.origin)) {
@@ -156,11 +156,11 @@ impl Server {
     }
 
     /// What shard 0 had applied at that time.
-    pub fn applied_at(&self, moment: Moment) -> Option<&Arc<Meta>> {
+    pub(crate) fn applied_at(&self, moment: Moment) -> Option<&Arc<Meta>> {
         self.history.iter().rev().find(|(at, _)| *at <= moment).map(|(_, meta)| meta)
     }
 
-    pub fn post(&mut self, message: &BusMessage, origin: usize, kept: usize) -> u64 {
+    pub(crate) fn post(&mut self, message: &BusMessage, origin: usize, kept: usize) -> u64 {
         self.data.head += 1;
         let posted = Posted { sequence: self.data.head, message: message.clone(), origin };
         self.data.bus.push_back(Arc::new(posted));
@@ -172,7 +172,7 @@ impl Server {
     }
 
     /// Everything that it holds is replaced.
-    pub fn replace(&mut self, data: Data) {
+    pub(crate) fn replace(&mut self, data: Data) {
         self.data = data;
         // With another history it is another server.
         self.id = ServerId(self.id.0.rotate_left(1).wrapping_add(2) | 1);

@@ -16,19 +16,19 @@ use crate::world::World;
 
 /// The servers that an invalidator's connections lead to.
 #[derive(Debug, Default)]
-pub struct Wires {
-    pub probe: AtomicUsize,
-    pub gate: AtomicUsize,
-    pub log: AtomicUsize,
+pub(crate) struct Wires {
+    pub(crate) probe: AtomicUsize,
+    pub(crate) gate: AtomicUsize,
+    pub(crate) log: AtomicUsize,
     /// The server that the log or the probe named last. The gate waits at no other one.
-    pub origin: AtomicUsize,
+    pub(crate) origin: AtomicUsize,
     /// The next question at the gate or to the probe fails.
-    pub broken: AtomicBool,
+    pub(crate) broken: AtomicBool,
 }
 
 impl Wires {
     /// Connections to the database server of this number.
-    pub fn to(server: usize) -> Self {
+    pub(crate) fn to(server: usize) -> Self {
         Self {
             probe: server.into(),
             gate: server.into(),
@@ -44,10 +44,10 @@ impl Wires {
 }
 
 #[derive(Clone, Debug)]
-pub struct Source {
-    pub world: Arc<World>,
-    pub actor: usize,
-    pub wires: Arc<Wires>,
+pub(crate) struct Source {
+    pub(crate) world: Arc<World>,
+    pub(crate) actor: usize,
+    pub(crate) wires: Arc<Wires>,
     /// The next event to deliver; none if the log is not open.
     next: Option<usize>,
     server: usize,
@@ -55,7 +55,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(world: &Arc<World>, actor: usize, wires: &Arc<Wires>) -> Self {
+    pub(crate) fn new(world: &Arc<World>, actor: usize, wires: &Arc<Wires>) -> Self {
         let (world, wires) = (Arc::clone(world), Arc::clone(wires));
         Self { world, actor, wires, next: None, server: 0, delivered: Position::new() }
     }

@@ -18,18 +18,18 @@ use crate::writer::Writer;
 
 /// An actor's connections to the store.
 #[derive(Clone)]
-pub struct Conn {
-    pub world: Arc<World>,
-    pub actor: usize,
+pub(crate) struct Conn {
+    pub(crate) world: Arc<World>,
+    pub(crate) actor: usize,
     hub: Arc<Hub>,
 }
 
-pub fn unavailable(what: &'static str) -> Error {
+pub(crate) fn unavailable(what: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, what)
 }
 
 impl Conn {
-    pub fn new(world: &Arc<World>, actor: usize) -> Self {
+    pub(crate) fn new(world: &Arc<World>, actor: usize) -> Self {
         Self { world: Arc::clone(world), actor, hub: Arc::default() }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 const KEPT: usize = 100_000;
 
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     on: AtomicBool,
     log: Mutex<Log>,
 }
@@ -20,12 +20,12 @@ struct Log {
 }
 
 impl Trace {
-    pub fn new(on: bool) -> Self {
+    pub(crate) fn new(on: bool) -> Self {
         Self { on: AtomicBool::new(on), log: Mutex::default() }
     }
 
     #[inline]
-    pub fn line(&self, text: impl FnOnce() -> String) {
+    pub(crate) fn line(&self, text: impl FnOnce() -> String) {
         if self.on.load(Ordering::Relaxed) {
             self.add(text());
         }
@@ -43,11 +43,11 @@ impl Trace {
         log.last.push_back(text);
     }
 
-    pub fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).hash
     }
 
-    pub fn last(&self, lines: usize) -> Vec<String> {
+    pub(crate) fn last(&self, lines: usize) -> Vec<String> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.last.iter().skip(log.last.len().saturating_sub(lines)).cloned().collect()
     }

@@ -17,88 +17,88 @@ use crate::trace::Trace;
 
 /// What an actor has handled of the bus: the last message's promise.
 #[derive(Clone, Debug)]
-pub struct Handed {
-    pub applied: Arc<Position>,
-    pub origin: usize,
+pub(crate) struct Handed {
+    pub(crate) applied: Arc<Position>,
+    pub(crate) origin: usize,
 }
 
 /// A key that a process invalidated by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Discarded {
+pub(crate) struct Discarded {
     /// The last event that was visible before.
-    pub event: usize,
-    pub at: Moment,
+    pub(crate) event: usize,
+    pub(crate) at: Moment,
     /// The connection that it was done over.
-    pub moves: u64,
-    pub copies: u64,
+    pub(crate) moves: u64,
+    pub(crate) copies: u64,
 }
 
 /// One process, or one invalidator: its connections, and what was done to it.
 #[derive(Debug, Default)]
-pub struct Actor {
+pub(crate) struct Actor {
     /// It does nothing any more, for good.
-    pub dead: bool,
-    pub frozen_until: Moment,
+    pub(crate) dead: bool,
+    pub(crate) frozen_until: Moment,
     /// The store's server that it reads.
-    pub reads: Option<usize>,
+    pub(crate) reads: Option<usize>,
     /// Counts replacements of that connection.
-    pub moves: u64,
+    pub(crate) moves: u64,
     /// It finds the former primary of the store until then.
-    pub misled_until: Moment,
+    pub(crate) misled_until: Moment,
     /// Its connection to the bus: the server.
-    pub bus: Option<usize>,
+    pub(crate) bus: Option<usize>,
     /// Counts connections to the bus.
-    pub bus_links: u64,
+    pub(crate) bus_links: u64,
     /// Its connection to the bus delivers nothing until then.
-    pub deaf_until: Moment,
+    pub(crate) deaf_until: Moment,
     /// A connection to the bus that is older is cut.
-    pub bus_cut: u64,
-    pub handed: Option<Handed>,
+    pub(crate) bus_cut: u64,
+    pub(crate) handed: Option<Handed>,
     /// What it invalidated itself.
-    pub discarded: Vec<Option<Discarded>>,
+    pub(crate) discarded: Vec<Option<Discarded>>,
     /// The database server that it loads from, or asks.
-    pub database: usize,
+    pub(crate) database: usize,
     /// It loads from the replica.
-    pub on_replica: bool,
+    pub(crate) on_replica: bool,
     /// The last loads of each line: when each began, and its value.
-    pub loads: Vec<Vec<(Moment, Option<u64>)>>,
+    pub(crate) loads: Vec<Vec<(Moment, Option<u64>)>>,
 }
 
 #[derive(Debug)]
-pub struct State {
-    pub database: Database,
-    pub servers: Vec<Server>,
+pub(crate) struct State {
+    pub(crate) database: Database,
+    pub(crate) servers: Vec<Server>,
     /// The store's primary.
-    pub primary: usize,
+    pub(crate) primary: usize,
     /// What a replica of the primary holds.
-    pub replica: Data,
-    pub actors: Vec<Actor>,
+    pub(crate) replica: Data,
+    pub(crate) actors: Vec<Actor>,
     /// Tokens that clients were given.
-    pub tokens: Vec<Arc<Position>>,
+    pub(crate) tokens: Vec<Arc<Position>>,
     /// The last time that a former primary of the database was read or asked: it cannot know that it is not the primary.
-    pub former_asked: Moment,
-    pub slow_until: Moment,
-    pub hidden_until: Moment,
-    pub violations: Vec<String>,
-    pub counts: Counts,
+    pub(crate) former_asked: Moment,
+    pub(crate) slow_until: Moment,
+    pub(crate) hidden_until: Moment,
+    pub(crate) violations: Vec<String>,
+    pub(crate) counts: Counts,
 }
 
 /// What happened, so that a world that does nothing is noticed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    pub operations: u64,
-    pub local: u64,
-    pub shared: u64,
-    pub database: u64,
-    pub errors: u64,
-    pub commits: u64,
-    pub failovers: u64,
-    pub flushes: u64,
-    pub covers: u64,
+pub(crate) struct Counts {
+    pub(crate) operations: u64,
+    pub(crate) local: u64,
+    pub(crate) shared: u64,
+    pub(crate) database: u64,
+    pub(crate) errors: u64,
+    pub(crate) commits: u64,
+    pub(crate) failovers: u64,
+    pub(crate) flushes: u64,
+    pub(crate) covers: u64,
 }
 
 impl Counts {
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.operations += other.operations;
         self.local += other.local;
         self.shared += other.shared;
@@ -112,21 +112,21 @@ impl Counts {
 }
 
 #[derive(Debug)]
-pub struct World {
-    pub config: Config,
-    pub random: Arc<Random>,
-    pub time: Time,
-    pub trace: Trace,
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) random: Arc<Random>,
+    pub(crate) time: Time,
+    pub(crate) trace: Trace,
     /// The database's log moved, or a server took over.
-    pub logged: Notify,
+    pub(crate) logged: Notify,
     /// Faults have ended.
-    pub calm: AtomicBool,
+    pub(crate) calm: AtomicBool,
     state: Mutex<State>,
 }
 
 impl World {
     /// Must be called in a runtime whose clock is paused.
-    pub fn new(seed: u64, traced: bool) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, traced: bool) -> Arc<Self> {
         let random = Arc::new(Random::new(seed));
         let config = Config::draw(&random);
         let data = Data::new(config.shards);
@@ -155,25 +155,25 @@ impl World {
         })
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         self.time.now()
     }
 
-    pub fn log(&self, text: impl FnOnce() -> String) {
+    pub(crate) fn log(&self, text: impl FnOnce() -> String) {
         self.trace.line(|| format!("{:>9} {}", self.now(), text()));
     }
 
-    pub fn violated(&self, text: impl FnOnce() -> String) {
+    pub(crate) fn violated(&self, text: impl FnOnce() -> String) {
         let text = text();
         self.log(|| format!("VIOLATION {text}"));
         self.state().violations.push(text);
     }
 
-    pub fn new_actor(&self) -> usize {
+    pub(crate) fn new_actor(&self) -> usize {
         let mut state = self.state();
         let database = state.database.primary();
         state.actors.push(Actor {
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Waits while an actor is frozen, and for ever once it is dead.
-    pub async fn awake(&self, actor: usize) {
+    pub(crate) async fn awake(&self, actor: usize) {
         loop {
             let (dead, until) = {
                 let state = self.state();
@@ -202,17 +202,17 @@ impl World {
         }
     }
 
-    pub fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }
 
     /// True if a call of the store is lost.
-    pub fn loses(&self) -> bool {
+    pub(crate) fn loses(&self) -> bool {
         self.random.chance(self.config.lost_calls) && !self.is_calm()
     }
 
     /// The way to a server or back.
-    pub async fn travel(&self, slow: bool) {
+    pub(crate) async fn travel(&self, slow: bool) {
         let draw = self.random.next();
         let long = self.config.long_ways;
         let way = match draw % 1_000 {
@@ -230,7 +230,7 @@ impl World {
         }
     }
 
-    pub fn cache_settings(&self) -> CacheSettings {
+    pub(crate) fn cache_settings(&self) -> CacheSettings {
         let mut settings = CacheSettings::default();
         settings.lease = millis(300);
         settings.lease_wait = millis(300);
@@ -246,7 +246,7 @@ impl World {
         settings
     }
 
-    pub fn cdc_settings(&self) -> CdcSettings {
+    pub(crate) fn cdc_settings(&self) -> CdcSettings {
         let mut settings = CdcSettings::default();
         settings.batch_changes_max = self.config.batch_changes_max;
         settings.keys_per_command_max = self.config.keys_per_command_max;
@@ -261,19 +261,19 @@ impl World {
 
 impl State {
     /// The server that an actor's new connection leads to.
-    pub fn dial(&self, actor: usize, now: Moment) -> usize {
+    pub(crate) fn dial(&self, actor: usize, now: Moment) -> usize {
         let misled = self.actors[actor].misled_until > now && self.primary > 0;
         let former = self.primary.wrapping_sub(1);
         if misled && self.servers[former].is_up() { former } else { self.primary }
     }
 
     /// The number of the database server of this name.
-    pub fn origin(&self, name: &str) -> usize {
+    pub(crate) fn origin(&self, name: &str) -> usize {
         origin_of(name)
     }
 
     /// True if the store's server is a primary that lost its place, to which those who write still write.
-    pub fn is_split(&self) -> bool {
+    pub(crate) fn is_split(&self) -> bool {
         self.servers.iter().any(|server| server.role == Role::Partitioned)
     }
 }

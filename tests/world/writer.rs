@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::store::unavailable;
 use crate::world::World;
 
-pub struct Writer {
+pub(crate) struct Writer {
     world: Arc<World>,
     actor: usize,
     server: usize,
@@ -21,7 +21,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(world: &Arc<World>, actor: usize, server: usize) -> Self {
+    pub(crate) fn new(world: &Arc<World>, actor: usize, server: usize) -> Self {
         let copies = world.state().servers[server].copies;
         Self { world: Arc::clone(world), actor, server, copies }
     }
