@@ -10,7 +10,7 @@ use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
 use cachefront_core::{Error, ErrorKind, Position, Result, Timestamp};
 
-use crate::clock::{millis, pass};
+use crate::clock::{Moment, millis, pass};
 use crate::store::unavailable;
 use crate::world::World;
 
@@ -51,17 +51,22 @@ pub(crate) struct Source {
     /// The next event to deliver; none if the log is not open.
     next: Option<usize>,
     server: usize,
+    /// A log that was opened delivers nothing before.
+    delivers_from: Moment,
     delivered: Position,
 }
 
 impl Source {
     pub(crate) fn new(world: &Arc<World>, actor: usize, wires: &Arc<Wires>) -> Self {
         let (world, wires) = (Arc::clone(world), Arc::clone(wires));
-        Self { world, actor, wires, next: None, server: 0, delivered: Position::new() }
+        Self { world, actor, wires, next: None, server: 0, delivers_from: 0, delivered: Position::new() }
     }
 
     /// What follows in the log, at most so many transactions.
     fn take(&mut self, most: usize) -> Result<Option<Batch>> {
+        if self.world.now() < self.delivers_from {
+            return Ok(None);
+        }
         let state = self.world.state();
         let Some(next) = self.next else { return Err(unavailable("the log is not open")) };
         if self.world.config.careful_log && self.server != self.wires.origin.load(Ordering::Relaxed) {
@@ -129,6 +134,9 @@ impl ChangeSource for Source {
         let end_of_log = &database.events[end].executed;
         if !end_of_log.covers(&from.position) && self.server == database.primary() {
             return Err(Error::new(ErrorKind::Gap, "the position is not in this server's history"));
+        }
+        if self.world.random.chance(250) && !self.world.is_calm() {
+            self.delivers_from = self.world.now() + self.world.random.below(600_000);
         }
         self.next = Some(next.max(1));
         self.delivered = from.position.clone();
