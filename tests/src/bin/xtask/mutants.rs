@@ -68,10 +68,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let began = Instant::now();
         let outcome = try_one(mutant, &tree, &environment)?;
         failed += usize::from(matches!(outcome, Outcome::Survives | Outcome::DoesNotBuild));
-        println!("{:<16} {:>4} s  {}: {}", outcome.word(), began.elapsed().as_secs(), mutant.list, mutant.name);
+        let seconds = began.elapsed().as_secs();
+        say(&format!("{:<16} {seconds:>4} s  {}: {}", outcome.word(), mutant.list, mutant.name));
     }
-    println!("{} mutants, {} killed", chosen.len(), chosen.len() - failed);
+    say(&format!("{} mutants, {} killed", chosen.len(), chosen.len() - failed));
     if failed == 0 { Ok(()) } else { Err(Failure::new(format!("{failed} mutants were not killed"))) }
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what the command was called for")]
+fn say(line: &str) {
+    println!("{line}");
 }
 
 /// The tracked and new files of the workspace, copied to where they can be changed.
