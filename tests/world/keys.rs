@@ -90,6 +90,9 @@ pub(crate) fn mail_text(number: u16) -> String {
 pub(crate) const USERS: &str = "shop.users";
 pub(crate) const ORDERS: &str = "shop.orders";
 
+/// Names the keys that are made of a row.
+pub(crate) type KeysOf = fn(&RowImage) -> Result<Vec<Key>>;
+
 impl Kind {
     pub(crate) fn cache(self) -> &'static str {
         match self {
@@ -104,7 +107,7 @@ impl Kind {
     }
 
     /// The tables that it depends on, each with what makes keys of a row.
-    pub(crate) fn rules(self) -> Vec<(&'static str, fn(&RowImage) -> Result<Vec<Key>>)> {
+    pub(crate) fn rules(self) -> Vec<(&'static str, KeysOf)> {
         match self {
             Self::UsersFirst => vec![(USERS, |row| by_number(Self::UsersFirst, row))],
             Self::UsersSecond => vec![
