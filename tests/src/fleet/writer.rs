@@ -34,6 +34,8 @@ pub struct Rows {
     next: u64,
     /// A write whose outcome is not known.
     unsure: Option<(usize, u64)>,
+    /// Values that a server has lost.
+    lost: Vec<(usize, u64)>,
 }
 
 impl Writer {
@@ -44,7 +46,7 @@ impl Writer {
     pub fn start(url: &str, ledger: &Path, rows: u64) -> Self {
         let current = (0..rows).map(|_| 1).collect();
         let ledger = Ledger::open(ledger).expect("the ledger can be opened");
-        let rows = Rows { url: url.to_owned(), ledger, conn: None, current, next: 2, unsure: None };
+        let rows = Rows { url: url.to_owned(), ledger, conn: None, current, next: 2, unsure: None, lost: Vec::new() };
         let (state, commits) = (Arc::new(Mutex::new(rows)), Arc::new(AtomicU64::new(0)));
         let task = tokio::spawn({
             let (state, commits) = (Arc::clone(&state), Arc::clone(&commits));
@@ -112,10 +114,16 @@ impl Rows {
     fn acknowledge(&mut self, row: usize, value: u64) {
         self.ledger.note(id_of(row), self.current[row], Some(now()));
         self.current[row] = value;
+        for (_, lost) in self.lost.extract_if(.., |(lost, _)| *lost == row) {
+            self.ledger.note(id_of(row), lost, Some(now()));
+        }
     }
 
     /// From now on the server of `url` is the truth, which may lack the last commits of the one before it. Answers how
     /// many rows went back.
+    ///
+    /// What was lost counts as overwritten with the next commit to its row: an earlier token of the new server names no
+    /// commit that the lost value does not contain.
     ///
     /// # Panics
     /// If the server does not answer.
@@ -129,13 +137,13 @@ impl Rows {
             let row = usize::try_from(id - 1).expect("a small number");
             match unsure {
                 Some((unsure, written)) if unsure == row && written == value => self.acknowledge(row, value),
-                Some((unsure, written)) if unsure == row => self.ledger.note(id, written, Some(now())),
+                Some((unsure, written)) if unsure == row => self.lost.push((row, written)),
                 _ => {}
             }
             if value != self.current[row] {
                 back += 1;
                 self.ledger.note(id, value, None);
-                self.ledger.note(id, self.current[row], Some(now()));
+                self.lost.push((row, self.current[row]));
                 self.current[row] = value;
             }
         }
