@@ -54,7 +54,7 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
     parse_executed(&executed.unwrap_or_default())
 }
 
-/// So many bytes of one server's ranges are read at once; far less than a position from outside may have.
+/// The number of bytes of one server's ranges that are read at once; far less than a position from outside may have.
 const PIECE_BYTES: usize = 4 << 10;
 
 /// Reads a set that the server printed. It may be longer than what is accepted as a token from outside, so it is read in

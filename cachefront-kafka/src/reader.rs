@@ -27,7 +27,7 @@ const CHUNK_EVENTS: usize = 256;
 /// How long the thread waits for records before it looks for commands.
 const POLL: Duration = Duration::from_millis(50);
 
-/// So many records at most are read before positions are looked at, also while the thread is never idle.
+/// The maximum number of records that are read before positions are looked at, also while the thread is never idle.
 const UNNOTED_MAX: usize = 4_096;
 
 /// How long a seek may take.

@@ -76,7 +76,7 @@ pub(crate) async fn commits(writer: &Writer, count: u64) {
     wait::until("the writer goes on", PATIENCE, || writer.commits() >= goal).await;
 }
 
-/// What is cached while nobody writes and all is applied.
+/// What is cached while there are no writes and all is applied.
 pub(crate) async fn at_rest(fleet: &Fleet, writer: &Writer, pods: &mut [Pod]) -> Rest {
     let _paused = writer.pause().await;
     fleet.settle().await;

@@ -123,7 +123,7 @@ async fn a_store_that_answers_late_does_not_stop_the_invalidator() {
             assert_eq!(reader.get(&id).await.expect("an answer"), Some(value + 1));
         }
         tell(&format!("a store that answers {delay:?} late: applied after {worst:?} at most"));
-        // A heartbeat's two calls may be under way; then five calls.
+        // A heartbeat's two calls may be in progress; then five calls.
         assert!(worst < delay * 12 + Duration::from_secs(2), "{delay:?}: {worst:?}");
         assert_eq!(cdc.status().state, CdcState::Running);
     }

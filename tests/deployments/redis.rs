@@ -99,7 +99,7 @@ async fn a_planned_failover_and_back_costs_no_wrong_answer() {
     assert!(rest.stale.is_empty(), "{:?}", rest.stale);
 }
 
-/// The old primary keeps its clients and what it had: it follows nobody, or goes on as if it were the primary still.
+/// The old primary keeps its clients and what it had: it follows no server, or goes on as if it were the primary still.
 async fn left_behind(what: &str, demoted: bool) {
     let mut pair = Pair::start(2).await;
     let mut sum = Sum::default();
@@ -109,7 +109,7 @@ async fn left_behind(what: &str, demoted: bool) {
         let reply = pair.primary.command("REPLICAOF 127.0.0.1 1").await.expect("an answer");
         assert!(reply.starts_with("+OK"), "{reply}");
     }
-    // It finds the new primary, where nobody invalidates but who notices the move.
+    // It finds the new primary, where only an invalidator that notices the move invalidates.
     let setup = pair.fleet.setup(&[item(), code()]);
     pair.pods.push(Pod::ready(ACTOR, &pair.fleet, &setup).await);
     tell(&format!("{what}: invalidation goes on after {:?}", pair.recovered().await));

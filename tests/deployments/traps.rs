@@ -111,7 +111,7 @@ async fn a_dropped_handle_is_an_error_in_the_log_and_another_process_takes_over(
     careless.is("Stopped").await;
     assert!(careless.log().contains("the handle of an invalidator was dropped"), "{}", careless.log());
     commits(&writer, PHASE).await;
-    // Nobody invalidates: tokens and bounds are held to.
+    // No invalidator works: tokens and bounds still hold.
     let alone = careless.report().await;
     for level in ["session", "bounded"] {
         assert!(alone.at(level).answers > 0 && alone.at(level).wrong == 0, "{:?}", alone.at(level));

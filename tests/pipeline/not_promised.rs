@@ -1,4 +1,4 @@
-//! What is not promised, shown to be so: a promise that nobody can rely on must not look like one.
+//! What is not promised, each shown by a test: so that a change of it is noticed.
 
 use std::time::Duration;
 

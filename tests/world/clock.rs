@@ -20,7 +20,7 @@ pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Lets virtual time pass. The runtime's clock is paused: nobody waits in real time.
+/// Lets virtual time pass. The runtime's clock is paused: no task waits in real time.
 pub(crate) fn pass(duration: Duration) -> tokio::time::Sleep {
     // sleep: it moves virtual time, which is what the world runs on.
     tokio::time::sleep(duration)

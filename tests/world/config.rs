@@ -16,15 +16,15 @@ pub(crate) struct Config {
     /// Clocks step beyond what is allowed: nothing is judged by time.
     pub(crate) wild_clocks: bool,
     pub(crate) heartbeat: Duration,
-    /// So many of a thousand calls of the store are lost, on the way there or back.
+    /// How many of a thousand calls of the store are lost, on the way there or back.
     pub(crate) lost_calls: u64,
-    /// So many of a thousand readings of the bus lose a message.
+    /// How many of a thousand readings of the bus lose a message.
     pub(crate) lost_messages: u64,
     /// The log notices by itself that the probe found another server.
     pub(crate) careful_log: bool,
-    /// So many of a thousand ways are long.
+    /// How many of a thousand ways are long.
     pub(crate) long_ways: u64,
-    /// A slow store's calls take up to so many milliseconds more.
+    /// A slow store's calls take up to this many milliseconds more.
     pub(crate) slow_max: u64,
     /// Faults of the store's servers: failover, restart.
     pub(crate) store_faults: bool,

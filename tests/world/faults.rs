@@ -323,7 +323,7 @@ fn in_process(stage: &mut Stage, fault: Fault) {
     }
 }
 
-/// Everything works from now on: faults end, connections are made anew, one invalidator at least runs.
+/// Everything works from now on: faults end, connections are made again, one invalidator at least runs.
 pub(crate) fn heal(stage: &mut Stage) {
     let world = Arc::clone(&stage.world);
     world.log(|| "faults end".to_owned());

@@ -42,7 +42,7 @@ const OPERATIONS_OF_A_WORLD: u64 = 4_000;
 
 const OPERATIONS: u64 = 100_000;
 
-/// A long run says how far it is after so many worlds.
+/// A long run says how far it is after this many worlds.
 const WORLDS_BETWEEN_NEWS: u64 = 2_500;
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -60,7 +60,7 @@ struct Report {
     failed: Vec<Outcome>,
 }
 
-/// Runs worlds of `first` and the seeds after it, until so many operations are done.
+/// Runs worlds of `first` and the seeds after it, until this many operations are done.
 fn run_worlds(first: u64, operations: u64, jobs: u64, failures_max: usize) -> Report {
     let (next, report, began) = (AtomicU64::new(0), Mutex::new(Report::default()), Instant::now());
     let worlds = operations.div_ceil(OPERATIONS_OF_A_WORLD);

@@ -276,7 +276,7 @@ impl Judgement<'_> {
         self.lacks(floor).map(|event| format!("event {event} was applied to the store before the read began"))
     }
 
-    /// What a process removed by hand is not older, unless somebody loads from a former primary.
+    /// What a process removed by hand is not older, unless a process loads from a former primary.
     fn discarded(&self) -> Option<String> {
         let discarded = self.begun.discarded.filter(|discarded| self.state.former_asked < discarded.at)?;
         let event = discarded.event;

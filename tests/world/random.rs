@@ -33,7 +33,7 @@ impl Random {
         low + self.below(high - low + 1)
     }
 
-    /// True so many times in a thousand.
+    /// True this many times in a thousand.
     pub(crate) fn chance(&self, in_a_thousand: u64) -> bool {
         self.below(1_000) < in_a_thousand
     }

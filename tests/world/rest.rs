@@ -16,7 +16,7 @@ use crate::readers::Reader;
 use crate::runner::Stage;
 use crate::world::World;
 
-/// Everything settles within so many milliseconds.
+/// Everything settles within this many milliseconds.
 const SETTLED_WITHIN: u64 = 60_000;
 
 pub(crate) async fn rest(stage: &mut Stage) {

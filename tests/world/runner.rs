@@ -13,7 +13,7 @@ use crate::readers::{self, Reader};
 use crate::rest;
 use crate::world::{Counts, World};
 
-/// So many applications' calls are under way at once, at most.
+/// The maximum number of applications' calls that are in progress at once.
 const UNDER_WAY_MAX: usize = 100;
 
 /// Who is on.
@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
     pub(crate) last: Vec<String>,
 }
 
-/// Runs the world of this seed for so many operations, and keeps so many of the last lines of its log, if it has one.
+/// Runs the world of this seed for this many operations, and keeps this many of the last lines of its log, if it has one.
 pub(crate) fn run(seed: u64, operations: u64, traced: Option<usize>) -> Outcome {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");

@@ -62,7 +62,7 @@ impl Source {
         Self { world, actor, wires, next: None, server: 0, delivers_from: 0, delivered: Position::new() }
     }
 
-    /// What follows in the log, at most so many transactions.
+    /// What follows in the log, at most this many transactions.
     fn take(&mut self, most: usize) -> Result<Option<Batch>> {
         if self.world.now() < self.delivers_from {
             return Ok(None);

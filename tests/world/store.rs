@@ -33,7 +33,7 @@ impl Conn {
         Self { world: Arc::clone(world), actor, hub: Arc::default() }
     }
 
-    /// The server that is read, over a connection that is made anew if there is none.
+    /// The server that is read, over a connection that is made again if there is none.
     fn connected(&self) -> usize {
         let now = self.world.now();
         let mut state = self.world.state();

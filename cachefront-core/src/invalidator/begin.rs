@@ -157,7 +157,7 @@ impl Worker {
 
     /// The source's head, once all of it is visible to readers. While it is not, what is cached may miss changes that
     /// will never be delivered: it is not served. The same head is waited for all the time, or steady commits behind a
-    /// slow gate would be waited for without end; only a new primary, which may lack what the old one had, is asked anew.
+    /// slow gate would be waited for without end; only a new primary, which may lack what the old one had, is asked again.
     async fn visible_head(&mut self, session: &mut Session) -> Result<Head> {
         let mut suspended = false;
         let mut head = self.probe.head().await?;

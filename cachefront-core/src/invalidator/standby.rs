@@ -10,7 +10,7 @@ use crate::store::{Meta, StoreState, StoreWriter};
 /// A holder without a sign of life for this many heartbeats counts as dead.
 const SILENT_HEARTBEATS: u32 = 12;
 
-/// A store without a readable meta for this many heartbeats is taken by whoever notices.
+/// A store without a readable meta for this many heartbeats is taken by the first invalidator that notices.
 const LOST_HEARTBEATS: u32 = 4;
 
 impl Pump {

@@ -323,7 +323,7 @@ pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
     }
     let mut next = state.clone();
     (next.shards, next.coverage) = (meta.shards, meta.coverage.clone());
-    // Suspended on one shard only: whoever takes the term of such a store relies on all of them.
+    // Suspended on one shard only: the next holder relies on all of them.
     if !meta.is_live() {
         next.state = MetaState::Suspended;
     }

@@ -147,7 +147,7 @@ impl Pod {
         self.ask("report").await
     }
 
-    /// What it would serve now. Nobody may write.
+    /// What it would serve now. No write may be in progress.
     ///
     /// # Panics
     /// If it ends.

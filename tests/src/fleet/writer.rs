@@ -76,7 +76,7 @@ impl Writer {
         self.commits.load(Ordering::SeqCst)
     }
 
-    /// Lets no write begin until the answer is dropped. None is under way then.
+    /// Lets no write begin until the answer is dropped. None is in progress then.
     pub async fn pause(&self) -> MutexGuard<'_, Rows> {
         self.state.lock().await
     }
