@@ -71,7 +71,7 @@ impl Config {
             wild_clocks: some(150),
             heartbeat: millis([10, 20, 40][random.index(3)]),
             lost_calls: [0, 0, 2, 10][random.index(4)],
-            lost_messages: [0, 20, 100][random.index(3)],
+            lost_messages: [0, 5, 50][random.index(3)],
             careful_log: some(500),
             long_ways: [0, 20, 200][random.index(3)],
             slow_max: [10, 100, 1_000][random.index(3)],
