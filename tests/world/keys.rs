@@ -16,6 +16,9 @@ pub(crate) const LONG: u16 = KEYS as u16 - 1;
 /// Lines of all kinds: what one key of one kind of cache stands for.
 pub(crate) const LINES: usize = 4 * KEYS;
 
+/// Makes the keys of a row.
+pub(crate) type KeysOf = fn(&RowImage) -> Result<Vec<Key>>;
+
 /// A cache under one mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -104,7 +107,7 @@ impl Kind {
     }
 
     /// The tables that it depends on, each with what makes keys of a row.
-    pub(crate) fn rules(self) -> Vec<(&'static str, fn(&RowImage) -> Result<Vec<Key>>)> {
+    pub(crate) fn rules(self) -> Vec<(&'static str, KeysOf)> {
         match self {
             Self::UsersFirst => vec![(USERS, |row| by_number(Self::UsersFirst, row))],
             Self::UsersSecond => vec![
