@@ -107,11 +107,7 @@ impl Reader {
             return Err(Error::new(ErrorKind::Unavailable, "messages were dropped"));
         }
         let unread = server.data.bus.iter().filter(|posted| posted.sequence > self.read);
-        let mut messages: Vec<_> = unread.take(8).cloned().collect();
-        if messages.len() > 1 && self.world.random.chance(self.world.config.lost_messages) {
-            // It is lost, which its successor's sequence shows.
-            messages.remove(0);
-        }
+        let messages: Vec<_> = unread.take(8).cloned().collect();
         Ok(if messages.is_empty() { Next::Wait } else { Next::Messages(messages) })
     }
 
@@ -150,6 +146,11 @@ impl BusReader for Reader {
                 Next::Wait => woken.await,
                 Next::Deaf(until) => self.world.time.reach(until).await,
                 Next::Messages(messages) => {
+                    if self.world.random.chance(self.world.config.lost_messages) {
+                        // It is lost, which its successor's sequence shows.
+                        self.read = messages.first().map_or(self.read, |lost| lost.sequence);
+                        continue;
+                    }
                     // On its way: what was dropped with the future is read again.
                     let delay = self.world.random.below(4);
                     if delay > 1 {

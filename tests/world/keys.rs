@@ -16,6 +16,9 @@ pub(crate) const LONG: u16 = KEYS as u16 - 1;
 /// Lines of all kinds: what one key of one kind of cache stands for.
 pub(crate) const LINES: usize = 4 * KEYS;
 
+/// Makes the keys of a row.
+pub(crate) type KeysOf = fn(&RowImage) -> Result<Vec<Key>>;
+
 /// A cache under one mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -178,6 +178,9 @@ impl Judgement<'_> {
         if asked.bypass {
             return (!self.was_loaded()).then(|| "the database did not return this value".into());
         }
+        if self.is_torn_back() {
+            return None;
+        }
         if let Some(token) = &asked.at_least
             && let Some(event) = self.lacks(Floor { position: token, origin: 0 })
         {
@@ -200,6 +203,16 @@ impl Judgement<'_> {
         }
         let by_log = self.begun.by_log.is_some() && self.begun.by_log == member.by_log();
         if by_log { self.eventual(member) } else { None }
+    }
+
+    /// True if an invalidator of a former primary of the database has taken over a moment ago: until its first message on
+    /// the bus, a process's own tier trusts the messages of the later primary's invalidator, and the store takes what was
+    /// loaded from the former primary.
+    fn is_torn_back(&self) -> bool {
+        let shared = matches!(self.answer.tier, Some(Tier::Shared | Tier::Database));
+        let long = 4 * self.world.config.silence().as_micros() as Moment;
+        let lately = |server: &Server| server.went_back > 0 && server.went_back + long >= self.begun.at;
+        !shared && self.state.servers.iter().any(lately)
     }
 
     /// The first event of the floor that overwrote the value.

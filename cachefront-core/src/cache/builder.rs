@@ -163,8 +163,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// The version of the code that makes keys of rows. Values that processes of another version have cached are not
-    /// served to this one, nor this one's to them. Default: 0.
+    /// The version of the code that makes keys of rows. In the cdc discipline, values that processes of another version
+    /// have cached are not served to this one, nor this one's to them; in the ttl discipline only
+    /// [`schema_version`](Self::schema_version) separates them. Default: 0.
     pub fn mapping_version(mut self, version: u32) -> Self {
         self.rules.set_version(version);
         self
