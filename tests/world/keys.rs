@@ -93,9 +93,6 @@ pub(crate) fn mail_text(number: u16) -> String {
 pub(crate) const USERS: &str = "shop.users";
 pub(crate) const ORDERS: &str = "shop.orders";
 
-/// Names the keys that are made of a row.
-pub(crate) type KeysOf = fn(&RowImage) -> Result<Vec<Key>>;
-
 impl Kind {
     pub(crate) fn cache(self) -> &'static str {
         match self {
