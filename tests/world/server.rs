@@ -34,7 +34,7 @@ pub(crate) enum Role {
 pub(crate) struct Posted {
     pub(crate) sequence: u64,
     pub(crate) message: BusMessage,
-    /// The source's server that the store followed when it was sent.
+    /// The source's server that its publisher followed when it was sent.
     pub(crate) origin: usize,
 }
 

@@ -10,7 +10,7 @@ use cachefront_core::store::{
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
-use crate::server::Server;
+use crate::server::{Server, origin_of};
 use crate::store::unavailable;
 use crate::world::World;
 
@@ -20,12 +20,15 @@ pub(crate) struct Writer {
     server: usize,
     /// The server's data was replaced since the connection was made: it plays another server now.
     copies: u64,
+    /// The source's server that the last meta written over this connection names: what its publisher follows. The meta in
+    /// force may be a successor's already.
+    origin: usize,
 }
 
 impl Writer {
     pub(crate) fn new(world: &Arc<World>, actor: usize, server: usize) -> Self {
         let copies = world.state().servers[server].copies;
-        Self { world: Arc::clone(world), actor, server, copies }
+        Self { world: Arc::clone(world), actor, server, copies, origin: 0 }
     }
 
     async fn call<T: Send>(&self, command: impl FnOnce(&mut Server, u64) -> Result<T> + Send) -> Result<T> {
@@ -57,18 +60,21 @@ impl Writer {
 
     /// Changes the meta of every shard, one after the other; stops at the first that refuses.
     async fn change_metas(
-        &self,
+        &mut self,
         what: &'static str,
         change: impl Fn(Option<&Meta>) -> Result<Meta> + Send + Sync,
     ) -> Result<()> {
         for shard in 0..self.world.config.shards {
+            let mut origin = self.origin;
             let outcome = self
                 .call(|server, now| {
                     let next = change(server.data.metas[shard].as_deref())?;
+                    origin = origin_of(&next.origin);
                     server.set_meta(shard, next, now);
                     Ok(())
                 })
                 .await;
+            self.origin = origin;
             self.world.log(|| {
                 let error = outcome.as_ref().err().map(ToString::to_string);
                 let state = self.world.state();
@@ -155,12 +161,7 @@ impl StoreWriter for Writer {
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
-        let origin = {
-            let state = self.world.state();
-            let meta = state.servers[self.server].data.metas[0].as_ref();
-            meta.map_or(0, |meta| state.origin(&meta.origin))
-        };
-        let kept = self.world.config.bus_kept;
+        let (origin, kept) = (self.origin, self.world.config.bus_kept);
         let sequence = self.call(|server, _| Ok(server.post(message, origin, kept))).await;
         self.world.log(|| {
             format!(
