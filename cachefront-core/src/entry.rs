@@ -29,6 +29,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::position::Position;
 use crate::store::{Discipline, Generation, Token};
 
 /// Bytes of the fixed header.
@@ -39,6 +40,12 @@ pub const TOKEN_OFFSET: usize = 72;
 
 /// A fill position whose text is longer than this, in bytes, is left out of the entry: it would outweigh the value.
 pub const FILL_POSITION_BYTES_MAX: usize = 1024;
+
+/// What the load's server had executed, by an entry's fill position; none if that is not known.
+pub(crate) fn fill_position(text: &[u8]) -> Option<Position> {
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
+    Position::parse_stored(text).ok()
+}
 
 /// What the payload of an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 mod changes;
 mod definitions;
 mod faults;
-mod forwarder;
 mod gate;
 mod limits;
 mod login;

@@ -9,11 +9,11 @@ use cachefront_binlog::{BinlogSettings, BinlogSource};
 use cachefront_core::event::Batch;
 use cachefront_core::source::{ChangeSource, Columns, Interests};
 use cachefront_core::{Error, ErrorKind, Retry};
+use cachefront_tests::address::Address;
 use cachefront_tests::server::mysql::MySql;
 use cachefront_tests::{shop, unique, wait};
 use mysql_async::prelude::Queryable;
 
-use crate::forwarder::Forwarder;
 use crate::server::{Database, PATIENCE, USERS, limits};
 
 /// Two servers with nothing in common, and an address that leads to the first of them.
@@ -21,7 +21,7 @@ struct Pair {
     /// A database on the first, with the table `users`. Dropped before its server ends.
     db: Database,
     interests: Interests,
-    address: Forwarder,
+    address: Address,
     first: MySql,
     second: MySql,
 }
@@ -32,11 +32,11 @@ impl Pair {
         let mut db = Database::on_private(&first).await;
         db.run(&[USERS]).await;
         let interests = db.interest("users", Columns::All);
-        Self { address: Forwarder::to(&first).await, first, second, interests, db }
+        Self { address: Address::of(first.port()).await, first, second, interests, db }
     }
 
     async fn source(&self, settings: BinlogSettings) -> BinlogSource {
-        BinlogSource::builder(self.address.url()).settings(settings).connect().await.expect("a source")
+        BinlogSource::builder(self.address.mysql_url()).settings(settings).connect().await.expect("a source")
     }
 
     /// A source that reads the first server's log from its end.
@@ -92,7 +92,7 @@ async fn a_log_that_is_opened_again_on_another_server_names_it_and_so_does_the_p
     assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("the server answers"));
 
     // The probe's and the gate's idle connections stay on the first server, which is alive.
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     pair.kill_readers().await;
     assert_eq!(end(&mut source).await.retry(), Retry::Reconnect);
     source
@@ -112,7 +112,7 @@ async fn a_log_that_is_opened_again_although_it_did_not_break_takes_the_probe_an
     let (probe, gate) = (source.probe(), source.gate().expect("a gate"));
     let head = probe.head().await.expect("an idle connection to the first server");
     assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("another one"));
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
     assert!(source.next_batch(&limits()).await.expect("the log is that of the second server").transactions.is_empty());
     let second = uuid(&pair.second).await;
@@ -128,7 +128,7 @@ async fn after_the_log_broke_off_the_probe_asks_the_server_that_the_address_lead
     let mut source = pair.following().await;
     let probe = source.probe();
     probe.head().await.expect("an idle connection to the first server");
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     pair.kill_readers().await;
     end(&mut source).await;
     assert_eq!(*probe.head().await.expect("the log's end").origin, *uuid(&pair.second).await);
@@ -141,7 +141,7 @@ async fn a_gate_on_another_server_is_an_error_and_no_wait() {
     let source = pair.following().await;
     let executed = source.probe().head().await.expect("the log's end").checkpoint.position;
     let gate = source.gate().expect("a gate");
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     let begun = Instant::now();
     let error = gate.wait(&executed, PATIENCE).await.expect_err("the second server does not have these commits");
     assert!(begun.elapsed() < PATIENCE / 2, "it waited for {:?}", begun.elapsed());
@@ -150,7 +150,7 @@ async fn a_gate_on_another_server_is_an_error_and_no_wait() {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
     // The connection is not kept: the next one leads to the right server.
-    pair.address.switch_to(&pair.first);
+    pair.address.move_to(pair.first.port());
     assert!(gate.wait(&executed, PATIENCE).await.expect("the first server answers"));
 }
 
@@ -165,7 +165,7 @@ async fn an_address_that_moves_while_everything_stays_connected_is_noticed_by_th
     source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
     let gate = source.gate().expect("a gate");
     assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("the server answers"));
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     let second = uuid(&pair.second).await;
     let moved = wait::until_some("the probe reports the second server", PATIENCE, async || {
         let head = probe.head().await.expect("the log's end");
@@ -187,7 +187,7 @@ async fn a_demoted_server_is_never_taken_for_the_one_that_the_address_leads_to()
     assert_eq!(*probe.head().await.expect("the log's end").origin, *uuid(&pair.first).await);
     pair.first.execute("SET GLOBAL read_only = ON").await;
     assert_eq!(*probe.head().await.expect("the log's end").origin, *uuid(&pair.first).await, "it may also stay");
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     assert_eq!(*probe.head().await.expect("the log's end").origin, *uuid(&pair.second).await);
 }
 
@@ -207,7 +207,7 @@ async fn columns_are_never_looked_up_on_another_server() {
     let mut pair = Pair::start(&["--binlog-row-metadata=MINIMAL"]).await;
     let (first, second) = tokio::join!(uuid(&pair.first), uuid(&pair.second));
     let mut source = pair.following().await;
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     pair.db.run(&["ALTER TABLE users ADD note INT", "INSERT INTO users VALUES (1, 'a@x', 1, 2)"]).await;
     let error = end(&mut source).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
@@ -223,7 +223,7 @@ async fn a_preflight_on_another_server_is_noticed_too() {
     let second = uuid(&pair.second).await;
     pair.second.execute(&format!("CREATE DATABASE {}", pair.db.name())).await;
     pair.second.execute(&USERS.replace("users", &pair.db.table("users"))).await;
-    pair.address.switch_to(&pair.second);
+    pair.address.move_to(pair.second.port());
     source.preflight(&pair.interests).await.expect("the second server is set up alike");
     pair.db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     let error = end(&mut source).await;
@@ -264,14 +264,14 @@ async fn follow_to_the_second_server(mut pair: Pair, change: impl AsyncFnOnce(&m
 #[tokio::test]
 async fn an_invalidator_follows_the_address_away_from_a_server_that_is_alive() {
     let pair = Pair::start(&[]).await;
-    follow_to_the_second_server(pair, async |pair: &mut Pair| pair.address.switch_to(&pair.second)).await;
+    follow_to_the_second_server(pair, async |pair: &mut Pair| pair.address.move_to(pair.second.port())).await;
 }
 
 #[tokio::test]
 async fn an_invalidator_follows_the_address_away_from_a_server_that_was_killed() {
     let pair = Pair::start(&[]).await;
     follow_to_the_second_server(pair, async |pair: &mut Pair| {
-        pair.address.switch_to(&pair.second);
+        pair.address.move_to(pair.second.port());
         pair.first.kill();
     })
     .await;
@@ -281,7 +281,7 @@ async fn an_invalidator_follows_the_address_away_from_a_server_that_was_killed()
 async fn an_invalidator_whose_log_alone_is_connected_again_follows_it() {
     let pair = Pair::start(&[]).await;
     follow_to_the_second_server(pair, async |pair: &mut Pair| {
-        pair.address.switch_to(&pair.second);
+        pair.address.move_to(pair.second.port());
         pair.kill_readers().await;
     })
     .await;

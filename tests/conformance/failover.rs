@@ -8,13 +8,13 @@ use cachefront_core::bus::{BusEvent, BusMessage, BusReader, Publisher};
 use cachefront_core::store::{Reading, ServerId, Store};
 use cachefront_core::{ErrorKind, Timestamp};
 use cachefront_redis::{RedisSettings, RedisStore};
+use cachefront_tests::address::Address;
 use cachefront_tests::server::redis::Redis;
 use cachefront_tests::{unique, wait};
 use redis::aio::MultiplexedConnection;
 
 use crate::connection::{key, meta};
 use crate::fixture::raw;
-use crate::name::Name;
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -146,8 +146,8 @@ fn generation(reading: &Reading) -> u128 {
 async fn readers_follow_the_bus_to_the_new_primary() {
     let (old, new, namespace) = (server().await, server().await, unique::namespace());
     follow(&new, &old).await;
-    let name = Name::of(old.port()).await;
-    let store = open(&name.url(), &namespace).await;
+    let name = Address::of(old.port()).await;
+    let store = open(&name.redis_url(), &namespace).await;
     store.writer().await.expect("a writer").flush(&meta(BEFORE, 1)).await.expect("a flush");
     assert!(store.peek(&key(1)).await.expect("a reading").meta.is_some());
     let (mut reader, first) = subscribed(&store).await;
@@ -186,10 +186,10 @@ async fn readers_follow_the_bus_to_the_new_primary() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_bus_follows_readers_to_another_server() {
     let (old, new, namespace) = (server().await, server().await, unique::namespace());
-    let name = Name::of(old.port()).await;
+    let name = Address::of(old.port()).await;
     let mut settings = RedisSettings::default();
     settings.bus_block = Duration::from_secs(600);
-    let builder = RedisStore::builder(&name.url()).namespace(namespace).settings(settings);
+    let builder = RedisStore::builder(&name.redis_url()).namespace(namespace).settings(settings);
     let store = builder.connect().await.expect("a store");
     let (mut reader, first) = subscribed(&store).await;
     let waiting = tokio::spawn(async move { reader.next().await });
@@ -212,10 +212,10 @@ async fn the_bus_follows_readers_to_another_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_and_bus_do_not_chase_each_other() {
     let (one, other, namespace) = (server().await, server().await, unique::namespace());
-    let name = Name::of(one.port()).await;
+    let name = Address::of(one.port()).await;
     let mut settings = RedisSettings::default();
     settings.bus_block = Duration::from_secs(600);
-    let builder = RedisStore::builder(&name.url()).namespace(namespace).settings(settings);
+    let builder = RedisStore::builder(&name.redis_url()).namespace(namespace).settings(settings);
     let store = builder.connect().await.expect("a store");
     name.move_to(other.port());
     let (_reader, there) = subscribed(&store).await;

@@ -4,7 +4,6 @@ mod connection;
 mod failover;
 mod fixture;
 mod login;
-mod name;
 mod writer;
 
 /// The suite over one logical shard, the default for a single server.

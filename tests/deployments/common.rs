@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachefront_tests::fleet::{CacheSpec, Count, Fleet, LEVELS, Pod, Report, Rest, Writer};
+use cachefront_tests::fleet::{CacheSpec, Count, Fleet, LEVELS, Pod, Report, Rest, Writer, now};
 use cachefront_tests::shop::PATIENCE;
 use cachefront_tests::wait;
 
@@ -93,4 +93,65 @@ pub(crate) async fn at_rest(fleet: &Fleet, writer: &Writer, pods: &mut [Pod]) ->
         sum.stale.extend(rest.stale);
     }
     sum
+}
+
+/// Processes that come and go, the writer that goes on meanwhile, and the sum of the processes' answers.
+pub(crate) struct Run {
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) writer: Writer,
+    pub(crate) fleet: Fleet,
+    pub(crate) sum: Sum,
+}
+
+impl Run {
+    pub(crate) fn begin(fleet: Fleet) -> Self {
+        Self { pods: Vec::new(), writer: fleet.write(), fleet, sum: Sum::default() }
+    }
+
+    /// Starts one process more.
+    pub(crate) async fn start(&mut self, release: &[CacheSpec]) {
+        let setup = self.fleet.setup(release);
+        self.pods.push(Pod::ready(ACTOR, &self.fleet, &setup).await);
+    }
+
+    pub(crate) async fn commits(&self, count: u64) {
+        commits(&self.writer, count).await;
+    }
+
+    /// Adds what every process has said.
+    pub(crate) async fn report(&mut self) {
+        for pod in &mut self.pods {
+            self.sum.add(&pod.report().await);
+        }
+    }
+
+    /// Waits until a commit that was made after now is applied, to the servers behind the addresses as they are now;
+    /// returns how long that took.
+    pub(crate) async fn recovered(&self) -> Duration {
+        let begun = now();
+        self.commits(1).await;
+        self.fleet.settle().await;
+        Duration::from_micros(now() - begun)
+    }
+
+    /// Adds what every process has said, and demands that nothing is stale at rest.
+    pub(crate) async fn rest(&mut self, what: &str) {
+        self.report().await;
+        let rest = at_rest(&self.fleet, &self.writer, &mut self.pods).await;
+        tell(&format!(
+            "{what}: {} commits; at rest {} fresh, {} stale",
+            self.writer.commits(),
+            rest.fresh,
+            rest.stale.len()
+        ));
+        assert!(rest.stale.is_empty(), "{:?}", rest.stale);
+    }
+
+    /// After a recovery plain reads are right too: begins a new sum.
+    pub(crate) async fn is_right_from_now_on(&mut self, what: &str) {
+        self.sum = Sum::default();
+        self.commits(PHASE).await;
+        self.report().await;
+        self.sum.is_right(what, &["session", "bounded", "eventual"]);
+    }
 }

@@ -3,20 +3,18 @@
 use std::time::Duration;
 
 use cachefront_tests::address::Address;
-use cachefront_tests::fleet::{Fleet, Pod, Writer, now};
+use cachefront_tests::fleet::{Fleet, now};
 use cachefront_tests::server::MySql;
 use cachefront_tests::server::mysql::{ADMIN, ADMIN_PASSWORD};
-use cachefront_tests::shop::{PATIENCE, applied};
+use cachefront_tests::shop::PATIENCE;
 use cachefront_tests::{stack, wait};
 use mysql_async::{Value, prelude::Queryable};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell};
+use crate::common::{PHASE, Run, code, item, tell};
 
 /// A primary, a replica of it, and processes that find the primary behind an address.
 struct Pair {
-    pods: Vec<Pod>,
-    writer: Writer,
-    fleet: Fleet,
+    run: Run,
     address: Address,
     primary: MySql,
     replica: MySql,
@@ -72,56 +70,26 @@ impl Pair {
         }
         follow(&replica, &primary).await;
         let address = Address::of(primary.port()).await;
-        let url = format!("mysql://{ADMIN}:{ADMIN_PASSWORD}@127.0.0.1:{}", address.port());
-        let fleet = Fleet::open_on(&url, &stack::redis_url()).await;
-        let writer = fleet.write();
-        let mut pods = Vec::new();
+        let fleet = Fleet::open_on(&address.mysql_url(), &stack::redis_url()).await;
+        let mut run = Run::begin(fleet);
         for _ in 0..processes {
-            let setup = fleet.setup(&[item(), code()]);
-            pods.push(Pod::ready(ACTOR, &fleet, &setup).await);
+            run.start(&[item(), code()]).await;
         }
-        commits(&writer, PHASE).await;
+        run.commits(PHASE).await;
         in_step(&replica, &primary).await;
-        Self { pods, writer, fleet, address, primary, replica }
-    }
-
-    async fn add(&mut self, sum: &mut Sum) {
-        for pod in &mut self.pods {
-            sum.add(&pod.report().await);
-        }
-    }
-
-    /// Waits until a commit that was made after now is applied; answers how long that took.
-    async fn recovered(&self) -> Duration {
-        let begun = now();
-        commits(&self.writer, 1).await;
-        let executed = self.fleet.executed().await;
-        let store = self.fleet.store().await;
-        wait::until_async("invalidation goes on", PATIENCE, async || {
-            applied(&*store).await.is_some_and(|applied| applied.covers(&executed))
-        })
-        .await;
-        Duration::from_micros(now() - begun)
-    }
-
-    async fn rest(&mut self, what: &str, sum: &mut Sum) {
-        self.add(sum).await;
-        let rest = at_rest(&self.fleet, &self.writer, &mut self.pods).await;
-        tell(&format!("{what}: at rest {} fresh, {} stale", rest.fresh, rest.stale.len()));
-        assert!(rest.stale.is_empty(), "{:?}", rest.stale);
+        Self { run, address, primary, replica }
     }
 }
 
 /// The old primary stays alive and keeps its clients.
 async fn planned(what: &str, follows: bool) {
     let mut pair = Pair::start(2).await;
-    let mut sum = Sum::default();
     {
-        let mut rows = pair.writer.pause().await;
+        let mut rows = pair.run.writer.pause().await;
         pair.primary.execute("SET GLOBAL super_read_only = ON").await;
         in_step(&pair.replica, &pair.primary).await;
         promote(&pair.replica).await;
-        let lost = rows.adopt(&pair.replica.url_of_database(pair.fleet.database.name())).await;
+        let lost = rows.adopt(&pair.replica.url_of_database(pair.run.fleet.database.name())).await;
         assert_eq!(lost, 0, "nothing is lost");
         pair.address.move_to(pair.replica.port());
         if follows {
@@ -129,8 +97,8 @@ async fn planned(what: &str, follows: bool) {
         }
     }
     let moved = now();
-    tell(&format!("{what}: invalidation goes on after {:?}", pair.recovered().await));
-    let (new, store) = (uuid(&pair.replica).await, pair.fleet.store().await);
+    tell(&format!("{what}: invalidation goes on after {:?}", pair.run.recovered().await));
+    let (new, store) = (uuid(&pair.replica).await, pair.run.fleet.store().await);
     let key = cachefront::StoreKey::encode("item", &0_u64).expect("a key");
     wait::until_async("the new primary's log is followed", PATIENCE, async || {
         let meta = store.get(&key).await.ok().and_then(|reading| reading.meta.clone());
@@ -138,13 +106,10 @@ async fn planned(what: &str, follows: bool) {
     })
     .await;
     tell(&format!("{what}: the new primary's log is followed after {:?}", Duration::from_micros(now() - moved)));
-    commits(&pair.writer, PHASE).await;
-    pair.rest(what, &mut sum).await;
-    sum.is_right(what, &["session", "bounded"]);
-    let mut after = Sum::default();
-    commits(&pair.writer, PHASE).await;
-    pair.add(&mut after).await;
-    after.is_right(&format!("after: {what}"), &["session", "bounded", "eventual"]);
+    pair.run.commits(PHASE).await;
+    pair.run.rest(what).await;
+    pair.run.sum.is_right(what, &["session", "bounded"]);
+    pair.run.is_right_from_now_on(&format!("after: {what}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,24 +126,19 @@ async fn a_demoted_primary_that_stands_still_proves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_that_loses_the_last_commits_leaves_nothing_stale() {
     let mut pair = Pair::start(2).await;
-    let mut sum = Sum::default();
     pair.replica.execute("STOP REPLICA").await;
-    commits(&pair.writer, PHASE / 2).await;
+    pair.run.commits(PHASE / 2).await;
     {
-        let mut rows = pair.writer.pause().await;
+        let mut rows = pair.run.writer.pause().await;
         pair.primary.kill();
         promote(&pair.replica).await;
-        let back = rows.adopt(&pair.replica.url_of_database(pair.fleet.database.name())).await;
+        let back = rows.adopt(&pair.replica.url_of_database(pair.run.fleet.database.name())).await;
         assert!(back > 0, "nothing was lost: the test proves nothing");
         pair.address.move_to(pair.replica.port());
     }
-    tell(&format!("crash: invalidation goes on after {:?}", pair.recovered().await));
-    commits(&pair.writer, PHASE).await;
-    pair.rest("crash", &mut sum).await;
-    sum.is_right("crash of the database's primary", &["session", "bounded"]);
-    // After the recovery plain reads are right too.
-    let mut after = Sum::default();
-    commits(&pair.writer, PHASE).await;
-    pair.add(&mut after).await;
-    after.is_right("after the crash of the database's primary", &["session", "bounded", "eventual"]);
+    tell(&format!("crash: invalidation goes on after {:?}", pair.run.recovered().await));
+    pair.run.commits(PHASE).await;
+    pair.run.rest("crash").await;
+    pair.run.sum.is_right("crash of the database's primary", &["session", "bounded"]);
+    pair.run.is_right_from_now_on("after the crash of the database's primary").await;
 }

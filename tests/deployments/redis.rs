@@ -1,23 +1,19 @@
 //! Redis changes its primary behind one address, under load, with the local tier on in several processes.
 
-use std::time::Duration;
-
 use cachefront_tests::address::Address;
-use cachefront_tests::fleet::{Fleet, Pod, Writer, now};
+use cachefront_tests::fleet::Fleet;
 use cachefront_tests::server::Redis;
-use cachefront_tests::shop::{PATIENCE, applied};
+use cachefront_tests::shop::PATIENCE;
 use cachefront_tests::{stack, wait};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell};
+use crate::common::{PHASE, Run, code, item, tell};
 
 /// A primary, a replica of it, and processes that find the primary behind an address.
 struct Pair {
+    run: Run,
+    address: Address,
     primary: Redis,
     replica: Redis,
-    address: Address,
-    fleet: Fleet,
-    writer: Writer,
-    pods: Vec<Pod>,
 }
 
 async fn role(redis: &Redis, primary: Option<&Redis>) {
@@ -43,36 +39,13 @@ impl Pair {
         role(&replica, Some(&primary)).await;
         in_step(&replica).await;
         let address = Address::of(primary.port()).await;
-        let fleet = Fleet::open_on(&stack::mysql_url(), &format!("redis://127.0.0.1:{}", address.port())).await;
-        let writer = fleet.write();
-        let mut pods = Vec::new();
+        let fleet = Fleet::open_on(&stack::mysql_url(), &address.redis_url()).await;
+        let mut run = Run::begin(fleet);
         for _ in 0..processes {
-            let setup = fleet.setup(&[item(), code()]);
-            pods.push(Pod::ready(ACTOR, &fleet, &setup).await);
+            run.start(&[item(), code()]).await;
         }
-        commits(&writer, PHASE).await;
-        Self { primary, replica, address, fleet, writer, pods }
-    }
-
-    async fn add(&mut self, sum: &mut Sum) {
-        for pod in &mut self.pods {
-            sum.add(&pod.report().await);
-        }
-    }
-
-    /// Waits until a commit that was made after now is applied to the server behind the address; answers how long that
-    /// took.
-    async fn recovered(&self) -> Duration {
-        let begun = now();
-        commits(&self.writer, 1).await;
-        let executed = self.fleet.executed().await;
-        wait::until_async("invalidation goes on", PATIENCE, async || {
-            let store = cachefront::redis::RedisStore::builder(&self.fleet.redis_url).namespace(&*self.fleet.namespace);
-            let Ok(store) = store.connect().await else { return false };
-            applied(&store).await.is_some_and(|applied| applied.covers(&executed))
-        })
-        .await;
-        Duration::from_micros(now() - begun)
+        run.commits(PHASE).await;
+        Self { run, address, primary, replica }
     }
 }
 
@@ -80,29 +53,24 @@ impl Pair {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_failover_and_back_costs_no_wrong_answer() {
     let mut pair = Pair::start(2).await;
-    let mut sum = Sum::default();
     for turn in ["there", "back"] {
-        pair.add(&mut sum).await;
+        pair.run.report().await;
         role(&pair.replica, None).await;
         pair.address.move_to(pair.replica.port());
         role(&pair.primary, Some(&pair.replica)).await;
         std::mem::swap(&mut pair.primary, &mut pair.replica);
-        let recovered = pair.recovered().await;
+        let recovered = pair.run.recovered().await;
         tell(&format!("planned, {turn}: invalidation goes on after {recovered:?}"));
         in_step(&pair.replica).await;
-        commits(&pair.writer, 2 * PHASE).await;
+        pair.run.commits(2 * PHASE).await;
     }
-    pair.add(&mut sum).await;
-    let rest = at_rest(&pair.fleet, &pair.writer, &mut pair.pods).await;
-    tell(&format!("planned: at rest {} fresh, {} stale", rest.fresh, rest.stale.len()));
-    sum.is_right("planned failover of the store", &["session", "bounded"]);
-    assert!(rest.stale.is_empty(), "{:?}", rest.stale);
+    pair.run.rest("planned").await;
+    pair.run.sum.is_right("planned failover of the store", &["session", "bounded"]);
 }
 
 /// The old primary keeps its clients and what it had: it follows no server, or goes on as if it were the primary still.
 async fn left_behind(what: &str, demoted: bool) {
     let mut pair = Pair::start(2).await;
-    let mut sum = Sum::default();
     role(&pair.replica, None).await;
     pair.address.move_to(pair.replica.port());
     if demoted {
@@ -110,19 +78,16 @@ async fn left_behind(what: &str, demoted: bool) {
         assert!(reply.starts_with("+OK"), "{reply}");
     }
     // It finds the new primary, where only an invalidator that notices the move invalidates.
-    let setup = pair.fleet.setup(&[item(), code()]);
-    pair.pods.push(Pod::ready(ACTOR, &pair.fleet, &setup).await);
-    tell(&format!("{what}: invalidation goes on after {:?}", pair.recovered().await));
-    commits(&pair.writer, 4 * PHASE).await;
-    pair.add(&mut sum).await;
-    sum.is_right(what, &["session", "bounded"]);
+    pair.run.start(&[item(), code()]).await;
+    tell(&format!("{what}: invalidation goes on after {:?}", pair.run.recovered().await));
+    pair.run.commits(4 * PHASE).await;
+    pair.run.report().await;
+    pair.run.sum.is_right(what, &["session", "bounded"]);
     // Its connections end at last.
     pair.primary.kill();
-    pair.recovered().await;
-    commits(&pair.writer, PHASE).await;
-    let rest = at_rest(&pair.fleet, &pair.writer, &mut pair.pods).await;
-    tell(&format!("{what}: at rest {} fresh, {} stale", rest.fresh, rest.stale.len()));
-    assert!(rest.stale.is_empty(), "{:?}", rest.stale);
+    pair.run.recovered().await;
+    pair.run.commits(PHASE).await;
+    pair.run.rest(what).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,29 +105,23 @@ async fn two_primaries_at_once_cost_no_wrong_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_with_lost_writes_is_repaired() {
     let mut pair = Pair::start(3).await;
-    let mut sum = Sum::default();
     role(&pair.replica, None).await;
     // These are lost: invalidations, entries and messages.
-    commits(&pair.writer, PHASE).await;
-    pair.add(&mut sum).await;
+    pair.run.commits(PHASE).await;
+    pair.run.report().await;
     pair.primary.kill();
     pair.address.move_to(pair.replica.port());
-    let recovered = pair.recovered().await;
+    let recovered = pair.run.recovered().await;
     tell(&format!("crash with lost writes: invalidation goes on after {recovered:?}"));
-    commits(&pair.writer, PHASE).await;
+    pair.run.commits(PHASE).await;
     let mut rewinds = 0;
-    for pod in &mut pair.pods {
+    for pod in &mut pair.run.pods {
         let report = pod.report().await;
         rewinds += report.rewinds;
-        sum.add(&report);
+        pair.run.sum.add(&report);
     }
-    let rest = at_rest(&pair.fleet, &pair.writer, &mut pair.pods).await;
-    tell(&format!("crash: at rest {} fresh, {} stale; {rewinds} rewinds", rest.fresh, rest.stale.len()));
-    sum.is_right("crash of the store", &["session", "bounded"]);
-    assert!(rest.stale.is_empty(), "{:?}", rest.stale);
-    // After the recovery plain reads are right too.
-    let mut after = Sum::default();
-    commits(&pair.writer, PHASE).await;
-    pair.add(&mut after).await;
-    after.is_right("after the crash of the store", &["session", "bounded", "eventual"]);
+    tell(&format!("crash with lost writes: {rewinds} rewinds"));
+    pair.run.rest("crash with lost writes").await;
+    pair.run.sum.is_right("crash of the store", &["session", "bounded"]);
+    pair.run.is_right_from_now_on("after the crash of the store").await;
 }

@@ -1,76 +1,51 @@
 //! Two releases side by side on the same servers, under continuous writes.
 
-use cachefront_tests::fleet::{CacheSpec, Fleet, Pod, Writer};
+use cachefront_tests::fleet::{CacheSpec, Fleet};
 
-use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell, twin};
+use crate::common::{PHASE, Run, code, item, twin};
 
-/// Processes that come and go, and the sum of their answers.
-struct Rolling {
-    fleet: Fleet,
-    writer: Writer,
-    pods: Vec<Pod>,
-    sum: Sum,
+/// Starts one process more, and lets a phase of commits pass.
+async fn start(run: &mut Run, release: &[CacheSpec]) {
+    run.start(release).await;
+    run.commits(PHASE).await;
 }
 
-impl Rolling {
-    async fn begin() -> Self {
-        let fleet = Fleet::open().await;
-        let writer = fleet.write();
-        Self { fleet, writer, pods: Vec::new(), sum: Sum::default() }
-    }
+/// The oldest process that is left ends.
+async fn stop_oldest(run: &mut Run) {
+    let mut pod = run.pods.remove(0);
+    run.sum.add(&pod.report().await);
+    pod.stop().await;
+    run.commits(PHASE).await;
+}
 
-    async fn start(&mut self, release: &[CacheSpec]) {
-        let setup = self.fleet.setup(release);
-        self.pods.push(Pod::ready(ACTOR, &self.fleet, &setup).await);
-        commits(&self.writer, PHASE).await;
-    }
+async fn kill_oldest(run: &mut Run) {
+    let mut pod = run.pods.remove(0);
+    run.sum.add(&pod.report().await);
+    pod.kill().await;
+    run.commits(PHASE).await;
+}
 
-    /// The oldest process that is left ends.
-    async fn stop_oldest(&mut self) {
-        let mut pod = self.pods.remove(0);
-        self.sum.add(&pod.report().await);
-        pod.stop().await;
-        commits(&self.writer, PHASE).await;
-    }
-
-    async fn kill_oldest(&mut self) {
-        let mut pod = self.pods.remove(0);
-        self.sum.add(&pod.report().await);
-        pod.kill().await;
-        commits(&self.writer, PHASE).await;
-    }
-
-    async fn end(mut self, what: &str) {
-        let rest = at_rest(&self.fleet, &self.writer, &mut self.pods).await;
-        for pod in &mut self.pods {
-            self.sum.add(&pod.report().await);
-        }
-        tell(&format!(
-            "{what}: {} commits; at rest {} fresh, {} stale",
-            self.writer.commits(),
-            rest.fresh,
-            rest.stale.len()
-        ));
-        self.sum.is_right(what, &["session", "bounded", "eventual"]);
-        assert!(rest.stale.is_empty(), "{:?}", rest.stale);
-    }
+async fn end(mut run: Run, what: &str) {
+    run.rest(what).await;
+    run.report().await;
+    run.sum.is_right(what, &["session", "bounded", "eventual"]);
 }
 
 /// Two processes of each release, one after the other, up and back.
 async fn up_and_back(what: &str, old: &[CacheSpec], new: &[CacheSpec]) {
-    let mut rolling = Rolling::begin().await;
+    let mut run = Run::begin(Fleet::open().await);
     for release in [old, old, new] {
-        rolling.start(release).await;
+        start(&mut run, release).await;
     }
-    rolling.stop_oldest().await;
-    rolling.start(new).await;
-    rolling.stop_oldest().await;
+    stop_oldest(&mut run).await;
+    start(&mut run, new).await;
+    stop_oldest(&mut run).await;
     // Two new ones are left. And back:
-    rolling.start(old).await;
-    rolling.stop_oldest().await;
-    rolling.start(old).await;
-    rolling.stop_oldest().await;
-    rolling.end(what).await;
+    start(&mut run, old).await;
+    stop_oldest(&mut run).await;
+    start(&mut run, old).await;
+    stop_oldest(&mut run).await;
+    end(run, what).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,27 +64,27 @@ async fn a_release_with_another_mapping_rolls_up_and_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_process_that_starts_after_the_new_release_harms_nobody() {
     let (old, new) = ([item()], [item(), code(), twin()]);
-    let mut rolling = Rolling::begin().await;
-    rolling.start(&new).await;
-    rolling.start(&old).await;
-    assert_eq!(rolling.pods[1].report().await.state, "Standby", "it would cover less");
-    let covered = rolling.pods[0].report().await;
+    let mut run = Run::begin(Fleet::open().await);
+    start(&mut run, &new).await;
+    start(&mut run, &old).await;
+    assert_eq!(run.pods[1].report().await.state, "Standby", "it would cover less");
+    let covered = run.pods[0].report().await;
     assert_eq!(covered.state, "Running");
-    rolling.sum.add(&covered);
+    run.sum.add(&covered);
     // The new one falls silent: only the old one is left, and works.
-    rolling.kill_oldest().await;
-    rolling.pods[0].is("Running").await;
+    kill_oldest(&mut run).await;
+    run.pods[0].is("Running").await;
     // The new release reads beside it: what the old one does not know is not cached.
-    rolling.start(&new).await;
-    rolling.pods[1].is("Running").await;
-    commits(&rolling.writer, PHASE).await;
-    let wider = rolling.pods[1].report().await;
+    start(&mut run, &new).await;
+    run.pods[1].is("Running").await;
+    run.commits(PHASE).await;
+    let wider = run.pods[1].report().await;
     for cache in ["item", "code", "twin"] {
         assert!(wider.of(cache).hits > 0, "`{cache}` is cached again");
     }
-    rolling.sum.add(&wider);
-    rolling.stop_oldest().await;
-    rolling.stop_oldest().await;
-    rolling.start(&new).await;
-    rolling.end("an old process after the new release").await;
+    run.sum.add(&wider);
+    stop_oldest(&mut run).await;
+    stop_oldest(&mut run).await;
+    start(&mut run, &new).await;
+    end(run, "an old process after the new release").await;
 }

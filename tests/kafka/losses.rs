@@ -1,6 +1,5 @@
 //! Records are gone, do not come, or cannot be understood: everything is voided, once, and the reason is named.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use cachefront::kafka::KafkaSettings;
@@ -14,19 +13,10 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::time::Instant;
 
-use crate::traffic::{ROWS, Traffic, errors_of, recovered, run_with, say, warm};
+use crate::traffic::{DROPS_ROWS, ROWS, Traffic, errors_of, flushed, recovered, run_with, said, say, warm};
 
 fn connector(shop: &Shop) -> &Connector {
     shop.connector.as_ref().expect("a connector")
-}
-
-/// Waits until another generation has begun.
-async fn flushed(cdc: &CdcHandle, before: u64) {
-    wait::until("everything is voided", PATIENCE, || cdc.status().flushes_total > before).await;
-}
-
-fn said(errors: &Mutex<Vec<String>>, words: &[&str]) -> bool {
-    errors.lock().expect("unpoisoned").iter().any(|error| words.iter().all(|word| error.contains(word)))
 }
 
 /// Changes the first 50 rows while nobody invalidates, and waits until all of it is on Kafka.
@@ -96,15 +86,7 @@ async fn a_topic_is_deleted_and_made_anew_and_another_time_its_records_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_that_are_counted_and_never_come_are_a_loss() {
     let mut shop = Shop::open(ROWS).await;
-    let drops_rows = [
-        ("transforms", "drop"),
-        ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
-        ("transforms.drop.predicate", "rows"),
-        ("predicates", "rows"),
-        ("predicates.rows.type", "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"),
-        ("predicates.rows.pattern", ".*[.]item"),
-    ];
-    shop.connector = Some(Connector::start_with(&Servers::shared(), &shop.database, &["item"], &drops_rows).await);
+    shop.connector = Some(Connector::start_with(&Servers::shared(), &shop.database, &["item"], &DROPS_ROWS).await);
     let cache = shop.cache().await;
     let mut settings = KafkaSettings::default();
     settings.completion_timeout = Duration::from_secs(1);

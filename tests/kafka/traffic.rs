@@ -19,6 +19,16 @@ use tokio::time::Instant;
 /// Rows of a shop: few enough that each is read between two of its changes.
 pub(crate) const ROWS: u64 = 200;
 
+/// What makes a connector lose the rows of the table `item`, and count them all the same.
+pub(crate) const DROPS_ROWS: [(&str, &str); 6] = [
+    ("transforms", "drop"),
+    ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
+    ("transforms.drop.predicate", "rows"),
+    ("predicates", "rows"),
+    ("predicates.rows.type", "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"),
+    ("predicates.rows.pattern", ".*[.]item"),
+];
+
 /// Readers at once.
 const READERS: u64 = 4;
 
@@ -199,4 +209,14 @@ pub(crate) async fn warm(cache: &Cache<u64, u64>) {
     for id in 1..=ROWS {
         cache.get(&id).await.expect("an answer");
     }
+}
+
+/// Waits until another generation has begun.
+pub(crate) async fn flushed(cdc: &CdcHandle, before: u64) {
+    wait::until("everything is voided", PATIENCE, || cdc.status().flushes_total > before).await;
+}
+
+/// True if one of the errors holds all these words.
+pub(crate) fn said(errors: &Mutex<Vec<String>>, words: &[&str]) -> bool {
+    errors.lock().expect("unpoisoned").iter().any(|error| words.iter().all(|word| error.contains(word)))
 }

@@ -13,7 +13,7 @@ use mysql_async::prelude::Queryable;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::traffic::{ROWS, errors_of, recovered, run_source, run_with, say, warm};
+use crate::traffic::{DROPS_ROWS, ROWS, errors_of, flushed, recovered, run_source, run_with, said, say, warm};
 
 fn builder(connector: &Connector, completion_timeout: Duration) -> KafkaSourceBuilder {
     let mut settings = KafkaSettings::default();
@@ -48,7 +48,7 @@ async fn an_xa_transaction_voids_everything_once_and_ends_all_proof() {
             conn.query_drop("UPDATE item SET value = value + 1 WHERE id = 7").await.expect("a row is updated");
         }
     }
-    wait::until("everything is voided", PATIENCE, || cdc.status().flushes_total > before).await;
+    flushed(&cdc, before).await;
     let said = errors.lock().expect("unpoisoned").iter().any(|error| error.contains("XA"));
     assert!(said, "{errors:?}");
     // What other transactions change is still invalidated, and the position stands.
@@ -127,15 +127,7 @@ async fn write_in_a_transaction(brokers: &str, topic: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_events_are_known_where_the_producer_writes_in_transactions() {
     let mut shop = Shop::open(ROWS).await;
-    let drops_rows = [
-        ("transforms", "drop"),
-        ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
-        ("transforms.drop.predicate", "rows"),
-        ("predicates", "rows"),
-        ("predicates.rows.type", "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"),
-        ("predicates.rows.pattern", ".*[.]item"),
-    ];
-    let connector = Connector::start_with(&Servers::shared(), &shop.database, &["item"], &drops_rows).await;
+    let connector = Connector::start_with(&Servers::shared(), &shop.database, &["item"], &DROPS_ROWS).await;
     let topic = connector.topic("item");
     write_in_a_transaction(connector.brokers(), &topic).await;
     let binlog = BinlogSource::connect(shop.database.url()).await.expect("a server");
@@ -154,10 +146,9 @@ async fn lost_events_are_known_where_the_producer_writes_in_transactions() {
     warm(&cache).await;
     let before = cdc.status().flushes_total;
     shop.increment(1).await;
-    wait::until("the loss is known", PATIENCE, || cdc.status().flushes_total > before).await;
+    flushed(&cdc, before).await;
     say(&format!("{errors:?}"));
-    let said = errors.lock().expect("unpoisoned").iter().any(|error| error.contains(".item, and 0 came"));
-    assert!(said, "{errors:?}");
+    assert!(said(&errors, &[".item, and 0 came"]), "{errors:?}");
     let hit = cache.get(&1).detailed().await.expect("an answer");
     assert_eq!((hit.value, hit.tier), (Some(2), Tier::Database));
     cdc.shutdown().await;

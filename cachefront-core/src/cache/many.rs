@@ -81,7 +81,7 @@ where
 
     /// Reads the store once for all that is still wanted, and leaves what was not found.
     async fn look_many(&self, reads: &mut Vec<(usize, Read<'_, K>)>, values: &mut [Option<Option<V>>]) {
-        if reads.is_empty() || self.mode.load(std::sync::atomic::Ordering::Relaxed) != 0 {
+        if reads.is_empty() || self.is_bypassed() {
             return;
         }
         let tickets: Vec<_> =
@@ -133,7 +133,7 @@ where
                 return;
             }
         };
-        let bypass = self.mode.load(std::sync::atomic::Ordering::Relaxed) != 0;
+        let bypass = self.is_bypassed();
         let leases = join_all(departures.iter().map(|departure| async {
             if bypass { Leased::Without } else { self.lease(&departure.order.store_key, false).await }
         }));

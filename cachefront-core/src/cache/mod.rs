@@ -236,10 +236,7 @@ where
 
     /// What reads do at the moment.
     pub fn mode(&self) -> Mode {
-        match self.inner.mode.load(Ordering::Relaxed) {
-            0 => Mode::Normal,
-            _ => Mode::Bypass,
-        }
+        if self.inner.is_bypassed() { Mode::Bypass } else { Mode::Normal }
     }
 
     /// By which rule values are kept right from now on. What this process holds is voided. In the cdc discipline no
@@ -300,6 +297,13 @@ where
             ticker,
         };
         Self { inner: Arc::new(inner) }
+    }
+}
+
+impl<K, V> Inner<K, V> {
+    #[inline]
+    fn is_bypassed(&self) -> bool {
+        self.mode.load(Ordering::Relaxed) != Mode::Normal as u8
     }
 }
 

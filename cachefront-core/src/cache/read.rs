@@ -7,15 +7,15 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::cache::Inner;
 use crate::cache::epochs::Ticket;
 use crate::cache::flight::{Boarding, Flight};
 use crate::cache::found::{Hit, Loaded, Tier, age};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load::{Order, Work};
 use crate::cache::local::{Found, LocalEntry, LocalTier};
-use crate::cache::{Inner, Mode};
 use crate::clock::Timestamp;
-use crate::entry::{Entry, PayloadState};
+use crate::entry::{Entry, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::position::Position;
@@ -52,8 +52,7 @@ pub(super) struct Stored<V> {
 impl<V> Stored<V> {
     /// What the load's server had executed; none if that is not known.
     pub(super) fn loaded(&self) -> Option<Position> {
-        let text = std::str::from_utf8(&self.position).ok().filter(|text| !text.is_empty())?;
-        text.parse().ok()
+        fill_position(&self.position)
     }
 }
 
@@ -99,7 +98,7 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let tier = self.local.as_ref()?;
-        if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
+        if self.is_bypassed() {
             return None;
         }
         let entry = tier.get(key, &self.side.epochs, self.clock.coarse())?;
@@ -111,7 +110,7 @@ where
     pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.name, &key)?;
-        let through = self.mode.load(Ordering::Relaxed) == Mode::Normal as u8 && !level.bypass;
+        let through = !self.is_bypassed() && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
             self.metrics.bypass.increment(1);
             return self.bypass(&key, level, work, self.patience()).await;
@@ -407,7 +406,7 @@ where
 
     /// What a plain read here and now would serve without loading.
     pub(super) async fn peek(&self, key: &K) -> Result<Option<Hit<V>>> {
-        if self.mode.load(Ordering::Relaxed) != Mode::Normal as u8 {
+        if self.is_bypassed() {
             return Ok(None);
         }
         let local = self.local_look(&Level::default(), |tier, now| tier.peek(key, &self.side.epochs, now));

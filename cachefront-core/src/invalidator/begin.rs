@@ -1,6 +1,6 @@
 //! How a session begins: it goes on where the store says, or begins a new generation where the store cannot say.
 
-use crate::bus::{BusEvent, BusMessage, Publisher};
+use crate::bus::{BusEvent, Publisher};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::worker::{Session, Worker};
@@ -134,13 +134,8 @@ impl Worker {
         session.writer.flush(&meta).await?;
         session.held = Held { generation, term: self.term, applied_order: order };
         session.source_time = Timestamp::UNKNOWN;
-        let message = BusMessage {
-            publisher: session.publisher,
-            event: BusEvent::Flush,
-            applied: Some(head.checkpoint.position.clone()),
-            source_time: Timestamp::UNKNOWN,
-            sent_at: self.clock.now(),
-        };
+        let applied = Some(head.checkpoint.position.clone());
+        let message = self.message(session, BusEvent::Flush, applied, Timestamp::UNKNOWN);
         session.writer.publish(&message).await?;
         CdcMetrics::flushed(reason);
         self.status.send_modify(|status| status.flushes_total += 1);

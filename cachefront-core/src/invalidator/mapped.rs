@@ -91,6 +91,10 @@ impl Caches {
         self.0.len()
     }
 
+    pub(crate) fn get(&self, index: usize) -> Option<&Mapped> {
+        self.0.get(index)
+    }
+
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Mapped> {
         self.0.get_mut(index)
     }

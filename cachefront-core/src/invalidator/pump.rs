@@ -155,7 +155,7 @@ impl Pump {
     pub(super) async fn check_all_tables(&mut self, session: Option<&mut Session>) -> Result<()> {
         let interests = self.worker.caches.interests();
         match self.source.preflight(&interests).await {
-            Ok(_) => (0..self.worker.caches.len()).try_for_each(|index| self.worker.note_fit(index, Ok(Vec::new()))),
+            Ok(_) => (0..self.worker.caches.len()).try_for_each(|index| self.worker.note_fit(index, Ok(()))),
             Err(error) if error.kind() == ErrorKind::Config => {
                 let all: Vec<usize> = (0..self.worker.caches.len()).collect();
                 self.check_tables(&all, session).await
@@ -183,7 +183,7 @@ impl Pump {
                     }
                 }
             };
-            worker.note_fit(index, outcome)?;
+            worker.note_fit(index, outcome.map(drop))?;
         }
         Ok(())
     }

@@ -118,7 +118,7 @@ impl Worker {
         let rows = self.caches.rows(&*self.entropy, &flushed);
         self.write_coverage(session, &rows).await?;
         for (index, flush) in &plan.flushed {
-            let cache = self.caches.iter().nth(*index).map_or("", |cache| cache.cache());
+            let cache = self.caches.get(*index).map_or("", |cache| cache.cache());
             match flush {
                 Flush::Table(reason) => {
                     tracing::info!(cache, %reason, "a table changed as a whole: the cache is flushed");
@@ -145,8 +145,8 @@ impl Worker {
             events.push(BusEvent::Keys(plan.keys.iter().map(|key| key.as_str().into()).collect()));
         }
         if !plan.flushed.is_empty() {
-            let caches = self.caches.iter().enumerate().filter(|(index, _)| plan.flushed.contains_key(index));
-            events.push(BusEvent::Caches(caches.map(|(_, cache)| cache.cache().into()).collect()));
+            let caches = plan.flushed.keys().filter_map(|index| self.caches.get(*index));
+            events.push(BusEvent::Caches(caches.map(|cache| cache.cache().into()).collect()));
             // What is covered may have changed with it.
             events.push(BusEvent::Heartbeat(self.caches.covered()));
         }
@@ -159,7 +159,7 @@ impl Worker {
         Ok(())
     }
 
-    fn message(
+    pub(super) fn message(
         &self,
         session: &Session,
         event: BusEvent,
@@ -263,10 +263,10 @@ impl Worker {
     ///
     /// # Errors
     /// What says nothing about the cache: the server could not be asked.
-    pub(super) fn note_fit(&mut self, index: usize, outcome: Result<Vec<String>>) -> Result<()> {
+    pub(super) fn note_fit(&mut self, index: usize, outcome: Result<()>) -> Result<()> {
         let Some(cache) = self.caches.get_mut(index) else { return Ok(()) };
         let fit = match outcome {
-            Ok(_) => true,
+            Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::Config => {
                 tracing::error!(cache = cache.cache(), error = %error.chain(), "the source cannot be exact for this cache any more: it is not covered, nothing of it is cached");
                 self.status.send_modify(|status| status.last_error = Some(error.clone()));

@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::entry::{Entry, Header, PayloadState};
+use crate::entry::{Entry, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
-use crate::position::{Gtid, Position};
+use crate::position::Gtid;
 use crate::store::{
     Applied, Cover, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta,
     MetaState, Refusal, ServerId, StoreState, Token,
@@ -162,39 +162,28 @@ pub fn release(slot: Option<&Slot>, token: Token) -> Change {
 /// Applies one change of the database to one key: always breaks the lease, and removes the entry unless its load saw
 /// the change already.
 pub fn invalidate(meta: Option<&Meta>, slot: Option<&Slot>, covered_from: Option<u64>) -> Change {
-    let Some(slot) = slot else {
-        return Change::Keep;
-    };
-    let survivor = decode(slot).filter(|entry| {
-        let header = &entry.header;
-        matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
-            && header.order != 0
-            && covered_from.is_some_and(|order| order <= header.order)
-            && header.discipline == Discipline::Cdc
-            && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
-    });
-    match survivor {
-        Some(entry) => without_lease(slot, &entry),
-        None => Change::Remove,
-    }
+    remove_unless(meta, slot, |header| header.order != 0 && covered_from.is_some_and(|order| order <= header.order))
 }
 
 /// As [`invalidate`], for the commits that changed the key: the entry survives if its load had seen all of them.
 pub fn invalidate_unseen(meta: Option<&Meta>, slot: Option<&Slot>, commits: &[Gtid]) -> Change {
+    remove_unless(meta, slot, |header| {
+        !commits.is_empty()
+            && fill_position(&header.position)
+                .is_some_and(|position| commits.iter().all(|commit| position.contains(commit)))
+    })
+}
+
+/// Breaks the lease, and removes what stands unless it is a value of a covered cache whose load saw the change.
+fn remove_unless(meta: Option<&Meta>, slot: Option<&Slot>, has_seen: impl FnOnce(&Header) -> bool) -> Change {
     let Some(slot) = slot else {
         return Change::Keep;
-    };
-    let has_seen = |header: &Header| {
-        let text = std::str::from_utf8(&header.position).ok().filter(|text| !text.is_empty());
-        let position = text.and_then(|text| Position::parse_stored(text).ok());
-        position.is_some_and(|position| commits.iter().all(|commit| position.contains(commit)))
     };
     let survivor = decode(slot).filter(|entry| {
         let header = &entry.header;
         matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
             && header.discipline == Discipline::Cdc
             && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
-            && !commits.is_empty()
             && has_seen(header)
     });
     match survivor {

@@ -295,14 +295,11 @@ impl Drop for Follower {
 }
 
 fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
-    let named = |text: &str| -> Vec<&Arc<dyn Listener>> {
-        listeners.iter().filter(|listener| listener.cache() == text).collect()
-    };
     match event {
         BusEvent::Keys(keys) => {
             for text in keys {
                 let cache = text.split_once(':').map_or(&**text, |(cache, _)| cache);
-                for listener in named(cache) {
+                for listener in named(listeners, cache) {
                     match StoreKey::from_text(&**text) {
                         Ok(key) => listener.invalidate(&key),
                         Err(_) => listener.invalidate_all(),
@@ -311,11 +308,15 @@ fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
             }
         }
         BusEvent::Caches(caches) => {
-            caches.iter().flat_map(|cache| named(cache)).for_each(|listener| listener.invalidate_all());
+            caches.iter().flat_map(|cache| named(listeners, cache)).for_each(|listener| listener.invalidate_all());
         }
         BusEvent::Flush => listeners.iter().for_each(|listener| listener.invalidate_all()),
         BusEvent::Heartbeat(_) => {}
     }
+}
+
+fn named<'a>(listeners: &'a [Arc<dyn Listener>], cache: &'a str) -> impl Iterator<Item = &'a Arc<dyn Listener>> {
+    listeners.iter().filter(move |listener| listener.cache() == cache)
 }
 
 #[cfg(test)]

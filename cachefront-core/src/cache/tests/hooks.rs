@@ -25,12 +25,19 @@ pub(super) enum At {
 /// A store that passes everything on, and acts where it is told to.
 pub(super) struct Hooked {
     inner: MemoryStore,
+    /// The bus is that of another store.
+    bus: Option<Arc<dyn InvalidationBus>>,
     acts: Mutex<HashMap<At, Act>>,
 }
 
 impl Hooked {
     pub(super) fn new(inner: &MemoryStore) -> Arc<Self> {
-        Arc::new(Self { inner: inner.clone(), acts: Mutex::default() })
+        Arc::new(Self { inner: inner.clone(), bus: None, acts: Mutex::default() })
+    }
+
+    /// A connection that stayed at the former primary, in a process that follows the bus of the current one.
+    pub(super) fn with_bus_of(former: &MemoryStore, current: &MemoryStore) -> Arc<Self> {
+        Arc::new(Self { inner: former.clone(), bus: Some(current.bus()), acts: Mutex::default() })
     }
 
     pub(super) fn once(&self, at: At, act: impl Future<Output = ()> + Send + 'static) {
@@ -98,11 +105,11 @@ impl Store for Hooked {
     }
 
     fn bus(&self) -> Arc<dyn InvalidationBus> {
-        self.inner.bus()
+        self.bus.clone().unwrap_or_else(|| self.inner.bus())
     }
 
     fn hub(&self) -> Option<&Arc<Hub>> {
-        self.inner.hub()
+        self.inner.hub().filter(|_| self.bus.is_none())
     }
 }
 

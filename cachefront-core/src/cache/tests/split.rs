@@ -1,70 +1,12 @@
 //! The commands of readers go to one server of the store, and the bus is read from another one.
 
-use async_trait::async_trait;
-
+use super::hooks::Hooked;
 use super::*;
-use crate::bus::InvalidationBus;
-use crate::error::Result;
-use crate::store::{Capability, Fill, FillReply, LeaseReply, LeaseRequest, Reading, Token};
-
-/// A connection that stayed at the former primary, in a process that follows the bus of the new one.
-#[derive(Debug)]
-struct Split {
-    former: Arc<MemoryStore>,
-    current: Arc<MemoryStore>,
-}
-
-#[async_trait]
-impl Store for Split {
-    fn capability(&self) -> Capability {
-        self.former.capability()
-    }
-
-    fn namespace(&self) -> &str {
-        self.former.namespace()
-    }
-
-    async fn get(&self, key: &StoreKey) -> Result<Reading> {
-        self.former.get(key).await
-    }
-
-    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
-        self.former.get_many(keys).await
-    }
-
-    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
-        self.former.lease(request).await
-    }
-
-    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
-        self.former.fill(fill).await
-    }
-
-    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
-        self.former.release(key, token).await
-    }
-
-    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
-        self.former.discard(keys).await
-    }
-
-    async fn suspend(&self) -> Result<()> {
-        self.former.suspend().await
-    }
-
-    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
-        self.former.writer().await
-    }
-
-    fn bus(&self) -> Arc<dyn InvalidationBus> {
-        self.current.bus()
-    }
-}
 
 #[tokio::test]
 async fn what_was_filled_at_another_server_than_the_bus_is_read_from_is_not_kept_in_this_process() {
     let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
-    let (database, split) = (Database::free(), Split { former: Arc::clone(&former), current: Arc::clone(&current) });
+    let (database, split) = (Database::free(), Hooked::with_bus_of(&former, &current));
     let _former_holder = Hand::begin(&former).await;
     let mut holder = Hand::begin(&current).await;
     let cache = builder(&former, &database).shared(split).local(Local::max_weight(1 << 20)).build().expect("a cache");
@@ -107,7 +49,7 @@ async fn what_lacks_an_invalidation_that_was_handled_is_not_kept_in_this_process
 #[tokio::test]
 async fn what_is_read_at_another_server_than_the_bus_is_not_kept_though_nothing_is_missing_there() {
     let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
-    let (database, split) = (Database::free(), Split { former: Arc::clone(&former), current: Arc::clone(&current) });
+    let (database, split) = (Database::free(), Hooked::with_bus_of(&former, &current));
     let mut at_former = Hand::begin(&former).await;
     let mut holder = Hand::begin(&current).await;
     let cache = builder(&former, &database).shared(split).local(Local::max_weight(1 << 20)).build().expect("a cache");

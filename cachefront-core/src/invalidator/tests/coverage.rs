@@ -54,6 +54,13 @@ impl Shop {
         names
     }
 
+    /// Waits for a second flush, after which `orders` is no longer covered.
+    async fn is_flushed_and_covers_users_only(&self, cdc: &CdcHandle) {
+        wait_until("everything is flushed", || async { cdc.status().flushes_total == 2 }).await;
+        wait_until("it runs", || async { cdc.status().state == CdcState::Running }).await;
+        assert_eq!(self.covered().await, ["users"]);
+    }
+
     async fn applied(&self) {
         let executed = self.source.executed();
         wait_until("everything is applied", || async { self.meta().await.applied().covers(&executed) }).await;
@@ -380,9 +387,7 @@ async fn the_tables_are_looked_at_again_on_a_new_primary() {
     let cdc = process.run(&[&users, &orders]).await;
     shop.source.refuse(&["shop.orders"]);
     shop.source.become_server("server-b");
-    wait_until("everything is flushed", || async { cdc.status().flushes_total == 2 }).await;
-    wait_until("it runs", || async { cdc.status().state == CdcState::Running }).await;
-    assert_eq!(shop.covered().await, ["users"]);
+    shop.is_flushed_and_covers_users_only(&cdc).await;
 }
 
 /// The connection breaks, and the next one leads to a server that was promoted meanwhile and is set up in another way.
@@ -395,9 +400,7 @@ async fn the_tables_are_looked_at_before_every_session() {
     shop.source.refuse(&["shop.orders"]);
     shop.source.become_server("server-b");
     shop.source.fail(Error::new(ErrorKind::Unavailable, "the connection broke"));
-    wait_until("everything is flushed", || async { cdc.status().flushes_total == 2 }).await;
-    wait_until("it runs", || async { cdc.status().state == CdcState::Running }).await;
-    assert_eq!(shop.covered().await, ["users"]);
+    shop.is_flushed_and_covers_users_only(&cdc).await;
 }
 
 #[tokio::test(start_paused = true)]
