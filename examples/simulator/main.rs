@@ -38,6 +38,7 @@ mod serve;
 mod source;
 mod together;
 mod ui;
+mod waiting;
 mod world;
 
 use std::path::Path;

@@ -9,7 +9,7 @@ use cachefront_tests::{port, stack, unique, wait};
 use crate::client::Client;
 use crate::world::{PATIENCE, Place, World, on_servers};
 
-/// Starts, waits for the end, and answers the line that says why.
+/// Starts, waits for the end, and returns the line that says why.
 async fn refusal(launch: Launch) -> String {
     let mut simulator = launch.spawn();
     let status = simulator.ended(PATIENCE).await;
@@ -68,6 +68,23 @@ async fn servers_that_are_missing_or_refuse_are_named() {
     let wrong = format!("mysql://nobody:hush@{}", database.url().rsplit('@').next().expect("a host"));
     let line = refusal(role("up").env("CACHEFRONT_MYSQL_URL", wrong)).await;
     assert!(line.contains("user and password") && !line.contains("hush"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_waited_for_is_named_at_once_and_once() {
+    let database = unique::database("sim").await;
+    let nowhere = port::free();
+    for (server, variable, url) in [
+        ("MySQL", "CACHEFRONT_MYSQL_URL", format!("mysql://u:hush@127.0.0.1:{nowhere}/x")),
+        ("Redis", "CACHEFRONT_REDIS_URL", format!("redis://:hush@127.0.0.1:{nowhere}")),
+    ] {
+        let launch = on_servers(Simulator::role("api"), &database).env(variable, url);
+        let mut simulator = launch.env("CACHEFRONT_STARTUP_TIMEOUT", "2s").spawn();
+        simulator.ended(PATIENCE).await;
+        let log = simulator.log();
+        assert_eq!(log.matches(&format!("waiting for {server} at 127.0.0.1:{nowhere}")).count(), 1, "{log}");
+        assert!(!log.contains("hush"), "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,9 +13,8 @@ use crate::config::{Backend, BootstrapFlags, Settings, Stack};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::fatal::Fatal;
 use crate::serve::told_to_end;
+use crate::waiting::{PAUSE, Waiting};
 
-/// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(250);
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often what failed is started again before its failure counts: an older failure may still be shown.
@@ -35,7 +34,8 @@ pub(crate) async fn bootstrap(settings: &Settings, flags: &BootstrapFlags) -> Re
     let config = template::render(stack, &database)?;
     let name = &stack.kafka.prefix;
     let rest = Rest::new(&stack.kafka, REQUEST_TIMEOUT)?;
-    let bootstrap = Bootstrap { rest: &rest, name, deadline, timeout: settings.startup_timeout };
+    let bootstrap =
+        Bootstrap { rest: &rest, name, deadline, timeout: settings.startup_timeout, waiting: Waiting::default() };
     bootstrap.wait_for_worker().await?;
     let registered = bootstrap.register(&config).await?;
     let word = if registered == Registered::Created { "registered" } else { "brought up to date" };
@@ -100,6 +100,7 @@ struct Bootstrap<'a> {
     name: &'a str,
     deadline: Instant,
     timeout: Duration,
+    waiting: Waiting,
 }
 
 impl Bootstrap<'_> {
@@ -166,7 +167,7 @@ impl Bootstrap<'_> {
                 self.rest.host()
             )));
         }
-        tokio::time::sleep(PAUSE).await;
+        self.waiting.pause("Kafka Connect", self.rest.host(), &error.to_string()).await;
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use cachefront::binlog::BinlogSource;
@@ -19,9 +18,7 @@ use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
 use crate::fatal::Fatal;
 use crate::faults::{Faults, FaultySource};
-
-/// The pause between two tries to reach a server at the start.
-const PAUSE: Duration = Duration::from_millis(250);
+use crate::waiting::{PAUSE, Waiting};
 
 pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Parts, Fatal> {
     let opts = options(stack)?;
@@ -77,6 +74,7 @@ where
         "Redis" => (stack.redis_url.host(), "CACHEFRONT_REDIS_URL"),
         _ => (stack.mysql_url.host(), "CACHEFRONT_MYSQL_URL"),
     };
+    let waiting = Waiting::default();
     loop {
         let error: Error = match attempt().await {
             Ok(opened) => return Ok(opened),
@@ -92,7 +90,7 @@ where
                 error.chain()
             )));
         }
-        tokio::time::sleep(PAUSE).await;
+        waiting.pause(server, host, &error.chain().to_string()).await;
     }
 }
 

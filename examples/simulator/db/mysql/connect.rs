@@ -1,22 +1,18 @@
 //! The first connection: what is wrong is said in one line, and what is absent is made.
 
-use std::time::Duration;
-
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 use tokio::time::Instant;
 
 use crate::config::{Settings, Stack};
 use crate::fatal::{Fatal, why};
+use crate::waiting::{PAUSE, Waiting};
 
 /// The database of a URL that names none.
 const DATABASE_DEFAULT: &str = "cachefront";
 
 /// Connections that are kept, and that there may be at most.
 const CONNECTIONS: (usize, usize) = (2, 64);
-
-/// The pause between two tries to connect at the start.
-const PAUSE: Duration = Duration::from_millis(250);
 
 const USERS: &str = "CREATE TABLE IF NOT EXISTS users (
     id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
@@ -101,6 +97,7 @@ pub(crate) fn options(stack: &Stack) -> Result<Opts, Fatal> {
 /// A line that says what to mend.
 pub(crate) async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> Result<Pool, Fatal> {
     let (host, deadline, timeout) = (stack.mysql_url.host(), settings.startup_deadline, settings.startup_timeout);
+    let waiting = Waiting::default();
     loop {
         let failure = match tokio::time::timeout_at(deadline, Conn::new(opts.clone())).await {
             Ok(Ok(connection)) => {
@@ -139,7 +136,7 @@ pub(crate) async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> 
                  CACHEFRONT_STARTUP_TIMEOUT): {failure}"
             )));
         }
-        tokio::time::sleep(PAUSE).await;
+        waiting.pause("MySQL", host, &failure).await;
     }
 }
 
