@@ -95,6 +95,11 @@ impl Server {
         self.opts.ssl_opts().is_some_and(SslOpts::accept_invalid_certs)
     }
 
+    /// Ends a connection in order, which is a courtesy: everything that was asked has been replied to.
+    pub(crate) async fn disconnect(&self, conn: Conn) {
+        let _ = tokio::time::timeout(self.query_timeout, conn.disconnect()).await;
+    }
+
     /// A new connection, logged in.
     pub(crate) async fn connect(&self) -> Result<Conn> {
         match tokio::time::timeout(self.connect_timeout, Conn::new(self.opts.clone())).await {

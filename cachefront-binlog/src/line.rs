@@ -16,7 +16,7 @@ use crate::origin::Origin;
 /// A connection of its own for short questions.
 ///
 /// It is made when first needed and kept. It is replaced after a failure, after a question that was dropped half-way
-/// (so that the rest of its answer cannot reach the next one), and when its [`Origin`] has changed since.
+/// (so that the rest of its reply cannot reach the next one), and when its [`Origin`] has changed since.
 pub(crate) struct Line {
     server: Server,
     origin: Arc<Origin>,

@@ -74,7 +74,7 @@ impl Schema {
     /// Reads a table's columns on the server `origin`. A table that is not there, or not visible to the user, has none.
     ///
     /// # Errors
-    /// `Unavailable` if the connection leads to another server, whose columns may differ; else as the server answers.
+    /// `Unavailable` if the connection leads to another server, whose columns may differ; or any error of the server.
     pub(crate) async fn read(
         &mut self,
         conn: &mut Conn,

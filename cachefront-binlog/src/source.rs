@@ -162,8 +162,7 @@ impl BinlogSourceBuilder {
         self.settings.validate()?;
         let server = Server::new(&self.url, &self.tls?, &self.settings)?;
         let conn = server.connect().await?;
-        // It answered; that it says good-bye is a courtesy.
-        let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
+        server.disconnect(conn).await;
         Ok(BinlogSource {
             server,
             identity: Identity::new(self.server_id),

@@ -110,53 +110,58 @@ impl RedisWriter {
     }
 
     async fn remove_below(&self, keys: &[StoreKey], covered_from: u64) -> Result<()> {
+        let order = covered_from.to_be_bytes();
+        self.on_entries(keys, |shard, chunk| {
+            let mut command = self.on_chunk(&INVALIDATE, shard, chunk, (1, order.len()));
+            command.write_arg(&order);
+            command
+        })
+        .await
+    }
+
+    async fn remove_unseen(&self, changes: &[Invalidation]) -> Result<()> {
+        let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
+        self.on_entries(&keys, |shard, chunk| {
+            let mut command = self.on_chunk(&INVALIDATE_UNSEEN, shard, chunk, (chunk.len(), 64 * chunk.len()));
+            for (place, _) in chunk {
+                let commits = changes.get(*place).map(|change| change.commits.as_slice()).unwrap_or_default();
+                command.arg(commits.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+            }
+            command
+        })
+        .await
+    }
+
+    /// Sends the calls that `call` makes of each shard's keys, so many keys in one call as the settings allow.
+    async fn on_entries(&self, keys: &[StoreKey], call: impl Fn(usize, &[(usize, &StoreKey)]) -> Cmd) -> Result<()> {
         let max = self.shared.settings.keys_per_command_max;
         let mut pipelines = Vec::new();
         for (shard, keys) in self.keys().by_shard(keys) {
             let mut pipeline = Pipeline::with_capacity(keys.len().div_ceil(max));
             for chunk in keys.chunks(max) {
-                pipeline.add_command(self.invalidation(shard, chunk, covered_from));
+                pipeline.add_command(call(shard, chunk));
             }
             pipelines.push(pipeline);
         }
         self.send_all(&pipelines).await
     }
 
-    async fn remove_unseen(&self, changes: &[Invalidation]) -> Result<()> {
-        let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
-        let space = self.keys();
-        let mut pipelines = Vec::new();
-        for (shard, keys) in space.by_shard(&keys) {
-            let mut pipeline = Pipeline::new();
-            for chunk in keys.chunks(self.shared.settings.keys_per_command_max) {
-                let meta = space.meta(shard);
-                let bytes: usize = chunk.iter().map(|(_, key)| space.name_bytes(shard, key) + 64).sum();
-                let mut command = INVALIDATE_UNSEEN.command(chunk.len() + 1, chunk.len(), bytes + meta.len());
-                command.write_arg(meta.as_bytes());
-                for (_, key) in chunk {
-                    space.write(&mut command, shard, key);
-                }
-                for (place, _) in chunk {
-                    let commits = changes.get(*place).map(|change| change.commits.as_slice()).unwrap_or_default();
-                    command.arg(commits.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
-                }
-                pipeline.add_command(command);
-            }
-            pipelines.push(pipeline);
-        }
-        self.send_all(&pipelines).await
-    }
-
-    fn invalidation(&self, shard: usize, chunk: &[(usize, &StoreKey)], covered_from: u64) -> Cmd {
+    /// The start of a call on a shard's meta and entries; its arguments, of this number and bytes, are to be added.
+    fn on_chunk(
+        &self,
+        script: &Script,
+        shard: usize,
+        chunk: &[(usize, &StoreKey)],
+        (args, args_bytes): (usize, usize),
+    ) -> Cmd {
         let space = self.keys();
         let meta = space.meta(shard);
         let bytes: usize = chunk.iter().map(|(_, key)| space.name_bytes(shard, key)).sum();
-        let mut command = INVALIDATE.command(chunk.len() + 1, 1, bytes + meta.len() + 8);
+        let mut command = script.command(chunk.len() + 1, args, meta.len() + bytes + args_bytes);
         command.write_arg(meta.as_bytes());
         for (_, key) in chunk {
             space.write(&mut command, shard, key);
         }
-        command.write_arg(&covered_from.to_be_bytes());
         command
     }
 

@@ -26,7 +26,7 @@ async fn the_gate_opens_when_the_commit_is_executed() {
     let mut position = Position::new();
     position.insert(&gtid);
     let begun = Instant::now();
-    assert!(!gate.wait(&position, Duration::from_millis(700)).await.expect("the server answers"));
+    assert!(!gate.wait(&position, Duration::from_millis(700)).await.expect("a reply"));
     assert!(begun.elapsed() >= Duration::from_millis(700), "it waited");
 
     let wait = gate.wait(&position, Duration::from_secs(20));
@@ -34,7 +34,7 @@ async fn the_gate_opens_when_the_commit_is_executed() {
         db.run(&[&format!("SET SESSION gtid_next = '{gtid}'"), "COMMIT", "SET SESSION gtid_next = 'AUTOMATIC'"]).await;
     };
     let (open, ()) = tokio::join!(wait, execute);
-    assert!(open.expect("the server answers"), "it is executed now");
+    assert!(open.expect("a reply"), "it is executed now");
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
@@ -49,7 +49,7 @@ async fn a_wait_that_is_dropped_leaves_nothing_to_the_next() {
         let dropped =
             tokio::time::timeout(Duration::from_millis(30), gate.wait(&future, Duration::from_secs(30))).await;
         assert!(dropped.is_err());
-        assert!(gate.wait(&executed, Duration::from_secs(1)).await.expect("the server answers"));
+        assert!(gate.wait(&executed, Duration::from_secs(1)).await.expect("a reply"));
     }
 }
 
@@ -60,7 +60,7 @@ async fn a_gate_whose_connection_was_killed_makes_another() {
     let gate = MySqlGate::connect(&user.url).await.expect("a gate, for a user without any rights");
     let executed = commit_token(&mut db.conn).await.expect("a token");
     for _ in 0..3 {
-        assert!(gate.wait(&executed, Duration::from_secs(1)).await.expect("the server answers"));
+        assert!(gate.wait(&executed, Duration::from_secs(1)).await.expect("a reply"));
         db.kill_connections_of(&user.name).await;
     }
 }
@@ -105,7 +105,7 @@ async fn an_event_may_come_before_its_row_is_visible_and_the_gate_waits_for_that
         let early: Option<String> = reader.query_first(see).await.expect("a row");
         let mut position = Position::new();
         position.insert(&transaction.gtid);
-        assert!(gate.wait(&position, PATIENCE).await.expect("the server answers"));
+        assert!(gate.wait(&position, PATIENCE).await.expect("a reply"));
         let late: Option<String> = reader.query_first(see).await.expect("a row");
         (early, late)
     };

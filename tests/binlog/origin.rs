@@ -89,7 +89,7 @@ async fn a_log_that_is_opened_again_on_another_server_names_it_and_so_does_the_p
     source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
     assert_eq!(source.origin().as_deref(), Some(&*first));
     let gate = source.gate().expect("a gate");
-    assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("the server answers"));
+    assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("a reply"));
 
     // The probe's and the gate's idle connections stay on the first server, which is alive.
     pair.address.move_to(pair.second.port());
@@ -151,7 +151,7 @@ async fn a_gate_on_another_server_is_an_error_and_no_wait() {
     }
     // The connection is not kept: the next one leads to the right server.
     pair.address.move_to(pair.first.port());
-    assert!(gate.wait(&executed, PATIENCE).await.expect("the first server answers"));
+    assert!(gate.wait(&executed, PATIENCE).await.expect("a reply"));
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn an_address_that_moves_while_everything_stays_connected_is_noticed_by_th
     let head = probe.head().await.expect("the log's end");
     source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
     let gate = source.gate().expect("a gate");
-    assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("the server answers"));
+    assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("a reply"));
     pair.address.move_to(pair.second.port());
     let second = uuid(&pair.second).await;
     let moved = wait::until_some("the probe reports the second server", PATIENCE, async || {

@@ -165,9 +165,9 @@ async fn a_detached_xa_commit_that_waits_for_a_replica_is_neither_visible_nor_ex
         };
         let mut position = Position::new();
         position.insert(&gtid);
-        let open = gate.wait(&position, Duration::from_millis(1)).await.expect("the server answers");
+        let open = gate.wait(&position, Duration::from_millis(1)).await.expect("a reply");
         let early = value_now(&mut reader, 1).await;
-        assert!(gate.wait(&position, PATIENCE).await.expect("the server answers"));
+        assert!(gate.wait(&position, PATIENCE).await.expect("a reply"));
         (open, early, value_now(&mut reader, 1).await)
     };
     let commit = db.conn.query_drop("XA COMMIT 'x'");

@@ -96,7 +96,7 @@ async fn three_invalidators_behind_a_slow_gate_get_on_as_one_does() {
     assert_eq!(states.iter().filter(|state| *state == "Running").count(), 1, "{states:?}");
 }
 
-/// A store that answers late delays invalidations and does not stop them.
+/// A store that replies late delays invalidations and does not stop them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_answers_late_does_not_stop_the_invalidator() {
     let shop = Shop::open(10).await;
@@ -122,7 +122,7 @@ async fn a_store_that_answers_late_does_not_stop_the_invalidator() {
             worst = worst.max(since(written, now()));
             assert_eq!(reader.get(&id).await.expect("an answer"), Some(value + 1));
         }
-        tell(&format!("a store that answers {delay:?} late: applied after {worst:?} at most"));
+        tell(&format!("a store that replies {delay:?} late: applied after {worst:?} at most"));
         // A heartbeat's two calls may be in progress; then five calls.
         assert!(worst < delay * 12 + Duration::from_secs(2), "{delay:?}: {worst:?}");
         assert_eq!(cdc.status().state, CdcState::Running);

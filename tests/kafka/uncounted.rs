@@ -24,7 +24,7 @@ fn builder(connector: &Connector, completion_timeout: Duration) -> KafkaSourceBu
         .settings(settings)
 }
 
-/// Waits until a read at any level of freshness answers what the database has.
+/// Waits until a read at any level of freshness returns what the database has.
 async fn follows(shop: &Shop, cache: &Cache<u64, u64>, id: u64) {
     let value = shop.value(id).await;
     wait::until_async("the cache follows", PATIENCE, async || cache.get(&id).await.expect("an answer") == Some(value))

@@ -58,7 +58,7 @@ pub(crate) struct Rules {
 /// Asks everything over one connection of its own, so that it can be called at any time, and dropped at any time.
 ///
 /// # Errors
-/// `Config` with every finding that forbids a start; `Timeout` after the settings' limit; else as the server answers.
+/// `Config` with every finding that forbids a start; `Timeout` after the settings' limit; or any error of the server.
 pub(crate) async fn run(
     server: &Server,
     origin: &Origin,
@@ -69,8 +69,7 @@ pub(crate) async fn run(
     let asking = async {
         let mut conn = server.connect().await?;
         let findings = ask(&mut conn, server, origin, interests, settings, rules).await;
-        // The answers are here: a connection that does not close in order changes nothing.
-        let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
+        server.disconnect(conn).await;
         findings
     };
     let limit = settings.preflight_timeout;
@@ -90,12 +89,11 @@ pub(crate) async fn run(
 /// What the server's settings alone say, for those who read its log through another program.
 ///
 /// # Errors
-/// As the server answers.
+/// Any error of the server.
 pub(crate) async fn of_server(server: &Server, settings: &BinlogSettings) -> Result<Vec<String>> {
     let mut conn = server.connect().await?;
     let variables = Variables::read(&mut Questions { conn: &mut conn, server }).await;
-    // It has answered; that it says good-bye is a courtesy.
-    let _ = tokio::time::timeout(server.query_timeout(), conn.disconnect()).await;
+    server.disconnect(conn).await;
     let mut variables = variables?;
     // They know the columns by other means.
     variables.0.remove("binlog_row_metadata");

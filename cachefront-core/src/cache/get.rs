@@ -49,7 +49,7 @@ impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
         self
     }
 
-    /// The database itself answers, past all tiers, and nothing is stored: the strong level. No token or bound is checked.
+    /// Reads the database, past all tiers, and stores nothing: the strong level. No token or bound is checked.
     /// Default: the tiers answer if they can.
     pub fn bypass(mut self) -> Self {
         self.level().bypass = true;

@@ -12,7 +12,7 @@ pub(crate) struct Level {
     pub(crate) at_least: Option<Position>,
     /// The value must have been current within this time.
     pub(crate) max_staleness: Option<Duration>,
-    /// The database itself answers, and no proof is asked for.
+    /// Read the database, past all tiers, and ask for no proof.
     pub(crate) bypass: bool,
     /// The reader wants to know what is known about the value, not the value alone.
     pub(crate) detailed: bool,
@@ -47,8 +47,9 @@ impl Level {
         self.at_least.is_none() && self.max_staleness.is_none()
     }
 
-    /// True if a value fresh from the database answers the read. One from the server whose log is followed does, unless
-    /// its loader says that the token is missing; one from another server must contain the token, and bounds nothing.
+    /// True if the read may take a value fresh from the database. It may take one from the server whose log is followed,
+    /// unless its loader says that the token is missing; one from another server must contain the token, and bounds
+    /// nothing.
     pub(crate) fn takes_loaded(&self, position: Option<&Position>, primary: bool) -> bool {
         if self.bypass {
             return true;

@@ -73,7 +73,7 @@ mod tests {
     use crate::source::Checkpoint;
     use crate::testing::ManualClock;
 
-    /// A source that answers when the test lets it.
+    /// A source that replies when the test lets it.
     #[derive(Debug, Default)]
     struct Slow {
         replica: bool,
@@ -112,7 +112,7 @@ mod tests {
     impl SourceProbe for Impatient {
         async fn head(&self) -> Result<Head> {
             let asking = async {
-                tokio::time::sleep(Duration::from_secs(1)).await; // sleep: the first answer's way, on the paused clock
+                tokio::time::sleep(Duration::from_secs(1)).await; // sleep: the first reply's way, on the paused clock
                 tokio::time::sleep(Duration::from_secs(1)).await; // sleep: the second one's
             };
             match tokio::time::timeout(Duration::from_secs(5), asking).await {

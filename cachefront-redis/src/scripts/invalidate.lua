@@ -1,7 +1,7 @@
 -- Applies one batch of changes to many keys of one shard: breaks every lease, and removes every entry but those whose
 -- load is known to have seen the batch and whose generation a covered cache has.
 -- KEYS: meta, then the entries. ARGV: the lowest order that counts as seen (8 bytes, big-endian).
-local call, unpack_at, byte, sub = redis.call, struct.unpack, string.byte, string.sub
+local call, unpack_at, sub = redis.call, struct.unpack, string.sub
 local _, rows = read_meta(KEYS[1])
 local seen_from = unpack_at('>I8', ARGV[1])
 local gone = {}
@@ -16,28 +16,18 @@ local function is_in_force(generation)
 end
 
 local function survives(head)
-  if #head < 96 then
+  if not is_value(head) then
     return false
   end
   local order = unpack_at('>I8', head, 33)
-  if order == 0 or order < seen_from then
-    return false
-  end
-  local state = byte(head, 4)
-  return (state == 1 or state == 2)
-    and byte(head, 5) == 0
-    and sub(head, 1, 3) == 'CF\1'
-    and is_in_force(sub(head, 17, 32))
+  return order ~= 0 and order >= seen_from and is_in_force(sub(head, 17, 32))
 end
 
 for index = 2, #KEYS do
   local key = KEYS[index]
   local head = call('GETRANGE', key, 0, 95)
   if survives(head) then
-    local upper, lower = unpack_at('>I8I8', head, 73)
-    if upper ~= 0 or lower ~= 0 then
-      call('SETRANGE', key, 72, string.rep('\0', 24))
-    end
+    break_lease(key, head)
   elseif #head > 0 then
     gone[#gone + 1] = key
     -- The number of arguments that Lua can hand over at once is limited.

@@ -1,7 +1,7 @@
 -- Applies changes to a few keys of one shard: breaks every lease, and removes every entry but those whose load is known to
 -- have seen all commits that changed its key and whose generation a covered cache has.
 -- KEYS: meta, then the entries. ARGV: for each entry, the commits: `origin:number` each, joined by commas.
-local call, unpack_at, byte, sub = redis.call, struct.unpack, string.byte, string.sub
+local call, unpack_at, sub = redis.call, struct.unpack, string.sub
 local _, rows = read_meta(KEYS[1])
 
 -- Whether a position, a GTID set in its text form, contains a commit.
@@ -42,11 +42,7 @@ local function has_seen(key, head, commits)
 end
 
 local function survives(key, head, commits)
-  if #head < 96 or sub(head, 1, 3) ~= 'CF\1' or byte(head, 5) ~= 0 then
-    return false
-  end
-  local state = byte(head, 4)
-  return (state == 1 or state == 2)
+  return is_value(head)
     and rows ~= nil
     and find_row(rows, sub(head, 17, 32), 16) ~= nil
     and has_seen(key, head, commits)
@@ -56,10 +52,7 @@ for index = 2, #KEYS do
   local key = KEYS[index]
   local head = call('GETRANGE', key, 0, 95)
   if survives(key, head, ARGV[index - 1]) then
-    local upper, lower = unpack_at('>I8I8', head, 73)
-    if upper ~= 0 or lower ~= 0 then
-      call('SETRANGE', key, 72, string.rep('\0', 24))
-    end
+    break_lease(key, head)
   elseif #head > 0 then
     call('UNLINK', key)
   end

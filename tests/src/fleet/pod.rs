@@ -90,7 +90,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Starts `program` (give `env!("CARGO_BIN_EXE_actor")`); answers it and what it says of its start: the state of its
+    /// Starts `program` (give `env!("CARGO_BIN_EXE_actor")`); returns it and what it says of its start: the state of its
     /// invalidator, or what it was refused for.
     ///
     /// # Panics
@@ -155,7 +155,7 @@ impl Pod {
         self.ask("rest").await
     }
 
-    /// Waits until its invalidator is in this state; answers since when.
+    /// Waits until its invalidator is in this state; returns since when.
     ///
     /// # Panics
     /// If that takes too long.
@@ -167,7 +167,7 @@ impl Pod {
         .await
     }
 
-    /// Asks it to end (`SIGTERM`); answers when.
+    /// Asks it to end (`SIGTERM`); returns when.
     ///
     /// # Panics
     /// If it has ended.
@@ -187,7 +187,7 @@ impl Pod {
         ended.expect("it ends in time").expect("it can be waited for");
     }
 
-    /// Kills it at once (`kill -9`); answers when.
+    /// Kills it at once (`kill -9`); returns when.
     ///
     /// # Panics
     /// If it cannot be killed.

@@ -119,17 +119,17 @@ impl Rows {
         }
     }
 
-    /// From now on the server of `url` is the truth, which may lack the last commits of the one before it. Answers how
+    /// From now on the server of `url` is the truth, which may lack the last commits of the one before it. Returns how
     /// many rows went back.
     ///
     /// What was lost counts as overwritten with the next commit to its row: an earlier token of the new server names no
     /// commit that the lost value does not contain.
     ///
     /// # Panics
-    /// If the server does not answer.
+    /// If the server does not reply.
     pub async fn adopt(&mut self, url: &str) -> u64 {
         self.conn = None;
-        let mut conn = Conn::new(Opts::from_url(url).expect("a URL")).await.expect("the new server answers");
+        let mut conn = Conn::new(Opts::from_url(url).expect("a URL")).await.expect("a connection");
         let found: Vec<(u64, u64)> = conn.query("SELECT id, value FROM item").await.expect("the rows");
         let unsure = self.unsure.take();
         let mut back = 0;

@@ -147,7 +147,7 @@ impl Redis {
     /// Sends one inline command on a connection of its own and returns the first part of the raw reply.
     ///
     /// # Errors
-    /// If the server does not answer.
+    /// If the server does not reply.
     pub async fn command(&self, line: &str) -> io::Result<String> {
         command(self.port, line).await
     }

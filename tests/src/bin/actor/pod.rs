@@ -1,6 +1,6 @@
 //! `actor pod`: one process of a service. Its readers judge every answer by the ledger.
 //!
-//! It says how its invalidator started, then answers one line for each line on standard input: `report`, `status`,
+//! It says how its invalidator started, then replies with one line for each line on standard input: `report`, `status`,
 //! `rest`. It ends in order on `SIGTERM` and at the end of its input.
 
 use std::sync::{Arc, Mutex};
