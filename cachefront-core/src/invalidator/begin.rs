@@ -104,7 +104,11 @@ impl Worker {
     }
 
     /// True if what the store has applied can be read where this invalidator's loaders read.
+    ///
+    /// The source's end is asked for first, which names the server of the log: the gate waits on no other one, and what
+    /// an invalidator that stands by was told of it may be older than a change of the primary.
     pub(super) async fn gate_shows(&self, meta: &Meta) -> Result<bool> {
+        self.probe.head().await?;
         self.gate.wait(meta.applied(), self.settings.gate_timeout).await
     }
 

@@ -15,7 +15,7 @@ use crate::position::{Gtid, Position};
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
 
 /// A log in memory, with everything that can go wrong with one. A clone is the same log, and each clone reads it from
-/// a place of its own, as several invalidators do.
+/// a place of its own and over connections of its own, as several invalidators do.
 ///
 /// ```
 /// use cachefront_core::testing::ScriptedSource;
@@ -24,9 +24,10 @@ use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, Sour
 /// let gtid = source.commit([]);
 /// assert_eq!(gtid.to_string(), "server-a:1");
 /// ```
-#[derive(Clone)]
 pub struct ScriptedSource {
     script: Arc<Script>,
+    /// The server that this source, or its probe, was connected to last: its gate waits on no other one.
+    connected: Arc<Mutex<Option<Arc<str>>>>,
     /// Where this reader stands: the transaction, and how many of its changes it has. Set by `open`.
     next: Option<(usize, usize)>,
     delivered: Position,
@@ -72,7 +73,20 @@ impl ScriptedSource {
             acknowledged: Position::new(),
         };
         let script = Script { log: Mutex::new(log), changed: watch::Sender::new(0) };
-        Self { script: Arc::new(script), next: None, delivered: Position::new() }
+        Self::reading(Arc::new(script), Arc::default())
+    }
+
+    fn reading(script: Arc<Script>, connected: Arc<Mutex<Option<Arc<str>>>>) -> Self {
+        Self { script, connected, next: None, delivered: Position::new() }
+    }
+
+    /// The log's end or the gate of this source.
+    fn side(&self) -> Arc<Self> {
+        Arc::new(Self::reading(Arc::clone(&self.script), Arc::clone(&self.connected)))
+    }
+
+    fn connected(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Commits a transaction with these changes.
@@ -155,6 +169,16 @@ impl ScriptedSource {
     }
 }
 
+impl Clone for ScriptedSource {
+    fn clone(&self) -> Self {
+        Self {
+            next: self.next,
+            delivered: self.delivered.clone(),
+            ..Self::reading(Arc::clone(&self.script), Arc::default())
+        }
+    }
+}
+
 impl Script {
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
@@ -179,6 +203,7 @@ impl ChangeSource for ScriptedSource {
     async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
         self.script.take_failure()?;
         let log = self.script.lock();
+        *self.connected() = Some(Arc::clone(&log.origin));
         match log.refused.iter().find(|table| interests.get(table.as_str()).is_some()) {
             Some(table) => Err(Error::new(ErrorKind::Config, format!("table `{table}` is refused by the test"))),
             None => Ok(Vec::new()),
@@ -193,6 +218,8 @@ impl ChangeSource for ScriptedSource {
         if next < log.purged {
             return Err(Error::new(ErrorKind::Gap, "the log was purged"));
         }
+        *self.connected() = Some(log.read_from.as_deref().map_or_else(|| Arc::clone(&log.origin), Arc::from));
+        drop(log);
         self.next = Some((next, 0));
         self.delivered = from.position.clone();
         Ok(())
@@ -242,11 +269,11 @@ impl ChangeSource for ScriptedSource {
     }
 
     fn probe(&self) -> Arc<dyn SourceProbe> {
-        Arc::new(self.clone())
+        self.side()
     }
 
     fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
-        Some(Arc::new(self.clone()))
+        Some(self.side())
     }
 }
 
@@ -279,6 +306,7 @@ impl Log {
 impl SourceProbe for ScriptedSource {
     async fn head(&self) -> Result<Head> {
         let log = self.script.lock();
+        *self.connected() = Some(Arc::clone(&log.origin));
         let checkpoint = Checkpoint { position: log.executed.clone(), ..Checkpoint::default() };
         Ok(Head { checkpoint, origin: (*log.origin).into() })
     }
@@ -288,6 +316,12 @@ impl SourceProbe for ScriptedSource {
 impl VisibilityGate for ScriptedSource {
     async fn wait(&self, position: &Position, timeout: Duration) -> Result<bool> {
         let mut changes = self.script.changed.subscribe();
+        let here = Arc::clone(&self.script.lock().origin);
+        if let Some(log) = self.connected().as_ref().filter(|log| **log != here) {
+            let message =
+                format!("the gate leads to another server than the log: {here}, and the log is read from {log}");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
         let visible = async {
             while !self.script.lock().visible.covers(position) {
                 if changes.changed().await.is_err() {
@@ -318,7 +352,7 @@ mod tests {
     #[async_trait]
     impl SourceFixture for Scripted {
         async fn source(&mut self) -> Box<dyn ChangeSource> {
-            Box::new(ScriptedSource { script: Arc::clone(&self.0.script), next: None, delivered: Position::new() })
+            Box::new(ScriptedSource::reading(Arc::clone(&self.0.script), Arc::default()))
         }
 
         fn interests(&self) -> Interests {

@@ -235,6 +235,29 @@ async fn a_holder_that_dies_is_followed_after_its_silence() {
     assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&took), "{took:?}");
 }
 
+/// The one that stands by has not taken a term yet, for its gate lags behind the holder's; it was connected to the former
+/// primary before, and has asked for nothing since.
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_dies_after_a_change_of_the_primary_is_followed() {
+    let scene = Scene::new();
+    let quick = Late::new(&scene.source, Duration::ZERO);
+    let holder = scene.cdc().gate(Arc::new(quick.clone())).spawn().expect("spawned");
+    holder.ready().await.expect("ready");
+    scene.source.hide();
+    quick.commit();
+    scene.catches_up().await;
+    let second = scene.cdc().spawn().expect("spawned");
+    wait_until("the second stands by", || async { second.status().state == CdcState::Standby }).await;
+    scene.source.become_server("server-b");
+    holder.task.as_ref().expect("a task").abort();
+    scene.source.reveal();
+    let began = tokio::time::Instant::now();
+    while second.status().state != CdcState::Running {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", second.status());
+        pause(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_handle_ends_the_invalidator_and_hands_over() {
     let scene = Scene::new();
