@@ -34,6 +34,7 @@ scripts! {
     RAISE_HI = "meta.lua" "raise_hi.lua";
     TAKE_TERM = "meta.lua" "take_term.lua";
     COVER = "meta.lua" "cover.lua";
+    FLUSH = "meta.lua" "flush.lua";
     RESIGN = "meta.lua" "resign.lua";
     COMMIT = "meta.lua" "replication.lua" "commit.lua";
     PUBLISH = "replication.lua" "publish.lua";

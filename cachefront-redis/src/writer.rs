@@ -17,7 +17,7 @@ use crate::bus;
 use crate::conn::{Connection, Purpose};
 use crate::error::{Address, unexpected};
 use crate::keys::KeySpace;
-use crate::scripts::{self, COMMIT, COVER, INVALIDATE, INVALIDATE_UNSEEN, RAISE_HI, RESIGN, Script, TAKE_TERM};
+use crate::scripts::{self, COMMIT, COVER, FLUSH, INVALIDATE, INVALIDATE_UNSEEN, RAISE_HI, RESIGN, Script, TAKE_TERM};
 use crate::store::{Shared, unlink};
 
 pub(crate) struct RedisWriter {
@@ -165,15 +165,6 @@ impl RedisWriter {
         command
     }
 
-    async fn write_metas(&self, meta: &Meta) -> Result<()> {
-        let bytes = transition::flush(meta, self.keys().shards()).encode();
-        let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
-        for name in self.keys().metas() {
-            pipeline.cmd("SET").arg(name).arg(&bytes[..]);
-        }
-        self.send(&pipeline).await.map(drop)
-    }
-
     async fn set_coverage(&self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
         let mut rows: Vec<&Cover> = rows.iter().collect();
         // As in the core: of two rows with one mapping the first counts.
@@ -311,7 +302,10 @@ impl StoreWriter for RedisWriter {
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         self.begin()?;
-        let outcome = self.write_metas(meta).await;
+        let outcome = match transition::flush(None, meta, self.keys().shards()) {
+            Ok(meta) => self.on_metas(&FLUSH, &[&meta.encode()]).await,
+            Err(error) => Err(error),
+        };
         self.end(outcome)
     }
 }

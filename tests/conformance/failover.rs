@@ -160,7 +160,9 @@ async fn readers_follow_the_bus_to_the_new_primary() {
     // Its primary cannot be reached: it serves what it had.
     change_role(&mut raw(&old.url()).await, "127.0.0.1", "1").await;
     let moved = open(&new.url(), &namespace).await;
-    moved.writer().await.expect("a writer").flush(&meta(AFTER, 2)).await.expect("a flush");
+    let mut after = meta(AFTER, 2);
+    after.term = 2;
+    moved.writer().await.expect("a writer").flush(&after).await.expect("a flush");
     let ended = tokio::time::timeout(WAIT, waiting).await.expect("in time").expect("a task");
     assert!(ended.is_err(), "the bus left the demoted server");
     let stale = store.get(&key(1)).await.expect("the demoted server serves");

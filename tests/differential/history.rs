@@ -45,7 +45,8 @@ pub(crate) enum Step {
     },
     Flush {
         generation: u128,
-        term: u64,
+        /// How far its term is above the one in force.
+        above: u64,
         order: u64,
         covered: Vec<Row>,
         beat: u32,
@@ -74,7 +75,7 @@ pub(crate) enum Step {
     TakeTerm {
         generation: Pick,
         order: u64,
-        term: u64,
+        above: u64,
     },
     State,
     Term,
@@ -189,9 +190,9 @@ fn invalidator() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (vec(key(), 0..4), prop::option::of(ORDERS))
             .prop_map(|(keys, covered_from)| Step::Invalidate { keys, covered_from }),
-        2 => (1..4_u128, 1..4_u64, ORDERS, rows(), beat, any::<bool>()).prop_map(
-            |(generation, term, order, covered, beat, vacant)| {
-                Step::Flush { generation, term, order, covered, beat, vacant }
+        2 => (1..4_u128, 0..5_u64, ORDERS, rows(), beat, any::<bool>()).prop_map(
+            |(generation, above, order, covered, beat, vacant)| {
+                Step::Flush { generation, above, order, covered, beat, vacant }
             }
         ),
         3 => (held(), 1..4_u128, vec((row(), prop::bool::weighted(0.3)), 0..4))
@@ -201,20 +202,27 @@ fn invalidator() -> impl Strategy<Value = Step> {
         3 => (held(), ORDERS).prop_map(|(held, order)| Step::RaiseHi { held, order }),
         4 => (held(), ORDERS, source_time)
             .prop_map(|(held, order, source_time)| Step::Commit { held, order, source_time }),
-        2 => (pick(), ORDERS, 1..6_u64)
-            .prop_map(|(generation, order, term)| Step::TakeTerm { generation, order, term }),
+        2 => (pick(), ORDERS, 0..5_u64)
+            .prop_map(|(generation, order, above)| Step::TakeTerm { generation, order, above }),
         3 => Just(Step::State),
         1 => Just(Step::Term),
         2 => Just(Step::Suspend),
     ]
 }
 
-/// A flush early on, so that most histories have a generation; then anything, and now and then a loss.
+/// A flush early on, so that most histories have a generation, and an entry in every second one; then anything, and now
+/// and then a loss.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![12 => reader(), 6 => invalidator(), 1 => Just(Step::LoseMetas)];
-    (vec(reader(), 0..3), vec(step, 1..60)).prop_map(|(mut history, rest)| {
+    (vec(reader(), 0..3), any::<bool>(), vec(step, 1..60)).prop_map(|(mut history, with_entry, rest)| {
         let covered = vec![(1, 2), (2, 1)];
-        history.push(Step::Flush { generation: 1, term: 1, order: 8, covered, beat: 0, vacant: false });
+        history.push(Step::Flush { generation: 1, above: 1, order: 8, covered, beat: 0, vacant: false });
+        if with_entry {
+            let (key, token, ttl, schema, mapping) = (0, 1, false, 1, 1);
+            history.push(Step::Lease { key, token, ttl, mapping, schema, reload: false });
+            let (generation, state) = (FillPick::Of(mapping), State::Fresh);
+            history.push(Step::Fill { key, token, ttl, schema, generation, order: 8, state, expired: false });
+        }
         history.extend(rest);
         history
     })

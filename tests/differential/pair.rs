@@ -264,9 +264,9 @@ async fn fill(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
 async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Reply {
     match step {
         Step::Invalidate { keys: ids, covered_from } => done(writer.invalidate(&keys(ids), *covered_from).await),
-        Step::Flush { generation, term, order, covered: rows, beat, vacant } => {
-            let mut meta =
-                flushed(*generation, *term, *order).covering(Coverage::new(rows.iter().copied().map(covered)));
+        Step::Flush { generation, above, order, covered: rows, beat, vacant } => {
+            let mut meta = flushed(*generation, current.term + above, *order)
+                .covering(Coverage::new(rows.iter().copied().map(covered)));
             (meta.beat, meta.vacant) = (*beat, *vacant);
             done(writer.flush(&meta).await)
         }
@@ -293,12 +293,12 @@ async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Rep
             };
             done(writer.commit(&held(*pick, current), &applied).await)
         }
-        Step::TakeTerm { generation: pick, order, term } => {
-            let mut state = current.clone();
+        Step::TakeTerm { generation: pick, order, above } => {
+            let (mut state, term) = (current.clone(), current.term + above);
             if let Pick::Some(number) = pick {
-                state = flushed(*number, *term, *order);
+                state = flushed(*number, term, *order);
             }
-            done(writer.take_term(&state, *term).await)
+            done(writer.take_term(&state, term).await)
         }
         Step::State => match writer.state().await.expect("a state") {
             StoreState::Missing => ("missing", String::new()),

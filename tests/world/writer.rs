@@ -179,7 +179,7 @@ impl StoreWriter for Writer {
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         self.world.state().counts.flushes += 1;
         let shards = self.world.config.shards as u32;
-        self.change_metas("flush", |_| Ok(transition::flush(meta, shards))).await
+        self.change_metas("flush", |now| transition::flush(now, meta, shards)).await
     }
 }
 

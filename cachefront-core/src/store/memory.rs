@@ -349,7 +349,7 @@ impl StoreWriter for MemoryWriter {
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         let shards = self.shared.settings.shards;
-        self.shared.change_metas(|_| Ok(Some(transition::flush(meta, shards))))
+        self.shared.change_metas(|now| transition::flush(now, meta, shards).map(Some))
     }
 }
 

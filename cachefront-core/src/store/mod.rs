@@ -208,8 +208,9 @@ pub trait StoreWriter: fmt::Debug + Send {
     /// meta is moved too and stays suspended.
     async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()>;
 
-    /// Replaces the meta of every shard, each in one write, whatever stands there. The number of shards in it is the
-    /// store's own.
+    /// Replaces the meta of every shard, each in one write, whatever its generation. The number of shards in it is the
+    /// store's own. `Conflict` if a shard has a term that is not below the meta's: of two invalidators that flush at
+    /// once, one has the term ("Fenced flush"). What the loser wrote on other shards is over with the next flush.
     async fn flush(&mut self, meta: &Meta) -> Result<()>;
 }
 

@@ -343,11 +343,17 @@ pub fn commit(meta: Option<&Meta>, held: &Held, applied: &Applied) -> Result<Met
     Ok(next)
 }
 
-/// The meta that a flush writes on a store of `shards` shards.
-pub fn flush(meta: &Meta, shards: u32) -> Meta {
-    let mut next = meta.clone();
+/// The meta that a flush writes on a shard of a store of `shards` shards.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if the shard has a term that is not below `new`'s.
+pub fn flush(meta: Option<&Meta>, new: &Meta, shards: u32) -> Result<Meta> {
+    if meta.is_some_and(|meta| new.term <= meta.term) {
+        return Err(conflict("a term as high or higher is in force"));
+    }
+    let mut next = new.clone();
     next.shards = shards;
-    next
+    Ok(next)
 }
 
 fn compare<'a>(meta: Option<&'a Meta>, held: &Held) -> Result<&'a Meta> {

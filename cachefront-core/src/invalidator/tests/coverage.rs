@@ -332,6 +332,7 @@ async fn a_coverage_table_that_comes_back_is_not_vouched_for() {
     let after = shop.meta().await;
     let mut lost = wide.clone();
     (lost.term, lost.vacant) = (after.term, false);
+    shop.store.forget_meta();
     shop.store.writer().await.expect("a writer").flush(&lost).await.expect("the older state");
     let token = shop.update_order(11);
     shop.applied().await;

@@ -1,6 +1,7 @@
 //! The loop always turns: a slow store, a gate that stays shut, a holder that leaves, a server that is another one.
 
 use super::*;
+use crate::bus::BusEvent;
 use crate::cache::Local;
 use crate::error::Result;
 use crate::gate::VisibilityGate;
@@ -82,6 +83,25 @@ async fn a_slow_store_delays_invalidations_and_never_stops_them() {
         let before = cdc.status().source_time;
         wait_until("the watermark moves too", || async { cdc.status().source_time > before }).await;
     }
+}
+
+/// Both find the store empty, and read the same term in it.
+#[tokio::test(start_paused = true)]
+async fn of_two_invalidators_that_flush_at_once_one_has_the_term() {
+    let scene = Scene::new();
+    let mut bus = scene.inner.bus().subscribe().await.expect("a reader");
+    scene.store.set_delay(Duration::from_millis(50));
+    let both = [scene.cdc().spawn().expect("spawned"), scene.cdc().spawn().expect("spawned")];
+    for cdc in &both {
+        cdc.ready().await.expect("ready");
+    }
+    assert_eq!(both.iter().map(|cdc| cdc.status().flushes_total).sum::<u64>(), 1);
+    let mut flushes = 0;
+    while let Ok(read) = tokio::time::timeout(Duration::from_millis(1), bus.next()).await {
+        let read = read.expect("messages");
+        flushes += read.iter().filter(|read| matches!(read.message.event, BusEvent::Flush)).count();
+    }
+    assert_eq!(flushes, 1);
 }
 
 /// Everything is visible that was committed at least this long ago.

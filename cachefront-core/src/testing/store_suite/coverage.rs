@@ -37,7 +37,7 @@ impl Two {
     async fn covered(fixture: &dyn StoreFixture) -> Self {
         let mut ground = Ground::bare(fixture).await;
         let [whole, mine, other] = [generation(), generation(), generation()];
-        ground.generation = whole;
+        (ground.generation, ground.term) = (whole, 1);
         let coverage = Coverage::new([covered(MAPPING, mine), covered(OTHER, other)]);
         ground.writer.flush(&meta(whole, 1, START).covering(coverage)).await.expect("a flush");
         Self { ground, mine, other }

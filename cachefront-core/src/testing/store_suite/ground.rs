@@ -89,6 +89,8 @@ pub(super) fn header(discipline: Discipline, generation: Generation, order: u64)
 /// A store under test, with an invalidator's writer.
 pub(super) struct Ground {
     pub(super) writer: Box<dyn StoreWriter>,
+    /// The term in force.
+    pub(super) term: u64,
     readers: Readers,
 }
 
@@ -118,7 +120,7 @@ impl Ground {
     pub(super) async fn bare(fixture: &dyn StoreFixture) -> Self {
         let store = fixture.store();
         let writer = store.writer().await.expect("a writer");
-        Self { writer, readers: Readers { store, generation: Generation::default() } }
+        Self { writer, term: 0, readers: Readers { store, generation: Generation::default() } }
     }
 
     /// A store with a live meta.
@@ -128,10 +130,16 @@ impl Ground {
         ground
     }
 
-    /// A new generation, at `order`, under term 1.
+    /// A new generation, at `order`, under the next term.
     pub(super) async fn flush(&mut self, order: u64) {
-        self.generation = generation();
-        self.writer.flush(&meta(self.generation, 1, order)).await.expect("a flush");
+        let generation = generation();
+        self.flush_to(generation, order).await;
+    }
+
+    /// This generation, at `order`, under the next term.
+    pub(super) async fn flush_to(&mut self, generation: Generation, order: u64) {
+        (self.generation, self.term) = (generation, self.writer.term().await.expect("a term") + 1);
+        self.writer.flush(&meta(generation, self.term, order)).await.expect("a flush");
     }
 
     /// A writer for one that failed: it is of no further use.
@@ -145,7 +153,7 @@ impl Ground {
     }
 
     pub(super) fn held(&self, applied_order: u64) -> Held {
-        Held { generation: self.generation, term: 1, applied_order }
+        Held { generation: self.generation, term: self.term, applied_order }
     }
 
     pub(super) async fn invalidate(&mut self, ids: &[u64], covered_from: Option<u64>) {

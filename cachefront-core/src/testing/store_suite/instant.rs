@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::StoreFixture;
-use super::ground::{Ground, LONG, Readers, START, header, key, meta, token};
+use super::ground::{Ground, LONG, Readers, START, header, key, token};
 use crate::entry::Entry;
 use crate::store::{Discipline, FillReply, Generation, LeaseReply, Reading};
 
@@ -40,9 +40,7 @@ impl Seen {
 pub(super) async fn meta_and_entry_are_of_one_instant(fixture: &dyn StoreFixture) {
     let mut ground = Ground::bare(fixture).await;
     // Generations count up here, so that readers can tell which one is later.
-    ground.generation = Generation(1);
-    let first = meta(ground.generation, 1, START);
-    ground.writer.flush(&first).await.expect("a flush");
+    ground.flush_to(Generation(1), START).await;
     let seen = Arc::new(Seen::default());
     let loading = tokio::spawn(load(ground.readers(), Arc::clone(&seen)));
     let reading = tokio::spawn(read(ground.readers(), Arc::clone(&seen)));
@@ -64,9 +62,8 @@ async fn write(ground: &mut Ground, seen: &Seen) {
         ground.commit(applied, order).await;
         applied = order;
         if round.is_multiple_of(FLUSH_EVERY) {
-            ground.generation.0 += 1;
-            let next = meta(ground.generation, 1, order);
-            ground.writer.flush(&next).await.expect("a flush");
+            let next = Generation(ground.generation.0 + 1);
+            ground.flush_to(next, order).await;
         }
         // A reader that found something wrong has ended, and would be waited for in vain.
         let proven = round >= ROUNDS && begun.elapsed() >= HAMMERED && seen.enough();

@@ -1,7 +1,7 @@
 //! Laws of the invalidation: it always breaks the lease, and an entry survives only where its load saw the change.
 
 use super::StoreFixture;
-use super::ground::{Ground, LONG, START, generation, header, key, token};
+use super::ground::{Ground, LONG, START, header, key, token};
 use crate::position::Gtid;
 use crate::store::{Discipline, FillReply, Invalidation, LeaseReply, Refusal};
 
@@ -40,12 +40,10 @@ pub(super) async fn an_entry_that_is_not_covered_goes(fixture: &dyn StoreFixture
     ground.invalidate(&[2], Some(0)).await;
     assert!(ground.read(2).await.entry.is_none(), "filled nobody knows when");
     ground.put(3, START + 7).await;
-    let other = generation();
-    ground.writer.flush(&super::ground::meta(other, 1, START)).await.expect("a flush");
+    ground.flush(START).await;
     ground.invalidate(&[3], Some(START)).await;
     assert!(ground.read(3).await.entry.is_none(), "filled in another generation");
-    ground.generation = other;
-    let by_age = header(Discipline::Ttl, other, START + 7);
+    let by_age = header(Discipline::Ttl, ground.generation, START + 7);
     let mine = token();
     assert!(matches!(ground.ask(4, mine, |ask| ask.discipline = Discipline::Ttl).await, LeaseReply::Granted { .. }));
     assert_eq!(ground.fill_with(4, mine, &by_age, LONG).await, FillReply::Stored);

@@ -27,6 +27,22 @@ pub(super) async fn a_flush_is_what_everybody_reads(fixture: &dyn StoreFixture) 
     assert_eq!(ground.writer.term().await.expect("a term"), 7);
 }
 
+/// Of two invalidators that flush at once one has the term: the other one must know that it has not.
+pub(super) async fn a_flush_is_fenced_by_its_term(fixture: &dyn StoreFixture) {
+    let mut ground = Ground::live(fixture).await;
+    ground.writer.flush(&meta(generation(), 7, START)).await.expect("a flush over a lower term");
+    let before = ground.live_state().await;
+    for term in [0, 1, 6, 7] {
+        let mut other = ground.store.writer().await.expect("a writer");
+        conflict(other.flush(&meta(generation(), term, START + 1)).await, "a term as high is in force");
+        assert_eq!(ground.live_state().await, before, "nothing was written");
+    }
+    fixture.lose_metas().await;
+    ground.new_writer().await;
+    ground.writer.flush(&meta(generation(), 1, START)).await.expect("no term is in force");
+    assert_eq!(ground.live_state().await.term, 1);
+}
+
 /// A position that a failed-over database lost must not stand in the way for ever: the flush, and only it, lowers `hi`.
 pub(super) async fn a_flush_replaces_hi(fixture: &dyn StoreFixture) {
     let mut ground = Ground::live(fixture).await;

@@ -135,6 +135,7 @@ laws! {
     metas:
         a_new_store_has_no_meta,
         a_flush_is_what_everybody_reads,
+        a_flush_is_fenced_by_its_term,
         a_flush_replaces_hi,
         hi_is_never_lowered,
         a_commit_moves_what_is_applied,
@@ -209,6 +210,7 @@ macro_rules! store_suite {
             meta_and_entry_are_of_one_instant
             a_new_store_has_no_meta
             a_flush_is_what_everybody_reads
+            a_flush_is_fenced_by_its_term
             a_flush_replaces_hi
             hi_is_never_lowered
             a_commit_moves_what_is_applied
@@ -238,7 +240,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 55_usize };
+    (@count) => { 56_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
