@@ -110,6 +110,14 @@ async fn planned(what: &str, follows: bool) {
     pair.run.rest(what).await;
     pair.run.sum.is_right(what, &["session", "bounded"]);
     pair.run.is_right_from_now_on(&format!("after: {what}")).await;
+
+    // Those that lived through the change follow a holder that came after it and dies.
+    pair.run.start(&[item(), code()]).await;
+    let mut holder = pair.run.pods.pop().expect("it was started");
+    holder.is("Running").await;
+    holder.kill().await;
+    tell(&format!("{what}: invalidation goes on {:?} after the holder's death", pair.run.recovered().await));
+    pair.run.is_right_from_now_on(&format!("after a holder's death after: {what}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
