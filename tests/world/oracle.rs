@@ -178,9 +178,6 @@ impl Judgement<'_> {
         if asked.bypass {
             return (!self.was_loaded()).then(|| "the database did not return this value".into());
         }
-        if self.is_torn_back() {
-            return None;
-        }
         if let Some(token) = &asked.at_least
             && let Some(event) = self.lacks(Floor { position: token, origin: 0 })
         {
@@ -202,12 +199,12 @@ impl Judgement<'_> {
             return Some("the value is staler than its bound says".into());
         }
         let by_log = self.begun.by_log.is_some() && self.begun.by_log == member.by_log();
-        if by_log { self.eventual(member) } else { None }
+        if by_log && !self.is_torn_back() { self.eventual(member) } else { None }
     }
 
-    /// True if an invalidator of a former primary of the database has taken over a moment ago: until its first message on
-    /// the bus, a process's own tier trusts the messages of the later primary's invalidator, and the store takes what was
-    /// loaded from the former primary.
+    /// True if an invalidator of a former primary of the database has taken over a moment ago: it cannot know what was
+    /// applied before, and until its first message on the bus, a process's own tier trusts those of the later primary's
+    /// invalidator. What is proven stays true; what is only eventual may be older for a moment.
     fn is_torn_back(&self) -> bool {
         let shared = matches!(self.answer.tier, Some(Tier::Shared | Tier::Database));
         let long = 4 * self.world.config.silence().as_micros() as Moment;

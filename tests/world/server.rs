@@ -89,6 +89,8 @@ pub(crate) struct Server {
     pub(crate) clock: i64,
     /// The last time that an invalidator of a former primary of the database took over from one of a later primary.
     pub(crate) went_back: Moment,
+    /// The latest primary of the database that a meta has named: one that was evicted has named it too.
+    latest_origin: usize,
     /// What was applied when.
     pub(crate) history: VecDeque<(Moment, Arc<Meta>)>,
     pub(crate) changed: Arc<Notify>,
@@ -104,6 +106,7 @@ impl Server {
             promises: 0,
             clock,
             went_back: 0,
+            latest_origin: 0,
             history: VecDeque::new(),
             changed: Arc::default(),
         }
@@ -141,9 +144,12 @@ impl Server {
     pub(crate) fn set_meta(&mut self, shard: usize, meta: Meta, now: Moment) {
         let meta = Arc::new(meta);
         let before = self.data.metas[shard].replace(Arc::clone(&meta));
-        if before.as_ref().is_some_and(|before| origin_of(&before.origin) > origin_of(&meta.origin)) {
+        let origin = origin_of(&meta.origin);
+        let follows = before.as_ref().is_some_and(|before| origin_of(&before.origin) == origin);
+        if origin < self.latest_origin && !follows {
             self.went_back = now;
         }
+        self.latest_origin = self.latest_origin.max(origin);
         if before.is_none_or(|before| before.coverage != meta.coverage || before.state != meta.state) {
             self.promises += 1;
         }
@@ -178,6 +184,8 @@ impl Server {
         self.id = ServerId(self.id.0.rotate_left(1).wrapping_add(2) | 1);
         self.copies += 1;
         self.promises += 1;
+        self.latest_origin =
+            self.data.metas.iter().flatten().map(|meta| origin_of(&meta.origin)).max().unwrap_or_default();
         self.history.clear();
         self.changed.notify_waiters();
     }
