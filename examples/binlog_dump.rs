@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use cachefront::binlog::{BinlogFile, BinlogSource};
 use cachefront::event::{Change, Transaction};
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Interests};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, TableFilter};
 use cachefront::{Error, ErrorKind, Position};
 use clap::Parser;
 use show::Line;
@@ -96,7 +96,7 @@ fn show_file(file: &str, out: &mut Out) -> Result<(), Stop> {
         Ok(log) => log,
         Err(error) => return out.gap(&error, None),
     };
-    let mut transactions = log.inspect(&Interests::everything());
+    let mut transactions = log.inspect(&TableFilter::everything());
     while let Some(transaction) = transactions.next() {
         match transaction {
             Ok(transaction) => out.transaction(&transaction)?,
@@ -114,7 +114,7 @@ fn show_server(url: &str, arguments: &Arguments, out: &mut Out) -> Result<(), St
 
 async fn follow(url: &str, arguments: &Arguments, out: &mut Out) -> Result<(), Stop> {
     let failed = |error: Error| Stop::Failed(error.chain());
-    let everything = Interests::everything();
+    let everything = TableFilter::everything();
     let mut source = BinlogSource::connect(url).await.map_err(failed)?;
     for finding in source.preflight(&everything).await.map_err(failed)? {
         eprintln!("binlog_dump: {finding}");

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use cachefront::event::{Operation, TableName};
 use cachefront::kafka::decode::{Decoder, DecoderSettings, Form, Record};
 use cachefront::kafka::event::Event;
-use cachefront::source::Interests;
+use cachefront::source::TableFilter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use show::{Line, compact, image};
@@ -145,7 +145,7 @@ fn decode(owned: &Owned) -> Line {
         key: owned.key.as_deref(),
         value: owned.value.as_deref(),
     };
-    let mut decoder = Decoder::new(owned.settings.clone(), &Interests::new());
+    let mut decoder = Decoder::new(owned.settings.clone(), &TableFilter::new());
     match decoder.decode(&record) {
         Ok(event) => line(event),
         Err(error) => Line { op: "gap", reason: Some(error.to_string()), ..Line::default() },

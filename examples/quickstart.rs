@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachefront::{Cache, Discipline, Local, loader_fn};
+use cachefront::{Cache, InvalidationMode, Local, loader_fn};
 
 #[tokio::main]
 async fn main() -> cachefront::Result<()> {
@@ -20,7 +20,7 @@ async fn main() -> cachefront::Result<()> {
         .ttl(Duration::from_secs(10))
         .negative_ttl(Duration::from_secs(2))
         // No log is followed here, so an entry's age decides.
-        .discipline(Discipline::Ttl)
+        .mode(InvalidationMode::Ttl)
         .loader(loader_fn(move |id: u64| {
             let row = rows.lock().map(|rows| rows.get(&id).cloned()).unwrap_or_default();
             async move { Ok::<_, std::io::Error>(row) }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cachefront_core::clock::Timestamp;
 use cachefront_core::event::{Change, TableName};
-use cachefront_core::source::Interests;
+use cachefront_core::source::TableFilter;
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::Event;
 
@@ -35,7 +35,7 @@ pub(crate) enum Step {
 /// Groups events into transactions, and decodes the rows of the tables of interest.
 #[derive(Debug)]
 pub(crate) struct Assembler {
-    interests: Interests,
+    filter: TableFilter,
     part_changes_max: usize,
     part_bytes_max: usize,
     origins: Origins,
@@ -71,11 +71,11 @@ struct Open {
 }
 
 impl Assembler {
-    pub(crate) fn new(interests: Interests, schema: Schema, settings: &BinlogSettings) -> Self {
+    pub(crate) fn new(filter: TableFilter, schema: Schema, settings: &BinlogSettings) -> Self {
         Self {
             // Whoever looks at everything would ask the server about every table, and too late for old rows.
-            numbered: interests.is_everything(),
-            interests,
+            numbered: filter.is_everything(),
+            filter,
             part_changes_max: settings.part_changes_max,
             part_bytes_max: settings.part_bytes_max,
             origins: Origins::default(),
@@ -88,10 +88,10 @@ impl Assembler {
     }
 
     /// For a log without its server: whole transactions, and numbers for columns that the log does not name.
-    pub(crate) fn for_files(interests: Interests) -> Self {
+    pub(crate) fn for_files(filter: TableFilter) -> Self {
         let mut settings = BinlogSettings::default();
         (settings.part_changes_max, settings.part_bytes_max) = (usize::MAX, usize::MAX);
-        Self { numbered: true, ..Self::new(interests, Schema::default(), &settings) }
+        Self { numbered: true, ..Self::new(filter, Schema::default(), &settings) }
     }
 
     /// Gives up the transaction that can not be followed: the next one begins afresh.
@@ -248,7 +248,7 @@ impl Assembler {
 
     /// None if the table is of no interest.
     fn describe(&self, map: &TableMap<'_>, name: &TableName) -> Result<Option<Described>> {
-        let Some(wanted) = self.interests.get(name.as_str()) else { return Ok(None) };
+        let Some(wanted) = self.filter.get(name.as_str()) else { return Ok(None) };
         let open = self.open.as_ref().ok_or_else(outside)?;
         let describe =
             |naming| table::describe(map, name, wanted, naming).map(Some).map_err(|e| as_gap("a table map", e));
@@ -324,7 +324,7 @@ impl Assembler {
             Statement::Created(table) => {
                 self.columns_changed(std::slice::from_ref(&table));
                 // Who looks at everything is shown it; for a cache nothing has changed.
-                let shown = self.interests.is_everything();
+                let shown = self.filter.is_everything();
                 shown.then(|| Change::Tables { tables: vec![table], reason: shorten(query.text) })
             }
             Statement::XaRollback(xid) => {
@@ -338,7 +338,7 @@ impl Assembler {
                 }
                 None => Some(any_table("an XA transaction committed whose rows are not known here".into())),
             },
-            Statement::Tables(tables) if self.interests.is_everything() => {
+            Statement::Tables(tables) if self.filter.is_everything() => {
                 self.columns_changed(&tables);
                 Some(Change::Tables { tables, reason: shorten(query.text) })
             }
@@ -346,7 +346,7 @@ impl Assembler {
                 |name| tables.iter().any(|table| table.as_str().eq_ignore_ascii_case(name.as_str())),
                 &query,
             ),
-            Statement::Database(_) if self.interests.is_everything() => {
+            Statement::Database(_) if self.filter.is_everything() => {
                 self.schema.forget_all();
                 self.maps.clear();
                 Some(any_table(shorten(query.text)))
@@ -372,7 +372,7 @@ impl Assembler {
     /// The tables of interest that a statement concerns; names are compared without case, for servers that do.
     fn tables_changed(&mut self, concerned: impl Fn(&TableName) -> bool, query: &event::Query<'_>) -> Option<Change> {
         let tables: Vec<TableName> =
-            self.interests.iter().map(|(name, _)| name).filter(|name| concerned(name)).cloned().collect();
+            self.filter.iter().map(|(name, _)| name).filter(|name| concerned(name)).cloned().collect();
         self.columns_changed(&tables);
         (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }

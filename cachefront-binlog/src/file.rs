@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::iter::FusedIterator;
 
-use cachefront_core::event::{Carried, TableName, Transaction};
-use cachefront_core::source::{Columns, Interests};
+use cachefront_core::event::{TableName, Transaction, TransitTimes};
+use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayloadEvent};
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion, TransactionPayloadCompressionType};
@@ -62,25 +62,25 @@ impl<'a> BinlogFile<'a> {
     ///
     /// # Errors
     /// `Gap` if the file is damaged.
-    pub fn tables(&self) -> Result<Interests> {
-        let mut interests = Interests::new();
+    pub fn tables(&self) -> Result<TableFilter> {
+        let mut filter = TableFilter::new();
         let mut events = Events::new(self.events);
         while let Some(event) = events.next()? {
             if event.header().event_type_raw() == kind::TABLE_MAP {
                 let map = event::table_map(event.data()).map_err(|e| as_gap("a table map", e))?;
                 let (database, table) = (String::from_utf8_lossy(map.database), String::from_utf8_lossy(map.table));
-                interests.add(TableName::new(&database, &table), &Columns::All);
+                filter.add(TableName::new(&database, &table), &Columns::All);
             }
         }
-        Ok(interests)
+        Ok(filter)
     }
 
     /// The file's transactions in order, those without any change of interest too. Columns that the log does not name
     /// are called `@1`, `@2` and so on.
     ///
     /// After an error (`Gap`: the file is damaged, or something in it can not be followed) nothing more comes.
-    pub fn transactions(&self, interests: &Interests) -> Transactions<'a> {
-        let assembler = Assembler::for_files(interests.clone());
+    pub fn transactions(&self, filter: &TableFilter) -> Transactions<'a> {
+        let assembler = Assembler::for_files(filter.clone());
         Transactions {
             events: Events::new(self.events),
             assembler,
@@ -95,8 +95,8 @@ impl<'a> BinlogFile<'a> {
     /// As [`transactions`](BinlogFile::transactions), for tools that show a file: after a transaction that can not be
     /// followed (a statement instead of rows, a difference of JSON documents) the next ones come all the same. Damage
     /// still ends it.
-    pub fn inspect(&self, interests: &Interests) -> Transactions<'a> {
-        Transactions { resumes: true, ..self.transactions(interests) }
+    pub fn inspect(&self, filter: &TableFilter) -> Transactions<'a> {
+        Transactions { resumes: true, ..self.transactions(filter) }
     }
 }
 
@@ -130,7 +130,13 @@ impl Transactions<'_> {
             // An event ends at most one transaction, and none is cut into parts.
             if let Some(piece) = self.ready.pop() {
                 let crate::queue::Piece { gtid, committed_at, changes, complete, .. } = piece;
-                return Ok(Some(Transaction { gtid, committed_at, carried: Carried::default(), changes, complete }));
+                return Ok(Some(Transaction {
+                    gtid,
+                    committed_at,
+                    transit: TransitTimes::default(),
+                    changes,
+                    complete,
+                }));
             }
             let event = self.events.next().inspect_err(|_| self.skipping = false)?;
             let Some(event) = event else {

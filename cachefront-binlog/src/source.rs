@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cachefront_core::event::{Batch, Carried, Transaction};
+use cachefront_core::event::{Batch, Transaction, TransitTimes};
 use cachefront_core::gate::VisibilityGate;
-use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
+use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use cachefront_core::{Error, ErrorKind, Position, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -253,9 +253,9 @@ impl BinlogSource {
         conn: &mut Conn,
         origin: &str,
         from: &Position,
-        interests: &Interests,
+        filter: &TableFilter,
     ) -> Result<()> {
-        for (table, _) in interests.iter() {
+        for (table, _) in filter.iter() {
             if !self.schema.holds_after(table, from) {
                 self.schema.read(conn, &self.server, origin, table).await?;
             }
@@ -306,22 +306,22 @@ impl ChangeSource for BinlogSource {
         format!("binlog of {}", self.server.address())
     }
 
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
-        preflight::run(&self.server, &self.address, interests, &self.settings, self.rules).await
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+        preflight::run(&self.server, &self.address, filter, &self.settings, self.rules).await
     }
 
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         self.stop().await;
         let mut conn = self.server.connect().await?;
         let (origin, names_columns) = self.identify(&mut conn).await?;
         // If it is another server than before, the probe and the gate connect again too.
         self.address.note(&origin);
         if !names_columns {
-            self.look_up_columns(&mut conn, &origin, &from.position, interests).await?;
+            self.look_up_columns(&mut conn, &origin, &from.position, filter).await?;
         }
         let (stream, first) = Stream::open(&self.server, conn, &self.identity, &from.position, &self.settings).await?;
         let schema = std::mem::take(&mut self.schema);
-        let assembler = Assembler::new(interests.clone(), schema, &self.settings);
+        let assembler = Assembler::new(filter.clone(), schema, &self.settings);
         let queue = Arc::new(Queue::new(self.settings.buffer_bytes_max));
         let reader = Reader::new(self.server.clone(), origin.clone(), stream, assembler, Arc::clone(&queue));
         self.position = from.position.clone();
@@ -448,7 +448,7 @@ fn add(transactions: &mut Vec<Transaction>, piece: Piece) {
         last.changes.extend(changes);
         last.complete = complete;
     } else if !uninteresting {
-        transactions.push(Transaction { gtid, committed_at, carried: Carried::default(), changes, complete });
+        transactions.push(Transaction { gtid, committed_at, transit: TransitTimes::default(), changes, complete });
     }
 }
 

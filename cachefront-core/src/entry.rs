@@ -8,7 +8,7 @@
 //! | 0 | 2 | magic `CF` |
 //! | 2 | 1 | format version, 1 |
 //! | 3 | 1 | payload state: 0 none, 1 fresh, 2 negative, 3 stale-kept |
-//! | 4 | 1 | discipline: 0 cdc, 1 ttl |
+//! | 4 | 1 | mode: 0 cdc, 1 ttl |
 //! | 5 | 1 | codec |
 //! | 6 | 1 | compression: 0 none |
 //! | 7 | 1 | reserved, 0 |
@@ -30,7 +30,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::position::Position;
-use crate::store::{Discipline, Generation, Token};
+use crate::store::{Generation, InvalidationMode, Token};
 
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 96;
@@ -66,8 +66,8 @@ pub enum PayloadState {
 pub struct Header {
     /// What the payload is.
     pub state: PayloadState,
-    /// The mode it was filled in; a reader in cdc mode takes no entry of the ttl mode.
-    pub discipline: Discipline,
+    /// The mode it was filled in; a reader in CDC mode takes no entry of TTL mode.
+    pub mode: InvalidationMode,
     /// Which codec wrote the payload.
     pub codec: u8,
     /// How the payload is compressed; 0 for not at all.
@@ -123,10 +123,10 @@ impl Entry {
             3 => PayloadState::StaleKept,
             other => return Err(corrupt(format!("an entry has the unknown payload state {other}"))),
         };
-        let discipline = match byte(4) {
-            0 => Discipline::Cdc,
-            1 => Discipline::Ttl,
-            other => return Err(corrupt(format!("an entry has the unknown discipline {other}"))),
+        let mode = match byte(4) {
+            0 => InvalidationMode::Cdc,
+            1 => InvalidationMode::Ttl,
+            other => return Err(corrupt(format!("an entry has the unknown mode {other}"))),
         };
         let position_bytes = u32_at(&bytes, 12) as usize;
         if position_bytes > bytes.len() - HEADER_BYTES {
@@ -136,7 +136,7 @@ impl Entry {
         Ok(Self {
             header: Header {
                 state,
-                discipline,
+                mode,
                 codec: byte(5),
                 compression: byte(6),
                 schema_version: u32_at(&bytes, 8),
@@ -181,12 +181,12 @@ impl Header {
 
 fn encode(header: &Header, token: Option<Token>, lease_expiry: Timestamp, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES + header.position.len() + payload.len());
-    let discipline = match header.discipline {
-        Discipline::Cdc => 0,
-        Discipline::Ttl => 1,
+    let mode = match header.mode {
+        InvalidationMode::Cdc => 0,
+        InvalidationMode::Ttl => 1,
     };
     out.extend_from_slice(b"CF\x01");
-    out.extend_from_slice(&[header.state as u8, discipline, header.codec, header.compression, 0]);
+    out.extend_from_slice(&[header.state as u8, mode, header.codec, header.compression, 0]);
     out.extend_from_slice(&header.schema_version.to_be_bytes());
     let position_bytes = u32::try_from(header.position.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&position_bytes.to_be_bytes());
@@ -231,7 +231,7 @@ mod tests {
         Entry {
             header: Header {
                 state: PayloadState::Fresh,
-                discipline: Discipline::Cdc,
+                mode: InvalidationMode::Cdc,
                 codec: 1,
                 compression: 0,
                 schema_version: 3,

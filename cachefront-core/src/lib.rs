@@ -33,7 +33,7 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Mode, Tier};
+pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Tier};
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus};
@@ -41,4 +41,4 @@ pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
 pub use settings::{CacheSettings, CdcSettings};
-pub use store::{Discipline, MemorySettings, MemoryStore};
+pub use store::{InvalidationMode, MemorySettings, MemoryStore};

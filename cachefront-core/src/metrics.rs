@@ -19,7 +19,7 @@
 //! | `cachefront_rewinds_total` | counter | | the store had forgotten applied invalidations; they were repeated |
 //! | `cachefront_gate_seconds` | histogram | | how long a batch waited until its commits were visible |
 //! | `cachefront_invalidation_lag_seconds` | histogram | | from a commit to its keys' invalidation |
-//! | `cachefront_hop_seconds` | histogram | `hop` | how long a change took for a part of its way |
+//! | `cachefront_stage_seconds` | histogram | `stage` | how long a change took for a part of its way |
 //! | `cachefront_bus_seconds` | histogram | `cache` | from an invalidation's message to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
@@ -58,14 +58,14 @@ pub const REWINDS_TOTAL: &str = "cachefront_rewinds_total";
 pub const GATE_SECONDS: &str = "cachefront_gate_seconds";
 /// From a commit to its keys' invalidation.
 pub const INVALIDATION_LAG_SECONDS: &str = "cachefront_invalidation_lag_seconds";
-/// How long a change took for a part of its way, `hop`: `capture` from the commit to the connector that reads the log,
+/// How long a change took for a part of its way, `stage`: `capture` from the commit to the connector that reads the log,
 /// `queue` from there into Kafka, `read` from there (or from the commit) to the invalidator, `apply` from the moment the
 /// commit could be read to the last key's invalidation. Between the last two the gate waits.
-pub const HOP_SECONDS: &str = "cachefront_hop_seconds";
+pub const STAGE_SECONDS: &str = "cachefront_stage_seconds";
 /// From the sending of an invalidation's message to its effect in a process.
 pub const BUS_SECONDS: &str = "cachefront_bus_seconds";
-/// The values of `hop`.
-const HOPS: [&str; 4] = ["capture", "queue", "read", "apply"];
+/// The values of `stage`.
+const STAGES: [&str; 4] = ["capture", "queue", "read", "apply"];
 /// Age of the newest moment at which everything was applied.
 pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
@@ -140,8 +140,8 @@ pub(crate) struct CdcMetrics {
     pub(crate) rewinds: Counter,
     pub(crate) gate_seconds: Histogram,
     pub(crate) lag_seconds: Histogram,
-    /// In the order of [`HOPS`].
-    pub(crate) hops: [Histogram; HOPS.len()],
+    /// In the order of [`STAGES`].
+    pub(crate) stages: [Histogram; STAGES.len()],
     pub(crate) watermark_age: Gauge,
 }
 
@@ -156,7 +156,7 @@ impl CdcMetrics {
             rewinds: counter!(REWINDS_TOTAL),
             gate_seconds: histogram!(GATE_SECONDS),
             lag_seconds: histogram!(INVALIDATION_LAG_SECONDS),
-            hops: HOPS.map(|hop| histogram!(HOP_SECONDS, "hop" => hop)),
+            stages: STAGES.map(|stage| histogram!(STAGE_SECONDS, "stage" => stage)),
             watermark_age: gauge!(WATERMARK_AGE_SECONDS),
         }
     }
@@ -186,7 +186,7 @@ fn describe() {
     describe_counter!(REWINDS_TOTAL, "The store had forgotten applied invalidations; they were repeated");
     describe_histogram!(GATE_SECONDS, Unit::Seconds, "How long a batch waited until its commits were visible");
     describe_histogram!(INVALIDATION_LAG_SECONDS, Unit::Seconds, "From a commit to its keys' invalidation");
-    describe_histogram!(HOP_SECONDS, Unit::Seconds, "How long a change took for a part of its way to the store");
+    describe_histogram!(STAGE_SECONDS, Unit::Seconds, "How long a change took for a part of its way to the store");
     describe_histogram!(BUS_SECONDS, Unit::Seconds, "From an invalidation's message to its effect in a process");
     describe_gauge!(WATERMARK_AGE_SECONDS, Unit::Seconds, "Age of the newest moment at which everything was applied");
     describe_counter!(SOURCE_ERRORS_TOTAL, "Failures of source, gate or store in the invalidator");

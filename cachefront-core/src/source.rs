@@ -59,13 +59,13 @@ impl Columns {
 
 /// The tables that mappings ask for, each with its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interests {
+pub struct TableFilter {
     tables: BTreeMap<TableName, Columns>,
     /// Tables that nobody named are of interest too.
     everything: bool,
 }
 
-impl Interests {
+impl TableFilter {
     /// No tables.
     pub fn new() -> Self {
         Self::default()
@@ -169,7 +169,7 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
     ///
     /// # Errors
     /// `Config` with the setting and what mends it, if the source could not be exact; else as the trait says.
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>>;
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>>;
 
     /// Waits until this source is the one that may read, where a means of its own decides that among several.
     ///
@@ -189,7 +189,7 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
     ///
     /// # Errors
     /// As the trait says.
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()>;
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()>;
 
     /// The server that the log is read from since the last successful [`open`](ChangeSource::open), in the form of
     /// [`Head::origin`]. `None` if the source cannot tell. An origin other than the one that the head named is a gap.

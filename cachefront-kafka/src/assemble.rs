@@ -3,7 +3,7 @@
 //! Changes are handed over as they come, so that they are applied as early as can be; the position follows when the
 //! [`Tracker`] says that a transaction is complete.
 
-use cachefront_core::event::{Batch, Carried, Change, Operation, RowChange, TableName, Transaction};
+use cachefront_core::event::{Batch, Change, Operation, RowChange, TableName, Transaction, TransitTimes};
 use cachefront_core::source::{BatchLimits, Checkpoint};
 use cachefront_core::{Error, Gtid, Position, Result, Timestamp};
 
@@ -338,7 +338,7 @@ impl Assembler {
                 self.draft.push(Transaction {
                     gtid,
                     committed_at: origin.committed_at,
-                    carried: Carried { captured_at: origin.captured_at, queued_at },
+                    transit: TransitTimes { captured_at: origin.captured_at, queued_at },
                     changes: vec![change],
                     complete: false,
                 });

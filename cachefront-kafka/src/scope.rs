@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use cachefront_core::event::TableName;
-use cachefront_core::source::Interests;
+use cachefront_core::source::TableFilter;
 
 use crate::KafkaSettings;
 
@@ -34,13 +34,13 @@ pub(crate) struct ControlTopics {
 
 impl Scope {
     pub(crate) fn new(
-        interests: &Interests,
+        filter: &TableFilter,
         marker: Option<(TableName, Box<str>)>,
         topics: ControlTopics,
         is_flattened: bool,
         settings: &KafkaSettings,
     ) -> Self {
-        let mapped = interests.iter().map(|(table, _)| table.clone());
+        let mapped = filter.iter().map(|(table, _)| table.clone());
         Self {
             tables: mapped.chain(marker.iter().map(|(table, _)| table.clone())).collect(),
             marker,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront_core::event::Batch;
 use cachefront_core::gate::VisibilityGate;
-use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Interests, Lead, SourceProbe};
+use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Lead, SourceProbe, TableFilter};
 use cachefront_core::{Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -121,10 +121,10 @@ impl KafkaSource {
     }
 
     /// Without topics of their own, those of the mapped tables are read.
-    fn choose_topics(&self, interests: &Interests) {
+    fn choose_topics(&self, filter: &TableFilter) {
         let mut view = self.shared.lock();
         if view.topics.is_default() {
-            let mut topics = Topics::of_tables(&self.parts.prefix, &self.parts.control.transactions, interests);
+            let mut topics = Topics::of_tables(&self.parts.prefix, &self.parts.control.transactions, filter);
             if let Some((table, _)) = &self.parts.marker {
                 topics.add(crate::topics::topic_of(&self.parts.prefix, table));
             }
@@ -133,8 +133,8 @@ impl KafkaSource {
     }
 
     /// What the decoder looks at: the mapped tables, and the marker.
-    fn decoded(&self, interests: &Interests) -> Interests {
-        let mut decoded = interests.clone();
+    fn decoded(&self, filter: &TableFilter) -> TableFilter {
+        let mut decoded = filter.clone();
         if let Some((table, column)) = &self.parts.marker {
             decoded.add(table.clone(), &Columns::Only(vec![column.clone()]));
         }
@@ -314,9 +314,9 @@ impl ChangeSource for KafkaSource {
         format!("Debezium's `{}` on Kafka at {}", self.parts.prefix, self.parts.brokers)
     }
 
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
-        self.choose_topics(interests);
-        let mut findings = self.parts.database.preflight(interests).await?;
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+        self.choose_topics(filter);
+        let mut findings = self.parts.database.preflight(filter).await?;
         let topics = self.shared.lock().topics.clone();
         findings.extend(absent_topics(&self.probe, &self.parts.control, topics).await?);
         if self.parts.marker.is_none() {
@@ -352,15 +352,15 @@ impl ChangeSource for KafkaSource {
         Ok(Lead::Elected)
     }
 
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         self.close();
         if self.membership.as_ref().is_some_and(|membership| !membership.leads()) {
             return Err(not_elected());
         }
-        self.choose_topics(interests);
+        self.choose_topics(filter);
         let found = self.probe.look().await?;
         let scope = Scope::new(
-            interests,
+            filter,
             self.parts.marker.clone(),
             self.parts.control.clone(),
             self.parts.decoder.form == Form::Flattened,
@@ -368,7 +368,7 @@ impl ChangeSource for KafkaSource {
         );
         let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot)?;
         self.shared.lock().uncounted |= assembler.uncounted();
-        let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(interests));
+        let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(filter));
         let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
         self.shared.lock().reading = assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
         for command in commands {

@@ -2,7 +2,7 @@
 
 use cachefront_core::Result;
 use cachefront_core::event::TableName;
-use cachefront_core::source::Interests;
+use cachefront_core::source::TableFilter;
 use regex_lite::Regex;
 
 use crate::config::invalid;
@@ -26,8 +26,8 @@ impl Topics {
 
     /// Those that a connector of this prefix writes for the tables, and the ones about itself: schema changes and
     /// transactions.
-    pub(crate) fn of_tables(prefix: &str, transactions: &str, interests: &Interests) -> Self {
-        let tables = interests.iter().map(|(table, _)| topic_of(prefix, table));
+    pub(crate) fn of_tables(prefix: &str, transactions: &str, filter: &TableFilter) -> Self {
+        let tables = filter.iter().map(|(table, _)| topic_of(prefix, table));
         Self::Listed(tables.chain([prefix.to_owned(), transactions.to_owned()]).collect())
     }
 
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_connectors_topics_are_named_as_it_names_them() {
-        let mut interests = Interests::new();
-        interests.add("app.we-ird.tbl$".into(), &Columns::All);
-        let Topics::Listed(topics) = Topics::of_tables("shop", "shop.tx", &interests) else { panic!("a list") };
+        let mut filter = TableFilter::new();
+        filter.add("app.we-ird.tbl$".into(), &Columns::All);
+        let Topics::Listed(topics) = Topics::of_tables("shop", "shop.tx", &filter) else { panic!("a list") };
         assert_eq!(topics, ["shop.app.we-ird.tbl_", "shop", "shop.tx"]);
     }
 

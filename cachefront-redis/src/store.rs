@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Capability, Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Reading, Refusal, ServerId, Store,
+    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, Reading, Refusal, ServerId, Store,
     StoreWriter, Token, transition,
 };
 use cachefront_core::{Result, StoreKey, Timestamp};
@@ -156,8 +156,8 @@ impl Shared {
         // The server has just said that the hard expiry is not over by its clock.
         let good = Entry::decode(entry.clone()).is_ok_and(|decoded| {
             let (meta, now) = (meta.as_deref(), Timestamp::UNKNOWN);
-            let (discipline, mapping) = (request.discipline, request.mapping);
-            transition::is_good(meta, &decoded.header, discipline, mapping, request.schema_version, now)
+            let (mode, mapping) = (request.mode, request.mapping);
+            transition::is_good(meta, &decoded.header, mode, mapping, request.schema_version, now)
         });
         Ok(good.then_some(LeaseReply::Present { meta, entry }))
     }
@@ -165,13 +165,6 @@ impl Shared {
 
 #[async_trait]
 impl Store for RedisStore {
-    fn capability(&self) -> Capability {
-        let mut capability = Capability::default();
-        capability.shared = true;
-        capability.volatile = true;
-        capability
-    }
-
     fn namespace(&self) -> &str {
         self.shared.keys().namespace()
     }
@@ -241,9 +234,9 @@ impl Store for RedisStore {
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
         let mut command = self.shared.command_for(&FILL, fill.key, 5, fill.entry.len() + 64);
         command.write_arg(&fill.token.as_u128().to_be_bytes());
-        command.arg(match fill.discipline {
-            Discipline::Cdc => 0,
-            Discipline::Ttl => 1,
+        command.arg(match fill.mode {
+            InvalidationMode::Cdc => 0,
+            InvalidationMode::Ttl => 1,
         });
         command.write_arg(&fill.generation.0.to_be_bytes());
         command.arg(micros(fill.expiry).div_ceil(1_000).max(1));
@@ -315,7 +308,7 @@ pub(crate) fn unlink(space: &KeySpace, keys: &[StoreKey], keys_per_command_max: 
 fn lease_only(request: &LeaseRequest<'_>) -> Vec<u8> {
     let header = Header {
         state: PayloadState::None,
-        discipline: request.discipline,
+        mode: request.mode,
         codec: 0,
         compression: 0,
         schema_version: request.schema_version,

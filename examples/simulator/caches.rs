@@ -15,7 +15,7 @@ use crate::domain::{Database, DbError, Mode, Seen, User};
 /// The process-local tier of each cache: far more than the demos need.
 const LOCAL_BYTES: u64 = 16 << 20;
 
-/// The longest time in the process-local tier. In ttl mode nobody removes a value from it before.
+/// The longest time in the process-local tier. In TTL mode nobody removes a value from it before.
 const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 
 /// Users, by their two keys.
@@ -58,9 +58,9 @@ impl Caches {
 
     /// Reads that start from now on follow this mode.
     pub(crate) fn set_mode(&self, mode: Mode) {
-        self.users.set_discipline(mode.discipline());
-        self.by_email.set_discipline(mode.discipline());
-        self.stored.set_discipline(mode.discipline());
+        self.users.set_mode(mode.mode());
+        self.by_email.set_mode(mode.mode());
+        self.stored.set_mode(mode.mode());
     }
 
     /// What a plain read here and now would serve without loading. Its time to live is that of the value: a tier of

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
 use cachefront::kafka::{KafkaProgress, KafkaSource};
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Interests, Lead, SourceProbe};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
 use cachefront::{Clock, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -167,16 +167,16 @@ impl ChangeSource for NotingSource {
         self.source.describe()
     }
 
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
-        self.source.preflight(interests).await
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+        self.source.preflight(filter).await
     }
 
     async fn lead(&mut self) -> Result<Lead> {
         self.source.lead().await
     }
 
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
-        let outcome = self.source.open(from, interests).await;
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
+        let outcome = self.source.open(from, filter).await;
         self.noted(outcome)
     }
 

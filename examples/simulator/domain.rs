@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use cachefront::store::Discipline;
+use cachefront::store::InvalidationMode;
 use cachefront::{BoxError, Position, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,10 +50,10 @@ impl Mode {
         }
     }
 
-    pub(crate) fn discipline(self) -> Discipline {
+    pub(crate) fn mode(self) -> InvalidationMode {
         match self {
-            Self::Ttl => Discipline::Ttl,
-            Self::Cdc => Discipline::Cdc,
+            Self::Ttl => InvalidationMode::Ttl,
+            Self::Cdc => InvalidationMode::Cdc,
         }
     }
 }

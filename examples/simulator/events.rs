@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
-use crate::hops::HopMeter;
+use crate::stages::StageMeter;
 
 /// A subscriber that is further behind than this misses events. They show what happens; nothing depends on them.
 const BEHIND_MAX: usize = 1_024;
@@ -27,7 +27,7 @@ impl Event {
     }
 }
 
-/// A change of a row, after its keys were invalidated (in ttl mode: after it was read).
+/// A change of a row, after its keys were invalidated (in TTL mode: after it was read).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ChangeEvent {
     #[schema(example = "main.users")]
@@ -93,12 +93,12 @@ impl ChangeSink for EventHub {
 pub(crate) struct Announcer {
     pub(crate) sink: Arc<dyn ChangeSink>,
     /// Measures the way of what is announced.
-    pub(crate) hops: Arc<HopMeter>,
+    pub(crate) stages: Arc<StageMeter>,
 }
 
 impl CdcObserver for Announcer {
     fn applied(&self, batch: &AppliedBatch) {
-        self.hops.note(batch);
+        self.stages.note(batch);
         for change in &batch.changes {
             self.sink.take(Event::new("change", &ChangeEvent::new(change, batch.applied_at)));
         }

@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 
 use crate::carried::Carried;
 use crate::domain::Mode;
-use crate::hops::{HopMeter, Hops};
 use crate::mode::Modes;
+use crate::stages::{StageMeter, Stages};
 
 /// How often a consumer reports while nothing happens.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -47,14 +47,14 @@ pub(crate) struct Report {
     pub(crate) invalidations_total: u64,
     /// How long the parts of the way take.
     #[serde(default)]
-    pub(crate) hops: Hops,
+    pub(crate) stages: Stages,
     /// Of its topics, if it reads from Kafka.
     #[serde(default)]
     pub(crate) carried: Option<Carried>,
 }
 
 impl Report {
-    pub(crate) fn new(status: &CdcStatus, hops: Hops, carried: Option<Carried>, now: Timestamp) -> Self {
+    pub(crate) fn new(status: &CdcStatus, stages: Stages, carried: Option<Carried>, now: Timestamp) -> Self {
         Self {
             at_us: now.as_micros(),
             running: status.state == CdcState::Running,
@@ -62,7 +62,7 @@ impl Report {
             applied: status.applied.to_string(),
             events_total: status.events_total,
             invalidations_total: status.invalidations_total,
-            hops,
+            stages,
             carried,
         }
     }
@@ -108,7 +108,7 @@ impl Board for LocalBoard {
 /// itself is not what the pipeline does. A consumer that has stopped to read is noticed by its silence.
 pub(crate) async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
-    hops: Arc<HopMeter>,
+    stages: Arc<StageMeter>,
     carried: impl Fn() -> Option<Carried> + Send + 'static,
     board: Arc<dyn Board>,
     clock: Arc<dyn Clock>,
@@ -116,7 +116,7 @@ pub(crate) async fn report(
 ) {
     loop {
         let now = clock.now();
-        let report = Report::new(&statuses.borrow_and_update(), hops.mean(now), carried(), now);
+        let report = Report::new(&statuses.borrow_and_update(), stages.mean(now), carried(), now);
         if report.running
             && let Err(error) = board.post(&report).await
         {
@@ -143,7 +143,7 @@ pub(crate) struct PipelineView {
     pub(crate) running: bool,
     /// How long ago everything committed was known to be handled; null if that is not known.
     pub(crate) lag_ms: Option<f64>,
-    /// Everything up to this position is handled: in cdc mode invalidated, in ttl mode only read.
+    /// Everything up to this position is handled: in CDC mode invalidated, in TTL mode only read.
     pub(crate) applied: Option<String>,
     /// Row changes read since the consumer started.
     pub(crate) events_total: u64,
@@ -152,7 +152,7 @@ pub(crate) struct PipelineView {
     /// How long the parts of the way take: for the panel.
     #[serde(skip)]
     #[schema(ignore)]
-    pub(crate) hops: Hops,
+    pub(crate) stages: Stages,
 }
 
 /// Looks at the pipeline from outside.
@@ -187,7 +187,7 @@ impl Pipeline {
             applied: Some(applied).filter(|applied| !applied.is_empty()),
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
-            hops: report.hops,
+            stages: report.stages,
         }
     }
 
@@ -196,8 +196,8 @@ impl Pipeline {
         self.board.read().await.ok().flatten()?.carried
     }
 
-    /// Waits until a running consumer has followed a change of the mode: in ttl mode it invalidates nothing any more, in
-    /// cdc mode entries are kept again. A consumer that is away, or slow, is not waited for beyond [`FOLLOW_MAX`].
+    /// Waits until a running consumer has followed a change of the mode: in TTL mode it invalidates nothing any more, in
+    /// CDC mode entries are kept again. A consumer that is away, or slow, is not waited for beyond [`FOLLOW_MAX`].
     pub(crate) async fn followed(&self, mode: Mode) {
         if !self.view().await.running {
             return;

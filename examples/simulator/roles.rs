@@ -18,12 +18,12 @@ use crate::domain::{DbError, Mode};
 use crate::events::Event;
 use crate::experiment::ExperimentControl;
 use crate::fatal::Fatal;
-use crate::hops::Hops;
 use crate::inspector::Inspector;
 use crate::metrics::{Metrics, identify, observe_freshness};
 use crate::mode::Modes;
 use crate::pipeline::{self, Pipeline, Report};
 use crate::serve::{Listener, told_to_end};
+use crate::stages::Stages;
 use crate::ui::Ui;
 use crate::world::World;
 
@@ -205,8 +205,8 @@ impl Running {
                 let restarts = connector.as_ref().map_or(0, |watchdog| watchdog.watch().borrow().restarts);
                 notebook.as_ref().map(|notebook| notebook.carried(restarts))
             };
-            let (statuses, hops) = (consumer.statuses.clone(), Arc::clone(&self.world.hops));
-            self.tasks.spawn(pipeline::report(statuses, hops, carried, board, clock, stop.clone()));
+            let (statuses, stages) = (consumer.statuses.clone(), Arc::clone(&self.world.stages));
+            self.tasks.spawn(pipeline::report(statuses, stages, carried, board, clock, stop.clone()));
         }
     }
 
@@ -238,7 +238,7 @@ impl Running {
         let report = match tokio::time::timeout_at(settings.startup_deadline, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
                 let carried = self.world.notebook().map(|notebook| notebook.carried(0));
-                Report::new(&status, Hops::default(), carried, self.world.clock.now())
+                Report::new(&status, Stages::default(), carried, self.world.clock.now())
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };
@@ -340,7 +340,7 @@ impl Consumer {
         if let Ok(handle) = self.handle.lock()
             && let Some(handle) = &*handle
         {
-            handle.set_discipline(mode.discipline());
+            handle.set_mode(mode.mode());
         }
     }
 

@@ -23,10 +23,10 @@ use crate::domain::{Database, DbError, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
 use crate::fatal::Fatal;
 use crate::faults::{Faults, FaultyBoard, FaultyDatabase, FaultyStore};
-use crate::hops::HopMeter;
 use crate::metrics::MeasuredStore;
 use crate::mode::Modes;
 use crate::pipeline::{Board, Pipeline};
+use crate::stages::StageMeter;
 
 /// The parts, opened and ready.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) struct World {
     /// How a person at a prompt changes a row behind the cache's back.
     pub(crate) hint: String,
     /// Measures the way of changes, where this process runs the consumer.
-    pub(crate) hops: Arc<HopMeter>,
+    pub(crate) stages: Arc<StageMeter>,
     sources: Box<dyn Sources>,
 }
 
@@ -107,7 +107,7 @@ impl World {
             sink: parts.sink,
             board: Arc::new(FaultyBoard { board: parts.board, faults: Arc::clone(&faults) }),
             hint: parts.hint,
-            hops: Arc::default(),
+            stages: Arc::default(),
             sources: parts.sources,
             faults,
         })
@@ -127,8 +127,8 @@ impl World {
     /// A line that says what is wrong with the set-up.
     pub(crate) async fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, Fatal> {
         let cdc = self.sources.cdc(&self.faults).await?.bind(&caches.users).bind(&caches.by_email);
-        let observer = Announcer { sink: Arc::clone(&self.sink), hops: Arc::clone(&self.hops) };
-        Ok(cdc.observer(Arc::new(observer)).discipline(mode.discipline()).clock(Arc::clone(&self.clock)).spawn()?)
+        let observer = Announcer { sink: Arc::clone(&self.sink), stages: Arc::clone(&self.stages) };
+        Ok(cdc.observer(Arc::new(observer)).mode(mode.mode()).clock(Arc::clone(&self.clock)).spawn()?)
     }
 
     /// What the consumer of this process knows of its topics.

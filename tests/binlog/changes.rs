@@ -59,10 +59,10 @@ async fn a_transaction_over_several_tables_stays_one() {
     let mut db = Database::create().await;
     db.run(&[USERS, "CREATE TABLE orders (id INT PRIMARY KEY, user BIGINT)"]).await;
     let from = db.checkpoint().await;
-    let mut interests = db.interest("users", Columns::All);
-    interests.merge(&db.interest("orders", only(&["id"])));
+    let mut filter = db.interest("users", Columns::All);
+    filter.merge(&db.interest("orders", only(&["id"])));
     let mut source = db.source().await;
-    source.open(&from, &interests).await.expect("open");
+    source.open(&from, &filter).await.expect("open");
     db.run(&[
         "INSERT INTO users VALUES (1, 'a@x', 1), (2, 'b@x', 1)",
         "INSERT INTO orders VALUES (10, 1), (20, 2)",

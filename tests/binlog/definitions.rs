@@ -82,10 +82,10 @@ async fn a_dropped_database_takes_its_tables_with_it() {
     let inner = format!("{}_inner", db.name());
     db.run(&[&format!("CREATE DATABASE {inner}"), &format!("CREATE TABLE {inner}.users (id INT PRIMARY KEY)")]).await;
     let from = db.checkpoint().await;
-    let mut interests = cachefront_core::source::Interests::new();
-    interests.add(format!("{inner}.users").as_str().into(), &Columns::All);
+    let mut filter = cachefront_core::source::TableFilter::new();
+    filter.add(format!("{inner}.users").as_str().into(), &Columns::All);
     let mut source = db.source().await;
-    source.open(&from, &interests).await.expect("open");
+    source.open(&from, &filter).await.expect("open");
     db.run(&[&format!("DROP DATABASE {inner}")]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["tables users"]);
 }

@@ -28,9 +28,9 @@ async fn after_a_killed_connection_everything_still_comes() {
     db.run(&[USERS]).await;
     let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.*").await;
     let mut checkpoint = db.checkpoint().await;
-    let interests = db.interest("users", Columns::All);
+    let filter = db.interest("users", Columns::All);
     let mut source = BinlogSource::connect(&user.url).await.expect("a source");
-    source.open(&checkpoint, &interests).await.expect("open");
+    source.open(&checkpoint, &filter).await.expect("open");
     let mut ids = Vec::new();
     for round in 0..4 {
         for id in 0..25 {
@@ -51,7 +51,7 @@ async fn after_a_killed_connection_everything_still_comes() {
         let error = tokio::time::timeout(PATIENCE, fetch).await.expect("the kill is noticed");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
         assert_eq!(error.retry(), Retry::Reconnect);
-        source.open(&checkpoint, &interests).await.expect("open again");
+        source.open(&checkpoint, &filter).await.expect("open again");
     }
     ids.extend(lines(&drain(&mut source, &mut db).await, "id"));
     assert_eq!(ids, (0..100).map(|id| format!("insert >{id}")).collect::<Vec<_>>());
@@ -94,7 +94,7 @@ async fn a_killed_and_a_stopped_server_are_waited_for() {
     db.run(&[USERS]).await;
     let mut source = db.following("users").await;
     let mut checkpoint = db.checkpoint().await;
-    let interests = db.interest("users", Columns::All);
+    let filter = db.interest("users", Columns::All);
     for (id, kill) in [(1, true), (2, false)] {
         db.run(&[&format!("INSERT INTO users VALUES ({id}, 'a@x', 1)")]).await;
         if kill {
@@ -113,11 +113,11 @@ async fn a_killed_and_a_stopped_server_are_waited_for() {
             }
         };
         assert_eq!(error.retry(), Retry::Reconnect, "{}", error.chain());
-        let error = source.open(&checkpoint, &interests).await.expect_err("the server is down");
+        let error = source.open(&checkpoint, &filter).await.expect_err("the server is down");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
         mysql.restart().await;
         db.reconnect().await;
-        source.open(&checkpoint, &interests).await.expect("open again");
+        source.open(&checkpoint, &filter).await.expect("open again");
         ids.extend(lines(&drain(&mut source, &mut db).await, "id"));
         assert_eq!(ids, [format!("insert >{id}")], "once, before or after");
         checkpoint = db.checkpoint().await;
@@ -130,27 +130,27 @@ async fn a_position_that_was_purged_or_never_was_is_a_gap() {
     let mut db = Database::on_private(&mysql).await;
     db.run(&[USERS]).await;
     let old = db.checkpoint().await;
-    let interests = db.interest("users", Columns::All);
+    let filter = db.interest("users", Columns::All);
     db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     mysql.purge_binlogs().await;
     let mut source = db.source().await;
-    let error = source.open(&old, &interests).await.expect_err("it was purged");
+    let error = source.open(&old, &filter).await.expect_err("it was purged");
     assert_eq!(error.kind(), ErrorKind::Gap, "{}", error.chain());
-    let error = source.open(&Checkpoint::default(), &interests).await.expect_err("so was the beginning");
+    let error = source.open(&Checkpoint::default(), &filter).await.expect_err("so was the beginning");
     assert_eq!(error.kind(), ErrorKind::Gap, "{}", error.chain());
     // More than the server has: it lost its end, or another server took its place.
     let mut ahead = db.checkpoint().await;
     let uuid: Option<String> = db.conn.query_first("SELECT @@GLOBAL.server_uuid").await.expect("a UUID");
     ahead.position.insert_range(&uuid.expect("a UUID").as_str().into(), 1, 1_000_000);
-    let error = source.open(&ahead, &interests).await.expect_err("it never was");
+    let error = source.open(&ahead, &filter).await.expect_err("it never was");
     assert_eq!(error.kind(), ErrorKind::Gap, "{}", error.chain());
     // A position of some other source.
     let position: Position = "embedded:1-5".parse().expect("a position");
     let foreign = Checkpoint { position, ..Checkpoint::default() };
-    assert_eq!(source.open(&foreign, &interests).await.expect_err("not MySQL's").kind(), ErrorKind::Gap);
+    assert_eq!(source.open(&foreign, &filter).await.expect_err("not MySQL's").kind(), ErrorKind::Gap);
     // From the end on it goes on.
     let head = source.probe().head().await.expect("the log's end");
-    source.open(&head.checkpoint, &interests).await.expect("open");
+    source.open(&head.checkpoint, &filter).await.expect("open");
     db.run(&["INSERT INTO users VALUES (2, 'b@x', 1)"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >2"]);
 }
@@ -171,10 +171,10 @@ async fn two_sources_do_not_end_each_other() {
     let mut db = Database::create().await;
     db.run(&[USERS]).await;
     let from = db.checkpoint().await;
-    let interests = db.interest("users", Columns::All);
+    let filter = db.interest("users", Columns::All);
     let (mut first, mut second) = (db.source().await, db.source().await);
-    first.open(&from, &interests).await.expect("open");
-    second.open(&from, &interests).await.expect("open");
+    first.open(&from, &filter).await.expect("open");
+    second.open(&from, &filter).await.expect("open");
     db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     for source in [&mut first, &mut second] {
         assert_eq!(lines(&drain(source, &mut db).await, "id"), ["insert >1"]);

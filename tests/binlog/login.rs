@@ -68,21 +68,21 @@ async fn a_user_who_may_not_read_the_log_is_told_the_grant() {
     let mut db = Database::create().await;
     db.run(&[USERS]).await;
     let user = db.user("SELECT ON *.*").await;
-    let interests = db.interest("users", Columns::All);
+    let filter = db.interest("users", Columns::All);
     let mut source = BinlogSource::connect(&user.url).await.expect("a login");
-    let error = source.preflight(&interests).await.expect_err("rights are missing");
+    let error = source.preflight(&filter).await.expect_err("rights are missing");
     assert_eq!(error.kind(), ErrorKind::Config);
     let grant = format!("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '{}'@'%'", user.name);
     assert!(error.to_string().contains(&grant), "{error}");
     // And without the preflight the log's stream says so itself.
     let from = db.checkpoint().await;
-    let error = source.open(&from, &interests).await.expect_err("rights are missing");
+    let error = source.open(&from, &filter).await.expect_err("rights are missing");
     assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
     assert!(error.to_string().contains("GRANT REPLICATION SLAVE"), "{error}");
     db.run(&[&grant]).await;
     let mut source = BinlogSource::connect(&user.url).await.expect("a login");
-    assert_eq!(source.preflight(&interests).await.expect("all is well"), Vec::<String>::new());
-    source.open(&from, &interests).await.expect("the log opens");
+    assert_eq!(source.preflight(&filter).await.expect("all is well"), Vec::<String>::new());
+    source.open(&from, &filter).await.expect("the log opens");
 }
 
 #[tokio::test]

@@ -31,11 +31,11 @@ async fn an_executed_set_of_many_servers_and_ranges_works_everywhere() {
 
     let mut source = BinlogSource::connect(&db.url).await.expect("a source");
     assert!(source.oldest().await.expect("the purged set").ranges().count() >= 501);
-    let interests = db.interest("users", Columns::All);
-    source.preflight(&interests).await.expect("all is well");
+    let filter = db.interest("users", Columns::All);
+    source.preflight(&filter).await.expect("all is well");
     let head = source.probe().head().await.expect("the log's end");
     assert_eq!((&head.checkpoint.position, &*head.origin), (&read, &*server));
-    source.open(&head.checkpoint, &interests).await.expect("the log opens after a long position");
+    source.open(&head.checkpoint, &filter).await.expect("the log opens after a long position");
     db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >1"]);
 

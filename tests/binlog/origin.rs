@@ -7,7 +7,7 @@ use cachefront::settings::CdcSettings;
 use cachefront::{Cdc, MemoryStore};
 use cachefront_binlog::{BinlogSettings, BinlogSource};
 use cachefront_core::event::Batch;
-use cachefront_core::source::{ChangeSource, Columns, Interests};
+use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Retry};
 use cachefront_tests::address::Address;
 use cachefront_tests::server::mysql::MySql;
@@ -20,7 +20,7 @@ use crate::server::{Database, PATIENCE, USERS, limits};
 struct Pair {
     /// A database on the first, with the table `users`. Dropped before its server ends.
     db: Database,
-    interests: Interests,
+    filter: TableFilter,
     address: Address,
     first: MySql,
     second: MySql,
@@ -31,8 +31,8 @@ impl Pair {
         let (first, second) = tokio::join!(MySql::start(extra), MySql::start(extra));
         let mut db = Database::on_private(&first).await;
         db.run(&[USERS]).await;
-        let interests = db.interest("users", Columns::All);
-        Self { address: Address::of(first.port()).await, first, second, interests, db }
+        let filter = db.interest("users", Columns::All);
+        Self { address: Address::of(first.port()).await, first, second, filter, db }
     }
 
     async fn source(&self, settings: BinlogSettings) -> BinlogSource {
@@ -43,7 +43,7 @@ impl Pair {
     async fn following(&self) -> BinlogSource {
         let mut source = self.source(BinlogSettings::default()).await;
         let head = source.probe().head().await.expect("the log's end");
-        source.open(&head.checkpoint, &self.interests).await.expect("the log opens");
+        source.open(&head.checkpoint, &self.filter).await.expect("the log opens");
         source
     }
 
@@ -86,7 +86,7 @@ async fn a_log_that_is_opened_again_on_another_server_names_it_and_so_does_the_p
     let probe = source.probe();
     let head = probe.head().await.expect("the log's end");
     assert_eq!(*head.origin, *first);
-    source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
+    source.open(&head.checkpoint, &pair.filter).await.expect("the log opens");
     assert_eq!(source.origin().as_deref(), Some(&*first));
     let gate = source.gate().expect("a gate");
     assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("a reply"));
@@ -95,10 +95,7 @@ async fn a_log_that_is_opened_again_on_another_server_names_it_and_so_does_the_p
     pair.address.move_to(pair.second.port());
     pair.kill_readers().await;
     assert_eq!(end(&mut source).await.retry(), Retry::Reconnect);
-    source
-        .open(&head.checkpoint, &pair.interests)
-        .await
-        .expect("the second server does not know the position's server");
+    source.open(&head.checkpoint, &pair.filter).await.expect("the second server does not know the position's server");
     assert_eq!(source.origin().as_deref(), Some(&*second));
     let moved = probe.head().await.expect("the log's end");
     assert_eq!(*moved.origin, *second, "the probe asks the server that the log is read from");
@@ -113,7 +110,7 @@ async fn a_log_that_is_opened_again_although_it_did_not_break_takes_the_probe_an
     let head = probe.head().await.expect("an idle connection to the first server");
     assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("another one"));
     pair.address.move_to(pair.second.port());
-    source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
+    source.open(&head.checkpoint, &pair.filter).await.expect("the log opens");
     assert!(source.next_batch(&limits()).await.expect("the log is that of the second server").transactions.is_empty());
     let second = uuid(&pair.second).await;
     let error =
@@ -162,7 +159,7 @@ async fn an_address_that_moves_while_everything_stays_connected_is_noticed_by_th
     let mut source = pair.source(settings).await;
     let probe = source.probe();
     let head = probe.head().await.expect("the log's end");
-    source.open(&head.checkpoint, &pair.interests).await.expect("the log opens");
+    source.open(&head.checkpoint, &pair.filter).await.expect("the log opens");
     let gate = source.gate().expect("a gate");
     assert!(gate.wait(&head.checkpoint.position, PATIENCE).await.expect("a reply"));
     pair.address.move_to(pair.second.port());
@@ -224,7 +221,7 @@ async fn a_preflight_on_another_server_is_noticed_too() {
     pair.second.execute(&format!("CREATE DATABASE {}", pair.db.name())).await;
     pair.second.execute(&USERS.replace("users", &pair.db.table("users"))).await;
     pair.address.move_to(pair.second.port());
-    source.preflight(&pair.interests).await.expect("the second server is set up alike");
+    source.preflight(&pair.filter).await.expect("the second server is set up alike");
     pair.db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     let error = end(&mut source).await;
     assert_eq!(error.kind(), ErrorKind::Gap, "{error}");

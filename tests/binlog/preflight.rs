@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use cachefront_binlog::{BinlogSettings, BinlogSource, Collations};
-use cachefront_core::source::{ChangeSource, Columns, Interests};
+use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::{ErrorKind, Result};
 use cachefront_tests::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
 
 use crate::server::{Database, PATIENCE, USERS, drain, lines, only};
 
-async fn check(db: &Database, interests: &Interests) -> Result<Vec<String>> {
-    db.source().await.preflight(interests).await
+async fn check(db: &Database, filter: &TableFilter) -> Result<Vec<String>> {
+    db.source().await.preflight(filter).await
 }
 
-async fn refusal(db: &Database, interests: &Interests) -> String {
-    let error = check(db, interests).await.expect_err("a refusal");
+async fn refusal(db: &Database, filter: &TableFilter) -> String {
+    let error = check(db, filter).await.expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     error.to_string()
 }
@@ -30,8 +30,8 @@ async fn each_wrong_setting_is_refused_until_its_fix_is_run() {
     let mysql = MySql::start(&[]).await;
     let mut db = Database::on_private(&mysql).await;
     db.run(&[USERS]).await;
-    let interests = db.interest("users", Columns::All);
-    assert_eq!(check(&db, &interests).await.expect("all is well"), Vec::<String>::new());
+    let filter = db.interest("users", Columns::All);
+    assert_eq!(check(&db, &filter).await.expect("all is well"), Vec::<String>::new());
     for (setting, value) in [
         ("binlog_format", "STATEMENT"),
         ("binlog_row_image", "MINIMAL"),
@@ -40,35 +40,35 @@ async fn each_wrong_setting_is_refused_until_its_fix_is_run() {
         ("gtid_mode", "ON_PERMISSIVE"),
     ] {
         db.run(&[&format!("SET GLOBAL {setting} = '{value}'")]).await;
-        let text = refusal(&db, &interests).await;
+        let text = refusal(&db, &filter).await;
         assert!(text.contains(&format!("{setting}={value}")), "{text}");
         let sql = fix(&text).split(", then").next().expect("SQL");
         db.run(&[sql]).await;
-        check(&db, &interests).await.unwrap_or_else(|error| panic!("after {sql}: {error}"));
+        check(&db, &filter).await.unwrap_or_else(|error| panic!("after {sql}: {error}"));
     }
     for wrong in ["binlog_row_metadata = MINIMAL", "binlog_expire_logs_seconds = 600"] {
         db.run(&[&format!("SET GLOBAL {wrong}")]).await;
-        let warnings = check(&db, &interests).await.expect("only a warning");
+        let warnings = check(&db, &filter).await.expect("only a warning");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         db.run(&[fix(&warnings[0])]).await;
-        assert_eq!(check(&db, &interests).await.expect("all is well"), Vec::<String>::new());
+        assert_eq!(check(&db, &filter).await.expect("all is well"), Vec::<String>::new());
     }
 }
 
 #[tokio::test]
 async fn a_server_without_log_or_gtids_is_refused() {
     let mut mysql = MySql::start(&["--skip-log-bin"]).await;
-    let interests = Interests::new();
+    let filter = TableFilter::new();
     let mut db = Database::on_private(&mysql).await;
-    assert!(refusal(&db, &interests).await.contains("--log-bin"));
+    assert!(refusal(&db, &filter).await.contains("--log-bin"));
     drop(db);
     mysql.restart_with(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]).await;
     db = Database::on_private(&mysql).await;
-    let text = refusal(&db, &interests).await;
+    let text = refusal(&db, &filter).await;
     for step in fix(&text).split("; ") {
         db.run(&[step]).await;
     }
-    check(&db, &interests).await.expect("the steps turn GTIDs on");
+    check(&db, &filter).await.expect("the steps turn GTIDs on");
     drop(db);
     mysql.restart_with(&["--binlog-do-db=elsewhere"]).await;
     db = Database::on_private(&mysql).await;
@@ -89,22 +89,22 @@ async fn a_collation_that_takes_different_bytes_for_equal_is_refused() {
         (only(&["id", "hash", "bin"]), vec![]),
         (only(&["EMAIL", "padded", "note"]), vec!["email", "padded", "note"]),
     ] {
-        let interests = db.interest("users", columns);
-        let text = check(&db, &interests).await.err().map(|error| error.to_string()).unwrap_or_default();
+        let filter = db.interest("users", columns);
+        let text = check(&db, &filter).await.err().map(|error| error.to_string()).unwrap_or_default();
         let found: Vec<bool> =
             ["email", "padded", "note"].iter().map(|name| text.contains(&format!("`{name}` of"))).collect();
         let expected: Vec<bool> = ["email", "padded", "note"].iter().map(|name| names.contains(name)).collect();
         assert_eq!(found, expected, "{text}");
     }
-    let interests = db.interest("users", only(&["email"]));
+    let filter = db.interest("users", only(&["email"]));
     let source = BinlogSource::builder(&db.url).collations(Collations::Warn).connect();
-    let warnings = source.await.expect("a source").preflight(&interests).await.expect("only a warning");
+    let warnings = source.await.expect("a source").preflight(&filter).await.expect("only a warning");
     assert_eq!(warnings.len(), 1);
     assert!(!warnings[0].contains("Collations::Warn"), "it is set already: {warnings:?}");
-    let text = refusal(&db, &interests).await;
+    let text = refusal(&db, &filter).await;
     assert!(text.contains("Collations::Warn") && text.contains("the same function"), "{text}");
     db.run(&[fix(&text)]).await;
-    assert_eq!(check(&db, &interests).await.expect("it is exact now"), Vec::<String>::new());
+    assert_eq!(check(&db, &filter).await.expect("it is exact now"), Vec::<String>::new());
     db.run(&["INSERT INTO users (id) VALUES (1)", "INSERT INTO users (id, email) VALUES (2, 'IT''S')"]).await;
 }
 
@@ -116,7 +116,7 @@ async fn a_mapping_that_can_not_work_is_refused() {
     assert!(text.contains("`uid`") && text.contains("id, email, age"), "{text}");
     let text = refusal(&db, &db.interest("people", Columns::All)).await;
     assert!(text.contains("is a view"), "{text}");
-    let mut nowhere = Interests::new();
+    let mut nowhere = TableFilter::new();
     nowhere.add("users".into(), &Columns::All);
     assert!(refusal(&db, &nowhere).await.contains("names no database"));
 }
@@ -140,15 +140,15 @@ async fn a_table_that_does_not_exist_is_refused_with_names_that_are_like_it() {
     }
     assert!(!text.contains(&db.table("orders")), "it is not like it: {text}");
     // The right table of a wrong database.
-    let mut elsewhere = Interests::new();
+    let mut elsewhere = TableFilter::new();
     let orders = format!("orders_{}", db.name());
     db.run(&[&format!("CREATE TABLE {orders} (id INT PRIMARY KEY)")]).await;
     elsewhere.add(format!("no_such_database.{orders}").as_str().into(), &Columns::All);
     let text = refusal(&db, &elsewhere).await;
     assert!(text.contains(&format!("`{}`", db.table(&orders))), "{text}");
 
-    let interests = db.interest("user", Columns::All);
-    let findings = lenient(&db.url).await.preflight(&interests).await.expect("only a finding");
+    let filter = db.interest("user", Columns::All);
+    let findings = lenient(&db.url).await.preflight(&filter).await.expect("only a finding");
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].contains("does not exist"), "{findings:?}");
 }
@@ -157,12 +157,12 @@ async fn a_table_that_does_not_exist_is_refused_with_names_that_are_like_it() {
 async fn a_column_that_does_not_exist_is_refused_with_the_one_that_is_like_it() {
     let mut db = Database::create().await;
     db.run(&[USERS]).await;
-    let interests = db.interest("users", only(&["id", "e_mail"]));
-    let text = refusal(&db, &interests).await;
+    let filter = db.interest("users", only(&["id", "e_mail"]));
+    let text = refusal(&db, &filter).await;
     for part in [&format!("column `e_mail` of `{}`", db.table("users")), "`email`", "allow_missing_tables"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let findings = lenient(&db.url).await.preflight(&interests).await.expect("only a finding");
+    let findings = lenient(&db.url).await.preflight(&filter).await.expect("only a finding");
     assert!(findings.len() == 1 && findings[0].contains("`e_mail`"), "{findings:?}");
 }
 
@@ -171,11 +171,11 @@ async fn a_table_that_the_user_may_not_see_is_refused_with_the_grant() {
     let mut db = Database::create().await;
     db.run(&[USERS]).await;
     let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT ON *.*").await;
-    let interests = db.interest("users", Columns::All);
-    let findings = lenient(&user.url).await.preflight(&interests).await.expect("only a finding");
+    let filter = db.interest("users", Columns::All);
+    let findings = lenient(&user.url).await.preflight(&filter).await.expect("only a finding");
     assert_eq!(findings.len(), 1, "{findings:?}");
     let mut source = BinlogSource::connect(&user.url).await.expect("a login");
-    let error = source.preflight(&interests).await.expect_err("the table is invisible");
+    let error = source.preflight(&filter).await.expect_err("the table is invisible");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     let text = error.to_string();
     assert!(text.contains("lacks the right SELECT on") && !text.contains("does not exist"), "{text}");
@@ -183,13 +183,13 @@ async fn a_table_that_the_user_may_not_see_is_refused_with_the_grant() {
     // A right to one column shows this column only.
     db.run(&[&format!("GRANT SELECT (id) ON {} TO {}", db.table("users"), user.name)]).await;
     source.preflight(&db.interest("users", only(&["id"]))).await.expect("the column is visible");
-    let error = source.preflight(&interests).await.expect_err("all columns are mapped");
+    let error = source.preflight(&filter).await.expect_err("all columns are mapped");
     assert!(error.to_string().contains("lacks the right SELECT on"), "{error}");
     let named = source.preflight(&db.interest("users", only(&["email"]))).await.expect_err("it is invisible");
     assert!(named.to_string().contains("GRANT SELECT ON"), "{named}");
 
     db.run(&[fix(&text)]).await;
-    assert_eq!(source.preflight(&interests).await.expect("all is well"), Vec::<String>::new());
+    assert_eq!(source.preflight(&filter).await.expect("all is well"), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -252,9 +252,9 @@ async fn a_check_of_a_frozen_server_ends_in_time() {
     let mut settings = BinlogSettings::default();
     settings.preflight_timeout = Duration::from_millis(300);
     let mut source = BinlogSource::builder(&db.url).settings(settings).connect().await.expect("a source");
-    let interests = db.interest("users", Columns::All);
+    let filter = db.interest("users", Columns::All);
     mysql.freeze();
-    let checked = tokio::time::timeout(PATIENCE, source.preflight(&interests)).await;
+    let checked = tokio::time::timeout(PATIENCE, source.preflight(&filter)).await;
     mysql.resume();
     let error = checked.expect("the check ends").expect_err("the server is frozen");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cachefront_binlog::{BinlogSource, read_position};
 use cachefront_core::event::{Batch, Change, RowImage, Transaction};
-use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Interests};
+use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, TableFilter};
 use cachefront_core::{ErrorKind, Result};
 use cachefront_tests::server::mysql::MySql;
 use cachefront_tests::{stack, unique};
@@ -67,10 +67,10 @@ impl Database {
         format!("{}.{name}", self.name())
     }
 
-    pub(crate) fn interest(&self, name: &str, columns: Columns) -> Interests {
-        let mut interests = Interests::new();
-        interests.add(self.table(name).as_str().into(), &columns);
-        interests
+    pub(crate) fn interest(&self, name: &str, columns: Columns) -> TableFilter {
+        let mut filter = TableFilter::new();
+        filter.add(self.table(name).as_str().into(), &columns);
+        filter
     }
 
     /// Everything executed so far.

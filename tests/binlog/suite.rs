@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
-use cachefront_core::source::{ChangeSource, Columns, Interests};
+use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::testing::SourceFixture;
 use cachefront_tests::server::mysql::MySql;
 
@@ -21,7 +21,7 @@ impl SourceFixture for Binlog {
         Box::new(self.db.source().await)
     }
 
-    fn interests(&self) -> Interests {
+    fn table_filter(&self) -> TableFilter {
         self.db.interest("users", Columns::All)
     }
 

@@ -80,7 +80,7 @@ async fn runs(chrome: &Chrome) {
     chrome.shows(".connector .row .chip.pass", "RUNNING", STARTS).await;
     chrome.shows("[data-task='0'] .chip.pass", "RUNNING", STARTS).await;
     wait::until_async("nothing waits", PATIENCE, async || {
-        chrome.run("return document.querySelectorAll('[data-halt], .hop.w').length").await == 0
+        chrome.run("return document.querySelectorAll('[data-halt], .stage.w').length").await == 0
     })
     .await;
 }
@@ -105,7 +105,7 @@ async fn paused(scene: &Scene, id: u64) {
     scene.warm(id).await;
     scene.rename(id, "Ada King", "ada@x").await;
     chrome.title_is("cache stale (1)", PATIENCE).await;
-    chrome.shows("[data-hop='1'].w", "wait", PATIENCE).await;
+    chrome.shows("[data-stage='1'].w", "wait", PATIENCE).await;
     chrome.shows("[data-node=debezium].w", "paused", PATIENCE).await;
     chrome.shows("[data-part=pipeline] .hd", "the connector is paused", PATIENCE).await;
     for (name, dark) in [("connector-paused-light", false), ("connector-paused-dark", true)] {

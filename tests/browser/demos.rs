@@ -42,8 +42,8 @@ async fn both_demos_over_debezium_and_kafka() {
     ttl_stale_read(chrome, "kafka").await;
     cdc_invalidation(chrome, "kafka").await;
     // Each part of the way was measured.
-    for hop in 1..=5 {
-        chrome.shows(&format!("[data-hop='{hop}'] b"), "ms", PATIENCE).await;
+    for stage in 1..=5 {
+        chrome.shows(&format!("[data-stage='{stage}'] b"), "ms", PATIENCE).await;
     }
     // The whole way stands there, and everything on it is well.
     let nodes = "return [...document.querySelectorAll('[data-node] .box b')].map((name) => name.textContent).join(' ')";

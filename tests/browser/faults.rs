@@ -19,7 +19,7 @@ async fn a_paused_consumer_makes_the_cache_stale_and_everything_heals_when_it_go
     scene.rename(id, "Ada King", "ada@x").await;
     chrome.title_is("cache stale (1)", PATIENCE).await;
     chrome.shows("[data-part=banner]", "The consumer is paused", PATIENCE).await;
-    chrome.shows("[data-part=pipeline] .hop.w", "wait", PATIENCE).await;
+    chrome.shows("[data-part=pipeline] .stage.w", "wait", PATIENCE).await;
     chrome.screenshot("consumer-paused").await;
     chrome.click("[data-fault=pause_consumer]").await;
     chrome.title_is("cache empty", PATIENCE).await;

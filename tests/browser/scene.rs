@@ -135,7 +135,7 @@ impl Scene {
         self.api(Method::GET, &format!("/users/{id}"), None).await;
     }
 
-    /// Reads until the panel says healthy: in cdc mode the event of the INSERT may come late and end the entry once.
+    /// Reads until the panel says healthy: in CDC mode the event of the INSERT may come late and end the entry once.
     pub(crate) async fn warm(&self, id: u64) {
         wait::until_async("the panel says healthy", PATIENCE, async || {
             self.read(id).await;

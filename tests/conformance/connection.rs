@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cachefront_core::store::{
-    Coverage, Covered, Discipline, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Store,
+    Coverage, Covered, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta, Store,
     StoreState, Token,
 };
 use cachefront_core::{ErrorKind, StoreKey};
@@ -55,7 +55,7 @@ async fn readers_fail_fast_and_come_back_with_the_server() {
         key: &key(1),
         token: Token::from_u128(1).expect("a token"),
         duration: Duration::from_secs(60),
-        discipline: Discipline::Cdc,
+        mode: InvalidationMode::Cdc,
         mapping: MAPPING,
         schema_version: 1,
         reload: false,
@@ -94,7 +94,7 @@ async fn forgotten_scripts_are_loaded_again() {
         key: &key(1),
         token,
         duration: Duration::from_secs(60),
-        discipline: Discipline::Cdc,
+        mode: InvalidationMode::Cdc,
         mapping: MAPPING,
         schema_version: 1,
         reload: false,
@@ -106,7 +106,7 @@ async fn forgotten_scripts_are_loaded_again() {
     let fill = Fill {
         key: &key(1),
         token,
-        discipline: Discipline::Cdc,
+        mode: InvalidationMode::Cdc,
         generation: Generation(7),
         entry: b"refused",
         expiry: Duration::from_secs(60),
@@ -127,7 +127,7 @@ async fn a_look_does_not_count_as_a_use() {
         key: &key(1),
         token: Token::from_u128(1).expect("a token"),
         duration: Duration::from_secs(60),
-        discipline: Discipline::Ttl,
+        mode: InvalidationMode::Ttl,
         mapping: MAPPING,
         schema_version: 1,
         reload: false,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachefront_core::store::{Applied, Discipline, Generation, Held, LeaseReply, LeaseRequest, Store, Token};
+use cachefront_core::store::{Applied, Generation, Held, InvalidationMode, LeaseReply, LeaseRequest, Store, Token};
 use cachefront_core::{Error, ErrorKind, Timestamp};
 use cachefront_redis::RedisStore;
 use cachefront_tests::port;
@@ -63,7 +63,7 @@ async fn the_rights_that_are_asked_for_suffice() {
         key: &key(1),
         token: Token::from_u128(1).expect("a token"),
         duration: Duration::from_secs(60),
-        discipline: Discipline::Cdc,
+        mode: InvalidationMode::Cdc,
         mapping: MAPPING,
         schema_version: 1,
         reload: false,

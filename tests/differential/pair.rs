@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::source::Checkpoint;
 use cachefront_core::store::{
-    Applied, Cover, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, Invalidation, LeaseReply,
+    Applied, Cover, Coverage, Covered, Fill, FillReply, Generation, Held, Invalidation, InvalidationMode, LeaseReply,
     LeaseRequest, MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
 };
 use cachefront_core::{Gtid, MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
@@ -124,8 +124,8 @@ fn token(number: u128) -> Token {
     Token::from_u128(number << 120 | 0x00ff_0080 << 32 | number).expect("not zero")
 }
 
-fn discipline(ttl: bool) -> Discipline {
-    if ttl { Discipline::Ttl } else { Discipline::Cdc }
+fn mode(ttl: bool) -> InvalidationMode {
+    if ttl { InvalidationMode::Ttl } else { InvalidationMode::Cdc }
 }
 
 fn generation(pick: FillPick, current: &Meta) -> Generation {
@@ -197,7 +197,7 @@ async fn read(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
                 key: &key(*id),
                 token: token(*number),
                 duration: LONG,
-                discipline: discipline(*ttl),
+                mode: mode(*ttl),
                 mapping: mapped(*mapping),
                 schema_version: *schema,
                 reload: *reload,
@@ -234,7 +234,7 @@ async fn fill(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
             State::Negative => PayloadState::Negative,
             State::StaleKept => PayloadState::StaleKept,
         },
-        discipline: discipline(*ttl),
+        mode: mode(*ttl),
         codec: 1,
         compression: 0,
         schema_version: *schema,
@@ -250,7 +250,7 @@ async fn fill(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
     let fill = Fill {
         key: &key(*id),
         token: token(*number),
-        discipline: header.discipline,
+        mode: header.mode,
         generation: header.generation,
         entry: &bytes,
         expiry: LONG,

@@ -3,14 +3,14 @@
 use cachefront_binlog::BinlogFile;
 use cachefront_core::ErrorKind;
 use cachefront_core::event::Transaction;
-use cachefront_core::source::Interests;
+use cachefront_core::source::TableFilter;
 
 use crate::file;
 
 const CASES: [&str; 4] = ["01basic", "02types", "05json_my", "07compress_my"];
 
 /// All of a file's transactions, and how it ended.
-fn read(bytes: &[u8], tables: &Interests) -> (Vec<Transaction>, Option<ErrorKind>) {
+fn read(bytes: &[u8], tables: &TableFilter) -> (Vec<Transaction>, Option<ErrorKind>) {
     let Ok(file) = BinlogFile::new(bytes) else { return (Vec::new(), Some(ErrorKind::Corrupt)) };
     let mut transactions = Vec::new();
     for transaction in file.transactions(tables) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cachefront_core::event::{Change, TableName};
-use cachefront_core::source::{Columns, Interests};
+use cachefront_core::source::{Columns, TableFilter};
 use cachefront_kafka::decode::{Decoder, DecoderSettings, Form, Record};
 use cachefront_kafka::event::{Event, Origin};
 use serde::Deserialize;
@@ -58,12 +58,12 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/debezium").join(name)
 }
 
-fn tables(columns: &Columns) -> Interests {
-    let mut interests = Interests::new();
+fn tables(columns: &Columns) -> TableFilter {
+    let mut filter = TableFilter::new();
     for table in ["users", "kv", "nokey", "odd", "dpk", "spk", "gen", "we-ird.tbl$"] {
-        interests.add(TableName::new("app", table), columns);
+        filter.add(TableName::new("app", table), columns);
     }
-    interests
+    filter
 }
 
 fn settings(wrapper: &Wrapper<'_>) -> DecoderSettings {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront_core::source::{Columns, Interests};
+use cachefront_core::source::{Columns, TableFilter};
 use cachefront_kafka::decode::{Decoder, DecoderSettings, Form, Record};
 use cachefront_kafka::event::Event;
 use cachefront_tests::connector::{Connector, Servers};
@@ -54,11 +54,11 @@ struct Seen {
 
 /// Reads everything that the connector has written until the row with this name comes.
 fn read(connector: &Connector, database: &Database, settings: DecoderSettings) -> Seen {
-    let mut interests = Interests::new();
+    let mut filter = TableFilter::new();
     for table in ["basic", "nokey", "pair", "types", "last"] {
-        interests.add(format!("{}.{table}", database.name()).as_str().into(), &Columns::All);
+        filter.add(format!("{}.{table}", database.name()).as_str().into(), &Columns::All);
     }
-    let mut decoder = Decoder::new(settings, &interests);
+    let mut decoder = Decoder::new(settings, &filter);
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", connector.brokers())
         .set("group.id", connector.name())

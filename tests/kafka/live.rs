@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cachefront::Position;
 use cachefront::binlog::{BinlogSource, read_position};
-use cachefront_core::source::{BatchLimits, ChangeSource, Columns, Interests};
+use cachefront_core::source::{BatchLimits, ChangeSource, Columns, TableFilter};
 use cachefront_kafka::KafkaSource;
 use cachefront_tests::connector::{Connector, MARKER_COLUMN, Servers};
 use cachefront_tests::unique;
@@ -19,18 +19,18 @@ async fn commits_come_and_the_position_follows() {
     database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY, value INT)").await;
     let connector = Connector::start(&Servers::shared(), &database, &["item"]).await;
     let table = format!("{}.item", database.name());
-    let mut interests = Interests::new();
-    interests.add(table.as_str().into(), &Columns::Only(vec!["id".into()]));
+    let mut filter = TableFilter::new();
+    filter.add(table.as_str().into(), &Columns::Only(vec!["id".into()]));
     let binlog = BinlogSource::connect(database.url()).await.expect("a server");
     let mut source = KafkaSource::builder(connector.brokers(), connector.name())
         .marker(&connector.marker(), MARKER_COLUMN)
         .build(binlog)
         .expect("a source");
-    for finding in source.preflight(&interests).await.expect("preflight") {
+    for finding in source.preflight(&filter).await.expect("preflight") {
         eprintln!("{finding}");
     }
     let head = source.probe().head().await.expect("head");
-    source.open(&head.checkpoint, &interests).await.expect("open");
+    source.open(&head.checkpoint, &filter).await.expect("open");
     database.execute("INSERT INTO item VALUES (1, 1), (2, 2)").await;
     let mut conn = database.connect().await;
     let goal: Position = read_position(&mut conn).await.expect("position").0;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use cachefront::binlog::BinlogSource;
-use cachefront_core::source::{ChangeSource, Columns, Interests};
+use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::testing::SourceFixture;
 use cachefront_kafka::KafkaSource;
 use cachefront_tests::connector::{Connector, MARKER_COLUMN, Servers};
@@ -32,10 +32,10 @@ impl SourceFixture for Kafka {
         Box::new(source)
     }
 
-    fn interests(&self) -> Interests {
-        let mut interests = Interests::new();
-        interests.add(format!("{}.users", self.database.name()).as_str().into(), &Columns::All);
-        interests
+    fn table_filter(&self) -> TableFilter {
+        let mut filter = TableFilter::new();
+        filter.add(format!("{}.users", self.database.name()).as_str().into(), &Columns::All);
+        filter
     }
 
     fn interleaves(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The experiment: the same load in ttl mode and in cdc mode. The mode that was found is there again afterwards.
+//! The experiment: the same load in TTL mode and in CDC mode. The mode that was found is there again afterwards.
 
 use cachefront_tests::process::{Launch, Simulator};
 use cachefront_tests::wait;
@@ -20,7 +20,7 @@ async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "2s")).await;
     world.api.set_mode("ttl").await;
     // Far above what a commit takes to the cache, also on a busy machine, and far below the time to live.
-    // What ttl mode does by design misses no goal.
+    // What TTL mode does by design misses no goal.
     let goals = ["--threshold=stale_late=0", "--threshold=errors=0"];
     let plan = ["--rate=150", "--duration=6s", "--grace=500ms", "--seed=7", "--html=ab.html", goals[0], goals[1]];
     let mut running = with(experiment(&world), &plan).spawn();

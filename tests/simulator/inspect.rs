@@ -90,7 +90,7 @@ async fn rows_that_went_away_are_not_forgotten() {
     .await;
 }
 
-/// In cdc mode writers and readers do what they like for a while, and not one pass calls anything lost.
+/// In CDC mode writers and readers do what they like for a while, and not one pass calls anything lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_raises_no_false_alarm() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;

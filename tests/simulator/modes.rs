@@ -61,15 +61,15 @@ async fn a_switch_is_in_force_here_at_once_and_guarded_by_its_version() {
         let world = World::start(place, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
         let api = &world.api;
         let id = api.add("0", "ada@example.org").await;
-        // A row that is cached in ttl mode and changed there is stale for ten minutes, but not in cdc mode.
+        // A row that is cached in TTL mode and changed there is stale for ten minutes, but not in CDC mode.
         for round in 1..=10 {
             api.set_mode("ttl").await;
             let kept = api.name_of(id).await;
             world.other.execute(&format!("UPDATE users SET name = '{round}' WHERE id = {id}")).await;
-            assert_eq!(api.name_of(id).await, kept, "{place:?}: ttl mode is stale");
+            assert_eq!(api.name_of(id).await, kept, "{place:?}: TTL mode is stale");
             assert_eq!(api.state(id).await, "stale", "{place:?}");
             api.set_mode("cdc").await;
-            assert_eq!(api.name_of(id).await, round.to_string(), "{place:?}: cdc mode is not");
+            assert_eq!(api.name_of(id).await, round.to_string(), "{place:?}: CDC mode is not");
             wait::until_async("the entry is healthy", PATIENCE, async || {
                 api.name_of(id).await;
                 api.state(id).await == "healthy"

@@ -46,11 +46,11 @@ async fn separate_roles_work_as_one() {
     wait::until_async("the other follows", Duration::from_secs(1), async || mode(&other).await == "ttl").await;
     let invalidated = async || one.get("/pipeline").await.expect(200)["invalidations_total"].clone();
     let seen = async || one.get("/pipeline").await.expect(200)["events_total"].clone();
-    wait::until(r"the consumer follows", PATIENCE, || consumer.log().contains("discipline=Ttl")).await;
+    wait::until(r"the consumer follows", PATIENCE, || consumer.log().contains("mode=Ttl")).await;
     let (invalidated_before, seen_before): (Value, Value) = (invalidated().await, seen().await);
     mysql(&database, &format!("UPDATE users SET name = 'Unseen' WHERE id = {id}")).await;
     wait::until_async("the consumer reads on", PATIENCE, async || seen().await != seen_before).await;
-    assert_eq!(invalidated().await, invalidated_before, "nothing is invalidated in ttl mode");
+    assert_eq!(invalidated().await, invalidated_before, "nothing is invalidated in TTL mode");
 
     consumer.kill();
     wait::until_async("the silence is noticed", PATIENCE, async || !runs(&one).await).await;
@@ -68,7 +68,7 @@ async fn a_consumer_that_stands_by_says_nothing() {
     let client = Client::new(api.api_url());
     for mode in ["cdc", "ttl"] {
         client.set_mode(mode).await;
-        let word = if mode == "cdc" { "discipline=Cdc" } else { "discipline=Ttl" };
+        let word = if mode == "cdc" { "mode=Cdc" } else { "mode=Ttl" };
         wait::until("both consumers follow", PATIENCE, || {
             // The one that stands by follows when it is its turn.
             first.log().contains(word) || second.log().contains(word)

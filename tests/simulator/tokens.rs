@@ -83,7 +83,7 @@ async fn a_bound_on_staleness_is_kept() {
         api.get(&format!("/users/{id}")).await.expect(200);
         world.other.execute(&format!("UPDATE users SET name = 'new' WHERE id = {id}")).await;
         assert_eq!(api.name_of(id).await, "old", "{place:?}");
-        // In ttl mode only the age of the entry proves anything, and this one is older than a millisecond by now.
+        // In TTL mode only the age of the entry proves anything, and this one is older than a millisecond by now.
         let strict = api.get(&format!("/users/{id}?max_staleness_ms=1")).await.expect(200);
         assert_eq!(strict["name"], "new", "{place:?}");
         let none = api.get(&format!("/users/{id}?max_staleness_ms=0")).await.expect(200);

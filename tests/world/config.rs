@@ -43,7 +43,7 @@ pub(crate) struct Config {
     pub(crate) slow_visibility: bool,
     /// Some processes load from a replica, which lags.
     pub(crate) replica: bool,
-    /// Discipline and mode are switched.
+    /// InvalidationMode and mode are switched.
     pub(crate) switches: bool,
     /// Whole tables change, rows cannot be mapped, logs are purged.
     pub(crate) odd_changes: bool,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cachefront_core::{CdcState, Discipline, Mode};
+use cachefront_core::{CdcState, InvalidationMode};
 
 use crate::keys::{PLACES, RELEASES};
 use crate::process::Invalidator;
@@ -37,8 +37,8 @@ enum Fault {
     BreakWire,
     HideCommits,
     Purge,
-    SwitchDiscipline,
     SwitchMode,
+    SwitchBypass,
     StepClock,
 }
 
@@ -72,8 +72,8 @@ pub(crate) fn strike(stage: &mut Stage) {
         (5, Fault::BreakWire),
         (has(config.slow_visibility, 4), Fault::HideCommits),
         (has(config.odd_changes, 2), Fault::Purge),
-        (has(config.switches, 4), Fault::SwitchDiscipline),
-        (has(config.switches, 3), Fault::SwitchMode),
+        (has(config.switches, 4), Fault::SwitchMode),
+        (has(config.switches, 3), Fault::SwitchBypass),
         (6, Fault::StepClock),
     ];
     let Some(fault) = stage.world.random.weighted(&choices) else { return };
@@ -95,7 +95,7 @@ pub(crate) fn strike(stage: &mut Stage) {
             among_invalidators(stage, fault);
         }
         Fault::StartProcess | Fault::EndProcess => among_processes(stage, fault),
-        Fault::SwitchDiscipline | Fault::SwitchMode => switch(stage, fault),
+        Fault::SwitchMode | Fault::SwitchBypass => switch(stage, fault),
         _ => in_process(stage, fault),
     }
 }
@@ -233,7 +233,7 @@ fn among_invalidators(stage: &mut Stage, fault: Fault) {
     if let Fault::StartInvalidator = fault {
         if stage.invalidators.len() < 4 {
             let release = stage.random_release();
-            stage.invalidators.push(Invalidator::start(&world, release, Discipline::Cdc));
+            stage.invalidators.push(Invalidator::start(&world, release, InvalidationMode::Cdc));
         }
         return;
     }
@@ -270,19 +270,19 @@ fn among_processes(stage: &mut Stage, fault: Fault) {
 /// Modes are switched for all caches and invalidators, or for one cache as in the middle of a switch.
 fn switch(stage: &mut Stage, fault: Fault) {
     let random = Arc::clone(&stage.world.random);
-    let discipline = if random.chance(400) { Discipline::Ttl } else { Discipline::Cdc };
-    let mode = if random.chance(300) { Mode::Bypass } else { Mode::Normal };
+    let mode = if random.chance(400) { InvalidationMode::Ttl } else { InvalidationMode::Cdc };
+    let bypass = random.chance(300);
     for process in &stage.processes {
         for member in process.members.iter().filter(|_| random.chance(700)) {
             match fault {
-                Fault::SwitchMode => member.set_mode(mode),
-                _ => member.set_discipline(discipline),
+                Fault::SwitchBypass => member.set_bypass(bypass),
+                _ => member.set_mode(mode),
             }
         }
     }
-    if let Fault::SwitchDiscipline = fault {
+    if let Fault::SwitchMode = fault {
         for invalidator in stage.invalidators.iter().filter(|_| random.chance(800)) {
-            invalidator.handle.set_discipline(discipline);
+            invalidator.handle.set_mode(mode);
         }
     }
 }
@@ -352,8 +352,8 @@ pub(crate) fn heal(stage: &mut Stage) {
     for process in &stage.processes {
         process.clock.set(0);
         for member in &process.members {
-            member.set_mode(Mode::Normal);
-            member.set_discipline(Discipline::Cdc);
+            member.set_bypass(false);
+            member.set_mode(InvalidationMode::Cdc);
         }
     }
     let primary = world.state().database.primary();
@@ -364,12 +364,12 @@ pub(crate) fn heal(stage: &mut Stage) {
             wire.store(primary, Ordering::Relaxed);
         }
         wires.broken.store(false, Ordering::Relaxed);
-        invalidator.handle.set_discipline(Discipline::Cdc);
+        invalidator.handle.set_mode(InvalidationMode::Cdc);
     }
     stage.invalidators.retain(|invalidator| !matches!(invalidator.handle.status().state, CdcState::Failed));
     if stage.invalidators.is_empty() {
         let release = stage.processes.first().map_or(0, |process| process.release);
-        let invalidator = Invalidator::start(&world, release.min(RELEASES.len() - 1), Discipline::Cdc);
+        let invalidator = Invalidator::start(&world, release.min(RELEASES.len() - 1), InvalidationMode::Cdc);
         invalidator.clock.set(0);
         stage.invalidators.push(invalidator);
     }

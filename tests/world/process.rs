@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachefront_core::source::ChangeSource;
 use cachefront_core::store::{MappingId, Store};
-use cachefront_core::{Cache, Cdc, CdcHandle, Clock, Discipline, Entropy, Local, Mode};
+use cachefront_core::{Cache, Cdc, CdcHandle, Clock, Entropy, InvalidationMode, Local};
 
 use crate::clock::{WorldClock, millis};
 use crate::keys::{Key, Kind, RELEASES};
@@ -20,7 +20,7 @@ pub(crate) struct Member {
     pub(crate) kind: Kind,
     pub(crate) mapping: MappingId,
     pub(crate) cache: Cache<Key, u64>,
-    /// Counts switches of discipline and mode.
+    /// Counts switches of mode and mode.
     pub(crate) switches: AtomicU64,
 }
 
@@ -75,19 +75,19 @@ impl Process {
 }
 
 impl Member {
-    pub(crate) fn set_discipline(&self, discipline: Discipline) {
-        self.switches.fetch_add(1, Ordering::SeqCst);
-        self.cache.set_discipline(discipline);
-    }
-
-    pub(crate) fn set_mode(&self, mode: Mode) {
+    pub(crate) fn set_mode(&self, mode: InvalidationMode) {
         self.switches.fetch_add(1, Ordering::SeqCst);
         self.cache.set_mode(mode);
     }
 
-    /// Its state at an instant: as long as it stays the same, the discipline is the cdc one all the time.
+    pub(crate) fn set_bypass(&self, bypass: bool) {
+        self.switches.fetch_add(1, Ordering::SeqCst);
+        self.cache.set_bypass(bypass);
+    }
+
+    /// Its state at an instant: as long as it stays the same, the mode is the cdc one all the time.
     pub(crate) fn by_log(&self) -> Option<u64> {
-        let is_plain = self.cache.discipline() == Discipline::Cdc && self.cache.mode() == Mode::Normal;
+        let is_plain = self.cache.mode() == InvalidationMode::Cdc && !self.cache.is_bypassed();
         is_plain.then(|| self.switches.load(Ordering::SeqCst))
     }
 }
@@ -104,7 +104,7 @@ pub(crate) struct Invalidator {
 }
 
 impl Invalidator {
-    pub(crate) fn start(world: &Arc<World>, release: usize, discipline: Discipline) -> Self {
+    pub(crate) fn start(world: &Arc<World>, release: usize, mode: InvalidationMode) -> Self {
         let actor = world.new_actor();
         let conn: Arc<dyn Store> = Arc::new(Conn::new(world, actor));
         let wires = Arc::new(Wires::to(world.state().database.primary()));
@@ -114,12 +114,8 @@ impl Invalidator {
         let source = Source::new(world, actor, &wires);
         let gate = source.gate().expect("a source with a gate");
         // Where there is a replica, this gate waits on it too.
-        let mut cdc = Cdc::new(source)
-            .gate(gate)
-            .settings(world.cdc_settings())
-            .discipline(discipline)
-            .clock(dyn_clock)
-            .entropy(entropy);
+        let mut cdc =
+            Cdc::new(source).gate(gate).settings(world.cdc_settings()).mode(mode).clock(dyn_clock).entropy(entropy);
         for kind in RELEASES[release] {
             let mut rules = kind.table_rules();
             if world.config.replica {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cachefront_core::entry::{Entry, PayloadState};
-use cachefront_core::store::{Discipline, Meta};
+use cachefront_core::store::{InvalidationMode, Meta};
 use cachefront_core::{CdcState, ErrorKind, Tier};
 
 use crate::clock::{millis, pass};
@@ -44,7 +44,7 @@ pub(crate) async fn rest(stage: &mut Stage) {
 fn is_settled(stage: &Stage) -> bool {
     let runs = stage.invalidators.iter().any(|one| {
         let status = one.handle.status();
-        status.state == CdcState::Running && status.discipline == Discipline::Cdc
+        status.state == CdcState::Running && status.mode == InvalidationMode::Cdc
     });
     let state = stage.world.state();
     let executed = state.database.executed();
@@ -86,7 +86,7 @@ fn look_at_store(world: &World) {
                 _ => continue,
             };
             let right = current(world, kind, key);
-            if entry.header.discipline == Discipline::Cdc && value != right {
+            if entry.header.mode == InvalidationMode::Cdc && value != right {
                 world.violated(|| {
                     format!("a stale entry stays in the store: {kind:?} {number} is {value:?}, not {right:?}")
                 });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cachefront_core::Discipline;
+use cachefront_core::InvalidationMode;
 
 use crate::clock::{millis, pass};
 use crate::faults;
@@ -80,7 +80,7 @@ impl Stage {
         }
         for _ in 0..world.random.between(1, 2) {
             let release = stage.random_release();
-            stage.invalidators.push(Invalidator::start(&world, release, Discipline::Cdc));
+            stage.invalidators.push(Invalidator::start(&world, release, InvalidationMode::Cdc));
         }
         stage
     }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cachefront_core::event::{Batch, Carried, Transaction};
+use cachefront_core::event::{Batch, Transaction, TransitTimes};
 use cachefront_core::gate::VisibilityGate;
-use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
+use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, TableFilter};
 use cachefront_core::{Error, ErrorKind, Position, Result, Timestamp};
 
 use crate::clock::{Moment, millis, pass};
@@ -87,7 +87,7 @@ impl Source {
                 transactions.push(Transaction {
                     gtid: gtid.clone(),
                     committed_at: Timestamp::UNKNOWN,
-                    carried: Carried::default(),
+                    transit: TransitTimes::default(),
                     changes: event.changes.to_vec(),
                     complete: true,
                 });
@@ -106,13 +106,13 @@ impl ChangeSource for Source {
         format!("log of {}", self.actor)
     }
 
-    async fn preflight(&mut self, _interests: &Interests) -> Result<Vec<String>> {
+    async fn preflight(&mut self, _filter: &TableFilter) -> Result<Vec<String>> {
         self.world.awake(self.actor).await;
         tokio::task::yield_now().await;
         Ok(Vec::new())
     }
 
-    async fn open(&mut self, from: &Checkpoint, _interests: &Interests) -> Result<()> {
+    async fn open(&mut self, from: &Checkpoint, _filter: &TableFilter) -> Result<()> {
         self.world.awake(self.actor).await;
         self.world.travel(false).await;
         let state = self.world.state();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::store::{
-    Capability, Fill, FillReply, LeaseReply, LeaseRequest, Reading, Store, StoreWriter, Token, transition,
+    Fill, FillReply, LeaseReply, LeaseRequest, Reading, Store, StoreWriter, Token, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
@@ -96,12 +96,6 @@ impl Conn {
 
 #[async_trait]
 impl Store for Conn {
-    fn capability(&self) -> Capability {
-        let mut capability = Capability::default();
-        (capability.shared, capability.volatile) = (true, true);
-        capability
-    }
-
     fn namespace(&self) -> &str {
         "world"
     }

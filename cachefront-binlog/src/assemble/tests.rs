@@ -76,10 +76,10 @@ fn size(events: &[Event]) -> u32 {
 }
 
 fn assembler(part_changes_max: usize) -> Assembler {
-    let mut interests = Interests::new();
-    interests.add("shop.users".into(), &Columns::All);
+    let mut filter = TableFilter::new();
+    filter.add("shop.users".into(), &Columns::All);
     let settings = BinlogSettings { part_changes_max, ..BinlogSettings::default() };
-    Assembler::new(interests, Schema::default(), &settings)
+    Assembler::new(filter, Schema::default(), &settings)
 }
 
 fn run(events: &[Event]) -> Result<Vec<Piece>> {

@@ -12,7 +12,7 @@ mod tables;
 use std::collections::HashMap;
 use std::fmt;
 
-use cachefront_core::source::Interests;
+use cachefront_core::source::TableFilter;
 use cachefront_core::{Error, ErrorKind, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -62,13 +62,13 @@ pub(crate) struct Rules {
 pub(crate) async fn run(
     server: &Server,
     origin: &Origin,
-    interests: &Interests,
+    filter: &TableFilter,
     settings: &BinlogSettings,
     rules: Rules,
 ) -> Result<Vec<String>> {
     let asking = async {
         let mut conn = server.connect().await?;
-        let findings = ask(&mut conn, server, origin, interests, settings, rules).await;
+        let findings = ask(&mut conn, server, origin, filter, settings, rules).await;
         server.disconnect(conn).await;
         findings
     };
@@ -104,7 +104,7 @@ async fn ask(
     conn: &mut Conn,
     server: &Server,
     origin: &Origin,
-    interests: &Interests,
+    filter: &TableFilter,
     settings: &BinlogSettings,
     rules: Rules,
 ) -> Result<Vec<Finding>> {
@@ -124,13 +124,13 @@ async fn ask(
     let mut checks = Checks { account: account(&mut questions).await?, variables, rules, findings };
     // What is asked next needs a log.
     if checks.variables.is("log_bin", "ON") {
-        rights::check(&mut questions, interests, &mut checks).await?;
+        rights::check(&mut questions, filter, &mut checks).await?;
     }
     // A table that is locked or being altered is not waited for.
     questions
         .rows::<mysql_async::Row>("limiting the wait for locks", "SET SESSION lock_wait_timeout = 1", None)
         .await?;
-    for (table, columns) in interests.iter() {
+    for (table, columns) in filter.iter() {
         tables::check(&mut questions, table, columns, &mut checks).await?;
     }
     Ok(checks.findings)

@@ -1,14 +1,14 @@
 //! The user's rights, tried rather than read: roles count too. With them, whether the log leaves out a database.
 
 use cachefront_core::Result;
-use cachefront_core::source::Interests;
+use cachefront_core::source::TableFilter;
 
 use crate::preflight::{Checks, Finding, Questions};
 
 /// Access denied: a right is missing.
 const ER_SPECIFIC_ACCESS_DENIED: u16 = 1227;
 
-pub(crate) async fn check(questions: &mut Questions<'_>, interests: &Interests, checks: &mut Checks) -> Result<()> {
+pub(crate) async fn check(questions: &mut Questions<'_>, filter: &TableFilter, checks: &mut Checks) -> Result<()> {
     let Checks { account, variables, findings, .. } = checks;
     // The old spellings are gone in 8.4, the new ones unknown before 8.0.22 and 8.2.
     let old = variables.version() < (8, 2);
@@ -23,8 +23,8 @@ pub(crate) async fn check(questions: &mut Questions<'_>, interests: &Interests, 
     match questions.attempt(if old { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }).await? {
         Ok(rows) => {
             if let Some(row) = rows.first() {
-                let filter = |index| row.get::<Option<String>, _>(index).flatten().unwrap_or_default();
-                findings.extend(filters(&filter(2), &filter(3), interests));
+                let text = |index| row.get::<Option<String>, _>(index).flatten().unwrap_or_default();
+                findings.extend(filters(&text(2), &text(3), filter));
             }
         }
         Err(ER_SPECIFIC_ACCESS_DENIED) => findings.push(Finding::warn(
@@ -38,12 +38,12 @@ pub(crate) async fn check(questions: &mut Questions<'_>, interests: &Interests, 
 }
 
 /// `--binlog-do-db` and `--binlog-ignore-db`, as lists with commas.
-fn filters(only: &str, ignored: &str, interests: &Interests) -> Vec<Finding> {
+fn filters(only: &str, ignored: &str, filter: &TableFilter) -> Vec<Finding> {
     if only.is_empty() && ignored.is_empty() {
         return Vec::new();
     }
     let listed = |list: &str, database: &str| list.split(',').any(|name| name.trim().eq_ignore_ascii_case(database));
-    let mut findings: Vec<Finding> = interests
+    let mut findings: Vec<Finding> = filter
         .iter()
         .filter_map(|(table, _)| {
             let database = table.as_str().split_once('.').map_or("", |(database, _)| database);
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn a_mapped_table_that_the_log_leaves_out_is_refused() {
-        let mut interests = Interests::new();
-        interests.add("shop.users".into(), &Columns::All);
-        assert!(filters("", "", &interests).is_empty());
+        let mut filter = TableFilter::new();
+        filter.add("shop.users".into(), &Columns::All);
+        assert!(filters("", "", &filter).is_empty());
         for (only, ignored) in [("crm", ""), ("", "crm,shop")] {
-            assert!(filters(only, ignored, &interests).iter().all(|finding| finding.refuse), "{only} {ignored}");
+            assert!(filters(only, ignored, &filter).iter().all(|finding| finding.refuse), "{only} {ignored}");
         }
-        assert!(filters("shop", "", &interests).iter().all(|finding| !finding.refuse));
+        assert!(filters("shop", "", &filter).iter().all(|finding| !finding.refuse));
     }
 }

@@ -16,7 +16,7 @@ use crate::loader::{DynLoader, Loader};
 use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
 use crate::settings::CacheSettings;
 use crate::source::Columns;
-use crate::store::{Discipline, MemoryStore, Store};
+use crate::store::{InvalidationMode, MemoryStore, Store};
 
 /// The longest name of a cache, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -35,7 +35,7 @@ pub struct CacheBuilder<K, V, C = Json> {
     loader: Option<Arc<dyn DynLoader<K, V>>>,
     codec: C,
     rules: TableRules,
-    discipline: Option<Discipline>,
+    mode: Option<InvalidationMode>,
     settings: CacheSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -55,7 +55,7 @@ impl<K, V> CacheBuilder<K, V, Json> {
             loader: None,
             codec: Json,
             rules: TableRules::new(name),
-            discipline: None,
+            mode: None,
             settings: CacheSettings::default(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
@@ -127,7 +127,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// A row whose mapped column is NULL makes no key of that column; read such a column as an `Option`. When the code of
     /// `keys_of` changes so that the same columns lead to other keys, raise [`mapping_version`](Self::mapping_version).
     ///
-    /// Default: no dependency, and then the discipline is [`Discipline::Ttl`].
+    /// Default: no dependency, and then the mode is [`InvalidationMode::Ttl`].
     ///
     /// ```
     /// # use cachefront_core::{Cache, CacheBuilder};
@@ -163,8 +163,8 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// The version of the code that makes keys of rows. In the cdc discipline, values that processes of another version
-    /// have cached are not served to this one, nor this one's to them; in the ttl discipline only
+    /// The version of the code that makes keys of rows. In CDC mode, values that processes of another version
+    /// have cached are not served to this one, nor this one's to them; in TTL mode only
     /// [`schema_version`](Self::schema_version) separates them. Default: 0.
     pub fn mapping_version(mut self, version: u32) -> Self {
         self.rules.set_version(version);
@@ -184,9 +184,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
 
     /// By which rule values are kept right at the start.
     ///
-    /// Default: [`Discipline::Cdc`] if the cache depends on a table, else [`Discipline::Ttl`].
-    pub fn discipline(mut self, discipline: Discipline) -> Self {
-        self.discipline = Some(discipline);
+    /// Default: [`InvalidationMode::Cdc`] if the cache depends on a table, else [`InvalidationMode::Ttl`].
+    pub fn mode(mut self, mode: InvalidationMode) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -204,7 +204,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             loader: self.loader,
             codec,
             rules: self.rules,
-            discipline: self.discipline,
+            mode: self.mode,
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
@@ -244,7 +244,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             let jittered = JitteredTtl { inner: FixedTtl(self.ttl), fraction: self.jitter };
             Arc::new(NegativeTtl { inner: jittered, ttl: self.negative_ttl })
         });
-        let by_rules = if self.rules.is_empty() { Discipline::Ttl } else { Discipline::Cdc };
+        let by_rules = if self.rules.is_empty() { InvalidationMode::Ttl } else { InvalidationMode::Cdc };
         let store =
             self.store.unwrap_or_else(|| Arc::new(MemoryStore::new(&self.name).with_clock(Arc::clone(&self.clock))));
         refuse_another_mapping(&store, &self.rules)?;
@@ -257,7 +257,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             loader: self.loader,
             codec: Arc::new(self.codec),
             rules: Arc::new(self.rules),
-            discipline: self.discipline.unwrap_or(by_rules),
+            mode: self.mode.unwrap_or(by_rules),
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
@@ -287,13 +287,13 @@ impl<K, V, C> CacheBuilder<K, V, C> {
                 self.name
             ));
         }
-        if self.discipline == Some(Discipline::Cdc) && self.rules.is_empty() {
+        if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
             return config(format!(
                 "cache `{}` is to be kept right by the change log but depends on no table: add `depends_on`",
                 self.name
             ));
         }
-        if let Some((table, _)) = self.rules.interests().iter().find(|(table, _)| !is_full_name(table)) {
+        if let Some((table, _)) = self.rules.table_filter().iter().find(|(table, _)| !is_full_name(table)) {
             return config(format!("`{table}` in `depends_on` of cache `{}` is not `database.table`", self.name));
         }
         if tokio::runtime::Handle::try_current().is_err() {

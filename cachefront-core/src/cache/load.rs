@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::loader::{LoadCx, LoadNotes};
-use crate::store::{Discipline, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading, ServerId, Token};
+use crate::store::{Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta, Reading, ServerId, Token};
 
 type LoadFuture<V> = Pin<Box<dyn Future<Output = Result<Option<V>, BoxError>> + Send>>;
 
@@ -64,7 +64,7 @@ pub(super) struct Order {
 /// The right to fill, as it was granted.
 pub(super) struct Lease {
     pub(super) token: Token,
-    pub(super) discipline: Discipline,
+    pub(super) mode: InvalidationMode,
     /// Granted by the server that the bus is read from: what is loaded under it may be put away in this process too.
     pub(super) followed: bool,
     pub(super) meta: Option<Arc<Meta>>,
@@ -161,7 +161,7 @@ where
 
     /// Asks once for the right to fill.
     pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
-        let discipline = self.discipline();
+        let mode = self.mode();
         let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
             return Leased::Held(Duration::ZERO);
         };
@@ -169,7 +169,7 @@ where
             key,
             token,
             duration: self.settings.lease,
-            discipline,
+            mode,
             mapping: self.mapping,
             schema_version: self.schema_version,
             reload,
@@ -179,7 +179,7 @@ where
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.is_followed(server, meta.as_deref());
-                Leased::Granted(Lease { token, discipline, followed, meta })
+                Leased::Granted(Lease { token, mode, followed, meta })
             }
             Ok(LeaseReply::NoMeta) => Leased::Without,
             Ok(LeaseReply::NotCovered) => {
@@ -390,7 +390,7 @@ where
 impl Lease {
     /// The cache's generation when the lease was granted.
     pub(super) fn generation(&self, mapping: MappingId) -> Generation {
-        let meta = self.meta.as_ref().filter(|_| self.discipline == Discipline::Cdc);
+        let meta = self.meta.as_ref().filter(|_| self.mode == InvalidationMode::Cdc);
         meta.and_then(|meta| meta.coverage.generation(mapping)).unwrap_or_default()
     }
 }

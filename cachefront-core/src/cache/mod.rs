@@ -45,17 +45,7 @@ use crate::loader::{DynLoader, LoadCx};
 use crate::metrics::CacheMetrics;
 use crate::policy::TtlPolicy;
 use crate::settings::CacheSettings;
-use crate::store::{Discipline, MappingId, Store};
-
-/// What reads do at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mode {
-    /// They go through the tiers.
-    Normal,
-    /// They go to the database, and nothing is stored.
-    Bypass,
-}
+use crate::store::{InvalidationMode, MappingId, Store};
 
 /// A read-through cache of `V` by `K`: a cheap handle, to be cloned freely.
 ///
@@ -74,7 +64,7 @@ pub(crate) struct Parts<K, V> {
     pub(crate) loader: Option<Arc<dyn DynLoader<K, V>>>,
     pub(crate) codec: Arc<dyn Codec<V>>,
     pub(crate) rules: Arc<TableRules>,
-    pub(crate) discipline: Discipline,
+    pub(crate) mode: InvalidationMode,
     pub(crate) settings: CacheSettings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -106,8 +96,8 @@ struct Inner<K, V> {
     /// Bounds the loads that run at once, so that a store's outage cannot stampede the database.
     loads: Semaphore,
     loads_waiting: AtomicUsize,
+    bypass: AtomicBool,
     mode: AtomicU8,
-    discipline: AtomicU8,
     metrics: CacheMetrics,
     /// The ticker of the coarse clock. It ends with the last handle.
     ticker: Option<JoinHandle<()>>,
@@ -229,28 +219,30 @@ where
         inner.store.bus().publish(&message).await.map(drop)
     }
 
-    /// What reads do from now on.
-    pub fn set_mode(&self, mode: Mode) {
-        self.inner.mode.store(mode as u8, Ordering::SeqCst);
+    /// Sets whether reads go to the database without a look at the tiers; nothing is stored then.
+    ///
+    /// Default: `false`.
+    pub fn set_bypass(&self, bypass: bool) {
+        self.inner.bypass.store(bypass, Ordering::SeqCst);
     }
 
-    /// What reads do at the moment.
-    pub fn mode(&self) -> Mode {
-        if self.inner.is_bypassed() { Mode::Bypass } else { Mode::Normal }
+    /// Returns true if reads go to the database, and nothing is stored.
+    pub fn is_bypassed(&self) -> bool {
+        self.inner.is_bypassed()
     }
 
-    /// By which rule values are kept right from now on. What this process holds is voided. In the cdc discipline no
+    /// By which rule values are kept right from now on. What this process holds is voided. In CDC mode no
     /// value is served that was stored in the other one, and none until an invalidator has begun a new generation.
-    pub fn set_discipline(&self, discipline: Discipline) {
+    pub fn set_mode(&self, mode: InvalidationMode) {
         let inner = &*self.inner;
-        if inner.discipline.swap(discipline as u8, Ordering::SeqCst) != discipline as u8 {
+        if inner.mode.swap(mode as u8, Ordering::SeqCst) != mode as u8 {
             inner.side.epochs.invalidate_all();
         }
     }
 
     /// By which rule values are kept right.
-    pub fn discipline(&self) -> Discipline {
-        self.inner.discipline()
+    pub fn mode(&self) -> InvalidationMode {
+        self.inner.mode()
     }
 
     pub(crate) fn assemble(parts: Parts<K, V>) -> Self {
@@ -291,8 +283,8 @@ where
             log_origin: ArcSwap::default(),
             uncovered: AtomicBool::new(false),
             flights: Arc::new(Flights::new()),
-            mode: AtomicU8::new(Mode::Normal as u8),
-            discipline: AtomicU8::new(parts.discipline as u8),
+            bypass: AtomicBool::new(false),
+            mode: AtomicU8::new(parts.mode as u8),
             metrics,
             ticker,
         };
@@ -303,7 +295,7 @@ where
 impl<K, V> Inner<K, V> {
     #[inline]
     fn is_bypassed(&self) -> bool {
-        self.mode.load(Ordering::Relaxed) != Mode::Normal as u8
+        self.bypass.load(Ordering::Relaxed)
     }
 }
 

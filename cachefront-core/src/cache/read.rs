@@ -1,4 +1,4 @@
-//! The read path: this process's tier, the shared store, then a flight. One function for each hop.
+//! The read path: this process's tier, the shared store, then a flight. One function for each tier.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -19,7 +19,7 @@ use crate::entry::{Entry, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::position::Position;
-use crate::store::{Discipline, Meta, Reading, ServerId};
+use crate::store::{InvalidationMode, Meta, Reading, ServerId};
 
 /// How often a reader boards flights before it is told that the key changes too fast. Two suffice (the second flight
 /// begins after the reader did); more allow for entries that vanish between a lease and a look.
@@ -83,14 +83,14 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn discipline(&self) -> Discipline {
-        match self.discipline.load(Ordering::Acquire) {
-            0 => Discipline::Cdc,
-            _ => Discipline::Ttl,
+    pub(super) fn mode(&self) -> InvalidationMode {
+        match self.mode.load(Ordering::Acquire) {
+            0 => InvalidationMode::Cdc,
+            _ => InvalidationMode::Ttl,
         }
     }
 
-    /// The first hop: this process's own tier, for a read that asks for nothing special.
+    /// The first tier: this process's own tier, for a read that asks for nothing special.
     #[inline]
     pub(super) fn local_get<Q>(&self, key: &Q) -> Option<Option<V>>
     where
@@ -208,7 +208,7 @@ where
         look: impl FnOnce(&LocalTier<K, V>, Timestamp) -> Option<LocalEntry<V>>,
     ) -> Option<Hit<V>> {
         let tier = self.local.as_ref()?;
-        let by_log = self.discipline() == Discipline::Cdc;
+        let by_log = self.mode() == InvalidationMode::Cdc;
         let handled = self.side.handled.load();
         let entry = look(tier, self.clock.coarse())?;
         let now = self.clock.now();
@@ -228,7 +228,7 @@ where
         })
     }
 
-    /// The second hop: the shared store. A store that cannot be read is a miss.
+    /// The second tier: the shared store. A store that cannot be read is a miss.
     async fn look(&self, read: &Read<'_, K>) -> Look<V> {
         let ticket = self.side.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
@@ -274,7 +274,7 @@ where
         }
     }
 
-    /// An entry that may be served at the eventual level under the discipline in force.
+    /// An entry that may be served at the eventual level under the mode in force.
     fn usable(&self, reading: Reading) -> Option<Stored<V>> {
         let entry = match Entry::decode(reading.entry?) {
             Ok(entry) => entry,
@@ -284,17 +284,17 @@ where
             }
         };
         let header = &entry.header;
-        let meta = match self.discipline() {
-            Discipline::Cdc => {
+        let meta = match self.mode() {
+            InvalidationMode::Cdc => {
                 let meta = reading.meta.filter(|meta| meta.is_live())?;
                 // Not covered, or of another generation: worth nothing.
                 let covered = meta.coverage.generation(self.mapping);
-                if header.discipline != Discipline::Cdc || covered != Some(header.generation) {
+                if header.mode != InvalidationMode::Cdc || covered != Some(header.generation) {
                     return None;
                 }
                 Some(meta)
             }
-            Discipline::Ttl => None,
+            InvalidationMode::Ttl => None,
         };
         let expired = header.hard_expiry.is_known() && self.clock.now() >= header.hard_expiry;
         if header.schema_version != self.schema_version || expired {
@@ -370,7 +370,7 @@ where
 
     /// The ticket, if what is read under it may be put into this process's own tier. Asked after the ticket was taken.
     pub(super) fn keepable(&self, ticket: Ticket) -> Option<Ticket> {
-        let reached = self.discipline() == Discipline::Ttl || self.side.epochs.is_following();
+        let reached = self.mode() == InvalidationMode::Ttl || self.side.epochs.is_following();
         (self.local.is_some() && reached).then_some(ticket)
     }
 
@@ -385,7 +385,7 @@ where
     /// Puts away what was read from the store.
     pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
         let Some(tier) = &self.local else { return };
-        if self.discipline() == Discipline::Cdc && !self.is_followed(stored.server, stored.meta.as_deref()) {
+        if self.mode() == InvalidationMode::Cdc && !self.is_followed(stored.server, stored.meta.as_deref()) {
             return;
         }
         let found = Found {

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::KeyMap;
 use crate::policy::TtlContext;
-use crate::store::{Discipline, Fill, FillReply, Refusal};
+use crate::store::{Fill, FillReply, InvalidationMode, Refusal};
 
 impl<K, V> Inner<K, V>
 where
@@ -44,7 +44,7 @@ where
         let context = TtlContext::new(fresh.value.is_none(), fresh.notes.ttl, fresh.took, &*self.entropy);
         let ttl = self.policy.ttl(&context);
         let unwanted = fresh.notes.no_store || ttl.is_zero();
-        let by_age = self.discipline() == Discipline::Ttl;
+        let by_age = self.mode() == InvalidationMode::Ttl;
         let expires_at = fresh.started_at.after(ttl);
         let followed = lease.as_ref().is_some_and(|lease| lease.followed);
         let weight = match lease {
@@ -118,7 +118,7 @@ where
         let position = fresh.notes.position.as_ref().map(ToString::to_string).unwrap_or_default();
         let header = Header {
             state,
-            discipline: lease.discipline,
+            mode: lease.mode,
             codec: self.codec.id(),
             compression: 0,
             schema_version: self.schema_version,
@@ -138,7 +138,7 @@ where
         let fill = Fill {
             key,
             token: lease.token,
-            discipline: lease.discipline,
+            mode: lease.mode,
             generation: header.generation,
             entry: &header.encode_with(payload),
             expiry: ttl,

@@ -107,7 +107,7 @@ pub struct Transaction {
     /// When it was committed, by the clock of the server that did; unknown if the log does not say.
     pub committed_at: Timestamp,
     /// When it passed those who carry it.
-    pub carried: Carried,
+    pub transit: TransitTimes,
     /// Its changes to tables of interest, in order.
     pub changes: Vec<Change>,
     /// False for a part of a large transaction that is not its last one.
@@ -117,7 +117,7 @@ pub struct Transaction {
 /// When a transaction passed the stations between the log and its source, by their clocks; unknown where there are none.
 /// They show where time goes, and nothing depends on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
+pub struct TransitTimes {
     /// When a connector read it from the log.
     pub captured_at: Timestamp,
     /// When it was put into a queue.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::event::{Batch, Carried, Change, RowChange, TableName};
+use crate::event::{Batch, Change, RowChange, TableName, TransitTimes};
 use crate::invalidator::mapped::Caches;
 use crate::key::StoreKey;
 use crate::position::{Gtid, Position};
@@ -25,7 +25,7 @@ pub struct AppliedChange {
     /// When it was committed; unknown if the log does not say.
     pub committed_at: Timestamp,
     /// When it passed those who carry it from the log to the source.
-    pub carried: Carried,
+    pub transit: TransitTimes,
 }
 
 /// What is to be done for a batch.
@@ -43,8 +43,8 @@ pub(crate) struct Plan {
     pub(crate) transactions: Position,
     /// For the observer; left empty where there is none.
     pub(crate) changes: Vec<AppliedChange>,
-    /// The commit times of transactions, or parts of them, with a key; and when they were carried.
-    pub(crate) times: Vec<(Timestamp, Carried)>,
+    /// The commit times of transactions, or parts of them, with a key; and when they were transit.
+    pub(crate) times: Vec<(Timestamp, TransitTimes)>,
     /// Row changes delivered.
     pub(crate) events: u64,
 }
@@ -110,7 +110,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
                             keys: keys.clone(),
                             gtid: transaction.gtid.clone(),
                             committed_at: transaction.committed_at,
-                            carried: transaction.carried,
+                            transit: transaction.transit,
                         });
                     }
                     plan.add(keys, &mut places);
@@ -129,7 +129,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
             }
         }
         if plan.keys.len() > before {
-            plan.times.push((transaction.committed_at, transaction.carried));
+            plan.times.push((transaction.committed_at, transaction.transit));
         }
     }
     plan

@@ -7,7 +7,7 @@ use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::source::{Checkpoint, Head};
-use crate::store::{Cover, Discipline, Generation, Held, Meta, MetaState, StoreState, StoreWriter};
+use crate::store::{Cover, Generation, Held, InvalidationMode, Meta, MetaState, StoreState, StoreWriter};
 
 impl Worker {
     /// Takes the term, and with it what the store has; or begins a new generation at the source's head.
@@ -15,11 +15,11 @@ impl Worker {
         &mut self,
         mut writer: Box<dyn StoreWriter>,
         head: Head,
-        discipline: Discipline,
+        mode: InvalidationMode,
     ) -> Result<Session> {
-        let wanted = match discipline {
-            Discipline::Cdc => MetaState::Live,
-            Discipline::Ttl => {
+        let wanted = match mode {
+            InvalidationMode::Cdc => MetaState::Live,
+            InvalidationMode::Ttl => {
                 // What the store promises is void from here on.
                 self.store.suspend().await?;
                 MetaState::Suspended
@@ -44,7 +44,7 @@ impl Worker {
                 }
                 Err(_) => "unreadable_checkpoint",
             },
-            StoreState::Live(_) | StoreState::Suspended(_) => "discipline",
+            StoreState::Live(_) | StoreState::Suspended(_) => "mode",
             StoreState::Missing => "no_meta",
             StoreState::Mixed => "mixed_shards",
         };
@@ -144,8 +144,8 @@ impl Worker {
         CdcMetrics::flushed(reason);
         self.status.send_modify(|status| status.flushes_total += 1);
         let position = &head.checkpoint.position;
-        // A first start and a switch of discipline are expected; a loss is not.
-        if reason == "discipline" || (reason == "no_meta" && !ran_before) {
+        // A first start and a switch of mode are expected; a loss is not.
+        if reason == "mode" || (reason == "no_meta" && !ran_before) {
             tracing::info!(reason, %position, "a new generation begins at the source's head");
         } else {
             tracing::warn!(reason, %position, "everything cached was flushed: a new generation begins at the source's head");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keymap::KeyMap;
-use crate::source::Interests;
+use crate::source::TableFilter;
 use crate::store::coverage::COVERED_MAX;
 use crate::store::{Cover, Coverage, Covered, Generation, MappingId};
 
@@ -72,7 +72,7 @@ impl Caches {
                     ),
                 ));
             }
-            if !map.interests().is_empty() {
+            if !map.table_filter().is_empty() {
                 caches.push(Mapped { map, mapping, fit: true });
             }
         }
@@ -100,12 +100,12 @@ impl Caches {
     }
 
     /// Every table that is asked for.
-    pub(crate) fn interests(&self) -> Interests {
-        let mut interests = Interests::new();
+    pub(crate) fn table_filter(&self) -> TableFilter {
+        let mut filter = TableFilter::new();
         for cache in &self.0 {
-            interests.merge(&cache.map.interests());
+            filter.merge(&cache.map.table_filter());
         }
-        interests
+        filter
     }
 
     /// The mappings that are covered while this invalidator holds the term.

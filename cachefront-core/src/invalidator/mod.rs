@@ -35,11 +35,11 @@ use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::ChangeSource;
-use crate::store::{Discipline, Store, is_same_store};
+use crate::store::{InvalidationMode, Store, is_same_store};
 
 /// Told of every batch after its effects are complete. Must return quickly: the next batch waits for it.
 pub trait CdcObserver: fmt::Debug + Send + Sync + 'static {
-    /// A batch was applied (or, in the ttl discipline, only read).
+    /// A batch was applied (or, in TTL mode, only read).
     fn applied(&self, batch: &AppliedBatch);
 }
 
@@ -49,13 +49,13 @@ pub trait CdcObserver: fmt::Debug + Send + Sync + 'static {
 pub struct AppliedBatch {
     /// The row changes, in order.
     pub changes: Vec<AppliedChange>,
-    /// The discipline it was handled in; in the ttl discipline nothing was invalidated.
-    pub discipline: Discipline,
+    /// The mode it was handled in; in TTL mode nothing was invalidated.
+    pub mode: InvalidationMode,
     /// Everything up to here is done.
     pub applied: Position,
     /// The clock when the source had delivered it.
     pub received_at: Timestamp,
-    /// The clock when all of it could be read where loaders read; unknown in the ttl discipline, which does not wait.
+    /// The clock when all of it could be read where loaders read; unknown in TTL mode, which does not wait.
     pub visible_at: Timestamp,
     /// The clock when it was done.
     pub applied_at: Timestamp,
@@ -84,7 +84,7 @@ pub struct Cdc {
     foreign: Option<String>,
     maps: Vec<Arc<dyn KeyMap>>,
     observer: Option<Arc<dyn CdcObserver>>,
-    discipline: Discipline,
+    mode: InvalidationMode,
     settings: CdcSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -102,7 +102,7 @@ impl Cdc {
             foreign: None,
             maps: Vec::new(),
             observer: None,
-            discipline: Discipline::Cdc,
+            mode: InvalidationMode::Cdc,
             settings: CdcSettings::default(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
@@ -142,9 +142,9 @@ impl Cdc {
         self
     }
 
-    /// The discipline to start in. Default: [`Discipline::Cdc`].
-    pub fn discipline(mut self, discipline: Discipline) -> Self {
-        self.discipline = discipline;
+    /// The mode to start in. Default: [`InvalidationMode::Cdc`].
+    pub fn mode(mut self, mode: InvalidationMode) -> Self {
+        self.mode = mode;
         self
     }
 
@@ -192,8 +192,8 @@ impl Cdc {
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
             Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
         })?;
-        let (wish, wishes) = watch::channel(Wish { discipline: self.discipline, shutdown: false });
-        let (status, statuses) = watch::channel(CdcStatus::starting(self.discipline, self.source.describe()));
+        let (wish, wishes) = watch::channel(Wish { mode: self.mode, shutdown: false });
+        let (status, statuses) = watch::channel(CdcStatus::starting(self.mode, self.source.describe()));
         let worker = Worker {
             probe: self.source.probe(),
             gate,
@@ -226,7 +226,7 @@ impl fmt::Debug for Cdc {
 /// What the owner of an invalidator wants of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wish {
-    pub(crate) discipline: Discipline,
+    pub(crate) mode: InvalidationMode,
     pub(crate) shutdown: bool,
 }
 
@@ -253,7 +253,7 @@ impl CdcHandle {
         self.statuses.clone()
     }
 
-    /// Waits until it applies changes (or, in the ttl discipline, reads them), or stands by because another one does:
+    /// Waits until it applies changes (or, in TTL mode, reads them), or stands by because another one does:
     /// [`CdcState::Running`] or [`CdcState::Standby`]. In both cases the service can start; what is not covered is not
     /// cached.
     ///
@@ -276,10 +276,10 @@ impl CdcHandle {
         }
     }
 
-    /// The discipline it works in from now on. [`Discipline::Ttl`]: what the store promises is voided, then changes are
-    /// only read. [`Discipline::Cdc`]: a new generation begins, then changes are applied.
-    pub fn set_discipline(&self, discipline: Discipline) {
-        self.wish.send_if_modified(|wish| std::mem::replace(&mut wish.discipline, discipline) != discipline);
+    /// The mode it works in from now on. [`InvalidationMode::Ttl`]: what the store promises is voided, then changes are
+    /// only read. [`InvalidationMode::Cdc`]: a new generation begins, then changes are applied.
+    pub fn set_mode(&self, mode: InvalidationMode) {
+        self.wish.send_if_modified(|wish| std::mem::replace(&mut wish.mode, mode) != mode);
     }
 
     /// Stops after the batch in hand, or after [`CdcSettings::drain_max`], and leaves the term to another invalidator.

@@ -12,7 +12,7 @@ use crate::invalidator::status::CdcState;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
 use crate::source::{ChangeSource, Checkpoint, Lead};
-use crate::store::{Discipline, MetaState};
+use crate::store::{InvalidationMode, MetaState};
 
 /// The task behind a [`CdcHandle`](super::CdcHandle).
 pub(crate) struct Pump {
@@ -24,7 +24,7 @@ pub(crate) struct Pump {
 #[derive(Debug)]
 pub(super) enum Ended {
     Shutdown,
-    /// The discipline was changed.
+    /// The mode was changed.
     Again,
     /// Changes were lost, and everything cached was flushed.
     Flushed,
@@ -93,7 +93,7 @@ impl Pump {
             self.check_all_tables(None).await?;
         }
         let head = self.worker.probe.head().await?;
-        let mut session = self.worker.begin(writer, head, wish.discipline).await?;
+        let mut session = self.worker.begin(writer, head, wish.mode).await?;
         if let Err(error) = self.open(&session.origin, &session.checkpoint).await {
             if error.kind() != ErrorKind::Gap {
                 return Err(error);
@@ -103,7 +103,7 @@ impl Pump {
         }
         self.worker.announce(&mut session, wish).await?;
         let source = self.source.describe();
-        tracing::info!(%source, position = %session.checkpoint.position, discipline = ?wish.discipline, "the invalidator runs");
+        tracing::info!(%source, position = %session.checkpoint.position, mode = ?wish.mode, "the invalidator runs");
         match self.turn(&mut session, wish, backoff).await {
             Err(error) if error.kind() == ErrorKind::Gap => {
                 self.flush_after(&error, &mut session, wish).await.map(|()| Ended::Flushed)
@@ -114,8 +114,8 @@ impl Pump {
 
     /// Opens the log after the session's checkpoint, on the server that the session's head came from ("Every connection names its server").
     async fn open(&mut self, origin: &str, checkpoint: &Checkpoint) -> Result<()> {
-        let interests = self.worker.caches.interests();
-        self.source.open(checkpoint, &interests).await?;
+        let filter = self.worker.caches.table_filter();
+        self.source.open(checkpoint, &filter).await?;
         match self.source.origin() {
             Some(read) if *read != *origin => Err(Error::new(
                 ErrorKind::Gap,
@@ -131,9 +131,9 @@ impl Pump {
         tracing::error!(%source, error = %error.chain(), "changes were lost: everything cached is flushed");
         self.worker.status.send_modify(|status| status.last_error = Some(error.clone()));
         self.check_all_tables(Some(session)).await?;
-        let state = match wish.discipline {
-            Discipline::Cdc => MetaState::Live,
-            Discipline::Ttl => MetaState::Suspended,
+        let state = match wish.mode {
+            InvalidationMode::Cdc => MetaState::Live,
+            InvalidationMode::Ttl => MetaState::Suspended,
         };
         self.worker.flush(session, state, "gap").await
     }
@@ -143,8 +143,8 @@ impl Pump {
         if self.worker.checked {
             return Ok(false);
         }
-        let interests = self.worker.caches.interests();
-        for finding in self.source.preflight(&interests).await? {
+        let filter = self.worker.caches.table_filter();
+        for finding in self.source.preflight(&filter).await? {
             tracing::warn!(source = %self.source.describe(), "{finding}");
         }
         self.worker.checked = true;
@@ -153,8 +153,8 @@ impl Pump {
 
     /// Looks at every table again: at once, and one by one only if something is wrong.
     pub(super) async fn check_all_tables(&mut self, session: Option<&mut Session>) -> Result<()> {
-        let interests = self.worker.caches.interests();
-        match self.source.preflight(&interests).await {
+        let filter = self.worker.caches.table_filter();
+        match self.source.preflight(&filter).await {
             Ok(_) => (0..self.worker.caches.len()).try_for_each(|index| self.worker.note_fit(index, Ok(()))),
             Err(error) if error.kind() == ErrorKind::Config => {
                 let all: Vec<usize> = (0..self.worker.caches.len()).collect();
@@ -170,8 +170,8 @@ impl Pump {
         let Self { source, worker } = self;
         for &index in caches {
             let Some(cache) = worker.caches.get_mut(index) else { continue };
-            let interests = cache.map.interests();
-            let mut check = std::pin::pin!(source.preflight(&interests));
+            let filter = cache.map.table_filter();
+            let mut check = std::pin::pin!(source.preflight(&filter));
             let outcome = loop {
                 tokio::select! {
                     biased;

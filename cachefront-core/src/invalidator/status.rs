@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::position::Position;
-use crate::store::Discipline;
+use crate::store::InvalidationMode;
 
 /// What an invalidator is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +13,7 @@ use crate::store::Discipline;
 pub enum CdcState {
     /// It has not applied anything yet.
     Starting,
-    /// It applies changes, or reads them in the ttl discipline.
+    /// It applies changes, or reads them in TTL mode.
     Running,
     /// Another invalidator holds the term, or the source has chosen another one; this one takes over when that one leaves
     /// or falls silent.
@@ -32,8 +32,8 @@ pub enum CdcState {
 pub struct CdcStatus {
     /// What it is doing.
     pub state: CdcState,
-    /// The discipline it works in.
-    pub discipline: Discipline,
+    /// The mode it works in.
+    pub mode: InvalidationMode,
     /// The source, in words.
     pub source: String,
     /// Everything up to here is done.
@@ -44,7 +44,7 @@ pub struct CdcStatus {
     pub events_total: u64,
     /// Keys invalidated.
     pub invalidations_total: u64,
-    /// New generations: of everything, after a gap or a switch to the cdc discipline; or of one cache, whose table changed
+    /// New generations: of everything, after a gap or a switch to CDC mode; or of one cache, whose table changed
     /// as a whole or had a change that could not be mapped.
     pub flushes_total: u64,
     /// Times the store had forgotten something and it was repeated.
@@ -56,10 +56,10 @@ pub struct CdcStatus {
 }
 
 impl CdcStatus {
-    pub(crate) fn starting(discipline: Discipline, source: String) -> Self {
+    pub(crate) fn starting(mode: InvalidationMode, source: String) -> Self {
         Self {
             state: CdcState::Starting,
-            discipline,
+            mode,
             source,
             applied: Position::new(),
             source_time: Timestamp::UNKNOWN,

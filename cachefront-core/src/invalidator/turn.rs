@@ -19,7 +19,7 @@ use crate::invalidator::worker::Session;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{BatchLimits, Head};
-use crate::store::Discipline;
+use crate::store::InvalidationMode;
 
 type Wait = Pin<Box<dyn Future<Output = Result<bool>> + Send>>;
 
@@ -98,7 +98,7 @@ impl Pump {
                         continue;
                     }
                     let plan = plan(&batch, &self.worker.caches, self.worker.observer.is_some());
-                    if wish.discipline == Discipline::Cdc && plan.has_effects() {
+                    if wish.mode == InvalidationMode::Cdc && plan.has_effects() {
                         let wait = AtGate::wait_on(&self.worker.gate, &plan.transactions, &self.worker.settings);
                         waiting = Some(AtGate { batch, plan, received_at, wait });
                     } else {
@@ -123,7 +123,7 @@ impl Pump {
         let mut moments = Moments { received_at, visible_at: Timestamp::UNKNOWN };
         self.worker.metrics.events.increment(plan.events);
         let mut order = session.held.applied_order;
-        if wish.discipline == Discipline::Cdc && plan.has_effects() {
+        if wish.mode == InvalidationMode::Cdc && plan.has_effects() {
             moments.visible_at = self.worker.clock.now();
             let waited = moments.visible_at.since(received_at);
             self.worker.metrics.gate_seconds.record(waited.as_secs_f64());

@@ -3,7 +3,7 @@
 use metrics::Histogram;
 
 use crate::clock::Timestamp;
-use crate::event::Carried;
+use crate::event::TransitTimes;
 use crate::metrics::CdcMetrics;
 
 /// When a batch passed the stations of its invalidator.
@@ -14,13 +14,13 @@ pub(super) struct Moments {
 }
 
 /// Notes the parts of the way that ends now, at the last key's invalidation.
-pub(super) fn passed(metrics: &CdcMetrics, times: &[(Timestamp, Carried)], moments: &Moments, now: Timestamp) {
-    let [capture, queue, read, apply] = &metrics.hops;
-    for (committed_at, carried) in times {
-        note(capture, *committed_at, carried.captured_at);
-        note(queue, carried.captured_at, carried.queued_at);
+pub(super) fn passed(metrics: &CdcMetrics, times: &[(Timestamp, TransitTimes)], moments: &Moments, now: Timestamp) {
+    let [capture, queue, read, apply] = &metrics.stages;
+    for (committed_at, transit) in times {
+        note(capture, *committed_at, transit.captured_at);
+        note(queue, transit.captured_at, transit.queued_at);
         // Straight from the log, reading begins with the commit.
-        let from = if carried.queued_at.is_known() { carried.queued_at } else { *committed_at };
+        let from = if transit.queued_at.is_known() { transit.queued_at } else { *committed_at };
         note(read, from, moments.received_at);
         note(&metrics.lag_seconds, *committed_at, now);
     }

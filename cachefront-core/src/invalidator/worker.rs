@@ -18,7 +18,7 @@ use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{Checkpoint, SourceProbe};
-use crate::store::{Applied, Cover, Discipline, Generation, Held, Store, StoreState, StoreWriter};
+use crate::store::{Applied, Cover, Generation, Held, InvalidationMode, Store, StoreState, StoreWriter};
 
 /// The holder looks at the whole state once in this many heartbeats: a candidate that was shut down while it waited for
 /// its head may have left the store suspended.
@@ -54,7 +54,7 @@ pub(crate) struct Session {
     pub(crate) origin: Box<str>,
     pub(crate) checkpoint: Checkpoint,
     /// When `checkpoint`, or an earlier one, was the source's end: what the store says, or this session has found out.
-    /// It is never carried over a rewind or a flush ("No proof older than its store").
+    /// It is never transit over a rewind or a flush ("No proof older than its store").
     pub(crate) source_time: Timestamp,
     /// Heartbeats so far.
     pub(crate) beats: u64,
@@ -63,12 +63,12 @@ pub(crate) struct Session {
 impl Worker {
     /// The session begins: readers learn who publishes, and which caches are kept.
     pub(super) async fn announce(&mut self, session: &mut Session, wish: Wish) -> Result<()> {
-        if wish.discipline == Discipline::Cdc {
+        if wish.mode == InvalidationMode::Cdc {
             self.show_life_on_the_bus(session).await?;
         }
         self.status.send_modify(|status| {
             status.state = CdcState::Running;
-            status.discipline = wish.discipline;
+            status.mode = wish.mode;
             status.applied = session.checkpoint.position.clone();
             status.source_time = session.source_time;
             status.not_covered = self.caches.unfit();
@@ -206,7 +206,7 @@ impl Worker {
         wish: Wish,
     ) -> Result<()> {
         session.beats += 1;
-        if wish.discipline == Discipline::Cdc
+        if wish.mode == InvalidationMode::Cdc
             && session.beats.is_multiple_of(SUSPENSION_HEARTBEATS)
             && matches!(session.writer.state().await?, StoreState::Suspended(_))
         {
@@ -214,7 +214,7 @@ impl Worker {
         }
         let (checkpoint, order) = (session.checkpoint.clone(), session.held.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
-        if wish.discipline == Discipline::Cdc {
+        if wish.mode == InvalidationMode::Cdc {
             self.show_life_on_the_bus(session).await?;
         }
         let age = self.status.borrow().lag(self.clock.now());
@@ -237,12 +237,12 @@ impl Worker {
 
     /// The last write of an orderly end: another invalidator need not wait for this one's silence.
     pub(super) async fn resign(&mut self, session: &mut Session, wish: Wish) -> Result<()> {
-        tracing::info!(discipline = ?wish.discipline, position = %session.checkpoint.position, "the invalidator hands over");
+        tracing::info!(mode = ?wish.mode, position = %session.checkpoint.position, "the invalidator hands over");
         session.writer.resign(&session.held).await
     }
 
     pub(super) fn report(&self, session: &Session, plan: Plan, wish: Wish, moments: Moments) {
-        let invalidated = if wish.discipline == Discipline::Cdc { plan.keys.len() as u64 } else { 0 };
+        let invalidated = if wish.mode == InvalidationMode::Cdc { plan.keys.len() as u64 } else { 0 };
         self.status.send_modify(|status| {
             status.events_total += plan.events;
             status.invalidations_total += invalidated;
@@ -250,7 +250,7 @@ impl Worker {
         if let Some(observer) = &self.observer {
             observer.applied(&AppliedBatch {
                 changes: plan.changes,
-                discipline: wish.discipline,
+                mode: wish.mode,
                 applied: session.checkpoint.position.clone(),
                 received_at: moments.received_at,
                 visible_at: moments.visible_at,

@@ -9,7 +9,7 @@ pub use rule::TableRules;
 use crate::error::Result;
 use crate::event::{RowChange, TableName};
 use crate::key::StoreKey;
-use crate::source::Interests;
+use crate::source::TableFilter;
 use crate::store::MappingId;
 
 /// From a row's change to the keys that it makes stale.
@@ -40,11 +40,11 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
 
     /// The cache under this mapping, as it stands in the store's meta.
     fn mapping(&self) -> MappingId {
-        MappingId::new(self.cache(), &self.interests(), self.loads_from(), self.version())
+        MappingId::new(self.cache(), &self.table_filter(), self.loads_from(), self.version())
     }
 
     /// The tables it depends on.
-    fn interests(&self) -> Interests;
+    fn table_filter(&self) -> TableFilter;
 
     /// Appends the keys that `change` makes stale. A key that is too long to be stored is left out: no entry has it.
     ///
@@ -54,6 +54,6 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
 
     /// True if a change of the whole table (TRUNCATE, DDL) concerns this map.
     fn depends_on(&self, table: &TableName) -> bool {
-        self.interests().get(table.as_str()).is_some()
+        self.table_filter().get(table.as_str()).is_some()
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::{RowChange, RowImage, TableName};
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::KeyMap;
-use crate::source::{Columns, Interests};
+use crate::source::{Columns, TableFilter};
 
 type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync>;
 
@@ -72,14 +72,14 @@ impl KeyMap for TableRules {
         &self.loads_from
     }
 
-    fn interests(&self) -> Interests {
-        let mut interests = Interests::new();
+    fn table_filter(&self) -> TableFilter {
+        let mut filter = TableFilter::new();
         for (table, rules) in &self.rules {
             for (columns, _) in rules {
-                interests.add(table.clone(), columns);
+                filter.add(table.clone(), columns);
             }
         }
-        interests
+        filter
     }
 
     fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()> {

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::source::{Columns, Interests};
+use crate::source::{Columns, TableFilter};
 use crate::store::Generation;
 
 /// Bytes of one row of a coverage table in the store: a mapping id and a generation.
@@ -32,11 +32,11 @@ impl MappingId {
     ///
     /// What the hash cannot see is the code that makes keys of a row: `version` stands for it, and is to be raised when
     /// the same columns lead to other keys.
-    pub fn new(cache: &str, interests: &Interests, servers: &[Box<str>], version: u32) -> Self {
+    pub fn new(cache: &str, filter: &TableFilter, servers: &[Box<str>], version: u32) -> Self {
         let mut hash = Fnv::new();
         hash.part(cache.as_bytes());
         hash.part(&version.to_be_bytes());
-        for (table, columns) in interests.iter() {
+        for (table, columns) in filter.iter() {
             hash.part(table.as_str().as_bytes());
             match columns {
                 Columns::All => hash.part(b"*"),
@@ -217,28 +217,28 @@ mod tests {
 
     #[test]
     fn a_mapping_is_another_one_when_its_cache_table_columns_or_version_differ() {
-        let interests = |table: &str, columns: Columns| {
-            let mut interests = Interests::new();
-            interests.add(TableName::from(table), &columns);
-            interests
+        let filter = |table: &str, columns: Columns| {
+            let mut filter = TableFilter::new();
+            filter.add(TableName::from(table), &columns);
+            filter
         };
         let only = |names: &[&str]| Columns::Only(names.iter().map(|&name| name.into()).collect());
-        let users = MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), &[], 0);
-        assert_eq!(users, MappingId::new("users", &interests("shop.users", only(&["Mail", "id"])), &[], 0));
+        let users = MappingId::new("users", &filter("shop.users", only(&["id", "mail"])), &[], 0);
+        assert_eq!(users, MappingId::new("users", &filter("shop.users", only(&["Mail", "id"])), &[], 0));
         for other in [
-            MappingId::new("user", &interests("shop.users", only(&["id", "mail"])), &[], 0),
-            MappingId::new("users", &interests("shop.user", only(&["id", "mail"])), &[], 0),
-            MappingId::new("users", &interests("shop.users", only(&["idmail"])), &[], 0),
-            MappingId::new("users", &interests("shop.users", Columns::All), &[], 0),
-            MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), &[], 1),
-            MappingId::new("users", &Interests::new(), &[], 0),
-            MappingId::new("users", &interests("shop.users", only(&["id", "mail"])), &["replica".into()], 0),
+            MappingId::new("user", &filter("shop.users", only(&["id", "mail"])), &[], 0),
+            MappingId::new("users", &filter("shop.user", only(&["id", "mail"])), &[], 0),
+            MappingId::new("users", &filter("shop.users", only(&["idmail"])), &[], 0),
+            MappingId::new("users", &filter("shop.users", Columns::All), &[], 0),
+            MappingId::new("users", &filter("shop.users", only(&["id", "mail"])), &[], 1),
+            MappingId::new("users", &TableFilter::new(), &[], 0),
+            MappingId::new("users", &filter("shop.users", only(&["id", "mail"])), &["replica".into()], 0),
         ] {
             assert_ne!(users, other);
         }
         // Other processes and releases rely on this very number.
         assert_eq!(
-            MappingId::new("users", &interests("shop.users", only(&["id"])), &[], 7).0,
+            MappingId::new("users", &filter("shop.users", only(&["id"])), &[], 7).0,
             MAPPING_OF_THE_FIRST_RELEASE
         );
     }

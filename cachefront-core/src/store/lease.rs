@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::key::StoreKey;
-use crate::store::{Discipline, Generation, MappingId, Meta, ServerId};
+use crate::store::{Generation, InvalidationMode, MappingId, Meta, ServerId};
 
 /// A random number that names one attempt to load one key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,9 +47,9 @@ pub struct LeaseRequest<'a> {
     pub token: Token,
     /// How long the lease stands, by the store's clock. It bounds only how long a dead loader blocks others.
     pub duration: Duration,
-    /// The discipline of the reader.
-    pub discipline: Discipline,
-    /// The reader's cache under its mapping: it must be covered in the cdc discipline.
+    /// The mode of the reader.
+    pub mode: InvalidationMode,
+    /// The reader's cache under its mapping: it must be covered in CDC mode.
     pub mapping: MappingId,
     /// Entries of another schema version are no answer.
     pub schema_version: u32,
@@ -61,7 +61,7 @@ pub struct LeaseRequest<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LeaseReply {
-    /// Somebody filled the key in the meantime: a good entry of the asked discipline and schema version.
+    /// Somebody filled the key in the meantime: a good entry of the asked mode and schema version.
     Present {
         /// The shard's meta at that instant.
         meta: Option<Arc<Meta>>,
@@ -69,7 +69,7 @@ pub enum LeaseReply {
         entry: Bytes,
     },
     /// The lease is the caller's. `meta` is the shard's at the grant: the cache's generation and `hi` (the fence) go
-    /// into the fill. It is always there in the cdc discipline.
+    /// into the fill. It is always there in CDC mode.
     Granted {
         /// The server that granted it. A loaded value is kept in the process-local tier only if the bus is read there.
         server: ServerId,
@@ -81,9 +81,9 @@ pub enum LeaseReply {
         /// It runs out after this time at the latest.
         remaining: Duration,
     },
-    /// The cdc discipline was asked for and the shard has no meta, or a suspended one: load, return, do not store.
+    /// The CDC mode was asked for and the shard has no meta, or a suspended one: load, return, do not store.
     NoMeta,
-    /// The cdc discipline was asked for and the invalidator in force does not keep this cache under this mapping: load,
+    /// The CDC mode was asked for and the invalidator in force does not keep this cache under this mapping: load,
     /// return, do not store.
     NotCovered,
 }
@@ -106,9 +106,9 @@ pub struct Fill<'a> {
     pub key: &'a StoreKey,
     /// The token of the lease taken before the load.
     pub token: Token,
-    /// The discipline of the reader.
-    pub discipline: Discipline,
-    /// The cache's generation at the grant. In the cdc discipline a covered cache must still have it.
+    /// The mode of the reader.
+    pub mode: InvalidationMode,
+    /// The cache's generation at the grant. In CDC mode a covered cache must still have it.
     pub generation: Generation,
     /// The whole entry, without a lease.
     pub entry: &'a [u8],

@@ -14,8 +14,8 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta,
-    Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
+    StoreState, StoreWriter, Token,
 };
 
 /// What a [`MemoryStore`] may be tuned by.
@@ -207,10 +207,6 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 #[async_trait]
 impl Store for MemoryStore {
-    fn capability(&self) -> Capability {
-        Capability { shared: false, volatile: false }
-    }
-
     fn namespace(&self) -> &str {
         &self.shared.namespace
     }
@@ -373,7 +369,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::{Discipline, Token};
+    use crate::store::{InvalidationMode, Token};
     use crate::testing::{ManualClock, StoreFixture};
 
     struct InMemory {
@@ -414,7 +410,7 @@ mod tests {
                 key: &key,
                 token: Token::from_u128(u128::from(id)).expect("a token"),
                 duration: Duration::from_secs(60),
-                discipline: crate::store::Discipline::Ttl,
+                mode: crate::store::InvalidationMode::Ttl,
                 mapping: crate::store::MappingId::default(),
                 schema_version: 1,
                 reload: false,
@@ -434,14 +430,13 @@ mod tests {
     #[tokio::test]
     async fn keys_are_listed_up_to_a_limit_and_not_beyond_their_time() {
         let InMemory { store, clock } = in_memory(4).await;
-        let discipline = Discipline::Ttl;
+        let mode = InvalidationMode::Ttl;
         for (number, seconds) in [(1, 1), (2, 60), (3, 60)] {
             let key = StoreKey::encode("users", &number).expect("a key");
             let token = Token::from_u128(number).expect("not zero");
             let duration = Duration::from_secs(seconds);
             let mapping = crate::store::MappingId::default();
-            let request =
-                LeaseRequest { key: &key, token, duration, discipline, mapping, schema_version: 1, reload: false };
+            let request = LeaseRequest { key: &key, token, duration, mode, mapping, schema_version: 1, reload: false };
             store.lease(&request).await.expect("a lease");
         }
         clock.advance(Duration::from_secs(2));

@@ -60,7 +60,7 @@ impl fmt::Display for Generation {
 pub enum MetaState {
     /// Invalidations are applied as the source delivers them.
     Live,
-    /// Nobody applies invalidations: entries of the cdc discipline are worth nothing until the next flush.
+    /// Nobody applies invalidations: entries of CDC mode are worth nothing until the next flush.
     Suspended,
 }
 
@@ -157,7 +157,7 @@ impl Meta {
         Ok(Checkpoint { position, resume: self.resume.clone() })
     }
 
-    /// True if entries of the cdc discipline may be served and stored under it.
+    /// True if entries of CDC mode may be served and stored under it.
     pub fn is_live(&self) -> bool {
         self.state == MetaState::Live
     }

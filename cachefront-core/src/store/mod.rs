@@ -28,21 +28,11 @@ use crate::source::Checkpoint;
 
 /// The rule by which an entry is kept right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Discipline {
+pub enum InvalidationMode {
     /// By the database's change log: an entry is good while its generation stands and nothing invalidated it.
     Cdc,
     /// By age alone.
     Ttl,
-}
-
-/// What a store can do beyond the contract. The conformance suite tests exactly what is declared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Capability {
-    /// Other processes see the same entries.
-    pub shared: bool,
-    /// Entries and meta may vanish (eviction, restart) while this process lives.
-    pub volatile: bool,
 }
 
 /// One server process of a store with one history, as it was noted when a connection to it was made.
@@ -67,7 +57,7 @@ impl ServerId {
 pub struct Reading {
     /// The server that was read.
     pub server: ServerId,
-    /// The shard's meta; none if the store has none, and then no entry of the cdc discipline is good.
+    /// The shard's meta; none if the store has none, and then no entry of CDC mode is good.
     pub meta: Option<Arc<Meta>>,
     /// The entry's bytes, or none.
     pub entry: Option<Bytes>,
@@ -91,9 +81,6 @@ pub struct Reading {
 /// cannot be understood. Readers treat them all as a miss that must not be stored.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// What it can do beyond the contract.
-    fn capability(&self) -> Capability;
-
     /// The name that separates this user's keys from those of others in the same server.
     fn namespace(&self) -> &str;
 
@@ -123,7 +110,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn discard(&self, keys: &[StoreKey]) -> Result<()>;
 
     /// Voids what the meta promises, on every shard: until the next [`flush`](StoreWriter::flush) no entry of the cdc
-    /// discipline is served or stored. Used when the cdc mode is left.
+    /// mode is served or stored. Used when CDC mode is left.
     async fn suspend(&self) -> Result<()>;
 
     /// A connection for an invalidator.

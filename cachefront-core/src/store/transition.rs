@@ -13,7 +13,7 @@ use crate::entry::{Entry, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::position::Gtid;
 use crate::store::{
-    Applied, Cover, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId, Meta,
+    Applied, Cover, Fill, FillReply, Generation, Held, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta,
     MetaState, Refusal, ServerId, StoreState, Token,
 };
 
@@ -38,12 +38,12 @@ pub enum Change {
     Remove,
 }
 
-/// True if a reader may be served this entry: it has a value, of the discipline and schema version asked for, not past
-/// its hard expiry; in the cdc discipline under a live meta that covers the cache, of the cache's generation.
+/// True if a reader may be served this entry: it has a value, of the mode and schema version asked for, not past
+/// its hard expiry; in CDC mode under a live meta that covers the cache, of the cache's generation.
 pub fn is_good(
     meta: Option<&Meta>,
     header: &Header,
-    discipline: Discipline,
+    mode: InvalidationMode,
     mapping: MappingId,
     schema_version: u32,
     now: Timestamp,
@@ -51,23 +51,23 @@ pub fn is_good(
     matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
         && header.schema_version == schema_version
         && (!header.hard_expiry.is_known() || now < header.hard_expiry)
-        && is_current(meta, header, discipline, mapping)
-        && (discipline == Discipline::Ttl || meta.is_some_and(Meta::is_live))
+        && is_current(meta, header, mode, mapping)
+        && (mode == InvalidationMode::Ttl || meta.is_some_and(Meta::is_live))
 }
 
-/// True if the header, whose value or lease it may be, belongs to the discipline asked for and, there, to the
+/// True if the header, whose value or lease it may be, belongs to the mode asked for and, there, to the
 /// generation of the covered cache.
-fn is_current(meta: Option<&Meta>, header: &Header, discipline: Discipline, mapping: MappingId) -> bool {
-    header.discipline == discipline
-        && match discipline {
-            Discipline::Ttl => true,
-            Discipline::Cdc => meta.and_then(|meta| meta.coverage.generation(mapping)) == Some(header.generation),
+fn is_current(meta: Option<&Meta>, header: &Header, mode: InvalidationMode, mapping: MappingId) -> bool {
+    header.mode == mode
+        && match mode {
+            InvalidationMode::Ttl => true,
+            InvalidationMode::Cdc => meta.and_then(|meta| meta.coverage.generation(mapping)) == Some(header.generation),
         }
 }
 
 /// Takes the right to fill a key, unless there is something good to serve or somebody else holds it.
 ///
-/// A lease of another discipline or generation is void: no fill under it would be of use. An entry that is current
+/// A lease of another mode or generation is void: no fill under it would be of use. An entry that is current
 /// stays readable under the new lease; any other one makes way for it. Which server grants it is the caller's to add.
 pub fn lease(
     meta: Option<&Arc<Meta>>,
@@ -75,21 +75,20 @@ pub fn lease(
     now: Timestamp,
     request: &LeaseRequest<'_>,
 ) -> (LeaseReply, Change) {
-    if request.discipline == Discipline::Cdc && !meta.is_some_and(|meta| meta.is_live()) {
+    if request.mode == InvalidationMode::Cdc && !meta.is_some_and(|meta| meta.is_live()) {
         return (LeaseReply::NoMeta, Change::Keep);
     }
     let shard_meta = meta.map(Arc::as_ref);
-    let generation = match request.discipline {
-        Discipline::Ttl => Generation::default(),
-        Discipline::Cdc => match shard_meta.and_then(|meta| meta.coverage.generation(request.mapping)) {
+    let generation = match request.mode {
+        InvalidationMode::Ttl => Generation::default(),
+        InvalidationMode::Cdc => match shard_meta.and_then(|meta| meta.coverage.generation(request.mapping)) {
             Some(generation) => generation,
             None => return (LeaseReply::NotCovered, Change::Keep),
         },
     };
     let lease_expiry = now.after(request.duration);
     let stands = slot.and_then(|slot| Some((slot, decode(slot)?)));
-    let current =
-        stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.discipline, request.mapping));
+    let current = stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.mode, request.mapping));
     let Some((slot, entry)) = current else {
         let bytes = lease_only(generation, request, lease_expiry);
         return (
@@ -97,8 +96,8 @@ pub fn lease(
             Change::Put(Slot { bytes, expires: lease_expiry }),
         );
     };
-    let (discipline, mapping) = (request.discipline, request.mapping);
-    if !request.reload && is_good(shard_meta, &entry.header, discipline, mapping, request.schema_version, now) {
+    let (mode, mapping) = (request.mode, request.mapping);
+    if !request.reload && is_good(shard_meta, &entry.header, mode, mapping, request.schema_version, now) {
         return (LeaseReply::Present { meta: meta.cloned(), entry: slot.bytes.clone() }, Change::Keep);
     }
     if entry.token.is_some() && now < entry.lease_expiry {
@@ -112,7 +111,7 @@ pub fn lease(
 fn lease_only(generation: Generation, request: &LeaseRequest<'_>, lease_expiry: Timestamp) -> Bytes {
     let header = Header {
         state: PayloadState::None,
-        discipline: request.discipline,
+        mode: request.mode,
         codec: 0,
         compression: 0,
         schema_version: request.schema_version,
@@ -129,7 +128,7 @@ fn lease_only(generation: Generation, request: &LeaseRequest<'_>, lease_expiry: 
 
 /// Stores a loaded value if the lease taken before its load still stands, under the generation it was taken in.
 pub fn fill(meta: Option<&Meta>, slot: Option<&Slot>, now: Timestamp, fill: &Fill<'_>) -> (FillReply, Change) {
-    if fill.discipline == Discipline::Cdc {
+    if fill.mode == InvalidationMode::Cdc {
         match meta {
             Some(meta) if meta.is_live() && meta.coverage.has_generation(fill.generation) => {}
             Some(meta) if meta.is_live() => return refuse(Refusal::GenerationChanged),
@@ -182,7 +181,7 @@ fn remove_unless(meta: Option<&Meta>, slot: Option<&Slot>, has_seen: impl FnOnce
     let survivor = decode(slot).filter(|entry| {
         let header = &entry.header;
         matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
-            && header.discipline == Discipline::Cdc
+            && header.mode == InvalidationMode::Cdc
             && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
             && has_seen(header)
     });

@@ -12,8 +12,8 @@ use crate::bus::{BusMessage, BusReader, Hub, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta,
-    Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
+    StoreState, StoreWriter, Token,
 };
 
 /// What a store is asked to do, by either side.
@@ -193,10 +193,6 @@ impl Faults {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for FaultyStore {
-    fn capability(&self) -> Capability {
-        self.inner.capability()
-    }
-
     fn namespace(&self) -> &str {
         self.inner.namespace()
     }

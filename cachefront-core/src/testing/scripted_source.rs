@@ -9,10 +9,10 @@ use tokio::sync::watch;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Batch, Carried, Change, TableName, Transaction};
+use crate::event::{Batch, Change, TableName, Transaction, TransitTimes};
 use crate::gate::VisibilityGate;
 use crate::position::{Gtid, Position};
-use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
+use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, TableFilter};
 
 /// A log in memory, with everything that can go wrong with one. A clone is the same log, and each clone reads it from
 /// a place of its own and over connections of its own, as several invalidators do.
@@ -96,7 +96,7 @@ impl ScriptedSource {
             log.transactions.iter().filter(|transaction| transaction.gtid.origin == log.origin).count() as u64 + 1;
         let gtid = Gtid { origin: Arc::clone(&log.origin), number };
         log.transactions.push(Transaction {
-            carried: Carried::default(),
+            transit: TransitTimes::default(),
             gtid: gtid.clone(),
             committed_at: Timestamp::UNKNOWN,
             changes: changes.into_iter().collect(),
@@ -200,17 +200,17 @@ impl ChangeSource for ScriptedSource {
         format!("script of {}", self.script.lock().origin)
     }
 
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
         self.script.take_failure()?;
         let log = self.script.lock();
         *self.connected() = Some(Arc::clone(&log.origin));
-        match log.refused.iter().find(|table| interests.get(table.as_str()).is_some()) {
+        match log.refused.iter().find(|table| filter.get(table.as_str()).is_some()) {
             Some(table) => Err(Error::new(ErrorKind::Config, format!("table `{table}` is refused by the test"))),
             None => Ok(Vec::new()),
         }
     }
 
-    async fn open(&mut self, from: &Checkpoint, _interests: &Interests) -> Result<()> {
+    async fn open(&mut self, from: &Checkpoint, _filter: &TableFilter) -> Result<()> {
         self.script.take_failure()?;
         let log = self.script.lock();
         let next = log.transactions.iter().position(|transaction| !from.position.contains(&transaction.gtid));
@@ -355,8 +355,8 @@ mod tests {
             Box::new(ScriptedSource::reading(Arc::clone(&self.0.script), Arc::default()))
         }
 
-        fn interests(&self) -> Interests {
-            Interests::new()
+        fn table_filter(&self) -> TableFilter {
+            TableFilter::new()
         }
 
         async fn commit(&mut self, ids: Range<u64>) {

@@ -5,7 +5,7 @@
 //! ```no_run
 //! use std::ops::Range;
 //! use cachefront_core::event::{Change, Operation, RowChange, RowImage, Value};
-//! use cachefront_core::source::{ChangeSource, Columns, Interests};
+//! use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 //! use cachefront_core::testing::{ScriptedSource, SourceFixture};
 //!
 //! struct Scripted(ScriptedSource);
@@ -13,7 +13,7 @@
 //! #[async_trait::async_trait]
 //! impl SourceFixture for Scripted {
 //!     async fn source(&mut self) -> Box<dyn ChangeSource> { Box::new(self.0.clone()) }
-//!     fn interests(&self) -> Interests { Interests::new() }
+//!     fn table_filter(&self) -> TableFilter { TableFilter::new() }
 //!     async fn commit(&mut self, ids: Range<u64>) {
 //!         self.0.commit(ids.map(|id| Change::Row(RowChange {
 //!             table: "suite.rows".into(),
@@ -41,7 +41,7 @@ use async_trait::async_trait;
 use crate::error::ErrorKind;
 use crate::event::{Batch, Change, Operation};
 use crate::position::Gtid;
-use crate::source::{BatchLimits, ChangeSource, Checkpoint, Interests};
+use crate::source::{BatchLimits, ChangeSource, Checkpoint, TableFilter};
 use crate::testing::WAIT_MAX;
 
 /// A log for one test, and what the test does to it.
@@ -51,7 +51,7 @@ pub trait SourceFixture: Send + Sync {
     async fn source(&mut self) -> Box<dyn ChangeSource>;
 
     /// One table, with a column `id` that reads as `u64`.
-    fn interests(&self) -> Interests;
+    fn table_filter(&self) -> TableFilter;
 
     /// Commits one transaction that inserts a row for each id, in order. No id comes twice.
     async fn commit(&mut self, ids: Range<u64>);
@@ -92,8 +92,8 @@ impl Reader {
     }
 
     async fn at(mut source: Box<dyn ChangeSource>, fixture: &dyn SourceFixture, checkpoint: Checkpoint) -> Self {
-        let (interests, interleaves) = (fixture.interests(), fixture.interleaves());
-        source.open(&checkpoint, &interests).await.expect("the source opens");
+        let (filter, interleaves) = (fixture.table_filter(), fixture.interleaves());
+        source.open(&checkpoint, &filter).await.expect("the source opens");
         Self { source, ids: Vec::new(), checkpoint, unfinished: None, interleaves }
     }
 
@@ -291,8 +291,8 @@ pub async fn a_lost_position_is_a_gap(fixture: &mut dyn SourceFixture) {
     fixture.commit(0..3).await;
     fixture.purge().await;
     fixture.commit(3..4).await;
-    let interests = fixture.interests();
-    let error = match source.open(&old, &interests).await {
+    let filter = fixture.table_filter();
+    let error = match source.open(&old, &filter).await {
         Err(error) => error,
         Ok(()) => source.next_batch(&limits(10)).await.expect_err("three changes are gone"),
     };

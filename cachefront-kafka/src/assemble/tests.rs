@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use cachefront_core::ErrorKind;
 use cachefront_core::event::{RowImage, Value};
-use cachefront_core::source::{Columns, Interests};
+use cachefront_core::source::{Columns, TableFilter};
 
 use super::*;
 use crate::scope::ControlTopics;
@@ -31,11 +31,11 @@ pub(crate) fn partitions() -> [Partition; 4] {
 }
 
 fn scope() -> Scope {
-    let mut interests = Interests::new();
-    interests.add("app.users".into(), &Columns::All);
+    let mut filter = TableFilter::new();
+    filter.add("app.users".into(), &Columns::All);
     let marker = Some((TableName::from("app.heartbeat"), "executed".into()));
     let topics = ControlTopics { transactions: "t.transaction".into(), definitions: "t".into() };
-    Scope::new(&interests, marker, topics, false, &crate::KafkaSettings::default())
+    Scope::new(&filter, marker, topics, false, &crate::KafkaSettings::default())
 }
 
 /// A session that goes on where `resume` says, at transaction 10. Each partition ends at offset 100.

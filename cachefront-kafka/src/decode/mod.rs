@@ -29,7 +29,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use cachefront_core::source::Interests;
+use cachefront_core::source::TableFilter;
 
 pub use error::DecodeError;
 pub use settings::{BytesForm, ColumnType, DecoderSettings, Form, HEARTBEAT_PREFIX, TimeUnit};
@@ -74,13 +74,13 @@ impl fmt::Debug for Record<'_> {
 ///
 /// ```
 /// use cachefront_core::event::TableName;
-/// use cachefront_core::source::{Columns, Interests};
+/// use cachefront_core::source::{Columns, TableFilter};
 /// use cachefront_kafka::decode::{Decoder, DecoderSettings, Record};
 /// use cachefront_kafka::event::Event;
 ///
-/// let mut interests = Interests::new();
-/// interests.add(TableName::new("app", "users"), &Columns::Only(vec!["id".into()]));
-/// let mut decoder = Decoder::new(DecoderSettings::default(), &interests);
+/// let mut filter = TableFilter::new();
+/// filter.add(TableName::new("app", "users"), &Columns::Only(vec!["id".into()]));
+/// let mut decoder = Decoder::new(DecoderSettings::default(), &filter);
 /// let value = br#"{"before":null,"after":{"id":7,"name":"Ada"},"source":{"version":"3.6.1.Final","ts_ms":1,
 ///     "snapshot":"false","db":"app","table":"users","gtid":"3e11fa47-71ca-11e1-9e33-c80aa9429562:23"},"op":"c"}"#;
 /// let record =
@@ -97,9 +97,9 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder for the tables of interest.
-    pub fn new(settings: DecoderSettings, interests: &Interests) -> Self {
+    pub fn new(settings: DecoderSettings, filter: &TableFilter) -> Self {
         let known = Known {
-            plans: Plans::new(&settings, interests),
+            plans: Plans::new(&settings, filter),
             origins: Origins::default(),
             keys: Schemas::default(),
             values: Schemas::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cachefront_core::Gtid;
 use cachefront_core::event::TableName;
-use cachefront_core::source::{Columns, Interests};
+use cachefront_core::source::{Columns, TableFilter};
 
 use super::error::Problem;
 use super::row::Shape;
@@ -39,10 +39,10 @@ pub(super) struct Plans {
 }
 
 impl Plans {
-    pub(super) fn new(settings: &DecoderSettings, interests: &Interests) -> Self {
+    pub(super) fn new(settings: &DecoderSettings, filter: &TableFilter) -> Self {
         let inspect = settings.inspect.then(|| settings.clone());
         let mut plans = Self { plans: Vec::new(), databases: HashMap::new(), last: 0, inspect };
-        for (table, columns) in interests.iter() {
+        for (table, columns) in filter.iter() {
             plans.add(settings, table, columns);
         }
         plans

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cachefront_core::event::TableName;
-use cachefront_core::source::{Columns, Interests};
+use cachefront_core::source::{Columns, TableFilter};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -78,11 +78,11 @@ impl Sample {
             settings.form = Form::Flattened;
             settings.tables.insert(self.topic.clone(), TableName::new("app", "users"));
         }
-        let mut interests = Interests::new();
+        let mut filter = TableFilter::new();
         for table in ["users", "kv", "nokey", "odd", "dpk", "spk", "gen", "we-ird.tbl$"] {
-            interests.add(TableName::new("app", table), columns);
+            filter.add(TableName::new("app", table), columns);
         }
-        Decoder::new(settings, &interests)
+        Decoder::new(settings, &filter)
     }
 }
 
@@ -353,8 +353,8 @@ fn errors_hold_no_values() {
 fn configured_types_make_values_equal_to_the_logs() {
     let samples = samples();
     let sample = samples.iter().find(|sample| sample.case == "types-odd").expect("the record");
-    let mut interests = Interests::new();
-    interests.add(TableName::new("app", "odd"), &Columns::All);
+    let mut filter = TableFilter::new();
+    filter.add(TableName::new("app", "odd"), &Columns::All);
     let mut settings = DecoderSettings::default();
     for (column, kind) in [
         ("id", ColumnType::Unsigned),
@@ -368,7 +368,7 @@ fn configured_types_make_values_equal_to_the_logs() {
     ] {
         settings.columns.insert(format!("app.odd.{column}"), kind);
     }
-    let mut decoder = Decoder::new(settings, &interests);
+    let mut decoder = Decoder::new(settings, &filter);
     for _ in 0..2 {
         let Ok(Event::Row { row, .. }) = decoder.decode(&sample.record()) else { panic!("a row") };
         let after = row.after.expect("an after image");

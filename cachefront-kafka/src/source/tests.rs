@@ -10,7 +10,7 @@ use crate::brokers::Bounds;
 fn session() -> (Session, Shared) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "g");
-    let decoder = Decoder::new(crate::decode::DecoderSettings::default(), &Interests::new());
+    let decoder = Decoder::new(crate::decode::DecoderSettings::default(), &TableFilter::new());
     let reader = Reader::start(&config, decoder, 1_000).expect("a thread");
     let lookout = tokio::spawn(async {});
     let chunk = Vec::new().into_iter();

@@ -1,6 +1,6 @@
 -- Begins every script that removes an entry or breaks its lease.
 
--- Whether the first 96 bytes of an entry say that it holds a value, under the cdc discipline.
+-- Whether the first 96 bytes of an entry say that it holds a value, under the cdc mode.
 local function is_value(head)
   if #head < 96 or string.sub(head, 1, 3) ~= 'CF\1' or string.byte(head, 5) ~= 0 then
     return false

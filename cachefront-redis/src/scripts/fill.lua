@@ -1,6 +1,6 @@
 -- Stores a loaded value if the lease taken before its load still stands, under the generation it was taken in.
 -- KEYS: meta, entry.
--- ARGV: token (16 bytes), discipline (0 cdc, 1 ttl), generation (16 bytes), expiry in ms, the whole entry.
+-- ARGV: token (16 bytes), mode (0 cdc, 1 ttl), generation (16 bytes), expiry in ms, the whole entry.
 -- Returns 0: stored. 1: no live meta. 2: no covered cache has this generation. 3: the lease does not stand.
 -- It is the one script that is handed a payload: comparing and storing must be one step.
 if ARGV[2] == '0' then

@@ -5,9 +5,9 @@
 -- Returns {0}: no live meta. {1, meta or ''}: granted. {2}: a good entry is there. {3, µs}: held for so long.
 -- {4}: the mapping is not covered.
 local mine = ARGV[1]
-local ttl_discipline = string.byte(mine, 5) == 1
+local ttl_mode = string.byte(mine, 5) == 1
 local generation
-if ttl_discipline then
+if ttl_mode then
   generation = string.sub(mine, 17, 32)
 else
   local meta, rows = read_meta(KEYS[1])
@@ -30,10 +30,10 @@ local head = redis.call('GETRANGE', KEYS[2], 0, 95)
 local current = #head == 96
   and string.sub(head, 1, 3) == 'CF\1'
   and string.byte(head, 5) == string.byte(mine, 5)
-  and (ttl_discipline or string.sub(head, 17, 32) == generation)
+  and (ttl_mode or string.sub(head, 17, 32) == generation)
 
 if not current then
-  -- Nothing there, or of another discipline or generation: it makes way, its lease with it.
+  -- Nothing there, or of another mode or generation: it makes way, its lease with it.
   local header = string.sub(mine, 1, 16) .. generation .. string.sub(mine, 33, 88) .. expiry
   redis.call('SET', KEYS[2], header, 'PX', milliseconds)
   return {1, redis.call('GET', KEYS[1]) or ''}

@@ -79,7 +79,7 @@ pub(crate) async fn invalidate(
     outcome.map(|()| StatusCode::NO_CONTENT).map_err(|_| ApiError::store_away())
 }
 
-/// Empties the store, as if its server had restarted without its data, and what processes hold of it. In cdc mode
+/// Empties the store, as if its server had restarted without its data, and what processes hold of it. In CDC mode
 /// nothing is kept until the consumer has begun a new generation, seconds later.
 #[utoipa::path(
     delete, path = "/cache", tag = "cache", responses((status = 204, description = "Nothing is cached"), Changing)

@@ -32,7 +32,7 @@ pub(crate) enum Role {
     Bootstrap(BootstrapFlags),
     /// Generates load against a running API and prints what it saw.
     Load(Box<LoadFlags>),
-    /// Runs the same load in ttl mode and in cdc mode against a running API, and compares the two.
+    /// Runs the same load in TTL mode and in CDC mode against a running API, and compares the two.
     Experiment(Box<ExperimentFlags>),
     /// Compares what is cached with the database. Exit code: 0 nothing is stale, 1 something is, 2 not known.
     Inspect(InspectFlags),

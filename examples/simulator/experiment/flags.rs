@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::load::{OutputFlags, PlanFlags};
 
-/// What both sides are asked. Its goals are judged on each side; those on staleness decide in cdc mode only, since a time
+/// What both sides are asked. Its goals are judged on each side; those on staleness decide in CDC mode only, since a time
 /// to live is stale by design.
 #[derive(Clone, Debug, Default, Args)]
 #[command(

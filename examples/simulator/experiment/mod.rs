@@ -1,4 +1,4 @@
-//! The experiment: one seeded plan in ttl mode, the same plan in cdc mode, both side by side.
+//! The experiment: one seeded plan in TTL mode, the same plan in CDC mode, both side by side.
 //!
 //! Each side gets rows of its own that no cache has seen, so both begin cold and alike. The mode that was found is put
 //! back at the end, also after an early one.

@@ -128,7 +128,7 @@ impl ExperimentResult {
         }
     }
 
-    /// True if a goal was missed that counts: a time to live is stale by design, so goals on staleness are for cdc mode.
+    /// True if a goal was missed that counts: a time to live is stale by design, so goals on staleness are for CDC mode.
     pub(crate) fn missed(&self) -> bool {
         self.ttl.result.missed(|measure| !measure.is_staleness()) || self.cdc.result.missed(|_| true)
     }
@@ -139,22 +139,22 @@ fn restored<S: serde::Serializer>(restored: &Result<String, String>, to: S) -> R
     restored.as_ref().ok().serialize(to)
 }
 
-/// The result in words: what cdc mode spares, and what it costs.
+/// The result in words: what CDC mode spares, and what it costs.
 fn verdict(ttl: &LoadResult, cdc: &LoadResult) -> String {
     let (before, after) = (&ttl.freshness, &cdc.freshness);
     let stale = match before.load.stale {
-        0 => "In ttl mode no stale read was seen".to_owned(),
+        0 => "In TTL mode no stale read was seen".to_owned(),
         stale => format!(
-            "In ttl mode {stale} of {} reads were stale, up to {} after the write",
+            "In TTL mode {stale} of {} reads were stale, up to {} after the write",
             before.load.judged,
             span(before.load.age.max_ms)
         ),
     };
     let fresh = match (after.load.stale, after.load.late) {
-        (0, _) => "in cdc mode none was".to_owned(),
-        (1, 0) => format!("in cdc mode 1 was, {} after the write", span(after.load.age.max_ms)),
-        (few, 0) => format!("in cdc mode {few} were, none more than {} after it", span(after.load.age.max_ms)),
-        (few, late) => format!("in cdc mode {few} were, {late} of them later than {:.0} ms", after.grace_ms),
+        (0, _) => "in CDC mode none was".to_owned(),
+        (1, 0) => format!("in CDC mode 1 was, {} after the write", span(after.load.age.max_ms)),
+        (few, 0) => format!("in CDC mode {few} were, none more than {} after it", span(after.load.age.max_ms)),
+        (few, late) => format!("in CDC mode {few} were, {late} of them later than {:.0} ms", after.grace_ms),
     };
     let probed = match after.probe.late {
         0 => String::new(),

@@ -22,7 +22,7 @@ pub(crate) fn page(result: &ExperimentResult) -> String {
         @for note in &result.notes { p.note { (note) } }
         section.card {
             h2 { "Side by side" }
-            p.small.muted { "The same requests, in the same order, on new rows, first in ttl mode and then in cdc mode." }
+            p.small.muted { "The same requests, in the same order, on new rows, first in TTL mode and then in CDC mode." }
             div.compare { @for row in &result.compared { (pair(row)) } }
         }
         section.charts { @for chart in &charts { (chart.figure()) } }
@@ -52,8 +52,8 @@ pub(crate) fn page(result: &ExperimentResult) -> String {
 
 fn goals_in(mode: &str) -> &'static str {
     match mode {
-        "ttl" => "Goals in ttl mode (those on staleness decide nothing here: a time to live is stale by design):",
-        _ => "Goals in cdc mode:",
+        "ttl" => "Goals in TTL mode (those on staleness decide nothing here: a time to live is stale by design):",
+        _ => "Goals in CDC mode:",
     }
 }
 
@@ -64,7 +64,7 @@ fn headline(result: &ExperimentResult) -> (Tone, &'static str) {
     match (result.valid, ttl.stale, cdc.late) {
         (false, _, _) => (Tone::Warn, "Measured, with reservations"),
         (true, 0, 0) => (Tone::Plain, "No stale reads in either mode"),
-        (true, 0, _) => (Tone::Bad, "Stale reads in cdc mode only"),
+        (true, 0, _) => (Tone::Bad, "Stale reads in CDC mode only"),
         (true, _, 0) => (Tone::Good, "Change capture ends stale reads"),
         (true, _, _) if is_rare => (Tone::Good, "Change capture ends nearly all stale reads"),
         (true, _, _) => (Tone::Bad, "Stale reads in both modes"),
@@ -125,7 +125,7 @@ fn explanation() -> Markup {
         }
         p.small.muted {
             "A read counts as stale only if it started after a write was answered, and returned a value that this write \
-             had replaced for certain. Between a commit and its arrival at the cache lie milliseconds even in cdc mode."
+             had replaced for certain. Between a commit and its arrival at the cache lie milliseconds even in CDC mode."
         }
     }
 }

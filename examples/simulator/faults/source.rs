@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cachefront::Result;
 use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Interests, Lead, SourceProbe};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
 
 use super::{FaultState, Faults};
 
@@ -34,16 +34,16 @@ impl ChangeSource for FaultySource {
         self.source.describe()
     }
 
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
-        self.source.preflight(interests).await
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+        self.source.preflight(filter).await
     }
 
     async fn lead(&mut self) -> Result<Lead> {
         self.source.lead().await
     }
 
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
-        self.source.open(from, interests).await
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
+        self.source.open(from, filter).await
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {

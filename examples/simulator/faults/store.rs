@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta,
-    Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
+    StoreState, StoreWriter, Token,
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
 
@@ -56,10 +56,6 @@ async fn pass(faults: &Faults, patience: Duration) -> Result<()> {
 #[deny(clippy::missing_trait_methods, reason = "everything has to pass")]
 #[async_trait]
 impl Store for FaultyStore {
-    fn capability(&self) -> Capability {
-        self.store.capability()
-    }
-
     fn namespace(&self) -> &str {
         self.store.namespace()
     }

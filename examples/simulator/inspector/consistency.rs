@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StaleKind {
-    /// In ttl mode: as designed, until the entry expires.
+    /// In TTL mode: as designed, until the entry expires.
     Aging,
     /// The change has not been handled yet: the watermark does not cover it.
     Late,
@@ -177,7 +177,7 @@ fn cause(aging: u64, late: u64, lost: u64, mapping: u64) -> Option<String> {
         (mapping, "named other keys than the entry's: mend the mapping"),
         (lost, "lost: the change was passed over, and the entry stays until it expires or is removed"),
         (late, "late: the change has not been handled yet"),
-        (aging, "aging: in ttl mode an entry is stale until it expires"),
+        (aging, "aging: in TTL mode an entry is stale until it expires"),
     ];
     let parts: Vec<String> =
         words.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();

@@ -2,7 +2,7 @@
 //!
 //! A pass looks at the first 500 users and at a moving sample of the others, at both of a user's entries, and at users
 //! that are gone and were cached before. It looks only: no fill, no lease, no touch. An entry counts as stale if it was
-//! the same before and after its row was read and differs from it; in cdc mode it has a moment's grace, because an
+//! the same before and after its row was read and differs from it; in CDC mode it has a moment's grace, because an
 //! invalidation may be under way.
 
 mod consistency;

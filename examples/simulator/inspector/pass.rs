@@ -29,7 +29,7 @@ const CHANGES_MAX: usize = 1_024;
 /// So many looks into the cache are under way at once: a store that takes its time must not make a pass take the sum.
 const PEEKS_AT_ONCE: usize = 256;
 
-/// In cdc mode an entry that differs may be about to go: it is looked at again after this.
+/// In CDC mode an entry that differs may be about to go: it is looked at again after this.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// What one pass tells the next.

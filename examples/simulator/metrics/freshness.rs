@@ -81,7 +81,7 @@ mod tests {
             applied: None,
             events_total: 0,
             invalidations_total: 0,
-            hops: Default::default(),
+            stages: Default::default(),
         }
     }
 

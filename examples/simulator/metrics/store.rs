@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta,
-    Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
+    StoreState, StoreWriter, Token,
 };
 use cachefront::{Result, StoreKey};
 use metrics::histogram;
@@ -38,10 +38,6 @@ async fn timed<T>(operation: &'static str, work: impl Future<Output = T>) -> T {
 #[deny(clippy::missing_trait_methods, reason = "everything has to pass")]
 #[async_trait]
 impl Store for MeasuredStore {
-    fn capability(&self) -> Capability {
-        self.store.capability()
-    }
-
     fn namespace(&self) -> &str {
         self.store.namespace()
     }

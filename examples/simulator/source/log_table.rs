@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cachefront::event::Batch;
 use cachefront::gate::{OpenGate, VisibilityGate};
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Head, Interests, SourceProbe};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, TableFilter};
 use cachefront::{Error, ErrorKind, Position, Result};
 use reader::Reader;
 use rusqlite::Connection;
@@ -40,7 +40,7 @@ pub(crate) struct LogTableSource {
     trimmed: u64,
     /// The last row that was delivered.
     at: u64,
-    interests: Arc<Interests>,
+    filter: Arc<TableFilter>,
 }
 
 impl LogTableSource {
@@ -57,7 +57,7 @@ impl LogTableSource {
             trimmer: Arc::new(Mutex::new(trimmer)),
             trimmed: 0,
             at: 0,
-            interests: Arc::new(Interests::new()),
+            filter: Arc::new(TableFilter::new()),
         })
     }
 
@@ -86,18 +86,18 @@ impl ChangeSource for LogTableSource {
         format!("log table of {}", self.file.path().display())
     }
 
-    async fn preflight(&mut self, _interests: &Interests) -> Result<Vec<String>> {
+    async fn preflight(&mut self, _filter: &TableFilter) -> Result<Vec<String>> {
         let reader = Arc::clone(&self.reader);
         blocking(move || locked(&reader)?.preflight()).await
     }
 
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         let at = self.row_of(&from.position)?;
         let reader = Arc::clone(&self.reader);
         blocking(move || locked(&reader)?.check(at)).await?;
         self.at = at;
         self.trimmed = at;
-        self.interests = Arc::new(interests.clone());
+        self.filter = Arc::new(filter.clone());
         Ok(())
     }
 
@@ -105,8 +105,8 @@ impl ChangeSource for LogTableSource {
         // If this future is dropped, the thread notices within a pause. Nothing is lost: `at` has not moved.
         let stop = StopOnDrop::default();
         let (reader, limits, after) = (Arc::clone(&self.reader), *limits, self.at);
-        let (stopped, interests) = (Arc::clone(&stop.0), Arc::clone(&self.interests));
-        let taken = blocking(move || locked(&reader)?.take(after, &limits, &interests, &stopped)).await?;
+        let (stopped, filter) = (Arc::clone(&stop.0), Arc::clone(&self.filter));
+        let taken = blocking(move || locked(&reader)?.take(after, &limits, &filter, &stopped)).await?;
         self.at = taken.last;
         Ok(Batch { transactions: taken.transactions, checkpoint: self.checkpoint(taken.last) })
     }

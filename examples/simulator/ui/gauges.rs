@@ -23,7 +23,7 @@ const MARKS_MAX: usize = 64;
 /// An API that takes longer to tell its numbers leaves a gap.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
 
-/// What was measured stands beside the hop for so many samples.
+/// What was measured stands beside the stage for so many samples.
 const BUS_KEPT: usize = 10;
 
 /// What was counted over a longer time is no rate of now.

@@ -18,9 +18,9 @@ use crate::api::Api;
 use crate::carried::Carried;
 use crate::domain::ModeRow;
 use crate::faults::FaultState;
-use crate::hops::Hops;
 use crate::interest::Interest;
 use crate::pipeline::PipelineView;
+use crate::stages::Stages;
 
 /// The pause between two looks while somebody watches.
 const WATCHED: Duration = Duration::from_millis(250);
@@ -100,7 +100,7 @@ impl Moment {
                 applied: None,
                 events_total: 0,
                 invalidations_total: 0,
-                hops: Hops::default(),
+                stages: Stages::default(),
             },
             database_away: false,
             store_away: false,

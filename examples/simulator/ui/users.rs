@@ -266,7 +266,7 @@ pub(super) async fn of_demo(panel: &Panel, survey: &Survey, id: u64) -> Option<U
 }
 
 /// Rows and the inspector's pass are looked at side by side: where they differ over a user, the row is looked at again.
-/// In cdc mode an entry that differs may be about to go, and the inspector waits a moment before it says so. Answers for
+/// In CDC mode an entry that differs may be about to go, and the inspector waits a moment before it says so. Answers for
 /// how long the oldest stale entry has been so.
 pub(super) async fn agree(
     panel: &Panel,

@@ -56,7 +56,7 @@ pub(crate) struct Emptier {
 }
 
 impl Emptier {
-    /// Removes everything, and tells every process to forget what it holds. In cdc mode nothing is kept until the
+    /// Removes everything, and tells every process to forget what it holds. In CDC mode nothing is kept until the
     /// consumer has begun a new generation, which it does within seconds.
     ///
     /// # Errors

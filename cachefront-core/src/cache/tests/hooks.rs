@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::bus::{Hub, InvalidationBus};
 use crate::error::Result;
-use crate::store::{Capability, Fill, FillReply, LeaseReply, LeaseRequest, Reading, Token};
+use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Reading, Token};
 
 type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -60,10 +60,6 @@ impl fmt::Debug for Hooked {
 
 #[async_trait]
 impl Store for Hooked {
-    fn capability(&self) -> Capability {
-        self.inner.capability()
-    }
-
     fn namespace(&self) -> &str {
         self.inner.namespace()
     }
@@ -169,7 +165,7 @@ async fn what_another_process_filled_is_checked_for_a_session() {
     assert_eq!((mine.value, mine.tier), (Some(2), Tier::Database));
 }
 
-/// A value is read from the store and put away here after the invalidation began and before the store has carried it out.
+/// A value is read from the store and put away here after the invalidation began and before the store has transit it out.
 #[tokio::test]
 async fn an_invalidation_by_hand_also_ends_what_was_put_away_meanwhile() {
     let (memory, database) = (MemoryStore::new("t"), Database::free());

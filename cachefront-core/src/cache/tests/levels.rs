@@ -61,7 +61,7 @@ fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
 
 /// As [`cache_of`], for a cache that names its replica, with an invalidator's hand that covers it.
 async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>, Hand) {
-    let hand = Hand::covering(store, MappingId::new("row", &interests(), &["replica".into()], 0)).await;
+    let hand = Hand::covering(store, MappingId::new("row", &table_filter(), &["replica".into()], 0)).await;
     let cache = Cache::builder("row")
         .shared(Arc::clone(store))
         .clock(Arc::new(TokioClock::new()))

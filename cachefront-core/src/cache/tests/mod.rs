@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Cache, CacheBuilder, Local, Mode, Tier};
+use super::{Cache, CacheBuilder, Local, Tier};
 use crate::bus::{BusEvent, BusMessage, Listener, Publisher};
 use crate::clock::{Clock, Sleep, SystemClock, Timestamp};
 use crate::error::{Error, ErrorKind};
@@ -20,9 +20,9 @@ use crate::key::StoreKey;
 use crate::loader::{LoadCx, Loader};
 use crate::position::Position;
 use crate::settings::CacheSettings;
-use crate::source::{Checkpoint, Columns, Interests};
+use crate::source::{Checkpoint, Columns, TableFilter};
 use crate::store::{
-    Applied, Coverage, Covered, Discipline, Generation, Held, MappingId, MemoryStore, Meta, Store, StoreWriter,
+    Applied, Coverage, Covered, Generation, Held, InvalidationMode, MappingId, MemoryStore, Meta, Store, StoreWriter,
 };
 use crate::testing::{ManualClock, WAIT_MAX, wait_until};
 
@@ -146,13 +146,13 @@ impl Hand {
 
 /// The mapping of [`builder`]'s cache.
 fn mapping() -> MappingId {
-    MappingId::new("row", &interests(), &[], 0)
+    MappingId::new("row", &table_filter(), &[], 0)
 }
 
-fn interests() -> Interests {
-    let mut interests = Interests::new();
-    interests.add("shop.row".into(), &Columns::All);
-    interests
+fn table_filter() -> TableFilter {
+    let mut filter = TableFilter::new();
+    filter.add("shop.row".into(), &Columns::All);
+    filter
 }
 
 fn rand_u128() -> u128 {
@@ -324,28 +324,28 @@ async fn without_a_meta_nothing_is_kept_and_a_suspended_one_serves_nothing() {
 }
 
 #[tokio::test]
-async fn an_entry_of_the_ttl_discipline_is_a_miss_in_the_other_and_a_flush_voids_all() {
+async fn an_entry_of_the_ttl_mode_is_a_miss_in_the_other_and_a_flush_voids_all() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let _hand = Hand::begin(&store).await;
-    let cache = builder(&store, &database).discipline(Discipline::Ttl).build().expect("a cache");
+    let cache = builder(&store, &database).mode(InvalidationMode::Ttl).build().expect("a cache");
     cache.get(&7).await.expect("a value");
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
-    cache.set_discipline(Discipline::Cdc);
+    cache.set_mode(InvalidationMode::Cdc);
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
     let _next = Hand::begin(&store).await;
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
-    cache.set_mode(Mode::Bypass);
+    cache.set_bypass(true);
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
 }
 
 #[tokio::test]
-async fn a_value_is_stale_until_its_time_is_over_in_the_ttl_discipline() {
+async fn a_value_is_stale_until_its_time_is_over_in_the_ttl_mode() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::new("t").with_clock(Arc::new(clock.clone())));
     let database = Database::free();
     let cache = builder(&store, &database)
-        .discipline(Discipline::Ttl)
+        .mode(InvalidationMode::Ttl)
         .ttl(Duration::from_secs(30))
         .jitter(0.0)
         .negative_ttl(Duration::from_secs(5))
@@ -454,7 +454,7 @@ async fn what_does_not_fit_is_named_by_build() {
     assert!(name(Cache::builder("a b").build()).contains("`a b`"));
     assert!(name(Cache::builder("a").ttl(Duration::ZERO).build()).contains("`ttl`"));
     assert!(name(Cache::builder("a").jitter(1.0).build()).contains("`jitter`"));
-    assert!(name(Cache::builder("a").discipline(Discipline::Cdc).build()).contains("`depends_on`"));
+    assert!(name(Cache::builder("a").mode(InvalidationMode::Cdc).build()).contains("`depends_on`"));
     assert!(name(Cache::builder("a").depends_on("users", |_| Ok(vec![1_u64])).build()).contains("`users`"));
     let settings = CacheSettings { loads_max: 0, ..Default::default() };
     assert!(name(Cache::builder("a").settings(settings).build()).contains("`loads_max`"));

@@ -160,7 +160,7 @@ async fn the_local_tier_keeps_its_bound_of_bytes_while_the_store_is_away() {
         .local(Local::max_weight(20_000))
         .loader(crate::loader::loader_fn(|_: u64| async { Ok::<_, std::io::Error>(Some("x".repeat(1_000))) }))
         .build()
-        .expect("a cache in the ttl discipline");
+        .expect("a cache in TTL mode");
     for key in 0..100 {
         cache.get(&key).await.expect("a value");
     }

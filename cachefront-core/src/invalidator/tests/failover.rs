@@ -12,10 +12,9 @@ use crate::error::Result;
 use crate::event::Batch;
 use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
-use crate::source::{BatchLimits, ChangeSource, Checkpoint, Interests, SourceProbe};
+use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use crate::store::{
-    Applied, Capability, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading,
-    StoreWriter, Token,
+    Applied, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
@@ -61,24 +60,20 @@ impl Failover {
         self.0.new.writer().await.expect("a writer").flush(&meta).await.expect("a flush");
         let entry = self.0.old.get(key).await.expect("a reading").entry.expect("an entry");
         let row = &meta.coverage.rows()[0];
-        let (token, discipline) = (Token::from_u128(1).expect("a token"), Discipline::Cdc);
+        let (token, mode) = (Token::from_u128(1).expect("a token"), InvalidationMode::Cdc);
         let duration = Duration::from_secs(9);
         let request =
-            LeaseRequest { key, token, duration, discipline, mapping: row.mapping, schema_version: 0, reload: false };
+            LeaseRequest { key, token, duration, mode, mapping: row.mapping, schema_version: 0, reload: false };
         let reply = self.0.new.lease(&request).await.expect("a reply");
         assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
         let expiry = Duration::from_secs(99);
-        let fill = Fill { key, token, discipline, generation: row.generation, entry: &entry, expiry };
+        let fill = Fill { key, token, mode, generation: row.generation, entry: &entry, expiry };
         assert_eq!(self.0.new.fill(&fill).await.expect("a reply"), FillReply::Stored);
     }
 }
 
 #[async_trait]
 impl Store for Failover {
-    fn capability(&self) -> Capability {
-        self.0.old.capability()
-    }
-
     fn namespace(&self) -> &str {
         "t"
     }
@@ -230,12 +225,12 @@ impl ChangeSource for HeldUp {
         self.inner.describe()
     }
 
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
-        self.inner.preflight(interests).await
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+        self.inner.preflight(filter).await
     }
 
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
-        self.inner.open(from, interests).await
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
+        self.inner.open(from, filter).await
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {

@@ -316,16 +316,16 @@ async fn a_log_that_is_read_from_another_server_than_its_end_flushes_everything(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_takes_over_works_in_the_discipline_of_now() {
+async fn a_standby_that_takes_over_works_in_the_mode_of_now() {
     let scene = Scene::new();
     let second = scene.run().await;
     let first = scene.run().await;
     wait_until("the second stands by", || async { second.status().state == CdcState::Standby }).await;
-    second.set_discipline(Discipline::Ttl);
+    second.set_mode(InvalidationMode::Ttl);
     first.shutdown().await;
     let mut states = second.watch();
     states.wait_for(|status| status.state == CdcState::Running).await.expect("it takes over");
-    assert_eq!(second.status().discipline, Discipline::Ttl);
+    assert_eq!(second.status().mode, InvalidationMode::Ttl);
 }
 
 #[tokio::test(start_paused = true)]

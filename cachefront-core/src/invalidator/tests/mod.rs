@@ -1,4 +1,4 @@
-//! The invalidator over a scripted log and the in-memory store: gate, rewind, gap, takeover, switch of discipline.
+//! The invalidator over a scripted log and the in-memory store: gate, rewind, gap, takeover, switch of mode.
 
 mod coverage;
 mod failover;
@@ -16,7 +16,7 @@ use crate::event::{Change, Operation, RowChange, RowImage, Value};
 use crate::loader::{LoadCx, Loader};
 use crate::position::Position;
 use crate::settings::CdcSettings;
-use crate::store::{Discipline, MemoryStore, Store, StoreState};
+use crate::store::{InvalidationMode, MemoryStore, Store, StoreState};
 use crate::testing::{ScriptedSource, wait_until};
 
 /// A table whose rows readers see only once their commit is visible.
@@ -266,17 +266,17 @@ async fn leaving_the_log_voids_what_the_store_promises_and_coming_back_begins_an
     world.table.set(1, 10);
     let cdc = world.run().await;
     world.read(1).await;
-    cdc.set_discipline(Discipline::Ttl);
-    wait_until("changes are only read", || async { cdc.status().discipline == Discipline::Ttl }).await;
-    world.cache.set_discipline(Discipline::Ttl);
+    cdc.set_mode(InvalidationMode::Ttl);
+    wait_until("changes are only read", || async { cdc.status().mode == InvalidationMode::Ttl }).await;
+    world.cache.set_mode(InvalidationMode::Ttl);
     assert_eq!(world.read(1).await, (Some(10), Tier::Shared));
     world.update(1, 11);
     wait_until("the change was read", || async { cdc.status().events_total == 1 }).await;
     assert_eq!(world.read(1).await, (Some(10), Tier::Shared));
     // Back in this process, before the invalidator hears of it: nothing old is served.
-    world.cache.set_discipline(Discipline::Cdc);
+    world.cache.set_mode(InvalidationMode::Cdc);
     assert_eq!(world.read(1).await, (Some(11), Tier::Database));
-    cdc.set_discipline(Discipline::Cdc);
+    cdc.set_mode(InvalidationMode::Cdc);
     world.caught_up().await;
     world.read(1).await;
     assert_eq!(world.read(1).await, (Some(11), Tier::Shared));

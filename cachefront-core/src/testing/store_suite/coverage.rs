@@ -6,7 +6,7 @@ use crate::entry::Entry;
 use crate::position::Position;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Cover, Coverage, Covered, Discipline, FillReply, Generation, Held, LeaseReply, MappingId, Refusal,
+    Applied, Cover, Coverage, Covered, FillReply, Generation, Held, InvalidationMode, LeaseReply, MappingId, Refusal,
     StoreState, Token,
 };
 
@@ -61,7 +61,7 @@ impl Two {
     }
 
     async fn fill(&mut self, id: u64, token: Token, generation: Generation) -> FillReply {
-        self.ground.fill_with(id, token, &header(Discipline::Cdc, generation, START), LONG).await
+        self.ground.fill_with(id, token, &header(InvalidationMode::Cdc, generation, START), LONG).await
     }
 
     async fn put(&mut self, id: u64, mapping: MappingId, generation: Generation) {
@@ -75,10 +75,10 @@ pub(super) async fn a_cache_that_is_not_covered_gets_no_lease_and_no_fill(fixtur
     for mapping in [THIRD, MappingId(MAPPING.0 ^ 1), MappingId(two.mine.0), MappingId(two.other.0)] {
         assert!(matches!(two.lease(1, mapping).await.1, LeaseReply::NotCovered), "{mapping:?}");
         assert!(two.ground.read(1).await.entry.is_none(), "nothing was written");
-        let by_age = two.ground.ask(2, token(), |ask| (ask.mapping, ask.discipline) = (mapping, Discipline::Ttl)).await;
+        let by_age = two.ground.ask(2, token(), |ask| (ask.mapping, ask.mode) = (mapping, InvalidationMode::Ttl)).await;
         assert!(
             matches!(by_age, LeaseReply::Granted { .. } | LeaseReply::Held { .. }),
-            "the ttl discipline asks for no coverage: {by_age:?}"
+            "TTL mode asks for no coverage: {by_age:?}"
         );
     }
     let token = two.take(3, MAPPING).await;

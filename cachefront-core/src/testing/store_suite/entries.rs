@@ -8,12 +8,12 @@ use super::StoreFixture;
 use super::ground::{Ground, LONG, SCHEMA, START, header, key, token};
 use crate::clock::Timestamp;
 use crate::entry::{Entry, PayloadState};
-use crate::store::{Discipline, FillReply, Generation, LeaseReply};
+use crate::store::{FillReply, Generation, InvalidationMode, LeaseReply};
 
 pub(super) async fn what_was_filled_is_read(fixture: &dyn StoreFixture) {
     let ground = Ground::live(fixture).await;
     let mine = ground.take(1).await;
-    let filled = header(Discipline::Cdc, ground.generation, START);
+    let filled = header(InvalidationMode::Cdc, ground.generation, START);
     assert_eq!(ground.fill_with(1, mine, &filled, LONG).await, FillReply::Stored);
     let reading = ground.read(1).await;
     let bytes = reading.entry.expect("an entry");
@@ -38,7 +38,7 @@ pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture)
     let ground = Ground::live(fixture).await;
     for (id, state) in [(1, PayloadState::Fresh), (2, PayloadState::Negative)] {
         let mine = ground.take(id).await;
-        let mut filled = header(Discipline::Cdc, ground.generation, START);
+        let mut filled = header(InvalidationMode::Cdc, ground.generation, START);
         filled.state = state;
         assert_eq!(ground.fill_with(id, mine, &filled, LONG).await, FillReply::Stored);
         let LeaseReply::Present { meta, entry } = ground.lease(id, token()).await else {
@@ -48,18 +48,18 @@ pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture)
         assert_eq!(Entry::decode(entry).expect("an entry").header, filled);
     }
     let mine = ground.take(3).await;
-    let mut kept = header(Discipline::Cdc, ground.generation, START);
+    let mut kept = header(InvalidationMode::Cdc, ground.generation, START);
     kept.state = PayloadState::StaleKept;
     assert_eq!(ground.fill_with(3, mine, &kept, LONG).await, FillReply::Stored);
     assert!(matches!(ground.lease(3, token()).await, LeaseReply::Granted { .. }), "a stale value is no answer");
     assert_eq!(ground.value(3).await.expect("a value").header, kept, "and stays what it is");
 }
 
-pub(super) async fn an_entry_of_the_other_discipline_is_no_answer(fixture: &dyn StoreFixture) {
+pub(super) async fn an_entry_of_the_other_mode_is_no_answer(fixture: &dyn StoreFixture) {
     let ground = Ground::live(fixture).await;
-    let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.discipline = Discipline::Ttl;
+    let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.mode = InvalidationMode::Ttl;
     // The same generation in it, as if by accident, makes it no better.
-    let by_age = header(Discipline::Ttl, ground.generation, START);
+    let by_age = header(InvalidationMode::Ttl, ground.generation, START);
     let mine = token();
     assert!(matches!(ground.ask(1, mine, in_ttl).await, LeaseReply::Granted { .. }));
     assert_eq!(ground.fill_with(1, mine, &by_age, LONG).await, FillReply::Stored);
@@ -75,7 +75,7 @@ pub(super) async fn an_entry_of_another_schema_version_is_no_answer(fixture: &dy
     let newer = token();
     assert!(matches!(ground.ask(1, newer, |ask| ask.schema_version = SCHEMA + 1).await, LeaseReply::Granted { .. }));
     assert!(matches!(ground.lease(1, token()).await, LeaseReply::Present { .. }), "processes of its version read on");
-    let mut filled = header(Discipline::Cdc, ground.generation, START);
+    let mut filled = header(InvalidationMode::Cdc, ground.generation, START);
     filled.schema_version = SCHEMA + 1;
     assert_eq!(ground.fill_with(1, newer, &filled, LONG).await, FillReply::Stored);
     assert!(matches!(ground.lease(1, token()).await, LeaseReply::Granted { .. }));
@@ -85,7 +85,7 @@ pub(super) async fn an_entry_past_its_hard_expiry_is_no_answer(fixture: &dyn Sto
     let ground = Ground::live(fixture).await;
     for (id, hard_expiry, good) in [(1, 1, false), (2, 1 << 52, true)] {
         let mine = ground.take(id).await;
-        let mut filled = header(Discipline::Cdc, ground.generation, START);
+        let mut filled = header(InvalidationMode::Cdc, ground.generation, START);
         filled.hard_expiry = Timestamp::from_micros(hard_expiry);
         assert_eq!(ground.fill_with(id, mine, &filled, LONG).await, FillReply::Stored);
         let reply = ground.lease(id, token()).await;
@@ -93,11 +93,11 @@ pub(super) async fn an_entry_past_its_hard_expiry_is_no_answer(fixture: &dyn Sto
     }
 }
 
-pub(super) async fn the_ttl_discipline_needs_no_meta(fixture: &dyn StoreFixture) {
+pub(super) async fn the_ttl_mode_needs_no_meta(fixture: &dyn StoreFixture) {
     let ground = Ground::bare(fixture).await;
-    let by_age = header(Discipline::Ttl, Generation::default(), 0);
+    let by_age = header(InvalidationMode::Ttl, Generation::default(), 0);
     let mine = token();
-    let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.discipline = Discipline::Ttl;
+    let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.mode = InvalidationMode::Ttl;
     assert!(matches!(ground.ask(1, mine, in_ttl).await, LeaseReply::Granted { meta: None, .. }));
     assert!(matches!(ground.ask(1, token(), in_ttl).await, LeaseReply::Held { .. }));
     assert_eq!(ground.fill_with(1, mine, &by_age, LONG).await, FillReply::Stored);
@@ -113,7 +113,7 @@ pub(super) async fn an_entry_is_forgotten_after_its_expiry(fixture: &dyn StoreFi
     let ground = Ground::live(fixture).await;
     let mine = ground.take(1).await;
     let short = Duration::from_millis(50);
-    let filled = header(Discipline::Cdc, ground.generation, START);
+    let filled = header(InvalidationMode::Cdc, ground.generation, START);
     assert_eq!(ground.fill_with(1, mine, &filled, short).await, FillReply::Stored);
     ground.put(2, START).await;
     fixture.pass(short + Duration::from_millis(1)).await;

@@ -13,8 +13,8 @@ use crate::error::{ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Coverage, Covered, Discipline, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, MappingId,
-    Meta, Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Coverage, Covered, Fill, FillReply, Generation, Held, InvalidationMode, LeaseReply, LeaseRequest,
+    MappingId, Meta, Reading, Store, StoreState, StoreWriter, Token,
 };
 
 /// Long enough to stand through a slow test.
@@ -69,10 +69,10 @@ pub(super) fn conflict(outcome: Result<()>, what: &str) {
 }
 
 /// The header of a good entry.
-pub(super) fn header(discipline: Discipline, generation: Generation, order: u64) -> Header {
+pub(super) fn header(mode: InvalidationMode, generation: Generation, order: u64) -> Header {
     Header {
         state: PayloadState::Fresh,
-        discipline,
+        mode,
         codec: 1,
         compression: 0,
         schema_version: SCHEMA,
@@ -183,7 +183,7 @@ impl Readers {
             key: &key,
             token,
             duration: LONG,
-            discipline: Discipline::Cdc,
+            mode: InvalidationMode::Cdc,
             mapping: MAPPING,
             schema_version: SCHEMA,
             reload: false,
@@ -192,7 +192,7 @@ impl Readers {
         self.store.lease(&request).await.expect("an answer")
     }
 
-    /// Asks in the cdc discipline, for long.
+    /// Asks in CDC mode, for long.
     pub(super) async fn lease(&self, id: u64, token: Token) -> LeaseReply {
         self.ask(id, token, |_| {}).await
     }
@@ -208,20 +208,13 @@ impl Readers {
     pub(super) async fn fill_with(&self, id: u64, token: Token, header: &Header, expiry: Duration) -> FillReply {
         let key = key(id);
         let entry = header.encode_with(format!("value of {id}").as_bytes());
-        let fill = Fill {
-            key: &key,
-            token,
-            discipline: header.discipline,
-            generation: header.generation,
-            entry: &entry,
-            expiry,
-        };
+        let fill = Fill { key: &key, token, mode: header.mode, generation: header.generation, entry: &entry, expiry };
         self.store.fill(&fill).await.expect("an answer")
     }
 
-    /// Fills a good entry of the cdc discipline and this generation.
+    /// Fills a good entry of CDC mode and this generation.
     pub(super) async fn fill(&self, id: u64, token: Token, order: u64) -> FillReply {
-        self.fill_with(id, token, &header(Discipline::Cdc, self.generation, order), LONG).await
+        self.fill_with(id, token, &header(InvalidationMode::Cdc, self.generation, order), LONG).await
     }
 
     /// Puts a good entry in place.

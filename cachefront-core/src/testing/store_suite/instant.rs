@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::StoreFixture;
 use super::ground::{Ground, LONG, Readers, START, header, key, token};
 use crate::entry::Entry;
-use crate::store::{Discipline, FillReply, Generation, LeaseReply, Reading};
+use crate::store::{FillReply, Generation, InvalidationMode, LeaseReply, Reading};
 
 /// At least this many batches are applied.
 const ROUNDS: u64 = 300;
@@ -88,7 +88,7 @@ async fn load(store: Readers, seen: Arc<Seen>) {
     while !seen.0.done.load(Ordering::Acquire) {
         let mine = token();
         if let LeaseReply::Granted { meta: Some(meta), .. } = store.lease(1, mine).await {
-            let filled = header(Discipline::Cdc, meta.generation, meta.hi);
+            let filled = header(InvalidationMode::Cdc, meta.generation, meta.hi);
             let reply = store.fill_with(1, mine, &filled, LONG).await;
             seen.0.filled.fetch_add(u64::from(reply == FillReply::Stored), Ordering::Relaxed);
         }

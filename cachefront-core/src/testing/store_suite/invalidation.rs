@@ -3,7 +3,7 @@
 use super::StoreFixture;
 use super::ground::{Ground, LONG, START, header, key, token};
 use crate::position::Gtid;
-use crate::store::{Discipline, FillReply, Invalidation, LeaseReply, Refusal};
+use crate::store::{FillReply, Invalidation, InvalidationMode, LeaseReply, Refusal};
 
 const BROKEN: FillReply = FillReply::Refused(Refusal::LeaseBroken);
 
@@ -43,12 +43,12 @@ pub(super) async fn an_entry_that_is_not_covered_goes(fixture: &dyn StoreFixture
     ground.flush(START).await;
     ground.invalidate(&[3], Some(START)).await;
     assert!(ground.read(3).await.entry.is_none(), "filled in another generation");
-    let by_age = header(Discipline::Ttl, ground.generation, START + 7);
+    let by_age = header(InvalidationMode::Ttl, ground.generation, START + 7);
     let mine = token();
-    assert!(matches!(ground.ask(4, mine, |ask| ask.discipline = Discipline::Ttl).await, LeaseReply::Granted { .. }));
+    assert!(matches!(ground.ask(4, mine, |ask| ask.mode = InvalidationMode::Ttl).await, LeaseReply::Granted { .. }));
     assert_eq!(ground.fill_with(4, mine, &by_age, LONG).await, FillReply::Stored);
     ground.invalidate(&[4], Some(START)).await;
-    assert!(ground.read(4).await.entry.is_none(), "filled in the other discipline");
+    assert!(ground.read(4).await.entry.is_none(), "filled in the other mode");
     ground.put(5, START + 7).await;
     fixture.lose_metas().await;
     ground.invalidate(&[5], Some(START)).await;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::StoreFixture;
 use super::ground::{Ground, LONG, START, header, token};
-use crate::store::{Discipline, FillReply, LeaseReply, Refusal};
+use crate::store::{FillReply, InvalidationMode, LeaseReply, Refusal};
 
 const BROKEN: FillReply = FillReply::Refused(Refusal::LeaseBroken);
 
@@ -138,7 +138,7 @@ pub(super) async fn a_fill_after_a_flush_is_refused(fixture: &dyn StoreFixture) 
     let old = ground.generation;
     let mine = ground.take(1).await;
     ground.flush(START + 5).await;
-    let late = header(Discipline::Cdc, old, START);
+    let late = header(InvalidationMode::Cdc, old, START);
     assert_eq!(ground.fill_with(1, mine, &late, LONG).await, FillReply::Refused(Refusal::GenerationChanged));
     assert!(ground.value(1).await.is_none());
 }

@@ -117,7 +117,7 @@ pub(super) async fn a_commit_compares_before_it_moves(fixture: &dyn StoreFixture
     assert_eq!(ground.live_state().await, before, "nothing was moved");
 }
 
-/// In the ttl discipline an invalidator goes on observing, and its checkpoint goes on moving.
+/// In TTL mode an invalidator goes on observing, and its checkpoint goes on moving.
 pub(super) async fn a_suspended_meta_is_moved_and_stays_suspended(fixture: &dyn StoreFixture) {
     let mut ground = Ground::live(fixture).await;
     ground.store.suspend().await.expect("a suspension");

@@ -115,10 +115,10 @@ laws! {
         what_was_filled_is_read,
         a_look_sees_what_a_read_sees,
         an_entry_that_is_good_is_present,
-        an_entry_of_the_other_discipline_is_no_answer,
+        an_entry_of_the_other_mode_is_no_answer,
         an_entry_of_another_schema_version_is_no_answer,
         an_entry_past_its_hard_expiry_is_no_answer,
-        the_ttl_discipline_needs_no_meta,
+        the_ttl_mode_needs_no_meta,
         an_entry_is_forgotten_after_its_expiry,
         many_keys_are_answered_in_the_order_asked,
         a_reader_that_is_dropped_keeps_nobody_waiting;
@@ -193,10 +193,10 @@ macro_rules! store_suite {
             what_was_filled_is_read
             a_look_sees_what_a_read_sees
             an_entry_that_is_good_is_present
-            an_entry_of_the_other_discipline_is_no_answer
+            an_entry_of_the_other_mode_is_no_answer
             an_entry_of_another_schema_version_is_no_answer
             an_entry_past_its_hard_expiry_is_no_answer
-            the_ttl_discipline_needs_no_meta
+            the_ttl_mode_needs_no_meta
             an_entry_is_forgotten_after_its_expiry
             many_keys_are_answered_in_the_order_asked
             a_reader_that_is_dropped_keeps_nobody_waiting

@@ -121,10 +121,10 @@ fn column_json(column: &Column) -> Json {
 #[cfg(test)]
 mod tests {
     use cachefront::Gtid;
-    use cachefront::event::Carried;
+    use cachefront::event::TransitTimes;
     use cachefront::kafka::decode::{Decoder, DecoderSettings, Record as Raw};
     use cachefront::kafka::event::Event as Decoded;
-    use cachefront::source::{Columns, Interests};
+    use cachefront::source::{Columns, TableFilter};
 
     use super::*;
 
@@ -137,16 +137,16 @@ mod tests {
         Transaction {
             gtid: Gtid { origin, number: 7 },
             committed_at: Timestamp::from_micros(1_700_000_000_000_000),
-            carried: Carried::default(),
+            transit: TransitTimes::default(),
             changes: vec![Change::Row(row)],
             complete: true,
         }
     }
 
     fn decoded(records: &[Record]) -> Vec<Decoded> {
-        let mut interests = Interests::new();
-        interests.add("main.users".into(), &Columns::All);
-        let mut decoder = Decoder::new(DecoderSettings::default(), &interests);
+        let mut filter = TableFilter::new();
+        filter.add("main.users".into(), &Columns::All);
+        let mut decoder = Decoder::new(DecoderSettings::default(), &filter);
         let raw = |record: &Record| {
             let (key, value) = (record.key.clone().into_bytes(), record.value.clone().into_bytes());
             let raw = Raw { topic: &record.topic, partition: 0, offset: 0, key: Some(&key), value: Some(&value) };

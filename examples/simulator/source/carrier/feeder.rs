@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachefront::clock::SystemClock;
-use cachefront::source::{BatchLimits, ChangeSource, Columns, Interests};
+use cachefront::source::{BatchLimits, ChangeSource, Columns, TableFilter};
 use cachefront::{Clock, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -41,7 +41,7 @@ impl Drop for Feeder {
 
 struct Work {
     source: LogTableSource,
-    interests: Interests,
+    filter: TableFilter,
     producer: FutureProducer,
     applied: Arc<AtomicU64>,
     fed: u64,
@@ -62,16 +62,10 @@ impl Feeder {
             .set("max.in.flight.requests.per.connection", "1")
             .create()
             .map_err(|error| Fatal::new(format!("the embedded Kafka cannot be fed: {error}")))?;
-        let mut interests = Interests::new();
-        interests.add("main.users".into(), &Columns::All);
-        let mut work = Work {
-            source: LogTableSource::new(file)?,
-            interests,
-            producer,
-            applied,
-            fed: 0,
-            clock: SystemClock::new(),
-        };
+        let mut filter = TableFilter::new();
+        filter.add("main.users".into(), &Columns::All);
+        let mut work =
+            Work { source: LogTableSource::new(file)?, filter, producer, applied, fed: 0, clock: SystemClock::new() };
         work.open().await?;
         work.warm_up().await;
         Ok(Self(tokio::spawn(work.run())))
@@ -94,7 +88,7 @@ impl Work {
     async fn open(&mut self) -> Result<()> {
         let head = self.source.probe().head().await?;
         self.fed = super::last_row(&head.checkpoint.position);
-        self.source.open(&head.checkpoint, &self.interests).await
+        self.source.open(&head.checkpoint, &self.filter).await
     }
 
     async fn run(mut self) {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
 use cachefront::kafka::KafkaSource;
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Interests, Lead, SourceProbe};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
 use cachefront::{Position, Result};
 
 use self::broker::Broker;
@@ -81,18 +81,18 @@ impl ChangeSource for CarriedSource {
         self.source.describe()
     }
 
-    async fn preflight(&mut self, interests: &Interests) -> Result<Vec<String>> {
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
         // What it finds about markers and topics does not concern this broker.
-        self.source.preflight(interests).await.map(|_| Vec::new())
+        self.source.preflight(filter).await.map(|_| Vec::new())
     }
 
     async fn lead(&mut self) -> Result<Lead> {
         self.source.lead().await
     }
 
-    async fn open(&mut self, from: &Checkpoint, interests: &Interests) -> Result<()> {
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         self.applied.fetch_max(last_row(&from.position), Ordering::Relaxed);
-        self.source.open(from, interests).await
+        self.source.open(from, filter).await
     }
 
     fn origin(&self) -> Option<Box<str>> {

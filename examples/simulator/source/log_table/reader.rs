@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cachefront::event::Transaction;
-use cachefront::source::{BatchLimits, Interests};
+use cachefront::source::{BatchLimits, TableFilter};
 use cachefront::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
@@ -87,7 +87,7 @@ impl Reader {
         &mut self,
         after: u64,
         limits: &BatchLimits,
-        interests: &Interests,
+        filter: &TableFilter,
         stopped: &AtomicBool,
     ) -> Result<Taken> {
         let deadline = Instant::now() + limits.wait_max;
@@ -102,7 +102,7 @@ impl Reader {
                     rows = self.rows(after, limits)?;
                 }
                 self.active_at = Instant::now();
-                return self.decode(after, &rows, interests);
+                return self.decode(after, &rows, filter);
             }
             while self.data_version()? == version {
                 if stopped.load(Ordering::Relaxed) || Instant::now() >= deadline {
@@ -179,8 +179,8 @@ impl Reader {
         }
     }
 
-    fn decode(&self, after: u64, rows: &[LogRow], interests: &Interests) -> Result<Taken> {
-        let transactions = rows.iter().map(|row| row.decode(&self.uuid, interests)).collect::<Result<_>>()?;
+    fn decode(&self, after: u64, rows: &[LogRow], filter: &TableFilter) -> Result<Taken> {
+        let transactions = rows.iter().map(|row| row.decode(&self.uuid, filter)).collect::<Result<_>>()?;
         Ok(Taken { transactions, last: rows.last().map_or(after, |row| row.seq) })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cachefront::event::{Carried, Change, Operation, RowChange, RowImage, TableName, Transaction, Value};
-use cachefront::source::Interests;
+use cachefront::event::{Change, Operation, RowChange, RowImage, TableName, Transaction, TransitTimes, Value};
+use cachefront::source::TableFilter;
 use cachefront::{Error, ErrorKind, Gtid, Result, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
@@ -44,15 +44,15 @@ impl LogRow {
     ///
     /// # Errors
     /// `Gap` if it cannot be understood: then nobody knows which keys it made stale.
-    pub(super) fn decode(&self, uuid: &Arc<str>, interests: &Interests) -> Result<Transaction> {
+    pub(super) fn decode(&self, uuid: &Arc<str>, filter: &TableFilter) -> Result<Transaction> {
         let table = TableName::new("main", &self.table);
-        let changes = match interests.get(table.as_str()) {
+        let changes = match filter.get(table.as_str()) {
             Some(_) => vec![Change::Row(self.change(table)?)],
             None => Vec::new(),
         };
         let gtid = Gtid { origin: Arc::clone(uuid), number: self.seq };
         let committed_at = Timestamp::from_micros(self.at_ms * 1_000);
-        Ok(Transaction { gtid, committed_at, carried: Carried::default(), changes, complete: true })
+        Ok(Transaction { gtid, committed_at, transit: TransitTimes::default(), changes, complete: true })
     }
 
     fn change(&self, table: TableName) -> Result<RowChange> {

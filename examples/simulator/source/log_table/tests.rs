@@ -33,10 +33,10 @@ impl World {
     #[expect(clippy::future_not_send, reason = "it is awaited where it is made, on one thread")]
     async fn open(&self, row: u64) -> Result<LogTableSource> {
         let mut source = LogTableSource::new(&self.file)?;
-        let mut interests = Interests::new();
-        interests.add("main.users".into(), &Columns::All);
-        source.preflight(&interests).await?;
-        source.open(&self.at(row), &interests).await?;
+        let mut filter = TableFilter::new();
+        filter.add("main.users".into(), &Columns::All);
+        source.preflight(&filter).await?;
+        source.open(&self.at(row), &filter).await?;
         Ok(source)
     }
 }
@@ -100,7 +100,7 @@ async fn batches_keep_to_their_limits_and_skip_nothing() {
         seen.extend(ids(&batch));
     }
     assert_eq!(seen, (1..=25).collect::<Vec<_>>());
-    source.open(&world.at(20), &Arc::clone(&source.interests)).await.expect("opened again");
+    source.open(&world.at(20), &Arc::clone(&source.filter)).await.expect("opened again");
     let small = BatchLimits { bytes_max: 1, ..LIMITS };
     assert_eq!(ids(&source.next_batch(&small).await.expect("a batch")), [21]);
 }
@@ -131,7 +131,7 @@ async fn rows_that_somebody_removed_are_a_gap_and_never_silence() {
         position: "00000000-0000-4000-8000-000000000000:1-3".parse().expect("a position"),
         resume: Bytes::new(),
     };
-    assert_eq!(source.open(&foreign, &Interests::new()).await.expect_err("foreign").kind(), ErrorKind::Gap);
+    assert_eq!(source.open(&foreign, &TableFilter::new()).await.expect_err("foreign").kind(), ErrorKind::Gap);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_table_that_was_made_anew_is_a_gap_and_has_its_triggers_back() {
     world.run("DROP TABLE users; CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, email TEXT, updated_at TEXT)");
     assert_eq!(source.next_batch(&LIMITS).await.expect_err("dropped").kind(), ErrorKind::Gap);
     let head = source.probe().head().await.expect("a head");
-    source.open(&head.checkpoint, &Arc::clone(&source.interests)).await.expect("opened again");
+    source.open(&head.checkpoint, &Arc::clone(&source.filter)).await.expect("opened again");
     world.run("INSERT INTO users (id, name, email) VALUES (9, 'a', 'a@x')");
     assert_eq!(ids(&source.next_batch(&LIMITS).await.expect("a batch")), [9]);
 }

@@ -15,9 +15,9 @@ export function change() {
 
 /** A dot runs along the wires until one that nothing flows through. */
 async function fly(at) {
-  const hop = document.querySelector(`[data-hop="${at}"]`);
-  if (!hop || hop.classList.contains("idle")) return;
-  const wire = hop.querySelector(".wire");
+  const stage = document.querySelector(`[data-stage="${at}"]`);
+  if (!stage || stage.classList.contains("idle")) return;
+  const wire = stage.querySelector(".wire");
   const dot = document.createElement("i");
   dot.className = "dot";
   wire.append(dot);
@@ -28,5 +28,5 @@ async function fly(at) {
   } finally {
     dot.remove();
   }
-  if (!hop.classList.contains("w")) await fly(at + 1);
+  if (!stage.classList.contains("w")) await fly(at + 1);
 }

@@ -56,7 +56,7 @@ impl Switch {
     }
 }
 
-struct Hop {
+struct Stage {
     lag: String,
     words: &'static str,
     /// Nothing flows.
@@ -84,9 +84,9 @@ pub(super) fn pipeline(scene: &Scene<'_>) -> Markup {
         (Mode::Cdc, true) => "CDC mode: each commit invalidates its keys".to_owned(),
     };
     let nodes = nodes(scene, carrier.as_ref());
-    let mut hops = hops(scene, nodes.len() - 1);
+    let mut stages = stages(scene, nodes.len() - 1);
     if halt.is_some() {
-        wait_before_the_connector(&mut hops, view.lag_ms);
+        wait_before_the_connector(&mut stages, view.lag_ms);
     }
     html! {
         div.hd {
@@ -97,23 +97,23 @@ pub(super) fn pipeline(scene: &Scene<'_>) -> Markup {
         ol.pipe {
             @for (at, node) in nodes.iter().enumerate() {
                 (box_of(scene, node))
-                @if let Some(hop) = hops.get(at) { (arrow(hop, at)) }
+                @if let Some(stage) = stages.get(at) { (arrow(stage, at)) }
             }
         }
         @if let Some(state) = &carrier { (connector::connector(scene, state)) }
     }
 }
 
-/// The hop that leads from the database's log to Debezium.
+/// The stage that leads from the database's log to Debezium.
 const TO_CONNECTOR: usize = 1;
 
 /// Changes wait in the log, and nothing flows behind it.
-fn wait_before_the_connector(hops: &mut [Hop], lag_ms: Option<f64>) {
-    for (at, hop) in hops.iter_mut().enumerate() {
+fn wait_before_the_connector(stages: &mut [Stage], lag_ms: Option<f64>) {
+    for (at, stage) in stages.iter_mut().enumerate() {
         if at == TO_CONNECTOR {
-            *hop = Hop { lag: lag_ms.map_or_else(String::new, millis), words: "wait", idle: false, slow: true };
-        } else if at > TO_CONNECTOR && !hop.idle {
-            *hop = Hop { lag: "–".to_owned(), words: "", idle: true, slow: false };
+            *stage = Stage { lag: lag_ms.map_or_else(String::new, millis), words: "wait", idle: false, slow: true };
+        } else if at > TO_CONNECTOR && !stage.idle {
+            *stage = Stage { lag: "–".to_owned(), words: "", idle: true, slow: false };
         }
     }
 }
@@ -214,31 +214,31 @@ fn words(scene: &Scene<'_>) -> [String; 3] {
 }
 
 /// How long each part of the way takes, as far as it was measured lately; and where changes wait.
-fn hops(scene: &Scene<'_>, count: usize) -> Vec<Hop> {
+fn stages(scene: &Scene<'_>, count: usize) -> Vec<Stage> {
     let view = &scene.moment.pipeline;
-    // The last two hops lead from the consumer to the store and on to the processes.
+    // The last two stages lead from the consumer to the store and on to the processes.
     let to_consumer = count - 3;
     let waits = !view.running || scene.moment.faults.freeze_stream;
     let ttl = view.mode == Mode::Ttl;
-    let measured = |lag: Option<f64>, words: &'static str| Hop {
+    let measured = |lag: Option<f64>, words: &'static str| Stage {
         lag: lag.map_or_else(String::new, millis),
         words,
         idle: false,
         slow: false,
     };
-    let idle = |lag: &str| Hop { lag: lag.to_owned(), words: "", idle: true, slow: false };
+    let idle = |lag: &str| Stage { lag: lag.to_owned(), words: "", idle: true, slow: false };
     (0..count)
         .map(|at| match at {
-            // The log is written within the commit: its time is where the other hops begin.
-            0 => Hop { lag: "0 ms".to_owned(), ..measured(None, "commit") },
-            _ if at == to_consumer && waits => Hop { slow: true, ..measured(view.lag_ms, "wait") },
-            _ if at == to_consumer => measured(view.hops.read_ms, "read"),
-            1 => measured(view.hops.capture_ms, "captured"),
-            _ if at < to_consumer => measured(view.hops.queue_ms, "queued"),
+            // The log is written within the commit: its time is where the other stages begin.
+            0 => Stage { lag: "0 ms".to_owned(), ..measured(None, "commit") },
+            _ if at == to_consumer && waits => Stage { slow: true, ..measured(view.lag_ms, "wait") },
+            _ if at == to_consumer => measured(view.stages.read_ms, "read"),
+            1 => measured(view.stages.capture_ms, "captured"),
+            _ if at < to_consumer => measured(view.stages.queue_ms, "queued"),
             _ if ttl => idle("off"),
             _ if waits => idle("–"),
             // With the wait at the gate, which is most of it.
-            _ if at == to_consumer + 1 => measured(view.hops.store_ms(), "removal"),
+            _ if at == to_consumer + 1 => measured(view.stages.store_ms(), "removal"),
             _ => measured(scene.panel.live.gauges.bus_ms(), "push"),
         })
         .collect()
@@ -262,10 +262,10 @@ fn box_of(scene: &Scene<'_>, node: &Node) -> Markup {
     }
 }
 
-fn arrow(hop: &Hop, at: usize) -> Markup {
+fn arrow(stage: &Stage, at: usize) -> Markup {
     html! {
-        li.hop.idle[hop.idle].w[hop.slow] data-key=(format!("hop{at}")) data-hop=(at) {
-            b { (hop.lag) } i.wire data-keep {} span { (hop.words) }
+        li.stage.idle[stage.idle].w[stage.slow] data-key=(format!("stage{at}")) data-stage=(at) {
+            b { (stage.lag) } i.wire data-keep {} span { (stage.words) }
         }
     }
 }

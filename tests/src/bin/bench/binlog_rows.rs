@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration, time::Instant};
 
 use cachefront::binlog::{BinlogSource, read_position};
 use cachefront::event::TableName;
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Interests};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Columns, TableFilter};
 use cachefront_tests::{server::temporary_dir, stack, unique};
 use mysql_async::{Opts, prelude::Queryable};
 
@@ -38,7 +38,7 @@ pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
 struct Log {
     file: String,
     before: Checkpoint,
-    interests: Interests,
+    filter: TableFilter,
     changes: u64,
 }
 
@@ -65,16 +65,16 @@ impl Log {
             conn.query_drop(update).await.expect("rows are updated");
         }
         conn.query_drop("FLUSH BINARY LOGS").await.expect("the log can be rotated");
-        let mut interests = Interests::new();
+        let mut filter = TableFilter::new();
         let table = TableName::from(format!("{}.user", database.name()).as_str());
-        interests.add(table, &Columns::Only(vec!["id".into()]));
+        filter.add(table, &Columns::Only(vec!["id".into()]));
         let before = Checkpoint { position, ..Checkpoint::default() };
-        Self { file: file.get(0).expect("a file"), before, interests, changes: 2 * rows }
+        Self { file: file.get(0).expect("a file"), before, filter, changes: 2 * rows }
     }
 
     async fn read(&self, url: &str) -> u64 {
         let mut source = BinlogSource::connect(url).await.expect("a source");
-        source.open(&self.before, &self.interests).await.expect("the log is there");
+        source.open(&self.before, &self.filter).await.expect("the log is there");
         let limits = BatchLimits {
             changes_max: 10_000,
             bytes_max: 16 << 20,

@@ -1,4 +1,4 @@
-//! What is measured on: a value of about 100 bytes, and a cache of the cdc discipline whose log is quiet.
+//! What is measured on: a value of about 100 bytes, and a cache of CDC mode whose log is quiet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

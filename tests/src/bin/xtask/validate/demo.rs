@@ -96,7 +96,7 @@ impl Api {
     }
 }
 
-/// In ttl mode a changed user is served as it was until its time is over.
+/// In TTL mode a changed user is served as it was until its time is over.
 pub(super) async fn ttl_stale_read(api: &Api) -> Result<String> {
     let id = api.warm_user("ttl").await?;
     api.rename(id).await?;
@@ -122,7 +122,7 @@ pub(super) async fn ttl_stale_read(api: &Api) -> Result<String> {
     }
 }
 
-/// In cdc mode the change itself takes the entry out.
+/// In CDC mode the change itself takes the entry out.
 pub(super) async fn cdc_invalidation(api: &Api) -> Result<String> {
     let id = api.warm_user("cdc").await?;
     let started = Instant::now();
