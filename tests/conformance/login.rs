@@ -6,8 +6,8 @@ use std::time::Duration;
 use cachefront_core::store::{Applied, Generation, Held, InvalidationMode, LeaseReply, LeaseRequest, Store, Token};
 use cachefront_core::{Error, ErrorKind, Timestamp};
 use cachefront_redis::RedisStore;
-use cachefront_tests::port;
-use cachefront_tests::server::redis::Redis;
+use cachefront_testkit::port;
+use cachefront_testkit::server::redis::Redis;
 
 use crate::connection::{MAPPING, key, meta};
 
