@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cachefront_stack::mutants::{self, Mutant};
 use cachefront_stack::environment as names;
+use cachefront_stack::mutants::{self, Mutant};
 use clap::Args;
 
 use crate::{
