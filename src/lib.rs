@@ -2,7 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "testing")]
-pub use cachefront_core::testing;
+pub use cachefront_core::{source_suite, store_suite, testing};
 pub use cachefront_core::{
     AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, Cdc, CdcHandle, CdcObserver,
     CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture, Gtid, Hit,
