@@ -3,7 +3,8 @@
 use crate::tree::{Source, none, sources};
 
 /// The crates that are published and their folders; the facade is the first.
-const LIBRARIES: [&str; 5] = ["src/", "cachefront-core/", "cachefront-redis/", "cachefront-binlog/", "cachefront-kafka/"];
+const LIBRARIES: [&str; 5] =
+    ["src/", "cachefront-core/", "cachefront-redis/", "cachefront-binlog/", "cachefront-kafka/"];
 
 /// The number of code blocks in the documentation that the guard below must at least find.
 const BLOCKS_MIN: usize = 20;
