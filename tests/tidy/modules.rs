@@ -140,7 +140,7 @@ fn expand(base: &[String], text: &str, found: &mut Vec<Vec<String>>) {
         found.push(base.to_vec());
         return;
     }
-    let path = [base, &[name.clone()]].concat();
+    let path = [base, std::slice::from_ref(&name)].concat();
     match text[name.len()..].strip_prefix("::") {
         Some(rest) => expand(&path, rest, found),
         None => found.push(path),
