@@ -1,7 +1,5 @@
 //! What every request passes: bounds, tokens and their roles, request ids, and what an answer says of itself.
 
-use std::time::Duration;
-
 use cachefront_testkit::wait;
 use reqwest::Method;
 use serde_json::json;
@@ -148,23 +146,24 @@ async fn an_answer_says_where_it_comes_from() {
     assert!(wrong.header("allow").contains("GET"), "{:?}", wrong.headers);
 }
 
-/// A request that is under way when the program is told to end gets its answer.
+/// A request that is in progress when the program is asked to end gets its response.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_waits_for_what_is_under_way() {
+async fn a_shutdown_waits_for_requests_in_progress() {
     let mut world = World::start(Place::Embedded, |launch| launch).await;
     world.api.put("/faults", &json!({ "database_delay_ms": 2_000 })).await.expect(200);
+    wait::until_async("the database is slow", PATIENCE, async || {
+        world.api.get("/metrics").await.text.contains("simulator_fault_active{fault=\"database_delay_ms\"} 1")
+    })
+    .await;
     let slow = tokio::spawn({
         let api = Client::new(world.api.base.clone());
         async move { api.get("/users").await }
     });
-    wait::until_async("it is under way", PATIENCE, async || {
-        let metrics = world.api.get("/metrics").await.text;
-        metrics.contains("simulator_http_requests_in_flight 2")
-            || metrics.contains("simulator_fault_active{fault=\"database_delay_ms\"} 1")
+    // The request for the metrics is the other one.
+    wait::until_async("the slow request is in its handler", PATIENCE, async || {
+        world.api.get("/metrics").await.text.contains("simulator_http_requests_in_flight 2")
     })
     .await;
-    // sleep: nothing tells from outside that the request has reached its handler; the answer takes ten times longer.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let status = world.simulator.stop().await;
     assert!(status.success(), "{status}");
     slow.await.expect("a task").expect(200);

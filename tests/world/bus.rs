@@ -8,8 +8,7 @@ use cachefront_core::store::ServerId;
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::clock::{Moment, millis, pass};
-use crate::server::{Posted, Role};
-use crate::store::unavailable;
+use crate::server::{Posted, Role, unavailable};
 use crate::world::{Handed, World};
 
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cachefront_core::StoreKey;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::transition::{Change, Slot};
 use cachefront_core::store::{Meta, ServerId};
+use cachefront_core::{Error, ErrorKind, StoreKey};
 use tokio::sync::Notify;
 
 use crate::clock::{Moment, shown};
@@ -69,6 +69,11 @@ impl Data {
             (self.bus, self.head) = (from.bus, from.head);
         }
     }
+}
+
+/// The error of a store that cannot be reached.
+pub(crate) fn unavailable(what: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, what)
 }
 
 /// The number of the database server of this name.

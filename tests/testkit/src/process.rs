@@ -148,14 +148,14 @@ impl Simulator {
         self.process.kill();
     }
 
-    /// Stops the program without ending it: it answers nothing, and its connections stay open.
+    /// Stops the program without ending it: it does not reply, and its connections stay open.
     pub fn freeze(&mut self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// Lets a frozen program go on.
     pub fn resume(&mut self) {
-        self.process.signal(Signal::CONT);
+        self.process.resume();
     }
 
     /// Asks the program to end and waits until it has.

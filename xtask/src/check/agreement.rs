@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::must;
+use super::run::must;
 use crate::{
     exec,
     failure::{Context, Failure, Result},

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs, path::Path};
 use cachefront_stack::environment as names;
 use serde_json::Value;
 
-use super::{files, must};
+use super::run::{files, must};
 use crate::{
     exec,
     failure::{Context, Failure, Result},

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use cachefront_stack::environment as names;
 
-use super::must;
+use super::run::must;
 use crate::{
     exec,
     failure::{Context, Failure, Result},

@@ -1,7 +1,6 @@
 //! The programs of the servers: named in the environment, found on the PATH, or unpacked from Debian's packages.
 
 use std::{
-    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     exec,
     failure::{Context, Failure, Result},
+    path::{given, on_path},
 };
 
 /// Oldest server whose binary log names the columns (`binlog_row_metadata`) and whose redo log has one size.
@@ -142,19 +142,6 @@ impl Redis {
         tree.wrap("usr/bin/redis-cli", "", &cli)?;
         Ok(Self { server, cli: Some(cli) })
     }
-}
-
-/// The first program of that name on the PATH or where servers are installed.
-pub(super) fn on_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let dirs =
-        env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into(), "/opt/homebrew/bin".into()]);
-    dirs.map(|dir| dir.join(name)).find(|file| fs::metadata(file).is_ok_and(|file| file.is_file()))
-}
-
-/// The value of a variable that somebody set.
-pub(super) fn given(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// What every `mysqld` gets before all else: no configuration of this machine, and leave to run as root in a container.

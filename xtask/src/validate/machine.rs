@@ -4,7 +4,8 @@ use std::{fs, net::TcpListener};
 
 use crate::{
     failure::{Context, Failure, Result},
-    stack, tools,
+    path::on_path,
+    stack,
 };
 
 /// What the whole stack in containers takes, and what the servers take as processes, in MiB.
@@ -61,10 +62,10 @@ pub(super) fn tools(containers: bool, embedded: bool) -> Result<String> {
     if containers {
         return Err(Failure::new("`docker info` does not answer: start the engine, or leave out --compose"));
     }
-    if tools::on_path("mysqld").is_some() && tools::on_path("redis-server").is_some() {
+    if on_path("mysqld").is_some() && on_path("redis-server").is_some() {
         return Ok("mysqld and redis-server".to_owned());
     }
-    match tools::on_path("apt-get").is_some() && tools::on_path("dpkg").is_some() {
+    match on_path("apt-get").is_some() && on_path("dpkg").is_some() {
         true => Ok("the servers come out of Debian's packages".to_owned()),
         false => {
             Err(Failure::new("neither a container engine, nor mysqld and redis-server, nor apt-get to unpack them"))

@@ -5,32 +5,17 @@
 
 mod child;
 pub mod connect;
+mod folder;
 pub mod jvm;
 pub mod kafka;
 pub mod mysql;
+mod private;
 pub mod redis;
 
 pub use child::Process;
 pub use connect::Connect;
+pub use folder::temporary_dir;
 pub use kafka::Kafka;
 pub use mysql::MySql;
+pub use private::{Private, Spec};
 pub use redis::Redis;
-
-use std::fs;
-
-use tempfile::TempDir;
-
-use crate::stack;
-
-/// A fresh folder below [`stack::private_dir`].
-///
-/// # Panics
-/// If it cannot be made.
-pub fn temporary_dir(name: &str) -> TempDir {
-    let parent = stack::private_dir();
-    fs::create_dir_all(&parent).unwrap_or_else(|err| panic!("could not make {}: {err}", parent.display()));
-    tempfile::Builder::new()
-        .prefix(&format!("{name}-"))
-        .tempdir_in(&parent)
-        .unwrap_or_else(|err| panic!("could not make a folder in {}: {err}", parent.display()))
-}
