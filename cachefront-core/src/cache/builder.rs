@@ -26,7 +26,7 @@ const NAME_BYTES_MAX: usize = 64;
 ///
 /// ```
 /// use std::time::Duration;
-/// use cachefront_core::{Cache, CacheBuilder, Local, MemoryStore, loader_fn};
+/// use cachefront::{Cache, CacheBuilder, Local, MemoryStore, loader_fn};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
 /// let users: CacheBuilder<u64, String> = Cache::builder("users")
@@ -37,7 +37,7 @@ const NAME_BYTES_MAX: usize = 64;
 ///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("user {id}"))) }));
 /// let users = users.build()?;
 /// # assert_eq!(users.get(&7).await?.as_deref(), Some("user 7"));
-/// # Ok::<(), cachefront_core::Error>(())
+/// # Ok::<(), cachefront::Error>(())
 /// # }).expect("the example runs");
 /// ```
 #[must_use]
@@ -63,14 +63,14 @@ impl Cache<(), ()> {
     /// Starts to build a cache of this name; the name is part of every stored key.
     ///
     /// ```
-    /// use cachefront_core::{Cache, loader_fn};
+    /// use cachefront::{Cache, loader_fn};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
     /// let greetings: Cache<u64, String> = Cache::builder("greetings")
     ///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
     ///     .build()?;
     /// assert_eq!(greetings.get(&7).await?, Some("hello 7".to_owned()));
-    /// # Ok::<(), cachefront_core::Error>(())
+    /// # Ok::<(), cachefront::Error>(())
     /// # }).expect("the example runs");
     /// ```
     pub fn builder<K, V>(name: &str) -> CacheBuilder<K, V> {
@@ -168,7 +168,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Default: no dependency, and then the mode is [`InvalidationMode::Ttl`].
     ///
     /// ```
-    /// # use cachefront_core::{Cache, CacheBuilder};
+    /// # use cachefront::{Cache, CacheBuilder};
     /// let users: CacheBuilder<u64, String> =
     ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<u64>("id")?]));
     /// ```
@@ -176,7 +176,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Keys of another type than the cache's do not compile:
     ///
     /// ```compile_fail
-    /// # use cachefront_core::{Cache, CacheBuilder};
+    /// # use cachefront::{Cache, CacheBuilder};
     /// let users: CacheBuilder<u64, String> =
     ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<String>("email")?]));
     /// ```

@@ -40,7 +40,7 @@ use crate::store::Store;
 /// a lease, once for all readers of all processes. See [`Cache::builder`](Cache::builder).
 ///
 /// ```
-/// use cachefront_core::{Cache, Tier, loader_fn};
+/// use cachefront::{Cache, Tier, loader_fn};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
 /// let users: Cache<u64, String> = Cache::builder("users")
@@ -50,7 +50,7 @@ use crate::store::Store;
 /// assert_eq!(users.get(&7).await?.as_deref(), Some("user 7"));
 /// assert_eq!(users.get(&7).detailed().await?.tier, Tier::Shared);
 /// assert_eq!(users.get_many([7_u64, 500]).await?, [Some("user 7".to_owned()), None]);
-/// # Ok::<(), cachefront_core::Error>(())
+/// # Ok::<(), cachefront::Error>(())
 /// # }).expect("the example runs");
 /// ```
 pub struct Cache<K, V> {

@@ -19,7 +19,7 @@ const TYPICAL_BYTES: u64 = 256;
 ///
 /// ```
 /// use std::time::Duration;
-/// use cachefront_core::Local;
+/// use cachefront::Local;
 ///
 /// let local = Local::max_weight(64 << 20).ttl(Duration::from_secs(10));
 /// ```
