@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use cachefront_core::store::{
-    Coverage, Covered, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta, Store,
-    StoreState, Token,
+    Coverage, Covered, Fill, FillReply, Generation, Invalidation, InvalidationMode, LeaseReply, LeaseRequest,
+    MappingId, Meta, Store, StoreState, Token,
 };
 use cachefront_core::{ErrorKind, StoreKey};
-use cachefront_redis::RedisStore;
+use cachefront_redis::{RedisStore, testing};
 use cachefront_tests::server::redis::Redis;
 use cachefront_tests::{unique, wait};
 
@@ -102,7 +102,8 @@ async fn forgotten_scripts_are_loaded_again() {
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     forget(&mut raw).await;
     let keys: Vec<_> = (0..2_500).map(key).collect();
-    writer.invalidate(&keys, Some(6)).await.expect("three calls in a pipeline");
+    let changes: Vec<_> = keys.into_iter().map(|key| Invalidation { key, commits: Vec::new() }).collect();
+    writer.invalidate_unseen(&changes).await.expect("three calls in a pipeline");
     let fill = Fill {
         key: &key(1),
         token,
@@ -212,7 +213,7 @@ async fn a_damaged_meta_counts_as_absent() {
     writer.flush(&meta(1, 1)).await.expect("a flush");
     assert!(store.get(&key(1)).await.expect("a reading").meta.is_some());
     let mut raw = raw(&redis.url()).await;
-    let name = format!("{{cf:{}:0}}#meta", store.namespace());
+    let name = testing::meta_key(store.namespace(), 0);
     for damaged in [&b"CM\x01"[..], b"something else, as long as a meta is, but not one: its first bytes say it", b""] {
         redis::cmd("SET").arg(&name).arg(damaged).exec_async(&mut raw).await.expect("it is damaged");
         assert!(store.get(&key(1)).await.expect("a reading").meta.is_none());

@@ -11,10 +11,11 @@ use crate::clock::{Entropy, SystemEntropy, Timestamp};
 use crate::entry::{Entry, Header, PayloadState};
 use crate::error::{ErrorKind, Result};
 use crate::key::StoreKey;
+use crate::position::Gtid;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Coverage, Covered, Fill, FillReply, Generation, Held, InvalidationMode, LeaseReply, LeaseRequest,
-    MappingId, Meta, Reading, Store, StoreState, StoreWriter, Token,
+    Applied, Coverage, Covered, Expected, Fill, FillReply, Generation, Invalidation, InvalidationMode, LeaseReply,
+    LeaseRequest, MappingId, Meta, Reading, Store, StoreState, StoreWriter, Token,
 };
 
 /// Long enough to stand through a slow test.
@@ -23,8 +24,11 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
 /// The schema version of the laws' entries.
 pub(super) const SCHEMA: u32 = 3;
 
-/// The order that a new ground's `hi` and `applied` stand at.
+/// The order that a new harness's `hi` and `applied` stand at.
 pub(super) const START: u64 = 10;
+
+/// The server of the suite's positions.
+pub(super) const ORIGIN: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
 pub(super) fn key(id: u64) -> StoreKey {
     StoreKey::encode("suite", &id).expect("a short key")
@@ -39,7 +43,7 @@ pub(super) fn generation() -> Generation {
 }
 
 pub(super) fn checkpoint(number: u64) -> Checkpoint {
-    let position = format!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-{number}").parse().expect("a position");
+    let position = format!("{ORIGIN}:1-{number}").parse().expect("a position");
     Checkpoint { position, resume: Bytes::from(format!("note {number}")) }
 }
 
@@ -53,8 +57,7 @@ pub(super) fn coverage(generation: Generation) -> Coverage {
 
 /// A meta of the generation, where everything up to `order` is applied.
 pub(super) fn meta(generation: Generation, term: u64, order: u64) -> Meta {
-    let origin = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-    Meta::at_head(generation, term, order, 1, origin, &checkpoint(order)).covering(coverage(generation))
+    Meta::at_head(generation, term, order, 1, ORIGIN, &checkpoint(order)).covering(coverage(generation))
 }
 
 /// What a batch of this order moves `applied` to.
@@ -87,7 +90,7 @@ pub(super) fn header(mode: InvalidationMode, generation: Generation, order: u64)
 }
 
 /// A store under test, with an invalidator's writer.
-pub(super) struct Ground {
+pub(super) struct StoreHarness {
     pub(super) writer: Box<dyn StoreWriter>,
     /// The term in force.
     pub(super) term: u64,
@@ -101,7 +104,7 @@ pub(super) struct Readers {
     pub(super) generation: Generation,
 }
 
-impl Deref for Ground {
+impl Deref for StoreHarness {
     type Target = Readers;
 
     fn deref(&self) -> &Readers {
@@ -109,13 +112,13 @@ impl Deref for Ground {
     }
 }
 
-impl DerefMut for Ground {
+impl DerefMut for StoreHarness {
     fn deref_mut(&mut self) -> &mut Readers {
         &mut self.readers
     }
 }
 
-impl Ground {
+impl StoreHarness {
     /// A store without a meta.
     pub(super) async fn bare(fixture: &dyn StoreFixture) -> Self {
         let store = fixture.store();
@@ -125,9 +128,9 @@ impl Ground {
 
     /// A store with a live meta.
     pub(super) async fn live(fixture: &dyn StoreFixture) -> Self {
-        let mut ground = Self::bare(fixture).await;
-        ground.flush(START).await;
-        ground
+        let mut harness = Self::bare(fixture).await;
+        harness.flush(START).await;
+        harness
     }
 
     /// A new generation, at `order`, under the next term.
@@ -152,13 +155,30 @@ impl Ground {
         Readers { store: Arc::clone(&self.store), generation: self.generation }
     }
 
-    pub(super) fn held(&self, applied_order: u64) -> Held {
-        Held { generation: self.generation, term: self.term, applied_order }
+    pub(super) fn held(&self, applied_order: u64) -> Expected {
+        Expected { generation: self.generation, term: self.term, applied_order }
     }
 
-    pub(super) async fn invalidate(&mut self, ids: &[u64], covered_from: Option<u64>) {
+    pub(super) async fn invalidate(&mut self, ids: &[u64]) {
         let keys: Vec<_> = ids.iter().map(|&id| key(id)).collect();
-        self.writer.invalidate(&keys, covered_from).await.expect("an invalidation");
+        self.writer.invalidate(&keys).await.expect("an invalidation");
+    }
+
+    /// Invalidates keys for a commit that the load of every entry of the suite has seen.
+    pub(super) async fn invalidate_seen(&mut self, ids: &[u64]) {
+        self.invalidate_for(ids, 1).await;
+    }
+
+    /// Invalidates keys for a commit that the load of no entry of the suite has seen.
+    pub(super) async fn invalidate_unseen(&mut self, ids: &[u64]) {
+        self.invalidate_for(ids, 10).await;
+    }
+
+    async fn invalidate_for(&mut self, ids: &[u64], number: u64) {
+        let commit = Gtid { origin: ORIGIN.into(), number };
+        let changes: Vec<_> =
+            ids.iter().map(|&id| Invalidation { key: key(id), commits: vec![commit.clone()] }).collect();
+        self.writer.invalidate_unseen(&changes).await.expect("an invalidation");
     }
 
     pub(super) async fn commit(&mut self, from: u64, to: u64) {
