@@ -52,8 +52,8 @@ impl RedisStore {
 ///
 /// ```
 /// use std::time::Duration;
-/// use cachefront_core::ErrorKind;
-/// use cachefront_redis::{RedisSettings, RedisStore};
+/// use cachefront::ErrorKind;
+/// use cachefront::redis::{RedisSettings, RedisStore};
 ///
 /// # #[tokio::main]
 /// # async fn main() {

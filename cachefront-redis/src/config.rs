@@ -14,7 +14,7 @@ use crate::error::invalid;
 ///
 /// ```
 /// use std::time::Duration;
-/// use cachefront_redis::RedisSettings;
+/// use cachefront::redis::RedisSettings;
 ///
 /// let settings = RedisSettings::default().with_response_timeout(Duration::from_millis(300));
 /// assert_eq!(settings.response_timeout, Duration::from_millis(300));
@@ -148,8 +148,7 @@ mod tests {
     #[test]
     fn settings_are_read_by_field_and_unknown_fields_are_refused() {
         let settings: RedisSettings =
-            serde_json::from_str(r#"{"bus_messages_max": 7, "bus_block": {"secs": 1, "nanos": 0}}"#)
-                .expect("settings");
+            serde_json::from_str(r#"{"bus_messages_max": 7, "bus_block": {"secs": 1, "nanos": 0}}"#).expect("settings");
         let expected = RedisSettings::default().with_bus_messages_max(7).with_bus_block(Duration::from_secs(1));
         assert_eq!(settings, expected);
         let text = serde_json::to_string(&expected).expect("text");

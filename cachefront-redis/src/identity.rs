@@ -1,7 +1,7 @@
 //! The identity of the server at the other end of a connection: its process and its replication history.
 
-use cachefront_core::store::ServerId;
 use cachefront_core::Result;
+use cachefront_core::store::ServerId;
 use redis::Value;
 
 use crate::error::{Address, IS_A_REPLICA};

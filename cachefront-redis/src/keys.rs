@@ -141,9 +141,13 @@ mod tests {
         let space = KeySpace::new("shop", 4);
         assert_eq!(space.parse(b"{cf:shop:3}users:42"), Some((3, "users:42")));
         assert_eq!(space.parse(space.meta(2).as_bytes()), Some((2, "#meta")));
-        for other in
-            [&b"{cf:shop:0:3}users:42"[..], b"{cf:shop2:3}users:42", b"{cf:shop:bus}#stream", b"users:42", b"{cf:shop:3\xff}"]
-        {
+        for other in [
+            &b"{cf:shop:0:3}users:42"[..],
+            b"{cf:shop2:3}users:42",
+            b"{cf:shop:bus}#stream",
+            b"users:42",
+            b"{cf:shop:3\xff}",
+        ] {
             assert_eq!(space.parse(other), None);
         }
     }

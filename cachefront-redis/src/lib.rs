@@ -5,9 +5,9 @@
 //! script, which reads headers only.
 //!
 //! ```no_run
-//! use cachefront_redis::RedisStore;
+//! use cachefront::redis::RedisStore;
 //!
-//! # async fn example() -> Result<(), cachefront_core::Error> {
+//! # async fn example() -> Result<(), cachefront::Error> {
 //! let store = RedisStore::connect("redis://127.0.0.1/?namespace=shop").await?;
 //! let secure = RedisStore::builder("rediss://cache.internal/").namespace("shop").tls_ca_file("ca.pem").connect().await?;
 //! # drop((store, secure));
@@ -22,7 +22,7 @@
 //! one load; an evicted meta flushes everything.
 //!
 //! # Features
-//! `testing` adds [`testing`], the names of keys for tests that look behind a store.
+//! `testing` adds a module of that name, which has the names of keys for tests that look behind a store.
 
 mod admin;
 mod builder;

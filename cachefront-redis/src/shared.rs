@@ -104,4 +104,3 @@ pub(crate) fn unlink(space: &KeySpace, keys: &[StoreKey], keys_per_command_max: 
     };
     space.by_shard(keys).into_iter().map(pipeline).filter(|pipeline| !pipeline.is_empty()).collect()
 }
-

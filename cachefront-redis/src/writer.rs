@@ -163,7 +163,8 @@ impl RedisWriter {
         rows.sort_by_key(|row| row.covered.mapping);
         rows.dedup_by_key(|row| row.covered.mapping);
         if rows.len() > COVERED_MAX {
-            let message = format!("{} caches are bound, and the maximum for one namespace is {COVERED_MAX}", rows.len());
+            let message =
+                format!("{} caches are bound, and the maximum for one namespace is {COVERED_MAX}", rows.len());
             return Err(Error::new(ErrorKind::Config, message));
         }
         let fresh: Vec<u8> = rows.iter().map(|row| u8::from(row.fresh)).collect();
@@ -262,7 +263,8 @@ impl StoreWriter for RedisWriter {
     async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
         self.begin()?;
         let [generation, term, applied_order] = &compared(expected);
-        let outcome = self.on_metas(&RAISE_HIGH_WATERMARK, &[generation, term, applied_order, &order.to_be_bytes()]).await;
+        let outcome =
+            self.on_metas(&RAISE_HIGH_WATERMARK, &[generation, term, applied_order, &order.to_be_bytes()]).await;
         self.end(outcome)
     }
 

@@ -82,8 +82,7 @@ async fn clear_removes_metas_and_entries_of_this_namespace_only() {
     assert_eq!(writer.state().await.expect("a state"), StoreState::Missing);
     assert_eq!(nested.keys(1_000).await.expect("keys").len(), 100);
     let mut raw = raw(&redis.url()).await;
-    let left: Vec<String> =
-        redis::cmd("KEYS").arg(testing::pattern("shop")).query_async(&mut raw).await.expect("keys");
+    let left: Vec<String> = redis::cmd("KEYS").arg(testing::pattern("shop")).query_async(&mut raw).await.expect("keys");
     let left: Vec<&String> = left.iter().filter(|name| !name.starts_with("{cf:shop:0:")).collect();
     assert_eq!(left, [&testing::bus_key("shop")], "the bus keeps its messages");
     assert_eq!(shop.clear().await.expect("it is empty"), 0);

@@ -2,6 +2,7 @@
 //! programs are built from, and words and paths that no file may hold.
 
 mod configuration;
+mod docs;
 mod layers;
 mod manifest;
 mod metrics;

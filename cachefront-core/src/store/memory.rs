@@ -73,8 +73,8 @@ impl MemorySettings {
 /// Entries past their time are dropped when they are met, or when room is needed.
 ///
 /// ```
-/// use cachefront_core::MemoryStore;
-/// use cachefront_core::store::Store;
+/// use cachefront::MemoryStore;
+/// use cachefront::store::Store;
 ///
 /// let store = MemoryStore::new("shop");
 /// assert_eq!(store.namespace(), "shop");

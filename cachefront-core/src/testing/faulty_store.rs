@@ -77,8 +77,8 @@ pub enum Fate {
 /// A clone is the same store with the same faults.
 ///
 /// ```
-/// use cachefront_core::MemoryStore;
-/// use cachefront_core::testing::{Fate, FaultyStore, Operation};
+/// use cachefront::MemoryStore;
+/// use cachefront::testing::{Fate, FaultyStore, Operation};
 ///
 /// let store = FaultyStore::new(MemoryStore::new("shop"));
 /// store.next(Operation::Fill, [Fate::Refused, Fate::ReplyLost]);

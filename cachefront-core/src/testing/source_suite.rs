@@ -4,9 +4,9 @@
 //!
 //! ```no_run
 //! use std::ops::Range;
-//! use cachefront_core::event::{Change, Operation, RowChange, RowImage, Value};
-//! use cachefront_core::source::{ChangeSource, Columns, TableFilter};
-//! use cachefront_core::testing::{ScriptedSource, SourceFixture};
+//! use cachefront::event::{Change, Operation, RowChange, RowImage, Value};
+//! use cachefront::source::{ChangeSource, Columns, TableFilter};
+//! use cachefront::testing::{ScriptedSource, SourceFixture};
 //!
 //! struct Scripted(ScriptedSource);
 //!
@@ -28,7 +28,7 @@
 //!
 //! async fn scripted() -> Scripted { Scripted(ScriptedSource::new("suite")) }
 //!
-//! cachefront_core::source_suite!(scripted());
+//! cachefront::source_suite!(scripted());
 //! ```
 
 #![expect(clippy::missing_panics_doc, reason = "every law panics when it is broken: that is what it is for")]

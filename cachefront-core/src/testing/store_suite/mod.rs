@@ -5,9 +5,9 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use cachefront_core::store::Store;
-//! use cachefront_core::testing::{ManualClock, StoreFixture};
-//! use cachefront_core::MemoryStore;
+//! use cachefront::store::Store;
+//! use cachefront::testing::{ManualClock, StoreFixture};
+//! use cachefront::MemoryStore;
 //!
 //! struct InMemory { store: MemoryStore, clock: ManualClock }
 //!
@@ -23,7 +23,7 @@
 //!     InMemory { store: MemoryStore::new("suite").with_clock(Arc::new(clock.clone())), clock }
 //! }
 //!
-//! cachefront_core::store_suite!(in_memory());
+//! cachefront::store_suite!(in_memory());
 //! ```
 
 mod bus;
