@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use cachefront_core::backoff::Backoff;
+use cachefront_core::clock::SystemEntropy;
 use cachefront_core::store::ServerId;
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::RedisError;
@@ -131,7 +133,7 @@ impl Shared {
 /// Tries to connect until it succeeds or the store is dropped.
 async fn reconnect(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
     let settings = *dialer.settings();
-    let mut pause = settings.reconnect_min;
+    let mut backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
     loop {
         let dialed = dialer.dial(Some(settings.response_timeout), purpose).await;
         let Some(shared) = shared.upgrade() else {
@@ -153,8 +155,7 @@ async fn reconnect(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
             }
         }
         drop(shared);
-        tokio::time::sleep(pause).await;
-        pause = settings.reconnect_max.min(2 * pause);
+        tokio::time::sleep(backoff.next_pause(&SystemEntropy)).await;
     }
 }
 

@@ -5,7 +5,7 @@ use crate::tree::{none, sources};
 /// From the lowest layer to the highest. A new module takes its place here.
 const LAYERS: [&[&str]; 6] = [
     &["error", "clock", "key"],
-    &["codec", "metrics", "settings", "position"],
+    &["backoff", "codec", "metrics", "settings", "position"],
     &["entry", "event", "store", "loader", "source", "gate", "bus", "keymap", "policy"],
     &["cache", "invalidator"],
     &["inspector"],

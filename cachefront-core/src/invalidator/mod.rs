@@ -4,7 +4,6 @@ mod batch;
 mod begin;
 mod mapped;
 mod pump;
-mod retry;
 mod standby;
 mod status;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::backoff::Backoff;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Batch;
@@ -12,7 +13,6 @@ use crate::gate::VisibilityGate;
 use crate::invalidator::Wish;
 use crate::invalidator::batch::{Flush, Plan, plan};
 use crate::invalidator::pump::{Ended, Pump};
-use crate::invalidator::retry::Backoff;
 use crate::invalidator::watermark::Watermark;
 use crate::invalidator::way::Moments;
 use crate::invalidator::worker::Session;
