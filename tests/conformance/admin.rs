@@ -7,7 +7,7 @@ use cachefront_core::bus::{BusEvent, BusMessage, Publisher};
 use cachefront_core::store::{InvalidationMode, LeaseReply, LeaseRequest, Store, StoreState, Token};
 use cachefront_core::{StoreKey, Timestamp};
 use cachefront_redis::{RedisSettings, RedisStore, testing};
-use cachefront_tests::server::redis::Redis;
+use cachefront_testkit::server::redis::Redis;
 
 use crate::connection::{MAPPING, key, meta};
 use crate::fixture::raw;
