@@ -11,6 +11,7 @@
 //! Comments cite the rules of the protocol by name, as in ("Coverage"): `docs/protocol.md` of the repository says what each
 //! of them demands, which race it closes, and which test holds it. `docs/guarantees.md` is the contract with users.
 
+pub mod backoff;
 pub mod bus;
 mod cache;
 mod checkpoint;
