@@ -53,7 +53,7 @@ async fn main() {
                 if said.replace(state) != Some(state) {
                     say(&format!("{state:?}"));
                 }
-                statuses.changed().await.expect("the invalidator works for ever");
+                statuses.changed().await.expect("the invalidator never ends");
             }
         }
         ["storm", tasks, id] => {

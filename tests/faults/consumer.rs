@@ -30,7 +30,7 @@ async fn killed_in_the_middle_of_a_hundred_thousand_updates() {
         consumer.kill().await;
         consumer = Actor::start(program, &["consumer"], &shop).await;
     }
-    writer.await.expect("the writer ends in peace");
+    writer.await.expect("the writer ends without a panic");
     shop.settle().await;
     let Reads { done: reads, errors, .. } = readers.stop().await;
     let audit = shop.stale(&cache).await;

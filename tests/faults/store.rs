@@ -30,7 +30,7 @@ async fn killed_and_back_empty() {
         redis.kill();
         redis.restart().await;
     }
-    writer.await.expect("the writer ends in peace");
+    writer.await.expect("the writer ends without a panic");
     shop.settle().await;
     let Reads { done: reads, errors, .. } = readers.stop().await;
     let audit = shop.stale(&cache).await;
@@ -110,7 +110,7 @@ async fn away_for_ten_seconds_no_reader_notices_an_error() {
     let during = readers.seen().done - before;
     let failed = observed.metric("cachefront_store_errors_total", "item") - failed_before;
     redis.restart().await;
-    writer.await.expect("the writer ends in peace");
+    writer.await.expect("the writer ends without a panic");
     shop.settle().await;
     let Reads { done: reads, errors, .. } = readers.stop().await;
     let audit = shop.stale(&cache).await;

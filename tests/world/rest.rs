@@ -26,7 +26,7 @@ pub(crate) async fn rest(stage: &mut Stage) {
     while stage.in_progress() > 0 || !is_settled(stage) {
         if world.now() > begun + SETTLED_WITHIN * 1_000 {
             let states: Vec<_> = stage.invalidators.iter().map(|one| (one.actor, one.handle.status())).collect();
-            world.violated(|| format!("it does not settle: {} calls under way, {states:?}", stage.in_progress()));
+            world.violated(|| format!("it does not settle: {} calls in progress, {states:?}", stage.in_progress()));
             return;
         }
         pass(millis(20)).await;

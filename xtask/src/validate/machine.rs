@@ -35,7 +35,7 @@ pub(super) fn memory(containers: bool) -> Result<String> {
     }
 }
 
-/// Nobody else on our ports.
+/// No other program on our ports.
 pub(super) fn ports() -> Result<String> {
     let taken: Vec<String> = PORTS
         .iter()
@@ -57,7 +57,7 @@ pub(super) fn tools(containers: bool, embedded: bool) -> Result<String> {
         return Ok("none needed".to_owned());
     }
     if stack::has_engine() {
-        return Ok("a container engine answers".to_owned());
+        return Ok("a container engine responds".to_owned());
     }
     if containers {
         return Err(Failure::new("`docker info` does not answer: start the engine, or leave out --compose"));

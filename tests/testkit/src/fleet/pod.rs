@@ -68,7 +68,7 @@ impl Pod {
     /// Its next line.
     ///
     /// # Panics
-    /// If it ends, or says nothing for a minute.
+    /// If it ends, or prints no line within a minute.
     pub async fn line(&mut self) -> String {
         let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
         line.expect("the process says something in time").expect("its output can be read").expect("it still runs")

@@ -10,7 +10,7 @@ use super::jvm;
 use super::private::{Private, Spec};
 use crate::{port, stack, unique, wait};
 
-/// How long one request may take: the worker tries a connector's database before it answers.
+/// How long one request may take: the worker tries a connector's database before it responds.
 const REQUEST: Duration = Duration::from_secs(60);
 /// How long a connector may take to reach a state.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -252,7 +252,7 @@ impl Rest {
         if status.is_success() { serde_json::from_str(&body).ok() } else { None }
     }
 
-    /// The status and body of one request; nothing if the worker does not answer.
+    /// The status and body of one request. Returns `None` if the worker does not respond.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(StatusCode, String)> {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {

@@ -128,7 +128,7 @@ impl Topics {
     /// # Panics
     /// If the broker does not answer.
     pub fn names(&self) -> Vec<String> {
-        let metadata = self.client.inner().fetch_metadata(None, ADMIN).expect("the broker answers");
+        let metadata = self.client.inner().fetch_metadata(None, ADMIN).expect("the broker replies");
         metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
     }
 
@@ -138,7 +138,7 @@ impl Topics {
     /// If the broker refuses.
     pub async fn create(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        for made in self.client.create_topics([&topic], &options()).await.expect("the broker answers") {
+        for made in self.client.create_topics([&topic], &options()).await.expect("the broker replies") {
             made.unwrap_or_else(|(name, why)| panic!("the topic {name} cannot be made: {why}"));
         }
     }
@@ -152,7 +152,7 @@ impl Topics {
         if names.is_empty() {
             return;
         }
-        for gone in self.client.delete_topics(names, &options()).await.expect("the broker answers") {
+        for gone in self.client.delete_topics(names, &options()).await.expect("the broker replies") {
             if let Err((name, why)) = gone
                 && why != UnknownTopicOrPartition
             {
@@ -178,7 +178,7 @@ impl Topics {
     pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
         let mut list = rdkafka::TopicPartitionList::new();
         list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset)).expect("an offset");
-        let done = self.client.delete_records(&list, &options()).await.expect("the broker answers");
+        let done = self.client.delete_records(&list, &options()).await.expect("the broker replies");
         for element in done.elements() {
             element.error().unwrap_or_else(|why| panic!("records of {topic} cannot be removed: {why}"));
         }

@@ -1,4 +1,4 @@
-//! Servers of one test's own: to be killed, restarted, restored and purged without disturbing anybody.
+//! Servers of one test's own: to be killed, restarted, restored and purged without disturbing other tests.
 //!
 //! They listen on 127.0.0.1 on a port that they keep over restarts, hold their data in a temporary folder below the
 //! stack's, and end when their value is dropped. They stay in the test's process group, so that Ctrl-C reaches them.

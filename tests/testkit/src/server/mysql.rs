@@ -129,7 +129,7 @@ impl MySql {
     pub async fn execute(&self, sql: &str) {
         let mut conn = self.connect().await;
         conn.query_drop(sql).await.unwrap_or_else(|err| panic!("{sql}: {err}"));
-        conn.disconnect().await.expect("the connection ends in peace");
+        conn.disconnect().await.expect("the connection closes without an error");
     }
 
     /// Begins a new binary log and removes all older ones: who has not read them has lost them.
@@ -142,7 +142,7 @@ impl MySql {
         let logs: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.expect("the logs can be listed");
         let newest: String = logs.last().and_then(|row| row.get(0)).expect("a server has at least one log");
         conn.query_drop(format!("PURGE BINARY LOGS TO '{newest}'")).await.expect("the logs can be purged");
-        conn.disconnect().await.expect("the connection ends in peace");
+        conn.disconnect().await.expect("the connection closes without an error");
     }
 
     /// Starts the server again on the same data and port, with `extra` in place of the further arguments it had.
