@@ -21,3 +21,8 @@ pub use cachefront_kafka as kafka;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use cachefront_redis as redis;
+
+/// The programs of the guide, which are compiled like those of the README above, and run if they need no server.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}

@@ -42,3 +42,8 @@ pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
 pub use settings::{CacheSettings, CdcSettings};
 pub use store::{InvalidationMode, MemorySettings, MemoryStore};
+
+/// The program of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

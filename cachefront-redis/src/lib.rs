@@ -32,3 +32,8 @@ mod writer;
 
 pub use config::{RedisSettings, RedisStoreBuilder};
 pub use store::RedisStore;
+
+/// The program of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
