@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::testing::SourceFixture;
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 
 use crate::server::{Database, USERS};
 
@@ -65,7 +65,7 @@ mod shared {
 }
 
 mod private {
-    use cachefront_tests::server::mysql::MySql;
+    use cachefront_testkit::server::mysql::MySql;
 
     use super::prepared;
 

@@ -8,8 +8,8 @@ use cachefront_core::store::{
 };
 use cachefront_core::{ErrorKind, StoreKey};
 use cachefront_redis::RedisStore;
-use cachefront_tests::server::redis::Redis;
-use cachefront_tests::{unique, wait};
+use cachefront_testkit::server::redis::Redis;
+use cachefront_testkit::{unique, wait};
 
 use crate::fixture::raw;
 

@@ -8,8 +8,8 @@ use cachefront_core::store::{
 };
 use cachefront_core::{Error, ErrorKind, Timestamp};
 use cachefront_redis::RedisStore;
-use cachefront_tests::port;
-use cachefront_tests::server::redis::Redis;
+use cachefront_testkit::port;
+use cachefront_testkit::server::redis::Redis;
 
 use crate::connection::{MAPPING, key, meta};
 

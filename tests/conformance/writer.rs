@@ -5,7 +5,7 @@ use std::time::Duration;
 use cachefront_core::bus::{BusEvent, BusMessage, Publisher};
 use cachefront_core::store::{Applied, Expected, Generation, Store, StoreState};
 use cachefront_core::{ErrorKind, Timestamp};
-use cachefront_tests::server::redis::Redis;
+use cachefront_testkit::server::redis::Redis;
 use redis::aio::MultiplexedConnection;
 
 use crate::connection::{key, meta, store_in};

@@ -11,7 +11,7 @@ use cachefront_core::store::{
 };
 use cachefront_core::{Gtid, MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
 use cachefront_redis::RedisStore;
-use cachefront_tests::{stack, unique};
+use cachefront_testkit::{stack, unique};
 use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
 use redis::aio::MultiplexedConnection;

@@ -8,6 +8,7 @@ mod manifest;
 mod metrics;
 mod mutants;
 mod paths;
+mod settings_table;
 mod size;
 mod tree;
 mod words;
