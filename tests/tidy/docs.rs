@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use cachefront_tests::stack::workspace_root;
+use cachefront_testkit::stack::workspace_root;
 
 use crate::tree::{Source, none, sources};
 
