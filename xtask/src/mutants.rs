@@ -27,7 +27,17 @@ pub(crate) struct Options {
     /// Only mutants whose list or name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Run the simulated world in release over each mutant of the core, instead of the tests that its entry names. An
+    /// entry with a line `unseen` says why the world does not notice it.
+    #[arg(long)]
+    world: bool,
 }
+
+/// Operations within which the world must find a violation.
+const WORLD_OPERATIONS: &str = "1000000";
+
+/// The world's only test that judges answers.
+const WORLD: [&str; 6] = ["--release", "--package", "cachefront-tests", "--test", "world", "every_answer"];
 
 /// What came of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +62,22 @@ impl Outcome {
 /// Runs them all in a copy of the sources, and prints a table.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = names::workspace_root();
-    let chosen: Vec<Mutant> = mutants::read_all(&root)?
+    let mut chosen: Vec<Mutant> = mutants::read_all(&root)?
         .into_iter()
         .filter(|mutant| options.only.as_ref().is_none_or(|only| mutant.list == *only || mutant.name.contains(only)))
+        .filter(|mutant| !options.world || (mutant.list == "core" && mutant.unseen.is_none()))
         .collect();
+    if options.world {
+        chosen.iter_mut().for_each(|mutant| mutant.run = WORLD.map(str::to_owned).to_vec());
+    }
     if chosen.is_empty() {
         return Err(Failure::new("no mutant has such a name"));
     }
     let tree = copy(&root)?;
-    let needs_servers = chosen.iter().any(|mutant| mutant.run.iter().any(|argument| argument == "cachefront-tests"));
-    let up = if needs_servers { Some(stack::up()?) } else { None };
-    let environment = up.as_ref().map(|up| up.state.environment.clone()).unwrap_or_default();
+    let of_servers = |mutant: &Mutant| mutant.run.iter().any(|argument| argument == "cachefront-tests");
+    let up = if !options.world && chosen.iter().any(of_servers) { Some(stack::up()?) } else { None };
+    let mut environment = up.as_ref().map(|up| up.state.environment.clone()).unwrap_or_default();
+    environment.insert("CACHEFRONT_WORLD_OPERATIONS".to_owned(), WORLD_OPERATIONS.to_owned());
     let mut failed = 0;
     for mutant in &chosen {
         let began = Instant::now();
