@@ -1,4 +1,4 @@
-//! Pauses between tries: doubling, bounded, with jitter.
+//! Pauses between retries: exponential, bounded, with jitter.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ impl Backoff {
         Self { next: settings.retry_min, min: settings.retry_min, max: settings.retry_max.max(settings.retry_min) }
     }
 
-    /// Something worked: the next failure pauses shortly again.
+    /// Resets the pause after a success.
     pub(crate) fn reset(&mut self) {
         self.next = self.min;
     }
 
-    /// Pauses half to all of the time whose turn it is, so that several do not try in step.
+    /// Waits for a random part, half to all, of the current pause, so that several invalidators do not retry in step.
     pub(crate) async fn pause(&mut self, clock: &dyn Clock, entropy: &dyn Entropy) {
         let pause = self.next.mul_f64(0.5 + entropy.random_fraction() / 2.0);
         self.next = (self.next * 2).min(self.max);
