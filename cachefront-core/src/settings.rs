@@ -48,11 +48,11 @@ pub struct CacheSettings {
     pub epoch_slots: usize,
     /// How long the bus may be silent before the process-local tier is turned off. Default: 2 s, several heartbeats.
     pub bus_silence_max: Duration,
-    /// The first pause before the bus is subscribed to again; it doubles up to `bus_retry_max`. Default: 20 ms.
+    /// The first pause before a new subscription to the bus; it doubles up to `bus_retry_max`. Default: 20 ms.
     pub bus_retry_min: Duration,
-    /// The longest such pause. Default: 1 s.
+    /// The maximum of this pause. Default: 1 s.
     pub bus_retry_max: Duration,
-    /// How often the coarse clock of the process-local tier ticks. Default: 10 ms: its times to live are exact to that.
+    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live. Default: 10 ms.
     pub tick: Duration,
 }
 

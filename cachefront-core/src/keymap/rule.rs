@@ -103,9 +103,9 @@ impl KeyMap for TableRules {
     }
 }
 
-/// Runs a rule on one image. If a column is NULL where the rule expects a value, no key that can be looked up is made of it.
-/// The rule then runs again with an empty value instead, so that keys made of other columns are not missed; a key made of
-/// the empty value is one invalidation too many, which costs a load at most.
+/// Runs a rule on one image. If a column is NULL where the rule expects a value, readers have no key of that column. The rule
+/// then runs again with an empty value instead, so that keys made of other columns are not missed; a key made of the empty
+/// value is one invalidation too many, which costs a load at most.
 fn apply(rule: &Rule, image: &RowImage, keys: &mut Vec<StoreKey>) -> Result<()> {
     let before = keys.len();
     let Err(error) = rule(image, keys) else { return Ok(()) };

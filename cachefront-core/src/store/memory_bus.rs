@@ -111,7 +111,7 @@ struct MemoryBusReader {
     server: ServerId,
     watch: watch::Receiver<u64>,
     head: u64,
-    /// The sequence of the last message that was answered.
+    /// The sequence of the last message that was returned.
     read: u64,
 }
 
