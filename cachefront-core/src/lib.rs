@@ -14,6 +14,7 @@
 //! To write an adapter, implement [`Store`](store::Store), [`ChangeSource`](source::ChangeSource) or
 //! [`VisibilityGate`](gate::VisibilityGate), and run the conformance suites of the feature `testing` against it.
 
+pub mod backoff;
 pub mod bus;
 mod cache;
 mod checkpoint;
