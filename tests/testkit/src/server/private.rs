@@ -11,7 +11,7 @@ use crate::wait;
 const PORT_TRIES: usize = 3;
 
 /// One kind of server: how it is started, and how one sees that it serves.
-pub trait Spec: fmt::Debug + Sized {
+pub trait Spec: fmt::Debug + Send + Sync + Sized {
     /// Its name in messages, and of its folder and log.
     const NAME: &'static str;
     /// How long a start may take.
@@ -23,7 +23,7 @@ pub trait Spec: fmt::Debug + Sized {
     fn command(&self, dir: &Path) -> Command;
 
     /// True if the server with this process number takes requests.
-    fn is_ready(&self, dir: &Path, pid: u32) -> impl Future<Output = bool>;
+    fn is_ready(&self, dir: &Path, pid: u32) -> impl Future<Output = bool> + Send;
 
     /// Removes what must not survive a restart; everything else does.
     fn before_restart(&self, _dir: &Path) {}
@@ -43,7 +43,7 @@ impl<S: Spec> Private<S> {
     ///
     /// # Panics
     /// If it does not serve in time; the message holds its log.
-    pub(super) async fn launch(prepare: impl Fn(&Path) -> S) -> Self {
+    pub(super) async fn launch(prepare: impl Fn(&Path) -> S + Send) -> Self {
         let mut last = String::new();
         for _ in 0..PORT_TRIES {
             let dir = temporary_dir(S::NAME);
