@@ -1,0 +1,44 @@
+//! The one way this program gives up: a line that says what to do, and exit code 1.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why the program cannot start or go on, in one line for the terminal.
+#[derive(Debug)]
+pub struct CliError(String);
+
+impl CliError {
+    /// An error and all its causes, the outermost first.
+    pub fn from_error(error: impl Error) -> Self {
+        let mut line = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::new(line)
+    }
+
+    /// Line breaks of a message that came from elsewhere become spaces.
+    pub fn new(message: impl AsRef<str>) -> Self {
+        Self(message.as_ref().split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for CliError {}
+
+/// The innermost cause of an error: outer ones often repeat a URL, or the word "error".
+pub fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
