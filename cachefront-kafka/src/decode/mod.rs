@@ -73,10 +73,10 @@ impl fmt::Debug for Record<'_> {
 /// Decodes records. It keeps what they share (names, origins, schemas), so one decoder reads a stream.
 ///
 /// ```
-/// use cachefront_core::event::TableName;
-/// use cachefront_core::source::{Columns, TableFilter};
-/// use cachefront_kafka::decode::{Decoder, DecoderSettings, Record};
-/// use cachefront_kafka::event::Event;
+/// use cachefront::event::TableName;
+/// use cachefront::source::{Columns, TableFilter};
+/// use cachefront::kafka::decode::{Decoder, DecoderSettings, Record};
+/// use cachefront::kafka::event::Event;
 ///
 /// let mut filter = TableFilter::new();
 /// filter.add(TableName::new("app", "users"), &Columns::Only(vec!["id".into()]));
