@@ -11,7 +11,7 @@ use super::Api;
 
 /// Who sends a request: the bearer of a token, or anybody while the API is open. Put there by the guard.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller(pub(super) Option<Role>);
+pub(crate) struct Caller(pub(super) Option<Role>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
@@ -23,7 +23,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 impl Caller {
     /// Notes what was done, or tried.
-    pub async fn audit<T: Sync, E: Display + Sync>(self, api: &Api, what: &str, outcome: &Result<T, E>) {
+    pub(crate) async fn audit<T: Sync, E: Display + Sync>(self, api: &Api, what: &str, outcome: &Result<T, E>) {
         let who = match self.0 {
             Some(role) => format!("API, token of {role}"),
             None => "API, open".to_owned(),

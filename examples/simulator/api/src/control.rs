@@ -21,7 +21,7 @@ use super::responses::{Any, WithBody};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
-pub struct ModeInput {
+pub(crate) struct ModeInput {
     mode: Mode,
 }
 
@@ -30,7 +30,7 @@ pub struct ModeInput {
     get, path = "/mode", tag = "control",
     responses((status = 200, description = "The mode in force", body = ModeRow, headers(("ETag" = String))), Any)
 )]
-pub async fn mode(State(api): State<Arc<Api>>) -> Response {
+pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
     // A database that is away does not change what is in force here.
     answer(api.modes.look().await)
 }
@@ -46,7 +46,7 @@ pub async fn mode(State(api): State<Arc<Api>>) -> Response {
         WithBody,
     )
 )]
-pub async fn set_mode(
+pub(crate) async fn set_mode(
     State(api): State<Arc<Api>>,
     caller: Caller,
     headers: HeaderMap,
@@ -66,7 +66,7 @@ pub async fn set_mode(
     get, path = "/modes/history", tag = "control",
     responses((status = 200, description = "The modes, the newest first", body = Vec<ModeRow>), Any)
 )]
-pub async fn history(State(api): State<Arc<Api>>) -> Result<Json<Vec<ModeRow>>, ApiError> {
+pub(crate) async fn history(State(api): State<Arc<Api>>) -> Result<Json<Vec<ModeRow>>, ApiError> {
     Ok(Json(api.database.mode_history().await?))
 }
 
@@ -75,7 +75,7 @@ pub async fn history(State(api): State<Arc<Api>>) -> Result<Json<Vec<ModeRow>>, 
     get, path = "/pipeline", tag = "control",
     responses((status = 200, description = "The change capture", body = PipelineView), Any)
 )]
-pub async fn pipeline(State(api): State<Arc<Api>>) -> Json<PipelineView> {
+pub(crate) async fn pipeline(State(api): State<Arc<Api>>) -> Json<PipelineView> {
     Json(api.pipeline.view().await)
 }
 

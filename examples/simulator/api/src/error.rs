@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 /// What is wrong with one part of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Where: `body`, `path`, `query` or `header`, then the field.
     #[schema(example = json!(["body", "email"]))]
     pub loc: Vec<Place>,
@@ -25,13 +25,13 @@ pub struct Problem {
 /// A step on the way to a problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Place {
+pub(crate) enum Place {
     Name(String),
     Index(usize),
 }
 
 impl Problem {
-    pub fn new(loc: &[&str], msg: impl Into<String>, kind: &'static str) -> Self {
+    pub(crate) fn new(loc: &[&str], msg: impl Into<String>, kind: &'static str) -> Self {
         let loc = loc.iter().map(|&step| Place::Name(step.to_owned())).collect();
         Self { loc, msg: msg.into(), kind }
     }
@@ -40,7 +40,7 @@ impl Problem {
 /// The body of every error but a 422.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Error)]
-pub struct ErrorBody {
+pub(crate) struct ErrorBody {
     #[schema(example = "User not found")]
     pub detail: String,
 }
@@ -48,13 +48,13 @@ pub struct ErrorBody {
 /// The body of a 422.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ValidationError)]
-pub struct ProblemsBody {
+pub(crate) struct ProblemsBody {
     pub detail: Vec<Problem>,
 }
 
 /// An answer that is not what the client hoped for.
 #[derive(Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     body: Body,
     header: Option<(HeaderName, HeaderValue)>,
@@ -67,43 +67,43 @@ enum Body {
 }
 
 impl ApiError {
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, body: Body::Text(detail.into()), header: None }
     }
 
-    pub fn problems(problems: Vec<Problem>) -> Self {
+    pub(crate) fn problems(problems: Vec<Problem>) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, body: Body::Problems(problems), header: None }
     }
 
-    pub fn problem(problem: Problem) -> Self {
+    pub(crate) fn problem(problem: Problem) -> Self {
         Self::problems(vec![problem])
     }
 
-    pub fn no_such_user() -> Self {
+    pub(crate) fn no_such_user() -> Self {
         Self::new(StatusCode::NOT_FOUND, "User not found")
     }
 
     /// Something that is needed is away for now.
-    pub fn unavailable(detail: impl Into<String>) -> Self {
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         let header = Some((header::RETRY_AFTER, HeaderValue::from_static("1")));
         Self { status: StatusCode::SERVICE_UNAVAILABLE, body: Body::Text(detail.into()), header }
     }
 
-    pub fn store_away() -> Self {
+    pub(crate) fn store_away() -> Self {
         Self::unavailable("The store is not available")
     }
 
-    pub fn unauthorized() -> Self {
+    pub(crate) fn unauthorized() -> Self {
         let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         Self { status: StatusCode::UNAUTHORIZED, body: Body::Text("Not authenticated".into()), header }
     }
 
     /// The token is known, and its role is not enough.
-    pub fn forbidden(needed: Role) -> Self {
+    pub(crate) fn forbidden(needed: Role) -> Self {
         Self::new(StatusCode::FORBIDDEN, format!("Only a token of the role {needed} may do this"))
     }
 
-    pub fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     }
 }

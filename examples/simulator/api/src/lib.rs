@@ -4,16 +4,16 @@
 
 mod body;
 mod cached;
-pub mod caller;
-pub mod control;
+mod caller;
+mod control;
 mod docs;
-pub mod error;
+mod error;
 mod faults;
 pub mod guard;
 mod health;
 mod inspect;
 mod measure;
-pub mod request;
+mod request;
 mod responses;
 pub mod serve;
 mod stream;

@@ -15,14 +15,14 @@ use super::body::{BODY_BYTES_MAX, BodyFault};
 use super::error::{ApiError, Place, Problem};
 
 /// The most characters of a name or an e-mail address.
-pub const TEXT_CHARS_MAX: usize = 255;
+pub(crate) const TEXT_CHARS_MAX: usize = 255;
 
 /// The header that carries positions: out of writes, into reads.
-pub const TOKEN_HEADER: &str = "cachefront-token";
+pub(crate) const TOKEN_HEADER: &str = "cachefront-token";
 
 /// A user's id in the path: a positive u64.
 #[derive(Clone, Copy, Debug)]
-pub struct UserId(pub u64);
+pub(crate) struct UserId(pub u64);
 
 impl<S: Send + Sync> FromRequestParts<S> for UserId {
     type Rejection = ApiError;
@@ -38,14 +38,14 @@ impl<S: Send + Sync> FromRequestParts<S> for UserId {
 
 /// What a cached read asks for beyond the newest value that is cached.
 #[derive(Clone, Debug, Default)]
-pub struct Freshness {
+pub(crate) struct Freshness {
     pub at_least: Option<Position>,
     pub max_staleness: Option<Duration>,
 }
 
 impl Freshness {
     /// The read, with what was asked for.
-    pub fn asked_of<'a, K, V, Q: ?Sized>(&self, read: Get<'a, K, V, Q>) -> Get<'a, K, V, Q> {
+    pub(crate) fn asked_of<'a, K, V, Q: ?Sized>(&self, read: Get<'a, K, V, Q>) -> Get<'a, K, V, Q> {
         let read = match &self.at_least {
             Some(token) => read.at_least(token),
             None => read,
@@ -102,7 +102,7 @@ fn is_uuid(text: &str) -> bool {
 
 /// The query's parameters; of a name that is given twice, the last counts. Unknown ones are ignored.
 #[derive(Clone, Debug)]
-pub struct Parameters(HashMap<String, String>);
+pub(crate) struct Parameters(HashMap<String, String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = ApiError;
@@ -116,11 +116,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    pub fn number(&self, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+    pub(crate) fn number(&self, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let loc = ["query", name];
         let number = integer(&loc, text)?;
@@ -138,7 +138,7 @@ impl Parameters {
     }
 
     /// `true` or `false`; false if it is absent.
-    pub fn switch(&self, name: &str) -> Result<bool, Problem> {
+    pub(crate) fn switch(&self, name: &str) -> Result<bool, Problem> {
         match self.text(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
@@ -151,7 +151,7 @@ impl Parameters {
     }
 
     /// Text of 1 to 255 characters.
-    pub fn short_text(&self, name: &str) -> Result<Option<&str>, Problem> {
+    pub(crate) fn short_text(&self, name: &str) -> Result<Option<&str>, Problem> {
         match self.text(name).map(|text| check_length(&["query", name], text).map(|()| text)) {
             None => Ok(None),
             Some(checked) => checked.map(Some),
@@ -185,7 +185,7 @@ fn not_an_integer(loc: &[&str]) -> Problem {
 
 /// A JSON body, not yet looked into.
 #[derive(Debug)]
-pub struct JsonBody(Value);
+pub(crate) struct JsonBody(Value);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
@@ -225,7 +225,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 impl JsonBody {
     /// # Errors
     /// 422 with every field that is wrong.
-    pub fn user_input(self) -> Result<UserInput, ApiError> {
+    pub(crate) fn user_input(self) -> Result<UserInput, ApiError> {
         let mut fields = Fields::of(self.0)?;
         let (name, email) = (fields.text("name"), fields.text("email"));
         fields.finish()?;
@@ -236,7 +236,7 @@ impl JsonBody {
     ///
     /// # Errors
     /// As [`JsonBody::user_input`].
-    pub fn faults(self) -> Result<FaultState, ApiError> {
+    pub(crate) fn faults(self) -> Result<FaultState, ApiError> {
         let mut fields = Fields::of(self.0)?;
         let state = FaultState {
             pause_consumer: fields.switch("pause_consumer"),
@@ -251,7 +251,7 @@ impl JsonBody {
 
     /// # Errors
     /// As [`JsonBody::user_input`].
-    pub fn mode(self) -> Result<Mode, ApiError> {
+    pub(crate) fn mode(self) -> Result<Mode, ApiError> {
         let mut fields = Fields::of(self.0)?;
         let mode = fields.take("mode").and_then(|value| {
             value.as_str().and_then(|text| text.parse().ok()).or_else(|| {

@@ -1,10 +1,13 @@
-//! Durations as people write them: a number and its unit.
+//! Durations in settings: a number and its unit.
 
 use std::time::Duration;
 
 use crate::CliError;
 
-/// Reads `500ms`, `30s`, `10m` or `2h`. A bare number is refused: nobody can know its unit.
+/// Parses `500ms`, `30s`, `10m` or `2h`. A number without a unit is refused, because its unit would be a guess.
+///
+/// # Errors
+/// A line that starts with `name`, the flag or variable that `text` came from, and says what to write.
 pub fn parse(name: &str, text: &str) -> Result<Duration, CliError> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -21,7 +24,7 @@ pub fn parse(name: &str, text: &str) -> Result<Duration, CliError> {
     };
     let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis_in_unit));
     match millis {
-        // A year is beyond every use, and far below what overflows a clock.
+        // A year is more than any setting needs, and far below what overflows a clock.
         Some(millis @ 1..=31_536_000_000) => Ok(Duration::from_millis(millis)),
         Some(0) => Err(CliError::new(format!("{name} is zero: give a duration above zero"))),
         Some(_) => Err(CliError::new(format!("{name} is longer than a year"))),

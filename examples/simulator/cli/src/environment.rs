@@ -20,10 +20,13 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// The process's variables over those of the file; a file that is not there is empty.
+    /// Reads `file`, then the process's variables, which override it. A missing file counts as empty.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has an invalid line, or if a variable is not valid UTF-8.
     pub fn read(file: &Path) -> Result<Self, CliError> {
         let mut variables = match std::fs::read(file) {
-            // What is not UTF-8 matters only in a line of ours.
+            // Invalid UTF-8 is an error only in a line that sets one of our variables.
             Ok(bytes) => parse(&String::from_utf8_lossy(&bytes), file)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
             Err(error) => return Err(CliError::new(format!("cannot read {}: {error}", file.display()))),
@@ -54,8 +57,8 @@ fn insert_ours(variables: &mut HashMap<String, String>, name: OsString, value: O
     Ok(())
 }
 
-/// Lines `CACHEFRONT_NAME=value`, optionally after `export`. Whatever else stands in the file is for other programs, in
-/// their notation, and is passed over. An error names the line, never its text.
+/// Parses lines of the form `CACHEFRONT_NAME=value`, optionally preceded by `export`. Other lines belong to other programs
+/// and are skipped. An error names the line's number, never its text.
 fn parse(text: &str, file: &Path) -> Result<HashMap<String, String>, CliError> {
     let mut variables = HashMap::new();
     for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
@@ -80,7 +83,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// The value without its quotes, or without the comment after it; nothing if a quote is not closed.
+/// Removes quotes, or a trailing comment. Returns `None` if a quote is not closed.
 fn unquote(value: &str) -> Option<String> {
     for quote in ['"', '\''] {
         if let Some(rest) = value.strip_prefix(quote) {
@@ -94,7 +97,7 @@ fn unquote(value: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    // Put together, so that they are taken for no settings.
+    // Concatenated, so that checks which search the source for settings do not find them.
     const A: &str = concat!("CACHEFRONT", "_A");
     const B: &str = concat!("CACHEFRONT", "_B");
     const C: &str = concat!("CACHEFRONT", "_C");
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_other_programs_are_none_of_our_business() {
+    fn lines_of_other_programs_are_skipped() {
         let text =
             format!("my-var=1\na.b=1\nFOO\nKEY=\"-----BEGIN\nlines of it\n-----END\"\nX='open\n\u{fffd}\n{A}=1\nC D=2");
         let read = parse(&text, Path::new(".env")).expect("a file");

@@ -1,14 +1,14 @@
-//! The one way this program gives up: a line that says what to do, and exit code 1.
+//! The error of a command: one line for the terminal.
 
 use std::error::Error;
 use std::fmt;
 
-/// Why the program cannot start or go on, in one line for the terminal.
+/// Why the program cannot start or continue, in one line that says what to do. The exit code is 1.
 #[derive(Debug)]
 pub struct CliError(String);
 
 impl CliError {
-    /// An error and all its causes, the outermost first.
+    /// Joins an error and all its causes, the outermost first.
     pub fn from_error(error: impl Error) -> Self {
         let mut line = error.to_string();
         let mut cause = error.source();
@@ -20,7 +20,7 @@ impl CliError {
         Self::new(line)
     }
 
-    /// Line breaks of a message that came from elsewhere become spaces.
+    /// Makes an error of `message`; line breaks become spaces.
     pub fn new(message: impl AsRef<str>) -> Self {
         Self(message.as_ref().split_whitespace().collect::<Vec<_>>().join(" "))
     }
@@ -34,7 +34,7 @@ impl fmt::Display for CliError {
 
 impl Error for CliError {}
 
-/// The innermost cause of an error: outer ones often repeat a URL, or the word "error".
+/// Returns the innermost cause of an error. Outer ones often repeat a URL, or the word "error".
 pub fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {

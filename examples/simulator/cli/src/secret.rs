@@ -1,8 +1,8 @@
-//! Values that must never be seen: URLs with passwords, tokens.
+//! Values that must not be shown: URLs with passwords, tokens.
 
 use std::fmt;
 
-/// Text that is not shown by `Debug` and has no `Display`.
+/// Text that `Debug` hides. There is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -11,19 +11,19 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the text, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Host and port of a URL, without user, password and parameters.
+    /// Returns the host and port of a URL, without user, password and parameters.
     pub fn host(&self) -> &str {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         authority.rsplit('@').next().unwrap_or_default()
     }
 
-    /// True if `other` is the same text. The time taken does not tell how much of it is.
+    /// Compares with `other` in constant time: the time taken does not depend on how much of the text is equal.
     pub fn matches(&self, other: &str) -> bool {
         let (mine, theirs) = (self.0.as_bytes(), other.as_bytes());
         let differing = mine.iter().zip(theirs).fold(0_u8, |differing, (a, b)| differing | (a ^ b));

@@ -1,21 +1,20 @@
 //! The shutdown signal.
 
-/// Completes when the program is told to end: by Ctrl-C, or by SIGTERM. Whoever says it twice does not want to wait: the
-/// second time ends the program at once.
+/// Completes on Ctrl-C or SIGTERM. A second signal ends the process at once, with exit code 130.
 pub async fn shutdown_signal() {
     let mut signals = Signals::listen();
     signals.next().await;
     tokio::spawn(async move {
         signals.next().await;
-        tracing::warn!("told to end a second time: nothing is waited for");
+        tracing::warn!("second shutdown signal: exiting immediately");
         std::process::exit(EXIT_CODE_INTERRUPTED);
     });
 }
 
-/// As shells report a program that Ctrl-C has ended.
+/// The code with which shells report a program that Ctrl-C has ended.
 const EXIT_CODE_INTERRUPTED: i32 = 130;
 
-/// The ways to be told. None is lost between two looks.
+/// The signals that request a shutdown. Signals that arrive between two calls of `next` are not lost.
 struct Signals {
     #[cfg(unix)]
     terminate: Option<tokio::signal::unix::Signal>,

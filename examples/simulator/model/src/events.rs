@@ -61,11 +61,13 @@ pub struct EventHub {
     sender: broadcast::Sender<Event>,
 }
 
-impl EventHub {
-    pub fn new() -> Self {
+impl Default for EventHub {
+    fn default() -> Self {
         Self { sender: broadcast::Sender::new(BEHIND_MAX) }
     }
+}
 
+impl EventHub {
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.sender.subscribe()
     }

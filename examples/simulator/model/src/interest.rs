@@ -15,11 +15,13 @@ const LASTS: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug)]
 pub struct Interest(Arc<watch::Sender<Option<Instant>>>);
 
-impl Interest {
-    pub fn new() -> Self {
+impl Default for Interest {
+    fn default() -> Self {
         Self(Arc::new(watch::Sender::new(None)))
     }
+}
 
+impl Interest {
     /// Somebody looks.
     pub fn show(&self) {
         self.0.send_replace(Some(Instant::now()));

@@ -119,7 +119,7 @@ impl World {
     /// # Errors
     /// A line that says what is wrong.
     pub fn caches(&self, settings: &Settings) -> Result<Caches, CliError> {
-        Ok(Caches::build(&self.database, &self.store, settings.ttl).map_err(CliError::from_error)?)
+        Caches::build(&self.database, &self.store, settings.ttl).map_err(CliError::from_error)
     }
 
     /// Starts the invalidator in `mode`.
@@ -129,12 +129,11 @@ impl World {
     pub async fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, CliError> {
         let cdc = self.sources.cdc(&self.faults).await?.bind(&caches.users).bind(&caches.by_email);
         let observer = Announcer { sink: Arc::clone(&self.sink), stages: Arc::clone(&self.stages) };
-        Ok(cdc
-            .observer(Arc::new(observer))
+        cdc.observer(Arc::new(observer))
             .mode(mode.mode())
             .clock(Arc::clone(&self.clock))
             .spawn()
-            .map_err(CliError::from_error)?)
+            .map_err(CliError::from_error)
     }
 
     /// What the consumer of this process knows of its topics.

@@ -151,7 +151,7 @@ impl Live {
             moments: watch::Sender::new(Arc::new(Moment::first(api))),
             turn: Mutex::new(()),
             nudge: Notify::new(),
-            interest: Interest::new(),
+            interest: Interest::default(),
             gauges: Gauges::default(),
             chronicle: Chronicle::default(),
         }

@@ -82,7 +82,7 @@ impl Inspector {
             clock,
             memory: Mutex::new(Memory::new(events.subscribe())),
             last,
-            interest: Interest::new(),
+            interest: Interest::default(),
             rows: Semaphore::new(ROWS_AT_ONCE),
         })
     }

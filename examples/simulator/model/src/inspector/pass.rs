@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_change_that_named_other_keys_is_a_wrong_mapping_and_one_that_was_not_heard_of_is_lost() {
-        let hub = EventHub::new();
+        let hub = EventHub::default();
         let mut memory = Memory::new(hub.subscribe());
         let row = User { id: 7, name: "Ada".into(), email: "a@b".into(), updated_at: String::new() };
         let entry = Entry::Id(7);

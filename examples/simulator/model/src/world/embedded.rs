@@ -25,7 +25,7 @@ pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>
         Source::Binlog => Box::new(LogTable(file)),
         Source::Kafka => Box::new(Kafka { carrier: Carrier::start(&file).await?, file }),
     };
-    let events = EventHub::new();
+    let events = EventHub::default();
     let store = MemoryStore::new("simulator").with_clock(Arc::clone(clock));
     Ok(Parts {
         keys: Arc::new(store.clone()),

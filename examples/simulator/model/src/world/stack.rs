@@ -29,7 +29,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clo
     let pool = connect(stack, &opts, settings).await?;
     let database = Mysql::open(pool, database_name.clone()).await.map_err(|error| cannot_open("MySQL", &error))?;
     let relay = RelayClient::new(stack, &namespace)?;
-    let events = EventHub::new();
+    let events = EventHub::default();
     let tls = opts.ssl_opts().is_some();
     let binlog = Binlog { stack: stack.clone(), tls, settings: settings.clone() };
     Ok(Parts {

@@ -55,6 +55,9 @@ impl SqliteFile {
 }
 
 /// Creates tables and triggers that are absent.
+///
+/// # Errors
+/// If a statement fails.
 pub fn install(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(concat!("BEGIN IMMEDIATE;", include_str!("../schema.sql"), "COMMIT;"))
 }
@@ -69,7 +72,10 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The number of the last log row that is committed, as this connection's snapshot sees it.
+/// Returns the number of the last committed log row in this connection's snapshot.
+///
+/// # Errors
+/// If the statement fails.
 pub fn head(connection: &Connection) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'cachefront_log'")?;
     let mut rows = statement.query([])?;
