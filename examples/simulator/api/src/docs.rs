@@ -72,7 +72,8 @@ pub fn openapi_text() -> String {
     text
 }
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+/// The description as JSON.
+pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
     say_exactly(&mut document);
     describe_tokens(&mut document);

@@ -13,6 +13,7 @@ pub mod guard;
 mod health;
 mod inspect;
 mod measure;
+mod query;
 mod request;
 mod responses;
 pub mod serve;
@@ -106,6 +107,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(Arc::clone(&api))
+        .layer(middleware::from_fn(query::refuse_unknown))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard::own_host));
     guard::wrap(routes, api)
 }

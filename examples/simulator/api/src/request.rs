@@ -100,7 +100,7 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// The query's parameters; of a name that is given twice, the last counts. Unknown ones are ignored.
+/// The query's parameters. If a name is given twice, the last one counts. Unknown names were refused before.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters(HashMap<String, String>);
 

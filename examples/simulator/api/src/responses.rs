@@ -25,6 +25,7 @@ pub(crate) struct Any;
 impl IntoResponses for Any {
     fn responses() -> Responses {
         errors(&[
+            (400, "A query parameter is unknown"),
             (401, "Tokens are set, and none of them was given"),
             (421, "The API is open, and was asked for by a name that is not this machine's"),
             (500, "A defect: the log says more"),
@@ -71,7 +72,7 @@ impl IntoResponses for WithBody {
     fn responses() -> Responses {
         let mut all = ChangingChecked::responses();
         all.extend(errors(&[
-            (400, "The body could not be read"),
+            (400, "The body could not be read, or a query parameter is unknown"),
             (408, "The body was not there in time"),
             (413, "The body is too large"),
             (415, "The body is not JSON"),
