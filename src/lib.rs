@@ -8,7 +8,9 @@ pub use cachefront_core::{
     MemoryStore, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier,
     Timestamp, loader_fn,
 };
-pub use cachefront_core::{bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store};
+pub use cachefront_core::{
+    backoff, bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store,
+};
 #[cfg(feature = "testing")]
 pub use cachefront_core::{source_suite, store_suite, testing};
 
@@ -21,3 +23,8 @@ pub use cachefront_kafka as kafka;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use cachefront_redis as redis;
+
+/// The programs of the guide, which are compiled like those of the README above, and run if they need no server.
+#[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "testing"))]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}
