@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use simulator_model::credentials::Role;
 
-use super::Api;
+use super::state::Api;
 
 /// Who sends a request: the bearer of a token, or anybody while the API is open. Put there by the guard.
 #[derive(Clone, Copy, Debug)]

@@ -11,11 +11,11 @@ use simulator_model::domain::{Mode, ModeRow};
 use simulator_model::pipeline::PipelineView;
 use utoipa::ToSchema;
 
-use super::Api;
 use super::caller::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::request::JsonBody;
 use super::responses::{Any, WithBody};
+use super::state::Api;
 
 /// The mode that a client wants.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use simulator_model::faults::FaultState;
 use utoipa::ToSchema;
 
-use super::Api;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::request::JsonBody;
 use super::responses::{Any, Changing, WithBody};
+use super::state::Api;
 
 /// What a client wants to break: what is not named is off.
 #[derive(Debug, Deserialize, ToSchema)]

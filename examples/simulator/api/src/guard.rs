@@ -19,7 +19,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::body::{BODY_BYTES_MAX, gather};
 use super::caller::Caller;
 use super::error::ApiError;
-use super::{Api, trace};
+use super::state::Api;
+use super::trace;
 use crate::measure;
 
 /// A request that takes longer is given up. Event streams are answered at once and go on for ever.

@@ -11,8 +11,8 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Api;
 use super::responses::Any;
+use super::state::Api;
 
 /// A part that has not answered in this time counts as failing.
 const ANSWER_MAX: Duration = Duration::from_secs(2);

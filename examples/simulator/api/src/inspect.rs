@@ -10,11 +10,11 @@ use serde::Serialize;
 use simulator_model::inspector::{CacheView, Consistency, Verdict};
 use utoipa::ToSchema;
 
-use super::Api;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::request::{Parameters, UserId};
 use super::responses::{Changing, ChangingChecked, Checked};
+use super::state::Api;
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;

@@ -13,6 +13,9 @@ use serde_json::Value;
 use super::docs::DOCUMENT;
 use super::error::ApiError;
 
+/// Maximum length of a parameter's name in an error.
+const NAME_CHARS_MAX: usize = 64;
+
 /// The query parameters of each operation, by path and method in lower case, as the API's description lists them.
 type Operations = HashMap<(String, String), Vec<String>>;
 
@@ -42,6 +45,7 @@ fn check(request: &Request) -> Result<(), ApiError> {
 }
 
 fn message(name: &str, known: &[String]) -> String {
+    let name: String = name.chars().take(NAME_CHARS_MAX).collect();
     match known {
         [] => format!("Unknown query parameter `{name}`: this route takes none"),
         known => format!("Unknown query parameter `{name}`: this route takes {}", known.join(", ")),

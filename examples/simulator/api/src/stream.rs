@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::responses::Any;
-use super::{Api, STREAMS_MAX};
+use super::state::{Api, STREAMS_MAX};
 
 /// A comment is sent so often, so that nobody in between takes a quiet stream for dead.
 const COMMENT_EVERY: Duration = Duration::from_secs(10);

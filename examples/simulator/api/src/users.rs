@@ -13,10 +13,11 @@ use simulator_model::caches::EmailKey;
 use simulator_model::domain::User;
 use utoipa::ToSchema;
 
+use super::cached;
 use super::error::ApiError;
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
 use super::responses::{ChangingChecked, Checked, EmailTaken, NoIdLeft, NoSuchUser, WithBody};
-use super::{Api, cached};
+use super::state::Api;
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 1_000;

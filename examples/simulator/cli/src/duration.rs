@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::CliError;
+use crate::error::CliError;
 
 /// Parses `500ms`, `30s`, `10m` or `2h`. A number without a unit is refused, because its unit would be a guess.
 ///

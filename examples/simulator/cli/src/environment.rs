@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use crate::CliError;
+use crate::error::CliError;
 
 /// Variables by name. An empty value counts as not set, so that a compose file may pass everything through.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::load::report::span;
+use crate::load::report::frame::span;
 use crate::load::{LoadPlan, LoadProgress, LoadResult};
 
 /// Where an experiment is.

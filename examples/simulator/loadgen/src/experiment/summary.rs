@@ -1,7 +1,7 @@
 //! An experiment in a few lines for the terminal.
 
 use super::outcome::{Compared, ExperimentResult};
-use crate::load::report::span;
+use crate::load::report::frame::span;
 
 /// The lines, the verdict first.
 pub(super) fn text(result: &ExperimentResult) -> String {

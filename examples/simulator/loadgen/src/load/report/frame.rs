@@ -98,7 +98,7 @@ fn icon(tone: Tone) -> Markup {
 
 /// Rows of quantiles; a row without values is left out.
 pub fn quantiles(rows: &[(&str, Quantiles)]) -> Markup {
-    let ms = |value: f64| super::span(value);
+    let ms = |value: f64| span(value);
     html! {
         div.scroll { table.quantiles {
             thead { tr { th {} th { "count" } th { "p50" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" } } }
@@ -115,4 +115,13 @@ pub fn quantiles(rows: &[(&str, Quantiles)]) -> Markup {
 /// Names and values.
 pub fn facts(facts: &[(&str, String)]) -> Markup {
     html! { dl.facts { @for (name, value) in facts { dt { (name) } dd { (value) } } } }
+}
+
+/// A time in the unit that fits.
+pub fn span(ms: f64) -> String {
+    match ms {
+        ms if ms >= 1_000.0 => format!("{:.1} s", ms / 1e3),
+        ms if ms >= 10.0 => format!("{ms:.0} ms"),
+        ms => format!("{ms:.1} ms"),
+    }
 }

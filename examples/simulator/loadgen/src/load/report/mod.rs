@@ -6,7 +6,7 @@ pub mod frame;
 use maud::{Markup, html};
 
 use self::chart::{Chart, Series};
-use self::frame::{Tone, facts, frame, goals, quantiles};
+use self::frame::{Tone, facts, frame, goals, quantiles, span};
 pub use super::outcome::TimelinePoint;
 use super::outcome::{Ending, LoadResult};
 use super::plan::{LoadPlan, Model};
@@ -197,13 +197,4 @@ fn charts(result: &LoadResult) -> Vec<Chart> {
     ];
     charts.push(Chart::distribution("distribution", &[("all requests", "accent", &result.histogram)]));
     charts
-}
-
-/// A time in the unit that fits.
-pub fn span(ms: f64) -> String {
-    match ms {
-        ms if ms >= 1_000.0 => format!("{:.1} s", ms / 1e3),
-        ms if ms >= 10.0 => format!("{ms:.0} ms"),
-        ms => format!("{ms:.1} ms"),
-    }
 }
