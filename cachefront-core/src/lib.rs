@@ -8,8 +8,10 @@
 //!   [visibility gate](gate::VisibilityGate) → a [`KeyMap`](keymap::KeyMap) → the store → the
 //!   [bus](bus::InvalidationBus) → the checkpoint.
 //!
-//! Comments cite the rules of the protocol by name, as in ("Coverage"): `docs/protocol.md` of the repository says what each
-//! of them demands, which race it closes, and which test holds it. `docs/guarantees.md` is the contract with users.
+//! Comments cite the rules of the protocol by name, as in ("Coverage"): [the protocol](https://github.com/cachefront/cachefront/blob/main/docs/protocol.md)
+//! says what each of them demands, which race it closes, and which test holds it.
+//! [The guarantees](https://github.com/cachefront/cachefront/blob/main/docs/guarantees.md) are the contract with users,
+//! [the glossary](https://github.com/cachefront/cachefront/blob/main/docs/glossary.md) defines the terms.
 
 pub mod bus;
 mod cache;
