@@ -13,6 +13,7 @@
 //! [The guarantees](https://github.com/cachefront/cachefront/blob/main/docs/guarantees.md) are the contract with users,
 //! [the glossary](https://github.com/cachefront/cachefront/blob/main/docs/glossary.md) defines the terms.
 
+pub mod backoff;
 pub mod bus;
 mod cache;
 mod checkpoint;

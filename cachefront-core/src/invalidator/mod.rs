@@ -13,7 +13,6 @@ mod latency;
 mod mapped;
 mod observer;
 mod pump;
-mod retry;
 mod standby;
 mod status;
 #[cfg(test)]

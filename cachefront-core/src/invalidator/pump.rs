@@ -5,9 +5,9 @@
 
 use tokio::sync::watch;
 
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::control::DesiredState;
-use crate::invalidator::retry::Backoff;
 use crate::invalidator::status::CdcState;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
@@ -32,7 +32,7 @@ pub(super) enum Ended {
 
 impl Pump {
     pub(crate) async fn run(mut self) {
-        let mut backoff = Backoff::new(&self.worker.settings);
+        let mut backoff = Backoff::new(self.worker.settings.retry_min, self.worker.settings.retry_max);
         loop {
             let desired_states = self.worker.desired_states.clone();
             match self.session(&mut backoff).await {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::backoff::Backoff;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Batch;
@@ -13,7 +14,6 @@ use crate::invalidator::batch::{Flush, Plan, plan};
 use crate::invalidator::control::DesiredState;
 use crate::invalidator::latency::StageTimes;
 use crate::invalidator::pump::{Ended, Pump};
-use crate::invalidator::retry::Backoff;
 use crate::invalidator::watermark::Watermark;
 use crate::invalidator::worker::Session;
 use crate::position::Position;
