@@ -65,7 +65,8 @@ impl CdcHandle {
         self.desired.send_if_modified(|desired| std::mem::replace(&mut desired.mode, mode) != mode);
     }
 
-    /// Stops after the batch in hand, or after [`CdcSettings::drain_max`], and leaves the term to another invalidator.
+    /// Stops after the batch in hand, or after [`drain_max`](crate::CdcSettings::drain_max), and leaves the term to another
+    /// invalidator.
     ///
     /// # Cancel safety
     /// If the future is dropped, the invalidator ends in the background.
