@@ -122,6 +122,19 @@ impl Error {
     }
 
     /// Returns the loader's error, if the loader failed and `E` is the type of its error.
+    ///
+    /// ```
+    /// use cachefront::{Cache, loader_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+    /// let users: Cache<u64, String> = Cache::builder("users")
+    ///     .loader(loader_fn(|_: u64| async { Err::<Option<String>, _>(std::io::Error::other("the table is locked")) }))
+    ///     .build()?;
+    /// let error = users.get(&7).await.expect_err("the loader fails");
+    /// assert_eq!(error.load_error::<std::io::Error>().expect("an I/O error").to_string(), "the table is locked");
+    /// # Ok::<(), cachefront::Error>(())
+    /// # }).expect("the example runs");
+    /// ```
     pub fn load_error<E: StdError + 'static>(&self) -> Option<&E> {
         match self.inner.kind {
             ErrorKind::Load => self.inner.source.as_deref().and_then(|source| source.downcast_ref()),

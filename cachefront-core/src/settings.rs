@@ -104,6 +104,16 @@ impl CacheSettings {
 }
 
 /// Settings of an invalidator.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::CdcSettings;
+///
+/// let mut settings = CdcSettings::default();
+/// settings.heartbeat = Duration::ZERO;
+/// let error = settings.validate().expect_err("a heartbeat of zero");
+/// assert_eq!(error.to_string(), "`heartbeat` is zero: give a duration above zero");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

@@ -74,11 +74,13 @@ impl Epochs {
         self.following.load(Ordering::SeqCst)
     }
 
+    /// Returns the slot of a key.
     fn slot(&self, key: &StoreKey) -> u32 {
         // The lower half of the hash; the upper half selects the store's shard.
         (key.hash() as u32) & (self.slots.len() as u32).wrapping_sub(1)
     }
 
+    /// Returns the current count of a slot.
     #[inline]
     fn count(&self, slot: u32) -> u64 {
         self.slots.get(slot as usize).map_or(u64::MAX, |count| count.load(Ordering::Acquire))

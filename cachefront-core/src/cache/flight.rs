@@ -60,6 +60,7 @@ pub(crate) enum Joined<K: Hash + Eq, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Flights<K, V> {
+    /// Creates an empty table.
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -95,6 +96,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         self.shard(key).get(key).map_or(0, |flight| Arc::strong_count(flight) - 2)
     }
 
+    /// Locks the part of the table that has `key`.
     fn shard(&self, key: &K) -> MutexGuard<'_, Table<K, V>> {
         lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
@@ -119,6 +121,7 @@ impl<V: Send + Sync> Flight<V> {
 }
 
 impl<V> Flight<V> {
+    /// Sets the result and wakes the waiters.
     fn complete(&self, outcome: Outcome<V>) {
         // The first outcome counts.
         let _ = self.outcome.set(outcome);
@@ -127,10 +130,12 @@ impl<V> Flight<V> {
 }
 
 impl<K: Hash + Eq, V> Leader<K, V> {
+    /// Returns the flight, for the leader's own wait.
     pub(crate) fn flight(&self) -> Arc<Flight<V>> {
         Arc::clone(&self.flight)
     }
 
+    /// Returns the key to load.
     pub(crate) fn key(&self) -> &K {
         &self.key
     }

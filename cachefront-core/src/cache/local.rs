@@ -53,6 +53,7 @@ pub(crate) struct LocalEntry<V> {
     pub(crate) expires_at: Timestamp,
     /// The clock before the value's load.
     pub(crate) filled_at: Timestamp,
+    /// Size of key and encoded value, in bytes.
     weight: u32,
 }
 
@@ -73,6 +74,7 @@ pub(crate) struct LocalTier<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
+    /// Creates an empty tier.
     pub(crate) fn new(local: Local) -> Self {
         let items = usize::try_from(local.max_weight / TYPICAL_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 20);
         let map = Map::with(items, local.max_weight, ByWeight, DefaultHashBuilder::default(), Default::default());
@@ -118,6 +120,7 @@ pub(crate) struct Insertion {
 }
 
 impl<V> LocalEntry<V> {
+    /// Returns true if the entry is neither invalidated nor expired.
     #[inline]
     fn serves(&self, epochs: &Epochs, now: Timestamp) -> bool {
         epochs.holds(self.ticket) && now < self.expires_at

@@ -52,6 +52,8 @@ impl Worker {
         Ok(session)
     }
 
+    /// Takes the term and resumes from the store's checkpoint. If it is older than what this invalidator has applied, the store
+    /// has lost invalidations, which are then repeated.
     async fn resume(&mut self, session: &mut Session, meta: &Meta, checkpoint: Checkpoint) -> Result<()> {
         let known = self.status.borrow().applied.clone();
         if self.term > 0 && !checkpoint.position.covers(&known) {
@@ -112,6 +114,7 @@ impl Worker {
         self.gate.wait(meta.applied(), self.settings.gate_timeout).await
     }
 
+    /// Returns an error if the source's server has changed.
     async fn same_origin(&self, origin: &str) -> Result<()> {
         let head = self.probe.head().await?;
         if *head.origin == *origin {

@@ -78,11 +78,13 @@ impl Pump {
         }
     }
 
+    /// Checks the tables again, and returns true if this invalidator still covers more than the holder.
     async fn is_still_wider(&mut self, meta: &Meta) -> Result<bool> {
         self.check_all_tables(None).await?;
         Ok(self.worker.caches.relation(&meta.coverage) == Relation::Less)
     }
 
+    /// Returns the error that explains why this invalidator cannot take over: the holder covers caches that are not bound here.
     fn conflict_of_coverage(&self, meta: &Meta) -> Option<Error> {
         if self.worker.caches.relation(&meta.coverage) != Relation::Other {
             return None;

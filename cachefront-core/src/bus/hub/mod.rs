@@ -135,6 +135,7 @@ impl Members {
         last
     }
 
+    /// Returns the caches that still exist, and forgets the others.
     fn living(&self) -> Vec<Arc<dyn Listener>> {
         let mut listeners = self.all();
         listeners.retain(|listener| listener.strong_count() > 0);
@@ -223,6 +224,7 @@ impl Follower {
         }
     }
 
+    /// Handles one message: first its invalidations, then whether it is from the followed publisher, then what it proves.
     fn handle(&mut self, read: &BusRead, listeners: &[Arc<dyn Listener>]) {
         let message = &read.message;
         apply(&message.event, listeners);
@@ -266,6 +268,7 @@ impl Follower {
         self.followed.covered = Some(covered.to_vec());
     }
 
+    /// Passes the position of a message to the caches whose tiers are on.
     fn prove(&self, message: &BusMessage, listeners: &[Arc<dyn Listener>]) {
         let Some(applied) = &message.applied else { return };
         for listener in listeners.iter().filter(|listener| listener.is_started()) {
@@ -294,6 +297,7 @@ impl Drop for Follower {
     }
 }
 
+/// Applies the invalidations of a message.
 fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
     match event {
         BusEvent::Keys(keys) => {
@@ -315,6 +319,7 @@ fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
     }
 }
 
+/// Returns the caches of this name.
 fn named<'a>(listeners: &'a [Arc<dyn Listener>], cache: &'a str) -> impl Iterator<Item = &'a Arc<dyn Listener>> {
     listeners.iter().filter(move |listener| listener.cache() == cache)
 }
