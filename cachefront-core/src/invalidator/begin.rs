@@ -98,7 +98,7 @@ impl Worker {
         let applied = session.checkpoint.position.clone();
         while !self.gate.wait(&applied, self.settings.gate_timeout).await? {
             self.check_shutdown(&applied)?;
-            self.show_life(session).await?;
+            self.refresh_beat(session).await?;
             self.same_origin(&session.origin).await?;
         }
         let all: Vec<Cover> = kept.into_iter().chain(added).collect();
@@ -171,7 +171,7 @@ impl Worker {
                 suspended = true;
             }
             if session.expected.generation != Generation::default() {
-                self.show_life(session).await?;
+                self.refresh_beat(session).await?;
             }
             let now = self.probe.head().await?;
             if now.origin != head.origin || !now.checkpoint.position.covers(&head.checkpoint.position) {

@@ -110,7 +110,7 @@ impl Pump {
         self.worker.announce(&mut session, desired).await?;
         let source = self.source.describe();
         tracing::info!(%source, position = %session.checkpoint.position, mode = ?desired.mode, "the invalidator is active");
-        match self.turn(&mut session, desired, backoff).await {
+        match self.run_loop(&mut session, desired, backoff).await {
             Err(error) if error.kind() == ErrorKind::Gap => {
                 self.flush_after(&error, &mut session, desired).await.map(|()| Ended::Flushed)
             }
@@ -185,7 +185,7 @@ impl Pump {
                     outcome = &mut check => break outcome,
                     () = worker.clock.sleep(worker.settings.heartbeat) => {
                         if let Some(session) = &mut session {
-                            worker.show_life(session).await?;
+                            worker.refresh_beat(session).await?;
                         }
                     }
                 }

@@ -78,7 +78,7 @@ impl Worker {
     /// Starts the session for readers: announces the publisher and the covered caches on the bus.
     pub(super) async fn announce(&mut self, session: &mut Session, desired: DesiredState) -> Result<()> {
         if desired.mode == InvalidationMode::Cdc {
-            self.show_life_on_the_bus(session).await?;
+            self.publish_heartbeat(session).await?;
         }
         self.status.send_modify(|status| {
             status.state = CdcState::Running;
@@ -231,7 +231,7 @@ impl Worker {
         let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
         if desired.mode == InvalidationMode::Cdc {
-            self.show_life_on_the_bus(session).await?;
+            self.publish_heartbeat(session).await?;
         }
         let age = self.status.borrow().lag(self.clock.now());
         self.metrics.watermark_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
@@ -239,13 +239,13 @@ impl Worker {
     }
 
     /// Shows standbys that the holder is alive, without moving `applied`.
-    pub(super) async fn show_life(&mut self, session: &mut Session) -> Result<()> {
+    pub(super) async fn refresh_beat(&mut self, session: &mut Session) -> Result<()> {
         let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.commit(session, Applied { order, checkpoint, source_time: Timestamp::UNKNOWN }).await
     }
 
     /// Publishes a heartbeat with the covered caches and the applied position.
-    async fn show_life_on_the_bus(&mut self, session: &mut Session) -> Result<()> {
+    async fn publish_heartbeat(&mut self, session: &mut Session) -> Result<()> {
         let event = BusEvent::Heartbeat(self.caches.covered());
         let applied = Some(session.checkpoint.position.clone());
         let message = self.message(session, event, applied, session.source_time);

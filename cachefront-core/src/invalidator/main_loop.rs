@@ -55,7 +55,7 @@ impl AtGate {
 
 impl Pump {
     /// Applies batches and publishes heartbeats until an error, a shutdown or a mode change.
-    pub(super) async fn turn(
+    pub(super) async fn run_loop(
         &mut self,
         session: &mut Session,
         desired: DesiredState,
