@@ -1,4 +1,18 @@
 //! The public error: what went wrong, and what the caller should do about it.
+//!
+//! A kind is an instruction. Reads of a cache return only the kinds that concern the database: a store that fails costs
+//! latency and is not an error of a read.
+//!
+//! | kind | reaction |
+//! |---|---|
+//! | `Config` | fix the setting that the message names |
+//! | `Unavailable`, `Timeout` | retry later; the invalidator does by itself |
+//! | `Gap`, `Corrupt` | handled by the invalidator with a flush; monitor how often |
+//! | `Conflict` | re-read the state; the invalidator does by itself |
+//! | `Load` | inspect [`Error::load_error`] |
+//! | `Unproven` | retry later, or load from the server that commits |
+//! | `Overloaded` | shed load |
+//! | `Closed` | the component was shut down |
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

@@ -1,4 +1,14 @@
 //! Every tunable number, with its unit, its default and the reason for it.
+//!
+//! The defaults fit a service next to its store and database. Reasons to change them:
+//!
+//! * loads that regularly take longer than 3 s: raise `lease`, or every process loads the key after the lease expires;
+//! * a database with few connections: lower `loads_max` to what it can serve;
+//! * a replica that lags by more than 2 s: raise `proof_wait`, or session reads fail with `Unproven`;
+//! * clocks without NTP: raise `clock_skew`, or `max_staleness` claims too much;
+//! * bursts of writes to few keys: raise `batch_linger`, so that a batch has more of them and fewer round trips.
+//!
+//! Both structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
 
 use std::time::Duration;
 

@@ -4,6 +4,15 @@
 //! count (a ticket) before it reads; the value is valid while the count is unchanged. So an invalidation costs one
 //! addition, never waits for a load, and cannot be missed by a value that is inserted late: a late value carries an old
 //! count. Two keys in one slot are invalidated together, which costs one extra load.
+//!
+//! ```text
+//! reader                       slot 17    invalidation of the key
+//! takes ticket (17, 41)          41
+//! reads v0 from the store        41
+//!                                42       adds 1
+//! inserts v0 with (17, 41)       42
+//! next read: 41 is not 42, so v0 is not served
+//! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

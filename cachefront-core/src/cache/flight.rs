@@ -4,6 +4,12 @@
 //! invalidation of the key never joins an older flight, and an invalidation never waits for a flight: the flight carries
 //! the ticket of its start, and a ticket that is no longer valid detaches it. Waiters may take the result only as
 //! [`Flight::serves`] and "Joining" allow.
+//!
+//! | the waiter started | the value | the waiter |
+//! |---|---|---|
+//! | before the flight | any | takes it: the load saw everything that the waiter may expect |
+//! | after it | accepted by the store | takes it, if a session or bounded read is proven: no invalidation came since the lease |
+//! | after it | refused, or not filled | looks up again, and leads or joins another flight |
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};

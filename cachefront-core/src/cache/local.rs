@@ -69,7 +69,9 @@ impl<K, V> Weighter<K, LocalEntry<V>> for ByWeight {
 /// The tier itself.
 #[derive(Debug)]
 pub(crate) struct LocalTier<K, V> {
+    /// The entries, evicted by weight.
     map: Map<K, LocalEntry<V>, ByWeight, DefaultHashBuilder>,
+    /// Maximum time that a value is served from this tier.
     ttl: Duration,
 }
 
@@ -112,8 +114,11 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
 pub(crate) struct Insertion {
     /// Taken before the value was read.
     pub(crate) ticket: Ticket,
+    /// The clock when the value is inserted.
     pub(crate) now: Timestamp,
+    /// The clock before the value's load.
     pub(crate) filled_at: Timestamp,
+    /// When the value's own time to live ends.
     pub(crate) expires_at: Timestamp,
     /// Bytes of key and encoded value.
     pub(crate) weight: usize,

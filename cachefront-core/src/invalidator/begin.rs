@@ -1,4 +1,11 @@
 //! How a session begins: it resumes from the store's checkpoint, or flushes if there is none to resume from.
+//!
+//! | state of the store | this session |
+//! |---|---|
+//! | a meta of this source and mode | takes the term, covers its caches, resumes |
+//! | a meta of another server, or of the other mode | flushes |
+//! | a checkpoint that cannot be parsed | flushes |
+//! | no meta, or shards that disagree | flushes |
 
 use crate::bus::{BusEvent, Publisher};
 use crate::clock::Timestamp;

@@ -118,7 +118,8 @@ impl Pump {
         }
     }
 
-    /// Applies a batch that is visible to readers.
+    /// Applies a batch that is visible to readers: the tables that changed as a whole are checked, then everything up to the bus
+    /// is written, then `applied`, then the source is notified. In TTL mode only `applied` moves.
     async fn apply(
         &mut self,
         session: &mut Session,

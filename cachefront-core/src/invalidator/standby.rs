@@ -1,5 +1,12 @@
 //! Which of several invalidators is active: the one that covers most, then the newest; the others stand by until it leaves
 //! or falls silent.
+//!
+//! | this invalidator, compared with the holder | takes the term |
+//! |---|---|
+//! | covers more | at once, if its gate shows what is applied |
+//! | covers the same, and has just started or was elected | at once, if its gate shows what is applied |
+//! | covers the same | when the holder has left (vacant) or falls silent |
+//! | does not know a cache that the holder covers | when the holder falls silent |
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::mapped::Relation;

@@ -2,6 +2,35 @@
 //!
 //! [`MemoryStore`](crate::MemoryStore) calls them, the scripts of a shared store translate them, and a model checker can
 //! run them in every order. Adapters of other stores can reuse them.
+//!
+//! ```
+//! use std::time::Duration;
+//! use cachefront::store::transition::{self, Change};
+//! use cachefront::store::{InvalidationMode, LeaseReply, LeaseRequest, MappingId, Token};
+//! use cachefront::{StoreKey, Timestamp};
+//!
+//! let key = StoreKey::encode("users", &7_u64)?;
+//! let request = |token| LeaseRequest {
+//!     key: &key,
+//!     token: Token::from_u128(token).expect("not zero"),
+//!     duration: Duration::from_secs(3),
+//!     mode: InvalidationMode::Ttl,
+//!     mapping: MappingId::default(),
+//!     schema_version: 0,
+//!     reload: false,
+//! };
+//! let now = Timestamp::from_micros(1);
+//! // The first attempt gets the lease, which is stored in the entry.
+//! let (reply, change) = transition::lease(None, None, now, &request(1));
+//! assert!(matches!(reply, LeaseReply::Granted { .. }));
+//! let Change::Put(slot) = change else { panic!("the lease is stored") };
+//! // A second attempt has to wait.
+//! let (reply, _) = transition::lease(None, Some(&slot), now, &request(2));
+//! assert!(matches!(reply, LeaseReply::Held { .. }));
+//! // An invalidation revokes the lease.
+//! assert_eq!(transition::invalidate(Some(&slot)), Change::Remove);
+//! # Ok::<(), cachefront::Error>(())
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -53,7 +53,9 @@ pub(crate) trait Listener: Send + Sync {
 /// The timing of a follower.
 #[derive(Clone)]
 pub(crate) struct Pace {
+    /// For pauses and delays.
     pub(crate) clock: Arc<dyn Clock>,
+    /// For the jitter of pauses.
     pub(crate) entropy: Arc<dyn Entropy>,
     /// How long a publisher may be silent before it counts as dead.
     pub(crate) silence_max: Duration,
@@ -65,6 +67,8 @@ pub(crate) struct Pace {
 
 /// One follower of a store's bus, shared by all caches of a process on that store. See [`Store::hub`].
 ///
+/// The first cache that joins starts the follower, in the current tokio runtime. It ends with the last cache.
+///
 /// [`Store::hub`]: crate::store::Store::hub
 #[derive(Default)]
 pub struct Hub {
@@ -73,7 +77,9 @@ pub struct Hub {
 
 #[derive(Default)]
 struct Members {
+    /// The caches that joined.
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
+    /// The task that follows the bus, while there is one.
     follower: Mutex<Option<AbortHandle>>,
 }
 
@@ -146,13 +152,17 @@ impl Members {
 /// The publisher that is followed, and what is known of it.
 #[derive(Default)]
 struct Followed {
+    /// The session of the invalidator.
     publisher: Publisher,
+    /// The server that its messages are read from.
     server: ServerId,
     /// The mappings that the publisher covers; `None` until its next heartbeat.
     covered: Option<Vec<MappingId>>,
+    /// The newest source time of the publisher.
     source_time: Timestamp,
 }
 
+/// The task's state: it reads the bus, and notifies the caches.
 struct Follower {
     bus: Arc<dyn InvalidationBus>,
     pace: Pace,
