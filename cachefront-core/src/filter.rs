@@ -91,7 +91,7 @@ impl TableFilter {
         self.tables.iter()
     }
 
-    /// True if no table is asked for.
+    /// Returns true if the filter has no table.
     pub fn is_empty(&self) -> bool {
         !self.everything && self.tables.is_empty()
     }

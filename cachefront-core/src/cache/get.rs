@@ -137,7 +137,7 @@ where
 }
 
 /// The future of a plain read. A hit in the process-local tier is ready at once, without an allocation.
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "a future does not run until it is polled"]
 pub struct GetFuture<V>(State<V>);
 
 enum State<V> {
