@@ -1,8 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "testing")]
-pub use cachefront_core::testing;
 pub use cachefront_core::{
     AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, Cdc, CdcHandle, CdcObserver,
     CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture, Gtid, Hit,
@@ -11,6 +9,8 @@ pub use cachefront_core::{
     Timestamp, loader_fn,
 };
 pub use cachefront_core::{bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store};
+#[cfg(feature = "testing")]
+pub use cachefront_core::{source_suite, store_suite, testing};
 
 #[cfg(feature = "binlog")]
 #[cfg_attr(docsrs, doc(cfg(feature = "binlog")))]

@@ -22,7 +22,7 @@ const HEADER_BYTES: usize = 19;
 ///
 /// ```no_run
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// use cachefront_binlog::BinlogFile;
+/// use cachefront::binlog::BinlogFile;
 ///
 /// let bytes = std::fs::read("binlog.000042")?;
 /// let file = BinlogFile::new(&bytes)?;

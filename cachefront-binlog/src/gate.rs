@@ -26,8 +26,8 @@ const WAIT_ON_SERVER_MAX: Duration = Duration::from_millis(500);
 /// from. If the address leads elsewhere, the wait is an error of kind `Unavailable`.
 ///
 /// ```no_run
-/// # async fn run() -> cachefront_core::Result<()> {
-/// let gate = cachefront_binlog::MySqlGate::connect("mysql://app:secret@db.internal/").await?;
+/// # async fn run() -> cachefront::Result<()> {
+/// let gate = cachefront::binlog::MySqlGate::connect("mysql://app:secret@db.internal/").await?;
 /// # let _ = gate;
 /// # Ok(())
 /// # }

@@ -5,8 +5,8 @@
 //! before that. [`read_position`] and [`commit_token`] are for loaders and writers.
 //!
 //! ```no_run
-//! # async fn run() -> cachefront_core::Result<()> {
-//! use cachefront_binlog::BinlogSource;
+//! # async fn run() -> cachefront::Result<()> {
+//! use cachefront::binlog::BinlogSource;
 //!
 //! let source = BinlogSource::connect("mysql://repl:secret@db.internal:3306/?require_ssl=true").await?;
 //! # let _ = source;

@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 /// [`source`](StdError::source); the error of a user's loader is there in its own type, see [`Error::load_error`].
 ///
 /// ```
-/// use cachefront_core::{Error, ErrorKind};
+/// use cachefront::{Error, ErrorKind};
 ///
 /// let error = Error::new(ErrorKind::Config, "`ttl` is zero: give a duration above zero");
 /// assert_eq!(error.kind(), ErrorKind::Config);

@@ -15,7 +15,7 @@ pub const KEY_BYTES_MAX: usize = 1024;
 ///
 /// ```
 /// use std::fmt;
-/// use cachefront_core::CacheKey;
+/// use cachefront::CacheKey;
 ///
 /// #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 /// struct OrderLine { order: u64, line: u32 }

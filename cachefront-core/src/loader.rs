@@ -24,7 +24,7 @@ use crate::position::Position;
 /// replica in [`CacheBuilder::loads_from`](crate::CacheBuilder::loads_from), and the visibility gate must wait on it.
 ///
 /// ```
-/// use cachefront_core::{LoadCx, Loader};
+/// use cachefront::{LoadCx, Loader};
 ///
 /// struct Greetings;
 ///
@@ -177,10 +177,10 @@ impl<F, E> fmt::Debug for LoaderFn<F, E> {
 /// Makes a loader of a closure that takes the key by value.
 ///
 /// ```
-/// use cachefront_core::loader_fn;
+/// use cachefront::loader_fn;
 ///
 /// let loader = loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("user {id}"))) });
-/// # fn is_loader(_: impl cachefront_core::Loader<u64, String>) {}
+/// # fn is_loader(_: impl cachefront::Loader<u64, String>) {}
 /// # is_loader(loader);
 /// ```
 pub fn loader_fn<K, V, E, F, Fut>(load: F) -> LoaderFn<F, E>

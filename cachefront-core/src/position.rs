@@ -38,13 +38,13 @@ impl fmt::Display for Gtid {
 /// MySQL's `@@GLOBAL.gtid_executed`: `uuid[:tag]:1-5:7,uuid:1-3`; white space is ignored.
 ///
 /// ```
-/// use cachefront_core::Position;
+/// use cachefront::Position;
 ///
 /// let executed: Position = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-40:42".parse()?;
 /// let token: Position = "3E11FA47-71CA-11E1-9E33-C80AA9429562:40".parse()?;
 /// assert!(executed.covers(&token));
 /// assert!(!executed.covers(&"3e11fa47-71ca-11e1-9e33-c80aa9429562:41".parse()?));
-/// # Ok::<(), cachefront_core::Error>(())
+/// # Ok::<(), cachefront::Error>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Position {

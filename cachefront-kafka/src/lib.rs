@@ -5,8 +5,8 @@
 //! invalidates.
 //!
 //! ```no_run
-//! # fn run(mysql: impl cachefront_core::source::ChangeSource) -> cachefront_core::Result<()> {
-//! use cachefront_kafka::KafkaSource;
+//! # fn run(mysql: impl cachefront::source::ChangeSource) -> cachefront::Result<()> {
+//! use cachefront::kafka::KafkaSource;
 //!
 //! // `mysql` is the server behind the connector: `BinlogSource::connect("mysql://…").await?`
 //! let source = KafkaSource::builder("kafka-1:9092,kafka-2:9092", "shop")

@@ -5,9 +5,9 @@
 //! touches headers only.
 //!
 //! ```no_run
-//! use cachefront_redis::RedisStore;
+//! use cachefront::redis::RedisStore;
 //!
-//! # async fn example() -> Result<(), cachefront_core::Error> {
+//! # async fn example() -> Result<(), cachefront::Error> {
 //! let store = RedisStore::connect("redis://127.0.0.1/?namespace=shop").await?;
 //! let secure = RedisStore::builder("rediss://cache.internal/").namespace("shop").tls_ca_file("ca.pem").connect().await?;
 //! # drop((store, secure));

@@ -28,7 +28,6 @@ scripts! {
     LEASE = "meta.lua" "lease.lua";
     FILL = "meta.lua" "fill.lua";
     RELEASE = "release.lua";
-    INVALIDATE = "meta.lua" "entry.lua" "invalidate.lua";
     INVALIDATE_UNSEEN = "meta.lua" "entry.lua" "invalidate_unseen.lua";
     SUSPEND = "meta.lua" "suspend.lua";
     RAISE_HI = "meta.lua" "raise_hi.lua";

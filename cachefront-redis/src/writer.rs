@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::coverage::COVERED_MAX;
 use cachefront_core::store::{
-    Applied, Cover, Coverage, Generation, Held, Invalidation, Meta, StoreState, StoreWriter, transition,
+    Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, StoreState, StoreWriter, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 use futures_util::future::try_join_all;
@@ -17,7 +17,7 @@ use crate::bus;
 use crate::conn::{Connection, Purpose};
 use crate::error::{Address, unexpected};
 use crate::keys::KeySpace;
-use crate::scripts::{self, COMMIT, COVER, FLUSH, INVALIDATE, INVALIDATE_UNSEEN, RAISE_HI, RESIGN, Script, TAKE_TERM};
+use crate::scripts::{self, COMMIT, COVER, FLUSH, INVALIDATE_UNSEEN, RAISE_HI, RESIGN, Script, TAKE_TERM};
 use crate::store::{Shared, unlink};
 
 pub(crate) struct RedisWriter {
@@ -109,16 +109,6 @@ impl RedisWriter {
         self.send_all(&unlink(self.keys(), keys, self.shared.settings.keys_per_command_max)).await
     }
 
-    async fn remove_below(&self, keys: &[StoreKey], covered_from: u64) -> Result<()> {
-        let order = covered_from.to_be_bytes();
-        self.on_entries(keys, |shard, chunk| {
-            let mut command = self.on_chunk(&INVALIDATE, shard, chunk, (1, order.len()));
-            command.write_arg(&order);
-            command
-        })
-        .await
-    }
-
     async fn remove_unseen(&self, changes: &[Invalidation]) -> Result<()> {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
         self.on_entries(&keys, |shard, chunk| {
@@ -165,7 +155,7 @@ impl RedisWriter {
         command
     }
 
-    async fn set_coverage(&self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+    async fn set_coverage(&self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         let mut rows: Vec<&Cover> = rows.iter().collect();
         // As in the core: of two rows with one mapping the first counts.
         rows.sort_by_key(|row| row.covered.mapping);
@@ -179,7 +169,7 @@ impl RedisWriter {
         let (mut table, mut names) = (Vec::new(), Vec::new());
         coverage.encode_rows(&mut table);
         coverage.encode_names(&mut names);
-        let [generation, term, applied_order] = &compared(held);
+        let [generation, term, applied_order] = &compared(expected);
         let next = next.0.to_be_bytes();
         self.on_metas(&COVER, &[generation, term, applied_order, &next, &table, &fresh, &names]).await
     }
@@ -191,9 +181,9 @@ impl RedisWriter {
         bus::appended(self.address(), self.address().check(reply)?)
     }
 
-    async fn move_applied(&self, held: &Held, applied: &Applied) -> Result<()> {
+    async fn move_applied(&self, expected: &Expected, applied: &Applied) -> Result<()> {
         let position = applied.checkpoint.position.to_string();
-        let [generation, term, applied_order] = &compared(held);
+        let [generation, term, applied_order] = &compared(expected);
         let args: [&[u8]; 8] = [
             self.connection.identity.replication_id().as_bytes(),
             generation,
@@ -209,11 +199,11 @@ impl RedisWriter {
 }
 
 /// What a script compares: generation, term and applied order.
-fn compared(held: &Held) -> [Vec<u8>; 3] {
+fn compared(expected: &Expected) -> [Vec<u8>; 3] {
     [
-        held.generation.0.to_be_bytes().to_vec(),
-        held.term.to_be_bytes().to_vec(),
-        held.applied_order.to_be_bytes().to_vec(),
+        expected.generation.0.to_be_bytes().to_vec(),
+        expected.term.to_be_bytes().to_vec(),
+        expected.applied_order.to_be_bytes().to_vec(),
     ]
 }
 
@@ -253,32 +243,29 @@ impl StoreWriter for RedisWriter {
         self.end(outcome)
     }
 
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         self.begin()?;
-        let outcome = self.set_coverage(held, next, rows).await;
+        let outcome = self.set_coverage(expected, next, rows).await;
         self.end(outcome)
     }
 
-    async fn resign(&mut self, held: &Held) -> Result<()> {
+    async fn resign(&mut self, expected: &Expected) -> Result<()> {
         self.begin()?;
-        let [generation, term, applied_order] = &compared(held);
+        let [generation, term, applied_order] = &compared(expected);
         let outcome = self.on_metas(&RESIGN, &[generation, term, applied_order]).await;
         self.end(outcome)
     }
 
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
         self.begin()?;
-        let [generation, term, applied_order] = &compared(held);
+        let [generation, term, applied_order] = &compared(expected);
         let outcome = self.on_metas(&RAISE_HI, &[generation, term, applied_order, &order.to_be_bytes()]).await;
         self.end(outcome)
     }
 
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
         self.begin()?;
-        let outcome = match covered_from {
-            None => self.remove(keys).await,
-            Some(covered_from) => self.remove_below(keys, covered_from).await,
-        };
+        let outcome = self.remove(keys).await;
         self.end(outcome)
     }
 
@@ -294,9 +281,9 @@ impl StoreWriter for RedisWriter {
         self.end(outcome)
     }
 
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
         self.begin()?;
-        let outcome = self.move_applied(held, applied).await;
+        let outcome = self.move_applied(expected, applied).await;
         self.end(outcome)
     }
 

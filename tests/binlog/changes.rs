@@ -1,7 +1,7 @@
 //! Every kind of change of rows arrives, once, in order, and nothing else does.
 
 use cachefront_core::source::{ChangeSource, Columns};
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 
 use crate::server::{Database, USERS, drain, gap, lines, only};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cachefront_binlog::{BinlogSettings, BinlogSource};
 use cachefront_core::source::{ChangeSource, Checkpoint, Columns};
 use cachefront_core::{Error, ErrorKind, Position, Retry};
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
 
 use crate::server::{Database, PATIENCE, USERS, drain, limits, lines};

@@ -6,14 +6,14 @@ use cachefront_binlog::{MySqlGate, commit_token, read_position};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::ChangeSource;
 use cachefront_core::{Gtid, Position};
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
 
 use crate::server::{Database, PATIENCE, USERS, limits};
 
 /// A transaction that this server has not executed, under an origin of its own.
 fn ahead(number: u64) -> Gtid {
-    let origin = cachefront_tests::unique::name("x").replace(['x', '_'], "");
+    let origin = cachefront_testkit::unique::name("x").replace(['x', '_'], "");
     let uuid = format!("{}-{}-4000-8000-{:012x}", &origin[..8], &origin[8..12], number);
     Gtid { origin: uuid.into(), number: 1 }
 }

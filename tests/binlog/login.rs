@@ -3,8 +3,8 @@
 use cachefront_binlog::{BinlogSettings, BinlogSource, MySqlGate};
 use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_core::{Error, ErrorKind};
-use cachefront_tests::port;
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::port;
+use cachefront_testkit::server::mysql::MySql;
 
 use crate::server::{Database, USERS};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cachefront_binlog::{BinlogSource, commit_token, read_position};
 use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_core::{Gtid, POSITION_TEXT_BYTES_MAX, Position};
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 
 use crate::server::{Database, PATIENCE, USERS, drain, lines};
 

@@ -1,7 +1,7 @@
 //! A log that does not name its columns (`binlog_row_metadata=MINIMAL`): they are looked up, and never guessed.
 
 use cachefront_core::source::{ChangeSource, Columns};
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 
 use crate::server::{Database, drain, gap, lines, text};
 

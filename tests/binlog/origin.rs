@@ -9,9 +9,9 @@ use cachefront_binlog::{BinlogSettings, BinlogSource};
 use cachefront_core::event::Batch;
 use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Retry};
-use cachefront_tests::address::Address;
-use cachefront_tests::server::mysql::MySql;
-use cachefront_tests::{shop, unique, wait};
+use cachefront_testkit::address::Address;
+use cachefront_testkit::server::mysql::MySql;
+use cachefront_testkit::{shop, unique, wait};
 use mysql_async::prelude::Queryable;
 
 use crate::server::{Database, PATIENCE, USERS, limits};

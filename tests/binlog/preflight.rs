@@ -5,7 +5,7 @@ use std::time::Duration;
 use cachefront_binlog::{BinlogSettings, BinlogSource, Collations};
 use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::{ErrorKind, Result};
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
 
 use crate::server::{Database, PATIENCE, USERS, drain, lines, only};

@@ -6,8 +6,8 @@ use cachefront_binlog::{BinlogSource, read_position};
 use cachefront_core::event::{Batch, Change, RowImage, Transaction};
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, TableFilter};
 use cachefront_core::{ErrorKind, Result};
-use cachefront_tests::server::mysql::MySql;
-use cachefront_tests::{stack, unique};
+use cachefront_testkit::server::mysql::MySql;
+use cachefront_testkit::{stack, unique};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::testing::SourceFixture;
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 
 use crate::server::{Database, USERS};
 
@@ -52,20 +52,20 @@ mod shared {
     use super::prepared;
 
     cachefront_core::source_suite!(@tests prepared(None);
-        everything_comes_in_order
+        changes_come_in_commit_order
         a_checkpoint_leads_to_what_follows_it
         a_source_may_be_opened_again
-        a_dropped_call_loses_nothing
+        a_dropped_call_loses_no_change
         a_large_transaction_comes_in_parts
         an_idle_wait_ends_with_an_empty_batch
         other_commits_move_the_position
         the_head_holds_every_commit
-        a_source_that_is_not_open_has_nothing
+        a_source_that_is_not_open_returns_an_error
     );
 }
 
 mod private {
-    use cachefront_tests::server::mysql::MySql;
+    use cachefront_testkit::server::mysql::MySql;
 
     use super::prepared;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use cachefront_binlog::{BinlogSource, MySqlGate};
 use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_core::{Error, ErrorKind};
-use cachefront_tests::server::{self, mysql::MySql};
+use cachefront_testkit::server::{self, mysql::MySql};
 
 use crate::server::{Database, USERS, drain, lines};
 

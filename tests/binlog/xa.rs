@@ -6,7 +6,7 @@ use std::time::Duration;
 use cachefront_core::event::{Change, RowImage};
 use cachefront_core::source::ChangeSource;
 use cachefront_core::{Gtid, Position};
-use cachefront_tests::server::mysql::MySql;
+use cachefront_testkit::server::mysql::MySql;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;

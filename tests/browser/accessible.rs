@@ -1,7 +1,7 @@
 //! A phone's width, dark colours, the keyboard, and what checks for accessibility find.
 
-use cachefront_tests::process::Launch;
-use cachefront_tests::wait;
+use cachefront_testkit::process::Launch;
+use cachefront_testkit::wait;
 use serde_json::json;
 
 use crate::chrome::{Chrome, PATIENCE};

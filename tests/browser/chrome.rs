@@ -5,9 +5,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cachefront_tests::server::{Process, temporary_dir};
-use cachefront_tests::stack::workspace_root;
-use cachefront_tests::{port, wait};
+use cachefront_testkit::server::{Process, temporary_dir};
+use cachefront_testkit::stack::workspace_root;
+use cachefront_testkit::{port, wait};
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;

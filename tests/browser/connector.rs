@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachefront_tests::{stack, unique, wait};
+use cachefront_testkit::{stack, unique, wait};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachefront_tests::{unique, wait};
+use cachefront_testkit::{unique, wait};
 
 use crate::chrome::{Chrome, PATIENCE};
 use crate::scene::Scene;

@@ -1,6 +1,6 @@
 //! The first page that anybody sees, and whether controls can be seen and hit.
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 use serde_json::json;
 
 use crate::chrome::PATIENCE;

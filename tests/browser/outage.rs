@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::server::mysql::MySql;
-use cachefront_tests::stack;
-use cachefront_tests::unique;
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::server::mysql::MySql;
+use cachefront_testkit::stack;
+use cachefront_testkit::unique;
 
 use crate::chrome::PATIENCE;
 use crate::scene::Scene;
@@ -68,7 +68,7 @@ async fn a_program_that_only_pauses_is_believed_again_when_it_goes_on() {
         )
         .await;
     scene.simulator.freeze();
-    cachefront_tests::wait::until_async("another stream is tried", PATIENCE, async || {
+    cachefront_testkit::wait::until_async("another stream is tried", PATIENCE, async || {
         scene.chrome.run("return window.streams").await.as_u64() > Some(0)
     })
     .await;

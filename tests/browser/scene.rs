@@ -1,10 +1,10 @@
 //! A simulator and a browser that is logged in to its panel.
 
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::stack;
-use cachefront_tests::unique::{self, Database};
-use cachefront_tests::wait;
+use cachefront_testkit::connector::{Connector, Servers};
+use cachefront_testkit::process::{Launch, Simulator};
+use cachefront_testkit::stack;
+use cachefront_testkit::unique::{self, Database};
+use cachefront_testkit::wait;
 use reqwest::Method;
 use serde_json::{Value, json};
 

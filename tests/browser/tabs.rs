@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cachefront_tests::process::Launch;
-use cachefront_tests::wait;
+use cachefront_testkit::process::Launch;
+use cachefront_testkit::wait;
 use fantoccini::wd::WindowHandle;
 
 use crate::chrome::{Chrome, PATIENCE};

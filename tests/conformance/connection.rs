@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use cachefront_core::store::{
-    Coverage, Covered, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta, Store,
-    StoreState, Token,
+    Coverage, Covered, Fill, FillReply, Generation, Invalidation, InvalidationMode, LeaseReply, LeaseRequest,
+    MappingId, Meta, Store, StoreState, Token,
 };
 use cachefront_core::{ErrorKind, StoreKey};
 use cachefront_redis::RedisStore;
-use cachefront_tests::server::redis::Redis;
-use cachefront_tests::{unique, wait};
+use cachefront_testkit::server::redis::Redis;
+use cachefront_testkit::{unique, wait};
 
 use crate::fixture::raw;
 
@@ -102,7 +102,8 @@ async fn forgotten_scripts_are_loaded_again() {
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     forget(&mut raw).await;
     let keys: Vec<_> = (0..2_500).map(key).collect();
-    writer.invalidate(&keys, Some(6)).await.expect("three calls in a pipeline");
+    let changes: Vec<_> = keys.into_iter().map(|key| Invalidation { key, commits: Vec::new() }).collect();
+    writer.invalidate_unseen(&changes).await.expect("three calls in a pipeline");
     let fill = Fill {
         key: &key(1),
         token,

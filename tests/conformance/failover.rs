@@ -8,9 +8,9 @@ use cachefront_core::bus::{BusEvent, BusMessage, BusReader, Publisher};
 use cachefront_core::store::{Reading, ServerId, Store};
 use cachefront_core::{ErrorKind, Timestamp};
 use cachefront_redis::{RedisSettings, RedisStore};
-use cachefront_tests::address::Address;
-use cachefront_tests::server::redis::Redis;
-use cachefront_tests::{unique, wait};
+use cachefront_testkit::address::Address;
+use cachefront_testkit::server::redis::Redis;
+use cachefront_testkit::{unique, wait};
 use redis::aio::MultiplexedConnection;
 
 use crate::connection::{key, meta};

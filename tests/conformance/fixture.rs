@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cachefront_core::store::Store;
 use cachefront_core::testing::StoreFixture;
 use cachefront_redis::RedisStore;
-use cachefront_tests::{stack, unique};
+use cachefront_testkit::{stack, unique};
 use redis::aio::MultiplexedConnection;
 
 pub(crate) struct InRedis {

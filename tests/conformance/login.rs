@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachefront_core::store::{Applied, Generation, Held, InvalidationMode, LeaseReply, LeaseRequest, Store, Token};
+use cachefront_core::store::{
+    Applied, Expected, Generation, Invalidation, InvalidationMode, LeaseReply, LeaseRequest, Store, Token,
+};
 use cachefront_core::{Error, ErrorKind, Timestamp};
 use cachefront_redis::RedisStore;
-use cachefront_tests::port;
-use cachefront_tests::server::redis::Redis;
+use cachefront_testkit::port;
+use cachefront_testkit::server::redis::Redis;
 
 use crate::connection::{MAPPING, key, meta};
 
@@ -55,8 +57,9 @@ async fn the_rights_that_are_asked_for_suffice() {
     let store = RedisStore::connect(&url).await.expect("a store");
     let mut writer = store.writer().await.expect("a writer");
     writer.flush(&meta(7, 5)).await.expect("a flush");
-    writer.invalidate(&[key(1)], Some(1)).await.expect("an invalidation");
-    let held = Held { generation: Generation(7), term: 1, applied_order: 5 };
+    let change = Invalidation { key: key(1), commits: Vec::new() };
+    writer.invalidate_unseen(&[change]).await.expect("an invalidation");
+    let held = Expected { generation: Generation(7), term: 1, applied_order: 5 };
     let applied = Applied { order: 6, checkpoint: Default::default(), source_time: Timestamp::UNKNOWN };
     writer.commit(&held, &applied).await.expect("a commit");
     let request = LeaseRequest {

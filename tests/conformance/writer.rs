@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cachefront_core::bus::{BusEvent, BusMessage, Publisher};
-use cachefront_core::store::{Applied, Generation, Held, Store, StoreState};
+use cachefront_core::store::{Applied, Expected, Generation, Store, StoreState};
 use cachefront_core::{ErrorKind, Timestamp};
-use cachefront_tests::server::redis::Redis;
+use cachefront_testkit::server::redis::Redis;
 use redis::aio::MultiplexedConnection;
 
 use crate::connection::{key, meta, store_in};
@@ -13,7 +13,7 @@ use crate::fixture::raw;
 
 const WAIT: Duration = Duration::from_secs(20);
 
-const HELD: Held = Held { generation: Generation(7), term: 1, applied_order: 5 };
+const HELD: Expected = Expected { generation: Generation(7), term: 1, applied_order: 5 };
 
 fn applied(order: u64) -> Applied {
     Applied { order, checkpoint: Default::default(), source_time: Timestamp::UNKNOWN }
@@ -26,13 +26,13 @@ async fn a_writer_that_failed_is_of_no_further_use() {
     let store = store_in(&redis).await;
     let mut writer = store.writer().await.expect("a writer");
     writer.flush(&meta(7, 5)).await.expect("a flush");
-    writer.commit(&Held { term: 9, ..HELD }, &applied(6)).await.expect_err("a conflict");
+    writer.commit(&Expected { term: 9, ..HELD }, &applied(6)).await.expect_err("a conflict");
     let error = writer.commit(&HELD, &applied(6)).await.expect_err("of no further use");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 
     let mut writer = store.writer().await.expect("a writer");
     redis.restart().await;
-    assert!(writer.invalidate(&[key(1)], None).await.is_err(), "its connection is gone, and no other takes its place");
+    assert!(writer.invalidate(&[key(1)]).await.is_err(), "its connection is gone, and no other takes its place");
     assert!(writer.state().await.is_err());
     let mut writer = store.writer().await.expect("a writer");
     assert_eq!(writer.state().await.expect("a state"), StoreState::Missing);
@@ -61,13 +61,13 @@ async fn an_older_state_is_a_conflict() {
     let saved = redis.save_rdb().await;
     writer.commit(&HELD, &applied(6)).await.expect("a commit");
     redis.restart_from(&saved).await;
-    let held = Held { applied_order: 6, ..HELD };
+    let held = Expected { applied_order: 6, ..HELD };
     for order in [6, 7] {
         let mut writer = store.writer().await.expect("a writer");
         let error = writer.commit(&held, &applied(order)).await.expect_err("what was applied is lost");
         assert_eq!(error.kind(), ErrorKind::Conflict);
         let mut writer = store.writer().await.expect("a writer");
-        assert_eq!(writer.raise_hi(&held, order).await.expect_err("lost").kind(), ErrorKind::Conflict);
+        assert_eq!(writer.raise_high_watermark(&held, order).await.expect_err("lost").kind(), ErrorKind::Conflict);
     }
     let mut writer = store.writer().await.expect("a writer");
     assert!(matches!(writer.state().await.expect("a state"), StoreState::Live(meta) if meta.applied_order == 5));

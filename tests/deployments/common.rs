@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cachefront_tests::fleet::{CacheSpec, Count, Fleet, LEVELS, Pod, Report, Rest, Writer, now};
-use cachefront_tests::shop::PATIENCE;
-use cachefront_tests::wait;
+use cachefront_testkit::fleet::{CacheSpec, Count, Fleet, LEVELS, Pod, Report, Rest, Writer, now};
+use cachefront_testkit::shop::PATIENCE;
+use cachefront_testkit::wait;
 
 /// The program of which a process is made.
 pub(crate) const ACTOR: &str = env!("CARGO_BIN_EXE_actor");

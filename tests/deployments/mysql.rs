@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use cachefront_tests::address::Address;
-use cachefront_tests::fleet::{Fleet, now};
-use cachefront_tests::server::MySql;
-use cachefront_tests::server::mysql::{ADMIN, ADMIN_PASSWORD};
-use cachefront_tests::shop::PATIENCE;
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::address::Address;
+use cachefront_testkit::fleet::{Fleet, now};
+use cachefront_testkit::server::MySql;
+use cachefront_testkit::server::mysql::{ADMIN, ADMIN_PASSWORD};
+use cachefront_testkit::shop::PATIENCE;
+use cachefront_testkit::{stack, wait};
 use mysql_async::{Value, prelude::Queryable};
 
 use crate::common::{PHASE, Run, code, item, tell};

@@ -7,9 +7,9 @@ use cachefront::settings::CdcSettings;
 use cachefront::store::Store;
 use cachefront::testing::FaultyStore;
 use cachefront::{Cdc, CdcState, binlog::BinlogSource, redis::RedisStore};
-use cachefront_tests::fleet::{Fleet, Pod, now};
-use cachefront_tests::shop::{PATIENCE, Shop, applied, builder};
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::fleet::{Fleet, Pod, now};
+use cachefront_testkit::shop::{PATIENCE, Shop, applied, builder};
+use cachefront_testkit::{stack, wait};
 
 use crate::common::{ACTOR, PHASE, Sum, at_rest, commits, item, tell};
 

@@ -1,10 +1,10 @@
 //! Redis changes its primary behind one address, under load, with the local tier on in several processes.
 
-use cachefront_tests::address::Address;
-use cachefront_tests::fleet::Fleet;
-use cachefront_tests::server::Redis;
-use cachefront_tests::shop::PATIENCE;
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::address::Address;
+use cachefront_testkit::fleet::Fleet;
+use cachefront_testkit::server::Redis;
+use cachefront_testkit::shop::PATIENCE;
+use cachefront_testkit::{stack, wait};
 
 use crate::common::{PHASE, Run, code, item, tell};
 

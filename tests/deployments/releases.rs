@@ -1,6 +1,6 @@
 //! Two releases side by side on the same servers, under continuous writes.
 
-use cachefront_tests::fleet::{CacheSpec, Fleet};
+use cachefront_testkit::fleet::{CacheSpec, Fleet};
 
 use crate::common::{PHASE, Run, code, item, twin};
 

@@ -2,10 +2,10 @@
 
 use cachefront::binlog::BinlogSource;
 use cachefront::{Cache, Cdc, loader_fn};
-use cachefront_tests::fleet::{CacheSpec, Fleet, Pod};
-use cachefront_tests::server::{MySql, Redis};
-use cachefront_tests::shop::PATIENCE;
-use cachefront_tests::wait;
+use cachefront_testkit::fleet::{CacheSpec, Fleet, Pod};
+use cachefront_testkit::server::{MySql, Redis};
+use cachefront_testkit::shop::PATIENCE;
+use cachefront_testkit::wait;
 use mysql_async::{Row, prelude::Queryable};
 
 use crate::common::{ACTOR, PHASE, Sum, at_rest, code, commits, item, tell, twin};

@@ -41,7 +41,6 @@ pub(crate) enum Step {
     LoseMetas,
     Invalidate {
         keys: Vec<u64>,
-        covered_from: Option<u64>,
     },
     Flush {
         generation: u128,
@@ -63,7 +62,7 @@ pub(crate) enum Step {
     Resign {
         held: HeldPick,
     },
-    RaiseHi {
+    RaiseHighWatermark {
         held: HeldPick,
         order: u64,
     },
@@ -188,8 +187,7 @@ fn invalidator() -> impl Strategy<Value = Step> {
     let source_time = prop_oneof![Just(0_u64), 1..9_u64];
     let beat = prop_oneof![Just(0_u32), Just(255), Just(u32::MAX)];
     prop_oneof![
-        6 => (vec(key(), 0..4), prop::option::of(ORDERS))
-            .prop_map(|(keys, covered_from)| Step::Invalidate { keys, covered_from }),
+        3 => vec(key(), 0..4).prop_map(|keys| Step::Invalidate { keys }),
         2 => (1..4_u128, 0..5_u64, ORDERS, rows(), beat, any::<bool>()).prop_map(
             |(generation, above, order, covered, beat, vacant)| {
                 Step::Flush { generation, above, order, covered, beat, vacant }
@@ -197,9 +195,9 @@ fn invalidator() -> impl Strategy<Value = Step> {
         ),
         3 => (held(), 1..4_u128, vec((row(), prop::bool::weighted(0.3)), 0..4))
             .prop_map(|(held, next, rows)| Step::Cover { held, next, rows }),
-        2 => vec((key(), vec(1..6_u64, 0..3)), 1..4).prop_map(|keys| Step::InvalidateUnseen { keys }),
+        5 => vec((key(), vec(1..6_u64, 0..3)), 1..4).prop_map(|keys| Step::InvalidateUnseen { keys }),
         1 => held().prop_map(|held| Step::Resign { held }),
-        3 => (held(), ORDERS).prop_map(|(held, order)| Step::RaiseHi { held, order }),
+        3 => (held(), ORDERS).prop_map(|(held, order)| Step::RaiseHighWatermark { held, order }),
         4 => (held(), ORDERS, source_time)
             .prop_map(|(held, order, source_time)| Step::Commit { held, order, source_time }),
         2 => (pick(), ORDERS, 0..5_u64)

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::source::Checkpoint;
 use cachefront_core::store::{
-    Applied, Cover, Coverage, Covered, Fill, FillReply, Generation, Held, Invalidation, InvalidationMode, LeaseReply,
-    LeaseRequest, MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Coverage, Covered, Expected, Fill, FillReply, Generation, Invalidation, InvalidationMode,
+    LeaseReply, LeaseRequest, MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
 };
 use cachefront_core::{Gtid, MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
 use cachefront_redis::RedisStore;
-use cachefront_tests::{stack, unique};
+use cachefront_testkit::{stack, unique};
 use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
 use redis::aio::MultiplexedConnection;
@@ -59,7 +59,7 @@ impl Pair {
             Step::Invalidate { .. }
             | Step::InvalidateUnseen { .. }
             | Step::Flush { .. }
-            | Step::RaiseHi { .. }
+            | Step::RaiseHighWatermark { .. }
             | Step::Commit { .. }
             | Step::TakeTerm { .. }
             | Step::Cover { .. }
@@ -263,7 +263,7 @@ async fn fill(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
 
 async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Reply {
     match step {
-        Step::Invalidate { keys: ids, covered_from } => done(writer.invalidate(&keys(ids), *covered_from).await),
+        Step::Invalidate { keys: ids } => done(writer.invalidate(&keys(ids)).await),
         Step::Flush { generation, above, order, covered: rows, beat, vacant } => {
             let mut meta = flushed(*generation, current.term + above, *order)
                 .covering(Coverage::new(rows.iter().copied().map(covered)));
@@ -284,7 +284,9 @@ async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Rep
             done(writer.cover(&held(*pick, current), named(*next), &rows).await)
         }
         Step::Resign { held: pick } => done(writer.resign(&held(*pick, current)).await),
-        Step::RaiseHi { held: pick, order } => done(writer.raise_hi(&held(*pick, current), *order).await),
+        Step::RaiseHighWatermark { held: pick, order } => {
+            done(writer.raise_high_watermark(&held(*pick, current), *order).await)
+        }
         Step::Commit { held: pick, order, source_time } => {
             let applied = Applied {
                 order: *order,
@@ -311,12 +313,12 @@ async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Rep
     }
 }
 
-fn held(pick: HeldPick, current: &Meta) -> Held {
-    let held = Held { generation: current.generation, term: current.term, applied_order: current.applied_order };
+fn held(pick: HeldPick, current: &Meta) -> Expected {
+    let held = Expected { generation: current.generation, term: current.term, applied_order: current.applied_order };
     match pick {
         HeldPick::Current => held,
-        HeldPick::OtherGeneration => Held { generation: Generation(!current.generation.0), ..held },
-        HeldPick::OtherTerm => Held { term: held.term + 1, ..held },
-        HeldPick::OtherOrder(applied_order) => Held { applied_order, ..held },
+        HeldPick::OtherGeneration => Expected { generation: Generation(!current.generation.0), ..held },
+        HeldPick::OtherTerm => Expected { term: held.term + 1, ..held },
+        HeldPick::OtherOrder(applied_order) => Expected { applied_order, ..held },
     }
 }

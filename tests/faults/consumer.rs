@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cachefront::Tier;
-use cachefront_tests::actor::Actor;
-use cachefront_tests::server::MySql;
-use cachefront_tests::shop::Shop;
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::actor::Actor;
+use cachefront_testkit::server::MySql;
+use cachefront_testkit::shop::Shop;
+use cachefront_testkit::{stack, wait};
 
 use crate::load::{Readers, write};
 use crate::observed::observe;

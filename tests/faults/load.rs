@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cachefront::Cache;
-use cachefront_tests::shop::Shop;
+use cachefront_testkit::shop::Shop;
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 

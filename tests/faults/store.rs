@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachefront::{CacheSettings, LoadCx, Loader, Local, Tier};
-use cachefront_tests::server::Redis;
-use cachefront_tests::shop::{Items, PATIENCE, Shop};
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::server::Redis;
+use cachefront_testkit::shop::{Items, PATIENCE, Shop};
+use cachefront_testkit::{stack, wait};
 
 use crate::load::{Readers, write};
 use crate::observed::observe;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use cachefront_core::source::{Columns, TableFilter};
 use cachefront_kafka::decode::{Decoder, DecoderSettings, Form, Record};
 use cachefront_kafka::event::Event;
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::server::kafka::Topics;
-use cachefront_tests::shop::PATIENCE;
-use cachefront_tests::unique::{self, Database};
+use cachefront_testkit::connector::{Connector, Servers};
+use cachefront_testkit::server::kafka::Topics;
+use cachefront_testkit::shop::PATIENCE;
+use cachefront_testkit::unique::{self, Database};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -112,7 +112,7 @@ async fn emitted(settings: &[(&str, &str)]) -> (Connector, Database) {
     }
     database.execute("INSERT INTO last VALUES (1)").await;
     let (topics, last) = (Topics::of(connector.brokers()), connector.topic("last"));
-    cachefront_tests::wait::until("the last row is on Kafka", PATIENCE, move || topics.end(&last, 0) > 0).await;
+    cachefront_testkit::wait::until("the last row is on Kafka", PATIENCE, move || topics.end(&last, 0) > 0).await;
     (connector, database)
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use cachefront::gate::OpenGate;
 use cachefront::{Cache, Tier};
-use cachefront_tests::connector::Servers;
-use cachefront_tests::server::kafka::Topics;
-use cachefront_tests::server::{Connect, MySql};
-use cachefront_tests::shop::{PATIENCE, Shop};
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::connector::Servers;
+use cachefront_testkit::server::kafka::Topics;
+use cachefront_testkit::server::{Connect, MySql};
+use cachefront_testkit::shop::{PATIENCE, Shop};
+use cachefront_testkit::{stack, wait};
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

@@ -6,8 +6,8 @@ use cachefront::Position;
 use cachefront::binlog::{BinlogSource, read_position};
 use cachefront_core::source::{BatchLimits, ChangeSource, Columns, TableFilter};
 use cachefront_kafka::KafkaSource;
-use cachefront_tests::connector::{Connector, MARKER_COLUMN, Servers};
-use cachefront_tests::unique;
+use cachefront_testkit::connector::{Connector, MARKER_COLUMN, Servers};
+use cachefront_testkit::unique;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_come_and_the_position_follows() {

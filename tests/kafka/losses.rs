@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use cachefront::kafka::KafkaSettings;
 use cachefront::{Cache, CdcHandle};
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::server::kafka::Topics;
-use cachefront_tests::shop::{PATIENCE, Shop};
-use cachefront_tests::wait;
+use cachefront_testkit::connector::{Connector, Servers};
+use cachefront_testkit::server::kafka::Topics;
+use cachefront_testkit::shop::{PATIENCE, Shop};
+use cachefront_testkit::wait;
 use mysql_async::prelude::Queryable;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};

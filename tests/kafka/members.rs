@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cachefront::StoreKey;
-use cachefront_tests::actor::Actor;
-use cachefront_tests::connector::Servers;
-use cachefront_tests::shop::Shop;
+use cachefront_testkit::actor::Actor;
+use cachefront_testkit::connector::Servers;
+use cachefront_testkit::shop::Shop;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::Instant;

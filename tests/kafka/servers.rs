@@ -1,10 +1,10 @@
 //! Connect, the broker and MySQL die under load, one after the other.
 
 use cachefront::kafka::KafkaSettings;
-use cachefront_tests::connector::Servers;
-use cachefront_tests::server::{Connect, Kafka, MySql};
-use cachefront_tests::shop::{PATIENCE, Shop};
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::connector::Servers;
+use cachefront_testkit::server::{Connect, Kafka, MySql};
+use cachefront_testkit::shop::{PATIENCE, Shop};
+use cachefront_testkit::{stack, wait};
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 

@@ -7,11 +7,11 @@ use cachefront::binlog::BinlogSource;
 use cachefront_core::source::{ChangeSource, Columns, TableFilter};
 use cachefront_core::testing::SourceFixture;
 use cachefront_kafka::KafkaSource;
-use cachefront_tests::connector::{Connector, MARKER_COLUMN, Servers};
-use cachefront_tests::server::kafka::Topics;
-use cachefront_tests::shop::PATIENCE;
-use cachefront_tests::unique::{self, Database};
-use cachefront_tests::wait;
+use cachefront_testkit::connector::{Connector, MARKER_COLUMN, Servers};
+use cachefront_testkit::server::kafka::Topics;
+use cachefront_testkit::shop::PATIENCE;
+use cachefront_testkit::unique::{self, Database};
+use cachefront_testkit::wait;
 
 /// A database of the test's own, and a connector for it.
 struct Kafka {

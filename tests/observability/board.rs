@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use cachefront_tests::stack::workspace_root;
+use cachefront_testkit::stack::workspace_root;
 use serde_json::Value;
 
 /// A query and where it stands.

@@ -7,8 +7,8 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::{stack, unique, wait};
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::{stack, unique, wait};
 
 use crate::board::Query;
 use crate::prometheus::Prometheus;

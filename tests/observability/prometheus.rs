@@ -6,9 +6,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::server::{Process, temporary_dir};
-use cachefront_tests::{port, stack};
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::server::{Process, temporary_dir};
+use cachefront_testkit::{port, stack};
 use serde_json::Value;
 use tempfile::TempDir;
 

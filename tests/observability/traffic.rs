@@ -1,6 +1,6 @@
 //! Requests of every kind that the service knows, over and over.
 
-use cachefront_tests::process::Simulator;
+use cachefront_testkit::process::Simulator;
 use serde_json::{Value, json};
 
 /// How many users there are.

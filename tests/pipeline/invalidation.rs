@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use cachefront::{Position, Tier};
-use cachefront_tests::connector::Servers;
-use cachefront_tests::shop::{PATIENCE, Shop, applied};
-use cachefront_tests::wait;
+use cachefront_testkit::connector::Servers;
+use cachefront_testkit::shop::{PATIENCE, Shop, applied};
+use cachefront_testkit::wait;
 use hdrhistogram::Histogram;
 use mysql_async::prelude::Queryable;
 

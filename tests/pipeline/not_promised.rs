@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cachefront::Tier;
-use cachefront_tests::shop::Shop;
-use cachefront_tests::wait;
+use cachefront_testkit::shop::Shop;
+use cachefront_testkit::wait;
 use mysql_async::prelude::Queryable;
 
 /// Such a write is in no log, so that nothing that follows the log can know of it.
@@ -42,7 +42,7 @@ async fn the_values_of_two_keys_may_be_of_two_moments() {
     assert_eq!(both[0], Some(old), "cached before the transaction");
     assert_eq!(both[1], Some(shop.value(2).await), "loaded after it");
     let _cdc = shop.run(&cache).await;
-    wait::until_async("both are of one moment again", cachefront_tests::shop::PATIENCE, || async {
+    wait::until_async("both are of one moment again", cachefront_testkit::shop::PATIENCE, || async {
         let both = cache.get_many([1_u64, 2]).await.expect("values");
         both[0] == Some(shop.value(1).await) && both[1] == Some(shop.value(2).await)
     })

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cachefront::gate::OpenGate;
 use cachefront::{Cache, Position, Tier};
-use cachefront_tests::server::MySql;
-use cachefront_tests::shop::{PATIENCE, Shop, applied};
-use cachefront_tests::{stack, wait};
+use cachefront_testkit::server::MySql;
+use cachefront_testkit::shop::{PATIENCE, Shop, applied};
+use cachefront_testkit::{stack, wait};
 use mysql_async::prelude::Queryable;
 
 const DURABLE: [&str; 2] = ["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];

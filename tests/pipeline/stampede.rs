@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cachefront::Tier;
-use cachefront_tests::actor::Actor;
-use cachefront_tests::shop::{Items, Shop};
+use cachefront_testkit::actor::Actor;
+use cachefront_testkit::shop::{Items, Shop};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_misses_over_two_processes_load_once() {
@@ -34,7 +34,7 @@ async fn an_invalidation_during_a_slow_load_waits_for_nobody() {
         let slow = slow.clone();
         async move { slow.get(&1).await }
     });
-    cachefront_tests::wait::until_async("the slow load has read the row", Duration::from_secs(5), async || {
+    cachefront_testkit::wait::until_async("the slow load has read the row", Duration::from_secs(5), async || {
         shop.loads_counted().await > before
     })
     .await;

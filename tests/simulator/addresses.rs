@@ -1,6 +1,6 @@
 //! Addresses that are as long as they may be, and heavier than a key of the store may be.
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 use serde_json::json;
 
 use crate::world::{PATIENCE, Place, World};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::server::connect::Rest;
-use cachefront_tests::server::{Connect, MySql};
-use cachefront_tests::{port, stack, unique, wait};
+use cachefront_testkit::connector::{Connector, Servers};
+use cachefront_testkit::process::{Launch, Simulator};
+use cachefront_testkit::server::connect::Rest;
+use cachefront_testkit::server::{Connect, MySql};
+use cachefront_testkit::{port, stack, unique, wait};
 use mysql_async::prelude::Queryable;
 
 /// How long anything healthy may take, also on a busy machine.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cachefront::Position;
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::{stack, unique};
+use cachefront_testkit::connector::{Connector, Servers};
+use cachefront_testkit::{stack, unique};
 use hdrhistogram::Histogram;
 use mysql_async::prelude::Queryable;
 use rdkafka::consumer::{BaseConsumer, Consumer};

@@ -1,6 +1,6 @@
 //! Every route's answer when all is well.
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 use serde_json::json;
 
 use crate::world::{PATIENCE, Place, World};

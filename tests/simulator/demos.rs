@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 
 use crate::world::{Other, PATIENCE, Place, World};
 

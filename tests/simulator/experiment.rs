@@ -1,7 +1,7 @@
 //! The experiment: the same load in TTL mode and in CDC mode. The mode that was found is there again afterwards.
 
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::wait;
+use cachefront_testkit::process::{Launch, Simulator};
+use cachefront_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::load::{finish, self_contained, with};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::client::Client;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 use reqwest::Method;
 use serde_json::json;
 

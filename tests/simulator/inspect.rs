@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::wait;
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::world::{Other, PATIENCE, Place, World, on_servers};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::wait;
+use cachefront_testkit::process::{Launch, Simulator};
+use cachefront_testkit::wait;
 use serde_json::Value;
 
 use crate::stub::Stub;
@@ -137,7 +137,7 @@ async fn goals_decide_the_exit_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_is_away_is_an_error_and_no_missed_goal() {
-    let nowhere = format!("http://127.0.0.1:{}", cachefront_tests::port::free());
+    let nowhere = format!("http://127.0.0.1:{}", cachefront_testkit::port::free());
     let (code, _, log) = finish(load(&nowhere).arg("--threshold=errors=0")).await;
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("CACHEFRONT_API_URL"), "{log}");

@@ -1,7 +1,7 @@
 //! The mode: kept in the database, edited by the environment only when that was edited, in force at once.
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::{stack, unique, wait};
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::{stack, unique, wait};
 use reqwest::Method;
 use serde_json::json;
 

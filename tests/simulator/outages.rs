@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::server::{mysql::MySql, redis::Redis};
-use cachefront_tests::{stack, unique, wait};
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::server::{mysql::MySql, redis::Redis};
+use cachefront_testkit::{stack, unique, wait};
 use serde_json::json;
 
 use crate::client::Client;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::{unique, wait};
+use cachefront_testkit::process::{Launch, Simulator};
+use cachefront_testkit::{unique, wait};
 use mysql_async::prelude::Queryable;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 
 use crate::panel::{Reader, panel_of, with_accounts};
 use crate::world::{PATIENCE, Place, World};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::server::mysql::MySql;
-use cachefront_tests::server::redis::Redis;
-use cachefront_tests::{stack, unique, wait};
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::server::mysql::MySql;
+use cachefront_testkit::server::redis::Redis;
+use cachefront_testkit::{stack, unique, wait};
 use serde_json::json;
 
 use crate::client::Client;

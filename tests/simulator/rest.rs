@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cachefront_tests::wait;
+use cachefront_testkit::wait;
 use serde_json::json;
 
 use crate::client::Client;

@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::stack;
-use cachefront_tests::unique::{self, Database};
-use cachefront_tests::wait;
+use cachefront_testkit::connector::{Connector, Servers};
+use cachefront_testkit::process::{Launch, Simulator};
+use cachefront_testkit::stack;
+use cachefront_testkit::unique::{self, Database};
+use cachefront_testkit::wait;
 use mysql_async::prelude::Queryable;
 
 use crate::client::Client;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::{unique, wait};
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::{unique, wait};
 use serde_json::{Value, json};
 
 use crate::client::Client;

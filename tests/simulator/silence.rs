@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cachefront_tests::process::Simulator;
-use cachefront_tests::server::redis::Redis;
-use cachefront_tests::{unique, wait};
+use cachefront_testkit::process::Simulator;
+use cachefront_testkit::server::redis::Redis;
+use cachefront_testkit::{unique, wait};
 use serde_json::json;
 
 use crate::client::Client;

@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use cachefront_tests::process::{Launch, Simulator};
-use cachefront_tests::{port, stack, unique, wait};
+use cachefront_testkit::process::{Launch, Simulator};
+use cachefront_testkit::{port, stack, unique, wait};
 
 use crate::client::Client;
 use crate::world::{PATIENCE, Place, World, on_servers};

@@ -3,11 +3,11 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cachefront_tests::connector::Connector;
-use cachefront_tests::process::{Launch, Simulator, bootstrap};
-use cachefront_tests::stack;
-use cachefront_tests::unique::{self, Database};
-use cachefront_tests::wait;
+use cachefront_testkit::connector::Connector;
+use cachefront_testkit::process::{Launch, Simulator, bootstrap};
+use cachefront_testkit::stack;
+use cachefront_testkit::unique::{self, Database};
+use cachefront_testkit::wait;
 use rusqlite::Connection;
 use tokio::process::Command;
 

@@ -1,10 +1,12 @@
 //! The table of settings says what the file says that users copy.
 
-use cachefront_tests::{configuration, stack};
+use cachefront_testkit::stack;
+
+use crate::settings_table;
 
 #[test]
 fn the_table_of_settings_is_up_to_date() {
-    let (path, table) = (stack::workspace_root().join("docs/configuration.md"), configuration::table());
+    let (path, table) = (stack::workspace_root().join("docs/configuration.md"), settings_table::table());
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &table).expect("the page can be written");
     }

@@ -2,11 +2,13 @@
 //! programs are built from, and words and paths that no file may hold.
 
 mod configuration;
+mod docs;
 mod layers;
 mod manifest;
 mod metrics;
 mod mutants;
 mod paths;
+mod settings_table;
 mod size;
 mod tree;
 mod words;

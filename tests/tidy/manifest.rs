@@ -2,7 +2,7 @@
 
 use std::{env, fs, process::Command};
 
-use cachefront_tests::stack::workspace_root;
+use cachefront_testkit::stack::workspace_root;
 
 use crate::tree::none;
 

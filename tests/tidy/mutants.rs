@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use cachefront_tests::mutants;
-use cachefront_tests::stack::workspace_root;
+use cachefront_stack::mutants;
+use cachefront_testkit::stack::workspace_root;
 
 #[test]
 fn every_mutant_changes_one_text_that_is_there() {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cachefront_tests::stack::workspace_root;
+use cachefront_testkit::stack::workspace_root;
 
 /// A text file of the project.
 pub(crate) struct Source {

@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cachefront_tests::server::{MySql, Process, temporary_dir};
-use cachefront_tests::{stack, unique, wait};
+use cachefront_testkit::server::{MySql, Process, temporary_dir};
+use cachefront_testkit::{stack, unique, wait};
 use serde_json::{Value, json};
 
 use crate::{Ran, golden, run, text};

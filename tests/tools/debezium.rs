@@ -1,6 +1,6 @@
 //! `debezium_decode`, on records that a real connector wrote.
 
-use cachefront_tests::server::temporary_dir;
+use cachefront_testkit::server::temporary_dir;
 use serde_json::json;
 
 use crate::{golden, run, text};

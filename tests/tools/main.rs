@@ -7,7 +7,7 @@ mod wiring;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cachefront_tests::stack;
+use cachefront_testkit::stack;
 use serde_json::Value;
 
 /// How a program ended, and its lines.

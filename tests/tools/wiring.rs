@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use cachefront_tests::connector::{Connector, Servers};
-use cachefront_tests::{stack, unique};
+use cachefront_testkit::connector::{Connector, Servers};
+use cachefront_testkit::{stack, unique};
 
 fn printed(mut command: Command) -> String {
     let output = command.output().expect("the program runs");

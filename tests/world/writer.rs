@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::{
-    Applied, Cover, Generation, Held, Invalidation, Meta, StoreState, StoreWriter, transition,
+    Applied, Cover, Expected, Generation, Invalidation, Meta, StoreState, StoreWriter, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
@@ -107,31 +107,31 @@ impl StoreWriter for Writer {
             .await
     }
 
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         self.world.state().counts.covers += 1;
-        self.change_metas("cover", |meta| transition::cover(meta, held, next, rows)).await
+        self.change_metas("cover", |meta| transition::cover(meta, expected, next, rows)).await
     }
 
-    async fn resign(&mut self, held: &Held) -> Result<()> {
-        self.change_metas("resign", |meta| transition::resign(meta, held)).await
+    async fn resign(&mut self, expected: &Expected) -> Result<()> {
+        self.change_metas("resign", |meta| transition::resign(meta, expected)).await
     }
 
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
         self.change_metas("take_term", |meta| transition::take_term(meta, state, term)).await
     }
 
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
-        self.change_metas("raise_hi", |meta| transition::raise_hi(meta, held, order)).await
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
+        self.change_metas("raise_high_watermark", |meta| transition::raise_high_watermark(meta, expected, order)).await
     }
 
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
         for shard in 0..self.world.config.shards {
             self.world.log(|| format!("{} invalidates {keys:?} on {}/{shard}", self.actor, self.server));
             self.call(|server, now| {
                 for key in keys {
                     if server.shard_of(key) == shard {
-                        let (meta, slot) = server.look(key, now);
-                        let change = transition::invalidate(meta.map(Arc::as_ref), slot, covered_from);
+                        let (_, slot) = server.look(key, now);
+                        let change = transition::invalidate(slot);
                         server.apply(key, change);
                     }
                 }
@@ -172,8 +172,8 @@ impl StoreWriter for Writer {
         sequence
     }
 
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
-        self.change_metas("commit", |meta| transition::commit(meta, held, applied)).await
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
+        self.change_metas("commit", |meta| transition::commit(meta, expected, applied)).await
     }
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {

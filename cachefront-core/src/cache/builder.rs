@@ -130,7 +130,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Default: no dependency, and then the mode is [`InvalidationMode::Ttl`].
     ///
     /// ```
-    /// # use cachefront_core::{Cache, CacheBuilder};
+    /// # use cachefront::{Cache, CacheBuilder};
     /// let users: CacheBuilder<u64, String> =
     ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<u64>("id")?]));
     /// ```
@@ -138,7 +138,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Keys of another type than the cache's do not compile:
     ///
     /// ```compile_fail
-    /// # use cachefront_core::{Cache, CacheBuilder};
+    /// # use cachefront::{Cache, CacheBuilder};
     /// let users: CacheBuilder<u64, String> =
     ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<String>("email")?]));
     /// ```

@@ -107,14 +107,14 @@ impl Cache<(), ()> {
     /// Starts to build a cache of this name; the name is part of every stored key.
     ///
     /// ```
-    /// use cachefront_core::{Cache, CacheBuilder, loader_fn};
+    /// use cachefront::{Cache, CacheBuilder, loader_fn};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
     /// let greetings: Cache<u64, String> = Cache::builder("greetings")
     ///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
     ///     .build()?;
     /// assert_eq!(greetings.get(&7).await?, Some("hello 7".to_owned()));
-    /// # Ok::<(), cachefront_core::Error>(())
+    /// # Ok::<(), cachefront::Error>(())
     /// # }).expect("the example runs");
     /// ```
     pub fn builder<K, V>(name: &str) -> CacheBuilder<K, V> {

@@ -124,7 +124,7 @@ where
             schema_version: self.schema_version,
             generation: lease.generation(self.mapping),
             // `hi` is written after the gate, so what it names was visible before this load began.
-            order: lease.meta.as_ref().map_or(0, |meta| meta.hi),
+            order: lease.meta.as_ref().map_or(0, |meta| meta.high_watermark),
             filled_at: if fresh.notes.replica { Timestamp::UNKNOWN } else { fresh.started_at },
             soft_expiry: Timestamp::UNKNOWN,
             hard_expiry: expires_at,

@@ -66,13 +66,13 @@ impl RowImage {
     /// NULL as an `Option`, or leave it to the mapping, which makes no key that can be looked up of it.
     ///
     /// ```
-    /// use cachefront_core::event::{RowImage, Value};
+    /// use cachefront::event::{RowImage, Value};
     ///
     /// let row = RowImage::from_pairs([("id", Value::UInt(7)), ("nick", Value::Null)]);
     /// assert_eq!(row.get::<u64>("id")?, 7);
     /// assert_eq!(row.get::<Option<String>>("nick")?, None);
     /// assert!(row.get::<u64>("uid").is_err());
-    /// # Ok::<(), cachefront_core::Error>(())
+    /// # Ok::<(), cachefront::Error>(())
     /// ```
     pub fn get<T: FromValue>(&self, name: &str) -> Result<T> {
         match self.column(name) {

@@ -7,7 +7,7 @@ use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::source::{Checkpoint, Head};
-use crate::store::{Cover, Generation, Held, InvalidationMode, Meta, MetaState, StoreState, StoreWriter};
+use crate::store::{Cover, Expected, Generation, InvalidationMode, Meta, MetaState, StoreState, StoreWriter};
 
 impl Worker {
     /// Takes the term, and with it what the store has; or begins a new generation at the source's head.
@@ -29,7 +29,7 @@ impl Worker {
         let mut session = Session {
             writer,
             publisher: Publisher(self.entropy.random_u128().max(1)),
-            held: Held { generation: Generation::default(), term: self.term, applied_order: 0 },
+            expected: Expected { generation: Generation::default(), term: self.term, applied_order: 0 },
             origin: head.origin.clone(),
             checkpoint: Checkpoint::default(),
             source_time: Timestamp::UNKNOWN,
@@ -61,8 +61,8 @@ impl Worker {
         }
         self.term = self.term.max(meta.term).max(session.writer.term().await?) + 1;
         session.writer.take_term(meta, self.term).await?;
-        self.next_order = self.next_order.max(meta.hi);
-        session.held = Held { generation: meta.generation, term: self.term, applied_order: meta.applied_order };
+        self.next_order = self.next_order.max(meta.high_watermark);
+        session.expected = Expected { generation: meta.generation, term: self.term, applied_order: meta.applied_order };
         session.checkpoint = checkpoint;
         session.source_time = meta.source_time;
         self.cover(session, meta).await
@@ -136,7 +136,7 @@ impl Worker {
             .covering(self.caches.coverage(&*self.entropy));
         meta.state = state;
         session.writer.flush(&meta).await?;
-        session.held = Held { generation, term: self.term, applied_order: order };
+        session.expected = Expected { generation, term: self.term, applied_order: order };
         session.source_time = Timestamp::UNKNOWN;
         let applied = Some(head.checkpoint.position.clone());
         let message = self.message(session, BusEvent::Flush, applied, Timestamp::UNKNOWN);
@@ -166,7 +166,7 @@ impl Worker {
                 self.store.suspend().await?;
                 suspended = true;
             }
-            if session.held.generation != Generation::default() {
+            if session.expected.generation != Generation::default() {
                 self.show_life(session).await?;
             }
             let now = self.probe.head().await?;

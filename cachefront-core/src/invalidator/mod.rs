@@ -64,8 +64,8 @@ pub struct AppliedBatch {
 /// Builds an invalidator: one source, one store, and the caches on it.
 ///
 /// ```no_run
-/// # use cachefront_core::{Cache, Cdc, source::ChangeSource};
-/// # async fn example(source: impl ChangeSource, users: Cache<u64, String>) -> cachefront_core::Result<()> {
+/// # use cachefront::{Cache, Cdc, source::ChangeSource};
+/// # async fn example(source: impl ChangeSource, users: Cache<u64, String>) -> cachefront::Result<()> {
 /// let cdc = Cdc::new(source).bind(&users).spawn()?;
 /// cdc.ready().await?;
 /// // … until the service ends:

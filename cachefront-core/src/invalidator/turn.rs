@@ -122,7 +122,7 @@ impl Pump {
     ) -> Result<()> {
         let mut moments = Moments { received_at, visible_at: Timestamp::UNKNOWN };
         self.worker.metrics.events.increment(plan.events);
-        let mut order = session.held.applied_order;
+        let mut order = session.expected.applied_order;
         if wish.mode == InvalidationMode::Cdc && plan.has_effects() {
             moments.visible_at = self.worker.clock.now();
             let waited = moments.visible_at.since(received_at);

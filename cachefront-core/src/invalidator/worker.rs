@@ -18,7 +18,7 @@ use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{Checkpoint, SourceProbe};
-use crate::store::{Applied, Cover, Generation, Held, InvalidationMode, Store, StoreState, StoreWriter};
+use crate::store::{Applied, Cover, Expected, Generation, InvalidationMode, Store, StoreState, StoreWriter};
 
 /// The holder looks at the whole state once in this many heartbeats: a candidate that was shut down while it waited for
 /// its head may have left the store suspended.
@@ -50,7 +50,7 @@ pub(crate) struct Session {
     pub(crate) writer: Box<dyn StoreWriter>,
     /// Its name on the bus.
     pub(crate) publisher: Publisher,
-    pub(crate) held: Held,
+    pub(crate) expected: Expected,
     pub(crate) origin: Box<str>,
     pub(crate) checkpoint: Checkpoint,
     /// When `checkpoint`, or an earlier one, was the source's end: what the store says, or this session has found out.
@@ -87,12 +87,12 @@ impl Worker {
         moments: &Moments,
     ) -> Result<u64> {
         self.next_order += 1;
-        session.writer.raise_hi(&session.held, self.next_order).await?;
+        session.writer.raise_high_watermark(&session.expected, self.next_order).await?;
         if (1..=self.settings.compared_keys_max).contains(&plan.keys.len()) {
             session.writer.invalidate_unseen(&plan.invalidations()).await?;
         } else {
             for keys in plan.keys.chunks(self.settings.keys_per_command_max) {
-                session.writer.invalidate(keys, None).await?;
+                session.writer.invalidate(keys).await?;
             }
         }
         if !plan.flushed.is_empty() {
@@ -107,8 +107,8 @@ impl Worker {
     /// Writes which caches the store vouches for, and holds it under a generation of its own from then on.
     pub(super) async fn write_coverage(&mut self, session: &mut Session, rows: &[Cover]) -> Result<()> {
         let next = Generation(self.entropy.random_u128());
-        session.writer.cover(&session.held, next, rows).await?;
-        session.held.generation = next;
+        session.writer.cover(&session.expected, next, rows).await?;
+        session.expected.generation = next;
         Ok(())
     }
 
@@ -182,8 +182,8 @@ impl Worker {
     }
 
     async fn commit(&mut self, session: &mut Session, applied: Applied) -> Result<()> {
-        session.writer.commit(&session.held, &applied).await?;
-        session.held.applied_order = applied.order;
+        session.writer.commit(&session.expected, &applied).await?;
+        session.expected.applied_order = applied.order;
         session.checkpoint = applied.checkpoint;
         if applied.source_time.is_known() {
             session.source_time = applied.source_time;
@@ -212,7 +212,7 @@ impl Worker {
         {
             return Err(Error::new(ErrorKind::Conflict, "another process has suspended what the store promises"));
         }
-        let (checkpoint, order) = (session.checkpoint.clone(), session.held.applied_order);
+        let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
         if wish.mode == InvalidationMode::Cdc {
             self.show_life_on_the_bus(session).await?;
@@ -224,7 +224,7 @@ impl Worker {
 
     /// Shows those who stand by that the holder lives, and moves nothing.
     pub(super) async fn show_life(&mut self, session: &mut Session) -> Result<()> {
-        let (checkpoint, order) = (session.checkpoint.clone(), session.held.applied_order);
+        let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.commit(session, Applied { order, checkpoint, source_time: Timestamp::UNKNOWN }).await
     }
 
@@ -238,7 +238,7 @@ impl Worker {
     /// The last write of an orderly end: another invalidator need not wait for this one's silence.
     pub(super) async fn resign(&mut self, session: &mut Session, wish: Wish) -> Result<()> {
         tracing::info!(mode = ?wish.mode, position = %session.checkpoint.position, "the invalidator hands over");
-        session.writer.resign(&session.held).await
+        session.writer.resign(&session.expected).await
     }
 
     pub(super) fn report(&self, session: &Session, plan: Plan, wish: Wish, moments: Moments) {

@@ -14,8 +14,8 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
-    StoreState, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
+    Store, StoreState, StoreWriter, Token,
 };
 
 /// What a [`MemoryStore`] may be tuned by.
@@ -73,8 +73,8 @@ impl MemorySettings {
 /// Entries past their time are dropped when they are met, or when room is needed.
 ///
 /// ```
-/// use cachefront_core::MemoryStore;
-/// use cachefront_core::store::Store;
+/// use cachefront::MemoryStore;
+/// use cachefront::store::Store;
 ///
 /// let store = MemoryStore::new("shop");
 /// assert_eq!(store.namespace(), "shop");
@@ -303,23 +303,23 @@ impl StoreWriter for MemoryWriter {
         self.shared.change_metas(|meta| transition::take_term(meta, state, term).map(Some))
     }
 
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
-        self.shared.change_metas(|meta| transition::cover(meta, held, next, rows).map(Some))
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
+        self.shared.change_metas(|meta| transition::cover(meta, expected, next, rows).map(Some))
     }
 
-    async fn resign(&mut self, held: &Held) -> Result<()> {
-        self.shared.change_metas(|meta| transition::resign(meta, held).map(Some))
+    async fn resign(&mut self, expected: &Expected) -> Result<()> {
+        self.shared.change_metas(|meta| transition::resign(meta, expected).map(Some))
     }
 
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
-        self.shared.change_metas(|meta| transition::raise_hi(meta, held, order).map(Some))
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
+        self.shared.change_metas(|meta| transition::raise_high_watermark(meta, expected, order).map(Some))
     }
 
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
         for key in keys {
             let mut shard = self.shared.shard_of(key);
             let now = self.shared.now();
-            let change = transition::invalidate(shard.meta.as_deref(), shard.slot(key, now), covered_from);
+            let change = transition::invalidate(shard.slot(key, now));
             shard.apply(key, change, now);
         }
         Ok(())
@@ -339,8 +339,8 @@ impl StoreWriter for MemoryWriter {
         Ok(self.shared.bus.append(message))
     }
 
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
-        self.shared.change_metas(|meta| transition::commit(meta, held, applied).map(Some))
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
+        self.shared.change_metas(|meta| transition::commit(meta, expected, applied).map(Some))
     }
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {

@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) meta: Option<Arc<Meta>>,
-    entries: HashMap<StoreKey, Held>,
+    entries: HashMap<StoreKey, Cached>,
     /// Keys in the order they came; a record whose stamp is not its entry's is a leftover.
     queue: VecDeque<(StoreKey, u64)>,
     bounds: Bounds,
@@ -32,7 +32,7 @@ pub(super) struct Shard {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Cached {
     slot: Slot,
     stamp: u64,
     /// Read since the queue last came by: such an entry gets another round.
@@ -103,7 +103,7 @@ impl Shard {
         }
         self.stamps += 1;
         self.queue.push_back((key.clone(), self.stamps));
-        self.entries.insert(key.clone(), Held { slot, stamp: self.stamps, used: false });
+        self.entries.insert(key.clone(), Cached { slot, stamp: self.stamps, used: false });
     }
 
     /// Second chance: the oldest entry goes, unless it was read since the queue last came by. An entry that is too big

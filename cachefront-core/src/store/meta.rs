@@ -82,7 +82,7 @@ pub struct Meta {
     /// The invalidator has left its place: another one need not wait.
     pub vacant: bool,
     /// Every batch sent to any node has at most this order. It is a lease's fence.
-    pub hi: u64,
+    pub high_watermark: u64,
     /// The order of the last batch whose effects are complete on every shard.
     pub applied_order: u64,
     /// When `applied` was known to be the source's end; unknown if it never was.
@@ -114,7 +114,7 @@ impl Meta {
             term,
             beat: 0,
             vacant: false,
-            hi: order,
+            high_watermark: order,
             applied_order: order,
             source_time: Timestamp::UNKNOWN,
             origin: origin.into(),
@@ -205,7 +205,7 @@ impl Meta {
             term: u64_at(bytes, 24),
             beat: u32_at(bytes, 72),
             vacant: bytes.get(76) == Some(&1),
-            hi: u64_at(bytes, 32),
+            high_watermark: u64_at(bytes, 32),
             applied_order: u64_at(bytes, 40),
             source_time: Timestamp::from_micros(u64_at(bytes, 48)),
             origin: text(origin)?,
@@ -227,7 +227,7 @@ impl Meta {
         });
         out.extend_from_slice(&self.shards.to_be_bytes());
         out.extend_from_slice(&self.generation.0.to_be_bytes());
-        for number in [self.term, self.hi, self.applied_order, self.source_time.as_micros()] {
+        for number in [self.term, self.high_watermark, self.applied_order, self.source_time.as_micros()] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         for length in [self.origin.len(), self.position_text.len(), self.resume.len(), covered] {
@@ -262,7 +262,7 @@ impl fmt::Debug for Meta {
             .field("term", &self.term)
             .field("beat", &self.beat)
             .field("vacant", &self.vacant)
-            .field("hi", &self.hi)
+            .field("high_watermark", &self.high_watermark)
             .field("applied_order", &self.applied_order)
             .field("applied", &self.position_text)
             .field("source_time", &self.source_time)

@@ -136,7 +136,7 @@ pub(crate) fn is_same_store(one: &Arc<dyn Store>, other: &Arc<dyn Store>) -> boo
 
 /// The invalidator's side of a store: one connection and, for every node, one server identity ("Batch order").
 ///
-/// The order of a batch is the caller's: `raise_hi` → acknowledged → `invalidate` → acknowledged → `publish` → `commit`.
+/// The order of a batch is the caller's: `raise_high_watermark` → acknowledged → `invalidate` → acknowledged → `publish` → `commit`.
 /// After any error the writer is of no further use: open another one, read the state, go on from there.
 ///
 /// # Cancel safety
@@ -157,12 +157,12 @@ pub trait StoreWriter: fmt::Debug + Send {
     ///
     /// The meta's own generation becomes `next`, in the same value: so a store that fails over to an older table is not
     /// as held, and no later write passes. `Conflict` if a shard is not as held.
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()>;
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()>;
 
     /// Says that the holder of the term leaves its place, so that another invalidator need not wait for its silence.
     /// The next [`take_term`](StoreWriter::take_term) or [`flush`](StoreWriter::flush) takes it back. `Conflict` if a
     /// shard is not as held.
-    async fn resign(&mut self, held: &Held) -> Result<()>;
+    async fn resign(&mut self, expected: &Expected) -> Result<()>;
 
     /// Makes `term` the term in force, and `state` (as [`state`](StoreWriter::state) answered it) what every shard has
     /// applied: a commit that reached some shards only is taken back, which proves less and is therefore safe. `hi` is
@@ -172,20 +172,19 @@ pub trait StoreWriter: fmt::Debug + Send {
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()>;
 
     /// Writes on every shard that everything up to `order` may be on its way. A higher `hi` stays.
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()>;
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()>;
 
-    /// Removes entries and breaks leases. An entry of the current generation whose fill order is known and not below
-    /// `covered_from` survives without its lease; `None` removes all, which is cheaper.
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()>;
+    /// Removes entries and revokes their leases.
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()>;
 
-    /// As [`invalidate`](StoreWriter::invalidate), for keys with the commits that changed them: an entry of a covered
-    /// generation survives, without its lease, if its fill position is known and contains every commit of its key. So a
-    /// value that was loaded after a commit is not loaded again for that commit's own event.
+    /// Revokes leases, and removes entries that do not contain the commits which changed their key. An entry of a
+    /// covered generation survives, without its lease, if its fill position is known and contains every commit of its
+    /// key: a value that was loaded after a commit is not loaded again for that commit's own event.
     ///
     /// Default: every entry is removed.
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
-        self.invalidate(&keys, None).await
+        self.invalidate(&keys).await
     }
 
     /// Appends to the bus, over this writer's connection.
@@ -193,7 +192,7 @@ pub trait StoreWriter: fmt::Debug + Send {
 
     /// Moves `applied` on every shard, by compare-and-set on generation, term and the applied order held. A suspended
     /// meta is moved too and stays suspended.
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()>;
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()>;
 
     /// Replaces the meta of every shard, each in one write, whatever its generation. The number of shards in it is the
     /// store's own. `Conflict` if a shard has a term that is not below the meta's: of two invalidators that flush at
@@ -227,7 +226,7 @@ pub struct Invalidation {
 
 /// What an invalidator believes to hold. Every write compares it with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct Expected {
     /// The generation in force.
     pub generation: Generation,
     /// The term of the invalidator that writes.

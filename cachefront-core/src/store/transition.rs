@@ -13,7 +13,7 @@ use crate::entry::{Entry, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::position::Gtid;
 use crate::store::{
-    Applied, Cover, Fill, FillReply, Generation, Held, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta,
+    Applied, Cover, Expected, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta,
     MetaState, Refusal, ServerId, StoreState, Token,
 };
 
@@ -158,23 +158,14 @@ pub fn release(slot: Option<&Slot>, token: Token) -> Change {
     without_lease(slot, &entry)
 }
 
-/// Applies one change of the database to one key: always breaks the lease, and removes the entry unless its load saw
-/// the change already.
-pub fn invalidate(meta: Option<&Meta>, slot: Option<&Slot>, covered_from: Option<u64>) -> Change {
-    remove_unless(meta, slot, |header| header.order != 0 && covered_from.is_some_and(|order| order <= header.order))
+/// Applies a change of the database to one key: removes the entry, and with it the lease.
+pub fn invalidate(slot: Option<&Slot>) -> Change {
+    if slot.is_some() { Change::Remove } else { Change::Keep }
 }
 
-/// As [`invalidate`], for the commits that changed the key: the entry survives if its load had seen all of them.
+/// Applies commits to one key: revokes the lease in every case, and removes the entry unless it is a value of a covered
+/// cache whose load saw all of the commits.
 pub fn invalidate_unseen(meta: Option<&Meta>, slot: Option<&Slot>, commits: &[Gtid]) -> Change {
-    remove_unless(meta, slot, |header| {
-        !commits.is_empty()
-            && fill_position(&header.position)
-                .is_some_and(|position| commits.iter().all(|commit| position.contains(commit)))
-    })
-}
-
-/// Breaks the lease, and removes what stands unless it is a value of a covered cache whose load saw the change.
-fn remove_unless(meta: Option<&Meta>, slot: Option<&Slot>, has_seen: impl FnOnce(&Header) -> bool) -> Change {
     let Some(slot) = slot else {
         return Change::Keep;
     };
@@ -183,12 +174,19 @@ fn remove_unless(meta: Option<&Meta>, slot: Option<&Slot>, has_seen: impl FnOnce
         matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
             && header.mode == InvalidationMode::Cdc
             && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
-            && has_seen(header)
+            && has_seen(header, commits)
     });
     match survivor {
         Some(entry) => without_lease(slot, &entry),
         None => Change::Remove,
     }
+}
+
+/// True if the entry's load is known to have seen all of `commits`.
+fn has_seen(header: &Header, commits: &[Gtid]) -> bool {
+    !commits.is_empty()
+        && fill_position(&header.position)
+            .is_some_and(|position| commits.iter().all(|commit| position.contains(commit)))
 }
 
 fn without_lease(slot: &Slot, entry: &Entry) -> Change {
@@ -235,7 +233,7 @@ pub fn state<'a>(metas: impl Iterator<Item = Option<&'a Meta>>) -> StoreState {
 }
 
 fn compose(together: &mut Meta, meta: &Meta) {
-    let (hi, term) = (together.hi.max(meta.hi), together.term.max(meta.term));
+    let (high_watermark, term) = (together.high_watermark.max(meta.high_watermark), together.term.max(meta.term));
     let source_time = together.source_time.min(meta.source_time);
     let suspended = !together.is_live() || !meta.is_live();
     let coverage = together.coverage.intersection(&meta.coverage);
@@ -245,7 +243,7 @@ fn compose(together: &mut Meta, meta: &Meta) {
     }
     together.coverage = coverage;
     (together.beat, together.vacant) = (beat, vacant);
-    together.hi = hi;
+    together.high_watermark = high_watermark;
     together.term = term;
     together.source_time = source_time;
     if suspended {
@@ -264,9 +262,9 @@ pub fn suspend(meta: &Meta) -> Meta {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
-pub fn raise_hi(meta: Option<&Meta>, held: &Held, order: u64) -> Result<Meta> {
-    let mut next = compare(meta, held)?.clone();
-    next.hi = next.hi.max(order);
+pub fn raise_high_watermark(meta: Option<&Meta>, expected: &Expected, order: u64) -> Result<Meta> {
+    let mut next = compare(meta, expected)?.clone();
+    next.high_watermark = next.high_watermark.max(order);
     next.beat = next.beat.wrapping_add(1);
     Ok(next)
 }
@@ -275,8 +273,8 @@ pub fn raise_hi(meta: Option<&Meta>, held: &Held, order: u64) -> Result<Meta> {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
-pub fn cover(meta: Option<&Meta>, held: &Held, generation: Generation, rows: &[Cover]) -> Result<Meta> {
-    let mut next = compare(meta, held)?.clone();
+pub fn cover(meta: Option<&Meta>, expected: &Expected, generation: Generation, rows: &[Cover]) -> Result<Meta> {
+    let mut next = compare(meta, expected)?.clone();
     next.generation = generation;
     next.coverage = next.coverage.covering(rows);
     next.beat = next.beat.wrapping_add(1);
@@ -287,8 +285,8 @@ pub fn cover(meta: Option<&Meta>, held: &Held, generation: Generation, rows: &[C
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
-pub fn resign(meta: Option<&Meta>, held: &Held) -> Result<Meta> {
-    let mut next = compare(meta, held)?.clone();
+pub fn resign(meta: Option<&Meta>, expected: &Expected) -> Result<Meta> {
+    let mut next = compare(meta, expected)?.clone();
     next.vacant = true;
     Ok(next)
 }
@@ -315,7 +313,7 @@ pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
     if !meta.is_live() {
         next.state = MetaState::Suspended;
     }
-    next.hi = meta.hi.max(state.hi);
+    next.high_watermark = meta.high_watermark.max(state.high_watermark);
     next.term = term;
     next.beat = meta.beat.wrapping_add(1);
     next.vacant = false;
@@ -326,15 +324,15 @@ pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if the shard's meta is not what is held, or `applied` would move back.
-pub fn commit(meta: Option<&Meta>, held: &Held, applied: &Applied) -> Result<Meta> {
-    let mut next = compare(meta, held)?.clone();
-    if applied.order < held.applied_order {
+pub fn commit(meta: Option<&Meta>, expected: &Expected, applied: &Applied) -> Result<Meta> {
+    let mut next = compare(meta, expected)?.clone();
+    if applied.order < expected.applied_order {
         return Err(conflict("`applied` would move back"));
     }
     next.set_applied(&applied.checkpoint.position);
     next.resume = applied.checkpoint.resume.clone();
     next.applied_order = applied.order;
-    next.hi = next.hi.max(applied.order);
+    next.high_watermark = next.high_watermark.max(applied.order);
     if applied.source_time.is_known() {
         next.source_time = applied.source_time;
     }
@@ -355,15 +353,15 @@ pub fn flush(meta: Option<&Meta>, new: &Meta, shards: u32) -> Result<Meta> {
     Ok(next)
 }
 
-fn compare<'a>(meta: Option<&'a Meta>, held: &Held) -> Result<&'a Meta> {
+fn compare<'a>(meta: Option<&'a Meta>, expected: &Expected) -> Result<&'a Meta> {
     let meta = meta.ok_or_else(|| conflict("it has no meta"))?;
-    if meta.generation != held.generation {
+    if meta.generation != expected.generation {
         return Err(conflict("another generation is in force"));
     }
-    if meta.term != held.term {
+    if meta.term != expected.term {
         return Err(conflict("another term is in force"));
     }
-    if meta.applied_order != held.applied_order {
+    if meta.applied_order != expected.applied_order {
         return Err(conflict("it has applied something else than is held"));
     }
     Ok(meta)

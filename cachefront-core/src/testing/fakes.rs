@@ -15,8 +15,8 @@ use crate::clock::{Clock, Sleep, Timestamp};
 ///
 /// ```
 /// use std::time::Duration;
-/// use cachefront_core::Clock;
-/// use cachefront_core::testing::ManualClock;
+/// use cachefront::Clock;
+/// use cachefront::testing::ManualClock;
 ///
 /// let clock = ManualClock::new();
 /// let before = clock.now();

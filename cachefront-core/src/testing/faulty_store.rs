@@ -12,8 +12,8 @@ use crate::bus::{BusMessage, BusReader, Hub, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
-    StoreState, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
+    Store, StoreState, StoreWriter, Token,
 };
 
 /// What a store is asked to do, by either side.
@@ -46,8 +46,8 @@ pub enum Operation {
     Cover,
     /// [`StoreWriter::resign`].
     Resign,
-    /// [`StoreWriter::raise_hi`].
-    RaiseHi,
+    /// [`StoreWriter::raise_high_watermark`].
+    RaiseHighWatermark,
     /// [`StoreWriter::invalidate`] and [`StoreWriter::invalidate_unseen`].
     Invalidate,
     /// [`StoreWriter::publish`] and [`InvalidationBus::publish`].
@@ -77,8 +77,8 @@ pub enum Fate {
 /// A clone is the same store with the same faults.
 ///
 /// ```
-/// use cachefront_core::MemoryStore;
-/// use cachefront_core::testing::{Fate, FaultyStore, Operation};
+/// use cachefront::MemoryStore;
+/// use cachefront::testing::{Fate, FaultyStore, Operation};
 ///
 /// let store = FaultyStore::new(MemoryStore::new("shop"));
 /// store.next(Operation::Fill, [Fate::Refused, Fate::ReplyLost]);
@@ -263,20 +263,20 @@ impl StoreWriter for FaultyWriter {
         self.faults.run(Operation::TakeTerm, self.inner.take_term(state, term)).await
     }
 
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
-        self.faults.run(Operation::Cover, self.inner.cover(held, next, rows)).await
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
+        self.faults.run(Operation::Cover, self.inner.cover(expected, next, rows)).await
     }
 
-    async fn resign(&mut self, held: &Held) -> Result<()> {
-        self.faults.run(Operation::Resign, self.inner.resign(held)).await
+    async fn resign(&mut self, expected: &Expected) -> Result<()> {
+        self.faults.run(Operation::Resign, self.inner.resign(expected)).await
     }
 
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
-        self.faults.run(Operation::RaiseHi, self.inner.raise_hi(held, order)).await
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
+        self.faults.run(Operation::RaiseHighWatermark, self.inner.raise_high_watermark(expected, order)).await
     }
 
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
-        self.faults.run(Operation::Invalidate, self.inner.invalidate(keys, covered_from)).await
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
+        self.faults.run(Operation::Invalidate, self.inner.invalidate(keys)).await
     }
 
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
@@ -287,8 +287,8 @@ impl StoreWriter for FaultyWriter {
         self.faults.run(Operation::Publish, self.inner.publish(message)).await
     }
 
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
-        self.faults.run(Operation::Commit, self.inner.commit(held, applied)).await
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
+        self.faults.run(Operation::Commit, self.inner.commit(expected, applied)).await
     }
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {

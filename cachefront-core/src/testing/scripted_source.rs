@@ -18,7 +18,7 @@ use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, Ta
 /// a place of its own and over connections of its own, as several invalidators do.
 ///
 /// ```
-/// use cachefront_core::testing::ScriptedSource;
+/// use cachefront::testing::ScriptedSource;
 ///
 /// let source = ScriptedSource::new("server-a");
 /// let gtid = source.commit([]);

@@ -4,9 +4,9 @@
 //!
 //! ```no_run
 //! use std::ops::Range;
-//! use cachefront_core::event::{Change, Operation, RowChange, RowImage, Value};
-//! use cachefront_core::source::{ChangeSource, Columns, TableFilter};
-//! use cachefront_core::testing::{ScriptedSource, SourceFixture};
+//! use cachefront::event::{Change, Operation, RowChange, RowImage, Value};
+//! use cachefront::source::{ChangeSource, Columns, TableFilter};
+//! use cachefront::testing::{ScriptedSource, SourceFixture};
 //!
 //! struct Scripted(ScriptedSource);
 //!
@@ -28,7 +28,7 @@
 //!
 //! async fn scripted() -> Scripted { Scripted(ScriptedSource::new("suite")) }
 //!
-//! cachefront_core::source_suite!(scripted());
+//! cachefront::source_suite!(scripted());
 //! ```
 
 #![expect(clippy::missing_panics_doc, reason = "every law panics when it is broken: that is what it is for")]
@@ -148,7 +148,7 @@ fn id(change: &Change) -> u64 {
 }
 
 /// Everything committed comes, in the order of the commits, and nothing twice.
-pub async fn everything_comes_in_order(fixture: &mut dyn SourceFixture) {
+pub async fn changes_come_in_commit_order(fixture: &mut dyn SourceFixture) {
     fixture.commit(0..3).await;
     let mut reader = Reader::at_the_end(fixture).await;
     fixture.commit(3..4).await;
@@ -199,7 +199,7 @@ pub async fn a_source_may_be_opened_again(fixture: &mut dyn SourceFixture) {
 }
 
 /// A call that is dropped loses nothing, whenever that happens.
-pub async fn a_dropped_call_loses_nothing(fixture: &mut dyn SourceFixture) {
+pub async fn a_dropped_call_loses_no_change(fixture: &mut dyn SourceFixture) {
     let mut reader = Reader::at_the_end(fixture).await;
     let lingering = BatchLimits { linger_max: Duration::from_millis(2), ..limits(3) };
     for number in 0..60 {
@@ -278,7 +278,7 @@ pub async fn the_head_holds_every_commit(fixture: &mut dyn SourceFixture) {
 }
 
 /// A source that is not open says so.
-pub async fn a_source_that_is_not_open_has_nothing(fixture: &mut dyn SourceFixture) {
+pub async fn a_source_that_is_not_open_returns_an_error(fixture: &mut dyn SourceFixture) {
     let mut source = fixture.source().await;
     let error = source.next_batch(&limits(10)).await.expect_err("it is not open");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -311,15 +311,15 @@ pub async fn a_lost_position_is_a_gap(fixture: &mut dyn SourceFixture) {
 macro_rules! source_suite {
     ($fixture:expr) => {
         $crate::source_suite! { @tests $fixture;
-            everything_comes_in_order
+            changes_come_in_commit_order
             a_checkpoint_leads_to_what_follows_it
             a_source_may_be_opened_again
-            a_dropped_call_loses_nothing
+            a_dropped_call_loses_no_change
             a_large_transaction_comes_in_parts
             an_idle_wait_ends_with_an_empty_batch
             other_commits_move_the_position
             the_head_holds_every_commit
-            a_source_that_is_not_open_has_nothing
+            a_source_that_is_not_open_returns_an_error
             a_lost_position_is_a_gap
         }
     };

@@ -52,10 +52,10 @@ use schemas::Schemas;
 /// Decodes records. It caches what they have in common (names, origins, schemas), so use one decoder for a whole stream.
 ///
 /// ```
-/// use cachefront_core::event::TableName;
-/// use cachefront_core::source::{Columns, TableFilter};
-/// use cachefront_kafka::decode::{Decoder, DecoderSettings, Record};
-/// use cachefront_kafka::event::Event;
+/// use cachefront::event::TableName;
+/// use cachefront::source::{Columns, TableFilter};
+/// use cachefront::kafka::decode::{Decoder, DecoderSettings, Record};
+/// use cachefront::kafka::event::Event;
 ///
 /// let mut filter = TableFilter::new();
 /// filter.add(TableName::new("app", "users"), &Columns::Only(vec!["id".into()]));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
-    StoreState, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
+    Store, StoreState, StoreWriter, Token,
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
 
@@ -145,24 +145,24 @@ impl StoreWriter for FaultyWriter {
         self.writer.take_term(state, term).await
     }
 
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         pass_writer(&self.faults).await?;
-        self.writer.cover(held, next, rows).await
+        self.writer.cover(expected, next, rows).await
     }
 
-    async fn resign(&mut self, held: &Held) -> Result<()> {
+    async fn resign(&mut self, expected: &Expected) -> Result<()> {
         pass_writer(&self.faults).await?;
-        self.writer.resign(held).await
+        self.writer.resign(expected).await
     }
 
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
         pass_writer(&self.faults).await?;
-        self.writer.raise_hi(held, order).await
+        self.writer.raise_high_watermark(expected, order).await
     }
 
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
         pass_writer(&self.faults).await?;
-        self.writer.invalidate(keys, covered_from).await
+        self.writer.invalidate(keys).await
     }
 
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
@@ -175,9 +175,9 @@ impl StoreWriter for FaultyWriter {
         self.writer.publish(message).await
     }
 
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
         pass_writer(&self.faults).await?;
-        self.writer.commit(held, applied).await
+        self.writer.commit(expected, applied).await
     }
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {

@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Cover, Fill, FillReply, Generation, Held, Invalidation, LeaseReply, LeaseRequest, Meta, Reading, Store,
-    StoreState, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
+    Store, StoreState, StoreWriter, Token,
 };
 use cachefront::{Result, StoreKey};
 use metrics::histogram;
@@ -109,20 +109,20 @@ impl StoreWriter for MeasuredWriter {
         timed("take_term", self.writer.take_term(state, term)).await
     }
 
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
-        timed("cover", self.writer.cover(held, next, rows)).await
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
+        timed("cover", self.writer.cover(expected, next, rows)).await
     }
 
-    async fn resign(&mut self, held: &Held) -> Result<()> {
-        timed("resign", self.writer.resign(held)).await
+    async fn resign(&mut self, expected: &Expected) -> Result<()> {
+        timed("resign", self.writer.resign(expected)).await
     }
 
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
-        timed("raise_hi", self.writer.raise_hi(held, order)).await
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
+        timed("raise_hi", self.writer.raise_high_watermark(expected, order)).await
     }
 
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
-        timed("invalidate", self.writer.invalidate(keys, covered_from)).await
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
+        timed("invalidate", self.writer.invalidate(keys)).await
     }
 
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
@@ -133,8 +133,8 @@ impl StoreWriter for MeasuredWriter {
         timed("publish", self.writer.publish(message)).await
     }
 
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
-        timed("commit", self.writer.commit(held, applied)).await
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
+        timed("commit", self.writer.commit(expected, applied)).await
     }
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {

@@ -129,7 +129,7 @@ async fn a_load_is_not_joined_once_its_fill_is_sent() {
         let (cache, database, late) = (cache.clone(), database.clone(), Arc::clone(&late));
         async move {
             database.write(2);
-            hand.writer.invalidate(&[key()], None).await.expect("invalidated");
+            hand.writer.invalidate(&[key()]).await.expect("invalidated");
             let reader = tokio::spawn(async move { cache.get(&7).await });
             *late.lock().expect("unpoisoned") = Some(reader);
             let loads_again = async {

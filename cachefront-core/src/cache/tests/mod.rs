@@ -22,7 +22,8 @@ use crate::position::Position;
 use crate::settings::CacheSettings;
 use crate::source::{Checkpoint, Columns, TableFilter};
 use crate::store::{
-    Applied, Coverage, Covered, Generation, Held, InvalidationMode, MappingId, MemoryStore, Meta, Store, StoreWriter,
+    Applied, Coverage, Covered, Expected, Generation, InvalidationMode, MappingId, MemoryStore, Meta, Store,
+    StoreWriter,
 };
 use crate::testing::{ManualClock, WAIT_MAX, wait_until};
 
@@ -88,7 +89,7 @@ impl Loader<u64, u64> for Database {
 /// An invalidator by hand.
 struct Hand {
     writer: Box<dyn StoreWriter>,
-    held: Held,
+    held: Expected,
     position: Position,
     publisher: Publisher,
 }
@@ -108,7 +109,7 @@ impl Hand {
         let covered = Covered { mapping, generation: Generation(rand_u128()), cache: "row".into() };
         let meta = Meta::at_head(generation, term, 1, 1, "server", &head).covering(Coverage::new([covered]));
         writer.flush(&meta).await.expect("a flush");
-        let held = Held { generation, term, applied_order: 1 };
+        let held = Expected { generation, term, applied_order: 1 };
         let mut hand = Self { writer, held, position, publisher: Publisher(rand_u128()) };
         hand.publish(BusEvent::Flush).await;
         hand.beat().await;
@@ -134,8 +135,8 @@ impl Hand {
     async fn apply(&mut self, number: u64, key: &StoreKey) {
         let order = self.held.applied_order + 1;
         self.position.insert_range(&Arc::from("db"), 1, number);
-        self.writer.raise_hi(&self.held, order).await.expect("hi");
-        self.writer.invalidate(std::slice::from_ref(key), None).await.expect("invalidated");
+        self.writer.raise_high_watermark(&self.held, order).await.expect("hi");
+        self.writer.invalidate(std::slice::from_ref(key)).await.expect("invalidated");
         self.publish(BusEvent::Keys(vec![key.as_str().into()])).await;
         let checkpoint = Checkpoint { position: self.position.clone(), ..Checkpoint::default() };
         let applied = Applied { order, checkpoint, source_time: Timestamp::UNKNOWN };
@@ -251,7 +252,7 @@ async fn who_joins_before_the_bus_speaks_does_not_get_a_refused_value() {
     database.0.reading.notified().await;
     database.write(2);
     // The store knows of the commit; this process does not yet: nothing is published.
-    hand.writer.invalidate(&[key()], None).await.expect("invalidated");
+    hand.writer.invalidate(&[key()]).await.expect("invalidated");
     let second = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get(&7).await }

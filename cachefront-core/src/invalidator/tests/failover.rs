@@ -14,7 +14,7 @@ use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use crate::store::{
-    Applied, Cover, Fill, FillReply, Generation, Held, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
@@ -147,28 +147,28 @@ impl StoreWriter for Writer {
         self.alive()?.take_term(state, term).await
     }
 
-    async fn cover(&mut self, held: &Held, next: Generation, rows: &[Cover]) -> Result<()> {
-        self.alive()?.cover(held, next, rows).await
+    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
+        self.alive()?.cover(expected, next, rows).await
     }
 
-    async fn resign(&mut self, held: &Held) -> Result<()> {
-        self.alive()?.resign(held).await
+    async fn resign(&mut self, expected: &Expected) -> Result<()> {
+        self.alive()?.resign(expected).await
     }
 
-    async fn raise_hi(&mut self, held: &Held, order: u64) -> Result<()> {
-        self.alive()?.raise_hi(held, order).await
+    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
+        self.alive()?.raise_high_watermark(expected, order).await
     }
 
-    async fn invalidate(&mut self, keys: &[StoreKey], covered_from: Option<u64>) -> Result<()> {
-        self.alive()?.invalidate(keys, covered_from).await
+    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
+        self.alive()?.invalidate(keys).await
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
         self.alive()?.publish(message).await
     }
 
-    async fn commit(&mut self, held: &Held, applied: &Applied) -> Result<()> {
-        self.alive()?.commit(held, applied).await
+    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
+        self.alive()?.commit(expected, applied).await
     }
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {

@@ -42,7 +42,10 @@ impl Scene {
 async fn a_batch_raises_hi_then_invalidates_then_tells_the_bus_then_moves_applied() {
     let scene = Scene::new();
     let _cdc = scene.run().await;
-    assert_eq!(scene.calls_for(row(1)).await, [Call::RaiseHi, Call::Invalidate, Call::Publish, Call::Commit]);
+    assert_eq!(
+        scene.calls_for(row(1)).await,
+        [Call::RaiseHighWatermark, Call::Invalidate, Call::Publish, Call::Commit]
+    );
 }
 
 #[tokio::test]
@@ -51,7 +54,7 @@ async fn a_flush_of_one_cache_begins_its_generation_before_the_bus_and_applied()
     let _cdc = scene.run().await;
     let truncate = Change::Tables { tables: vec!["shop.row".into()], reason: "TRUNCATE".into() };
     let calls = scene.calls_for(truncate).await;
-    assert_eq!(calls, [Call::RaiseHi, Call::Cover, Call::Publish, Call::Publish, Call::Commit]);
+    assert_eq!(calls, [Call::RaiseHighWatermark, Call::Cover, Call::Publish, Call::Publish, Call::Commit]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::StoreFixture;
-use super::ground::{Ground, LONG, checkpoint};
+use super::harness::{LONG, StoreHarness, checkpoint};
 use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, Publisher};
 use crate::clock::Timestamp;
 use crate::store::MappingId;
@@ -38,19 +38,19 @@ async fn read(reader: &mut Box<dyn BusReader>, count: usize) -> Vec<BusRead> {
 
 /// Both ways to publish share one stream.
 pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::bare(fixture).await;
-    let bus = ground.store.bus();
+    let mut harness = StoreHarness::bare(fixture).await;
+    let bus = harness.store.bus();
     let mut reader = bus.subscribe().await.expect("a reader");
     let mut expected = Vec::new();
     for number in 0..600 {
         let message = message(number);
         let sequence = match number % 2 {
-            0 => ground.writer.publish(&message).await,
+            0 => harness.writer.publish(&message).await,
             _ => bus.publish(&message).await,
         };
         expected.push((sequence.expect("a sequence"), message));
     }
-    let server = ground.read(1).await.server;
+    let server = harness.read(1).await.server;
     assert!(server.is_same(server), "a store knows which server it reads");
     let expected: Vec<_> =
         expected.into_iter().map(|(sequence, message)| BusRead { server, sequence, message }).collect();
@@ -61,8 +61,8 @@ pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn Store
 }
 
 pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
-    let ground = Ground::bare(fixture).await;
-    let bus = ground.store.bus();
+    let harness = StoreHarness::bare(fixture).await;
+    let bus = harness.store.bus();
     let before = bus.publish(&message(1)).await.expect("a sequence");
     let mut reader = bus.subscribe().await.expect("a reader");
     assert_eq!(reader.head(), before);
@@ -73,8 +73,8 @@ pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
 }
 
 pub(super) async fn every_reader_gets_every_message(fixture: &dyn StoreFixture) {
-    let ground = Ground::bare(fixture).await;
-    let bus = ground.store.bus();
+    let harness = StoreHarness::bare(fixture).await;
+    let bus = harness.store.bus();
     let mut readers = Vec::new();
     for _ in 0..3 {
         readers.push(bus.subscribe().await.expect("a reader"));
@@ -93,9 +93,9 @@ pub(super) async fn every_reader_gets_every_message(fixture: &dyn StoreFixture) 
     }
 }
 
-pub(super) async fn a_read_that_is_dropped_loses_nothing(fixture: &dyn StoreFixture) {
-    let ground = Ground::bare(fixture).await;
-    let bus = ground.store.bus();
+pub(super) async fn a_dropped_read_loses_no_message(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::bare(fixture).await;
+    let bus = harness.store.bus();
     let mut reader = bus.subscribe().await.expect("a reader");
     for number in 0..20 {
         // Dropped while it waits, and dropped while its answer may be on the way.

@@ -1,13 +1,15 @@
 //! Laws of the coverage: a meta vouches for the caches that it lists, each under a generation of its own.
 
 use super::StoreFixture;
-use super::ground::{Ground, LONG, MAPPING, START, applied, checkpoint, conflict, generation, header, meta, token};
+use super::harness::{
+    LONG, MAPPING, START, StoreHarness, applied, checkpoint, conflict, generation, header, meta, token,
+};
 use crate::entry::Entry;
 use crate::position::Position;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Cover, Coverage, Covered, FillReply, Generation, Held, InvalidationMode, LeaseReply, MappingId, Refusal,
-    StoreState, Token,
+    Applied, Cover, Coverage, Covered, Expected, FillReply, Generation, InvalidationMode, LeaseReply, MappingId,
+    Refusal, StoreState, Token,
 };
 
 const VOIDED: FillReply = FillReply::Refused(Refusal::GenerationChanged);
@@ -26,32 +28,32 @@ fn cover(mapping: MappingId, generation: Generation, fresh: bool) -> Cover {
     Cover { covered: covered(mapping, generation), fresh }
 }
 
-/// A ground on which two caches are covered. No two of the three generations are the same.
+/// A harness on which two caches are covered. No two of the three generations are the same.
 struct Two {
-    ground: Ground,
+    harness: StoreHarness,
     mine: Generation,
     other: Generation,
 }
 
 impl Two {
     async fn covered(fixture: &dyn StoreFixture) -> Self {
-        let mut ground = Ground::bare(fixture).await;
+        let mut harness = StoreHarness::bare(fixture).await;
         let [whole, mine, other] = [generation(), generation(), generation()];
-        (ground.generation, ground.term) = (whole, 1);
+        (harness.generation, harness.term) = (whole, 1);
         let coverage = Coverage::new([covered(MAPPING, mine), covered(OTHER, other)]);
-        ground.writer.flush(&meta(whole, 1, START).covering(coverage)).await.expect("a flush");
-        Self { ground, mine, other }
+        harness.writer.flush(&meta(whole, 1, START).covering(coverage)).await.expect("a flush");
+        Self { harness, mine, other }
     }
 
     async fn cover(&mut self, rows: &[Cover]) {
-        let (held, next) = (self.ground.held(START), generation());
-        self.ground.writer.cover(&held, next, rows).await.expect("a change of coverage");
-        self.ground.generation = next;
+        let (held, next) = (self.harness.held(START), generation());
+        self.harness.writer.cover(&held, next, rows).await.expect("a change of coverage");
+        self.harness.generation = next;
     }
 
     async fn lease(&mut self, id: u64, mapping: MappingId) -> (Token, LeaseReply) {
         let token = token();
-        (token, self.ground.ask(id, token, |ask| ask.mapping = mapping).await)
+        (token, self.harness.ask(id, token, |ask| ask.mapping = mapping).await)
     }
 
     async fn take(&mut self, id: u64, mapping: MappingId) -> Token {
@@ -61,7 +63,7 @@ impl Two {
     }
 
     async fn fill(&mut self, id: u64, token: Token, generation: Generation) -> FillReply {
-        self.ground.fill_with(id, token, &header(InvalidationMode::Cdc, generation, START), LONG).await
+        self.harness.fill_with(id, token, &header(InvalidationMode::Cdc, generation, START), LONG).await
     }
 
     async fn put(&mut self, id: u64, mapping: MappingId, generation: Generation) {
@@ -74,15 +76,16 @@ pub(super) async fn a_cache_that_is_not_covered_gets_no_lease_and_no_fill(fixtur
     let mut two = Two::covered(fixture).await;
     for mapping in [THIRD, MappingId(MAPPING.0 ^ 1), MappingId(two.mine.0), MappingId(two.other.0)] {
         assert!(matches!(two.lease(1, mapping).await.1, LeaseReply::NotCovered), "{mapping:?}");
-        assert!(two.ground.read(1).await.entry.is_none(), "nothing was written");
-        let by_age = two.ground.ask(2, token(), |ask| (ask.mapping, ask.mode) = (mapping, InvalidationMode::Ttl)).await;
+        assert!(two.harness.read(1).await.entry.is_none(), "nothing was written");
+        let by_age =
+            two.harness.ask(2, token(), |ask| (ask.mapping, ask.mode) = (mapping, InvalidationMode::Ttl)).await;
         assert!(
             matches!(by_age, LeaseReply::Granted { .. } | LeaseReply::Held { .. }),
             "TTL mode asks for no coverage: {by_age:?}"
         );
     }
     let token = two.take(3, MAPPING).await;
-    for stranger in [two.ground.generation, Generation(MAPPING.0), Generation(OTHER.0), Generation::default()] {
+    for stranger in [two.harness.generation, Generation(MAPPING.0), Generation(OTHER.0), Generation::default()] {
         assert_eq!(two.fill(3, token, stranger).await, VOIDED, "{stranger:?} is no cache's generation");
     }
     assert_eq!(two.fill(3, token, two.mine).await, FillReply::Stored);
@@ -92,7 +95,7 @@ pub(super) async fn a_lease_is_of_its_caches_generation(fixture: &dyn StoreFixtu
     let mut two = Two::covered(fixture).await;
     for (id, mapping, generation) in [(1, MAPPING, two.mine), (2, OTHER, two.other)] {
         let token = two.take(id, mapping).await;
-        let bytes = two.ground.read(id).await.entry.expect("a lease");
+        let bytes = two.harness.read(id).await.entry.expect("a lease");
         assert_eq!(Entry::decode(bytes).expect("an entry").header.generation, generation);
         assert_eq!(two.fill(id, token, generation).await, FillReply::Stored);
         let (_, reply) = two.lease(id, mapping).await;
@@ -103,7 +106,7 @@ pub(super) async fn a_lease_is_of_its_caches_generation(fixture: &dyn StoreFixtu
     assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
 }
 
-pub(super) async fn a_fill_is_refused_once_its_cache_is_voided(fixture: &dyn StoreFixture) {
+pub(super) async fn a_fill_is_refused_after_its_cache_was_flushed(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let token = two.take(1, MAPPING).await;
     let other = two.other;
@@ -113,10 +116,10 @@ pub(super) async fn a_fill_is_refused_once_its_cache_is_voided(fixture: &dyn Sto
     let mine = two.mine;
     two.cover(&[cover(MAPPING, mine, false)]).await;
     assert_eq!(two.fill(2, token, two.other).await, VOIDED, "it is covered no more");
-    assert!(two.ground.value(1).await.is_none() && two.ground.value(2).await.is_none());
+    assert!(two.harness.value(1).await.is_none() && two.harness.value(2).await.is_none());
 }
 
-pub(super) async fn a_fill_stands_when_another_cache_is_voided(fixture: &dyn StoreFixture) {
+pub(super) async fn a_fill_is_accepted_after_another_cache_was_flushed(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let (mine, other) = (two.mine, two.other);
     two.put(1, MAPPING, mine).await;
@@ -130,28 +133,28 @@ pub(super) async fn a_fill_stands_when_another_cache_is_voided(fixture: &dyn Sto
     assert!(matches!(two.lease(4, OTHER).await.1, LeaseReply::NotCovered), "{other:?}");
 }
 
-pub(super) async fn an_entry_of_a_voided_cache_does_not_survive(fixture: &dyn StoreFixture) {
+pub(super) async fn an_entry_of_a_flushed_cache_does_not_survive(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let (mine, other) = (two.mine, two.other);
     for id in [1, 2] {
         two.put(id, MAPPING, mine).await;
         two.put(id + 10, OTHER, other).await;
     }
-    two.ground.invalidate(&[1, 11], Some(START)).await;
+    two.harness.invalidate_seen(&[1, 11]).await;
     for id in [1, 11] {
-        assert!(two.ground.value(id).await.is_some(), "{id} has a generation that a covered cache has");
+        assert!(two.harness.value(id).await.is_some(), "{id} has a generation that a covered cache has");
     }
     two.cover(&[cover(MAPPING, generation(), true), cover(OTHER, other, false)]).await;
-    two.ground.invalidate(&[2, 12], Some(START)).await;
-    assert!(two.ground.read(2).await.entry.is_none());
-    assert!(two.ground.value(12).await.is_some());
+    two.harness.invalidate_seen(&[2, 12]).await;
+    assert!(two.harness.read(2).await.entry.is_none());
+    assert!(two.harness.value(12).await.is_some());
 }
 
-pub(super) async fn covering_changes_what_is_covered_and_nothing_else(fixture: &dyn StoreFixture) {
+pub(super) async fn covering_changes_the_coverage_only(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
-    let held = two.ground.held(START);
-    two.ground.writer.raise_hi(&held, START + 4).await.expect("hi is raised");
-    let mut expected = two.ground.live_state().await;
+    let held = two.harness.held(START);
+    two.harness.writer.raise_high_watermark(&held, START + 4).await.expect("hi is raised");
+    let mut expected = two.harness.live_state().await;
     let [fresh, added] = [generation(), generation()];
     // Of two rows with one mapping the first counts.
     let rows = [
@@ -163,101 +166,101 @@ pub(super) async fn covering_changes_what_is_covered_and_nothing_else(fixture: &
     two.cover(&rows).await;
     let table = [covered(MAPPING, two.mine), covered(OTHER, fresh), covered(THIRD, added)];
     expected.coverage = Coverage::new(table);
-    let state = two.ground.live_state().await;
+    let state = two.harness.live_state().await;
     expected.beat = state.beat;
     assert_ne!(state.generation, expected.generation, "what is held changes with the table");
-    expected.generation = two.ground.generation;
+    expected.generation = two.harness.generation;
     assert_eq!(state, expected);
     for id in 0..20 {
-        let meta = two.ground.read(id).await.meta.expect("a meta");
+        let meta = two.harness.read(id).await.meta.expect("a meta");
         assert_eq!(meta.coverage, expected.coverage, "every shard, names included");
     }
     two.cover(&[]).await;
-    assert!(two.ground.live_state().await.coverage.is_empty());
-    assert_eq!(two.ground.live_state().await.applied_order, START);
+    assert!(two.harness.live_state().await.coverage.is_empty());
+    assert_eq!(two.harness.live_state().await.applied_order, START);
     let many: Vec<_> = (0..100_u128).map(|id| cover(MappingId(id << 90), Generation(id + 1), false)).collect();
     two.cover(&many).await;
-    assert_eq!(two.ground.live_state().await.coverage.rows().len(), 100);
+    assert_eq!(two.harness.live_state().await.coverage.rows().len(), 100);
     two.put(1, MappingId(99 << 90), Generation(100)).await;
 }
 
 pub(super) async fn covering_and_resigning_compare_first(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
-    let before = two.ground.live_state().await;
-    let held = two.ground.held(START);
+    let before = two.harness.live_state().await;
+    let held = two.harness.held(START);
     for wrong in [
-        Held { generation: two.mine, ..held },
-        Held { term: 2, ..held },
-        Held { term: 0, ..held },
-        Held { applied_order: START + 1, ..held },
+        Expected { generation: two.mine, ..held },
+        Expected { term: 2, ..held },
+        Expected { term: 0, ..held },
+        Expected { applied_order: START + 1, ..held },
     ] {
-        two.ground.new_writer().await;
-        conflict(two.ground.writer.cover(&wrong, generation(), &[cover(THIRD, generation(), false)]).await, "cover");
-        two.ground.new_writer().await;
-        conflict(two.ground.writer.resign(&wrong).await, "resign");
+        two.harness.new_writer().await;
+        conflict(two.harness.writer.cover(&wrong, generation(), &[cover(THIRD, generation(), false)]).await, "cover");
+        two.harness.new_writer().await;
+        conflict(two.harness.writer.resign(&wrong).await, "resign");
     }
-    two.ground.new_writer().await;
-    assert_eq!(two.ground.live_state().await, before, "nothing was written");
+    two.harness.new_writer().await;
+    assert_eq!(two.harness.live_state().await, before, "nothing was written");
     // A table that is written changes what is held, so that an older table that comes back is noticed.
     two.cover(&[cover(THIRD, generation(), false)]).await;
-    conflict(two.ground.writer.commit(&held, &applied(START, 0)).await, "the generation before the table");
-    two.ground.new_writer().await;
-    let now = two.ground.held(START);
-    two.ground.writer.commit(&now, &applied(START, 0)).await.expect("as held");
+    conflict(two.harness.writer.commit(&held, &applied(START, 0)).await, "the generation before the table");
+    two.harness.new_writer().await;
+    let now = two.harness.held(START);
+    two.harness.writer.commit(&now, &applied(START, 0)).await.expect("as held");
 }
 
 pub(super) async fn a_term_keeps_what_is_covered(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
-    let before = two.ground.live_state().await;
+    let before = two.harness.live_state().await;
     let mut state = before.clone();
     state.coverage = Coverage::new([covered(THIRD, generation())]);
-    two.ground.writer.take_term(&state, 2).await.expect("a term");
-    let after = two.ground.live_state().await;
+    two.harness.writer.take_term(&state, 2).await.expect("a term");
+    let after = two.harness.live_state().await;
     assert_eq!((&after.coverage, after.term), (&before.coverage, 2));
     assert_eq!(after.checkpoint().expect("a checkpoint"), checkpoint(START));
     two.put(1, MAPPING, two.mine).await;
 }
 
-pub(super) async fn a_resignation_is_seen_until_the_place_is_taken(fixture: &dyn StoreFixture) {
+pub(super) async fn a_resignation_is_visible_until_the_term_is_taken(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
-    assert!(!two.ground.live_state().await.vacant);
-    let held = two.ground.held(START);
-    two.ground.writer.resign(&held).await.expect("a resignation");
-    let state = two.ground.live_state().await;
+    assert!(!two.harness.live_state().await.vacant);
+    let held = two.harness.held(START);
+    two.harness.writer.resign(&held).await.expect("a resignation");
+    let state = two.harness.live_state().await;
     assert!(state.vacant);
     for id in 0..20 {
-        assert!(two.ground.read(id).await.meta.expect("a meta").vacant, "readers see it");
+        assert!(two.harness.read(id).await.meta.expect("a meta").vacant, "readers see it");
     }
     two.put(1, MAPPING, two.mine).await;
-    two.ground.writer.take_term(&state, 2).await.expect("a term");
-    assert!(!two.ground.live_state().await.vacant, "the place is taken");
-    two.ground.writer.resign(&Held { term: 2, ..held }).await.expect("a resignation");
-    assert!(two.ground.live_state().await.vacant);
-    two.ground.flush(START).await;
-    assert!(!two.ground.live_state().await.vacant, "a flush takes it too");
+    two.harness.writer.take_term(&state, 2).await.expect("a term");
+    assert!(!two.harness.live_state().await.vacant, "the place is taken");
+    two.harness.writer.resign(&Expected { term: 2, ..held }).await.expect("a resignation");
+    assert!(two.harness.live_state().await.vacant);
+    two.harness.flush(START).await;
+    assert!(!two.harness.live_state().await.vacant, "a flush takes it too");
 }
 
 /// An invalidator that watches another one counts beats: each of its writes has to move them.
 pub(super) async fn every_write_moves_the_beat(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
-    let mut held = two.ground.held(START);
-    let mut beat = two.ground.live_state().await.beat;
+    let mut held = two.harness.held(START);
+    let mut beat = two.harness.live_state().await.beat;
     let mine = two.mine;
-    for write in ["raise_hi", "commit", "cover", "take_term"] {
-        let state = two.ground.live_state().await;
-        let writer = &mut two.ground.writer;
+    for write in ["raise_high_watermark", "commit", "cover", "take_term"] {
+        let state = two.harness.live_state().await;
+        let writer = &mut two.harness.writer;
         let outcome = match write {
-            "raise_hi" => writer.raise_hi(&held, START).await,
+            "raise_high_watermark" => writer.raise_high_watermark(&held, START).await,
             "commit" => writer.commit(&held, &applied(START, 0)).await,
             "cover" => {
                 let before = std::mem::replace(&mut held.generation, generation());
                 let rows = [cover(MAPPING, mine, false)];
-                writer.cover(&Held { generation: before, ..held }, held.generation, &rows).await
+                writer.cover(&Expected { generation: before, ..held }, held.generation, &rows).await
             }
             _ => writer.take_term(&state, 2).await,
         };
         outcome.unwrap_or_else(|error| panic!("{write}: {error}"));
-        let next = two.ground.live_state().await.beat;
+        let next = two.harness.live_state().await.beat;
         assert_ne!(next, beat, "{write}");
         beat = next;
     }
@@ -271,18 +274,18 @@ pub(super) async fn a_long_position_is_kept(fixture: &dyn StoreFixture) {
         position.insert_range(&format!("{server:08x}-71ca-11e1-9e33-c80aa9429562").into(), 1, 5 + server);
     }
     let long = Checkpoint { position, ..checkpoint(1) };
-    let held = two.ground.held(START);
+    let held = two.harness.held(START);
     let next = Applied { checkpoint: long.clone(), ..applied(START, 9) };
-    two.ground.writer.commit(&held, &next).await.expect("a commit");
-    let state = two.ground.live_state().await;
+    two.harness.writer.commit(&held, &next).await.expect("a commit");
+    let state = two.harness.live_state().await;
     assert_eq!(state.checkpoint().expect("a checkpoint"), long);
     two.cover(&[cover(MAPPING, generation(), true)]).await;
-    let state = two.ground.live_state().await;
-    two.ground.writer.take_term(&state, 2).await.expect("a term");
-    let StoreState::Live(state) = two.ground.writer.state().await.expect("a state") else {
+    let state = two.harness.live_state().await;
+    two.harness.writer.take_term(&state, 2).await.expect("a term");
+    let StoreState::Live(state) = two.harness.writer.state().await.expect("a state") else {
         panic!("it is live");
     };
     assert_eq!((state.checkpoint().expect("a checkpoint"), state.term), (long.clone(), 2));
-    let meta = two.ground.read(1).await.meta.expect("a meta");
+    let meta = two.harness.read(1).await.meta.expect("a meta");
     assert_eq!(*meta.applied(), long.position);
 }

@@ -5,155 +5,155 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::StoreFixture;
-use super::ground::{Ground, LONG, SCHEMA, START, header, key, token};
+use super::harness::{LONG, SCHEMA, START, StoreHarness, header, key, token};
 use crate::clock::Timestamp;
 use crate::entry::{Entry, PayloadState};
 use crate::store::{FillReply, Generation, InvalidationMode, LeaseReply};
 
 pub(super) async fn what_was_filled_is_read(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    let mine = ground.take(1).await;
-    let filled = header(InvalidationMode::Cdc, ground.generation, START);
-    assert_eq!(ground.fill_with(1, mine, &filled, LONG).await, FillReply::Stored);
-    let reading = ground.read(1).await;
+    let harness = StoreHarness::live(fixture).await;
+    let mine = harness.take(1).await;
+    let filled = header(InvalidationMode::Cdc, harness.generation, START);
+    assert_eq!(harness.fill_with(1, mine, &filled, LONG).await, FillReply::Stored);
+    let reading = harness.read(1).await;
     let bytes = reading.entry.expect("an entry");
     assert_eq!(bytes, filled.encode_with(b"value of 1"), "byte for byte");
     let meta = reading.meta.expect("a meta");
-    assert_eq!((meta.generation, meta.hi, meta.applied_order), (ground.generation, START, START));
+    assert_eq!((meta.generation, meta.high_watermark, meta.applied_order), (harness.generation, START, START));
 }
 
-pub(super) async fn a_look_sees_what_a_read_sees(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+pub(super) async fn a_peek_sees_what_a_read_sees(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
     let store = fixture.store();
     let nothing = store.peek(&key(1)).await.expect("a reading");
     assert!(nothing.entry.is_none() && nothing.meta.is_some());
-    ground.put(1, START).await;
-    let (looked, read) = (store.peek(&key(1)).await.expect("a reading"), ground.read(1).await);
+    harness.put(1, START).await;
+    let (looked, read) = (store.peek(&key(1)).await.expect("a reading"), harness.read(1).await);
     assert!(looked.entry.is_some());
     assert_eq!(looked.entry, read.entry);
     assert_eq!(looked.meta.expect("a meta").generation, read.meta.expect("a meta").generation);
 }
 
 pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+    let harness = StoreHarness::live(fixture).await;
     for (id, state) in [(1, PayloadState::Fresh), (2, PayloadState::Negative)] {
-        let mine = ground.take(id).await;
-        let mut filled = header(InvalidationMode::Cdc, ground.generation, START);
+        let mine = harness.take(id).await;
+        let mut filled = header(InvalidationMode::Cdc, harness.generation, START);
         filled.state = state;
-        assert_eq!(ground.fill_with(id, mine, &filled, LONG).await, FillReply::Stored);
-        let LeaseReply::Present { meta, entry } = ground.lease(id, token()).await else {
+        assert_eq!(harness.fill_with(id, mine, &filled, LONG).await, FillReply::Stored);
+        let LeaseReply::Present { meta, entry } = harness.lease(id, token()).await else {
             panic!("the entry is an answer");
         };
-        assert_eq!(meta.expect("a meta").generation, ground.generation);
+        assert_eq!(meta.expect("a meta").generation, harness.generation);
         assert_eq!(Entry::decode(entry).expect("an entry").header, filled);
     }
-    let mine = ground.take(3).await;
-    let mut kept = header(InvalidationMode::Cdc, ground.generation, START);
+    let mine = harness.take(3).await;
+    let mut kept = header(InvalidationMode::Cdc, harness.generation, START);
     kept.state = PayloadState::StaleKept;
-    assert_eq!(ground.fill_with(3, mine, &kept, LONG).await, FillReply::Stored);
-    assert!(matches!(ground.lease(3, token()).await, LeaseReply::Granted { .. }), "a stale value is no answer");
-    assert_eq!(ground.value(3).await.expect("a value").header, kept, "and stays what it is");
+    assert_eq!(harness.fill_with(3, mine, &kept, LONG).await, FillReply::Stored);
+    assert!(matches!(harness.lease(3, token()).await, LeaseReply::Granted { .. }), "a stale value is no answer");
+    assert_eq!(harness.value(3).await.expect("a value").header, kept, "and stays what it is");
 }
 
-pub(super) async fn an_entry_of_the_other_mode_is_no_answer(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+pub(super) async fn an_entry_of_the_other_mode_is_a_miss(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
     let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.mode = InvalidationMode::Ttl;
     // The same generation in it, as if by accident, makes it no better.
-    let by_age = header(InvalidationMode::Ttl, ground.generation, START);
+    let by_age = header(InvalidationMode::Ttl, harness.generation, START);
     let mine = token();
-    assert!(matches!(ground.ask(1, mine, in_ttl).await, LeaseReply::Granted { .. }));
-    assert_eq!(ground.fill_with(1, mine, &by_age, LONG).await, FillReply::Stored);
-    assert!(matches!(ground.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }));
-    let mine = ground.take(1).await;
-    assert_eq!(ground.fill(1, mine, START).await, FillReply::Stored);
-    assert!(matches!(ground.ask(1, token(), in_ttl).await, LeaseReply::Granted { .. }));
+    assert!(matches!(harness.ask(1, mine, in_ttl).await, LeaseReply::Granted { .. }));
+    assert_eq!(harness.fill_with(1, mine, &by_age, LONG).await, FillReply::Stored);
+    assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }));
+    let mine = harness.take(1).await;
+    assert_eq!(harness.fill(1, mine, START).await, FillReply::Stored);
+    assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Granted { .. }));
 }
 
-pub(super) async fn an_entry_of_another_schema_version_is_no_answer(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    ground.put(1, START).await;
+pub(super) async fn an_entry_of_another_schema_version_is_a_miss(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
+    harness.put(1, START).await;
     let newer = token();
-    assert!(matches!(ground.ask(1, newer, |ask| ask.schema_version = SCHEMA + 1).await, LeaseReply::Granted { .. }));
-    assert!(matches!(ground.lease(1, token()).await, LeaseReply::Present { .. }), "processes of its version read on");
-    let mut filled = header(InvalidationMode::Cdc, ground.generation, START);
+    assert!(matches!(harness.ask(1, newer, |ask| ask.schema_version = SCHEMA + 1).await, LeaseReply::Granted { .. }));
+    assert!(matches!(harness.lease(1, token()).await, LeaseReply::Present { .. }), "processes of its version read on");
+    let mut filled = header(InvalidationMode::Cdc, harness.generation, START);
     filled.schema_version = SCHEMA + 1;
-    assert_eq!(ground.fill_with(1, newer, &filled, LONG).await, FillReply::Stored);
-    assert!(matches!(ground.lease(1, token()).await, LeaseReply::Granted { .. }));
+    assert_eq!(harness.fill_with(1, newer, &filled, LONG).await, FillReply::Stored);
+    assert!(matches!(harness.lease(1, token()).await, LeaseReply::Granted { .. }));
 }
 
-pub(super) async fn an_entry_past_its_hard_expiry_is_no_answer(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+pub(super) async fn an_entry_past_its_hard_expiry_is_a_miss(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
     for (id, hard_expiry, good) in [(1, 1, false), (2, 1 << 52, true)] {
-        let mine = ground.take(id).await;
-        let mut filled = header(InvalidationMode::Cdc, ground.generation, START);
+        let mine = harness.take(id).await;
+        let mut filled = header(InvalidationMode::Cdc, harness.generation, START);
         filled.hard_expiry = Timestamp::from_micros(hard_expiry);
-        assert_eq!(ground.fill_with(id, mine, &filled, LONG).await, FillReply::Stored);
-        let reply = ground.lease(id, token()).await;
+        assert_eq!(harness.fill_with(id, mine, &filled, LONG).await, FillReply::Stored);
+        let reply = harness.lease(id, token()).await;
         assert_eq!(matches!(reply, LeaseReply::Present { .. }), good, "{reply:?}");
     }
 }
 
 pub(super) async fn the_ttl_mode_needs_no_meta(fixture: &dyn StoreFixture) {
-    let ground = Ground::bare(fixture).await;
+    let harness = StoreHarness::bare(fixture).await;
     let by_age = header(InvalidationMode::Ttl, Generation::default(), 0);
     let mine = token();
     let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.mode = InvalidationMode::Ttl;
-    assert!(matches!(ground.ask(1, mine, in_ttl).await, LeaseReply::Granted { meta: None, .. }));
-    assert!(matches!(ground.ask(1, token(), in_ttl).await, LeaseReply::Held { .. }));
-    assert_eq!(ground.fill_with(1, mine, &by_age, LONG).await, FillReply::Stored);
-    let mut ground = ground;
-    ground.flush(START).await;
-    ground.store.suspend().await.expect("a suspension");
-    assert!(matches!(ground.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }));
-    ground.flush(START).await;
-    assert!(matches!(ground.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }), "a flush voids what is cdc");
+    assert!(matches!(harness.ask(1, mine, in_ttl).await, LeaseReply::Granted { meta: None, .. }));
+    assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Held { .. }));
+    assert_eq!(harness.fill_with(1, mine, &by_age, LONG).await, FillReply::Stored);
+    let mut harness = harness;
+    harness.flush(START).await;
+    harness.store.suspend().await.expect("a suspension");
+    assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }));
+    harness.flush(START).await;
+    assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }), "a flush voids what is cdc");
 }
 
 pub(super) async fn an_entry_is_forgotten_after_its_expiry(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    let mine = ground.take(1).await;
+    let harness = StoreHarness::live(fixture).await;
+    let mine = harness.take(1).await;
     let short = Duration::from_millis(50);
-    let filled = header(InvalidationMode::Cdc, ground.generation, START);
-    assert_eq!(ground.fill_with(1, mine, &filled, short).await, FillReply::Stored);
-    ground.put(2, START).await;
+    let filled = header(InvalidationMode::Cdc, harness.generation, START);
+    assert_eq!(harness.fill_with(1, mine, &filled, short).await, FillReply::Stored);
+    harness.put(2, START).await;
     fixture.pass(short + Duration::from_millis(1)).await;
-    assert!(ground.read(1).await.entry.is_none());
-    assert!(ground.read(2).await.entry.is_some());
-    assert!(matches!(ground.lease(1, token()).await, LeaseReply::Granted { .. }));
+    assert!(harness.read(1).await.entry.is_none());
+    assert!(harness.read(2).await.entry.is_some());
+    assert!(matches!(harness.lease(1, token()).await, LeaseReply::Granted { .. }));
 }
 
-pub(super) async fn many_keys_are_answered_in_the_order_asked(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+pub(super) async fn many_keys_are_returned_in_request_order(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
     for id in [3, 1, 4, 15, 9, 26] {
-        ground.put(id, START).await;
+        harness.put(id, START).await;
     }
     let ids = [26, 5, 1, 3, 1, 58, 9];
     let keys: Vec<_> = ids.iter().map(|&id| key(id)).collect();
-    let readings = ground.store.get_many(&keys).await.expect("readings");
+    let readings = harness.store.get_many(&keys).await.expect("readings");
     let values: Vec<_> = readings
         .iter()
         .map(|reading| {
-            assert_eq!(reading.meta.as_ref().expect("a meta").generation, ground.generation);
+            assert_eq!(reading.meta.as_ref().expect("a meta").generation, harness.generation);
             let entry = Entry::decode(reading.entry.clone()?).expect("an entry");
             Some(String::from_utf8_lossy(&entry.payload).into_owned())
         })
         .collect();
     let expected = ids.map(|id| (![5, 58].contains(&id)).then(|| format!("value of {id}")));
     assert_eq!(values, expected);
-    assert!(ground.store.get_many(&[]).await.expect("readings").is_empty());
+    assert!(harness.store.get_many(&[]).await.expect("readings").is_empty());
 }
 
 /// Readers come and go, at every point of a read; those who stay are answered.
-pub(super) async fn a_reader_that_is_dropped_keeps_nobody_waiting(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+pub(super) async fn a_dropped_read_does_not_delay_others(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
     for id in 0..8 {
-        ground.put(id, START).await;
+        harness.put(id, START).await;
     }
     for round in 0..200_u64 {
         let key = key(round % 8);
         let mut dropped = Vec::new();
         for polls in 0..4 {
-            let mut read = ground.store.get(&key);
+            let mut read = harness.store.get(&key);
             for _ in 0..polls {
                 // Polled as often as asked; one that is ready by then was simply fast.
                 if read.as_mut().now_or_never().is_some() {
@@ -166,7 +166,7 @@ pub(super) async fn a_reader_that_is_dropped_keeps_nobody_waiting(fixture: &dyn 
         // One reader stays, polled no more while the others are read to their end.
         let stalled = dropped.pop();
         drop(dropped);
-        let reading = tokio::time::timeout(LONG, ground.store.get(&key)).await;
+        let reading = tokio::time::timeout(LONG, harness.store.get(&key)).await;
         assert!(reading.expect("answered").expect("a reading").entry.is_some());
         drop(stalled);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::StoreFixture;
-use super::ground::{Ground, LONG, Readers, START, header, key, token};
+use super::harness::{LONG, Readers, START, StoreHarness, header, key, token};
 use crate::entry::Entry;
 use crate::store::{FillReply, Generation, InvalidationMode, LeaseReply, Reading};
 
@@ -38,32 +38,36 @@ impl Seen {
 /// sent at its grant, and removed before a later order is applied; so at every instant its order is not below the
 /// applied one, and its generation not above the one in force. A reading made of two instants breaks one or the other.
 pub(super) async fn meta_and_entry_are_of_one_instant(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::bare(fixture).await;
+    let mut harness = StoreHarness::bare(fixture).await;
     // Generations count up here, so that readers can tell which one is later.
-    ground.flush_to(Generation(1), START).await;
+    harness.flush_to(Generation(1), START).await;
     let seen = Arc::new(Seen::default());
-    let loading = tokio::spawn(load(ground.readers(), Arc::clone(&seen)));
-    let reading = tokio::spawn(read(ground.readers(), Arc::clone(&seen)));
-    let written = tokio::time::timeout(LONG, write(&mut ground, &seen)).await;
+    let loading = tokio::spawn(load(harness.readers(), Arc::clone(&seen)));
+    let reading = tokio::spawn(read(harness.readers(), Arc::clone(&seen)));
+    let written = tokio::time::timeout(LONG, write(&mut harness, &seen)).await;
     seen.done.store(true, Ordering::Release);
     loading.await.expect("loaders find nothing wrong");
     reading.await.expect("readers find nothing wrong");
     written.expect("enough happens in time to prove something");
 }
 
-async fn write(ground: &mut Ground, seen: &Seen) {
+async fn write(harness: &mut StoreHarness, seen: &Seen) {
     let begun = Instant::now();
     let mut applied = START;
     for round in 1.. {
         let order = START + round;
-        let held = ground.held(applied);
-        ground.writer.raise_hi(&held, order).await.expect("hi is raised");
-        ground.invalidate(&[1], round.is_multiple_of(2).then_some(order)).await;
-        ground.commit(applied, order).await;
+        let held = harness.held(applied);
+        harness.writer.raise_high_watermark(&held, order).await.expect("hi is raised");
+        if round.is_multiple_of(2) {
+            harness.invalidate_unseen(&[1]).await;
+        } else {
+            harness.invalidate(&[1]).await;
+        }
+        harness.commit(applied, order).await;
         applied = order;
         if round.is_multiple_of(FLUSH_EVERY) {
-            let next = Generation(ground.generation.0 + 1);
-            ground.flush_to(next, order).await;
+            let next = Generation(harness.generation.0 + 1);
+            harness.flush_to(next, order).await;
         }
         // A reader that found something wrong has ended, and would be waited for in vain.
         let proven = round >= ROUNDS && begun.elapsed() >= HAMMERED && seen.enough();
@@ -88,7 +92,7 @@ async fn load(store: Readers, seen: Arc<Seen>) {
     while !seen.0.done.load(Ordering::Acquire) {
         let mine = token();
         if let LeaseReply::Granted { meta: Some(meta), .. } = store.lease(1, mine).await {
-            let filled = header(InvalidationMode::Cdc, meta.generation, meta.hi);
+            let filled = header(InvalidationMode::Cdc, meta.generation, meta.high_watermark);
             let reply = store.fill_with(1, mine, &filled, LONG).await;
             seen.0.filled.fetch_add(u64::from(reply == FillReply::Stored), Ordering::Relaxed);
         }

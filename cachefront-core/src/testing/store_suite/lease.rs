@@ -6,37 +6,37 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::StoreFixture;
-use super::ground::{Ground, LONG, START, header, token};
+use super::harness::{LONG, START, StoreHarness, header, token};
 use crate::store::{FillReply, InvalidationMode, LeaseReply, Refusal};
 
 const BROKEN: FillReply = FillReply::Refused(Refusal::LeaseBroken);
 
 /// A first attempt is broken and a second one of the same client begins: only the second one's token fills.
-pub(super) async fn a_lease_is_one_attempts_own(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let first = ground.take(1).await;
-    ground.invalidate(&[1], None).await;
-    let second = ground.take(1).await;
-    assert_eq!(ground.fill(1, first, START).await, BROKEN);
-    assert_eq!(ground.fill(1, second, START).await, FillReply::Stored);
+pub(super) async fn a_lease_belongs_to_one_attempt(fixture: &dyn StoreFixture) {
+    let mut harness = StoreHarness::live(fixture).await;
+    let first = harness.take(1).await;
+    harness.invalidate(&[1]).await;
+    let second = harness.take(1).await;
+    assert_eq!(harness.fill(1, first, START).await, BROKEN);
+    assert_eq!(harness.fill(1, second, START).await, FillReply::Stored);
 }
 
 pub(super) async fn a_lease_that_runs_out_refuses_its_fill(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+    let harness = StoreHarness::live(fixture).await;
     let slow = token();
     let short = Duration::from_millis(50);
-    assert!(matches!(ground.ask(1, slow, |ask| ask.duration = short).await, LeaseReply::Granted { .. }));
-    let LeaseReply::Held { remaining } = ground.lease(1, token()).await else {
+    assert!(matches!(harness.ask(1, slow, |ask| ask.duration = short).await, LeaseReply::Granted { .. }));
+    let LeaseReply::Held { remaining } = harness.lease(1, token()).await else {
         panic!("the lease stands");
     };
     assert!(remaining <= short, "{remaining:?}");
     fixture.pass(short + Duration::from_millis(1)).await;
-    assert_eq!(ground.fill(1, slow, START).await, BROKEN);
-    let next = ground.take(1).await;
-    assert_eq!(ground.fill(1, next, START).await, FillReply::Stored);
+    assert_eq!(harness.fill(1, slow, START).await, BROKEN);
+    let next = harness.take(1).await;
+    assert_eq!(harness.fill(1, next, START).await, FillReply::Stored);
     // The same over an entry that outlives the lease.
     assert!(matches!(
-        ground
+        harness
             .ask(1, slow, |ask| {
                 ask.duration = short;
                 ask.reload = true;
@@ -45,32 +45,32 @@ pub(super) async fn a_lease_that_runs_out_refuses_its_fill(fixture: &dyn StoreFi
         LeaseReply::Granted { .. }
     ));
     fixture.pass(short + Duration::from_millis(1)).await;
-    assert_eq!(ground.fill(1, slow, START).await, BROKEN);
-    assert!(ground.value(1).await.is_some(), "the entry stays");
+    assert_eq!(harness.fill(1, slow, START).await, BROKEN);
+    assert!(harness.value(1).await.is_some(), "the entry stays");
 }
 
-pub(super) async fn a_fill_uses_its_lease_up(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    let mine = ground.take(1).await;
-    assert_eq!(ground.fill(1, mine, START).await, FillReply::Stored);
-    assert_eq!(ground.fill(1, mine, START).await, BROKEN);
+pub(super) async fn a_fill_consumes_its_lease(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
+    let mine = harness.take(1).await;
+    assert_eq!(harness.fill(1, mine, START).await, FillReply::Stored);
+    assert_eq!(harness.fill(1, mine, START).await, BROKEN);
 }
 
 pub(super) async fn a_fill_without_a_lease_is_refused(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    assert_eq!(ground.fill(1, token(), START).await, BROKEN);
-    assert!(ground.read(1).await.entry.is_none());
-    let mine = ground.take(1).await;
-    assert_eq!(ground.fill(1, token(), START).await, BROKEN);
-    ground.store.discard(&[super::ground::key(1)]).await.expect("a discard");
-    assert_eq!(ground.fill(1, mine, START).await, BROKEN, "an evicted lease refuses its fill");
-    assert!(ground.read(1).await.entry.is_none());
+    let harness = StoreHarness::live(fixture).await;
+    assert_eq!(harness.fill(1, token(), START).await, BROKEN);
+    assert!(harness.read(1).await.entry.is_none());
+    let mine = harness.take(1).await;
+    assert_eq!(harness.fill(1, token(), START).await, BROKEN);
+    harness.store.discard(&[super::harness::key(1)]).await.expect("a discard");
+    assert_eq!(harness.fill(1, mine, START).await, BROKEN, "an evicted lease refuses its fill");
+    assert!(harness.read(1).await.entry.is_none());
 }
 
 pub(super) async fn many_readers_get_one_lease(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
+    let harness = StoreHarness::live(fixture).await;
     for id in 0..10 {
-        let replies = join_all((0..64).map(|_| ground.lease(id, token()))).await;
+        let replies = join_all((0..64).map(|_| harness.lease(id, token()))).await;
         let granted = replies.iter().filter(|reply| matches!(reply, LeaseReply::Granted { .. })).count();
         let held = replies.iter().filter(|reply| matches!(reply, LeaseReply::Held { .. })).count();
         assert_eq!((granted, held), (1, 63));
@@ -78,107 +78,107 @@ pub(super) async fn many_readers_get_one_lease(fixture: &dyn StoreFixture) {
 }
 
 pub(super) async fn a_released_lease_is_free_for_others(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    let mine = ground.take(1).await;
+    let harness = StoreHarness::live(fixture).await;
+    let mine = harness.take(1).await;
     for _ in 0..2 {
-        ground.store.release(&super::ground::key(1), mine).await.expect("a release, also of what is gone");
+        harness.store.release(&super::harness::key(1), mine).await.expect("a release, also of what is gone");
     }
-    assert_eq!(ground.fill(1, mine, START).await, BROKEN);
-    ground.put(1, START).await;
+    assert_eq!(harness.fill(1, mine, START).await, BROKEN);
+    harness.put(1, START).await;
     let again = token();
-    assert!(matches!(ground.ask(1, again, |ask| ask.reload = true).await, LeaseReply::Granted { .. }));
-    ground.store.release(&super::ground::key(1), again).await.expect("a release");
-    let entry = ground.value(1).await.expect("the value stays");
+    assert!(matches!(harness.ask(1, again, |ask| ask.reload = true).await, LeaseReply::Granted { .. }));
+    harness.store.release(&super::harness::key(1), again).await.expect("a release");
+    let entry = harness.value(1).await.expect("the value stays");
     assert_eq!((entry.token, entry.lease_expiry.as_micros()), (None, 0));
-    assert_eq!(ground.fill(1, again, START).await, BROKEN);
+    assert_eq!(harness.fill(1, again, START).await, BROKEN);
 }
 
-pub(super) async fn a_release_by_a_stranger_changes_nothing(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    let mine = ground.take(1).await;
-    ground.store.release(&super::ground::key(1), token()).await.expect("a release");
-    assert_eq!(ground.fill(1, mine, START).await, FillReply::Stored);
-    ground.store.release(&super::ground::key(1), mine).await.expect("a release");
-    assert!(ground.value(1).await.is_some());
+pub(super) async fn a_release_with_another_token_has_no_effect(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
+    let mine = harness.take(1).await;
+    harness.store.release(&super::harness::key(1), token()).await.expect("a release");
+    assert_eq!(harness.fill(1, mine, START).await, FillReply::Stored);
+    harness.store.release(&super::harness::key(1), mine).await.expect("a release");
+    assert!(harness.value(1).await.is_some());
 }
 
 pub(super) async fn a_reload_keeps_the_entry_readable(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    ground.put(1, START).await;
-    let before = ground.value(1).await.expect("a value");
+    let harness = StoreHarness::live(fixture).await;
+    harness.put(1, START).await;
+    let before = harness.value(1).await.expect("a value");
     let mine = token();
-    let LeaseReply::Granted { server, meta: Some(meta) } = ground.ask(1, mine, |ask| ask.reload = true).await else {
+    let LeaseReply::Granted { server, meta: Some(meta) } = harness.ask(1, mine, |ask| ask.reload = true).await else {
         panic!("a reload is granted over a good entry");
     };
-    assert_eq!(meta.generation, ground.generation);
-    let reading = ground.store.get(&super::ground::key(1)).await.expect("a reading");
+    assert_eq!(meta.generation, harness.generation);
+    let reading = harness.store.get(&super::harness::key(1)).await.expect("a reading");
     assert_eq!(server, reading.server, "a lease and a reading name the same server");
-    let entry = ground.value(1).await.expect("a value");
+    let entry = harness.value(1).await.expect("a value");
     assert_eq!((&entry.header, &entry.payload), (&before.header, &before.payload));
     assert_eq!(entry.token, Some(mine));
-    assert!(matches!(ground.ask(1, token(), |ask| ask.reload = true).await, LeaseReply::Held { .. }));
-    assert!(matches!(ground.lease(1, token()).await, LeaseReply::Present { .. }), "others are served");
-    assert_eq!(ground.fill(1, mine, START + 1).await, FillReply::Stored);
-    let entry = ground.value(1).await.expect("a value");
+    assert!(matches!(harness.ask(1, token(), |ask| ask.reload = true).await, LeaseReply::Held { .. }));
+    assert!(matches!(harness.lease(1, token()).await, LeaseReply::Present { .. }), "others are served");
+    assert_eq!(harness.fill(1, mine, START + 1).await, FillReply::Stored);
+    let entry = harness.value(1).await.expect("a value");
     assert_eq!((entry.header.order, entry.token), (START + 1, None));
 }
 
 /// After a flush a load of the old generation can fill nothing: nobody waits for it.
-pub(super) async fn a_lease_of_an_older_generation_blocks_nobody(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let old = ground.take(1).await;
-    ground.flush(START + 5).await;
-    let new = ground.take(1).await;
-    assert_eq!(ground.fill(1, old, START).await, BROKEN);
-    assert_eq!(ground.fill(1, new, START + 5).await, FillReply::Stored);
+pub(super) async fn a_lease_of_an_older_generation_does_not_block(fixture: &dyn StoreFixture) {
+    let mut harness = StoreHarness::live(fixture).await;
+    let old = harness.take(1).await;
+    harness.flush(START + 5).await;
+    let new = harness.take(1).await;
+    assert_eq!(harness.fill(1, old, START).await, BROKEN);
+    assert_eq!(harness.fill(1, new, START + 5).await, FillReply::Stored);
 }
 
 pub(super) async fn a_fill_after_a_flush_is_refused(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let old = ground.generation;
-    let mine = ground.take(1).await;
-    ground.flush(START + 5).await;
+    let mut harness = StoreHarness::live(fixture).await;
+    let old = harness.generation;
+    let mine = harness.take(1).await;
+    harness.flush(START + 5).await;
     let late = header(InvalidationMode::Cdc, old, START);
-    assert_eq!(ground.fill_with(1, mine, &late, LONG).await, FillReply::Refused(Refusal::GenerationChanged));
-    assert!(ground.value(1).await.is_none());
+    assert_eq!(harness.fill_with(1, mine, &late, LONG).await, FillReply::Refused(Refusal::GenerationChanged));
+    assert!(harness.value(1).await.is_none());
 }
 
-pub(super) async fn without_a_meta_nothing_is_granted_or_stored(fixture: &dyn StoreFixture) {
-    let ground = Ground::bare(fixture).await;
-    assert!(ground.read(1).await.meta.is_none());
-    assert!(matches!(ground.lease(1, token()).await, LeaseReply::NoMeta));
-    assert_eq!(ground.fill(1, token(), START).await, FillReply::Refused(Refusal::NoMeta));
-    let ground = Ground::live(fixture).await;
-    let mine = ground.take(1).await;
+pub(super) async fn without_a_meta_no_lease_is_granted_and_no_fill_accepted(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::bare(fixture).await;
+    assert!(harness.read(1).await.meta.is_none());
+    assert!(matches!(harness.lease(1, token()).await, LeaseReply::NoMeta));
+    assert_eq!(harness.fill(1, token(), START).await, FillReply::Refused(Refusal::NoMeta));
+    let harness = StoreHarness::live(fixture).await;
+    let mine = harness.take(1).await;
     fixture.lose_metas().await;
-    assert_eq!(ground.fill(1, mine, START).await, FillReply::Refused(Refusal::NoMeta));
+    assert_eq!(harness.fill(1, mine, START).await, FillReply::Refused(Refusal::NoMeta));
 }
 
-pub(super) async fn a_suspended_meta_grants_and_stores_nothing(fixture: &dyn StoreFixture) {
-    let ground = Ground::live(fixture).await;
-    let mine = ground.take(1).await;
-    ground.put(2, START).await;
+pub(super) async fn a_suspended_meta_grants_no_lease_and_accepts_no_fill(fixture: &dyn StoreFixture) {
+    let harness = StoreHarness::live(fixture).await;
+    let mine = harness.take(1).await;
+    harness.put(2, START).await;
     for _ in 0..2 {
-        ground.store.suspend().await.expect("a suspension, also of what is suspended");
+        harness.store.suspend().await.expect("a suspension, also of what is suspended");
     }
-    assert_eq!(ground.fill(1, mine, START).await, FillReply::Refused(Refusal::NoMeta));
-    assert!(matches!(ground.lease(2, token()).await, LeaseReply::NoMeta));
-    assert!(matches!(ground.ask(2, token(), |ask| ask.reload = true).await, LeaseReply::NoMeta));
-    let reading = ground.read(2).await;
+    assert_eq!(harness.fill(1, mine, START).await, FillReply::Refused(Refusal::NoMeta));
+    assert!(matches!(harness.lease(2, token()).await, LeaseReply::NoMeta));
+    assert!(matches!(harness.ask(2, token(), |ask| ask.reload = true).await, LeaseReply::NoMeta));
+    let reading = harness.read(2).await;
     assert!(!reading.meta.expect("a meta").is_live(), "readers see it");
 }
 
 pub(super) async fn the_fence_is_read_at_the_grant(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
+    let mut harness = StoreHarness::live(fixture).await;
     let mut seen = BTreeSet::new();
     for order in START + 1..START + 4 {
-        let held = ground.held(START);
-        ground.writer.raise_hi(&held, order).await.expect("hi is raised");
-        let LeaseReply::Granted { meta: Some(meta), .. } = ground.lease(order, token()).await else {
+        let held = harness.held(START);
+        harness.writer.raise_high_watermark(&held, order).await.expect("hi is raised");
+        let LeaseReply::Granted { meta: Some(meta), .. } = harness.lease(order, token()).await else {
             panic!("granted, with the meta");
         };
-        assert_eq!((meta.hi, meta.generation), (order, ground.generation));
-        seen.insert(meta.hi);
+        assert_eq!((meta.high_watermark, meta.generation), (order, harness.generation));
+        seen.insert(meta.high_watermark);
     }
     assert_eq!(seen.len(), 3);
 }

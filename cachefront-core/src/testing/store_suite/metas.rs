@@ -1,183 +1,187 @@
 //! Laws of the meta: what an invalidator holds is compared before it is moved.
 
 use super::StoreFixture;
-use super::ground::{Ground, START, applied, checkpoint, conflict, generation, meta};
-use crate::store::{Applied, Held, MetaState, StoreState};
+use super::harness::{START, StoreHarness, applied, checkpoint, conflict, generation, meta};
+use crate::store::{Applied, Expected, MetaState, StoreState};
 
 pub(super) async fn a_new_store_has_no_meta(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::bare(fixture).await;
-    assert_eq!(ground.writer.state().await.expect("a state"), StoreState::Missing);
-    assert_eq!(ground.writer.term().await.expect("a term"), 0);
-    ground.store.suspend().await.expect("a suspension of nothing");
-    assert_eq!(ground.writer.state().await.expect("a state"), StoreState::Missing);
+    let mut harness = StoreHarness::bare(fixture).await;
+    assert_eq!(harness.writer.state().await.expect("a state"), StoreState::Missing);
+    assert_eq!(harness.writer.term().await.expect("a term"), 0);
+    harness.store.suspend().await.expect("a suspension of nothing");
+    assert_eq!(harness.writer.state().await.expect("a state"), StoreState::Missing);
 }
 
-pub(super) async fn a_flush_is_what_everybody_reads(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let state = ground.live_state().await;
-    let mut expected = meta(ground.generation, 1, START);
+pub(super) async fn a_flush_is_read_by_every_reader(fixture: &dyn StoreFixture) {
+    let mut harness = StoreHarness::live(fixture).await;
+    let state = harness.live_state().await;
+    let mut expected = meta(harness.generation, 1, START);
     // The number of shards is the store's own.
     expected.shards = state.shards;
     assert_eq!(state, expected);
     assert_eq!(state.checkpoint().expect("a checkpoint"), checkpoint(START));
     for id in 0..20 {
-        assert_eq!(*ground.read(id).await.meta.expect("a meta"), expected);
+        assert_eq!(*harness.read(id).await.meta.expect("a meta"), expected);
     }
-    ground.writer.flush(&meta(generation(), 7, START)).await.expect("a flush");
-    assert_eq!(ground.writer.term().await.expect("a term"), 7);
+    harness.writer.flush(&meta(generation(), 7, START)).await.expect("a flush");
+    assert_eq!(harness.writer.term().await.expect("a term"), 7);
 }
 
 /// Of two invalidators that flush at once one has the term: the other one must know that it has not.
 pub(super) async fn a_flush_is_fenced_by_its_term(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    ground.writer.flush(&meta(generation(), 7, START)).await.expect("a flush over a lower term");
-    let before = ground.live_state().await;
+    let mut harness = StoreHarness::live(fixture).await;
+    harness.writer.flush(&meta(generation(), 7, START)).await.expect("a flush over a lower term");
+    let before = harness.live_state().await;
     for term in [0, 1, 6, 7] {
-        let mut other = ground.store.writer().await.expect("a writer");
+        let mut other = harness.store.writer().await.expect("a writer");
         conflict(other.flush(&meta(generation(), term, START + 1)).await, "a term as high is in force");
-        assert_eq!(ground.live_state().await, before, "nothing was written");
+        assert_eq!(harness.live_state().await, before, "nothing was written");
     }
     fixture.lose_metas().await;
-    ground.new_writer().await;
-    ground.writer.flush(&meta(generation(), 1, START)).await.expect("no term is in force");
-    assert_eq!(ground.live_state().await.term, 1);
+    harness.new_writer().await;
+    harness.writer.flush(&meta(generation(), 1, START)).await.expect("no term is in force");
+    assert_eq!(harness.live_state().await.term, 1);
 }
 
 /// A position that a failed-over database lost must not stand in the way for ever: the flush, and only it, lowers `hi`.
-pub(super) async fn a_flush_replaces_hi(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let held = ground.held(START);
-    ground.writer.raise_hi(&held, 1_000_000).await.expect("hi is raised");
-    ground.flush(START + 1).await;
-    let state = ground.live_state().await;
-    assert_eq!((state.hi, state.applied_order), (START + 1, START + 1));
+pub(super) async fn a_flush_replaces_the_high_watermark(fixture: &dyn StoreFixture) {
+    let mut harness = StoreHarness::live(fixture).await;
+    let held = harness.held(START);
+    harness.writer.raise_high_watermark(&held, 1_000_000).await.expect("hi is raised");
+    harness.flush(START + 1).await;
+    let state = harness.live_state().await;
+    assert_eq!((state.high_watermark, state.applied_order), (START + 1, START + 1));
 }
 
-pub(super) async fn hi_is_never_lowered(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let held = ground.held(START);
+pub(super) async fn the_high_watermark_is_never_lowered(fixture: &dyn StoreFixture) {
+    let mut harness = StoreHarness::live(fixture).await;
+    let held = harness.held(START);
     // The last one is beyond what 32 bits hold and below what a script's number is exact to.
-    for (order, hi) in [(START + 5, START + 5), (START + 2, START + 5), (1 << 52, 1 << 52), (START + 9, 1 << 52)] {
-        ground.writer.raise_hi(&held, order).await.expect("hi is raised");
-        assert_eq!(ground.live_state().await.hi, hi);
-    }
-    for wrong in
-        [Held { generation: generation(), ..held }, Held { term: 2, ..held }, Held { applied_order: START + 1, ..held }]
+    for (order, high_watermark) in
+        [(START + 5, START + 5), (START + 2, START + 5), (1 << 52, 1 << 52), (START + 9, 1 << 52)]
     {
-        ground.new_writer().await;
-        conflict(ground.writer.raise_hi(&wrong, START).await, "what is held is compared");
+        harness.writer.raise_high_watermark(&held, order).await.expect("hi is raised");
+        assert_eq!(harness.live_state().await.high_watermark, high_watermark);
+    }
+    for wrong in [
+        Expected { generation: generation(), ..held },
+        Expected { term: 2, ..held },
+        Expected { applied_order: START + 1, ..held },
+    ] {
+        harness.new_writer().await;
+        conflict(harness.writer.raise_high_watermark(&wrong, START).await, "what is held is compared");
     }
 }
 
 pub(super) async fn a_commit_moves_what_is_applied(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let held = ground.held(START);
-    ground.writer.raise_hi(&held, START + 3).await.expect("hi is raised");
-    ground.writer.commit(&held, &applied(START + 3, 77)).await.expect("a commit");
-    let state = ground.live_state().await;
-    assert_eq!((state.applied_order, state.hi, state.source_time.as_micros()), (START + 3, START + 3, 77));
+    let mut harness = StoreHarness::live(fixture).await;
+    let held = harness.held(START);
+    harness.writer.raise_high_watermark(&held, START + 3).await.expect("hi is raised");
+    harness.writer.commit(&held, &applied(START + 3, 77)).await.expect("a commit");
+    let state = harness.live_state().await;
+    assert_eq!((state.applied_order, state.high_watermark, state.source_time.as_micros()), (START + 3, START + 3, 77));
     assert_eq!(state.checkpoint().expect("a checkpoint"), checkpoint(START + 3));
     assert_eq!(
         (state.term, state.generation, &*state.origin),
-        (1, ground.generation, &*meta(state.generation, 1, 1).origin)
+        (1, harness.generation, &*meta(state.generation, 1, 1).origin)
     );
-    let held = ground.held(START + 3);
+    let held = harness.held(START + 3);
     // A heartbeat: the same order, a later checkpoint; the time that stands is kept if none is known.
     let beat = Applied { checkpoint: checkpoint(START + 8), ..applied(START + 3, 0) };
-    ground.writer.commit(&held, &beat).await.expect("a heartbeat");
-    let state = ground.live_state().await;
+    harness.writer.commit(&held, &beat).await.expect("a heartbeat");
+    let state = harness.live_state().await;
     assert_eq!((state.applied_order, state.source_time.as_micros()), (START + 3, 77));
     assert_eq!(state.checkpoint().expect("a checkpoint"), checkpoint(START + 8));
     // Nothing that was applied can still be on its way.
-    ground.writer.commit(&held, &applied(START + 6, 99)).await.expect("a commit");
-    let state = ground.live_state().await;
-    assert_eq!((state.hi, state.source_time.as_micros()), (START + 6, 99));
+    harness.writer.commit(&held, &applied(START + 6, 99)).await.expect("a commit");
+    let state = harness.live_state().await;
+    assert_eq!((state.high_watermark, state.source_time.as_micros()), (START + 6, 99));
     for id in 0..20 {
-        assert_eq!(ground.read(id).await.meta.expect("a meta").applied_order, START + 6);
+        assert_eq!(harness.read(id).await.meta.expect("a meta").applied_order, START + 6);
     }
 }
 
 pub(super) async fn a_commit_compares_before_it_moves(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let held = ground.held(START);
-    let before = ground.live_state().await;
+    let mut harness = StoreHarness::live(fixture).await;
+    let held = harness.held(START);
+    let before = harness.live_state().await;
     for (wrong, what) in [
-        (Held { generation: generation(), ..held }, "another generation"),
-        (Held { term: 2, ..held }, "another term"),
-        (Held { term: 0, ..held }, "an older term"),
-        (Held { applied_order: START + 1, ..held }, "the store lost what was applied"),
-        (Held { applied_order: START - 1, ..held }, "somebody else applied more"),
+        (Expected { generation: generation(), ..held }, "another generation"),
+        (Expected { term: 2, ..held }, "another term"),
+        (Expected { term: 0, ..held }, "an older term"),
+        (Expected { applied_order: START + 1, ..held }, "the store lost what was applied"),
+        (Expected { applied_order: START - 1, ..held }, "somebody else applied more"),
     ] {
-        ground.new_writer().await;
-        conflict(ground.writer.commit(&wrong, &applied(START + 5, 5)).await, what);
+        harness.new_writer().await;
+        conflict(harness.writer.commit(&wrong, &applied(START + 5, 5)).await, what);
     }
-    ground.new_writer().await;
-    conflict(ground.writer.commit(&held, &applied(START - 1, 5)).await, "applied never moves back");
-    ground.new_writer().await;
-    assert_eq!(ground.live_state().await, before, "nothing was moved");
+    harness.new_writer().await;
+    conflict(harness.writer.commit(&held, &applied(START - 1, 5)).await, "applied never moves back");
+    harness.new_writer().await;
+    assert_eq!(harness.live_state().await, before, "nothing was moved");
 }
 
 /// In TTL mode an invalidator goes on observing, and its checkpoint goes on moving.
 pub(super) async fn a_suspended_meta_is_moved_and_stays_suspended(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    ground.store.suspend().await.expect("a suspension");
-    let held = ground.held(START);
-    ground.writer.raise_hi(&held, START + 1).await.expect("hi is raised");
-    ground.writer.commit(&held, &applied(START + 1, 42)).await.expect("a commit");
-    let StoreState::Suspended(state) = ground.writer.state().await.expect("a state") else {
+    let mut harness = StoreHarness::live(fixture).await;
+    harness.store.suspend().await.expect("a suspension");
+    let held = harness.held(START);
+    harness.writer.raise_high_watermark(&held, START + 1).await.expect("hi is raised");
+    harness.writer.commit(&held, &applied(START + 1, 42)).await.expect("a commit");
+    let StoreState::Suspended(state) = harness.writer.state().await.expect("a state") else {
         panic!("it stays suspended");
     };
     assert_eq!((state.applied_order, state.source_time.as_micros()), (START + 1, 42));
-    ground.writer.take_term(&state, 2).await.expect("a term");
-    assert!(matches!(ground.writer.state().await.expect("a state"), StoreState::Suspended(meta) if meta.term == 2));
-    ground.flush(START + 2).await;
-    let mut half = ground.live_state().await;
+    harness.writer.take_term(&state, 2).await.expect("a term");
+    assert!(matches!(harness.writer.state().await.expect("a state"), StoreState::Suspended(meta) if meta.term == 2));
+    harness.flush(START + 2).await;
+    let mut half = harness.live_state().await;
     // As it is read of a store whose other shard is suspended.
     (half.state, half.term) = (MetaState::Suspended, 0);
-    let term = ground.writer.term().await.expect("a term") + 1;
-    ground.writer.take_term(&half, term).await.expect("a term");
-    assert!(matches!(ground.writer.state().await.expect("a state"), StoreState::Suspended(_)), "on every shard");
+    let term = harness.writer.term().await.expect("a term") + 1;
+    harness.writer.take_term(&half, term).await.expect("a term");
+    assert!(matches!(harness.writer.state().await.expect("a state"), StoreState::Suspended(_)), "on every shard");
 }
 
 pub(super) async fn a_term_is_taken_by_one(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let state = ground.live_state().await;
-    let mut other = ground.store.writer().await.expect("a writer");
-    ground.writer.take_term(&state, 2).await.expect("a term");
+    let mut harness = StoreHarness::live(fixture).await;
+    let state = harness.live_state().await;
+    let mut other = harness.store.writer().await.expect("a writer");
+    harness.writer.take_term(&state, 2).await.expect("a term");
     conflict(other.take_term(&state, 2).await, "somebody has it");
-    let mut other = ground.store.writer().await.expect("a writer");
+    let mut other = harness.store.writer().await.expect("a writer");
     conflict(other.take_term(&state, 1).await, "a later one is in force");
-    assert_eq!(ground.writer.term().await.expect("a term"), 2);
-    let held = Held { term: 2, ..ground.held(START) };
-    ground.writer.commit(&held, &applied(START + 1, 0)).await.expect("the holder commits");
-    let mut other = ground.store.writer().await.expect("a writer");
+    assert_eq!(harness.writer.term().await.expect("a term"), 2);
+    let held = Expected { term: 2, ..harness.held(START) };
+    harness.writer.commit(&held, &applied(START + 1, 0)).await.expect("the holder commits");
+    let mut other = harness.store.writer().await.expect("a writer");
     other.take_term(&state, 3).await.expect("what was read before may be behind");
-    assert_eq!(ground.live_state().await.applied_order, START, "what is taken is what was read");
+    assert_eq!(harness.live_state().await.applied_order, START, "what is taken is what was read");
     conflict(
-        ground.writer.commit(&Held { applied_order: START, ..held }, &applied(START + 1, 0)).await,
+        harness.writer.commit(&Expected { applied_order: START, ..held }, &applied(START + 1, 0)).await,
         "the term went",
     );
     let mut lost = state.clone();
     lost.applied_order = START + 100;
-    let mut other = ground.store.writer().await.expect("a writer");
+    let mut other = harness.store.writer().await.expect("a writer");
     conflict(other.take_term(&lost, 4).await, "the store has applied less than was read");
     let mut strange = state;
     strange.generation = generation();
-    let mut other = ground.store.writer().await.expect("a writer");
+    let mut other = harness.store.writer().await.expect("a writer");
     conflict(other.take_term(&strange, 4).await, "another generation");
 }
 
 pub(super) async fn lost_metas_are_missed_by_every_writer(fixture: &dyn StoreFixture) {
-    let mut ground = Ground::live(fixture).await;
-    let state = ground.live_state().await;
-    let held = ground.held(START);
+    let mut harness = StoreHarness::live(fixture).await;
+    let state = harness.live_state().await;
+    let held = harness.held(START);
     fixture.lose_metas().await;
-    assert_eq!(ground.writer.state().await.expect("a state"), StoreState::Missing);
-    conflict(ground.writer.commit(&held, &applied(START + 1, 0)).await, "commit");
-    ground.new_writer().await;
-    conflict(ground.writer.raise_hi(&held, START + 1).await, "raise_hi");
-    ground.new_writer().await;
-    conflict(ground.writer.take_term(&state, 2).await, "take_term");
-    ground.new_writer().await;
-    assert_eq!(ground.writer.state().await.expect("a state"), StoreState::Missing, "nothing was written");
+    assert_eq!(harness.writer.state().await.expect("a state"), StoreState::Missing);
+    conflict(harness.writer.commit(&held, &applied(START + 1, 0)).await, "commit");
+    harness.new_writer().await;
+    conflict(harness.writer.raise_high_watermark(&held, START + 1).await, "raise_high_watermark");
+    harness.new_writer().await;
+    conflict(harness.writer.take_term(&state, 2).await, "take_term");
+    harness.new_writer().await;
+    assert_eq!(harness.writer.state().await.expect("a state"), StoreState::Missing, "nothing was written");
 }

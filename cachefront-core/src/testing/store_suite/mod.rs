@@ -5,9 +5,9 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use cachefront_core::store::Store;
-//! use cachefront_core::testing::{ManualClock, StoreFixture};
-//! use cachefront_core::MemoryStore;
+//! use cachefront::store::Store;
+//! use cachefront::testing::{ManualClock, StoreFixture};
+//! use cachefront::MemoryStore;
 //!
 //! struct InMemory { store: MemoryStore, clock: ManualClock }
 //!
@@ -23,13 +23,13 @@
 //!     InMemory { store: MemoryStore::new("suite").with_clock(Arc::new(clock.clone())), clock }
 //! }
 //!
-//! cachefront_core::store_suite!(in_memory());
+//! cachefront::store_suite!(in_memory());
 //! ```
 
 mod bus;
 mod coverage;
 mod entries;
-mod ground;
+mod harness;
 mod instant;
 mod invalidation;
 mod lease;
@@ -98,46 +98,45 @@ macro_rules! laws {
 
 laws! {
     lease:
-        a_lease_is_one_attempts_own,
+        a_lease_belongs_to_one_attempt,
         a_lease_that_runs_out_refuses_its_fill,
-        a_fill_uses_its_lease_up,
+        a_fill_consumes_its_lease,
         a_fill_without_a_lease_is_refused,
         many_readers_get_one_lease,
         a_released_lease_is_free_for_others,
-        a_release_by_a_stranger_changes_nothing,
+        a_release_with_another_token_has_no_effect,
         a_reload_keeps_the_entry_readable,
-        a_lease_of_an_older_generation_blocks_nobody,
+        a_lease_of_an_older_generation_does_not_block,
         a_fill_after_a_flush_is_refused,
-        without_a_meta_nothing_is_granted_or_stored,
-        a_suspended_meta_grants_and_stores_nothing,
+        without_a_meta_no_lease_is_granted_and_no_fill_accepted,
+        a_suspended_meta_grants_no_lease_and_accepts_no_fill,
         the_fence_is_read_at_the_grant;
     entries:
         what_was_filled_is_read,
-        a_look_sees_what_a_read_sees,
+        a_peek_sees_what_a_read_sees,
         an_entry_that_is_good_is_present,
-        an_entry_of_the_other_mode_is_no_answer,
-        an_entry_of_another_schema_version_is_no_answer,
-        an_entry_past_its_hard_expiry_is_no_answer,
+        an_entry_of_the_other_mode_is_a_miss,
+        an_entry_of_another_schema_version_is_a_miss,
+        an_entry_past_its_hard_expiry_is_a_miss,
         the_ttl_mode_needs_no_meta,
         an_entry_is_forgotten_after_its_expiry,
-        many_keys_are_answered_in_the_order_asked,
-        a_reader_that_is_dropped_keeps_nobody_waiting;
+        many_keys_are_returned_in_request_order,
+        a_dropped_read_does_not_delay_others;
     invalidation:
         an_invalidation_breaks_the_lease,
-        a_covered_entry_survives_without_its_lease,
-        an_entry_that_is_not_covered_goes,
+        an_entry_without_proof_does_not_survive,
         an_entry_that_had_seen_every_commit_survives_without_its_lease,
-        an_invalidation_without_an_order_removes_all,
+        an_invalidation_removes_every_entry,
         a_discard_removes_and_may_be_repeated,
         thousands_of_keys_are_removed_at_once;
     instant:
         meta_and_entry_are_of_one_instant;
     metas:
         a_new_store_has_no_meta,
-        a_flush_is_what_everybody_reads,
+        a_flush_is_read_by_every_reader,
         a_flush_is_fenced_by_its_term,
-        a_flush_replaces_hi,
-        hi_is_never_lowered,
+        a_flush_replaces_the_high_watermark,
+        the_high_watermark_is_never_lowered,
         a_commit_moves_what_is_applied,
         a_commit_compares_before_it_moves,
         a_suspended_meta_is_moved_and_stays_suspended,
@@ -146,20 +145,20 @@ laws! {
     coverage:
         a_cache_that_is_not_covered_gets_no_lease_and_no_fill,
         a_lease_is_of_its_caches_generation,
-        a_fill_is_refused_once_its_cache_is_voided,
-        a_fill_stands_when_another_cache_is_voided,
-        an_entry_of_a_voided_cache_does_not_survive,
-        covering_changes_what_is_covered_and_nothing_else,
+        a_fill_is_refused_after_its_cache_was_flushed,
+        a_fill_is_accepted_after_another_cache_was_flushed,
+        an_entry_of_a_flushed_cache_does_not_survive,
+        covering_changes_the_coverage_only,
         covering_and_resigning_compare_first,
         a_term_keeps_what_is_covered,
-        a_resignation_is_seen_until_the_place_is_taken,
+        a_resignation_is_visible_until_the_term_is_taken,
         every_write_moves_the_beat,
         a_long_position_is_kept;
     bus:
         messages_come_in_order_and_without_a_gap,
         a_reader_begins_at_the_head,
         every_reader_gets_every_message,
-        a_read_that_is_dropped_loses_nothing;
+        a_dropped_read_loses_no_message;
 }
 
 /// Finds a law by its name.
@@ -177,42 +176,41 @@ pub fn law(name: &str) -> Law {
 macro_rules! store_suite {
     ($fixture:expr) => {
         $crate::store_suite! { @tests $fixture;
-            a_lease_is_one_attempts_own
+            a_lease_belongs_to_one_attempt
             a_lease_that_runs_out_refuses_its_fill
-            a_fill_uses_its_lease_up
+            a_fill_consumes_its_lease
             a_fill_without_a_lease_is_refused
             many_readers_get_one_lease
             a_released_lease_is_free_for_others
-            a_release_by_a_stranger_changes_nothing
+            a_release_with_another_token_has_no_effect
             a_reload_keeps_the_entry_readable
-            a_lease_of_an_older_generation_blocks_nobody
+            a_lease_of_an_older_generation_does_not_block
             a_fill_after_a_flush_is_refused
-            without_a_meta_nothing_is_granted_or_stored
-            a_suspended_meta_grants_and_stores_nothing
+            without_a_meta_no_lease_is_granted_and_no_fill_accepted
+            a_suspended_meta_grants_no_lease_and_accepts_no_fill
             the_fence_is_read_at_the_grant
             what_was_filled_is_read
-            a_look_sees_what_a_read_sees
+            a_peek_sees_what_a_read_sees
             an_entry_that_is_good_is_present
-            an_entry_of_the_other_mode_is_no_answer
-            an_entry_of_another_schema_version_is_no_answer
-            an_entry_past_its_hard_expiry_is_no_answer
+            an_entry_of_the_other_mode_is_a_miss
+            an_entry_of_another_schema_version_is_a_miss
+            an_entry_past_its_hard_expiry_is_a_miss
             the_ttl_mode_needs_no_meta
             an_entry_is_forgotten_after_its_expiry
-            many_keys_are_answered_in_the_order_asked
-            a_reader_that_is_dropped_keeps_nobody_waiting
+            many_keys_are_returned_in_request_order
+            a_dropped_read_does_not_delay_others
             an_invalidation_breaks_the_lease
-            a_covered_entry_survives_without_its_lease
-            an_entry_that_is_not_covered_goes
+            an_entry_without_proof_does_not_survive
             an_entry_that_had_seen_every_commit_survives_without_its_lease
-            an_invalidation_without_an_order_removes_all
+            an_invalidation_removes_every_entry
             a_discard_removes_and_may_be_repeated
             thousands_of_keys_are_removed_at_once
             meta_and_entry_are_of_one_instant
             a_new_store_has_no_meta
-            a_flush_is_what_everybody_reads
+            a_flush_is_read_by_every_reader
             a_flush_is_fenced_by_its_term
-            a_flush_replaces_hi
-            hi_is_never_lowered
+            a_flush_replaces_the_high_watermark
+            the_high_watermark_is_never_lowered
             a_commit_moves_what_is_applied
             a_commit_compares_before_it_moves
             a_suspended_meta_is_moved_and_stays_suspended
@@ -220,19 +218,19 @@ macro_rules! store_suite {
             lost_metas_are_missed_by_every_writer
             a_cache_that_is_not_covered_gets_no_lease_and_no_fill
             a_lease_is_of_its_caches_generation
-            a_fill_is_refused_once_its_cache_is_voided
-            a_fill_stands_when_another_cache_is_voided
-            an_entry_of_a_voided_cache_does_not_survive
-            covering_changes_what_is_covered_and_nothing_else
+            a_fill_is_refused_after_its_cache_was_flushed
+            a_fill_is_accepted_after_another_cache_was_flushed
+            an_entry_of_a_flushed_cache_does_not_survive
+            covering_changes_the_coverage_only
             covering_and_resigning_compare_first
             a_term_keeps_what_is_covered
-            a_resignation_is_seen_until_the_place_is_taken
+            a_resignation_is_visible_until_the_term_is_taken
             every_write_moves_the_beat
             a_long_position_is_kept
             messages_come_in_order_and_without_a_gap
             a_reader_begins_at_the_head
             every_reader_gets_every_message
-            a_read_that_is_dropped_loses_nothing
+            a_dropped_read_loses_no_message
         }
 
         #[test]
@@ -240,7 +238,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 56_usize };
+    (@count) => { 55_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,85 @@
+//! One process of a test: an invalidator that a test may kill, or readers that storm one key.
+//!
+//! `actor consumer` runs until it is killed, and prints each state that it comes to; over Kafka as a member of a group,
+//! if the test names brokers. `actor storm TASKS ID` waits for a line on standard input, then reads key `ID` by that
+//! many tasks at once, and prints each distinct value with its count. `actor pod` is one process of a service.
+
+mod gate;
+mod judge;
+mod pod;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use cachefront::{CdcState, CdcStatus};
+use cachefront_testkit::shop::{Items, Stream, builder, connect_cdc, connect_kafka_cdc, connect_store};
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: a test starts this program"))
+}
+
+#[tokio::main]
+async fn main() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("info").init();
+    if std::env::args().nth(1).as_deref() == Some("pod") {
+        let setup = serde_json::from_str(&setting("POD_SETUP")).expect("a setup in JSON");
+        return pod::run(setup).await;
+    }
+    let store = connect_store(&setting("SHOP_REDIS_URL"), &setting("SHOP_NAMESPACE")).await;
+    let cache = builder(store, &setting("SHOP_DATABASE"));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["consumer"] => {
+            let cache = cache.build().expect("a cache");
+            let cdc = match std::env::var("SHOP_KAFKA_BROKERS") {
+                Ok(brokers) => {
+                    let (prefix, database) = (setting("SHOP_TOPIC_PREFIX"), setting("SHOP_DATABASE"));
+                    let stream = Stream { brokers: &brokers, prefix: &prefix, database: &database };
+                    connect_kafka_cdc(&setting("SHOP_MYSQL_URL"), &stream, Some(&database), &cache).await
+                }
+                Err(_) => connect_cdc(&setting("SHOP_MYSQL_URL"), &cache).await,
+            };
+            let cdc = cdc.spawn().expect("an invalidator");
+            let mut statuses = cdc.watch();
+            let settled = |status: &CdcStatus| matches!(status.state, CdcState::Running | CdcState::Standby);
+            statuses.wait_for(settled).await.expect("the invalidator works or waits");
+            say("ready");
+            let mut said = None;
+            loop {
+                let state = statuses.borrow_and_update().state;
+                if said.replace(state) != Some(state) {
+                    say(&format!("{state:?}"));
+                }
+                statuses.changed().await.expect("the invalidator works for ever");
+            }
+        }
+        ["storm", tasks, id] => {
+            let pool = mysql_async::Pool::new(setting("SHOP_MYSQL_URL").as_str());
+            let loader = Items::new(pool).slow(Duration::from_millis(200));
+            let cache = cache.loader(loader).build().expect("a cache");
+            let (tasks, id): (usize, u64) = (tasks.parse().expect("a number"), id.parse().expect("a number"));
+            say("ready");
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).expect("a line");
+            let readers: Vec<_> = (0..tasks)
+                .map(|_| {
+                    let cache = cache.clone();
+                    tokio::spawn(async move { cache.get(&id).await })
+                })
+                .collect();
+            let mut values: BTreeMap<String, usize> = BTreeMap::new();
+            for reader in readers {
+                let value = reader.await.expect("joined").map_err(|error| error.chain());
+                *values.entry(format!("{value:?}")).or_default() += 1;
+            }
+            say(&format!("{values:?}"));
+        }
+        _ => panic!("usage: actor consumer | actor storm TASKS ID"),
+    }
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("standard output");
+}

@@ -1,0 +1,114 @@
+//! The Helm chart and the Terraform files.
+
+use std::{fs, path::PathBuf};
+
+use cachefront_stack::environment as names;
+
+use super::{files, must};
+use crate::{
+    exec,
+    failure::{Context, Failure, Result},
+    tools,
+};
+
+const CHART: &str = "deploy/helm/cachefront";
+const TERRAFORM: &str = "deploy/terraform";
+/// The oldest and the newest Kubernetes that the manifests are held against.
+const KUBERNETES: [&str; 2] = ["1.31", "1.37"];
+
+/// Values that the chart needs, and everything that can be turned on.
+const EVERYTHING: &str = "ci/everything-values.yaml";
+/// As few as possible.
+const LITTLE: &str = "ci/little-values.yaml";
+
+pub(super) fn lint() -> Result<()> {
+    for values in [LITTLE, EVERYTHING] {
+        must(tools::command("helm")?.args(["lint", "--strict", "--quiet", CHART, "--values"]).arg(file(values)))
+            .context(|| values.to_owned())?;
+    }
+    refuses_wrong_values()
+}
+
+/// The schema must say no to what cannot work.
+fn refuses_wrong_values() -> Result<()> {
+    for wrong in ["api.replicas=two", "database.existingSecret=", "unknown=1", "kafka.connectUrl=ftp://connect"] {
+        let mut command = tools::command("helm")?;
+        command.args(["template", "cachefront", CHART, "--values"]).arg(file(LITTLE)).args(["--set", wrong]);
+        if must(&mut command).is_ok() {
+            return Err(Failure::new(format!("values.schema.json takes {wrong}")));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn template() -> Result<()> {
+    for values in [LITTLE, EVERYTHING] {
+        let rendered = render(values, &[])?;
+        if !rendered.contains("kind: Deployment") {
+            return Err(Failure::new(format!("{values} renders no Deployment")));
+        }
+    }
+    let rendered = render(EVERYTHING, &[])?;
+    stays_ready_without_the_store(&rendered)?;
+    for kind in [
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "ServiceMonitor",
+        "PrometheusRule",
+        "Service",
+    ] {
+        if !rendered.contains(&format!("kind: {kind}\n")) {
+            return Err(Failure::new(format!("{EVERYTHING} renders no {kind}")));
+        }
+    }
+    Ok(())
+}
+
+/// An outage of the store costs latency, never the service: the API's readiness must not ask for it.
+fn stays_ready_without_the_store(rendered: &str) -> Result<()> {
+    let pods =
+        rendered.split("\n---").filter(|one| one.contains("kind: Deployment") && one.contains("component: api\n"));
+    let probes: Vec<&str> = pods.filter_map(|pod| pod.split("readinessProbe:").nth(1)?.split('}').next()).collect();
+    match probes.as_slice() {
+        [probe] if probe.contains("path: /healthz") => Ok(()),
+        probes => Err(Failure::new(format!("the API's readiness is not its own health alone: {probes:?}"))),
+    }
+}
+
+/// Without the kinds of the Prometheus operator, which Kubernetes itself does not know.
+pub(super) fn kubernetes() -> Result<()> {
+    for values in [LITTLE, EVERYTHING] {
+        let rendered = render(values, &["--set", "monitoring.enabled=false"])?;
+        let dir = names::target_dir().join("check");
+        fs::create_dir_all(&dir)?;
+        let manifests = dir.join("manifests.yaml");
+        fs::write(&manifests, rendered)?;
+        for version in KUBERNETES {
+            let mut command = tools::command("kubernetes-validate")?;
+            must(command.args(["--kubernetes-version", version, "--strict"]).arg(&manifests))
+                .context(|| format!("{values}, Kubernetes {version}"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn terraform_format() -> Result<()> {
+    files(TERRAFORM, &[".tf"])?;
+    must(tools::command("terraform")?.args(["fmt", "-check", "-diff", "-recursive", TERRAFORM])).map(drop)
+}
+
+pub(super) fn tflint() -> Result<()> {
+    must(tools::command("tflint")?.args(["--no-color", "--recursive", "--chdir", TERRAFORM])).map(drop)
+}
+
+fn render(values: &str, more: &[&str]) -> Result<String> {
+    let mut command = tools::command("helm")?;
+    command.args(["template", "cachefront", CHART, "--namespace", "shop", "--values"]).arg(file(values)).args(more);
+    // Notes about symbolic links go to stderr.
+    exec::text(&mut command).context(|| values.to_owned())
+}
+
+fn file(values: &str) -> PathBuf {
+    names::workspace_root().join(CHART).join(values)
+}

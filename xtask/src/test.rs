@@ -1,0 +1,246 @@
+//! `cargo xtask test`: all tests of all crates over real servers, which come up before and go down after.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cachefront_stack::environment as names;
+use clap::Args;
+
+use crate::{
+    exec::{self, Running},
+    failure::{Context, Failure, Result},
+    stack, tools,
+};
+
+/// Time between two looks at whether the tests have ended.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Which tests to run. Default: all.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only this package (may be repeated).
+    #[arg(long, short)]
+    package: Vec<String>,
+    /// Only this test binary (may be repeated).
+    #[arg(long)]
+    test: Vec<String>,
+    /// Minutes after which the tests are ended and count as failed.
+    #[arg(long, default_value_t = 45)]
+    timeout: u64,
+    /// Handed to the test programs: name filters, `--nocapture`.
+    #[arg(last = true)]
+    filters: Vec<String>,
+}
+
+/// Runs the tests and prints `N passed, M failed` as the last line.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let up = stack::up()?;
+    let simulator = build_examples()?;
+    let mut command = cargo(options);
+    command.envs(&up.state.environment).env(names::SIMULATOR, &simulator).envs(tools::for_tests());
+    let outcome = supervise(&mut command, Duration::from_secs(options.timeout * 60));
+    drop(up);
+    exec::check_interrupted()?;
+    outcome?.report()
+}
+
+/// Programs of the examples that tests run.
+const PROGRAMS: [&str; 6] =
+    ["simulator", "binlog_dump", "debezium_decode", "quickstart", "redis_binlog", "redis_kafka"];
+
+/// Builds the examples as they are shipped, without the features that only tests turn on, and keeps copies: the tests'
+/// own build puts others in their place. Answers the simulator's.
+pub(crate) fn build_examples() -> Result<PathBuf> {
+    let mut command = exec::cargo();
+    command.args(["build", "--quiet"]).args(PROGRAMS.iter().flat_map(|name| ["--example", name]));
+    if !exec::run(&mut command)?.success() {
+        return Err(Failure::new("the examples do not build"));
+    }
+    let bin = names::dir().join("bin");
+    fs::create_dir_all(&bin).context(|| format!("could not make {}", bin.display()))?;
+    let bin = bin.canonicalize()?;
+    for name in PROGRAMS {
+        let built = names::target_dir().join("debug/examples").join(name);
+        // A copy of an earlier run may still be running: its file is replaced, not written into.
+        let _ = fs::remove_file(bin.join(name));
+        fs::copy(&built, bin.join(name)).context(|| format!("could not copy {}", built.display()))?;
+    }
+    Ok(bin.join("simulator"))
+}
+
+fn cargo(options: &Options) -> Command {
+    let mut command = exec::cargo();
+    command.args(["test", "--no-fail-fast"]);
+    if options.package.is_empty() {
+        command.arg("--workspace");
+    }
+    for package in &options.package {
+        command.args(["--package", package]);
+    }
+    for test in &options.test {
+        command.args(["--test", test]);
+    }
+    command.arg("--").args(&options.filters);
+    command
+}
+
+/// What came of the tests.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+    /// Why the run as a whole failed, apart from single tests.
+    trouble: Option<String>,
+}
+
+impl Outcome {
+    /// Adds the numbers of one program's closing line.
+    fn count(&mut self, line: &str) {
+        let Some(numbers) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else { return };
+        for part in numbers.1.split("; ") {
+            let Some((number, what)) = part.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+
+    /// A program that did not build, crashed or hung leaves no closing line: it counts as one failure.
+    fn end(&mut self, status: Option<ExitStatus>) {
+        let trouble = match status {
+            None => Some("the tests took too long and were ended".to_owned()),
+            Some(status) if !status.success() && self.failed == 0 => {
+                Some(format!("cargo test failed ({status}): a test did not build, or its program crashed"))
+            }
+            Some(_) if self.passed + self.failed == 0 => Some("no test ran".to_owned()),
+            Some(_) => None,
+        };
+        if trouble.is_some() {
+            self.failed += 1;
+            self.trouble = trouble;
+        }
+    }
+
+    #[expect(clippy::print_stdout, reason = "this is what the command was called for")]
+    fn report(self) -> Result<()> {
+        if let Some(trouble) = &self.trouble {
+            eprintln!("xtask: {trouble}");
+        }
+        let skipped = if self.skipped > 0 { format!(", {} skipped", self.skipped) } else { String::new() };
+        println!("{} passed, {} failed{skipped}", self.passed, self.failed);
+        if self.failed == 0 { Ok(()) } else { Err(Failure::silent()) }
+    }
+}
+
+/// Runs `command` for at most `timeout`, passes its output on and counts.
+fn supervise(command: &mut Command, timeout: Duration) -> Result<Outcome> {
+    let deadline = Instant::now() + timeout;
+    let mut running = exec::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let lines = read_lines(running.child.stdout.take());
+    let mut outcome = Outcome::default();
+    let status = pass_on(&lines, &mut running, deadline, &mut outcome)?;
+    // Whatever a test left behind must not keep the pipe open.
+    running.kill_group();
+    while let Ok(line) = lines.recv_timeout(PAUSE) {
+        echo(&line, &mut outcome);
+    }
+    outcome.end(status);
+    Ok(outcome)
+}
+
+/// Passes lines on until the command has ended. `None`: it took too long.
+fn pass_on(
+    lines: &Receiver<Vec<u8>>,
+    running: &mut Running,
+    deadline: Instant,
+    outcome: &mut Outcome,
+) -> Result<Option<ExitStatus>> {
+    loop {
+        match lines.recv_timeout(PAUSE) {
+            Ok(line) => echo(&line, outcome),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(status) = running.child.try_wait()? {
+                    return Ok(Some(status));
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(Some(running.child.wait()?)),
+        }
+        if Instant::now() > deadline {
+            return Ok(None);
+        }
+    }
+}
+
+fn echo(line: &[u8], outcome: &mut Outcome) {
+    outcome.count(String::from_utf8_lossy(line).trim_end());
+    let mut stdout = std::io::stdout().lock();
+    // Nobody reads any more: the tests go on all the same.
+    let _ = stdout.write_all(line).and_then(|()| stdout.flush());
+}
+
+fn read_lines(pipe: Option<ChildStdout>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let Some(pipe) = pipe else { return };
+        let mut pipe = BufReader::new(pipe);
+        loop {
+            let mut line = Vec::new();
+            match pipe.read_until(b'\n', &mut line) {
+                Ok(read) if read > 0 && sender.send(line).is_ok() => {}
+                _ => return,
+            }
+        }
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn counted(lines: &[&str], status: Option<i32>) -> Outcome {
+        let mut outcome = Outcome::default();
+        for line in lines {
+            outcome.count(line);
+        }
+        outcome.end(status.map(|code| ExitStatus::from_raw(code << 8)));
+        outcome
+    }
+
+    #[test]
+    fn adds_up_all_programs() {
+        let outcome = counted(
+            &[
+                "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s",
+                "test named test result ... ok",
+                "test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.02s",
+            ],
+            Some(101),
+        );
+        assert_eq!(outcome, Outcome { passed: 10, failed: 2, skipped: 1, trouble: None });
+    }
+
+    #[test]
+    fn a_run_without_tests_a_crash_and_a_hang_are_failures() {
+        let line = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        for (lines, status) in [(&[][..], Some(0)), (&[line][..], Some(101)), (&[line][..], None)] {
+            let outcome = counted(lines, status);
+            assert_eq!(outcome.failed, 1, "{outcome:?}");
+            assert!(outcome.trouble.is_some());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A running simulator, whichever way it runs.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use cachefront_stack::{environment as names, port};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::demo::Api;
+use crate::{
+    exec::{self, Running},
+    failure::{Context, Failure, Result},
+    stack::State,
+    tools,
+};
+
+/// How long a start may take.
+const START: Duration = Duration::from_secs(90);
+/// How long Prometheus may take to see everybody.
+const SCRAPES: Duration = Duration::from_secs(60);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long entries live in a run of our own: long enough to be seen stale.
+const TTL: &str = "3s";
+
+/// The containers and volumes of a validation stand under a name of their own: those of the user are never touched.
+const PROJECT: &str = "cachefront-validate";
+/// How many lines of each container are shown when it did not come up.
+const LOG_LINES: &str = "40";
+
+/// The services that are waited for; the rest come with them.
+const SERVICES: [&str; 5] = ["api", "ui", "consumer", "prometheus", "grafana"];
+
+/// Where it answers. Dropping the value ends it.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) api: Api,
+    panel: String,
+    _runs: Runs,
+}
+
+#[derive(Debug)]
+enum Runs {
+    Process { _process: Running, dir: tempfile::TempDir },
+    Containers { keep: bool },
+}
+
+impl Service {
+    pub(super) fn embedded(program: &Path) -> Result<(Self, String)> {
+        Self::process(program, &[])
+    }
+
+    pub(super) fn on_servers(program: &Path, state: &State) -> Result<(Self, String)> {
+        let servers = [names::MYSQL_URL, names::REDIS_URL].map(|name| (name, state.environment.get(name).cloned()));
+        let mut environment = Vec::new();
+        for (name, value) in servers {
+            let value = value.ok_or_else(|| Failure::new(format!("the stack has no {name}")))?;
+            // The database is made when it is absent; a server may hold those of others.
+            let database = if name == names::MYSQL_URL { "/cachefront_validate" } else { "" };
+            environment.push((name, format!("{}{database}", value.trim_end_matches('/'))));
+        }
+        Self::process(program, &environment)
+    }
+
+    fn process(program: &Path, environment: &[(&str, String)]) -> Result<(Self, String)> {
+        let dir = tempfile::tempdir()?;
+        let (api, panel) = (port::free(), port::free());
+        let log = fs::File::create(dir.path().join("log"))?;
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("CACHEFRONT_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .arg("up")
+            .current_dir(dir.path())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .env("CACHEFRONT_API_ADDR", format!("127.0.0.1:{api}"))
+            .env("CACHEFRONT_UI_ADDR", format!("127.0.0.1:{panel}"))
+            .env("CACHEFRONT_TTL", TTL)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let process = exec::start(&mut command)?;
+        let service = Self {
+            api: Api::new(format!("http://127.0.0.1:{api}"), None)?,
+            panel: format!("http://127.0.0.1:{panel}"),
+            _runs: Runs::Process { _process: process, dir },
+        };
+        let started = Instant::now();
+        exec::block_on(service.ready(START))?.context(|| service.log())?;
+        Ok((service, format!("ready after {:.1} s", started.elapsed().as_secs_f64())))
+    }
+
+    /// Brings compose.yaml up, with the `.env` of the user.
+    pub(super) fn compose(keep: bool) -> Result<(Self, String)> {
+        let file = names::workspace_root().join(".env");
+        let settings = fs::read_to_string(&file).context(|| {
+            "there is no .env. Do: cp .env.example .env (PowerShell: Copy-Item .env.example .env)".to_owned()
+        })?;
+        let token = setting(&settings, "STACK_OPERATOR_TOKEN");
+        let service = Self {
+            api: Api::new("http://127.0.0.1:8000".to_owned(), token)?,
+            panel: "http://127.0.0.1:8501".to_owned(),
+            _runs: Runs::Containers { keep },
+        };
+        let mut command = compose(&["up", "--build", "--detach", "--wait", "--wait-timeout", "600"])?;
+        if !exec::run(command.args(SERVICES))?.success() {
+            return Err(Failure::new(format!("docker compose up failed. The containers said:\n{}", container_logs())));
+        }
+        Ok((service, SERVICES.join(", ")))
+    }
+
+    /// The API is ready, and the panel answers.
+    pub(super) async fn pages(&self) -> Result<String> {
+        self.ready(START).await?;
+        let (status, _) = self.api.ask(Method::GET, &format!("{}/healthz", self.panel), None).await?;
+        match status.is_success() {
+            true => Ok("API and control panel answer".to_owned()),
+            false => Err(Failure::new(format!("the control panel answers {status}"))),
+        }
+    }
+
+    pub(super) async fn prometheus(&self) -> Result<String> {
+        let started = Instant::now();
+        loop {
+            let url = "http://127.0.0.1:9090/api/v1/targets?state=active";
+            let (_, answer) = self.api.ask(Method::GET, url, None).await?;
+            let targets = answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
+            let down: Vec<&Value> = targets.iter().filter(|target| target["health"] != "up").collect();
+            if !targets.is_empty() && down.is_empty() {
+                return Ok(format!("{} targets are up", targets.len()));
+            }
+            if started.elapsed() > SCRAPES {
+                let named: Vec<String> =
+                    down.iter().map(|one| format!("{} {}", one["scrapeUrl"], one["lastError"])).collect();
+                return Err(Failure::new(format!("down: {}", named.join(", "))));
+            }
+            // sleep: between two looks of a bounded wait.
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    pub(super) async fn grafana(&self) -> Result<String> {
+        let settings = fs::read_to_string(names::workspace_root().join(".env"))?;
+        let login = ["GRAFANA_USER", "GRAFANA_PASSWORD"].map(|name| setting(&settings, name).unwrap_or_default());
+        let http = reqwest::Client::builder().no_proxy().build().context(|| "no HTTP client".to_owned())?;
+        let answer = http
+            .get("http://127.0.0.1:3000/api/search?tag=cachefront")
+            .basic_auth(&login[0], Some(&login[1]))
+            .send()
+            .await
+            .context(|| "Grafana does not answer".to_owned())?;
+        let status = answer.status();
+        let text = answer.text().await.context(|| "Grafana breaks off".to_owned())?;
+        let boards: Vec<Value> = serde_json::from_str(&text).context(|| format!("Grafana answers {status}"))?;
+        match boards.len() {
+            5.. => Ok(format!("{} dashboards", boards.len())),
+            found => Err(Failure::new(format!("{found} dashboards of 5"))),
+        }
+    }
+
+    async fn ready(&self, patience: Duration) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            exec::check_interrupted()?;
+            let answer = self.api.ask(Method::GET, "/readyz", None).await;
+            match answer {
+                Ok((status, _)) if status.is_success() => return Ok(()),
+                answer if started.elapsed() > patience => {
+                    let said =
+                        answer.map_or_else(|failure| failure.to_string(), |(status, said)| format!("{status} {said}"));
+                    return Err(Failure::new(format!("not ready after {patience:?}: {said}")));
+                }
+                // sleep: between two looks of a bounded wait.
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    fn log(&self) -> String {
+        let Runs::Process { dir, .. } = &self._runs else { return String::new() };
+        let log = fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        exec::last_lines(&log, 8)
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        if let Self::Containers { keep: false } = self
+            && let Ok(mut command) = compose(&["down", "--volumes", "--timeout", "20"])
+        {
+            let _ = command.status();
+        }
+    }
+}
+
+/// Compose, on the project of validations and no other.
+fn compose(arguments: &[&str]) -> Result<Command> {
+    let mut command = tools::command("docker-compose")?;
+    command.args(["--project-name", PROJECT]).args(arguments);
+    Ok(command)
+}
+
+/// What the containers said last. To be asked before they are removed.
+pub(super) fn container_logs() -> String {
+    let said = compose(&["logs", "--no-color", "--tail", LOG_LINES]).and_then(|mut command| exec::output(&mut command));
+    said.map_or_else(|failure| failure.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A value of `.env`, overridden by the environment as compose does it.
+fn setting(text: &str, name: &str) -> Option<String> {
+    let given = std::env::var(name).ok().filter(|value| !value.is_empty());
+    given.or_else(|| text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.trim().to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Removing volumes is allowed in a project of our own only.
+    #[test]
+    fn nothing_is_done_to_the_containers_of_the_user() {
+        let file = std::fs::read_to_string(names::workspace_root().join("compose.yaml")).expect("compose.yaml");
+        assert!(!file.lines().any(|line| line == format!("name: {PROJECT}")), "the user's project has our name");
+        let Ok(command) = compose(&["down", "--volumes"]) else { return };
+        let arguments: Vec<_> = command.get_args().filter(|argument| *argument != "compose").collect();
+        assert_eq!(arguments, ["--project-name", PROJECT, "down", "--volumes"]);
+    }
+}
