@@ -27,34 +27,15 @@ use crate::topics::{Topics, transaction_topic};
 ///         .group("cachefront-shop")
 ///         .marker("shop.cachefront_heartbeat", "executed")
 ///         .client_setting("security.protocol", "SASL_SSL")
+///         .client_setting("sasl.mechanisms", "SCRAM-SHA-512")
 ///         .client_setting("sasl.username", "cachefront")
+///         .client_setting("sasl.password", "secret")
 ///         .settings(KafkaSettings::default().with_fetch_bytes_max(4 << 20))
 ///         .build(mysql)
 /// }
-/// # #[derive(Debug)]
-/// # struct Mysql;
-/// # #[async_trait::async_trait]
-/// # impl ChangeSource for Mysql {
-/// #     fn describe(&self) -> String { String::new() }
-/// #     async fn open(
-/// #         &mut self,
-/// #         _: &cachefront_core::source::Checkpoint,
-/// #         _: &cachefront_core::source::TableFilter,
-/// #     ) -> cachefront_core::Result<()> { Ok(()) }
-/// #     async fn next_batch(
-/// #         &mut self,
-/// #         _: &cachefront_core::source::BatchLimits,
-/// #     ) -> cachefront_core::Result<cachefront_core::event::Batch> { std::future::pending().await }
-/// #     fn probe(&self) -> std::sync::Arc<dyn cachefront_core::source::SourceProbe> { std::sync::Arc::new(Probe) }
-/// # }
-/// # #[derive(Debug)]
-/// # struct Probe;
-/// # #[async_trait::async_trait]
-/// # impl cachefront_core::source::SourceProbe for Probe {
-/// #     async fn head(&self) -> cachefront_core::Result<cachefront_core::source::Head> { std::future::pending().await }
-/// # }
 /// // No broker is contacted before the source is opened.
-/// let source = source(Mysql)?;
+/// # let mysql = cachefront_core::testing::ScriptedSource::new("3e11fa47-71ca-11e1-9e33-c80aa9429562");
+/// let source = source(mysql)?;
 /// assert_eq!(source.describe(), "Debezium's `shop` on Kafka at kafka-1:9092,kafka-2:9092");
 /// # Ok::<(), cachefront_core::Error>(())
 /// ```

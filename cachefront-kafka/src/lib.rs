@@ -12,7 +12,7 @@
 //! let source = KafkaSource::builder("kafka-1:9092,kafka-2:9092", "shop")
 //!     .group("cachefront-shop")
 //!     .marker("shop.cachefront_heartbeat", "executed")
-//!     .client_setting("security.protocol", "SASL_SSL")
+//!     .client_setting("security.protocol", "SSL")
 //!     .build(mysql)?;
 //! # let _ = source;
 //! # Ok(())

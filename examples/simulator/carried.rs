@@ -1,14 +1,16 @@
-//! What a consumer over Kafka knows of the records before it: how far it has read, and what it could not understand.
+//! What a consumer over Kafka reports: how far it has read each topic, and its last gaps.
 //!
-//! A record that nobody understands is never stepped over in silence: it is a gap, and everything cached is voided. The
-//! last ones are kept here, without their values, so that somebody can look for the cause.
+//! A record that cannot be decoded is never skipped silently: it is a gap, and everything cached is flushed. The last gaps
+//! are kept here, without values, so that an operator can find the cause.
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
+use cachefront::kafka::decode::DecodeError;
 use cachefront::kafka::{KafkaProgress, KafkaSource};
 use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
 use cachefront::{Clock, Error, ErrorKind, Result};
@@ -16,17 +18,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::rfc3339;
 
-/// So many gaps are kept.
+/// Maximum number of gaps kept.
 const GAPS_MAX: usize = 20;
 
-/// The longest reason that is kept.
+/// Maximum length of a reason.
 const REASON_CHARS_MAX: usize = 400;
 
-/// What a consumer reports of its topics.
+/// A consumer's report about its topics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Carried {
-    /// How often it started failed tasks of the connector again since it began.
+pub(crate) struct KafkaReport {
+    /// Number of times that this process restarted failed tasks of the connector.
     pub(crate) restarts: u64,
     pub(crate) topics: Vec<TopicPlace>,
     /// The newest first.
@@ -38,50 +40,42 @@ pub(crate) struct Carried {
 pub(crate) struct TopicPlace {
     pub(crate) topic: String,
     pub(crate) partition: i32,
-    /// The next record to read; nothing if it is not read now.
+    /// The offset of the next record; `None` while the partition is not read.
     pub(crate) next: Option<u64>,
-    /// The partition's end, when it was last looked at.
+    /// The partition's end, as of the last metadata refresh.
     pub(crate) end: u64,
 }
 
 impl TopicPlace {
-    /// How many records wait.
+    /// Returns the number of unread records; `None` while the partition is not read.
     pub(crate) fn behind(&self) -> Option<u64> {
         self.next.map(|next| self.end.saturating_sub(next))
     }
 }
 
-/// Something that voided everything.
+/// A gap: it flushed everything.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GapNote {
     /// RFC 3339 in UTC.
     pub(crate) at: String,
-    /// Topic, partition and offset, if it was one record.
+    /// Topic, partition and offset, if one record is the cause.
     pub(crate) record: Option<(String, i32, u64)>,
-    /// Never with a value in it.
+    /// Contains no values of the record.
     pub(crate) reason: String,
 }
 
 impl GapNote {
     fn new(at: String, error: &Error) -> Self {
-        let said = error.to_string();
-        let (record, reason) = match record_of(&said) {
-            Some((record, reason)) => (Some(record), reason),
-            None => (None, said.as_str()),
-        };
+        let decode = error.source().and_then(|source| source.downcast_ref::<DecodeError>());
+        let record = decode.map(DecodeError::location).and_then(|location| {
+            Some((location.topic.clone(), location.partition, u64::try_from(location.offset).ok()?))
+        });
+        let reason = decode.map_or_else(|| error.chain(), |decode| decode.reason().to_string());
         Self { at, record, reason: reason.chars().take(REASON_CHARS_MAX).collect() }
     }
 }
 
-/// Which record an error names, and the rest of it: "topic `t`, partition 0, offset 7: why".
-fn record_of(said: &str) -> Option<((String, i32, u64), &str)> {
-    let (topic, rest) = said.strip_prefix("topic `")?.split_once("`, partition ")?;
-    let (partition, rest) = rest.split_once(", offset ")?;
-    let (offset, reason) = rest.split_once(": ")?;
-    Some(((topic.to_owned(), partition.parse().ok()?, offset.parse().ok()?), reason))
-}
-
-/// Where the source writes, and the report is made from.
+/// The gaps and the progress of the source, from which the report is made.
 #[derive(Debug, Default)]
 pub(crate) struct Notebook {
     inner: Mutex<Inner>,
@@ -94,7 +88,7 @@ struct Inner {
 }
 
 impl Notebook {
-    /// Takes over what an earlier process noted.
+    /// Takes over the gaps of an earlier process.
     pub(crate) fn adopt(&self, earlier: &[GapNote]) {
         let mut inner = self.lock();
         inner.gaps.extend(earlier.iter().cloned());
@@ -104,7 +98,7 @@ impl Notebook {
     fn gap(&self, at: String, error: &Error) {
         let note = GapNote::new(at, error);
         let mut inner = self.lock();
-        // A session that fails again at the same record says nothing new.
+        // A session that fails again at the same record is not a new gap.
         if inner.gaps.front().is_some_and(|last| last.record == note.record && last.reason == note.reason) {
             return;
         }
@@ -112,31 +106,31 @@ impl Notebook {
         inner.gaps.truncate(GAPS_MAX);
     }
 
-    /// What is known now.
-    pub(crate) fn carried(&self, restarts: u64) -> Carried {
+    /// Returns the current report.
+    pub(crate) fn report(&self, restarts: u64) -> KafkaReport {
         let inner = self.lock();
         let places = inner.progress.as_ref().map(KafkaProgress::partitions).unwrap_or_default();
         let place = |place: cachefront::kafka::PartitionProgress| TopicPlace {
             topic: place.topic.to_string(),
             partition: place.partition,
             next: place.next,
-            // Reading may have gone on since the end was looked at.
+            // Reading may have continued since the last refresh.
             end: place.end.max(place.next.unwrap_or_default()),
         };
-        Carried {
+        KafkaReport {
             restarts,
             topics: places.into_iter().map(place).collect(),
             gaps: inner.gaps.iter().cloned().collect(),
         }
     }
 
-    /// A poisoned lock holds notes that were written whole.
+    /// The state is consistent even if a holder of the lock panicked: each change is one assignment.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A Kafka source whose gaps are noted.
+/// A Kafka source whose gaps are recorded.
 #[derive(Debug)]
 pub(crate) struct NotingSource {
     source: KafkaSource,
@@ -150,7 +144,7 @@ impl NotingSource {
         Self { source, notebook: Arc::clone(notebook), clock }
     }
 
-    fn noted<T>(&self, outcome: Result<T>) -> Result<T> {
+    fn record<T>(&self, outcome: Result<T>) -> Result<T> {
         if let Err(error) = &outcome
             && error.kind() == ErrorKind::Gap
         {
@@ -160,7 +154,7 @@ impl NotingSource {
     }
 }
 
-#[deny(clippy::missing_trait_methods, reason = "a method that is not handed on would break the source behind")]
+#[deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would break the inner source")]
 #[async_trait]
 impl ChangeSource for NotingSource {
     fn describe(&self) -> String {
@@ -177,12 +171,12 @@ impl ChangeSource for NotingSource {
 
     async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         let outcome = self.source.open(from, filter).await;
-        self.noted(outcome)
+        self.record(outcome)
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let outcome = self.source.next_batch(limits).await;
-        self.noted(outcome)
+        self.record(outcome)
     }
 
     fn origin(&self) -> Option<Box<str>> {
@@ -208,31 +202,38 @@ impl ChangeSource for NotingSource {
 
 #[cfg(test)]
 mod tests {
+    use cachefront::kafka::decode::{Decoder, DecoderSettings, Record};
+
     use super::*;
 
+    /// The error of a record that is not JSON.
+    fn undecodable(topic: &str, partition: i32, offset: i64) -> Error {
+        let mut decoder = Decoder::new(DecoderSettings::default(), &TableFilter::new());
+        let record = Record { topic, partition, offset, key: None, value: Some(b"}") };
+        decoder.decode(&record).expect_err("not JSON").into()
+    }
+
     #[test]
-    fn a_gap_names_its_record_and_the_same_one_is_noted_once() {
+    fn a_gap_names_its_record_and_the_same_one_is_kept_once() {
         let notebook = Notebook::default();
-        let said = "topic `shop.users`, partition 2, offset 17: the value is not the JSON that Debezium writes";
         for _ in 0..2 {
-            notebook.gap("now".into(), &Error::new(ErrorKind::Gap, said));
+            notebook.gap("now".into(), &undecodable("shop.users", 2, 17));
         }
-        notebook.gap("later".into(), &Error::new(ErrorKind::Gap, "the topic was made anew"));
-        let carried = notebook.carried(3);
-        assert_eq!((carried.restarts, carried.gaps.len()), (3, 2));
-        assert_eq!(carried.gaps[0].record, None);
-        assert_eq!(carried.gaps[1].record, Some(("shop.users".into(), 2, 17)));
-        assert_eq!(carried.gaps[1].reason, "the value is not the JSON that Debezium writes");
+        notebook.gap("later".into(), &Error::new(ErrorKind::Gap, "the topic was created again"));
+        let report = notebook.report(3);
+        assert_eq!((report.restarts, report.gaps.len()), (3, 2));
+        assert_eq!(report.gaps[0].record, None);
+        assert_eq!(report.gaps[1].record, Some(("shop.users".into(), 2, 17)));
+        assert!(report.gaps[1].reason.starts_with("the value is not the JSON that Debezium writes"));
     }
 
     #[test]
     fn only_the_last_gaps_are_kept_and_a_restart_keeps_them() {
         let notebook = Notebook::default();
         for offset in 0..100 {
-            notebook
-                .gap("now".into(), &Error::new(ErrorKind::Gap, format!("topic `t`, partition 0, offset {offset}: x")));
+            notebook.gap("now".into(), &undecodable("t", 0, offset));
         }
-        let gaps = notebook.carried(0).gaps;
+        let gaps = notebook.report(0).gaps;
         assert_eq!((gaps.len(), gaps[0].record.as_ref().map(|record| record.2)), (GAPS_MAX, Some(99)));
         let next = Notebook::default();
         next.adopt(&gaps);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_counted_and_unknown_where_nothing_is_read() {
+    fn unread_records_are_counted_and_unknown_while_the_partition_is_not_read() {
         let place = TopicPlace { topic: "t".into(), partition: 0, next: Some(7), end: 10 };
         assert_eq!(place.behind(), Some(3));
         assert_eq!(TopicPlace { next: None, ..place.clone() }.behind(), None);
