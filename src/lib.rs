@@ -8,7 +8,9 @@ pub use cachefront_core::{
     MemoryStore, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier,
     Timestamp, loader_fn,
 };
-pub use cachefront_core::{bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store};
+pub use cachefront_core::{
+    backoff, bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store,
+};
 #[cfg(feature = "testing")]
 pub use cachefront_core::{source_suite, store_suite, testing};
 

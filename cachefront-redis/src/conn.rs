@@ -1,4 +1,4 @@
-//! Connections: one that readers share and that is replaced in the background, and others that belong to one owner.
+//! Opens connections: applies the timeouts, identifies the server and loads the scripts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, Value};
 
 use crate::config::RedisSettings;
-use crate::error::{Address, is_connection_lost, refused};
+use crate::error::{Address, into_result, is_connection_lost};
 use crate::identity::Identity;
 use crate::scripts;
 
-/// Opens connections; every timeout is set here, none is left to the client's defaults.
+/// Opens connections to one address. Every timeout is set here; none is left to the client's defaults.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     client: Client,
@@ -21,7 +21,7 @@ pub(crate) struct Dialer {
     settings: RedisSettings,
 }
 
-/// A connection, and the primary that it leads to.
+/// A connection, and the identity of the primary at its other end.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) wire: MultiplexedConnection,
@@ -42,30 +42,30 @@ impl Dialer {
         &self.settings
     }
 
-    /// A connection whose commands may take `response_timeout`; without one, for reads that wait at the server.
+    /// Opens a connection whose commands time out after `response_timeout`. `None` is for reads that block at the server.
     ///
     /// # Errors
-    /// As the client's; and `Unavailable` if the server is a replica.
+    /// The client's error, or `Unavailable` if the server is a replica.
     pub(crate) async fn dial(&self, response_timeout: Option<Duration>, purpose: Purpose) -> Result<Connection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(response_timeout);
-        let dialled = async {
-            let dialled = self.client.get_multiplexed_async_connection_with_config(&config).await;
-            self.prepare(dialled.map_err(|error| self.address.error(&error))?, purpose).await
+        let dialed = async {
+            let dialed = self.client.get_multiplexed_async_connection_with_config(&config).await;
+            self.prepare(dialed.map_err(|error| self.address.error(&error))?, purpose).await
         };
         // The client's own timeout does not cover every step of a handshake.
-        match tokio::time::timeout(2 * self.settings.connect_timeout, dialled).await {
+        match tokio::time::timeout(2 * self.settings.connect_timeout, dialed).await {
             Ok(connection) => connection,
-            Err(elapsed) => Err(self.address.silent("did not take the connection", elapsed)),
+            Err(elapsed) => Err(self.address.timed_out("did not accept the connection", elapsed)),
         }
     }
 
-    /// Asks who the server is, and gets the connection ready, in one round trip.
+    /// Identifies the server and loads the scripts, in one round trip.
     async fn prepare(&self, mut wire: MultiplexedConnection, purpose: Purpose) -> Result<Connection> {
         let mut pipeline = match purpose {
             Purpose::Scripts => scripts::load_all(),
-            Purpose::Looks | Purpose::Bus => Pipeline::new(),
+            Purpose::Peeks | Purpose::Bus => Pipeline::new(),
         };
         let loads = pipeline.len();
         pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
@@ -75,17 +75,17 @@ impl Dialer {
             self.address.check(reply)?;
         }
         let identity = Arc::new(Identity::read(&self.address, replies)?);
-        if purpose == Purpose::Looks {
-            leave_untouched(&mut wire).await.map_err(|error| self.address.error(&error))?;
+        if purpose == Purpose::Peeks {
+            disable_touch(&mut wire).await.map_err(|error| self.address.error(&error))?;
         }
         Ok(Connection { wire, identity })
     }
 }
 
 impl Connection {
-    /// A reply to a command that leaves nothing to be checked but errors of the server.
+    /// Sends a command; an error reply of the server is returned as an error.
     pub(crate) async fn send(&mut self, command: &redis::Cmd) -> Result<Value, RedisError> {
-        self.wire.send_packed_command(command).await.and_then(refused)
+        self.wire.send_packed_command(command).await.and_then(into_result)
     }
 }
 
@@ -94,22 +94,22 @@ impl Connection {
 pub(crate) enum Purpose {
     /// Commands of all kinds, scripts among them.
     Scripts,
-    /// Looks, which must not count as a use of what they look at.
-    Looks,
+    /// Peeks, which must not change the recency of the entries that they read.
+    Peeks,
     /// Reads of the bus.
     Bus,
 }
 
-/// Asks the server not to count this connection's reads as uses. One that is too old for it (Redis before 7.2), or does
-/// not allow it, refuses: then a look counts as a read does.
-async fn leave_untouched(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+/// Asks the server not to update the recency of keys that this connection reads. Redis before 7.2, and a server that does
+/// not permit the command, refuse it: a peek then counts as a use.
+async fn disable_touch(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
     let mut command = redis::cmd("CLIENT");
     command.arg("NO-TOUCH").arg("ON");
-    match connection.send_packed_command(&command).await.and_then(refused) {
+    match connection.send_packed_command(&command).await.and_then(into_result) {
         Ok(_) => Ok(()),
         Err(error) if is_connection_lost(&error) => Err(error),
         Err(refusal) => {
-            tracing::debug!(%refusal, "this Redis cannot be looked into without a trace: looks count as uses");
+            tracing::debug!(%refusal, "Redis refuses CLIENT NO-TOUCH: peeks update the recency of entries");
             Ok(())
         }
     }
@@ -117,7 +117,7 @@ async fn leave_untouched(connection: &mut MultiplexedConnection) -> Result<(), R
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address, and not the login that stands beside it.
+        // Not the client: it holds the credentials.
         f.debug_struct("Dialer").field("address", &self.address).field("settings", &self.settings).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! What the client and the server say, as the core's errors.
+//! Errors of the client and of the server, as the core's errors.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,7 +9,7 @@ use cachefront_core::{Error, ErrorKind, Result};
 use redis::{ErrorKind as RedisKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::error::Elapsed;
 
-/// Where a server is, for messages: host and port or a path, and never the login that stands beside it in the URL.
+/// The address of a server, for messages: host and port, or a path. It never holds the credentials of the URL.
 #[derive(Clone)]
 pub(crate) struct Address(Arc<str>);
 
@@ -18,20 +18,30 @@ impl Address {
         Self(address.to_string().into())
     }
 
-    /// Turns an error of the client, or one that the server replied, into the core's.
+    /// Converts an error of the client, or an error reply of the server, into the core's error.
     pub(crate) fn error(&self, error: &RedisError) -> Error {
         let (kind, what) = describe(error);
-        Error::with_source(kind, format!("Redis at {self} {what}"), Said(said(error)))
+        Error::with_source(kind, format!("Redis at {self} {what}"), ClientText(text_of(error)))
     }
 
-    /// A reply that is an error of the server, as the core's error.
+    /// Converts an error reply into the core's error; any other reply is returned as it is.
     pub(crate) fn check(&self, value: Value) -> Result<Value> {
-        refused(value).map_err(|error| self.error(&error))
+        into_result(value).map_err(|error| self.error(&error))
     }
 
-    /// The error of a wait that ended without a reply. `what` follows the name of the server, as in "did not reply".
-    pub(crate) fn silent(&self, what: &str, elapsed: Elapsed) -> Error {
+    /// The error of a wait that ended without a reply. `what` follows the address, as in "did not reply".
+    pub(crate) fn timed_out(&self, what: &str, elapsed: Elapsed) -> Error {
         Error::with_source(ErrorKind::Timeout, format!("Redis at {self} {what} in time"), elapsed)
+    }
+
+    /// The error of a reply that does not have the shape the command documents.
+    pub(crate) fn unexpected_reply(&self, command: &'static str) -> Error {
+        Error::new(ErrorKind::Corrupt, format!("Redis at {self} sent an unexpected reply to {command}"))
+    }
+
+    /// An error of kind `Unavailable`. `what` follows the address, as in "is a replica".
+    pub(crate) fn unavailable(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Unavailable, format!("Redis at {self} {what}"))
     }
 }
 
@@ -47,12 +57,13 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The client's words. Its errors repeat the text of their causes, so they stand here as text, each once.
+/// The text of a client error. The client's errors repeat the text of their causes in their own, so the whole chain is
+/// flattened here, each part once.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Said(String);
+struct ClientText(String);
 
-fn said(error: &dyn StdError) -> String {
+fn text_of(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -66,11 +77,16 @@ fn said(error: &dyn StdError) -> String {
     text
 }
 
-/// True if the connection should be replaced: it is gone, silent, or leads to a server that does not take writes.
+/// Returns true if the connection must be replaced: it is closed, unresponsive, or leads to a server that takes no writes.
 pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
         || matches!(error.kind(), RedisKind::Server(ServerErrorKind::ReadOnly))
+}
+
+/// An error of kind `Config`.
+pub(crate) fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
 }
 
 const LACKS_A_RIGHT: (ErrorKind, &str) = (
@@ -81,7 +97,7 @@ const LACKS_A_RIGHT: (ErrorKind, &str) = (
 
 const LOGIN_REFUSED: (ErrorKind, &str) = (ErrorKind::Config, "refused the login: correct user and password in the URL");
 
-/// The kind of an error, and what follows the name of the server in its message.
+/// Returns the kind of an error, and the part of its message that follows the address.
 fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
     if let Some(described) = describe_tls(error) {
         return described;
@@ -92,9 +108,9 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
         RedisKind::AuthenticationFailed => LOGIN_REFUSED,
         RedisKind::InvalidClientConfig => (ErrorKind::Config, "cannot be used: its connection is configured wrongly"),
         RedisKind::Parse | RedisKind::UnexpectedReturnType => {
-            (ErrorKind::Corrupt, "sent a reply that could not be understood")
+            (ErrorKind::Corrupt, "sent a reply that cannot be parsed")
         }
-        // What a script is refused comes without a code of its own.
+        // A refusal inside a script has no error code of its own.
         _ if error.detail().is_some_and(|detail| detail.contains("user executing the script can't")) => LACKS_A_RIGHT,
         RedisKind::Server(kind) => describe_server(kind, error.code().unwrap_or_default()),
         _ => describe_code(error.code().unwrap_or_default()),
@@ -113,7 +129,7 @@ fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static st
     }
 }
 
-/// What follows the name of a server that is not a primary.
+/// Follows the address of a server that is not a primary.
 pub(crate) const IS_A_REPLICA: &str =
     "is a replica, which takes no writes: if it stays one, let the URL lead to the primary";
 
@@ -122,25 +138,26 @@ fn describe_code(code: &str) -> (ErrorKind, &'static str) {
         "NOAUTH" | "WRONGPASS" => LOGIN_REFUSED,
         "OOM" => (ErrorKind::Unavailable, "is full: raise `maxmemory`, or set a `maxmemory-policy` that evicts"),
         "MISCONF" => (ErrorKind::Unavailable, "cannot save its data and refuses writes"),
-        "WRONGTYPE" => (ErrorKind::Corrupt, "holds a value of another program under a key of the namespace"),
+        "WRONGTYPE" => (ErrorKind::Corrupt, "holds a value of another program at a key of the namespace"),
         _ => (ErrorKind::Unavailable, "refused a command"),
     }
 }
 
-/// A certificate that is not trusted is no outage: trying again is no use.
+/// Describes a failure of TLS, if that is the cause. An untrusted certificate is an error of the configuration and not
+/// an outage: a retry cannot succeed.
 fn describe_tls(error: &RedisError) -> Option<(ErrorKind, &'static str)> {
     let tls: &rustls::Error = cause(error)?;
     Some(match tls {
         rustls::Error::InvalidCertificate(_) => (
             ErrorKind::Config,
-            "showed a certificate that is not trusted: name the CA that signed it in `tls_ca_file`, and the host that \
-             stands in it in the URL",
+            "presented a certificate that is not trusted: name the CA that signed it in `tls_ca_file`, and in the URL a \
+             host that the certificate names",
         ),
-        _ => (ErrorKind::Unavailable, "could not agree on TLS"),
+        _ => (ErrorKind::Unavailable, "failed the TLS handshake"),
     })
 }
 
-/// Finds the TLS error inside the client's: it sits in an I/O error, behind an `Arc`.
+/// Finds the TLS error inside the client's error: it is wrapped in an I/O error, behind an `Arc`.
 fn cause(error: &RedisError) -> Option<&rustls::Error> {
     let source = error.source()?;
     let io = match source.downcast_ref::<Arc<dyn StdError + Send + Sync>>() {
@@ -150,8 +167,8 @@ fn cause(error: &RedisError) -> Option<&rustls::Error> {
     io.get_ref()?.downcast_ref()
 }
 
-/// A reply that is an error of the server, as the client's error.
-pub(crate) fn refused(value: Value) -> RedisResult<Value> {
+/// Converts an error reply of the server into the client's error; any other reply is returned as it is.
+pub(crate) fn into_result(value: Value) -> RedisResult<Value> {
     match value {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
@@ -160,11 +177,6 @@ pub(crate) fn refused(value: Value) -> RedisResult<Value> {
 
 pub(crate) fn is_no_script(value: &Value) -> bool {
     matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
-}
-
-/// A reply of another shape than the command has.
-pub(crate) fn unexpected(command: &'static str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("Redis replied to `{command}` with something else than expected"))
 }
 
 pub(crate) fn closed() -> Error {
@@ -176,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_of_the_client_stands_in_the_chain_once() {
+    fn the_chain_has_each_text_of_the_client_once() {
         let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused by a test");
         let error = Address::new("cache.internal:6379").error(&refused.into());
         assert_eq!(error.kind(), ErrorKind::Unavailable);

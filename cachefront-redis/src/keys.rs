@@ -1,11 +1,11 @@
-//! How keys are named in the server: one hash tag for each logical shard, so that a script meets one slot only.
+//! The names of keys in the server: one hash tag for each logical shard, so that a script touches one slot only.
 
 use std::io::Write;
 
 use cachefront_core::StoreKey;
 use redis::{Cmd, RedisWrite};
 
-/// The names of one namespace: `{cf:<namespace>:<shard>}` before every key of a shard.
+/// The key names of one namespace: every key of a shard begins with `{cf:<namespace>:<shard>}`.
 #[derive(Clone, Debug)]
 pub(crate) struct KeySpace {
     namespace: Box<str>,
@@ -14,15 +14,28 @@ pub(crate) struct KeySpace {
     stream: Box<str>,
 }
 
+/// The key of a shard's meta. No entry has this name: a store key always contains a colon, and a meta's has none after
+/// the hash tag.
+pub(crate) fn meta_name(namespace: &str, shard: u32) -> String {
+    format!("{}#meta", prefix(namespace, shard))
+}
+
+/// The key of the stream that carries the bus.
+pub(crate) fn stream_name(namespace: &str) -> String {
+    format!("{{cf:{namespace}:bus}}#stream")
+}
+
+fn prefix(namespace: &str, shard: u32) -> String {
+    format!("{{cf:{namespace}:{shard}}}")
+}
+
 impl KeySpace {
     pub(crate) fn new(namespace: &str, shards: u32) -> Self {
-        let prefix = |shard| format!("{{cf:{namespace}:{shard}}}");
         Self {
             namespace: namespace.into(),
-            prefixes: (0..shards).map(|shard| prefix(shard).into()).collect(),
-            // No entry has this name: a store key always holds a colon.
-            metas: (0..shards).map(|shard| format!("{}#meta", prefix(shard)).into()).collect(),
-            stream: format!("{{cf:{namespace}:bus}}#stream").into(),
+            prefixes: (0..shards).map(|shard| prefix(namespace, shard).into()).collect(),
+            metas: (0..shards).map(|shard| meta_name(namespace, shard).into()).collect(),
+            stream: stream_name(namespace).into(),
         }
     }
 
@@ -51,7 +64,22 @@ impl KeySpace {
         &self.stream
     }
 
-    /// Adds a key's full name to a command, without a string of its own.
+    /// A glob pattern that matches the keys of every shard, and neither the bus nor keys of other tools. It may also
+    /// match keys of a namespace that begins with this one: check each with [`parse`](Self::parse).
+    pub(crate) fn pattern(&self) -> String {
+        // The characters that a namespace may have are literal in a pattern.
+        format!("{{cf:{}:[0-9]*}}*", self.namespace)
+    }
+
+    /// Splits the name of a key of this namespace into its shard and the rest, which is the text of a store key or the
+    /// name of the meta. Returns `None` for a key of another namespace.
+    pub(crate) fn parse<'a>(&self, name: &'a [u8]) -> Option<(u32, &'a str)> {
+        let rest = std::str::from_utf8(name).ok()?.strip_prefix("{cf:")?;
+        let (shard, rest) = rest.strip_prefix(&*self.namespace)?.strip_prefix(':')?.split_once('}')?;
+        Some((shard.parse().ok()?, rest))
+    }
+
+    /// Appends a key's full name to a command, without an intermediate string.
     pub(crate) fn write(&self, command: &mut Cmd, shard: usize, key: &StoreKey) {
         let mut name = command.writer_for_next_arg();
         // A command grows in memory: writing to it cannot fail.
@@ -59,19 +87,19 @@ impl KeySpace {
         let _ = name.write_all(key.as_str().as_bytes());
     }
 
-    /// Bytes of a key's full name.
+    /// The length of a key's full name, in bytes.
     pub(crate) fn name_bytes(&self, shard: usize, key: &StoreKey) -> usize {
         self.prefixes[shard].len() + key.as_str().len()
     }
 
-    /// The keys by shard, each with its place in the list asked for.
+    /// Groups keys by shard, each with its index in `keys`.
     pub(crate) fn by_shard<'a>(&self, keys: &'a [StoreKey]) -> Vec<(usize, Vec<(usize, &'a StoreKey)>)> {
         if self.shards() == 1 {
             return vec![(0, keys.iter().enumerate().collect())];
         }
         let mut shards: Vec<Vec<(usize, &StoreKey)>> = vec![Vec::new(); self.prefixes.len()];
-        for (place, key) in keys.iter().enumerate() {
-            shards[self.shard_of(key)].push((place, key));
+        for (index, key) in keys.iter().enumerate() {
+            shards[self.shard_of(key)].push((index, key));
         }
         shards.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()).collect()
     }
@@ -96,15 +124,31 @@ mod tests {
     }
 
     #[test]
-    fn every_key_keeps_its_place() {
+    fn every_key_keeps_its_index() {
         let space = KeySpace::new("shop", 4);
         let keys: Vec<_> = (0..100).map(|id| StoreKey::encode("users", &id).expect("a key")).collect();
-        let mut places = Vec::new();
+        let mut indexes = Vec::new();
         for (shard, keys) in space.by_shard(&keys) {
             assert!(keys.iter().all(|(_, key)| space.shard_of(key) == shard));
-            places.extend(keys.iter().map(|(place, _)| *place));
+            indexes.extend(keys.iter().map(|(index, _)| *index));
         }
-        places.sort_unstable();
-        assert!(places.into_iter().eq(0..100));
+        indexes.sort_unstable();
+        assert!(indexes.into_iter().eq(0..100));
+    }
+
+    #[test]
+    fn names_are_parsed_and_other_namespaces_are_not_matched() {
+        let space = KeySpace::new("shop", 4);
+        assert_eq!(space.parse(b"{cf:shop:3}users:42"), Some((3, "users:42")));
+        assert_eq!(space.parse(space.meta(2).as_bytes()), Some((2, "#meta")));
+        for other in [
+            &b"{cf:shop:0:3}users:42"[..],
+            b"{cf:shop2:3}users:42",
+            b"{cf:shop:bus}#stream",
+            b"users:42",
+            b"{cf:shop:3\xff}",
+        ] {
+            assert_eq!(space.parse(other), None);
+        }
     }
 }

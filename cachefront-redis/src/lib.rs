@@ -1,8 +1,8 @@
 //! Redis and Valkey as the shared store of cachefront.
 //!
-//! [`RedisStore`] keeps entries, their leases and the meta of each logical shard in one server, and carries the
-//! invalidation bus over a capped stream. Reads are plain `MGET`s; what must compare before it writes is a script that
-//! touches headers only.
+//! [`RedisStore`] keeps entries, their leases and the meta of each logical shard in one server. The invalidation bus is a
+//! capped stream in the same server. Reads are plain `MGET`s; an operation that must compare before it writes is a Lua
+//! script, which reads headers only.
 //!
 //! ```no_run
 //! use cachefront::redis::RedisStore;
@@ -14,7 +14,18 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What the server needs
+//! Redis 6.2 or later, or Valkey; a primary, not a replica, and not a node of Redis Cluster. The user of the URL needs
+//! `+@read +@write +@scripting +@connection +info +time ~{cf:*`. If `maxmemory` is set, use a `maxmemory-policy` that
+//! evicts only keys with a time to live, such as `volatile-ttl`: entries have one, metas have none. An evicted entry costs
+//! one load; an evicted meta flushes everything.
+//!
+//! # Features
+//! `testing` adds a module of that name, which has the names of keys for tests that look behind a store.
 
+mod admin;
+mod builder;
 mod bus;
 mod config;
 mod conn;
@@ -26,9 +37,13 @@ mod message;
 mod meta;
 mod reads;
 mod scripts;
+mod shared;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod url;
 mod writer;
 
-pub use config::{RedisSettings, RedisStoreBuilder};
+pub use builder::RedisStoreBuilder;
+pub use config::RedisSettings;
 pub use store::RedisStore;

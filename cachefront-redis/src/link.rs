@@ -1,9 +1,11 @@
-//! The connection that readers share. It is replaced in the background when it is lost, or when it leads to another
+//! A shared connection that reconnects in the background after it was lost, or after it turned out to lead to another
 //! server than the bus.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use cachefront_core::backoff::Backoff;
+use cachefront_core::clock::SystemEntropy;
 use cachefront_core::store::ServerId;
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::RedisError;
@@ -13,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::conn::{Connection, Dialer, Purpose};
-use crate::error::{closed, is_connection_lost};
+use crate::error::{Address, closed, is_connection_lost};
 
 #[derive(Clone)]
 pub(crate) struct Link {
@@ -24,22 +26,22 @@ struct Shared {
     dialer: Dialer,
     purpose: Purpose,
     state: Mutex<State>,
-    /// The server of the connection of the moment; unknown while there is none.
+    /// The server of the current connection; `UNKNOWN` while there is none.
     server: watch::Sender<ServerId>,
-    /// Where connections are made again, independent of the runtime in which a loss is noticed.
+    /// The runtime that reconnects. A loss may be detected in another one, which may end earlier.
     runtime: Handle,
 }
 
 struct State {
-    /// Counts connections, so that a loss is told apart from the loss of the one after it.
+    /// Counts connections, so that the loss of one is not attributed to its successor.
     epoch: u64,
     current: Result<Connection>,
-    redial: Option<AbortHandle>,
-    /// When a connection was last replaced because it led to another server than the bus.
-    parted: Option<Instant>,
+    reconnect: Option<AbortHandle>,
+    /// When the connection was last replaced because it led to another server than the bus.
+    last_diverged: Option<Instant>,
 }
 
-/// A connection with its number.
+/// The current connection and its epoch.
 pub(crate) struct Live {
     pub(crate) connection: Connection,
     epoch: u64,
@@ -49,14 +51,14 @@ impl Link {
     pub(crate) async fn open(dialer: Dialer, purpose: Purpose) -> Result<Self> {
         let connection = dialer.dial(Some(dialer.settings().response_timeout), purpose).await?;
         let server = watch::Sender::new(connection.identity.server());
-        let state = Mutex::new(State { epoch: 1, current: Ok(connection), redial: None, parted: None });
+        let state = Mutex::new(State { epoch: 1, current: Ok(connection), reconnect: None, last_diverged: None });
         Ok(Self { shared: Arc::new(Shared { dialer, purpose, state, server, runtime: Handle::current() }) })
     }
 
-    /// The connection of the moment.
+    /// Returns the current connection.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     pub(crate) fn live(&self) -> Result<Live> {
         let state = self.shared.lock();
         match &state.current {
@@ -65,43 +67,48 @@ impl Link {
         }
     }
 
-    /// Turns what went wrong over a connection into the caller's error, and replaces the connection if it is lost.
+    /// Converts an error of a connection into the caller's error, and replaces the connection if it is lost.
     pub(crate) fn failed(&self, live: &Live, error: &RedisError) -> Error {
         let lost = is_connection_lost(error);
         let error = self.shared.dialer.address().error(error);
         if lost {
-            self.leave(live, &error);
+            self.discard(live, &error);
         }
         error
     }
 
-    /// Replaces a connection that is of no more use, for this reason.
-    pub(crate) fn leave(&self, live: &Live, reason: &Error) {
+    /// Replaces a connection that cannot be used any more. `reason` is what readers get until it is replaced.
+    pub(crate) fn discard(&self, live: &Live, reason: &Error) {
         let state = self.shared.lock();
         if state.epoch == live.epoch && state.current.is_ok() {
             self.shared.replace(state, reason);
         }
     }
 
-    /// Replaces a connection that leads to another server than `server`, where the bus was found. It does so only once
-    /// in a while: two names, or one with two addresses, may lead to two servers for long.
-    pub(crate) fn join(&self, server: ServerId) {
+    /// Replaces the connection if it leads to another server than `server`, which is the server of the bus. It does so at
+    /// most once per `bus_block`, because a name with several addresses may lead to two servers permanently.
+    pub(crate) fn follow(&self, server: ServerId) {
         let mut state = self.shared.lock();
-        let apart = matches!(&state.current, Ok(connection) if !connection.identity.server().is_same(server));
-        let lately = state.parted.is_some_and(|parted| parted.elapsed() < self.shared.dialer.settings().bus_block);
-        if apart && !lately {
-            state.parted = Some(Instant::now());
-            let address = self.shared.dialer.address();
-            let reason = format!("Redis at {address} is another server for readers than for the bus");
-            self.shared.replace(state, &Error::new(ErrorKind::Unavailable, reason));
+        let diverged = matches!(&state.current, Ok(connection) if !connection.identity.server().is_same(server));
+        let pause = self.shared.dialer.settings().bus_block;
+        let recently = state.last_diverged.is_some_and(|last| last.elapsed() < pause);
+        if diverged && !recently {
+            state.last_diverged = Some(Instant::now());
+            let reason = self.shared.dialer.address().unavailable("is another server for readers than for the bus");
+            self.shared.replace(state, &reason);
         }
     }
 
-    /// Follows which server it leads to; unknown while it is being replaced.
+    /// Subscribes to the identity of the server, which is `UNKNOWN` while the connection is being replaced.
     pub(crate) fn server(&self) -> watch::Receiver<ServerId> {
         self.shared.server.subscribe()
     }
 
+    pub(crate) fn address(&self) -> &Address {
+        self.shared.dialer.address()
+    }
+
+    /// The runtime for background tasks of the store.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.shared.runtime
     }
@@ -114,42 +121,41 @@ impl Shared {
     }
 
     fn replace(self: &Arc<Self>, mut state: MutexGuard<'_, State>, reason: &Error) {
-        tracing::warn!(error = %reason.chain(), "the connection to Redis is replaced");
-        let message = format!("Redis at {}: a new connection is being made", self.dialer.address());
+        tracing::warn!(error = %reason.chain(), "the connection to Redis was lost and is being replaced");
+        let message = format!("the connection to Redis at {} is being replaced", self.dialer.address());
         state.current = Err(Error::with_source(ErrorKind::Unavailable, message, reason.clone()));
         self.server.send_replace(ServerId::UNKNOWN);
-        let redial = self.runtime.spawn(redial(Arc::downgrade(self), self.dialer.clone(), self.purpose));
-        state.redial = Some(redial.abort_handle());
+        let task = self.runtime.spawn(reconnect(Arc::downgrade(self), self.dialer.clone(), self.purpose));
+        state.reconnect = Some(task.abort_handle());
     }
 }
 
-/// Dials until it succeeds or the store is dropped.
-async fn redial(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
+/// Tries to connect until it succeeds or the store is dropped.
+async fn reconnect(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
     let settings = *dialer.settings();
-    let mut pause = settings.reconnect_min;
+    let mut backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
     loop {
-        let dialled = dialer.dial(Some(settings.response_timeout), purpose).await;
+        let dialed = dialer.dial(Some(settings.response_timeout), purpose).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        match dialled {
+        match dialed {
             Ok(connection) => {
                 let mut state = shared.lock();
                 state.epoch += 1;
                 shared.server.send_replace(connection.identity.server());
-                tracing::info!(epoch = state.epoch, server = ?connection.identity, "connected to Redis again");
+                tracing::info!(epoch = state.epoch, server = ?connection.identity, "reconnected to Redis");
                 state.current = Ok(connection);
-                state.redial = None;
+                state.reconnect = None;
                 return;
             }
             Err(error) => {
-                tracing::debug!(error = %error.chain(), "Redis cannot be reached yet");
+                tracing::debug!(error = %error.chain(), "an attempt to reconnect to Redis failed");
                 shared.lock().current = Err(error);
             }
         }
         drop(shared);
-        tokio::time::sleep(pause).await;
-        pause = settings.reconnect_max.min(2 * pause);
+        tokio::time::sleep(backoff.next_pause(&SystemEntropy)).await;
     }
 }
 
@@ -157,8 +163,8 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         state.current = Err(closed());
-        if let Some(redial) = state.redial.take() {
-            redial.abort();
+        if let Some(task) = state.reconnect.take() {
+            task.abort();
         }
     }
 }

@@ -1,9 +1,22 @@
-//! A bus message in its stored form.
+//! The stored form of a bus message.
 //!
-//! Numbers are big-endian: magic `CB`, version 3, event (0 keys, 1 flush, 2 heartbeat, 3 caches), 1 byte whether a
-//! position follows, 3 bytes reserved, publisher (16), the server that the publisher is connected to (8), source time
-//! (8), time of sending (8), length of the position (4), number of items (4), the position's text, then the items: keys
-//! and caches each as length (2) and text, a heartbeat's mappings as 16 bytes each.
+//! Numbers are big-endian. The header has 56 bytes:
+//!
+//! | offset | bytes | field |
+//! |---:|---:|---|
+//! | 0 | 3 | magic `CB`, version 3 |
+//! | 3 | 1 | event: 0 keys, 1 flush, 2 heartbeat, 3 caches |
+//! | 4 | 1 | 1 if a position follows, else 0 |
+//! | 5 | 3 | reserved |
+//! | 8 | 16 | publisher |
+//! | 24 | 8 | the server that the publisher is connected to |
+//! | 32 | 8 | source time |
+//! | 40 | 8 | time of sending |
+//! | 48 | 4 | length of the position |
+//! | 52 | 4 | number of items |
+//!
+//! The text of the position follows, then the items: each key or cache as a length (2 bytes) and its text, each mapping
+//! of a heartbeat as 16 bytes.
 
 use cachefront_core::bus::{BusEvent, BusMessage, Publisher};
 use cachefront_core::store::{MappingId, ServerId};
@@ -11,7 +24,7 @@ use cachefront_core::{Error, ErrorKind, KEY_BYTES_MAX, Position, Result, Timesta
 
 const FIXED_BYTES: usize = 56;
 
-/// A message, and the server that its publisher was connected to when it was sent.
+/// A message, and the server that its publisher was connected to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) server: ServerId,
@@ -26,7 +39,7 @@ pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> 
         BusEvent::Heartbeat(mappings) => (2, (none.0, mappings.as_slice())),
         BusEvent::Caches(caches) => (3, (caches.as_slice(), none.1)),
         _ => {
-            return Err(Error::new(ErrorKind::Config, "this version of the Redis store cannot carry such a bus event"));
+            return Err(Error::new(ErrorKind::Config, "this version of the Redis store cannot encode this bus event"));
         }
     };
     let position = message.applied.as_ref().map(ToString::to_string);
@@ -41,7 +54,7 @@ pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> 
     }
     for length in [position_text.len(), texts.len() + mappings.len()] {
         let length = u32::try_from(length)
-            .map_err(|error| Error::with_source(ErrorKind::Config, "a bus message is too big", error))?;
+            .map_err(|error| Error::with_source(ErrorKind::Config, "a bus message is too large", error))?;
         out.extend_from_slice(&length.to_be_bytes());
     }
     out.extend_from_slice(position_text.as_bytes());
@@ -88,7 +101,7 @@ fn mappings(rest: &mut Rest<'_>, count: usize) -> Result<Vec<MappingId>> {
 }
 
 fn texts(rest: &mut Rest<'_>, count: usize) -> Result<Vec<Box<str>>> {
-    // Every text takes two bytes at least, so no count from outside can ask for more memory than it sent.
+    // Each text takes at least two bytes, so a damaged count cannot allocate more than the message is long.
     if count > rest.0.len() / 2 {
         return Err(corrupt());
     }
@@ -122,7 +135,7 @@ impl<'a> Rest<'a> {
 }
 
 fn corrupt() -> Error {
-    Error::new(ErrorKind::Corrupt, "a message on the bus could not be understood")
+    Error::new(ErrorKind::Corrupt, "the message is malformed")
 }
 
 #[cfg(test)]
@@ -150,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_and_damage_is_an_error() {
+    fn messages_are_read_back_and_damage_is_an_error() {
         for message in messages() {
             let bytes = encode(SERVER, &message).expect("a message");
             assert_eq!(decode(&bytes).expect("a message"), Sent { server: SERVER, message });

@@ -1,4 +1,4 @@
-//! The last meta of each shard, parsed: it changes once a batch and is read with every key.
+//! The last meta of each shard, parsed: it changes once per batch and is read with every key.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,65 +6,69 @@ use cachefront_core::store::Meta;
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::Value;
 
-use crate::error::unexpected;
+use crate::error::Address;
 
-/// Spares the parsing, and nothing else: what counts are the bytes that came with the entry.
+/// Caches the parsed form of each shard's meta. It only saves parsing: a cached meta is used only if its bytes equal
+/// those that the server returned with the entry.
 #[derive(Debug)]
 pub(crate) struct MetaCache {
-    shards: Box<[Mutex<Known>]>,
+    address: Address,
+    shards: Box<[Mutex<Cached>]>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Cached {
     bytes: Vec<u8>,
     meta: Option<Arc<Meta>>,
 }
 
 impl MetaCache {
-    pub(crate) fn new(shards: u32) -> Self {
-        Self { shards: (0..shards).map(|_| Mutex::default()).collect() }
+    pub(crate) fn new(address: Address, shards: u32) -> Self {
+        Self { address, shards: (0..shards).map(|_| Mutex::default()).collect() }
     }
 
-    /// The meta that stands in a reply. One that cannot be read is none: it proves nothing.
+    /// Parses the meta in a reply. Returns `None` if there is none, or if it cannot be decoded: such a meta proves nothing.
+    ///
+    /// # Errors
+    /// `Config` if the namespace was created with another number of shards, `Corrupt` if the reply is of another type.
     pub(crate) fn read(&self, shard: usize, value: Value) -> Result<Option<Arc<Meta>>> {
         match value {
             Value::Nil => Ok(None),
             Value::BulkString(bytes) if bytes.is_empty() => Ok(None),
             Value::BulkString(bytes) => self.parse(shard, bytes),
-            _ => Err(unexpected("meta")),
+            _ => Err(self.address.unexpected_reply("a read of a shard's meta")),
         }
     }
 
     fn parse(&self, shard: usize, bytes: Vec<u8>) -> Result<Option<Arc<Meta>>> {
         // No code panics while it holds the lock.
-        let mut known = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
-        if known.bytes != bytes {
-            known.meta = match Meta::decode(&bytes) {
+        let mut cached = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.bytes != bytes {
+            cached.meta = match Meta::decode(&bytes) {
                 Ok(meta) => Some(Arc::new(meta)),
                 Err(error) => {
-                    tracing::warn!(%error, shard, "the meta of a shard cannot be read and counts as absent");
+                    tracing::warn!(%error, shard, "the meta of a shard cannot be decoded and is treated as absent");
                     None
                 }
             };
-            known.bytes = bytes;
+            cached.bytes = bytes;
         }
-        match &known.meta {
-            Some(meta) => check_shards(meta, self.shards.len()).map(|()| Some(Arc::clone(meta))),
+        match &cached.meta {
+            Some(meta) => self.check_shards(meta).map(|()| Some(Arc::clone(meta))),
             None => Ok(None),
         }
     }
-}
 
-fn check_shards(meta: &Meta, shards: usize) -> Result<()> {
-    if meta.shards as usize == shards {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Config,
-        format!(
-            "the namespace in Redis has {} shards and this process expects {shards}: give the same `shards` \
+    fn check_shards(&self, meta: &Meta) -> Result<()> {
+        let expected = self.shards.len();
+        if meta.shards as usize == expected {
+            return Ok(());
+        }
+        let message = format!(
+            "the namespace in Redis at {} has {} shards and this process expects {expected}: use the same `shards` \
              everywhere, or another `namespace`",
-            meta.shards
-        ),
-    ))
+            self.address, meta.shards
+        );
+        Err(Error::new(ErrorKind::Config, message))
+    }
 }

@@ -1,7 +1,8 @@
 //! Reads: concurrent reads of single keys share one `MGET`, with the shard's meta first.
 //!
-//! The first reader that finds nobody waiting starts a task, which lets every other task that is ready run once, takes
-//! what was asked for meanwhile, and sends one command. No timer is involved: a lone reader's command leaves at once.
+//! The first reader that finds the queue of its shard empty starts a task. The task yields once, so that every other task
+//! that is ready can enqueue its read, then takes the queue and sends one command. No timer is involved: the command of a
+//! single reader is sent at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,41 +11,42 @@ use cachefront_core::{Result, StoreKey};
 use redis::{Cmd, RedisWrite, Value};
 use tokio::sync::oneshot;
 
-use crate::error::{closed, unexpected};
+use crate::error::closed;
 use crate::keys::KeySpace;
 use crate::link::Link;
 use crate::meta::MetaCache;
 
-/// What every reader and every batch of readers needs.
+/// The connection, key names and queues that all readers share.
 #[derive(Debug)]
 pub(crate) struct Reads {
     pub(crate) link: Link,
     pub(crate) keys: KeySpace,
     pub(crate) metas: MetaCache,
-    /// For each shard, the readers that wait for the next command.
-    lanes: Box<[Mutex<Vec<Waiting>>]>,
+    /// For each shard, the reads that the next command takes.
+    queues: Box<[Mutex<Vec<PendingRead>>]>,
     batch_max: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct PendingRead {
     key: StoreKey,
-    answer: oneshot::Sender<Result<Reading>>,
+    reply: oneshot::Sender<Result<Reading>>,
 }
 
 impl Reads {
     pub(crate) fn new(link: Link, keys: KeySpace, batch_max: usize) -> Self {
         let shards = keys.shards();
-        let lanes = (0..shards).map(|_| Mutex::default()).collect();
-        Self { link, keys, metas: MetaCache::new(shards), lanes, batch_max }
+        let queues = (0..shards).map(|_| Mutex::default()).collect();
+        let metas = MetaCache::new(link.address().clone(), shards);
+        Self { link, keys, metas, queues, batch_max }
     }
 
     /// No code panics while it holds the lock.
-    fn lane(&self, shard: usize) -> MutexGuard<'_, Vec<Waiting>> {
-        self.lanes[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self, shard: usize) -> MutexGuard<'_, Vec<PendingRead>> {
+        self.queues[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads keys of one shard in one command; the readings are in the order of the keys.
+    /// Reads keys of one shard in one command. The readings are in the order of the keys.
     pub(crate) async fn fetch<'a, I>(&self, shard: usize, keys: I) -> Result<Vec<Reading>>
     where
         I: ExactSizeIterator<Item = &'a StoreKey> + Clone + Send,
@@ -66,10 +68,10 @@ impl Reads {
 
     fn readings(&self, shard: usize, count: usize, server: ServerId, reply: Value) -> Result<Vec<Reading>> {
         let Value::Array(values) = reply else {
-            return Err(unexpected("MGET"));
+            return Err(self.link.address().unexpected_reply("MGET"));
         };
         if values.len() != count + 1 {
-            return Err(unexpected("MGET"));
+            return Err(self.link.address().unexpected_reply("MGET"));
         }
         let mut values = values.into_iter();
         let meta = self.metas.read(shard, values.next().unwrap_or_default())?;
@@ -78,7 +80,7 @@ impl Reads {
                 let entry = match value {
                     Value::Nil => None,
                     Value::BulkString(bytes) => Some(bytes.into()),
-                    _ => return Err(unexpected("MGET")),
+                    _ => return Err(self.link.address().unexpected_reply("MGET")),
                 };
                 Ok(Reading { server, meta: meta.clone(), entry })
             })
@@ -86,52 +88,52 @@ impl Reads {
     }
 }
 
-/// Reads one key.
+/// Reads one key, together with other reads of its shard.
 pub(crate) async fn get(reads: &Arc<Reads>, key: &StoreKey) -> Result<Reading> {
     let shard = reads.keys.shard_of(key);
-    let (answer, answered) = oneshot::channel();
-    let first = {
-        let mut lane = reads.lane(shard);
-        lane.push(Waiting { key: key.clone(), answer });
-        lane.len() == 1
+    let (reply, reading) = oneshot::channel();
+    let is_first = {
+        let mut queue = reads.queue(shard);
+        queue.push(PendingRead { key: key.clone(), reply });
+        queue.len() == 1
     };
-    if first {
-        // A task of its own: a reader that is dropped, or not polled any more, keeps nobody else waiting.
-        let turn = Turn { reads: Arc::clone(reads), shard, taken: false };
-        reads.link.runtime().spawn(turn.serve());
+    if is_first {
+        // A task of its own: the other reads go on even if this reader is dropped or not polled any more.
+        let drain = Drain { reads: Arc::clone(reads), shard, taken: false };
+        reads.link.runtime().spawn(drain.run());
     }
-    answered.await.unwrap_or_else(|_| Err(closed()))
+    reading.await.unwrap_or_else(|_| Err(closed()))
 }
 
-/// The duty to answer those who wait in a lane. One that is dropped undone, because its runtime shuts down, lets them
-/// go with an error.
-struct Turn {
+/// Drains the queue of one shard. If it is dropped before it ran, because the runtime shuts down, the pending reads fail
+/// with `Closed`.
+struct Drain {
     reads: Arc<Reads>,
     shard: usize,
     taken: bool,
 }
 
-impl Turn {
-    async fn serve(mut self) {
+impl Drain {
+    async fn run(mut self) {
         tokio::task::yield_now().await;
         let mut batch = self.take();
         while batch.len() > self.reads.batch_max {
             let rest = batch.split_off(batch.len() - self.reads.batch_max);
-            self.reads.link.runtime().spawn(answer(Arc::clone(&self.reads), self.shard, rest));
+            self.reads.link.runtime().spawn(send(Arc::clone(&self.reads), self.shard, rest));
         }
-        answer(Arc::clone(&self.reads), self.shard, batch).await;
+        send(Arc::clone(&self.reads), self.shard, batch).await;
     }
 
-    fn take(&mut self) -> Vec<Waiting> {
+    fn take(&mut self) -> Vec<PendingRead> {
         self.taken = true;
-        let mut lane = self.reads.lane(self.shard);
-        // As many are likely to wait next time.
-        let room = Vec::with_capacity(lane.len());
-        std::mem::replace(&mut *lane, room)
+        let mut queue = self.reads.queue(self.shard);
+        // The next batch is likely to have about the same length.
+        let empty = Vec::with_capacity(queue.len());
+        std::mem::replace(&mut *queue, empty)
     }
 }
 
-impl Drop for Turn {
+impl Drop for Drain {
     fn drop(&mut self) {
         if !self.taken {
             self.take();
@@ -139,17 +141,17 @@ impl Drop for Turn {
     }
 }
 
-async fn answer(reads: Arc<Reads>, shard: usize, batch: Vec<Waiting>) {
-    // A reader that is gone by now does not mind; neither does `send`.
-    match reads.fetch(shard, batch.iter().map(|waiting| &waiting.key)).await {
+/// Sends one batch and completes its reads. A reader that was dropped meanwhile does not receive its reading.
+async fn send(reads: Arc<Reads>, shard: usize, batch: Vec<PendingRead>) {
+    match reads.fetch(shard, batch.iter().map(|pending| &pending.key)).await {
         Ok(readings) => {
-            for (waiting, reading) in batch.into_iter().zip(readings) {
-                let _ = waiting.answer.send(Ok(reading));
+            for (pending, reading) in batch.into_iter().zip(readings) {
+                let _ = pending.reply.send(Ok(reading));
             }
         }
         Err(error) => {
-            for waiting in batch {
-                let _ = waiting.answer.send(Err(error.clone()));
+            for pending in batch {
+                let _ = pending.reply.send(Err(error.clone()));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The scripts, and how they are called: by their hash, loaded again where the server forgot them. Some begin with
-//! functions that they share.
+//! The Lua scripts, and how they are called: by hash, and loaded again if the server does not know the hash. Some scripts
+//! are concatenated from several files, which share functions.
 
 use std::sync::LazyLock;
 
@@ -30,7 +30,7 @@ scripts! {
     RELEASE = "release.lua";
     INVALIDATE_UNSEEN = "meta.lua" "entry.lua" "invalidate_unseen.lua";
     SUSPEND = "meta.lua" "suspend.lua";
-    RAISE_HI = "meta.lua" "raise_hi.lua";
+    RAISE_HIGH_WATERMARK = "meta.lua" "raise_high_watermark.lua";
     TAKE_TERM = "meta.lua" "take_term.lua";
     COVER = "meta.lua" "cover.lua";
     FLUSH = "meta.lua" "flush.lua";
@@ -41,7 +41,7 @@ scripts! {
 }
 
 impl Script {
-    /// The start of a call; keys and then arguments are to be added.
+    /// Starts a call; the caller appends the keys and then the arguments.
     pub(crate) fn command(&self, keys: usize, args: usize, bytes: usize) -> Cmd {
         let mut command = Cmd::with_capacity(3 + keys + args, 64 + bytes);
         command.write_arg(b"EVALSHA");
@@ -51,7 +51,8 @@ impl Script {
     }
 }
 
-/// The commands that load all scripts. A server forgets them when it restarts, so this only makes the fall-back rare.
+/// The commands that load all scripts. A server drops its scripts when it restarts, so a call may still have to load them
+/// again.
 pub(crate) fn load_all() -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(ALL.len());
     for script in ALL {
@@ -60,7 +61,8 @@ pub(crate) fn load_all() -> Pipeline {
     pipeline
 }
 
-/// Sends one call. The server that does not know the script has done nothing, so it is sent again.
+/// Sends one call, and repeats it after loading the scripts if the server did not know the script: such a call had no
+/// effect.
 pub(crate) async fn call(connection: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
     let reply = connection.send_packed_command(command).await?;
     if !is_no_script(&reply) {
@@ -70,8 +72,8 @@ pub(crate) async fn call(connection: &mut MultiplexedConnection, command: &Cmd) 
     connection.send_packed_command(command).await
 }
 
-/// Sends many calls at once, and those again whose script the server does not know: one that is refused for that reason
-/// has done nothing. They must not depend on each other's order.
+/// Sends calls in one pipeline, and repeats those whose script the server did not know: such a call had no effect. The
+/// calls must not depend on each other's order.
 pub(crate) async fn call_all(connection: &mut MultiplexedConnection, calls: &Pipeline) -> RedisResult<Vec<Value>> {
     let mut replies = connection.send_packed_commands(calls, 0, calls.len()).await?;
     if !replies.iter().any(is_no_script) {
@@ -91,6 +93,6 @@ pub(crate) async fn call_all(connection: &mut MultiplexedConnection, calls: &Pip
 
 async fn reload(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     let pipeline = load_all();
-    // A refusal shows again in the call that follows.
+    // If the server refuses to load a script, the call that follows fails and reports it.
     connection.send_packed_commands(&pipeline, 0, pipeline.len()).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! The store's readers' side: which command each method sends.
+//! The `Store` implementation: which command each method sends.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,157 +9,72 @@ use bytes::Bytes;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, Reading, Refusal, ServerId, Store,
-    StoreWriter, Token, transition,
+    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, Reading, Refusal, Store, StoreWriter,
+    Token, transition,
 };
-use cachefront_core::{Result, StoreKey, Timestamp};
+use cachefront_core::{Error, Result, StoreKey, Timestamp};
 use futures_util::future::try_join_all;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
-use tokio::sync::OnceCell;
 
 use crate::bus::RedisBus;
-use crate::config::{RedisSettings, RedisStoreBuilder};
-use crate::conn::{Dialer, Purpose};
-use crate::error::{refused, unexpected};
-use crate::keys::KeySpace;
-use crate::link::{Link, Live};
-use crate::reads::{self, Reads};
-use crate::scripts::{self, FILL, LEASE, RELEASE, SUSPEND, Script};
+use crate::reads;
+use crate::scripts::{FILL, LEASE, RELEASE, SUSPEND, Script};
+use crate::shared::{Shared, unlink};
 use crate::writer::RedisWriter;
 
-/// How often a lease is asked for again because the entry that stood in its way was gone when it was to be read.
-const LEASE_TRIES: usize = 3;
+/// Maximum number of attempts to take a lease. An attempt is repeated if the script found a usable entry that was gone
+/// when it was read.
+const LEASE_ATTEMPTS_MAX: usize = 3;
 
-/// The shared store in a Redis or Valkey server. A clone is the same store over the same connection.
+/// The shared store in a Redis or Valkey server. Clones use the same connections.
 ///
-/// Readers share one connection, which is replaced in the background when it is lost; until then they get an error at
-/// once. Concurrent [`get`](Store::get)s are sent as one `MGET`. Invalidators and readers of the bus have connections
-/// of their own, which are never replaced unnoticed.
+/// Readers share one connection. If it is lost, it is replaced in the background, and reads fail at once until then.
+/// Concurrent [`get`](Store::get)s are sent as one `MGET`. Each invalidator and each reader of the bus has a connection
+/// of its own, whose loss it reports as an error.
 ///
-/// The first [`peek`](Store::peek) opens one more, on which the server is told not to count reads as uses
-/// (`CLIENT NO-TOUCH`: Redis 7.2 and later, Valkey). On an older server a look counts as a use.
+/// The first [`peek`](Store::peek) opens one more connection, with `CLIENT NO-TOUCH ON`, so that peeks do not change what
+/// the server evicts. Redis before 7.2 does not know that command; there a peek counts as a use.
 ///
-/// The URL must lead to a primary: a connection to a replica is refused and tried again. Each connection notes which
-/// server it leads to, by run id and replication id. Where readers and the bus find different ones, as after a failover,
-/// both look for the primary again; until they agree, no value is kept in a process-local tier.
+/// The URL must lead to a primary. A connection to a replica is refused and tried again. Each connection records the run
+/// id and replication id of its server. If readers and the bus are on different servers, as after a failover, both
+/// reconnect; until they agree, no value is kept in a process-local tier.
+///
+/// Start with [`RedisStore::connect`] or [`RedisStore::builder`].
 #[derive(Clone)]
 pub struct RedisStore {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) reads: Arc<Reads>,
-    /// For those who only look. Most processes never do.
-    looks: OnceCell<Arc<Reads>>,
-    pub(crate) dialer: Dialer,
-    pub(crate) settings: RedisSettings,
-    hub: Arc<Hub>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl RedisStore {
-    /// Connects to `redis://host:port/database?namespace=service` or `rediss://…`, with the default settings. The
-    /// namespace is described at [`RedisStoreBuilder::namespace`]; there is no default one.
-    ///
-    /// # Errors
-    /// `Config` if the URL, the password or the certificate is wrong or the namespace is missing; `Unavailable` or
-    /// `Timeout` if the server cannot be reached.
-    ///
-    /// # Process-wide effects
-    /// As [`RedisStoreBuilder::connect`]: a `rediss://` URL may install rustls' default provider.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: nothing was written.
-    pub async fn connect(url: &str) -> Result<Self> {
-        Self::builder(url).connect().await
-    }
-
-    /// Says more than the URL before connecting. Nothing happens before
-    /// [`connect`](RedisStoreBuilder::connect), whose process-wide effects are described there.
-    pub fn builder(url: &str) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(url)
-    }
-
-    pub(crate) async fn open(keys: KeySpace, dialer: Dialer, settings: RedisSettings) -> Result<Self> {
-        let link = Link::open(dialer.clone(), Purpose::Scripts).await?;
-        let reads = Arc::new(Reads::new(link, keys, settings.read_batch_keys_max));
-        // Every shard's meta: it tells whether the namespace was built with another number of shards.
-        for shard in 0..reads.keys.shards() as usize {
-            reads.fetch(shard, std::iter::empty()).await?;
-        }
-        let hub = Arc::new(Hub::new());
-        Ok(Self { shared: Arc::new(Shared { reads, looks: OnceCell::new(), dialer, settings, hub }) })
-    }
-}
-
-impl Shared {
-    fn keys(&self) -> &KeySpace {
-        &self.reads.keys
-    }
-
-    /// The connection of those who only look, opened by the first of them.
-    async fn looks(&self) -> Result<Arc<Reads>> {
-        let open = self.looks.get_or_try_init(async || {
-            let link = Link::open(self.dialer.clone(), Purpose::Looks).await?;
-            Ok(Arc::new(Reads::new(link, self.keys().clone(), self.settings.read_batch_keys_max)))
-        });
-        // Of many who wait for it, each waits for so long only, however often the others try.
-        match tokio::time::timeout(self.settings.connect_timeout, open).await {
-            Ok(looks) => looks.map(Arc::clone),
-            Err(elapsed) => Err(self.dialer.address().silent("did not take the connection", elapsed)),
-        }
-    }
-
-    /// Makes readers look for the server that the bus was found on, if they are on another one.
-    pub(crate) fn join(&self, server: ServerId) {
-        self.reads.link.join(server);
-        if let Some(looks) = self.looks.get() {
-            looks.link.join(server);
-        }
-    }
-
-    /// Sends one call of a script over the readers' connection.
-    pub(crate) async fn call(&self, command: &Cmd) -> Result<Value> {
-        self.call_over(&self.reads.link.live()?, command).await
-    }
-
-    /// The same, over the connection that was the readers' a moment ago.
-    pub(crate) async fn call_over(&self, live: &Live, command: &Cmd) -> Result<Value> {
-        let reply = scripts::call(&mut live.connection.wire.clone(), command).await.and_then(refused);
-        reply.map_err(|error| self.reads.link.failed(live, &error))
-    }
-
-    /// Sends commands that do not depend on each other's order.
-    async fn call_all(&self, calls: &Pipeline) -> Result<()> {
-        let mut live = self.reads.link.live()?;
-        let replies = scripts::call_all(&mut live.connection.wire, calls).await;
-        let outcome = replies.and_then(|replies| replies.into_iter().try_for_each(|reply| refused(reply).map(drop)));
-        outcome.map_err(|error| self.reads.link.failed(&live, &error))
-    }
-
-    /// The start of a call that compares with the meta and touches one key.
+    /// Starts a call that compares with the meta and touches one key; the caller appends the arguments.
     fn command_for(&self, script: &Script, key: &StoreKey, args: usize, bytes: usize) -> Cmd {
-        let shard = self.keys().shard_of(key);
-        let meta = self.keys().meta(shard);
-        let mut command = script.command(2, args, bytes + meta.len() + self.keys().name_bytes(shard, key));
+        let keys = self.shared.keys();
+        let shard = keys.shard_of(key);
+        let meta = keys.meta(shard);
+        let mut command = script.command(2, args, bytes + meta.len() + keys.name_bytes(shard, key));
         command.write_arg(meta.as_bytes());
-        self.keys().write(&mut command, shard, key);
+        keys.write(&mut command, shard, key);
         command
     }
 
+    /// Reads the entry that the lease script found usable. Returns `None` if it is gone or not usable any more.
     async fn present(&self, request: &LeaseRequest<'_>) -> Result<Option<LeaseReply>> {
-        let shard = self.keys().shard_of(request.key);
-        let reading = self.reads.fetch(shard, std::iter::once(request.key)).await?.pop();
+        let shard = self.shared.keys().shard_of(request.key);
+        let reading = self.shared.reads.fetch(shard, std::iter::once(request.key)).await?.pop();
         let Some(Reading { meta, entry: Some(entry), .. }) = reading else {
             return Ok(None);
         };
-        // The server has just said that the hard expiry is not over by its clock.
+        // The script has just compared the hard expiry, by the server's clock.
         let good = Entry::decode(entry.clone()).is_ok_and(|decoded| {
             let (meta, now) = (meta.as_deref(), Timestamp::UNKNOWN);
             let (mode, mapping) = (request.mode, request.mapping);
             transition::is_good(meta, &decoded.header, mode, mapping, request.schema_version, now)
         });
         Ok(good.then_some(LeaseReply::Present { meta, entry }))
+    }
+
+    fn unexpected(&self, command: &'static str) -> Error {
+        self.shared.address().unexpected_reply(command)
     }
 }
 
@@ -174,9 +89,9 @@ impl Store for RedisStore {
     }
 
     async fn peek(&self, key: &StoreKey) -> Result<Reading> {
-        // While readers know that the server is away, nobody dials for a look.
+        // While the readers' connection is lost, no connection is opened for a peek.
         self.shared.reads.link.live()?;
-        reads::get(&self.shared.looks().await?, key).await
+        reads::get(&self.shared.peeks().await?, key).await
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
@@ -186,27 +101,27 @@ impl Store for RedisStore {
         let commands = by_shard.iter().flat_map(|(shard, keys)| keys.chunks(max).map(move |chunk| (*shard, chunk)));
         let fetched = try_join_all(commands.map(|(shard, chunk)| async move {
             let readings = self.shared.reads.fetch(shard, chunk.iter().map(|(_, key)| *key)).await?;
-            Ok::<_, cachefront_core::Error>((chunk, readings))
+            Ok::<_, Error>((chunk, readings))
         }));
         for (chunk, fetched) in fetched.await? {
-            for ((place, _), reading) in chunk.iter().zip(fetched) {
-                readings[*place] = Some(reading);
+            for ((index, _), reading) in chunk.iter().zip(fetched) {
+                readings[*index] = Some(reading);
             }
         }
-        readings.into_iter().map(|reading| reading.ok_or_else(|| unexpected("MGET"))).collect()
+        readings.into_iter().map(|reading| reading.ok_or_else(|| self.unexpected("MGET"))).collect()
     }
 
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
         let header = lease_only(request);
         let duration_us = micros(request.duration);
-        let mut command = self.shared.command_for(&LEASE, request.key, 4, header.len() + 48);
+        let mut command = self.command_for(&LEASE, request.key, 4, header.len() + 48);
         command.write_arg(&header);
         command.arg(duration_us).arg(u8::from(request.reload));
         command.write_arg(&request.mapping.0.to_be_bytes());
-        for _ in 0..LEASE_TRIES {
+        for _ in 0..LEASE_ATTEMPTS_MAX {
             let live = self.shared.reads.link.live()?;
             let Value::Array(reply) = self.shared.call_over(&live, &command).await? else {
-                return Err(unexpected("lease"));
+                return Err(self.unexpected("the lease script"));
             };
             let mut reply = reply.into_iter();
             return Ok(match (reply.next(), reply.next()) {
@@ -216,7 +131,7 @@ impl Store for RedisStore {
                     let meta = self.shared.reads.metas.read(shard, meta)?;
                     LeaseReply::Granted { server: live.connection.identity.server(), meta }
                 }
-                (Some(Value::Int(2)), None) => match self.shared.present(request).await? {
+                (Some(Value::Int(2)), None) => match self.present(request).await? {
                     Some(present) => present,
                     None => continue,
                 },
@@ -224,15 +139,15 @@ impl Store for RedisStore {
                     LeaseReply::Held { remaining: Duration::from_micros(u64::try_from(micros).unwrap_or_default()) }
                 }
                 (Some(Value::Int(4)), None) => LeaseReply::NotCovered,
-                _ => return Err(unexpected("lease")),
+                _ => return Err(self.unexpected("the lease script")),
             });
         }
-        // Entries come and go faster than they can be read: the caller waits and asks again.
+        // Entries come and go faster than they can be read: the caller waits and tries again.
         Ok(LeaseReply::Held { remaining: Duration::ZERO })
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
-        let mut command = self.shared.command_for(&FILL, fill.key, 5, fill.entry.len() + 64);
+        let mut command = self.command_for(&FILL, fill.key, 5, fill.entry.len() + 64);
         command.write_arg(&fill.token.as_u128().to_be_bytes());
         command.arg(match fill.mode {
             InvalidationMode::Cdc => 0,
@@ -246,7 +161,7 @@ impl Store for RedisStore {
             Value::Int(1) => Ok(FillReply::Refused(Refusal::NoMeta)),
             Value::Int(2) => Ok(FillReply::Refused(Refusal::GenerationChanged)),
             Value::Int(3) => Ok(FillReply::Refused(Refusal::LeaseBroken)),
-            _ => Err(unexpected("fill")),
+            _ => Err(self.unexpected("the fill script")),
         }
     }
 
@@ -270,7 +185,7 @@ impl Store for RedisStore {
             command.write_arg(meta.as_bytes());
             pipeline.add_command(command);
         }
-        self.shared.call_all(&pipeline).await
+        self.shared.call_all(&pipeline).await.map(drop)
     }
 
     async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
@@ -286,25 +201,7 @@ impl Store for RedisStore {
     }
 }
 
-/// Removes keys in as few commands as allowed: one pipeline for each shard.
-pub(crate) fn unlink(space: &KeySpace, keys: &[StoreKey], keys_per_command_max: usize) -> Vec<Pipeline> {
-    let pipeline = |(shard, keys): (usize, Vec<(usize, &StoreKey)>)| {
-        let mut pipeline = Pipeline::with_capacity(keys.len().div_ceil(keys_per_command_max));
-        for chunk in keys.chunks(keys_per_command_max) {
-            let bytes: usize = chunk.iter().map(|(_, key)| space.name_bytes(shard, key)).sum();
-            let mut command = Cmd::with_capacity(chunk.len() + 1, bytes + 6);
-            command.write_arg(b"UNLINK");
-            for (_, key) in chunk {
-                space.write(&mut command, shard, key);
-            }
-            pipeline.add_command(command);
-        }
-        pipeline
-    };
-    space.by_shard(keys).into_iter().map(pipeline).filter(|pipeline| !pipeline.is_empty()).collect()
-}
-
-/// The header that a granted lease leaves where nothing stands; the script sets generation and expiry.
+/// The header that a granted lease writes if there is no entry. The script sets the generation and the expiry.
 fn lease_only(request: &LeaseRequest<'_>) -> Vec<u8> {
     let header = Header {
         state: PayloadState::None,
@@ -324,7 +221,7 @@ fn lease_only(request: &LeaseRequest<'_>) -> Vec<u8> {
 }
 
 fn micros(duration: Duration) -> u64 {
-    // Scripts count in numbers that are exact up to 2^53; a century is far below.
+    // Lua numbers are exact up to 2^53; a century is far below that.
     const CENTURY_US: u64 = 100 * 366 * 86_400 * 1_000_000;
     u64::try_from(duration.as_micros()).map_or(CENTURY_US, |micros| micros.min(CENTURY_US))
 }

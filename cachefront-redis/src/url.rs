@@ -1,11 +1,11 @@
-//! The URL of a server: what the client reads of it, and the namespace, which is this crate's own.
+//! The URL of a server: the parts that the client parses, and the `namespace` parameter, which this crate adds.
 
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::{ConnectionInfo, IntoConnectionInfo, RedisError};
 
-use crate::config::invalid;
+use crate::error::invalid;
 
-/// The longest name of a parameter that is repeated in an error.
+/// Maximum length in bytes of a parameter name that an error repeats.
 const SHOWN_BYTES_MAX: usize = 32;
 
 pub(crate) struct ServerUrl {
@@ -14,8 +14,10 @@ pub(crate) struct ServerUrl {
 }
 
 impl ServerUrl {
+    /// Parses a URL and takes the namespace out of it.
+    ///
     /// # Errors
-    /// `Config`. No message holds any part of the URL but the name of a parameter: a URL may hold a password.
+    /// `Config`. Messages never contain a part of the URL other than the name of a parameter: a URL may hold a password.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut url = redis::parse_redis_url(text).ok_or_else(|| invalid(expected()))?;
         let is_socket = url.scheme().ends_with("unix");
@@ -23,7 +25,7 @@ impl ServerUrl {
         for (name, value) in url.query_pairs() {
             match &*name {
                 "namespace" if namespace.is_some() => {
-                    return Err(invalid("`namespace` stands twice in the Redis URL: give it once".to_owned()));
+                    return Err(invalid("`namespace` is given twice in the Redis URL: give it once".to_owned()));
                 }
                 "namespace" => namespace = Some(value.into_owned()),
                 "protocol" => others.push((name.into_owned(), value.into_owned())),
@@ -41,15 +43,15 @@ impl ServerUrl {
 }
 
 fn unknown_parameter(name: &str, is_socket: bool) -> String {
-    let taken =
+    let known =
         if is_socket { "`namespace`, `protocol`, `db`, `user` and `pass`" } else { "`namespace` and `protocol`" };
-    // Behind a `?` that belongs to a password stands the rest of it.
+    // If the `?` belongs to an unescaped password, the "name" is the rest of that password.
     let plain = name.len() <= SHOWN_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let named = if plain { format!("the parameter `{name}`") } else { "a parameter".to_owned() };
-    format!("the Redis URL has {named} that is not known: it takes {taken}")
+    format!("the Redis URL has {named} that is not known: the known ones are {known}")
 }
 
-/// The error of a URL that the client cannot read.
+/// The error of a URL that the client cannot parse.
 pub(crate) fn malformed(error: RedisError) -> Error {
     Error::with_source(ErrorKind::Config, expected(), error)
 }
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_is_taken_out_and_the_rest_is_the_clients() {
+    fn the_namespace_is_taken_out_and_the_client_gets_the_rest() {
         for (url, address, database) in [
             ("redis://cache/?namespace=shop", "cache:6379", 0),
             ("redis://cache:1?namespace=shop", "cache:1", 0),
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused_by_name() {
+    fn an_unknown_parameter_is_refused_by_name() {
         for (url, word) in [
             ("redis://cache/?namespace=a&namespace=a", "twice"),
             ("redis://cache/?db=1", "`db`"),

@@ -1,4 +1,4 @@
-//! The invalidator's side: one connection, one server identity, and nothing after an error.
+//! The `StoreWriter` of an invalidator: one connection to one server, unusable after the first error.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use redis::{Cmd, Pipeline, RedisWrite, Value};
 
 use crate::bus;
 use crate::conn::{Connection, Purpose};
-use crate::error::{Address, unexpected};
+use crate::error::Address;
 use crate::keys::KeySpace;
-use crate::scripts::{self, COMMIT, COVER, FLUSH, INVALIDATE_UNSEEN, RAISE_HI, RESIGN, Script, TAKE_TERM};
-use crate::store::{Shared, unlink};
+use crate::scripts::{self, COMMIT, COVER, FLUSH, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script, TAKE_TERM};
+use crate::shared::{Shared, unlink};
 
 pub(crate) struct RedisWriter {
     shared: Arc<Shared>,
     connection: Connection,
-    /// Set while an operation runs and after one has failed: what a dropped or failed one did is not known.
-    spoilt: bool,
+    /// Set while an operation runs and after one failed: the effect of a dropped or failed operation is unknown.
+    poisoned: bool,
 }
 
 impl RedisWriter {
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
         let connection = shared.dialer.dial(Some(shared.settings.writer_response_timeout), Purpose::Scripts).await?;
-        tracing::debug!(identity = ?connection.identity, "an invalidator's connection to Redis is open");
-        Ok(Self { shared, connection, spoilt: false })
+        tracing::debug!(identity = ?connection.identity, "opened an invalidator's connection to Redis");
+        Ok(Self { shared, connection, poisoned: false })
     }
 
     fn address(&self) -> &Address {
@@ -42,20 +42,22 @@ impl RedisWriter {
         &self.shared.reads.keys
     }
 
-    /// Marks the writer as spoilt until [`end`](Self::end): a future that is dropped in between leaves it so.
+    /// Poisons the writer until [`end`](Self::end). A future that is dropped in between leaves it poisoned.
     fn begin(&mut self) -> Result<()> {
-        if self.spoilt {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                "this writer failed before, what it did is not known: open another one and read the state",
-            ));
+        if self.poisoned {
+            let message = format!(
+                "this writer to Redis at {} failed before, and the effect of its last operation is unknown: open another \
+                 one and read the state",
+                self.address()
+            );
+            return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        self.spoilt = true;
+        self.poisoned = true;
         Ok(())
     }
 
     fn end<T>(&mut self, outcome: Result<T>) -> Result<T> {
-        self.spoilt = outcome.is_err();
+        self.poisoned = outcome.is_err();
         outcome
     }
 
@@ -66,17 +68,17 @@ impl RedisWriter {
         let replies = scripts::call_all(&mut self.connection.wire.clone(), pipeline).await;
         let replies = replies.map_err(|error| self.address().error(&error))?;
         if replies.len() != pipeline.len() {
-            return Err(unexpected("a pipeline"));
+            return Err(self.address().unexpected_reply("a pipeline"));
         }
         replies.into_iter().map(|reply| self.address().check(reply)).collect()
     }
 
-    /// Sends one pipeline for each shard, all at once, over the one connection.
+    /// Sends one pipeline for each shard, all at once, over the same connection.
     async fn send_all(&self, pipelines: &[Pipeline]) -> Result<()> {
         try_join_all(pipelines.iter().map(|pipeline| self.send(pipeline))).await.map(drop)
     }
 
-    /// Calls a script on the meta of every shard; one that finds something else there than is held is a conflict.
+    /// Calls a script on the meta of every shard. A shard whose meta is not as expected is a conflict.
     async fn on_metas(&self, script: &Script, args: &[&[u8]]) -> Result<()> {
         let bytes: usize = args.iter().map(|arg| arg.len()).sum();
         let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
@@ -90,8 +92,8 @@ impl RedisWriter {
         }
         self.send(&pipeline).await?.into_iter().try_for_each(|reply| match reply {
             Value::Int(0) => Ok(()),
-            Value::Int(code) => Err(conflict(code)),
-            _ => Err(unexpected("a script on the meta")),
+            Value::Int(code) => Err(conflict(self.address(), code)),
+            _ => Err(self.address().unexpected_reply("a script on the meta")),
         })
     }
 
@@ -113,8 +115,8 @@ impl RedisWriter {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
         self.on_entries(&keys, |shard, chunk| {
             let mut command = self.on_chunk(&INVALIDATE_UNSEEN, shard, chunk, (chunk.len(), 64 * chunk.len()));
-            for (place, _) in chunk {
-                let commits = changes.get(*place).map(|change| change.commits.as_slice()).unwrap_or_default();
+            for (index, _) in chunk {
+                let commits = changes.get(*index).map(|change| change.commits.as_slice()).unwrap_or_default();
                 command.arg(commits.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
             }
             command
@@ -122,7 +124,7 @@ impl RedisWriter {
         .await
     }
 
-    /// Sends the calls that `call` makes of each shard's keys, so many keys in one call as the settings allow.
+    /// Sends the calls that `call` builds from each shard's keys, with at most `keys_per_command_max` keys in each.
     async fn on_entries(&self, keys: &[StoreKey], call: impl Fn(usize, &[(usize, &StoreKey)]) -> Cmd) -> Result<()> {
         let max = self.shared.settings.keys_per_command_max;
         let mut pipelines = Vec::new();
@@ -136,7 +138,7 @@ impl RedisWriter {
         self.send_all(&pipelines).await
     }
 
-    /// The start of a call on a shard's meta and entries; its arguments, of this number and bytes, are to be added.
+    /// Starts a call on a shard's meta and entries. The caller appends `args` arguments of `args_bytes` in total.
     fn on_chunk(
         &self,
         script: &Script,
@@ -157,11 +159,12 @@ impl RedisWriter {
 
     async fn set_coverage(&self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         let mut rows: Vec<&Cover> = rows.iter().collect();
-        // As in the core: of two rows with one mapping the first counts.
+        // As in the core: of two rows with the same mapping the first one counts.
         rows.sort_by_key(|row| row.covered.mapping);
         rows.dedup_by_key(|row| row.covered.mapping);
         if rows.len() > COVERED_MAX {
-            let message = format!("{} caches are bound, and one namespace may have {COVERED_MAX}", rows.len());
+            let message =
+                format!("{} caches are bound, and the maximum for one namespace is {COVERED_MAX}", rows.len());
             return Err(Error::new(ErrorKind::Config, message));
         }
         let fresh: Vec<u8> = rows.iter().map(|row| u8::from(row.fresh)).collect();
@@ -198,7 +201,7 @@ impl RedisWriter {
     }
 }
 
-/// What a script compares: generation, term and applied order.
+/// The values that a script compares: generation, term and applied order.
 fn compared(expected: &Expected) -> [Vec<u8>; 3] {
     [
         expected.generation.0.to_be_bytes().to_vec(),
@@ -207,16 +210,17 @@ fn compared(expected: &Expected) -> [Vec<u8>; 3] {
     ]
 }
 
-fn conflict(code: i64) -> Error {
+fn conflict(address: &Address, code: i64) -> Error {
     let what = match code {
         1 => "it has no meta",
         2 => "another generation is in force",
         3 => "another term is in force",
-        4 => "it has applied something else than is held",
-        5 => "the server's replication id changed, it may have lost what was written",
-        _ => "the script's reply is unknown",
+        4 => "it has another applied order",
+        5 => "the server's replication id changed, so it may have lost writes",
+        _ => "the script returned an unknown code",
     };
-    Error::new(ErrorKind::Conflict, format!("a shard of the store is not as held: {what}; read its state again"))
+    let message = format!("a shard in Redis at {address} is not as expected: {what}; read the state again");
+    Error::new(ErrorKind::Conflict, message)
 }
 
 #[async_trait]
@@ -259,7 +263,8 @@ impl StoreWriter for RedisWriter {
     async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
         self.begin()?;
         let [generation, term, applied_order] = &compared(expected);
-        let outcome = self.on_metas(&RAISE_HI, &[generation, term, applied_order, &order.to_be_bytes()]).await;
+        let outcome =
+            self.on_metas(&RAISE_HIGH_WATERMARK, &[generation, term, applied_order, &order.to_be_bytes()]).await;
         self.end(outcome)
     }
 
@@ -302,7 +307,7 @@ impl fmt::Debug for RedisWriter {
         f.debug_struct("RedisWriter")
             .field("namespace", &self.keys().namespace())
             .field("identity", &self.connection.identity)
-            .field("spoilt", &self.spoilt)
+            .field("poisoned", &self.poisoned)
             .finish_non_exhaustive()
     }
 }

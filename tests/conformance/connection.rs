@@ -7,7 +7,7 @@ use cachefront_core::store::{
     MappingId, Meta, Store, StoreState, Token,
 };
 use cachefront_core::{ErrorKind, StoreKey};
-use cachefront_redis::RedisStore;
+use cachefront_redis::{RedisStore, testing};
 use cachefront_testkit::server::redis::Redis;
 use cachefront_testkit::{unique, wait};
 
@@ -213,7 +213,7 @@ async fn a_damaged_meta_counts_as_absent() {
     writer.flush(&meta(1, 1)).await.expect("a flush");
     assert!(store.get(&key(1)).await.expect("a reading").meta.is_some());
     let mut raw = raw(&redis.url()).await;
-    let name = format!("{{cf:{}:0}}#meta", store.namespace());
+    let name = testing::meta_key(store.namespace(), 0);
     for damaged in [&b"CM\x01"[..], b"something else, as long as a meta is, but not one: its first bytes say it", b""] {
         redis::cmd("SET").arg(&name).arg(damaged).exec_async(&mut raw).await.expect("it is damaged");
         assert!(store.get(&key(1)).await.expect("a reading").meta.is_none());

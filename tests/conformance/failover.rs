@@ -7,7 +7,7 @@ use cachefront::{Cache, Local, loader_fn};
 use cachefront_core::bus::{BusEvent, BusMessage, BusReader, Publisher};
 use cachefront_core::store::{Reading, ServerId, Store};
 use cachefront_core::{ErrorKind, Timestamp};
-use cachefront_redis::{RedisSettings, RedisStore};
+use cachefront_redis::{RedisSettings, RedisStore, testing};
 use cachefront_testkit::address::Address;
 use cachefront_testkit::server::redis::Redis;
 use cachefront_testkit::{unique, wait};
@@ -83,7 +83,7 @@ async fn a_reader_that_outlives_a_demotion_skips_nothing_unnoticed() {
     let store = open(&old.url(), &namespace).await;
     let mut reader = store.bus().subscribe().await.expect("a reader");
     publish(&store, 1..=5).await;
-    let stream = format!("{{cf:{namespace}:bus}}#stream");
+    let stream = testing::bus_key(&namespace);
     wait::until_async("five messages are replicated", WAIT, async || {
         new.command(&format!("XLEN {stream}")).await.is_ok_and(|length| length.trim_end() == ":6")
     })

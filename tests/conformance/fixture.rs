@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront_core::store::Store;
 use cachefront_core::testing::StoreFixture;
-use cachefront_redis::RedisStore;
+use cachefront_redis::{RedisStore, testing};
 use cachefront_testkit::{stack, unique};
 use redis::aio::MultiplexedConnection;
 
@@ -42,7 +42,7 @@ impl StoreFixture for InRedis {
 
     async fn lose_metas(&self) {
         let namespace = self.store.namespace();
-        let metas: Vec<String> = (0..self.shards).map(|shard| format!("{{cf:{namespace}:{shard}}}#meta")).collect();
+        let metas: Vec<String> = (0..self.shards).map(|shard| testing::meta_key(namespace, shard)).collect();
         let mut raw = self.raw.clone();
         let lost: u32 = redis::cmd("DEL").arg(&metas).query_async(&mut raw).await.expect("the metas are deleted");
         assert_eq!(lost, self.shards, "every shard had a meta");

@@ -1,5 +1,6 @@
 //! Every store keeps the same laws: the store suite over Redis, and what only a server of its own can show.
 
+mod admin;
 mod connection;
 mod failover;
 mod fixture;

@@ -10,7 +10,7 @@ use cachefront_core::store::{
     LeaseReply, LeaseRequest, MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
 };
 use cachefront_core::{Gtid, MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
-use cachefront_redis::RedisStore;
+use cachefront_redis::{RedisStore, testing};
 use cachefront_testkit::{stack, unique};
 use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
@@ -104,7 +104,7 @@ impl Pair {
     async fn lose_metas(&mut self) -> Reply {
         self.memory.forget_meta();
         for shard in 0..self.shards {
-            let meta = format!("{{cf:{}:{shard}}}#meta", self.redis.namespace());
+            let meta = testing::meta_key(self.redis.namespace(), shard);
             redis::cmd("DEL").arg(meta).exec_async(&mut self.raw).await.expect("the meta is deleted");
         }
         done(Ok(()))

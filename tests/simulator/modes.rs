@@ -1,5 +1,6 @@
 //! The mode: kept in the database, edited by the environment only when that was edited, in force at once.
 
+use cachefront_redis::testing;
 use cachefront_testkit::process::Simulator;
 use cachefront_testkit::{stack, unique, wait};
 use reqwest::Method;
@@ -27,7 +28,7 @@ async fn the_mode_survives_a_restart_and_a_flush_of_the_store() {
 async fn flush(namespace: &str) {
     let client = redis::Client::open(stack::redis_url()).expect("a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
-    let pattern = format!("{{cf:{namespace}:*");
+    let pattern = testing::pattern(namespace);
     let keys: Vec<String> = redis::cmd("KEYS").arg(&pattern).query_async(&mut connection).await.expect("keys");
     assert!(!keys.is_empty(), "nothing in Redis begins with {pattern}");
     let _: u64 = redis::cmd("DEL").arg(keys).query_async(&mut connection).await.expect("deleted");

@@ -1,6 +1,7 @@
--- Moves what a shard has applied, if the shard is as the invalidator holds it and the server is still the one it knows.
+-- Advances the applied position of a shard, if its meta is as the invalidator expects and the server is still the one
+-- that the invalidator connected to.
 -- KEYS: meta. ARGV: replication id, generation (16 bytes), term, applied order, the next applied order, source time
--- (8 bytes each, big-endian; source time 0: keep the one that stands), position, note.
+-- (8 bytes each, big-endian; source time 0: keep the current one), position, the source's resume data.
 -- Returns 0: done. 5: another replication id. Others: see `compare`.
 local meta, rows = read_meta(KEYS[1])
 local difference = compare(meta, ARGV[2], ARGV[3], ARGV[4])
@@ -9,7 +10,8 @@ if difference ~= 0 then
 elseif struct.unpack('>I8', ARGV[5]) < struct.unpack('>I8', ARGV[4]) then
   return 4
 end
--- A server that was demoted and promoted again over one connection may have lost what this commit vouches for.
+-- A server that was demoted and promoted again within one connection may have lost the invalidations that this commit
+-- confirms.
 if not has_replication_id(ARGV[1]) then
   return 5
 end
@@ -23,7 +25,7 @@ if source_time == string.rep('\0', 8) then
   source_time = string.sub(meta, 49, 56)
 end
 local from, origin, position, note = texts_of(meta, rows)
--- The old position may be long, and is not read.
+-- The old position may be long; it is replaced without being read.
 local origin_text = redis.call('GETRANGE', KEYS[1], from, from + origin - 1)
 local names = redis.call('GETRANGE', KEYS[1], from + origin + position + note, -1)
 redis.call('SET', KEYS[1], string.sub(meta, 1, 32) .. hi .. ARGV[5] .. source_time

@@ -1,19 +1,19 @@
--- Sets which caches a shard vouches for. A mapping that is covered already keeps its generation, unless it is fresh.
--- The meta gets another generation of its own with it.
+-- Replaces the coverage table of a shard. A mapping that is covered already keeps its generation, unless its row is fresh.
+-- The meta gets a new generation of its own.
 -- KEYS: meta. ARGV: generation (16 bytes), term and applied order (8 bytes each, big-endian), the next generation, the
--- rows (32 bytes each, in order), one byte for each row (1: fresh), the names.
+-- rows (32 bytes each, sorted), one byte for each row (1: fresh), the names.
 -- Returns 0: done. Others: see `compare`.
 local meta, rows = read_meta(KEYS[1])
 local difference = compare(meta, ARGV[1], ARGV[2], ARGV[3])
 if difference ~= 0 then
   return difference
 end
-local asked, fresh = ARGV[5], ARGV[6]
+local requested, fresh = ARGV[5], ARGV[6]
 local covered = {}
 for index = 1, #fresh do
-  local row = string.sub(asked, 32 * index - 31, 32 * index)
-  local standing = string.byte(fresh, index) == 0 and find_row(rows, string.sub(row, 1, 16), 0)
-  covered[index] = standing and string.sub(rows, standing, standing + 31) or row
+  local row = string.sub(requested, 32 * index - 31, 32 * index)
+  local current = string.byte(fresh, index) == 0 and find_row(rows, string.sub(row, 1, 16), 0)
+  covered[index] = current and string.sub(rows, current, current + 31) or row
 end
 local from, origin, position, note = texts_of(meta, rows)
 local texts = redis.call('GETRANGE', KEYS[1], from, from + origin + position + note - 1)

@@ -1,6 +1,6 @@
--- Replaces a shard's meta, whatever its generation, under a term that is higher than the one in force.
+-- Replaces the meta of a shard, whatever its generation is, if the term of the new one is higher.
 -- KEYS: meta. ARGV: the new meta.
--- Returns 0: done. 3: a term as high or higher.
+-- Returns 0: done. 3: the current term is as high or higher.
 local meta = read_meta(KEYS[1])
 if meta and struct.unpack('>I8', ARGV[1], 25) <= struct.unpack('>I8', meta, 25) then
   return 3

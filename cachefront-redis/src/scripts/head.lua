@@ -1,4 +1,4 @@
--- Returns the sequence at the end of the bus. A stream that is not there is begun with a mark that is no message.
+-- Returns the sequence of the last item of the bus. Creates a missing stream with one item that is not a message.
 -- KEYS: stream.
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 if last[1] then

@@ -1,19 +1,19 @@
--- Applies changes to a few keys of one shard: breaks every lease, and removes every entry but those whose load is known to
--- have seen all commits that changed its key and whose generation a covered cache has.
--- KEYS: meta, then the entries. ARGV: for each entry, the commits: `origin:number` each, joined by commas.
+-- Applies changes to a few keys of one shard. Revokes every lease. Keeps an entry only if its load is known to have seen all
+-- commits that changed its key, and if a covered cache has its generation; removes all others.
+-- KEYS: meta, then the entries. ARGV: for each entry its commits as `origin:number`, joined by commas.
 local call, unpack_at, sub = redis.call, struct.unpack, string.sub
 local _, rows = read_meta(KEYS[1])
 
--- Whether a position, a GTID set in its text form, contains a commit.
+-- Returns true if a position, which is the text of a GTID set, contains a commit.
 local function contains(position, commit)
   local origin, number = string.match(commit, '^(.*):(%d+)$')
   number = tonumber(number)
-  -- Numbers beyond 2^53 are not exact here: they count as not seen.
+  -- Lua numbers are not exact beyond 2^53: such a commit counts as not seen.
   if not number or number >= 9007199254740992 then
     return false
   end
   for part in string.gmatch(position, '[^,]+') do
-    -- A longer origin (one with a tag) begins with a name after this one: its first field is no number.
+    -- An origin with a tag has the same prefix, but a tag does not begin with a digit.
     if sub(part, 1, #origin + 1) == origin .. ':' and string.find(part, '^%d', #origin + 2) then
       for first, last in string.gmatch(sub(part, #origin + 2), '(%d+)%-?(%d*)') do
         local from = tonumber(first)
@@ -52,7 +52,7 @@ for index = 2, #KEYS do
   local key = KEYS[index]
   local head = call('GETRANGE', key, 0, 95)
   if survives(key, head, ARGV[index - 1]) then
-    break_lease(key, head)
+    revoke_lease(key, head)
   elseif #head > 0 then
     call('UNLINK', key)
   end

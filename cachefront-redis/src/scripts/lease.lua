@@ -1,14 +1,14 @@
--- Takes the right to fill a key, unless there is something good to serve or somebody else holds it.
+-- Takes the lease of a key, unless its entry is usable or another process has the lease.
 -- KEYS: meta, entry.
--- ARGV: a header that carries nothing but the asked lease (96 bytes), its duration in µs, reload (0 or 1), the id of
--- the reader's mapping (16 bytes).
--- Returns {0}: no live meta. {1, meta or ''}: granted. {2}: a good entry is there. {3, µs}: held for so long.
--- {4}: the mapping is not covered.
-local mine = ARGV[1]
-local ttl_mode = string.byte(mine, 5) == 1
+-- ARGV: an entry's header with the requested lease and no value (96 bytes), the lease's duration in µs, reload (0 or 1),
+-- the id of the reader's mapping (16 bytes).
+-- Returns {0}: no live meta. {1, meta or ''}: granted. {2}: the entry is usable. {3, µs}: held, with the time until it
+-- expires. {4}: the mapping is not covered.
+local requested = ARGV[1]
+local ttl_mode = string.byte(requested, 5) == 1
 local generation
 if ttl_mode then
-  generation = string.sub(mine, 17, 32)
+  generation = string.sub(requested, 17, 32)
 else
   local meta, rows = read_meta(KEYS[1])
   if not meta or string.byte(meta, 4) ~= 0 then
@@ -29,12 +29,12 @@ local milliseconds = math.ceil(duration / 1000)
 local head = redis.call('GETRANGE', KEYS[2], 0, 95)
 local current = #head == 96
   and string.sub(head, 1, 3) == 'CF\1'
-  and string.byte(head, 5) == string.byte(mine, 5)
+  and string.byte(head, 5) == string.byte(requested, 5)
   and (ttl_mode or string.sub(head, 17, 32) == generation)
 
 if not current then
-  -- Nothing there, or of another mode or generation: it makes way, its lease with it.
-  local header = string.sub(mine, 1, 16) .. generation .. string.sub(mine, 33, 88) .. expiry
+  -- There is no entry, or one of another mode or generation, which is replaced together with its lease.
+  local header = string.sub(requested, 1, 16) .. generation .. string.sub(requested, 33, 88) .. expiry
   redis.call('SET', KEYS[2], header, 'PX', milliseconds)
   return {1, redis.call('GET', KEYS[1]) or ''}
 end
@@ -43,18 +43,18 @@ local state = string.byte(head, 4)
 local hard = struct.unpack('>I8', string.sub(head, 57, 64))
 if ARGV[3] == '0'
   and (state == 1 or state == 2)
-  and string.sub(head, 9, 12) == string.sub(mine, 9, 12)
+  and string.sub(head, 9, 12) == string.sub(requested, 9, 12)
   and (hard == 0 or now < hard)
 then
   return {2}
 end
 
-local until_then = struct.unpack('>I8', string.sub(head, 89, 96))
-if string.sub(head, 73, 88) ~= string.rep('\0', 16) and now < until_then then
-  return {3, until_then - now}
+local expires = struct.unpack('>I8', string.sub(head, 89, 96))
+if string.sub(head, 73, 88) ~= string.rep('\0', 16) and now < expires then
+  return {3, expires - now}
 end
 
-redis.call('SETRANGE', KEYS[2], 72, string.sub(mine, 73, 88) .. expiry)
+redis.call('SETRANGE', KEYS[2], 72, string.sub(requested, 73, 88) .. expiry)
 local left = redis.call('PTTL', KEYS[2])
 if left >= 0 and left < milliseconds then
   redis.call('PEXPIRE', KEYS[2], milliseconds)

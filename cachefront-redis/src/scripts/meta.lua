@@ -1,7 +1,7 @@
--- Begins every script that reads a meta (format 2, see `Meta` in the core).
+-- Functions for scripts that read a meta (format 2, see `Meta` in the core).
 
--- A shard's meta up to the end of its coverage table, and the table's rows. What follows may be long. Returns nil if
--- there is no meta, or none that can be read.
+-- Returns the fixed part of a shard's meta and the rows of its coverage table. The texts that follow may be long and are
+-- not read. Returns nil if there is no meta, or if it is malformed.
 local function read_meta(key)
   -- Enough for 16 covered caches.
   local meta = redis.call('GETRANGE', key, 0, 591)
@@ -21,7 +21,7 @@ local function read_meta(key)
   return string.sub(meta, 1, 80), string.sub(meta, 81, rows_end)
 end
 
--- Finds 16 bytes in the column of the rows that begins at `offset`. Returns the row's first position, or nil.
+-- Finds the row that has these 16 bytes at `offset`. Returns the position of its first byte, or nil.
 local function find_row(rows, bytes, offset)
   local at = string.find(rows, bytes, 1, true)
   while at do
@@ -33,8 +33,8 @@ local function find_row(rows, bytes, offset)
   return nil
 end
 
--- Compares a meta with what its invalidator holds: generation (16 bytes), term, applied order (8 bytes each).
--- Returns 0: as held. 1: no meta. 2: another generation. 3: another term. 4: another applied order.
+-- Compares a meta with what the invalidator expects: generation (16 bytes), term, applied order (8 bytes each).
+-- Returns 0: as expected. 1: no meta. 2: another generation. 3: another term. 4: another applied order.
 local function compare(meta, generation, term, applied_order)
   if not meta then
     return 1
@@ -48,12 +48,13 @@ local function compare(meta, generation, term, applied_order)
   return 0
 end
 
--- The beat after this one.
+-- Returns the beat that follows the current one, with wrap-around.
 local function next_beat(meta)
   return struct.pack('>I4', (struct.unpack('>I4', meta, 73) + 1) % 4294967296)
 end
 
--- Where origin, position and note begin behind the rows, counted from 0, and their lengths.
+-- Returns the offset after the rows, counted from 0, and the lengths of the texts that begin there: origin, position and
+-- the source's resume data.
 local function texts_of(meta, rows)
   return 80 + #rows, struct.unpack('>I4I4I4', meta, 57)
 end

@@ -1,8 +1,8 @@
--- Appends a message to the bus under the next sequence, and returns that sequence; 0 if the server is no longer the one
--- that the publisher knows: the message names it, and readers trust that name.
--- KEYS: stream. ARGV: replication id, the message, the number of messages to keep at least.
--- A stream that is new, or was lost, begins at the time in µs: above every sequence it ever had, so that a reader of
--- the lost one sees a gap and not a continuation.
+-- Appends a message to the bus and returns its sequence. Returns 0 if the server is no longer the one that the publisher
+-- connected to: the message names that server, and readers rely on it.
+-- KEYS: stream. ARGV: replication id, the message, the minimum number of messages to keep.
+-- A new stream begins at the time in µs, which is above every sequence that a lost stream can have had. So a reader of the
+-- lost one sees a gap and not a continuation.
 if not has_replication_id(ARGV[1]) then
   return 0
 end

@@ -1,4 +1,4 @@
--- Gives a lease back; a value that stood under it stays.
+-- Releases a lease. A value that the entry has is kept.
 -- KEYS: entry. ARGV: token (16 bytes).
 local head = redis.call('GETRANGE', KEYS[1], 0, 95)
 if #head < 96 or string.sub(head, 1, 3) ~= 'CF\1' or string.sub(head, 73, 88) ~= ARGV[1] then

@@ -1,5 +1,5 @@
--- True if the server is a primary with this replication id. It gets another one when it is promoted, or when its last
--- replica has been gone for long.
+-- Returns true if the server is a primary with this replication id. The id changes when the server is promoted, and
+-- when it has had no replica for a long time (`repl-backlog-ttl`).
 local function has_replication_id(id)
   local replication = redis.call('INFO', 'replication')
   return string.find(replication, 'role:master', 1, true) ~= nil

@@ -1,4 +1,4 @@
--- Voids what a shard's meta promises, until the next flush. A shard without a meta promises nothing.
+-- Suspends the meta of a shard until the next flush. Has no effect on a shard without a meta.
 -- KEYS: meta.
 if read_meta(KEYS[1]) then
   redis.call('SETRANGE', KEYS[1], 3, '\1')

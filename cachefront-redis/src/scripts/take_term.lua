@@ -1,7 +1,8 @@
--- Puts a new term in force, and with it what all shards have applied. The shard keeps the number of shards and what it
--- covers. If it or any other shard is suspended, it is afterwards.
--- KEYS: meta. ARGV: the meta as it was composed over all shards, without coverage; the term (8 bytes, big-endian).
--- Returns 0: done. 1: no meta. 2: another generation. 3: a term as high or higher. 4: less is applied than was read.
+-- Sets a new term, and the applied state that was combined from the metas of all shards. The shard keeps its number of
+-- shards and its coverage. It is suspended afterwards if it or any other shard was.
+-- KEYS: meta. ARGV: the combined meta, without coverage; the term (8 bytes, big-endian).
+-- Returns 0: done. 1: no meta. 2: another generation. 3: the current term is as high or higher. 4: the applied order is
+-- lower than the one that was read.
 local meta, rows = read_meta(KEYS[1])
 local state = ARGV[1]
 if not meta then

@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, InvalidationBus, Publisher};
+use crate::backoff::Backoff;
+use crate::bus::contract::{BusReader, InvalidationBus};
+use crate::bus::message::{BusEvent, BusMessage, BusRead, Publisher};
 use crate::clock::{Clock, Entropy, Timestamp};
+use crate::identity::ServerId;
 use crate::key::StoreKey;
+use crate::mapping::MappingId;
 use crate::position::Position;
-use crate::store::{MappingId, ServerId};
 
 /// What a cache does with what the bus says. Every method returns at once.
 pub(crate) trait Listener: Send + Sync {
@@ -163,20 +166,17 @@ impl Follower {
 
     /// Follows until the task is aborted or the last cache is gone.
     async fn run(mut self) {
-        let mut pause = self.pace.pause_min;
+        let mut backoff = Backoff::new(self.pace.pause_min, self.pace.pause_max);
         while !self.members.retire() {
             match self.bus.subscribe().await {
                 Ok(reader) => {
                     if self.follow(reader).await {
-                        pause = self.pace.pause_min;
+                        backoff.reset();
                     }
                 }
                 Err(error) => tracing::debug!(error = %error.chain(), "the bus cannot be read"),
             }
-            // Half the pause up to all of it, so that processes do not come back together.
-            let fraction = 0.5 + self.pace.entropy.random_fraction() / 2.0;
-            self.pace.clock.sleep(pause.mul_f64(fraction)).await;
-            pause = (pause * 2).min(self.pace.pause_max);
+            backoff.pause(&*self.pace.clock, &*self.pace.entropy).await;
         }
     }
 

@@ -1,4 +1,4 @@
--- Writes that everything up to an order may be on its way; a higher one stays.
+-- Raises the high watermark of issued batches to an order. A higher watermark is kept.
 -- KEYS: meta. ARGV: generation (16 bytes), term, applied order and the order (8 bytes each, big-endian).
 -- Returns 0: done. Others: see `compare`.
 local meta = read_meta(KEYS[1])

@@ -1,0 +1,151 @@
+//! Listing and emptying a namespace, for tools and tests.
+
+use std::collections::HashSet;
+
+use cachefront_core::{Result, StoreKey};
+use redis::{Cmd, Pipeline, Value};
+
+use crate::keys::KeySpace;
+use crate::shared::Shared;
+use crate::store::RedisStore;
+
+impl RedisStore {
+    /// Returns keys that the namespace holds entries at, up to `limit`, in no particular order. For tools and tests: the
+    /// cost grows with the number of keys in the whole server.
+    ///
+    /// It walks over the server's keys with `SCAN`, in at most [`scan_steps_max`](crate::RedisSettings::scan_steps_max)
+    /// steps. The list is complete if the walk ends before that and nothing is written meanwhile. An entry in it may be
+    /// expired, hold only a lease, or have an earlier generation: [`peek`](cachefront_core::store::Store::peek) shows which.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Timeout` if the server cannot be reached, `Config` if the user of the URL must not run `SCAN`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    pub async fn keys(&self, limit: usize) -> Result<Vec<StoreKey>> {
+        // `SCAN` may return a key more than once.
+        let mut found = HashSet::new();
+        let mut scan = Scan::new(&self.shared);
+        for _ in 0..self.shared.settings.scan_steps_max {
+            if found.len() >= limit {
+                break;
+            }
+            let Some(names) = scan.next().await? else { break };
+            let entries = names.iter().filter_map(|name| entry_key(self.shared.keys(), name));
+            found.extend(entries);
+        }
+        Ok(found.into_iter().take(limit).collect())
+    }
+
+    /// Removes the metas and all entries of the namespace, with their leases, and returns the number of keys removed. For
+    /// tools and tests.
+    ///
+    /// It is not atomic: an entry that is written meanwhile may stay. The metas are removed first, so that in CDC mode
+    /// nothing is served or stored until an invalidator begins a new generation. The bus keeps its messages, and the
+    /// process-local tiers of caches are not notified: publish [`BusEvent::Flush`](cachefront_core::bus::BusEvent::Flush)
+    /// afterwards.
+    ///
+    /// # Errors
+    /// `Unavailable` if the server cannot be reached; `Timeout` if it does not reply, or if the call takes longer than
+    /// [`clear_timeout`](crate::RedisSettings::clear_timeout); `Config` if the user of the URL must not run `SCAN`.
+    /// A part of the keys may be removed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, a part of the keys may be removed. It can be called again.
+    pub async fn clear(&self) -> Result<u64> {
+        match tokio::time::timeout(self.shared.settings.clear_timeout, clear(&self.shared)).await {
+            Ok(removed) => removed,
+            Err(elapsed) => Err(self.shared.address().timed_out("could not be cleared", elapsed)),
+        }
+    }
+}
+
+async fn clear(shared: &Shared) -> Result<u64> {
+    let keys = shared.keys();
+    let metas: Vec<Vec<u8>> = keys.metas().map(|meta| meta.as_bytes().to_vec()).collect();
+    let mut removed = unlink_names(shared, &metas).await?;
+    let mut scan = Scan::new(shared);
+    while let Some(names) = scan.next().await? {
+        // A meta that is there again is a new one, and its generation has no old entries.
+        let is_old = |name: &Vec<u8>| keys.parse(name).is_some() && !metas.contains(name);
+        let old: Vec<Vec<u8>> = names.into_iter().filter(is_old).collect();
+        removed += unlink_names(shared, &old).await?;
+    }
+    Ok(removed)
+}
+
+/// The key of the entry that has this name. `None` if it is a meta, or a key of another namespace.
+fn entry_key(keys: &KeySpace, name: &[u8]) -> Option<StoreKey> {
+    let (_, text) = keys.parse(name)?;
+    StoreKey::from_text(text).ok().filter(|_| !text.starts_with('#'))
+}
+
+/// A walk over the server's keys that may belong to the namespace.
+struct Scan<'a> {
+    shared: &'a Shared,
+    pattern: String,
+    /// Where the next step continues. `None` at the end.
+    cursor: Option<u64>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self { shared, pattern: shared.keys().pattern(), cursor: Some(0) }
+    }
+
+    /// The names that the next step finds, often none. Returns `None` after the last step.
+    async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(self.shared.settings.scan_step_keys);
+        let reply = self.shared.send(&command).await?;
+        let (next, names) = step(reply).ok_or_else(|| self.shared.address().unexpected_reply("SCAN"))?;
+        self.cursor = (next != 0).then_some(next);
+        Ok(Some(names))
+    }
+}
+
+/// Parses a reply to `SCAN`: the next cursor, which is 0 at the end, and names of keys.
+fn step(reply: Value) -> Option<(u64, Vec<Vec<u8>>)> {
+    let Value::Array(parts) = reply else { return None };
+    let mut parts = parts.into_iter();
+    let (Some(Value::BulkString(cursor)), Some(Value::Array(names))) = (parts.next(), parts.next()) else {
+        return None;
+    };
+    let cursor = std::str::from_utf8(&cursor).ok()?.parse().ok()?;
+    let name = |value| match value {
+        Value::BulkString(name) => Some(name),
+        _ => None,
+    };
+    Some((cursor, names.into_iter().map(name).collect::<Option<_>>()?))
+}
+
+/// Removes keys by their full names and returns how many there were. Each command has the keys of one shard, so that it
+/// touches one slot.
+async fn unlink_names(shared: &Shared, names: &[Vec<u8>]) -> Result<u64> {
+    let mut by_shard: Vec<(u32, &Vec<u8>)> =
+        names.iter().filter_map(|name| Some((shared.keys().parse(name)?.0, name))).collect();
+    by_shard.sort_by_key(|(shard, _)| *shard);
+    let mut pipeline = Pipeline::new();
+    for names in by_shard.chunk_by(|one, other| one.0 == other.0) {
+        for chunk in names.chunks(shared.settings.keys_per_command_max) {
+            let mut command = Cmd::new();
+            command.arg("UNLINK");
+            for (_, name) in chunk {
+                command.arg(name.as_slice());
+            }
+            pipeline.add_command(command);
+        }
+    }
+    if pipeline.is_empty() {
+        return Ok(0);
+    }
+    let mut removed = 0;
+    for reply in shared.call_all(&pipeline).await? {
+        match reply {
+            Value::Int(count) => removed += u64::try_from(count).unwrap_or_default(),
+            _ => return Err(shared.address().unexpected_reply("UNLINK")),
+        }
+    }
+    Ok(removed)
+}

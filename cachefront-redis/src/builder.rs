@@ -1,0 +1,308 @@
+//! Builds a store: the URL, the namespace, TLS and settings, checked before anything is dialed.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefront_core::{Error, ErrorKind, Result};
+use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
+
+use crate::config::RedisSettings;
+use crate::conn::{Dialer, Purpose};
+use crate::error::invalid;
+use crate::keys::KeySpace;
+use crate::link::Link;
+use crate::reads::Reads;
+use crate::shared::Shared;
+use crate::store::RedisStore;
+use crate::url::{self, ServerUrl};
+
+/// Maximum length of a namespace in bytes: every key contains it.
+const NAMESPACE_BYTES_MAX: usize = 64;
+
+/// Maximum number of logical shards: more of them only cost memory and round trips.
+const SHARDS_MAX: u32 = 1_024;
+
+impl RedisStore {
+    /// Connects to `redis://host:port/database?namespace=service` or `rediss://…`, with the default settings. The
+    /// namespace is described at [`RedisStoreBuilder::namespace`]; there is no default one.
+    ///
+    /// # Errors
+    /// `Config` if the URL, the password or the certificate is wrong or the namespace is missing; `Unavailable` or
+    /// `Timeout` if the server cannot be reached.
+    ///
+    /// # Process-wide effects
+    /// As [`RedisStoreBuilder::connect`]: a `rediss://` URL may install rustls' default provider.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it writes nothing.
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::builder(url).connect().await
+    }
+
+    /// Returns a builder, for what the URL cannot express. It connects only in
+    /// [`connect`](RedisStoreBuilder::connect).
+    pub fn builder(url: &str) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(url)
+    }
+}
+
+/// Builds a [`RedisStore`]; start with [`RedisStore::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::ErrorKind;
+/// use cachefront::redis::{RedisSettings, RedisStore};
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let builder = RedisStore::builder("rediss://cache.internal/")
+///     .namespace("shop")
+///     .tls_ca_file("/etc/shop/ca.pem")
+///     .settings(RedisSettings::default().with_response_timeout(Duration::from_millis(300)));
+/// // Settings, URL and certificates are checked first: here the file is missing.
+/// let error = builder.connect().await.expect_err("there is no such file");
+/// assert_eq!(error.kind(), ErrorKind::Config);
+/// # }
+/// ```
+#[must_use]
+pub struct RedisStoreBuilder {
+    url: String,
+    namespace: Option<String>,
+    shards: u32,
+    ca: Option<Ca>,
+    settings: RedisSettings,
+}
+
+enum Ca {
+    File(PathBuf),
+    Pem(Vec<u8>),
+}
+
+impl RedisStoreBuilder {
+    pub(crate) fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), namespace: None, shards: 1, ca: None, settings: RedisSettings::default() }
+    }
+
+    /// Sets the namespace: the name that separates the keys of one service from those of others in the same server. It
+    /// has 1 to 64 letters, digits or `-_.:/`. It is required, here or as `?namespace=` in the URL.
+    ///
+    /// All processes and all releases of one service use the same namespace and the same number of `shards`. They share
+    /// entries, and one of them at a time invalidates for all. Two services must not share a namespace, even if they
+    /// cache the same tables.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Sets the number of logical shards, each of which has a meta of its own. Every process must use the same number,
+    /// which is checked against the meta. Default: 1, which suits a single server.
+    pub fn shards(mut self, shards: u32) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Sets the file (PEM) with the CA certificates that the certificate of a `rediss://` server must be signed by.
+    /// Default: the CAs that the system trusts.
+    pub fn tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca = Some(Ca::File(path.into()));
+        self
+    }
+
+    /// Sets the CA certificates (PEM) themselves, instead of [`tls_ca_file`](Self::tls_ca_file).
+    /// Default: the CAs that the system trusts.
+    pub fn tls_ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(Ca::Pem(pem.into()));
+        self
+    }
+
+    /// Sets [`RedisSettings::connect_timeout`]. Default: 1 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets [`RedisSettings::response_timeout`]. Default: 1 s.
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.response_timeout = timeout;
+        self
+    }
+
+    /// Sets all timeouts and limits at once. Default: `RedisSettings::default()`.
+    pub fn settings(mut self, settings: RedisSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Connects, and checks that the namespace was created with the same number of shards.
+    ///
+    /// # Errors
+    /// `Config` if a setting, the URL, the password, a right or a certificate is wrong, or if the namespace has another
+    /// number of shards; `Unavailable` or `Timeout` if the server cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it writes nothing.
+    ///
+    /// # Process-wide effects
+    /// A `rediss://` URL makes *ring* the default cryptographic provider of rustls for the whole process
+    /// ([`CryptoProvider::install_default`]), because the Redis client always uses the default one. A provider that was
+    /// installed before is kept.
+    ///
+    /// [`CryptoProvider::install_default`]: rustls::crypto::CryptoProvider::install_default
+    pub async fn connect(self) -> Result<RedisStore> {
+        self.settings.validate()?;
+        let url = ServerUrl::parse(&self.url)?;
+        let namespace = self.chosen_namespace(url.namespace)?;
+        let keys = self.key_space(&namespace)?;
+        let dialer = Dialer::new(self.client(url.info)?, self.settings);
+        let link = Link::open(dialer.clone(), Purpose::Scripts).await?;
+        let reads = Arc::new(Reads::new(link, keys, self.settings.read_batch_keys_max));
+        // Reading the meta of every shard checks the number of shards.
+        for shard in 0..reads.keys.shards() as usize {
+            reads.fetch(shard, std::iter::empty()).await?;
+        }
+        Ok(RedisStore { shared: Arc::new(Shared::new(reads, dialer, self.settings)) })
+    }
+
+    /// The namespace, which is given to the builder or in the URL.
+    fn chosen_namespace(&self, in_url: Option<String>) -> Result<String> {
+        match (&self.namespace, in_url) {
+            (Some(one), Some(other)) if *one != other => Err(invalid(
+                "`namespace` is given twice, to the builder and in the URL, and differs: give it once".to_owned(),
+            )),
+            (Some(namespace), _) => Ok(namespace.clone()),
+            (None, Some(namespace)) => Ok(namespace),
+            (None, None) => Err(invalid(
+                "no `namespace` is given: call `.namespace(\"..\")` with the name of the service, or add \
+                 `?namespace=..` to the Redis URL; all processes of one service share it, and no other service does"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn key_space(&self, namespace: &str) -> Result<KeySpace> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+        if namespace.is_empty() || namespace.len() > NAMESPACE_BYTES_MAX || !namespace.bytes().all(plain) {
+            return Err(invalid(format!(
+                "`namespace` must be 1 to {NAMESPACE_BYTES_MAX} letters, digits or `-_.:/`, it is `{}`",
+                namespace.escape_debug()
+            )));
+        }
+        if self.shards == 0 || self.shards > SHARDS_MAX {
+            return Err(invalid(format!("`shards` is {}: give 1 to {SHARDS_MAX}", self.shards)));
+        }
+        Ok(KeySpace::new(namespace, self.shards))
+    }
+
+    fn client(&self, info: ConnectionInfo) -> Result<Client> {
+        match info.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
+                "the Redis URL ends in `#insecure`: certificates are always checked; name the server's CA in \
+                 `tls_ca_file`"
+                    .to_owned(),
+            )),
+            ConnectionAddr::TcpTls { .. } => {
+                install_crypto_provider();
+                let certificates = TlsCertificates { client_tls: None, root_cert: self.ca_pem()? };
+                Client::build_with_tls(info, certificates).map_err(|error| {
+                    Error::with_source(
+                        ErrorKind::Config,
+                        "the certificates of the CA given for Redis cannot be used",
+                        error,
+                    )
+                })
+            }
+            _ if self.ca.is_some() => Err(invalid(
+                "a CA is given and the Redis URL is not `rediss://`: no certificate would be checked".to_owned(),
+            )),
+            _ => Client::open(info).map_err(url::malformed),
+        }
+    }
+
+    fn ca_pem(&self) -> Result<Option<Vec<u8>>> {
+        let pem = match &self.ca {
+            None => return Ok(None),
+            Some(Ca::Pem(pem)) => pem.clone(),
+            Some(Ca::File(path)) => std::fs::read(path).map_err(|error| {
+                let message = format!("`tls_ca_file` {} cannot be read", path.display());
+                Error::with_source(ErrorKind::Config, message, error)
+            })?,
+        };
+        // Without a certificate every handshake would fail, with a message that does not name the cause.
+        const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+        if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
+            return Err(invalid("the CA given for Redis has no certificate in PEM form".to_owned()));
+        }
+        Ok(Some(pem))
+    }
+}
+
+/// Installs *ring* as the default provider of the process, unless there is one. The client always uses the default
+/// provider, and rustls panics if several are compiled in and none is installed.
+fn install_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // It fails only if another thread has just installed one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL: it may hold a password.
+        f.debug_struct("RedisStoreBuilder")
+            .field("namespace", &self.namespace)
+            .field("shards", &self.shards)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn error(builder: RedisStoreBuilder) -> Error {
+        builder.connect().await.expect_err("a wrong setting")
+    }
+
+    #[tokio::test]
+    async fn a_wrong_setting_is_named_before_anything_is_dialed() {
+        let builder = || RedisStore::builder("redis://127.0.0.1:1/").namespace("shop");
+        let with = |url: &str| RedisStore::builder(url).namespace("shop");
+        for (wrong, word) in [
+            (builder().namespace("a{b"), "namespace"),
+            (builder().namespace(""), "namespace"),
+            (RedisStore::builder("redis://127.0.0.1:1/"), "?namespace="),
+            (with("redis://127.0.0.1:1/?namespace=other"), "differs"),
+            (RedisStore::builder("redis://127.0.0.1:1/?namespace=a%20b"), "`namespace` must be"),
+            (with("redis://127.0.0.1:1/?timeout=5"), "`timeout`"),
+            (builder().shards(0), "shards"),
+            (builder().connect_timeout(Duration::ZERO), "connect_timeout"),
+            (builder().tls_ca_file("/nowhere/ca.pem"), "rediss://"),
+            (with("rediss://127.0.0.1:1/").tls_ca_file("/nowhere/ca.pem"), "/nowhere/ca.pem"),
+            (with("rediss://127.0.0.1:1/").tls_ca_pem("no PEM"), "no certificate"),
+            (with("rediss://127.0.0.1:1/#insecure"), "#insecure"),
+            (with("http://127.0.0.1/"), "redis[s]://"),
+        ] {
+            let error = error(wrong).await;
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_password_is_shown() {
+        let builder = RedisStore::builder("redis://ada:hunter2@127.0.0.1:1/?namespace=shop");
+        assert!(!format!("{builder:?}").contains("hunter2"));
+        let error = error(builder).await;
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+        assert!(!format!("{error:?} {}", error.chain()).contains("hunter2"));
+        for url in ["redis://ada:hunter2@:x:/", "redis://ada:12?hunter2@127.0.0.1:1/", "redis://:1/?a&hunter2@host"] {
+            let malformed = self::error(RedisStore::builder(url)).await;
+            assert_eq!(malformed.kind(), ErrorKind::Config, "{malformed}");
+            assert!(!format!("{malformed:?} {}", malformed.chain()).contains("hunter2"), "{malformed}");
+        }
+    }
+}

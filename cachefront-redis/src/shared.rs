@@ -1,0 +1,106 @@
+//! What readers, writers and the bus of one store share: connections, key names, settings and the hub.
+
+use std::sync::Arc;
+
+use cachefront_core::bus::Hub;
+use cachefront_core::store::ServerId;
+use cachefront_core::{Result, StoreKey};
+use redis::{Cmd, Pipeline, RedisWrite, Value};
+use tokio::sync::OnceCell;
+
+use crate::config::RedisSettings;
+use crate::conn::{Dialer, Purpose};
+use crate::error::{Address, into_result};
+use crate::keys::KeySpace;
+use crate::link::{Link, Live};
+use crate::reads::Reads;
+use crate::scripts;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) reads: Arc<Reads>,
+    /// The connection for peeks. Most processes never open it.
+    peeks: OnceCell<Arc<Reads>>,
+    pub(crate) dialer: Dialer,
+    pub(crate) settings: RedisSettings,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Shared {
+    pub(crate) fn new(reads: Arc<Reads>, dialer: Dialer, settings: RedisSettings) -> Self {
+        Self { reads, peeks: OnceCell::new(), dialer, settings, hub: Arc::new(Hub::new()) }
+    }
+
+    pub(crate) fn keys(&self) -> &KeySpace {
+        &self.reads.keys
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        self.dialer.address()
+    }
+
+    /// Returns the connection for peeks; the first call opens it.
+    pub(crate) async fn peeks(&self) -> Result<Arc<Reads>> {
+        let open = self.peeks.get_or_try_init(async || {
+            let link = Link::open(self.dialer.clone(), Purpose::Peeks).await?;
+            Ok(Arc::new(Reads::new(link, self.keys().clone(), self.settings.read_batch_keys_max)))
+        });
+        // Concurrent callers try one after the other; the timeout bounds the wait of each, not the attempts of all.
+        match tokio::time::timeout(self.settings.connect_timeout, open).await {
+            Ok(peeks) => peeks.map(Arc::clone),
+            Err(elapsed) => Err(self.address().timed_out("did not accept the connection", elapsed)),
+        }
+    }
+
+    /// Makes readers reconnect if they are on another server than `server`, which the bus was found on.
+    pub(crate) fn follow(&self, server: ServerId) {
+        self.reads.link.follow(server);
+        if let Some(peeks) = self.peeks.get() {
+            peeks.link.follow(server);
+        }
+    }
+
+    /// Sends one command over the readers' connection.
+    pub(crate) async fn send(&self, command: &Cmd) -> Result<Value> {
+        let mut live = self.reads.link.live()?;
+        let reply = live.connection.send(command).await;
+        reply.map_err(|error| self.reads.link.failed(&live, &error))
+    }
+
+    /// Calls a script over the readers' connection.
+    pub(crate) async fn call(&self, command: &Cmd) -> Result<Value> {
+        self.call_over(&self.reads.link.live()?, command).await
+    }
+
+    /// Calls a script over a connection that was returned by [`Link::live`].
+    pub(crate) async fn call_over(&self, live: &Live, command: &Cmd) -> Result<Value> {
+        let reply = scripts::call(&mut live.connection.wire.clone(), command).await.and_then(into_result);
+        reply.map_err(|error| self.reads.link.failed(live, &error))
+    }
+
+    /// Sends commands in one pipeline, which must not depend on each other's order, and returns their replies.
+    pub(crate) async fn call_all(&self, calls: &Pipeline) -> Result<Vec<Value>> {
+        let mut live = self.reads.link.live()?;
+        let replies = scripts::call_all(&mut live.connection.wire, calls).await;
+        let replies = replies.and_then(|replies| replies.into_iter().map(into_result).collect::<Result<Vec<_>, _>>());
+        replies.map_err(|error| self.reads.link.failed(&live, &error))
+    }
+}
+
+/// The commands that remove keys: one pipeline for each shard, with as few commands as the limit permits.
+pub(crate) fn unlink(space: &KeySpace, keys: &[StoreKey], keys_per_command_max: usize) -> Vec<Pipeline> {
+    let pipeline = |(shard, keys): (usize, Vec<(usize, &StoreKey)>)| {
+        let mut pipeline = Pipeline::with_capacity(keys.len().div_ceil(keys_per_command_max));
+        for chunk in keys.chunks(keys_per_command_max) {
+            let bytes: usize = chunk.iter().map(|(_, key)| space.name_bytes(shard, key)).sum();
+            let mut command = Cmd::with_capacity(chunk.len() + 1, bytes + 6);
+            command.write_arg(b"UNLINK");
+            for (_, key) in chunk {
+                space.write(&mut command, shard, key);
+            }
+            pipeline.add_command(command);
+        }
+        pipeline
+    };
+    space.by_shard(keys).into_iter().map(pipeline).filter(|pipeline| !pipeline.is_empty()).collect()
+}
