@@ -18,11 +18,11 @@ use crate::topics::{Topics, transaction_topic};
 /// Builds a [`KafkaSource`].
 ///
 /// ```
-/// use cachefront_core::source::ChangeSource;
-/// use cachefront_kafka::{KafkaSettings, KafkaSource};
+/// use cachefront::source::ChangeSource;
+/// use cachefront::kafka::{KafkaSettings, KafkaSource};
 ///
 /// /// `mysql` is the server behind the connector: `BinlogSource::connect("mysql://…").await?`
-/// fn source(mysql: impl ChangeSource) -> cachefront_core::Result<KafkaSource> {
+/// fn source(mysql: impl ChangeSource) -> cachefront::Result<KafkaSource> {
 ///     KafkaSource::builder("kafka-1:9092,kafka-2:9092", "shop")
 ///         .group("cachefront-shop")
 ///         .marker("shop.cachefront_heartbeat", "executed")
@@ -34,10 +34,10 @@ use crate::topics::{Topics, transaction_topic};
 ///         .build(mysql)
 /// }
 /// // No broker is contacted before the source is opened.
-/// # let mysql = cachefront_core::testing::ScriptedSource::new("3e11fa47-71ca-11e1-9e33-c80aa9429562");
+/// # let mysql = cachefront::testing::ScriptedSource::new("3e11fa47-71ca-11e1-9e33-c80aa9429562");
 /// let source = source(mysql)?;
 /// assert_eq!(source.describe(), "Debezium's `shop` on Kafka at kafka-1:9092,kafka-2:9092");
-/// # Ok::<(), cachefront_core::Error>(())
+/// # Ok::<(), cachefront::Error>(())
 /// ```
 #[must_use]
 pub struct KafkaSourceBuilder {

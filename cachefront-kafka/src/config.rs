@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use std::time::Duration;
 ///
-/// use cachefront_kafka::KafkaSettings;
+/// use cachefront::kafka::KafkaSettings;
 ///
 /// let settings = KafkaSettings::default().with_fetch_bytes_max(4 << 20).with_completion_timeout(Duration::from_secs(30));
 /// settings.validate()?;
-/// # Ok::<(), cachefront_core::Error>(())
+/// # Ok::<(), cachefront::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -30,7 +30,7 @@
 //! - a transaction topic with one partition.
 //!
 //! Rows may be flattened (`ExtractNewRecordState`) or routed to other topics, see [`KafkaSourceBuilder::form`] and
-//! [`KafkaSourceBuilder::topics`].
+//! [`KafkaSourceBuilder::topics`]. The module `connect` (feature `connect`) has a tested configuration and registers it.
 //!
 //! # Completeness
 //! Events of one transaction arrive on several partitions. A transaction is in the position when its END was read, every
@@ -75,6 +75,9 @@ mod brokers;
 mod builder;
 mod checkpoint;
 mod config;
+#[cfg(feature = "connect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "connect")))]
+pub mod connect;
 pub mod decode;
 mod error;
 pub mod event;

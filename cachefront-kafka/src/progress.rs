@@ -5,7 +5,7 @@ use crate::probe::SharedView;
 /// The progress of a [`KafkaSource`](crate::KafkaSource). It stays valid after the source was moved into an invalidator.
 ///
 /// ```no_run
-/// # fn run(source: cachefront_kafka::KafkaSource) {
+/// # fn run(source: cachefront::kafka::KafkaSource) {
 /// let progress = source.progress();
 /// // … move `source` into an invalidator …
 /// for partition in progress.partitions() {

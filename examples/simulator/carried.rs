@@ -1,10 +1,9 @@
-//! What a consumer over Kafka reports: how far it has read each topic, and its last gaps.
+//! What a consumer over Kafka knows of the records before it: how far it has read, and what it could not understand.
 //!
-//! A record that cannot be decoded is never skipped silently: it is a gap, and everything cached is flushed. The last gaps
-//! are kept here, without values, so that an operator can find the cause.
+//! A record that nobody understands is never stepped over in silence: it is a gap, and everything cached is voided. The
+//! last ones are kept here, without their values, so that somebody can look for the cause.
 
 use std::collections::VecDeque;
-use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -18,17 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::rfc3339;
 
-/// Maximum number of gaps kept.
+/// So many gaps are kept.
 const GAPS_MAX: usize = 20;
 
-/// Maximum length of a reason.
+/// The longest reason that is kept.
 const REASON_CHARS_MAX: usize = 400;
 
-/// A consumer's report about its topics.
+/// What a consumer reports of its topics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct KafkaReport {
-    /// Number of times that this process restarted failed tasks of the connector.
+pub(crate) struct Carried {
+    /// How often it started failed tasks of the connector again since it began.
     pub(crate) restarts: u64,
     pub(crate) topics: Vec<TopicPlace>,
     /// The newest first.
@@ -40,33 +39,33 @@ pub(crate) struct KafkaReport {
 pub(crate) struct TopicPlace {
     pub(crate) topic: String,
     pub(crate) partition: i32,
-    /// The offset of the next record; `None` while the partition is not read.
+    /// The next record to read; nothing if it is not read now.
     pub(crate) next: Option<u64>,
-    /// The partition's end, as of the last metadata refresh.
+    /// The partition's end, when it was last looked at.
     pub(crate) end: u64,
 }
 
 impl TopicPlace {
-    /// Returns the number of unread records; `None` while the partition is not read.
+    /// How many records wait.
     pub(crate) fn behind(&self) -> Option<u64> {
         self.next.map(|next| self.end.saturating_sub(next))
     }
 }
 
-/// A gap: it flushed everything.
+/// Something that voided everything.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GapNote {
     /// RFC 3339 in UTC.
     pub(crate) at: String,
-    /// Topic, partition and offset, if one record is the cause.
+    /// Topic, partition and offset, if it was one record.
     pub(crate) record: Option<(String, i32, u64)>,
-    /// Contains no values of the record.
+    /// Never with a value in it.
     pub(crate) reason: String,
 }
 
 impl GapNote {
     fn new(at: String, error: &Error) -> Self {
-        let decode = error.source().and_then(|source| source.downcast_ref::<DecodeError>());
+        let decode = std::error::Error::source(error).and_then(|source| source.downcast_ref::<DecodeError>());
         let record = decode.map(DecodeError::location).and_then(|location| {
             Some((location.topic.clone(), location.partition, u64::try_from(location.offset).ok()?))
         });
@@ -75,7 +74,7 @@ impl GapNote {
     }
 }
 
-/// The gaps and the progress of the source, from which the report is made.
+/// Where the source writes, and the report is made from.
 #[derive(Debug, Default)]
 pub(crate) struct Notebook {
     inner: Mutex<Inner>,
@@ -88,7 +87,7 @@ struct Inner {
 }
 
 impl Notebook {
-    /// Takes over the gaps of an earlier process.
+    /// Takes over what an earlier process noted.
     pub(crate) fn adopt(&self, earlier: &[GapNote]) {
         let mut inner = self.lock();
         inner.gaps.extend(earlier.iter().cloned());
@@ -98,7 +97,7 @@ impl Notebook {
     fn gap(&self, at: String, error: &Error) {
         let note = GapNote::new(at, error);
         let mut inner = self.lock();
-        // A session that fails again at the same record is not a new gap.
+        // A session that fails again at the same record says nothing new.
         if inner.gaps.front().is_some_and(|last| last.record == note.record && last.reason == note.reason) {
             return;
         }
@@ -106,31 +105,31 @@ impl Notebook {
         inner.gaps.truncate(GAPS_MAX);
     }
 
-    /// Returns the current report.
-    pub(crate) fn report(&self, restarts: u64) -> KafkaReport {
+    /// What is known now.
+    pub(crate) fn carried(&self, restarts: u64) -> Carried {
         let inner = self.lock();
         let places = inner.progress.as_ref().map(KafkaProgress::partitions).unwrap_or_default();
         let place = |place: cachefront::kafka::PartitionProgress| TopicPlace {
             topic: place.topic.to_string(),
             partition: place.partition,
             next: place.next,
-            // Reading may have continued since the last refresh.
+            // Reading may have gone on since the end was looked at.
             end: place.end.max(place.next.unwrap_or_default()),
         };
-        KafkaReport {
+        Carried {
             restarts,
             topics: places.into_iter().map(place).collect(),
             gaps: inner.gaps.iter().cloned().collect(),
         }
     }
 
-    /// The state is consistent even if a holder of the lock panicked: each change is one assignment.
+    /// A poisoned lock holds notes that were written whole.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A Kafka source whose gaps are recorded.
+/// A Kafka source whose gaps are noted.
 #[derive(Debug)]
 pub(crate) struct NotingSource {
     source: KafkaSource,
@@ -144,7 +143,7 @@ impl NotingSource {
         Self { source, notebook: Arc::clone(notebook), clock }
     }
 
-    fn record<T>(&self, outcome: Result<T>) -> Result<T> {
+    fn noted<T>(&self, outcome: Result<T>) -> Result<T> {
         if let Err(error) = &outcome
             && error.kind() == ErrorKind::Gap
         {
@@ -154,7 +153,7 @@ impl NotingSource {
     }
 }
 
-#[deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would break the inner source")]
+#[deny(clippy::missing_trait_methods, reason = "a method that is not handed on would break the source behind")]
 #[async_trait]
 impl ChangeSource for NotingSource {
     fn describe(&self) -> String {
@@ -171,12 +170,12 @@ impl ChangeSource for NotingSource {
 
     async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         let outcome = self.source.open(from, filter).await;
-        self.record(outcome)
+        self.noted(outcome)
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let outcome = self.source.next_batch(limits).await;
-        self.record(outcome)
+        self.noted(outcome)
     }
 
     fn origin(&self) -> Option<Box<str>> {
@@ -214,17 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_names_its_record_and_the_same_one_is_kept_once() {
+    fn a_gap_names_its_record_and_the_same_one_is_noted_once() {
         let notebook = Notebook::default();
         for _ in 0..2 {
             notebook.gap("now".into(), &undecodable("shop.users", 2, 17));
         }
-        notebook.gap("later".into(), &Error::new(ErrorKind::Gap, "the topic was created again"));
-        let report = notebook.report(3);
-        assert_eq!((report.restarts, report.gaps.len()), (3, 2));
-        assert_eq!(report.gaps[0].record, None);
-        assert_eq!(report.gaps[1].record, Some(("shop.users".into(), 2, 17)));
-        assert!(report.gaps[1].reason.starts_with("the value is not the JSON that Debezium writes"));
+        notebook.gap("later".into(), &Error::new(ErrorKind::Gap, "the topic was made anew"));
+        let carried = notebook.carried(3);
+        assert_eq!((carried.restarts, carried.gaps.len()), (3, 2));
+        assert_eq!(carried.gaps[0].record, None);
+        assert_eq!(carried.gaps[1].record, Some(("shop.users".into(), 2, 17)));
+        assert!(carried.gaps[1].reason.starts_with("the value is not the JSON that Debezium writes"));
     }
 
     #[test]
@@ -233,7 +232,7 @@ mod tests {
         for offset in 0..100 {
             notebook.gap("now".into(), &undecodable("t", 0, offset));
         }
-        let gaps = notebook.report(0).gaps;
+        let gaps = notebook.carried(0).gaps;
         assert_eq!((gaps.len(), gaps[0].record.as_ref().map(|record| record.2)), (GAPS_MAX, Some(99)));
         let next = Notebook::default();
         next.adopt(&gaps);
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn unread_records_are_counted_and_unknown_while_the_partition_is_not_read() {
+    fn what_waits_is_counted_and_unknown_where_nothing_is_read() {
         let place = TopicPlace { topic: "t".into(), partition: 0, next: Some(7), end: 10 };
         assert_eq!(place.behind(), Some(3));
         assert_eq!(TopicPlace { next: None, ..place.clone() }.behind(), None);

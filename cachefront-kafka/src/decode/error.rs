@@ -16,14 +16,14 @@ use super::record::Record;
 /// ```
 /// use std::error::Error as _;
 ///
-/// use cachefront_kafka::decode::DecodeError;
+/// use cachefront::kafka::decode::DecodeError;
 ///
 /// /// The topic, partition and offset to inspect, if one record is the cause.
-/// fn culprit(error: &cachefront_core::Error) -> Option<String> {
+/// fn culprit(error: &cachefront::Error) -> Option<String> {
 ///     let decode: &DecodeError = error.source()?.downcast_ref()?;
 ///     Some(decode.location().to_string())
 /// }
-/// # assert_eq!(culprit(&cachefront_core::Error::new(cachefront_core::ErrorKind::Gap, "retention")), None);
+/// # assert_eq!(culprit(&cachefront::Error::new(cachefront::ErrorKind::Gap, "retention")), None);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{location}: {problem}")]

@@ -102,7 +102,7 @@ pub enum BytesForm {
 /// Settings of a [`Decoder`](super::Decoder). The defaults fit a connector with its own defaults and no transformations.
 ///
 /// ```
-/// use cachefront_kafka::decode::{ColumnType, DecoderSettings, Form};
+/// use cachefront::kafka::decode::{ColumnType, DecoderSettings, Form};
 ///
 /// let settings = DecoderSettings::default()
 ///     .with_form(Form::Flattened)
