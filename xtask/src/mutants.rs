@@ -1,7 +1,7 @@
 //! `cargo xtask mutants`: changes the code in one place after the other and sees a test fail each time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     thread,
@@ -104,7 +104,14 @@ fn copy(root: &Path) -> Result<PathBuf> {
         "--others",
         "--exclude-standard",
     ]))?;
-    for name in listed.lines().filter(|name| root.join(name).is_file()) {
+    let names: BTreeSet<&str> = listed.lines().filter(|name| root.join(name).is_file()).collect();
+    let before = exec::text(std::process::Command::new("find").args([&*tree, Path::new("-type"), Path::new("f")]));
+    for gone in before.unwrap_or_default().lines() {
+        if Path::new(gone).strip_prefix(&tree).ok().and_then(Path::to_str).is_some_and(|name| !names.contains(name)) {
+            fs::remove_file(gone)?;
+        }
+    }
+    for name in names {
         let (from, to) = (root.join(name), tree.join(name));
         fs::create_dir_all(to.parent().unwrap_or(&tree))?;
         // An unchanged file keeps its time, so that only what changed is built again.
@@ -130,7 +137,9 @@ fn test(mutant: &Mutant, tree: &Path, environment: &BTreeMap<String, String>) ->
         // The last arguments may be the names of tests, after which options of cargo still count.
         command.current_dir(tree).arg("test").arg("--quiet").args(&mutant.run).args(last);
         command.env("CARGO_TARGET_DIR", names::target_dir().join("mutants/build"));
-        command.envs(environment);
+        // Many short builds: linking across crates would cost more than it saves.
+        command.envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_DEBUG", "false")]);
+        command.env("CARGO_INCREMENTAL", "1").envs(environment);
         command
     };
     if !exec::output(&mut cargo(Some("--no-run")))?.status.success() {
