@@ -81,7 +81,10 @@ impl Resume {
             Ok(resume) if resume.version == VERSION => Ok(resume),
             Ok(resume) => Err(Error::new(
                 ErrorKind::Gap,
-                format!("the checkpoint's Kafka offsets are of version {}; this release reads version {VERSION}", resume.version),
+                format!(
+                    "the checkpoint's Kafka offsets are of version {}; this release reads version {VERSION}",
+                    resume.version
+                ),
             )),
             Err(cause) => {
                 Err(Error::with_source(ErrorKind::Gap, "the checkpoint's Kafka offsets cannot be read", cause))

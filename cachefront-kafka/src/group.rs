@@ -99,10 +99,11 @@ impl Membership {
         consumer.subscribe(&[topic]).map_err(|cause| failed("joining the consumer group", cause))?;
         let (consumer, stop) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
         let (member, ended) = (Arc::clone(&consumer), Arc::clone(&stop));
-        thread::Builder::new()
-            .name("cachefront-group".into())
-            .spawn(move || run_member(&member, &ended))
-            .map_err(|cause| Error::with_source(ErrorKind::Unavailable, "the thread of the consumer group cannot be started", cause))?;
+        thread::Builder::new().name("cachefront-group".into()).spawn(move || run_member(&member, &ended)).map_err(
+            |cause| {
+                Error::with_source(ErrorKind::Unavailable, "the thread of the consumer group cannot be started", cause)
+            },
+        )?;
         Ok(Self { consumer, leads, stop })
     }
 

@@ -175,7 +175,13 @@ mod tests {
     }
 
     fn at_end(next: i64, low: i64) -> PartitionState {
-        PartitionState::new(partition(), Some(ResumePoint { next, seen: None }), Bounds { low, high: next }, Some(100), false)
+        PartitionState::new(
+            partition(),
+            Some(ResumePoint { next, seen: None }),
+            Bounds { low, high: next },
+            Some(100),
+            false,
+        )
     }
 
     #[test]

@@ -219,7 +219,9 @@ mod tests {
         let bounds = |low, high| Bounds { low, high };
         assert_eq!(lost(&partition, 5, Some(&bounds(5, 5))), None);
         assert_eq!(lost(&partition, 5, Some(&bounds(0, 9))), None);
-        for (bounds, word) in [(Some(bounds(6, 9)), "retention"), (Some(bounds(0, 4)), "created again"), (None, "deleted")] {
+        for (bounds, word) in
+            [(Some(bounds(6, 9)), "retention"), (Some(bounds(0, 4)), "created again"), (None, "deleted")]
+        {
             let why = lost(&partition, 5, bounds.as_ref()).expect(word);
             assert!(why.contains(word) && why.contains("t[0]"), "{why}");
         }

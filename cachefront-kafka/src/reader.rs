@@ -100,10 +100,9 @@ impl Reader {
             chunks: sender,
             stop: Arc::clone(&stop),
         };
-        thread::Builder::new()
-            .name("cachefront-kafka".into())
-            .spawn(move || worker.run())
-            .map_err(|cause| Error::with_source(ErrorKind::Unavailable, "the thread that reads Kafka cannot be started", cause))?;
+        thread::Builder::new().name("cachefront-kafka".into()).spawn(move || worker.run()).map_err(|cause| {
+            Error::with_source(ErrorKind::Unavailable, "the thread that reads Kafka cannot be started", cause)
+        })?;
         Ok(Self { commands, chunks, stop })
     }
 

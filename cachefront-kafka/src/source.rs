@@ -329,7 +329,9 @@ async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, topics: Topi
     let mut findings: Vec<String> = absent
         .iter()
         .map(|topic| {
-            format!("topic {topic} does not exist yet: it is read from its beginning as soon as the connector creates it")
+            format!(
+                "topic {topic} does not exist yet: it is read from its beginning as soon as the connector creates it"
+            )
         })
         .collect();
     if !topics.has(&control.definitions) {
@@ -404,7 +406,8 @@ impl ChangeSource for KafkaSource {
         self.shared.lock().uncounted |= assembler.uncounted();
         let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(filter));
         let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
-        self.shared.lock().reading = assembler.partitions.iter().map(|state| (state.partition.clone(), state.next)).collect();
+        self.shared.lock().reading =
+            assembler.partitions.iter().map(|state| (state.partition.clone(), state.next)).collect();
         for command in commands {
             reader.send(command);
         }

@@ -1,8 +1,8 @@
 //! Which topics a source reads.
 
-use cachefront_core::{Error, ErrorKind, Result};
 use cachefront_core::event::TableName;
 use cachefront_core::source::TableFilter;
+use cachefront_core::{Error, ErrorKind, Result};
 use regex_lite::Regex;
 
 /// The topics of a source: a list, or a pattern. Topics that are created later are read too.

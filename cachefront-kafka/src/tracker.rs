@@ -76,8 +76,11 @@ impl fmt::Display for Stuck {
                 f,
                 "transaction {gtid} has rows but no BEGIN: check whether records were removed from the transaction topic"
             ),
-            Missing::End => write!(f, "transaction {gtid} has no END although later transactions have begun: check whether records were removed \
-                 from the transaction topic"),
+            Missing::End => write!(
+                f,
+                "transaction {gtid} has no END although later transactions have begun: check whether records were removed \
+                 from the transaction topic"
+            ),
             Missing::Events { table, read, count } => write!(
                 f,
                 "transaction {gtid} has {count} events of {table}, and only {read} were read: check whether records were \

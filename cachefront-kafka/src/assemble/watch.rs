@@ -39,7 +39,10 @@ impl Assembler {
             // A paused partition is ahead of the others, and therefore past the transaction.
             Missing::End | Missing::Events { .. } => !state.paused,
         };
-        self.partitions.iter().filter(is_concerned).all(|state| ends(&state.partition).is_some_and(|end| state.next >= end))
+        self.partitions
+            .iter()
+            .filter(is_concerned)
+            .all(|state| ends(&state.partition).is_some_and(|end| state.next >= end))
     }
 
     /// Defers markers while uncounted records may precede the known ends.

@@ -213,8 +213,7 @@ fn restart_path(name: &str, only_failed: bool) -> String {
 }
 
 fn parse<T: DeserializeOwned>(body: &str) -> Result<T, ConnectError> {
-    serde_json::from_str(body)
-        .map_err(|error| ConnectError::Unexpected { line: error.line(), column: error.column() })
+    serde_json::from_str(body).map_err(|error| ConnectError::Unexpected { line: error.line(), column: error.column() })
 }
 
 /// Returns the `message` of a response, or the response itself, truncated.

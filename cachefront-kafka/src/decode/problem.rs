@@ -60,10 +60,7 @@ impl fmt::Display for Problem {
             }
             Self::NotDebezium(what) => f.write_str(what),
             Self::Field { name, wanted } => {
-                write!(
-                    f,
-                    "`{name}` is not {wanted}: check that only Debezium's MySQL connector writes to this topic"
-                )
+                write!(f, "`{name}` is not {wanted}: check that only Debezium's MySQL connector writes to this topic")
             }
             Self::Gtid => f.write_str(
                 "the transaction's id is not a GTID of MySQL (`uuid:number` or `uuid:tag:number`): \

@@ -135,7 +135,8 @@ fn a_tail_is_compared_with_the_head_and_not_with_a_marker() {
 #[test]
 fn a_marker_waits_for_records_before_the_known_ends() {
     let mut assembler = resumed();
-    let ends = |rows: i64| move |partition: &TopicPartition| Some(if *partition.topic == *"t.app.users" { rows } else { 0 });
+    let ends =
+        |rows: i64| move |partition: &TopicPartition| Some(if *partition.topic == *"t.app.users" { rows } else { 0 });
     assembler.hold_markers(ends(11));
     beat(&mut assembler, 10, 13);
     let held = assembler.batch().checkpoint.position;
