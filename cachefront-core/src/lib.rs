@@ -1,15 +1,18 @@
-//! The core of cachefront: the cache, the protocol that keeps it right, and the traits that its adapters implement.
+//! The core of cachefront: the cache, the protocol that keeps it correct, and the traits that adapters implement.
 //!
 //! The two sides meet in the store only:
 //!
-//! * the read side, [`Cache`]: this process's own tier → the shared [`Store`](store::Store) → a
+//! * the read side, [`Cache`]: the process-local tier → the shared [`Store`](store::Store) → a
 //!   [`Loader`] under a lease → the fill;
 //! * the write side, [`Cdc`]: a [`ChangeSource`](source::ChangeSource) → the
 //!   [visibility gate](gate::VisibilityGate) → a [`KeyMap`](keymap::KeyMap) → the store → the
 //!   [bus](bus::InvalidationBus) → the checkpoint.
 //!
 //! Comments cite the rules of the protocol by name, as in ("Coverage"): `docs/protocol.md` of the repository says what each
-//! of them demands, which race it closes, and which test holds it. `docs/guarantees.md` is the contract with users.
+//! rule requires, which race it prevents, and which test fails without it. `docs/guarantees.md` is the contract with users.
+//!
+//! To write an adapter, implement [`Store`](store::Store), [`ChangeSource`](source::ChangeSource) or
+//! [`VisibilityGate`](gate::VisibilityGate), and run the conformance suites of the feature `testing` against it.
 
 pub mod backoff;
 pub mod bus;

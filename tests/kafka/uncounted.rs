@@ -16,8 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use crate::traffic::{DROPS_ROWS, ROWS, errors_of, flushed, recovered, run_source, run_with, said, say, warm};
 
 fn builder(connector: &Connector, completion_timeout: Duration) -> KafkaSourceBuilder {
-    let settings =
-        KafkaSettings::default().with_completion_timeout(completion_timeout).with_open_transactions_max(10);
+    let settings = KafkaSettings::default().with_completion_timeout(completion_timeout).with_open_transactions_max(10);
     KafkaSource::builder(connector.brokers(), connector.name())
         .marker(&connector.marker(), MARKER_COLUMN)
         .settings(settings)

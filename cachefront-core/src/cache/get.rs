@@ -1,4 +1,4 @@
-//! What [`Cache::get`](crate::Cache::get) answers: options by method, then `.await`.
+//! The builder that [`Cache::get`](crate::Cache::get) returns: options by method, then `.await`.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::position::Position;
 pub struct Get<'a, K, V, Q: ?Sized> {
     cache: &'a Arc<Inner<K, V>>,
     key: &'a Q,
-    /// `None` for a plain read, so that its hit in the process-local tier costs nothing else.
+    /// `None` for a plain read, so that its hit in the process-local tier has no other cost.
     level: Option<Box<Level>>,
 }
 

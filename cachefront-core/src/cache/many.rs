@@ -83,7 +83,7 @@ where
         flights
     }
 
-    /// Reads the store once for all remaining reads, and removes those that it answers from `reads`.
+    /// Reads the store once for all remaining reads, and removes the hits from `reads`.
     async fn lookup_many(&self, reads: &mut Vec<(usize, Read<'_, K>)>, values: &mut [Option<Option<V>>]) {
         if reads.is_empty() || self.is_bypassed() {
             return;

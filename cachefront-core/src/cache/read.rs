@@ -158,8 +158,8 @@ where
     /// Returns the hit of the process-local tier, if it proves the level. The proof is what this process has handled of
     /// the bus, never what the store says: the store may be ahead of the bus.
     ///
-    /// The proof is taken *before* the value: a message that is handled in between invalidates the value, and proves
-    /// nothing about it.
+    /// The proof is taken *before* the value: a message that is handled in between invalidates the value, and is no proof
+    /// for it.
     pub(super) fn local_lookup(
         &self,
         level: &Level,

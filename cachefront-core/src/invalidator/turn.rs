@@ -1,5 +1,5 @@
-//! The loop of a session. Every turn makes progress: neither the gate, nor a slow store, nor a busy stream keeps
-//! heartbeats, batches, or the look at the source's server from their turn ("The loop turns").
+//! The main loop of a session. Neither the gate, nor a slow store, nor a busy stream prevents heartbeats, batches or the
+//! check of the source's server ("The loop turns").
 
 use std::future::Future;
 use std::pin::Pin;
@@ -37,10 +37,10 @@ impl AtGate {
         Box::pin(async move { gate.wait(&position, timeout).await })
     }
 
-    /// Whether the gate has opened; never completes if nothing waits there.
+    /// Waits until the gate has opened or the wait has timed out; never completes if no batch waits.
     ///
     /// # Cancel safety
-    /// Cancel safe: the wait goes on.
+    /// Cancel safe: the wait continues.
     async fn opened(waiting: &mut Option<Self>) -> Result<bool> {
         match waiting {
             Some(waiting) => (&mut waiting.wait).await,
@@ -50,7 +50,7 @@ impl AtGate {
 }
 
 impl Pump {
-    /// Reads, applies, and shows that it lives, until something fails or is asked for.
+    /// Applies batches and publishes heartbeats until an error, a shutdown or a mode change.
     pub(super) async fn turn(
         &mut self,
         session: &mut Session,
@@ -59,7 +59,7 @@ impl Pump {
     ) -> Result<Ended> {
         let limits = limits(&self.worker.settings);
         let mut watermark = Watermark::new(Arc::clone(&self.worker.probe), Arc::clone(&self.worker.clock));
-        watermark.ask();
+        watermark.request();
         let mut beat = self.worker.clock.sleep(self.worker.settings.heartbeat);
         let mut waiting: Option<AtGate> = None;
         let mut draining = false;
@@ -78,13 +78,12 @@ impl Pump {
                     }
                 }
                 () = &mut beat => {
-                    watermark.ask();
+                    watermark.request();
                     self.worker.heartbeat(session, &mut watermark, desired).await?;
-                    // After the heartbeat and not before: a store that is slower than the period would otherwise be
-                    // asked for nothing but heartbeats.
+                    // Set after the heartbeat: a store that is slower than the period would otherwise get heartbeats only.
                     beat = self.worker.clock.sleep(self.worker.settings.heartbeat);
                 }
-                head = watermark.answered() => same_server(session, &head?)?,
+                head = watermark.replied() => same_server(session, &head?)?,
                 opened = AtGate::opened(&mut waiting) => {
                     if opened? {
                         if let Some(ready) = waiting.take() {
@@ -92,7 +91,7 @@ impl Pump {
                             backoff.reset();
                         }
                     } else if let Some(still) = &mut waiting {
-                        tracing::warn!(position = %still.plan.transactions, "commits are in the log and not visible to readers yet: invalidations wait");
+                        tracing::warn!(position = %still.plan.transactions, "commits are in the log and not yet visible to readers: invalidations wait");
                         still.wait = AtGate::wait_on(&self.worker.gate, &still.plan.transactions, &self.worker.settings);
                     }
                 }
@@ -132,7 +131,7 @@ impl Pump {
             stages.visible_at = self.worker.clock.now();
             let waited = stages.visible_at.since(received_at);
             self.worker.metrics.gate_seconds.record(waited.as_secs_f64());
-            // A table that changed as a whole may have changed its definition: the source looks at it again.
+            // A table that changed as a whole may have another definition: the source checks it again.
             let changed: Vec<usize> = plan
                 .flushed
                 .iter()
@@ -153,20 +152,18 @@ fn limits(settings: &CdcSettings) -> BatchLimits {
     BatchLimits {
         changes_max: settings.batch_changes_max,
         bytes_max: settings.batch_bytes_max,
-        // Well below a heartbeat: a heartbeat drops the call that waits, and a source may tell of a position that moved
-        // without a change only when the wait is over.
+        // Well below a heartbeat: a heartbeat drops the waiting call, and a source may return a position that moved without a
+        // change only when the wait is over.
         wait_max: settings.heartbeat / 5,
         linger_max: settings.batch_linger,
     }
 }
 
-/// Another server's log is not the one that was followed, and what it lacks will never be visible there.
+/// Returns an error if the head comes from another server: its log is not the one that was followed, and commits that it
+/// lacks will never be visible there.
 fn same_server(session: &Session, head: &Head) -> Result<()> {
     if head.origin == session.origin {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Gap,
-        format!("the source is another server now: {} before, {} since", session.origin, head.origin),
-    ))
+    Err(Error::new(ErrorKind::Gap, format!("the source's server changed from {} to {}", session.origin, head.origin)))
 }

@@ -1,4 +1,4 @@
-//! Fakes and conformance suites, for this project's tests, for users' and for other adapters' (feature `testing`).
+//! Fakes and conformance suites for the tests of this project, of users, and of other adapters (feature `testing`).
 
 mod fakes;
 mod faulty_store;

@@ -1,4 +1,4 @@
-//! What turns a process-local tier on and off, over a scripted bus and a clock that stands still.
+//! What turns a process-local tier on and off, over a scripted bus and a manual clock.
 
 use std::collections::VecDeque;
 use std::sync::Mutex as StdMutex;
@@ -15,21 +15,21 @@ const MINE: MappingId = MappingId(1);
 const OTHER: MappingId = MappingId(2);
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// A cache that writes down what it is told.
+/// A cache that records its notifications.
 #[derive(Default)]
 struct Recorder {
     by_hand_only: bool,
     started: StdMutex<Option<ServerId>>,
-    told: StdMutex<Vec<String>>,
+    notified: StdMutex<Vec<String>>,
 }
 
 impl Recorder {
     fn say(&self, what: impl Into<String>) {
-        self.told.lock().expect("unpoisoned").push(what.into());
+        self.notified.lock().expect("unpoisoned").push(what.into());
     }
 
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.told.lock().expect("unpoisoned"))
+        std::mem::take(&mut *self.notified.lock().expect("unpoisoned"))
     }
 }
 
@@ -137,7 +137,7 @@ impl Scene {
         Self { clock, recorder, feeds, sequence: 0, hub, _listener: listener }
     }
 
-    /// Lets the follower handle everything that was sent, and returns what the cache was told.
+    /// Lets the follower handle everything that was sent, and returns the notifications of the cache.
     async fn settle(&self) -> Vec<String> {
         for _ in 0..50 {
             tokio::task::yield_now().await;
@@ -193,7 +193,7 @@ async fn a_cache_that_is_no_longer_covered_is_off() {
 }
 
 #[tokio::test]
-async fn another_publisher_is_doubt_until_it_says_what_it_covers() {
+async fn another_publisher_is_doubt_until_its_heartbeat() {
     let mut scene = Scene::new();
     scene.tell(beat(9)).await;
     assert_eq!(scene.tell(keys(8)).await, ["users:1", "off publisher"]);
@@ -239,7 +239,7 @@ async fn silence_of_the_publisher_is_doubt_and_only_its_heartbeat_ends_it() {
     let mut scene = Scene::new();
     scene.tell(beat(9)).await;
     scene.clock.advance(SILENCE / 2);
-    // A reader that invalidates by itself is not the publisher.
+    // A reader that invalidates a key is not the publisher.
     assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
     scene.clock.advance(SILENCE / 2);
     assert_eq!(scene.settle().await, ["off silence"]);
@@ -253,7 +253,7 @@ async fn silence_of_the_publisher_is_doubt_and_only_its_heartbeat_ends_it() {
 }
 
 #[tokio::test]
-async fn a_readers_own_message_invalidates_and_proves_nothing() {
+async fn a_readers_message_invalidates_without_a_proof() {
     let mut scene = Scene::new();
     scene.tell(beat(9)).await;
     assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
@@ -285,7 +285,7 @@ async fn a_cache_that_comes_later_is_on_with_the_next_heartbeat() {
     assert_eq!(late.take(), ["on 5", "handled a:1-3 0"]);
 }
 
-/// Its tier is always on, whatever is followed.
+/// Its tier is always on, independent of the publisher.
 #[tokio::test]
 async fn a_cache_that_depends_on_no_table_is_cleared_in_doubt() {
     let mut scene = Scene::new();

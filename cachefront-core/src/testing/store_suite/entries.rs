@@ -1,4 +1,4 @@
-//! Laws of the entry: what is read, and what counts as an answer.
+//! Laws of the entry: what is read, and which entries are misses.
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ pub(super) async fn what_was_filled_is_read(fixture: &dyn StoreFixture) {
 pub(super) async fn a_peek_sees_what_a_read_sees(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let store = fixture.store();
-    let nothing = store.peek(&key(1)).await.expect("a reading");
-    assert!(nothing.entry.is_none() && nothing.meta.is_some());
+    let absent = store.peek(&key(1)).await.expect("a reading");
+    assert!(absent.entry.is_none() && absent.meta.is_some());
     harness.put(1, START).await;
-    let (looked, read) = (store.peek(&key(1)).await.expect("a reading"), harness.read(1).await);
-    assert!(looked.entry.is_some());
-    assert_eq!(looked.entry, read.entry);
-    assert_eq!(looked.meta.expect("a meta").generation, read.meta.expect("a meta").generation);
+    let (peeked, read) = (store.peek(&key(1)).await.expect("a reading"), harness.read(1).await);
+    assert!(peeked.entry.is_some());
+    assert_eq!(peeked.entry, read.entry);
+    assert_eq!(peeked.meta.expect("a meta").generation, read.meta.expect("a meta").generation);
 }
 
 pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture) {
@@ -42,7 +42,7 @@ pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture)
         filled.state = state;
         assert_eq!(harness.fill_with(id, mine, &filled, LONG).await, FillReply::Stored);
         let LeaseReply::Present { meta, entry } = harness.lease(id, token()).await else {
-            panic!("the entry is an answer");
+            panic!("the entry is present");
         };
         assert_eq!(meta.expect("a meta").generation, harness.generation);
         assert_eq!(Entry::decode(entry).expect("an entry").header, filled);
@@ -51,14 +51,14 @@ pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture)
     let mut kept = header(InvalidationMode::Cdc, harness.generation, START);
     kept.state = PayloadState::StaleKept;
     assert_eq!(harness.fill_with(3, mine, &kept, LONG).await, FillReply::Stored);
-    assert!(matches!(harness.lease(3, token()).await, LeaseReply::Granted { .. }), "a stale value is no answer");
-    assert_eq!(harness.value(3).await.expect("a value").header, kept, "and stays what it is");
+    assert!(matches!(harness.lease(3, token()).await, LeaseReply::Granted { .. }), "a stale value is a miss");
+    assert_eq!(harness.value(3).await.expect("a value").header, kept, "and is unchanged");
 }
 
 pub(super) async fn an_entry_of_the_other_mode_is_a_miss(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.mode = InvalidationMode::Ttl;
-    // The same generation in it, as if by accident, makes it no better.
+    // The same generation in it, as if by accident, does not make it valid.
     let by_age = header(InvalidationMode::Ttl, harness.generation, START);
     let mine = token();
     assert!(matches!(harness.ask(1, mine, in_ttl).await, LeaseReply::Granted { .. }));
@@ -74,7 +74,10 @@ pub(super) async fn an_entry_of_another_schema_version_is_a_miss(fixture: &dyn S
     harness.put(1, START).await;
     let newer = token();
     assert!(matches!(harness.ask(1, newer, |ask| ask.schema_version = SCHEMA + 1).await, LeaseReply::Granted { .. }));
-    assert!(matches!(harness.lease(1, token()).await, LeaseReply::Present { .. }), "processes of its version read on");
+    assert!(
+        matches!(harness.lease(1, token()).await, LeaseReply::Present { .. }),
+        "processes of its version can read it"
+    );
     let mut filled = header(InvalidationMode::Cdc, harness.generation, START);
     filled.schema_version = SCHEMA + 1;
     assert_eq!(harness.fill_with(1, newer, &filled, LONG).await, FillReply::Stored);
@@ -106,7 +109,10 @@ pub(super) async fn the_ttl_mode_needs_no_meta(fixture: &dyn StoreFixture) {
     harness.store.suspend().await.expect("a suspension");
     assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }));
     harness.flush(START).await;
-    assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }), "a flush voids what is cdc");
+    assert!(
+        matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Present { .. }),
+        "a flush affects CDC mode only"
+    );
 }
 
 pub(super) async fn an_entry_is_forgotten_after_its_expiry(fixture: &dyn StoreFixture) {
@@ -143,7 +149,7 @@ pub(super) async fn many_keys_are_returned_in_request_order(fixture: &dyn StoreF
     assert!(harness.store.get_many(&[]).await.expect("readings").is_empty());
 }
 
-/// Readers come and go, at every point of a read; those who stay are answered.
+/// Reads are dropped at every point; the others complete.
 pub(super) async fn a_dropped_read_does_not_delay_others(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     for id in 0..8 {
@@ -155,7 +161,7 @@ pub(super) async fn a_dropped_read_does_not_delay_others(fixture: &dyn StoreFixt
         for polls in 0..4 {
             let mut read = harness.store.get(&key);
             for _ in 0..polls {
-                // Polled as often as asked; one that is ready by then was simply fast.
+                // Polled a given number of times; it may be ready by then.
                 if read.as_mut().now_or_never().is_some() {
                     break;
                 }
@@ -163,11 +169,11 @@ pub(super) async fn a_dropped_read_does_not_delay_others(fixture: &dyn StoreFixt
             }
             dropped.push(read);
         }
-        // One reader stays, polled no more while the others are read to their end.
+        // One reader is kept, and not polled while the others run to their end.
         let stalled = dropped.pop();
         drop(dropped);
         let reading = tokio::time::timeout(LONG, harness.store.get(&key)).await;
-        assert!(reading.expect("answered").expect("a reading").entry.is_some());
+        assert!(reading.expect("completed").expect("a reading").entry.is_some());
         drop(stalled);
     }
 }
