@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &str, &str); 1] =
     [("Dockerfile", "WORKDIR ", "the folder of the user that the runtime image brings")];
 
 /// Files of others, as they came.
-const VENDORED: [&str; 2] = ["examples/simulator/ui/vendor/", "tests/browser/vendor/"];
+const VENDORED: [&str; 2] = ["examples/simulator/loadgen/vendor/", "tests/browser/vendor/"];
 
 #[test]
 fn no_path_of_a_machine_is_written_down() {

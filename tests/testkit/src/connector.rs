@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The simulator's template: a test sees what a user gets.
-const TEMPLATE: &str = include_str!("../../../examples/simulator/connect/connector.json");
+const TEMPLATE: &str = include_str!("../../../examples/simulator/model/src/connect/connector.json");
 
 /// The table that the connector writes to and reads back, so that an idle database has a newest position.
 const HEARTBEAT: &str = "CREATE TABLE IF NOT EXISTS cachefront_heartbeat \
