@@ -10,8 +10,9 @@ pub(crate) fn table() -> String {
     let path = stack::workspace_root().join(".env.example");
     let example = std::fs::read_to_string(&path).expect(".env.example is there");
     let mut page = String::from(
-        "# Configuration\n\nMade from `.env.example`; `BLESS=1 cargo test -p cachefront-tests --test tidy` renews it. The \
-         environment overrides the file\n`.env`, and flags override the environment.\n",
+        "# Configuration of the simulator\n\nThe library reads no environment and no files: its settings are in the \
+         [guide](guide.md#settings). These are the\nsimulator's. The environment overrides the file `.env`, and flags override \
+         the environment.\n\nMade from `.env.example`; `BLESS=1 cargo test -p cachefront-tests --test tidy` renews it.\n",
     );
     let mut comments: Vec<&str> = Vec::new();
     for line in example.lines() {
