@@ -60,7 +60,7 @@ const NOT_REWRITTEN: [(&str, usize); 12] = [
     ("cachefront-kafka/", 103),
     ("docs/", 40),
     ("examples/", 662),
-    ("tests/", 12),
+    ("tests/", 8),
     ("tests/golden/", 2),
     ("tests/kafka/", 25),
 ];
