@@ -57,7 +57,7 @@ fn run(shards: u32, cases: u32) {
 }
 
 #[test]
-fn one_shard_answers_alike() {
+fn one_shard_replies_alike() {
     run(1, 300);
 }
 

@@ -168,7 +168,7 @@ fn metas(meta: Option<&Meta>) -> String {
     format!("{meta:?} {:?}", meta.map(Meta::encode))
 }
 
-/// The entry as it stands, but for the time its lease runs out at.
+/// The whole entry, without the time at which its lease ends.
 fn entry(bytes: Option<Bytes>) -> String {
     match bytes.map(Entry::decode) {
         None => "none".to_owned(),

@@ -91,7 +91,7 @@ async fn a_commit_is_evicted_within_milliseconds(shop: Shop) {
         cache.get(&id).await.expect("an answer");
         conn.exec_drop("UPDATE item SET value = value + 1 WHERE id = ?", (id,)).await.expect("updated");
         let committed = Instant::now();
-        while cache.peek(&id).await.expect("the store answers").is_some_and(|hit| hit.value != Some(round / 10 + 2)) {
+        while cache.peek(&id).await.expect("the store replies").is_some_and(|hit| hit.value != Some(round / 10 + 2)) {
             assert!(committed.elapsed() < PATIENCE, "key {id} is not evicted");
         }
         micros.record(committed.elapsed().as_micros() as u64).expect("recorded");

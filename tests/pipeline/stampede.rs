@@ -23,7 +23,7 @@ async fn ten_thousand_misses_over_two_processes_load_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invalidation_during_a_slow_load_waits_for_nobody() {
+async fn an_invalidation_during_a_slow_load_does_not_wait() {
     let shop = Shop::open(1).await;
     let slow = shop.builder().await.loader(Items::new(shop.pool.clone()).slow(Duration::from_secs(3)));
     let slow = slow.build().expect("a cache");

@@ -50,17 +50,12 @@ const ALLOWED: [&str; 3] = ["stands by", "stands for", "stands in for"];
 
 /// Places that are not rewritten yet, with the maximum number of forbidden phrases in them. A file belongs to the longest
 /// name that its path begins with; all other files have none. The numbers only go down.
-const NOT_REWRITTEN: [(&str, usize); 12] = [
-    ("ARCHITECTURE.md", 1),
-    ("CHANGELOG.md", 2),
-    ("CONTRIBUTING.md", 4),
-    ("SECURITY.md", 1),
+const NOT_REWRITTEN: [(&str, usize); 7] = [
     ("cachefront-binlog/", 75),
-    ("cachefront-core/", 118),
     ("cachefront-kafka/", 103),
-    ("docs/", 40),
-    ("examples/", 662),
-    ("tests/", 12),
+    ("docs/", 9),
+    ("examples/", 636),
+    ("tests/", 8),
     ("tests/golden/", 2),
     ("tests/kafka/", 25),
 ];

@@ -7,7 +7,7 @@ use crate::tree::{none, sources};
 type Order = (&'static str, &'static [&'static str]);
 
 /// Each module imports only from those before it in the list. The root file, which exports all of them, is above them.
-const ORDERS: [Order; 2] = [
+const ORDERS: [Order; 5] = [
     (
         "cachefront-core/src",
         &[
@@ -45,6 +45,9 @@ const ORDERS: [Order; 2] = [
             "shared", "bus", "writer", "store", "admin", "builder", "testing",
         ],
     ),
+    ("examples/simulator/cli/src", &["error", "duration", "environment", "secret", "shutdown"]),
+    ("examples/simulator/loadgen/src", &["uplot", "load", "experiment"]),
+    ("examples/simulator/app/src", &["cli", "roles", "healthcheck", "inspect"]),
 ];
 
 #[test]
