@@ -114,5 +114,5 @@ async fn a_comment_comes_every_ten_seconds_and_the_end_of_the_program_ends_the_s
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     // A client that follows the events does not hold the program up.
     assert!(world.simulator.stop().await.success(), "{}", world.simulator.log());
-    wait::until("the log says why", PATIENCE, || world.simulator.log().contains("told to end")).await;
+    wait::until("the log says why", PATIENCE, || world.simulator.log().contains("shutting down")).await;
 }

@@ -169,7 +169,7 @@ async fn asked_to_end_twice_it_ends_at_once() {
     })
     .await;
     world.simulator.tell_to_end();
-    wait::until("it has noticed the signal", PATIENCE, || world.simulator.log().contains("told to end")).await;
+    wait::until("it has noticed the signal", PATIENCE, || world.simulator.log().contains("shutting down")).await;
     let started = std::time::Instant::now();
     world.simulator.tell_to_end();
     assert_eq!(world.simulator.ended(PATIENCE).await.code(), Some(130), "{}", world.simulator.log());

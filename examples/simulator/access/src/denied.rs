@@ -1,4 +1,4 @@
-//! Why somebody may not, as an answer.
+//! Why access is denied, as an HTTP response.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! A handler of the panel needs three calls:
 //!
-//! - [`Access::login`] answers the cookie of a new session, [`Access::logout`] the one that ends it;
+//! - [`Access::login`] returns the cookie of a new session, [`Access::logout`] the one that ends it;
 //! - [`Access::viewer`] for everything that only shows, [`Access::change`] for everything that changes something: both
 //!   answer the [`Session`], or a [`Denied`] that is a response already. A form carries [`Session::csrf`] in a field
 //!   `csrf` or in the header `x-csrf-token`;
@@ -49,7 +49,7 @@ const ENDED: &str = "session.ended.";
 /// How often accounts and the signing key are read again.
 const POLL: Duration = Duration::from_secs(1);
 
-/// So many passwords are checked at once: each takes some 20 MB and a core.
+/// Maximum number of concurrent password checks: each takes about 20 MB and a core.
 const CHECKS_AT_ONCE: usize = 2;
 
 /// The longest text in the audit list.
@@ -68,8 +68,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Reads what the database keeps, and makes the signing key if there is none. Cookies are `secure` if the panel stands
-    /// behind TLS: browsers then send them over it only.
+    /// Reads what the database keeps, and creates the signing key if there is none. Set `secure` if the panel is behind
+    /// TLS: browsers then send its cookies over TLS only.
     ///
     /// # Errors
     /// A line that says what cannot be read.
@@ -108,7 +108,7 @@ impl Access {
         Ok(printed)
     }
 
-    /// Checks name and password. Answers the session and the cookie that carries it.
+    /// Checks name and password. Returns the session and the cookie that carries it.
     ///
     /// # Errors
     /// [`Denied::WrongPassword`], [`Denied::TooManyAttempts`], or [`Denied::Unavailable`].
@@ -127,7 +127,7 @@ impl Access {
         Ok(self.sessions.open(&account, self.clock.now()))
     }
 
-    /// Ends the session of these headers. Answers the cookie that makes the browser forget it.
+    /// Ends the session of these headers. Returns the cookie that makes the browser forget it.
     pub async fn logout(&self, headers: &HeaderMap) -> HeaderValue {
         if let Some(session) = self.session_of(headers) {
             self.sessions.close(&session);
@@ -143,16 +143,16 @@ impl Access {
         self.sessions.forgotten()
     }
 
-    /// Ends all sessions of everybody: the key that signs them is replaced.
+    /// Ends all sessions of all accounts by replacing the key that signs them.
     ///
     /// # Errors
     /// The database's.
-    pub async fn logout_everybody(&self) -> Result<(), DbError> {
+    pub async fn logout_all(&self) -> Result<(), DbError> {
         self.sessions.replace_key(SigningKey::replace(&*self.database).await?);
         Ok(())
     }
 
-    /// The session that a request's cookie carries; nothing if there is none, it is forged, or over.
+    /// Returns the session that a request's cookie carries, or `None` if there is none, it is forged, or it has expired.
     pub fn session_of(&self, headers: &HeaderMap) -> Option<Session> {
         self.sessions.of(headers, &self.accounts(), self.clock.now())
     }
@@ -184,7 +184,7 @@ impl Access {
         }
     }
 
-    /// Notes what was done, or tried. A list that cannot be written is logged, and stops nobody.
+    /// Records what was done or attempted. A failure to write the list is logged and does not stop the action.
     pub async fn audit(&self, who: &str, what: &str, result: &str) {
         let (who, what, result) = (shortened(who), shortened(what), shortened(result));
         tracing::info!(who, what, result, "audit");

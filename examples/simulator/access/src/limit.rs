@@ -1,4 +1,4 @@
-//! How often somebody may try a password: bounded for each address, and for all together.
+//! Rate limits on password attempts: per address, and in total.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// Of one address: so many at once, then one in this time.
+/// Attempts of one address: a burst of this size, then one per period.
 const EACH_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 const EACH_PERIOD: Duration = Duration::from_secs(3);
 
@@ -16,7 +16,7 @@ const EACH_PERIOD: Duration = Duration::from_secs(3);
 const ALL_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const ALL_PERIOD: Duration = Duration::from_millis(500);
 
-/// So many addresses are remembered, each for a minute at most.
+/// Maximum number of remembered addresses, each for at most a minute.
 const ADDRESSES_MAX: usize = 1_024;
 
 /// Counts attempts.
@@ -52,7 +52,7 @@ impl Attempts {
     }
 }
 
-/// Somebody with IPv6 has a whole network of addresses.
+/// A client with IPv6 has a whole network of addresses.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

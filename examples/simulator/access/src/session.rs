@@ -20,13 +20,13 @@ const COOKIE: &str = "cachefront_session";
 /// The note that keeps the signing key.
 const NOTE: &str = "session_key";
 
-/// Nobody stays logged in for longer.
+/// Maximum lifetime of a session.
 const LIFE: Duration = Duration::from_secs(12 * 3600);
 
-/// So many sessions that were ended before their time are remembered.
+/// Maximum number of remembered sessions that were ended before they expired.
 const CLOSED_MAX: usize = 1_024;
 
-/// Somebody who is logged in.
+/// A logged-in user.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The account.
@@ -105,10 +105,10 @@ fn random_key() -> String {
 /// Opens sessions and knows them again.
 pub(super) struct Sessions {
     key: RwLock<Arc<SigningKey>>,
-    /// Nonces of sessions that somebody ended in this process: the database may have been away then.
+    /// Nonces of sessions that were ended in this process: the database may have been away then.
     closed: Mutex<VecDeque<String>>,
-    /// Nonces of sessions that somebody ended in any process, as the database keeps them until they would be over. How
-    /// many there can be is bounded by how often somebody may log in.
+    /// Nonces of sessions that were ended in any process, as the database keeps them until they would be over. How
+    /// many there can be is bounded by the rate limit on logins.
     ended: RwLock<HashSet<String>>,
     /// What follows the cookies' other attributes.
     secure: &'static str,

@@ -169,7 +169,7 @@ async fn a_session_outlives_a_restart_and_ends_by_time_logout_key_and_password()
     place.clock.0.fetch_add(13 * 3_600_000_000, Ordering::SeqCst);
     assert!(renewed.viewer(&headers).is_err(), "over");
     let (_, headers) = logged_in(&renewed, "operator", "another").await;
-    renewed.logout_everybody().await.expect("a new key");
+    renewed.logout_all().await.expect("a new key");
     assert!(renewed.viewer(&headers).is_err(), "the old key's session");
     let (_, headers) = logged_in(&renewed, "operator", "another").await;
     access.refresh().await.expect("the new key");

@@ -33,7 +33,7 @@ impl Tokens {
         self.known.is_empty()
     }
 
-    /// What the bearer of `Authorization: Bearer …` may do; nothing if it is none of the tokens.
+    /// Returns the role of the bearer in `Authorization: Bearer …`, or `None` if the token is not known.
     pub fn role_of(&self, headers: &HeaderMap) -> Option<Role> {
         let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = given.split_once(' ')?;

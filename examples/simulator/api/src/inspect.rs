@@ -85,7 +85,7 @@ pub(crate) async fn invalidate(
     delete, path = "/cache", tag = "cache", responses((status = 204, description = "Nothing is cached"), Changing)
 )]
 pub(crate) async fn empty(State(api): State<Arc<Api>>, caller: Caller) -> Result<StatusCode, ApiError> {
-    let outcome = api.emptier.empty().await;
+    let outcome = api.store_admin.empty().await;
     caller.audit(&api, "cache emptied", &outcome).await;
     outcome.map(|_| StatusCode::NO_CONTENT).map_err(|_| ApiError::store_away())
 }

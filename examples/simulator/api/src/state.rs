@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use simulator_access::Access;
+use simulator_model::backend::StoreAdmin;
 use simulator_model::caches::Caches;
 use simulator_model::connect::Watchdog;
 use simulator_model::domain::Database;
@@ -12,7 +13,6 @@ use simulator_model::inspector::Inspector;
 use simulator_model::metrics::Metrics;
 use simulator_model::mode::Modes;
 use simulator_model::pipeline::Pipeline;
-use simulator_model::world::Emptier;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ pub struct Api {
     pub access: Arc<Access>,
     pub faults: Arc<Faults>,
     pub inspector: Arc<Inspector>,
-    pub emptier: Emptier,
+    pub store_admin: StoreAdmin,
     /// Debezium's connector, where one carries the changes.
     pub connector: Option<Watchdog>,
     /// How many requests may be answered at once.

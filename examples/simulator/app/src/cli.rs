@@ -5,7 +5,7 @@ use loadgen::experiment::ExperimentFlags;
 use loadgen::load::LoadFlags;
 use simulator_model::settings::Flags;
 
-/// Shows a cache that is kept right by the database's change log, beside one that only ages.
+/// Shows a cache that is kept right by the database's change log, next to one that only ages.
 #[derive(Debug, Parser)]
 #[command(name = "simulator", version, disable_help_subcommand = true)]
 #[command(after_help = "Flags fall back to the environment (--ttl to CACHEFRONT_TTL, and so on), then to a file .env \
@@ -57,13 +57,13 @@ pub(crate) struct BootstrapFlags {
     pub watch: bool,
 }
 
-/// What the inspector does beside looking.
+/// What the inspector does in addition to comparing.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InspectFlags {
     /// Remove entries that are stale.
     #[arg(long)]
     pub repair: bool,
-    /// Look again every second, until told to end.
+    /// Repeat every second until interrupted.
     #[arg(long)]
     pub follow: bool,
     /// Print one JSON object for each pass instead of a table.

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
 use simulator_cli::{CliError, root_cause, shutdown_signal};
+use simulator_model::backend::Backend;
 use simulator_model::domain::User;
 use simulator_model::inspector::{Consistency, Inspector, StaleEntry, Verdict};
 use simulator_model::mode::Modes;
 use simulator_model::settings::Settings;
-use simulator_model::world::World;
 
 use crate::cli::InspectFlags;
 
@@ -99,13 +99,13 @@ impl Eye {
 }
 
 async fn own(settings: &Settings) -> Result<Arc<Inspector>, CliError> {
-    let world = World::open(settings).await?;
-    let row = world.true_database.mode().await.map_err(|error| CliError::new(error.to_string()))?;
-    let caches = world.caches(settings)?;
+    let backend = Backend::open(settings).await?;
+    let row = backend.true_database.mode().await.map_err(|error| CliError::new(error.to_string()))?;
+    let caches = backend.caches(settings)?;
     let follow = caches.clone();
-    let modes = Modes::new(Arc::clone(&world.true_database), row, move |row| follow.set_mode(row.mode));
-    let pipeline = world.pipeline(&modes, settings);
-    Ok(Inspector::new(caches, world.true_database, modes, pipeline, world.clock, &world.events))
+    let modes = Modes::new(Arc::clone(&backend.true_database), row, move |row| follow.set_mode(row.mode));
+    let pipeline = backend.pipeline(&modes, settings);
+    Ok(Inspector::new(caches, backend.true_database, modes, pipeline, backend.clock, &backend.events))
 }
 
 /// The API of a process that has the store in its memory.
@@ -194,7 +194,7 @@ fn name(user: Option<&User>) -> String {
     user.map_or("(no such user)".to_owned(), |user| plain(&user.name))
 }
 
-/// Nothing that somebody wrote into a row steers the terminal.
+/// Removes control characters, so that text in a row cannot control the terminal.
 fn plain(text: &str) -> String {
     text.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -10,6 +10,7 @@ use simulator_access::{Access, Printed};
 use simulator_api::serve::Listener;
 use simulator_api::{Api, announcements};
 use simulator_cli::{CliError, shutdown_signal};
+use simulator_model::backend::Backend;
 use simulator_model::caches::Caches;
 use simulator_model::connect::{self, Watchdog};
 use simulator_model::domain::{DbError, Mode};
@@ -20,13 +21,12 @@ use simulator_model::mode::Modes;
 use simulator_model::pipeline::{self, Pipeline, Report};
 use simulator_model::settings::Settings;
 use simulator_model::stages::Stages;
-use simulator_model::world::World;
 use simulator_panel::Ui;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// An experiment under way has this long to put the mode back.
+/// Maximum wait for a running experiment to restore the mode.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// Everything together has this long to end: less than a container is given before it is killed (20 s).
@@ -53,7 +53,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
         listener.serve(simulator_api::router(api), running.stop.clone()),
         panel_listener.serve(pages, running.stop.clone()),
     ];
-    running.until_told(servers).await
+    running.until_shutdown(servers).await
 }
 
 /// The API alone.
@@ -65,7 +65,7 @@ pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
     running.announce_events(&api);
     running.observe_freshness(&settings);
     let servers = [listener.serve(simulator_api::router(api), running.stop.clone())];
-    running.until_told(servers).await
+    running.until_shutdown(servers).await
 }
 
 /// The control panel alone.
@@ -79,7 +79,7 @@ pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
     announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
     announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
     let servers = [listener.serve(pages, running.stop.clone())];
-    running.until_told(servers).await
+    running.until_shutdown(servers).await
 }
 
 /// The change capture alone.
@@ -93,7 +93,7 @@ pub(crate) async fn consumer(settings: Settings) -> Result<(), CliError> {
     announce(&[format!("consumer reads {}", api.pipeline.source)]);
     let pages = simulator_api::consumer_router(api);
     let servers = listener.map(|listener| listener.serve(pages, running.stop.clone()));
-    running.until_told(servers).await
+    running.until_shutdown(servers).await
 }
 
 /// Prints the API's description.
@@ -132,9 +132,9 @@ fn login_line(printed: &Printed) -> String {
     format!("login    {name} / {}  (shown this once; CACHEFRONT_UI_ADMIN_PASSWORD sets another)", password.expose())
 }
 
-/// The parts that run beside the servers.
+/// The components that run next to the servers.
 struct Running {
-    world: World,
+    backend: Backend,
     caches: Caches,
     modes: Arc<Modes>,
     access: Arc<Access>,
@@ -152,42 +152,42 @@ struct Running {
 impl Running {
     async fn start(settings: &Settings, consumes: bool) -> Result<Self, CliError> {
         let metrics = Metrics::install()?;
-        let world = World::open(settings).await?;
-        let row = world.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
-        let caches = world.caches(settings)?;
+        let backend = Backend::open(settings).await?;
+        let row = backend.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
+        let caches = backend.caches(settings)?;
         let consumer = match consumes {
-            true => Some(Arc::new(Consumer::new(world.consumer(&caches, row.mode).await?))),
+            true => Some(Arc::new(Consumer::new(backend.consumer(&caches, row.mode).await?))),
             false => None,
         };
-        let (reads, writes, events) = (caches.clone(), consumer.clone(), world.events.clone());
-        let modes = Modes::new(Arc::clone(&world.database), row, move |row| {
+        let (reads, writes, events) = (caches.clone(), consumer.clone(), backend.events.clone());
+        let modes = Modes::new(Arc::clone(&backend.database), row, move |row| {
             reads.set_mode(row.mode);
             if let Some(consumer) = &writes {
                 consumer.set_mode(row.mode);
             }
             events.publish(Event::new("mode", row));
         });
-        let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
+        let (database, clock) = (Arc::clone(&backend.true_database), Arc::clone(&backend.clock));
         let access =
             Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone(), settings.ui_secure)
                 .await?;
-        let pipeline = world.pipeline(&modes, settings);
+        let pipeline = backend.pipeline(&modes, settings);
         identify(pipeline.source);
-        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
+        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &backend.events);
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let connector = connect::follow(settings, consumes, &stop)?.map(|(watchdog, following)| {
             tasks.spawn(async move { following.await.unwrap_or_default() });
             watchdog
         });
-        // What an earlier consumer could not understand is still worth a look.
+        // Records that an earlier consumer could not decode are still shown.
         if let (Some(notebook), Ok(Some(Report { carried: Some(earlier), .. }))) =
-            (world.notebook(), world.board.read().await)
+            (backend.notebook(), backend.board.read().await)
         {
             notebook.adopt(&earlier.gaps);
         }
         let experiment = None;
         let mut running =
-            Self { world, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
+            Self { backend, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
         running.spawn_tasks();
         running.wait_for_consumer(settings).await?;
         Ok(running)
@@ -197,16 +197,16 @@ impl Running {
         let stop = &self.stop;
         self.tasks.spawn(Arc::clone(&self.modes).run(stop.clone()));
         self.tasks.spawn(self.metrics.clone().run(stop.clone()));
-        self.tasks.spawn(Arc::clone(&self.world.faults).run(stop.clone()));
+        self.tasks.spawn(Arc::clone(&self.backend.faults).run(stop.clone()));
         self.tasks.spawn(Arc::clone(&self.access).run(stop.clone()));
         if let Some(consumer) = &self.consumer {
-            let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
-            let (notebook, connector) = (self.world.notebook(), self.connector.clone());
+            let (board, clock) = (Arc::clone(&self.backend.board), Arc::clone(&self.backend.clock));
+            let (notebook, connector) = (self.backend.notebook(), self.connector.clone());
             let carried = move || {
                 let restarts = connector.as_ref().map_or(0, |watchdog| watchdog.watch().borrow().restarts);
                 notebook.as_ref().map(|notebook| notebook.carried(restarts))
             };
-            let (statuses, stages) = (consumer.statuses.clone(), Arc::clone(&self.world.stages));
+            let (statuses, stages) = (consumer.statuses.clone(), Arc::clone(&self.backend.stages));
             self.tasks.spawn(pipeline::report(statuses, stages, carried, board, clock, stop.clone()));
         }
     }
@@ -215,8 +215,8 @@ impl Running {
     fn announce_events(&mut self, api: &Arc<Api>) {
         self.tasks.spawn(announcements(Arc::clone(api)));
         self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
-        if let Some(relay) = self.world.followed.clone() {
-            self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
+        if let Some(relay) = self.backend.followed.clone() {
+            self.tasks.spawn(relay.follow(self.backend.events.clone(), self.stop.clone()));
         }
     }
 
@@ -238,34 +238,34 @@ impl Running {
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
         let report = match tokio::time::timeout_at(settings.startup_deadline, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
-                let carried = self.world.notebook().map(|notebook| notebook.carried(0));
-                Report::new(&status, Stages::default(), carried, self.world.clock.now())
+                let carried = self.backend.notebook().map(|notebook| notebook.carried(0));
+                Report::new(&status, Stages::default(), carried, self.backend.clock.now())
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };
-        // Whoever asks right after the start is told that it runs. A standby has nothing to say.
+        // A client that asks right after the start sees it running. A standby does not report.
         match report.running {
-            true => Ok(self.world.board.post(&report).await.map_err(CliError::from_error)?),
+            true => Ok(self.backend.board.post(&report).await.map_err(CliError::from_error)?),
             false => Ok(()),
         }
     }
 
     fn pipeline(&self, settings: &Settings) -> Pipeline {
-        self.world.pipeline(&self.modes, settings)
+        self.backend.pipeline(&self.modes, settings)
     }
 
     fn api(&self, settings: &Settings) -> Arc<Api> {
         Arc::new(Api {
-            database: Arc::clone(&self.world.database),
+            database: Arc::clone(&self.backend.database),
             caches: self.caches.clone(),
             modes: Arc::clone(&self.modes),
             pipeline: self.pipeline(settings),
-            events: self.world.events.clone(),
+            events: self.backend.events.clone(),
             metrics: self.metrics.clone(),
             access: Arc::clone(&self.access),
-            faults: Arc::clone(&self.world.faults),
+            faults: Arc::clone(&self.backend.faults),
             inspector: Arc::clone(&self.inspector),
-            emptier: self.world.emptier.clone(),
+            store_admin: self.backend.store_admin.clone(),
             connector: self.connector.clone(),
             in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             in_flight_max: settings.api_in_flight,
@@ -278,21 +278,21 @@ impl Running {
 
     /// The control panel's pages; `serves` is true if this process serves the API, too.
     fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Router {
-        let (database, hint) = (Arc::clone(&self.world.true_database), self.world.hint.clone());
+        let (database, hint) = (Arc::clone(&self.backend.true_database), self.backend.hint.clone());
         let Ui { router, experiment, kept } = Ui::new(Arc::clone(api), database, hint, settings, serves);
         self.experiment = Some(experiment);
         self.tasks.spawn(async move { kept.await.unwrap_or_default() });
         router
     }
 
-    /// Serves until somebody says stop, then ends everything in order.
-    async fn until_told(
+    /// Serves until the shutdown signal, then stops everything in order.
+    async fn until_shutdown(
         mut self,
         servers: impl IntoIterator<Item = tokio::task::JoinHandle<()>>,
     ) -> Result<(), CliError> {
         let servers: Vec<_> = servers.into_iter().collect();
         shutdown_signal().await;
-        tracing::info!("told to end");
+        tracing::info!("shutting down");
         if tokio::time::timeout(END_MAX, self.end(servers)).await.is_err() {
             tracing::warn!("not everything came to its end within {END_MAX:?}");
         }

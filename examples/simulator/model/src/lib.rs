@@ -2,12 +2,13 @@
 //!
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) that holds both, implemented in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
-//! - [`world`]: the components of a role, opened as the [`settings`] say; [`faults`]: what can be broken on purpose;
+//! - [`backend`]: the components of a role, opened as the [`settings`] say; [`faults`]: what can be broken on purpose;
 //! - [`mode`], [`pipeline`], [`events`]: what all roles agree on and show;
 //! - [`inspector`]: compares cached entries with the database; [`connect`]: registers and follows Debezium's connector.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
 
+pub mod backend;
 pub mod caches;
 pub mod carried;
 pub mod connect;
@@ -17,13 +18,12 @@ pub mod domain;
 pub mod events;
 pub mod faults;
 pub mod inspector;
-pub mod interest;
 pub mod metrics;
 pub mod mode;
 pub mod pipeline;
 pub mod settings;
+pub mod shared_task;
 pub mod source;
 pub mod stages;
-pub mod together;
+pub mod viewers;
 pub mod waiting;
-pub mod world;

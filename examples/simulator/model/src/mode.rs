@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Database, DbError, Mode, ModeRow};
-use crate::together::Together;
+use crate::shared_task::SharedTask;
 
 /// How often the row is read. A change is in force everywhere within a second.
 const POLL: Duration = Duration::from_millis(250);
@@ -22,7 +22,7 @@ pub struct Modes {
     /// Held while the row is read or written and then put in force, so that an older answer never comes last.
     order: Mutex<()>,
     current: watch::Sender<ModeRow>,
-    looks: Together,
+    looks: SharedTask,
     follow: Box<dyn Fn(&ModeRow) + Send + Sync>,
 }
 
@@ -35,7 +35,7 @@ impl Modes {
     ) -> Arc<Self> {
         follow(&row);
         let (current, follow) = (watch::Sender::new(row), Box::new(follow));
-        Arc::new(Self { database, order: Mutex::new(()), current, looks: Together::default(), follow })
+        Arc::new(Self { database, order: Mutex::new(()), current, looks: SharedTask::default(), follow })
     }
 
     /// The mode in force in this process.

@@ -70,7 +70,7 @@ impl Report {
 
 /// Where the consumer's report is kept: in this process, or beside the entries in the shared store.
 #[async_trait]
-pub trait Board: fmt::Debug + Send + Sync + 'static {
+pub trait StatusStore: fmt::Debug + Send + Sync + 'static {
     /// Replaces the report.
     ///
     /// # Errors
@@ -80,16 +80,16 @@ pub trait Board: fmt::Debug + Send + Sync + 'static {
     /// The last report; none if there never was one.
     ///
     /// # Errors
-    /// As [`Board::post`].
+    /// As [`StatusStore::post`].
     async fn read(&self) -> Result<Option<Report>>;
 }
 
 /// The board of a program that runs everything in one process.
 #[derive(Debug, Default)]
-pub struct LocalBoard(std::sync::Mutex<Option<Report>>);
+pub struct LocalStatusStore(std::sync::Mutex<Option<Report>>);
 
 #[async_trait]
-impl Board for LocalBoard {
+impl StatusStore for LocalStatusStore {
     async fn post(&self, report: &Report) -> Result<()> {
         if let Ok(mut last) = self.0.lock() {
             *last = Some(report.clone());
@@ -110,7 +110,7 @@ pub async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
     stages: Arc<StageMeter>,
     carried: impl Fn() -> Option<Carried> + Send + 'static,
-    board: Arc<dyn Board>,
+    board: Arc<dyn StatusStore>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
@@ -159,7 +159,7 @@ pub struct PipelineView {
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     pub store: Arc<dyn Store>,
-    pub board: Arc<dyn Board>,
+    pub board: Arc<dyn StatusStore>,
     pub modes: Arc<Modes>,
     pub clock: Arc<dyn Clock>,
     pub source: &'static str,

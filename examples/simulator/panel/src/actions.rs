@@ -13,12 +13,12 @@ use simulator_model::domain::{DbError, Mode, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 
 use super::Panel;
-use super::login::Reader;
+use super::login::CurrentUser;
 use super::tour::{self, Scenario};
 
 /// The answer to every button.
 #[derive(Debug, Serialize)]
-struct Said {
+struct ActionResponse {
     ok: bool,
     message: String,
 }
@@ -44,11 +44,11 @@ pub(super) async fn noted<T, E: Display>(
 
 pub(super) fn done(panel: &Panel, message: impl Into<String>) -> Response {
     panel.live.nudge();
-    Json(Said { ok: true, message: message.into() }).into_response()
+    Json(ActionResponse { ok: true, message: message.into() }).into_response()
 }
 
 pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, Json(Said { ok: false, message: message.into() })).into_response()
+    (status, Json(ActionResponse { ok: false, message: message.into() })).into_response()
 }
 
 fn failed(error: &DbError) -> Response {
@@ -78,7 +78,7 @@ pub(super) struct ModeForm {
 /// Switches the mode, unless somebody else did since the page was made.
 pub(super) async fn mode(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Form(form): Form<ModeForm>,
 ) -> Response {
     if panel.runs.is_comparing() {
@@ -122,7 +122,7 @@ fn wrong(input: &UserInput) -> Option<Response> {
 
 pub(super) async fn create(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Form(input): Form<UserInput>,
 ) -> Response {
     if let Some(refused) = wrong(&input) {
@@ -140,7 +140,7 @@ pub(super) async fn read(State(panel): State<Arc<Panel>>, Path(id): Path<u64>) -
     match panel.api.caches.users.get(&id).detailed().await {
         Ok(hit) => {
             if hit.value.is_none() {
-                panel.shelf.miss(id);
+                panel.row_cache.miss(id);
             }
             let value = hit.value.map_or_else(|| "no such user".to_owned(), |user| user.name);
             done(&panel, format!("User {id}: {value} (from {})", words_of_tier(hit.tier.as_str())))
@@ -176,7 +176,7 @@ pub(super) async fn read_all(State(panel): State<Arc<Panel>>) -> Response {
 /// Writes to the database and nowhere else, as `PUT /users/{id}` does.
 pub(super) async fn write(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Path(id): Path<u64>,
     Form(input): Form<UserInput>,
 ) -> Response {
@@ -191,11 +191,15 @@ pub(super) async fn write(
     }
 }
 
-pub(super) async fn delete(State(panel): State<Arc<Panel>>, Reader(reader): Reader, Path(id): Path<u64>) -> Response {
+pub(super) async fn delete(
+    State(panel): State<Arc<Panel>>,
+    CurrentUser(reader): CurrentUser,
+    Path(id): Path<u64>,
+) -> Response {
     let outcome = panel.api.database.delete(id).await;
     match noted(&panel, &reader, format!("user {id} deleted"), outcome).await {
         Ok(Some(_)) => {
-            panel.shelf.miss(id);
+            panel.row_cache.miss(id);
             done(&panel, format!("User {id} was deleted from the database."))
         }
         Ok(None) => gone(id),
@@ -206,7 +210,7 @@ pub(super) async fn delete(State(panel): State<Arc<Panel>>, Reader(reader): Read
 /// Starts a demo, or stops the one under way.
 pub(super) async fn demo(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Path(scenario): Path<Scenario>,
 ) -> Response {
     if scenario != Scenario::Stop && panel.runs.is_comparing() {
@@ -233,7 +237,7 @@ pub(super) struct FaultForm {
 /// Sets one switch and leaves the others as they are.
 pub(super) async fn fault(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Form(form): Form<FaultForm>,
 ) -> Response {
     let faults = &panel.api.faults;
@@ -272,8 +276,8 @@ fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
 }
 
 /// Empties the store, as a server does that restarts without its data.
-pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
-    let outcome = panel.api.emptier.empty().await;
+pub(super) async fn flush(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Response {
+    let outcome = panel.api.store_admin.empty().await;
     match noted(&panel, &reader, "cache emptied".into(), outcome).await {
         Ok(_) => {
             let now = panel.api.pipeline.clock.now();
@@ -288,7 +292,7 @@ pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reade
 /// Presses Debezium's connector, where one carries the changes.
 pub(super) async fn connector(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Path(press): Path<String>,
 ) -> Response {
     let Some(connector) = &panel.api.connector else {
@@ -317,7 +321,7 @@ pub(super) async fn connector(
 /// Starts one task of the connector again.
 pub(super) async fn connector_task(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Path(task): Path<u32>,
 ) -> Response {
     let Some(connector) = &panel.api.connector else {
@@ -334,8 +338,8 @@ pub(super) async fn connector_task(
 }
 
 /// Ends everybody's sessions, also the one of whoever asks.
-pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
-    let outcome = panel.api.access.logout_everybody().await;
+pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Response {
+    let outcome = panel.api.access.logout_all().await;
     match noted(&panel, &reader, "all sessions ended".into(), outcome).await {
         Ok(()) => done(&panel, ""),
         Err(error) => failed(&error),
@@ -343,7 +347,11 @@ pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, Reader(reader)
 }
 
 /// Removes a user's entries from all tiers of all processes.
-pub(super) async fn evict(State(panel): State<Arc<Panel>>, Reader(reader): Reader, Path(id): Path<u64>) -> Response {
+pub(super) async fn evict(
+    State(panel): State<Arc<Panel>>,
+    CurrentUser(reader): CurrentUser,
+    Path(id): Path<u64>,
+) -> Response {
     let outcome = panel.api.inspector.remove(id).await;
     match noted(&panel, &reader, format!("cache of user {id} removed"), outcome).await {
         Ok(()) => done(&panel, format!("The entries of user {id} are gone from all tiers.")),

@@ -11,7 +11,7 @@ use simulator_cli::Secret;
 use simulator_model::domain::Mode;
 use simulator_model::settings::Settings;
 
-use super::chronicle::{Chronicle, percentile};
+use super::activity::{ActivityLog, percentile};
 use super::live::Moment;
 use super::verdict::Word;
 
@@ -138,7 +138,7 @@ fn seconds(at: Timestamp) -> f64 {
 
 impl Gauges {
     /// Takes a sample from the numbers of the process that reads, in Prometheus's text format. Without them it is a gap.
-    pub(super) fn sample(&self, text: Option<&str>, now: Timestamp, moment: &Moment, chronicle: &Chronicle) {
+    pub(super) fn sample(&self, text: Option<&str>, now: Timestamp, moment: &Moment, chronicle: &ActivityLog) {
         let mut sample = self.rates(text.map(Counters::read), now);
         sample.stale = staleness(moment);
         if text.is_some() && moment.mode.mode == Mode::Cdc {

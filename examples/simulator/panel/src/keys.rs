@@ -19,9 +19,9 @@ use tokio::time::Instant;
 use super::Panel;
 use super::actions::{done, noted, refused};
 use super::live::Moment;
-use super::login::Reader;
+use super::login::CurrentUser;
+use super::query::QueryParameters;
 use super::users::{PAGE_MAX, State, UserRow, beside_entry};
-use super::wanted::Wanted;
 
 /// So many keys are listed. More than that nobody pages through; a search is over these.
 pub(super) const LISTED_MAX: usize = 10_000;
@@ -104,7 +104,7 @@ impl Listing {
             return Some(Arc::clone(keys));
         }
         *kept = None;
-        let listed = panel.api.emptier.list(LISTED_MAX).await.ok()?;
+        let listed = panel.api.store_admin.list(LISTED_MAX).await.ok()?;
         let keys: Arc<BTreeSet<Key>> = Arc::new(listed.iter().filter_map(|text| Key::of(text)).collect());
         *kept = Some((Instant::now(), Arc::clone(&keys)));
         Some(keys)
@@ -112,7 +112,7 @@ impl Listing {
 }
 
 /// The entries that a tab wants; nothing if the store cannot be listed.
-pub(super) async fn of(panel: &Panel, moment: &Moment, wanted: &Wanted) -> Option<Keys> {
+pub(super) async fn of(panel: &Panel, moment: &Moment, wanted: &QueryParameters) -> Option<Keys> {
     let listed = panel.listing.keys(panel).await?;
     let survey = &moment.survey;
     // What only this process holds is cached, too.
@@ -257,7 +257,7 @@ pub(super) struct Eviction {
 /// Removes one entry from all tiers of all processes.
 pub(super) async fn evict(
     With(panel): With<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Form(form): Form<Eviction>,
 ) -> Response {
     let Some(key) = Key::of(&form.key) else {

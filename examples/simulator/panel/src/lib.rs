@@ -6,8 +6,8 @@
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
 
 mod actions;
+mod activity;
 mod assets;
-mod chronicle;
 mod gauges;
 mod keys;
 mod limit;
@@ -17,6 +17,7 @@ mod login;
 mod look;
 mod pages;
 mod peer;
+mod query;
 mod refusals;
 mod results;
 mod stream;
@@ -24,7 +25,6 @@ mod tour;
 mod users;
 mod verdict;
 mod view;
-mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ use self::load::Runs;
 use self::peer::Peer;
 use self::refusals::Refusals;
 use self::tour::Tour;
-use self::users::Shelf;
+use self::users::RowCache;
 
 /// What handlers of the panel work with.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ struct Panel {
     /// Without the faults that slow it down: what is compared is the truth.
     database: Arc<dyn Database>,
     live: Live,
-    shelf: Shelf,
+    row_cache: RowCache,
     tour: Tour,
     runs: Runs,
     numbers: Numbers,
@@ -94,7 +94,7 @@ impl Ui {
             hint,
             ttl: settings.ttl,
             live: Live::new(&api),
-            shelf: Shelf::default(),
+            row_cache: RowCache::default(),
             tour: Tour::default(),
             runs,
             numbers,
@@ -107,7 +107,7 @@ impl Ui {
         });
         tokio::spawn(live::look_on(Arc::clone(&panel)));
         tokio::spawn(live::sample_on(Arc::clone(&panel)));
-        tokio::spawn(chronicle::write(Arc::clone(&panel)));
+        tokio::spawn(activity::write(Arc::clone(&panel)));
         let kept = tokio::spawn(results::keep(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::Panel;
 use super::actions::refused;
-use super::login::Reader;
+use super::login::CurrentUser;
 
 /// Requests of all sessions together that are answered at once. Each holds rows and a page's text in memory, and most of
 /// them wait for the same look; a team that opens its tabs together stays far below.
@@ -80,7 +80,7 @@ impl Limits {
 pub(super) async fn bound(
     State(panel): State<Arc<Panel>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     request: Request,
     next: Next,
 ) -> Response {

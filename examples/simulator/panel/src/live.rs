@@ -8,14 +8,14 @@ use simulator_api::Api;
 use simulator_model::carried::Carried;
 use simulator_model::domain::ModeRow;
 use simulator_model::faults::FaultState;
-use simulator_model::interest::Interest;
 use simulator_model::pipeline::PipelineView;
 use simulator_model::stages::Stages;
+use simulator_model::viewers::Viewers;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Panel;
-use super::chronicle::Chronicle;
+use super::activity::ActivityLog;
 use super::gauges::Gauges;
 use super::look::{self, Switch};
 use super::tour::TourView;
@@ -140,9 +140,9 @@ pub(super) struct Live {
     turn: Mutex<()>,
     nudge: Notify,
     /// Somebody watches, or did a moment ago.
-    interest: Interest,
+    interest: Viewers,
     pub(super) gauges: Gauges,
-    pub(super) chronicle: Chronicle,
+    pub(super) chronicle: ActivityLog,
 }
 
 impl Live {
@@ -151,9 +151,9 @@ impl Live {
             moments: watch::Sender::new(Arc::new(Moment::first(api))),
             turn: Mutex::new(()),
             nudge: Notify::new(),
-            interest: Interest::default(),
+            interest: Viewers::default(),
             gauges: Gauges::default(),
-            chronicle: Chronicle::default(),
+            chronicle: ActivityLog::default(),
         }
     }
 

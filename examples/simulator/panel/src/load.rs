@@ -16,7 +16,7 @@ use simulator_model::settings::Settings;
 
 use super::Panel;
 use super::actions::{done, noted, refused};
-use super::login::Reader;
+use super::login::CurrentUser;
 use super::results::Results;
 
 /// What the panel starts.
@@ -106,7 +106,7 @@ impl Chosen {
 
 pub(super) async fn start_load(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Form(chosen): Form<Chosen>,
 ) -> Response {
     let plan = match chosen.plan() {
@@ -125,7 +125,7 @@ pub(super) async fn start_load(
 
 pub(super) async fn start_experiment(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Form(chosen): Form<Chosen>,
 ) -> Response {
     let plan = match chosen.plan() {
@@ -156,7 +156,7 @@ fn started(panel: &Panel, outcome: Result<(), StartError>, words: &str) -> Respo
 
 pub(super) async fn stop(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Path(what): Path<String>,
 ) -> Response {
     match what.as_str() {

@@ -24,9 +24,9 @@ use super::view::icon;
 
 /// The session of a request that passed [`require`].
 #[derive(Clone)]
-pub(super) struct Reader(pub(super) Session);
+pub(super) struct CurrentUser(pub(super) Session);
 
-impl<S: Send + Sync> FromRequestParts<S> for Reader {
+impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
     type Rejection = Redirect;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Redirect> {
@@ -67,7 +67,7 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
             refused(StatusCode::FORBIDDEN, "The panel is read-only (CACHEFRONT_UI_READ_ONLY): nothing was changed.")
         }
         Ok(session) => {
-            request.extensions_mut().insert(Reader(session));
+            request.extensions_mut().insert(CurrentUser(session));
             next.run(request).await
         }
         Err(Denied::NotLoggedIn) if wants_page(request.headers()) => Redirect::to("/login").into_response(),

@@ -12,16 +12,16 @@ use simulator_model::domain::AuditEntry;
 use super::Panel;
 use super::keys::{self, Keys};
 use super::live::Moment;
-use super::login::Reader;
+use super::login::CurrentUser;
+use super::query::QueryParameters;
 use super::users::{self, Page};
-use super::view::{self, Scene, Tab};
-use super::wanted::Wanted;
+use super::view::{self, PageContext, Tab};
 
 /// What one tab needs beside what all are shown is looked up within this time, or not at all.
 const LOOKUP_MAX: Duration = Duration::from_millis(1_500);
 
 /// What one tab is shown, beside and with what all are shown.
-pub(super) struct Gathered {
+pub(super) struct PageData {
     pub(super) moment: Arc<Moment>,
     pub(super) page: Page,
     /// Nothing if the store could not be listed.
@@ -30,9 +30,9 @@ pub(super) struct Gathered {
     pub(super) audit: Option<Vec<AuditEntry>>,
 }
 
-impl Gathered {
+impl PageData {
     /// Looks up what the tab needs and its reader may see.
-    pub(super) async fn of(panel: &Panel, tab: Tab, reader: &Session, wanted: &Wanted) -> Self {
+    pub(super) async fn of(panel: &Panel, tab: Tab, reader: &Session, wanted: &QueryParameters) -> Self {
         let moment = panel.live.current();
         let mut gathered = Self { page: Page::default(), keys: None, audit: None, moment };
         match tab {
@@ -57,8 +57,8 @@ impl Gathered {
 /// Everything as it happens.
 pub(super) async fn home(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
-    Query(wanted): Query<Wanted>,
+    CurrentUser(reader): CurrentUser,
+    Query(wanted): Query<QueryParameters>,
 ) -> Markup {
     page(&panel, Tab::Live, &reader, &wanted).await
 }
@@ -66,24 +66,24 @@ pub(super) async fn home(
 /// Every key.
 pub(super) async fn cache(
     State(panel): State<Arc<Panel>>,
-    Reader(reader): Reader,
-    Query(wanted): Query<Wanted>,
+    CurrentUser(reader): CurrentUser,
+    Query(wanted): Query<QueryParameters>,
 ) -> Markup {
     page(&panel, Tab::Cache, &reader, &wanted).await
 }
 
 /// What can be broken on purpose.
-pub(super) async fn faults(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Markup {
-    page(&panel, Tab::Faults, &reader, &Wanted::default()).await
+pub(super) async fn faults(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Markup {
+    page(&panel, Tab::Faults, &reader, &QueryParameters::default()).await
 }
 
 /// Who did what.
-pub(super) async fn audit(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Markup {
-    page(&panel, Tab::Audit, &reader, &Wanted::default()).await
+pub(super) async fn audit(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Markup {
+    page(&panel, Tab::Audit, &reader, &QueryParameters::default()).await
 }
 
-async fn page(panel: &Panel, tab: Tab, reader: &Session, wanted: &Wanted) -> Markup {
+async fn page(panel: &Panel, tab: Tab, reader: &Session, wanted: &QueryParameters) -> Markup {
     panel.live.fresh(panel).await;
-    let gathered = Gathered::of(panel, tab, reader, wanted).await;
-    view::whole(&Scene::of(panel, tab, reader, wanted, &gathered))
+    let gathered = PageData::of(panel, tab, reader, wanted).await;
+    view::whole(&PageContext::of(panel, tab, reader, wanted, &gathered))
 }

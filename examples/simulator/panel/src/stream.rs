@@ -24,10 +24,10 @@ use super::Panel;
 use super::gauges::Sample;
 use super::limit::too_many;
 use super::live::{AGE_MAX, Moment};
-use super::login::{Headers, Reader};
-use super::pages::Gathered;
-use super::view::{self, Scene, Tab};
-use super::wanted::Wanted;
+use super::login::{CurrentUser, Headers};
+use super::pages::PageData;
+use super::query::QueryParameters;
+use super::view::{self, PageContext, Tab};
 
 /// A tab hears something at least so often; one that does not takes the connection for lost.
 const BEAT_EVERY: Duration = Duration::from_millis(900);
@@ -48,9 +48,9 @@ type Sent = Result<SseEvent, Infallible>;
 pub(super) fn live(
     State(panel): State<Arc<Panel>>,
     Headers(headers): Headers,
-    Reader(reader): Reader,
+    CurrentUser(reader): CurrentUser,
     Query(Asked { tab }): Query<Asked>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<QueryParameters>,
 ) -> Ready<Result<Sse<impl Stream<Item = Sent>>, Response>> {
     let permit = Arc::clone(&panel.api.streams).try_acquire_owned();
     ready(permit.map_err(|_| too_many("Too many tabs follow at once: close some.")).map(|permit| {
@@ -82,14 +82,14 @@ pub(super) fn live(
 }
 
 /// What one tab needs beside what all are shown is looked up while beats go on.
-type Lookup = Pin<Box<dyn Future<Output = Gathered> + Send>>;
+type Lookup = Pin<Box<dyn Future<Output = PageData> + Send>>;
 
 struct Follower {
     panel: Arc<Panel>,
     headers: HeaderMap,
     reader: Session,
     tab: Tab,
-    wanted: Wanted,
+    wanted: QueryParameters,
     moments: watch::Receiver<Arc<Moment>>,
     changes: Receiver<Event>,
     beats: Interval,
@@ -146,14 +146,14 @@ impl Follower {
     fn look_up(&mut self) {
         let (panel, tab, reader, wanted) =
             (Arc::clone(&self.panel), self.tab, self.reader.clone(), self.wanted.clone());
-        self.lookup = Some(Box::pin(async move { Gathered::of(&panel, tab, &reader, &wanted).await }));
+        self.lookup = Some(Box::pin(async move { PageData::of(&panel, tab, &reader, &wanted).await }));
     }
 
-    fn show(&mut self, gathered: Gathered) {
+    fn show(&mut self, gathered: PageData) {
         self.flowing = 0;
-        let scene = Scene::of(&self.panel, self.tab, &self.reader, &self.wanted, &gathered);
+        let context = PageContext::of(&self.panel, self.tab, &self.reader, &self.wanted, &gathered);
         let mut changed = serde_json::Map::new();
-        for (name, markup) in view::parts(&scene) {
+        for (name, markup) in view::parts(&context) {
             let text = markup.into_string();
             if self.parts.get(name) != Some(&text) {
                 changed.insert(name.to_owned(), Value::String(text.clone()));
@@ -192,7 +192,7 @@ impl Follower {
 }
 
 /// Completes when the look-up does, and never if none is under way.
-async fn looked_up(lookup: &mut Option<Lookup>) -> Gathered {
+async fn looked_up(lookup: &mut Option<Lookup>) -> PageData {
     match lookup {
         Some(lookup) => lookup.await,
         None => pending().await,

@@ -11,7 +11,7 @@ use simulator_model::inspector::{CacheView, EntryState, StaleEntry};
 use tokio::time::{Instant, timeout_at};
 
 use super::Panel;
-use super::wanted::Wanted;
+use super::query::QueryParameters;
 
 /// The rows that all tabs share are those of this many users, the first ones by id, and of those that are missed below.
 pub(super) const SURVEY_MAX: u32 = 500;
@@ -176,13 +176,13 @@ impl Survey {
 
 /// What is remembered between two looks.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
+pub(super) struct RowCache {
     /// Since when the entry of a key has been seen to differ.
     stale_since: Mutex<HashMap<String, Timestamp>>,
     missed: Mutex<VecDeque<u64>>,
 }
 
-impl Shelf {
+impl RowCache {
     /// Keeps an eye on an id that has no row.
     pub(super) fn miss(&self, id: u64) {
         if let Ok(mut missed) = self.missed.lock()
@@ -234,7 +234,7 @@ pub(super) async fn survey(panel: &Panel, listed: Vec<User>) -> Survey {
     let more = listed.len() > SURVEY_MAX as usize;
     let last = listed.get(SURVEY_MAX as usize - 1).map_or(u64::MAX, |user| user.id);
     let known: Vec<u64> = listed.iter().map(|user| user.id).collect();
-    let missed = panel.shelf.missed().into_iter().filter(|id| *id <= last && !known.contains(id));
+    let missed = panel.row_cache.missed().into_iter().filter(|id| *id <= last && !known.contains(id));
     let listed = listed.into_iter().take(SURVEY_MAX as usize).map(|user| (user.id, Some(user)));
     let all = stream::iter(listed.chain(missed.map(|id| (id, None))));
     let looks = all.map(|(id, user)| beside_entry(panel, id, user));
@@ -291,7 +291,7 @@ pub(super) async fn agree(
             Err(_) => {}
         }
     }
-    panel.shelf.date(survey, panel.api.pipeline.clock.now())
+    panel.row_cache.date(survey, panel.api.pipeline.clock.now())
 }
 
 /// Looks again at the rows over which the two differ. Those that there is no time for are as the inspector said.
@@ -330,7 +330,7 @@ pub(super) struct Page {
 
 impl Page {
     /// The page that `wanted` means, of rows that are in order; there may be others outside of them.
-    fn of(mut rows: Vec<UserRow>, wanted: &Wanted) -> Self {
+    fn of(mut rows: Vec<UserRow>, wanted: &QueryParameters) -> Self {
         let (mut before, mut after) = (wanted.after > 0, wanted.before > 0);
         let beyond = rows.len().saturating_sub(PAGE_MAX);
         if wanted.before > 0 {
@@ -346,7 +346,7 @@ impl Page {
 }
 
 /// The rows that a tab wants: from the survey as far as it reaches, and from the database.
-pub(super) async fn page(panel: &Panel, survey: &Survey, wanted: &Wanted) -> Page {
+pub(super) async fn page(panel: &Panel, survey: &Survey, wanted: &QueryParameters) -> Page {
     let kept = survey.rows.iter().filter(|row| wanted.lies(row.id) && wanted.wants(row));
     let mut rows: BTreeMap<u64, UserRow> = kept.map(|row| (row.id, row.clone())).collect();
     if wanted.only_stale() {
@@ -369,7 +369,7 @@ pub(super) async fn page(panel: &Panel, survey: &Survey, wanted: &Wanted) -> Pag
 }
 
 /// Users that the database finds, beside their entries.
-async fn beyond(panel: &Panel, survey: &Survey, wanted: &Wanted) -> Result<Vec<UserRow>, DbError> {
+async fn beyond(panel: &Panel, survey: &Survey, wanted: &QueryParameters) -> Result<Vec<UserRow>, DbError> {
     let seek = if wanted.before > 0 { Seek::Before(wanted.before) } else { Seek::After(wanted.after) };
     let users = panel.database.find(wanted.q.trim(), seek, PAGE_MAX as u32 + 1).await?;
     let unknown = users.into_iter().filter(|user| survey.rows.binary_search_by_key(&user.id, |row| row.id).is_err());

@@ -22,9 +22,9 @@ use super::Panel;
 use super::actions::COMPARING;
 use super::keys::Keys;
 use super::live::Moment;
-use super::pages::Gathered;
+use super::pages::PageData;
+use super::query::QueryParameters;
 use super::users::Page;
-use super::wanted::Wanted;
 pub(super) use frame::whole;
 use simulator_access::Session;
 use simulator_model::credentials::Role;
@@ -60,12 +60,12 @@ impl Tab {
 }
 
 /// What is to be rendered, and for whom.
-pub(super) struct Scene<'a> {
+pub(super) struct PageContext<'a> {
     pub(super) panel: &'a Panel,
     pub(super) tab: Tab,
     pub(super) moment: &'a Moment,
     pub(super) page: &'a Page,
-    pub(super) wanted: &'a Wanted,
+    pub(super) wanted: &'a QueryParameters,
     /// For the cache browser; nothing if the store cannot be listed.
     pub(super) keys: Option<&'a Keys>,
     /// For the audit page; nothing if the list cannot be read.
@@ -74,15 +74,15 @@ pub(super) struct Scene<'a> {
     pub(super) reader: &'a Session,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> PageContext<'a> {
     pub(super) fn of(
         panel: &'a Panel,
         tab: Tab,
         reader: &'a Session,
-        wanted: &'a Wanted,
-        gathered: &'a Gathered,
+        wanted: &'a QueryParameters,
+        gathered: &'a PageData,
     ) -> Self {
-        let Gathered { moment, page, keys, audit } = gathered;
+        let PageData { moment, page, keys, audit } = gathered;
         Self { panel, tab, moment, page, wanted, keys: keys.as_ref(), audit: audit.as_deref(), reader }
     }
 
@@ -106,25 +106,25 @@ impl<'a> Scene<'a> {
 }
 
 /// The parts of a page, by name.
-pub(super) fn parts(scene: &Scene<'_>) -> Vec<(&'static str, Markup)> {
+pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
     let mut parts = vec![
-        ("banner", top::banner(scene)),
-        ("verdict", top::verdict(scene)),
-        ("mode", top::mode(scene)),
-        ("history", top::history(scene)),
+        ("banner", top::banner(context)),
+        ("verdict", top::verdict(context)),
+        ("mode", top::mode(context)),
+        ("history", top::history(context)),
     ];
-    match scene.tab {
+    match context.tab {
         Tab::Live => parts.extend([
-            ("demo", demo::demo(scene)),
-            ("users", users::users(scene)),
-            ("pipeline", pipeline::pipeline(scene)),
-            ("load", load::load(scene)),
-            ("experiment", load::experiment(scene)),
-            ("events", events::events(scene)),
+            ("demo", demo::demo(context)),
+            ("users", users::users(context)),
+            ("pipeline", pipeline::pipeline(context)),
+            ("load", load::load(context)),
+            ("experiment", load::experiment(context)),
+            ("events", events::events(context)),
         ]),
-        Tab::Cache => parts.push(("cache", cache::cache(scene))),
-        Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(scene)), ("faults", faults::faults(scene))]),
-        Tab::Audit => parts.push(("audit", audit::audit(scene))),
+        Tab::Cache => parts.push(("cache", cache::cache(context))),
+        Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(context)), ("faults", faults::faults(context))]),
+        Tab::Audit => parts.push(("audit", audit::audit(context))),
     }
     parts
 }

@@ -18,7 +18,7 @@ pub struct ExperimentControl {
     last: Arc<Mutex<Last>>,
 }
 
-/// The experiment under way, and the last result.
+/// The running experiment and the last result.
 #[derive(Debug, Default)]
 struct Last {
     stop: CancellationToken,
@@ -34,13 +34,13 @@ impl ExperimentControl {
     /// Starts an experiment and returns at once. Each side takes as long as the plan: 30 s by default, 60 s in all.
     ///
     /// # Errors
-    /// [`StartError`]. What fails later is told by [`ExperimentControl::watch`].
+    /// [`StartError`]. Later failures are reported through [`ExperimentControl::watch`].
     pub fn start(&self, plan: LoadPlan) -> Result<(), StartError> {
         plan.check().map_err(StartError::Invalid)?;
         let permit = Arc::clone(self.load.place()).try_acquire_owned().map_err(|_| StartError::Busy)?;
         let stop = CancellationToken::new();
         self.last().stop = stop.clone();
-        // Whoever looks right after the start sees it.
+        // Visible to a caller that reads the progress right after the start.
         self.progress.send_modify(|progress| {
             let (run, phase) = (progress.run + 1, ExperimentPhase::Switching);
             *progress = ExperimentProgress { run, phase, side: Some("ttl"), ..ExperimentProgress::default() };
@@ -51,7 +51,7 @@ impl ExperimentControl {
             if let Ok(result) = &ended {
                 control.last().result = Some(Arc::new(result.clone()));
             }
-            // Whoever sees the end can have the result, and can start the next one.
+            // A caller that sees the end can read the result and start the next experiment.
             drop(permit);
             control.progress.send_modify(|progress| {
                 (progress.left_ms, progress.side) = (0, None);
@@ -83,7 +83,7 @@ impl ExperimentControl {
         self.last().stop.cancel();
     }
 
-    /// Follows the experiment under way, and those after it.
+    /// Returns a receiver of the progress of this experiment and of later ones.
     pub fn watch(&self) -> watch::Receiver<ExperimentProgress> {
         self.progress.subscribe()
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_run_at_a_time_and_an_experiment_counts_as_one() {
-        // It never answers.
+        // It never sends a response.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", silent.local_addr().expect("an address"));
         let control = LoadControl::new(Target { url, token: None });

@@ -55,11 +55,11 @@ pub async fn run(target: Target, flags: &ExperimentFlags) -> Result<ExitCode, Cl
     })
 }
 
-/// Shows the progress until the end; told to end, it ends the experiment.
+/// Prints the progress until the experiment ends. A shutdown signal ends it early.
 async fn follow(control: &ExperimentControl) -> ExperimentProgress {
     let (mut progress, mut shown) = (control.watch(), Shown::default());
-    let told = shutdown_signal();
-    tokio::pin!(told);
+    let shutdown = shutdown_signal();
+    tokio::pin!(shutdown);
     loop {
         let now = progress.borrow_and_update().clone();
         if !now.phase.is_active() {
@@ -68,7 +68,7 @@ async fn follow(control: &ExperimentControl) -> ExperimentProgress {
         }
         shown.show(&now.line(), now.elapsed_ms);
         tokio::select! {
-            () = &mut told => {
+            () = &mut shutdown => {
                 control.settle(SETTLE_MAX).await;
                 shown.end();
                 return progress.borrow().clone();

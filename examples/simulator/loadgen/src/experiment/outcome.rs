@@ -1,4 +1,4 @@
-//! Both sides beside each other.
+//! The result of an experiment: both sides, compared.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub enum ExperimentPhase {
     /// The mode that was found is put back.
     Restoring,
     Finished,
-    /// Somebody ended it early: there is nothing to compare.
+    /// It was stopped early, so there is nothing to compare.
     Stopped,
     /// It could not run; `message` says why.
     Failed,
@@ -66,7 +66,7 @@ impl ExperimentProgress {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Side {
     pub mode: &'static str,
-    /// False if somebody changed the mode meanwhile: then it says nothing.
+    /// False if another client changed the mode during the run: then the numbers are not of one mode.
     pub undisturbed: bool,
     pub result: LoadResult,
 }
@@ -213,7 +213,8 @@ fn notes(ttl: &Side, cdc: &Side) -> Vec<String> {
     for side in [ttl, cdc] {
         let (mode, result) = (side.mode, &side.result);
         if !side.undisturbed {
-            notes.push(format!("The mode was changed by somebody else during the {mode} side: repeat the experiment."));
+            notes
+                .push(format!("The mode was changed by another client during the {mode} side: repeat the experiment."));
         }
         if result.requests.dropped > 0 {
             notes.push(format!(

@@ -110,7 +110,7 @@ fn charts(ttl: &LoadResult, cdc: &LoadResult) -> Vec<Chart> {
         both("stale", "Stale reads a second", "", &|point| Some(point.stale as f64)),
         both("hits", "Hit ratio", " %", &|point| point.hit_ratio.map(|ratio| ratio * 100.0))
             .up_to(100.0)
-            .when_empty("The API does not say where answers come from"),
+            .when_empty("The API does not say where values come from"),
         both("latency", "Latency p99", " ms", &|point| point.p99_ms),
         Chart::distribution("distribution", &[("ttl", "control", &ttl.histogram), ("cdc", "accent", &cdc.histogram)]),
     ]
@@ -120,7 +120,7 @@ fn explanation() -> Markup {
     html! {
         p {
             "A cache with a time to live (ttl) serves an entry until it expires, whatever happens to the row. With change \
-             capture (cdc) each commit removes the entries that it makes wrong, so the next read loads the row anew: \
+             capture (cdc) each commit removes the entries that it makes wrong, so the next read loads the row again: \
              fewer stale reads, and more loads from the database. Both numbers stand above."
         }
         p.small.muted {

@@ -19,17 +19,17 @@ const ELSEWHERE: Duration = Duration::from_secs(1);
 /// A cache that has not kept an entry for this long after a change of the mode is not going to.
 const KEEPS_WITHIN: Duration = Duration::from_secs(15);
 
-/// The pause between two looks at it.
+/// The pause between two checks.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The mode is put back in so many attempts, this far apart.
+/// Maximum number of attempts to restore the mode, and the pause between them.
 const ATTEMPTS: u32 = 5;
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs both sides and puts the mode back.
 ///
 /// # Errors
-/// A line that says how the API failed, or that somebody stopped it; the mode is put back then, too.
+/// A line that says how the API failed, or that the experiment was stopped. The mode is restored in both cases.
 pub(super) async fn run(
     target: Target,
     plan: LoadPlan,
@@ -54,7 +54,7 @@ pub(super) async fn run(
     progress.send_modify(|progress| progress.phase = ExperimentPhase::Restoring);
     let ours = last.borrow().clone();
     let restored = restore(&client, &found, &ours).await;
-    // A side removes its own rows; a request that was under way at an interruption may have left one more.
+    // A side removes its own rows; a request that was in progress at an interruption may have left one more.
     client.remove_all(&prefix).await;
     let ended = ended.unwrap_or_else(|_| Err(CliError::new("the experiment ended by an error of its own")));
     match (ended, restored) {
@@ -66,7 +66,7 @@ pub(super) async fn run(
     }
 }
 
-/// Puts the mode back that was found, unless somebody else has changed it since; answers which one is in force.
+/// Restores the mode that was found, unless another client has changed it since. Returns the mode in force.
 async fn restore(client: &Client, found: &ModeView, ours: &ModeView) -> Result<String, CliError> {
     let mut last = CliError::new("the mode was not read");
     for _ in 0..ATTEMPTS {
@@ -74,7 +74,7 @@ async fn restore(client: &Client, found: &ModeView, ours: &ModeView) -> Result<S
             Ok(now) if now.mode == found.mode || now.version != ours.version => return Ok(now.mode),
             Ok(now) => match client.set_mode(&found.mode, Some(now.version)).await {
                 Ok(Some(_)) => return Ok(found.mode.clone()),
-                // Somebody was faster: look again.
+                // Another client was faster: read it again.
                 Ok(None) => {}
                 Err(error) => last = error,
             },
@@ -109,7 +109,7 @@ impl Run {
             (progress.phase, progress.side) = (ExperimentPhase::Switching, Some(mode));
             progress.left_ms = millis(self.length() * (2 - done));
         });
-        // Not to be cut off: a switch whose answer nobody has seen could not be told from somebody else's.
+        // Must not be cancelled: a switch whose response was never read could not be distinguished from another client's.
         let in_force = self.switch(mode, ours).await?;
         tokio::select! {
             kept = self.until_in_force(mode) => kept?,
@@ -140,7 +140,7 @@ impl Run {
             true => now,
             false => {
                 let Some(set) = self.client.set_mode(mode, Some(now.version)).await? else {
-                    return Err(CliError::new("the mode was changed by somebody else just now: start again"));
+                    return Err(CliError::new("another client has just changed the mode: start again"));
                 };
                 set
             }

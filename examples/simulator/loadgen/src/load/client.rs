@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use simulator_cli::{CliError, Secret, root_cause};
 
-/// Users are listed in pages of this size, the largest that the API answers.
+/// Users are listed in pages of this size, the largest that the API returns.
 const PAGE: usize = 1_000;
 
 /// At most this many pages are looked through for rows of earlier runs.
@@ -176,7 +176,7 @@ impl Client {
         Some(ReadAnswer { status, origin, name: name.filter(|_| status == 200) })
     }
 
-    /// Writes a row; none if there was no answer: then nobody knows whether it was written.
+    /// Writes a row. Returns `None` if there was no response: then it is unknown whether the row was written.
     pub(super) async fn write(&self, row: &Row, name: &str) -> Option<u16> {
         let body = json!({ "name": name, "email": row.email });
         let response = self.http.put(format!("{}/users/{}", self.base, row.id)).json(&body).send().await.ok()?;
@@ -279,7 +279,7 @@ impl Counters {
         counters
     }
 
-    /// What was counted since `earlier`; none if the API was started anew in between.
+    /// Returns what was counted since `earlier`, or `None` if the API was restarted in between.
     pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
         let difference = Self {
             loads: self.loads - earlier.loads,

@@ -22,7 +22,7 @@ const WORKERS: usize = 2;
 /// Why a run was not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// Another run, or an experiment, is under way.
+    /// Another run or an experiment is in progress.
     Busy,
     /// A line that says what is wrong with the plan.
     Invalid(String),
@@ -31,7 +31,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => f.write_str("a run is under way: stop it first, or wait for its end"),
+            Self::Busy => f.write_str("a run is in progress: stop it first, or wait for its end"),
             Self::Invalid(why) => f.write_str(why),
         }
     }
@@ -51,7 +51,7 @@ pub struct LoadControl {
     last: Arc<Mutex<Last>>,
 }
 
-/// The run under way, and the last result.
+/// The current run and the last result.
 #[derive(Debug, Default)]
 struct Last {
     stop: CancellationToken,
@@ -72,14 +72,14 @@ impl LoadControl {
     /// Starts a run and returns at once.
     ///
     /// # Errors
-    /// [`StartError`]. What fails later, as an API that does not answer, is told by [`LoadControl::watch`].
+    /// [`StartError`]. Later failures, such as an API that does not respond, are reported through [`LoadControl::watch`].
     pub fn start(&self, plan: LoadPlan) -> Result<(), StartError> {
         plan.check().map_err(StartError::Invalid)?;
         let permit = Arc::clone(&self.place).try_acquire_owned().map_err(|_| StartError::Busy)?;
         let stop = CancellationToken::new();
         let job = Job { target: self.target.clone(), plan, prefix: PREFIX.to_owned(), removes_rows: false };
         self.last().stop = stop.clone();
-        // Whoever looks right after the start sees it.
+        // Visible to a caller that reads the progress right after the start.
         self.progress.send_modify(|progress| {
             *progress = LoadProgress { run: progress.run, phase: Phase::Preparing, ..LoadProgress::default() };
         });
@@ -89,7 +89,7 @@ impl LoadControl {
             if let Ok(result) = &result {
                 control.last().result = Some(Arc::new(result.clone()));
             }
-            // Whoever sees the end can have the result, and can start the next run.
+            // A caller that sees the end can read the result and start the next run.
             drop(permit);
             match result {
                 Ok(result) => control.progress.send_modify(|progress| engine::close(progress, &result)),
@@ -107,7 +107,7 @@ impl LoadControl {
         self.last().stop.cancel();
     }
 
-    /// Follows the run under way, and those after it.
+    /// Returns a receiver of the progress of this run and of later ones.
     pub fn watch(&self) -> watch::Receiver<LoadProgress> {
         self.progress.subscribe()
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_fails_is_told_and_the_next_run_may_start() {
+    async fn a_failure_is_reported_and_the_next_run_may_start() {
         let control = LoadControl::new(Target { url: "http://127.0.0.1:1".into(), token: None });
         let wrong = LoadPlan { users: 0, ..LoadPlan::default() };
         assert!(matches!(control.start(wrong), Err(StartError::Invalid(why)) if why.contains("--users")));

@@ -15,10 +15,10 @@ use super::stage::Schedule;
 /// Requests that are due and wait to be sent. It holds those of a long stall; what does not fit is dropped.
 const QUEUE: usize = 16_384;
 
-/// The pacer looks this often whether it is told to stop.
+/// How often the pacer checks whether it was asked to stop.
 const NAP_MAX: Duration = Duration::from_millis(50);
 
-/// After a stop the last answers are waited for this long.
+/// Maximum wait for outstanding responses after a stop.
 const STOP_DRAIN: Duration = Duration::from_secs(2);
 
 /// A request and the moment that it is due.
@@ -28,7 +28,7 @@ struct Due {
     request: Request,
 }
 
-/// Sends all requests of the plan and waits for their answers. Returns when the last request had been sent.
+/// Sends all requests of the plan and waits for the responses. Returns the time at which the last request was sent.
 pub(super) async fn run(field: &Arc<Field>, plan: &LoadPlan, stop: &CancellationToken) -> Instant {
     let mix = Mix::new(plan.seed, plan.keys, field.rows.len(), plan.write_ratio);
     match plan.model {
@@ -90,7 +90,7 @@ fn pace(field: &Field, schedule: Schedule, mut mix: Mix, queue: &mpsc::Sender<Du
     sleep_until(end, stop);
 }
 
-/// Sleeps; false if it was told to stop before.
+/// Sleeps. Returns false if it was asked to stop before that.
 fn sleep_until(moment: Instant, stop: &CancellationToken) -> bool {
     loop {
         let left = moment.saturating_duration_since(Instant::now());
@@ -134,7 +134,7 @@ async fn closed(field: &Arc<Field>, plan: &LoadPlan, mix: Mix, clients: usize, s
     ended
 }
 
-/// Waits for the last answers; what does not come is given up.
+/// Waits for outstanding responses and gives up those that do not arrive in time.
 async fn drain(mut tasks: JoinSet<()>, plan: &LoadPlan, stop: &CancellationToken) {
     // The client gives up by itself a little earlier.
     let patience = tokio::time::sleep(plan.request_timeout + Duration::from_secs(1));

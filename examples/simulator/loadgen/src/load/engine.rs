@@ -20,13 +20,13 @@ use super::stage::Schedule;
 use super::tally::Tally;
 use super::{drive, probe};
 
-/// How often those who look on are told.
+/// How often the progress is published.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Ticks in a second, over which the achieved rate is taken.
 const TICKS_PER_SECOND: usize = 4;
 
-/// Quantiles of a run under way are those of so many points.
+/// Quantiles shown during a run are computed over this many points.
 const RECENT: usize = 5;
 
 /// What a run needs.
@@ -97,14 +97,14 @@ async fn measure(
     let mode = client.mode().await.ok().map(|mode| mode.mode);
     let tally = Tally::new(plan.length(), plan.grace);
     let field = Arc::new(Field::new(client.clone(), rows, run_number(&mut rand::rng()), plan.warmup, tally));
-    let (over, mut beside) = (CancellationToken::new(), JoinSet::new());
+    let (over, mut companions) = (CancellationToken::new(), JoinSet::new());
     let before = {
         let (field, over) = (Arc::clone(&field), over.clone());
         tokio::spawn(async move { measuring_began(&field, &over).await })
     };
-    beside.spawn(watch(Arc::clone(&field), plan.clone(), progress.clone(), over.clone()));
+    companions.spawn(watch(Arc::clone(&field), plan.clone(), progress.clone(), over.clone()));
     for row in 0..plan.probe.rows {
-        beside.spawn(start_probe(Arc::clone(&field), plan.clone(), row, over.clone()));
+        companions.spawn(start_probe(Arc::clone(&field), plan.clone(), row, over.clone()));
     }
     let ended = {
         let driving = drive::run(&field, plan, stop);
@@ -121,7 +121,7 @@ async fn measure(
         }
     };
     over.cancel();
-    while beside.join_next().await.is_some() {}
+    while companions.join_next().await.is_some() {}
     let (started_at, first) = before.await.unwrap_or_default();
     let after = client.counters().await;
     let ran = field.measured(ended).min(plan.length());
@@ -139,7 +139,7 @@ async fn measure(
     LoadResult::new(plan, &tally, around)
 }
 
-/// Waits until the measuring begins, and answers when that is and what the API had counted by then.
+/// Waits until measuring begins. Returns that time, and what the API had counted by then.
 async fn measuring_began(field: &Field, over: &CancellationToken) -> (String, Option<Counters>) {
     tokio::select! {
         () = tokio::time::sleep_until((field.begin + field.warmup).into()) => {}

@@ -17,7 +17,7 @@ pub(super) enum Judgement {
     Fresh,
     /// It started this long after the answer of the write that replaced its value.
     Stale(Duration),
-    /// Nobody here knows the value: another program wrote it, or its write was never answered.
+    /// The value is unknown to this run: another program wrote it, or its write got no response.
     Unknown,
 }
 
@@ -41,7 +41,7 @@ struct Writes {
 /// The writes of a run to all its rows.
 #[derive(Debug)]
 pub(super) struct History {
-    /// Stands in every value of this run.
+    /// Part of every value of this run.
     tag: String,
     began: Instant,
     /// What each row held when the run began.
@@ -65,7 +65,7 @@ impl History {
     pub(super) fn answered(&self, row: usize, version: u64, sent: Instant, answered: Instant) {
         let Some(writes) = self.rows.get(row) else { return };
         let mut writes = writes.lock().unwrap_or_else(PoisonError::into_inner);
-        // Answers are taken down nearly in their order.
+        // Responses are recorded almost in order.
         let place = writes.order.iter().rposition(|other| other.answered <= answered).map_or(0, |before| before + 1);
         writes.order.insert(place, Answered { version, sent, answered });
         writes.by_version.insert(version, answered);
@@ -87,7 +87,7 @@ impl History {
             None => None,
         };
         let Some(written) = written else { return Judgement::Unknown };
-        // The first one in the order of answers gives the longest time that the value was certainly replaced.
+        // The first response in order gives the longest time for which the value was certainly replaced.
         let later = writes.order.partition_point(|write| write.answered <= written);
         let replaced = writes.order.range(later..).find(|write| write.sent > written);
         match replaced {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_may_be_taken_down_out_of_order() {
+    fn responses_may_be_recorded_out_of_order() {
         let (history, at) = history();
         history.answered(0, 2, at(30), at(40));
         history.answered(0, 1, at(10), at(20));

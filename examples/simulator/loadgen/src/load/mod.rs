@@ -1,7 +1,7 @@
-//! The load generator: reads and writes at a rate that does not depend on the answers, and what came of them.
+//! Open-loop load: reads and writes at a rate that does not depend on the responses.
 //!
 //! Latency is measured from the moment a request was *due*, so a server that stalls cannot hide it by slowing us down.
-//! Beside the load a probe writes rows and reads them until they are fresh.
+//! In parallel, a probe writes rows and reads them until they are fresh.
 //!
 //! - [`plan`]: what a run does, made of [`stage`], [`keys`], [`threshold`], or ready-made in [`preset`];
 //! - [`control`]: the handle that starts and stops runs; [`progress`] and [`outcome`]: what they tell;
@@ -75,11 +75,11 @@ pub async fn run(target: Target, flags: &LoadFlags) -> Result<ExitCode, CliError
     })
 }
 
-/// Shows the progress until the end; told to end, it ends the run.
+/// Prints the progress until the run ends. A shutdown signal ends it early.
 async fn follow(control: &LoadControl) -> LoadProgress {
     let (mut progress, mut shown) = (control.watch(), Shown::default());
-    let told = shutdown_signal();
-    tokio::pin!(told);
+    let shutdown = shutdown_signal();
+    tokio::pin!(shutdown);
     let mut stopped = false;
     loop {
         let now = progress.borrow_and_update().clone();
@@ -89,7 +89,7 @@ async fn follow(control: &LoadControl) -> LoadProgress {
         }
         shown.show(&now.line(), now.elapsed_ms);
         tokio::select! {
-            () = &mut told, if !stopped => {
+            () = &mut shutdown, if !stopped => {
                 stopped = true;
                 control.stop();
             }

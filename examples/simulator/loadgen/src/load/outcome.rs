@@ -31,19 +31,19 @@ pub struct Verdict {
     pub sentence: String,
 }
 
-/// Requests and answers.
+/// Requests and responses.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Requests {
     pub sent: u64,
     pub answered: u64,
     /// Requests that were due and could not be sent in time. With any of them the latencies are those of a lower rate.
     pub dropped: u64,
-    /// Answers that are no success, and requests without an answer.
+    /// Responses that are no success, and requests without a response.
     pub failed: u64,
     /// For each second, over the whole run; none in the closed model.
     pub rate_wanted: Option<f64>,
     pub rate: f64,
-    /// How often each status was answered; 0 stands for no answer.
+    /// Number of responses by status; 0 means no response.
     pub statuses: BTreeMap<u16, u64>,
 }
 
@@ -65,7 +65,7 @@ pub struct Latencies {
 pub struct CacheNumbers {
     /// The part of reads that a cache answered, 0 to 1.
     pub hit_ratio: Option<f64>,
-    /// `answers`: counted from the load's own answers; `counters`: from the API's counters, which count all its clients.
+    /// `answers`: counted from the responses of this run; `counters`: from the API's counters, which count all its clients.
     pub hit_ratio_from: Option<&'static str>,
     /// Loads from the database while it was measured, by the API's counters.
     pub database_loads: Option<u64>,
@@ -130,7 +130,7 @@ pub struct LoadResult {
     pub started_at: String,
     /// How long it measured.
     pub seconds: f64,
-    /// True if somebody ended it early.
+    /// True if it was stopped early.
     pub stopped: bool,
     /// The mode in force when it began, if the API said so.
     pub mode: Option<String>,
@@ -147,7 +147,7 @@ pub struct LoadResult {
     pub timeline: Vec<TimelinePoint>,
 }
 
-/// What a result is made of beside the tally.
+/// What a result consists of in addition to the tally.
 #[derive(Debug)]
 pub(super) struct Circumstances {
     pub(super) started_at: String,
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_looked_at_meets_no_goal() {
+    fn what_was_not_measured_meets_no_goal() {
         let goals = ["stale=0", "stale_late=0", "errors=0", "dropped=0", "errors<1%"];
         let result = result(&goals, |_| {});
         for goal in &result.goals {

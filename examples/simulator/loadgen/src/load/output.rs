@@ -22,7 +22,7 @@ pub struct OutputFlags {
 }
 
 impl OutputFlags {
-    /// To be asked before a run: it would be over before anybody saw that its outcome has no place.
+    /// Call it before a run, so that an output file that cannot be written is reported at the start and not at the end.
     ///
     /// # Errors
     /// A line that says that standard output was asked for twice.

@@ -33,7 +33,7 @@ pub enum Model {
     Closed { clients: usize },
 }
 
-/// The rows that are written and then read until they are fresh, beside the load.
+/// The rows that the probe writes and then reads until they are fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProbePlan {
     /// How many rows are probed at once; none turns the probe off.

@@ -1,4 +1,4 @@
-//! The staleness probe: writes a row, then reads it as everybody does until the read is fresh.
+//! The staleness probe: writes a row, then reads it as any client does until the read is fresh.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub(super) async fn run(field: Arc<Field>, plan: ProbePlan, row: usize, stop: Ca
     }
 }
 
-/// Brings the row into the cache and writes it; answers when the write was answered.
+/// Brings the row into the cache and writes it. Returns the time of the response to the write.
 async fn write(field: &Field, row: usize, version: u64) -> Option<Instant> {
     let target = field.probe_rows.get(row)?;
     field.client.read(target.id).await;
@@ -61,12 +61,12 @@ async fn watch(field: &Field, row: usize, answered: Instant, stop: &Cancellation
             tally.add_probe_read(judgement);
             match judgement {
                 Judgement::Stale(_) => was_stale = true,
-                // Zero if nobody could have seen the old value.
+                // Zero if no client could have seen the old value.
                 Judgement::Fresh => {
                     let length = if was_stale { started.duration_since(answered) } else { Duration::ZERO };
                     return tally.close_window(length);
                 }
-                // Somebody else wrote the row: this window has no end that can be known.
+                // Another client wrote the row: the end of this window cannot be known.
                 Judgement::Unknown => return,
             }
         }

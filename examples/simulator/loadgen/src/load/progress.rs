@@ -1,4 +1,4 @@
-//! How a run is doing, for whoever looks on while it runs.
+//! The progress of a run.
 
 use serde::Serialize;
 
@@ -16,10 +16,10 @@ pub enum Phase {
     /// Load runs, and is not measured yet.
     WarmingUp,
     Running,
-    /// All requests were sent; the last answers are waited for.
+    /// All requests were sent; the last responses are outstanding.
     Draining,
     Finished,
-    /// Somebody ended it early; what was measured is kept.
+    /// It was stopped early; what was measured is kept.
     Stopped,
     /// It could not run; `message` says why.
     Failed,
@@ -58,7 +58,7 @@ pub struct LoadProgress {
     pub left_ms: u64,
     /// Requests for each second that the plan wants now; none in the closed model.
     pub rate_wanted: Option<f64>,
-    /// Answers in the last second; after the end, for each second of the run.
+    /// Responses in the last second; after the end, the mean per second of the run.
     pub rate_achieved: f64,
     /// Of the last 5 s; after the end, of the whole run. None if nothing was answered.
     pub p50_ms: Option<f64>,

@@ -10,10 +10,10 @@ use super::client::Origin;
 use super::judge::Judgement;
 use super::mix::Request;
 
-/// The longest time that is told apart, in µs.
+/// The longest time that is recorded exactly, in µs.
 const MICROS_MAX: u64 = 3_600_000_000;
 
-/// A timeline has at most so many points: a longer run has wider ones.
+/// Maximum number of points of a timeline: a longer run has wider ones.
 const POINTS_MAX: u128 = 600;
 
 /// One request's end.
@@ -108,7 +108,7 @@ pub(super) struct Tally {
     pub(super) loaded: Histogram<u64>,
     /// All requests, from the moment they were really sent.
     pub(super) service: Histogram<u64>,
-    /// How often each status was answered; 0 stands for no answer.
+    /// Number of responses by status; 0 means no response.
     pub(super) statuses: BTreeMap<u16, u64>,
     pub(super) sent: u64,
     pub(super) dropped: u64,

@@ -1,13 +1,13 @@
 //! Faults to be switched on and off while everything runs: what the guarantees are shown with.
 //!
 //! The state is a note in the database, followed by every process within a second; the wrappers at the seams obey it:
-//! [`FaultyStore`], [`FaultySource`], [`FaultyDatabase`], [`FaultyBoard`]. A fault outlives a restart, so it is never
+//! [`FaultyStore`], [`FaultySource`], [`FaultyDatabase`], [`FaultyStatusStore`]. A fault outlives a restart, so it is never
 //! silent: `/readyz` names it, the log warns of it, and the metric `simulator_fault_active` shows it.
 
-mod board;
 mod database;
 mod source;
 mod state;
+mod status;
 mod store;
 
 use std::fmt;
@@ -17,13 +17,13 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::board::FaultyBoard;
 pub use self::database::FaultyDatabase;
 pub use self::source::FaultySource;
 pub use self::state::{DELAY_MS_MAX, FaultState};
+pub use self::status::FaultyStatusStore;
 pub use self::store::FaultyStore;
 use crate::domain::{Database, DbError};
-use crate::together::Together;
+use crate::shared_task::SharedTask;
 
 /// The note that keeps the state.
 const NOTE: &str = "faults";
@@ -43,7 +43,7 @@ pub struct Faults {
     /// Held while the note is read or written and then put in force, so that an older answer never comes last.
     order: Mutex<()>,
     current: watch::Sender<FaultState>,
-    looks: Together,
+    looks: SharedTask,
 }
 
 impl Faults {
@@ -51,7 +51,7 @@ impl Faults {
     /// without faults.
     pub fn new(database: Arc<dyn Database>) -> Arc<Self> {
         let current = watch::Sender::new(FaultState::default());
-        Arc::new(Self { database, order: Mutex::new(()), current, looks: Together::default() })
+        Arc::new(Self { database, order: Mutex::new(()), current, looks: SharedTask::default() })
     }
 
     /// What is switched on in this process.

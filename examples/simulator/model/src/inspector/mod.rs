@@ -26,9 +26,9 @@ pub use self::view::{CacheView, EntryState};
 use crate::caches::{Caches, EmailKey};
 use crate::domain::{Database, DbError, User, rfc3339};
 use crate::events::EventHub;
-use crate::interest::Interest;
 use crate::mode::Modes;
 use crate::pipeline::Pipeline;
+use crate::viewers::Viewers;
 
 /// The pause between two passes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub struct Inspector {
     memory: Mutex<Memory>,
     /// With the times at which its pass began and ended.
     last: RwLock<(Timestamp, Timestamp, Consistency)>,
-    interest: Interest,
+    interest: Viewers,
     /// For reading single rows.
     rows: Semaphore,
 }
@@ -82,13 +82,13 @@ impl Inspector {
             clock,
             memory: Mutex::new(Memory::new(events.subscribe())),
             last,
-            interest: Interest::default(),
+            interest: Viewers::default(),
             rows: Semaphore::new(ROWS_AT_ONCE),
         })
     }
 
     /// Who asks here is somebody who looks: passes are made while anybody does.
-    pub fn interest(&self) -> &Interest {
+    pub fn interest(&self) -> &Viewers {
         &self.interest
     }
 

@@ -7,8 +7,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use simulator_cli::Environment;
 
 use super::*;
+use crate::backend::Backend;
 use crate::settings::{Flags, Settings};
-use crate::world::World;
 
 /// A clock that goes when it is told to.
 #[derive(Debug)]
@@ -43,13 +43,13 @@ fn a_verdict_of_before_a_pause_is_taken_back() {
     // One thread, so that all that is measured comes to this recorder.
     ::metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
-            let world = World::open(&settings).await.expect("a world");
-            let row = world.database.adopt_mode(None).await.expect("a mode");
-            let caches = world.caches(&settings).expect("caches");
-            let modes = Modes::new(Arc::clone(&world.database), row, |_| {});
-            let pipeline = world.pipeline(&modes, &settings);
+            let backend = Backend::open(&settings).await.expect("a backend");
+            let row = backend.database.adopt_mode(None).await.expect("a mode");
+            let caches = backend.caches(&settings).expect("caches");
+            let modes = Modes::new(Arc::clone(&backend.database), row, |_| {});
+            let pipeline = backend.pipeline(&modes, &settings);
             let hand: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
-            let inspector = Inspector::new(caches, world.true_database, modes, pipeline, hand, &world.events);
+            let inspector = Inspector::new(caches, backend.true_database, modes, pipeline, hand, &backend.events);
 
             inspector.forget_what_is_outdated();
             assert!(!numbers.render().contains("cachefront_inspector_known "), "nobody has looked yet");

@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MODE, PIPELINE_LAG_SECONDS, PIPELINE_RUNNING, STALENESS_BOUND_SECONDS};
 use crate::domain::Mode;
-use crate::interest::Interest;
 use crate::pipeline::{Pipeline, PipelineView};
+use crate::viewers::Viewers;
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Observes `pipeline` until `stop`; `ttl` is how long an entry may live.
-pub async fn observe_freshness(pipeline: Pipeline, ttl: Duration, interest: Interest, stop: CancellationToken) {
+pub async fn observe_freshness(pipeline: Pipeline, ttl: Duration, interest: Viewers, stop: CancellationToken) {
     let gauges = Gauges::new();
     let mut ticks = tokio::time::interval(EVERY);
     // After a pause of the machine there is one late look, not many: nobody looked in between.

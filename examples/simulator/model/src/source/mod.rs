@@ -1,7 +1,7 @@
 //! Change capture for the embedded database: its log table, read directly or carried by Kafka.
 
-mod carrier;
+mod embedded_kafka;
 mod log_table;
 
-pub use carrier::Carrier;
+pub use embedded_kafka::EmbeddedKafka;
 pub use log_table::LogTableSource;

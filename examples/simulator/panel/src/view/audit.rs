@@ -3,31 +3,31 @@
 use maud::{Markup, html};
 use simulator_model::credentials::Role;
 
-use super::Scene;
+use super::PageContext;
 
-pub(super) fn audit(scene: &Scene<'_>) -> Markup {
+pub(super) fn audit(context: &PageContext<'_>) -> Markup {
     html! {
         div.hd { h2 #h-audit { "Audit" } span.m.full { "Who did what, the newest first: at most 500 entries." } span.grow {}
             button.btn type="button" data-ask="End all sessions?" data-text="Everybody has to log in again, you too." data-yes="End them"
                 data-action="/sessions/end" data-body=""
-                disabled[!scene.reader.may(Role::Admin)] title=[(!scene.reader.may(Role::Admin)).then_some("Needs the admin role")] { "End all sessions" } }
-        @if !scene.reader.may(Role::Admin) {
+                disabled[!context.reader.may(Role::Admin)] title=[(!context.reader.may(Role::Admin)).then_some("Needs the admin role")] { "End all sessions" } }
+        @if !context.reader.may(Role::Admin) {
             div.empty { p { b { "Only the admin reads this list." } } p.m { "Log in as admin to see it." } }
-        } @else if scene.audit.is_none() {
+        } @else if context.audit.is_none() {
             div.empty { p { b { "The list cannot be read now." } } p.m { "It is kept in the database: it appears again as soon as that answers." } }
-        } @else if scene.audit.is_some_and(<[_]>::is_empty) {
+        } @else if context.audit.is_some_and(<[_]>::is_empty) {
             div.empty { p { b { "Nothing was done yet." } } p.m { "Logins, switches, writes and faults appear here." } }
         } @else {
             table.audit {
                 thead { tr { th scope="col" { "time" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "outcome" } } }
                 tbody {
-                    @for entry in scene.audit.unwrap_or_default() {
+                    @for entry in context.audit.unwrap_or_default() {
                         tr { td.mono { (entry.at) } td { (entry.who) } td title=(entry.what) { (entry.what) } td.fail[entry.result != "ok"] { (entry.result) } }
                     }
                 }
             }
         }
-        (super::tokens::tokens(scene))
+        (super::tokens::tokens(context))
         div.hd { h2 { "Roles" } }
         dl.roles {
             dt { "viewer" } dd { "sees everything but secrets, and reads through the cache" }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Scene;
+use super::PageContext;
 use super::icon::icon;
 use super::text::{countdown, grouped, short};
 use super::users::{as_of, chip, fields, tier};
@@ -10,15 +10,15 @@ use crate::keys::{Key, KeyRow, Keys, LISTED_MAX};
 use crate::users::{PAGE_MAX, State};
 use crate::verdict::Word;
 
-pub(super) fn cache(scene: &Scene<'_>) -> Markup {
+pub(super) fn cache(context: &PageContext<'_>) -> Markup {
     html! {
-        (as_of(scene))
-        @match scene.keys {
+        (as_of(context))
+        @match context.keys {
             None => div.empty {
                 p { b { "The shared store could not be listed." } }
                 p.m { "What it holds is not known. Reads go to the database meanwhile; the keys appear again as soon as it answers." }
             },
-            Some(keys) if keys.rows.is_empty() => (nothing(scene)),
+            Some(keys) if keys.rows.is_empty() => (nothing(context)),
             Some(keys) => {
                 table {
                     thead { tr {
@@ -26,7 +26,7 @@ pub(super) fn cache(scene: &Scene<'_>) -> Markup {
                         th.kt scope="col" { "TTL" } th.k6 scope="col" { "tier" } th.k7 scope="col" { "position" }
                         th.k4 scope="col" { "state" } th.k7w scope="col" { span.vh { "Actions" } }
                     } }
-                    tbody { @for row in &keys.rows { (line(scene, row)) (comparison(row)) } }
+                    tbody { @for row in &keys.rows { (line(context, row)) (comparison(row)) } }
                 }
                 (pager(keys))
             },
@@ -34,14 +34,14 @@ pub(super) fn cache(scene: &Scene<'_>) -> Markup {
     }
 }
 
-fn nothing(scene: &Scene<'_>) -> Markup {
+fn nothing(context: &PageContext<'_>) -> Markup {
     html! {
         div.empty {
-            @if scene.wanted.only_stale() && scene.moment.verdict.word == Word::Unknown {
+            @if context.wanted.only_stale() && context.moment.verdict.word == Word::Unknown {
                 p { b { "Which entries are stale is not known." } } p.m { "They appear as soon as entries can be compared again." }
-            } @else if scene.wanted.only_stale() {
+            } @else if context.wanted.only_stale() {
                 p { b { "Nothing is stale." } } p.m { "Every entry that was compared equals the database." }
-            } @else if !scene.wanted.q.trim().is_empty() {
+            } @else if !context.wanted.q.trim().is_empty() {
                 p { b { "No key is found." } } p.m { "Search for a part of a key, or for a user's id, name or address." }
             } @else {
                 p { b { "Nothing is cached." } } p.m { "Read a user on the first page, or start load." }
@@ -77,7 +77,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-fn line(scene: &Scene<'_>, row: &KeyRow) -> Markup {
+fn line(context: &PageContext<'_>, row: &KeyRow) -> Markup {
     let stale = row.state == State::Stale;
     let key = row.key.to_string();
     html! {
@@ -97,7 +97,7 @@ fn line(scene: &Scene<'_>, row: &KeyRow) -> Markup {
                 button.btn.q.danger type="button" data-ask=(format!("Remove {key}?"))
                     data-text="The entry goes from all tiers of all processes; the row stays. The next read loads."
                     data-yes="Remove" data-action="/cache/evict" data-body=(format!("key={}", encoded(&key)))
-                    disabled[!scene.operates()] title=[scene.reason()] aria-label=(format!("Remove {key}")) { "Remove" }
+                    disabled[!context.operates()] title=[context.reason()] aria-label=(format!("Remove {key}")) { "Remove" }
             } }
         }
     }

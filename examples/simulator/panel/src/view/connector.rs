@@ -8,7 +8,7 @@ use simulator_model::domain::Mode;
 
 use super::icon::icon;
 use super::text::{grouped, millis};
-use super::{Scene, Tab};
+use super::{PageContext, Tab};
 
 /// The setting that names Kafka Connect's own dead letter topic.
 const DEAD_LETTERS: &str = "errors.deadletterqueue.topic.name";
@@ -22,8 +22,8 @@ pub(super) enum Halt {
 }
 
 /// What is known of the connector now; nothing if none carries the changes.
-pub(super) fn state(scene: &Scene<'_>) -> Option<ConnectorState> {
-    scene.panel.api.connector.as_ref().map(|watchdog| watchdog.watch().borrow().clone())
+pub(super) fn state(context: &PageContext<'_>) -> Option<ConnectorState> {
+    context.panel.api.connector.as_ref().map(|watchdog| watchdog.watch().borrow().clone())
 }
 
 /// Why changes wait in the database's log, if they do. A connector of which nothing is known is none that stands still.
@@ -48,7 +48,7 @@ pub(super) fn words(state: &ConnectorState) -> String {
 }
 
 /// The line above the pipeline while changes wait before the connector.
-pub(super) fn waiting(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
+pub(super) fn waiting(context: &PageContext<'_>, state: &ConnectorState) -> Markup {
     let Some(halt) = halt(Some(state)) else { return html! {} };
     let (class, sign, head, advice) = match halt {
         Halt::Paused => ("soft", "tri", "The connector is paused.", "Resume it, and it goes on where it stood."),
@@ -59,8 +59,8 @@ pub(super) fn waiting(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
             "A consumer starts it again every few seconds; the connector's card says what to mend.",
         ),
     };
-    let since = scene.moment.pipeline.lag_ms.map(|lag| format!(" of the last {}", millis(lag))).unwrap_or_default();
-    let stale = match scene.moment.pipeline.mode {
+    let since = context.moment.pipeline.lag_ms.map(|lag| format!(" of the last {}", millis(lag))).unwrap_or_default();
+    let stale = match context.moment.pipeline.mode {
         Mode::Cdc => ", and what they change is stale until they come",
         Mode::Ttl => "",
     };
@@ -73,14 +73,14 @@ pub(super) fn waiting(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
 }
 
 /// The same line at the top of the pages that do not show the pipeline.
-pub(super) fn elsewhere(scene: &Scene<'_>) -> Markup {
-    match (scene.tab, state(scene)) {
-        (Tab::Cache | Tab::Audit, Some(state)) => waiting(scene, &state),
+pub(super) fn elsewhere(context: &PageContext<'_>) -> Markup {
+    match (context.tab, state(context)) {
+        (Tab::Cache | Tab::Audit, Some(state)) => waiting(context, &state),
         _ => html! {},
     }
 }
 
-pub(super) fn connector(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
+pub(super) fn connector(context: &PageContext<'_>, state: &ConnectorState) -> Markup {
     html! {
         section.connector aria-labelledby="h-connector" {
             div.row {
@@ -88,12 +88,12 @@ pub(super) fn connector(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
                 (chip(state.connector.as_deref(), ""))
                 @if !state.worker.is_empty() { span.m.s { "on " (state.worker) } }
                 span.grow {}
-                (buttons(scene, state))
+                (buttons(context, state))
             }
             @if let Some(trouble) = &state.trouble { p.fail { (trouble) } }
             (trace("the connector", &state.trace))
-            @for task in &state.tasks { (of_task(scene, task)) }
-            @if let Some(carried) = &scene.moment.carried { (topics(carried)) (gaps(carried)) }
+            @for task in &state.tasks { (of_task(context, task)) }
+            @if let Some(carried) = &context.moment.carried { (topics(carried)) (gaps(carried)) }
             (configuration(state))
         }
     }
@@ -110,11 +110,11 @@ fn chip(said: Option<&str>, what: &str) -> Markup {
     html! { span.chip.(class) { (icon(sign)) (what) (said.unwrap_or("does not answer")) } }
 }
 
-fn buttons(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
-    let off = !scene.operates() || state.connector.is_none();
+fn buttons(context: &PageContext<'_>, state: &ConnectorState) -> Markup {
+    let off = !context.operates() || state.connector.is_none();
     let press = |path: &'static str, words: &'static str| {
         html! {
-            button.btn type="button" data-key=(path) data-post=(format!("/connector/{path}")) disabled[off] title=[scene.reason()] { (words) }
+            button.btn type="button" data-key=(path) data-post=(format!("/connector/{path}")) disabled[off] title=[context.reason()] { (words) }
         }
     };
     html! {
@@ -123,7 +123,7 @@ fn buttons(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
     }
 }
 
-fn of_task(scene: &Scene<'_>, task: &TaskState) -> Markup {
+fn of_task(context: &PageContext<'_>, task: &TaskState) -> Markup {
     html! {
         div.row data-key=(format!("task{}", task.number)) data-task=(task.number) {
             (chip(Some(&task.state), &format!("task {}: ", task.number)))
@@ -131,7 +131,7 @@ fn of_task(scene: &Scene<'_>, task: &TaskState) -> Markup {
             span.grow {}
             @if task.has_failed() {
                 button.btn type="button" data-post=(format!("/connector/tasks/{}/restart", task.number))
-                    disabled[!scene.operates()] title=[scene.reason()] { "Restart task " (task.number) }
+                    disabled[!context.operates()] title=[context.reason()] { "Restart task " (task.number) }
             }
         }
         (trace(&format!("task {}", task.number), &task.trace))

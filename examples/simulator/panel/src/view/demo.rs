@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 use simulator_model::domain::User;
 
-use super::Scene;
+use super::PageContext;
 use super::icon::icon;
 use super::users::chip;
 use crate::tour::{Progress, Scenario, Step, TourView};
 use crate::users::UserRow;
 
-pub(super) fn demo(scene: &Scene<'_>) -> Markup {
-    let tour = &scene.moment.tour;
+pub(super) fn demo(context: &PageContext<'_>) -> Markup {
+    let tour = &context.moment.tour;
     let hollow;
     let steps = match tour.scenario {
         Some(_) => &tour.steps,
@@ -34,29 +34,29 @@ pub(super) fn demo(scene: &Scene<'_>) -> Markup {
         div.hd { h2 #h-demo { "Guided demo" } span.grow {} span.m.s data-demo-state { (state) } }
         div.pad {
             div.two {
-                (button(scene, Scenario::Ttl, next, "ttl", "TTL stale read"))
-                (button(scene, Scenario::Cdc, next, "cdc", "CDC invalidation"))
+                (button(context, Scenario::Ttl, next, "ttl", "TTL stale read"))
+                (button(context, Scenario::Cdc, next, "cdc", "CDC invalidation"))
             }
-            @if let (Some(reason), true) = (scene.mode_reason(), scene.operates()) { p.m.s { (reason) } }
+            @if let (Some(reason), true) = (context.mode_reason(), context.operates()) { p.m.s { (reason) } }
             ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
                 @for step in steps { (line(step)) }
             }
-            @if let Some(row) = &scene.moment.demo { (beside(row)) }
+            @if let Some(row) = &context.moment.demo { (beside(row)) }
             @if tour.running {
-                button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates()] title=[scene.reason()] { (icon("stop")) "Stop" }
+                button.btn.q type="button" data-post="/demo/stop" disabled[!context.operates()] title=[context.reason()] { (icon("stop")) "Stop" }
             }
         }
     }
 }
 
-fn button(scene: &Scene<'_>, scenario: Scenario, next: Scenario, path: &str, words: &str) -> Markup {
-    let tour = &scene.moment.tour;
+fn button(context: &PageContext<'_>, scenario: Scenario, next: Scenario, path: &str, words: &str) -> Markup {
+    let tour = &context.moment.tour;
     let runs = tour.running && tour.scenario == Some(scenario);
-    let off = scene.mode_reason().is_some() || tour.running || scene.moment.database_away;
+    let off = context.mode_reason().is_some() || tour.running || context.moment.database_away;
     html! {
         button.btn.lg.pri[if tour.running { runs } else { next == scenario }] type="button" data-key=(path)
             data-post=(format!("/demo/{path}")) disabled[off]
-            title=[scene.mode_reason()] {
+            title=[context.mode_reason()] {
             (icon("play")) (words)
         }
     }

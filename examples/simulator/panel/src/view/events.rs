@@ -2,26 +2,26 @@
 
 use maud::{Markup, html};
 
-use super::Scene;
+use super::PageContext;
 use super::text::{millis, short, time};
-use crate::chronicle::{Happened, What};
+use crate::activity::{ActivityEntry, What};
 
 /// So many are shown.
 const SHOWN_MAX: usize = 14;
 
-pub(super) fn events(scene: &Scene<'_>) -> Markup {
-    let latest = scene.panel.live.chronicle.latest(SHOWN_MAX);
+pub(super) fn events(context: &PageContext<'_>) -> Markup {
+    let latest = context.panel.live.chronicle.latest(SHOWN_MAX);
     html! {
         @if latest.is_empty() {
             p.m.pad { "Waiting for the first change. Press " b { "Write" } " at a user, or change a row from another program:" }
-            pre { code { (scene.panel.hint) } }
+            pre { code { (context.panel.hint) } }
         } @else {
             ol.ev { @for happened in &latest { (line(happened)) } }
         }
     }
 }
 
-fn line(happened: &Happened) -> Markup {
+fn line(happened: &ActivityEntry) -> Markup {
     html! {
         li data-key=(happened.number) {
             span.mono.m { (time(happened.at)) }

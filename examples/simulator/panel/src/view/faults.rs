@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Scene;
+use super::PageContext;
 
 struct Fault {
     name: &'static str,
@@ -15,8 +15,8 @@ struct Fault {
     default: &'static str,
 }
 
-pub(super) fn faults(scene: &Scene<'_>) -> Markup {
-    let state = scene.moment.faults;
+pub(super) fn faults(context: &PageContext<'_>) -> Markup {
+    let state = context.moment.faults;
     let switch = |name, words, place, on, shows| Fault { name, words, place, shows, millis: None, on, default: "true" };
     let delay = |name, words, place, millis: u64, default, shows| Fault {
         name,
@@ -79,14 +79,14 @@ pub(super) fn faults(scene: &Scene<'_>) -> Markup {
             span.m.full { "In force here at once, in every role within 1 s; kept over restarts, so lift what you set." }
             span.grow {}
             button.btn type="button" data-post="/faults" data-body="fault=all&value=false"
-                disabled[!scene.operates() || state.active().is_empty()] title=[scene.reason()] { "Lift all" }
+                disabled[!context.operates() || state.active().is_empty()] title=[context.reason()] { "Lift all" }
         }
-        ul.faults { @for fault in &all { (line(scene, fault)) } }
+        ul.faults { @for fault in &all { (line(context, fault)) } }
     }
 }
 
-fn line(scene: &Scene<'_>, fault: &Fault) -> Markup {
-    let off = !scene.operates();
+fn line(context: &PageContext<'_>, fault: &Fault) -> Markup {
+    let off = !context.operates();
     html! {
         li.is-on[fault.on] data-key=(fault.name) {
             div { b { (fault.words) } span.m.s { (fault.place) } }
@@ -94,7 +94,7 @@ fn line(scene: &Scene<'_>, fault: &Fault) -> Markup {
             div.row {
                 @if fault.on {
                     span.chip.on { @match fault.millis { Some(millis) => { (millis) " ms" }, None => "on" } }
-                    button.btn type="button" data-post="/faults" disabled[off] title=[scene.reason()] aria-label=(format!("Lift: {}", fault.words))
+                    button.btn type="button" data-post="/faults" disabled[off] title=[context.reason()] aria-label=(format!("Lift: {}", fault.words))
                         data-body=(format!("fault={}&value={}", fault.name, if fault.millis.is_some() { "0" } else { "false" })) { "Lift" }
                 } @else {
                     form.row data-form="/faults" {
@@ -105,7 +105,7 @@ fn line(scene: &Scene<'_>, fault: &Fault) -> Markup {
                         } @else {
                             input type="hidden" name="value" value=(fault.default);
                         }
-                        button.btn type="submit" disabled[off] title=[scene.reason()] aria-label=(format!("Switch on: {}", fault.words)) { "Switch on" }
+                        button.btn type="submit" disabled[off] title=[context.reason()] aria-label=(format!("Switch on: {}", fault.words)) { "Switch on" }
                     }
                 }
             }

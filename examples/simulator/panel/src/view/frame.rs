@@ -3,20 +3,20 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::icon::{icon, sprite};
-use super::{Scene, Tab, parts};
+use super::{PageContext, Tab, parts};
 
 /// A whole page.
-pub(crate) fn whole(scene: &Scene<'_>) -> Markup {
-    let parts: Vec<(&str, Markup)> = parts(scene);
+pub(crate) fn whole(context: &PageContext<'_>) -> Markup {
+    let parts: Vec<(&str, Markup)> = parts(context);
     let part = |name: &str| parts.iter().find(|(part, _)| *part == name).map(|(_, markup)| markup);
     html! {
         (DOCTYPE)
         html lang="en" {
-            (head(scene))
-            body data-tab=(scene.tab.as_str()) data-at=(scene.moment.at.as_millis()) data-age=(scene.moment.age().as_millis()) {
+            (head(context))
+            body data-tab=(context.tab.as_str()) data-at=(context.moment.at.as_millis()) data-age=(context.moment.age().as_millis()) {
                 (sprite())
                 a.skip href="#content" { "Skip to the content" }
-                (top(scene))
+                (top(context))
                 main #content tabindex="-1" {
                     div #lost.banner.lost-banner hidden { span role="alert" data-words {} span aria-hidden="true" data-ago {} }
                     div data-part="banner" role="alert" { @if let Some(markup) = part("banner") { (markup) } }
@@ -25,9 +25,9 @@ pub(crate) fn whole(scene: &Scene<'_>) -> Markup {
                         section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
                     }
                     p #said.vh aria-live="polite" data-said {}
-                    @if let Some(reason) = scene.reason() { p #why-off.vh { (reason) } }
-                    @match scene.tab {
-                        Tab::Live => (live(scene, &part)),
+                    @if let Some(reason) = context.reason() { p #why-off.vh { (reason) } }
+                    @match context.tab {
+                        Tab::Live => (live(context, &part)),
                         Tab::Cache => (browser(&part)),
                         Tab::Faults => (faults(&part)),
                         Tab::Audit => section.card data-part="audit" aria-labelledby="h-audit" { @if let Some(markup) = part("audit") { (markup) } },
@@ -46,14 +46,14 @@ pub(crate) fn whole(scene: &Scene<'_>) -> Markup {
     }
 }
 
-fn head(scene: &Scene<'_>) -> Markup {
+fn head(context: &PageContext<'_>) -> Markup {
     html! {
         head {
             meta charset="utf-8";
             meta name="viewport" content="width=device-width,initial-scale=1";
             meta name="color-scheme" content="light dark";
-            meta name="csrf" content=(scene.reader.csrf());
-            title { (scene.moment.verdict.words) " · cachefront" }
+            meta name="csrf" content=(context.reader.csrf());
+            title { (context.moment.verdict.words) " · cachefront" }
             link rel="icon" href="/panel.svg";
             link rel="stylesheet" href="/uplot.css";
             link rel="stylesheet" href="/panel.css";
@@ -64,26 +64,26 @@ fn head(scene: &Scene<'_>) -> Markup {
     }
 }
 
-fn top(scene: &Scene<'_>) -> Markup {
+fn top(context: &PageContext<'_>) -> Markup {
     html! {
         header.top {
             div.brand { (icon("logo")) "cachefront" }
             nav.tabs aria-label="Pages" {
                 @for (tab, path, name) in Tab::ALL {
-                    a href=(path) aria-current=[(tab == scene.tab).then_some("page")] { (name) }
+                    a href=(path) aria-current=[(tab == context.tab).then_some("page")] { (name) }
                 }
             }
             div.who {
                 span #connection.row data-state="live" { (icon("ok")) span { "live" } }
                 button.btn.q #theme type="button" aria-label="Switch between dark and light" { (icon("sun")) }
-                span.row.m { (icon("user")) span { (scene.reader.name) } }
+                span.row.m { (icon("user")) span { (context.reader.name) } }
                 button.btn.q type="button" data-post="/logout" data-then="/login" { "Log out" }
             }
         }
     }
 }
 
-fn live<'a>(scene: &Scene<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     let of = |name: &str| html! { @if let Some(markup) = part(name) { (markup) } };
     html! {
         div.live data-live {
@@ -100,7 +100,7 @@ fn live<'a>(scene: &Scene<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Ma
                             span.grow {}
                             button.btn.q type="button" data-only aria-pressed="false" { "Only stale" }
                             button.btn.q.opt type="button" data-post="/users/read" { "Read all" }
-                            button.btn type="button" data-user="new" disabled[!scene.operates()] title=[scene.reason()] { "New user" }
+                            button.btn type="button" data-user="new" disabled[!context.operates()] title=[context.reason()] { "New user" }
                         }
                         div data-part="users" { (of("users")) }
                     }

@@ -6,7 +6,7 @@ use loadgen::load::threshold::{Measure, Measured, Threshold};
 use loadgen::load::{LoadProgress, PRESETS};
 use maud::{Markup, html};
 
-use super::Scene;
+use super::PageContext;
 use super::icon::icon;
 use super::text::{grouped, millis};
 use crate::load::Chosen;
@@ -15,8 +15,8 @@ use crate::results::{About, Figures, Goal, Pair};
 /// The numbers that stand first; the others are in the report.
 const SHOWN: [&str; 4] = ["Stale reads", "Staleness, p99", "Hit ratio", "Database loads"];
 
-pub(super) fn load(scene: &Scene<'_>) -> Markup {
-    let runs = &scene.panel.runs;
+pub(super) fn load(context: &PageContext<'_>) -> Markup {
+    let runs = &context.panel.runs;
     let progress = runs.load.watch().borrow().clone();
     let active = progress.phase.is_active();
     let kept = runs.results.load().filter(|_| !active);
@@ -24,12 +24,12 @@ pub(super) fn load(scene: &Scene<'_>) -> Markup {
         div.hd {
             h2 #h-load { "Load" } span.m.s { (state(&progress)) } span.grow {}
             @if active {
-                button.btn type="button" data-post="/stop/load" disabled[!scene.operates()] title=[scene.reason()] {
+                button.btn type="button" data-post="/stop/load" disabled[!context.operates()] title=[context.reason()] {
                     (icon("stop")) "Stop"
                 }
             }
         }
-        (form(scene, "/load", "Start", &runs.chosen_load(), active))
+        (form(context, "/load", "Start", &runs.chosen_load(), active))
         @if let (Phase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
         @if active {
             (numbers(&live(&progress)))
@@ -145,9 +145,9 @@ fn goals(goals: &[Option<Goal>], running: bool) -> Markup {
 }
 
 /// The form stays while something runs, so that what was chosen is there for the next run.
-fn form(scene: &Scene<'_>, action: &str, words: &str, chosen: &Chosen, active: bool) -> Markup {
-    let off = !scene.operates() || scene.moment.database_away || active;
-    let reason = scene.reason().or_else(|| active.then_some("It runs: stop it first, or wait for its end"));
+fn form(context: &PageContext<'_>, action: &str, words: &str, chosen: &Chosen, active: bool) -> Markup {
+    let off = !context.operates() || context.moment.database_away || active;
+    let reason = context.reason().or_else(|| active.then_some("It runs: stop it first, or wait for its end"));
     let each = action == "/experiment";
     html! {
         form.run data-form=(action) {
@@ -167,8 +167,8 @@ fn form(scene: &Scene<'_>, action: &str, words: &str, chosen: &Chosen, active: b
     }
 }
 
-pub(super) fn experiment(scene: &Scene<'_>) -> Markup {
-    let runs = &scene.panel.runs;
+pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
+    let runs = &context.panel.runs;
     let control = &runs.experiment;
     let progress = control.watch().borrow().clone();
     let result = runs.results.experiment();
@@ -199,10 +199,10 @@ pub(super) fn experiment(scene: &Scene<'_>) -> Markup {
                 a.btn.q href="/experiment/json" download { "JSON" }
             }
             @if active {
-                button.btn type="button" data-post="/stop/experiment" disabled[!scene.operates()] title=[scene.reason()] { (icon("stop")) "Stop" }
+                button.btn type="button" data-post="/stop/experiment" disabled[!context.operates()] title=[context.reason()] { (icon("stop")) "Stop" }
             }
         }
-        (form(scene, "/experiment", "Run both", &runs.chosen_experiment(), active))
+        (form(context, "/experiment", "Run both", &runs.chosen_experiment(), active))
         @if active { (numbers(&live(&progress.load))) }
         @if let (ExperimentPhase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
         @if let Some(result) = &result {

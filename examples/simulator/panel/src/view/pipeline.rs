@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use simulator_model::connect::ConnectorState;
 use simulator_model::domain::Mode;
 
-use super::Scene;
+use super::PageContext;
 use super::connector::{self, Halt};
 use super::icon::icon;
 use super::text::{grouped, millis, short};
@@ -64,43 +64,43 @@ struct Stage {
     slow: bool,
 }
 
-pub(super) fn pipeline(scene: &Scene<'_>) -> Markup {
-    let view = &scene.moment.pipeline;
-    let carrier = connector::state(scene);
+pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
+    let view = &context.moment.pipeline;
+    let carrier = connector::state(context);
     let halt = connector::halt(carrier.as_ref());
     let note = match (view.mode, view.running) {
-        (_, false) if scene.moment.faults.pause_consumer => "the consumer is paused: changes wait".to_owned(),
+        (_, false) if context.moment.faults.pause_consumer => "the consumer is paused: changes wait".to_owned(),
         (_, false) => "no sign of life from a consumer".to_owned(),
-        (_, true) if scene.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
+        (_, true) if context.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
         (_, true) if halt == Some(Halt::Paused) => "the connector is paused: changes wait before it".to_owned(),
         (_, true) if halt == Some(Halt::Failed) => "the connector has failed: changes wait before it".to_owned(),
-        (_, true) if scene.moment.faults.drop_events => "changes are dropped: entries stay stale for good".to_owned(),
+        (_, true) if context.moment.faults.drop_events => "changes are dropped: entries stay stale for good".to_owned(),
         (Mode::Ttl, true) => {
             format!(
                 "TTL mode: changes are read, not applied; entries expire after {}",
-                super::text::countdown(scene.panel.ttl)
+                super::text::countdown(context.panel.ttl)
             )
         }
         (Mode::Cdc, true) => "CDC mode: each commit invalidates its keys".to_owned(),
     };
-    let nodes = nodes(scene, carrier.as_ref());
-    let mut stages = stages(scene, nodes.len() - 1);
+    let nodes = nodes(context, carrier.as_ref());
+    let mut stages = stages(context, nodes.len() - 1);
     if halt.is_some() {
         wait_before_the_connector(&mut stages, view.lag_ms);
     }
     html! {
         div.hd {
             h2 #h-pipeline { "Pipeline" } span.m { (note) } span.grow {}
-            (end_to_end(scene))
+            (end_to_end(context))
         }
-        @if let Some(state) = &carrier { (connector::waiting(scene, state)) }
+        @if let Some(state) = &carrier { (connector::waiting(context, state)) }
         ol.pipe {
             @for (at, node) in nodes.iter().enumerate() {
-                (box_of(scene, node))
+                (box_of(context, node))
                 @if let Some(stage) = stages.get(at) { (arrow(stage, at)) }
             }
         }
-        @if let Some(state) = &carrier { (connector::connector(scene, state)) }
+        @if let Some(state) = &carrier { (connector::connector(context, state)) }
     }
 }
 
@@ -118,18 +118,18 @@ fn wait_before_the_connector(stages: &mut [Stage], lag_ms: Option<f64>) {
     }
 }
 
-fn end_to_end(scene: &Scene<'_>) -> Markup {
-    let newest = scene.panel.live.gauges.newest();
+fn end_to_end(context: &PageContext<'_>) -> Markup {
+    let newest = context.panel.live.gauges.newest();
     let lags = newest.and_then(|sample| Some((sample.lag50?, sample.lag99?)));
     html! {
         span.m.s {
             "commit → applied "
-            @match (scene.moment.mode.mode, lags) {
+            @match (context.moment.mode.mode, lags) {
                 (Mode::Ttl, _) => b { "off" },
                 (Mode::Cdc, Some((p50, p99))) => { "p50 " b { (millis(p50)) } " · p99 " b { (millis(p99)) } },
                 (Mode::Cdc, None) => b { "idle" },
             }
-            @match scene.moment.faults.active().len() {
+            @match context.moment.faults.active().len() {
                 0 => " · no fault on",
                 1 => { " · " span.warn { "1 fault on" } },
                 count => { " · " span.warn { (count) " faults on" } },
@@ -139,12 +139,12 @@ fn end_to_end(scene: &Scene<'_>) -> Markup {
 }
 
 /// The parts on the way, in order. Between the log and the consumer there may be Debezium and Kafka.
-fn nodes(scene: &Scene<'_>, carrier: Option<&ConnectorState>) -> Vec<Node> {
-    let (moment, faults) = (scene.moment, scene.moment.faults);
+fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Node> {
+    let (moment, faults) = (context.moment, context.moment.faults);
     let view = &moment.pipeline;
     let (database, log, store) =
         if view.embedded { ("SQLite", "log table", "memory") } else { ("MySQL", "binlog", "Redis") };
-    let [database_words, consumer_words, store_words] = words(scene);
+    let [database_words, consumer_words, store_words] = words(context);
     let read = match view.events_total {
         1 => "1 change read".to_owned(),
         read => format!("{} changes read", grouped(read)),
@@ -161,7 +161,7 @@ fn nodes(scene: &Scene<'_>, carrier: Option<&ConnectorState>) -> Vec<Node> {
         Node::new("log", log, read, database_fine, vec![freeze]),
     ];
     if view.source == "kafka" {
-        parts.extend(carriers(scene, carrier));
+        parts.extend(carriers(context, carrier));
     }
     // A consumer that was paused on purpose is not broken.
     let consumer_fine = view.running || faults.pause_consumer;
@@ -172,10 +172,10 @@ fn nodes(scene: &Scene<'_>, carrier: Option<&ConnectorState>) -> Vec<Node> {
 }
 
 /// Who carries the changes over Kafka: Debezium's connector, or embedded a feeder of the same form.
-fn carriers(scene: &Scene<'_>, carrier: Option<&ConnectorState>) -> [Node; 2] {
-    let view = &scene.moment.pipeline;
+fn carriers(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> [Node; 2] {
+    let view = &context.moment.pipeline;
     // A consumer that was paused on purpose says nothing of those before it.
-    let flows = view.running || scene.moment.faults.pause_consumer;
+    let flows = view.running || context.moment.faults.pause_consumer;
     let carrier = match carrier {
         Some(state) => {
             let health = match state {
@@ -193,8 +193,8 @@ fn carriers(scene: &Scene<'_>, carrier: Option<&ConnectorState>) -> [Node; 2] {
 }
 
 /// What database, consumer and store say of themselves.
-fn words(scene: &Scene<'_>) -> [String; 3] {
-    let (moment, faults) = (scene.moment, scene.moment.faults);
+fn words(context: &PageContext<'_>) -> [String; 3] {
+    let (moment, faults) = (context.moment, context.moment.faults);
     let view = &moment.pipeline;
     let away = || "does not answer".to_owned();
     let database = if moment.database_away { away() } else { "answers".to_owned() };
@@ -214,11 +214,11 @@ fn words(scene: &Scene<'_>) -> [String; 3] {
 }
 
 /// How long each part of the way takes, as far as it was measured lately; and where changes wait.
-fn stages(scene: &Scene<'_>, count: usize) -> Vec<Stage> {
-    let view = &scene.moment.pipeline;
+fn stages(context: &PageContext<'_>, count: usize) -> Vec<Stage> {
+    let view = &context.moment.pipeline;
     // The last two stages lead from the consumer to the store and on to the processes.
     let to_consumer = count - 3;
-    let waits = !view.running || scene.moment.faults.freeze_stream;
+    let waits = !view.running || context.moment.faults.freeze_stream;
     let ttl = view.mode == Mode::Ttl;
     let measured = |lag: Option<f64>, words: &'static str| Stage {
         lag: lag.map_or_else(String::new, millis),
@@ -239,12 +239,12 @@ fn stages(scene: &Scene<'_>, count: usize) -> Vec<Stage> {
             _ if waits => idle("–"),
             // With the wait at the gate, which is most of it.
             _ if at == to_consumer + 1 => measured(view.stages.store_ms(), "removal"),
-            _ => measured(scene.panel.live.gauges.bus_ms(), "push"),
+            _ => measured(context.panel.live.gauges.bus_ms(), "push"),
         })
         .collect()
 }
 
-fn box_of(scene: &Scene<'_>, node: &Node) -> Markup {
+fn box_of(context: &PageContext<'_>, node: &Node) -> Markup {
     let (class, sign) = match node.health {
         Health::Fine => ("", "ok"),
         Health::Broken => ("x", "sq"),
@@ -255,8 +255,8 @@ fn box_of(scene: &Scene<'_>, node: &Node) -> Markup {
         li.node.(class) data-key=(node.id) data-node=(node.id) {
             div.box { div.row { (icon(sign)) b { (node.name) } } span.s title=(node.words) { (node.words) } }
             div.flt role="group" aria-label=(format!("Faults of {}", node.name)) {
-                @for switch in &node.faults { (button(scene, node, switch)) }
-                @if node.id == "store" { (flush(scene)) }
+                @for switch in &node.faults { (button(context, node, switch)) }
+                @if node.id == "store" { (flush(context)) }
             }
         }
     }
@@ -270,20 +270,20 @@ fn arrow(stage: &Stage, at: usize) -> Markup {
     }
 }
 
-fn button(scene: &Scene<'_>, node: &Node, switch: &Switch) -> Markup {
+fn button(context: &PageContext<'_>, node: &Node, switch: &Switch) -> Markup {
     let [on, off] = switch.values;
     let value = if switch.on { off } else { on };
     html! {
         button.btn type="button" aria-pressed=(switch.on) data-fault=(switch.fault) data-post="/faults"
-            data-body=(format!("fault={}&value={value}", switch.fault)) disabled[!scene.operates()] title=[scene.reason()]
+            data-body=(format!("fault={}&value={value}", switch.fault)) disabled[!context.operates()] title=[context.reason()]
             aria-label=(format!("Fault: {} {}", switch.words, node.name)) { (switch.words) }
     }
 }
 
-fn flush(scene: &Scene<'_>) -> Markup {
+fn flush(context: &PageContext<'_>) -> Markup {
     html! {
         button.btn type="button" data-ask="Flush the store?"
             data-text="Everything that is cached goes. In CDC mode nothing is kept until the consumer has begun a new generation, seconds later."
-            data-yes="Flush" data-action="/flush" data-body="" disabled[!scene.operates()] title=[scene.reason()] { "Flush" }
+            data-yes="Flush" data-action="/flush" data-body="" disabled[!context.operates()] title=[context.reason()] { "Flush" }
     }
 }

@@ -3,13 +3,13 @@
 use maud::{Markup, html};
 use simulator_model::credentials::Role;
 
-use super::Scene;
+use super::PageContext;
 
-pub(super) fn tokens(scene: &Scene<'_>) -> Markup {
-    if !scene.reader.may(Role::Admin) {
+pub(super) fn tokens(context: &PageContext<'_>) -> Markup {
+    if !context.reader.may(Role::Admin) {
         return html! {};
     }
-    let roles = scene.panel.api.access.tokens.roles();
+    let roles = context.panel.api.access.tokens.roles();
     html! {
         div.hd { h2 { "API tokens" } span.m.full { "From CACHEFRONT_API_TOKENS as this process was given it, in its order. They are shown nowhere." } }
         @if roles.is_empty() {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use simulator_model::domain::Mode;
 
-use super::Scene;
+use super::PageContext;
 use super::icon::icon;
 use super::text::countdown;
 use crate::live::Slow;
@@ -14,19 +14,19 @@ use crate::verdict::Word;
 const SWITCHES_SHOWN: usize = 20;
 
 /// What is wrong and what to do, if anything is. What was broken on purpose comes first: it explains the rest.
-pub(super) fn banner(scene: &Scene<'_>) -> Markup {
-    let faults = faults(scene);
-    let outage = outage(scene);
+pub(super) fn banner(context: &PageContext<'_>) -> Markup {
+    let faults = faults(context);
+    let outage = outage(context);
     html! {
         @for (head, advice) in &faults { div.banner.soft { (icon("tri")) span { b { (head) } " " (advice) } } }
         @if let Some((head, advice)) = &outage { div.banner { (icon("sq")) span { b { (head) } " " (advice) } } }
-        @if outage.is_none() { (super::connector::elsewhere(scene)) }
+        @if outage.is_none() { (super::connector::elsewhere(context)) }
     }
 }
 
 /// The faults that are switched on.
-fn faults(scene: &Scene<'_>) -> Vec<(String, &'static str)> {
-    let faults = scene.moment.faults;
+fn faults(context: &PageContext<'_>) -> Vec<(String, &'static str)> {
+    let faults = context.moment.faults;
     let words = |head: &str| format!("{head} by a fault switch:");
     let mut on = Vec::new();
     if faults.pause_consumer {
@@ -59,8 +59,8 @@ fn faults(scene: &Scene<'_>) -> Vec<(String, &'static str)> {
 }
 
 /// What does not answer, and no fault says why.
-fn outage(scene: &Scene<'_>) -> Option<(&'static str, String)> {
-    let (moment, faults) = (scene.moment, scene.moment.faults);
+fn outage(context: &PageContext<'_>) -> Option<(&'static str, String)> {
+    let (moment, faults) = (context.moment, context.moment.faults);
     let embedded = moment.pipeline.embedded;
     if moment.database_away {
         let advice = match embedded {
@@ -92,8 +92,8 @@ fn outage(scene: &Scene<'_>) -> Option<(&'static str, String)> {
 }
 
 /// The verdict: quiet when healthy, loud when stale.
-pub(super) fn verdict(scene: &Scene<'_>) -> Markup {
-    let verdict = &scene.moment.verdict;
+pub(super) fn verdict(context: &PageContext<'_>) -> Markup {
+    let verdict = &context.moment.verdict;
     let counts = &verdict.counts;
     let kept = verdict.compared;
     let sign = match verdict.word {
@@ -137,15 +137,15 @@ pub(super) fn verdict(scene: &Scene<'_>) -> Markup {
 }
 
 /// The two modes; the other one is asked for before it is switched to.
-pub(super) fn mode(scene: &Scene<'_>) -> Markup {
-    let row = &scene.moment.mode;
-    let ttl = countdown(scene.panel.ttl);
+pub(super) fn mode(context: &PageContext<'_>) -> Markup {
+    let row = &context.moment.mode;
+    let ttl = countdown(context.panel.ttl);
     let choice = |mode: Mode, name: &str, words: &str, warning: &str| {
         let on = row.mode == mode;
         let body = format!("mode={}&version={}", mode.as_str(), row.version);
         html! {
-            button.choice type="button" aria-pressed=(on) data-mode=(mode.as_str()) disabled[scene.mode_reason().is_some()]
-                title=[scene.mode_reason()]
+            button.choice type="button" aria-pressed=(on) data-mode=(mode.as_str()) disabled[context.mode_reason().is_some()]
+                title=[context.mode_reason()]
                 data-ask=[(!on).then(|| format!("Switch to {name}?"))]
                 data-text=[(!on).then_some(warning)]
                 data-note=[(!on).then(|| format!("Version {} → {}", row.version, row.version + 1))]
@@ -171,20 +171,20 @@ pub(super) fn mode(scene: &Scene<'_>) -> Markup {
 }
 
 /// The changes of the mode, for the dialog.
-pub(super) fn history(scene: &Scene<'_>) -> Markup {
-    let row = &scene.moment.mode;
+pub(super) fn history(context: &PageContext<'_>) -> Markup {
+    let row = &context.moment.mode;
     html! {
         p { "In force: " b { (row.mode.as_str().to_uppercase()) } ", v" (row.version) " since " span.mono { (row.changed_at) } }
-        @if let Some(before) = scene.moment.history.iter().find(|before| before.row.mode != row.mode) {
+        @if let Some(before) = context.moment.history.iter().find(|before| before.row.mode != row.mode) {
             @let name = before.row.mode.as_str().to_uppercase();
             button.btn type="button" data-ask=(format!("Switch back to {name}?")) data-action="/mode"
                 data-text=(format!("{name} was in force before, as v{}. In force here at once, in every role within 1 s.", before.row.version))
                 data-note=(format!("Version {} → {}", row.version, row.version + 1)) data-yes=(format!("Switch back to {name}"))
                 data-body=(format!("mode={}&version={}", before.row.mode.as_str(), row.version))
-                disabled[scene.mode_reason().is_some()] title=[scene.mode_reason()] { "Switch back to " (name) }
+                disabled[context.mode_reason().is_some()] title=[context.mode_reason()] { "Switch back to " (name) }
         }
         ol.history-list {
-            @for Switch { row, who } in scene.moment.history.iter().take(SWITCHES_SHOWN) {
+            @for Switch { row, who } in context.moment.history.iter().take(SWITCHES_SHOWN) {
                 li data-key=(row.version) {
                     b { "v" (row.version) } span { (row.mode.as_str().to_uppercase()) }
                     span.m { span.mono { (row.changed_at) } @if let Some(who) = who { " by " b { (who) } } }

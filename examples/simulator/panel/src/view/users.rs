@@ -4,18 +4,18 @@ use cachefront::Timestamp;
 use maud::{Markup, html};
 use simulator_model::domain::{Mode, User};
 
-use super::Scene;
+use super::PageContext;
 use super::icon::icon;
 use super::text::{countdown, short};
 use crate::users::{Found, SURVEY_MAX, State, UserRow};
 use crate::verdict::Word;
 
-pub(super) fn users(scene: &Scene<'_>) -> Markup {
-    let page = scene.page;
+pub(super) fn users(context: &PageContext<'_>) -> Markup {
+    let page = context.page;
     html! {
-        (as_of(scene))
+        (as_of(context))
         @if page.rows.is_empty() {
-            (nobody(scene))
+            (nobody(context))
         } @else {
             @if page.failed { (unreachable()) }
             table {
@@ -24,19 +24,19 @@ pub(super) fn users(scene: &Scene<'_>) -> Markup {
                     th scope="col" { "name in cache" } th.k4 scope="col" { "state" } th.k5 scope="col" { "TTL left" }
                     th.k6 scope="col" { "tier" } th.k7 scope="col" { "position" } th.k8 scope="col" { span.vh { "Actions" } }
                 } }
-                tbody { @for row in &page.rows { (line(scene, row)) (comparison(scene, row)) } }
+                tbody { @for row in &page.rows { (line(context, row)) (comparison(context, row)) } }
             }
         }
-        @if page.before || page.after || scene.wanted.is_further() { (pager(scene)) }
-        @if scene.wanted.only_stale() && scene.moment.survey.more {
+        @if page.before || page.after || context.wanted.is_further() { (pager(context)) }
+        @if context.wanted.only_stale() && context.moment.survey.more {
             p.m.pad { "There are more than " (SURVEY_MAX) " users: of the others a moving sample is compared." }
         }
     }
 }
 
 /// What is kept of an earlier look is shown with its time.
-pub(super) fn as_of(scene: &Scene<'_>) -> Markup {
-    let Some(at) = scene.moment.survey.as_of else { return html! {} };
+pub(super) fn as_of(context: &PageContext<'_>) -> Markup {
+    let Some(at) = context.moment.survey.as_of else { return html! {} };
     html! { p.pad.warn { (icon("unk")) " As of " (at_time(at)) " UTC: how entries stand now is not known." } }
 }
 
@@ -50,38 +50,38 @@ fn unreachable() -> Markup {
 }
 
 /// The pages lie between ids, so that none is skipped or shown twice when rows come and go.
-fn pager(scene: &Scene<'_>) -> Markup {
-    let rows = &scene.page.rows;
+fn pager(context: &PageContext<'_>) -> Markup {
+    let rows = &context.page.rows;
     html! {
         nav.pager aria-label="Pages of users" {
-            @if scene.wanted.is_further() { button.btn type="button" data-want="after=&before=" { "First" } }
-            @if let Some(first) = rows.first().filter(|_| scene.page.before) {
+            @if context.wanted.is_further() { button.btn type="button" data-want="after=&before=" { "First" } }
+            @if let Some(first) = rows.first().filter(|_| context.page.before) {
                 button.btn type="button" data-want=(format!("after=&before={}", first.id)) { "Previous" }
             }
-            @if let Some(last) = rows.last().filter(|_| scene.page.after) {
+            @if let Some(last) = rows.last().filter(|_| context.page.after) {
                 button.btn type="button" data-want=(format!("after={}&before=", last.id)) { "Next" }
             }
         }
     }
 }
 
-fn nobody(scene: &Scene<'_>) -> Markup {
+fn nobody(context: &PageContext<'_>) -> Markup {
     html! {
         div.empty {
-            @if scene.moment.database_away {
+            @if context.moment.database_away {
                 p { b { "The database is not readable." } } p.m { "The users appear again as soon as it answers." }
-            } @else if scene.page.failed {
+            } @else if context.page.failed {
                 p { b { "The database could not be asked." } } p.m { "Whether there are such users is not known. It is tried again by itself." }
-            } @else if scene.wanted.only_stale() && scene.moment.verdict.word == Word::Unknown {
+            } @else if context.wanted.only_stale() && context.moment.verdict.word == Word::Unknown {
                 p { b { "Which entries are stale is not known." } } p.m { "They appear as soon as entries can be compared again." }
-            } @else if scene.wanted.only_stale() {
+            } @else if context.wanted.only_stale() {
                 p { b { "Nothing is stale." } } p.m { "Every entry that was compared equals the database." }
-            } @else if !scene.wanted.q.trim().is_empty() {
+            } @else if !context.wanted.q.trim().is_empty() {
                 p { b { "Nobody is found." } } p.m { "Search for an id, or for a part of a name or address." }
             } @else {
                 p { b { "No users yet" } }
                 p.m { "Create one, or let the guided demo do it: it makes a user, reads it into the cache and changes it in the database." }
-                button.btn.pri.lg type="button" data-user="new" disabled[!scene.operates()] title=[scene.reason()] { "New user" }
+                button.btn.pri.lg type="button" data-user="new" disabled[!context.operates()] title=[context.reason()] { "New user" }
             }
         }
     }
@@ -107,10 +107,10 @@ pub(super) fn tier(tier: Option<&str>) -> &str {
     }
 }
 
-fn line(scene: &Scene<'_>, row: &UserRow) -> Markup {
+fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
     let stale = row.state == State::Stale;
-    let (id, off) = (row.id, !scene.operates());
-    let reason = scene.reason();
+    let (id, off) = (row.id, !context.operates());
+    let reason = context.reason();
     html! {
         tr.u.is-stale[stale] data-key=(format!("u{id}")) data-id=(id) data-state=(row.state.as_str()) {
             td.c0 {
@@ -126,7 +126,7 @@ fn line(scene: &Scene<'_>, row: &UserRow) -> Markup {
             }
             td.c3 data-l="in cache" { (cached_name(row)) }
             td.c4 { (chip(row.state)) }
-            td.c5 data-l="TTL left" { (ttl(scene, row)) }
+            td.c5 data-l="TTL left" { (ttl(context, row)) }
             td.c6 data-l="tier" { (tier(row.tier)) }
             td.c7.mono { (row.position.as_deref().map_or("–".to_owned(), short)) }
             td.c8 {
@@ -159,9 +159,9 @@ fn cached_name(row: &UserRow) -> Markup {
     }
 }
 
-fn ttl(scene: &Scene<'_>, row: &UserRow) -> Markup {
+fn ttl(context: &PageContext<'_>, row: &UserRow) -> Markup {
     let Some(left) = row.ttl else { return html! { span.m { "–" } } };
-    let share = (left.as_secs_f64() / scene.panel.ttl.as_secs_f64().max(0.001) * 56.0).clamp(0.0, 56.0);
+    let share = (left.as_secs_f64() / context.panel.ttl.as_secs_f64().max(0.001) * 56.0).clamp(0.0, 56.0);
     html! {
         span.ttl {
             svg aria-hidden="true" { rect.low[left.as_secs() < 5] width=(format!("{share:.0}")) height="4" {} }
@@ -170,7 +170,7 @@ fn ttl(scene: &Scene<'_>, row: &UserRow) -> Markup {
     }
 }
 
-fn comparison(scene: &Scene<'_>, row: &UserRow) -> Markup {
+fn comparison(context: &PageContext<'_>, row: &UserRow) -> Markup {
     let id = row.id;
     let stale = row.state == State::Stale;
     html! {
@@ -192,7 +192,7 @@ fn comparison(scene: &Scene<'_>, row: &UserRow) -> Markup {
                             None => p.m { "nothing is cached: the next read loads" },
                         }
                     }
-                    (bound(scene, row))
+                    (bound(context, row))
                     @if let Some(found) = &row.other { (other(found)) }
                 }
             }
@@ -232,15 +232,15 @@ pub(super) fn fields(user: &User, other: Option<&User>, position: Option<&str>) 
     }
 }
 
-fn bound(scene: &Scene<'_>, row: &UserRow) -> Markup {
+fn bound(context: &PageContext<'_>, row: &UserRow) -> Markup {
     let stale = row.state == State::Stale;
     let kept = row.cached.is_some() || row.negative;
-    let words = match (scene.moment.mode.mode, row.bound) {
+    let words = match (context.moment.mode.mode, row.bound) {
         _ if !kept => "Nothing is served without loading.".to_owned(),
         (Mode::Ttl, _) => "The age of the entry: TTL proves no more.".to_owned(),
         (Mode::Cdc, Some(_)) => format!(
             "Proven by the change log: applied up to {}.",
-            scene.moment.pipeline.applied.as_deref().map_or("–".to_owned(), short)
+            context.moment.pipeline.applied.as_deref().map_or("–".to_owned(), short)
         ),
         (Mode::Cdc, None) => "Not known: reads that ask for a bound go to the database.".to_owned(),
     };

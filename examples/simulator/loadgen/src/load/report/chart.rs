@@ -27,13 +27,13 @@ impl Series {
 /// Its name, its colour, and values in µs with how often each was measured.
 pub type Distribution<'a> = (&'a str, &'static str, &'a [(u64, u64)]);
 
-/// A chart and what stands above it.
+/// A chart and its heading.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chart {
     id: &'static str,
     #[serde(skip)]
     title: &'static str,
-    /// Stands behind each number of its axis.
+    /// The unit, written after each number of the axis.
     unit: &'static str,
     x_unit: &'static str,
     log_x: bool,
@@ -74,7 +74,7 @@ impl Chart {
         Self { max: Some(max), ..self }
     }
 
-    /// What stands in its place if there is no number.
+    /// The text shown instead if there are no numbers.
     pub fn when_empty(self, empty: &'static str) -> Self {
         Self { empty, ..self }
     }

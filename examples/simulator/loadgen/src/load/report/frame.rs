@@ -19,7 +19,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 pub enum Tone {
     Good,
     Bad,
-    /// Nothing can be said, for a reason that stands beside it.
+    /// Not known, for a reason that is given next to it.
     Warn,
     Plain,
 }
@@ -71,7 +71,7 @@ pub fn verdict(tone: Tone, title: &str, sentence: &str) -> Markup {
     }
 }
 
-/// Goals with what was measured, words and sign beside the colour.
+/// Goals with what was measured, with words and a sign in addition to the colour.
 pub fn goals(goals: &[Judged]) -> Markup {
     html! {
         ul.chips { @for goal in goals {

@@ -184,7 +184,7 @@ fn charts(result: &LoadResult) -> Vec<Chart> {
             vec![Series::new("of reads", "accent", at(&|point| point.hit_ratio.map(|ratio| ratio * 100.0)))],
         )
         .up_to(100.0)
-        .when_empty("The API does not say where answers come from"),
+        .when_empty("The API does not say where values come from"),
         time(
             "errors",
             "Failed and dropped",

@@ -8,13 +8,13 @@ use super::*;
 const LIMITS: BatchLimits =
     BatchLimits { changes_max: 100, bytes_max: 1 << 20, wait_max: Duration::from_secs(5), linger_max: Duration::ZERO };
 
-struct World {
+struct Backend {
     _directory: tempfile::TempDir,
     file: SqliteFile,
     other: Connection,
 }
 
-impl World {
+impl Backend {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = SqliteFile::create(directory.path()).expect("a file");
@@ -53,7 +53,7 @@ fn ids(batch: &Batch) -> Vec<u64> {
 
 #[tokio::test]
 async fn commits_of_another_connection_arrive_in_order_and_within_milliseconds() {
-    let world = World::new();
+    let world = Backend::new();
     let mut source = world.open(0).await.expect("a source");
     let mut slowest = Duration::ZERO;
     for id in 1..=50_u64 {
@@ -74,7 +74,7 @@ async fn commits_of_another_connection_arrive_in_order_and_within_milliseconds()
 
 #[tokio::test]
 async fn an_open_transaction_is_not_delivered_and_its_rows_come_together() {
-    let world = World::new();
+    let world = Backend::new();
     let mut source = world.open(0).await.expect("a source");
     world.run("BEGIN; INSERT INTO users (id, name, email) VALUES (1, 'a', 'a@x'), (2, 'b', 'b@x');");
     let soon = BatchLimits { wait_max: Duration::from_millis(30), ..LIMITS };
@@ -87,7 +87,7 @@ async fn an_open_transaction_is_not_delivered_and_its_rows_come_together() {
 
 #[tokio::test]
 async fn batches_keep_to_their_limits_and_skip_nothing() {
-    let world = World::new();
+    let world = Backend::new();
     world.run(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25)
          INSERT INTO users (id, name, email) SELECT i, 'n', i || '@x' FROM n",
@@ -107,7 +107,7 @@ async fn batches_keep_to_their_limits_and_skip_nothing() {
 
 #[tokio::test]
 async fn a_dropped_wait_loses_no_change() {
-    let world = World::new();
+    let world = Backend::new();
     let mut source = world.open(0).await.expect("a source");
     let dropped = tokio::time::timeout(Duration::from_millis(20), source.next_batch(&LIMITS)).await;
     assert!(dropped.is_err());
@@ -117,7 +117,7 @@ async fn a_dropped_wait_loses_no_change() {
 
 #[tokio::test]
 async fn rows_that_somebody_removed_are_a_gap_and_never_silence() {
-    let world = World::new();
+    let world = Backend::new();
     for id in 1..=5 {
         world.run(&format!("INSERT INTO users (id, name, email) VALUES ({id}, 'n', '{id}@x')"));
     }
@@ -136,7 +136,7 @@ async fn rows_that_somebody_removed_are_a_gap_and_never_silence() {
 
 #[tokio::test]
 async fn a_table_that_was_made_anew_is_a_gap_and_has_its_triggers_back() {
-    let world = World::new();
+    let world = Backend::new();
     let mut source = world.open(0).await.expect("a source");
     world.run("DROP TABLE users; CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, email TEXT, updated_at TEXT)");
     assert_eq!(source.next_batch(&LIMITS).await.expect_err("dropped").kind(), ErrorKind::Gap);
@@ -148,7 +148,7 @@ async fn a_table_that_was_made_anew_is_a_gap_and_has_its_triggers_back() {
 
 #[tokio::test]
 async fn the_log_is_trimmed_behind_what_was_acknowledged() {
-    let world = World::new();
+    let world = Backend::new();
     world.run("INSERT INTO users (id, name, email) VALUES (1, 'n', 'n@x')");
     for _ in 1..2_500 {
         world.run("UPDATE users SET name = 'm'");

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{ChangeSink, Event, EventHub};
-use crate::pipeline::{Board, Report};
+use crate::pipeline::{Report, StatusStore};
 use crate::settings::Stack;
-use crate::together::Together;
+use crate::shared_task::SharedTask;
 
 /// The stream keeps about so many events, and so many wait to be sent.
 const EVENTS_MAX: usize = 1_024;
@@ -263,17 +263,17 @@ async fn send(relay: &RelayClient, kept: &mut Option<MultiplexedConnection>, gro
 
 /// Keeps the consumer's report in Redis.
 #[derive(Debug)]
-pub(super) struct RedisBoard {
+pub(super) struct RedisStatusStore {
     relay: RelayClient,
     /// Handles share one connection: what is taken here is a clone, so that no caller waits for another's answer.
     connection: Arc<Mutex<Option<MultiplexedConnection>>>,
     /// While the server is away, everybody who comes meanwhile waits for one try to reach it.
-    dials: Together,
+    dials: SharedTask,
 }
 
-impl RedisBoard {
+impl RedisStatusStore {
     pub(super) fn new(relay: RelayClient) -> Self {
-        Self { relay, connection: Arc::default(), dials: Together::default() }
+        Self { relay, connection: Arc::default(), dials: SharedTask::default() }
     }
 
     async fn run<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
@@ -311,7 +311,7 @@ fn lock(kept: &Mutex<Option<MultiplexedConnection>>) -> MutexGuard<'_, Option<Mu
 }
 
 #[async_trait]
-impl Board for RedisBoard {
+impl StatusStore for RedisStatusStore {
     async fn post(&self, report: &Report) -> Result<()> {
         let text = serde_json::to_string(report).unwrap_or_default();
         self.run(redis::cmd("SET").arg(&*self.relay.report).arg(text)).await

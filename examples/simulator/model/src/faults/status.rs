@@ -1,4 +1,4 @@
-//! A consumer that is paused says nothing of itself either.
+//! The status store of a consumer that can be paused: a paused consumer does not report its status.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use async_trait::async_trait;
 use cachefront::Result;
 
 use super::Faults;
-use crate::pipeline::{Board, Report};
+use crate::pipeline::{Report, StatusStore};
 
-/// A board on which a paused consumer writes nothing.
+/// A status store that drops the reports of a paused consumer.
 #[derive(Debug)]
-pub struct FaultyBoard {
-    pub board: Arc<dyn Board>,
+pub struct FaultyStatusStore {
+    pub board: Arc<dyn StatusStore>,
     pub faults: Arc<Faults>,
 }
 
 #[async_trait]
-impl Board for FaultyBoard {
+impl StatusStore for FaultyStatusStore {
     async fn post(&self, report: &Report) -> Result<()> {
         match self.faults.current().pause_consumer {
             true => Ok(()),

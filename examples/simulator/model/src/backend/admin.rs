@@ -1,4 +1,4 @@
-//! What the store holds: listing it, and emptying it as a server does that restarts without its data.
+//! Lists the store's keys, and clears it as a server does that restarts without its data.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::relay::RelayClient;
 
 /// Removes everything that a namespace holds: entries, leases and metas. Or lists its entries.
 #[async_trait]
-pub(super) trait Empty: fmt::Debug + Send + Sync + 'static {
+pub(super) trait NamespaceAdmin: fmt::Debug + Send + Sync + 'static {
     /// How many keys there were.
     async fn empty(&self) -> Result<u64>;
 
@@ -21,7 +21,7 @@ pub(super) trait Empty: fmt::Debug + Send + Sync + 'static {
 }
 
 #[async_trait]
-impl Empty for MemoryStore {
+impl NamespaceAdmin for MemoryStore {
     async fn empty(&self) -> Result<u64> {
         let entries = self.entries() as u64;
         self.forget();
@@ -34,7 +34,7 @@ impl Empty for MemoryStore {
 }
 
 #[async_trait]
-impl Empty for RelayClient {
+impl NamespaceAdmin for RelayClient {
     async fn empty(&self) -> Result<u64> {
         self.remove_entries()
             .await
@@ -48,14 +48,14 @@ impl Empty for RelayClient {
     }
 }
 
-/// Empties the store and what processes hold of it.
+/// Clears the store and what processes hold of it.
 #[derive(Clone, Debug)]
-pub struct Emptier {
+pub struct StoreAdmin {
     pub(super) store: Arc<dyn Store>,
-    pub(super) keys: Arc<dyn Empty>,
+    pub(super) keys: Arc<dyn NamespaceAdmin>,
 }
 
-impl Emptier {
+impl StoreAdmin {
     /// Removes everything, and tells every process to forget what it holds. In CDC mode nothing is kept until the
     /// consumer has begun a new generation, which it does within seconds.
     ///
@@ -63,7 +63,7 @@ impl Emptier {
     /// If the store cannot be reached.
     pub async fn empty(&self) -> Result<u64> {
         // The keys are removed past the fault switches: whoever is cut off from the store cannot empty it either.
-        let anything = StoreKey::from_text("emptier:probe")?;
+        let anything = StoreKey::from_text("store_admin:probe")?;
         self.store.peek(&anything).await?;
         let removed = self.keys.empty().await?;
         let message = BusMessage {

@@ -7,27 +7,27 @@ use async_trait::async_trait;
 use cachefront::{Cdc, Clock, MemoryStore};
 use simulator_cli::CliError;
 
-use super::{Parts, Sources, cannot_open};
+use super::{Components, SourceFactory, cannot_open};
 use crate::db::sqlite::{Sqlite, SqliteFile};
 use crate::events::EventHub;
 use crate::faults::{Faults, FaultySource};
-use crate::pipeline::LocalBoard;
+use crate::pipeline::LocalStatusStore;
 use crate::settings::Source;
-use crate::source::{Carrier, LogTableSource};
+use crate::source::{EmbeddedKafka, LogTableSource};
 
-pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>) -> Result<Parts, CliError> {
+pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>) -> Result<Components, CliError> {
     let database = Sqlite::open(data_dir, Arc::clone(clock)).map_err(|error| {
         let what = format!("the embedded database in {} (CACHEFRONT_DATA_DIR)", data_dir.display());
         cannot_open(&what, &error)
     })?;
     let file = database.file().clone();
-    let sources: Box<dyn Sources> = match source {
+    let sources: Box<dyn SourceFactory> = match source {
         Source::Binlog => Box::new(LogTable(file)),
-        Source::Kafka => Box::new(Kafka { carrier: Carrier::start(&file).await?, file }),
+        Source::Kafka => Box::new(Kafka { carrier: EmbeddedKafka::start(&file).await?, file }),
     };
     let events = EventHub::default();
     let store = MemoryStore::new("simulator").with_clock(Arc::clone(clock));
-    Ok(Parts {
+    Ok(Components {
         keys: Arc::new(store.clone()),
         store: Arc::new(store),
         sink: Arc::new(events.clone()),
@@ -37,7 +37,7 @@ pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>
             "sqlite3 {} \"UPDATE users SET name = 'Ada King' WHERE id = 1\"",
             database.file().path().display()
         ),
-        board: Arc::new(LocalBoard::default()),
+        board: Arc::new(LocalStatusStore::default()),
         sources,
         database: Arc::new(database),
     })
@@ -47,7 +47,7 @@ pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>
 struct LogTable(SqliteFile);
 
 #[async_trait]
-impl Sources for LogTable {
+impl SourceFactory for LogTable {
     fn name(&self) -> &'static str {
         "sqlite"
     }
@@ -59,12 +59,12 @@ impl Sources for LogTable {
 
 #[derive(Debug)]
 struct Kafka {
-    carrier: Carrier,
+    carrier: EmbeddedKafka,
     file: SqliteFile,
 }
 
 #[async_trait]
-impl Sources for Kafka {
+impl SourceFactory for Kafka {
     fn name(&self) -> &'static str {
         "kafka"
     }

@@ -26,14 +26,14 @@ const PREFIX: &str = "embedded";
 
 /// The broker, and the task that feeds it; both end with the value.
 #[derive(Debug)]
-pub struct Carrier {
+pub struct EmbeddedKafka {
     broker: Broker,
     _feeder: Feeder,
     /// The last row that was applied: the feeder goes only so far ahead, since the broker keeps little.
     applied: Arc<AtomicU64>,
 }
 
-impl Carrier {
+impl EmbeddedKafka {
     /// Starts both. What the log holds already is not carried: the store is empty at a start, too.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ const LAGS_MAX: usize = 2_000;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Happened {
+pub(super) struct ActivityEntry {
     /// Counts from one; no two have the same.
     pub(super) number: u64,
     pub(super) at: Timestamp,
@@ -49,18 +49,18 @@ struct Change {
 
 /// What happened lately.
 #[derive(Debug, Default)]
-pub(super) struct Chronicle {
+pub(super) struct ActivityLog {
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     number: u64,
-    kept: VecDeque<Happened>,
+    kept: VecDeque<ActivityEntry>,
     lags: VecDeque<(Timestamp, f64)>,
 }
 
-impl Chronicle {
+impl ActivityLog {
     fn note(&self, at: Timestamp, what: What) {
         let Ok(mut inner) = self.inner.lock() else { return };
         inner.number += 1;
@@ -71,7 +71,7 @@ impl Chronicle {
             }
         }
         let number = inner.number;
-        inner.kept.push_front(Happened { number, at, what });
+        inner.kept.push_front(ActivityEntry { number, at, what });
         inner.kept.truncate(KEPT_MAX);
     }
 
@@ -85,7 +85,7 @@ impl Chronicle {
     }
 
     /// The newest first.
-    pub(super) fn latest(&self, count: usize) -> Vec<Happened> {
+    pub(super) fn latest(&self, count: usize) -> Vec<ActivityEntry> {
         self.inner.lock().map(|inner| inner.kept.iter().take(count).cloned().collect()).unwrap_or_default()
     }
 
@@ -173,7 +173,7 @@ fn differences(before: FaultState, after: FaultState) -> Vec<(&'static str, bool
 fn note(panel: &Panel, change: Change) {
     let applied = panel.api.modes.current().mode == Mode::Cdc;
     if change.op == "delete" {
-        change.keys.iter().filter_map(|key| user_id(key)).for_each(|id| panel.shelf.miss(id));
+        change.keys.iter().filter_map(|key| user_id(key)).for_each(|id| panel.row_cache.miss(id));
     }
     let Change { op, keys, position, lag_ms } = change;
     panel.live.chronicle.note(panel.api.pipeline.clock.now(), What::Change { op, keys, position, lag_ms, applied });

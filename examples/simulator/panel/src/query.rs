@@ -8,7 +8,7 @@ use super::users::{State, UserRow};
 /// The parts of an address that say what is shown. A value that is no number counts as absent: an address that somebody
 /// wrote by hand shows the first page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct QueryParameters {
     /// An id, or a part of a name or an address; in the cache browser a part of a key, too.
     #[serde(default)]
     pub(super) q: String,
@@ -30,7 +30,7 @@ fn number<'de, D: Deserializer<'de>>(text: D) -> Result<u64, D::Error> {
     Ok(String::deserialize(text)?.trim().parse().unwrap_or_default())
 }
 
-impl Wanted {
+impl QueryParameters {
     pub(super) fn only_stale(&self) -> bool {
         self.only == "stale"
     }
@@ -66,9 +66,9 @@ mod tests {
 
     use super::*;
 
-    fn of(address: &str) -> Wanted {
+    fn of(address: &str) -> QueryParameters {
         let address = address.parse().expect("an address");
-        Query::<Wanted>::try_from_uri(&address).expect("anything can be wanted").0
+        Query::<QueryParameters>::try_from_uri(&address).expect("anything can be wanted").0
     }
 
     #[test]
@@ -77,6 +77,6 @@ mod tests {
         assert_eq!((wanted.q.as_str(), wanted.only_stale(), wanted.after), ("Ada K", true, 20));
         assert!(wanted.is_further() && wanted.lies(21) && !wanted.lies(20));
         assert!(of("/?before=7").lies(6) && !of("/?before=7").lies(7));
-        assert_eq!(of("/?after=-1&before=x&page="), Wanted::default());
+        assert_eq!(of("/?after=-1&before=x&page="), QueryParameters::default());
     }
 }

@@ -1,7 +1,7 @@
 //! The parts that a role is made of: database, store, source, and the ways that events and reports travel.
 
+mod admin;
 mod embedded;
-mod empty;
 mod relay;
 mod stack;
 
@@ -13,32 +13,32 @@ use cachefront::clock::SystemClock;
 use cachefront::store::Store;
 use cachefront::{Cdc, CdcHandle, Clock};
 
-pub use self::empty::Emptier;
+pub use self::admin::StoreAdmin;
 use simulator_cli::CliError;
 
-use self::empty::Empty;
+use self::admin::NamespaceAdmin;
 use self::relay::RelayClient;
 use crate::caches::Caches;
 use crate::carried::Notebook;
 use crate::domain::{Database, DbError, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
-use crate::faults::{Faults, FaultyBoard, FaultyDatabase, FaultyStore};
+use crate::faults::{Faults, FaultyDatabase, FaultyStatusStore, FaultyStore};
 use crate::metrics::MeasuredStore;
 use crate::mode::Modes;
-use crate::pipeline::{Board, Pipeline};
-use crate::settings::{Backend, Settings};
+use crate::pipeline::{Pipeline, StatusStore};
+use crate::settings::{self, Settings};
 use crate::stages::StageMeter;
 
 /// The parts, opened and ready.
 #[derive(Debug)]
-pub struct World {
+pub struct Backend {
     /// With the faults that are switched on.
     pub database: Arc<dyn Database>,
     /// Without them.
     pub true_database: Arc<dyn Database>,
     pub faults: Arc<Faults>,
     pub store: Arc<dyn Store>,
-    pub emptier: Emptier,
+    pub store_admin: StoreAdmin,
     pub clock: Arc<dyn Clock>,
     /// Events of this process, and (on servers) those that a consumer sends.
     pub events: EventHub,
@@ -46,17 +46,17 @@ pub struct World {
     pub followed: Option<RelayClient>,
     /// Where a consumer's events go.
     pub sink: Arc<dyn ChangeSink>,
-    pub board: Arc<dyn Board>,
+    pub board: Arc<dyn StatusStore>,
     /// How a person at a prompt changes a row behind the cache's back.
     pub hint: String,
     /// Measures the way of changes, where this process runs the consumer.
     pub stages: Arc<StageMeter>,
-    sources: Box<dyn Sources>,
+    sources: Box<dyn SourceFactory>,
 }
 
 /// Makes change sources.
 #[async_trait]
-trait Sources: fmt::Debug + Send + Sync {
+trait SourceFactory: fmt::Debug + Send + Sync {
     /// What `/pipeline` calls them.
     fn name(&self) -> &'static str;
 
@@ -70,19 +70,19 @@ trait Sources: fmt::Debug + Send + Sync {
 }
 
 /// What a backend brings.
-struct Parts {
+struct Components {
     database: Arc<dyn Database>,
     store: Arc<dyn Store>,
     events: EventHub,
     followed: Option<RelayClient>,
     sink: Arc<dyn ChangeSink>,
-    board: Arc<dyn Board>,
+    board: Arc<dyn StatusStore>,
     hint: String,
-    keys: Arc<dyn Empty>,
-    sources: Box<dyn Sources>,
+    keys: Arc<dyn NamespaceAdmin>,
+    sources: Box<dyn SourceFactory>,
 }
 
-impl World {
+impl Backend {
     /// Opens what the settings name.
     ///
     /// # Errors
@@ -90,8 +90,8 @@ impl World {
     pub async fn open(settings: &Settings) -> Result<Self, CliError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let parts = match &settings.backend {
-            Backend::Embedded { data_dir, source } => embedded::open(data_dir, *source, &clock).await?,
-            Backend::Stack(servers) => stack::open(servers, settings, &clock).await?,
+            settings::Backend::Embedded { data_dir, source } => embedded::open(data_dir, *source, &clock).await?,
+            settings::Backend::Stack(servers) => stack::open(servers, settings, &clock).await?,
         };
         let faults = Faults::new(Arc::clone(&parts.database));
         // What was switched on before a restart is on from the first moment.
@@ -100,13 +100,13 @@ impl World {
         Ok(Self {
             database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
             true_database: parts.database,
-            emptier: Emptier { store: Arc::clone(&store), keys: parts.keys },
+            store_admin: StoreAdmin { store: Arc::clone(&store), keys: parts.keys },
             store,
             clock,
             events: parts.events,
             followed: parts.followed,
             sink: parts.sink,
-            board: Arc::new(FaultyBoard { board: parts.board, faults: Arc::clone(&faults) }),
+            board: Arc::new(FaultyStatusStore { board: parts.board, faults: Arc::clone(&faults) }),
             hint: parts.hint,
             stages: Arc::default(),
             sources: parts.sources,

@@ -11,8 +11,8 @@ use cachefront::{Cdc, Clock, Error, ErrorKind};
 use simulator_cli::CliError;
 use tokio::time::Instant;
 
-use super::relay::{RedisBoard, RedisEvents, RelayClient};
-use super::{Parts, Sources, cannot_open};
+use super::relay::{RedisEvents, RedisStatusStore, RelayClient};
+use super::{Components, SourceFactory, cannot_open};
 use crate::carried::{Notebook, NotingSource};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
@@ -20,7 +20,7 @@ use crate::faults::{Faults, FaultySource};
 use crate::settings::{Settings, Source, Stack};
 use crate::waiting::{PAUSE, Waiting};
 
-pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Parts, CliError> {
+pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Components, CliError> {
     let opts = options(stack)?;
     let database_name = database_name(&opts).to_owned();
     // One namespace has one invalidator, and an invalidator reads one database.
@@ -32,7 +32,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clo
     let events = EventHub::default();
     let tls = opts.ssl_opts().is_some();
     let binlog = Binlog { stack: stack.clone(), tls, settings: settings.clone() };
-    Ok(Parts {
+    Ok(Components {
         keys: Arc::new(relay.clone()),
         database: Arc::new(database),
         store: Arc::new(store),
@@ -40,7 +40,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clo
         followed: Some(relay.clone()),
         events,
         hint: format!("mysql {database_name} -e \"UPDATE users SET name = 'Ada King' WHERE id = 1\""),
-        board: Arc::new(RedisBoard::new(relay)),
+        board: Arc::new(RedisStatusStore::new(relay)),
         sources: match stack.source {
             Source::Binlog => Box::new(binlog),
             Source::Kafka => {
@@ -113,7 +113,7 @@ impl Binlog {
 }
 
 #[async_trait]
-impl Sources for Binlog {
+impl SourceFactory for Binlog {
     fn name(&self) -> &'static str {
         "binlog"
     }
@@ -134,7 +134,7 @@ struct Kafka {
 }
 
 #[async_trait]
-impl Sources for Kafka {
+impl SourceFactory for Kafka {
     fn name(&self) -> &'static str {
         "kafka"
     }
