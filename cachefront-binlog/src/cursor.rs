@@ -1,8 +1,8 @@
-//! Reads the log's bytes: every step is checked, none can panic.
+//! Reads bytes of the log. Every step is checked; none can panic.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
-/// Bytes that are read from the front.
+/// A byte slice that is read from the front.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
@@ -17,7 +17,7 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
-    /// Everything that is left.
+    /// Takes all remaining bytes.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
@@ -81,24 +81,25 @@ impl<'a> Cursor<'a> {
         Ok(self.take(count)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// MySQL's number of variable length.
+    /// A length-encoded integer,
+    /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integers.html>.
     pub(crate) fn packed(&mut self) -> Result<u64> {
         match self.u8()? {
             0xfc => self.uint(2),
             0xfd => self.uint(3),
             0xfe => self.uint(8),
-            0xfb | 0xff => Err(Error::new(ErrorKind::Corrupt, "a packed number of the log is malformed")),
+            0xfb | 0xff => Err(Error::new(ErrorKind::Corrupt, "a length-encoded integer of the log is malformed")),
             small => Ok(u64::from(small)),
         }
     }
 
-    /// A packed number that counts bytes or items that must still follow.
+    /// A length-encoded integer that is a count of bytes or items, which must not exceed the remaining bytes.
     pub(crate) fn packed_count(&mut self) -> Result<usize> {
         let count = usize::try_from(self.packed()?).map_err(|_| ended())?;
         if count > self.rest.len() { Err(ended()) } else { Ok(count) }
     }
 
-    /// A string after its packed length.
+    /// A string with its length-encoded length in front.
     pub(crate) fn packed_bytes(&mut self) -> Result<&'a [u8]> {
         let count = self.packed_count()?;
         self.take(count)

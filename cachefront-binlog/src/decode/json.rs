@@ -1,11 +1,14 @@
-//! JSON in the log: MySQL's binary form, as the text that the server prints for it.
+//! JSON: converts MySQL's binary format to the text that the server prints for it.
+//!
+//! The format is described in MySQL's `sql-common/json_binary.h`, see
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/json__binary_8h.html>.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
 use crate::decode::{decimal, temporal};
 
-/// MySQL allows 100 levels.
+/// Maximum depth of a document, as in MySQL.
 const DEPTH_MAX: usize = 100;
 
 mod tag {
@@ -25,9 +28,9 @@ mod tag {
     pub(super) const OPAQUE: u8 = 15;
 }
 
-/// A document's text, with a space after each `:` and `,`.
+/// The text of a document, with a space after each `:` and `,`.
 pub(crate) fn text(bytes: &[u8]) -> Result<String> {
-    // An empty value stands for NULL that was written where JSON is NOT NULL, by old servers.
+    // Old servers log an empty value for a NULL that was written to a NOT NULL column.
     let Some((&kind, document)) = bytes.split_first() else { return Ok("null".to_owned()) };
     let mut text = String::with_capacity(bytes.len());
     value(kind, document, 0, &mut text)?;
@@ -64,7 +67,7 @@ fn value(kind: u8, bytes: &[u8], depth: usize, text: &mut String) -> Result<()> 
     Ok(())
 }
 
-/// An object or an array: counts and offsets of `width` bytes, offsets from the container's own start.
+/// Prints an object or an array. Counts and offsets have `width` bytes; offsets are relative to the container.
 fn container(bytes: &[u8], width: usize, object: bool, depth: usize, text: &mut String) -> Result<()> {
     if depth >= DEPTH_MAX {
         return Err(malformed());
@@ -114,7 +117,7 @@ fn varying_length(cursor: &mut Cursor<'_>) -> Result<usize> {
     Err(malformed())
 }
 
-/// A value of a SQL type that JSON does not have.
+/// Prints a value of an SQL type that JSON does not have.
 fn opaque(cursor: &mut Cursor<'_>, text: &mut String) -> Result<()> {
     const TIMESTAMP: u8 = 7;
     const DATE: u8 = 10;

@@ -1,5 +1,6 @@
 //! What a change source delivers: transactions, and the row changes in them.
 
+pub mod calendar;
 mod row;
 
 use std::sync::Arc;

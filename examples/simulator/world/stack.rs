@@ -106,7 +106,7 @@ impl Binlog {
     async fn source(&self) -> cachefront::Result<BinlogSource> {
         let mut builder = BinlogSource::builder(self.stack.mysql_url.expose());
         if let (Some(ca), true) = (&self.stack.tls_ca, self.tls) {
-            builder = builder.tls_ca(ca);
+            builder = builder.tls_ca_file(ca);
         }
         builder.connect().await
     }
