@@ -23,3 +23,8 @@ pub use cachefront_kafka as kafka;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use cachefront_redis as redis;
+
+/// The programs of the guide, which are compiled like those of the README above, and run if they need no server.
+#[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "testing"))]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}

@@ -80,3 +80,8 @@ pub use file::BinlogFile;
 pub use gate::MySqlGate;
 pub use position::{commit_token, read_position};
 pub use source::BinlogSource;
+
+/// The program of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

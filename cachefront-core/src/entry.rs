@@ -29,8 +29,9 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{Generation, Token};
+use crate::mode::InvalidationMode;
 use crate::position::Position;
-use crate::store::{Generation, InvalidationMode, Token};
 
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 96;

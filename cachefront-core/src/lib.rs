@@ -14,18 +14,22 @@
 pub mod backoff;
 pub mod bus;
 mod cache;
+mod checkpoint;
 pub mod clock;
 pub mod codec;
 pub mod entry;
 mod error;
 pub mod event;
+mod filter;
 pub mod gate;
+mod identity;
 mod invalidator;
-
 mod key;
 pub mod keymap;
 mod loader;
+mod mapping;
 pub mod metrics;
+mod mode;
 pub mod policy;
 mod position;
 pub mod settings;
@@ -40,6 +44,12 @@ pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
+pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
 pub use settings::{CacheSettings, CdcSettings};
-pub use store::{InvalidationMode, MemorySettings, MemoryStore};
+pub use store::{MemorySettings, MemoryStore};
+
+/// The program of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -87,3 +87,8 @@ pub use builder::KafkaSourceBuilder;
 pub use config::KafkaSettings;
 pub use progress::{KafkaProgress, PartitionProgress};
 pub use source::KafkaSource;
+
+/// The program of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -47,3 +47,8 @@ mod writer;
 pub use builder::RedisStoreBuilder;
 pub use config::RedisSettings;
 pub use store::RedisStore;
+
+/// The program of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cachefront_testkit::server::{Process, temporary_dir};
 use cachefront_testkit::stack::workspace_root;
-use cachefront_testkit::{port, wait};
+use cachefront_testkit::{port, processes, wait};
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,7 +18,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// How long anything healthy may take, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// At most so many browsers run at once.
+/// How long the processes of a browser may take to end once they are killed.
+const END: Duration = Duration::from_secs(10);
+
+/// The variable that names the folder for temporary files.
+const FOLDER: &str = "TMPDIR";
+
+/// Maximum number of browsers at a time.
 static BROWSERS: Semaphore = Semaphore::const_new(2);
 
 const FLAGS: [&str; 9] = [
@@ -40,23 +46,28 @@ pub(crate) struct Chrome {
     base: String,
     /// The system's colours, as they were last chosen.
     colours: Mutex<&'static str>,
-    // The driver is told to end, and its browser with it, before its folder is removed.
+    // Ends before its folder is removed.
     _driver: Driver,
     _dir: TempDir,
     _permit: SemaphorePermit<'static>,
 }
 
-/// The program that drives the browser.
-struct Driver(Process);
+/// The program that drives the browser. Dropping the value kills it with the browser and all that this has started: the
+/// driver by itself leaves its browser running.
+struct Driver {
+    process: Process,
+    /// The folder of this driver, which is in the environment of everything that it starts.
+    dir: PathBuf,
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // An orderly end takes the browser along.
-        self.0.signal(rustix::process::Signal::TERM);
-        let deadline = std::time::Instant::now() + Duration::from_secs(5);
-        while self.0.is_running() && std::time::Instant::now() < deadline {
-            // sleep: a drop cannot wait asynchronously; the loop is bounded.
-            std::thread::sleep(Duration::from_millis(10));
+        let (id, dir) = (self.process.id(), self.dir.display().to_string());
+        // The browser's processes overwrite their environment, and its crash handlers leave their parents.
+        let find = || [processes::family(id), processes::marked(FOLDER, &dir)].concat();
+        let left = processes::kill_all(find, END);
+        if !left.is_empty() {
+            eprintln!("these processes of a browser do not end: {left:?}");
         }
     }
 }
@@ -68,13 +79,14 @@ impl Chrome {
         let dir = temporary_dir("browser");
         let port = port::free();
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={port}")).arg("--log-level=WARNING").env("TMPDIR", dir.path());
-        let mut driver = Process::start("chromedriver", command, dir.path())
+        command.arg(format!("--port={port}")).arg("--log-level=WARNING").env(FOLDER, dir.path());
+        let process = Process::start("chromedriver", command, dir.path())
             .expect("chromedriver is installed (Debian: apt-get install chromium chromium-driver)");
+        let mut driver = Driver { process, dir: dir.path().to_owned() };
         let base = format!("http://127.0.0.1:{port}");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         wait::until_async("chromedriver answers", PATIENCE, async || {
-            assert!(driver.is_running(), "chromedriver ended: {}", driver.log_tail());
+            assert!(driver.process.is_running(), "chromedriver ended: {}", driver.process.log_tail());
             http.get(format!("{base}/status")).send().await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
@@ -89,7 +101,7 @@ impl Chrome {
         let client =
             ClientBuilder::new(connector).capabilities(wanted).connect(&base).await.expect("a browser session");
         let colours = Mutex::new("light");
-        let chrome = Self { client, http, base, colours, _driver: Driver(driver), _dir: dir, _permit: permit };
+        let chrome = Self { client, http, base, colours, _driver: driver, _dir: dir, _permit: permit };
         chrome.resize(width, height).await;
         chrome
     }

@@ -104,7 +104,7 @@ async fn away_for_ten_seconds_no_reader_notices_an_error() {
     redis.kill();
     let away = tokio::time::Instant::now();
     let before = readers.reads();
-    // The outage is the fault under test, so its length is a given and not a wait for something.
+    // sleep: the outage is the fault under test, so its length is given.
     tokio::time::sleep_until(away + Duration::from_secs(10)).await;
     let during = readers.reads() - before;
     let failed = observed.metric("cachefront_store_errors_total", "item") - failed_before;

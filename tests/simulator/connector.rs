@@ -151,6 +151,7 @@ async fn a_commit_is_on_its_topic_within_milliseconds() {
         let arrival = |_| (rows.next()["after"]["id"].as_u64().expect("an id"), Instant::now());
         (0..COMMITS).map(arrival).collect::<Vec<_>>()
     });
+    // sleep: commits at a steady rate, so that each lag is that of one commit and not of a queue.
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut commits = Vec::new();

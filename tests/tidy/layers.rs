@@ -1,37 +1,40 @@
-//! Who may import whom inside the core: each module only from its own layer and from lower ones.
+//! Who may import whom inside a crate.
 
+use crate::modules::crates;
 use crate::tree::{none, sources};
 
-/// From the lowest layer to the highest. A new module takes its place here.
-const LAYERS: [&[&str]; 6] = [
-    &["error", "clock", "key"],
-    &["backoff", "codec", "metrics", "settings", "position"],
-    &["entry", "event", "store", "loader", "source", "gate", "bus", "keymap", "policy"],
-    &["cache", "invalidator"],
-    &["inspector"],
-    &["testing"],
-];
+/// A crate and its modules directly below the root, from the lowest to the highest. A new module takes its place here.
+type Order = (&'static str, &'static [&'static str]);
+
+/// Each module imports only from those before it in the list. The root file, which exports all of them, is above them.
+const ORDERS: [Order; 0] = [];
 
 #[test]
-fn core_modules_import_only_from_their_left() {
-    let (mut wrong, mut seen) = (Vec::new(), 0);
-    for source in sources("cachefront-core/src") {
-        let Some(module) = module_of(&source.path) else { continue };
-        let Some(own) = layer(&module) else {
-            wrong.push(format!("{}: the module `{module}` has no place in LAYERS", source.path));
-            continue;
-        };
-        for import in imports(&source.product_code()) {
-            seen += 1;
-            match layer(&import) {
-                Some(layer) if layer <= own => {}
-                Some(_) => wrong.push(format!("{}: `{module}` may not import `{import}`", source.path)),
-                None => wrong.push(format!("{}: `crate::{import}`: import from the module that has it", source.path)),
+fn modules_import_only_from_those_before_them() {
+    let (crates, mut wrong) = (crates(), Vec::new());
+    for (root, order) in ORDERS {
+        let found = crates.iter().find(|found| found.root == root).unwrap_or_else(|| panic!("{root} is no crate"));
+        let place = |module: &str| order.iter().position(|name| *name == module);
+        let imports = found.top_level();
+        for (module, targets) in imports.iter().filter(|(module, _)| !module.is_empty()) {
+            let Some(own) = place(module) else {
+                wrong.push(format!("{root}: `{module}` has no place in ORDERS"));
+                continue;
+            };
+            for target in targets {
+                match place(target) {
+                    Some(place) if place < own => {}
+                    Some(_) => wrong.push(format!("{root}: `{module}` may not import from `{target}`")),
+                    None => {
+                        wrong.push(format!("{root}: `{module}` imports from the root: name the module that has it"))
+                    }
+                }
             }
         }
+        let gone = order.iter().filter(|name| !imports.contains_key(**name));
+        wrong.extend(gone.map(|name| format!("{root}: ORDERS lists `{name}`, which does not exist")));
     }
-    assert!(seen > 50, "only {seen} imports found: this test looks at the wrong place");
-    none(&wrong, "imports against the order of core's layers");
+    none(&wrong, "imports against the order of a crate's modules");
 }
 
 #[test]
@@ -76,48 +79,4 @@ fn module_of(path: &str) -> Option<String> {
         return None;
     }
     inner.split('/').next()?.trim_end_matches(".rs").to_owned().into()
-}
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.contains(&module))
-}
-
-/// First names after each `crate::`, groups in braces included.
-fn imports(code: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    // `$crate::` in a macro is a path for its users.
-    for rest in code.replace("$crate::", "").split("crate::").skip(1) {
-        match rest.strip_prefix('{') {
-            Some(group) => found.extend(first_names(group)),
-            None => found.push(first_name(rest)),
-        }
-    }
-    found
-}
-
-/// First names of the items of a group, up to its closing brace.
-fn first_names(group: &str) -> Vec<String> {
-    let (mut depth, mut items, mut item) = (0, Vec::new(), String::new());
-    for c in group.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => items.push(std::mem::take(&mut item)),
-            _ if depth == 0 => item.push(c),
-            _ => {}
-        }
-    }
-    items.push(item);
-    items.iter().map(|item| first_name(item.trim())).filter(|name| !name.is_empty()).collect()
-}
-
-fn first_name(path: &str) -> String {
-    path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-}
-
-#[test]
-fn imports_are_found_in_every_form() {
-    let code = "use crate::error::Error;\nuse crate::{\n    clock::Clock,\n    store::{Store, Lease},\n    Cache,\n};\nfn f() { crate::key::g() }";
-    assert_eq!(imports(code), ["error", "clock", "store", "Cache", "key"]);
 }

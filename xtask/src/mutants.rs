@@ -1,7 +1,7 @@
 //! `cargo xtask mutants`: changes the code in one place after the other and sees a test fail each time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     thread,
@@ -27,7 +27,17 @@ pub(crate) struct Options {
     /// Only mutants whose list or name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Run the simulated world in release over each mutant of the core, instead of the tests that its entry names. An
+    /// entry with a line `unseen` says why the world does not notice it.
+    #[arg(long)]
+    world: bool,
 }
+
+/// Operations within which the world must find a violation.
+const WORLD_OPERATIONS: &str = "1000000";
+
+/// The world's only test that judges answers.
+const WORLD: [&str; 6] = ["--release", "--package", "cachefront-tests", "--test", "world", "every_answer"];
 
 /// What came of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +62,22 @@ impl Outcome {
 /// Runs them all in a copy of the sources, and prints a table.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = names::workspace_root();
-    let chosen: Vec<Mutant> = mutants::read_all(&root)?
+    let mut chosen: Vec<Mutant> = mutants::read_all(&root)?
         .into_iter()
         .filter(|mutant| options.only.as_ref().is_none_or(|only| mutant.list == *only || mutant.name.contains(only)))
+        .filter(|mutant| !options.world || (mutant.list == "core" && mutant.unseen.is_none()))
         .collect();
+    if options.world {
+        chosen.iter_mut().for_each(|mutant| mutant.run = WORLD.map(str::to_owned).to_vec());
+    }
     if chosen.is_empty() {
         return Err(Failure::new("no mutant has such a name"));
     }
     let tree = copy(&root)?;
-    let needs_servers = chosen.iter().any(|mutant| mutant.run.iter().any(|argument| argument == "cachefront-tests"));
-    let up = if needs_servers { Some(stack::up()?) } else { None };
-    let environment = up.as_ref().map(|up| up.state.environment.clone()).unwrap_or_default();
+    let of_servers = |mutant: &Mutant| mutant.run.iter().any(|argument| argument == "cachefront-tests");
+    let up = if !options.world && chosen.iter().any(of_servers) { Some(stack::up()?) } else { None };
+    let mut environment = up.as_ref().map(|up| up.state.environment.clone()).unwrap_or_default();
+    environment.insert("CACHEFRONT_WORLD_OPERATIONS".to_owned(), WORLD_OPERATIONS.to_owned());
     let mut failed = 0;
     for mutant in &chosen {
         let began = Instant::now();
@@ -89,7 +104,14 @@ fn copy(root: &Path) -> Result<PathBuf> {
         "--others",
         "--exclude-standard",
     ]))?;
-    for name in listed.lines().filter(|name| root.join(name).is_file()) {
+    let names: BTreeSet<&str> = listed.lines().filter(|name| root.join(name).is_file()).collect();
+    let before = exec::text(std::process::Command::new("find").args([&*tree, Path::new("-type"), Path::new("f")]));
+    for gone in before.unwrap_or_default().lines() {
+        if Path::new(gone).strip_prefix(&tree).ok().and_then(Path::to_str).is_some_and(|name| !names.contains(name)) {
+            fs::remove_file(gone)?;
+        }
+    }
+    for name in names {
         let (from, to) = (root.join(name), tree.join(name));
         fs::create_dir_all(to.parent().unwrap_or(&tree))?;
         // An unchanged file keeps its time, so that only what changed is built again.
@@ -115,7 +137,9 @@ fn test(mutant: &Mutant, tree: &Path, environment: &BTreeMap<String, String>) ->
         // The last arguments may be the names of tests, after which options of cargo still count.
         command.current_dir(tree).arg("test").arg("--quiet").args(&mutant.run).args(last);
         command.env("CARGO_TARGET_DIR", names::target_dir().join("mutants/build"));
-        command.envs(environment);
+        // Many short builds: linking across crates would cost more than it saves.
+        command.envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_DEBUG", "false")]);
+        command.env("CARGO_INCREMENTAL", "1").envs(environment);
         command
     };
     if !exec::output(&mut cargo(Some("--no-run")))?.status.success() {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use cachefront_stack::environment as names;
+use cachefront_stack::processes::{self, Process};
 use clap::Args;
 
 use crate::{
@@ -21,6 +22,12 @@ use crate::{
 
 /// Time between two looks at whether the tests have ended.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long processes of tests that have ended may take to end.
+const END: Duration = Duration::from_secs(10);
+
+/// The variable that marks all processes of one run.
+const RUN: &str = "XTASK_RUN";
 
 /// Which tests to run. Default: all.
 #[derive(Debug, Args)]
@@ -45,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let simulator = build_examples()?;
     let mut command = cargo(options);
     command.envs(&up.state.environment).env(names::SIMULATOR, &simulator).envs(tools::for_tests());
-    let outcome = supervise(&mut command, Duration::from_secs(options.timeout * 60));
+    let outcome = supervise(&mut command, Duration::from_secs(options.timeout * 60), END);
     drop(up);
     exec::check_interrupted()?;
     outcome?.report()
@@ -133,6 +140,17 @@ impl Outcome {
         }
     }
 
+    /// Tests that leave processes running are wrong, even if all of them passed.
+    fn leave(&mut self, processes: &[Process]) {
+        if processes.is_empty() {
+            return;
+        }
+        self.failed += 1;
+        let names: String = processes.iter().map(|process| format!("\n  {} {}", process.id, process.command)).collect();
+        let what = format!("the tests left {} processes running, which are killed now:{names}", processes.len());
+        self.trouble = Some(self.trouble.take().map_or(what.clone(), |trouble| format!("{trouble}\n{what}")));
+    }
+
     #[expect(clippy::print_stdout, reason = "this is what the command was called for")]
     fn report(self) -> Result<()> {
         if let Some(trouble) = &self.trouble {
@@ -144,20 +162,42 @@ impl Outcome {
     }
 }
 
-/// Runs `command` for at most `timeout`, passes its output on and counts.
-fn supervise(command: &mut Command, timeout: Duration) -> Result<Outcome> {
+/// Runs `command` for at most `timeout`, passes its output on and counts. What it has started has `grace` to end after it.
+fn supervise(command: &mut Command, timeout: Duration, grace: Duration) -> Result<Outcome> {
     let deadline = Instant::now() + timeout;
+    // All that is started from here on inherits this; only the name must not begin like our settings, which the tests
+    // take out of the environment of what they start.
+    let run = format!("{:016x}", getrandom::u64().context(|| "the system has no randomness".to_owned())?);
+    command.env(RUN, &run);
     let mut running = exec::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let lines = read_lines(running.child.stdout.take());
     let mut outcome = Outcome::default();
     let status = pass_on(&lines, &mut running, deadline, &mut outcome)?;
-    // Whatever a test left behind must not keep the pipe open.
+    // A run that was cut short could not clean up after itself.
+    let left = if status.is_some() { left_running(&run, grace) } else { Vec::new() };
+    // What a test has left behind must not keep the pipe open.
     running.kill_group();
+    let stubborn = processes::kill_all(|| processes::marked(RUN, &run), END);
     while let Ok(line) = lines.recv_timeout(PAUSE) {
         echo(&line, &mut outcome);
     }
     outcome.end(status);
+    outcome.leave(&left);
+    outcome.leave(&stubborn);
     Ok(outcome)
+}
+
+/// The processes of a run that has ended, once those that are ending have had their time.
+fn left_running(run: &str, grace: Duration) -> Vec<Process> {
+    let deadline = Instant::now() + grace;
+    loop {
+        let left = processes::marked(RUN, run);
+        if left.is_empty() || Instant::now() >= deadline {
+            return left;
+        }
+        // sleep: the pause of a bounded wait.
+        thread::sleep(PAUSE);
+    }
 }
 
 /// Passes lines on until the command has ended. `None`: it took too long.
@@ -232,6 +272,17 @@ mod tests {
             Some(101),
         );
         assert_eq!(outcome, Outcome { passed: 10, failed: 2, skipped: 1, trouble: None });
+    }
+
+    #[test]
+    fn a_run_that_leaves_a_process_fails_and_kills_it() {
+        let mut command = Command::new("sh");
+        // In a session of its own, so that it is not in the process group that is killed in any case; the outer shell
+        // waits until the inner one has closed the pipe.
+        command.args(["-c", "_=$(setsid sh -c 'exec sleep 601 >&- 2>&-' &)"]);
+        let outcome = supervise(&mut command, Duration::from_secs(60), Duration::from_millis(100)).expect("a run");
+        assert!(outcome.trouble.as_ref().is_some_and(|trouble| trouble.contains("sleep 601")), "{outcome:?}");
+        assert!(!processes::all().iter().any(|process| process.command.contains("sleep 601")));
     }
 
     #[test]

@@ -1,27 +1,45 @@
-//! Components and settings in, a cache out; what does not fit is named.
+//! Builds a cache from components and settings, and names the one that does not fit.
 
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
-use crate::cache::{Cache, Parts};
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::codec::{Codec, Json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RowImage, TableName};
+use crate::filter::Columns;
 use crate::key::CacheKey;
 use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, Loader};
+use crate::mode::InvalidationMode;
 use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
 use crate::settings::CacheSettings;
-use crate::source::Columns;
-use crate::store::{InvalidationMode, MemoryStore, Store};
+use crate::store::{MemoryStore, Store};
 
-/// The longest name of a cache, in bytes.
+/// Maximum length of a cache's name, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 /// Builds a [`Cache`]; see [`Cache::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::{Cache, CacheBuilder, Local, MemoryStore, loader_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+/// let users: CacheBuilder<u64, String> = Cache::builder("users")
+///     .shared(MemoryStore::new("shop"))
+///     .local(Local::max_weight(64 << 20))
+///     .ttl(Duration::from_secs(600))
+///     .depends_on_columns("shop.users", &["id"], |row| Ok(vec![row.get::<u64>("id")?]))
+///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("user {id}"))) }));
+/// let users = users.build()?;
+/// # assert_eq!(users.get(&7).await?.as_deref(), Some("user 7"));
+/// # Ok::<(), cachefront::Error>(())
+/// # }).expect("the example runs");
+/// ```
 #[must_use]
 pub struct CacheBuilder<K, V, C = Json> {
     name: String,
@@ -41,8 +59,27 @@ pub struct CacheBuilder<K, V, C = Json> {
     entropy: Arc<dyn Entropy>,
 }
 
+impl Cache<(), ()> {
+    /// Starts to build a cache of this name; the name is part of every stored key.
+    ///
+    /// ```
+    /// use cachefront::{Cache, loader_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+    /// let greetings: Cache<u64, String> = Cache::builder("greetings")
+    ///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
+    ///     .build()?;
+    /// assert_eq!(greetings.get(&7).await?, Some("hello 7".to_owned()));
+    /// # Ok::<(), cachefront::Error>(())
+    /// # }).expect("the example runs");
+    /// ```
+    pub fn builder<K, V>(name: &str) -> CacheBuilder<K, V> {
+        CacheBuilder::new(name)
+    }
+}
+
 impl<K, V> CacheBuilder<K, V, Json> {
-    pub(crate) fn new(name: &str) -> Self {
+    fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             schema_version: 0,
@@ -64,7 +101,7 @@ impl<K, V> CacheBuilder<K, V, Json> {
 }
 
 impl<K, V, C> CacheBuilder<K, V, C> {
-    /// The version of `V`'s stored form; entries of another version are misses, and are invalidated all the same.
+    /// Sets the version of `V`'s stored form. Entries of another version are misses; they are invalidated nevertheless.
     ///
     /// Default: 0.
     pub fn schema_version(mut self, version: u32) -> Self {
@@ -72,19 +109,19 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Keeps values in this process's memory too, invalidated over the store's bus. Default: no such tier.
+    /// Adds a tier in this process's memory, invalidated over the store's bus. Default: no such tier.
     pub fn local(mut self, local: Local) -> Self {
         self.local = Some(local);
         self
     }
 
-    /// The store that all processes share. Default: a [`MemoryStore`] of this cache's own.
+    /// Sets the store that all processes share. Default: a [`MemoryStore`] of this cache only.
     pub fn shared(mut self, store: impl IntoStore) -> Self {
         self.store = Some(store.into_store());
         self
     }
 
-    /// How long a value lives at most; the change log removes it long before. Default: 1 h.
+    /// Sets the maximum time to live of a value; the change log usually removes it long before. Default: 1 h.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
@@ -98,19 +135,19 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// How long it is remembered that the database has no such row; zero for not at all. Default: 30 s.
+    /// Sets how long the absence of a row is cached; zero to disable. Default: 30 s.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
         self
     }
 
-    /// Decides every time to live, in place of `ttl`, `jitter` and `negative_ttl`. Default: those three.
+    /// Sets a policy that decides every time to live, instead of `ttl`, `jitter` and `negative_ttl`. Default: those three.
     pub fn ttl_policy(mut self, policy: impl TtlPolicy) -> Self {
         self.policy = Some(Arc::new(policy));
         self
     }
 
-    /// Loads what is not cached. Default: none; then only [`Cache::get_or_load`] can load.
+    /// Sets the loader of values that are not cached. Default: none; then only [`Cache::get_or_load`] can load.
     pub fn loader<L>(mut self, loader: L) -> Self
     where
         L: Loader<K, V>,
@@ -121,11 +158,12 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Names the keys whose values are made from a row of `table` (`database.table`). It is run on the row before a
+    /// Declares which keys have values made from a row of `table` (`database.table`). `keys_of` runs on the row before a
     /// change and on the row after it. All columns are decoded; see [`depends_on_columns`](Self::depends_on_columns).
     ///
-    /// A row whose mapped column is NULL makes no key of that column; read such a column as an `Option`. When the code of
-    /// `keys_of` changes so that the same columns lead to other keys, raise [`mapping_version`](Self::mapping_version).
+    /// A row whose mapped column is NULL has no key of that column; read such a column as an `Option`. Raise
+    /// [`mapping_version`](Self::mapping_version) when the code of `keys_of` changes so that the same columns lead to
+    /// other keys.
     ///
     /// Default: no dependency, and then the mode is [`InvalidationMode::Ttl`].
     ///
@@ -151,8 +189,8 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// As [`depends_on`](Self::depends_on), and the source decodes only `columns`: cheaper, and exact in what is
-    /// checked at the start (a string column that keys are made of needs a binary collation).
+    /// Like [`depends_on`](Self::depends_on), but the source decodes only `columns`: this is cheaper, and limits the checks
+    /// at the start to these columns (a string column that keys are made of needs a binary collation).
     pub fn depends_on_columns<F>(mut self, table: &str, columns: &[&str], keys_of: F) -> Self
     where
         K: CacheKey,
@@ -163,18 +201,18 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// The version of the code that makes keys of rows. In CDC mode, values that processes of another version
-    /// have cached are not served to this one, nor this one's to them; in TTL mode only
+    /// Sets the version of the code that makes keys of rows. In CDC mode, values that processes of another version have
+    /// cached are not served to this one, and vice versa; in TTL mode only
     /// [`schema_version`](Self::schema_version) separates them. Default: 0.
     pub fn mapping_version(mut self, version: u32) -> Self {
         self.rules.set_version(version);
         self
     }
 
-    /// Names a server that the loader reads beside the one whose log is followed, a replica mostly. The loader says so for
-    /// each value by [`LoadCx::replica`](crate::LoadCx::replica); without this setting such values are returned and not
-    /// kept. Every invalidator must be given a [`gate`](crate::Cdc::gate) that waits on this server, and one of a release
-    /// that does not name it does not cover the cache.
+    /// Declares a server that the loader reads in addition to the one whose log is followed, usually a replica. The loader
+    /// says so for each value with [`LoadCx::replica`](crate::LoadCx::replica); without this setting such values are
+    /// returned and not cached. Every invalidator must have a [`gate`](crate::Cdc::gate) that waits on this server; one of a
+    /// release that does not declare it does not cover the cache.
     ///
     /// Default: only the server whose log is followed is read.
     pub fn loads_from(mut self, server: &str) -> Self {
@@ -182,7 +220,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// By which rule values are kept right at the start.
+    /// Sets the initial rule by which values are kept correct; see [`Cache::set_mode`].
     ///
     /// Default: [`InvalidationMode::Cdc`] if the cache depends on a table, else [`InvalidationMode::Ttl`].
     pub fn mode(mut self, mode: InvalidationMode) -> Self {
@@ -190,7 +228,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// How values become bytes. Default: [`Json`].
+    /// Sets how values become bytes. Default: [`Json`].
     pub fn codec<D: Codec<V>>(self, codec: D) -> CacheBuilder<K, V, D> {
         CacheBuilder {
             name: self.name,
@@ -211,28 +249,28 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         }
     }
 
-    /// Every tunable number. Default: [`CacheSettings::default`].
+    /// Sets every tunable number. Default: [`CacheSettings::default`].
     pub fn settings(mut self, settings: CacheSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// The clock. Default: the system's.
+    /// Sets the clock. Default: the system's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The randomness. Default: the operating system's.
+    /// Sets the source of randomness. Default: the operating system's.
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
         self
     }
 
-    /// The cache. It follows the store's bus from now on, in a task of the current tokio runtime.
+    /// Builds the cache. It follows the store's bus from now on, in a task of the current tokio runtime.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], naming the field that is wrong, or that no tokio runtime is running.
+    /// [`ErrorKind::Config`], naming the field that is wrong, or if no tokio runtime is running.
     pub fn build(self) -> Result<Cache<K, V>>
     where
         K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
@@ -283,15 +321,12 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             && (local.max_weight == 0 || local.ttl.is_zero())
         {
             return config(format!(
-                "`local` of cache `{}` has no room or no time to live: give both above zero",
+                "`local` of cache `{}` has a weight or a time to live of zero: give both above zero",
                 self.name
             ));
         }
         if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
-            return config(format!(
-                "cache `{}` is to be kept right by the change log but depends on no table: add `depends_on`",
-                self.name
-            ));
+            return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));
         }
         if let Some((table, _)) = self.rules.table_filter().iter().find(|(table, _)| !is_full_name(table)) {
             return config(format!("`{table}` in `depends_on` of cache `{}` is not `database.table`", self.name));
@@ -303,7 +338,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     }
 }
 
-/// Two caches of one name share their keys in the store: they must be kept correct in the same way.
+/// Refuses a second cache of one name with another mapping: both would share their keys in the store.
 fn refuse_another_mapping(store: &Arc<dyn Store>, rules: &TableRules) -> Result<()> {
     let mine = (!rules.is_empty()).then(|| rules.mapping());
     match store.hub().and_then(|hub| hub.mapping_of(rules.cache())) {
@@ -331,9 +366,9 @@ impl<K, V, C> std::fmt::Debug for CacheBuilder<K, V, C> {
     }
 }
 
-/// What [`CacheBuilder::shared`] takes: a store, or a shared handle to one.
+/// The argument of [`CacheBuilder::shared`]: a store, or a shared handle to one.
 pub trait IntoStore {
-    /// The store behind a shared handle.
+    /// Returns the store as a shared handle.
     fn into_store(self) -> Arc<dyn Store>;
 }
 

@@ -1,8 +1,9 @@
-//! Flights: one load for each key in this process, however many ask.
+//! Single-flight: one load per key in this process, however many readers need it.
 //!
-//! A flight is never joined by a reader that starts after an invalidation of its key, and an invalidation never waits for
-//! a flight: the flight carries the epoch's ticket of its begin, and a void ticket means that it is detached.
-//! Whoever joined may take the outcome only by the rule of [`Flight::serves`].
+//! The first reader of a key is the leader of a flight and loads; later ones are waiters. A reader that starts after an
+//! invalidation of the key never joins an older flight, and an invalidation never waits for a flight: the flight carries
+//! the ticket of its start, and a ticket that is no longer valid detaches it. Waiters may take the result only as
+//! [`Flight::serves`] and "Joining" allow.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -12,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 use crate::cache::epochs::{Epochs, Ticket};
-use crate::cache::found::Loaded;
+use crate::cache::hit::Loaded;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Locks of the table: enough that cores rarely meet.
+/// Number of locks of the table: enough that cores rarely contend.
 const SHARDS: usize = 32;
 
-/// How a flight ended.
+/// The result of a flight.
 pub(crate) type Outcome<V> = Result<Arc<Loaded<V>>>;
 
 /// The flights of some keys.
@@ -29,33 +30,33 @@ type Table<K, V> = HashMap<K, Arc<Flight<V>>>;
 pub(crate) struct Flights<K, V> {
     shards: Box<[Mutex<Table<K, V>>]>,
     hasher: RandomState,
-    /// Counts begins. A flight whose number is above the one a reader saw at its start began after that reader.
-    begins: AtomicU64,
+    /// Number of flights started. A flight with a higher number than the one a reader saw at its start began after it.
+    started: AtomicU64,
 }
 
-/// A load under way.
+/// A load in progress.
 #[derive(Debug)]
 pub(crate) struct Flight<V> {
     number: u64,
     ticket: Ticket,
     outcome: OnceLock<Outcome<V>>,
-    /// Wakes those who wait, in the order they came.
-    landed: Notify,
+    /// Wakes the waiters, in the order they came.
+    completed: Notify,
 }
 
-/// The right, and the duty, to end a flight. Dropped without an outcome, the flight ends with an error.
-pub(crate) struct Pilot<K: Hash + Eq, V> {
+/// The right, and the duty, to complete a flight. If it is dropped first, the flight completes with an error.
+pub(crate) struct Leader<K: Hash + Eq, V> {
     flights: Arc<Flights<K, V>>,
     key: K,
     flight: Arc<Flight<V>>,
 }
 
-/// What a reader that needs a load has to do.
-pub(crate) enum Boarding<K: Hash + Eq, V> {
-    /// Load: nobody else does, or those who do began before an invalidation.
-    Pilot(Pilot<K, V>),
-    /// Wait for this flight.
-    Passenger(Arc<Flight<V>>),
+/// The role of a reader that needs a load.
+pub(crate) enum Joined<K: Hash + Eq, V> {
+    /// The reader loads: there is no flight of this key, or it began before an invalidation.
+    Leader(Leader<K, V>),
+    /// The reader waits for this flight.
+    Waiter(Arc<Flight<V>>),
 }
 
 impl<K: Hash + Eq + Clone, V> Flights<K, V> {
@@ -63,34 +64,34 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
-            begins: AtomicU64::new(0),
+            started: AtomicU64::new(0),
         }
     }
 
-    /// The number of the newest flight: to be taken when a read starts.
+    /// Returns the number of the newest flight. Must be called when a read starts.
     pub(crate) fn newest(&self) -> u64 {
-        self.begins.load(Ordering::SeqCst)
+        self.started.load(Ordering::SeqCst)
     }
 
-    /// Joins the flight of `key`, or begins one.
-    pub(crate) fn board(self: &Arc<Self>, key: &K, ticket: Ticket, epochs: &Epochs) -> Boarding<K, V> {
+    /// Joins the flight of `key`, or starts one.
+    pub(crate) fn join(self: &Arc<Self>, key: &K, ticket: Ticket, epochs: &Epochs) -> Joined<K, V> {
         let mut shard = self.shard(key);
         if let Some(flight) = shard.get(key)
             && epochs.holds(flight.ticket)
         {
-            return Boarding::Passenger(Arc::clone(flight));
+            return Joined::Waiter(Arc::clone(flight));
         }
-        let number = self.begins.fetch_add(1, Ordering::SeqCst) + 1;
-        let flight = Arc::new(Flight { number, ticket, outcome: OnceLock::new(), landed: Notify::new() });
+        let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
+        let flight = Arc::new(Flight { number, ticket, outcome: OnceLock::new(), completed: Notify::new() });
         shard.insert(key.clone(), Arc::clone(&flight));
         drop(shard);
-        Boarding::Pilot(Pilot { flights: Arc::clone(self), key: key.clone(), flight })
+        Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
-    /// How many wait for the flight of `key`.
+    /// Returns the number of readers that wait for the flight of `key`.
     #[cfg(test)]
-    pub(crate) fn passengers(&self, key: &K) -> usize {
-        // One handle is the table's and one the pilot's.
+    pub(crate) fn waiters(&self, key: &K) -> usize {
+        // One handle is the table's and one the leader's.
         self.shard(key).get(key).map_or(0, |flight| Arc::strong_count(flight) - 2)
     }
 
@@ -100,32 +101,32 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
 }
 
 impl<V: Send + Sync> Flight<V> {
-    /// Waits for the end.
+    /// Waits for the result.
     pub(crate) async fn wait(&self) -> Outcome<V> {
-        // Made before the look at the outcome: what lands in between wakes it.
-        let landed = self.landed.notified();
+        // Created before the outcome is checked: a completion in between wakes it.
+        let completed = self.completed.notified();
         if self.outcome.get().is_none() {
-            landed.await;
+            completed.await;
         }
         self.outcome.get().cloned().unwrap_or_else(|| Err(Error::new(ErrorKind::Load, "the load was cancelled")))
     }
 
-    /// True if a reader that saw `newest` when it started may take what this flight found, without looking at it: the
-    /// load began after the reader did, so it saw everything that the reader may expect.
+    /// Returns true if a reader that saw `newest` when it started may take the result without further proof: the load
+    /// began after the reader did, so it saw everything that the reader may expect.
     pub(crate) fn serves(&self, newest: u64) -> bool {
         self.number > newest
     }
 }
 
 impl<V> Flight<V> {
-    fn end(&self, outcome: Outcome<V>) {
+    fn complete(&self, outcome: Outcome<V>) {
         // The first outcome counts.
         let _ = self.outcome.set(outcome);
-        self.landed.notify_waiters();
+        self.completed.notify_waiters();
     }
 }
 
-impl<K: Hash + Eq, V> Pilot<K, V> {
+impl<K: Hash + Eq, V> Leader<K, V> {
     pub(crate) fn flight(&self) -> Arc<Flight<V>> {
         Arc::clone(&self.flight)
     }
@@ -134,18 +135,19 @@ impl<K: Hash + Eq, V> Pilot<K, V> {
         &self.key
     }
 
-    /// Ends the flight: later readers begin another one, then those who wait are told.
-    pub(crate) fn land(self, outcome: Outcome<V>) {
-        self.close_doors();
-        self.flight.end(outcome);
+    /// Completes the flight: later readers start another one, then the waiters are woken.
+    pub(crate) fn complete(self, outcome: Outcome<V>) {
+        self.seal();
+        self.flight.complete(outcome);
     }
 
-    /// Lets nobody else join. Done before the fill is sent: so whoever joined started before the store accepted the
-    /// value, and an invalidation that a passenger must have seen would have broken the lease.
-    pub(crate) fn close_doors(&self) {
+    /// Removes the flight from the table so that no later reader can join. Must run before the fill is sent: every waiter
+    /// then started before the store accepted the value, and any invalidation that a waiter could have seen has revoked
+    /// the lease.
+    pub(crate) fn seal(&self) {
         let index = self.flights.hasher.hash_one(&self.key) as usize % SHARDS;
         let mut shard = lock(&self.flights.shards[index]);
-        // A later flight may have taken the place: it stays.
+        // A later flight may have replaced this one: it stays.
         if let Some(current) = shard.get(&self.key)
             && Arc::ptr_eq(current, &self.flight)
         {
@@ -154,16 +156,16 @@ impl<K: Hash + Eq, V> Pilot<K, V> {
     }
 }
 
-impl<K: Hash + Eq, V> Drop for Pilot<K, V> {
+impl<K: Hash + Eq, V> Drop for Leader<K, V> {
     fn drop(&mut self) {
         if self.flight.outcome.get().is_none() {
-            self.close_doors();
-            self.flight.end(Err(Error::new(ErrorKind::Load, "the load panicked or was aborted")));
+            self.seal();
+            self.flight.complete(Err(Error::new(ErrorKind::Load, "the load panicked or was aborted")));
         }
     }
 }
 
-/// A panic while the lock was held cannot leave the map half-changed: each use is one call of the map.
+/// A panic while the lock is held cannot leave the map half-changed: each use is one call of the map.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,54 +9,54 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::cache::found::Hit;
+use crate::cache::hit::Hit;
+use crate::cache::inner::Inner;
 use crate::cache::level::Level;
-use crate::cache::load::Work;
-use crate::cache::{Cache, Inner};
+use crate::cache::plan::Work;
 use crate::error::Result;
 use crate::key::CacheKey;
 use crate::position::Position;
 
-/// A read that has not begun yet; `.await` begins it.
+/// A read that has not begun yet; `.await` begins it. See [`Cache::get`](crate::Cache::get).
 #[must_use = "a read does nothing until it is awaited"]
 pub struct Get<'a, K, V, Q: ?Sized> {
-    cache: &'a Cache<K, V>,
+    cache: &'a Arc<Inner<K, V>>,
     key: &'a Q,
-    /// None for a plain read, whose hit in this process's own tier pays for nothing else.
+    /// `None` for a plain read, so that its hit in the process-local tier costs nothing else.
     level: Option<Box<Level>>,
 }
 
-/// A read that answers with everything that is known about the value; see [`Get::detailed`].
+/// A read that returns everything that is known about the value; see [`Get::detailed`].
 #[must_use = "a read does nothing until it is awaited"]
 pub struct GetDetailed<'a, K, V, Q: ?Sized>(Get<'a, K, V, Q>);
 
 impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
-    pub(super) fn new(cache: &'a Cache<K, V>, key: &'a Q) -> Self {
+    pub(super) fn new(cache: &'a Arc<Inner<K, V>>, key: &'a Q) -> Self {
         Self { cache, key, level: None }
     }
 
-    /// The value must contain the commits of `token`: read your own writes, and those of whoever gave you the token.
-    /// What cannot be proven is loaded from the database. Default: no token.
+    /// Requires a value that contains the commits of `token`: read-your-writes, also across processes that hand on their
+    /// tokens. A value without proof is loaded from the database. Default: no token.
     pub fn at_least(mut self, token: &Position) -> Self {
         self.level().at_least = Some(token.clone());
         self
     }
 
-    /// The value must have been current at some moment within the last `duration`; what cannot be proven is loaded
-    /// from the database. Default: no bound but the time to live.
+    /// Requires a value that was current at some moment within the last `duration`. A value without proof is loaded from
+    /// the database. Default: no bound but the time to live.
     pub fn max_staleness(mut self, duration: Duration) -> Self {
         self.level().max_staleness = Some(duration);
         self
     }
 
-    /// Reads the database, past all tiers, and stores nothing: the strong level. No token or bound is checked.
-    /// Default: the tiers answer if they can.
+    /// Reads the database without the tiers, and does not cache the value: the strong level. Tokens and bounds are not
+    /// checked. Default: the tiers are read first.
     pub fn bypass(mut self) -> Self {
         self.level().bypass = true;
         self
     }
 
-    /// Answers a [`Hit`]: the value, where it came from, and how fresh it is known to be.
+    /// Returns a [`Hit`]: the value, where it came from, and how fresh it is known to be.
     pub fn detailed(mut self) -> GetDetailed<'a, K, V, Q> {
         self.level().detailed = true;
         GetDetailed(self)
@@ -76,7 +76,7 @@ where
     #[cold]
     #[inline(never)]
     fn slow(self) -> Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>> {
-        let inner = Arc::clone(&self.cache.inner);
+        let inner = Arc::clone(self.cache);
         let (key, level) = (self.key.to_owned(), self.level.unwrap_or_default());
         Box::pin(async move { Inner::read(inner, key, &level, Work::Registered).await })
     }
@@ -94,7 +94,7 @@ where
     #[inline(always)]
     fn into_future(self) -> GetFuture<V> {
         if self.level.is_none()
-            && let Some(value) = self.cache.inner.local_get(self.key)
+            && let Some(value) = self.cache.local_get(self.key)
         {
             return GetFuture(State::Ready(Some(value)));
         }
@@ -116,7 +116,7 @@ where
     }
 }
 
-/// The future of a plain read. A hit in this process's own tier is ready at once and allocates nothing.
+/// The future of a plain read. A hit in the process-local tier is ready at once, without an allocation.
 #[must_use = "futures do nothing unless polled"]
 pub struct GetFuture<V>(State<V>);
 
@@ -125,7 +125,7 @@ enum State<V> {
     Slow(Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>),
 }
 
-// A value is moved out whole and never pinned.
+// A value is moved out as a whole and never pinned.
 impl<V> Unpin for GetFuture<V> {}
 
 impl<V> Future for GetFuture<V> {

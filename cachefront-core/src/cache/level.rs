@@ -1,29 +1,29 @@
-//! Session and bounded reads: may this value answer this read?
+//! Consistency levels: whether a value satisfies a session or bounded read.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::position::Position;
 
-/// What a reader asks for beyond the newest applied invalidation.
+/// What a reader requires beyond the newest applied invalidation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Level {
     /// The value must contain these commits.
     pub(crate) at_least: Option<Position>,
     /// The value must have been current within this time.
     pub(crate) max_staleness: Option<Duration>,
-    /// Read the database, past all tiers, and ask for no proof.
+    /// Read the database without the tiers, and require no proof.
     pub(crate) bypass: bool,
-    /// The reader wants to know what is known about the value, not the value alone.
+    /// Return what is known about the value, not the value alone.
     pub(crate) detailed: bool,
 }
 
 /// What is known about a value's freshness.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Evidence<'a> {
-    /// What the load's server had executed before the read.
+    /// What the loader's server had executed before the read.
     pub(crate) loaded: Option<&'a Position>,
-    /// Every invalidation up to here is done, and the value is still there.
+    /// Every invalidation up to here is done, and the value is still cached.
     pub(crate) applied: Option<&'a Position>,
     /// The clock before the load.
     pub(crate) filled_at: Timestamp,
@@ -32,8 +32,8 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// The value was current within this time before `now`; `None` if that is not known. A time that lies further in the
-    /// future than clocks may differ comes from a clock that was wrong, and bounds nothing.
+    /// Returns a time before `now` within which the value was current; `None` if no bound is known. A time that lies
+    /// further in the future than clocks may differ comes from a wrong clock and is ignored.
     pub(crate) fn staleness_bound(&self, now: Timestamp, clock_skew: Duration) -> Option<Duration> {
         let credible = |time: &Timestamp| time.is_known() && *time <= now.after(clock_skew);
         let latest = [self.filled_at, self.source_time].into_iter().filter(credible).max()?;
@@ -42,15 +42,15 @@ impl Evidence<'_> {
 }
 
 impl Level {
-    /// True if nothing is asked for: the eventual level.
+    /// Returns true if there is no requirement: the eventual level.
     pub(crate) fn is_eventual(&self) -> bool {
         self.at_least.is_none() && self.max_staleness.is_none()
     }
 
-    /// True if the read may take a value fresh from the database. It may take one from the server whose log is followed,
-    /// unless its loader says that the token is missing; one from another server must contain the token, and bounds
-    /// nothing.
-    pub(crate) fn takes_loaded(&self, position: Option<&Position>, primary: bool) -> bool {
+    /// Returns true if a value that was just loaded satisfies the read. A value from the server whose log is followed does,
+    /// unless its loader says that the token is missing; a value from another server must contain the token, and never
+    /// bounds staleness.
+    pub(crate) fn accepts_loaded(&self, position: Option<&Position>, primary: bool) -> bool {
         if self.bypass {
             return true;
         }
@@ -61,7 +61,7 @@ impl Level {
         contains && (primary || self.max_staleness.is_none())
     }
 
-    /// True if the evidence proves what is asked for.
+    /// Returns true if the evidence proves every requirement.
     pub(crate) fn is_proven(&self, evidence: &Evidence<'_>, now: Timestamp, clock_skew: Duration) -> bool {
         let contains = self.at_least.as_ref().is_none_or(|token| {
             evidence.loaded.is_some_and(|loaded| loaded.covers(token))
@@ -97,11 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn a_loaded_value_must_contain_the_token_and_a_replicas_bounds_nothing() {
+    fn a_loaded_value_must_contain_the_token_and_a_replica_bounds_nothing() {
         let token = Level { at_least: Some(position("a:5")), ..Level::default() };
         let bound = Level { max_staleness: Some(Duration::from_secs(9)), ..Level::default() };
         let (below, above) = (position("a:1-4"), position("a:1-5"));
-        for (level, position, primary, taken) in [
+        for (level, position, primary, accepted) in [
             (&token, Some(&below), true, false),
             (&token, Some(&above), true, true),
             (&token, Some(&below), false, false),
@@ -113,12 +113,12 @@ mod tests {
             (&bound, Some(&above), false, false),
             (&Level::default(), None, false, true),
         ] {
-            assert_eq!(level.takes_loaded(position, primary), taken, "{level:?} {position:?} {primary}");
+            assert_eq!(level.accepts_loaded(position, primary), accepted, "{level:?} {position:?} {primary}");
         }
     }
 
     #[test]
-    fn a_bound_counts_from_the_later_witness_and_allows_for_skew() {
+    fn a_bound_counts_from_the_later_time_and_includes_skew() {
         let level = Level { max_staleness: Some(Duration::from_millis(100)), ..Level::default() };
         let at = |ms: u64| Timestamp::from_micros(ms * 1000);
         let skew = Duration::from_millis(10);
@@ -130,7 +130,7 @@ mod tests {
         assert!(proven(at(1000), at(5000), at(5090)));
         assert!(!proven(Timestamp::UNKNOWN, Timestamp::UNKNOWN, at(1)));
         assert!(proven(Timestamp::UNKNOWN, at(5000), at(4995)), "clocks may differ by the allowance");
-        assert!(!proven(Timestamp::UNKNOWN, at(9000), at(5000)), "a time in the future bounds nothing");
+        assert!(!proven(Timestamp::UNKNOWN, at(9000), at(5000)), "a time in the future is ignored");
         assert!(proven(at(4990), at(9000), at(5000)), "and does not hide a credible one");
     }
 }

@@ -1,4 +1,4 @@
-//! The process-local tier: bounded, invalidated by epochs, its times to live kept by a coarse clock.
+//! The process-local tier: bounded by weight, invalidated by epochs, its times to live checked with a coarse clock.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -9,13 +9,20 @@ use quick_cache::{DefaultHashBuilder, Equivalent, Weighter};
 use crate::cache::epochs::{Epochs, Ticket};
 use crate::clock::Timestamp;
 
-/// What an entry of the tier weighs beside its key and encoded value, in bytes: the map's slot and the bookkeeping.
+/// Weight of an entry in addition to its key and encoded value, in bytes: the map's slot and the bookkeeping.
 const OVERHEAD_BYTES: u64 = 128;
 
-/// The assumed weight of an entry, from which the map's size at the start is guessed; it grows by itself.
+/// Assumed weight of an entry, for the map's initial capacity; the map grows as needed.
 const TYPICAL_BYTES: u64 = 256;
 
-/// How the process-local tier is built.
+/// Configuration of the process-local tier; see [`CacheBuilder::local`](crate::CacheBuilder::local).
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::Local;
+///
+/// let local = Local::max_weight(64 << 20).ttl(Duration::from_secs(10));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Local {
@@ -24,29 +31,27 @@ pub struct Local {
 }
 
 impl Local {
-    /// A tier of at most `bytes`: an entry weighs its encoded value, its key and 128 bytes.
-    ///
-    /// Default for the time to live: 30 s.
+    /// Bounds the tier to `bytes`. An entry weighs its encoded value, its key and 128 bytes.
     pub const fn max_weight(bytes: u64) -> Self {
         Self { max_weight: bytes, ttl: Duration::from_secs(30) }
     }
 
-    /// How long a value is served from this tier; never longer than the value's own time. Default: 30 s.
+    /// Sets how long a value is served from this tier, never longer than the value's own time to live. Default: 30 s.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 }
 
-/// A value in the tier. Copied out on every hit, so it holds nothing that is dear to clone beside the value.
+/// A value in the tier. It is copied out on every hit, so everything in it but the value is cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalEntry<V> {
-    /// None: the database has no such row.
+    /// `None` if the database has no such row.
     pub(crate) value: Option<V>,
     ticket: Ticket,
-    /// The last moment it is served.
+    /// When it stops being served.
     pub(crate) expires_at: Timestamp,
-    /// The clock before the load that made it.
+    /// The clock before the value's load.
     pub(crate) filled_at: Timestamp,
     weight: u32,
 }
@@ -74,7 +79,7 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         Self { map, ttl: local.ttl }
     }
 
-    /// The value of `key`, if no invalidation came since it was read and its time is not over.
+    /// Returns the value of `key`, unless it was invalidated since it was read or has expired.
     #[inline]
     pub(crate) fn get<Q>(&self, key: &Q, epochs: &Epochs, now: Timestamp) -> Option<LocalEntry<V>>
     where
@@ -83,7 +88,7 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         self.map.get(key).filter(|entry| entry.serves(epochs, now))
     }
 
-    /// As [`get`](Self::get), without a trace in the eviction order.
+    /// Like [`get`](Self::get), but does not change the eviction order.
     pub(crate) fn peek<Q>(&self, key: &Q, epochs: &Epochs, now: Timestamp) -> Option<LocalEntry<V>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -91,18 +96,18 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         self.map.peek(key).filter(|entry| entry.serves(epochs, now))
     }
 
-    /// Puts a value away that was read after `ticket` was taken.
-    pub(crate) fn insert(&self, key: K, value: Option<V>, found: &Found) {
-        let expires_at = found.now.after(self.ttl).min(found.expires_at);
-        let weight = u32::try_from(found.weight).unwrap_or(u32::MAX);
+    /// Inserts a value that was read after its ticket was taken.
+    pub(crate) fn insert(&self, key: K, value: Option<V>, facts: &Insertion) {
+        let expires_at = facts.now.after(self.ttl).min(facts.expires_at);
+        let weight = u32::try_from(facts.weight).unwrap_or(u32::MAX);
         self.map
-            .insert(key, LocalEntry { value, ticket: found.ticket, expires_at, filled_at: found.filled_at, weight });
+            .insert(key, LocalEntry { value, ticket: facts.ticket, expires_at, filled_at: facts.filled_at, weight });
     }
 }
 
-/// What is known about a value that goes into the tier.
+/// The facts about a value that is inserted into the tier.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
+pub(crate) struct Insertion {
     /// Taken before the value was read.
     pub(crate) ticket: Ticket,
     pub(crate) now: Timestamp,

@@ -1,26 +1,24 @@
-//! Many keys at once: one reading of the store, one batch load for what this call has to load.
+//! Many keys at once: one read of the store, and one batch load for the keys that this call has to load.
 
-use std::collections::HashMap;
 use std::hash::Hash;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-use crate::cache::Inner;
-use crate::cache::flight::{Boarding, Flight, Pilot};
+use crate::cache::flight::{Flight, Joined, Leader};
+use crate::cache::inner::Inner;
 use crate::cache::level::Level;
-use crate::cache::load::{Fresh, Lease, Leased, Order, Turn, Work};
-use crate::cache::read::{Look, Read};
-use crate::error::{Error, Result};
+use crate::cache::load_gate::Fresh;
+use crate::cache::plan::{LoadPlan, Work};
+use crate::cache::read::Read;
+use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
-use crate::loader::LoadCx;
 
-/// A flight of this call, with what its pilot has to know.
-struct Departure<K: Hash + Eq, V> {
-    pilot: Pilot<K, V>,
-    order: Order,
+/// A load that this call leads.
+struct PendingLoad<K: Hash + Eq, V> {
+    leader: Leader<K, V>,
+    plan: LoadPlan,
 }
 
 impl<K, V> Inner<K, V>
@@ -36,42 +34,24 @@ where
         let mut unstorable = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             if values.get(index).is_some_and(Option::is_none) {
-                match StoreKey::encode_short(&self.name, key)? {
+                match StoreKey::encode_short(&self.shared.cache, key)? {
                     Some(store_key) => reads.push((index, Read { key: key.clone(), store_key, level: &level, newest })),
                     None => unstorable.push((index, key)),
                 }
             }
         }
-        self.look_many(&mut reads, &mut values).await;
-        let mut flights = Vec::new();
-        let mut departures = Vec::new();
-        for (index, read) in reads {
-            let ticket = self.side.epochs.ticket(&read.store_key);
-            let flight = match self.flights.board(&read.key, ticket, &self.side.epochs) {
-                Boarding::Passenger(flight) => flight,
-                Boarding::Pilot(pilot) => {
-                    let flight = pilot.flight();
-                    let order =
-                        Order { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload: false };
-                    departures.push(Departure { pilot, order });
-                    flight
-                }
-            };
-            flights.push((index, read, flight));
-        }
-        if !departures.is_empty() {
-            tokio::spawn(Arc::clone(&self).fly_many(departures));
-        }
-        let landed = join_all(flights.into_iter().map(|(index, read, flight)| self.arrive(index, read, flight))).await;
-        for arrival in landed {
-            let (index, value) = arrival?;
+        self.lookup_many(&mut reads, &mut values).await;
+        let flights = self.join_many(reads);
+        let loads = flights.into_iter().map(|(index, read, flight)| self.await_load(index, read, flight));
+        for loaded in join_all(loads).await {
+            let (index, value) = loaded?;
             if let Some(place) = values.get_mut(index) {
                 *place = Some(value);
             }
         }
         // Keys that are too long to be stored are loaded every time.
         for (index, key) in unstorable {
-            let hit = self.bypass(key, &level, Work::Registered, self.patience()).await?;
+            let hit = self.bypass(key, &level, Work::Registered, self.proof_wait()).await?;
             if let Some(place) = values.get_mut(index) {
                 *place = Some(hit.value);
             }
@@ -79,23 +59,47 @@ where
         Ok(values.into_iter().map(Option::flatten).collect())
     }
 
-    /// Reads the store once for all that is still wanted, and leaves what was not found.
-    async fn look_many(&self, reads: &mut Vec<(usize, Read<'_, K>)>, values: &mut [Option<Option<V>>]) {
+    /// Joins or starts a load for each read; those that this call leads run in one task.
+    fn join_many<'a>(self: &Arc<Self>, reads: Vec<(usize, Read<'a, K>)>) -> Vec<(usize, Read<'a, K>, Arc<Flight<V>>)> {
+        let mut flights = Vec::with_capacity(reads.len());
+        let mut pending = Vec::new();
+        for (index, read) in reads {
+            let ticket = self.subscription.epochs.ticket(&read.store_key);
+            let flight = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
+                Joined::Waiter(flight) => flight,
+                Joined::Leader(leader) => {
+                    let flight = leader.flight();
+                    let plan =
+                        LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload: false };
+                    pending.push(PendingLoad { leader, plan });
+                    flight
+                }
+            };
+            flights.push((index, read, flight));
+        }
+        if !pending.is_empty() {
+            tokio::spawn(Arc::clone(self).run_loads(pending));
+        }
+        flights
+    }
+
+    /// Reads the store once for all remaining reads, and removes those that it answers from `reads`.
+    async fn lookup_many(&self, reads: &mut Vec<(usize, Read<'_, K>)>, values: &mut [Option<Option<V>>]) {
         if reads.is_empty() || self.is_bypassed() {
             return;
         }
         let tickets: Vec<_> =
-            reads.iter().map(|(_, read)| self.keepable(self.side.epochs.ticket(&read.store_key))).collect();
+            reads.iter().map(|(_, read)| self.keepable(self.subscription.epochs.ticket(&read.store_key))).collect();
         let store_keys: Vec<StoreKey> = reads.iter().map(|(_, read)| read.store_key.clone()).collect();
-        let readings = match self.store.get_many(&store_keys).await {
+        let readings = match self.shared.store.get_many(&store_keys).await {
             Ok(readings) => readings,
-            Err(error) => return self.store_failed("get_many", &error),
+            Err(error) => return self.shared.failed("get_many", &error),
         };
         self.metrics.store_up.set(1.0);
         let mut found = readings.into_iter().zip(tickets);
         reads.retain(|(index, read)| {
             let Some((reading, ticket)) = found.next() else { return true };
-            let Look::Hit(stored) = self.judge(reading, read.level) else {
+            let Lookup::Hit(stored) = self.shared.evaluate(reading, read.level) else {
                 self.metrics.miss.increment(1);
                 return true;
             };
@@ -110,98 +114,75 @@ where
         });
     }
 
-    /// Waits for one flight of many; what it may not take it reads by itself.
-    async fn arrive(
+    /// Waits for one load of many; if this reader may not take the value, it reads the key by itself.
+    async fn await_load(
         self: &Arc<Self>,
         index: usize,
         read: Read<'_, K>,
         flight: Arc<Flight<V>>,
     ) -> Result<(usize, Option<V>)> {
         let loaded = flight.wait().await?;
-        if self.passenger_may_take(&read, &flight, &loaded) {
+        if self.waiter_may_take(&read, &flight, &loaded) {
             return Ok((index, loaded.value.clone()));
         }
         let hit = Arc::clone(self).read(read.key, &Level::default(), Work::Registered).await?;
         Ok((index, hit.value))
     }
 
-    async fn fly_many(self: Arc<Self>, departures: Vec<Departure<K, V>>) {
-        let turn = match self.turn().await {
-            Ok(turn) => turn,
+    /// Runs the loads that one call leads, as one batch load.
+    async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+        let permit = match self.gate.permit().await {
+            Ok(permit) => permit,
             Err(error) => {
-                departures.into_iter().for_each(|departure| departure.pilot.land(Err(error.clone())));
+                pending.into_iter().for_each(|load| load.leader.complete(Err(error.clone())));
                 return;
             }
         };
-        let bypass = self.is_bypassed();
-        let leases = join_all(departures.iter().map(|departure| async {
-            if bypass { Leased::Without } else { self.lease(&departure.order.store_key, false).await }
-        }));
-        let mut loads: Vec<(Departure<K, V>, Option<Lease>)> = Vec::new();
-        let leases = leases.await;
-        for (leased, departure) in leases.into_iter().zip(departures) {
-            match leased {
-                Leased::Present(loaded) => departure.pilot.land(Ok(Arc::new(loaded))),
-                Leased::Granted(lease) => loads.push((departure, Some(lease))),
-                Leased::Without => loads.push((departure, None)),
-                // It is waited for by itself: who waits for a lease holds none ("Turn before lease").
-                Leased::Held(_) => {
-                    tokio::spawn(Arc::clone(&self).fly(departure.pilot, departure.order, Work::Registered));
-                }
-            }
-        }
+        let loads = self.lease_many(pending).await;
         if loads.is_empty() {
             return;
         }
-        let keys: Vec<K> = loads.iter().map(|(departure, _)| departure.pilot.key().clone()).collect();
-        match self.load_many(turn, &keys).await {
-            Ok(mut fresh) => {
-                let settled = loads.into_iter().map(|(departure, lease)| {
-                    let mine = fresh.remove(departure.pilot.key());
-                    self.settle_one(departure, lease, mine)
-                });
-                join_all(settled.collect::<Vec<_>>()).await;
+        let keys: Vec<K> = loads.iter().map(|(load, _)| load.leader.key().clone()).collect();
+        match self.load_many(permit, &keys).await {
+            Ok(fresh) => {
+                let stored =
+                    loads.into_iter().zip(fresh).map(|((load, lease), fresh)| self.store_one(load, lease, fresh));
+                join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
-                for (departure, lease) in loads {
-                    self.give_back(&departure.order.store_key, lease.as_ref()).await;
-                    departure.pilot.land(Err(error.clone()));
+                for (load, lease) in loads {
+                    self.release_lease(&load.plan.store_key, lease.as_ref()).await;
+                    load.leader.complete(Err(error.clone()));
                 }
             }
         }
     }
 
-    async fn settle_one(&self, departure: Departure<K, V>, lease: Option<Lease>, fresh: Option<Fresh<V>>) {
-        // Every key asked for has an answer in the map; without one the flight ends with an error, by its drop.
-        let Some(fresh) = fresh else { return };
-        departure.pilot.close_doors();
-        let outcome = self.settle(departure.pilot.key(), &departure.order, lease, fresh).await;
-        departure.pilot.land(outcome.map(Arc::new));
+    /// Requests a lease for each load, and returns the loads that are still necessary.
+    async fn lease_many(self: &Arc<Self>, pending: Vec<PendingLoad<K, V>>) -> Vec<(PendingLoad<K, V>, Option<Lease>)> {
+        let bypass = self.is_bypassed();
+        let leases = join_all(pending.iter().map(|load| async {
+            if bypass { Leased::Without } else { self.shared.lease(&load.plan.store_key, false).await }
+        }));
+        let mut loads = Vec::with_capacity(pending.len());
+        let leases = leases.await;
+        for (leased, load) in leases.into_iter().zip(pending) {
+            match leased {
+                Leased::Present(loaded) => load.leader.complete(Ok(Arc::new(loaded))),
+                Leased::Granted(lease) => loads.push((load, Some(lease))),
+                Leased::Without => loads.push((load, None)),
+                // It is waited for in a task of its own: a task that waits for a lease holds none ("Permit before lease").
+                Leased::Held(_) => {
+                    tokio::spawn(Arc::clone(self).run_load(load.leader, load.plan, Work::Registered));
+                }
+            }
+        }
+        loads
     }
 
-    /// One batch load; a key without a row has an answer too.
-    async fn load_many(&self, turn: Turn<'_>, keys: &[K]) -> Result<HashMap<K, Fresh<V>>, Error> {
-        let loader = self.loader.as_ref().ok_or_else(|| self.no_loader())?;
-        let started_at = self.clock.now();
-        let cx = LoadCx::new(started_at);
-        let loaded = tokio::select! {
-            biased;
-            loaded = AssertUnwindSafe(loader.load_many(keys, &cx)).catch_unwind() => {
-                loaded.unwrap_or_else(|_| Err("the loader panicked".into()))
-            }
-            () = self.clock.sleep(turn.remaining) => return Err(self.load_timed_out()),
-        };
-        let mut values = loaded.map_err(|error| self.load_failed(error))?;
-        let took = self.clock.now().since(started_at);
-        self.metrics.load_seconds.record(took.as_secs_f64());
-        let notes = cx.notes();
-        Ok(keys
-            .iter()
-            .map(|key| {
-                let value = values.remove(key);
-                if value.is_some() { &self.metrics.load_ok } else { &self.metrics.load_absent }.increment(1);
-                (key.clone(), Fresh { value, notes: notes.clone(), started_at, took })
-            })
-            .collect())
+    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Fresh<V>) {
+        load.leader.seal();
+        let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
+        load.leader.complete(Ok(Arc::new(loaded)));
     }
 }

@@ -1,75 +1,40 @@
-//! The read path: this process's tier, the shared store, then a flight. One function for each tier.
+//! The read path: the process-local tier, the shared store, then a single-flight load. One function for each tier.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
-use crate::cache::Inner;
 use crate::cache::epochs::Ticket;
-use crate::cache::flight::{Boarding, Flight};
-use crate::cache::found::{Hit, Loaded, Tier, age};
+use crate::cache::flight::{Flight, Joined};
+use crate::cache::hit::{Hit, Loaded, Tier, age};
+use crate::cache::inner::Inner;
 use crate::cache::level::{Evidence, Level};
-use crate::cache::load::{Order, Work};
-use crate::cache::local::{Found, LocalEntry, LocalTier};
+use crate::cache::local::{Insertion, LocalEntry, LocalTier};
+use crate::cache::plan::{LoadPlan, Work};
+use crate::cache::shared::{Lookup, Stored};
 use crate::clock::Timestamp;
-use crate::entry::{Entry, PayloadState, fill_position};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
-use crate::position::Position;
-use crate::store::{InvalidationMode, Meta, Reading, ServerId};
+use crate::mode::InvalidationMode;
 
-/// How often a reader boards flights before it is told that the key changes too fast. Two suffice (the second flight
-/// begins after the reader did); more allow for entries that vanish between a lease and a look.
+/// Maximum number of flights that one read joins before it loads by itself. Two suffice (the second flight begins after
+/// the reader did); more allow for entries that disappear between a lease and a lookup.
 const ROUNDS_MAX: usize = 8;
 
-/// What the shared store has for a reader.
-pub(super) enum Look<V> {
-    /// A value that answers the read.
-    Hit(Stored<V>),
-    /// Nothing that may be served.
-    Miss,
-    /// A good value that is not proven fresh enough for this read.
-    Unproven,
-}
-
-/// A value from the shared store, with what is known about it.
-pub(super) struct Stored<V> {
-    pub(super) value: Option<V>,
-    pub(super) filled_at: Timestamp,
-    pub(super) expires_at: Timestamp,
-    /// The server that it was read from.
-    pub(super) server: ServerId,
-    /// The fill position as text; parsed only when somebody asks.
-    pub(super) position: Bytes,
-    pub(super) meta: Option<Arc<Meta>>,
-    /// Bytes of the encoded value.
-    pub(super) weight: usize,
-}
-
-impl<V> Stored<V> {
-    /// What the load's server had executed; none if that is not known.
-    pub(super) fn loaded(&self) -> Option<Position> {
-        fill_position(&self.position)
-    }
-}
-
-/// What came of boarding a flight.
-enum Boarded<V> {
-    /// The answer.
+/// What came of joining a flight.
+enum JoinOutcome<V> {
+    /// The value satisfies the read.
     Hit(Hit<V>),
-    /// It found what only others may take.
-    NotForThisReader,
-    /// The database that was read is known to lag behind what this read demands.
-    Lags {
-        /// It is the server that commits: waiting is no use.
-        for_good: bool,
+    /// The value may be returned to other readers only.
+    Unsuitable,
+    /// The database that was read is known to lag behind what this read requires.
+    Lagging {
+        /// It is the server that commits, so waiting does not help.
+        permanent: bool,
     },
 }
 
-/// A read: what is wanted, and what was known when it started.
+/// A read: what is required, and what was known when it started.
 pub(super) struct Read<'a, K> {
     pub(super) key: K,
     pub(super) store_key: StoreKey,
@@ -83,14 +48,7 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    pub(super) fn mode(&self) -> InvalidationMode {
-        match self.mode.load(Ordering::Acquire) {
-            0 => InvalidationMode::Cdc,
-            _ => InvalidationMode::Ttl,
-        }
-    }
-
-    /// The first tier: this process's own tier, for a read that asks for nothing special.
+    /// The first tier, for a plain read.
     #[inline]
     pub(super) fn local_get<Q>(&self, key: &Q) -> Option<Option<V>>
     where
@@ -101,19 +59,19 @@ where
         if self.is_bypassed() {
             return None;
         }
-        let entry = tier.get(key, &self.side.epochs, self.clock.coarse())?;
+        let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
         self.metrics.hit_local.increment(1);
         Some(entry.value)
     }
 
-    /// A whole read, for all but plain hits in this process's own tier.
+    /// A complete read, for everything but plain hits in the process-local tier.
     pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
-        let store_key = StoreKey::encode_short(&self.name, &key)?;
+        let store_key = StoreKey::encode_short(&self.shared.cache, &key)?;
         let through = !self.is_bypassed() && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
             self.metrics.bypass.increment(1);
-            return self.bypass(&key, level, work, self.patience()).await;
+            return self.bypass(&key, level, work, self.proof_wait()).await;
         };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
         if (!level.is_eventual() || level.detailed)
@@ -121,61 +79,61 @@ where
         {
             return Ok(hit);
         }
-        let mut patience = self.patience();
+        let mut proof_wait = self.proof_wait();
         let mut reload = false;
         for _ in 0..ROUNDS_MAX {
-            match self.look(&read).await {
-                Look::Hit(stored) => return Ok(self.shared_hit(stored, level)),
-                Look::Miss if reload => {}
-                Look::Miss => self.metrics.miss.increment(1),
-                Look::Unproven => {
+            match self.lookup(&read).await {
+                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, level)),
+                Lookup::Miss if reload => {}
+                Lookup::Miss => self.metrics.miss.increment(1),
+                Lookup::Unproven => {
                     self.metrics.unproven.increment(1);
                     reload = true;
                 }
             }
-            match self.board(&read, reload, &mut work).await? {
-                Boarded::Hit(hit) => return Ok(hit),
-                Boarded::NotForThisReader => reload = reload || !level.is_eventual(),
-                Boarded::Lags { for_good } => {
+            match self.join(&read, reload, &mut work).await? {
+                JoinOutcome::Hit(hit) => return Ok(hit),
+                JoinOutcome::Unsuitable => reload = reload || !level.is_eventual(),
+                JoinOutcome::Lagging { permanent } => {
                     reload = true;
-                    self.wait_for_proof(&mut patience, for_good).await?;
+                    self.wait_for_proof(&mut proof_wait, permanent).await?;
                 }
             }
         }
-        // The key changes faster than it can be filled: the database itself answers.
-        self.bypass(&read.key, level, work, patience).await
+        // The key changes faster than it can be filled: the read loads by itself.
+        self.bypass(&read.key, level, work, proof_wait).await
     }
 
-    /// Boards a flight once.
-    async fn board(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &mut Work<V>) -> Result<Boarded<V>> {
-        let ticket = self.side.epochs.ticket(&read.store_key);
-        let (loaded, fits) = match self.flights.board(&read.key, ticket, &self.side.epochs) {
-            Boarding::Pilot(pilot) => {
-                let flight = pilot.flight();
-                let order = Order { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload };
-                tokio::spawn(Arc::clone(self).fly(pilot, order, work.take()));
+    /// Joins or starts one load.
+    async fn join(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &mut Work<V>) -> Result<JoinOutcome<V>> {
+        let ticket = self.subscription.epochs.ticket(&read.store_key);
+        let (loaded, suitable) = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
+            Joined::Leader(leader) => {
+                let flight = leader.flight();
+                let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload };
+                tokio::spawn(Arc::clone(self).run_load(leader, plan, work.take()));
                 let loaded = flight.wait().await?;
-                let fits = loaded.tier == Tier::Database || self.proves(read.level, &loaded);
-                (loaded, fits)
+                let suitable = loaded.tier == Tier::Database || self.proves(read.level, &loaded);
+                (loaded, suitable)
             }
-            Boarding::Passenger(flight) => {
+            Joined::Waiter(flight) => {
                 let loaded = flight.wait().await?;
-                let fits = self.passenger_may_take(read, &flight, &loaded);
-                (loaded, fits)
+                let suitable = self.waiter_may_take(read, &flight, &loaded);
+                (loaded, suitable)
             }
         };
-        if !fits {
-            return Ok(Boarded::NotForThisReader);
+        if !suitable {
+            return Ok(JoinOutcome::Unsuitable);
         }
-        if loaded.tier == Tier::Database && !read.level.takes_loaded(loaded.position.as_ref(), loaded.primary) {
-            return Ok(Boarded::Lags { for_good: loaded.known_primary });
+        if loaded.tier == Tier::Database && !read.level.accepts_loaded(loaded.position.as_ref(), loaded.primary) {
+            return Ok(JoinOutcome::Lagging { permanent: loaded.known_primary });
         }
-        Ok(Boarded::Hit(self.loaded_hit(&loaded)))
+        Ok(JoinOutcome::Hit(self.loaded_hit(&loaded)))
     }
 
-    /// "Joining": a passenger takes what was loaded after it started, or what the store accepted after it started and,
-    /// for a session or a bound, what proves itself.
-    pub(super) fn passenger_may_take(&self, read: &Read<'_, K>, flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
+    /// "Joining": a waiter takes a value that was loaded after the waiter started; or a value that the store accepted
+    /// after it started and, for a session or bounded read, that proves itself.
+    pub(super) fn waiter_may_take(&self, read: &Read<'_, K>, flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
         loaded.tier == Tier::Database
             && (flight.serves(read.newest) || (loaded.accepted && self.proves(read.level, loaded)))
     }
@@ -190,27 +148,27 @@ where
         level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew)
     }
 
-    /// A value of this process's own tier that proves what the read asks for.
+    /// Returns a hit of the process-local tier that satisfies the level of `read`.
     fn local_proven(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
-        let hit = self.local_look(read.level, |tier, now| tier.get(&read.key, &self.side.epochs, now))?;
+        let hit = self.local_lookup(read.level, |tier, now| tier.get(&read.key, &self.subscription.epochs, now))?;
         self.metrics.hit_local.increment(1);
         Some(hit)
     }
 
-    /// The hit that this process's own tier makes, if it proves the level. What this process has handled of the bus is
-    /// the proof, never what the store says: the store may be ahead of the bus.
+    /// Returns the hit of the process-local tier, if it proves the level. The proof is what this process has handled of
+    /// the bus, never what the store says: the store may be ahead of the bus.
     ///
-    /// The proof is taken *before* the value is looked at: what is handled in between voids the value and proves
+    /// The proof is taken *before* the value: a message that is handled in between invalidates the value, and proves
     /// nothing about it.
-    pub(super) fn local_look(
+    pub(super) fn local_lookup(
         &self,
         level: &Level,
-        look: impl FnOnce(&LocalTier<K, V>, Timestamp) -> Option<LocalEntry<V>>,
+        get: impl FnOnce(&LocalTier<K, V>, Timestamp) -> Option<LocalEntry<V>>,
     ) -> Option<Hit<V>> {
         let tier = self.local.as_ref()?;
-        let by_log = self.mode() == InvalidationMode::Cdc;
-        let handled = self.side.handled.load();
-        let entry = look(tier, self.clock.coarse())?;
+        let by_log = self.shared.mode() == InvalidationMode::Cdc;
+        let handled = self.subscription.handled.load();
+        let entry = get(tier, self.clock.coarse())?;
         let now = self.clock.now();
         let evidence = Evidence {
             loaded: None,
@@ -229,99 +187,26 @@ where
     }
 
     /// The second tier: the shared store. A store that cannot be read is a miss.
-    async fn look(&self, read: &Read<'_, K>) -> Look<V> {
-        let ticket = self.side.epochs.ticket(&read.store_key);
+    async fn lookup(&self, read: &Read<'_, K>) -> Lookup<V> {
+        let ticket = self.subscription.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
-        match self.store.get(&read.store_key).await {
+        match self.shared.store.get(&read.store_key).await {
             Ok(reading) => {
                 self.metrics.store_up.set(1.0);
                 if !read.level.is_eventual() {
-                    self.note_origin(reading.meta.as_deref());
+                    self.shared.note_origin(reading.meta.as_deref());
                 }
-                let look = self.judge(reading, read.level);
-                if let (Look::Hit(stored), Some(ticket)) = (&look, keep) {
+                let lookup = self.shared.evaluate(reading, read.level);
+                if let (Lookup::Hit(stored), Some(ticket)) = (&lookup, keep) {
                     self.keep_read(&read.key, &read.store_key, stored, ticket);
                 }
-                look
+                lookup
             }
             Err(error) => {
-                self.store_failed("get", &error);
-                Look::Miss
+                self.shared.failed("get", &error);
+                Lookup::Miss
             }
         }
-    }
-
-    /// What a reading of the store is worth to a reader.
-    pub(super) fn judge(&self, reading: Reading, level: &Level) -> Look<V> {
-        let Some(stored) = self.usable(reading) else { return Look::Miss };
-        if level.is_eventual() {
-            return Look::Hit(stored);
-        }
-        // What was applied is mostly parsed already, so it is asked first.
-        let applied = stored.meta.as_ref().map(|meta| meta.applied());
-        let by_applied = matches!((&level.at_least, applied), (Some(token), Some(applied)) if applied.covers(token));
-        let loaded = if level.at_least.is_some() && !by_applied { stored.loaded() } else { None };
-        let evidence = Evidence {
-            loaded: loaded.as_ref(),
-            applied,
-            filled_at: stored.filled_at,
-            source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
-        };
-        if level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew) {
-            Look::Hit(stored)
-        } else {
-            Look::Unproven
-        }
-    }
-
-    /// An entry that may be served at the eventual level under the mode in force.
-    fn usable(&self, reading: Reading) -> Option<Stored<V>> {
-        let entry = match Entry::decode(reading.entry?) {
-            Ok(entry) => entry,
-            Err(error) => {
-                tracing::warn!(cache = %self.name, error = %error, "an entry of the store is damaged and counts as a miss");
-                return None;
-            }
-        };
-        let header = &entry.header;
-        let meta = match self.mode() {
-            InvalidationMode::Cdc => {
-                let meta = reading.meta.filter(|meta| meta.is_live())?;
-                // Not covered, or of another generation: worth nothing.
-                let covered = meta.coverage.generation(self.mapping);
-                if header.mode != InvalidationMode::Cdc || covered != Some(header.generation) {
-                    return None;
-                }
-                Some(meta)
-            }
-            InvalidationMode::Ttl => None,
-        };
-        let expired = header.hard_expiry.is_known() && self.clock.now() >= header.hard_expiry;
-        if header.schema_version != self.schema_version || expired {
-            return None;
-        }
-        let value = match header.state {
-            PayloadState::Negative => None,
-            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(&entry.payload) {
-                    Ok(value) => Some(value),
-                    Err(error) => {
-                        tracing::warn!(cache = %self.name, error = %error, "a value of the store cannot be decoded and counts as a miss");
-                        return None;
-                    }
-                }
-            }
-            _ => return None,
-        };
-        Some(Stored {
-            value,
-            filled_at: header.filled_at,
-            expires_at: header.hard_expiry,
-            server: reading.server,
-            position: entry.header.position,
-            meta,
-            weight: entry.payload.len(),
-        })
     }
 
     fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
@@ -332,7 +217,7 @@ where
         Hit { value: stored.value, tier: Tier::Shared, position: None, staleness_bound: None, ttl: None, age: None }
     }
 
-    pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
+    fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence {
             filled_at: stored.filled_at,
@@ -361,72 +246,41 @@ where
             value: loaded.value.clone(),
             tier: loaded.tier,
             position: loaded.position.clone(),
-            // What was loaded from a replica was current at no known time.
+            // A value that was loaded from a replica has no known time at which it was current.
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: loaded.expires_at.is_known().then(|| loaded.expires_at.since(now)),
             age: age(loaded.filled_at, now),
         }
     }
 
-    /// The ticket, if what is read under it may be put into this process's own tier. Asked after the ticket was taken.
-    pub(super) fn keepable(&self, ticket: Ticket) -> Option<Ticket> {
-        let reached = self.mode() == InvalidationMode::Ttl || self.side.epochs.is_following();
-        (self.local.is_some() && reached).then_some(ticket)
-    }
-
-    /// True if what was read from, or filled at, this server may be put away: it is the server that the bus is read from,
-    /// for no other one's invalidations are told of there; and it still had applied everything that this process has
-    /// handled. One that was demoted under both connections takes over an older state from the new primary, and its
-    /// values lack what was told before ("One server").
-    pub(super) fn is_followed(&self, server: ServerId, meta: Option<&Meta>) -> bool {
-        server.is_same(self.side.server()) && self.has_all_handled(meta)
-    }
-
-    /// Puts away what was read from the store.
+    /// Puts a value that was read from the store into the process-local tier.
     pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
         let Some(tier) = &self.local else { return };
-        if self.mode() == InvalidationMode::Cdc && !self.is_followed(stored.server, stored.meta.as_deref()) {
+        if self.shared.mode() == InvalidationMode::Cdc
+            && !self.subscription.follows(stored.server, stored.meta.as_deref())
+        {
             return;
         }
-        let found = Found {
+        let facts = Insertion {
             ticket,
             now: self.clock.now(),
             filled_at: stored.filled_at,
             expires_at: stored.expires_at,
             weight: store_key.as_str().len() + stored.weight,
         };
-        tier.insert(key.clone(), stored.value.clone(), &found);
+        tier.insert(key.clone(), stored.value.clone(), &facts);
     }
 
-    /// True if the store's meta, read with a value, has applied all that this process has handled of the bus.
-    fn has_all_handled(&self, meta: Option<&Meta>) -> bool {
-        let handled = self.side.handled.load();
-        matches!((meta, &handled.applied), (Some(meta), Some(handled)) if meta.applied().covers(handled))
-    }
-
-    /// What a plain read here and now would serve without loading.
+    /// Returns what a plain read would return now without loading.
     pub(super) async fn peek(&self, key: &K) -> Result<Option<Hit<V>>> {
         if self.is_bypassed() {
             return Ok(None);
         }
-        let local = self.local_look(&Level::default(), |tier, now| tier.peek(key, &self.side.epochs, now));
-        if local.is_some() {
-            return Ok(local);
+        let peek = |tier: &LocalTier<K, V>, now| tier.peek(key, &self.subscription.epochs, now);
+        if let Some(hit) = self.local_lookup(&Level::default(), peek) {
+            return Ok(Some(hit));
         }
-        let Some(store_key) = StoreKey::encode_short(&self.name, key)? else { return Ok(None) };
-        let reading = self.store.peek(&store_key).await?;
-        match self.judge(reading, &Level::default()) {
-            Look::Hit(stored) => Ok(Some(self.stored_hit(stored))),
-            Look::Miss | Look::Unproven => Ok(None),
-        }
-    }
-
-    pub(super) fn store_failed(&self, operation: &'static str, error: &Error) {
-        self.metrics.store_failed(operation);
-        if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {
-            tracing::warn!(cache = %self.name, operation, error = %error.chain(), "the store failed; the database answers");
-        } else {
-            tracing::debug!(cache = %self.name, operation, error = %error.chain(), "the store is away; the database answers");
-        }
+        let Some(store_key) = StoreKey::encode_short(&self.shared.cache, key)? else { return Ok(None) };
+        Ok(self.shared.peek(&store_key).await?.map(|stored| self.stored_hit(stored)))
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 pub use row::{Column, FromValue, RowImage, Value};
 
+use crate::checkpoint::Checkpoint;
 use crate::clock::Timestamp;
 use crate::position::Gtid;
-use crate::source::Checkpoint;
 
 /// A table's full name, `database.table`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

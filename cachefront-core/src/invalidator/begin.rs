@@ -182,7 +182,7 @@ impl Worker {
     /// # Errors
     /// `Closed` on shutdown.
     fn still_wanted(&self, position: &Position) -> Result<()> {
-        if self.wishes.borrow().shutdown {
+        if self.desired_states.borrow().shutdown {
             return Err(Error::new(ErrorKind::Closed, "the invalidator was shut down at the gate"));
         }
         tracing::warn!(%position, "commits are in the log and not visible to readers yet: the invalidator waits");

@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
-use crate::invalidator::Wish;
+use crate::invalidator::control::DesiredState;
 use crate::invalidator::status::CdcState;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
 use crate::source::{ChangeSource, Checkpoint, Lead};
 use crate::store::{InvalidationMode, MetaState};
 
-/// The task behind a [`CdcHandle`](super::CdcHandle).
+/// The task behind a [`CdcHandle`](crate::CdcHandle).
 pub(crate) struct Pump {
     pub(crate) source: Box<dyn ChangeSource>,
     pub(crate) worker: Worker,
@@ -34,7 +34,7 @@ impl Pump {
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::new(self.worker.settings.retry_min, self.worker.settings.retry_max);
         loop {
-            let wishes = self.worker.wishes.clone();
+            let desired_states = self.worker.desired_states.clone();
             match self.session(&mut backoff).await {
                 Ok(Ended::Shutdown) => break,
                 Ok(Ended::Again) => continue,
@@ -47,7 +47,7 @@ impl Pump {
                 }
             }
             let (clock, entropy) = (&self.worker.clock, &self.worker.entropy);
-            if shutdown_during(wishes, backoff.pause(&**clock, &**entropy)).await {
+            if shutdown_during(desired_states, backoff.pause(&**clock, &**entropy)).await {
                 break;
             }
         }
@@ -84,8 +84,8 @@ impl Pump {
         if let Some(ended) = self.stand_by(&mut *writer, lead).await? {
             return Ok(ended);
         }
-        let wish = *self.worker.wishes.borrow_and_update();
-        if wish.shutdown {
+        let desired = *self.worker.desired_states.borrow_and_update();
+        if desired.shutdown {
             return Ok(Ended::Shutdown);
         }
         // A table may have changed while another invalidator worked, and the source may be another server.
@@ -93,20 +93,20 @@ impl Pump {
             self.check_all_tables(None).await?;
         }
         let head = self.worker.probe.head().await?;
-        let mut session = self.worker.begin(writer, head, wish.mode).await?;
+        let mut session = self.worker.begin(writer, head, desired.mode).await?;
         if let Err(error) = self.open(&session.origin, &session.checkpoint).await {
             if error.kind() != ErrorKind::Gap {
                 return Err(error);
             }
-            self.flush_after(&error, &mut session, wish).await?;
+            self.flush_after(&error, &mut session, desired).await?;
             self.open(&session.origin, &session.checkpoint).await?;
         }
-        self.worker.announce(&mut session, wish).await?;
+        self.worker.announce(&mut session, desired).await?;
         let source = self.source.describe();
-        tracing::info!(%source, position = %session.checkpoint.position, mode = ?wish.mode, "the invalidator runs");
-        match self.turn(&mut session, wish, backoff).await {
+        tracing::info!(%source, position = %session.checkpoint.position, mode = ?desired.mode, "the invalidator runs");
+        match self.turn(&mut session, desired, backoff).await {
             Err(error) if error.kind() == ErrorKind::Gap => {
-                self.flush_after(&error, &mut session, wish).await.map(|()| Ended::Flushed)
+                self.flush_after(&error, &mut session, desired).await.map(|()| Ended::Flushed)
             }
             ended => ended,
         }
@@ -126,12 +126,12 @@ impl Pump {
     }
 
     /// Changes were lost: everything cached is flushed.
-    async fn flush_after(&mut self, error: &Error, session: &mut Session, wish: Wish) -> Result<()> {
+    async fn flush_after(&mut self, error: &Error, session: &mut Session, desired: DesiredState) -> Result<()> {
         let source = self.source.describe();
         tracing::error!(%source, error = %error.chain(), "changes were lost: everything cached is flushed");
         self.worker.status.send_modify(|status| status.last_error = Some(error.clone()));
         self.check_all_tables(Some(session)).await?;
-        let state = match wish.mode {
+        let state = match desired.mode {
             InvalidationMode::Cdc => MetaState::Live,
             InvalidationMode::Ttl => MetaState::Suspended,
         };
@@ -190,8 +190,8 @@ impl Pump {
 
     /// Waits until the source says that this invalidator may work. `None` on shutdown.
     async fn wait_for_lead(&mut self) -> Result<Option<Lead>> {
-        let wishes = self.worker.wishes.clone();
-        let mut ended = std::pin::pin!(shutdown_during(wishes, std::future::pending()));
+        let desired_states = self.worker.desired_states.clone();
+        let mut ended = std::pin::pin!(shutdown_during(desired_states, std::future::pending()));
         let mut patience = self.worker.clock.sleep(self.worker.settings.heartbeat);
         let mut lead = self.source.lead();
         loop {
@@ -209,10 +209,13 @@ impl Pump {
 }
 
 /// Runs `pause`, and ends early (true) on shutdown.
-pub(super) async fn shutdown_during(mut wishes: watch::Receiver<Wish>, pause: impl Future<Output = ()>) -> bool {
+pub(super) async fn shutdown_during(
+    mut desired_states: watch::Receiver<DesiredState>,
+    pause: impl Future<Output = ()>,
+) -> bool {
     tokio::select! {
         biased;
-        gone = async { wishes.wait_for(|wish| wish.shutdown).await.is_err() } => { let _ = gone; true }
+        gone = async { desired_states.wait_for(|desired| desired.shutdown).await.is_err() } => { let _ = gone; true }
         () = pause => false,
     }
 }

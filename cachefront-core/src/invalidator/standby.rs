@@ -16,7 +16,7 @@ const LOST_HEARTBEATS: u32 = 4;
 impl Pump {
     /// Waits while another invalidator works and is not to be disturbed. `None` once this one is to take the term.
     pub(super) async fn stand_by(&mut self, writer: &mut dyn StoreWriter, lead: Lead) -> Result<Option<Ended>> {
-        let began_as = *self.worker.wishes.borrow_and_update();
+        let began_as = *self.worker.desired_states.borrow_and_update();
         let (mut silent, mut last, mut closed) = (0, None, false);
         loop {
             let (sign_of_life, conflict) = match writer.state().await? {
@@ -43,12 +43,12 @@ impl Pump {
             let wait = self.worker.clock.sleep(self.worker.settings.heartbeat);
             tokio::select! {
                 biased;
-                changed = self.worker.wishes.changed() => {
-                    let wish = *self.worker.wishes.borrow_and_update();
-                    if changed.is_err() || wish.shutdown {
+                changed = self.worker.desired_states.changed() => {
+                    let desired = *self.worker.desired_states.borrow_and_update();
+                    if changed.is_err() || desired.shutdown {
                         return Ok(Some(Ended::Shutdown));
                     }
-                    if wish != began_as {
+                    if desired != began_as {
                         return Ok(Some(Ended::Again));
                     }
                 }

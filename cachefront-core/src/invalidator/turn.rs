@@ -10,11 +10,11 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Batch;
 use crate::gate::VisibilityGate;
-use crate::invalidator::Wish;
 use crate::invalidator::batch::{Flush, Plan, plan};
+use crate::invalidator::control::DesiredState;
+use crate::invalidator::latency::StageTimes;
 use crate::invalidator::pump::{Ended, Pump};
 use crate::invalidator::watermark::Watermark;
-use crate::invalidator::way::Moments;
 use crate::invalidator::worker::Session;
 use crate::position::Position;
 use crate::settings::CdcSettings;
@@ -51,7 +51,12 @@ impl AtGate {
 
 impl Pump {
     /// Reads, applies, and shows that it lives, until something fails or is asked for.
-    pub(super) async fn turn(&mut self, session: &mut Session, wish: Wish, backoff: &mut Backoff) -> Result<Ended> {
+    pub(super) async fn turn(
+        &mut self,
+        session: &mut Session,
+        desired: DesiredState,
+        backoff: &mut Backoff,
+    ) -> Result<Ended> {
         let limits = limits(&self.worker.settings);
         let mut watermark = Watermark::new(Arc::clone(&self.worker.probe), Arc::clone(&self.worker.clock));
         watermark.ask();
@@ -60,21 +65,21 @@ impl Pump {
         let mut draining = false;
         loop {
             if draining && waiting.is_none() {
-                self.worker.resign(session, wish).await?;
+                self.worker.resign(session, desired).await?;
                 return Ok(Ended::Shutdown);
             }
             tokio::select! {
                 biased;
-                changed = self.worker.wishes.changed(), if !draining => {
-                    let now = *self.worker.wishes.borrow_and_update();
+                changed = self.worker.desired_states.changed(), if !draining => {
+                    let now = *self.worker.desired_states.borrow_and_update();
                     draining = changed.is_err() || now.shutdown;
-                    if !draining && now != wish {
+                    if !draining && now != desired {
                         return Ok(Ended::Again);
                     }
                 }
                 () = &mut beat => {
                     watermark.ask();
-                    self.worker.heartbeat(session, &mut watermark, wish).await?;
+                    self.worker.heartbeat(session, &mut watermark, desired).await?;
                     // After the heartbeat and not before: a store that is slower than the period would otherwise be
                     // asked for nothing but heartbeats.
                     beat = self.worker.clock.sleep(self.worker.settings.heartbeat);
@@ -83,7 +88,7 @@ impl Pump {
                 opened = AtGate::opened(&mut waiting) => {
                     if opened? {
                         if let Some(ready) = waiting.take() {
-                            self.apply(session, ready.batch, ready.plan, ready.received_at, &mut watermark, wish).await?;
+                            self.apply(session, ready.batch, ready.plan, ready.received_at, &mut watermark, desired).await?;
                             backoff.reset();
                         }
                     } else if let Some(still) = &mut waiting {
@@ -98,11 +103,11 @@ impl Pump {
                         continue;
                     }
                     let plan = plan(&batch, &self.worker.caches, self.worker.observer.is_some());
-                    if wish.mode == InvalidationMode::Cdc && plan.has_effects() {
+                    if desired.mode == InvalidationMode::Cdc && plan.has_effects() {
                         let wait = AtGate::wait_on(&self.worker.gate, &plan.transactions, &self.worker.settings);
                         waiting = Some(AtGate { batch, plan, received_at, wait });
                     } else {
-                        self.apply(session, batch, plan, received_at, &mut watermark, wish).await?;
+                        self.apply(session, batch, plan, received_at, &mut watermark, desired).await?;
                         backoff.reset();
                     }
                 }
@@ -118,14 +123,14 @@ impl Pump {
         plan: Plan,
         received_at: Timestamp,
         watermark: &mut Watermark,
-        wish: Wish,
+        desired: DesiredState,
     ) -> Result<()> {
-        let mut moments = Moments { received_at, visible_at: Timestamp::UNKNOWN };
+        let mut stages = StageTimes { received_at, visible_at: Timestamp::UNKNOWN };
         self.worker.metrics.events.increment(plan.events);
         let mut order = session.expected.applied_order;
-        if wish.mode == InvalidationMode::Cdc && plan.has_effects() {
-            moments.visible_at = self.worker.clock.now();
-            let waited = moments.visible_at.since(received_at);
+        if desired.mode == InvalidationMode::Cdc && plan.has_effects() {
+            stages.visible_at = self.worker.clock.now();
+            let waited = stages.visible_at.since(received_at);
             self.worker.metrics.gate_seconds.record(waited.as_secs_f64());
             // A table that changed as a whole may have changed its definition: the source looks at it again.
             let changed: Vec<usize> = plan
@@ -134,12 +139,12 @@ impl Pump {
                 .filter_map(|(index, flush)| matches!(flush, Flush::Table(_)).then_some(*index))
                 .collect();
             self.check_tables(&changed, Some(session)).await?;
-            order = self.worker.invalidate(session, &plan, &batch.checkpoint, &moments).await?;
+            order = self.worker.invalidate(session, &plan, &batch.checkpoint, &stages).await?;
         }
         self.worker.advance(session, batch.checkpoint, order, watermark).await?;
         self.source.acknowledge(&session.checkpoint).await?;
         self.worker.metrics.batches_applied.increment(1);
-        self.worker.report(session, plan, wish, moments);
+        self.worker.report(session, plan, desired, stages);
         Ok(())
     }
 }

@@ -9,11 +9,12 @@ use crate::clock::{Clock, Entropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::VisibilityGate;
 use crate::invalidator::batch::{Flush, Plan};
+use crate::invalidator::control::DesiredState;
+use crate::invalidator::latency::{StageTimes, record};
 use crate::invalidator::mapped::Caches;
+use crate::invalidator::observer::{AppliedBatch, CdcObserver};
 use crate::invalidator::status::{CdcState, CdcStatus};
 use crate::invalidator::watermark::Watermark;
-use crate::invalidator::way::{Moments, passed};
-use crate::invalidator::{AppliedBatch, CdcObserver, Wish};
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
@@ -35,7 +36,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: CdcMetrics,
-    pub(crate) wishes: watch::Receiver<Wish>,
+    pub(crate) desired_states: watch::Receiver<DesiredState>,
     pub(crate) status: watch::Sender<CdcStatus>,
     /// The term this invalidator took last; 0 before the first.
     pub(crate) term: u64,
@@ -62,13 +63,13 @@ pub(crate) struct Session {
 
 impl Worker {
     /// The session begins: readers learn who publishes, and which caches are kept.
-    pub(super) async fn announce(&mut self, session: &mut Session, wish: Wish) -> Result<()> {
-        if wish.mode == InvalidationMode::Cdc {
+    pub(super) async fn announce(&mut self, session: &mut Session, desired: DesiredState) -> Result<()> {
+        if desired.mode == InvalidationMode::Cdc {
             self.show_life_on_the_bus(session).await?;
         }
         self.status.send_modify(|status| {
             status.state = CdcState::Running;
-            status.mode = wish.mode;
+            status.mode = desired.mode;
             status.applied = session.checkpoint.position.clone();
             status.source_time = session.source_time;
             status.not_covered = self.caches.unfit();
@@ -84,7 +85,7 @@ impl Worker {
         session: &mut Session,
         plan: &Plan,
         after: &Checkpoint,
-        moments: &Moments,
+        stages: &StageTimes,
     ) -> Result<u64> {
         self.next_order += 1;
         session.writer.raise_high_watermark(&session.expected, self.next_order).await?;
@@ -100,7 +101,7 @@ impl Worker {
         }
         self.metrics.invalidations.increment(plan.keys.len() as u64);
         self.tell(session, plan, after).await?;
-        passed(&self.metrics, &plan.times, moments, self.clock.now());
+        record(&self.metrics, &plan.times, stages, self.clock.now());
         Ok(self.next_order)
     }
 
@@ -203,10 +204,10 @@ impl Worker {
         &mut self,
         session: &mut Session,
         watermark: &mut Watermark,
-        wish: Wish,
+        desired: DesiredState,
     ) -> Result<()> {
         session.beats += 1;
-        if wish.mode == InvalidationMode::Cdc
+        if desired.mode == InvalidationMode::Cdc
             && session.beats.is_multiple_of(SUSPENSION_HEARTBEATS)
             && matches!(session.writer.state().await?, StoreState::Suspended(_))
         {
@@ -214,7 +215,7 @@ impl Worker {
         }
         let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
-        if wish.mode == InvalidationMode::Cdc {
+        if desired.mode == InvalidationMode::Cdc {
             self.show_life_on_the_bus(session).await?;
         }
         let age = self.status.borrow().lag(self.clock.now());
@@ -236,13 +237,13 @@ impl Worker {
     }
 
     /// The last write of an orderly end: another invalidator need not wait for this one's silence.
-    pub(super) async fn resign(&mut self, session: &mut Session, wish: Wish) -> Result<()> {
-        tracing::info!(mode = ?wish.mode, position = %session.checkpoint.position, "the invalidator hands over");
+    pub(super) async fn resign(&mut self, session: &mut Session, desired: DesiredState) -> Result<()> {
+        tracing::info!(mode = ?desired.mode, position = %session.checkpoint.position, "the invalidator hands over");
         session.writer.resign(&session.expected).await
     }
 
-    pub(super) fn report(&self, session: &Session, plan: Plan, wish: Wish, moments: Moments) {
-        let invalidated = if wish.mode == InvalidationMode::Cdc { plan.keys.len() as u64 } else { 0 };
+    pub(super) fn report(&self, session: &Session, plan: Plan, desired: DesiredState, stages: StageTimes) {
+        let invalidated = if desired.mode == InvalidationMode::Cdc { plan.keys.len() as u64 } else { 0 };
         self.status.send_modify(|status| {
             status.events_total += plan.events;
             status.invalidations_total += invalidated;
@@ -250,10 +251,10 @@ impl Worker {
         if let Some(observer) = &self.observer {
             observer.applied(&AppliedBatch {
                 changes: plan.changes,
-                mode: wish.mode,
+                mode: desired.mode,
                 applied: session.checkpoint.position.clone(),
-                received_at: moments.received_at,
-                visible_at: moments.visible_at,
+                received_at: stages.received_at,
+                visible_at: stages.visible_at,
                 applied_at: self.clock.now(),
             });
         }

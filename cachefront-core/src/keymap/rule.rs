@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::event::{RowChange, RowImage, TableName};
+use crate::filter::{Columns, TableFilter};
 use crate::key::{CacheKey, StoreKey};
-use crate::keymap::KeyMap;
-use crate::source::{Columns, TableFilter};
+use crate::keymap::contract::KeyMap;
 
 type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync>;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{TtlContext, TtlPolicy};
+use crate::policy::contract::{TtlContext, TtlPolicy};
 
 /// Another time for the knowledge that the database has no such row; an INSERT removes it before that.
 #[derive(Clone, Copy, Debug)]

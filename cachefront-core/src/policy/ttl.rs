@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{TtlContext, TtlPolicy};
+use crate::policy::contract::{TtlContext, TtlPolicy};
 
 /// The same time for every value, unless its loader asked for another.
 #[derive(Clone, Copy, Debug)]

@@ -3,40 +3,16 @@
 //! The idea is that of "Scaling Memcache at Facebook" (NSDI 2013), with a random token for every *attempt*: a token that
 //! a process uses twice lets an old load pass for a new one.
 
-use std::fmt;
-use std::num::NonZeroU128;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
-use crate::store::{Generation, InvalidationMode, MappingId, Meta, ServerId};
-
-/// A random number that names one attempt to load one key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Token(NonZeroU128);
-
-impl Token {
-    /// A token from random bits; none for zero, which stands for "no lease" in an entry.
-    pub const fn from_u128(bits: u128) -> Option<Self> {
-        match NonZeroU128::new(bits) {
-            Some(bits) => Some(Self(bits)),
-            None => None,
-        }
-    }
-
-    /// The token's bits.
-    pub const fn as_u128(self) -> u128 {
-        self.0.get()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({:032x})", self.0)
-    }
-}
+use crate::mapping::MappingId;
+use crate::mode::InvalidationMode;
+use crate::store::meta::Meta;
 
 /// Asks for the right to fill a key.
 #[derive(Clone, Debug)]

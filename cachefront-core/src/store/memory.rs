@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::memory_bus::{MemoryBus, Server};
-use super::memory_shard::{Bounds, Shard};
-use super::transition;
 use crate::bus::{BusMessage, Hub, InvalidationBus};
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
-use crate::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
-    Store, StoreState, StoreWriter, Token,
-};
+use crate::store::contract::{Store, StoreWriter};
+use crate::store::coverage::Cover;
+use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
+use crate::store::memory_bus::{MemoryBus, Server};
+use crate::store::memory_shard::{Bounds, Shard};
+use crate::store::meta::Meta;
+use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
+use crate::store::transition;
 
 /// What a [`MemoryStore`] may be tuned by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

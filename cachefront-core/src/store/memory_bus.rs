@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::ServerId;
+use crate::identity::ServerId;
 
 /// How many messages one call of `next` hands over at most: a reader that is behind must not hold the lock for long.
 const READ_MAX: usize = 256;

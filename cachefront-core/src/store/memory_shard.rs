@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::key::StoreKey;
-use crate::store::Meta;
+use crate::store::meta::Meta;
 use crate::store::transition::{Change, Slot};
 
 /// What an entry costs beside its bytes and its key's text: the map's and the queue's records, roughly.

@@ -29,31 +29,16 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+use crate::checkpoint::Checkpoint;
 use crate::clock::Timestamp;
 use crate::entry::{u32_at, u64_at, u128_at};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::Generation;
 use crate::position::Position;
-use crate::source::Checkpoint;
 use crate::store::coverage::{COVERED_BYTES, COVERED_MAX, Coverage};
 
 /// Bytes of the fixed part.
 pub const META_HEADER_BYTES: usize = 80;
-
-/// A random number that stands for "everything since the last flush". It is never reused.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Generation(pub u128);
-
-impl fmt::Debug for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Generation({:032x})", self.0)
-    }
-}
-
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
 
 /// Whether a meta's promises hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,7 +259,8 @@ impl fmt::Debug for Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::coverage::{Covered, MappingId};
+    use crate::mapping::MappingId;
+    use crate::store::coverage::Covered;
 
     #[test]
     fn a_long_position_is_read_back() {

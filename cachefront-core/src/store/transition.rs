@@ -11,11 +11,14 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::entry::{Entry, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{Generation, ServerId, Token};
+use crate::mapping::MappingId;
+use crate::mode::InvalidationMode;
 use crate::position::Gtid;
-use crate::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Meta,
-    MetaState, Refusal, ServerId, StoreState, Token,
-};
+use crate::store::coverage::Cover;
+use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal};
+use crate::store::meta::{Meta, MetaState};
+use crate::store::state::{Applied, Expected, StoreState};
 
 /// What a shard holds for a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

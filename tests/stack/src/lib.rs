@@ -2,6 +2,7 @@
 //!
 //! - [`environment`]: the variables that `cargo xtask` sets and tests read, and the workspace's folders;
 //! - [`port`]: free ports for servers;
+//! - [`processes`]: what was started, and what was left running;
 //! - [`mysql`], [`redis`], [`kafka`], [`connect`], [`jvm`]: command lines and settings of the servers;
 //! - [`mutants`]: the list of changes of the code that the tests must notice.
 //!
@@ -14,4 +15,5 @@ pub mod kafka;
 pub mod mutants;
 pub mod mysql;
 pub mod port;
+pub mod processes;
 pub mod redis;

@@ -6,6 +6,7 @@
 //! mutant the name, in words
 //! file cachefront-core/src/…
 //! run -p cachefront-core --lib
+//! unseen why the simulated world does not notice it; only in the list `core`, and only where it is so
 //! old
 //! | the text as it is, once in the file
 //! new
@@ -26,6 +27,8 @@ pub struct Mutant {
     pub file: String,
     /// The arguments of `cargo test`.
     pub run: Vec<String>,
+    /// Why the simulated world does not notice it, where that is so.
+    pub unseen: Option<String>,
     /// The text as it is.
     pub old: String,
     /// The text in its place.
@@ -79,7 +82,10 @@ fn parse(list: &str, text: &str) -> Result<Vec<Mutant>, String> {
                 .ok_or_else(|| format!("`{name}` lacks `{}`", prefix.trim_end()))
         };
         let (file, run) = (field("file ")?, field("run ")?);
-        field("old")?;
+        let unseen = lines.next_if(|line| line.starts_with("unseen ")).map(|line| line["unseen ".len()..].to_owned());
+        if lines.next() != Some("old") {
+            return Err(format!("`{name}` lacks `old`"));
+        }
         let old = block(&mut lines);
         let new_line = lines.next();
         if new_line != Some("new") {
@@ -87,7 +93,7 @@ fn parse(list: &str, text: &str) -> Result<Vec<Mutant>, String> {
         }
         let new = block(&mut lines);
         let run = run.split_whitespace().map(str::to_owned).collect();
-        mutants.push(Mutant { list: list.to_owned(), name: name.to_owned(), file, run, old, new });
+        mutants.push(Mutant { list: list.to_owned(), name: name.to_owned(), file, run, unseen, old, new });
     }
     Ok(mutants)
 }
@@ -106,11 +112,12 @@ mod tests {
 
     #[test]
     fn a_block_is_read_and_applied_once() {
-        let text = "# a list\n\nmutant a name\nfile a.rs\nrun -p a --lib\nold\n| one\n|\n|   two\nnew\n| three\n";
+        let text = "# a list\n\nmutant a name\nfile a.rs\nrun -p a --lib\nunseen no clock\nold\n| one\n|\n|   two\nnew\n| three\n";
         let mutants = parse("core", text).expect("a list");
         assert_eq!(mutants.len(), 1);
         assert_eq!((mutants[0].old.as_str(), mutants[0].new.as_str()), ("one\n\n  two", "three"));
         assert_eq!(mutants[0].run, ["-p", "a", "--lib"]);
+        assert_eq!(mutants[0].unseen.as_deref(), Some("no clock"));
         assert_eq!(mutants[0].apply("x\none\n\n  two\ny").expect("applied"), "x\nthree\ny");
         assert!(mutants[0].apply("nothing of it").is_err());
         assert!(parse("core", "mutant x\nfile y\n").is_err());

@@ -23,4 +23,4 @@ pub mod shop;
 pub mod unique;
 pub mod wait;
 
-pub use cachefront_stack::{environment as stack, port};
+pub use cachefront_stack::{environment as stack, port, processes};

@@ -12,11 +12,13 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::backoff::Backoff;
-use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, InvalidationBus, Publisher};
+use crate::bus::contract::{BusReader, InvalidationBus};
+use crate::bus::message::{BusEvent, BusMessage, BusRead, Publisher};
 use crate::clock::{Clock, Entropy, Timestamp};
+use crate::identity::ServerId;
 use crate::key::StoreKey;
+use crate::mapping::MappingId;
 use crate::position::Position;
-use crate::store::{MappingId, ServerId};
 
 /// What a cache does with what the bus says. Every method returns at once.
 pub(crate) trait Listener: Send + Sync {

@@ -2,8 +2,8 @@
 
 mod hooks;
 mod levels;
+mod permits;
 mod split;
-mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Cache, CacheBuilder, Local, Tier};
 use crate::bus::{BusEvent, BusMessage, Listener, Publisher};
+use crate::cache::{Cache, CacheBuilder, Local, Tier};
 use crate::clock::{Clock, Sleep, SystemClock, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::event::RowImage;
@@ -179,7 +179,7 @@ async fn followed(cache: &Cache<u64, u64>, hand: &mut Hand) {
     for _ in 0..WAIT_MAX.as_millis() / 5 {
         hand.beat().await;
         let following = async {
-            while !cache.inner.side.epochs.is_following() {
+            while !cache.inner.subscription.epochs.is_following() {
                 tokio::task::yield_now().await
             }
         };
@@ -193,7 +193,7 @@ async fn followed(cache: &Cache<u64, u64>, hand: &mut Hand) {
 async fn handled(cache: &Cache<u64, u64>, number: u64) {
     let token: Position = format!("db:1-{number}").parse().expect("a position");
     wait_until("the bus message was handled", || async {
-        cache.inner.side.handled.load().applied.as_ref().is_some_and(|applied| applied.covers(&token))
+        cache.inner.subscription.handled.load().applied.as_ref().is_some_and(|applied| applied.covers(&token))
     })
     .await;
 }
@@ -257,7 +257,7 @@ async fn who_joins_before_the_bus_speaks_does_not_get_a_refused_value() {
         let cache = cache.clone();
         async move { cache.get(&7).await }
     });
-    wait_until("the second reader has joined", || async { cache.inner.flights.passengers(&7) == 2 }).await;
+    wait_until("the second reader has joined", || async { cache.inner.flights.waiters(&7) == 2 }).await;
     database.0.returning.add_permits(2);
     assert_eq!(first.await.expect("joined").expect("a value"), Some(1));
     assert_eq!(second.await.expect("joined").expect("a value"), Some(2));
@@ -510,11 +510,11 @@ async fn a_session_is_not_proven_by_what_was_heard_after_the_value_was_read() {
     database.write(2);
     let token: Position = "db:1-2".parse().expect("a position");
     // While the read looks at the old value, the message of commit 2 is handled from its begin to its end.
-    let side = Arc::clone(&cache.inner.side);
+    let subscription = Arc::clone(&cache.inner.subscription);
     let applied = token.clone();
     *clock.next.lock().expect("unpoisoned") = Some(Interruption(Box::new(move || {
-        side.invalidate(&key());
-        side.handled(&applied, Timestamp::UNKNOWN);
+        subscription.invalidate(&key());
+        subscription.handled(&applied, Timestamp::UNKNOWN);
     })));
     let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
     assert!(clock.next.lock().expect("unpoisoned").is_none(), "nothing came in between: the test proves nothing");

@@ -1,4 +1,4 @@
-//! What a read found, and what it may say about it.
+//! What a read found, and what is known about it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::position::Position;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tier {
-    /// This process's own memory.
+    /// This process's memory.
     Local,
     /// The shared store.
     Shared,
@@ -18,7 +18,7 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The tier in one lower-case word.
+    /// Returns the tier as one lower-case word, for labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -32,39 +32,39 @@ impl Tier {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Hit<V> {
-    /// The value; none if the database has no such row.
+    /// The value; `None` if the database has no such row.
     pub value: Option<V>,
-    /// Where it came from.
+    /// Where the value came from.
     pub tier: Tier,
     /// Commits that the value is proven to contain.
     pub position: Option<Position>,
-    /// The value was current at some moment within this time before the answer, clock skew allowed for.
+    /// The value was current at some moment within this time before the read returned; clock skew is included.
     pub staleness_bound: Option<Duration>,
-    /// How long the value may still be served; none if it is not kept.
+    /// How long the value may still be served; `None` if it is not cached.
     pub ttl: Option<Duration>,
-    /// How long ago its load began, whichever tier it comes from.
+    /// Time since the value's load began, whichever tier the value comes from.
     pub age: Option<Duration>,
 }
 
-/// The age of what was loaded at `filled_at`.
+/// Returns the age of a value whose load began at `filled_at`.
 pub(crate) fn age(filled_at: Timestamp, now: Timestamp) -> Option<Duration> {
     filled_at.is_known().then(|| now.since(filled_at))
 }
 
-/// The end of a flight that found something out.
+/// The result of a single-flight load.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded<V> {
     pub(crate) value: Option<V>,
     pub(crate) tier: Tier,
     pub(crate) position: Option<Position>,
-    /// The clock before the load, where the server that was read proves by it how stale the value may be.
+    /// The clock before the load; unknown if the server that was read does not bound staleness.
     pub(crate) filled_at: Timestamp,
-    /// The server whose log is followed was read, as far as the loader says.
+    /// True if the value comes from the server whose log is followed, as far as the loader says.
     pub(crate) primary: bool,
-    /// The loader named the server, and it is the one whose log is followed.
+    /// True if the loader named the server, and it is the one whose log is followed.
     pub(crate) known_primary: bool,
-    /// When the kept value runs out; unknown if it is not kept.
+    /// When the cached value expires; unknown if it is not cached.
     pub(crate) expires_at: Timestamp,
-    /// The store took the value while its lease stood: whoever joined may have it.
+    /// True if the store accepted the value under its lease: every waiter may have it.
     pub(crate) accepted: bool,
 }

@@ -1,4 +1,4 @@
-//! A cache's side of the bus: what an invalidation does to this process's own tier, and what the tier may prove.
+//! A cache's subscription to the bus: how an invalidation affects the process-local tier, and what the tier may prove.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use arc_swap::ArcSwap;
 use crate::bus::Listener;
 use crate::cache::epochs::Epochs;
 use crate::clock::Timestamp;
+use crate::identity::ServerId;
 use crate::key::StoreKey;
+use crate::mapping::MappingId;
 use crate::metrics::CacheMetrics;
 use crate::position::Position;
-use crate::store::{MappingId, ServerId};
+use crate::store::Meta;
 
-/// What this process has handled of the bus: it proves values of the process-local tier.
+/// What this process has handled of the bus: the proof for values of the process-local tier.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handled {
     /// Every invalidation up to here has been handled; `None` if that is in doubt.
@@ -24,8 +26,8 @@ pub(crate) struct Handled {
     pub(crate) source_time: Timestamp,
 }
 
-/// What the follower of the bus changes, and readers look at.
-pub(crate) struct Side {
+/// The state that the bus follower writes and readers check.
+pub(crate) struct Subscription {
     cache: Arc<str>,
     mapping: Option<MappingId>,
     pub(crate) epochs: Epochs,
@@ -35,20 +37,35 @@ pub(crate) struct Side {
     metrics: CacheMetrics,
 }
 
-impl Side {
+impl Subscription {
     pub(crate) fn new(cache: Arc<str>, mapping: Option<MappingId>, epoch_slots: usize, metrics: CacheMetrics) -> Self {
         let (epochs, handled) = (Epochs::new(epoch_slots), ArcSwap::default());
         metrics.local_on.set(0.0);
         Self { cache, mapping, epochs, handled, server: AtomicU64::new(ServerId::UNKNOWN.0), metrics }
     }
 
+    /// Returns true if a value that was read from, or filled at, this server may be cached in this process.
+    ///
+    /// It must be the server that the bus is read from, because the invalidations of another one do not arrive there; and
+    /// its meta must have applied everything that this process has handled. A server that was demoted while both
+    /// connections stayed up takes over an older state from the new primary, and its values lack what was announced
+    /// before ("One server").
+    pub(crate) fn follows(&self, server: ServerId, meta: Option<&Meta>) -> bool {
+        server.is_same(self.server()) && self.has_all_handled(meta)
+    }
+
     /// The server that the bus is read from; unknown while the tier is off.
-    pub(crate) fn server(&self) -> ServerId {
+    fn server(&self) -> ServerId {
         ServerId(self.server.load(Ordering::SeqCst))
+    }
+
+    fn has_all_handled(&self, meta: Option<&Meta>) -> bool {
+        let handled = self.handled.load();
+        matches!((meta, &handled.applied), (Some(meta), Some(handled)) if meta.applied().covers(handled))
     }
 }
 
-impl Listener for Side {
+impl Listener for Subscription {
     fn cache(&self) -> &str {
         &self.cache
     }
@@ -94,8 +111,11 @@ impl Listener for Side {
     }
 }
 
-impl fmt::Debug for Side {
+impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Side").field("cache", &self.cache).field("mapping", &self.mapping).finish_non_exhaustive()
+        f.debug_struct("Subscription")
+            .field("cache", &self.cache)
+            .field("mapping", &self.mapping)
+            .finish_non_exhaustive()
     }
 }

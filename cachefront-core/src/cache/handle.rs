@@ -1,0 +1,300 @@
+//! The cache handle: what a service holds and reads through.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
+
+use crate::bus::{BusEvent, BusMessage, Listener, Pace, Publisher};
+use crate::cache::flight::Flights;
+use crate::cache::get::Get;
+use crate::cache::hit::Hit;
+use crate::cache::inner::Inner;
+use crate::cache::level::Level;
+use crate::cache::load_gate::LoadGate;
+use crate::cache::local::{Local, LocalTier};
+use crate::cache::plan::Work;
+use crate::cache::shared::SharedTier;
+use crate::cache::subscription::Subscription;
+use crate::clock::{Clock, Entropy, Timestamp};
+use crate::codec::Codec;
+use crate::error::{BoxError, Result};
+use crate::key::{CacheKey, StoreKey};
+use crate::keymap::{KeyMap, TableRules};
+use crate::loader::{DynLoader, LoadCx};
+use crate::metrics::CacheMetrics;
+use crate::mode::InvalidationMode;
+use crate::policy::TtlPolicy;
+use crate::settings::CacheSettings;
+use crate::store::Store;
+
+/// A read-through cache of `V` by `K`: a cheap handle, meant to be cloned.
+///
+/// A read checks the process-local tier (if there is one), then the shared store, and else loads from the database under
+/// a lease, once for all readers of all processes. See [`Cache::builder`](Cache::builder).
+///
+/// ```
+/// use cachefront::{Cache, Tier, loader_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+/// let users: Cache<u64, String> = Cache::builder("users")
+///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>((id < 100).then(|| format!("user {id}"))) }))
+///     .build()?;
+///
+/// assert_eq!(users.get(&7).await?.as_deref(), Some("user 7"));
+/// assert_eq!(users.get(&7).detailed().await?.tier, Tier::Shared);
+/// assert_eq!(users.get_many([7_u64, 500]).await?, [Some("user 7".to_owned()), None]);
+/// # Ok::<(), cachefront::Error>(())
+/// # }).expect("the example runs");
+/// ```
+pub struct Cache<K, V> {
+    pub(super) inner: Arc<Inner<K, V>>,
+}
+
+/// What a cache is built from.
+pub(super) struct Parts<K, V> {
+    pub(super) name: Arc<str>,
+    pub(super) schema_version: u32,
+    pub(super) local: Option<Local>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) policy: Arc<dyn TtlPolicy>,
+    pub(super) loader: Option<Arc<dyn DynLoader<K, V>>>,
+    pub(super) codec: Arc<dyn Codec<V>>,
+    pub(super) rules: Arc<TableRules>,
+    pub(super) mode: InvalidationMode,
+    pub(super) settings: CacheSettings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Returns the value of `key`, or `None` if the database has no such row. Requirements are set before `.await`:
+    /// [`at_least`](Get::at_least), [`max_staleness`](Get::max_staleness), [`detailed`](Get::detailed).
+    ///
+    /// # Errors
+    /// A store that cannot be reached is not an error. If the database had to be read and could not be:
+    /// [`Load`](crate::ErrorKind::Load), [`Timeout`](crate::ErrorKind::Timeout) or
+    /// [`Overloaded`](crate::ErrorKind::Overloaded). If its value is known not to satisfy
+    /// [`at_least`](Get::at_least) or [`max_staleness`](Get::max_staleness): [`Unproven`](crate::ErrorKind::Unproven).
+    ///
+    /// # Cancel safety
+    /// Cancel safe. A load that has begun continues, and its value is stored.
+    pub fn get<'a, Q>(&'a self, key: &'a Q) -> Get<'a, K, V, Q>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        Get::new(&self.inner, key)
+    }
+
+    /// Returns the values of many keys, in the order of `keys`: one read of the store for all, and one
+    /// [`load_many`](crate::Loader::load_many) for those that this call has to load.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get): the first error of any key.
+    ///
+    /// # Cancel safety
+    /// As [`get`](Self::get).
+    pub async fn get_many<Q>(&self, keys: impl IntoIterator<Item = Q>) -> Result<Vec<Option<V>>>
+    where
+        Q: Borrow<K>,
+    {
+        let keys: Vec<K> = keys.into_iter().map(|key| key.borrow().clone()).collect();
+        Arc::clone(&self.inner).read_many(keys).await
+    }
+
+    /// Like [`get`](Self::get), with a loader for this call. The loader runs only if no load of this key is in progress
+    /// that this call can join.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    /// As [`get`](Self::get).
+    pub async fn get_or_load<F, Fut, E>(&self, key: &K, load: F) -> Result<Option<V>>
+    where
+        F: FnOnce(Arc<LoadCx>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        if let Some(value) = self.inner.local_get(key) {
+            return Ok(value);
+        }
+        let work = Work::once(load);
+        let hit = Arc::clone(&self.inner).read(key.clone(), &Level::default(), work).await?;
+        Ok(hit.value)
+    }
+
+    /// Returns what a plain read would return now without loading; `None` if it would load. Eviction orders are not
+    /// affected.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn peek(&self, key: &K) -> Result<Option<Hit<V>>> {
+        self.inner.peek(key).await
+    }
+
+    /// Removes a key from all tiers of all processes. Changes in the database do not need this call.
+    ///
+    /// # Errors
+    /// If the store or its bus cannot be reached. The key is removed from this process's tier in any case.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the key may have been removed from some tiers only.
+    pub async fn invalidate(&self, key: &K) -> Result<()> {
+        let inner = &*self.inner;
+        // A key that is too long to be stored is in no tier.
+        let Some(key) = StoreKey::encode_short(&inner.shared.cache, key)? else { return Ok(()) };
+        inner.subscription.epochs.invalidate(&key);
+        inner.shared.store.discard(std::slice::from_ref(&key)).await?;
+        // Again: a value that was read before the store replied may have been inserted since the first time.
+        inner.subscription.epochs.invalidate(&key);
+        let message = BusMessage {
+            publisher: Publisher::READER,
+            event: BusEvent::Keys(vec![key.as_str().into()]),
+            applied: None,
+            source_time: Timestamp::UNKNOWN,
+            sent_at: inner.clock.now(),
+        };
+        inner.shared.store.bus().publish(&message).await.map(drop)
+    }
+
+    /// Sets whether reads go to the database without the tiers; values are then not stored.
+    ///
+    /// Default: `false`.
+    pub fn set_bypass(&self, bypass: bool) {
+        self.inner.bypass.store(bypass, Ordering::SeqCst);
+    }
+
+    /// Returns true if reads go to the database without the tiers.
+    pub fn is_bypassed(&self) -> bool {
+        self.inner.is_bypassed()
+    }
+
+    /// Sets by which rule values are kept correct, and flushes the process-local tier. In CDC mode, values that were
+    /// stored in TTL mode are not served, and no value is until an invalidator has flushed the store.
+    pub fn set_mode(&self, mode: InvalidationMode) {
+        let inner = &*self.inner;
+        if inner.shared.mode.swap(mode as u8, Ordering::SeqCst) != mode as u8 {
+            inner.subscription.epochs.invalidate_all();
+        }
+    }
+
+    /// Returns the rule by which values are kept correct.
+    pub fn mode(&self) -> InvalidationMode {
+        self.inner.shared.mode()
+    }
+
+    pub(super) fn assemble(parts: Parts<K, V>) -> Self {
+        let metrics = CacheMetrics::new(&parts.name);
+        let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
+        let slots = parts.settings.epoch_slots;
+        let subscription = Arc::new(Subscription::new(Arc::clone(&parts.name), covered, slots, metrics.clone()));
+        let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
+        if covered.is_some() || parts.local.is_some() {
+            let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
+            hub.join(parts.store.bus(), pace(&parts), &listener);
+        }
+        let ticker = parts.local.is_some().then(|| tick(Arc::clone(&parts.clock), parts.settings.tick));
+        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, Arc::clone(&parts.clock), metrics.clone());
+        let shared = SharedTier {
+            cache: parts.name,
+            store: parts.store,
+            codec: parts.codec,
+            schema_version: parts.schema_version,
+            mapping: parts.rules.mapping(),
+            declares_replicas: !parts.rules.loads_from().is_empty(),
+            mode: AtomicU8::new(parts.mode as u8),
+            lease: parts.settings.lease,
+            clock_skew: parts.settings.clock_skew,
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            subscription: Arc::clone(&subscription),
+            log_origin: ArcSwap::default(),
+            uncovered: AtomicBool::new(false),
+            metrics: metrics.clone(),
+        };
+        let inner = Inner {
+            local: parts.local.map(LocalTier::new),
+            shared,
+            gate,
+            flights: Arc::new(Flights::new()),
+            subscription,
+            _hub: hub,
+            loader: parts.loader,
+            policy: parts.policy,
+            rules: parts.rules,
+            settings: parts.settings,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            bypass: AtomicBool::new(false),
+            metrics,
+            ticker,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl<K, V> Cache<K, V> {
+    /// Returns the cache's name.
+    pub fn name(&self) -> &str {
+        &self.inner.shared.cache
+    }
+
+    /// Returns the store that the cache shares with other processes.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.inner.shared.store)
+    }
+
+    /// Returns the map from changes to keys: what an invalidator needs of this cache.
+    pub fn key_map(&self) -> Arc<dyn KeyMap> {
+        Arc::clone(&self.inner.rules) as Arc<dyn KeyMap>
+    }
+}
+
+fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
+    Pace {
+        clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
+        silence_max: parts.settings.bus_silence_max,
+        pause_min: parts.settings.bus_retry_min,
+        pause_max: parts.settings.bus_retry_max,
+    }
+}
+
+fn tick(clock: Arc<dyn Clock>, period: Duration) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            clock.tick();
+            clock.sleep(period).await;
+        }
+    })
+}
+
+impl<K, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<K, V> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("name", &self.inner.shared.cache)
+            .field("store", &self.inner.shared.store)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! The parts of a cache, shared by all of its handles and tasks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::JoinHandle;
+
+use crate::bus::Hub;
+use crate::cache::epochs::Ticket;
+use crate::cache::flight::Flights;
+use crate::cache::load_gate::LoadGate;
+use crate::cache::local::LocalTier;
+use crate::cache::shared::SharedTier;
+use crate::cache::subscription::Subscription;
+use crate::clock::{Clock, Entropy};
+use crate::keymap::TableRules;
+use crate::loader::DynLoader;
+use crate::metrics::CacheMetrics;
+use crate::mode::InvalidationMode;
+use crate::policy::TtlPolicy;
+use crate::settings::CacheSettings;
+
+/// Everything behind a [`Cache`](crate::Cache).
+pub(super) struct Inner<K, V> {
+    /// The first tier; `None` if the cache has none.
+    pub(super) local: Option<LocalTier<K, V>>,
+    /// The second tier.
+    pub(super) shared: SharedTier<V>,
+    /// Loads from the database pass through it.
+    pub(super) gate: LoadGate,
+    /// Single-flight: the loads in progress.
+    pub(super) flights: Arc<Flights<K, V>>,
+    /// What the bus says about this cache.
+    pub(super) subscription: Arc<Subscription>,
+    /// Follows the bus, for all caches on this store if the store has a hub.
+    pub(super) _hub: Arc<Hub>,
+    pub(super) loader: Option<Arc<dyn DynLoader<K, V>>>,
+    pub(super) policy: Arc<dyn TtlPolicy>,
+    pub(super) rules: Arc<TableRules>,
+    pub(super) settings: CacheSettings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) bypass: AtomicBool,
+    pub(super) metrics: CacheMetrics,
+    /// Ticks the coarse clock. It ends with the last handle.
+    pub(super) ticker: Option<JoinHandle<()>>,
+}
+
+impl<K, V> Inner<K, V> {
+    #[inline]
+    pub(super) fn is_bypassed(&self) -> bool {
+        self.bypass.load(Ordering::Relaxed)
+    }
+
+    /// Returns the ticket, if a value that is read under it may be put into the process-local tier. Must be called after
+    /// the ticket was taken.
+    pub(super) fn keepable(&self, ticket: Ticket) -> Option<Ticket> {
+        let reached = self.shared.mode() == InvalidationMode::Ttl || self.subscription.epochs.is_following();
+        (self.local.is_some() && reached).then_some(ticket)
+    }
+}
+
+impl<K, V> Drop for Inner<K, V> {
+    fn drop(&mut self) {
+        if let Some(ticker) = &self.ticker {
+            ticker.abort();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Bounds the loads of a cache: how many run at once, how many wait, and how long one may take.
+//!
+//! Every load passes here, of one key or of many: this is the one place for the timeout, for panics of the loader and for
+//! the load metrics.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::loader::{LoadCx, LoadNotes};
+use crate::metrics::CacheMetrics;
+use crate::settings::CacheSettings;
+
+/// The bulkhead between a cache and its database, so that an outage of the store cannot stampede the database.
+pub(super) struct LoadGate {
+    cache: Arc<str>,
+    running: Semaphore,
+    waiting: AtomicUsize,
+    waiting_max: usize,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+    metrics: CacheMetrics,
+}
+
+/// The right to run one load, and the time that the load may take.
+pub(super) struct Permit<'a> {
+    _permit: SemaphorePermit<'a>,
+    remaining: Duration,
+}
+
+/// What is known about a finished load.
+#[derive(Clone)]
+pub(super) struct LoadFacts {
+    pub(super) notes: LoadNotes,
+    pub(super) started_at: Timestamp,
+    pub(super) took: Duration,
+}
+
+/// A value that was just loaded from the database.
+pub(super) struct Fresh<V> {
+    pub(super) value: Option<V>,
+    pub(super) facts: LoadFacts,
+}
+
+impl LoadGate {
+    pub(super) fn new(cache: Arc<str>, settings: &CacheSettings, clock: Arc<dyn Clock>, metrics: CacheMetrics) -> Self {
+        Self {
+            cache,
+            running: Semaphore::new(settings.loads_max),
+            waiting: AtomicUsize::new(0),
+            waiting_max: settings.loads_waiting_max,
+            timeout: settings.load_timeout,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Waits for a permit to load. The wait counts towards the load's timeout.
+    ///
+    /// # Errors
+    /// `Overloaded` if too many loads wait already, `Timeout` if no permit becomes free in time.
+    pub(super) async fn permit(&self) -> Result<Permit<'_>> {
+        if let Ok(permit) = self.running.try_acquire() {
+            return Ok(Permit { _permit: permit, remaining: self.timeout });
+        }
+        let waiting = Waiting(&self.waiting);
+        if waiting.0.fetch_add(1, Ordering::SeqCst) >= self.waiting_max {
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                format!("{} loads of cache `{}` are waiting for the database already", self.waiting_max, self.cache),
+            ));
+        }
+        let began = self.clock.now();
+        let permit = tokio::select! {
+            biased;
+            permit = self.running.acquire() => permit,
+            () = self.clock.sleep(self.timeout) => return Err(self.timed_out()),
+        };
+        let closed = |error| Error::with_source(ErrorKind::Closed, "the cache is closed", error);
+        let waited = self.clock.now().since(began);
+        Ok(Permit { _permit: permit.map_err(closed)?, remaining: self.timeout.saturating_sub(waited) })
+    }
+
+    /// Returns the context of a load that begins now.
+    pub(super) fn context(&self) -> Arc<LoadCx> {
+        Arc::new(LoadCx::new(self.clock.now()))
+    }
+
+    /// Runs one load under its permit, and records its duration and a failure.
+    ///
+    /// # Errors
+    /// `Timeout` if the load takes longer than the permit allows; the loader's own error, or `Load` with it as the source.
+    pub(super) async fn run<T>(
+        &self,
+        permit: Permit<'_>,
+        cx: &LoadCx,
+        load: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<(T, LoadFacts)> {
+        // A panic is caught here and not by the task alone, so that the caller can release its lease.
+        let loaded = tokio::select! {
+            biased;
+            loaded = AssertUnwindSafe(load).catch_unwind() => loaded.unwrap_or_else(|_| Err("the loader panicked".into())),
+            () = self.clock.sleep(permit.remaining) => return Err(self.timed_out()),
+        };
+        let took = self.clock.now().since(cx.started_at());
+        self.metrics.load_seconds.record(took.as_secs_f64());
+        match loaded {
+            Ok(loaded) => Ok((loaded, LoadFacts { notes: cx.notes(), started_at: cx.started_at(), took })),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Counts one loaded value, and puts it together with the facts about its load.
+    pub(super) fn fresh<V>(&self, value: Option<V>, facts: LoadFacts) -> Fresh<V> {
+        if value.is_some() { &self.metrics.load_ok } else { &self.metrics.load_absent }.increment(1);
+        Fresh { value, facts }
+    }
+
+    /// The error of a load without a loader.
+    pub(super) fn no_loader(&self) -> BoxError {
+        let message = format!("cache `{}` has no loader: set one with `loader`, or use `get_or_load`", self.cache);
+        Error::new(ErrorKind::Config, message).into()
+    }
+
+    fn failed(&self, error: BoxError) -> Error {
+        self.metrics.load_failed.increment(1);
+        match error.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(error) => {
+                Error::with_source(ErrorKind::Load, format!("the loader of cache `{}` failed", self.cache), error)
+            }
+        }
+    }
+
+    fn timed_out(&self) -> Error {
+        self.metrics.load_failed.increment(1);
+        let message = format!("a load of cache `{}` took longer than {:?}", self.cache, self.timeout);
+        Error::new(ErrorKind::Timeout, message)
+    }
+}
+
+/// Counts a waiting load until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

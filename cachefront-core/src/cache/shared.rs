@@ -1,0 +1,390 @@
+//! The shared tier: what a cache reads from its store, leases there and fills.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use crate::cache::hit::{Loaded, Tier};
+use crate::cache::level::{Evidence, Level};
+use crate::cache::load_gate::{Fresh, LoadFacts};
+use crate::cache::subscription::Subscription;
+use crate::clock::{Clock, Entropy, Timestamp};
+use crate::codec::Codec;
+use crate::entry::{Entry, FILL_POSITION_BYTES_MAX, Header, PayloadState, fill_position};
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{Generation, ServerId, Token};
+use crate::key::StoreKey;
+use crate::loader::LoadNotes;
+use crate::mapping::MappingId;
+use crate::metrics::CacheMetrics;
+use crate::mode::InvalidationMode;
+use crate::position::Position;
+use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading, Refusal, Store};
+
+/// One cache's view of the shared store.
+pub(super) struct SharedTier<V> {
+    pub(super) cache: Arc<str>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) codec: Arc<dyn Codec<V>>,
+    pub(super) schema_version: u32,
+    /// The cache under its mapping: it is cached only while the store's meta covers it.
+    pub(super) mapping: MappingId,
+    /// The cache declares the replicas that its loader reads.
+    pub(super) declares_replicas: bool,
+    pub(super) mode: AtomicU8,
+    pub(super) lease: Duration,
+    pub(super) clock_skew: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) subscription: Arc<Subscription>,
+    /// The server whose log is followed, as last read from the store; empty until then.
+    pub(super) log_origin: ArcSwap<Box<str>>,
+    /// True once a warning was logged that no invalidator covers this cache.
+    pub(super) uncovered: AtomicBool,
+    pub(super) metrics: CacheMetrics,
+}
+
+/// The result of a lookup in the shared store.
+pub(super) enum Lookup<V> {
+    /// A value that satisfies the read.
+    Hit(Stored<V>),
+    /// No value that may be served.
+    Miss,
+    /// A valid value that is not proven fresh enough for this read.
+    Unproven,
+}
+
+/// A value from the shared store, with what is known about it.
+pub(super) struct Stored<V> {
+    pub(super) value: Option<V>,
+    pub(super) filled_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    /// The server that the value was read from.
+    pub(super) server: ServerId,
+    /// The fill position as text; parsed only on demand.
+    position: Bytes,
+    pub(super) meta: Option<Arc<Meta>>,
+    /// Size of the encoded value, in bytes.
+    pub(super) weight: usize,
+}
+
+impl<V> Stored<V> {
+    /// Returns what the loader's server had executed; `None` if that is not known.
+    pub(super) fn loaded(&self) -> Option<Position> {
+        fill_position(&self.position)
+    }
+}
+
+/// The right to fill a key.
+pub(super) struct Lease {
+    token: Token,
+    mode: InvalidationMode,
+    /// Granted by the server that the bus is read from: a value loaded under it may be cached in this process too.
+    pub(super) followed: bool,
+    meta: Option<Arc<Meta>>,
+}
+
+impl Lease {
+    /// Returns the cache's generation when the lease was granted.
+    fn generation(&self, mapping: MappingId) -> Generation {
+        let meta = self.meta.as_ref().filter(|_| self.mode == InvalidationMode::Cdc);
+        meta.and_then(|meta| meta.coverage.generation(mapping)).unwrap_or_default()
+    }
+}
+
+/// The result of a lease request.
+pub(super) enum Leased<V> {
+    /// Load, then fill.
+    Granted(Lease),
+    /// Load, and do not fill.
+    Without,
+    /// Another process has filled the key.
+    Present(Loaded<V>),
+    /// Another attempt holds the lease, for this time at most.
+    Held(Duration),
+}
+
+impl<V> SharedTier<V> {
+    pub(super) fn mode(&self) -> InvalidationMode {
+        match self.mode.load(Ordering::Acquire) {
+            0 => InvalidationMode::Cdc,
+            _ => InvalidationMode::Ttl,
+        }
+    }
+}
+
+impl<V: Send + Sync + 'static> SharedTier<V> {
+    /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
+    pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
+        let Some(stored) = self.decode(reading) else { return Lookup::Miss };
+        if level.is_eventual() {
+            return Lookup::Hit(stored);
+        }
+        // The applied position has usually been parsed already, so it is checked first.
+        let applied = stored.meta.as_ref().map(|meta| meta.applied());
+        let by_applied = matches!((&level.at_least, applied), (Some(token), Some(applied)) if applied.covers(token));
+        let loaded = if level.at_least.is_some() && !by_applied { stored.loaded() } else { None };
+        let evidence = Evidence {
+            loaded: loaded.as_ref(),
+            applied,
+            filled_at: stored.filled_at,
+            source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
+        };
+        if level.is_proven(&evidence, self.clock.now(), self.clock_skew) {
+            Lookup::Hit(stored)
+        } else {
+            Lookup::Unproven
+        }
+    }
+
+    /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
+    fn decode(&self, reading: Reading) -> Option<Stored<V>> {
+        let entry = match Entry::decode(reading.entry?) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
+                return None;
+            }
+        };
+        let header = &entry.header;
+        let meta = match self.mode() {
+            InvalidationMode::Cdc => {
+                let meta = reading.meta.filter(|meta| meta.is_live())?;
+                // If the cache is not covered, or the entry has another generation, the entry is not valid.
+                let covered = meta.coverage.generation(self.mapping);
+                if header.mode != InvalidationMode::Cdc || covered != Some(header.generation) {
+                    return None;
+                }
+                Some(meta)
+            }
+            InvalidationMode::Ttl => None,
+        };
+        let expired = header.hard_expiry.is_known() && self.clock.now() >= header.hard_expiry;
+        if header.schema_version != self.schema_version || expired {
+            return None;
+        }
+        let value = match header.state {
+            PayloadState::Negative => None,
+            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
+                match self.codec.decode(&entry.payload) {
+                    Ok(value) => Some(value),
+                    Err(error) => {
+                        tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
+                        return None;
+                    }
+                }
+            }
+            _ => return None,
+        };
+        Some(Stored {
+            value,
+            filled_at: header.filled_at,
+            expires_at: header.hard_expiry,
+            server: reading.server,
+            position: entry.header.position,
+            meta,
+            weight: entry.payload.len(),
+        })
+    }
+
+    /// Requests the right to fill a key, once.
+    pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
+        let mode = self.mode();
+        let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
+            return Leased::Held(Duration::ZERO);
+        };
+        let request = LeaseRequest {
+            key,
+            token,
+            duration: self.lease,
+            mode,
+            mapping: self.mapping,
+            schema_version: self.schema_version,
+            reload,
+        };
+        match self.store.lease(&request).await {
+            Ok(LeaseReply::Granted { server, meta }) => {
+                self.note_covered(true);
+                self.note_origin(meta.as_deref());
+                let followed = self.subscription.follows(server, meta.as_deref());
+                Leased::Granted(Lease { token, mode, followed, meta })
+            }
+            Ok(LeaseReply::NoMeta) => Leased::Without,
+            Ok(LeaseReply::NotCovered) => {
+                self.note_covered(false);
+                Leased::Without
+            }
+            Ok(LeaseReply::Present { meta, entry }) => self.present(meta, entry),
+            Ok(LeaseReply::Held { remaining }) => Leased::Held(remaining),
+            Err(error) => {
+                self.failed("lease", &error);
+                Leased::Without
+            }
+        }
+    }
+
+    /// Evaluates an entry that another process filled between this reader's lookup and its lease request. An entry that
+    /// the store considers valid and this process cannot decode must be loaded over.
+    fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
+        let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
+        match self.evaluate(reading, &Level::default()) {
+            Lookup::Hit(stored) => Leased::Present(Loaded {
+                position: stored.loaded(),
+                value: stored.value,
+                tier: Tier::Shared,
+                filled_at: stored.filled_at,
+                primary: true,
+                known_primary: false,
+                expires_at: stored.expires_at,
+                accepted: true,
+            }),
+            Lookup::Miss | Lookup::Unproven => Leased::Without,
+        }
+    }
+
+    /// Fills the store with a loaded value. Returns the size of the encoded value if the store accepted it.
+    pub(super) async fn fill(&self, key: &StoreKey, lease: &Lease, fresh: &Fresh<V>, ttl: Duration) -> Option<usize> {
+        let notes = &fresh.facts.notes;
+        let undeclared = notes.replica && !self.declares_replicas;
+        if undeclared || lease.meta.as_ref().is_some_and(|meta| notes.is_elsewhere(&meta.origin)) {
+            self.metrics.fill_refused("other_server");
+            self.release(key, lease).await;
+            return None;
+        }
+        let mut payload = Vec::new();
+        let state = match &fresh.value {
+            None => PayloadState::Negative,
+            Some(value) => match self.codec.encode(value, &mut payload) {
+                Ok(()) => PayloadState::Fresh,
+                Err(error) => {
+                    tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
+                    self.metrics.fill_refused("codec");
+                    self.release(key, lease).await;
+                    return None;
+                }
+            },
+        };
+        let header = self.header(lease, &fresh.facts, state, ttl);
+        let fill = Fill {
+            key,
+            token: lease.token,
+            mode: lease.mode,
+            generation: header.generation,
+            entry: &header.encode_with(&payload),
+            expiry: ttl,
+        };
+        self.send_fill(&fill).await.then_some(payload.len())
+    }
+
+    fn header(&self, lease: &Lease, load: &LoadFacts, state: PayloadState, ttl: Duration) -> Header {
+        let position = load.notes.position.as_ref().map(Position::to_string).unwrap_or_default();
+        Header {
+            state,
+            mode: lease.mode,
+            codec: self.codec.id(),
+            compression: 0,
+            schema_version: self.schema_version,
+            generation: lease.generation(self.mapping),
+            // The high watermark is written after the gate, so what it names was visible before this load began.
+            order: lease.meta.as_ref().map_or(0, |meta| meta.high_watermark),
+            filled_at: if load.notes.replica { Timestamp::UNKNOWN } else { load.started_at },
+            soft_expiry: Timestamp::UNKNOWN,
+            hard_expiry: load.started_at.after(ttl),
+            load_cost_us: u32::try_from(load.took.as_micros()).unwrap_or(u32::MAX),
+            position: if position.len() > FILL_POSITION_BYTES_MAX { Bytes::new() } else { position.into() },
+        }
+    }
+
+    /// Returns true if the store accepted the fill.
+    async fn send_fill(&self, fill: &Fill<'_>) -> bool {
+        match self.store.fill(fill).await {
+            Ok(FillReply::Stored) => {
+                self.metrics.fill_stored.increment(1);
+                true
+            }
+            Ok(FillReply::Refused(refusal)) => {
+                self.metrics.fill_refused(Refusal::as_str(refusal));
+                false
+            }
+            Err(error) => {
+                self.failed("fill", &error);
+                false
+            }
+        }
+    }
+
+    /// Releases a lease without a fill.
+    pub(super) async fn release(&self, key: &StoreKey, lease: &Lease) {
+        if let Err(error) = self.store.release(key, lease.token).await {
+            self.failed("release", &error);
+        }
+    }
+
+    /// Returns the size of the encoded value, for a value that is not in the store. A value that cannot be encoded is too
+    /// heavy for any bound.
+    pub(super) fn weigh(&self, value: &V) -> usize {
+        let mut payload = Vec::new();
+        self.codec.encode(value, &mut payload).map_or(usize::MAX, |()| payload.len())
+    }
+
+    /// Returns true if the loader read the server whose log is followed, as far as it says. Where no log is followed,
+    /// every server counts as the primary.
+    pub(super) fn is_primary(&self, notes: &LoadNotes) -> bool {
+        !notes.replica && !notes.is_elsewhere(&self.log_origin.load())
+    }
+
+    /// Returns true if the server whose log is followed is known.
+    pub(super) fn knows_origin(&self) -> bool {
+        !self.log_origin.load().is_empty()
+    }
+
+    /// Remembers which server's log is followed.
+    pub(super) fn note_origin(&self, meta: Option<&Meta>) {
+        if let Some(meta) = meta.filter(|meta| meta.origin != **self.log_origin.load()) {
+            self.log_origin.store(Arc::new(meta.origin.clone()));
+        }
+    }
+
+    /// Logs when the cache is no longer covered, and when it is again; once each.
+    fn note_covered(&self, covered: bool) {
+        if self.uncovered.load(Ordering::Relaxed) != covered
+            || self.uncovered.swap(!covered, Ordering::SeqCst) != covered
+        {
+            return;
+        }
+        if covered {
+            tracing::info!(cache = %self.cache, "an invalidator covers this cache: values are cached again");
+        } else {
+            tracing::warn!(
+                cache = %self.cache,
+                namespace = %self.store.namespace(),
+                "no invalidator of the namespace covers this cache under this mapping: no value is cached; bind the cache \
+                 to the invalidator, run one release only, or give the service a namespace of its own"
+            );
+        }
+    }
+
+    pub(super) fn failed(&self, operation: &'static str, error: &Error) {
+        self.metrics.store_failed(operation);
+        if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {
+            tracing::warn!(cache = %self.cache, operation, error = %error.chain(), "a store operation failed; reads use the database");
+        } else {
+            tracing::debug!(cache = %self.cache, operation, error = %error.chain(), "the store is not reachable; reads use the database");
+        }
+    }
+
+    /// Reads one key for a peek.
+    ///
+    /// # Errors
+    /// As [`Store`].
+    pub(super) async fn peek(&self, key: &StoreKey) -> Result<Option<Stored<V>>> {
+        let reading = self.store.peek(key).await?;
+        match self.evaluate(reading, &Level::default()) {
+            Lookup::Hit(stored) => Ok(Some(stored)),
+            Lookup::Miss | Lookup::Unproven => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The end of a load: the loaded value is offered to the tiers.
+
+use std::hash::Hash;
+
+use crate::cache::hit::{Loaded, Tier};
+use crate::cache::inner::Inner;
+use crate::cache::load_gate::Fresh;
+use crate::cache::local::Insertion;
+use crate::cache::plan::LoadPlan;
+use crate::cache::shared::Lease;
+use crate::clock::Timestamp;
+use crate::key::CacheKey;
+use crate::mode::InvalidationMode;
+use crate::policy::TtlContext;
+
+impl<K, V> Inner<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Offers a loaded value to the tiers. It is returned in any case.
+    pub(super) async fn store_loaded(
+        &self,
+        key: &K,
+        plan: &LoadPlan,
+        lease: Option<Lease>,
+        fresh: Fresh<V>,
+    ) -> Loaded<V> {
+        let load = &fresh.facts;
+        let primary = self.shared.is_primary(&load.notes);
+        let mut loaded = Loaded {
+            value: fresh.value.clone(),
+            tier: Tier::Database,
+            position: load.notes.position.clone(),
+            filled_at: if primary { load.started_at } else { Timestamp::UNKNOWN },
+            primary,
+            known_primary: primary && load.notes.origin.is_some() && self.shared.knows_origin(),
+            expires_at: Timestamp::UNKNOWN,
+            accepted: false,
+        };
+        let context = TtlContext::new(fresh.value.is_none(), load.notes.ttl, load.took, &*self.entropy);
+        let ttl = self.policy.ttl(&context);
+        let unwanted = load.notes.no_store || ttl.is_zero();
+        let by_age = self.shared.mode() == InvalidationMode::Ttl;
+        let expires_at = load.started_at.after(ttl);
+        let followed = lease.as_ref().is_some_and(|lease| lease.followed);
+        let weight = match lease {
+            Some(lease) if unwanted => {
+                self.shared.release(&plan.store_key, &lease).await;
+                None
+            }
+            Some(lease) => self.shared.fill(&plan.store_key, &lease, &fresh, ttl).await,
+            None => None,
+        };
+        loaded.accepted = weight.is_some();
+        if loaded.accepted || (by_age && !unwanted) {
+            loaded.expires_at = expires_at;
+            let weight = weight.unwrap_or_else(|| self.weigh(loaded.value.as_ref()));
+            if by_age || followed {
+                self.keep_loaded(key, plan, &loaded, weight);
+            }
+        }
+        loaded
+    }
+
+    /// Returns the size of the encoded value, for a value that the store did not accept; 0 if there is no local tier.
+    fn weigh(&self, value: Option<&V>) -> usize {
+        value.filter(|_| self.local.is_some()).map_or(0, |value| self.shared.weigh(value))
+    }
+
+    fn keep_loaded(&self, key: &K, plan: &LoadPlan, loaded: &Loaded<V>, weight: usize) {
+        if let (Some(tier), Some(ticket)) = (&self.local, plan.ticket) {
+            let facts = Insertion {
+                ticket,
+                now: self.clock.now(),
+                filled_at: loaded.filled_at,
+                expires_at: loaded.expires_at,
+                weight: weight.saturating_add(plan.store_key.as_str().len()),
+            };
+            tier.insert(key.clone(), loaded.value.clone(), &facts);
+        }
+    }
+}

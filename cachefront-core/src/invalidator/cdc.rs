@@ -1,0 +1,186 @@
+//! Builds an invalidator from a source, a store, and the caches on it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cache::Cache;
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::VisibilityGate;
+use crate::invalidator::control::DesiredState;
+use crate::invalidator::handle::CdcHandle;
+use crate::invalidator::mapped::Caches;
+use crate::invalidator::observer::CdcObserver;
+use crate::invalidator::pump::Pump;
+use crate::invalidator::status::CdcStatus;
+use crate::invalidator::worker::Worker;
+use crate::keymap::KeyMap;
+use crate::metrics::CdcMetrics;
+use crate::mode::InvalidationMode;
+use crate::settings::CdcSettings;
+use crate::source::ChangeSource;
+use crate::store::{Store, is_same_store};
+
+/// Builds an invalidator: one source, one store, and the caches on it.
+///
+/// ```no_run
+/// # use cachefront::{Cache, Cdc, source::ChangeSource};
+/// # async fn example(source: impl ChangeSource, users: Cache<u64, String>) -> cachefront::Result<()> {
+/// let cdc = Cdc::new(source).bind(&users).spawn()?;
+/// cdc.ready().await?;
+/// // … until the service ends:
+/// cdc.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "an invalidator does nothing until it is spawned"]
+pub struct Cdc {
+    source: Box<dyn ChangeSource>,
+    gate: Option<Arc<dyn VisibilityGate>>,
+    /// The gate is the user's, and not the source's own.
+    own_gate: bool,
+    store: Option<Arc<dyn Store>>,
+    /// A cache was bound whose store is another one.
+    foreign: Option<String>,
+    maps: Vec<Arc<dyn KeyMap>>,
+    observer: Option<Arc<dyn CdcObserver>>,
+    mode: InvalidationMode,
+    settings: CdcSettings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Cdc {
+    /// An invalidator that reads `source`.
+    pub fn new(source: impl ChangeSource) -> Self {
+        let gate = source.gate();
+        Self {
+            source: Box::new(source),
+            gate,
+            own_gate: false,
+            store: None,
+            foreign: None,
+            maps: Vec::new(),
+            observer: None,
+            mode: InvalidationMode::Cdc,
+            settings: CdcSettings::default(),
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+
+    /// Keeps `cache` correct. All caches of an invalidator share one store. Every invalidator of a namespace is to bind
+    /// all of the namespace's caches: of several, one works, and a cache that it does not know is not cached.
+    pub fn bind<K, V>(self, cache: &Cache<K, V>) -> Self {
+        self.bind_map(cache.store(), cache.key_map())
+    }
+
+    /// Keeps the keys of `map` correct in `store`, for a process that holds no cache itself. The map's name, tables,
+    /// columns and version must be those of the caches that read.
+    pub fn bind_map(mut self, store: Arc<dyn Store>, map: Arc<dyn KeyMap>) -> Self {
+        match &self.store {
+            Some(bound) if !is_same_store(bound, &store) => self.foreign = Some(map.cache().to_owned()),
+            Some(_) => {}
+            None => self.store = Some(store),
+        }
+        self.maps.push(map);
+        self
+    }
+
+    /// Waits at `gate` before anything is applied. It must wait on every server that loaders read.
+    ///
+    /// Default: the source's own gate, which waits on the server that the log comes from.
+    pub fn gate(mut self, gate: Arc<dyn VisibilityGate>) -> Self {
+        self.gate = Some(gate);
+        self.own_gate = true;
+        self
+    }
+
+    /// Tells `observer` of every batch. Default: nobody.
+    pub fn observer(mut self, observer: Arc<dyn CdcObserver>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// The mode to start in. Default: [`InvalidationMode::Cdc`].
+    pub fn mode(mut self, mode: InvalidationMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Every tunable number. Default: [`CdcSettings::default`].
+    pub fn settings(mut self, settings: CdcSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The clock. Default: the system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The randomness. Default: the operating system's.
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Starts the invalidator in a task of the current tokio runtime. It tries for ever, with pauses, unless its very
+    /// first try finds a mistake in the set-up; [`CdcHandle::ready`] tells.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if nothing is bound, caches do not share one store, two caches of one name have different
+    /// mappings, there is no gate, or none that was given for a cache that loads from a replica, a setting is out of range, or no tokio runtime is running.
+    pub fn spawn(self) -> Result<CdcHandle> {
+        let config = |message: String| Error::new(ErrorKind::Config, message);
+        self.settings.validate()?;
+        if let Some(name) = self.foreign {
+            return Err(config(format!(
+                "cache `{name}` has another store than those bound before it: give all of them clones of one store"
+            )));
+        }
+        let store = self.store.ok_or_else(|| config("no cache is bound: call `bind` before `spawn`".into()))?;
+        let gate = self.gate.ok_or_else(|| {
+            config(
+                "the source has no visibility gate of its own: give one with `gate`, or a fresh value may be \
+                    invalidated before it can be read"
+                    .into(),
+            )
+        })?;
+        let caches = Caches::new(self.maps, self.own_gate)?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
+            Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
+        })?;
+        let (desired, desired_states) = watch::channel(DesiredState { mode: self.mode, shutdown: false });
+        let (status, statuses) = watch::channel(CdcStatus::starting(self.mode, self.source.describe()));
+        let worker = Worker {
+            probe: self.source.probe(),
+            gate,
+            store,
+            caches,
+            observer: self.observer,
+            settings: self.settings,
+            clock: Arc::clone(&self.clock),
+            entropy: self.entropy,
+            metrics: CdcMetrics::new(),
+            desired_states,
+            status,
+            term: 0,
+            next_order: 0,
+            checked: false,
+        };
+        let pump = Pump { source: self.source, worker };
+        let drain_max = self.settings.drain_max;
+        let task = runtime.spawn(pump.run());
+        Ok(CdcHandle { desired, statuses, task: Some(task), clock: self.clock, drain_max })
+    }
+}
+
+impl fmt::Debug for Cdc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cdc").field("source", &self.source).field("maps", &self.maps).finish_non_exhaustive()
+    }
+}
