@@ -33,7 +33,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clo
     let tls = opts.ssl_opts().is_some();
     let binlog = Binlog { stack: stack.clone(), tls, settings: settings.clone() };
     Ok(Parts {
-        keys: Arc::new(relay.clone()),
+        keys: Arc::new(store.clone()),
         database: Arc::new(database),
         store: Arc::new(store),
         sink: Arc::new(RedisEvents::spawn(&relay)),
