@@ -1,4 +1,18 @@
 //! Assembles the log's events into transactions, for streams, files and tests alike. It does no I/O.
+//!
+//! A transaction in the log is a sequence of events:
+//!
+//! | event | effect |
+//! |---|---|
+//! | GTID | opens the transaction; the one before must have ended |
+//! | QUERY `BEGIN` or `XA START` | the transaction ends with XID, `COMMIT` or XA PREPARE |
+//! | TABLE_MAP | describes a table for the rows events that follow |
+//! | WRITE, UPDATE, DELETE ROWS | row changes of mapped tables |
+//! | TRANSACTION_PAYLOAD | the events inside of a compressed transaction follow, decompressed |
+//! | QUERY with DDL | changes whole tables, and ends the transaction unless it began with `BEGIN` |
+//! | XID, QUERY `COMMIT` | ends the transaction |
+//!
+//! Everything else is skipped if it cannot concern rows, and is a gap otherwise.
 
 use std::collections::HashMap;
 
@@ -36,17 +50,23 @@ pub(crate) enum Step {
 /// Groups events into transactions, and decodes the rows of mapped tables.
 #[derive(Debug)]
 pub(crate) struct Assembler {
+    /// The mapped tables, and the columns that mappings read.
     filter: TableFilter,
+    /// A transaction with more changes is split.
     part_changes_max: usize,
+    /// A transaction with more bytes of log is split.
     part_bytes_max: usize,
     origins: Origins,
+    /// The current table maps by table id.
     maps: HashMap<u64, Mapped>,
     schema: Schema,
     /// Columns that the log does not name get numbers as names, and are not looked up.
     numbered: bool,
+    /// The transaction that has begun and not ended.
     open: Option<Open>,
     /// Remaining bytes of a compressed transaction whose events have not been seen yet.
     payload_left: u64,
+    /// XA transactions between XA PREPARE and their commit.
     prepared: Prepared,
 }
 
@@ -62,13 +82,17 @@ struct Mapped {
 #[derive(Debug)]
 struct Open {
     gtid: Gtid,
+    /// Commit time by the clock of the server.
     committed_at: Timestamp,
     /// True after BEGIN: the transaction ends with XID or COMMIT. Otherwise it is one statement that commits implicitly.
     begun: bool,
+    /// Mapped changes since the last part.
     changes: Vec<Change>,
+    /// Bytes of the events of these changes.
     bytes: usize,
     /// A part of it was delivered before.
     continued: bool,
+    /// A copy of the changes, for an XA transaction.
     kept: Option<Kept>,
 }
 
@@ -206,6 +230,7 @@ impl Assembler {
         }
     }
 
+    /// Opens a transaction.
     fn begin(&mut self, gtid: Gtid, committed_at: Timestamp) -> Result<()> {
         if let Some(open) = &self.open {
             return Err(gap(format!("transaction {} has no end in the log", open.gtid)));
@@ -234,6 +259,7 @@ impl Assembler {
         }
     }
 
+    /// Decodes a table map, unless it is the same as the last one of its table id.
     fn table_map(&mut self, body: &[u8]) -> Result<Step> {
         let map = event::table_map(body).map_err(|e| as_gap("a table map", e))?;
         if self.maps.get(&map.table_id).is_some_and(|mapped| *mapped.raw == *body) {
@@ -269,6 +295,7 @@ impl Assembler {
         }
     }
 
+    /// Decodes the row changes of a mapped table, and splits the transaction if it has become large.
     fn rows(&mut self, event_kind: u8, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
         let Some(table) = Self::table_of(&self.maps, body)? else { return Ok(()) };
         let open = self.open.as_mut().ok_or_else(outside)?;
@@ -306,6 +333,7 @@ impl Assembler {
         }
     }
 
+    /// Applies a statement: the begin or end of a transaction, or DDL.
     fn query(&mut self, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
         let query = event::query(body).map_err(|e| as_gap("a statement", e))?;
         let statement = statement::classify(&query);
@@ -381,11 +409,13 @@ impl Assembler {
         (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }
 
+    /// Drops looked-up columns and table maps, because DDL may have changed them.
     fn columns_changed(&mut self, tables: &[TableName]) {
         tables.iter().for_each(|table| self.schema.forget(table));
         self.maps.clear();
     }
 
+    /// Ends the first phase of an XA transaction. Its changes are kept: the log does not repeat them at XA COMMIT.
     fn xa_prepare(&mut self, body: &[u8], out: &mut Vec<Piece>) -> Result<()> {
         let (one_phase, xid) = event::xa_prepare(body).map_err(|e| as_gap("an XA event", e))?;
         let open = self.open.as_mut().ok_or_else(outside)?;
@@ -396,6 +426,7 @@ impl Assembler {
         self.end(out)
     }
 
+    /// Ends the open transaction and appends its last piece.
     fn end(&mut self, out: &mut Vec<Piece>) -> Result<()> {
         let open = self.open.take().ok_or_else(outside)?;
         if self.payload_left != 0 {
@@ -432,6 +463,7 @@ impl Open {
     }
 }
 
+/// The change of any row of any table.
 fn any_table(reason: String) -> Change {
     Change::Tables { tables: Vec::new(), reason }
 }

@@ -11,13 +11,20 @@ pub(crate) enum Kind {
         bytes: usize,
         unsigned: bool,
     },
+    /// 4 bytes.
     Float,
+    /// 8 bytes.
     Double,
+    /// Digits in groups of nine.
     Decimal {
+        /// Number of digits.
         precision: usize,
+        /// Number of digits after the point.
         scale: usize,
     },
+    /// 1 byte, counted from 1900.
     Year,
+    /// 3 bytes.
     Date,
     /// The formats before MySQL 5.6, without fractions.
     OldTime,
@@ -33,13 +40,16 @@ pub(crate) enum Kind {
     Timestamp {
         fraction: usize,
     },
+    /// A bit field, big-endian.
     Bit {
         bits: usize,
     },
+    /// The number of a label, counted from 1.
     Enum {
         bytes: usize,
         labels: Option<Labels>,
     },
+    /// One bit for each label.
     Set {
         bytes: usize,
         labels: Option<Labels>,
@@ -55,6 +65,7 @@ pub(crate) enum Kind {
         length_bytes: usize,
         pad: Option<usize>,
     },
+    /// A document in MySQL's binary format.
     Json {
         length_bytes: usize,
     },

@@ -131,6 +131,7 @@ impl Server {
     }
 }
 
+/// Combines the TLS options of the URL and of the builder. Returns `None` if neither turns TLS on.
 fn ssl_opts(from_url: Option<&SslOpts>, tls: &Tls) -> Option<SslOpts> {
     if from_url.is_none() && tls.ca.is_none() && tls.server_name.is_none() {
         return None;

@@ -9,10 +9,12 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Starts at the first byte.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
+    /// Returns true if all bytes were taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
@@ -22,6 +24,10 @@ impl<'a> Cursor<'a> {
         std::mem::take(&mut self.rest)
     }
 
+    /// Takes this number of bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` if fewer are left, here and below.
     #[inline]
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         match self.rest.split_at_checked(count) {
@@ -33,11 +39,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Skips this number of bytes.
     #[inline]
     pub(crate) fn skip(&mut self, count: usize) -> Result<()> {
         self.take(count).map(|_| ())
     }
 
+    /// Takes an array.
     #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         match self.rest.split_first_chunk::<N>() {
@@ -49,39 +57,43 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Takes one byte.
     #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    /// Takes a little-endian number of 2 bytes.
     #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
+    /// Takes a little-endian number of 4 bytes.
     #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
+    /// Takes a little-endian number of 8 bytes.
     #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A little-endian number of `count` bytes, at most 8.
+    /// Takes a little-endian number of `count` bytes, at most 8.
     #[inline]
     pub(crate) fn uint(&mut self, count: usize) -> Result<u64> {
         Ok(self.take(count)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// A big-endian number of `count` bytes, at most 8.
+    /// Takes a big-endian number of `count` bytes, at most 8.
     #[inline]
     pub(crate) fn uint_be(&mut self, count: usize) -> Result<u64> {
         Ok(self.take(count)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// A length-encoded integer,
+    /// Takes a length-encoded integer,
     /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integers.html>.
     pub(crate) fn packed(&mut self) -> Result<u64> {
         match self.u8()? {
@@ -93,13 +105,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A length-encoded integer that is a count of bytes or items, which must not exceed the remaining bytes.
+    /// Takes a length-encoded integer that is a count of bytes or items, which must not exceed the remaining bytes.
     pub(crate) fn packed_count(&mut self) -> Result<usize> {
         let count = usize::try_from(self.packed()?).map_err(|_| ended())?;
         if count > self.rest.len() { Err(ended()) } else { Ok(count) }
     }
 
-    /// A string with its length-encoded length in front.
+    /// Takes a string with its length-encoded length in front.
     pub(crate) fn packed_bytes(&mut self) -> Result<&'a [u8]> {
         let count = self.packed_count()?;
         self.take(count)

@@ -1,4 +1,14 @@
-//! Errors of the driver and of the server, as the core's errors.
+//! Errors of the driver and of the server, as the core's errors. The kind tells the caller what to do:
+//!
+//! | kind | cause |
+//! |---|---|
+//! | `Config` | the URL, a privilege, a certificate or a variable of the server is wrong |
+//! | `Unavailable` | the server cannot be reached, refuses for now, or closed the connection |
+//! | `Timeout` | the server did not reply in time |
+//! | `Gap` | the log no longer has all changes, or one cannot be decoded |
+//!
+//! The error of the driver is kept as the source. Server errors are numbered as in the
+//! [reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
 
 use std::io;
 
@@ -17,6 +27,7 @@ pub(crate) fn query(doing: &str, cause: DriverFailure) -> Error {
     Error::with_source(kind, format!("{doing} failed: {hint}"), cause)
 }
 
+/// The kind and hint for an error number of a query.
 fn classify_query(server: &ServerError) -> (ErrorKind, &'static str) {
     match server.code {
         1044 | 1142 | 1143 | 1227 => (ErrorKind::Config, "the user lacks a right that the server's message names"),
@@ -58,6 +69,7 @@ pub(crate) fn connect(address: &str, user: &str, cause: DriverFailure) -> Error 
     Error::with_source(kind, text, cause)
 }
 
+/// The kind and text for an error number of a login.
 fn classify_login(address: &str, user: &str, server: &ServerError) -> (ErrorKind, String) {
     match server.code {
         1045 | 1698 => {
@@ -78,6 +90,7 @@ fn classify_login(address: &str, user: &str, server: &ServerError) -> (ErrorKind
     }
 }
 
+/// The kind and text for an I/O error while connecting, which may wrap a TLS error.
 fn classify_io(address: &str, cause: &io::Error) -> (ErrorKind, String) {
     if let Some(tls) = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return classify_rustls(address, tls);
@@ -94,6 +107,7 @@ fn classify_io(address: &str, cause: &io::Error) -> (ErrorKind, String) {
     (ErrorKind::Unavailable, text)
 }
 
+/// The kind and text for a TLS error of the driver.
 fn classify_tls(address: &str, cause: &TlsError) -> (ErrorKind, String) {
     match cause {
         TlsError::Tls(tls) => classify_rustls(address, tls),
@@ -105,6 +119,7 @@ fn classify_tls(address: &str, cause: &TlsError) -> (ErrorKind, String) {
     }
 }
 
+/// The kind and text for a TLS error. An invalid certificate is an error of the configuration.
 fn classify_rustls(address: &str, cause: &rustls::Error) -> (ErrorKind, String) {
     use rustls::CertificateError as Bad;
     let rustls::Error::InvalidCertificate(bad) = cause else {
@@ -148,6 +163,8 @@ pub(crate) fn stream(address: &str, user: &str, cause: DriverFailure) -> Error {
     Error::with_source(kind, text, cause)
 }
 
+/// The kind and text for `ER_SOURCE_FATAL_ERROR_READING_BINLOG`, which has several causes that only its message tells
+/// apart. An unknown one is a gap.
 fn classify_fatal(address: &str, message: &str) -> (ErrorKind, String) {
     let lower = message.to_ascii_lowercase();
     if lower.contains("same server_uuid/server_id") || lower.contains("same server_id") {

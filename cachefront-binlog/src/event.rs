@@ -59,6 +59,7 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
+    /// The origin of a GTID without a tag, which is the UUID in lower case.
     fn untagged(&mut self, uuid: [u8; 16]) -> Arc<str> {
         match &self.last {
             Some((known, origin)) if *known == uuid => Arc::clone(origin),
@@ -71,7 +72,18 @@ impl Origins {
     }
 }
 
-/// Decodes a GTID event: the transaction's identity, and its commit time on the server that the log comes from
+/// Decodes a GTID event:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 1 | flags |
+/// | 16 | UUID of the server that committed first |
+/// | 8 | transaction number |
+/// | 1 | 2 if the two numbers for parallel replay follow |
+/// | 16 | these numbers |
+/// | 7 | commit time in µs; its highest bit is set if the original commit time follows |
+///
+/// Returns the transaction's identity, and its commit time on the server that the log comes from
 /// (`Gtid_event`).
 pub(crate) fn gtid(body: &[u8], origins: &mut Origins) -> Result<(Gtid, Timestamp)> {
     let mut cursor = Cursor::new(body);
@@ -103,6 +115,7 @@ pub(crate) fn gtid_tagged(event: &Event) -> Result<(Gtid, Timestamp)> {
     Ok((Gtid { origin: origin.into(), number: transaction_number(tagged.gno())? }, committed_at))
 }
 
+/// Checks that a transaction number is in the range that MySQL uses: 1 to 2^63 - 1.
 fn transaction_number(number: u64) -> Result<u64> {
     match number {
         1..=0x7fff_ffff_ffff_ffff => Ok(number),
@@ -117,6 +130,15 @@ pub(crate) struct Query<'a> {
     pub(crate) text: &'a [u8],
 }
 
+/// Decodes a statement:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 4 + 4 | thread id, execution time |
+/// | 1 | length of the database's name |
+/// | 2 | error code |
+/// | 2 | length of the status variables |
+/// | … | status variables, database, a zero byte, the statement |
 pub(crate) fn query(body: &[u8]) -> Result<Query<'_>> {
     let mut cursor = Cursor::new(body);
     cursor.skip(8)?;
@@ -143,6 +165,18 @@ pub(crate) struct TableMap<'a> {
     pub(crate) optional_metadata: &'a [u8],
 }
 
+/// Decodes a table map:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 6 + 2 | table id, flags |
+/// | 1 + n + 1 | the database's name with its length and a zero byte |
+/// | 1 + n + 1 | the table's name, likewise |
+/// | packed | number of columns |
+/// | n | one type for each column |
+/// | packed + n | metadata of the types, with its length |
+/// | n | one bit for each column, set if it may be NULL |
+/// | … | optional metadata |
 pub(crate) fn table_map(body: &[u8]) -> Result<TableMap<'_>> {
     let mut cursor = Cursor::new(body);
     let table_id = cursor.uint(6)?;
@@ -172,14 +206,27 @@ pub(crate) fn table_id(body: &[u8]) -> Result<u64> {
 /// A rows event: the bitmaps of columns that its images have, and the images (`Rows_event`).
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
+    /// Number of columns of the table.
     pub(crate) columns: usize,
     /// One bit for each column, set if the image before the change has it. `None` for an insert.
     pub(crate) before: Option<&'a [u8]>,
     /// One bit for each column, set if the image after the change has it. `None` for a delete.
     pub(crate) after: Option<&'a [u8]>,
+    /// For each row its images. An image has one bit for each column that it has, set if the value is NULL, and then the
+    /// values that are not NULL.
     pub(crate) images: &'a [u8],
 }
 
+/// Decodes a rows event:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 6 + 2 | table id, flags |
+/// | 2 + n | extra data with its length; absent in version 1 |
+/// | packed | number of columns |
+/// | n | bitmap of the images before the change; absent for an insert |
+/// | n | bitmap of the images after the change; absent for a delete |
+/// | … | the images |
 pub(crate) fn rows(event_kind: u8, body: &[u8]) -> Result<Rows<'_>> {
     let mut cursor = Cursor::new(body);
     cursor.skip(8)?;
@@ -205,10 +252,17 @@ pub(crate) fn rows(event_kind: u8, body: &[u8]) -> Result<Rows<'_>> {
 pub(crate) struct Payload<'a> {
     /// 0 is zstd, 255 is none.
     pub(crate) algorithm: u64,
+    /// Size in bytes of the decompressed events.
     pub(crate) unpacked_size: u64,
+    /// The compressed events.
     pub(crate) packed: &'a [u8],
 }
 
+/// Decodes a compressed transaction: fields as type, length and value, all packed, up to the type 0, and then the compressed
+/// events. Type 1 is the size of these, type 2 the algorithm, type 3 the size of the decompressed events.
+///
+/// # Errors
+/// `Corrupt` if the sizes do not match or the algorithm is unknown.
 pub(crate) fn payload(body: &[u8]) -> Result<Payload<'_>> {
     let mut cursor = Cursor::new(body);
     let mut payload = Payload { algorithm: u64::MAX, ..Payload::default() };

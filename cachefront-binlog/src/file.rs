@@ -125,6 +125,7 @@ impl Transactions<'_> {
         self.refused.as_ref()
     }
 
+    /// Returns the next transaction. `None` at the end of the file.
     fn advance(&mut self) -> Result<Option<Transaction>> {
         loop {
             // An event ends at most one transaction, and transactions are not split.
@@ -155,6 +156,7 @@ impl Transactions<'_> {
         }
     }
 
+    /// Passes one event to the assembler.
     fn take(&mut self, event: &Event) -> Result<()> {
         match self.assembler.event(event, &mut self.ready)? {
             Step::Done => Ok(()),
@@ -260,6 +262,7 @@ fn read_inside(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result
     Ok((read(event, &format.clone().with_footer(footer))?, size))
 }
 
+/// Decompresses the events of a compressed transaction.
 fn unpack(body: &[u8]) -> Result<Vec<u8>> {
     let payload = event::payload(body)?;
     let algorithm = match payload.algorithm {

@@ -36,6 +36,7 @@ pub(crate) enum Class {
     Other,
 }
 
+/// The types of fields. A field is its type (1 byte), its length (packed) and its value.
 mod field {
     pub(super) const SIGNEDNESS: u8 = 1;
     pub(super) const DEFAULT_CHARSET: u8 = 2;
@@ -108,6 +109,7 @@ fn default_charset(value: &mut Cursor<'_>, counted: &[usize], collations: &mut [
     Ok(())
 }
 
+/// Parses one collation for each column of these classes.
 fn column_charsets(value: &mut Cursor<'_>, counted: &[usize], collations: &mut [Option<u64>]) -> Result<()> {
     for &column in counted {
         set(collations, column, value.packed()?);
@@ -121,6 +123,7 @@ fn set(collations: &mut [Option<u64>], column: usize, collation: u64) {
     }
 }
 
+/// Parses the labels of each column of these classes.
 fn labels(value: &mut Cursor<'_>, counted: &[usize], labels: &mut [Option<Labels>]) -> Result<()> {
     for &column in counted {
         let count = value.packed_count()?;
@@ -132,6 +135,7 @@ fn labels(value: &mut Cursor<'_>, counted: &[usize], labels: &mut [Option<Labels
     Ok(())
 }
 
+/// Parses strings, each with its length in front.
 fn strings(value: &mut Cursor<'_>, count: usize) -> Result<Vec<Box<str>>> {
     (0..count).map(|_| Ok(String::from_utf8_lossy(value.packed_bytes()?).into())).collect()
 }

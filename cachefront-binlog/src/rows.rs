@@ -43,6 +43,7 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Res
     Ok(())
 }
 
+/// Decodes one image: the bits of NULL values, then the values. `present` has one bit for each column of the table.
 fn image(cursor: &mut Cursor<'_>, present: &[u8], table: &Table) -> Result<RowImage> {
     let in_image = present_count(present, table.columns.len());
     let nulls = cursor.take(in_image.div_ceil(8))?;
@@ -60,6 +61,7 @@ fn image(cursor: &mut Cursor<'_>, present: &[u8], table: &Table) -> Result<RowIm
     Ok(RowImage::new(Arc::clone(&table.names), cells))
 }
 
+/// Decodes one value, or skips it if no mapping reads the column.
 #[inline]
 fn cell(cursor: &mut Cursor<'_>, column: &Column, null: bool) -> Result<Cell> {
     match (column.wanted, null) {
@@ -70,6 +72,7 @@ fn cell(cursor: &mut Cursor<'_>, column: &Column, null: bool) -> Result<Cell> {
     }
 }
 
+/// The cell of a column that the image does not have.
 fn absent(column: &Column, index: usize, table: &Table) -> Result<Cell> {
     if table.strict && column.wanted {
         let name = table.names.get(index).map_or("?", |name| name);
@@ -82,6 +85,7 @@ fn absent(column: &Column, index: usize, table: &Table) -> Result<Cell> {
     Ok(Cell::Missing)
 }
 
+/// Number of columns that an image has.
 fn present_count(present: &[u8], columns: usize) -> usize {
     // Bits beyond the last column are padding.
     let whole = columns / 8;
@@ -90,6 +94,7 @@ fn present_count(present: &[u8], columns: usize) -> usize {
     ones(present.get(..whole).unwrap_or(present)) + odd
 }
 
+/// Returns a bit; the lowest bit of a byte is the first.
 #[inline]
 fn bit(bits: &[u8], index: usize) -> bool {
     bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)

@@ -93,6 +93,8 @@ const ROWLESS: [&str; 18] = [
 
 impl Parser<'_> {
     /// Returns `None` if the statement is not recognised.
+    ///
+    /// The verb decides, and for DDL the object.
     fn statement(&mut self) -> Option<Statement> {
         let Some(word) = self.tokens.next_word() else {
             // Only comments.
@@ -130,6 +132,7 @@ impl Parser<'_> {
         }
     }
 
+    /// Classifies a statement that begins with XA.
     fn xa(&mut self) -> Option<Statement> {
         match self.tokens.next_word()?.as_str() {
             "START" | "BEGIN" => Some(Statement::Begin),
@@ -150,6 +153,7 @@ impl Parser<'_> {
         Some(crate::event::xid(&global, &branch, format))
     }
 
+    /// Classifies CREATE, ALTER and DROP.
     fn definition(&mut self, verb: &str) -> Option<Statement> {
         match self.object()? {
             Object::Harmless | Object::Table { temporary: true } => Some(Statement::Harmless),
@@ -196,6 +200,7 @@ impl Parser<'_> {
         None
     }
 
+    /// ALTER TABLE changes its table, and also a table that it renames to or exchanges a partition with.
     fn alter_table(&mut self) -> Option<Statement> {
         self.if_exists();
         let mut tables = vec![self.table()?];
@@ -220,6 +225,7 @@ impl Parser<'_> {
         Some(Statement::Tables(tables))
     }
 
+    /// RENAME TABLE changes all tables that it names.
     fn rename(&mut self) -> Option<Statement> {
         if self.tokens.word("USER") {
             return Some(Statement::Harmless);
@@ -256,6 +262,7 @@ impl Parser<'_> {
         Some(Statement::Tables(tables))
     }
 
+    /// Parses the name of a table, with the current database if it has none.
     fn table(&mut self) -> Option<TableName> {
         let first = self.tokens.next_name()?;
         if self.tokens.symbol('.') {

@@ -1,4 +1,8 @@
 //! The dump connection: the server's log from a position on, with a deadline for the next event or heartbeat.
+//!
+//! The request is `COM_BINLOG_DUMP_GTID`, see
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_binlog_dump_gtid.html>. The server then sends all
+//! events of transactions that the requested position does not contain, and a heartbeat when it has none.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -97,6 +101,7 @@ impl Stream {
         }
     }
 
+    /// Converts what the driver returned.
     fn accept(&self, event: Option<mysql_async::Result<Event>>) -> Result<Event> {
         let server = &self.server;
         match event {
@@ -116,6 +121,7 @@ impl std::fmt::Debug for Stream {
     }
 }
 
+/// The error of a stream without an event or heartbeat.
 fn unresponsive(server: &Server, deadline: Duration) -> Error {
     let text = format!(
         "the log of {} sent no event and no heartbeat for {deadline:?}: the server or the network is frozen",

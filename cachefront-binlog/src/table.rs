@@ -17,9 +17,11 @@ use crate::event::TableMap;
 use crate::metadata::{self, Class, Metadata};
 use crate::schema::TableColumns;
 
+/// A column of a mapped table.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) kind: Kind,
+    /// True if a mapping reads it. Other columns are skipped.
     pub(crate) wanted: bool,
 }
 
@@ -27,6 +29,7 @@ pub(crate) struct Column {
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) name: TableName,
+    /// The names of the columns, shared by all images.
     pub(crate) names: Arc<[Box<str>]>,
     pub(crate) columns: Vec<Column>,
     /// True if every image must have each column that a mapping names.
@@ -39,6 +42,7 @@ struct Typed {
     class: Class,
 }
 
+/// The type codes of columns (`enum_field_types`).
 mod code {
     pub(super) const TINY: u8 = 1;
     pub(super) const SHORT: u8 = 2;
@@ -125,6 +129,7 @@ pub(crate) fn describe(
     Ok(Described::Table(Box::new(Table { name: name.clone(), names: names.into(), columns, strict })))
 }
 
+/// Returns true if a list of columns has this name, without regard to case.
 fn contains(only: &[Box<str>], name: &str) -> bool {
     only.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
 }
@@ -171,6 +176,7 @@ fn refine(typed: Typed, index: usize, metadata: &Metadata) -> Kind {
     }
 }
 
+/// Decodes the types of all columns. An unknown type makes all later columns unknown.
 fn types(map: &TableMap<'_>) -> Result<Vec<Typed>> {
     let mut metadata = Cursor::new(map.type_metadata);
     let mut typed = Vec::with_capacity(map.types.len());
@@ -185,6 +191,7 @@ fn types(map: &TableMap<'_>) -> Result<Vec<Typed>> {
     Ok(typed)
 }
 
+/// Decodes one type and takes its metadata, whose length depends on the type.
 fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
     use Class::{Character, Number, Other};
     let integer = |bytes| Typed { kind: Kind::Integer { bytes, unsigned: false }, class: Number };
@@ -248,19 +255,23 @@ fn string(metadata: &mut Cursor<'_>) -> Result<Typed> {
     })
 }
 
+/// Checks a size in bytes.
 fn width(bytes: usize, max: usize) -> Result<usize> {
     if (1..=max).contains(&bytes) { Ok(bytes) } else { Err(invalid()) }
 }
 
+/// Takes the number of bytes of a length, 1 to 4.
 fn length_bytes(metadata: &mut Cursor<'_>) -> Result<usize> {
     width(usize::from(metadata.u8()?), 4)
 }
 
+/// Takes the number of fractional digits, 0 to 6.
 fn fraction(metadata: &mut Cursor<'_>) -> Result<usize> {
     let fraction = usize::from(metadata.u8()?);
     if fraction <= 6 { Ok(fraction) } else { Err(invalid()) }
 }
 
+/// Skips metadata that decoding does not need.
 fn after(metadata: &mut Cursor<'_>, skip: usize, typed: Typed) -> Result<Typed> {
     metadata.skip(skip)?;
     Ok(typed)

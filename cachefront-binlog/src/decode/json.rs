@@ -2,6 +2,10 @@
 //!
 //! The format is described in MySQL's `sql-common/json_binary.h`, see
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/json__binary_8h.html>.
+//!
+//! A document is a type byte and a value. A scalar has its value directly. An object or array has, each as a number of 2
+//! bytes (small) or 4 bytes (large): the number of elements, the size in bytes; for an object the offset (2 or 4 bytes) and
+//! length (2 bytes) of each key; then for each element a type byte and its value, if it fits, or else its offset.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
@@ -11,6 +15,7 @@ use crate::decode::{decimal, temporal};
 /// Maximum depth of a document, as in MySQL.
 const DEPTH_MAX: usize = 100;
 
+/// The types of values.
 mod tag {
     pub(super) const SMALL_OBJECT: u8 = 0;
     pub(super) const LARGE_OBJECT: u8 = 1;
@@ -37,6 +42,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<String> {
     Ok(text)
 }
 
+/// Prints a value of this type, which begins at the first byte.
 fn value(kind: u8, bytes: &[u8], depth: usize, text: &mut String) -> Result<()> {
     let mut cursor = Cursor::new(bytes);
     match kind {
@@ -140,6 +146,7 @@ fn opaque(cursor: &mut Cursor<'_>, text: &mut String) -> Result<()> {
     Ok(())
 }
 
+/// Encodes bytes in base64, as the server prints opaque values.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |bits: u32| DIGITS.get((bits & 63) as usize).copied().map_or('=', char::from);
@@ -154,6 +161,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Appends a string in double quotes, with the escapes that the server uses.
 fn quote(plain: &str, text: &mut String) {
     text.push('"');
     for character in plain.chars() {

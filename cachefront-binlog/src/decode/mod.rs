@@ -84,6 +84,7 @@ pub(crate) fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
     })
 }
 
+/// Takes bytes with their length in front.
 fn sized<'a>(cursor: &mut Cursor<'a>, length_bytes: usize) -> Result<&'a [u8]> {
     let length = cursor.uint(length_bytes)? as usize;
     cursor.take(length)
@@ -93,6 +94,7 @@ fn text(text: String) -> Value {
     Value::Text(text.into())
 }
 
+/// A BIT value, as a number up to 64 bits.
 fn bit(bytes: &[u8]) -> Value {
     match bytes.len() {
         0..=8 => Value::UInt(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))),
@@ -110,6 +112,7 @@ fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
     label.map(|label| Value::Text(label.clone())).ok_or_else(|| out_of_list("an ENUM"))
 }
 
+/// The labels of the bits that are set, joined by commas, as MySQL prints a SET.
 fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(bits)) };
     if labels.len() < 64 && bits >> labels.len() != 0 {
@@ -120,6 +123,7 @@ fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     Ok(text(members.join(",")))
 }
 
+/// Text in UTF-8; bytes if the character set is not supported or the bytes are not valid.
 fn string(bytes: &[u8], charset: Charset) -> Value {
     match charset {
         Charset::Utf8 => match std::str::from_utf8(bytes) {

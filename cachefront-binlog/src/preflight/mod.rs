@@ -67,6 +67,7 @@ pub(crate) async fn of_server(server: &Server, settings: &BinlogSettings) -> Res
     Ok(server::check(&variables, settings).iter().map(ToString::to_string).collect())
 }
 
+/// Runs the checks in order of their cost. Each adds its findings.
 async fn check(
     conn: &mut Conn,
     server: &Server,
@@ -101,6 +102,7 @@ async fn check(
     Ok(checks.findings)
 }
 
+/// Reads the account, in the syntax of GRANT.
 async fn account(queries: &mut Queries<'_>) -> Result<String> {
     let rows: Vec<String> = queries.rows("reading the account's name", "SELECT CURRENT_USER()", None).await?;
     let account = rows.into_iter().next().unwrap_or_default();

@@ -9,6 +9,10 @@ use crate::preflight::queries::{Checks, Queries};
 /// Access denied: a privilege is missing.
 const ER_SPECIFIC_ACCESS_DENIED: u16 = 1227;
 
+/// Checks the privileges, and adds findings to `checks`.
+///
+/// # Errors
+/// The error of the server, unless it is the lack of a privilege.
 pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, checks: &mut Checks) -> Result<()> {
     let Checks { account, variables, findings, .. } = checks;
     // The old statements are gone in 8.4; the new ones are unknown before 8.0.22 and 8.2.

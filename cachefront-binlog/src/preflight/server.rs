@@ -1,4 +1,16 @@
-//! Checks the server's settings.
+//! Checks the server's settings:
+//!
+//! | variable | required | otherwise |
+//! |---|---|---|
+//! | `version` | 8.0 or later, not MariaDB | refused |
+//! | `log_bin` | `ON` | refused |
+//! | `gtid_mode`, `enforce_gtid_consistency` | `ON` | refused |
+//! | `binlog_format` | `ROW` | refused |
+//! | `binlog_row_image` | `FULL` | refused |
+//! | `binlog_row_value_options` | empty | refused |
+//! | `binlog_row_metadata` | `FULL` | warning |
+//! | `binlog_expire_logs_seconds` | `retention_min` or longer | warning |
+//! | `log_replica_updates` | `ON` | warning |
 
 use crate::config::BinlogSettings;
 use crate::preflight::finding::Finding;
@@ -29,6 +41,7 @@ pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Fin
     findings
 }
 
+/// Checks that GTIDs are on, and names the remaining steps to turn them on.
 fn gtid(variables: &Variables) -> Option<Finding> {
     let mode = variables.get("gtid_mode").unwrap_or("OFF");
     let consistent = variables.is("enforce_gtid_consistency", "ON");
@@ -54,6 +67,7 @@ fn gtid(variables: &Variables) -> Option<Finding> {
     ))
 }
 
+/// Checks that rows are logged as complete images.
 fn format(variables: &Variables) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(format) = variables.get("binlog_format").filter(|format| *format != "ROW") {
@@ -80,6 +94,7 @@ fn format(variables: &Variables) -> Vec<Finding> {
     findings
 }
 
+/// Checks the settings that a source can do without.
 fn warnings(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(metadata) = variables.get("binlog_row_metadata").filter(|metadata| *metadata != "FULL") {

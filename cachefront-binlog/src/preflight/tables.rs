@@ -9,6 +9,10 @@ use crate::preflight::finding::Finding;
 use crate::preflight::missing;
 use crate::preflight::queries::{Checks, Queries, Variables};
 
+/// Checks one mapped table, and adds its findings to `checks`.
+///
+/// # Errors
+/// The error of the server.
 pub(crate) async fn check(
     queries: &mut Queries<'_>,
     table: &TableName,
@@ -65,8 +69,11 @@ pub(crate) async fn check(
     Ok(())
 }
 
+/// A row of [`read_columns`]: name, type, collation, its padding, nullability, default, extra, comment, number of unique
+/// keys.
 type ColumnRow = (String, String, Option<String>, Option<String>, String, Option<String>, String, String, u64);
 
+/// Reads the columns of a table that are visible to the user.
 async fn read_columns(queries: &mut Queries<'_>, database: &str, name: &str) -> Result<Vec<ColumnFacts>> {
     let sql = "SELECT c.COLUMN_NAME, c.COLUMN_TYPE, c.COLLATION_NAME, (SELECT PAD_ATTRIBUTE FROM \
                information_schema.COLLATIONS l WHERE l.COLLATION_NAME = c.COLLATION_NAME), c.IS_NULLABLE, \
