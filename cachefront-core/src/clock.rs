@@ -1,4 +1,4 @@
-//! Time and randomness, as seams: production uses the system's, tests their own.
+//! Time and randomness behind traits: production uses the system's, tests use their own.
 
 use std::fmt;
 use std::future::Future;
@@ -8,63 +8,77 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: microseconds since the Unix epoch. Zero means *unknown*.
 ///
-/// Nothing that must be right depends on a timestamp: they bound staleness and leases, and order nothing.
+/// Correctness never depends on a timestamp: timestamps bound staleness and leases, and are not used for ordering.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::Timestamp;
+///
+/// let start = Timestamp::from_micros(1_000_000);
+/// let end = start.after(Duration::from_millis(3));
+/// assert_eq!(end.since(start), Duration::from_millis(3));
+/// assert!(!Timestamp::UNKNOWN.is_known());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// No time is known.
+    /// The time is not known.
     pub const UNKNOWN: Self = Self(0);
 
-    /// The time that lies `micros` microseconds after the Unix epoch.
+    /// Returns the time `micros` microseconds after the Unix epoch.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns the microseconds since the Unix epoch.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000
     }
 
-    /// True unless this is [`Timestamp::UNKNOWN`].
+    /// Returns true unless this is [`Timestamp::UNKNOWN`].
     pub const fn is_known(self) -> bool {
         self.0 != 0
     }
 
-    /// The time that passed since `earlier`; zero if `earlier` lies in the future.
+    /// Returns the time that passed since `earlier`; zero if `earlier` is in the future.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// The time that lies `duration` later.
+    /// Returns the time that is `duration` later.
     pub fn after(self, duration: Duration) -> Self {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(micros))
     }
 }
 
-/// A future that a [`Clock`] completes when a time has passed.
+/// A future that a [`Clock`] completes after a duration.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The time, for everything that bounds staleness, leases and waits.
+/// The source of time for staleness bounds, leases and waits.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// The time at the last [`tick`](Clock::tick): cheap enough for every hit in the process-local tier.
+    /// Returns the time of the last [`tick`](Clock::tick): cheap enough for every hit in the process-local tier.
+    ///
+    /// Default: [`now`](Clock::now).
     fn coarse(&self) -> Timestamp {
         self.now()
     }
 
-    /// Brings [`coarse`](Clock::coarse) up to date. A cache with a process-local tier calls it every few milliseconds.
+    /// Updates [`coarse`](Clock::coarse). A cache with a process-local tier calls it every few milliseconds.
+    ///
+    /// Default: has no effect.
     fn tick(&self) {}
 
-    /// Completes after `duration`.
+    /// Returns a future that completes after `duration`.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
@@ -75,7 +89,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose coarse time is now.
+    /// Creates a clock whose coarse time is the current time.
     pub fn new() -> Self {
         Self { coarse: AtomicU64::new(system_micros()) }
     }
@@ -111,14 +125,14 @@ fn system_micros() -> u64 {
     u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Randomness, for lease tokens, generations and jitter.
+/// The source of randomness for lease tokens, generations and jitter.
 pub trait Entropy: fmt::Debug + Send + Sync + 'static {
-    /// 128 random bits; tokens and generations must never repeat.
+    /// Returns 128 random bits. Tokens and generations must never repeat.
     fn random_u128(&self) -> u128;
 
-    /// A number in `0.0..1.0`, for jitter.
+    /// Returns a number in `0.0..1.0`, for jitter.
     fn random_fraction(&self) -> f64 {
-        // 53 bits are what an f64 holds exactly.
+        // An f64 holds 53 bits exactly.
         let bits = (self.random_u128() as u64) >> 11;
         bits as f64 / (1_u64 << 53) as f64
     }
@@ -131,7 +145,7 @@ pub struct SystemEntropy;
 impl Entropy for SystemEntropy {
     fn random_u128(&self) -> u128 {
         let mut bytes = [0_u8; 16];
-        // A system without a random source cannot make a token that is safe to use: there is nothing to fall back to.
+        // Without a random source no token is safe to use, so there is no fallback.
         getrandom::fill(&mut bytes).expect("the operating system provides randomness");
         u128::from_be_bytes(bytes)
     }

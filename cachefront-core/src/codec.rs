@@ -1,29 +1,58 @@
-//! Codecs: a typed value as bytes.
+//! Codecs: convert typed values to bytes and back.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::BoxError;
 
-/// Turns values into bytes and back.
+/// Converts values to bytes and back.
+///
+/// ```
+/// use cachefront::BoxError;
+/// use cachefront::codec::Codec;
+///
+/// /// Prices in cents, as eight bytes.
+/// struct Cents;
+///
+/// impl Codec<u64> for Cents {
+///     fn id(&self) -> u8 {
+///         64
+///     }
+///
+///     fn encode(&self, value: &u64, out: &mut Vec<u8>) -> Result<(), BoxError> {
+///         out.extend_from_slice(&value.to_be_bytes());
+///         Ok(())
+///     }
+///
+///     fn decode(&self, bytes: &[u8]) -> Result<u64, BoxError> {
+///         Ok(u64::from_be_bytes(bytes.try_into()?))
+///     }
+/// }
+///
+/// let mut bytes = Vec::new();
+/// Cents.encode(&1_999, &mut bytes)?;
+/// assert_eq!(Cents.decode(&bytes)?, 1_999);
+/// # Ok::<(), BoxError>(())
+/// ```
 pub trait Codec<V>: Send + Sync + 'static {
-    /// A number that says which codec wrote a payload. An entry with another one is a miss. 1 to 63 are this crate's.
+    /// Returns the id of the codec, which is stored with each payload. An entry with another id is a miss. Ids 1 to 63 are
+    /// reserved for this crate.
     fn id(&self) -> u8;
 
     /// Appends the value's bytes to `out`.
     ///
     /// # Errors
-    /// What kept the value from being written. The value is then returned to the caller and not kept.
+    /// If the value cannot be encoded. It is then returned to the caller and not cached.
     fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), BoxError>;
 
-    /// Reads a value.
+    /// Decodes a value.
     ///
     /// # Errors
-    /// What kept it from being read. The entry is then a miss.
+    /// If the bytes cannot be decoded. The entry is then a miss.
     fn decode(&self, bytes: &[u8]) -> Result<V, BoxError>;
 }
 
-/// JSON by serde: readable in the store, the default.
+/// JSON with serde: the default, readable in the store.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
@@ -41,7 +70,7 @@ impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
     }
 }
 
-/// Bytes as they are.
+/// Bytes without a conversion.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Raw;
 

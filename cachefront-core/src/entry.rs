@@ -1,7 +1,7 @@
-//! The entry: one key's value in the store, a fixed header first, the payload after it.
+//! The entry: one key's value in the store, a fixed header followed by the payload.
 //!
-//! The layout is the contract with the store's scripts, which read and write the header in place and never touch the
-//! payload. All numbers are big-endian.
+//! Scripts of stores rely on this layout: they read and write the header in place and never the payload. All numbers are
+//! big-endian.
 //!
 //! | offset | bytes | field |
 //! |---:|---:|---|
@@ -15,7 +15,7 @@
 //! | 8 | 4 | schema version |
 //! | 12 | 4 | length of the fill position's text |
 //! | 16 | 16 | generation |
-//! | 32 | 8 | fill order: the invalidator's `hi` when the lease was granted |
+//! | 32 | 8 | fill order: the meta's high watermark when the lease was granted |
 //! | 40 | 8 | fill time, µs since the epoch |
 //! | 48 | 8 | soft expiry, µs since the epoch, 0 none |
 //! | 56 | 8 | hard expiry, µs since the epoch, 0 none |
@@ -33,79 +33,79 @@ use crate::identity::{Generation, Token};
 use crate::mode::InvalidationMode;
 use crate::position::Position;
 
-/// Bytes of the fixed header.
+/// Size of the fixed header, in bytes.
 pub const HEADER_BYTES: usize = 96;
 
-/// Where the lease token stands in the header.
+/// Offset of the lease token in the header, in bytes.
 pub const TOKEN_OFFSET: usize = 72;
 
-/// A fill position whose text is longer than this, in bytes, is left out of the entry: it would outweigh the value.
+/// Maximum length of a fill position's text, in bytes. A longer one is omitted: it would outweigh the value.
 pub const FILL_POSITION_BYTES_MAX: usize = 1024;
 
-/// What the load's server had executed, by an entry's fill position; none if that is not known.
+/// Parses an entry's fill position: what the loader's server had executed. Returns `None` if it is not known.
 pub(crate) fn fill_position(text: &[u8]) -> Option<Position> {
     let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
     Position::parse_stored(text).ok()
 }
 
-/// What the payload of an entry is.
+/// The kind of an entry's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PayloadState {
-    /// There is no payload: the entry carries a lease only.
+    /// No payload: the entry has a lease only.
     None = 0,
-    /// The value.
+    /// A value.
     Fresh = 1,
     /// The database has no such row.
     Negative = 2,
-    /// A value kept after its invalidation, for a load that fails.
+    /// A value that is kept after its invalidation, in case its load fails. Reserved.
     StaleKept = 3,
 }
 
-/// Everything in an entry but its lease and its payload.
+/// Everything in an entry except its lease and payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the payload is.
+    /// The kind of the payload.
     pub state: PayloadState,
-    /// The mode it was filled in; a reader in CDC mode takes no entry of TTL mode.
+    /// The mode of the reader that filled it. In CDC mode an entry of TTL mode is a miss.
     pub mode: InvalidationMode,
-    /// Which codec wrote the payload.
+    /// The id of the codec that encoded the payload.
     pub codec: u8,
-    /// How the payload is compressed; 0 for not at all.
+    /// How the payload is compressed; 0 for none.
     pub compression: u8,
-    /// The version of the value's schema; another one is a miss.
+    /// The version of the value's schema. Another version is a miss.
     pub schema_version: u32,
-    /// The generation that the filling reader knew before its load.
+    /// The cache's generation when the lease was granted.
     pub generation: Generation,
-    /// Everything that the invalidator had sent up to this order was visible to the load; 0 for unknown.
+    /// Every batch up to this order was visible to the load; 0 if unknown.
     pub order: u64,
     /// The clock before the load began.
     pub filled_at: Timestamp,
-    /// From this time on the value should be refreshed; unknown for never.
+    /// When the value should be refreshed; unknown for never. Reserved.
     pub soft_expiry: Timestamp,
-    /// From this time on the value is not served; unknown for never.
+    /// When the value stops being served; unknown for never.
     pub hard_expiry: Timestamp,
     /// How long the load took, in µs.
     pub load_cost_us: u32,
-    /// What the load's server had executed before it read; empty text for unknown.
+    /// What the loader's server had executed before the read, as text; empty if unknown.
     pub position: Bytes,
 }
 
-/// An entry as it was read: header, lease and payload. The payload shares the reply's buffer.
+/// A decoded entry: header, lease and payload. The payload shares the buffer of the store's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Everything but lease and payload.
+    /// Everything except lease and payload.
     pub header: Header,
-    /// The token of the lease that stands, if one does.
+    /// The token of the lease; `None` if there is no lease.
     pub token: Option<Token>,
-    /// When that lease runs out, by the store's clock.
+    /// When the lease expires, by the store's clock.
     pub lease_expiry: Timestamp,
     /// The encoded value.
     pub payload: Bytes,
 }
 
 impl Entry {
-    /// Reads an entry as it stands in the store.
+    /// Decodes an entry.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] if the bytes are not an entry of this format. Such an entry counts as a miss.
@@ -114,7 +114,7 @@ impl Entry {
             return Err(corrupt(format!("an entry of {} bytes is shorter than its header", bytes.len())));
         }
         if bytes.get(..3) != Some(b"CF\x01") {
-            return Err(corrupt("an entry does not begin with the mark of format 1".into()));
+            return Err(corrupt("an entry does not begin with the magic bytes of format 1".into()));
         }
         let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
         let state = match byte(3) {
@@ -155,8 +155,8 @@ impl Entry {
         })
     }
 
-    /// The stored bytes with another lease, or none: everything else stays as it is. Bytes too short for a header are
-    /// answered unchanged.
+    /// Returns the stored bytes with another lease, or without one. Bytes that are too short for a header are returned
+    /// unchanged.
     pub fn with_lease(bytes: &[u8], token: Option<Token>, lease_expiry: Timestamp) -> Bytes {
         let mut out = bytes.to_vec();
         if let Some(lease) = out.get_mut(TOKEN_OFFSET..HEADER_BYTES) {
@@ -167,14 +167,14 @@ impl Entry {
         out.into()
     }
 
-    /// Writes an entry in its stored form.
+    /// Encodes the entry.
     pub fn encode(&self) -> Vec<u8> {
         encode(&self.header, self.token, self.lease_expiry, &self.payload)
     }
 }
 
 impl Header {
-    /// The stored form of an entry without a lease: what a fill puts in place.
+    /// Encodes an entry without a lease, for a fill.
     pub fn encode_with(&self, payload: &[u8]) -> Vec<u8> {
         encode(self, None, Timestamp::UNKNOWN, payload)
     }
@@ -205,17 +205,17 @@ fn encode(header: &Header, token: Option<Token>, lease_expiry: Timestamp, payloa
     out
 }
 
-/// Reads a big-endian number; bytes that are not there count as zero, so no input can panic.
+/// Reads a big-endian number. Returns zero if bytes are missing, so that no input can panic.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|slice| slice.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
-/// As [`u32_at`], for 8 bytes.
+/// Like [`u32_at`], for 8 bytes.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|slice| slice.try_into().ok()).map_or(0, u64::from_be_bytes)
 }
 
-/// As [`u32_at`], for 16 bytes.
+/// Like [`u32_at`], for 16 bytes.
 pub(crate) fn u128_at(bytes: &[u8], at: usize) -> u128 {
     bytes.get(at..at + 16).and_then(|slice| slice.try_into().ok()).map_or(0, u128::from_be_bytes)
 }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn an_encoded_entry_is_decoded() {
         let bytes = entry().encode();
         assert_eq!(bytes.len(), HEADER_BYTES + 8 + 2);
         assert_eq!(u128_at(&bytes, TOKEN_OFFSET), 8);

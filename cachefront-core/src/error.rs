@@ -1,4 +1,18 @@
-//! The one public error: what went wrong, and what the caller should do about it.
+//! The public error: what went wrong, and what the caller should do about it.
+//!
+//! A kind is an instruction. Reads of a cache return only the kinds that concern the database: a store that fails costs
+//! latency and is not an error of a read.
+//!
+//! | kind | reaction |
+//! |---|---|
+//! | `Config` | fix the setting that the message names |
+//! | `Unavailable`, `Timeout` | retry later; the invalidator does by itself |
+//! | `Gap`, `Corrupt` | handled by the invalidator with a flush; monitor how often |
+//! | `Conflict` | re-read the state; the invalidator does by itself |
+//! | `Load` | inspect [`Error::load_error`] |
+//! | `Unproven` | retry later, or load from the server that commits |
+//! | `Overloaded` | shed load |
+//! | `Closed` | the component was shut down |
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -8,13 +22,13 @@ use std::sync::Arc;
 /// The result of every fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any error that a plug-in may hand over as a cause.
+/// Any error, as the cause of an [`Error`].
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
-/// An error of cachefront: cheap to clone, with a [`kind`](Error::kind) that says how to act.
+/// The error of cachefront: cheap to clone, with a [`kind`](Error::kind) that says how to react.
 ///
-/// The message is for people and not part of the API. The cause, where there is one, is under
-/// [`source`](StdError::source); the error of a user's loader is there in its own type, see [`Error::load_error`].
+/// The message is for humans and not part of the API. The cause, if there is one, is returned by
+/// [`source`](StdError::source); the error of a user's loader keeps its type, see [`Error::load_error`].
 ///
 /// ```
 /// use cachefront::{Error, ErrorKind};
@@ -34,47 +48,47 @@ struct Inner {
     source: Option<BoxError>,
 }
 
-/// What an [`Error`] asks its receiver to do.
+/// The kind of an [`Error`]: what its receiver should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting, a URL, a right or a server variable is wrong. Mend what the message names; trying again is no use.
+    /// A setting, a URL, a privilege or a server variable is wrong. Fix what the message names; a retry cannot help.
     Config,
-    /// A server cannot be reached or refuses for now. Try again later; reads fall back by themselves.
+    /// A server cannot be reached or refuses temporarily. Retry later; reads fall back to the database.
     Unavailable,
-    /// No answer came within the time allowed. The outcome is unknown: it may still have happened.
+    /// No reply in time. The outcome is unknown: the operation may still have taken effect.
     Timeout,
-    /// The change source cannot deliver every change after the position asked for. Everything cached must be voided.
+    /// The change source cannot deliver every change after the requested position. Every cache must be flushed.
     Gap,
-    /// Bytes from outside could not be understood. They are never used; an event raises a gap, an entry is a miss.
+    /// External bytes could not be decoded. They are never used: an event raises a gap, an entry is a miss.
     Corrupt,
-    /// The store's state was moved by somebody else. Read it again and go on from there.
+    /// Another invalidator changed the store's state. Read the state again and resume from there.
     Conflict,
-    /// The loader failed. Its own error is the source.
+    /// The loader failed. Its error is the source.
     Load,
-    /// What the database returned is known not to be as fresh as the read demands: a replica lags behind the token, or was
-    /// asked for a bound on staleness. Try again later, or load from the server that commits.
+    /// The database's value is known not to satisfy the read: a replica lags behind the token, or cannot prove a bound on
+    /// staleness. Retry later, or load from the server that commits.
     Unproven,
-    /// Too many loads are waiting for the database. Shed load, or raise the bound.
+    /// Too many loads are waiting for the database. Shed load, or raise the limit.
     Overloaded,
     /// The component was shut down.
     Closed,
 }
 
-/// How an operation that failed may be repeated.
+/// How to retry a failed operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {
-    /// Never: the outcome will be the same.
+    /// Do not retry: the outcome would be the same.
     Never,
-    /// After a pause, over the same connection.
+    /// Retry after a pause, over the same connection.
     Backoff,
-    /// After a pause, over a new connection and from the last known position.
+    /// Retry after a pause, over a new connection and from the last known position.
     Reconnect,
 }
 
 impl ErrorKind {
-    /// How an operation that failed in this way may be repeated.
+    /// Returns how to retry an operation that failed in this way.
     pub fn retry(self) -> Retry {
         match self {
             Self::Config | Self::Gap | Self::Corrupt | Self::Load | Self::Closed => Retry::Never,
@@ -83,7 +97,7 @@ impl ErrorKind {
         }
     }
 
-    /// The kind in one lower-case word, for labels of metrics and logs.
+    /// Returns the kind as one lower-case word, for metric labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -101,27 +115,40 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// An error without a cause.
+    /// Creates an error without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self { inner: Arc::new(Inner { kind, message: message.into(), source: None }) }
     }
 
-    /// An error with its cause; the message should not repeat the cause's text.
+    /// Creates an error with its cause. The message should not repeat the text of the cause.
     pub fn with_source(kind: ErrorKind, message: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> Self {
         Self { inner: Arc::new(Inner { kind, message: message.into(), source: Some(source.into()) }) }
     }
 
-    /// What to do about it.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// How the operation may be repeated.
+    /// Returns how to retry the operation.
     pub fn retry(&self) -> Retry {
         self.inner.kind.retry()
     }
 
-    /// The loader's own error, if that is what failed and `E` is its type.
+    /// Returns the loader's error, if the loader failed and `E` is the type of its error.
+    ///
+    /// ```
+    /// use cachefront::{Cache, loader_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+    /// let users: Cache<u64, String> = Cache::builder("users")
+    ///     .loader(loader_fn(|_: u64| async { Err::<Option<String>, _>(std::io::Error::other("the table is locked")) }))
+    ///     .build()?;
+    /// let error = users.get(&7).await.expect_err("the loader fails");
+    /// assert_eq!(error.load_error::<std::io::Error>().expect("an I/O error").to_string(), "the table is locked");
+    /// # Ok::<(), cachefront::Error>(())
+    /// # }).expect("the example runs");
+    /// ```
     pub fn load_error<E: StdError + 'static>(&self) -> Option<&E> {
         match self.inner.kind {
             ErrorKind::Load => self.inner.source.as_deref().and_then(|source| source.downcast_ref()),
@@ -129,7 +156,7 @@ impl Error {
         }
     }
 
-    /// The message and all its causes in one line, for a log or a terminal.
+    /// Returns the message and all its causes on one line, for a log or a terminal.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
         let mut cause = self.source();

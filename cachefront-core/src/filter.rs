@@ -1,20 +1,20 @@
-//! Which tables and columns mappings read.
+//! The tables and columns that mappings read.
 
 use std::collections::BTreeMap;
 
 use crate::event::TableName;
 
-/// Which columns of a table a mapping reads.
+/// The columns of a table that a mapping reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Columns {
-    /// All of them.
+    /// All columns.
     All,
-    /// These. A source need not decode any other.
+    /// These columns. A source need not decode any other.
     Only(Vec<Box<str>>),
 }
 
 impl Columns {
-    /// Adds what another mapping of the same table reads.
+    /// Adds the columns that another mapping of the same table reads.
     pub fn merge(&mut self, other: &Self) {
         match (&mut *self, other) {
             (Self::All, _) => {}
@@ -30,27 +30,37 @@ impl Columns {
     }
 }
 
-/// The tables that mappings ask for, each with its columns.
+/// The tables that mappings read, each with its columns.
+///
+/// ```
+/// use cachefront::source::{Columns, TableFilter};
+///
+/// let mut filter = TableFilter::new();
+/// filter.add("shop.users".into(), &Columns::Only(vec!["id".into()]));
+/// filter.add("shop.users".into(), &Columns::Only(vec!["email".into()]));
+/// assert_eq!(filter.get("shop.users"), Some(&Columns::Only(vec!["id".into(), "email".into()])));
+/// assert_eq!(filter.get("shop.orders"), None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableFilter {
     tables: BTreeMap<TableName, Columns>,
-    /// Tables that nobody named are of interest too.
+    /// Every other table is included, with all columns.
     everything: bool,
 }
 
 impl TableFilter {
-    /// No tables.
+    /// Returns a filter without tables.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Every table with all its columns, for tools that show a log as it is. Mappings name their tables: with this, any
-    /// change of any table's definition is a change that concerns them.
+    /// Returns a filter that includes every table with all columns, for tools that print a log. Mappings should name their
+    /// tables: with this filter, a change of any table's definition concerns them.
     pub fn everything() -> Self {
         Self { tables: BTreeMap::new(), everything: true }
     }
 
-    /// True if tables that nobody named are of interest too.
+    /// Returns true if every table is included.
     pub fn is_everything(&self) -> bool {
         self.everything
     }
@@ -60,7 +70,7 @@ impl TableFilter {
         self.tables.entry(table).and_modify(|mine| mine.merge(columns)).or_insert_with(|| columns.clone());
     }
 
-    /// Adds everything that `other` holds.
+    /// Adds the tables and columns of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (table, columns) in &other.tables {
             self.add(table.clone(), columns);
@@ -68,7 +78,7 @@ impl TableFilter {
         self.everything |= other.everything;
     }
 
-    /// What is asked for of a table, `database.table`; nothing if it is of no interest.
+    /// Returns the columns to read of `table` (`database.table`); `None` if the table is not included.
     pub fn get(&self, table: &str) -> Option<&Columns> {
         match self.everything {
             true => Some(&Columns::All),
@@ -76,12 +86,12 @@ impl TableFilter {
         }
     }
 
-    /// All tables that were named, in order.
+    /// Returns the tables that were added, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&TableName, &Columns)> {
         self.tables.iter()
     }
 
-    /// True if no table is asked for.
+    /// Returns true if the filter has no table.
     pub fn is_empty(&self) -> bool {
         !self.everything && self.tables.is_empty()
     }

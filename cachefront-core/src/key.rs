@@ -1,17 +1,18 @@
-//! Keys: what a user's type looks like in the store, and the shard it lives in.
+//! Keys: the text form of a user's key type in the store, and its shard.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest encoded key, in bytes, its cache's name included: far above what ids need, far below what hurts a store.
+/// Maximum length of an encoded key, in bytes, including its cache's name: far above what ids need, far below what hurts a
+/// store.
 pub const KEY_BYTES_MAX: usize = 1024;
 
-/// A type that can name a cached value.
+/// A type that identifies a cached value.
 ///
-/// The encoding must be injective (two different keys never encode alike) and stable over releases, because other
-/// processes and later versions read the same store. The cache's name is put before it.
+/// The encoding must be injective (different keys have different encodings) and stable over releases, because other
+/// processes and later versions read the same store. The cache's name is added in front.
 ///
 /// ```
 /// use std::fmt;
@@ -30,7 +31,7 @@ pub trait CacheKey {
     /// Writes the key in its text form.
     ///
     /// # Errors
-    /// Only what `out` answers.
+    /// Only the errors of `out`.
     fn encode(&self, out: &mut dyn Write) -> fmt::Result;
 }
 
@@ -64,7 +65,16 @@ impl<T: CacheKey + ?Sized> CacheKey for Box<T> {
     }
 }
 
-/// A key as the store sees it: the cache's name, a colon, and the encoded key; with its hash.
+/// A key in its stored form: the cache's name, a colon, and the encoded key; with its hash.
+///
+/// ```
+/// use cachefront::StoreKey;
+///
+/// let key = StoreKey::encode("users", &42_u64)?;
+/// assert_eq!(key.as_str(), "users:42");
+/// assert!(key.shard(64) < 64);
+/// # Ok::<(), cachefront::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StoreKey {
     text: Arc<str>,
@@ -80,7 +90,7 @@ impl StoreKey {
         Self::from_text(Self::text_of(cache, key)?.as_str())
     }
 
-    /// As [`encode`](Self::encode). `None` if the key is too long: such a key is never stored.
+    /// Like [`encode`](Self::encode), but returns `None` if the key is too long: such a key is never stored.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the key's own encoding fails.
@@ -100,7 +110,7 @@ impl StoreKey {
         Ok(text)
     }
 
-    /// Takes a key that is encoded already, as it stands on the bus.
+    /// Makes a key from text that is already encoded, as in messages of the bus.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if it is longer than [`KEY_BYTES_MAX`].
@@ -117,19 +127,19 @@ impl StoreKey {
         Ok(Self { text, hash })
     }
 
-    /// The key's text: cache name, colon, encoded key.
+    /// Returns the key's text: cache name, colon, encoded key.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// A hash that is the same in every process and release.
+    /// Returns a hash that is the same in every process and release.
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// The logical shard of this key among `shards`.
+    /// Returns the logical shard of this key among `shards`.
     pub fn shard(&self, shards: u32) -> u32 {
-        // The upper half is taken so that the lower bits stay free for tables inside one process.
+        // The upper half, so that the lower bits stay free for tables inside one process.
         ((self.hash >> 32) % u64::from(shards.max(1))) as u32
     }
 }
@@ -146,7 +156,7 @@ impl fmt::Display for StoreKey {
     }
 }
 
-/// Text that stands on the stack while it is short, so that a key costs one allocation, its own.
+/// Text that is on the stack while it is short, so that a key costs only its own allocation.
 struct KeyText {
     inline: [u8; Self::INLINE_BYTES],
     used: usize,
@@ -193,7 +203,7 @@ impl Write for KeyText {
     }
 }
 
-/// FNV-1a with a final mix. It decides the shard a key lives in, so it must never change.
+/// FNV-1a with a final mix. It selects the shard of a key, so it must never change.
 fn stable_hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for &byte in bytes {
@@ -209,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_pinned_for_ever() {
+    fn the_hash_is_pinned() {
         let key = StoreKey::encode("users", &42_u64).expect("a key");
         assert_eq!(key.as_str(), "users:42");
         assert_eq!(key.hash(), stable_hash(b"users:42"));
@@ -219,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_encoded_alike_whether_it_is_short_or_long() {
+    fn short_and_long_keys_have_the_same_encoding() {
         for length in [0, 1, 121, 122, 123, 124, 300] {
             let id = "é".repeat(length / 2) + &"x".repeat(length % 2);
             assert_eq!(StoreKey::encode("users", &id).expect("a key").as_str(), format!("users:{id}"));
@@ -227,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_beyond_the_bound_is_refused() {
+    fn a_key_above_the_maximum_length_is_refused() {
         let error = StoreKey::encode("users", &"x".repeat(KEY_BYTES_MAX)).expect_err("too long");
         assert_eq!(error.kind(), ErrorKind::Config);
     }

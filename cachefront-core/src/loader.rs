@@ -16,12 +16,12 @@ use crate::position::Position;
 
 /// Loads values from the database.
 ///
-/// A load runs in a task of its own: a caller that goes away cancels nobody. It must read a *fresh* snapshot (an
-/// autocommit connection, never an older transaction).
+/// A load runs in its own task, so it is not cancelled with its caller. It must read a *fresh* snapshot (an autocommit
+/// connection, never an older transaction).
 ///
-/// A loader that says nothing is taken to read the server whose log is followed. One that reads a replica must say so for
-/// each value, by [`LoadCx::replica`] and [`LoadCx::position`], because its values prove less; the cache must name the
-/// replica in [`CacheBuilder::loads_from`](crate::CacheBuilder::loads_from), and the visibility gate must wait on it.
+/// By default a loader is assumed to read the server whose log is followed. A loader that reads a replica must say so for
+/// each value with [`LoadCx::replica`] and [`LoadCx::position`], because its values prove less; the cache must declare the
+/// replica with [`CacheBuilder::loads_from`](crate::CacheBuilder::loads_from), and the visibility gate must wait on it.
 ///
 /// ```
 /// use cachefront::{LoadCx, Loader};
@@ -37,15 +37,21 @@ use crate::position::Position;
 /// }
 /// ```
 pub trait Loader<K, V>: Send + Sync + 'static {
-    /// The error of a failed load; callers find it under [`Error::load_error`](crate::Error::load_error).
+    /// The error of a failed load; callers get it from [`Error::load_error`](crate::Error::load_error).
     type Error: Into<BoxError> + Send;
 
-    /// The value of `key`, or none if the database has none.
+    /// Loads the value of `key`; `None` if the database has no such row.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
     fn load(&self, key: &K, cx: &LoadCx) -> impl Future<Output = Result<Option<V>, Self::Error>> + Send;
 
-    /// The values of many keys; a key that is absent from the answer has none.
+    /// Loads the values of many keys; a key that is not in the result has no row.
     ///
-    /// Default: one load after another.
+    /// Default: calls [`load`](Loader::load) for one key after another.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
     fn load_many(&self, keys: &[K], cx: &LoadCx) -> impl Future<Output = Result<HashMap<K, V>, Self::Error>> + Send
     where
         K: Clone + Eq + Hash + Send + Sync,
@@ -63,52 +69,80 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     }
 }
 
-/// What a load is told, and what it may tell about the value.
+/// The context of a load, through which a loader can report facts about the value.
+///
+/// A loader that reports the executed position lets a session read be served from the cache; one that reports the server
+/// is safe after a change of primary. With MySQL, read both on the connection of the load, before the row:
+///
+/// ```
+/// use cachefront::{LoadCx, Loader, Position};
+///
+/// # struct Connection;
+/// # impl Connection {
+/// #     async fn executed(&self) -> std::io::Result<String> { Ok("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".into()) }
+/// #     async fn server(&self) -> std::io::Result<String> { Ok("3e11fa47-71ca-11e1-9e33-c80aa9429562".into()) }
+/// #     async fn name_of(&self, id: u64) -> std::io::Result<Option<String>> { Ok(Some(format!("user {id}"))) }
+/// # }
+/// struct Names(Connection);
+///
+/// impl Loader<u64, String> for Names {
+///     type Error = std::io::Error;
+///
+///     async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<String>, Self::Error> {
+///         let executed = self.0.executed().await?; // SELECT @@GLOBAL.gtid_executed
+///         if let Ok(executed) = Position::parse_stored(&executed) {
+///             cx.position(executed);
+///         }
+///         cx.origin(&self.0.server().await?); // SELECT @@GLOBAL.server_uuid
+///         self.0.name_of(*id).await
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct LoadCx {
     started_at: Timestamp,
     notes: Mutex<LoadNotes>,
 }
 
-/// What a loader said about the value it loaded.
+/// The facts that a loader reported about a value.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct LoadNotes {
     /// What the server had executed before the read.
     pub position: Option<Position>,
     /// Which server was read.
     pub origin: Option<Box<str>>,
-    /// How long this value may be kept.
+    /// How long this value may be cached.
     pub ttl: Option<Duration>,
-    /// A replica was read: the time of the load proves nothing.
+    /// A replica was read: the time of the load does not bound staleness.
     pub replica: bool,
-    /// The value must not be kept.
+    /// The value must not be cached.
     pub no_store: bool,
 }
 
 impl LoadNotes {
-    /// True if another server was read than the one whose log is followed, as far as both are known: after a change of
-    /// primary, such a value is not kept ("Loader's server").
+    /// Returns true if the value comes from another server than the one whose log is followed, as far as both are known:
+    /// after a change of primary, such a value is not cached ("Loader's server").
     pub(crate) fn is_elsewhere(&self, log_origin: &str) -> bool {
         self.origin.as_ref().is_some_and(|origin| !log_origin.is_empty() && **origin != *log_origin)
     }
 }
 
 impl LoadCx {
-    /// A context for a load that begins now.
+    /// Creates a context for a load that begins at `started_at`.
     pub fn new(started_at: Timestamp) -> Self {
         Self { started_at, notes: Mutex::default() }
     }
 
-    /// The clock before the load began.
+    /// Returns the clock before the load began.
     pub fn started_at(&self) -> Timestamp {
         self.started_at
     }
 
-    /// Says what the server had executed *before* the value was read, on the same connection: MySQL's
-    /// `@@GLOBAL.gtid_executed`. With it, a reader's token can be proven by this entry alone.
+    /// Reports what the server had executed *before* the value was read, on the same connection: MySQL's
+    /// `@@GLOBAL.gtid_executed`. It lets this entry alone prove a session token.
     ///
-    /// A loader of many keys that reads them one after another may say it before each: what was executed every time counts
-    /// for all of them.
+    /// A loader that reads many keys one after another may report it before each: the intersection counts for all of them.
     pub fn position(&self, executed: Position) {
         self.note(|notes| {
             notes.position = Some(match notes.position.take() {
@@ -118,10 +152,10 @@ impl LoadCx {
         });
     }
 
-    /// Says which server was read: MySQL's `@@GLOBAL.server_uuid`. A value from another server than the one whose log
-    /// is followed is returned but not kept: so a loader that is still connected to a demoted primary does no harm. A
-    /// loader of a replica whose values are to be kept says [`replica`](Self::replica) instead. If several servers
-    /// were read, one after another, the value is not kept either.
+    /// Reports which server was read: MySQL's `@@GLOBAL.server_uuid`. A value from another server than the one whose log is
+    /// followed is returned but not cached, so a loader that is still connected to a demoted primary does no harm. A loader
+    /// of a replica whose values are to be cached calls [`replica`](Self::replica) instead. If several servers were read,
+    /// one after another, the value is not cached either.
     pub fn origin(&self, server: &str) {
         self.note(|notes| {
             let is_another = notes.origin.as_deref().is_some_and(|before| before != server);
@@ -132,30 +166,30 @@ impl LoadCx {
         });
     }
 
-    /// Says that a replica was read, which may lag. The time of the load then bounds no staleness, and a session read
-    /// takes the value only if its [`position`](Self::position) contains the token. The value is kept only in a cache that
-    /// names the replica, see [`CacheBuilder::loads_from`](crate::CacheBuilder::loads_from).
+    /// Reports that a replica was read, which may lag. The time of the load then does not bound staleness, and a session read
+    /// takes the value only if its [`position`](Self::position) contains the token. The value is cached only if the cache
+    /// declares the replica, see [`CacheBuilder::loads_from`](crate::CacheBuilder::loads_from).
     pub fn replica(&self) {
         self.note(|notes| notes.replica = true);
     }
 
-    /// Keeps this value for `ttl` instead of the cache's own time.
+    /// Caches this value for `ttl` instead of the cache's time to live.
     pub fn ttl(&self, ttl: Duration) {
         self.note(|notes| notes.ttl = Some(ttl));
     }
 
-    /// Returns this value without keeping it.
+    /// Prevents this value from being cached.
     pub fn no_store(&self) {
         self.note(|notes| notes.no_store = true);
     }
 
-    /// Everything said so far.
+    /// Returns everything that was reported so far.
     pub fn notes(&self) -> LoadNotes {
         self.notes.lock().map(|notes| notes.clone()).unwrap_or_default()
     }
 
     fn note(&self, set: impl FnOnce(&mut LoadNotes)) {
-        // A poisoned lock means that another note panicked half-way: what is said then is not lost, only this note is.
+        // A poisoned lock means that another note panicked half-way: only this note is lost.
         if let Ok(mut notes) = self.notes.lock() {
             set(&mut notes);
         }
@@ -174,7 +208,7 @@ impl<F, E> fmt::Debug for LoaderFn<F, E> {
     }
 }
 
-/// Makes a loader of a closure that takes the key by value.
+/// Makes a loader from a closure that takes the key by value.
 ///
 /// ```
 /// use cachefront::loader_fn;
@@ -205,7 +239,7 @@ where
     }
 }
 
-/// The object-safe twin of [`Loader`], so that a cache has two type parameters only.
+/// The object-safe form of [`Loader`], so that a cache has only two type parameters.
 #[async_trait]
 pub(crate) trait DynLoader<K, V>: Send + Sync {
     async fn load(&self, key: &K, cx: &LoadCx) -> Result<Option<V>, BoxError>;
@@ -232,23 +266,27 @@ where
 mod tests {
     use super::*;
 
-    fn said(executed: &[&str]) -> Position {
+    fn reported(executed: &[&str]) -> Position {
         let cx = LoadCx::new(Timestamp::UNKNOWN);
         for text in executed {
             cx.position(text.parse().expect("a position"));
         }
-        cx.notes().position.expect("a position was said")
+        cx.notes().position.expect("a position was reported")
     }
 
     #[test]
-    fn of_several_positions_what_all_contain_counts() {
-        assert_eq!(said(&["a:1-5"]).to_string(), "a:1-5");
-        assert_eq!(said(&["a:1-5", "a:1-9", "a:1-7"]).to_string(), "a:1-5", "the first key was read before the others");
-        assert_eq!(said(&["a:1-5:8-9,b:1-2", "a:2-8,c:1"]).to_string(), "a:2-5:8");
+    fn several_positions_are_intersected() {
+        assert_eq!(reported(&["a:1-5"]).to_string(), "a:1-5");
+        assert_eq!(
+            reported(&["a:1-5", "a:1-9", "a:1-7"]).to_string(),
+            "a:1-5",
+            "the first key was read before the others"
+        );
+        assert_eq!(reported(&["a:1-5:8-9,b:1-2", "a:2-8,c:1"]).to_string(), "a:2-5:8");
     }
 
     #[test]
-    fn what_came_from_several_servers_is_neither_kept_nor_proven() {
+    fn a_value_from_several_servers_is_neither_cached_nor_proven() {
         let cx = LoadCx::new(Timestamp::UNKNOWN);
         cx.origin("a");
         cx.origin("a");

@@ -4,22 +4,21 @@ use std::fmt;
 
 use crate::filter::{Columns, TableFilter};
 
-/// A cache under one mapping: a hash of the cache's name, its tables, their columns, the servers that it loads from, and
-/// the mapping's version.
+/// A hash of a cache's name, its tables, their columns, the servers that it loads from, and its mapping version.
 ///
-/// It is the same in every process and release that keeps the cache in the same way, and another one as soon as a table,
-/// a column, a server or the version differs.
+/// It is the same in every process and release that maps the cache in the same way, and changes with a table, a column, a
+/// server or the version.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MappingId(pub u128);
 
 impl MappingId {
-    /// The id of the cache `cache` whose keys are made of these tables and columns.
+    /// Returns the id of the cache `cache` whose keys are made of these tables and columns.
     ///
-    /// `servers` are those that the cache loads from beside the one whose log is followed, because the gate has to wait on
-    /// them: an invalidator that does not know of them must not vouch for the cache.
+    /// `servers` are those that the cache loads from in addition to the one whose log is followed: the gate has to wait on
+    /// them, so an invalidator that does not know them must not cover the cache.
     ///
-    /// What the hash cannot see is the code that makes keys of a row: `version` stands for it, and is to be raised when
-    /// the same columns lead to other keys.
+    /// The hash cannot include the code that makes keys of a row. `version` stands for that code: raise it when the same
+    /// columns lead to other keys.
     pub fn new(cache: &str, filter: &TableFilter, servers: &[Box<str>], version: u32) -> Self {
         let mut hash = Fnv::new();
         hash.part(cache.as_bytes());
@@ -54,7 +53,7 @@ impl fmt::Debug for MappingId {
     }
 }
 
-/// FNV-1a with 128 bits: short, and the same on every platform and release. Its input comes from the program itself.
+/// FNV-1a with 128 bits: short, and stable over platforms and releases. Its input comes from the program itself.
 struct Fnv(u128);
 
 impl Fnv {
@@ -62,7 +61,7 @@ impl Fnv {
         Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
     }
 
-    /// Adds a part and its length, so that two lists of parts never run together.
+    /// Adds the length of a part and the part, so that different lists of parts have different input.
     fn part(&mut self, bytes: &[u8]) {
         for byte in (bytes.len() as u64).to_be_bytes().iter().chain(bytes) {
             self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
@@ -96,7 +95,7 @@ mod tests {
         ] {
             assert_ne!(users, other);
         }
-        // Other processes and releases rely on this very number.
+        // Other processes and releases rely on this number.
         assert_eq!(
             MappingId::new("users", &filter("shop.users", only(&["id"])), &[], 7).0,
             MAPPING_OF_THE_FIRST_RELEASE

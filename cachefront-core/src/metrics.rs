@@ -1,26 +1,26 @@
-//! Every metric: its name, its labels and what it means. Names never change within a major version.
+//! Every metric: its name, labels and meaning. Names never change within a major version.
 //!
-//! Install a recorder before caches and invalidators are built: they take their handles once.
+//! Install a recorder before caches and invalidators are built: they create their handles once.
 //!
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
-//! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by where the answer came from |
+//! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by the tier of the value |
 //! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
 //! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store, by outcome |
-//! | `cachefront_store_errors_total` | counter | `cache`, `operation` | store operations that failed; reads went to the database |
-//! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared in doubt |
+//! | `cachefront_store_errors_total` | counter | `cache`, `operation` | failed store operations; reads used the database |
+//! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared because messages may have been lost |
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
-//! | `cachefront_batches_total` | counter | `outcome` | batches applied, or given up to be repeated |
-//! | `cachefront_flushes_total` | counter | `reason` | new generations: everything cached was voided |
-//! | `cachefront_rewinds_total` | counter | | the store had forgotten applied invalidations; they were repeated |
+//! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
+//! | `cachefront_flushes_total` | counter | `reason` | flushes, of all caches or of one |
+//! | `cachefront_rewinds_total` | counter | | times the store had lost applied invalidations, which were repeated |
 //! | `cachefront_gate_seconds` | histogram | | how long a batch waited until its commits were visible |
-//! | `cachefront_invalidation_lag_seconds` | histogram | | from a commit to its keys' invalidation |
-//! | `cachefront_stage_seconds` | histogram | `stage` | how long a change took for a part of its way |
-//! | `cachefront_bus_seconds` | histogram | `cache` | from an invalidation's message to its effect in a process |
+//! | `cachefront_invalidation_lag_seconds` | histogram | | time from a commit to the invalidation of its keys |
+//! | `cachefront_stage_seconds` | histogram | `stage` | latency of a change in one stage |
+//! | `cachefront_bus_seconds` | histogram | `cache` | time from the publication of an invalidation to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
 
@@ -28,7 +28,7 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-/// Reads, by where the answer came from.
+/// Reads, by the tier of the value.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
 /// Loads from the database.
 pub const LOADS_TOTAL: &str = "cachefront_loads_total";
@@ -36,9 +36,9 @@ pub const LOADS_TOTAL: &str = "cachefront_loads_total";
 pub const LOAD_SECONDS: &str = "cachefront_load_seconds";
 /// Fills of the shared store, by outcome.
 pub const FILLS_TOTAL: &str = "cachefront_fills_total";
-/// Store operations that failed.
+/// Failed store operations.
 pub const STORE_ERRORS_TOTAL: &str = "cachefront_store_errors_total";
-/// Times the process-local tier was cleared in doubt.
+/// Times the process-local tier was cleared because messages may have been lost.
 pub const LOCAL_RESETS_TOTAL: &str = "cachefront_local_resets_total";
 /// 1 while the process-local tier serves.
 pub const LOCAL_ON: &str = "cachefront_local_on";
@@ -48,21 +48,21 @@ pub const STORE_UP: &str = "cachefront_store_up";
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
 /// Keys invalidated in the store.
 pub const INVALIDATIONS_TOTAL: &str = "cachefront_invalidations_total";
-/// Batches applied, or given up to be repeated.
+/// Batches applied, or interrupted and repeated.
 pub const BATCHES_TOTAL: &str = "cachefront_batches_total";
-/// New generations.
+/// Flushes, of all caches or of one.
 pub const FLUSHES_TOTAL: &str = "cachefront_flushes_total";
-/// The store had forgotten applied invalidations.
+/// Times the store had lost applied invalidations, which were repeated.
 pub const REWINDS_TOTAL: &str = "cachefront_rewinds_total";
 /// How long a batch waited until its commits were visible.
 pub const GATE_SECONDS: &str = "cachefront_gate_seconds";
-/// From a commit to its keys' invalidation.
+/// Time from a commit to the invalidation of its keys.
 pub const INVALIDATION_LAG_SECONDS: &str = "cachefront_invalidation_lag_seconds";
-/// How long a change took for a part of its way, `stage`: `capture` from the commit to the connector that reads the log,
-/// `queue` from there into Kafka, `read` from there (or from the commit) to the invalidator, `apply` from the moment the
-/// commit could be read to the last key's invalidation. Between the last two the gate waits.
+/// Latency of a change in one stage: `capture` from the commit to the connector that reads the log, `queue` from there into
+/// Kafka, `read` from there (or from the commit) to the invalidator, `apply` from the visibility of the commit to the
+/// invalidation of the last key. Between the last two is the wait at the gate.
 pub const STAGE_SECONDS: &str = "cachefront_stage_seconds";
-/// From the sending of an invalidation's message to its effect in a process.
+/// Time from the publication of an invalidation to its effect in a process.
 pub const BUS_SECONDS: &str = "cachefront_bus_seconds";
 /// The values of `stage`.
 const STAGES: [&str; 4] = ["capture", "queue", "read", "apply"];
@@ -71,7 +71,7 @@ pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
 
-/// The handles of one cache.
+/// The metric handles of one cache.
 #[derive(Clone)]
 pub(crate) struct CacheMetrics {
     name: String,
@@ -95,7 +95,7 @@ impl CacheMetrics {
         describe();
         let read = |outcome: &'static str| counter!(READS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
         let store_up = gauge!(STORE_UP, "cache" => cache.to_owned());
-        // Nothing has failed yet: a cache that is not read would else report a store that is away.
+        // No operation has failed yet; without this, a cache that is not read would report an unreachable store.
         store_up.set(1.0);
         let load = |outcome: &'static str| counter!(LOADS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
         Self {
@@ -130,7 +130,7 @@ impl CacheMetrics {
     }
 }
 
-/// The handles of one invalidator.
+/// The metric handles of one invalidator.
 #[derive(Clone)]
 pub(crate) struct CdcMetrics {
     pub(crate) events: Counter,
@@ -171,23 +171,30 @@ impl CdcMetrics {
 }
 
 fn describe() {
-    describe_counter!(READS_TOTAL, "Reads, by where the answer came from");
+    describe_counter!(READS_TOTAL, "Reads, by the tier of the value");
     describe_counter!(LOADS_TOTAL, "Loads from the database");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "How long a load took");
     describe_counter!(FILLS_TOTAL, "Fills of the shared store, by outcome");
-    describe_counter!(STORE_ERRORS_TOTAL, "Store operations that failed; reads went to the database");
-    describe_counter!(LOCAL_RESETS_TOTAL, "Times the process-local tier was cleared in doubt");
+    describe_counter!(STORE_ERRORS_TOTAL, "Failed store operations; reads used the database");
+    describe_counter!(
+        LOCAL_RESETS_TOTAL,
+        "Times the process-local tier was cleared because messages may have been lost"
+    );
     describe_gauge!(LOCAL_ON, "1 while the process-local tier serves");
     describe_gauge!(STORE_UP, "0 after a store operation failed, 1 until then and after one succeeded");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
-    describe_counter!(BATCHES_TOTAL, "Batches applied, or given up to be repeated");
-    describe_counter!(FLUSHES_TOTAL, "New generations: everything cached was voided");
-    describe_counter!(REWINDS_TOTAL, "The store had forgotten applied invalidations; they were repeated");
+    describe_counter!(BATCHES_TOTAL, "Batches applied, or interrupted and repeated");
+    describe_counter!(FLUSHES_TOTAL, "Flushes, of all caches or of one");
+    describe_counter!(REWINDS_TOTAL, "Times the store had lost applied invalidations, which were repeated");
     describe_histogram!(GATE_SECONDS, Unit::Seconds, "How long a batch waited until its commits were visible");
-    describe_histogram!(INVALIDATION_LAG_SECONDS, Unit::Seconds, "From a commit to its keys' invalidation");
-    describe_histogram!(STAGE_SECONDS, Unit::Seconds, "How long a change took for a part of its way to the store");
-    describe_histogram!(BUS_SECONDS, Unit::Seconds, "From an invalidation's message to its effect in a process");
+    describe_histogram!(INVALIDATION_LAG_SECONDS, Unit::Seconds, "Time from a commit to the invalidation of its keys");
+    describe_histogram!(STAGE_SECONDS, Unit::Seconds, "Latency of a change in one stage on its way to the store");
+    describe_histogram!(
+        BUS_SECONDS,
+        Unit::Seconds,
+        "Time from the publication of an invalidation to its effect in a process"
+    );
     describe_gauge!(WATERMARK_AGE_SECONDS, Unit::Seconds, "Age of the newest moment at which everything was applied");
     describe_counter!(SOURCE_ERRORS_TOTAL, "Failures of source, gate or store in the invalidator");
 }

@@ -1,4 +1,4 @@
-//! Which commits are contained: a set of transaction numbers for each origin, in the notation of MySQL's GTID sets.
+//! Positions: sets of transaction numbers for each origin, in the notation of MySQL's GTID sets.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 
-/// The longest position that is read from a client's text, in bytes; see [`Position::parse_stored`] for others.
+/// Maximum length of a position that is parsed from a client's text, in bytes; see [`Position::parse_stored`] for others.
 pub const POSITION_TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// The longest position that is read from a database or a store, in bytes: some 20,000 servers or 400,000 ranges.
+/// Maximum length of a position that is parsed from a database or store, in bytes: about 20,000 servers or 400,000 ranges.
 pub const POSITION_STORED_BYTES_MAX: usize = 1024 * 1024;
 
 /// One committed transaction: its number at its origin.
 ///
-/// For MySQL the origin is the server's UUID, with the tag after a colon where there is one, and the number is the
-/// GTID's. The embedded database uses its file's UUID and the number of the log row.
+/// For MySQL the origin is the server's UUID, followed by a colon and the tag if there is one, and the number is that of
+/// the GTID. The embedded database uses its file's UUID and the number of the log row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gtid {
     /// Where the transaction was committed first, in lower case.
@@ -32,7 +32,7 @@ impl fmt::Display for Gtid {
     }
 }
 
-/// A set of transactions: what a database had executed, what was applied to a store, what a session has written.
+/// A set of transactions: what a database has executed, what was applied to a store, or what a session has written.
 ///
 /// Positions are compared as sets, never by number across origins ("Positions are sets" in docs/protocol.md). The text form is that of
 /// MySQL's `@@GLOBAL.gtid_executed`: `uuid[:tag]:1-5:7,uuid:1-3`; white space is ignored.
@@ -56,6 +56,7 @@ pub struct Position {
 struct Intervals(Vec<(u64, u64)>);
 
 impl Intervals {
+    /// Adds a range, and merges it with ranges that it overlaps or touches.
     fn insert(&mut self, start: u64, end: u64) {
         // Almost every insertion is the next number of the last range.
         if let Some(last) = self.0.last_mut()
@@ -88,6 +89,7 @@ impl Intervals {
         both
     }
 
+    /// Returns true if one range contains all numbers from `start` to `end`.
     fn covers(&self, start: u64, end: u64) -> bool {
         let at = self.0.partition_point(|range| range.1 < start);
         self.0.get(at).is_some_and(|range| range.0 <= start && end <= range.1)
@@ -97,12 +99,12 @@ impl Intervals {
 impl Position {
     pub(crate) const EMPTY: Self = Self { origins: BTreeMap::new() };
 
-    /// The empty position, before every commit.
+    /// Creates an empty position, before every commit.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// True if no transaction is in the set.
+    /// Returns true if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.origins.is_empty()
     }
@@ -112,7 +114,7 @@ impl Position {
         self.insert_range(&gtid.origin, gtid.number, gtid.number);
     }
 
-    /// Adds all transactions of `origin` from `start` to `end`, both included. An empty range adds nothing.
+    /// Adds all transactions of `origin` from `start` to `end`, both included. An empty range has no effect.
     pub fn insert_range(&mut self, origin: &Arc<str>, start: u64, end: u64) {
         if start == 0 || end < start {
             return;
@@ -141,7 +143,7 @@ impl Position {
         }
     }
 
-    /// The transactions that are in both sets.
+    /// Returns the transactions that are in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         let both = self.origins.iter().filter_map(|(origin, intervals)| {
@@ -151,20 +153,20 @@ impl Position {
         Self { origins: both.collect() }
     }
 
-    /// True if every transaction of `other` is in this set. Every position covers the empty one.
+    /// Returns true if every transaction of `other` is in this set. Every position covers the empty one.
     pub fn covers(&self, other: &Self) -> bool {
         other.origins.iter().all(|(origin, wanted)| {
             self.origins.get(origin).is_some_and(|mine| wanted.0.iter().all(|&(start, end)| mine.covers(start, end)))
         })
     }
 
-    /// True if the transaction is in this set.
+    /// Returns true if the transaction is in this set.
     pub fn contains(&self, gtid: &Gtid) -> bool {
         self.origins.get(&gtid.origin).is_some_and(|mine| mine.covers(gtid.number, gtid.number))
     }
 
-    /// Reads a position that a database or a store holds: up to [`POSITION_STORED_BYTES_MAX`] bytes, where text from a
-    /// client ([`FromStr`]) may have [`POSITION_TEXT_BYTES_MAX`] only.
+    /// Parses a position from a database or store, of up to [`POSITION_STORED_BYTES_MAX`] bytes; text from a client
+    /// ([`FromStr`]) may have only [`POSITION_TEXT_BYTES_MAX`].
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`], naming the part that is not a GTID set.
@@ -175,7 +177,7 @@ impl Position {
     fn parse(text: &str, bytes_max: usize) -> Result<Self, Error> {
         if text.len() > bytes_max {
             return Err(malformed(format!(
-                "a position of {} bytes is too long: at most {bytes_max} are read",
+                "a position of {} bytes is too long: the maximum is {bytes_max}",
                 text.len()
             )));
         }
@@ -187,8 +189,8 @@ impl Position {
         Ok(position)
     }
 
-    /// Forgets ranges until each origin has at most `max` of them: those in the middle, so that the long first range
-    /// and the newest stay. A position that claims less is still true.
+    /// Removes ranges until each origin has at most `max`: those in the middle, so that the long first range and the newest
+    /// ones stay. A position that claims less is still true.
     pub fn limit_ranges(&mut self, max: usize) {
         let max = max.max(2);
         for intervals in self.origins.values_mut() {
@@ -199,7 +201,7 @@ impl Position {
         }
     }
 
-    /// The origins and their ranges (both ends included), in order.
+    /// Returns the origins and their ranges (both ends included), in order.
     pub fn ranges(&self) -> impl Iterator<Item = (&str, &[(u64, u64)])> {
         self.origins.iter().map(|(origin, intervals)| (&**origin, intervals.0.as_slice()))
     }
@@ -238,6 +240,7 @@ impl FromStr for Position {
     }
 }
 
+/// Parses one origin with its tags and ranges.
 fn parse_origin(part: &str, position: &mut Position) -> Result<(), Error> {
     let mut fields = part.split(':');
     let server = fields.next().unwrap_or_default();
@@ -248,7 +251,7 @@ fn parse_origin(part: &str, position: &mut Position) -> Result<(), Error> {
     let mut ranges = 0;
     for field in fields {
         if field.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-            // A tag holds for the ranges that follow it.
+            // A tag applies to the ranges that follow it.
             if field.len() > 32 || !field.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
                 return Err(malformed(format!("`{}` is not a tag", shorten(field))));
             }
@@ -265,9 +268,10 @@ fn parse_origin(part: &str, position: &mut Position) -> Result<(), Error> {
     Ok(())
 }
 
-/// MySQL gives no transaction a higher number.
+/// The highest transaction number of MySQL.
 const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 
+/// Parses `5` or `1-5`.
 fn parse_range(field: &str) -> Result<(u64, u64), Error> {
     let bad = || malformed(format!("`{}` is not a range of transaction numbers from 1", shorten(field)));
     let (start, end) = field.split_once('-').unwrap_or((field, field));
@@ -313,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_an_origin_of_its_own() {
+    fn a_tag_is_a_separate_origin() {
         let set = position(&format!("{A}:1-5:sale:1-2"));
         assert!(set.covers(&position(&format!("{A}:sale:2"))));
         assert!(!set.covers(&position(&format!("{A}:sale:3"))));
@@ -331,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_part_that_is_wrong() {
+    fn malformed_positions_are_refused() {
         for text in [
             ":1-5",
             "uu/id:1",

@@ -1,4 +1,14 @@
 //! Every tunable number, with its unit, its default and the reason for it.
+//!
+//! The defaults fit a service next to its store and database. Reasons to change them:
+//!
+//! * loads that regularly take longer than 3 s: raise `lease`, or every process loads the key after the lease expires;
+//! * a database with few connections: lower `loads_max` to what it can serve;
+//! * a replica that lags by more than 2 s: raise `proof_wait`, or session reads fail with `Unproven`;
+//! * clocks without NTP: raise `clock_skew`, or `max_staleness` claims too much;
+//! * bursts of writes to few keys: raise `batch_linger`, so that a batch has more of them and fewer round trips.
+//!
+//! Both structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
 
 use std::time::Duration;
 
@@ -6,43 +16,53 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a cache may be tuned by.
+/// Settings of a cache.
+///
+/// ```
+/// use cachefront::CacheSettings;
+///
+/// let mut settings = CacheSettings::default();
+/// settings.loads_max = 16;
+/// settings.validate()?;
+/// # Ok::<(), cachefront::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CacheSettings {
-    /// How long a lease stands. Longer than almost every load: when it runs out, somebody else loads too.
+    /// How long a lease is valid. Longer than almost every load: after it expires, another process loads too.
     /// Default: 3 s.
     pub lease: Duration,
-    /// How long a reader waits for a load that another process runs, before it loads itself. Default: 3 s, as the lease.
+    /// How long a reader waits for a load in another process before it loads by itself. Default: 3 s, as the lease.
     pub lease_wait: Duration,
     /// The first pause of a reader that waits for another process's load; it doubles up to `lease_poll_max`.
     /// Default: 1 ms, about a store's round trip.
     pub lease_poll_min: Duration,
-    /// The longest such pause. Default: 25 ms: a tenth of what a person notices.
+    /// The maximum of this pause. Default: 25 ms: a tenth of what a person notices.
     pub lease_poll_max: Duration,
-    /// At most this many loads run at once; so an outage of the store cannot stampede the database. Default: 64.
+    /// Maximum number of concurrent loads, so that an outage of the store cannot stampede the database. Default: 64.
     pub loads_max: usize,
-    /// At most this many loads wait for their turn; beyond it reads fail as overloaded. Default: 65,536.
+    /// Maximum number of loads that wait for a permit; further reads fail as overloaded. Default: 65,536.
     pub loads_waiting_max: usize,
-    /// A load is given up after this time, the wait for its turn included. Default: 30 s.
+    /// Timeout of a load, including the wait for a permit. Default: 30 s.
     pub load_timeout: Duration,
-    /// How long a session or bounded read loads again when the database that was read is known to lag behind what it
-    /// demands; then it fails with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
+    /// How long a session or bounded read repeats its load when the database that was read is known to lag; then it fails
+    /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
-    /// Taken off every staleness bound: how far clocks of processes may differ. Default: 50 ms, what NTP keeps easily.
+    /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
+    /// achieves.
     pub clock_skew: Duration,
-    /// Invalidations of the process-local tier are counted in this many slots (a power of two); two keys that share
-    /// a slot are invalidated together. Default: 65,536, half a MiB.
+    /// Number of slots that count the invalidations of the process-local tier (a power of two). Two keys that share a slot
+    /// are invalidated together. Default: 65,536, half a MiB.
     pub epoch_slots: usize,
-    /// The process-local tier is off after this time without a message on the bus. Default: 2 s, several heartbeats.
+    /// How long the bus may be silent before the process-local tier is turned off. Default: 2 s, several heartbeats.
     pub bus_silence_max: Duration,
-    /// The first pause before the bus is subscribed to again; it doubles up to `bus_retry_max`. Default: 20 ms.
+    /// The first pause before a new subscription to the bus; it doubles up to `bus_retry_max`. Default: 20 ms.
     pub bus_retry_min: Duration,
-    /// The longest such pause. Default: 1 s.
+    /// The maximum of this pause. Default: 1 s.
     pub bus_retry_max: Duration,
-    /// How often the coarse clock of the process-local tier ticks. Default: 10 ms: its times to live are exact to that.
+    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live. Default: 10 ms.
     pub tick: Duration,
 }
 
@@ -68,6 +88,8 @@ impl Default for CacheSettings {
 }
 
 impl CacheSettings {
+    /// Checks every field.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
@@ -91,32 +113,42 @@ impl CacheSettings {
     }
 }
 
-/// What an invalidator may be tuned by.
+/// Settings of an invalidator.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::CdcSettings;
+///
+/// let mut settings = CdcSettings::default();
+/// settings.heartbeat = Duration::ZERO;
+/// let error = settings.validate().expect_err("a heartbeat of zero");
+/// assert_eq!(error.to_string(), "`heartbeat` is zero: give a duration above zero");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CdcSettings {
-    /// At most this many row changes in a batch. Default: 1,000: beyond it a pipeline gains nothing more.
+    /// Maximum number of row changes in a batch. Default: 1,000: larger pipelines are not faster.
     pub batch_changes_max: usize,
-    /// At most about this many bytes of log in a batch. Default: 4 MiB.
+    /// Maximum size of the log in a batch, in bytes, approximately. Default: 4 MiB.
     pub batch_bytes_max: usize,
-    /// How long a batch that has something waits for more. Default: 0: what is there is taken, nothing is waited for.
+    /// How long a batch waits for more changes after the first one. Default: 0: it does not wait.
     pub batch_linger: Duration,
-    /// At most this many keys in one command to the store. Default: 1,000.
+    /// Maximum number of keys in one command to the store. Default: 1,000.
     pub keys_per_command_max: usize,
     /// In a batch of at most this many keys, an entry that was loaded after the commit survives the commit's own event, so
-    /// that a service that reads what it has just written does not load it twice. Removing costs the store less than
-    /// comparing, so larger batches remove. 0: always remove. Default: 64.
+    /// that a service that reads what it has just written does not load it twice. Larger batches remove every entry, which
+    /// costs the store less than comparing. 0: always remove. Default: 64.
     pub compared_keys_max: usize,
-    /// How often the watermark moves, and the bus shows that it lives, while nothing changes. Default: 250 ms.
+    /// Period of heartbeats, which move the watermark and show on the bus that the invalidator is alive. Default: 250 ms.
     pub heartbeat: Duration,
-    /// One wait at the visibility gate; when it runs out, the gate is asked again. Default: 1 s.
+    /// Timeout of one wait at the visibility gate; after it the gate is tried again. Default: 1 s.
     pub gate_timeout: Duration,
     /// The first pause after a failure; it doubles up to `retry_max`. Default: 50 ms.
     pub retry_min: Duration,
-    /// The longest pause between tries. Default: 5 s.
+    /// The maximum pause between retries. Default: 5 s.
     pub retry_max: Duration,
-    /// A shutdown waits this long for the batch in hand. Default: 10 s.
+    /// How long a shutdown waits for the current batch. Default: 10 s.
     pub drain_max: Duration,
 }
 
@@ -138,6 +170,8 @@ impl Default for CdcSettings {
 }
 
 impl CdcSettings {
+    /// Checks every field.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {

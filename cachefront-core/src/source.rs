@@ -13,51 +13,51 @@ use crate::gate::VisibilityGate;
 pub use crate::checkpoint::Checkpoint;
 pub use crate::filter::{Columns, TableFilter};
 
-/// The source's end, as read from the server that commits.
+/// The end of the source's log, as read from the server that commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Everything committed; the source's own note rides along.
+    /// Everything committed, with the source's resume data.
     pub checkpoint: Checkpoint,
-    /// Which server this is, e.g. MySQL's `server_uuid`. Another one than before is a gap.
+    /// The server's identity, e.g. MySQL's `server_uuid`. Another one than before is a gap.
     pub origin: Box<str>,
 }
 
-/// How much a source may hand over at once.
+/// Bounds for one call of [`ChangeSource::next_batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// At most this many row changes; a transaction with more comes in parts.
+    /// Maximum number of row changes; a larger transaction is delivered in parts.
     pub changes_max: usize,
-    /// At most about this many bytes of log.
+    /// Maximum size of the log that is read, in bytes, approximately.
     pub bytes_max: usize,
-    /// Wait at most this long for the first change; then an empty batch is answered.
+    /// Maximum wait for the first change; an empty batch is returned after it.
     pub wait_max: Duration,
-    /// Once something is there, wait at most this long for more.
+    /// Maximum wait for more changes after the first one.
     pub linger_max: Duration,
 }
 
-/// Who decides which of several invalidators of one namespace works.
+/// What decides which of several invalidators of a namespace is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lead {
-    /// Not the source. The store's term decides: the newest invalidator works, the others take over when it falls
-    /// silent.
+    /// The store's term, not the source: the newest invalidator is active, and the others take over when it falls silent.
     Undecided,
-    /// The source has chosen this one, and tells the others to wait: a consumer group, for one.
+    /// The source has elected this instance and lets the others wait, as a consumer group does.
     Elected,
 }
 
-/// Delivers committed changes, in commit order, from a position on.
+/// Delivers committed changes, in commit order, after a given position.
 ///
 /// # Delivery
-/// At least once: every change after the position that [`open`](ChangeSource::open) was given, none skipped. What the
-/// source cannot deliver or understand is an error of kind [`Gap`](crate::ErrorKind::Gap), never silence.
+/// At least once: every change after the position passed to [`open`](ChangeSource::open), none skipped. A change that the
+/// source cannot deliver or understand is an error of kind [`Gap`](crate::ErrorKind::Gap); it is never dropped silently.
 ///
 /// # Ordering
-/// Transactions come in the order of the source's log. Two changes of one row are never swapped. A source whose log
-/// has several partitions may hand over a transaction in parts with others between them; its position then moves when
-/// the last part was handed over.
+/// Transactions come in the order of the source's log. Two changes of one row are never swapped. A source whose log has
+/// several partitions may deliver a transaction in parts, with parts of other transactions in between; its position then
+/// moves after the last part.
 ///
 /// # Duplicates
-/// Allowed after [`open`](ChangeSource::open) and after a reconnect; receivers are idempotent.
+/// Allowed after [`open`](ChangeSource::open) and after a reconnect: applying a change is idempotent.
 ///
 /// # Cancel safety
 /// [`next_batch`](ChangeSource::next_batch) is cancel safe: if its future is dropped, no change is lost. The others
@@ -65,24 +65,28 @@ pub enum Lead {
 ///
 /// # Errors
 /// `Gap` if changes after the position are gone; `Unavailable` or `Timeout` if the server is (call
-/// [`open`](ChangeSource::open) again, with back-off); `Config` if trying again is no use.
+/// [`open`](ChangeSource::open) again, with backoff); `Config` if a retry cannot help.
+///
+/// # Implementing
+/// An adapter also implements [`SourceProbe`] and, if its log is MySQL's, a
+/// [`VisibilityGate`]. Run `source_suite!` of the feature `testing` against it: one named test
+/// for each law of this contract. A wrapper must forward every method, also those with a default.
 #[async_trait]
 pub trait ChangeSource: fmt::Debug + Send + 'static {
-    /// The source in a few words for logs, without secrets: `binlog of db:3306`.
+    /// Describes the source for logs, without secrets: `binlog of db:3306`.
     fn describe(&self) -> String;
 
-    /// Looks at the server's settings, rights and mapped tables before anything is read.
-    ///
-    /// Answers findings that do not forbid a start, as sentences for the log.
+    /// Checks the server's settings, privileges and mapped tables before any change is read. Returns findings that do not
+    /// prevent a start, as sentences for the log.
     ///
     /// # Errors
-    /// `Config` with the setting and what mends it, if the source could not be exact; else as the trait says.
+    /// `Config`, naming the setting and how to fix it, if the source could miss changes; else as the trait says.
     async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>>;
 
-    /// Waits until this source is the one that may read, where a means of its own decides that among several.
+    /// Waits until the source elects this instance, if the source has an election of its own. The invalidator calls this
+    /// before it takes the store's term, so that waiting instances do not disturb the active one.
     ///
-    /// The invalidator calls this before it takes the store's term, so that those who wait disturb nobody.
-    /// Default: [`Lead::Undecided`], at once.
+    /// Default: returns [`Lead::Undecided`] at once.
     ///
     /// # Cancel safety
     /// Cancel safe: it only waits.
@@ -93,60 +97,62 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
         Ok(Lead::Undecided)
     }
 
-    /// Begins (again) after `from`.
+    /// Starts, or restarts, to read after `from`.
     ///
     /// # Errors
     /// As the trait says.
     async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()>;
 
-    /// The server that the log is read from since the last successful [`open`](ChangeSource::open), in the form of
-    /// [`Head::origin`]. `None` if the source cannot tell. An origin other than the one that the head named is a gap.
+    /// Returns the server that the log is read from since the last successful [`open`](ChangeSource::open), in the form of
+    /// [`Head::origin`]; `None` if it is not known. An origin other than that of the head is a gap.
     ///
     /// Default: `None`.
     fn origin(&self) -> Option<Box<str>> {
         None
     }
 
-    /// The next changes. Empty after `wait_max` without any; the checkpoint may move all the same.
+    /// Returns the next changes; an empty batch after `wait_max` without changes. The checkpoint of an empty batch may be a
+    /// later one.
     ///
     /// # Errors
     /// As the trait says.
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch>;
 
-    /// Told after everything up to `checkpoint` has taken effect. A source that keeps a position elsewhere moves it.
+    /// Notifies the source that everything up to `checkpoint` has taken effect. A source that stores a position elsewhere
+    /// moves it.
     ///
     /// # Errors
-    /// As the trait says; nothing is lost if this fails.
+    /// As the trait says. No change is lost if this fails.
     async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()>;
 
-    /// Told that another invalidator works and this one stands by: what only reading needs, as a connection to the log,
-    /// can be closed. [`open`](ChangeSource::open) comes before anything is read again.
+    /// Notifies the source that another invalidator is active: it can close what only reading needs, such as a connection
+    /// to the log. [`open`](ChangeSource::open) is called before the next read.
     ///
-    /// Default: nothing is done.
+    /// Default: does not close anything.
     async fn close(&mut self) {}
 
-    /// Asks for the source's end while [`next_batch`](ChangeSource::next_batch) waits.
+    /// Returns a probe that reads the source's end while [`next_batch`](ChangeSource::next_batch) waits.
     fn probe(&self) -> Arc<dyn SourceProbe>;
 
-    /// The gate that fits this source: it waits on the server that the log comes from.
+    /// Returns the gate that waits on the server that the log comes from; `None` if the source has none.
     fn gate(&self) -> Option<Arc<dyn VisibilityGate>>;
 }
 
-/// Answers where the source's log ends now.
+/// Reads where the source's log ends.
 #[async_trait]
 pub trait SourceProbe: fmt::Debug + Send + Sync + 'static {
-    /// The end of the log: every commit that readers could see when this was called is in it.
+    /// Returns the end of the log. It contains every commit that was visible to readers when this was called.
     ///
     /// # Cancel safety
-    /// Cancel safe: nothing but the question is lost.
+    /// Cancel safe: it only reads.
     ///
     /// # Errors
     /// As [`ChangeSource`] says.
     async fn head(&self) -> Result<Head>;
 
-    /// True if the server that the last [`head`](SourceProbe::head) came from commits by itself: then the time of the
-    /// question bounds how stale a value is. The end of a replica's log is not the end of its primary's, and bounds
-    /// nothing ("Source time" in docs/protocol.md).
+    /// Returns true if the last [`head`](SourceProbe::head) came from a server that commits: the time of the call then bounds
+    /// how stale a value is. The end of a replica's log is not the end of its primary's, and bounds no staleness ("Source
+    /// time" in docs/protocol.md).
     ///
     /// Default: true.
     fn proves_time(&self) -> bool {

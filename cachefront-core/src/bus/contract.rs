@@ -7,17 +7,17 @@ use async_trait::async_trait;
 use crate::bus::message::{BusMessage, BusRead};
 use crate::error::Result;
 
-/// Carries invalidations to every process that keeps values of its own.
+/// Delivers invalidations to every process that has a process-local tier.
 ///
 /// # Delivery
-/// Messages may be lost (a trim, a failover, a lost connection), but never unnoticed: each has a sequence, and a reader
-/// is bound to one connection.
+/// Messages may be lost (a trim, a failover, a lost connection), but never unnoticed: each has a sequence, and a reader is
+/// bound to one connection.
 ///
 /// # Ordering
 /// The order of [`publish`](InvalidationBus::publish).
 #[async_trait]
 pub trait InvalidationBus: fmt::Debug + Send + Sync + 'static {
-    /// Appends a message and answers its sequence.
+    /// Appends a message, and returns its sequence.
     ///
     /// # Cancel safety
     /// Not cancel safe: the message may or may not have been appended.
@@ -26,25 +26,25 @@ pub trait InvalidationBus: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` or `Timeout`; the message may have been appended.
     async fn publish(&self, message: &BusMessage) -> Result<u64>;
 
-    /// Starts to read at the stream's end, on a connection of its own.
+    /// Starts to read at the end of the stream, on a new connection.
     ///
     /// # Errors
     /// `Unavailable` or `Timeout`.
     async fn subscribe(&self) -> Result<Box<dyn BusReader>>;
 }
 
-/// Reads the bus from the place where it was subscribed.
+/// Reads the bus from the point of its subscription.
 #[async_trait]
 pub trait BusReader: fmt::Debug + Send {
-    /// The sequence of the last message before this reader's first one; 0 for an empty stream.
+    /// Returns the sequence of the last message before this reader's first one; 0 for an empty stream.
     fn head(&self) -> u64;
 
-    /// The next messages, at least one.
+    /// Waits for the next messages, and returns at least one.
     ///
     /// # Cancel safety
-    /// Cancel safe: messages that were not answered are answered by the next call.
+    /// Cancel safe: messages that were not returned are returned by the next call.
     ///
     /// # Errors
-    /// Any error means that this reader is of no further use and that messages may have been lost.
+    /// Discard the reader after any error: messages may have been lost.
     async fn next(&mut self) -> Result<Vec<BusRead>>;
 }

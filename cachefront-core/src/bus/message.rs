@@ -7,12 +7,12 @@ use crate::identity::ServerId;
 use crate::mapping::MappingId;
 use crate::position::Position;
 
-/// Who sent a message: a session of an invalidator, which is one connection to the store; or a reader.
+/// The sender of a message: one session of an invalidator, which is one connection to the store; or a reader.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Publisher(pub u128);
 
 impl Publisher {
-    /// A reader that invalidates something by itself. Such a message proves nothing.
+    /// A reader that invalidates a key explicitly. Such a message proves nothing about what was applied.
     pub const READER: Self = Self(0);
 }
 
@@ -22,43 +22,43 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// What one message says.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusEvent {
     /// These keys (their store text) were invalidated.
     Keys(Vec<Box<str>>),
-    /// Everything in these caches, given by name, was invalidated.
+    /// Every key of these caches, given by name, was invalidated.
     Caches(Vec<Box<str>>),
-    /// Everything was invalidated: a new generation began.
+    /// Every key of every cache was invalidated.
     Flush,
-    /// The publisher is alive, and keeps the caches with these mappings correct. It begins every session.
+    /// The publisher is alive, and covers the caches with these mappings. It is the first message of every session.
     Heartbeat(Vec<MappingId>),
 }
 
-/// One message. It is appended after the store's invalidations were acknowledged on all shards, and before `applied`.
+/// A message. It is appended after the store's invalidations were acknowledged on all shards, and before `applied` moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusMessage {
-    /// Who sent it. A message of another publisher than the one before may follow lost ones.
+    /// The sender. Messages may have been lost before a message of another publisher.
     pub publisher: Publisher,
     /// What happened.
     pub event: BusEvent,
-    /// Every invalidation up to here, in the caches that the publisher covers, is done once this message is handled.
-    /// `None` if the message proves nothing.
+    /// Once this message is handled, every invalidation up to here, in the caches that the publisher covers, is done.
+    /// `None` if the message does not prove a position.
     pub applied: Option<Position>,
-    /// When `applied` was the source's end; unknown if that is not known.
+    /// When `applied` was the source's end, if known.
     pub source_time: Timestamp,
-    /// When it was sent, by the sender's clock; unknown if it does not say. It measures the way, and proves nothing.
+    /// When the message was sent, by the sender's clock, if known. For latency metrics only.
     pub sent_at: Timestamp,
 }
 
-/// A message with its place in the stream.
+/// A message with its sequence in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusRead {
-    /// The server that it was read from, as noted when the reader connected. A reader whose server is no longer the one
-    /// that publishers write to returns an error.
+    /// The server that the message was read from, as noted when the reader connected. A reader whose server is no longer
+    /// the one that publishers write to returns an error.
     pub server: ServerId,
-    /// One more than the sequence of the message before it; anything else means that messages were lost.
+    /// One more than the sequence of the message before; any other number means that messages were lost.
     pub sequence: u64,
     /// The message.
     pub message: BusMessage,

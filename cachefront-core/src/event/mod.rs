@@ -1,4 +1,8 @@
 //! What a change source delivers: transactions, and the row changes in them.
+//!
+//! Row images have the columns that mappings read, in the types that keys are made of; other columns are
+//! [`Skipped`](Column::Skipped). A change without row images ([`Change::Tables`]) flushes the caches that depend on its
+//! tables. A transaction that is larger than a batch comes in parts, of which only the last one is complete.
 
 pub mod calendar;
 mod row;
@@ -16,12 +20,12 @@ use crate::position::Gtid;
 pub struct TableName(Arc<str>);
 
 impl TableName {
-    /// The table `name` of `database`.
+    /// Makes the name of the table `name` in `database`.
     pub fn new(database: &str, name: &str) -> Self {
         Self(format!("{database}.{name}").into())
     }
 
-    /// The name in the form `database.table`.
+    /// Returns the name in the form `database.table`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,22 +43,22 @@ impl std::fmt::Display for TableName {
     }
 }
 
-/// What a row event did.
+/// The operation of a row event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
-    /// A row was added: there is an after image.
+    /// A row was inserted: it has an after image.
     Insert,
-    /// A row was changed: there are both images.
+    /// A row was updated: it has both images.
     Update,
-    /// A row was removed: there is a before image.
+    /// A row was deleted: it has a before image.
     Delete,
-    /// A row was read by a snapshot: there is an after image.
+    /// A row was read by a snapshot: it has an after image.
     Read,
 }
 
 impl Operation {
-    /// The operation in one lower-case word.
+    /// Returns the operation as one lower-case word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Insert => "insert",
@@ -65,21 +69,21 @@ impl Operation {
     }
 }
 
-/// One row's change.
+/// The change of one row.
 #[derive(Clone, Debug)]
 pub struct RowChange {
     /// The table.
     pub table: TableName,
-    /// What happened.
+    /// The operation.
     pub operation: Operation,
-    /// The row before it.
+    /// The row before the change.
     pub before: Option<RowImage>,
-    /// The row after it.
+    /// The row after the change.
     pub after: Option<RowImage>,
 }
 
 impl RowChange {
-    /// The images there are, before first.
+    /// Returns the images that are present, the before image first.
     pub fn images(&self) -> impl Iterator<Item = &RowImage> {
         self.before.iter().chain(self.after.iter())
     }
@@ -91,11 +95,11 @@ impl RowChange {
 pub enum Change {
     /// A row changed.
     Row(RowChange),
-    /// All rows of these tables may have changed (TRUNCATE, DDL, RENAME); no table named: any table may have.
+    /// All rows of these tables may have changed (TRUNCATE, DDL, RENAME); without tables, those of any table.
     Tables {
-        /// The tables, if they are known.
+        /// The tables; empty if they are not known.
         tables: Vec<TableName>,
-        /// What was done, for the log.
+        /// The statement or operation, for logs.
         reason: String,
     },
 }
@@ -107,35 +111,35 @@ pub struct Transaction {
     pub gtid: Gtid,
     /// When it was committed, by the clock of the server that did; unknown if the log does not say.
     pub committed_at: Timestamp,
-    /// When it passed those who carry it.
+    /// When intermediaries handled it.
     pub transit: TransitTimes,
-    /// Its changes to tables of interest, in order.
+    /// Its changes to tables of the filter, in order.
     pub changes: Vec<Change>,
     /// False for a part of a large transaction that is not its last one.
     pub complete: bool,
 }
 
-/// When a transaction passed the stations between the log and its source, by their clocks; unknown where there are none.
-/// They show where time goes, and nothing depends on them.
+/// Timestamps added by intermediaries (connector, queue), each by its own clock; unknown if there is no such intermediary.
+/// For latency metrics only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransitTimes {
     /// When a connector read it from the log.
     pub captured_at: Timestamp,
-    /// When it was put into a queue.
+    /// When it was appended to a queue.
     pub queued_at: Timestamp,
 }
 
-/// What a source delivers at once: transactions in commit order, and where the source stands after them.
+/// The result of one read of a source: transactions in commit order, and the checkpoint after them.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The transactions, or parts of them.
     pub transactions: Vec<Transaction>,
-    /// The source's position after the last *complete* transaction. It moves also when no change was of interest.
+    /// The checkpoint after the last *complete* transaction. It also moves for transactions without a change in the filter.
     pub checkpoint: Checkpoint,
 }
 
 impl Batch {
-    /// The number of row changes in it.
+    /// Returns the number of changes.
     pub fn changes(&self) -> usize {
         self.transactions.iter().map(|transaction| transaction.changes.len()).sum()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A column's value, in the few shapes that keys are made of.
+/// A column's value, in the types that keys are made of.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -16,7 +16,7 @@ pub enum Value {
     UInt(u64),
     /// A floating-point number.
     Float(f64),
-    /// Text, and everything that has one exact text form: DECIMAL, date and time (UTC), JSON.
+    /// Text, and every type with one exact text form: DECIMAL, date and time (UTC), JSON.
     Text(Box<str>),
     /// Bytes: BINARY, BLOB, and text that is not valid in its character set.
     Bytes(Box<[u8]>),
@@ -26,7 +26,7 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Column {
-    /// Its value.
+    /// The column's value.
     Value(Value),
     /// The log's image does not contain this column.
     Missing,
@@ -37,33 +37,33 @@ pub enum Column {
 /// One image of a row: column names and values.
 #[derive(Clone, Debug)]
 pub struct RowImage {
-    /// Shared by all rows of a table: the names are the same for each.
+    /// Shared by all rows of a table.
     names: Arc<[Box<str>]>,
     columns: Vec<Column>,
-    /// NULL is read as an empty value where a value is expected.
+    /// NULL is read as an empty value if a value is expected.
     nulls_are_empty: bool,
 }
 
 impl RowImage {
-    /// An image from names and columns of the same number and order.
+    /// Makes an image from names and columns of the same number and order.
     pub fn new(names: Arc<[Box<str>]>, columns: Vec<Column>) -> Self {
         debug_assert_eq!(names.len(), columns.len(), "one name for each column");
         Self { names, columns, nulls_are_empty: false }
     }
 
-    /// An image from pairs, for tests and for sources without a table map.
+    /// Makes an image from pairs, for tests and for sources without a table map.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
         let (names, columns): (Vec<Box<str>>, Vec<Column>) =
             pairs.into_iter().map(|(name, value)| (Box::from(name), Column::Value(value))).unzip();
         Self { names: names.into(), columns, nulls_are_empty: false }
     }
 
-    /// The column `name` as a `T`.
+    /// Returns the column `name` as a `T`.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the image has no such column or it is not a `T`. A mapping passes this error on, and
-    /// the invalidator then flushes the mapping's cache rather than miss a key. NULL does not: read a column that may be
-    /// NULL as an `Option`, or leave it to the mapping, which makes no key that can be looked up of it.
+    /// [`ErrorKind::Corrupt`] if the image has no such column or it is not a `T`. A mapping returns this error, and the
+    /// invalidator then flushes the mapping's cache rather than miss a key. NULL does not flush: read a column that may be
+    /// NULL as an `Option`, or let the mapping skip the keys that are made of it.
     ///
     /// ```
     /// use cachefront::event::{RowImage, Value};
@@ -103,31 +103,31 @@ impl RowImage {
         empty.iter().find_map(T::from_value)
     }
 
-    /// The same image, whose NULLs are read as empty values where a value is expected. `None` if it has no NULL.
+    /// Returns the same image with NULLs read as empty values if a value is expected; `None` if the image has no NULL.
     pub(crate) fn without_nulls(&self) -> Option<Self> {
         let null = Column::Value(Value::Null);
         self.columns.contains(&null).then(|| Self { nulls_are_empty: true, ..self.clone() })
     }
 
-    /// The column `name` as it stands.
+    /// Returns the column `name`; `None` if the table has no such column.
     pub fn column(&self, name: &str) -> Option<&Column> {
         // MySQL's column names are case-insensitive.
         let index = self.names.iter().position(|candidate| candidate.eq_ignore_ascii_case(name))?;
         self.columns.get(index)
     }
 
-    /// All names with their columns, in the table's order.
+    /// Returns all names with their columns, in the table's order.
     pub fn columns(&self) -> impl Iterator<Item = (&str, &Column)> {
         self.names.iter().map(|name| &**name).zip(&self.columns)
     }
 }
 
-/// A type that a column can be read as.
+/// A type that a column can be converted to.
 pub trait FromValue: Sized {
-    /// What is expected, for the error's text.
+    /// The expected type, for error messages.
     const EXPECTED: &'static str;
 
-    /// The value as this type, if it is one without any loss.
+    /// Converts the value; returns `None` if it cannot be converted without loss.
     fn from_value(value: &Value) -> Option<Self>;
 }
 

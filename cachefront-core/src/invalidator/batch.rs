@@ -1,4 +1,4 @@
-//! From a source's batch to the keys that it makes stale, each once.
+//! Maps a source's batch to the keys that it makes stale, each once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,13 +10,13 @@ use crate::key::StoreKey;
 use crate::position::{Gtid, Position};
 use crate::store::Invalidation;
 
-/// A row change that was applied, as an observer sees it.
+/// A row change that was applied, as reported to an observer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AppliedChange {
     /// The table.
     pub table: TableName,
-    /// What happened to the row, in one word.
+    /// The operation, in one word.
     pub operation: &'static str,
     /// The keys that were invalidated for it.
     pub keys: Vec<StoreKey>,
@@ -24,47 +24,47 @@ pub struct AppliedChange {
     pub gtid: Gtid,
     /// When it was committed; unknown if the log does not say.
     pub committed_at: Timestamp,
-    /// When it passed those who carry it from the log to the source.
+    /// When intermediaries between the log and the source handled it.
     pub transit: TransitTimes,
 }
 
-/// What is to be done for a batch.
+/// The effects of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// The keys to invalidate, each once, in the order they came.
+    /// The keys to invalidate, each once, in order of appearance.
     pub(crate) keys: Vec<StoreKey>,
-    /// Which transaction changed which key, by their places.
+    /// Which transaction changed which key: indices into `keys` and `commits`.
     changed: Vec<(usize, usize)>,
-    /// The transactions by their places.
+    /// The transactions, in order.
     commits: Vec<Gtid>,
-    /// The caches to flush as a whole, by their place among the bound ones, each with the first reason.
+    /// The caches to flush, by their index among the bound ones, each with the first reason.
     pub(crate) flushed: BTreeMap<usize, Flush>,
-    /// The transactions of the batch, unfinished ones too: what the gate waits for.
+    /// The transactions of the batch, including incomplete ones: what the gate waits for.
     pub(crate) transactions: Position,
-    /// For the observer; left empty where there is none.
+    /// For the observer; empty if there is none.
     pub(crate) changes: Vec<AppliedChange>,
-    /// The commit times of transactions, or parts of them, with a key; and when they were transit.
+    /// The commit and transit times of the transactions, or parts of them, that changed a key.
     pub(crate) times: Vec<(Timestamp, TransitTimes)>,
-    /// Row changes delivered.
+    /// Number of row changes.
     pub(crate) events: u64,
 }
 
-/// Why a cache's keys cannot be named one by one.
+/// Why a cache is flushed.
 #[derive(Debug)]
 pub(crate) enum Flush {
-    /// A table as a whole changed, perhaps its definition too.
+    /// A table changed as a whole, perhaps its definition too.
     Table(String),
     /// A change could not be mapped.
     Mapping(Error),
 }
 
 impl Plan {
-    /// True if something in the store is to be invalidated.
+    /// Returns true if the batch invalidates anything in the store.
     pub(crate) fn has_effects(&self) -> bool {
         !self.keys.is_empty() || !self.flushed.is_empty()
     }
 
-    /// The keys with the commits that changed them.
+    /// Returns the keys with the commits that changed them.
     pub(crate) fn invalidations(&self) -> Vec<Invalidation> {
         let keys = self.keys.iter().cloned();
         let mut changes: Vec<_> = keys.map(|key| Invalidation { key, commits: Vec::new() }).collect();
@@ -78,6 +78,7 @@ impl Plan {
         changes
     }
 
+    /// Adds the keys that the last transaction changed.
     fn add(&mut self, keys: Vec<StoreKey>, places: &mut HashMap<StoreKey, usize>) {
         let commit = self.commits.len().saturating_sub(1);
         for key in keys {
@@ -90,7 +91,7 @@ impl Plan {
     }
 }
 
-/// Makes a plan of a batch.
+/// Maps a batch to its effects.
 pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     let mut plan = Plan::default();
     let mut places = HashMap::new();
@@ -119,7 +120,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
                     for (index, cache) in caches.iter().enumerate() {
                         if tables.is_empty() || tables.iter().any(|table| cache.map.depends_on(table)) {
                             let flush = plan.flushed.entry(index);
-                            // It says more than a change that could not be mapped: the definition is to be looked at.
+                            // It takes precedence over a change that could not be mapped: the definition must be checked.
                             flush
                                 .and_modify(|flush| *flush = Flush::Table(reason.clone()))
                                 .or_insert_with(|| Flush::Table(reason.clone()));
@@ -135,7 +136,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     plan
 }
 
-/// The keys of a row, each once; a cache whose mapping fails is to be flushed, and no other.
+/// Returns the keys of a row change, each once. Only a cache whose mapping fails is flushed.
 fn keys_of(row: &RowChange, caches: &Caches, flushed: &mut BTreeMap<usize, Flush>) -> Vec<StoreKey> {
     let mut keys = Vec::new();
     for (index, cache) in caches.iter().enumerate().filter(|(_, cache)| cache.fit) {
@@ -145,7 +146,7 @@ fn keys_of(row: &RowChange, caches: &Caches, flushed: &mut BTreeMap<usize, Flush
             flushed.entry(index).or_insert(Flush::Mapping(error));
         }
     }
-    // Both images of a row mostly name the same key.
+    // Both images of a row usually have the same key.
     let mut unique = Vec::with_capacity(keys.len());
     for key in keys {
         if !unique.contains(&key) {

@@ -1,4 +1,11 @@
-//! How a session begins: it goes on where the store says, or begins a new generation where the store cannot say.
+//! How a session begins: it resumes from the store's checkpoint, or flushes if there is none to resume from.
+//!
+//! | state of the store | this session |
+//! |---|---|
+//! | a meta of this source and mode | takes the term, covers its caches, resumes |
+//! | a meta of another server, or of the other mode | flushes |
+//! | a checkpoint that cannot be parsed | flushes |
+//! | no meta, or shards that disagree | flushes |
 
 use crate::bus::{BusEvent, Publisher};
 use crate::clock::Timestamp;
@@ -10,7 +17,7 @@ use crate::source::{Checkpoint, Head};
 use crate::store::{Cover, Expected, Generation, InvalidationMode, Meta, MetaState, StoreState, StoreWriter};
 
 impl Worker {
-    /// Takes the term, and with it what the store has; or begins a new generation at the source's head.
+    /// Takes the term and resumes from the store's checkpoint; or flushes at the source's head.
     pub(super) async fn begin(
         &mut self,
         mut writer: Box<dyn StoreWriter>,
@@ -20,7 +27,7 @@ impl Worker {
         let wanted = match mode {
             InvalidationMode::Cdc => MetaState::Live,
             InvalidationMode::Ttl => {
-                // What the store promises is void from here on.
+                // From here on no entry of CDC mode is valid.
                 self.store.suspend().await?;
                 MetaState::Suspended
             }
@@ -52,12 +59,14 @@ impl Worker {
         Ok(session)
     }
 
+    /// Takes the term and resumes from the store's checkpoint. If it is older than what this invalidator has applied, the store
+    /// has lost invalidations, which are then repeated.
     async fn resume(&mut self, session: &mut Session, meta: &Meta, checkpoint: Checkpoint) -> Result<()> {
         let known = self.status.borrow().applied.clone();
         if self.term > 0 && !checkpoint.position.covers(&known) {
             self.metrics.rewinds.increment(1);
             self.status.send_modify(|status| status.rewinds_total += 1);
-            tracing::warn!(applied = %known, stored = %checkpoint.position, "the store has forgotten invalidations: they are repeated");
+            tracing::warn!(applied = %known, stored = %checkpoint.position, "the store has lost invalidations: they are repeated");
         }
         self.term = self.term.max(meta.term).max(session.writer.term().await?) + 1;
         session.writer.take_term(meta, self.term).await?;
@@ -68,9 +77,9 @@ impl Worker {
         self.cover(session, meta).await
     }
 
-    /// Makes the store vouch for exactly the caches that this invalidator keeps ("Coverage"). A cache that stays keeps its
-    /// entries. One that is new begins a generation of its own, once everything applied so far can be read where *this*
-    /// invalidator's loaders read: the former holder may have waited at another gate.
+    /// Makes the store cover exactly the caches that are bound here ("Coverage"). A cache that stays covered keeps its entries.
+    /// An added one gets a new generation, once everything applied so far is visible at *this* invalidator's gate: the former
+    /// holder may have waited at another one.
     async fn cover(&mut self, session: &mut Session, meta: &Meta) -> Result<()> {
         let rows = self.caches.rows(&*self.entropy, &[]);
         let (kept, added): (Vec<Cover>, Vec<Cover>) =
@@ -83,11 +92,11 @@ impl Worker {
         if !dropped.is_empty() {
             tracing::warn!(
                 caches = dropped.join(", "),
-                "these caches are no longer covered: nothing of them is served or stored"
+                "these caches are no longer covered: none of their values is served or stored"
             );
         }
-        // Always written: a former holder may have been interrupted between two shards, or have written another table
-        // since this one read the meta.
+        // Written in any case: a former holder may have been interrupted between two shards, or may have written another
+        // table since this one read the meta.
         self.write_coverage(session, &kept).await?;
         if added.is_empty() {
             return Ok(());
@@ -95,37 +104,38 @@ impl Worker {
         tracing::info!(caches = names(&added), "these caches are covered from now on");
         let applied = session.checkpoint.position.clone();
         while !self.gate.wait(&applied, self.settings.gate_timeout).await? {
-            self.still_wanted(&applied)?;
-            self.show_life(session).await?;
+            self.check_shutdown(&applied)?;
+            self.refresh_beat(session).await?;
             self.same_origin(&session.origin).await?;
         }
         let all: Vec<Cover> = kept.into_iter().chain(added).collect();
         self.write_coverage(session, &all).await
     }
 
-    /// True if what the store has applied can be read where this invalidator's loaders read.
+    /// Returns true if everything that the store has applied is visible at this invalidator's gate.
     ///
-    /// The source's end is asked for first, which names the server of the log: the gate waits on no other one, and what
-    /// an invalidator that stands by was told of it may be older than a change of the primary.
+    /// The source's end is requested first, because the reply names the server of the log, on which the gate waits: what a
+    /// standby knows of it may be older than a change of the primary.
     pub(super) async fn gate_shows(&self, meta: &Meta) -> Result<bool> {
         self.probe.head().await?;
         self.gate.wait(meta.applied(), self.settings.gate_timeout).await
     }
 
+    /// Returns an error if the source's server has changed.
     async fn same_origin(&self, origin: &str) -> Result<()> {
         let head = self.probe.head().await?;
         if *head.origin == *origin {
             return Ok(());
         }
-        let message = format!("the source is another server now: {origin} before, {} since", head.origin);
+        let message = format!("the source's server changed from {origin} to {}", head.origin);
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// Begins a new generation of everything, in which all up to the source's head is applied ("Flush order").
+    /// Flushes every cache, into new generations in which everything up to the source's head is applied ("Flush order").
     ///
-    /// The order is fixed: the head is noted, the gate waits for it, then generations, `hi` and `applied` are replaced
-    /// in one value, then processes clear their own tiers, then the source goes on from the head. In any other order a
-    /// load that saw less than the head could be kept under a generation that promises the head.
+    /// The order is fixed: the head is read, the gate waits for it, then generations, high watermark and `applied` are
+    /// replaced in one value, then processes clear their tiers, then the source resumes from the head. In any other order a
+    /// load that saw less than the head could be cached in a generation that claims the head.
     pub(super) async fn flush(&mut self, session: &mut Session, state: MetaState, reason: &'static str) -> Result<()> {
         let head = self.visible_head(session).await?;
         let ran_before = self.term > 0;
@@ -146,28 +156,29 @@ impl Worker {
         let position = &head.checkpoint.position;
         // A first start and a switch of mode are expected; a loss is not.
         if reason == "mode" || (reason == "no_meta" && !ran_before) {
-            tracing::info!(reason, %position, "a new generation begins at the source's head");
+            tracing::info!(reason, %position, "every cache starts empty at the source's head");
         } else {
-            tracing::warn!(reason, %position, "everything cached was flushed: a new generation begins at the source's head");
+            tracing::warn!(reason, %position, "every cache was flushed, and starts empty at the source's head");
         }
         (session.origin, session.checkpoint) = (head.origin, head.checkpoint);
         Ok(())
     }
 
-    /// The source's head, once all of it is visible to readers. While it is not, what is cached may miss changes that
-    /// will never be delivered: it is not served. The same head is waited for all the time, or steady commits behind a
-    /// slow gate would be waited for without end; only a new primary, which may lack what the old one had, is asked again.
+    /// Returns the source's head, once all of it is visible to readers. Until then cached values may miss changes that will
+    /// never be delivered, so the store is suspended. The wait is for the first head, because with a slow gate and steady
+    /// commits a newer head would never be reached; only after a change of the primary, which may lack what the former one
+    /// had, is a new head used.
     async fn visible_head(&mut self, session: &mut Session) -> Result<Head> {
         let mut suspended = false;
         let mut head = self.probe.head().await?;
         while !self.gate.wait(&head.checkpoint.position, self.settings.gate_timeout).await? {
-            self.still_wanted(&head.checkpoint.position)?;
+            self.check_shutdown(&head.checkpoint.position)?;
             if !suspended {
                 self.store.suspend().await?;
                 suspended = true;
             }
             if session.expected.generation != Generation::default() {
-                self.show_life(session).await?;
+                self.refresh_beat(session).await?;
             }
             let now = self.probe.head().await?;
             if now.origin != head.origin || !now.checkpoint.position.covers(&head.checkpoint.position) {
@@ -177,15 +188,15 @@ impl Worker {
         Ok(head)
     }
 
-    /// Says that the gate is closed.
+    /// Logs that the gate is closed.
     ///
     /// # Errors
-    /// `Closed` on shutdown.
-    fn still_wanted(&self, position: &Position) -> Result<()> {
+    /// `Closed` if a shutdown is requested.
+    fn check_shutdown(&self, position: &Position) -> Result<()> {
         if self.desired_states.borrow().shutdown {
             return Err(Error::new(ErrorKind::Closed, "the invalidator was shut down at the gate"));
         }
-        tracing::warn!(%position, "commits are in the log and not visible to readers yet: the invalidator waits");
+        tracing::warn!(%position, "commits are in the log and not yet visible to readers: the invalidator waits");
         Ok(())
     }
 }

@@ -25,24 +25,41 @@ use crate::store::{Store, is_same_store};
 
 /// Builds an invalidator: one source, one store, and the caches on it.
 ///
-/// ```no_run
-/// # use cachefront::{Cache, Cdc, source::ChangeSource};
-/// # async fn example(source: impl ChangeSource, users: Cache<u64, String>) -> cachefront::Result<()> {
-/// let cdc = Cdc::new(source).bind(&users).spawn()?;
+/// ```
+/// use cachefront::event::{Change, Operation, RowChange, RowImage, TableName, Value};
+/// use cachefront::testing::{ScriptedSource, wait_until};
+/// use cachefront::{Cache, Cdc, MemoryStore, loader_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+/// let users: Cache<u64, u64> = Cache::builder("users")
+///     .shared(MemoryStore::new("shop"))
+///     .depends_on("shop.users", |row| Ok(vec![row.get::<u64>("id")?]))
+///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(id)) }))
+///     .build()?;
+/// let source = ScriptedSource::new("server-a"); // in production: a binlog or Kafka source
+/// let cdc = Cdc::new(source.clone()).bind(&users).spawn()?;
 /// cdc.ready().await?;
+/// users.get(&7).await?;
+///
+/// // A commit changes the row, and its key is a miss once the commit is applied.
+/// let after = Some(RowImage::from_pairs([("id", Value::UInt(7))]));
+/// let table = TableName::new("shop", "users");
+/// let commit = source.commit([Change::Row(RowChange { table, operation: Operation::Insert, before: None, after })]);
+/// wait_until("the commit is applied", || async { cdc.status().applied.contains(&commit) }).await;
+/// assert!(users.peek(&7).await?.is_none());
 /// // … until the service ends:
 /// cdc.shutdown().await;
-/// # Ok(())
-/// # }
+/// # Ok::<(), cachefront::Error>(())
+/// # }).expect("the example runs");
 /// ```
 #[must_use = "an invalidator does nothing until it is spawned"]
 pub struct Cdc {
     source: Box<dyn ChangeSource>,
     gate: Option<Arc<dyn VisibilityGate>>,
-    /// The gate is the user's, and not the source's own.
+    /// True if the gate was set by the user, false if it is the source's.
     own_gate: bool,
     store: Option<Arc<dyn Store>>,
-    /// A cache was bound whose store is another one.
+    /// The name of a bound cache with another store.
     foreign: Option<String>,
     maps: Vec<Arc<dyn KeyMap>>,
     observer: Option<Arc<dyn CdcObserver>>,
@@ -53,7 +70,7 @@ pub struct Cdc {
 }
 
 impl Cdc {
-    /// An invalidator that reads `source`.
+    /// Creates an invalidator that reads `source`.
     pub fn new(source: impl ChangeSource) -> Self {
         let gate = source.gate();
         Self {
@@ -71,14 +88,14 @@ impl Cdc {
         }
     }
 
-    /// Keeps `cache` correct. All caches of an invalidator share one store. Every invalidator of a namespace is to bind
-    /// all of the namespace's caches: of several, one works, and a cache that it does not know is not cached.
+    /// Binds a cache to keep correct. All caches of an invalidator share one store. Every invalidator of a namespace must bind
+    /// all caches of the namespace: of several invalidators one is active, and a cache that it does not know is not cached.
     pub fn bind<K, V>(self, cache: &Cache<K, V>) -> Self {
         self.bind_map(cache.store(), cache.key_map())
     }
 
-    /// Keeps the keys of `map` correct in `store`, for a process that holds no cache itself. The map's name, tables,
-    /// columns and version must be those of the caches that read.
+    /// Binds a key map, for a process that does not have the cache itself. The map's name, tables, columns and version must be
+    /// those of the caches that read.
     pub fn bind_map(mut self, store: Arc<dyn Store>, map: Arc<dyn KeyMap>) -> Self {
         match &self.store {
             Some(bound) if !is_same_store(bound, &store) => self.foreign = Some(map.cache().to_owned()),
@@ -89,7 +106,7 @@ impl Cdc {
         self
     }
 
-    /// Waits at `gate` before anything is applied. It must wait on every server that loaders read.
+    /// Sets the visibility gate. It must wait on every server that loaders read.
     ///
     /// Default: the source's own gate, which waits on the server that the log comes from.
     pub fn gate(mut self, gate: Arc<dyn VisibilityGate>) -> Self {
@@ -98,42 +115,43 @@ impl Cdc {
         self
     }
 
-    /// Tells `observer` of every batch. Default: nobody.
+    /// Sets an observer that is notified of every batch. Default: none.
     pub fn observer(mut self, observer: Arc<dyn CdcObserver>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// The mode to start in. Default: [`InvalidationMode::Cdc`].
+    /// Sets the initial mode. Default: [`InvalidationMode::Cdc`].
     pub fn mode(mut self, mode: InvalidationMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Every tunable number. Default: [`CdcSettings::default`].
+    /// Sets every tunable number. Default: [`CdcSettings::default`].
     pub fn settings(mut self, settings: CdcSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// The clock. Default: the system's.
+    /// Sets the clock. Default: the system's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The randomness. Default: the operating system's.
+    /// Sets the source of randomness. Default: the operating system's.
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
         self
     }
 
-    /// Starts the invalidator in a task of the current tokio runtime. It tries for ever, with pauses, unless its very
-    /// first try finds a mistake in the set-up; [`CdcHandle::ready`] tells.
+    /// Starts the invalidator in a task of the current tokio runtime. It retries indefinitely, with pauses, unless its first
+    /// session finds a configuration error, which [`CdcHandle::ready`] returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if nothing is bound, caches do not share one store, two caches of one name have different
-    /// mappings, there is no gate, or none that was given for a cache that loads from a replica, a setting is out of range, or no tokio runtime is running.
+    /// [`ErrorKind::Config`] if no cache is bound; if the caches do not share one store; if two caches of one name have
+    /// different mappings; if there is no gate, or only the source's own for a cache that loads from a replica; if a setting
+    /// is out of range; or if no tokio runtime is running.
     pub fn spawn(self) -> Result<CdcHandle> {
         let config = |message: String| Error::new(ErrorKind::Config, message);
         self.settings.validate()?;
@@ -145,8 +163,8 @@ impl Cdc {
         let store = self.store.ok_or_else(|| config("no cache is bound: call `bind` before `spawn`".into()))?;
         let gate = self.gate.ok_or_else(|| {
             config(
-                "the source has no visibility gate of its own: give one with `gate`, or a fresh value may be \
-                    invalidated before it can be read"
+                "the source has no visibility gate of its own: set one with `gate`, or a stale value may be cached after \
+                 its invalidation"
                     .into(),
             )
         })?;

@@ -13,12 +13,26 @@ use crate::invalidator::control::DesiredState;
 use crate::invalidator::status::{CdcState, CdcStatus};
 use crate::mode::InvalidationMode;
 
-/// Owns a running invalidator, which stops when its handle is dropped: keep it for as long as the service runs, and call
-/// [`shutdown`](CdcHandle::shutdown) at its end. Dropped, it ends in the background after the batch in hand, and says so
-/// as an error in the log.
+/// The handle of a running invalidator. The invalidator stops when its handle is dropped: keep the handle for as long as the
+/// service runs, and call [`shutdown`](CdcHandle::shutdown) at the end. After a drop the invalidator ends in the background
+/// with the current batch, and an error is logged.
+///
+/// ```no_run
+/// # use cachefront::{CdcHandle, CdcState};
+/// # async fn example(cdc: CdcHandle) -> cachefront::Result<()> {
+/// if cdc.ready().await? == CdcState::Standby {
+///     println!("another instance invalidates");
+/// }
+/// println!("applied: {}", cdc.status().applied);
+/// cdc.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the invalidator stops when its handle is dropped: keep it until the service ends"]
 pub struct CdcHandle {
+    /// What the owner requests of the task.
     pub(super) desired: watch::Sender<DesiredState>,
+    /// What the task reports.
     pub(super) statuses: watch::Receiver<CdcStatus>,
     pub(super) task: Option<JoinHandle<()>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -26,22 +40,22 @@ pub struct CdcHandle {
 }
 
 impl CdcHandle {
-    /// How it is doing.
+    /// Returns the current status.
     pub fn status(&self) -> CdcStatus {
         self.statuses.borrow().clone()
     }
 
-    /// Follows its status.
+    /// Returns a receiver that is notified of every change of the status.
     pub fn watch(&self) -> watch::Receiver<CdcStatus> {
         self.statuses.clone()
     }
 
-    /// Waits until it applies changes (or, in TTL mode, reads them), or stands by because another one does:
-    /// [`CdcState::Running`] or [`CdcState::Standby`]. In both cases the service can start; what is not covered is not
-    /// cached.
+    /// Waits until the invalidator applies changes (or, in TTL mode, reads them) or stands by, and returns
+    /// [`CdcState::Running`] or [`CdcState::Standby`]. In both cases the service can start; a cache that is not covered does
+    /// not cache.
     ///
     /// # Errors
-    /// What its very first try found wrong in the set-up, or that it was shut down.
+    /// The configuration error that the first session found; `Closed` if the invalidator was shut down.
     ///
     /// # Cancel safety
     /// Cancel safe: it only waits.
@@ -59,13 +73,14 @@ impl CdcHandle {
         }
     }
 
-    /// The mode it works in from now on. [`InvalidationMode::Ttl`]: what the store promises is voided, then changes are
-    /// only read. [`InvalidationMode::Cdc`]: a new generation begins, then changes are applied.
+    /// Sets the mode. [`InvalidationMode::Ttl`] suspends the store, and changes are then read only.
+    /// [`InvalidationMode::Cdc`] flushes the store, and changes are then applied.
     pub fn set_mode(&self, mode: InvalidationMode) {
         self.desired.send_if_modified(|desired| std::mem::replace(&mut desired.mode, mode) != mode);
     }
 
-    /// Stops after the batch in hand, or after [`CdcSettings::drain_max`], and leaves the term to another invalidator.
+    /// Stops after the current batch, at most after [`CdcSettings::drain_max`](crate::CdcSettings::drain_max), and releases
+    /// the term for another invalidator.
     ///
     /// # Cancel safety
     /// If the future is dropped, the invalidator ends in the background.
@@ -86,8 +101,8 @@ impl Drop for CdcHandle {
         let Some(task) = self.task.take().filter(|task| !task.is_finished()) else { return };
         if !self.desired.borrow().shutdown {
             tracing::error!(
-                "the handle of an invalidator was dropped: it stops, and unless another one takes over, nothing keeps its \
-                 caches correct"
+                "the handle of an invalidator was dropped: it stops, and its caches are not kept correct unless another one \
+                 takes over"
             );
         }
         self.desired.send_modify(|desired| desired.shutdown = true);

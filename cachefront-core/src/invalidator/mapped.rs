@@ -1,4 +1,4 @@
-//! The caches that an invalidator keeps correct, each under its mapping.
+//! The bound caches of an invalidator, each with its mapping.
 
 use std::sync::Arc;
 
@@ -12,13 +12,16 @@ use crate::store::{Cover, Coverage, Covered, Generation, MappingId};
 /// One bound cache.
 #[derive(Debug)]
 pub(crate) struct Mapped {
+    /// The cache's key map.
     pub(crate) map: Arc<dyn KeyMap>,
+    /// The id of the map.
     pub(crate) mapping: MappingId,
-    /// The source can deliver every change of its tables exactly. If not, the cache is not covered.
+    /// True if the source can deliver every change of its tables exactly. If not, the cache is not covered.
     pub(crate) fit: bool,
 }
 
 impl Mapped {
+    /// Returns the cache's name.
     pub(crate) fn cache(&self) -> &str {
         self.map.cache()
     }
@@ -28,18 +31,20 @@ impl Mapped {
 #[derive(Debug)]
 pub(crate) struct Caches(Vec<Mapped>);
 
-/// How what the store's meta covers compares with what this invalidator maps.
+/// How the coverage of the store's meta compares with the bound caches of this invalidator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
-    /// It covers the same caches.
+    /// The meta covers the same caches.
     Same,
-    /// It covers less: this invalidator knows all of it, and more.
+    /// The meta covers less: this invalidator knows all covered caches, and more.
     Less,
-    /// It covers a cache that this invalidator does not know.
+    /// The meta covers a cache that this invalidator does not know.
     Other,
 }
 
 impl Caches {
+    /// Collects the caches that depend on a table.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`] if no cache depends on a table, two caches of one name have different mappings, there are too
     /// many, or a cache loads from a replica that the source's own gate does not wait on.
@@ -99,7 +104,7 @@ impl Caches {
         self.0.get_mut(index)
     }
 
-    /// Every table that is asked for.
+    /// Returns every table and column that the caches depend on.
     pub(crate) fn table_filter(&self) -> TableFilter {
         let mut filter = TableFilter::new();
         for cache in &self.0 {
@@ -108,7 +113,7 @@ impl Caches {
         filter
     }
 
-    /// The mappings that are covered while this invalidator holds the term.
+    /// Returns the mappings that are covered while this invalidator holds the term.
     pub(crate) fn covered(&self) -> Vec<MappingId> {
         let mut mappings: Vec<_> = self.0.iter().filter(|cache| cache.fit).map(|cache| cache.mapping).collect();
         mappings.sort();
@@ -116,12 +121,12 @@ impl Caches {
         mappings
     }
 
-    /// The names of the caches that are not covered.
+    /// Returns the names of the caches that are not covered.
     pub(crate) fn unfit(&self) -> Vec<String> {
         self.0.iter().filter(|cache| !cache.fit).map(|cache| cache.cache().to_owned()).collect()
     }
 
-    /// How `coverage` compares with what this invalidator maps, whether it is fit or not.
+    /// Compares `coverage` with the bound caches, fit or not.
     pub(crate) fn relation(&self, coverage: &Coverage) -> Relation {
         if coverage.mappings().any(|mapping| !self.0.iter().any(|cache| cache.mapping == mapping)) {
             Relation::Other
@@ -132,19 +137,19 @@ impl Caches {
         }
     }
 
-    /// The names of the caches in `coverage` that this invalidator does not know.
+    /// Returns the names of the caches in `coverage` that this invalidator does not know.
     pub(crate) fn unknown(&self, coverage: &Coverage) -> String {
         let unknown = coverage.rows().iter().filter(|row| !self.0.iter().any(|cache| cache.mapping == row.mapping));
         unknown.map(|row| format!("`{}`", row.cache)).collect::<Vec<_>>().join(", ")
     }
 
-    /// The rows that the coverage table is to have; those of the caches at `fresh` begin a generation of their own.
+    /// Returns the rows of the desired coverage table; the caches at the indices `fresh` get new generations.
     pub(crate) fn rows(&self, entropy: &dyn Entropy, fresh: &[usize]) -> Vec<Cover> {
         let fit = self.0.iter().enumerate().filter(|(_, cache)| cache.fit);
         fit.map(|(index, cache)| Cover { covered: covered(cache, entropy), fresh: fresh.contains(&index) }).collect()
     }
 
-    /// A coverage table in which every cache begins a generation.
+    /// Returns a coverage table in which every cache has a new generation.
     pub(crate) fn coverage(&self, entropy: &dyn Entropy) -> Coverage {
         Coverage::new(self.rows(entropy, &[]).into_iter().map(|row| row.covered))
     }

@@ -1,7 +1,7 @@
 //! The invalidator's task: one session after another, each over one connection to the store.
 //!
-//! Whatever fails ends the session; the next one reads the store's state and goes on from the position found *there*,
-//! so what the store has forgotten is repeated ("Batch order", "Store failover").
+//! Any error ends the session. The next one reads the store's state and resumes from the position found *there*, so that
+//! invalidations that the store has lost are repeated ("Batch order", "Store failover").
 
 use tokio::sync::watch;
 
@@ -16,21 +16,25 @@ use crate::store::{InvalidationMode, MetaState};
 
 /// The task behind a [`CdcHandle`](crate::CdcHandle).
 pub(crate) struct Pump {
+    /// The log. It is opened again by every session.
     pub(crate) source: Box<dyn ChangeSource>,
+    /// Everything else.
     pub(crate) worker: Worker,
 }
 
 /// Why a session ended without a failure.
 #[derive(Debug)]
 pub(super) enum Ended {
+    /// A shutdown was requested.
     Shutdown,
     /// The mode was changed.
     Again,
-    /// Changes were lost, and everything cached was flushed.
+    /// Changes were lost, and every cache was flushed.
     Flushed,
 }
 
 impl Pump {
+    /// Runs sessions until a shutdown, or until the first session finds a configuration error. Pauses between failures.
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::new(self.worker.settings.retry_min, self.worker.settings.retry_max);
         loop {
@@ -38,10 +42,10 @@ impl Pump {
             match self.session(&mut backoff).await {
                 Ok(Ended::Shutdown) => break,
                 Ok(Ended::Again) => continue,
-                // A pause, so that a source that loses changes again and again is not asked in a hot loop.
+                // A pause, so that a source that loses changes repeatedly is not opened in a hot loop.
                 Ok(Ended::Flushed) => {}
                 Err(error) => {
-                    if self.fails_for_good(&error) {
+                    if self.is_permanent(&error) {
                         return;
                     }
                 }
@@ -56,19 +60,20 @@ impl Pump {
         self.worker.status.send_modify(|status| status.state = CdcState::Stopped);
     }
 
-    /// Notes a failure. True if it is a mistake in the set-up, found by the very first try.
-    fn fails_for_good(&mut self, error: &Error) -> bool {
+    /// Records a failure. Returns true if it is permanent: a configuration error of the first session.
+    fn is_permanent(&mut self, error: &Error) -> bool {
         let first = self.worker.status.borrow().state == CdcState::Starting;
         let fatal = first && error.kind() == ErrorKind::Config;
         CdcMetrics::failed(error.kind().as_str());
         self.worker.metrics.batches_repeated.increment(1);
         let source = self.source.describe();
         if fatal {
-            tracing::error!(%source, error = %error.chain(), "the invalidator cannot start, nothing keeps its caches correct");
+            tracing::error!(%source, error = %error.chain(), "the invalidator cannot start: its caches are not kept correct");
         } else if error.kind() == ErrorKind::Conflict {
-            tracing::info!(%source, reason = %error.chain(), "the store was taken over or has moved: its state is read again");
+            let namespace = self.worker.store.namespace();
+            tracing::info!(%source, namespace, reason = %error.chain(), "another invalidator took the term, or the store failed over: this one reads the store's state again");
         } else {
-            tracing::warn!(%source, error = %error.chain(), "the invalidator tries again");
+            tracing::warn!(%source, error = %error.chain(), "the invalidator failed and will retry");
         }
         self.worker.status.send_modify(|status| {
             status.state = if fatal { CdcState::Failed } else { CdcState::Retrying };
@@ -77,6 +82,7 @@ impl Pump {
         fatal
     }
 
+    /// Runs one session: checks, election, standby, begin, and the main loop.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended> {
         let just_checked = self.check_set_up().await?;
         let Some(lead) = self.wait_for_lead().await? else { return Ok(Ended::Shutdown) };
@@ -88,7 +94,7 @@ impl Pump {
         if desired.shutdown {
             return Ok(Ended::Shutdown);
         }
-        // A table may have changed while another invalidator worked, and the source may be another server.
+        // A table may have changed while another invalidator was active, and the source may be another server.
         if !just_checked || self.worker.status.borrow().state != CdcState::Starting {
             self.check_all_tables(None).await?;
         }
@@ -103,8 +109,8 @@ impl Pump {
         }
         self.worker.announce(&mut session, desired).await?;
         let source = self.source.describe();
-        tracing::info!(%source, position = %session.checkpoint.position, mode = ?desired.mode, "the invalidator runs");
-        match self.turn(&mut session, desired, backoff).await {
+        tracing::info!(%source, position = %session.checkpoint.position, mode = ?desired.mode, "the invalidator is active");
+        match self.run_loop(&mut session, desired, backoff).await {
             Err(error) if error.kind() == ErrorKind::Gap => {
                 self.flush_after(&error, &mut session, desired).await.map(|()| Ended::Flushed)
             }
@@ -112,23 +118,24 @@ impl Pump {
         }
     }
 
-    /// Opens the log after the session's checkpoint, on the server that the session's head came from ("Every connection names its server").
+    /// Opens the log after the session's checkpoint, on the server that the session's head came from ("Every connection names
+    /// its server").
     async fn open(&mut self, origin: &str, checkpoint: &Checkpoint) -> Result<()> {
         let filter = self.worker.caches.table_filter();
         self.source.open(checkpoint, &filter).await?;
         match self.source.origin() {
             Some(read) if *read != *origin => Err(Error::new(
                 ErrorKind::Gap,
-                format!("the log is read from server {read}, and its end was asked for at {origin}"),
+                format!("the log is read from server {read}, but its end was read from {origin}"),
             )),
             _ => Ok(()),
         }
     }
 
-    /// Changes were lost: everything cached is flushed.
+    /// Flushes every cache, because changes were lost.
     async fn flush_after(&mut self, error: &Error, session: &mut Session, desired: DesiredState) -> Result<()> {
         let source = self.source.describe();
-        tracing::error!(%source, error = %error.chain(), "changes were lost: everything cached is flushed");
+        tracing::error!(%source, error = %error.chain(), "changes were lost: every cache is flushed");
         self.worker.status.send_modify(|status| status.last_error = Some(error.clone()));
         self.check_all_tables(Some(session)).await?;
         let state = match desired.mode {
@@ -138,7 +145,7 @@ impl Pump {
         self.worker.flush(session, state, "gap").await
     }
 
-    /// Before the very first session everything must be as the source needs it. True if it was looked at just now.
+    /// Checks before the first session that the server meets the source's requirements. Returns true if it was checked now.
     async fn check_set_up(&mut self) -> Result<bool> {
         if self.worker.checked {
             return Ok(false);
@@ -151,7 +158,7 @@ impl Pump {
         Ok(true)
     }
 
-    /// Looks at every table again: at once, and one by one only if something is wrong.
+    /// Checks every table again: all together, and one by one only if a check fails.
     pub(super) async fn check_all_tables(&mut self, session: Option<&mut Session>) -> Result<()> {
         let filter = self.worker.caches.table_filter();
         match self.source.preflight(&filter).await {
@@ -164,8 +171,8 @@ impl Pump {
         }
     }
 
-    /// Asks the source whether it can still be exact for these caches; one that it cannot be exact for is not covered.
-    /// The holder's heartbeat goes on meanwhile.
+    /// Checks whether the source can still deliver the changes of these caches exactly; if not, a cache is not covered. The
+    /// holder's heartbeats continue meanwhile.
     pub(super) async fn check_tables(&mut self, caches: &[usize], mut session: Option<&mut Session>) -> Result<()> {
         let Self { source, worker } = self;
         for &index in caches {
@@ -178,7 +185,7 @@ impl Pump {
                     outcome = &mut check => break outcome,
                     () = worker.clock.sleep(worker.settings.heartbeat) => {
                         if let Some(session) = &mut session {
-                            worker.show_life(session).await?;
+                            worker.refresh_beat(session).await?;
                         }
                     }
                 }
@@ -188,7 +195,7 @@ impl Pump {
         Ok(())
     }
 
-    /// Waits until the source says that this invalidator may work. `None` on shutdown.
+    /// Waits until the source elects this instance. Returns `None` if shutdown is requested first.
     async fn wait_for_lead(&mut self) -> Result<Option<Lead>> {
         let desired_states = self.worker.desired_states.clone();
         let mut ended = std::pin::pin!(shutdown_during(desired_states, std::future::pending()));
@@ -208,7 +215,7 @@ impl Pump {
     }
 }
 
-/// Runs `pause`, and ends early (true) on shutdown.
+/// Waits for `pause`. Returns true, early, if shutdown is requested.
 pub(super) async fn shutdown_during(
     mut desired_states: watch::Receiver<DesiredState>,
     pause: impl Future<Output = ()>,

@@ -1,5 +1,12 @@
-//! Who of several invalidators works: the one that covers most, then the newest; the others wait until it leaves or
-//! falls silent.
+//! Which of several invalidators is active: the one that covers most, then the newest; the others stand by until it leaves
+//! or falls silent.
+//!
+//! | this invalidator, compared with the holder | takes the term |
+//! |---|---|
+//! | covers more | at once, if its gate shows what is applied |
+//! | covers the same, and has just started or was elected | at once, if its gate shows what is applied |
+//! | covers the same | when the holder has left (vacant) or falls silent |
+//! | does not know a cache that the holder covers | when the holder falls silent |
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::mapped::Relation;
@@ -7,14 +14,14 @@ use crate::invalidator::pump::{Ended, Pump};
 use crate::source::Lead;
 use crate::store::{Meta, StoreState, StoreWriter};
 
-/// A holder without a sign of life for this many heartbeats counts as dead.
+/// A standby takes over after this many heartbeats without progress of the current holder.
 const SILENT_HEARTBEATS: u32 = 12;
 
-/// A store without a readable meta for this many heartbeats is taken by the first invalidator that notices.
+/// Number of heartbeats that a former holder waits before it flushes a store without a readable meta.
 const LOST_HEARTBEATS: u32 = 4;
 
 impl Pump {
-    /// Waits while another invalidator works and is not to be disturbed. `None` once this one is to take the term.
+    /// Stands by while another invalidator is active. Returns `None` when this one should take the term.
     pub(super) async fn stand_by(&mut self, writer: &mut dyn StoreWriter, lead: Lead) -> Result<Option<Ended>> {
         let began_as = *self.worker.desired_states.borrow_and_update();
         let (mut silent, mut last, mut closed) = (0, None, false);
@@ -26,7 +33,7 @@ impl Pump {
                     }
                     (Some((meta.term, meta.beat)), self.conflict_of_coverage(&meta))
                 }
-                // Between two shards of a flush, or lost: the holder notices it before this one does.
+                // Between two shards of a flush, or lost: the holder notices it earlier.
                 StoreState::Mixed | StoreState::Missing if self.worker.term > 0 && silent < LOST_HEARTBEATS => {
                     (None, None)
                 }
@@ -36,7 +43,8 @@ impl Pump {
             last = sign_of_life;
             self.worker.stands_by(conflict);
             if !closed {
-                tracing::info!(source = %self.source.describe(), "another invalidator works: this one stands by");
+                let (source, namespace) = (self.source.describe(), self.worker.store.namespace());
+                tracing::info!(%source, namespace, "another invalidator is active: this one stands by");
                 self.source.close().await;
                 closed = true;
             }
@@ -57,10 +65,12 @@ impl Pump {
         }
     }
 
-    /// A narrower invalidator never takes the term from a wider one that lives: it would vouch for less, and the caches
-    /// that it does not know would no longer be kept ("Coverage"). It does not take the place of one that has just left
-    /// either, for a wider one may be about to come back. And a holder that lives is not disturbed by one whose own gate
-    /// does not show yet what is applied: it would only stop the invalidation.
+    /// Returns true if this invalidator should take the term from the holder.
+    ///
+    /// A narrower invalidator never takes the term from a wider one that is alive: the caches that it does not know would no
+    /// longer be covered ("Coverage"). It does not replace one that has just left either, because a wider one may be about
+    /// to start. And a live holder is not replaced by an invalidator whose gate does not show yet what is applied: that would
+    /// only interrupt the invalidation.
     async fn takes_term(&mut self, meta: &Meta, lead: Lead) -> Result<bool> {
         let is_holder = self.worker.term > 0 && meta.term <= self.worker.term;
         let is_new = self.worker.term == 0 || lead == Lead::Elected;
@@ -69,17 +79,19 @@ impl Pump {
             Relation::Other => Ok(false),
             Relation::Less | Relation::Same if meta.vacant => Ok(true),
             Relation::Same if !is_new => Ok(false),
-            // The definition of a table may have changed since this one looked: then it is not wider at all.
+            // The definition of a table may have changed since it was checked: then this one is not wider.
             Relation::Less if !self.is_still_wider(meta).await? => Ok(false),
             Relation::Less | Relation::Same => self.worker.gate_shows(meta).await,
         }
     }
 
+    /// Checks the tables again, and returns true if this invalidator still covers more than the holder.
     async fn is_still_wider(&mut self, meta: &Meta) -> Result<bool> {
         self.check_all_tables(None).await?;
         Ok(self.worker.caches.relation(&meta.coverage) == Relation::Less)
     }
 
+    /// Returns the error that explains why this invalidator cannot take over: the holder covers caches that are not bound here.
     fn conflict_of_coverage(&self, meta: &Meta) -> Option<Error> {
         if self.worker.caches.relation(&meta.coverage) != Relation::Other {
             return None;
@@ -87,8 +99,8 @@ impl Pump {
         Some(Error::new(
             ErrorKind::Config,
             format!(
-                "the invalidator that works in namespace `{}` covers {} under mappings that this one does not have: bind \
-                 all caches of a service to every invalidator, and give every service a namespace of its own",
+                "the active invalidator of namespace `{}` covers {} under mappings that this one does not have: bind all \
+                 caches of a service to every invalidator, and give every service a namespace of its own",
                 self.worker.store.namespace(),
                 self.worker.caches.unknown(&meta.coverage)
             ),

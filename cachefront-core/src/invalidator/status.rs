@@ -1,4 +1,4 @@
-//! What an invalidator says of itself.
+//! The status of an invalidator.
 
 use std::time::Duration;
 
@@ -11,47 +11,48 @@ use crate::store::InvalidationMode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CdcState {
-    /// It has not applied anything yet.
+    /// It has not started to apply changes yet.
     Starting,
     /// It applies changes, or reads them in TTL mode.
     Running,
-    /// Another invalidator holds the term, or the source has chosen another one; this one takes over when that one leaves
-    /// or falls silent.
+    /// Another invalidator holds the term, or the source has elected another one. This one takes over when that one leaves or
+    /// falls silent.
     Standby,
-    /// Something failed; it tries again.
+    /// An error occurred; it will retry.
     Retrying,
-    /// Its first try found a mistake in the set-up; it has ended.
+    /// The first session found a configuration error; it has ended.
     Failed,
     /// It was shut down.
     Stopped,
 }
 
-/// How an invalidator is doing.
+/// The status of an invalidator.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CdcStatus {
-    /// What it is doing.
+    /// Its state.
     pub state: CdcState,
-    /// The mode it works in.
+    /// Its mode.
     pub mode: InvalidationMode,
-    /// The source, in words.
+    /// The source's description.
     pub source: String,
     /// Everything up to here is done.
     pub applied: Position,
-    /// The newest moment at which everything was applied; unknown before the first.
+    /// The newest time at which everything was applied; unknown before the first.
     pub source_time: Timestamp,
-    /// Row changes delivered.
+    /// Number of row changes delivered.
     pub events_total: u64,
-    /// Keys invalidated.
+    /// Number of keys invalidated.
     pub invalidations_total: u64,
-    /// New generations: of everything, after a gap or a switch to CDC mode; or of one cache, whose table changed
-    /// as a whole or had a change that could not be mapped.
+    /// Number of flushes: of every cache, after a gap or a switch to CDC mode; or of one, whose table changed as a whole or had
+    /// a change that could not be mapped.
     pub flushes_total: u64,
-    /// Times the store had forgotten something and it was repeated.
+    /// Number of times that the store had lost invalidations, which were repeated.
     pub rewinds_total: u64,
-    /// The bound caches that the source cannot be exact for, by name: nothing of them is cached. See `last_error`.
+    /// The names of the bound caches whose changes the source cannot deliver exactly: none of their values is cached. See
+    /// `last_error`.
     pub not_covered: Vec<String>,
-    /// The last failure, until something works again.
+    /// The last error; `None` once the invalidator runs or stands by without one.
     pub last_error: Option<Error>,
 }
 
@@ -72,7 +73,7 @@ impl CdcStatus {
         }
     }
 
-    /// How far behind the source the store may be at `now`; none if that is not known.
+    /// Returns how far behind the source the store may be at `now`; `None` if that is not known.
     pub fn lag(&self, now: Timestamp) -> Option<Duration> {
         self.source_time.is_known().then(|| now.since(self.source_time))
     }

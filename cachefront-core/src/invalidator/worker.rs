@@ -1,4 +1,7 @@
-//! The holder's side of the store: what a session writes, in the one order that cannot leave anything stale.
+//! What the holder of the term writes to the store, in the one order that cannot leave a stale entry.
+//!
+//! Every write compares the session's [`Expected`] with the store's meta. A conflict means that another invalidator has
+//! taken the term, or that the store failed over to an older state: the session ends, and the next one reads the state.
 
 use std::sync::Arc;
 
@@ -21,51 +24,61 @@ use crate::settings::CdcSettings;
 use crate::source::{Checkpoint, SourceProbe};
 use crate::store::{Applied, Cover, Expected, Generation, InvalidationMode, Store, StoreState, StoreWriter};
 
-/// The holder looks at the whole state once in this many heartbeats: a candidate that was shut down while it waited for
+/// Number of heartbeats between two reads of the store's complete state: a candidate that was shut down while it waited for
 /// its head may have left the store suspended.
 const SUSPENSION_HEARTBEATS: u64 = 20;
 
-/// Everything that an invalidator works with, but for the source.
+/// Everything that an invalidator works with, except the source.
 pub(crate) struct Worker {
+    /// Reads the source's end.
     pub(crate) probe: Arc<dyn SourceProbe>,
+    /// Waits until commits are visible to loaders.
     pub(crate) gate: Arc<dyn VisibilityGate>,
     pub(crate) store: Arc<dyn Store>,
+    /// The bound caches.
     pub(crate) caches: Caches,
+    /// Notified of every applied batch.
     pub(crate) observer: Option<Arc<dyn CdcObserver>>,
     pub(crate) settings: CdcSettings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: CdcMetrics,
+    /// What the owner requests.
     pub(crate) desired_states: watch::Receiver<DesiredState>,
+    /// What the owner can see.
     pub(crate) status: watch::Sender<CdcStatus>,
-    /// The term this invalidator took last; 0 before the first.
+    /// The last term of this invalidator; 0 before the first.
     pub(crate) term: u64,
-    /// The highest order it has used or seen.
+    /// The highest order that was used or seen.
     pub(crate) next_order: u64,
-    /// The set-up was found to be right once.
+    /// True once the set-up was checked successfully.
     pub(crate) checked: bool,
 }
 
-/// What holds while one connection to the store does.
+/// The state of one session: one connection to the store.
 pub(crate) struct Session {
+    /// The connection to the store. It is discarded with the session.
     pub(crate) writer: Box<dyn StoreWriter>,
-    /// Its name on the bus.
+    /// The sender of its messages on the bus.
     pub(crate) publisher: Publisher,
+    /// What every write compares: the state that this session wrote last.
     pub(crate) expected: Expected,
+    /// The server whose log is read.
     pub(crate) origin: Box<str>,
+    /// Everything up to here is applied.
     pub(crate) checkpoint: Checkpoint,
-    /// When `checkpoint`, or an earlier one, was the source's end: what the store says, or this session has found out.
-    /// It is never transit over a rewind or a flush ("No proof older than its store").
+    /// When `checkpoint`, or an earlier one, was the source's end: read from the store, or found by this session. It is never
+    /// kept over a rewind or a flush ("No proof older than its store").
     pub(crate) source_time: Timestamp,
-    /// Heartbeats so far.
+    /// Number of heartbeats so far.
     pub(crate) beats: u64,
 }
 
 impl Worker {
-    /// The session begins: readers learn who publishes, and which caches are kept.
+    /// Starts the session for readers: announces the publisher and the covered caches on the bus.
     pub(super) async fn announce(&mut self, session: &mut Session, desired: DesiredState) -> Result<()> {
         if desired.mode == InvalidationMode::Cdc {
-            self.show_life_on_the_bus(session).await?;
+            self.publish_heartbeat(session).await?;
         }
         self.status.send_modify(|status| {
             status.state = CdcState::Running;
@@ -78,8 +91,8 @@ impl Worker {
         Ok(())
     }
 
-    /// "Batch order", from `hi` to the bus: `hi`, invalidations, new generations, bus; each acknowledged before the next is
-    /// sent. The gate was passed before. Returns the batch's order.
+    /// Applies a batch that has passed the gate, up to the bus: high watermark, invalidations, new generations, bus; each
+    /// acknowledged before the next is sent ("Batch order"). Returns the batch's order.
     pub(super) async fn invalidate(
         &mut self,
         session: &mut Session,
@@ -100,12 +113,12 @@ impl Worker {
             self.flush_caches(session, plan).await?;
         }
         self.metrics.invalidations.increment(plan.keys.len() as u64);
-        self.tell(session, plan, after).await?;
+        self.publish(session, plan, after).await?;
         record(&self.metrics, &plan.times, stages, self.clock.now());
         Ok(self.next_order)
     }
 
-    /// Writes which caches the store vouches for, and holds it under a generation of its own from then on.
+    /// Writes the coverage table, together with a new generation that this session expects from then on.
     pub(super) async fn write_coverage(&mut self, session: &mut Session, rows: &[Cover]) -> Result<()> {
         let next = Generation(self.entropy.random_u128());
         session.writer.cover(&session.expected, next, rows).await?;
@@ -113,7 +126,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives the flushed caches new generations, and no other.
+    /// Gives new generations to the flushed caches only.
     async fn flush_caches(&mut self, session: &mut Session, plan: &Plan) -> Result<()> {
         let flushed: Vec<usize> = plan.flushed.keys().copied().collect();
         let rows = self.caches.rows(&*self.entropy, &flushed);
@@ -139,8 +152,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Tells every process what was invalidated. Only the last message says that all of it is done.
-    async fn tell(&mut self, session: &mut Session, plan: &Plan, after: &Checkpoint) -> Result<()> {
+    /// Publishes what was invalidated. Only the last message proves that all of it is done.
+    async fn publish(&mut self, session: &mut Session, plan: &Plan, after: &Checkpoint) -> Result<()> {
         let mut events = Vec::new();
         if !plan.keys.is_empty() {
             events.push(BusEvent::Keys(plan.keys.iter().map(|key| key.as_str().into()).collect()));
@@ -148,18 +161,19 @@ impl Worker {
         if !plan.flushed.is_empty() {
             let caches = plan.flushed.keys().filter_map(|index| self.caches.get(*index));
             events.push(BusEvent::Caches(caches.map(|cache| cache.cache().into()).collect()));
-            // What is covered may have changed with it.
+            // The coverage may have changed too.
             events.push(BusEvent::Heartbeat(self.caches.covered()));
         }
         let last = events.len().saturating_sub(1);
-        for (place, event) in events.into_iter().enumerate() {
-            let applied = (place == last).then(|| after.position.clone());
+        for (index, event) in events.into_iter().enumerate() {
+            let applied = (index == last).then(|| after.position.clone());
             let message = self.message(session, event, applied, Timestamp::UNKNOWN);
             session.writer.publish(&message).await?;
         }
         Ok(())
     }
 
+    /// Makes a message of this session, sent now.
     pub(super) fn message(
         &self,
         session: &Session,
@@ -170,7 +184,7 @@ impl Worker {
         BusMessage { publisher: session.publisher, event, applied, source_time, sent_at: self.clock.now() }
     }
 
-    /// Writes `applied`, last of all, by compare-and-set with what this session holds.
+    /// Moves `applied`, as the last step of a batch, by compare-and-set on what this session expects.
     pub(super) async fn advance(
         &mut self,
         session: &mut Session,
@@ -182,6 +196,7 @@ impl Worker {
         self.commit(session, Applied { order, checkpoint, source_time }).await
     }
 
+    /// Writes `applied`, and then updates the session and the status.
     async fn commit(&mut self, session: &mut Session, applied: Applied) -> Result<()> {
         session.writer.commit(&session.expected, &applied).await?;
         session.expected.applied_order = applied.order;
@@ -196,10 +211,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Moves the watermark, checks that the store still has what was applied, and shows that the holder lives.
+    /// Moves the watermark, checks that the store still has what was applied, and shows that the holder is alive.
     ///
     /// # Errors
-    /// `Conflict` if the store is not as this session holds it, or was suspended by another process.
+    /// `Conflict` if the store is not as this session expects, or was suspended by another process.
     pub(super) async fn heartbeat(
         &mut self,
         session: &mut Session,
@@ -211,37 +226,39 @@ impl Worker {
             && session.beats.is_multiple_of(SUSPENSION_HEARTBEATS)
             && matches!(session.writer.state().await?, StoreState::Suspended(_))
         {
-            return Err(Error::new(ErrorKind::Conflict, "another process has suspended what the store promises"));
+            return Err(Error::new(ErrorKind::Conflict, "another process has suspended the store"));
         }
         let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
         if desired.mode == InvalidationMode::Cdc {
-            self.show_life_on_the_bus(session).await?;
+            self.publish_heartbeat(session).await?;
         }
         let age = self.status.borrow().lag(self.clock.now());
         self.metrics.watermark_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
         Ok(())
     }
 
-    /// Shows those who stand by that the holder lives, and moves nothing.
-    pub(super) async fn show_life(&mut self, session: &mut Session) -> Result<()> {
+    /// Shows standbys that the holder is alive, without moving `applied`.
+    pub(super) async fn refresh_beat(&mut self, session: &mut Session) -> Result<()> {
         let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.commit(session, Applied { order, checkpoint, source_time: Timestamp::UNKNOWN }).await
     }
 
-    async fn show_life_on_the_bus(&mut self, session: &mut Session) -> Result<()> {
+    /// Publishes a heartbeat with the covered caches and the applied position.
+    async fn publish_heartbeat(&mut self, session: &mut Session) -> Result<()> {
         let event = BusEvent::Heartbeat(self.caches.covered());
         let applied = Some(session.checkpoint.position.clone());
         let message = self.message(session, event, applied, session.source_time);
         session.writer.publish(&message).await.map(drop)
     }
 
-    /// The last write of an orderly end: another invalidator need not wait for this one's silence.
+    /// Marks the meta vacant, as the last write of a shutdown: a standby need not wait for this holder's silence.
     pub(super) async fn resign(&mut self, session: &mut Session, desired: DesiredState) -> Result<()> {
-        tracing::info!(mode = ?desired.mode, position = %session.checkpoint.position, "the invalidator hands over");
+        tracing::info!(mode = ?desired.mode, position = %session.checkpoint.position, "the invalidator has ended its term; a standby may take over");
         session.writer.resign(&session.expected).await
     }
 
+    /// Updates the counters, and notifies the observer of an applied batch.
     pub(super) fn report(&self, session: &Session, plan: Plan, desired: DesiredState, stages: StageTimes) {
         let invalidated = if desired.mode == InvalidationMode::Cdc { plan.keys.len() as u64 } else { 0 };
         self.status.send_modify(|status| {
@@ -260,34 +277,35 @@ impl Worker {
         }
     }
 
-    /// Notes whether the source can be exact for a cache.
+    /// Notes whether the source can deliver a cache's changes exactly.
     ///
     /// # Errors
-    /// What says nothing about the cache: the server could not be asked.
+    /// An outcome that says nothing about the cache, because the server did not reply.
     pub(super) fn note_fit(&mut self, index: usize, outcome: Result<()>) -> Result<()> {
         let Some(cache) = self.caches.get_mut(index) else { return Ok(()) };
         let fit = match outcome {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::Config => {
-                tracing::error!(cache = cache.cache(), error = %error.chain(), "the source cannot be exact for this cache any more: it is not covered, nothing of it is cached");
+                tracing::error!(cache = cache.cache(), error = %error.chain(), "the source can no longer deliver this cache's changes exactly: the cache is not covered, and no value of it is cached");
                 self.status.send_modify(|status| status.last_error = Some(error.clone()));
                 false
             }
             Err(error) => return Err(error),
         };
         if fit && !cache.fit {
-            tracing::info!(cache = cache.cache(), "the source can be exact for this cache again");
+            tracing::info!(cache = cache.cache(), "the source can deliver this cache's changes exactly again");
         }
         cache.fit = fit;
         Ok(())
     }
 
+    /// Sets the status to standby; an error of an earlier session is cleared.
     pub(super) fn stands_by(&self, error: Option<Error>) {
         self.status.send_modify(|status| {
-            let news = status.state != CdcState::Standby;
+            let changed = status.state != CdcState::Standby;
             status.state = CdcState::Standby;
-            if let Some(error) = error.as_ref().filter(|_| news) {
-                tracing::error!(error = %error.chain(), "this invalidator stands by, and its own caches may not be covered");
+            if let Some(error) = error.as_ref().filter(|_| changed) {
+                tracing::error!(error = %error.chain(), "this invalidator stands by, and its caches may not be covered");
             }
             status.last_error = error;
         });

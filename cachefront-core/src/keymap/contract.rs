@@ -8,47 +8,95 @@ use crate::filter::TableFilter;
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
 
-/// From a row's change to the keys that it makes stale.
+/// Maps the change of a row to the keys that it makes stale.
 ///
 /// # Contract
-/// For every change after which a key's value may differ, the key is among the answers. Both images count: an update
-/// that moves a row from one key to another makes both stale. An answer too many costs a load; one too few is a stale
+/// For every change after which the value of a key may differ, the key must be in the result. Both images count: an update
+/// that moves a row from one key to another makes both stale. A key too many costs a load; a missing key leaves a stale
 /// entry.
+///
+/// [`CacheBuilder::depends_on`](crate::CacheBuilder::depends_on) covers most cases. An own implementation serves a process
+/// that runs an invalidator without the caches, see [`Cdc::bind_map`](crate::Cdc::bind_map):
+///
+/// ```
+/// use cachefront::event::{Operation, RowChange, RowImage, TableName, Value};
+/// use cachefront::keymap::KeyMap;
+/// use cachefront::source::{Columns, TableFilter};
+/// use cachefront::{Result, StoreKey};
+///
+/// /// The pages of a shop: a product is on its own page and on its category's.
+/// #[derive(Debug)]
+/// struct Pages;
+///
+/// impl KeyMap for Pages {
+///     fn cache(&self) -> &str {
+///         "pages"
+///     }
+///
+///     fn table_filter(&self) -> TableFilter {
+///         let mut filter = TableFilter::new();
+///         filter.add("shop.products".into(), &Columns::Only(vec!["id".into(), "category".into()]));
+///         filter
+///     }
+///
+///     fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()> {
+///         for row in change.images() {
+///             let (id, category) = (row.get::<u64>("id")?, row.get::<u64>("category")?);
+///             keys.push(StoreKey::encode("pages", &format!("product/{id}"))?);
+///             keys.push(StoreKey::encode("pages", &format!("category/{category}"))?);
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let row = |category| RowImage::from_pairs([("id", Value::UInt(7)), ("category", Value::UInt(category))]);
+/// let (before, after) = (Some(row(1)), Some(row(2)));
+/// let change = RowChange { table: TableName::new("shop", "products"), operation: Operation::Update, before, after };
+/// let mut keys = Vec::new();
+/// Pages.keys(&change, &mut keys)?;
+/// let keys: Vec<&str> = keys.iter().map(StoreKey::as_str).collect();
+/// assert_eq!(keys, ["pages:product/7", "pages:category/1", "pages:product/7", "pages:category/2"]);
+/// # Ok::<(), cachefront::Error>(())
+/// ```
 pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
-    /// The name of the cache whose keys it names.
+    /// Returns the name of the cache whose keys it maps to.
     fn cache(&self) -> &str;
 
-    /// The version of the code that makes keys of a row. To be raised when the same columns lead to other keys: what
-    /// processes with another version have cached is then not served.
+    /// Returns the version of the code that makes keys of a row. Raise it when the same columns lead to other keys: values
+    /// that processes with another version have cached are then not served.
     ///
     /// Default: 0.
     fn version(&self) -> u32 {
         0
     }
 
-    /// The servers that the cache loads from beside the one whose log is followed, by names of the user's choice. The gate
-    /// of every invalidator that keeps the cache must wait on them.
+    /// Returns the servers that the cache loads from in addition to the one whose log is followed, by names of the user's
+    /// choice. The gate of every invalidator that covers the cache must wait on them.
     ///
     /// Default: none.
     fn loads_from(&self) -> &[Box<str>] {
         &[]
     }
 
-    /// The cache under this mapping, as it stands in the store's meta.
+    /// Returns the id of this mapping, as in the store's meta.
+    ///
+    /// Default: computed from the other methods.
     fn mapping(&self) -> MappingId {
         MappingId::new(self.cache(), &self.table_filter(), self.loads_from(), self.version())
     }
 
-    /// The tables it depends on.
+    /// Returns the tables and columns that it depends on.
     fn table_filter(&self) -> TableFilter;
 
-    /// Appends the keys that `change` makes stale. A key that is too long to be stored is left out: no entry has it.
+    /// Appends the keys that `change` makes stale. A key that is too long to be stored can be omitted: no entry has it.
     ///
     /// # Errors
-    /// If the change cannot be understood. The invalidator then flushes the cache rather than miss a key.
+    /// If the change cannot be mapped. The invalidator then flushes the cache rather than miss a key.
     fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()>;
 
-    /// True if a change of the whole table (TRUNCATE, DDL) concerns this map.
+    /// Returns true if a change of the whole table (TRUNCATE, DDL) concerns this map.
+    ///
+    /// Default: true if [`table_filter`](KeyMap::table_filter) includes the table.
     fn depends_on(&self, table: &TableName) -> bool {
         self.table_filter().get(table.as_str()).is_some()
     }

@@ -1,4 +1,4 @@
-//! Rules by table: a closure from a row image to keys, run on the image before and the one after.
+//! Rules by table: a closure from a row image to keys, which runs on the image before a change and on the one after it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,17 @@ use crate::keymap::contract::KeyMap;
 
 type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync>;
 
-/// The rules of one cache.
+/// The rules of one cache, as [`CacheBuilder::depends_on`](crate::CacheBuilder::depends_on) collects them. Use it directly to
+/// run an invalidator without the cache, see [`Cdc::bind_map`](crate::Cdc::bind_map).
+///
+/// ```
+/// use cachefront::keymap::{KeyMap, TableRules};
+/// use cachefront::source::Columns;
+///
+/// let mut rules = TableRules::new("users");
+/// rules.add("shop.users".into(), Columns::Only(vec!["id".into()]), |row| Ok(vec![row.get::<u64>("id")?]));
+/// assert!(rules.depends_on(&"shop.users".into()));
+/// ```
 #[derive(Clone)]
 pub struct TableRules {
     cache: Arc<str>,
@@ -22,12 +32,12 @@ pub struct TableRules {
 }
 
 impl TableRules {
-    /// No rules yet, for the cache of this name.
+    /// Creates a map without rules for the cache of this name.
     pub fn new(cache: &str) -> Self {
         Self { cache: cache.into(), version: 0, loads_from: Vec::new(), rules: BTreeMap::new() }
     }
 
-    /// The version of the code that makes keys of rows; see [`KeyMap::version`]. Default: 0.
+    /// Sets the version of the code that makes keys of rows; see [`KeyMap::version`]. Default: 0.
     pub fn set_version(&mut self, version: u32) {
         self.version = version;
     }
@@ -37,7 +47,7 @@ impl TableRules {
         self.loads_from.push(server.into());
     }
 
-    /// Adds a rule: `keys_of` names the keys whose values are made from this row of `table`.
+    /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
     pub fn add<K, F>(&mut self, table: TableName, columns: Columns, keys_of: F)
     where
         K: CacheKey,
@@ -53,7 +63,7 @@ impl TableRules {
         self.rules.entry(table).or_default().push((columns, rule));
     }
 
-    /// True if there is no rule: no change reaches this cache.
+    /// Returns true if there is no rule: no change affects this cache.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
@@ -103,9 +113,9 @@ impl KeyMap for TableRules {
     }
 }
 
-/// Runs a rule over one image. A column that is NULL where the rule expects a value is part of no key that can be looked
-/// up. The rule is run again with an empty value in its place, so that keys made of other columns are not missed; a key
-/// made of the empty value is one invalidation too many, which costs a load at most.
+/// Runs a rule on one image. If a column is NULL where the rule expects a value, readers have no key of that column. The rule
+/// then runs again with an empty value instead, so that keys made of other columns are not missed; a key made of the empty
+/// value is one invalidation too many, which costs a load at most.
 fn apply(rule: &Rule, image: &RowImage, keys: &mut Vec<StoreKey>) -> Result<()> {
     let before = keys.len();
     let Err(error) = rule(image, keys) else { return Ok(()) };
@@ -139,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_column_hides_no_key_made_of_another_column() {
+    fn a_null_column_does_not_hide_keys_made_of_other_columns() {
         let mut rules = TableRules::new("user");
         rules.add(TableName::from("shop.users"), Columns::All, |row| {
             Ok(vec![row.get::<String>("mail")?, row.get::<u64>("id")?.to_string()])
@@ -149,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_column_that_is_null_names_no_key() {
+    fn an_optional_column_that_is_null_makes_no_key() {
         let mut rules = TableRules::new("user");
         rules.add(TableName::from("shop.users"), Columns::All, |row| {
             Ok(row.get::<Option<String>>("mail")?.into_iter().collect::<Vec<_>>())
@@ -158,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_too_long_to_be_stored_is_left_out() {
+    fn a_key_that_is_too_long_to_be_stored_is_omitted() {
         let mut rules = TableRules::new("user");
         rules.add(TableName::from("shop.users"), Columns::All, |row| {
             Ok(vec![row.get::<String>("mail")?, "short".to_owned()])
@@ -172,12 +182,12 @@ mod tests {
         let mut rules = TableRules::new("user");
         rules.add(TableName::from("shop.users"), Columns::All, |row| Ok(vec![row.get::<u64>("id")?]));
         let error = keys_of(&rules, RowImage::from_pairs([("id", Value::Text("x".into()))])).expect_err("not a number");
-        let text = error.chain().to_string();
+        let text = error.chain();
         assert!(["`user`", "`shop.users`", "`id`"].iter().all(|name| text.contains(name)), "{text}");
     }
 
     #[test]
-    fn an_update_that_moves_a_row_names_the_old_key_and_the_new_one() {
+    fn an_update_that_moves_a_row_returns_the_old_key_and_the_new_one() {
         let mut rules = TableRules::new("mail");
         rules.add(TableName::from("shop.users"), Columns::All, |row| Ok(vec![row.get::<String>("email")?]));
         let image = |email: &str| RowImage::from_pairs([("email", Value::Text(email.into()))]);
@@ -192,7 +202,7 @@ mod tests {
         assert_eq!(keys.iter().map(StoreKey::as_str).collect::<Vec<_>>(), ["mail:a@x", "mail:b@x"]);
         let other = RowChange { table: "shop.orders".into(), ..change };
         keys.clear();
-        rules.keys(&other, &mut keys).expect("nothing");
+        rules.keys(&other, &mut keys).expect("no keys");
         assert!(keys.is_empty());
     }
 }

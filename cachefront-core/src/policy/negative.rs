@@ -1,15 +1,15 @@
-//! How long absence is remembered.
+//! How long the absence of a row is cached.
 
 use std::time::Duration;
 
 use crate::policy::contract::{TtlContext, TtlPolicy};
 
-/// Another time for the knowledge that the database has no such row; an INSERT removes it before that.
+/// A separate time to live for the absence of a row. In CDC mode an INSERT removes the entry earlier.
 #[derive(Clone, Copy, Debug)]
 pub struct NegativeTtl<P> {
     /// The policy for values.
     pub inner: P,
-    /// The time for absence; zero for not to remember it.
+    /// The time to live for absence; zero to not cache it.
     pub ttl: Duration,
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::policy::contract::{TtlContext, TtlPolicy};
 
-/// The same time for every value, unless its loader asked for another.
+/// The same time for every value, unless its loader requested another.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedTtl(pub Duration);
 
@@ -14,12 +14,24 @@ impl TtlPolicy for FixedTtl {
     }
 }
 
-/// Shortens another policy's time by a random part, so that values filled together do not expire together.
+/// Shortens the time of another policy by a random part, so that values filled together do not expire together.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::clock::SystemEntropy;
+/// use cachefront::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlContext, TtlPolicy};
+///
+/// let hour = JitteredTtl { inner: FixedTtl(Duration::from_secs(3_600)), fraction: 0.1 };
+/// let policy = NegativeTtl { inner: hour, ttl: Duration::from_secs(30) };
+/// let ttl = |absent| policy.ttl(&TtlContext::new(absent, None, Duration::ZERO, &SystemEntropy));
+/// assert!((3_240..=3_600).contains(&ttl(false).as_secs()));
+/// assert_eq!(ttl(true), Duration::from_secs(30));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct JitteredTtl<P> {
     /// The policy whose time is shortened.
     pub inner: P,
-    /// At most this part is taken off: `0.10` gives 90 % to 100 % of the time.
+    /// Maximum part that is subtracted: `0.10` gives 90 % to 100 % of the time.
     pub fraction: f64,
 }
 
@@ -39,7 +51,7 @@ mod tests {
     use crate::clock::SystemEntropy;
 
     #[test]
-    fn jitter_only_shortens_and_only_by_its_part() {
+    fn jitter_shortens_by_at_most_its_fraction() {
         let policy = JitteredTtl { inner: FixedTtl(Duration::from_secs(100)), fraction: 0.1 };
         let cx = TtlContext::new(false, None, Duration::ZERO, &SystemEntropy);
         let ttls: Vec<Duration> = (0..1000).map(|_| policy.ttl(&cx)).collect();

@@ -1,17 +1,17 @@
-//! Coverage: which caches the invalidator in force keeps correct, and under which mapping.
+//! Coverage: which caches the current invalidator keeps correct, and under which mapping.
 //!
-//! `applied` vouches only for what its holder maps. So the meta lists every covered cache by its [`MappingId`], each
-//! with a generation of its own; a reader whose mapping is not listed treats everything it finds as a miss and stores
-//! nothing.
+//! `applied` says something only about the caches that the holder of the term maps. So the meta lists every covered cache
+//! by its [`MappingId`], with its own generation; for a reader whose mapping is not listed, every entry is a miss and no
+//! value is stored.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Generation;
 use crate::mapping::MappingId;
 
-/// Bytes of one row of a coverage table in the store: a mapping id and a generation.
+/// Size of one encoded row of a coverage table, in bytes: a mapping id and a generation.
 pub const COVERED_BYTES: usize = 32;
 
-/// At most this many caches in one namespace. The table travels with every read.
+/// Maximum number of covered caches in one namespace. The table is part of every read.
 pub const COVERED_MAX: usize = 1_024;
 
 /// One covered cache.
@@ -19,21 +19,30 @@ pub const COVERED_MAX: usize = 1_024;
 pub struct Covered {
     /// The cache under its mapping.
     pub mapping: MappingId,
-    /// The generation of its entries. It is random, and replaced when the cache is flushed.
+    /// The generation of its entries: random, and replaced when the cache is flushed.
     pub generation: Generation,
-    /// The cache's name, for people.
+    /// The cache's name, for logs.
     pub cache: Box<str>,
 }
 
-/// The caches that a meta vouches for, ordered by mapping id.
+/// The caches that a meta covers, ordered by mapping id.
+///
+/// ```
+/// use cachefront::store::{Coverage, Covered, Generation, MappingId};
+///
+/// let users = Covered { mapping: MappingId(1), generation: Generation(10), cache: "users".into() };
+/// let coverage = Coverage::new([users]);
+/// assert_eq!(coverage.generation(MappingId(1)), Some(Generation(10)));
+/// assert!(!coverage.covers(MappingId(2)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage(Vec<Covered>);
 
 impl Coverage {
-    /// Nothing is covered.
+    /// No cache is covered.
     pub const EMPTY: Self = Self(Vec::new());
 
-    /// The table of these rows; of two rows with one mapping the first counts.
+    /// Makes a table of these rows; of two rows with the same mapping the first one counts.
     pub fn new(rows: impl IntoIterator<Item = Covered>) -> Self {
         let mut rows: Vec<_> = rows.into_iter().collect();
         rows.sort_by_key(|row| row.mapping);
@@ -41,45 +50,45 @@ impl Coverage {
         Self(rows)
     }
 
-    /// The generation of a cache's entries. `None` if the cache is not covered under this mapping.
+    /// Returns the generation of a cache's entries; `None` if the cache is not covered under this mapping.
     pub fn generation(&self, mapping: MappingId) -> Option<Generation> {
         let at = self.0.binary_search_by_key(&mapping, |row| row.mapping).ok()?;
         self.0.get(at).map(|row| row.generation)
     }
 
-    /// True if a covered cache has this generation.
+    /// Returns true if a covered cache has this generation.
     pub fn has_generation(&self, generation: Generation) -> bool {
         self.0.iter().any(|row| row.generation == generation)
     }
 
-    /// True if the cache is covered under this mapping.
+    /// Returns true if the cache is covered under this mapping.
     pub fn covers(&self, mapping: MappingId) -> bool {
         self.generation(mapping).is_some()
     }
 
-    /// The rows, ordered by mapping id.
+    /// Returns the rows, ordered by mapping id.
     pub fn rows(&self) -> &[Covered] {
         &self.0
     }
 
-    /// The covered mappings.
+    /// Returns the covered mappings, in order.
     pub fn mappings(&self) -> impl Iterator<Item = MappingId> {
         self.0.iter().map(|row| row.mapping)
     }
 
-    /// True if nothing is covered.
+    /// Returns true if no cache is covered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The rows that `other` covers too, with this table's generations.
+    /// Returns the rows that `other` covers too, with the generations of this table.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         Self(self.0.iter().filter(|row| other.covers(row.mapping)).cloned().collect())
     }
 
-    /// The table after [`StoreWriter::cover`](crate::store::StoreWriter::cover): a mapping that is here already keeps
-    /// its generation, unless its row says that it is fresh.
+    /// Returns the table after [`StoreWriter::cover`](crate::store::StoreWriter::cover): a mapping that is covered already
+    /// keeps its generation, unless its row is fresh.
     #[must_use]
     pub fn covering(&self, rows: &[Cover]) -> Self {
         Self::new(rows.iter().map(|row| {
@@ -88,7 +97,7 @@ impl Coverage {
         }))
     }
 
-    /// Appends the rows, each a mapping id and a generation.
+    /// Appends the encoded rows, each a mapping id and a generation.
     pub fn encode_rows(&self, out: &mut Vec<u8>) {
         for row in &self.0 {
             out.extend_from_slice(&row.mapping.0.to_be_bytes());
@@ -96,20 +105,20 @@ impl Coverage {
         }
     }
 
-    /// Appends the names, in the order of the rows, each after its length in one byte.
+    /// Appends the names, in the order of the rows, each preceded by its length in one byte.
     pub fn encode_names(&self, out: &mut Vec<u8>) {
         for row in &self.0 {
-            // A cache's name has 64 bytes at most.
+            // A cache's name has at most 64 bytes.
             let name = row.cache.as_bytes().get(..row.cache.len().min(255)).unwrap_or_default();
             out.push(name.len() as u8);
             out.extend_from_slice(name);
         }
     }
 
-    /// Reads what [`encode_rows`](Self::encode_rows) and [`encode_names`](Self::encode_names) wrote.
+    /// Decodes the output of [`encode_rows`](Self::encode_rows) and [`encode_names`](Self::encode_names).
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if rows and names do not fit each other.
+    /// [`ErrorKind::Corrupt`] if the rows are not in order, or the names do not match them.
     pub fn decode(rows: &[u8], mut names: &[u8]) -> Result<Self> {
         let corrupt = || Error::new(ErrorKind::Corrupt, "the store's meta value has a damaged coverage table");
         let mut read = Vec::with_capacity(rows.len() / COVERED_BYTES);
@@ -129,12 +138,12 @@ impl Coverage {
     }
 }
 
-/// A row that a coverage table is to have.
+/// A row of the desired coverage table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cover {
-    /// The cache, and the generation it gets if it is not covered yet.
+    /// The cache, and the generation that it gets if it is not covered yet.
     pub covered: Covered,
-    /// True if it gets that generation in any case: everything cached of it is void.
+    /// True if it gets this generation in any case: the cache is flushed.
     pub fresh: bool,
 }
 
@@ -147,19 +156,19 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_stays_keeps_its_generation_unless_it_is_to_be_fresh() {
+    fn a_mapping_that_stays_keeps_its_generation_unless_its_row_is_fresh() {
         let table = Coverage::new([covered(3, 30), covered(1, 10), covered(2, 20)]);
         let cover = |mapping, fresh| Cover { covered: covered(mapping, 99), fresh };
         let next = table.covering(&[cover(1, false), cover(2, true), cover(4, false)]);
         assert_eq!(next.generation(MappingId(1)), Some(Generation(10)));
         assert_eq!(next.generation(MappingId(2)), Some(Generation(99)));
-        assert_eq!(next.generation(MappingId(3)), None, "it is covered no more");
+        assert_eq!(next.generation(MappingId(3)), None, "it is no longer covered");
         assert_eq!(next.generation(MappingId(4)), Some(Generation(99)));
         assert_eq!(table.intersection(&next).mappings().collect::<Vec<_>>(), [MappingId(1), MappingId(2)]);
     }
 
     #[test]
-    fn what_was_written_is_read_and_damage_is_an_error() {
+    fn an_encoded_table_is_decoded_and_damage_is_an_error() {
         let table = Coverage::new([covered(1, 10), covered(u128::MAX, 20)]);
         let (mut rows, mut names) = (Vec::new(), Vec::new());
         table.encode_rows(&mut rows);

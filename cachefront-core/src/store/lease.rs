@@ -1,7 +1,7 @@
-//! The lease: the ticket a fill must hold; void once its key is invalidated.
+//! The lease: the right to fill a key, revoked when the key is invalidated.
 //!
-//! The idea is that of "Scaling Memcache at Facebook" (NSDI 2013), with a random token for every *attempt*: a token that
-//! a process uses twice lets an old load pass for a new one.
+//! The idea is that of "Scaling Memcache at Facebook" (NSDI 2013), with a random token for every *attempt*: with a token
+//! that a process uses twice, the value of an old load could be stored as that of a new one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,58 +14,58 @@ use crate::mapping::MappingId;
 use crate::mode::InvalidationMode;
 use crate::store::meta::Meta;
 
-/// Asks for the right to fill a key.
+/// A request for the right to fill a key.
 #[derive(Clone, Debug)]
 pub struct LeaseRequest<'a> {
     /// The key.
     pub key: &'a StoreKey,
-    /// The attempt's own random token.
+    /// The random token of this attempt.
     pub token: Token,
-    /// How long the lease stands, by the store's clock. It bounds only how long a dead loader blocks others.
+    /// How long the lease is valid, by the store's clock. It bounds how long a dead loader blocks others.
     pub duration: Duration,
     /// The mode of the reader.
     pub mode: InvalidationMode,
-    /// The reader's cache under its mapping: it must be covered in CDC mode.
+    /// The reader's cache under its mapping. In CDC mode it must be covered.
     pub mapping: MappingId,
-    /// Entries of another schema version are no answer.
+    /// Entries of another schema version are misses.
     pub schema_version: u32,
-    /// True to load even though a good entry exists, because it could not be proven fresh enough.
+    /// True to load although a valid entry exists, because it is not proven fresh enough.
     pub reload: bool,
 }
 
-/// The answer to a [`LeaseRequest`].
+/// The reply to a [`LeaseRequest`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LeaseReply {
-    /// Somebody filled the key in the meantime: a good entry of the asked mode and schema version.
+    /// The key has been filled in the meantime: a valid entry of the requested mode and schema version exists.
     Present {
-        /// The shard's meta at that instant.
+        /// The shard's meta at the same instant.
         meta: Option<Arc<Meta>>,
         /// The entry's bytes.
         entry: Bytes,
     },
-    /// The lease is the caller's. `meta` is the shard's at the grant: the cache's generation and `hi` (the fence) go
-    /// into the fill. It is always there in CDC mode.
+    /// The lease is granted. The cache's generation and the high watermark (the fence) of `meta` go into the fill; in CDC
+    /// mode `meta` is always present.
     Granted {
-        /// The server that granted it. A loaded value is kept in the process-local tier only if the bus is read there.
+        /// The server that granted it. The value goes into the process-local tier only if the bus is read from this server.
         server: ServerId,
-        /// The shard's meta at the grant.
+        /// The shard's meta when the lease was granted.
         meta: Option<Arc<Meta>>,
     },
-    /// Another attempt holds it.
+    /// Another attempt holds the lease.
     Held {
-        /// It runs out after this time at the latest.
+        /// The other lease expires after this time at the latest.
         remaining: Duration,
     },
-    /// The CDC mode was asked for and the shard has no meta, or a suspended one: load, return, do not store.
+    /// CDC mode was requested and the shard has no meta, or a suspended one: load and return the value, do not store it.
     NoMeta,
-    /// The CDC mode was asked for and the invalidator in force does not keep this cache under this mapping: load,
-    /// return, do not store.
+    /// CDC mode was requested and the current invalidator does not cover this cache under this mapping: load and return
+    /// the value, do not store it.
     NotCovered,
 }
 
 impl LeaseReply {
-    /// The reply as this server gives it.
+    /// Returns the reply with `server` as the server that granted the lease.
     #[must_use]
     pub fn given_by(self, server: ServerId) -> Self {
         match self {
@@ -75,29 +75,29 @@ impl LeaseReply {
     }
 }
 
-/// A loaded value on its way into the store.
+/// A request to store a loaded value.
 #[derive(Clone, Debug)]
 pub struct Fill<'a> {
     /// The key.
     pub key: &'a StoreKey,
-    /// The token of the lease taken before the load.
+    /// The token of the lease that was granted before the load.
     pub token: Token,
     /// The mode of the reader.
     pub mode: InvalidationMode,
-    /// The cache's generation at the grant. In CDC mode a covered cache must still have it.
+    /// The cache's generation when the lease was granted. In CDC mode a covered cache must still have it.
     pub generation: Generation,
-    /// The whole entry, without a lease.
+    /// The complete entry, without a lease.
     pub entry: &'a [u8],
     /// The store may forget the entry after this time.
     pub expiry: Duration,
 }
 
-/// The answer to a [`Fill`].
+/// The reply to a [`Fill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FillReply {
     /// The entry is in the store.
     Stored,
-    /// It is not, and the value must not be kept by anybody.
+    /// The entry is not stored, and the value must not be cached anywhere.
     Refused(Refusal),
 }
 
@@ -105,16 +105,16 @@ pub enum FillReply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The lease was broken by an invalidation, ran out, or was evicted.
+    /// The lease was revoked by an invalidation, has expired, or was evicted.
     LeaseBroken,
-    /// A new generation of the cache began since the grant, or the cache is no longer covered.
+    /// The cache was flushed since the lease was granted, or is no longer covered.
     GenerationChanged,
-    /// The shard has no meta any more, or it is suspended.
+    /// The shard has no meta, or a suspended one.
     NoMeta,
 }
 
 impl Refusal {
-    /// The reason in a word, for labels of metrics.
+    /// Returns the reason as one word, for metric labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LeaseBroken => "lease_broken",

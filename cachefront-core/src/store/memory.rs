@@ -1,4 +1,4 @@
-//! The store in this process's memory: the reference implementation, for tests and for services of one process.
+//! A store in this process's memory: the reference implementation, for tests and for services of one process.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,21 +20,31 @@ use crate::store::meta::Meta;
 use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 use crate::store::transition;
 
-/// What a [`MemoryStore`] may be tuned by.
+/// Settings of a [`MemoryStore`].
+///
+/// ```
+/// use cachefront::{MemorySettings, MemoryStore};
+///
+/// let mut settings = MemorySettings::default();
+/// settings.bytes_max = 64 << 20;
+/// let store = MemoryStore::new("shop").with_settings(settings)?;
+/// assert_eq!(store.entries(), 0);
+/// # Ok::<(), cachefront::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MemorySettings {
-    /// How many logical shards the keys are spread over, each with a lock and a meta of its own. Default: 16, so that
-    /// the threads of a small machine seldom meet.
+    /// Number of logical shards, each with its own lock and meta. Default: 16, so that the threads of a small machine
+    /// rarely contend.
     pub shards: u32,
-    /// At most about this many entries; each shard holds its part. Default: 1,000,000.
+    /// Maximum number of entries, approximately; each shard holds its part. Default: 1,000,000.
     pub entries_max: usize,
-    /// At most about this many bytes of entries, keys and records; each shard holds its part. Default: 256 MiB.
+    /// Maximum size of entries, keys and records in bytes, approximately; each shard holds its part. Default: 256 MiB.
     pub bytes_max: usize,
-    /// The bus keeps at most this many messages for readers that are behind. Default: 4,096.
+    /// Maximum number of bus messages kept for readers that are behind. Default: 4,096.
     pub bus_messages_max: usize,
-    /// The bus keeps at most about this many bytes, but always the last message. Default: 16 MiB.
+    /// Maximum size of the kept bus messages in bytes, approximately; the last message is always kept. Default: 16 MiB.
     pub bus_bytes_max: usize,
 }
 
@@ -51,6 +61,8 @@ impl Default for MemorySettings {
 }
 
 impl MemorySettings {
+    /// Checks every field.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
@@ -70,9 +82,9 @@ impl MemorySettings {
 
 /// A [`Store`] in this process's memory. A clone is the same store.
 ///
-/// It is bounded by entries and by bytes. Beyond the bound the oldest entry of a shard makes way, unless it was read
-/// since it was last considered (second chance); a lease that makes way only refuses its fill. The meta never does.
-/// Entries past their time are dropped when they are met, or when room is needed.
+/// It is bounded by entries and by bytes. Above the bound the oldest entry of a shard is evicted, unless it was read since
+/// it was last considered (second chance). An evicted lease only means that its fill is refused. The meta is never
+/// evicted. Expired entries are removed when they are found, or when space is needed.
 ///
 /// ```
 /// use cachefront::MemoryStore;
@@ -90,7 +102,7 @@ struct Shared {
     namespace: Box<str>,
     settings: MemorySettings,
     clock: Arc<dyn Clock>,
-    /// No lock is held over an `await`, and never two at once.
+    /// No lock is held across an `await`, and never two at once.
     shards: Box<[Mutex<Shard>]>,
     bus: MemoryBus,
     server: Server,
@@ -98,20 +110,20 @@ struct Shared {
 }
 
 impl MemoryStore {
-    /// An empty store with the default settings and the system's clock.
+    /// Creates an empty store with the default settings and the system's clock.
     pub fn new(namespace: &str) -> Self {
         Self::build(namespace, MemorySettings::default(), Arc::new(SystemClock::new()))
     }
 
-    /// An empty store of the same name and settings, whose leases and entries run out by `clock`. For a store that is
-    /// not in use yet: clones made before stay what they are. Default: the system's clock.
+    /// Returns an empty store of the same name and settings, whose leases and entries expire by `clock`. For a store that
+    /// is not in use yet: clones made before are not affected. Default: the system's clock.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self::build(&self.shared.namespace, self.shared.settings, clock)
     }
 
-    /// An empty store of the same name and clock, with other settings. For a store that is not in use yet: clones made
-    /// before stay what they are. Default: `MemorySettings::default()`.
+    /// Returns an empty store of the same name and clock, with other settings. For a store that is not in use yet: clones
+    /// made before are not affected. Default: `MemorySettings::default()`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the setting that is out of range.
@@ -139,12 +151,13 @@ impl MemoryStore {
         Self { shared: Arc::new(shared) }
     }
 
-    /// How many entries it holds, lease-only ones and those past their time included.
+    /// Returns the number of entries, including lease-only and expired ones.
     pub fn entries(&self) -> usize {
         self.shared.locks().map(|shard| shard.len()).sum()
     }
 
-    /// The keys of what it holds now, at most `limit` of them, in no order: for people who look on. Looking touches nothing.
+    /// Returns the keys of the current entries, at most `limit` of them, in no particular order: for inspection. It does
+    /// not affect the eviction order.
     pub fn keys(&self, limit: usize) -> Vec<StoreKey> {
         let now = self.shared.now();
         let mut keys = Vec::new();
@@ -154,12 +167,12 @@ impl MemoryStore {
         keys
     }
 
-    /// How many bytes its entries, their keys and records take, roughly.
+    /// Returns the approximate size of the entries, their keys and records, in bytes.
     pub fn bytes(&self) -> usize {
         self.shared.locks().map(|shard| shard.bytes()).sum()
     }
 
-    /// Forgets everything, the meta and the bus's messages included: what a server does that restarts empty.
+    /// Removes everything, including the metas and the bus messages, as a server does that restarts empty.
     pub fn forget(&self) {
         for mut shard in self.shared.locks() {
             shard.clear();
@@ -168,7 +181,7 @@ impl MemoryStore {
         self.shared.bus.clear();
     }
 
-    /// Forgets the meta of every shard and keeps the entries, as an eviction could.
+    /// Removes the meta of every shard and keeps the entries, as an eviction could.
     pub fn forget_meta(&self) {
         for mut shard in self.shared.locks() {
             shard.meta = None;
@@ -186,12 +199,12 @@ impl Shared {
         lock(&self.shards[index])
     }
 
-    /// All shards, each locked for its turn only.
+    /// Iterates over all shards, and locks one at a time.
     fn locks(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
         self.shards.iter().map(lock)
     }
 
-    /// Changes the meta of every shard; stops at the first that refuses.
+    /// Changes the meta of every shard; stops at the first error.
     fn change_metas(&self, change: impl Fn(Option<&Meta>) -> Result<Option<Meta>>) -> Result<()> {
         for mut shard in self.locks() {
             if let Some(next) = change(shard.meta.as_deref())? {
@@ -202,7 +215,7 @@ impl Shared {
     }
 }
 
-/// No code panics while it holds a lock; were it so, the shard would still be whole after every statement.
+/// No code panics while it holds a lock; if it did, the shard would still be consistent after every statement.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -402,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_only_looked_at_makes_way_first() {
+    async fn an_entry_that_was_only_peeked_at_is_evicted_first() {
         let settings = MemorySettings { shards: 1, entries_max: 3, ..MemorySettings::default() };
         let store = MemoryStore::new("suite").with_settings(settings).expect("settings");
         let key = |id: u64| StoreKey::encode("users", &id).expect("a key");
@@ -426,11 +439,11 @@ mod tests {
         assert!(store.peek(&key(2)).await.expect("a reading").entry.is_some());
         lease(4).await;
         assert!(store.peek(&key(1)).await.expect("a reading").entry.is_some(), "it was read");
-        assert!(store.peek(&key(2)).await.expect("a reading").entry.is_none(), "it was only looked at");
+        assert!(store.peek(&key(2)).await.expect("a reading").entry.is_none(), "it was only peeked at");
     }
 
     #[tokio::test]
-    async fn keys_are_listed_up_to_a_limit_and_not_beyond_their_time() {
+    async fn keys_are_listed_up_to_a_limit_and_without_expired_ones() {
         let InMemory { store, clock } = in_memory(4).await;
         let mode = InvalidationMode::Ttl;
         for (number, seconds) in [(1, 1), (2, 60), (3, 60)] {

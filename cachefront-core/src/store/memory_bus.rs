@@ -1,4 +1,4 @@
-//! The in-process bus of the in-memory store: a bounded ring that every reader follows at its own pace.
+//! The bus of the in-memory store: a bounded ring that every reader follows at its own pace.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use crate::bus::{BusEvent, BusMessage, BusRead, BusReader, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ServerId;
 
-/// How many messages one call of `next` hands over at most: a reader that is behind must not hold the lock for long.
+/// Maximum number of messages returned by one call of `next`: a reader that is behind must not hold the lock for long.
 const READ_MAX: usize = 256;
 
-/// Which server the store plays. It becomes another one when it forgets everything.
+/// The server id of the store. It changes when the store forgets everything.
 #[derive(Clone, Debug)]
 pub(super) struct Server(Arc<AtomicU64>);
 
@@ -27,8 +27,9 @@ impl Server {
         ServerId(self.0.load(Ordering::SeqCst))
     }
 
+    /// Changes the server id, as a restart does.
     pub(super) fn restart(&self) {
-        // It wraps after 2^64 restarts, and 0 is the unknown server.
+        // It wraps after 2^64 restarts, and 0 means unknown.
         if self.0.fetch_add(1, Ordering::SeqCst) == u64::MAX {
             self.0.store(1, Ordering::SeqCst);
         }
@@ -58,11 +59,13 @@ struct Ring {
 }
 
 impl MemoryBus {
+    /// Creates an empty ring with these bounds.
     pub(super) fn new(messages_max: usize, bytes_max: usize, server: Server) -> Self {
         let ring = Ring { messages: VecDeque::new(), head: 0, bytes: 0, messages_max, bytes_max };
         Self { shared: Arc::new(Shared { ring: Mutex::new(ring), head: watch::Sender::new(0), server }) }
     }
 
+    /// Appends a message, and drops the oldest ones above the bounds. Returns the message's sequence.
     pub(super) fn append(&self, message: &BusMessage) -> u64 {
         let mut ring = lock(&self.shared.ring);
         let weight = weight(message);
@@ -75,17 +78,17 @@ impl MemoryBus {
                 ring.bytes -= weight;
             }
         }
-        // Under the lock, so that the head that readers see never goes back.
+        // Sent under the lock, so that the head that readers see never moves back.
         self.shared.head.send_replace(head);
         head
     }
 
-    /// Forgets every message: what a server does that restarts empty. Readers lose their place.
+    /// Removes every message, as a server does that restarts empty. Readers lose their place.
     pub(super) fn clear(&self) {
         let mut ring = lock(&self.shared.ring);
         ring.messages.clear();
         ring.bytes = 0;
-        // A sequence is skipped, so that a reader that had read everything notices too.
+        // Skips a sequence, so that a reader that had read every message notices too.
         ring.head += 1;
         self.shared.head.send_replace(ring.head);
     }
@@ -111,7 +114,7 @@ struct MemoryBusReader {
     server: ServerId,
     watch: watch::Receiver<u64>,
     head: u64,
-    /// The sequence of the last message that was answered.
+    /// The sequence of the last message that was returned.
     read: u64,
 }
 
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_gets_what_comes_after_it_in_order() {
+    async fn a_reader_gets_later_messages_in_order() {
         let bus = MemoryBus::new(8, 1 << 20, Server::new(1));
         bus.append(&message(1));
         let mut reader = bus.subscribe().await.expect("a reader");
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_falls_behind_is_told() {
+    async fn a_reader_that_falls_behind_gets_an_error() {
         let bus = MemoryBus::new(4, 1 << 20, Server::new(1));
         let mut behind = bus.subscribe().await.expect("a reader");
         for _ in 0..5 {

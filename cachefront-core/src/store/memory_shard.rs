@@ -1,4 +1,4 @@
-//! One shard of the in-memory store: a meta, a bounded map of entries, and the order in which they make way.
+//! One shard of the in-memory store: a meta, a bounded map of entries, and their eviction order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::key::StoreKey;
 use crate::store::meta::Meta;
 use crate::store::transition::{Change, Slot};
 
-/// What an entry costs beside its bytes and its key's text: the map's and the queue's records, roughly.
+/// Approximate cost of an entry in addition to its bytes and its key's text: the records of the map and the queue.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
 
-/// How many entries a shard may hold, and of what weight.
+/// The capacity of a shard, in entries and bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) entries_max: usize,
@@ -24,7 +24,7 @@ pub(super) struct Bounds {
 pub(super) struct Shard {
     pub(super) meta: Option<Arc<Meta>>,
     entries: HashMap<StoreKey, Cached>,
-    /// Keys in the order they came; a record whose stamp is not its entry's is a leftover.
+    /// Keys in insertion order; a record whose stamp is not that of its entry is obsolete.
     queue: VecDeque<(StoreKey, u64)>,
     bounds: Bounds,
     bytes: usize,
@@ -35,7 +35,7 @@ pub(super) struct Shard {
 struct Cached {
     slot: Slot,
     stamp: u64,
-    /// Read since the queue last came by: such an entry gets another round.
+    /// True if the entry was read since the queue last reached it: it then gets another round.
     used: bool,
 }
 
@@ -44,41 +44,44 @@ impl Shard {
         Self { meta: None, entries: HashMap::new(), queue: VecDeque::new(), bounds, bytes: 0, stamps: 0 }
     }
 
-    /// The entry's bytes, for a reader.
+    /// Returns the entry's bytes for a reader, and marks the entry as used.
     pub(super) fn read(&mut self, key: &StoreKey, now: Timestamp) -> Option<Bytes> {
-        let held = self.entries.get_mut(key).filter(|held| now < held.slot.expires)?;
-        held.used = true;
-        Some(held.slot.bytes.clone())
+        let cached = self.entries.get_mut(key).filter(|cached| now < cached.slot.expires)?;
+        cached.used = true;
+        Some(cached.slot.bytes.clone())
     }
 
-    /// The slot as it stands, for a transition or for somebody who only looks.
+    /// Returns the slot for a transition or a peek; does not mark the entry as used.
     pub(super) fn slot(&self, key: &StoreKey, now: Timestamp) -> Option<&Slot> {
-        self.entries.get(key).map(|held| &held.slot).filter(|slot| now < slot.expires)
+        self.entries.get(key).map(|cached| &cached.slot).filter(|slot| now < slot.expires)
     }
 
-    /// The keys whose time is not over.
+    /// Returns the keys of the entries that have not expired.
     pub(super) fn keys(&self, now: Timestamp) -> impl Iterator<Item = &StoreKey> {
-        self.entries.iter().filter(move |(_, held)| now < held.slot.expires).map(|(key, _)| key)
+        self.entries.iter().filter(move |(_, cached)| now < cached.slot.expires).map(|(key, _)| key)
     }
 
+    /// Applies the effect of a transition to a slot.
     pub(super) fn apply(&mut self, key: &StoreKey, change: Change, now: Timestamp) {
         match change {
             Change::Keep => {}
             Change::Remove => self.remove(key),
             Change::Put(slot) => {
                 self.put(key, slot);
-                self.make_room(now);
+                self.evict(now);
             }
         }
     }
 
+    /// Removes an entry.
     pub(super) fn remove(&mut self, key: &StoreKey) {
-        if let Some(held) = self.entries.remove(key) {
-            self.bytes -= weight(key, &held.slot);
-            self.drop_leftovers();
+        if let Some(cached) = self.entries.remove(key) {
+            self.bytes -= weight(key, &cached.slot);
+            self.drop_obsolete();
         }
     }
 
+    /// Removes the meta and all entries.
     pub(super) fn clear(&mut self) {
         self.meta = None;
         self.entries.clear();
@@ -94,11 +97,12 @@ impl Shard {
         self.bytes
     }
 
+    /// Inserts or replaces an entry. A replaced entry keeps its place in the queue.
     fn put(&mut self, key: &StoreKey, slot: Slot) {
         self.bytes += weight(key, &slot);
-        if let Some(held) = self.entries.get_mut(key) {
-            self.bytes -= weight(key, &held.slot);
-            held.slot = slot;
+        if let Some(cached) = self.entries.get_mut(key) {
+            self.bytes -= weight(key, &cached.slot);
+            cached.slot = slot;
             return;
         }
         self.stamps += 1;
@@ -106,35 +110,37 @@ impl Shard {
         self.entries.insert(key.clone(), Cached { slot, stamp: self.stamps, used: false });
     }
 
-    /// Second chance: the oldest entry goes, unless it was read since the queue last came by. An entry that is too big
-    /// for the shard by itself goes too.
-    fn make_room(&mut self, now: Timestamp) {
+    /// Second chance: evicts the oldest entry, unless it was read since the queue last reached it. An entry that is larger
+    /// than the shard's capacity is evicted too.
+    fn evict(&mut self, now: Timestamp) {
         while self.entries.len() > self.bounds.entries_max || self.bytes > self.bounds.bytes_max {
             let Some((key, stamp)) = self.queue.pop_front() else {
                 return;
             };
-            let Some(held) = self.entries.get_mut(&key).filter(|held| held.stamp == stamp) else {
+            let Some(cached) = self.entries.get_mut(&key).filter(|cached| cached.stamp == stamp) else {
                 continue;
             };
-            if held.used && now < held.slot.expires {
-                held.used = false;
+            if cached.used && now < cached.slot.expires {
+                cached.used = false;
                 self.queue.push_back((key, stamp));
                 continue;
             }
-            self.bytes -= weight(&key, &held.slot);
+            self.bytes -= weight(&key, &cached.slot);
             self.entries.remove(&key);
         }
     }
 
-    /// Removed keys leave their record in the queue; it is swept when half of it is of no use, so a removal costs O(1).
-    fn drop_leftovers(&mut self) {
+    /// Removed keys leave their record in the queue. The queue is swept when half of it is obsolete, so a removal costs
+    /// O(1).
+    fn drop_obsolete(&mut self) {
         if self.queue.len() > 2 * self.entries.len() + 64 {
             let entries = &self.entries;
-            self.queue.retain(|(key, stamp)| entries.get(key).is_some_and(|held| held.stamp == *stamp));
+            self.queue.retain(|(key, stamp)| entries.get(key).is_some_and(|cached| cached.stamp == *stamp));
         }
     }
 }
 
+/// Returns the size of an entry in bytes, as it counts towards the bound.
 fn weight(key: &StoreKey, slot: &Slot) -> usize {
     key.as_str().len() + slot.bytes.len() + ENTRY_OVERHEAD_BYTES
 }
@@ -155,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_unread_entry_makes_way() {
+    fn the_oldest_unread_entry_is_evicted() {
         let mut shard = Shard::new(Bounds { entries_max: 3, bytes_max: 1 << 20 });
         for number in 0..3 {
             put(&mut shard, number, 10);
@@ -168,25 +174,25 @@ mod tests {
     }
 
     #[test]
-    fn a_look_keeps_nothing_from_making_way() {
+    fn a_peek_does_not_protect_an_entry_from_eviction() {
         let mut shard = Shard::new(Bounds { entries_max: 3, bytes_max: 1 << 20 });
         for number in 0..3 {
             put(&mut shard, number, 10);
         }
         assert!(shard.slot(&key(0), NOW).is_some());
         put(&mut shard, 3, 10);
-        assert!(shard.slot(&key(0), NOW).is_none(), "it was the oldest, and only looked at");
+        assert!(shard.slot(&key(0), NOW).is_none(), "it was the oldest, and only peeked at");
     }
 
     #[test]
-    fn bytes_are_bounded_and_counted_back() {
+    fn bytes_are_bounded_and_freed() {
         let mut shard = Shard::new(Bounds { entries_max: 1_000, bytes_max: 10_000 });
         for number in 0..1_000 {
             put(&mut shard, number, 500);
             assert!(shard.bytes() <= 10_000);
         }
         put(&mut shard, 5_000, 20_000);
-        assert!(shard.read(&key(5_000), NOW).is_none(), "bigger than the shard");
+        assert!(shard.read(&key(5_000), NOW).is_none(), "larger than the shard");
         for number in 0..1_000 {
             shard.remove(&key(number));
         }
@@ -194,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn removals_leave_no_growing_queue() {
+    fn removals_do_not_grow_the_queue() {
         let mut shard = Shard::new(Bounds { entries_max: 1_000, bytes_max: 1 << 20 });
         for number in 0..10_000 {
             put(&mut shard, number, 1);
@@ -204,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_past_its_time_is_not_there() {
+    fn an_expired_entry_is_not_returned() {
         let mut shard = Shard::new(Bounds { entries_max: 8, bytes_max: 1 << 20 });
         put(&mut shard, 1, 1);
         let later = Timestamp::from_micros(2_000);

@@ -1,6 +1,6 @@
-//! The meta value of a shard: which generation is in force, and what has been applied to it.
+//! The meta value of a shard: its current generation, and what has been applied to it.
 //!
-//! It is read and written as one value. The layout is the contract with the store's scripts; numbers are big-endian.
+//! It is read and written as one value. Scripts of stores rely on this layout; numbers are big-endian.
 //!
 //! | offset | bytes | field |
 //! |---:|---:|---|
@@ -10,19 +10,19 @@
 //! | 4 | 4 | number of shards |
 //! | 8 | 16 | generation |
 //! | 24 | 8 | term |
-//! | 32 | 8 | `hi`: the highest order that may be on its way |
+//! | 32 | 8 | high watermark: the highest order that may have been sent |
 //! | 40 | 8 | order of `applied` |
 //! | 48 | 8 | source time of `applied`, µs since the epoch, 0 unknown |
 //! | 56 | 4 | length of the origin |
 //! | 60 | 4 | length of the applied position's text |
-//! | 64 | 4 | length of the source's own note |
+//! | 64 | 4 | length of the source's resume data |
 //! | 68 | 4 | number of covered caches |
-//! | 72 | 4 | beat: one more with every write of the invalidator |
-//! | 76 | 1 | 1 if the invalidator has left its place |
+//! | 72 | 4 | beat: incremented by every write of the invalidator |
+//! | 76 | 1 | vacant: 1 if the invalidator has left |
 //! | 77 | 3 | reserved, 0 |
 //! | 80 | 32 each | covered caches, ordered: mapping id (16), generation (16) |
-//! | … | … | origin, position text, note |
-//! | … | … | the covered caches' names, in the same order, each after its length in one byte |
+//! | … | … | origin, position text, resume data |
+//! | … | … | names of the covered caches, in the same order, each preceded by its length in one byte |
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -37,52 +37,52 @@ use crate::identity::Generation;
 use crate::position::Position;
 use crate::store::coverage::{COVERED_BYTES, COVERED_MAX, Coverage};
 
-/// Bytes of the fixed part.
+/// Size of the fixed part, in bytes.
 pub const META_HEADER_BYTES: usize = 80;
 
-/// Whether a meta's promises hold.
+/// Whether entries of CDC mode are valid under a meta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetaState {
     /// Invalidations are applied as the source delivers them.
     Live,
-    /// Nobody applies invalidations: entries of CDC mode are worth nothing until the next flush.
+    /// No invalidations are applied: entries of CDC mode are invalid until the next flush.
     Suspended,
 }
 
 /// A shard's meta.
 #[derive(Clone)]
 pub struct Meta {
-    /// Whether its promises hold.
+    /// Whether entries of CDC mode are valid.
     pub state: MetaState,
-    /// How many shards the namespace has. Every process must agree on it.
+    /// Number of shards of the namespace. Every process must agree on it.
     pub shards: u32,
-    /// The generation in force, which every write of an invalidator compares. Each covered cache has one of its own too.
+    /// The current generation, compared by every write of an invalidator. Each covered cache also has its own.
     pub generation: Generation,
-    /// The caches that this meta vouches for. No other is served or stored under it.
+    /// The covered caches. No other cache is served or stored under this meta.
     pub coverage: Coverage,
-    /// The invalidator that writes.
+    /// The term of the invalidator that writes: a fencing token.
     pub term: u64,
-    /// Moves with every write of the invalidator: one that stands still for long is dead.
+    /// Incremented by every write of the invalidator: if it does not change for long, the invalidator is dead.
     pub beat: u32,
-    /// The invalidator has left its place: another one need not wait.
+    /// True if the invalidator has left, so that another one need not wait for its silence.
     pub vacant: bool,
-    /// Every batch sent to any node has at most this order. It is a lease's fence.
+    /// The highest order of a batch that may have been sent to any shard: the fence of a lease.
     pub high_watermark: u64,
     /// The order of the last batch whose effects are complete on every shard.
     pub applied_order: u64,
-    /// When `applied` was known to be the source's end; unknown if it never was.
+    /// When `applied` was last known to be the source's end; unknown if it never was.
     pub source_time: Timestamp,
     /// The source's server, e.g. MySQL's `server_uuid`.
     pub origin: Box<str>,
-    /// The source's own note of where it stands.
+    /// Source-specific resume data.
     pub resume: Bytes,
     position_text: Box<str>,
-    /// Parsed when a reader asks for it: an eventual read never does.
+    /// Parsed on demand: an eventual read does not need it.
     position: OnceLock<Option<Position>>,
 }
 
 impl Meta {
-    /// The meta that a flush writes: a new generation in which everything up to `head` is applied.
+    /// Returns the meta that a flush writes: a new generation in which everything up to `head` is applied.
     pub fn at_head(
         generation: Generation,
         term: u64,
@@ -109,17 +109,18 @@ impl Meta {
         }
     }
 
-    /// The same meta, vouching for these caches.
+    /// Returns the same meta, covering these caches.
     #[must_use]
     pub fn covering(mut self, coverage: Coverage) -> Self {
         self.coverage = coverage;
         self
     }
 
-    /// Every invalidation for these commits is done. Empty if the stored text cannot be read: that proves nothing.
+    /// Returns the applied position: every invalidation for these commits is done. Returns the empty position, which
+    /// proves nothing, if the stored text cannot be parsed.
     pub fn applied(&self) -> &Position {
-        static NOTHING: Position = Position::EMPTY;
-        self.position.get_or_init(|| Position::parse_stored(&self.position_text).ok()).as_ref().unwrap_or(&NOTHING)
+        static EMPTY: Position = Position::EMPTY;
+        self.position.get_or_init(|| Position::parse_stored(&self.position_text).ok()).as_ref().unwrap_or(&EMPTY)
     }
 
     /// Sets the applied position.
@@ -128,33 +129,33 @@ impl Meta {
         self.position = OnceLock::from(Some(position.clone()));
     }
 
-    /// The text form of the applied position, as stored.
+    /// Returns the text form of the applied position, as stored.
     pub fn applied_text(&self) -> &str {
         &self.position_text
     }
 
-    /// Where an invalidator goes on.
+    /// Returns where an invalidator resumes.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the stored position cannot be read: then only a flush helps.
+    /// [`ErrorKind::Corrupt`] if the stored position cannot be parsed: a flush is required.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let position = Position::parse_stored(&self.position_text)?;
         Ok(Checkpoint { position, resume: self.resume.clone() })
     }
 
-    /// True if entries of CDC mode may be served and stored under it.
+    /// Returns true if entries of CDC mode may be served and stored under this meta.
     pub fn is_live(&self) -> bool {
         self.state == MetaState::Live
     }
 
-    /// Reads a meta value.
+    /// Decodes a meta value.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] if the bytes are not a meta of this format.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let corrupt = |message: &'static str| Error::new(ErrorKind::Corrupt, message);
         if bytes.len() < META_HEADER_BYTES || bytes.get(..3) != Some(b"CM\x02") {
-            return Err(corrupt("the store's meta value does not begin with the mark of format 2"));
+            return Err(corrupt("the store's meta value does not begin with the magic bytes of format 2"));
         }
         let state = match bytes.get(3) {
             Some(0) => MetaState::Live,
@@ -162,7 +163,7 @@ impl Meta {
             _ => return Err(corrupt("the store's meta value has an unknown state")),
         };
         let (origin_len, position_len) = (u32_at(bytes, 56) as usize, u32_at(bytes, 60) as usize);
-        let note_len = u32_at(bytes, 64) as usize;
+        let resume_len = u32_at(bytes, 64) as usize;
         let covered = u32_at(bytes, 68) as usize;
         if covered > COVERED_MAX {
             return Err(corrupt("the store's meta value names too many caches"));
@@ -173,8 +174,8 @@ impl Meta {
             rest = others;
             Some(part)
         };
-        let (Some(rows), Some(origin), Some(position), Some(note)) =
-            (take(covered * COVERED_BYTES), take(origin_len), take(position_len), take(note_len))
+        let (Some(rows), Some(origin), Some(position), Some(resume)) =
+            (take(covered * COVERED_BYTES), take(origin_len), take(position_len), take(resume_len))
         else {
             return Err(corrupt("the store's meta value is cut short"));
         };
@@ -194,13 +195,13 @@ impl Meta {
             applied_order: u64_at(bytes, 40),
             source_time: Timestamp::from_micros(u64_at(bytes, 48)),
             origin: text(origin)?,
-            resume: Bytes::copy_from_slice(note),
+            resume: Bytes::copy_from_slice(resume),
             position_text: text(position)?,
             position: OnceLock::new(),
         })
     }
 
-    /// The stored form.
+    /// Encodes the meta value.
     pub fn encode(&self) -> Vec<u8> {
         let texts = self.origin.len() + self.position_text.len() + self.resume.len();
         let covered = self.coverage.rows().len();
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_and_damage_is_an_error() {
+    fn an_encoded_meta_is_decoded_and_damage_is_an_error() {
         let head = Checkpoint { position: "a-b:1-5".parse().expect("a position"), resume: Bytes::from_static(b"x") };
         let covered = |mapping: u128, cache: &str| Covered {
             mapping: MappingId(mapping),

@@ -1,7 +1,36 @@
-//! What each operation does to one key and to one meta: pure functions, with no lock, no clock and no container.
+//! Each store operation as a pure function of one key's entry and one shard's meta, without a lock, clock or container.
 //!
-//! [`MemoryStore`](crate::MemoryStore) runs on them, the scripts of a shared store say the same in their own language,
-//! and a model checker can walk through every order of them.
+//! [`MemoryStore`](crate::MemoryStore) calls them, the scripts of a shared store translate them, and a model checker can
+//! run them in every order. Adapters of other stores can reuse them.
+//!
+//! ```
+//! use std::time::Duration;
+//! use cachefront::store::transition::{self, Change};
+//! use cachefront::store::{InvalidationMode, LeaseReply, LeaseRequest, MappingId, Token};
+//! use cachefront::{StoreKey, Timestamp};
+//!
+//! let key = StoreKey::encode("users", &7_u64)?;
+//! let request = |token| LeaseRequest {
+//!     key: &key,
+//!     token: Token::from_u128(token).expect("not zero"),
+//!     duration: Duration::from_secs(3),
+//!     mode: InvalidationMode::Ttl,
+//!     mapping: MappingId::default(),
+//!     schema_version: 0,
+//!     reload: false,
+//! };
+//! let now = Timestamp::from_micros(1);
+//! // The first attempt gets the lease, which is stored in the entry.
+//! let (reply, change) = transition::lease(None, None, now, &request(1));
+//! assert!(matches!(reply, LeaseReply::Granted { .. }));
+//! let Change::Put(slot) = change else { panic!("the lease is stored") };
+//! // A second attempt has to wait.
+//! let (reply, _) = transition::lease(None, Some(&slot), now, &request(2));
+//! assert!(matches!(reply, LeaseReply::Held { .. }));
+//! // An invalidation revokes the lease.
+//! assert_eq!(transition::invalidate(Some(&slot)), Change::Remove);
+//! # Ok::<(), cachefront::Error>(())
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,24 +54,24 @@ use crate::store::state::{Applied, Expected, StoreState};
 pub struct Slot {
     /// The entry, in the layout of [`crate::entry`].
     pub bytes: Bytes,
-    /// The shard forgets the entry at this time.
+    /// When the shard forgets the entry.
     pub expires: Timestamp,
 }
 
-/// What becomes of a key's slot.
+/// The effect of an operation on a key's slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Change {
-    /// It stays as it is.
+    /// The slot is unchanged.
     Keep,
-    /// This takes its place.
+    /// The slot is replaced.
     Put(Slot),
-    /// It goes.
+    /// The slot is removed.
     Remove,
 }
 
-/// True if a reader may be served this entry: it has a value, of the mode and schema version asked for, not past
-/// its hard expiry; in CDC mode under a live meta that covers the cache, of the cache's generation.
+/// Returns true if a reader may be served this entry: it has a value of the requested mode and schema version that has
+/// not expired; in CDC mode, under a live meta that covers the cache, in the cache's generation.
 pub fn is_good(
     meta: Option<&Meta>,
     header: &Header,
@@ -58,8 +87,8 @@ pub fn is_good(
         && (mode == InvalidationMode::Ttl || meta.is_some_and(Meta::is_live))
 }
 
-/// True if the header, whose value or lease it may be, belongs to the mode asked for and, there, to the
-/// generation of the covered cache.
+/// Returns true if the header of a value or lease has the requested mode and, in CDC mode, the generation of the covered
+/// cache.
 fn is_current(meta: Option<&Meta>, header: &Header, mode: InvalidationMode, mapping: MappingId) -> bool {
     header.mode == mode
         && match mode {
@@ -68,10 +97,10 @@ fn is_current(meta: Option<&Meta>, header: &Header, mode: InvalidationMode, mapp
         }
 }
 
-/// Takes the right to fill a key, unless there is something good to serve or somebody else holds it.
+/// Grants the right to fill a key, unless there is a valid entry or another attempt holds the lease.
 ///
-/// A lease of another mode or generation is void: no fill under it would be of use. An entry that is current
-/// stays readable under the new lease; any other one makes way for it. Which server grants it is the caller's to add.
+/// A lease of another mode or generation does not count: no fill under it would be accepted. An entry that is current
+/// stays readable under the new lease; any other one is replaced. The caller adds which server grants the lease.
 pub fn lease(
     meta: Option<&Arc<Meta>>,
     slot: Option<&Slot>,
@@ -90,8 +119,8 @@ pub fn lease(
         },
     };
     let lease_expiry = now.after(request.duration);
-    let stands = slot.and_then(|slot| Some((slot, decode(slot)?)));
-    let current = stands.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.mode, request.mapping));
+    let existing = slot.and_then(|slot| Some((slot, decode(slot)?)));
+    let current = existing.filter(|(_, entry)| is_current(shard_meta, &entry.header, request.mode, request.mapping));
     let Some((slot, entry)) = current else {
         let bytes = lease_only(generation, request, lease_expiry);
         return (
@@ -111,6 +140,7 @@ pub fn lease(
     (LeaseReply::Granted { server: ServerId::UNKNOWN, meta: meta.cloned() }, Change::Put(Slot { bytes, expires }))
 }
 
+/// Encodes an entry that has a lease and no value.
 fn lease_only(generation: Generation, request: &LeaseRequest<'_>, lease_expiry: Timestamp) -> Bytes {
     let header = Header {
         state: PayloadState::None,
@@ -129,7 +159,7 @@ fn lease_only(generation: Generation, request: &LeaseRequest<'_>, lease_expiry: 
     Entry { header, token: Some(request.token), lease_expiry, payload: Bytes::new() }.encode().into()
 }
 
-/// Stores a loaded value if the lease taken before its load still stands, under the generation it was taken in.
+/// Stores a loaded value if the lease that was granted before its load is still valid, under the same generation.
 pub fn fill(meta: Option<&Meta>, slot: Option<&Slot>, now: Timestamp, fill: &Fill<'_>) -> (FillReply, Change) {
     if fill.mode == InvalidationMode::Cdc {
         match meta {
@@ -138,19 +168,20 @@ pub fn fill(meta: Option<&Meta>, slot: Option<&Slot>, now: Timestamp, fill: &Fil
             _ => return refuse(Refusal::NoMeta),
         }
     }
-    let stands = slot.and_then(decode).is_some_and(|entry| entry.token == Some(fill.token) && now < entry.lease_expiry);
-    if !stands {
+    let valid = slot.and_then(decode).is_some_and(|entry| entry.token == Some(fill.token) && now < entry.lease_expiry);
+    if !valid {
         return refuse(Refusal::LeaseBroken);
     }
     let expires = now.after(fill.expiry.max(Duration::from_millis(1)));
     (FillReply::Stored, Change::Put(Slot { bytes: Bytes::copy_from_slice(fill.entry), expires }))
 }
 
+/// Returns the effect of a refused fill: the slot is unchanged.
 fn refuse(refusal: Refusal) -> (FillReply, Change) {
     (FillReply::Refused(refusal), Change::Keep)
 }
 
-/// Gives a lease back; a value that stood under it stays.
+/// Releases a lease; a value in the entry stays.
 pub fn release(slot: Option<&Slot>, token: Token) -> Change {
     let Some((slot, entry)) = slot.and_then(|slot| Some((slot, decode(slot)?))) else {
         return Change::Keep;
@@ -192,6 +223,7 @@ fn has_seen(header: &Header, commits: &[Gtid]) -> bool {
             .is_some_and(|position| commits.iter().all(|commit| position.contains(commit)))
 }
 
+/// Returns the effect of revoking the lease of a slot: a value stays, a lease-only entry is removed.
 fn without_lease(slot: &Slot, entry: &Entry) -> Change {
     if entry.header.state == PayloadState::None {
         return Change::Remove;
@@ -203,12 +235,12 @@ fn without_lease(slot: &Slot, entry: &Entry) -> Change {
     Change::Put(Slot { bytes, expires: slot.expires })
 }
 
-/// What cannot be read counts as absent.
+/// Decodes a slot. An entry that cannot be decoded counts as absent.
 fn decode(slot: &Slot) -> Option<Entry> {
     Entry::decode(slot.bytes.clone()).ok()
 }
 
-/// What the metas of all shards say together.
+/// Combines the metas of all shards.
 pub fn state<'a>(metas: impl Iterator<Item = Option<&'a Meta>>) -> StoreState {
     let (mut shards, mut present) = (0_usize, 0_usize);
     let mut together: Option<Meta> = None;
@@ -235,6 +267,8 @@ pub fn state<'a>(metas: impl Iterator<Item = Option<&'a Meta>>) -> StoreState {
     }
 }
 
+/// Combines another shard's meta into `together`: the lowest applied order, the highest watermark and term, and the coverage
+/// that both have.
 fn compose(together: &mut Meta, meta: &Meta) {
     let (high_watermark, term) = (together.high_watermark.max(meta.high_watermark), together.term.max(meta.term));
     let source_time = together.source_time.min(meta.source_time);
@@ -254,17 +288,17 @@ fn compose(together: &mut Meta, meta: &Meta) {
     }
 }
 
-/// The meta with its promises voided.
+/// Returns the meta, suspended.
 pub fn suspend(meta: &Meta) -> Meta {
     let mut next = meta.clone();
     next.state = MetaState::Suspended;
     next
 }
 
-/// The meta that says that everything up to `order` may be on its way.
+/// Returns the meta with a high watermark of at least `order`.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
+/// [`ErrorKind::Conflict`] if the shard's meta is not as expected.
 pub fn raise_high_watermark(meta: Option<&Meta>, expected: &Expected, order: u64) -> Result<Meta> {
     let mut next = compare(meta, expected)?.clone();
     next.high_watermark = next.high_watermark.max(order);
@@ -272,10 +306,10 @@ pub fn raise_high_watermark(meta: Option<&Meta>, expected: &Expected, order: u64
     Ok(next)
 }
 
-/// The meta that vouches for these caches, under another generation of its own.
+/// Returns the meta that covers these caches, under the new generation `generation`.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
+/// [`ErrorKind::Conflict`] if the shard's meta is not as expected.
 pub fn cover(meta: Option<&Meta>, expected: &Expected, generation: Generation, rows: &[Cover]) -> Result<Meta> {
     let mut next = compare(meta, expected)?.clone();
     next.generation = generation;
@@ -284,17 +318,17 @@ pub fn cover(meta: Option<&Meta>, expected: &Expected, generation: Generation, r
     Ok(next)
 }
 
-/// The meta whose holder has left.
+/// Returns the meta, marked vacant.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`] if the shard's meta is not what is held.
+/// [`ErrorKind::Conflict`] if the shard's meta is not as expected.
 pub fn resign(meta: Option<&Meta>, expected: &Expected) -> Result<Meta> {
     let mut next = compare(meta, expected)?.clone();
     next.vacant = true;
     Ok(next)
 }
 
-/// The meta under a new term, with what all shards have applied.
+/// Returns the meta under a new term, with what all shards have applied.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if the shard has no meta of `state`'s generation, a term that is not below `term`, or has
@@ -302,17 +336,17 @@ pub fn resign(meta: Option<&Meta>, expected: &Expected) -> Result<Meta> {
 pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
     let meta = meta.ok_or_else(|| conflict("it has no meta"))?;
     if meta.generation != state.generation {
-        return Err(conflict("another generation is in force"));
+        return Err(conflict("it has another generation"));
     }
     if term <= meta.term {
-        return Err(conflict("a term as high or higher is in force"));
+        return Err(conflict("it has a term as high or higher"));
     }
     if meta.applied_order < state.applied_order {
         return Err(conflict("it has applied less than was read before"));
     }
     let mut next = state.clone();
     (next.shards, next.coverage) = (meta.shards, meta.coverage.clone());
-    // Suspended on one shard only: the next holder relies on all of them.
+    // If one shard is suspended, all must be: the next holder relies on all of them.
     if !meta.is_live() {
         next.state = MetaState::Suspended;
     }
@@ -323,10 +357,10 @@ pub fn take_term(meta: Option<&Meta>, state: &Meta, term: u64) -> Result<Meta> {
     Ok(next)
 }
 
-/// The meta after a batch whose effects are complete on every shard.
+/// Returns the meta after a batch whose effects are complete on every shard.
 ///
 /// # Errors
-/// [`ErrorKind::Conflict`] if the shard's meta is not what is held, or `applied` would move back.
+/// [`ErrorKind::Conflict`] if the shard's meta is not as expected, or `applied` would move back.
 pub fn commit(meta: Option<&Meta>, expected: &Expected, applied: &Applied) -> Result<Meta> {
     let mut next = compare(meta, expected)?.clone();
     if applied.order < expected.applied_order {
@@ -343,33 +377,35 @@ pub fn commit(meta: Option<&Meta>, expected: &Expected, applied: &Applied) -> Re
     Ok(next)
 }
 
-/// The meta that a flush writes on a shard of a store of `shards` shards.
+/// Returns the meta that a flush writes on a shard of a store of `shards` shards.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if the shard has a term that is not below `new`'s.
 pub fn flush(meta: Option<&Meta>, new: &Meta, shards: u32) -> Result<Meta> {
     if meta.is_some_and(|meta| new.term <= meta.term) {
-        return Err(conflict("a term as high or higher is in force"));
+        return Err(conflict("it has a term as high or higher"));
     }
     let mut next = new.clone();
     next.shards = shards;
     Ok(next)
 }
 
+/// Returns the meta if it is as expected.
 fn compare<'a>(meta: Option<&'a Meta>, expected: &Expected) -> Result<&'a Meta> {
     let meta = meta.ok_or_else(|| conflict("it has no meta"))?;
     if meta.generation != expected.generation {
-        return Err(conflict("another generation is in force"));
+        return Err(conflict("it has another generation"));
     }
     if meta.term != expected.term {
-        return Err(conflict("another term is in force"));
+        return Err(conflict("it has another term"));
     }
     if meta.applied_order != expected.applied_order {
-        return Err(conflict("it has applied something else than is held"));
+        return Err(conflict("it has another applied order"));
     }
     Ok(meta)
 }
 
+/// Returns a `Conflict` error with the reason.
 fn conflict(what: &str) -> Error {
-    Error::new(ErrorKind::Conflict, format!("a shard of the store is not as held: {what}; read its state again"))
+    Error::new(ErrorKind::Conflict, format!("a shard of the store is not as expected: {what}; read its state again"))
 }

@@ -1,4 +1,4 @@
-//! Fakes: a clock that a test moves, and one that follows tokio's.
+//! Clocks for tests: one that a test advances, and one that follows tokio's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,9 +9,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, Sleep, Timestamp};
 
-/// A clock that stands still until a test moves it. A clone is the same clock.
+/// A clock that moves only when a test advances it. A clone is the same clock.
 ///
-/// A [`sleep`](Clock::sleep) completes when the clock was advanced to its end.
+/// A [`sleep`](Clock::sleep) completes when the clock has been advanced to its end.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,30 +30,30 @@ pub struct ManualClock {
 
 struct Shared {
     state: Mutex<State>,
-    /// How many sleeps are under way, for tests that must not advance before somebody sleeps.
+    /// Number of sleeps in progress, for tests that must not advance the clock before a task sleeps.
     sleeping: watch::Sender<usize>,
 }
 
 struct State {
     now: Timestamp,
-    /// By the time they end at, then in the order they began.
+    /// Ordered by the time they end at, then by the order they began in.
     sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
     begun: u64,
 }
 
 impl ManualClock {
-    /// A clock that stands at a fixed, known time (2001-09-09 01:46:40 UTC).
+    /// Creates a clock at a fixed, known time (2001-09-09 01:46:40 UTC).
     pub fn new() -> Self {
         Self::at(Timestamp::from_micros(1_000_000_000_000_000))
     }
 
-    /// A clock that stands at `now`.
+    /// Creates a clock at the time `now`.
     pub fn at(now: Timestamp) -> Self {
         let state = State { now, sleepers: BTreeMap::new(), begun: 0 };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), sleeping: watch::Sender::new(0) }) }
     }
 
-    /// Moves the clock on and completes the sleeps that end by then, in the order of their ends.
+    /// Advances the clock, and completes the sleeps that end by then, in the order of their ends.
     pub fn advance(&self, duration: Duration) {
         let mut state = self.shared.lock();
         state.now = state.now.after(duration);
@@ -61,16 +61,16 @@ impl ManualClock {
         while let Some(first) = state.sleepers.first_entry()
             && first.key().0 <= now
         {
-            // The sleeper may be gone, and then nobody is to be told.
+            // The receiver is gone if the sleep was dropped.
             let _ = first.remove().send(());
         }
         self.shared.count(&state);
     }
 
-    /// Waits until at least `count` sleeps are under way.
+    /// Waits until at least `count` sleeps are in progress.
     ///
     /// # Cancel safety
-    /// Cancel safe: it only looks.
+    /// Cancel safe: it only waits.
     pub async fn sleeping(&self, count: usize) {
         let mut sleeping = self.shared.sleeping.subscribe();
         // This clock holds the sender, so it cannot be gone.
@@ -78,15 +78,15 @@ impl ManualClock {
     }
 }
 
-/// A clock over tokio's time: with a paused runtime (`start_paused`) it moves only when every task waits, so a test that
-/// spans minutes takes no time and is repeatable.
+/// A clock over tokio's time: with a paused runtime (`start_paused`) it advances only when every task waits, so a test that
+/// spans minutes is fast and repeatable.
 #[derive(Clone, Debug)]
 pub struct TokioClock {
     began: tokio::time::Instant,
 }
 
 impl TokioClock {
-    /// A clock that begins at a fixed, known time (2001-09-09 01:46:40 UTC). Needs a tokio runtime.
+    /// Creates a clock that starts at a fixed, known time (2001-09-09 01:46:40 UTC). Requires a tokio runtime.
     pub fn new() -> Self {
         Self { began: tokio::time::Instant::now() }
     }
@@ -142,14 +142,14 @@ impl Clock for ManualClock {
         self.shared.count(&state);
         let sleeper = Sleeper { shared: Arc::clone(&self.shared), place };
         Box::pin(async move {
-            // A sender that is gone was used: the clock never drops one.
+            // A missing sender has been used: the clock never drops one.
             let _ = ended.await;
             drop(sleeper);
         })
     }
 }
 
-/// Takes its sleep off the list when it is dropped, so that an abandoned sleep is not counted.
+/// Removes its sleep when it is dropped, so that an abandoned sleep is not counted.
 struct Sleeper {
     shared: Arc<Shared>,
     place: (Timestamp, u64),
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_sleep_ends_when_the_clock_gets_there() {
+    async fn a_sleep_ends_when_the_clock_reaches_its_end() {
         let clock = ManualClock::new();
         let sleep = tokio::spawn(clock.sleep(Duration::from_secs(2)));
         clock.sleeping(1).await;
@@ -185,6 +185,6 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         sleep.await.expect("the sleep ends");
         drop(clock.sleep(Duration::from_secs(1)));
-        assert_eq!(clock.shared.lock().sleepers.len(), 0, "an abandoned sleep is forgotten");
+        assert_eq!(clock.shared.lock().sleepers.len(), 0, "an abandoned sleep is removed");
     }
 }

@@ -1,4 +1,4 @@
-//! A store that fails when a test tells it to.
+//! A store with faults that a test controls.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::store::{
     Store, StoreState, StoreWriter, Token,
 };
 
-/// What a store is asked to do, by either side.
+/// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -36,7 +36,7 @@ pub enum Operation {
     Discard,
     /// [`Store::suspend`].
     Suspend,
-    /// [`Store::writer`]: a connection for an invalidator.
+    /// [`Store::writer`].
     Writer,
     /// [`StoreWriter::state`] and [`StoreWriter::term`].
     State,
@@ -60,19 +60,19 @@ pub enum Operation {
     Subscribe,
 }
 
-/// How one operation ends.
+/// The outcome of one operation of a [`FaultyStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fate {
-    /// As it would.
+    /// The operation is passed on, and its result is returned.
     Done,
-    /// `Unavailable`, and nothing was done.
+    /// The operation is not passed on, and `Unavailable` is returned.
     Refused,
-    /// `Timeout`, and all was done: the reply was lost.
+    /// The operation is passed on, but its reply is lost: `Timeout` is returned.
     ReplyLost,
 }
 
-/// A store that passes everything on to another one, but for what a test told it to refuse, lose or hold up.
+/// A store that passes operations on to another one, except those that a test refuses, loses or holds up.
 ///
 /// A clone is the same store with the same faults.
 ///
@@ -97,7 +97,7 @@ struct Faults {
     held_up: watch::Sender<bool>,
 }
 
-/// How many calls are remembered at most.
+/// Maximum number of recorded calls.
 const HISTORY_MAX: usize = 10_000;
 
 #[derive(Default)]
@@ -110,38 +110,38 @@ struct Plan {
 }
 
 impl FaultyStore {
-    /// A store that has no faults yet.
+    /// Wraps a store, without faults.
     pub fn new(store: impl Store) -> Self {
         let faults = Faults { plan: Mutex::default(), held_up: watch::Sender::new(false) };
         Self { inner: Arc::new(store), faults: Arc::new(faults), hub: Arc::default() }
     }
 
-    /// While it is down, every operation is refused; what was foreseen by [`next`](Self::next) waits.
+    /// Sets whether every operation is refused. Outcomes set with [`next`](Self::next) are kept for later.
     pub fn set_down(&self, down: bool) {
         self.faults.plan().down = down;
     }
 
-    /// While it is held up, operations begin and do not end.
+    /// Sets whether operations are held up: they begin and do not end.
     pub fn set_held_up(&self, held_up: bool) {
         self.faults.held_up.send_replace(held_up);
     }
 
-    /// How the next calls of an operation end, in order; those after them are done.
+    /// Sets the outcomes of the next calls of an operation, in order.
     pub fn next(&self, operation: Operation, fates: impl IntoIterator<Item = Fate>) {
         self.faults.plan().fates.entry(operation).or_default().extend(fates);
     }
 
-    /// Every call takes this much longer, by tokio's time.
+    /// Sets a delay of every call, in tokio's time.
     pub fn set_delay(&self, delay: Duration) {
         self.faults.plan().delay = delay;
     }
 
-    /// What was asked for since the last call of this, oldest first; at most 10,000 calls are remembered.
+    /// Returns the calls since the last call of this method, oldest first; at most 10,000 calls are recorded.
     pub fn take_history(&self) -> Vec<Operation> {
         self.faults.plan().history.drain(..).collect()
     }
 
-    /// How often an operation was asked for, whatever came of it.
+    /// Returns the number of calls of an operation, with any outcome.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.faults.plan().calls.get(&operation).copied().unwrap_or_default()
     }
@@ -339,7 +339,7 @@ mod tests {
     use crate::store::MemoryStore;
 
     #[tokio::test]
-    async fn faults_come_as_they_were_told_and_go() {
+    async fn faults_occur_in_order_and_end() {
         let store = FaultyStore::new(MemoryStore::new("shop"));
         let key = StoreKey::encode("users", &1_u64).expect("a key");
         store.next(Operation::Get, [Fate::Done, Fate::Refused, Fate::ReplyLost]);

@@ -1,4 +1,4 @@
-//! A change source whose log a test writes.
+//! A change source with a log that a test writes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use crate::gate::VisibilityGate;
 use crate::position::{Gtid, Position};
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, TableFilter};
 
-/// A log in memory, with everything that can go wrong with one. A clone is the same log, and each clone reads it from
-/// a place of its own and over connections of its own, as several invalidators do.
+/// A log in memory, with faults that a test controls. A clone has the same log, and reads it from its own position over its
+/// own connections, as several invalidators do.
 ///
 /// ```
 /// use cachefront::testing::ScriptedSource;
@@ -26,38 +26,38 @@ use crate::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, Ta
 /// ```
 pub struct ScriptedSource {
     script: Arc<Script>,
-    /// The server that this source, or its probe, was connected to last: its gate waits on no other one.
+    /// The server that this source, or its probe, was last connected to: the only one that its gate waits on.
     connected: Arc<Mutex<Option<Arc<str>>>>,
-    /// Where this reader stands: the transaction, and how many of its changes it has. Set by `open`.
+    /// The read position: the transaction, and the number of its changes that were read. Set by `open`.
     next: Option<(usize, usize)>,
     delivered: Position,
 }
 
 struct Script {
     log: Mutex<Log>,
-    /// Counts what was done to the log, to wake readers.
+    /// Counts changes of the log, to wake readers.
     changed: watch::Sender<u64>,
 }
 
 struct Log {
     origin: Arc<str>,
     transactions: Vec<Transaction>,
-    /// So many transactions at the front are gone.
+    /// Number of purged transactions at the front.
     purged: usize,
     executed: Position,
     visible: Position,
     hidden: bool,
     failures: Vec<Error>,
-    /// Tables that the source cannot be exact for.
+    /// Tables that `preflight` refuses.
     refused: Vec<TableName>,
-    /// The server that the log is read from, where that is not `origin`.
+    /// The server that the log is read from, if that is not `origin`.
     read_from: Option<Box<str>>,
     closed: u64,
     acknowledged: Position,
 }
 
 impl ScriptedSource {
-    /// An empty log of the server `origin`.
+    /// Creates an empty log of the server `origin`.
     pub fn new(origin: &str) -> Self {
         let log = Log {
             origin: origin.into(),
@@ -80,7 +80,7 @@ impl ScriptedSource {
         Self { script, connected, next: None, delivered: Position::new() }
     }
 
-    /// The log's end or the gate of this source.
+    /// Returns a probe or gate of this source.
     fn side(&self) -> Arc<Self> {
         Arc::new(Self::reading(Arc::clone(&self.script), Arc::clone(&self.connected)))
     }
@@ -89,7 +89,7 @@ impl ScriptedSource {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Commits a transaction with these changes.
+    /// Commits a transaction with these changes, and returns its identity.
     pub fn commit(&self, changes: impl IntoIterator<Item = Change>) -> Gtid {
         let mut log = self.script.lock();
         let number =
@@ -111,7 +111,7 @@ impl ScriptedSource {
         gtid
     }
 
-    /// From now on commits are in the log and not visible to readers, until [`reveal`](Self::reveal).
+    /// Hides commits from now on: they are in the log and not visible to readers, until [`reveal`](Self::reveal).
     pub fn hide(&self) {
         self.script.lock().hidden = true;
     }
@@ -125,45 +125,45 @@ impl ScriptedSource {
         self.script.wake();
     }
 
-    /// Throws away everything in the log so far; a reader that has not read it finds a gap.
+    /// Purges the log: a reader that has not read everything finds a gap.
     pub fn purge(&self) {
         let mut log = self.script.lock();
         log.purged = log.transactions.len();
     }
 
-    /// The next read fails like this, once.
+    /// Makes the next read fail with this error, once.
     pub fn fail(&self, error: Error) {
         self.script.lock().failures.push(error);
         self.script.wake();
     }
 
-    /// The log is another server's from now on.
+    /// Makes the log that of another server.
     pub fn become_server(&self, origin: &str) {
         self.script.lock().origin = origin.into();
     }
 
-    /// The log's end is asked for at the same server as before, and the log is read from this one: what an address does
-    /// that leads to several servers.
+    /// Reads the log from this server from now on, while its end is still read from the former one, as with an address that
+    /// leads to several servers.
     pub fn read_from(&self, origin: &str) {
         self.script.lock().read_from = Some(origin.into());
     }
 
-    /// From now on the source cannot be exact for these tables, and says so when it is asked to look at one of them.
+    /// Makes `preflight` refuse these tables from now on.
     pub fn refuse(&self, tables: &[&str]) {
         self.script.lock().refused = tables.iter().map(|&table| table.into()).collect();
     }
 
-    /// How often a reader was told to close what only reading needs.
+    /// Returns the number of calls of [`ChangeSource::close`] on this source and its clones.
     pub fn closed(&self) -> u64 {
         self.script.lock().closed
     }
 
-    /// Everything committed.
+    /// Returns every committed transaction.
     pub fn executed(&self) -> Position {
         self.script.lock().executed.clone()
     }
 
-    /// The newest position that was acknowledged.
+    /// Returns the newest acknowledged position.
     pub fn acknowledged(&self) -> Position {
         self.script.lock().acknowledged.clone()
     }
@@ -188,6 +188,7 @@ impl Script {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
+    /// Returns the error that a test has set for the next read, once.
     fn take_failure(&self) -> Result<()> {
         let mut log = self.lock();
         if log.failures.is_empty() { Ok(()) } else { Err(log.failures.remove(0)) }
@@ -278,8 +279,8 @@ impl ChangeSource for ScriptedSource {
 }
 
 impl Log {
-    /// What follows `next`, up to `changes_max` changes, and the place after it. A transaction that is larger comes in
-    /// parts.
+    /// Returns the transactions after `next`, up to `changes_max` changes, and the position after them. A larger transaction
+    /// is returned in parts.
     fn after(&self, next: (usize, usize), changes_max: usize) -> (Vec<Transaction>, (usize, usize)) {
         let mut taken: Vec<Transaction> = Vec::new();
         let (mut place, mut room) = (next, changes_max.max(1));
@@ -318,8 +319,7 @@ impl VisibilityGate for ScriptedSource {
         let mut changes = self.script.changed.subscribe();
         let here = Arc::clone(&self.script.lock().origin);
         if let Some(log) = self.connected().as_ref().filter(|log| **log != here) {
-            let message =
-                format!("the gate leads to another server than the log: {here}, and the log is read from {log}");
+            let message = format!("the gate waits on server {here}, but the log is read from {log}");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let visible = async {

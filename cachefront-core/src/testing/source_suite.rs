@@ -1,6 +1,6 @@
-//! The laws that every [`ChangeSource`] must keep, each one a test of its own.
+//! The laws that every [`ChangeSource`] must keep, each as a separate test.
 //!
-//! An adapter gives a [`SourceFixture`], and [`source_suite!`](crate::source_suite) makes one named test for each law:
+//! An adapter provides a [`SourceFixture`], and [`source_suite!`](crate::source_suite) makes one named test for each law:
 //!
 //! ```no_run
 //! use std::ops::Range;
@@ -31,7 +31,7 @@
 //! cachefront::source_suite!(scripted());
 //! ```
 
-#![expect(clippy::missing_panics_doc, reason = "every law panics when it is broken: that is what it is for")]
+#![expect(clippy::missing_panics_doc, reason = "every law panics if it is broken")]
 
 use std::ops::Range;
 use std::time::Duration;
@@ -42,28 +42,30 @@ use crate::error::ErrorKind;
 use crate::event::{Batch, Change, Operation};
 use crate::position::Gtid;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, TableFilter};
-use crate::testing::WAIT_MAX;
+use crate::testing::wait::WAIT_MAX;
 
-/// A log for one test, and what the test does to it.
+/// A log for one test, and the operations of the test on it.
 #[async_trait]
 pub trait SourceFixture: Send + Sync {
-    /// A new source over the log, not open yet. There may be several.
+    /// Creates a source over the log, not opened. There may be several.
     async fn source(&mut self) -> Box<dyn ChangeSource>;
 
-    /// One table, with a column `id` that reads as `u64`.
+    /// Returns a filter with one table that has a column `id` of type `u64`.
     fn table_filter(&self) -> TableFilter;
 
-    /// Commits one transaction that inserts a row for each id, in order. No id comes twice.
+    /// Commits one transaction that inserts a row for each id, in order. Ids are not repeated.
     async fn commit(&mut self, ids: Range<u64>);
 
-    /// Commits a transaction that touches no table of interest.
+    /// Commits a transaction without a change to the table of the filter.
     async fn commit_elsewhere(&mut self);
 
-    /// Removes everything from the log that is in it now.
+    /// Purges everything that is in the log now.
     async fn purge(&mut self);
 
-    /// True if the log has several partitions: parts of transactions may then come with others between them, and what
-    /// is not complete at a checkpoint may come again after it.
+    /// Returns true if the log has several partitions: parts of different transactions may then alternate, and changes of a
+    /// transaction that is incomplete at a checkpoint may come again after it.
+    ///
+    /// Default: false.
     fn interleaves(&self) -> bool {
         false
     }
@@ -73,7 +75,7 @@ fn limits(changes_max: usize) -> BatchLimits {
     BatchLimits { changes_max, bytes_max: 4 << 20, wait_max: Duration::from_millis(100), linger_max: Duration::ZERO }
 }
 
-/// One reader of the log, and everything it was handed over.
+/// A reader of the log, and everything that it has received.
 struct Reader {
     source: Box<dyn ChangeSource>,
     ids: Vec<u64>,
@@ -84,7 +86,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Opens a source at the log's end.
+    /// Opens a source at the end of the log.
     async fn at_the_end(fixture: &mut dyn SourceFixture) -> Self {
         let source = fixture.source().await;
         let checkpoint = source.probe().head().await.expect("the log's end").checkpoint;
@@ -97,15 +99,18 @@ impl Reader {
         Self { source, ids: Vec::new(), checkpoint, unfinished: None, interleaves }
     }
 
-    /// Notes a batch, and holds it to what every batch must keep.
+    /// Records a batch, and checks what must be true of every batch.
     fn note(&mut self, batch: Batch, limits: &BatchLimits) {
-        assert!(batch.changes() <= limits.changes_max, "a batch has at most the changes asked for");
+        assert!(batch.changes() <= limits.changes_max, "a batch has at most the requested number of changes");
         for transaction in batch.transactions {
             if let Some(unfinished) = self.unfinished.take() {
                 assert_eq!(transaction.gtid, unfinished, "the parts of a transaction follow each other");
             }
             match transaction.complete {
-                true => assert!(batch.checkpoint.position.contains(&transaction.gtid), "what is complete is passed"),
+                true => assert!(
+                    batch.checkpoint.position.contains(&transaction.gtid),
+                    "a complete transaction is in the position"
+                ),
                 false => {
                     assert!(
                         !batch.checkpoint.position.contains(&transaction.gtid),
@@ -143,11 +148,11 @@ fn id(change: &Change) -> u64 {
             assert_eq!(row.operation, Operation::Insert);
             row.after.as_ref().expect("an insert has an image after it").get("id").expect("the id")
         }
-        other => panic!("the suite only inserts rows, and this came: {other:?}"),
+        other => panic!("the suite inserts rows only, but received: {other:?}"),
     }
 }
 
-/// Everything committed comes, in the order of the commits, and nothing twice.
+/// Every committed change is delivered once, in commit order.
 pub async fn changes_come_in_commit_order(fixture: &mut dyn SourceFixture) {
     fixture.commit(0..3).await;
     let mut reader = Reader::at_the_end(fixture).await;
@@ -161,13 +166,13 @@ pub async fn changes_come_in_commit_order(fixture: &mut dyn SourceFixture) {
     assert_eq!(reader.ids, (3..41).collect::<Vec<_>>());
 }
 
-/// A source that is opened at the checkpoint of a batch goes on right after it.
+/// A source that is opened at the checkpoint of a batch resumes directly after it.
 pub async fn a_checkpoint_leads_to_what_follows_it(fixture: &mut dyn SourceFixture) {
     let mut first = Reader::at_the_end(fixture).await;
     for number in 0..10 {
         fixture.commit(number..number + 1).await;
     }
-    // Every place at which a batch can end, by batches of one change.
+    // Every point at which a batch can end, with batches of one change.
     let one = limits(1);
     for delivered in 1..=10 {
         let before = first.ids.len();
@@ -186,7 +191,7 @@ pub async fn a_checkpoint_leads_to_what_follows_it(fixture: &mut dyn SourceFixtu
     }
 }
 
-/// The same source may be opened again, further back too; everything after that place comes again.
+/// A source may be opened again, also at an earlier checkpoint; everything after it is delivered again.
 pub async fn a_source_may_be_opened_again(fixture: &mut dyn SourceFixture) {
     let mut reader = Reader::at_the_end(fixture).await;
     let start = reader.checkpoint.clone();
@@ -198,7 +203,7 @@ pub async fn a_source_may_be_opened_again(fixture: &mut dyn SourceFixture) {
     assert_eq!(again.ids, (0..6).collect::<Vec<_>>());
 }
 
-/// A call that is dropped loses nothing, whenever that happens.
+/// A dropped call loses no change, whenever it is dropped.
 pub async fn a_dropped_call_loses_no_change(fixture: &mut dyn SourceFixture) {
     let mut reader = Reader::at_the_end(fixture).await;
     let lingering = BatchLimits { linger_max: Duration::from_millis(2), ..limits(3) };
@@ -215,7 +220,7 @@ pub async fn a_dropped_call_loses_no_change(fixture: &mut dyn SourceFixture) {
     assert_eq!(reader.ids, (0..60).collect::<Vec<_>>());
 }
 
-/// A transaction with more changes than a batch may have comes in parts; the last one, and no other, is complete.
+/// A transaction with more changes than a batch may have is delivered in parts; only the last part is complete.
 pub async fn a_large_transaction_comes_in_parts(fixture: &mut dyn SourceFixture) {
     let mut reader = Reader::at_the_end(fixture).await;
     fixture.commit(0..2).await;
@@ -235,7 +240,7 @@ pub async fn a_large_transaction_comes_in_parts(fixture: &mut dyn SourceFixture)
     assert!(reader.unfinished.is_none());
 }
 
-/// Without any change a call ends after its time with an empty batch.
+/// Without changes, a call returns an empty batch after its timeout.
 pub async fn an_idle_wait_ends_with_an_empty_batch(fixture: &mut dyn SourceFixture) {
     let mut reader = Reader::at_the_end(fixture).await;
     let limits = limits(10);
@@ -245,10 +250,10 @@ pub async fn an_idle_wait_ends_with_an_empty_batch(fixture: &mut dyn SourceFixtu
     reader.note(batch, &limits);
     fixture.commit(0..1).await;
     reader.catch_up(&limits).await;
-    assert_eq!(reader.ids, [0], "and the next change comes all the same");
+    assert_eq!(reader.ids, [0], "and the next change is delivered");
 }
 
-/// Commits that touch no table of interest move the position.
+/// Commits without a change to the filter's tables move the position.
 pub async fn other_commits_move_the_position(fixture: &mut dyn SourceFixture) {
     let mut reader = Reader::at_the_end(fixture).await;
     fixture.commit_elsewhere().await;
@@ -260,7 +265,7 @@ pub async fn other_commits_move_the_position(fixture: &mut dyn SourceFixture) {
     assert_eq!(reader.ids, [0]);
 }
 
-/// The probe sees every commit at once, and the gate lets it pass.
+/// The probe sees every commit at once, and the gate opens for it.
 pub async fn the_head_holds_every_commit(fixture: &mut dyn SourceFixture) {
     let mut reader = Reader::at_the_end(fixture).await;
     let probe = reader.source.probe();
@@ -277,14 +282,14 @@ pub async fn the_head_holds_every_commit(fixture: &mut dyn SourceFixture) {
     assert_eq!(reader.ids, [0]);
 }
 
-/// A source that is not open says so.
+/// A source that is not open returns an error.
 pub async fn a_source_that_is_not_open_returns_an_error(fixture: &mut dyn SourceFixture) {
     let mut source = fixture.source().await;
     let error = source.next_batch(&limits(10)).await.expect_err("it is not open");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
-/// Changes that are gone from the log are a gap, at the opening or at the first batch; never silence.
+/// Purged changes are a gap, at `open` or at the first batch; they are never skipped silently.
 pub async fn a_lost_position_is_a_gap(fixture: &mut dyn SourceFixture) {
     let mut source = fixture.source().await;
     let old = source.probe().head().await.expect("the log's end").checkpoint;
@@ -297,7 +302,7 @@ pub async fn a_lost_position_is_a_gap(fixture: &mut dyn SourceFixture) {
         Ok(()) => source.next_batch(&limits(10)).await.expect_err("three changes are gone"),
     };
     assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
-    // From the end on, it goes on.
+    // It resumes from the end.
     let head = source.probe().head().await.expect("the log's end").checkpoint;
     let mut reader = Reader::at(source, fixture, head).await;
     fixture.commit(4..5).await;
@@ -306,7 +311,7 @@ pub async fn a_lost_position_is_a_gap(fixture: &mut dyn SourceFixture) {
 }
 
 /// Makes one test for each law of the source suite. The argument is a future of a
-/// [`SourceFixture`](crate::testing::SourceFixture), made anew for every test. Needs tokio with `macros`.
+/// [`SourceFixture`](crate::testing::SourceFixture), created for every test. Requires tokio with `macros`.
 #[macro_export]
 macro_rules! source_suite {
     ($fixture:expr) => {

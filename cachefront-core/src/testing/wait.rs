@@ -1,21 +1,21 @@
-//! A bounded wait on a condition, which names its caller when it gives up.
+//! A bounded wait for a condition, which names its caller on timeout.
 
 use std::panic::Location;
 use std::time::Duration;
 
-/// How long [`wait_until`] waits: far longer than anything healthy takes, also on a busy machine.
+/// Timeout of [`wait_until`]: far longer than a healthy operation takes, even on a busy machine.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How often the condition is looked at.
+/// Pause between two checks of the condition.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Waits until `condition` holds, looking every few milliseconds.
+/// Waits until `condition` holds, and checks it every few milliseconds.
 ///
 /// # Panics
 /// After [`WAIT_MAX`], naming `what` and the caller's line.
 ///
 /// # Cancel safety
-/// Cancel safe: it only looks.
+/// Cancel safe: it only checks.
 #[track_caller]
 pub fn wait_until<F, Fut>(what: &str, mut condition: F) -> impl Future<Output = ()>
 where
@@ -29,6 +29,6 @@ where
                 tokio::time::sleep(POLL).await;
             }
         });
-        assert!(waited.await.is_ok(), "{caller}: waited {WAIT_MAX:?} in vain until {what}");
+        assert!(waited.await.is_ok(), "{caller}: timed out after {WAIT_MAX:?} waiting until {what}");
     }
 }

@@ -1,9 +1,9 @@
 //! Follows the bus once for all caches of a process on one store.
 //!
-//! A cache's process-local tier is on only while the follower knows that every invalidation reaches it: the messages
-//! come from one publisher without a gap, over a connection to one server, the publisher covers the cache under this
-//! process's mapping, and it has not been silent for long. In any doubt the tier goes off and is cleared; only a
-//! heartbeat of the publisher that covers the cache turns it on again.
+//! A cache's process-local tier is on only while the follower knows that every invalidation reaches it: the messages come
+//! from one publisher without a gap, over a connection to one server; the publisher covers the cache under this process's
+//! mapping; and it has not been silent for long. In any doubt the tier is turned off and cleared; only a heartbeat of a
+//! publisher that covers the cache turns it on again.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,18 +20,18 @@ use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::position::Position;
 
-/// What a cache does with what the bus says. Every method returns at once.
+/// A cache that is notified of bus messages. No method blocks.
 pub(crate) trait Listener: Send + Sync {
-    /// The cache's name.
+    /// Returns the cache's name.
     fn cache(&self) -> &str;
 
-    /// The cache under this process's mapping; `None` if it depends on no table.
+    /// Returns the cache's mapping in this process; `None` if the cache depends on no table.
     fn mapping(&self) -> Option<MappingId>;
 
-    /// True between [`start`](Listener::start) and [`stop`](Listener::stop).
+    /// Returns true between [`start`](Listener::start) and [`stop`](Listener::stop).
     fn is_started(&self) -> bool;
 
-    /// Every invalidation reaches the cache from now on, over a connection to this server.
+    /// From now on every invalidation reaches the cache, over a connection to this server.
     fn start(&self, server: ServerId);
 
     /// Invalidations may have been lost.
@@ -46,24 +46,28 @@ pub(crate) trait Listener: Send + Sync {
     /// Everything up to here was handled. Called only between [`start`](Listener::start) and [`stop`](Listener::stop).
     fn handled(&self, applied: &Position, source_time: Timestamp);
 
-    /// A message took this long.
+    /// A message took this long from the publisher to this process.
     fn delayed(&self, delay: Duration);
 }
 
-/// How a follower waits.
+/// The timing of a follower.
 #[derive(Clone)]
 pub(crate) struct Pace {
+    /// For pauses and delays.
     pub(crate) clock: Arc<dyn Clock>,
+    /// For the jitter of pauses.
     pub(crate) entropy: Arc<dyn Entropy>,
-    /// The publisher counts as dead after this time without a message.
+    /// How long a publisher may be silent before it counts as dead.
     pub(crate) silence_max: Duration,
-    /// The first pause before the bus is subscribed to again.
+    /// The first pause before a new subscription.
     pub(crate) pause_min: Duration,
-    /// The longest such pause.
+    /// The maximum pause before a new subscription.
     pub(crate) pause_max: Duration,
 }
 
-/// What all caches of a process on one store share: one follower of the store's bus. See [`Store::hub`].
+/// One follower of a store's bus, shared by all caches of a process on that store. See [`Store::hub`].
+///
+/// The first cache that joins starts the follower, in the current tokio runtime. It ends with the last cache.
 ///
 /// [`Store::hub`]: crate::store::Store::hub
 #[derive(Default)]
@@ -73,12 +77,14 @@ pub struct Hub {
 
 #[derive(Default)]
 struct Members {
+    /// The caches that joined.
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
+    /// The task that follows the bus, while there is one.
     follower: Mutex<Option<AbortHandle>>,
 }
 
 impl Hub {
-    /// A hub without a follower; the first cache starts it.
+    /// Creates a hub without a follower; the first cache starts it.
     pub fn new() -> Self {
         Self::default()
     }
@@ -93,7 +99,7 @@ impl Hub {
         }
     }
 
-    /// The mapping under which a cache of this name is in use in this process, if there is one.
+    /// Returns the mapping of the cache of this name in this process; `None` if there is no such cache.
     pub(crate) fn mapping_of(&self, cache: &str) -> Option<Option<MappingId>> {
         let listeners = self.members.living();
         listeners.iter().find(|listener| listener.cache() == cache).map(|listener| listener.mapping())
@@ -125,7 +131,7 @@ impl Members {
         self.follower.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if the follower is to end, because the last cache is gone. A cache that joins from then on starts another one.
+    /// Returns true if the follower must end because no cache is left. A cache that joins later starts another one.
     fn retire(&self) -> bool {
         let mut running = self.running();
         let last = self.living().is_empty();
@@ -135,6 +141,7 @@ impl Members {
         last
     }
 
+    /// Returns the caches that still exist, and forgets the others.
     fn living(&self) -> Vec<Arc<dyn Listener>> {
         let mut listeners = self.all();
         listeners.retain(|listener| listener.strong_count() > 0);
@@ -142,16 +149,20 @@ impl Members {
     }
 }
 
-/// Which publisher is followed, and what of it is known.
+/// The publisher that is followed, and what is known of it.
 #[derive(Default)]
 struct Followed {
+    /// The session of the invalidator.
     publisher: Publisher,
+    /// The server that its messages are read from.
     server: ServerId,
-    /// What the publisher covers; `None` until its next heartbeat says so.
+    /// The mappings that the publisher covers; `None` until its next heartbeat.
     covered: Option<Vec<MappingId>>,
+    /// The newest source time of the publisher.
     source_time: Timestamp,
 }
 
+/// The task's state: it reads the bus, and notifies the caches.
 struct Follower {
     bus: Arc<dyn InvalidationBus>,
     pace: Pace,
@@ -164,7 +175,7 @@ impl Follower {
         Self { bus, pace, members, followed: Followed::default() }
     }
 
-    /// Follows until the task is aborted or the last cache is gone.
+    /// Follows the bus until the task is aborted or no cache is left.
     async fn run(mut self) {
         let mut backoff = Backoff::new(self.pace.pause_min, self.pace.pause_max);
         while !self.members.retire() {
@@ -174,15 +185,15 @@ impl Follower {
                         backoff.reset();
                     }
                 }
-                Err(error) => tracing::debug!(error = %error.chain(), "the bus cannot be read"),
+                Err(error) => tracing::debug!(error = %error.chain(), "the bus cannot be subscribed to"),
             }
             backoff.pause(&*self.pace.clock, &*self.pace.entropy).await;
         }
     }
 
-    /// Follows one reader until messages may have been lost. True if it delivered any.
+    /// Follows one reader until messages may have been lost. Returns true if it delivered a message.
     async fn follow(&mut self, mut reader: Box<dyn BusReader>) -> bool {
-        // The reader noted the bus's head before this: everything newer will be read.
+        // The reader has noted the head of the bus: everything newer will be read.
         let mut sequence = reader.head();
         let (mut delivered, mut silent) = (false, false);
         let mut silence = self.pace.clock.sleep(self.pace.silence_max);
@@ -192,8 +203,8 @@ impl Follower {
                 reads = reader.next() => reads,
                 () = &mut silence => {
                     self.doubt("silence");
-                    // The server may be one that no publisher writes to any more: after a second silence the bus is
-                    // subscribed to again. A loop that has no cache left ends there, too.
+                    // It may be a server that publishers no longer write to: after a second silence, subscribe again. A
+                    // loop without caches ends here too.
                     if silent || self.members.living().is_empty() {
                         return delivered;
                     }
@@ -223,6 +234,7 @@ impl Follower {
         }
     }
 
+    /// Handles one message: first its invalidations, then whether it is from the followed publisher, then what it proves.
     fn handle(&mut self, read: &BusRead, listeners: &[Arc<dyn Listener>]) {
         let message = &read.message;
         apply(&message.event, listeners);
@@ -243,14 +255,14 @@ impl Follower {
         }
         match &message.event {
             BusEvent::Heartbeat(covered) => self.cover(covered, listeners),
-            // A time from before a flush proves nothing about what follows.
+            // A time from before the flush proves nothing about what follows it.
             BusEvent::Flush => self.followed.source_time = message.source_time,
             _ => {}
         }
         self.prove(message, listeners);
     }
 
-    /// Turns on what the publisher covers, and off what it does not.
+    /// Turns on the tiers that the publisher covers, and turns off the others.
     fn cover(&mut self, covered: &[MappingId], listeners: &[Arc<dyn Listener>]) {
         let before = self.followed.covered.take();
         let kept = |mapping: MappingId| before.as_ref().is_some_and(|before| before.contains(&mapping));
@@ -266,6 +278,7 @@ impl Follower {
         self.followed.covered = Some(covered.to_vec());
     }
 
+    /// Passes the position of a message to the caches whose tiers are on.
     fn prove(&self, message: &BusMessage, listeners: &[Arc<dyn Listener>]) {
         let Some(applied) = &message.applied else { return };
         for listener in listeners.iter().filter(|listener| listener.is_started()) {
@@ -273,14 +286,14 @@ impl Follower {
         }
     }
 
-    /// Messages may have been lost: every tier goes off until the next heartbeat.
+    /// Turns off every tier until the next heartbeat, because messages may have been lost.
     fn doubt(&mut self, reason: &'static str) {
         self.followed = Followed::default();
         for listener in self.members.living() {
             if listener.is_started() {
                 listener.stop(reason);
             } else if listener.mapping().is_none() {
-                // It depends on no table and its tier is always on; an invalidation by hand may have been lost.
+                // It depends on no table, so its tier is always on; an explicit invalidation may have been lost.
                 listener.invalidate_all();
             }
         }
@@ -288,12 +301,13 @@ impl Follower {
 }
 
 impl Drop for Follower {
-    /// A runtime that shuts down drops its tasks; caches may live on in another one.
+    /// A runtime that shuts down drops its tasks; the caches may still be used in another one.
     fn drop(&mut self) {
         self.doubt("closed");
     }
 }
 
+/// Applies the invalidations of a message.
 fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
     match event {
         BusEvent::Keys(keys) => {
@@ -315,6 +329,7 @@ fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
     }
 }
 
+/// Returns the caches of this name.
 fn named<'a>(listeners: &'a [Arc<dyn Listener>], cache: &'a str) -> impl Iterator<Item = &'a Arc<dyn Listener>> {
     listeners.iter().filter(move |listener| listener.cache() == cache)
 }

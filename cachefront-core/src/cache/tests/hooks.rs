@@ -1,4 +1,4 @@
-//! What happens between two calls of a reader: a store that lets a test act there.
+//! Events between two calls of a reader: a store with hooks for a test.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Reading, Token};
 
 type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where a test may act, once.
+/// Where a hook runs, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum At {
     BeforeLease,
@@ -22,10 +22,10 @@ pub(super) enum At {
     BeforeDiscard,
 }
 
-/// A store that passes everything on, and acts where it is told to.
+/// A store that passes operations on, and runs hooks.
 pub(super) struct Hooked {
     inner: MemoryStore,
-    /// The bus is that of another store.
+    /// The bus of another store, if the bus is not the store's own.
     bus: Option<Arc<dyn InvalidationBus>>,
     acts: Mutex<HashMap<At, Act>>,
 }
@@ -116,12 +116,12 @@ fn hooked(store: &Arc<Hooked>, database: &Database) -> CacheBuilder<u64, u64> {
         .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
 }
 
-/// A value is accepted by the store, then invalidated there, then a reader starts, and only then does the fill's reply
-/// come: the reader must not take that value.
+/// A value is accepted by the store, then invalidated there, then a reader starts, and only then does the reply to the fill
+/// arrive: the reader must not take that value.
 #[tokio::test]
 async fn a_load_is_not_joined_once_its_fill_is_sent() {
     let (memory, database) = (MemoryStore::new("t"), Database::free());
-    let mut hand = Hand::begin(&memory).await;
+    let mut invalidator = ManualInvalidator::begin(&memory).await;
     let store = Hooked::new(&memory);
     let cache = hooked(&store, &database).build().expect("a cache");
     let late = Arc::new(Mutex::new(None));
@@ -129,7 +129,7 @@ async fn a_load_is_not_joined_once_its_fill_is_sent() {
         let (cache, database, late) = (cache.clone(), database.clone(), Arc::clone(&late));
         async move {
             database.write(2);
-            hand.writer.invalidate(&[key()]).await.expect("invalidated");
+            invalidator.writer.invalidate(&[key()]).await.expect("invalidated");
             let reader = tokio::spawn(async move { cache.get(&7).await });
             *late.lock().expect("unpoisoned") = Some(reader);
             let loads_again = async {
@@ -145,11 +145,11 @@ async fn a_load_is_not_joined_once_its_fill_is_sent() {
     assert_eq!(reader.await.expect("joined").expect("a value"), Some(2));
 }
 
-/// Another process fills between the look and the lease, and from a load that lacks the token.
+/// Another process fills between the lookup and the lease request, with a value that lacks the token.
 #[tokio::test]
 async fn what_another_process_filled_is_checked_for_a_session() {
     let (memory, database) = (MemoryStore::new("t"), Database::free());
-    let _hand = Hand::begin(&memory).await;
+    let _invalidator = ManualInvalidator::begin(&memory).await;
     let store = Hooked::new(&memory);
     let cache = hooked(&store, &database).build().expect("a cache");
     let other = hooked(&Hooked::new(&memory), &database).build().expect("another process's cache");
@@ -165,20 +165,20 @@ async fn what_another_process_filled_is_checked_for_a_session() {
     assert_eq!((mine.value, mine.tier), (Some(2), Tier::Database));
 }
 
-/// A value is read from the store and put away here after the invalidation began and before the store has transit it out.
+/// A value is read from the store and inserted here after the invalidation began and before the store has executed it.
 #[tokio::test]
-async fn an_invalidation_by_hand_also_ends_what_was_put_away_meanwhile() {
+async fn an_explicit_invalidation_also_removes_values_inserted_meanwhile() {
     let (memory, database) = (MemoryStore::new("t"), Database::free());
-    let mut hand = Hand::begin(&memory).await;
+    let mut invalidator = ManualInvalidator::begin(&memory).await;
     let store = Hooked::new(&memory);
     let cache = hooked(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
-    followed(&cache, &mut hand).await;
+    followed(&cache, &mut invalidator).await;
     cache.get(&7).await.expect("a value");
     store.once(At::BeforeDiscard, {
         let (cache, database) = (cache.clone(), database.clone());
         async move {
             assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
-            assert!(cache.inner.local_get(&7).is_some(), "put away again: else the test proves nothing");
+            assert!(cache.inner.local_get(&7).is_some(), "it was inserted again: otherwise the test is meaningless");
             database.write(2);
         }
     });

@@ -1,5 +1,5 @@
-//! Values fresh from the database are judged like cached ones: what a load's server lacks is not a session read, and what
-//! a replica returns bounds nothing.
+//! Loaded values are checked like cached ones: a value that lacks the token does not satisfy a session read, and a value of a
+//! replica bounds no staleness.
 
 use super::*;
 use crate::testing::TokioClock;
@@ -59,9 +59,10 @@ fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
         .expect("a cache")
 }
 
-/// As [`cache_of`], for a cache that names its replica, with an invalidator's hand that covers it.
-async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>, Hand) {
-    let hand = Hand::covering(store, MappingId::new("row", &table_filter(), &["replica".into()], 0)).await;
+/// Like [`cache_of`], for a cache that declares its replica, with an invalidator that covers it.
+async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>, ManualInvalidator) {
+    let invalidator =
+        ManualInvalidator::covering(store, MappingId::new("row", &table_filter(), &["replica".into()], 0)).await;
     let cache = Cache::builder("row")
         .shared(Arc::clone(store))
         .clock(Arc::new(TokioClock::new()))
@@ -70,7 +71,7 @@ async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>
         .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
         .build()
         .expect("a cache");
-    (cache, hand)
+    (cache, invalidator)
 }
 
 fn token(commit: u64) -> Position {
@@ -81,13 +82,13 @@ fn token(commit: u64) -> Position {
 async fn a_session_read_waits_for_a_replica_that_lags() {
     for with_meta in [true, false] {
         let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
-        let _hand = if with_meta { Some(Hand::begin(&store).await) } else { None };
+        let _invalidator = if with_meta { Some(ManualInvalidator::begin(&store).await) } else { None };
         let cache = cache_of(&store, &server);
         let read = tokio::spawn({
             let cache = cache.clone();
             async move { cache.get(&7).at_least(&token(2)).detailed().await }
         });
-        wait_until("it has loaded in vain", || async { server.loads.load(Ordering::SeqCst) > 3 }).await;
+        wait_until("it has loaded without success", || async { server.loads.load(Ordering::SeqCst) > 3 }).await;
         server.reach(2);
         let hit = read.await.expect("joined").expect("a value");
         assert_eq!((hit.value, hit.tier), (Some(2), Tier::Database));
@@ -98,7 +99,7 @@ async fn a_session_read_waits_for_a_replica_that_lags() {
 #[tokio::test(start_paused = true)]
 async fn a_session_read_fails_when_the_replica_does_not_catch_up() {
     let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
     let began = tokio::time::Instant::now();
     let error = cache.get(&7).at_least(&token(2)).await.expect_err("the replica lacks it");
@@ -111,7 +112,7 @@ async fn a_session_read_fails_when_the_replica_does_not_catch_up() {
 #[tokio::test(start_paused = true)]
 async fn a_primary_that_lacks_the_token_is_not_waited_for() {
     let (store, server) = (Arc::new(MemoryStore::new("t")), Server::primary());
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
     let began = tokio::time::Instant::now();
     let error = cache.get(&7).at_least(&token(2)).await.expect_err("no server has it");
@@ -125,11 +126,11 @@ async fn a_load_from_a_replica_bounds_no_staleness() {
     let cache = cache_of(&store, &server);
     assert_eq!(cache.get(&7).detailed().await.expect("a value").staleness_bound, None, "straight from the replica");
     assert_eq!(cache.get(&7).max_staleness(bound).await.expect_err("unproven").kind(), ErrorKind::Unproven);
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     assert_eq!(cache.get(&7).max_staleness(bound).await.expect_err("unproven").kind(), ErrorKind::Unproven);
     let hit = cache.get(&7).detailed().await.expect("a value");
     assert_eq!(hit.tier, Tier::Database, "no gate is known to wait on the replica: its values are not kept");
-    let (cache, _hand) = declared(&Arc::new(MemoryStore::new("t")), &server).await;
+    let (cache, _invalidator) = declared(&Arc::new(MemoryStore::new("t")), &server).await;
     cache.get(&7).await.expect("a value");
     let stored = cache.get(&7).detailed().await.expect("a value");
     assert_eq!((stored.tier, stored.staleness_bound), (Tier::Shared, None), "and as it was stored");
@@ -139,9 +140,9 @@ async fn a_load_from_a_replica_bounds_no_staleness() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_from_another_server_than_the_logs_is_returned_and_not_kept() {
+async fn a_value_from_another_server_than_the_logs_is_returned_and_not_cached() {
     let (store, server) = (Arc::new(MemoryStore::new("t")), Server { origin: Some("demoted"), ..Server::primary() });
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
     for _ in 0..2 {
         let hit = cache.get(&7).detailed().await.expect("a value");
@@ -155,10 +156,10 @@ async fn a_value_from_another_server_than_the_logs_is_returned_and_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loader_that_says_nothing_is_believed_to_read_the_primary_and_claims_no_position() {
+async fn a_loader_without_notes_reads_the_primary_and_claims_no_position() {
     let (store, server) =
         (Arc::new(MemoryStore::new("t")), Server { position: false, origin: None, ..Server::primary() });
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
     server.reach(2);
     let hit = cache.get(&7).at_least(&token(2)).detailed().await.expect("a value");

@@ -86,15 +86,15 @@ impl Loader<u64, u64> for Database {
     }
 }
 
-/// An invalidator by hand.
-struct Hand {
+/// An invalidator that a test controls step by step.
+struct ManualInvalidator {
     writer: Box<dyn StoreWriter>,
     held: Expected,
     position: Position,
     publisher: Publisher,
 }
 
-impl Hand {
+impl ManualInvalidator {
     async fn begin(store: &MemoryStore) -> Self {
         Self::covering(store, mapping()).await
     }
@@ -110,10 +110,10 @@ impl Hand {
         let meta = Meta::at_head(generation, term, 1, 1, "server", &head).covering(Coverage::new([covered]));
         writer.flush(&meta).await.expect("a flush");
         let held = Expected { generation, term, applied_order: 1 };
-        let mut hand = Self { writer, held, position, publisher: Publisher(rand_u128()) };
-        hand.publish(BusEvent::Flush).await;
-        hand.beat().await;
-        hand
+        let mut invalidator = Self { writer, held, position, publisher: Publisher(rand_u128()) };
+        invalidator.publish(BusEvent::Flush).await;
+        invalidator.beat().await;
+        invalidator
     }
 
     async fn beat(&mut self) {
@@ -135,7 +135,7 @@ impl Hand {
     async fn apply(&mut self, number: u64, key: &StoreKey) {
         let order = self.held.applied_order + 1;
         self.position.insert_range(&Arc::from("db"), 1, number);
-        self.writer.raise_high_watermark(&self.held, order).await.expect("hi");
+        self.writer.raise_high_watermark(&self.held, order).await.expect("the high watermark is raised");
         self.writer.invalidate(std::slice::from_ref(key)).await.expect("invalidated");
         self.publish(BusEvent::Keys(vec![key.as_str().into()])).await;
         let checkpoint = Checkpoint { position: self.position.clone(), ..Checkpoint::default() };
@@ -145,7 +145,7 @@ impl Hand {
     }
 }
 
-/// The mapping of [`builder`]'s cache.
+/// The mapping of the cache of [`builder`].
 fn mapping() -> MappingId {
     MappingId::new("row", &table_filter(), &[], 0)
 }
@@ -174,10 +174,10 @@ fn key() -> StoreKey {
     StoreKey::encode("row", &7_u64).expect("a key")
 }
 
-/// The tier goes on with the first heartbeat after the cache has subscribed.
-async fn followed(cache: &Cache<u64, u64>, hand: &mut Hand) {
+/// Waits for the tier, which is turned on by the first heartbeat after the cache has subscribed.
+async fn followed(cache: &Cache<u64, u64>, invalidator: &mut ManualInvalidator) {
     for _ in 0..WAIT_MAX.as_millis() / 5 {
-        hand.beat().await;
+        invalidator.beat().await;
         let following = async {
             while !cache.inner.subscription.epochs.is_following() {
                 tokio::task::yield_now().await
@@ -201,10 +201,10 @@ async fn handled(cache: &Cache<u64, u64>, number: u64) {
 #[tokio::test]
 async fn a_value_is_loaded_once_then_served_by_the_store_and_then_by_this_process() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let mut hand = Hand::begin(&store).await;
+    let mut invalidator = ManualInvalidator::begin(&store).await;
     let plain = builder(&store, &database).build().expect("a cache");
     let tiered = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
-    followed(&tiered, &mut hand).await;
+    followed(&tiered, &mut invalidator).await;
     assert_eq!(plain.get(&7).detailed().await.expect("a value").tier, Tier::Database);
     assert_eq!(plain.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
     assert_eq!(tiered.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
@@ -214,20 +214,20 @@ async fn a_value_is_loaded_once_then_served_by_the_store_and_then_by_this_proces
 }
 
 #[tokio::test]
-async fn a_fill_that_an_invalidation_overtook_is_returned_and_kept_nowhere() {
+async fn a_fill_that_an_invalidation_overtook_is_returned_and_not_cached() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
-    let mut hand = Hand::begin(&store).await;
+    let mut invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
-    followed(&cache, &mut hand).await;
+    followed(&cache, &mut invalidator).await;
     let old = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get(&7).await }
     });
     database.0.reading.notified().await;
     database.write(2);
-    hand.apply(2, &key()).await;
+    invalidator.apply(2, &key()).await;
     handled(&cache, 2).await;
-    // A reader that starts now begins a load of its own, while the old one still runs.
+    // A reader that starts now begins another load, while the old one still runs.
     let new = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get(&7).await }
@@ -241,9 +241,9 @@ async fn a_fill_that_an_invalidation_overtook_is_returned_and_kept_nowhere() {
 }
 
 #[tokio::test]
-async fn who_joins_before_the_bus_speaks_does_not_get_a_refused_value() {
+async fn a_waiter_that_joins_before_the_bus_message_does_not_get_a_refused_value() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
-    let mut hand = Hand::begin(&store).await;
+    let mut invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).build().expect("a cache");
     let first = tokio::spawn({
         let cache = cache.clone();
@@ -251,8 +251,8 @@ async fn who_joins_before_the_bus_speaks_does_not_get_a_refused_value() {
     });
     database.0.reading.notified().await;
     database.write(2);
-    // The store knows of the commit; this process does not yet: nothing is published.
-    hand.writer.invalidate(&[key()]).await.expect("invalidated");
+    // The store knows of the commit; this process does not yet, because no message was published.
+    invalidator.writer.invalidate(&[key()]).await.expect("invalidated");
     let second = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get(&7).await }
@@ -266,7 +266,7 @@ async fn who_joins_before_the_bus_speaks_does_not_get_a_refused_value() {
 #[tokio::test]
 async fn ten_thousand_readers_load_once() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     let caches = [0, 1].map(|_| builder(&store, &database).build().expect("a cache"));
     let readers: Vec<_> = (0..10_000)
         .map(|index: usize| {
@@ -285,17 +285,17 @@ async fn ten_thousand_readers_load_once() {
 #[tokio::test]
 async fn a_token_is_proven_by_the_load_or_by_what_was_applied() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let mut hand = Hand::begin(&store).await;
+    let mut invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).build().expect("a cache");
     assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
     database.write(2);
     let token: Position = "db:2".parse().expect("a position");
-    // The invalidation has not come yet: an eventual read is served, the writer's own is not.
+    // The invalidation is not applied yet: an eventual read is served, the read with the token is not.
     assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
     let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
     assert_eq!((mine.value, mine.tier), (Some(2), Tier::Database));
     assert!(mine.position.expect("a position").covers(&token));
-    // It was filled over, with its position: the next one needs no load.
+    // It was filled with its position: the next read needs no load.
     let again = cache.get(&7).at_least(&token).detailed().await.expect("a value");
     assert_eq!((again.value, again.tier), (Some(2), Tier::Shared));
     let unknown: Position = "elsewhere:1".parse().expect("a position");
@@ -303,19 +303,19 @@ async fn a_token_is_proven_by_the_load_or_by_what_was_applied() {
     assert_eq!(error.kind(), ErrorKind::Unproven);
     let strong = cache.get(&7).at_least(&unknown).bypass().detailed().await.expect("a value");
     assert_eq!((strong.value, strong.tier), (Some(2), Tier::Database));
-    hand.apply(2, &StoreKey::encode("row", &8_u64).expect("a key")).await;
+    invalidator.apply(2, &StoreKey::encode("row", &8_u64).expect("a key")).await;
     let tiered = cache.get(&7).at_least(&token).detailed().await.expect("a value");
     assert_eq!(tiered.tier, Tier::Shared);
 }
 
 #[tokio::test]
-async fn without_a_meta_nothing_is_kept_and_a_suspended_one_serves_nothing() {
+async fn without_a_live_meta_no_value_is_cached_or_served() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let cache = builder(&store, &database).build().expect("a cache");
     for _ in 0..2 {
         assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
     }
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     cache.get(&7).await.expect("a value");
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
     store.suspend().await.expect("suspended");
@@ -325,23 +325,23 @@ async fn without_a_meta_nothing_is_kept_and_a_suspended_one_serves_nothing() {
 }
 
 #[tokio::test]
-async fn an_entry_of_the_ttl_mode_is_a_miss_in_the_other_and_a_flush_voids_all() {
+async fn an_entry_of_ttl_mode_is_a_miss_in_cdc_mode_and_after_a_flush() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).mode(InvalidationMode::Ttl).build().expect("a cache");
     cache.get(&7).await.expect("a value");
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
     cache.set_mode(InvalidationMode::Cdc);
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
-    let _next = Hand::begin(&store).await;
+    let _next = ManualInvalidator::begin(&store).await;
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
     cache.set_bypass(true);
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
 }
 
 #[tokio::test]
-async fn a_value_is_stale_until_its_time_is_over_in_the_ttl_mode() {
+async fn a_value_is_served_until_it_expires_in_ttl_mode() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::new("t").with_clock(Arc::new(clock.clone())));
     let database = Database::free();
@@ -372,7 +372,7 @@ async fn a_value_is_stale_until_its_time_is_over_in_the_ttl_mode() {
 #[tokio::test]
 async fn a_failed_load_is_an_error_with_its_cause_and_leaves_no_lease_behind() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let _hand = Hand::begin(&store).await;
+    let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).build().expect("a cache");
     database.0.fails.store(true, Ordering::SeqCst);
     let error: Error = cache.get(&7).await.expect_err("the load fails");
@@ -384,7 +384,7 @@ async fn a_failed_load_is_an_error_with_its_cause_and_leaves_no_lease_behind() {
 }
 
 #[tokio::test]
-async fn a_panicking_loader_fails_its_readers_and_nobody_else() {
+async fn a_panicking_loader_fails_its_own_readers_only() {
     let cache: Cache<u64, u64> = Cache::builder("panics").build().expect("a cache");
     let error = cache
         .get_or_load(&7, |_cx| async {
@@ -401,7 +401,7 @@ async fn a_panicking_loader_fails_its_readers_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn many_keys_are_loaded_in_one_batch_and_absent_rows_are_remembered() {
+async fn many_keys_are_loaded_in_one_batch_and_absent_rows_are_cached() {
     #[derive(Clone, Default)]
     struct Batches(Arc<std::sync::Mutex<Vec<Vec<u64>>>>);
     impl Loader<u64, u64> for Batches {
@@ -428,12 +428,12 @@ async fn many_keys_are_loaded_in_one_batch_and_absent_rows_are_remembered() {
 }
 
 #[tokio::test]
-async fn an_invalidation_by_hand_reaches_every_process() {
+async fn an_explicit_invalidation_reaches_every_process() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let mut hand = Hand::begin(&store).await;
+    let mut invalidator = ManualInvalidator::begin(&store).await;
     let caches = [0, 1].map(|_| builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache"));
     for cache in &caches {
-        followed(cache, &mut hand).await;
+        followed(cache, &mut invalidator).await;
         cache.get(&7).await.expect("a value");
         cache.get(&7).await.expect("a value");
     }
@@ -450,7 +450,7 @@ async fn an_invalidation_by_hand_reaches_every_process() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_named_by_build() {
+async fn build_names_the_wrong_setting() {
     let name = |built: Result<Cache<u64, u64>, Error>| built.expect_err("a mistake").to_string();
     assert!(name(Cache::builder("a b").build()).contains("`a b`"));
     assert!(name(Cache::builder("a").ttl(Duration::ZERO).build()).contains("`ttl`"));
@@ -461,7 +461,7 @@ async fn what_does_not_fit_is_named_by_build() {
     assert!(name(Cache::builder("a").settings(settings).build()).contains("`loads_max`"));
 }
 
-/// A clock that does something the next time it is asked.
+/// A clock that runs a closure when it is read the next time.
 #[derive(Debug, Default)]
 struct Interrupting {
     clock: SystemClock,
@@ -495,21 +495,21 @@ impl Clock for Interrupting {
 }
 
 #[tokio::test]
-async fn a_session_is_not_proven_by_what_was_heard_after_the_value_was_read() {
+async fn a_session_is_not_proven_by_messages_handled_after_the_value_was_read() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let mut hand = Hand::begin(&store).await;
+    let mut invalidator = ManualInvalidator::begin(&store).await;
     let clock = Arc::new(Interrupting::default());
     let cache = builder(&store, &database)
         .local(Local::max_weight(1 << 20))
         .clock(Arc::<Interrupting>::clone(&clock))
         .build()
         .expect("a cache");
-    followed(&cache, &mut hand).await;
+    followed(&cache, &mut invalidator).await;
     cache.get(&7).await.expect("a value");
     assert!(cache.inner.local_get(&7).is_some());
     database.write(2);
     let token: Position = "db:1-2".parse().expect("a position");
-    // While the read looks at the old value, the message of commit 2 is handled from its begin to its end.
+    // While the read has the old value, the message of commit 2 is handled completely.
     let subscription = Arc::clone(&cache.inner.subscription);
     let applied = token.clone();
     *clock.next.lock().expect("unpoisoned") = Some(Interruption(Box::new(move || {
@@ -517,6 +517,6 @@ async fn a_session_is_not_proven_by_what_was_heard_after_the_value_was_read() {
         subscription.handled(&applied, Timestamp::UNKNOWN);
     })));
     let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
-    assert!(clock.next.lock().expect("unpoisoned").is_none(), "nothing came in between: the test proves nothing");
+    assert!(clock.next.lock().expect("unpoisoned").is_none(), "the closure did not run: the test is meaningless");
     assert_eq!((mine.value, mine.tier), (Some(2), Tier::Database));
 }

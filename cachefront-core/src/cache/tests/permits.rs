@@ -1,9 +1,9 @@
-//! Turns among the loads, leases that begin with them, and the bound of the local tier without a store.
+//! Permits to load, leases that begin with them, and the bound of the local tier without a store.
 
 use super::*;
 use crate::testing::{FaultyStore, TokioClock};
 
-/// A loader that takes its time.
+/// A slow loader.
 #[derive(Clone)]
 struct Slow {
     takes: Duration,
@@ -45,7 +45,7 @@ fn slow(
         .expect("a cache")
 }
 
-/// The queue for the database is longer than a lease: leases that began in the queue would have run out in it.
+/// The queue for the database is longer than a lease: leases that began in the queue would expire in it.
 #[tokio::test(start_paused = true)]
 async fn a_queue_for_the_database_longer_than_a_lease_still_fills_the_cache() {
     let clock = Arc::new(TokioClock::new());
@@ -67,7 +67,7 @@ async fn a_queue_for_the_database_longer_than_a_lease_still_fills_the_cache() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_for_a_turn_counts_towards_the_loads_timeout() {
+async fn the_wait_for_a_permit_counts_towards_the_load_timeout() {
     let clock = Arc::new(TokioClock::new());
     let (store, loader) = (paused_store(&clock), Slow::new(Duration::from_secs(60)));
     let timeout = Duration::from_secs(2);
@@ -128,14 +128,14 @@ async fn a_key_that_another_process_loads_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_waits_for_another_process_keeps_no_turn() {
+async fn a_reader_that_waits_for_another_process_holds_no_permit() {
     let clock = Arc::new(TokioClock::new());
     let store = paused_store(&clock);
     let (quick, patient) = (Slow::new(Duration::from_millis(1)), Slow::new(Duration::from_secs(2)));
     let second = Duration::from_secs(1);
-    let one_turn =
+    let one_permit =
         CacheSettings { loads_max: 1, lease_poll_min: second, lease_poll_max: second, ..CacheSettings::default() };
-    let one = slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &quick, one_turn);
+    let one = slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &quick, one_permit);
     let other = slow(Arc::new(FaultyStore::new((*store).clone())), &clock, &patient, CacheSettings::default());
     let held = tokio::spawn(async move { other.get(&1).await });
     wait_until("the other process loads", || async { patient.loads.load(Ordering::SeqCst) == 1 }).await;
@@ -152,7 +152,7 @@ async fn a_reader_that_waits_for_another_process_keeps_no_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_local_tier_keeps_its_bound_of_bytes_while_the_store_is_away() {
+async fn the_local_tier_keeps_its_byte_bound_while_the_store_is_down() {
     let store = FaultyStore::new(MemoryStore::new("t"));
     store.set_down(true);
     let cache: Cache<u64, String> = Cache::builder("text")

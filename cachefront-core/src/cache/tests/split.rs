@@ -4,11 +4,11 @@ use super::hooks::Hooked;
 use super::*;
 
 #[tokio::test]
-async fn what_was_filled_at_another_server_than_the_bus_is_read_from_is_not_kept_in_this_process() {
+async fn a_fill_on_another_server_than_the_bus_is_not_kept_in_the_local_tier() {
     let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
     let (database, split) = (Database::free(), Hooked::with_bus_of(&former, &current));
-    let _former_holder = Hand::begin(&former).await;
-    let mut holder = Hand::begin(&current).await;
+    let _former_holder = ManualInvalidator::begin(&former).await;
+    let mut holder = ManualInvalidator::begin(&current).await;
     let cache = builder(&former, &database).shared(split).local(Local::max_weight(1 << 20)).build().expect("a cache");
     followed(&cache, &mut holder).await;
     holder.apply(2, &key()).await;
@@ -21,14 +21,14 @@ async fn what_was_filled_at_another_server_than_the_bus_is_read_from_is_not_kept
     assert_eq!(error.kind(), ErrorKind::Unproven);
 }
 
-/// The bus and the readers are on one server, which was demoted under both connections: it has taken over an older state
-/// from the new primary, and its identity is the one that was noted when the connections were made.
+/// The bus and the readers are on one server, which was demoted while both connections stayed up: it has taken over an older
+/// state from the new primary, and its identity is the one that was noted when the connections were made.
 #[tokio::test]
-async fn what_lacks_an_invalidation_that_was_handled_is_not_kept_in_this_process() {
+async fn a_value_that_lacks_a_handled_invalidation_is_not_kept_in_the_local_tier() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-    let mut holder = Hand::begin(&store).await;
+    let mut holder = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
-    let other = builder(&store, &database).build().expect("a cache without a tier of its own");
+    let other = builder(&store, &database).build().expect("a cache without a local tier");
     followed(&cache, &mut holder).await;
     assert_eq!(other.get(&7).await.expect("a value"), Some(1));
     let older = store.get(&key()).await.expect("a reading").meta.expect("a meta");
@@ -45,13 +45,14 @@ async fn what_lacks_an_invalidation_that_was_handled_is_not_kept_in_this_process
     assert_eq!(cache.get(&7).at_least(&token).await.expect("a value"), Some(2));
 }
 
-/// The server that is read has applied all that this process has heard of, and more; but the bus of another one is read.
+/// The server that is read has applied everything that this process has handled, and more; but the bus is read from another
+/// server.
 #[tokio::test]
-async fn what_is_read_at_another_server_than_the_bus_is_not_kept_though_nothing_is_missing_there() {
+async fn a_read_from_another_server_than_the_bus_is_not_kept_even_if_it_is_current() {
     let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
     let (database, split) = (Database::free(), Hooked::with_bus_of(&former, &current));
-    let mut at_former = Hand::begin(&former).await;
-    let mut holder = Hand::begin(&current).await;
+    let mut at_former = ManualInvalidator::begin(&former).await;
+    let mut holder = ManualInvalidator::begin(&current).await;
     let cache = builder(&former, &database).shared(split).local(Local::max_weight(1 << 20)).build().expect("a cache");
     followed(&cache, &mut holder).await;
     at_former.apply(2, &key()).await;

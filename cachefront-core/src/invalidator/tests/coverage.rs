@@ -1,4 +1,4 @@
-//! Which caches an invalidator vouches for: two releases, two services, new and changed mappings, changed tables.
+//! Which caches an invalidator covers: two releases, two services, new and changed mappings, changed tables.
 
 use super::*;
 use crate::cache::{CacheBuilder, Local};
@@ -26,7 +26,7 @@ impl Shop {
         }
     }
 
-    /// A process has a hub of its own, as another process would.
+    /// Returns the store with another hub, as another process would have.
     fn process(&self) -> Process<'_> {
         Process { shop: self, store: Arc::new(crate::testing::FaultyStore::new((*self.store).clone())) }
     }
@@ -107,7 +107,7 @@ async fn tier(cache: &Cache<u64, u64>) -> Tier {
     cache.get(&1).detailed().await.expect("a value").tier
 }
 
-/// What a read returns, at each level.
+/// The results of a read at each level.
 async fn at_every_level(cache: &Cache<u64, u64>, token: &Position) -> [Option<u64>; 3] {
     [
         cache.get(&1).await.expect("a value"),
@@ -117,7 +117,7 @@ async fn at_every_level(cache: &Cache<u64, u64>, token: &Position) -> [Option<u6
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_narrower_invalidator_does_not_take_the_term_from_a_wider_one_that_lives() {
+async fn a_narrower_invalidator_does_not_take_the_term_from_a_live_wider_one() {
     let shop = Shop::new();
     let (new, old) = (shop.process(), shop.process());
     let (users, orders) = (new.users().build().expect("a cache"), new.orders().build().expect("a cache"));
@@ -131,7 +131,7 @@ async fn a_narrower_invalidator_does_not_take_the_term_from_a_wider_one_that_liv
     assert_eq!(status.state, CdcState::Standby);
     let error = status.last_error.expect("it says why").to_string();
     assert!(error.contains("`orders`") && error.contains("`shop`"), "{error}");
-    // Much longer than a silent holder is waited for.
+    // Much longer than the wait for a silent holder.
     tokio::time::sleep(Duration::from_secs(60)).await; // sleep: on the paused clock, it takes no time
     assert_eq!((wide.status().state, narrow.status().state), (CdcState::Running, CdcState::Standby));
     let token = shop.update_order(11);
@@ -141,7 +141,7 @@ async fn a_narrower_invalidator_does_not_take_the_term_from_a_wider_one_that_liv
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_narrower_invalidator_does_not_know_is_not_cached_and_comes_back_without_the_old_entries() {
+async fn a_cache_that_a_narrower_invalidator_does_not_know_is_not_cached_and_restarts_empty() {
     let shop = Shop::new();
     let (new, old) = (shop.process(), shop.process());
     let (users, orders) = (new.users().build().expect("a cache"), new.orders().build().expect("a cache"));
@@ -162,7 +162,7 @@ async fn what_a_narrower_invalidator_does_not_know_is_not_cached_and_comes_back_
     shop.applied().await;
     assert_eq!(at_every_level(&orders, &token).await, [Some(11); 3]);
     assert_eq!((tier(&orders).await, tier(&orders).await), (Tier::Database, Tier::Database));
-    // The wider release comes back while the narrower one lives.
+    // The wider release starts again while the narrower one is alive.
     let wide = new.run(&[&users, &orders]).await;
     assert_eq!(wide.status().state, CdcState::Running);
     assert_eq!(shop.covered().await, ["orders", "users"]);
@@ -247,7 +247,7 @@ fn without_id_in(table: &str) -> Change {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_that_no_entry_can_belong_to_flush_nothing() {
+async fn rows_that_no_entry_can_belong_to_do_not_flush() {
     let shop = Shop::new();
     let process = shop.process();
     let cache: Cache<String, u64> = Cache::builder("mails")
@@ -273,7 +273,7 @@ async fn rows_that_no_entry_can_belong_to_flush_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_the_source_can_no_longer_be_exact_for_costs_its_own_caches() {
+async fn a_table_that_can_no_longer_be_followed_exactly_disables_its_own_caches_only() {
     let shop = Shop::new();
     let process = shop.process();
     let (users, orders) = (process.users().build().expect("a cache"), process.orders().build().expect("a cache"));
@@ -285,7 +285,7 @@ async fn a_table_that_the_source_can_no_longer_be_exact_for_costs_its_own_caches
     assert_eq!(shop.covered().await, ["orders"]);
     assert_eq!((tier(&users).await, tier(&users).await), (Tier::Database, Tier::Database));
     assert_eq!(cdc.status().not_covered, ["users"]);
-    // Altered back.
+    // The table is altered back.
     shop.source.refuse(&[]);
     shop.source.commit([alter()]);
     shop.applied().await;
@@ -294,7 +294,7 @@ async fn a_table_that_the_source_can_no_longer_be_exact_for_costs_its_own_caches
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_looked_at_a_table_before_it_changed_does_not_cover_it_again() {
+async fn a_standby_that_checked_a_table_before_its_change_does_not_cover_it_again() {
     let shop = Shop::new();
     let (one, other) = (shop.process(), shop.process());
     let (users, orders) = (one.users().build().expect("a cache"), one.orders().build().expect("a cache"));
@@ -317,7 +317,7 @@ async fn a_standby_that_looked_at_a_table_before_it_changed_does_not_cover_it_ag
 
 /// The store fails over to a state in which the table of an earlier holder is back, and term and position are the same.
 #[tokio::test(start_paused = true)]
-async fn a_coverage_table_that_comes_back_is_not_vouched_for() {
+async fn a_coverage_table_that_comes_back_is_not_trusted() {
     let shop = Shop::new();
     let (new, old) = (shop.process(), shop.process());
     let (users, orders) = (new.users().build().expect("a cache"), new.orders().build().expect("a cache"));
@@ -342,7 +342,7 @@ async fn a_coverage_table_that_comes_back_is_not_vouched_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalidator_whose_gate_does_not_show_what_is_applied_disturbs_no_holder() {
+async fn an_invalidator_whose_gate_lags_does_not_replace_a_live_holder() {
     let shop = Shop::new();
     let (one, other) = (shop.process(), shop.process());
     let (users, other_users) = (one.users().build().expect("a cache"), other.users().build().expect("a cache"));
@@ -364,7 +364,7 @@ async fn a_cache_that_loads_from_a_replica_needs_a_gate_that_waits_on_it() {
     let error = process.cdc(&[&users]).spawn().expect_err("the source's own gate does not wait on the replica");
     assert!(error.to_string().contains("`users`") && error.to_string().contains("replica"), "{error}");
     let gate = Arc::new(shop.source.clone());
-    drop(process.cdc(&[&users]).gate(gate).spawn().expect("with a gate of its own it runs"));
+    drop(process.cdc(&[&users]).gate(gate).spawn().expect("it runs with its own gate"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -381,7 +381,7 @@ async fn a_holder_notices_that_another_process_suspended_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tables_are_looked_at_again_on_a_new_primary() {
+async fn the_tables_are_checked_again_on_a_new_primary() {
     let shop = Shop::new();
     let process = shop.process();
     let (users, orders) = (process.users().build().expect("a cache"), process.orders().build().expect("a cache"));
@@ -391,9 +391,9 @@ async fn the_tables_are_looked_at_again_on_a_new_primary() {
     shop.is_flushed_and_covers_users_only(&cdc).await;
 }
 
-/// The connection breaks, and the next one leads to a server that was promoted meanwhile and is set up in another way.
+/// The connection breaks, and the next one is to a server that was promoted in between and has other settings.
 #[tokio::test(start_paused = true)]
-async fn the_tables_are_looked_at_before_every_session() {
+async fn the_tables_are_checked_before_every_session() {
     let shop = Shop::new();
     let process = shop.process();
     let (users, orders) = (process.users().build().expect("a cache"), process.orders().build().expect("a cache"));

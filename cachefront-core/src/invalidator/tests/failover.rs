@@ -1,4 +1,4 @@
-//! A store that fails over: readers, the bus and the invalidator move to the other server each at its own time.
+//! A store that fails over: readers, the bus and the invalidator move to the other server at different times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +18,7 @@ use crate::store::{
 };
 use crate::testing::TokioClock;
 
-/// Two servers, and who is connected to which.
+/// Two servers, and which component is connected to which.
 #[derive(Clone, Debug)]
 struct Failover(Arc<Servers>);
 
@@ -51,7 +51,7 @@ impl Failover {
         self.0.reads_new.store(true, Ordering::SeqCst);
     }
 
-    /// The replica gets what the primary has now of this key, and no more.
+    /// Copies the primary's current entry of this key to the replica, and no other.
     async fn replicate(&self, key: &StoreKey) {
         let StoreState::Live(meta) = self.0.old.writer().await.expect("a writer").state().await.expect("a state")
         else {
@@ -263,7 +263,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Key 1 is in the store of both servers with the value 10; the old one goes on.
+    /// Key 1 is in the store of both servers with the value 10; the old server stays up.
     async fn replicated() -> Self {
         let clock = Arc::new(TokioClock::new());
         let (servers, source, table) = (Failover::new(&clock), ScriptedSource::new("server-a"), Table::default());
@@ -302,10 +302,10 @@ impl Scene {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_holds_while_readers_and_the_bus_are_on_different_servers() {
+async fn session_reads_hold_while_readers_and_the_bus_are_on_different_servers() {
     let scene = Scene::replicated().await;
     let token = scene.overwrite(11).await;
-    // The primary's host vanishes: the readers' connection is made again first, to the promoted replica.
+    // The primary's host disappears: the readers reconnect first, to the promoted replica.
     scene.servers.move_readers();
     assert_eq!(scene.cache.get(&1).await.expect("a value"), Some(10), "eventual: the surviving history");
     for _ in 0..3 {
@@ -316,7 +316,7 @@ async fn a_session_holds_while_readers_and_the_bus_are_on_different_servers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_from_a_demoted_server_is_not_kept_in_the_local_tier() {
+async fn a_value_read_from_a_demoted_server_is_not_kept_in_the_local_tier() {
     let scene = Scene::replicated().await;
     // The bus and the invalidator move to the promoted server; readers stay on the old one, which keeps what it had.
     scene.servers.0.writes_new.send_replace(true);
@@ -347,7 +347,7 @@ async fn a_bound_holds_in_the_local_tier_through_a_failover_to_an_older_state() 
     scene.overwrite(11).await;
     let overwritten = tokio::time::Instant::now();
     tokio::time::sleep(Duration::from_secs(3)).await; // sleep: on the paused clock, it takes no time
-    // Everything moves to the server that lacks the overwriting, and its replay is slow.
+    // Every component moves to the server that lacks the later value, and its replay is slow.
     scene.held.send_replace(true);
     scene.servers.move_readers();
     scene.servers.0.writes_new.send_replace(true);
@@ -357,7 +357,7 @@ async fn a_bound_holds_in_the_local_tier_through_a_failover_to_an_older_state() 
         hit.tier == Tier::Local && hit.value == Some(10)
     })
     .await;
-    // A heartbeat goes by, with what the invalidator holds to be the source's time.
+    // A heartbeat is sent, with the invalidator's source time.
     tokio::time::sleep(Duration::from_secs(1)).await; // sleep: on the paused clock, it takes no time
     let plain = scene.cache.get(&1).detailed().await.expect("a value");
     let since = overwritten.elapsed();

@@ -1,4 +1,4 @@
-//! The loop always turns: a slow store, a gate that stays shut, a holder that leaves, a server that is another one.
+//! Liveness of the loop: a slow store, a gate that stays closed, a holder that leaves, a change of server.
 
 use super::*;
 use crate::bus::BusEvent;
@@ -51,7 +51,7 @@ impl Scene {
         }
     }
 
-    /// The virtual time until everything committed so far is applied.
+    /// Returns the virtual time until everything committed so far is applied.
     async fn catches_up(&self) -> Duration {
         let (began, executed) = (tokio::time::Instant::now(), self.source.executed());
         while !self.applied().await.covers(&executed) {
@@ -75,7 +75,7 @@ async fn a_slow_store_delays_invalidations_and_never_stops_them() {
         for value in 0..10 {
             scene.table.set(1, value);
             scene.source.commit([row(1)]);
-            // A heartbeat of two calls that has just begun, and the batch's own five; or a batch that came before it.
+            // A heartbeat of two calls that has just begun, and the five of the batch; or an earlier batch.
             let took = scene.catches_up().await;
             assert!(took <= delay * 14 + Duration::from_millis(600), "{took:?} with {delay:?} a call");
             assert_eq!(cdc.status().state, CdcState::Running);
@@ -137,7 +137,7 @@ impl VisibilityGate for Late {
     }
 }
 
-/// With the default settings a standby takes a holder for dead after three silent seconds; the readers' replica lags more.
+/// With the default settings a standby considers a holder dead after three silent seconds; the readers' replica lags more.
 #[tokio::test(start_paused = true)]
 async fn several_invalidators_make_as_much_progress_as_one_behind_a_slow_gate() {
     let mut applied = Vec::new();
@@ -164,9 +164,9 @@ async fn several_invalidators_make_as_much_progress_as_one_behind_a_slow_gate() 
     assert!(applied[1] * 10 >= applied[0] * 9 && applied[2] * 10 >= applied[0] * 9, "{applied:?}");
 }
 
-/// Each second there is a newer end of the log; the one that was seen first is waited for.
+/// Each second the log has a newer end; the wait is for the one that was read first.
 #[tokio::test(start_paused = true)]
-async fn a_generation_begins_behind_a_slow_gate_though_commits_never_pause() {
+async fn a_flush_completes_behind_a_slow_gate_while_commits_continue() {
     let scene = Scene::new();
     let gate = Late::new(&scene.source, Duration::from_secs(15));
     gate.commit();
@@ -181,7 +181,7 @@ async fn a_generation_begins_behind_a_slow_gate_though_commits_never_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heartbeats_go_on_while_a_batch_waits_at_the_gate() {
+async fn heartbeats_continue_while_a_batch_waits_at_the_gate() {
     let scene = Scene::new();
     scene.table.set(1, 10);
     let cdc = scene.run().await;
@@ -203,7 +203,7 @@ async fn heartbeats_go_on_while_a_batch_waits_at_the_gate() {
     scene.catches_up().await;
 }
 
-/// The transaction was handed out by a primary that died; the gate's server never gets it.
+/// The transaction was delivered by a primary that died; the gate's server never gets it.
 #[tokio::test(start_paused = true)]
 async fn a_transaction_that_a_new_primary_lacks_is_a_gap_and_not_a_wait() {
     let scene = Scene::new();
@@ -218,13 +218,13 @@ async fn a_transaction_that_a_new_primary_lacks_is_a_gap_and_not_a_wait() {
     scene.table.set(1, 11);
     scene.source.commit([row(1)]);
     pause(Duration::from_secs(5)).await;
-    // The gate shows neither; what is cached promises nothing until it does.
+    // The gate shows neither; until it does, cached values are not valid.
     let hit = scene.cache.get(&1).detailed().await.expect("a value");
     assert_eq!((hit.value, hit.tier), (Some(11), Tier::Database));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_holder_that_leaves_is_followed_within_half_a_second() {
+async fn a_holder_that_leaves_is_replaced_within_half_a_second() {
     let scene = Scene::new();
     let second = scene.run().await;
     let first = scene.run().await;
@@ -241,12 +241,12 @@ async fn a_holder_that_leaves_is_followed_within_half_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_holder_that_dies_is_followed_after_its_silence() {
+async fn a_holder_that_dies_is_replaced_after_its_silence() {
     let scene = Scene::new();
     let second = scene.run().await;
     let first = scene.run().await;
     wait_until("the second stands by", || async { second.status().state == CdcState::Standby }).await;
-    // Its task ends as a crash would end it, without a last word.
+    // Its task ends as in a crash, without a last write.
     first.task.as_ref().expect("a task").abort();
     let began = tokio::time::Instant::now();
     let mut states = second.watch();
@@ -255,10 +255,10 @@ async fn a_holder_that_dies_is_followed_after_its_silence() {
     assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&took), "{took:?}");
 }
 
-/// The one that stands by has not taken a term yet, for its gate lags behind the holder's; it was connected to the former
-/// primary before, and has asked for nothing since.
+/// The standby has not taken a term yet, because its gate lags behind the holder's; it was connected to the former primary,
+/// and has not sent a request since.
 #[tokio::test(start_paused = true)]
-async fn a_holder_that_dies_after_a_change_of_the_primary_is_followed() {
+async fn a_holder_that_dies_after_a_change_of_the_primary_is_replaced() {
     let scene = Scene::new();
     let quick = Late::new(&scene.source, Duration::ZERO);
     let holder = scene.cdc().gate(Arc::new(quick.clone())).spawn().expect("spawned");
@@ -292,7 +292,7 @@ async fn a_dropped_handle_ends_the_invalidator_and_hands_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ready_returns_on_a_standby_and_says_so() {
+async fn ready_returns_standby() {
     let scene = Scene::new();
     let first = scene.run().await;
     assert_eq!(first.ready().await.expect("ready"), CdcState::Running);
@@ -316,7 +316,7 @@ async fn a_log_that_is_read_from_another_server_than_its_end_flushes_everything(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_takes_over_works_in_the_mode_of_now() {
+async fn a_standby_that_takes_over_uses_the_current_mode() {
     let scene = Scene::new();
     let second = scene.run().await;
     let first = scene.run().await;
@@ -337,7 +337,7 @@ async fn a_source_time_is_not_carried_over_a_rewind_of_the_store() {
     let before = cdc.status().source_time;
     scene.source.hide();
     scene.inner.forget();
-    wait_until("a new generation is asked for", || async { cdc.status().state != CdcState::Running }).await;
+    wait_until("a flush is requested", || async { cdc.status().state != CdcState::Running }).await;
     scene.source.reveal();
     let mut states = cdc.watch();
     let again = states.wait_for(|status| status.state == CdcState::Running).await.expect("it runs").clone();

@@ -19,7 +19,7 @@ use crate::settings::CdcSettings;
 use crate::store::{InvalidationMode, MemoryStore, Store, StoreState};
 use crate::testing::{ScriptedSource, wait_until};
 
-/// A table whose rows readers see only once their commit is visible.
+/// A table whose rows are visible to readers only once their commit is.
 #[derive(Clone, Default)]
 struct Table(Arc<Mutex<HashMap<u64, u64>>>);
 
@@ -112,7 +112,7 @@ async fn a_store_that_another_one_suspended_and_left_is_made_live_again() {
     world.table.set(1, 10);
     let cdc = world.run().await;
     world.read(1).await;
-    // An invalidator that meant to flush waited at its gate, and died there.
+    // An invalidator that was about to flush waited at its gate, and died there.
     world.store.suspend().await.expect("a suspension");
     wait_until("values are cached again", || async { world.read(1).await.1 == Tier::Shared }).await;
     assert_eq!(cdc.status().state, CdcState::Running);
@@ -146,7 +146,7 @@ async fn nothing_is_applied_before_the_commit_can_be_read() {
     world.source.hide();
     world.source.commit([row(1)]);
     let applied = cdc.status().applied;
-    // Several waits at the gate run out; the old value stays, for it is still what the database shows.
+    // Several waits at the gate time out; the old value stays, because it is still what the database returns.
     let mut beats = cdc.watch();
     for _ in 0..5 {
         assert_eq!(world.read(1).await, (Some(10), Tier::Shared));
@@ -160,7 +160,7 @@ async fn nothing_is_applied_before_the_commit_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_restart_goes_on_where_the_store_says() {
+async fn a_restart_resumes_from_the_stores_checkpoint() {
     let world = World::new();
     world.table.set(1, 10);
     world.run().await.shutdown().await;
@@ -174,7 +174,7 @@ async fn a_restart_goes_on_where_the_store_says() {
 }
 
 #[tokio::test]
-async fn a_store_that_lost_everything_gets_a_new_generation() {
+async fn a_store_that_lost_everything_is_flushed() {
     let world = World::new();
     world.table.set(1, 10);
     let cdc = world.run().await;
@@ -189,7 +189,7 @@ async fn a_store_that_lost_everything_gets_a_new_generation() {
 }
 
 #[tokio::test]
-async fn a_purged_log_voids_everything() {
+async fn a_purged_log_flushes_everything() {
     let world = World::new();
     world.table.set(1, 10);
     world.run().await.shutdown().await;
@@ -202,14 +202,14 @@ async fn a_purged_log_voids_everything() {
 }
 
 #[tokio::test]
-async fn a_gap_in_mid_stream_voids_everything_and_the_invalidator_goes_on() {
+async fn a_gap_in_mid_stream_flushes_everything_and_the_invalidator_continues() {
     let world = World::new();
     world.table.set(1, 10);
     let cdc = world.run().await;
     world.read(1).await;
     world.table.set(1, 11);
     world.source.fail(Error::new(ErrorKind::Gap, "an event could not be read"));
-    wait_until("everything was voided", || async { cdc.status().flushes_total == 2 }).await;
+    wait_until("everything was flushed", || async { cdc.status().flushes_total == 2 }).await;
     wait_until("it runs again", || async { cdc.status().state == CdcState::Running }).await;
     assert_eq!(world.read(1).await, (Some(11), Tier::Database));
     world.update(1, 12);
@@ -218,7 +218,7 @@ async fn a_gap_in_mid_stream_voids_everything_and_the_invalidator_goes_on() {
 }
 
 #[tokio::test]
-async fn a_change_that_cannot_be_mapped_or_names_no_rows_voids_everything() {
+async fn a_change_that_cannot_be_mapped_or_has_no_rows_flushes_its_cache() {
     let world = World::new();
     world.table.set(1, 10);
     let cdc = world.run().await;
@@ -256,12 +256,12 @@ async fn another_server_is_a_gap() {
     world.read(1).await;
     world.table.set(1, 11);
     world.source.become_server("server-b");
-    wait_until("everything was voided", || async { cdc.status().flushes_total == 2 }).await;
-    wait_until("it is served anew", || async { world.read(1).await.0 == Some(11) }).await;
+    wait_until("everything was flushed", || async { cdc.status().flushes_total == 2 }).await;
+    wait_until("it is served again", || async { world.read(1).await.0 == Some(11) }).await;
 }
 
 #[tokio::test]
-async fn leaving_the_log_voids_what_the_store_promises_and_coming_back_begins_anew() {
+async fn leaving_cdc_mode_suspends_the_store_and_returning_flushes_it() {
     let world = World::new();
     world.table.set(1, 10);
     let cdc = world.run().await;
@@ -273,7 +273,7 @@ async fn leaving_the_log_voids_what_the_store_promises_and_coming_back_begins_an
     world.update(1, 11);
     wait_until("the change was read", || async { cdc.status().events_total == 1 }).await;
     assert_eq!(world.read(1).await, (Some(10), Tier::Shared));
-    // Back in this process, before the invalidator hears of it: nothing old is served.
+    // The mode is set back in this process before the invalidator's: no old value is served.
     world.cache.set_mode(InvalidationMode::Cdc);
     assert_eq!(world.read(1).await, (Some(11), Tier::Database));
     cdc.set_mode(InvalidationMode::Cdc);
@@ -283,7 +283,7 @@ async fn leaving_the_log_voids_what_the_store_promises_and_coming_back_begins_an
 }
 
 #[tokio::test]
-async fn of_two_invalidators_one_works_and_the_other_takes_over() {
+async fn of_two_invalidators_one_is_active_and_the_other_takes_over() {
     let world = World::new();
     world.table.set(1, 10);
     let first = world.run().await;
@@ -316,7 +316,7 @@ async fn the_watermark_moves_while_nothing_changes_and_proves_a_bound() {
 }
 
 #[tokio::test]
-async fn an_observer_is_told_after_the_effects() {
+async fn an_observer_is_notified_after_the_effects() {
     #[derive(Debug, Default)]
     struct Seen(Mutex<Vec<(String, Position)>>);
     impl CdcObserver for Seen {
@@ -335,13 +335,13 @@ async fn an_observer_is_told_after_the_effects() {
     let cdc = world.cdc().observer(Arc::<Seen>::clone(&seen)).spawn().expect("spawned");
     cdc.ready().await.expect("ready");
     world.update(5, 1);
-    wait_until("the observer was told", || async { !seen.0.lock().expect("unpoisoned").is_empty() }).await;
-    let told = seen.0.lock().expect("unpoisoned").clone();
-    assert_eq!(told, [("shop.row update row:5".to_owned(), world.source.executed())]);
+    wait_until("the observer was notified", || async { !seen.0.lock().expect("unpoisoned").is_empty() }).await;
+    let seen = seen.0.lock().expect("unpoisoned").clone();
+    assert_eq!(seen, [("shop.row update row:5".to_owned(), world.source.executed())]);
 }
 
 #[tokio::test]
-async fn a_mistake_in_the_set_up_is_told_once_and_ends_it() {
+async fn a_configuration_error_is_returned_once_and_ends_the_invalidator() {
     let world = World::new();
     world.source.fail(Error::new(ErrorKind::Config, "binlog_format is STATEMENT"));
     let cdc = world.cdc().spawn().expect("spawned");

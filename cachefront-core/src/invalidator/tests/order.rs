@@ -1,4 +1,4 @@
-//! The order of what an invalidator writes (rule of the batch and of the flush).
+//! The order of an invalidator's writes ("Batch order", "Flush order").
 
 use super::*;
 use crate::testing::{FaultyStore, Operation as Call};
@@ -22,7 +22,7 @@ impl Scene {
     }
 
     async fn run(&self) -> CdcHandle {
-        // No heartbeat comes in between.
+        // Without heartbeats in between.
         let settings = CdcSettings { heartbeat: Duration::from_secs(600), ..CdcSettings::default() };
         let cdc = Cdc::new(self.source.clone()).bind(&self.cache).settings(settings).spawn().expect("spawned");
         cdc.ready().await.expect("ready");
@@ -39,7 +39,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_batch_raises_hi_then_invalidates_then_tells_the_bus_then_moves_applied() {
+async fn a_batch_raises_the_high_watermark_then_invalidates_then_publishes_then_commits() {
     let scene = Scene::new();
     let _cdc = scene.run().await;
     assert_eq!(
@@ -58,7 +58,7 @@ async fn a_flush_of_one_cache_begins_its_generation_before_the_bus_and_applied()
 }
 
 #[tokio::test]
-async fn a_change_of_no_key_only_moves_applied() {
+async fn a_change_without_keys_only_moves_applied() {
     let scene = Scene::new();
     let _cdc = scene.run().await;
     let Change::Row(change) = row(1) else { panic!("a row") };
@@ -67,7 +67,7 @@ async fn a_change_of_no_key_only_moves_applied() {
 }
 
 #[tokio::test]
-async fn a_session_takes_the_term_then_says_what_it_covers_before_it_applies_anything() {
+async fn a_session_takes_the_term_then_writes_its_coverage_before_it_applies_a_batch() {
     let scene = Scene::new();
     scene.run().await.shutdown().await;
     scene.store.take_history();
@@ -79,7 +79,7 @@ async fn a_session_takes_the_term_then_says_what_it_covers_before_it_applies_any
 }
 
 #[tokio::test]
-async fn a_flush_of_everything_waits_at_the_gate_and_serves_nothing_meanwhile() {
+async fn a_flush_of_everything_waits_at_the_gate_with_the_store_suspended() {
     let world = World::new();
     world.table.set(1, 10);
     let cdc = world.run().await;
@@ -121,7 +121,7 @@ async fn a_flush_of_everything_clears_the_local_tiers() {
     wait_until("the new value is read", || async { reader.get(&1).await.expect("a value") == Some(11) }).await;
 }
 
-/// A loader that says what its server had executed.
+/// A loader that reports what its server had executed.
 #[derive(Clone)]
 struct Positioned(ScriptedSource, Table);
 

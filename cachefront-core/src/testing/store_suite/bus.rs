@@ -1,4 +1,4 @@
-//! Laws of the bus: messages come in order, without a gap that nobody notices.
+//! Laws of the bus: messages come in order, and a lost message is noticed.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn message(number: u64) -> BusMessage {
     }
 }
 
-/// The next `count` messages.
+/// Returns the next `count` messages.
 async fn read(reader: &mut Box<dyn BusReader>, count: usize) -> Vec<BusRead> {
     let mut reads = Vec::new();
     while reads.len() < count {
@@ -36,7 +36,7 @@ async fn read(reader: &mut Box<dyn BusReader>, count: usize) -> Vec<BusRead> {
     reads
 }
 
-/// Both ways to publish share one stream.
+/// Both ways to publish use the same stream.
 pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::bare(fixture).await;
     let bus = harness.store.bus();
@@ -51,7 +51,7 @@ pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn Store
         expected.push((sequence.expect("a sequence"), message));
     }
     let server = harness.read(1).await.server;
-    assert!(server.is_same(server), "a store knows which server it reads");
+    assert!(server.is_same(server), "the server is known");
     let expected: Vec<_> =
         expected.into_iter().map(|(sequence, message)| BusRead { server, sequence, message }).collect();
     assert_eq!(read(&mut reader, expected.len()).await, expected, "bus and readers are on one server");
@@ -60,6 +60,7 @@ pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn Store
     }
 }
 
+/// A subscription starts at the end of the stream: earlier messages are not delivered.
 pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     let bus = harness.store.bus();
@@ -72,6 +73,7 @@ pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
     assert_eq!((after, reader.head()), (before + 1, before));
 }
 
+/// Every subscription receives all later messages, in the same order.
 pub(super) async fn every_reader_gets_every_message(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     let bus = harness.store.bus();
@@ -93,14 +95,15 @@ pub(super) async fn every_reader_gets_every_message(fixture: &dyn StoreFixture) 
     }
 }
 
+/// `next` is cancel safe: a message that was not returned is returned by the next call.
 pub(super) async fn a_dropped_read_loses_no_message(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     let bus = harness.store.bus();
     let mut reader = bus.subscribe().await.expect("a reader");
     for number in 0..20 {
-        // Dropped while it waits, and dropped while its answer may be on the way.
+        // Dropped while it waits, and dropped while a reply may be in progress.
         let _ = tokio::time::timeout(Duration::from_millis(1), reader.next()).await.map(|early| {
-            panic!("nothing was published: {early:?}");
+            panic!("no message was published: {early:?}");
         });
         bus.publish(&message(number)).await.expect("a sequence");
         let reads = read(&mut reader, 1).await;

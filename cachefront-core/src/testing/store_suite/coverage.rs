@@ -1,4 +1,4 @@
-//! Laws of the coverage: a meta vouches for the caches that it lists, each under a generation of its own.
+//! Laws of the coverage: a meta covers the caches that it lists, each with its own generation.
 
 use super::StoreFixture;
 use super::harness::{
@@ -12,9 +12,9 @@ use crate::store::{
     Refusal, StoreState, Token,
 };
 
-const VOIDED: FillReply = FillReply::Refused(Refusal::GenerationChanged);
+const FLUSHED: FillReply = FillReply::Refused(Refusal::GenerationChanged);
 
-/// A cache beside the one that all laws use.
+/// A second cache, next to the one that all laws use.
 const OTHER: MappingId = MappingId(3 << 100);
 
 /// A cache that is covered later, or never.
@@ -28,7 +28,7 @@ fn cover(mapping: MappingId, generation: Generation, fresh: bool) -> Cover {
     Cover { covered: covered(mapping, generation), fresh }
 }
 
-/// A harness on which two caches are covered. No two of the three generations are the same.
+/// A harness with two covered caches. All three generations are different.
 struct Two {
     harness: StoreHarness,
     mine: Generation,
@@ -72,6 +72,7 @@ impl Two {
     }
 }
 
+/// A cache that the coverage table does not list is not cached, because its keys are not invalidated.
 pub(super) async fn a_cache_that_is_not_covered_gets_no_lease_and_no_fill(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     for mapping in [THIRD, MappingId(MAPPING.0 ^ 1), MappingId(two.mine.0), MappingId(two.other.0)] {
@@ -81,16 +82,17 @@ pub(super) async fn a_cache_that_is_not_covered_gets_no_lease_and_no_fill(fixtur
             two.harness.ask(2, token(), |ask| (ask.mapping, ask.mode) = (mapping, InvalidationMode::Ttl)).await;
         assert!(
             matches!(by_age, LeaseReply::Granted { .. } | LeaseReply::Held { .. }),
-            "TTL mode asks for no coverage: {by_age:?}"
+            "TTL mode requires no coverage: {by_age:?}"
         );
     }
     let token = two.take(3, MAPPING).await;
     for stranger in [two.harness.generation, Generation(MAPPING.0), Generation(OTHER.0), Generation::default()] {
-        assert_eq!(two.fill(3, token, stranger).await, VOIDED, "{stranger:?} is no cache's generation");
+        assert_eq!(two.fill(3, token, stranger).await, FLUSHED, "{stranger:?} is no cache's generation");
     }
     assert_eq!(two.fill(3, token, two.mine).await, FillReply::Stored);
 }
 
+/// A lease belongs to the generation of the requesting cache, and an entry is valid for that cache only.
 pub(super) async fn a_lease_is_of_its_caches_generation(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     for (id, mapping, generation) in [(1, MAPPING, two.mine), (2, OTHER, two.other)] {
@@ -101,38 +103,41 @@ pub(super) async fn a_lease_is_of_its_caches_generation(fixture: &dyn StoreFixtu
         let (_, reply) = two.lease(id, mapping).await;
         assert!(matches!(reply, LeaseReply::Present { .. }), "{reply:?}");
     }
-    // An entry of one cache is not good in another one, and makes way there.
+    // An entry of one cache is not valid in another one, and is replaced there.
     let (_, reply) = two.lease(1, OTHER).await;
     assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
 }
 
+/// A fresh row, or a dropped one, ends the leases of its cache.
 pub(super) async fn a_fill_is_refused_after_its_cache_was_flushed(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let token = two.take(1, MAPPING).await;
     let other = two.other;
     two.cover(&[cover(MAPPING, generation(), true), cover(OTHER, other, false)]).await;
-    assert_eq!(two.fill(1, token, two.mine).await, VOIDED, "a new generation began");
+    assert_eq!(two.fill(1, token, two.mine).await, FLUSHED, "the cache was flushed");
     let token = two.take(2, OTHER).await;
     let mine = two.mine;
     two.cover(&[cover(MAPPING, mine, false)]).await;
-    assert_eq!(two.fill(2, token, two.other).await, VOIDED, "it is covered no more");
+    assert_eq!(two.fill(2, token, two.other).await, FLUSHED, "it is no longer covered");
     assert!(two.harness.value(1).await.is_none() && two.harness.value(2).await.is_none());
 }
 
+/// A flush of one cache does not affect loads of other caches, although the meta's own generation changes.
 pub(super) async fn a_fill_is_accepted_after_another_cache_was_flushed(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let (mine, other) = (two.mine, two.other);
     two.put(1, MAPPING, mine).await;
     let token = two.take(2, MAPPING).await;
     two.cover(&[cover(MAPPING, generation(), false), cover(OTHER, generation(), true)]).await;
-    assert_eq!(two.fill(2, token, mine).await, FillReply::Stored, "it is not concerned");
+    assert_eq!(two.fill(2, token, mine).await, FillReply::Stored, "its cache was not flushed");
     assert!(matches!(two.lease(1, MAPPING).await.1, LeaseReply::Present { .. }));
     let token = two.take(3, MAPPING).await;
     two.cover(&[cover(MAPPING, generation(), false)]).await;
-    assert_eq!(two.fill(3, token, mine).await, FillReply::Stored, "nor by one that is covered no more");
+    assert_eq!(two.fill(3, token, mine).await, FillReply::Stored, "nor by one that is no longer covered");
     assert!(matches!(two.lease(4, OTHER).await.1, LeaseReply::NotCovered), "{other:?}");
 }
 
+/// An invalidation keeps an entry only if its generation is that of a covered cache.
 pub(super) async fn an_entry_of_a_flushed_cache_does_not_survive(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let (mine, other) = (two.mine, two.other);
@@ -150,13 +155,14 @@ pub(super) async fn an_entry_of_a_flushed_cache_does_not_survive(fixture: &dyn S
     assert!(two.harness.value(12).await.is_some());
 }
 
+/// Writing the coverage table keeps position, order, high watermark, source time and term.
 pub(super) async fn covering_changes_the_coverage_only(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let held = two.harness.held(START);
-    two.harness.writer.raise_high_watermark(&held, START + 4).await.expect("hi is raised");
+    two.harness.writer.raise_high_watermark(&held, START + 4).await.expect("the high watermark is raised");
     let mut expected = two.harness.live_state().await;
     let [fresh, added] = [generation(), generation()];
-    // Of two rows with one mapping the first counts.
+    // Of two rows with the same mapping the first one counts.
     let rows = [
         cover(THIRD, added, false),
         cover(MAPPING, generation(), false),
@@ -168,7 +174,7 @@ pub(super) async fn covering_changes_the_coverage_only(fixture: &dyn StoreFixtur
     expected.coverage = Coverage::new(table);
     let state = two.harness.live_state().await;
     expected.beat = state.beat;
-    assert_ne!(state.generation, expected.generation, "what is held changes with the table");
+    assert_ne!(state.generation, expected.generation, "the expected generation changes with the table");
     expected.generation = two.harness.generation;
     assert_eq!(state, expected);
     for id in 0..20 {
@@ -184,6 +190,7 @@ pub(super) async fn covering_changes_the_coverage_only(fixture: &dyn StoreFixtur
     two.put(1, MappingId(99 << 90), Generation(100)).await;
 }
 
+/// Writing the coverage table and resigning are compare-and-sets, like a commit.
 pub(super) async fn covering_and_resigning_compare_first(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let before = two.harness.live_state().await;
@@ -201,14 +208,15 @@ pub(super) async fn covering_and_resigning_compare_first(fixture: &dyn StoreFixt
     }
     two.harness.new_writer().await;
     assert_eq!(two.harness.live_state().await, before, "nothing was written");
-    // A table that is written changes what is held, so that an older table that comes back is noticed.
+    // Writing a table changes the expected generation, so that an older table that comes back is noticed.
     two.cover(&[cover(THIRD, generation(), false)]).await;
     conflict(two.harness.writer.commit(&held, &applied(START, 0)).await, "the generation before the table");
     two.harness.new_writer().await;
     let now = two.harness.held(START);
-    two.harness.writer.commit(&now, &applied(START, 0)).await.expect("as held");
+    two.harness.writer.commit(&now, &applied(START, 0)).await.expect("as expected");
 }
 
+/// Taking the term does not change the coverage table; the new holder writes its own table next.
 pub(super) async fn a_term_keeps_what_is_covered(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let before = two.harness.live_state().await;
@@ -221,6 +229,7 @@ pub(super) async fn a_term_keeps_what_is_covered(fixture: &dyn StoreFixture) {
     two.put(1, MAPPING, two.mine).await;
 }
 
+/// The vacant mark is visible on every shard until the next holder takes the term or flushes.
 pub(super) async fn a_resignation_is_visible_until_the_term_is_taken(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     assert!(!two.harness.live_state().await.vacant);
@@ -233,14 +242,14 @@ pub(super) async fn a_resignation_is_visible_until_the_term_is_taken(fixture: &d
     }
     two.put(1, MAPPING, two.mine).await;
     two.harness.writer.take_term(&state, 2).await.expect("a term");
-    assert!(!two.harness.live_state().await.vacant, "the place is taken");
+    assert!(!two.harness.live_state().await.vacant, "the term is taken");
     two.harness.writer.resign(&Expected { term: 2, ..held }).await.expect("a resignation");
     assert!(two.harness.live_state().await.vacant);
     two.harness.flush(START).await;
     assert!(!two.harness.live_state().await.vacant, "a flush takes it too");
 }
 
-/// An invalidator that watches another one counts beats: each of its writes has to move them.
+/// A standby watches the beat: every write of the holder must change it.
 pub(super) async fn every_write_moves_the_beat(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let mut held = two.harness.held(START);
@@ -283,7 +292,7 @@ pub(super) async fn a_long_position_is_kept(fixture: &dyn StoreFixture) {
     let state = two.harness.live_state().await;
     two.harness.writer.take_term(&state, 2).await.expect("a term");
     let StoreState::Live(state) = two.harness.writer.state().await.expect("a state") else {
-        panic!("it is live");
+        panic!("it should be live");
     };
     assert_eq!((state.checkpoint().expect("a checkpoint"), state.term), (long.clone(), 2));
     let meta = two.harness.read(1).await.meta.expect("a meta");

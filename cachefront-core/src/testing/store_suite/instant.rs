@@ -1,4 +1,4 @@
-//! The law of the instant: a reading's meta and entry stood together.
+//! The law of the instant: the meta and the entry of a reading are from one instant.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,16 +9,16 @@ use super::harness::{LONG, Readers, START, StoreHarness, header, key, token};
 use crate::entry::Entry;
 use crate::store::{FillReply, Generation, InvalidationMode, LeaseReply, Reading};
 
-/// At least this many batches are applied.
+/// Minimum number of batches.
 const ROUNDS: u64 = 300;
 
-/// For at least so long: a store in memory does those in no time, and its readers must be caught between two steps.
+/// Minimum duration: a store in memory applies the batches very quickly, and readers must run between two steps.
 const HAMMERED: Duration = Duration::from_millis(500);
 
-/// At least this many entries are filled, and this many read.
+/// Minimum number of entries that are filled, and that are read.
 const ENOUGH: u64 = 200;
 
-/// How often a round begins a new generation.
+/// Number of rounds between two flushes.
 const FLUSH_EVERY: u64 = 10;
 
 #[derive(Default)]
@@ -34,9 +34,9 @@ impl Seen {
     }
 }
 
-/// Readers and loaders hammer one key while batches and flushes go over it. An entry is filled with the order that was
-/// sent at its grant, and removed before a later order is applied; so at every instant its order is not below the
-/// applied one, and its generation not above the one in force. A reading made of two instants breaks one or the other.
+/// Readers and loaders use one key while batches and flushes are applied to it. An entry is filled with the high watermark at
+/// its grant, and removed before a later order is applied; so at every instant its order is not below the applied one, and
+/// its generation not above the current one. A reading of two instants violates one or the other.
 pub(super) async fn meta_and_entry_are_of_one_instant(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::bare(fixture).await;
     // Generations count up here, so that readers can tell which one is later.
@@ -46,9 +46,9 @@ pub(super) async fn meta_and_entry_are_of_one_instant(fixture: &dyn StoreFixture
     let reading = tokio::spawn(read(harness.readers(), Arc::clone(&seen)));
     let written = tokio::time::timeout(LONG, write(&mut harness, &seen)).await;
     seen.done.store(true, Ordering::Release);
-    loading.await.expect("loaders find nothing wrong");
-    reading.await.expect("readers find nothing wrong");
-    written.expect("enough happens in time to prove something");
+    loading.await.expect("loaders find no violation");
+    reading.await.expect("readers find no violation");
+    written.expect("enough rounds in time for a meaningful result");
 }
 
 async fn write(harness: &mut StoreHarness, seen: &Seen) {
@@ -57,7 +57,7 @@ async fn write(harness: &mut StoreHarness, seen: &Seen) {
     for round in 1.. {
         let order = START + round;
         let held = harness.held(applied);
-        harness.writer.raise_high_watermark(&held, order).await.expect("hi is raised");
+        harness.writer.raise_high_watermark(&held, order).await.expect("the high watermark is raised");
         if round.is_multiple_of(2) {
             harness.invalidate_unseen(&[1]).await;
         } else {
@@ -69,7 +69,7 @@ async fn write(harness: &mut StoreHarness, seen: &Seen) {
             let next = Generation(harness.generation.0 + 1);
             harness.flush_to(next, order).await;
         }
-        // A reader that found something wrong has ended, and would be waited for in vain.
+        // A reader that found an error has ended: do not wait for it.
         let proven = round >= ROUNDS && begun.elapsed() >= HAMMERED && seen.enough();
         if proven || seen.done.load(Ordering::Acquire) {
             return;
@@ -78,7 +78,7 @@ async fn write(harness: &mut StoreHarness, seen: &Seen) {
     }
 }
 
-/// Ends the writer's rounds when a task ends, also by a panic.
+/// Ends the writer's rounds when a task ends, also if it panics.
 struct End(Arc<Seen>);
 
 impl Drop for End {
@@ -117,10 +117,10 @@ fn check(reading: &Reading) -> bool {
         return false;
     };
     let header = Entry::decode(entry.clone()).expect("an entry").header;
-    assert!(header.generation.0 <= meta.generation.0, "the entry is of a generation that the meta does not know yet");
+    assert!(header.generation.0 <= meta.generation.0, "the entry has a later generation than the meta");
     if header.order == 0 || header.generation != meta.generation {
         return false;
     }
-    assert!(header.order >= meta.applied_order, "the entry was removed before its meta was written");
+    assert!(header.order >= meta.applied_order, "the entry should have been removed before this meta was written");
     true
 }

@@ -1,4 +1,4 @@
-//! Laws of the invalidation: it always breaks the lease, and an entry survives only where its load saw the change.
+//! Laws of the invalidation: it always revokes the lease, and an entry survives only if its load saw the change.
 
 use bytes::Bytes;
 
@@ -10,6 +10,7 @@ use crate::store::{FillReply, Invalidation, InvalidationMode, LeaseReply, Refusa
 
 const BROKEN: FillReply = FillReply::Refused(Refusal::LeaseBroken);
 
+/// An invalidation revokes the lease in every case: the load may have read the value from before the change.
 pub(super) async fn an_invalidation_breaks_the_lease(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -21,6 +22,7 @@ pub(super) async fn an_invalidation_breaks_the_lease(fixture: &dyn StoreFixture)
     assert!(harness.value(1).await.is_none());
 }
 
+/// An entry survives only if its fill position, mode and generation prove that its load saw the commits.
 pub(super) async fn an_entry_without_proof_does_not_survive(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let mine = harness.take(2).await;
@@ -41,10 +43,10 @@ pub(super) async fn an_entry_without_proof_does_not_survive(fixture: &dyn StoreF
     harness.put(5, START + 7).await;
     fixture.lose_metas().await;
     harness.invalidate_seen(&[5]).await;
-    assert!(harness.read(5).await.entry.is_none(), "no meta says which generation is in force");
+    assert!(harness.read(5).await.entry.is_none(), "without a meta no generation is current");
 }
 
-/// The entries of the harness say that their load had seen the first server's transactions 1 to 9.
+/// The fill position of the harness's entries has the first server's transactions 1 to 9.
 pub(super) async fn an_entry_that_had_seen_every_commit_survives_without_its_lease(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let gtid = |number| Gtid { origin: ORIGIN.into(), number };
@@ -78,6 +80,7 @@ pub(super) async fn an_entry_that_had_seen_every_commit_survives_without_its_lea
     assert_eq!(harness.fill(9, mine, START).await, BROKEN);
 }
 
+/// A plain invalidation removes the given keys, and no others. An empty list is allowed.
 pub(super) async fn an_invalidation_removes_every_entry(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     for id in 0..5 {
@@ -87,11 +90,12 @@ pub(super) async fn an_invalidation_removes_every_entry(fixture: &dyn StoreFixtu
     for id in 0..4 {
         assert!(harness.read(id).await.entry.is_none(), "{id}");
     }
-    assert!(harness.read(4).await.entry.is_some(), "not named, not removed");
+    assert!(harness.read(4).await.entry.is_some(), "it was not in the list");
     harness.invalidate(&[]).await;
     harness.invalidate_seen(&[]).await;
 }
 
+/// A discard removes entries and revokes leases; it is idempotent.
 pub(super) async fn a_discard_removes_and_may_be_repeated(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     harness.put(1, START).await;
@@ -101,9 +105,10 @@ pub(super) async fn a_discard_removes_and_may_be_repeated(fixture: &dyn StoreFix
         assert!(harness.read(1).await.entry.is_none());
     }
     assert_eq!(harness.fill(2, mine, START).await, BROKEN);
-    harness.store.discard(&[]).await.expect("a discard of nothing");
+    harness.store.discard(&[]).await.expect("an empty discard");
 }
 
+/// Both invalidations work for more keys than fit into one command of a server.
 pub(super) async fn thousands_of_keys_are_removed_at_once(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let marks: Vec<u64> = (0..3_000).step_by(97).collect();

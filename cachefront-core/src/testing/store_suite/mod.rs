@@ -1,6 +1,6 @@
-//! The laws that every [`Store`] must keep, each one a test of its own.
+//! The laws that every [`Store`] must keep, each as a separate test.
 //!
-//! An adapter gives a [`StoreFixture`], and [`store_suite!`](crate::store_suite) makes one named test for each law:
+//! An adapter provides a [`StoreFixture`], and [`store_suite!`](crate::store_suite) makes one named test for each law:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -44,16 +44,16 @@ use async_trait::async_trait;
 
 use crate::store::Store;
 
-/// A store for one test, and what the test does to it from outside.
+/// A store for one test, and the operations of the test on it.
 #[async_trait]
 pub trait StoreFixture: Send + Sync {
-    /// The store: empty, under a namespace that no other test uses.
+    /// Returns the store: empty, with a namespace that no other test uses.
     fn store(&self) -> Arc<dyn Store>;
 
-    /// Lets time pass by the store's clock.
+    /// Advances the store's clock.
     async fn pass(&self, duration: Duration);
 
-    /// Makes the store lose the meta of every shard and keep its entries, as an eviction could.
+    /// Removes the meta of every shard and keeps the entries, as an eviction could.
     async fn lose_metas(&self);
 }
 
@@ -67,12 +67,12 @@ pub struct Law {
 }
 
 impl Law {
-    /// The law, in words joined by `_`.
+    /// Returns the law, as words joined by `_`.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Holds the store to it.
+    /// Checks the law.
     ///
     /// # Panics
     /// If the store breaks it.
@@ -89,7 +89,7 @@ impl fmt::Debug for Law {
 
 macro_rules! laws {
     ($($module:ident: $($law:ident),* $(,)?;)*) => {
-        /// Every law, for a harness that makes its tests by itself.
+        /// Every law, for a test harness that does not use the macro.
         pub const LAWS: &[Law] = &[$($(
             Law { name: stringify!($law), run: |fixture| Box::pin($module::$law(fixture)) },
         )*)*];
@@ -161,7 +161,7 @@ laws! {
         a_dropped_read_loses_no_message;
 }
 
-/// Finds a law by its name.
+/// Returns the law of this name.
 ///
 /// # Panics
 /// If there is no such law.
@@ -170,7 +170,7 @@ pub fn law(name: &str) -> Law {
 }
 
 /// Makes one test for each law of the store suite. The argument is a future of a
-/// [`StoreFixture`](crate::testing::StoreFixture), made anew for every test. Needs tokio with `macros` and
+/// [`StoreFixture`](crate::testing::StoreFixture), created for every test. Requires tokio with `macros` and
 /// `rt-multi-thread`.
 #[macro_export]
 macro_rules! store_suite {

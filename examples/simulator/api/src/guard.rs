@@ -1,0 +1,208 @@
+//! What every request passes: the token, the time limit, the panic trap, the counters.
+
+use std::any::Any;
+use std::future::{Ready, ready};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use simulator_model::credentials::Role;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::body::{BODY_BYTES_MAX, gather};
+use super::caller::Caller;
+use super::error::ApiError;
+use super::state::Api;
+use super::trace;
+use crate::measure;
+
+/// A request that takes longer is given up. Event streams are answered at once and go on for ever.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Pages take everything from this program: no script, style or frame from anywhere else, none inline.
+const PAGES_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                            form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Served without a token, for whoever has to know whether the process lives.
+const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The description of the API. It holds no data, and a browser that opens it cannot send a token.
+fn is_description(path: &str) -> bool {
+    path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/")
+}
+
+/// Puts the checks around `routes`; the first to see a request is the last one here.
+pub fn wrap(routes: Router, api: Arc<Api>) -> Router {
+    routes
+        .layer(middleware::from_fn(limit_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), shed))
+        .layer(middleware::from_fn(gather))
+        .layer(middleware::from_fn_with_state(api, authorize))
+        .layer(middleware::from_fn(count))
+        .layer(middleware::from_fn(trace::trace))
+        .layer(middleware::from_fn(harden))
+}
+
+/// The numbers of a process that serves the panel without the API. They are there only where tokens say who may look.
+pub fn metrics_page(api: Arc<Api>) -> Router {
+    if api.access.tokens.is_empty() {
+        return Router::new();
+    }
+    let page = Router::new().route("/metrics", get(super::health::metrics)).with_state(Arc::clone(&api));
+    page.layer(middleware::from_fn_with_state(api, authorize))
+}
+
+/// The same around the panel's pages, which have a login of their own.
+pub fn wrap_pages(pages: Router) -> Router {
+    pages
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(limit_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::map_response(allow_own))
+        .layer(middleware::from_fn(harden))
+}
+
+fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGES_POLICY));
+    // Without any referrer a browser would not say either where a form comes from.
+    page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    ready(page)
+}
+
+/// While the API is open, a page of another site must not reach it through a name of its own that leads to this machine:
+/// only names are taken that nobody else can give to it. Addresses are none that a page could have been loaded from.
+pub(super) async fn own_host(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
+    let in_header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let named = [request.uri().authority().map(|authority| authority.as_str()), in_header];
+    let is_foreign = named.into_iter().flatten().any(|host| !is_own(host));
+    let checked = !api.any_host && api.access.tokens.is_empty() && !HEALTH_PATHS.contains(&request.uri().path());
+    if checked && is_foreign {
+        let detail = "Without tokens the API is for this machine: ask for it by localhost or by an address";
+        return ApiError::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response();
+    }
+    next.run(request).await
+}
+
+/// `localhost`, a name below it, or an address; with or without a port.
+fn is_own(host: &str) -> bool {
+    let host = host.rsplit('@').next().unwrap_or_default();
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split(']').next().unwrap_or_default();
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost") || name.parse::<Ipv4Addr>().is_ok()
+}
+
+async fn authorize(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response<Body> {
+    let tokens = &api.access.tokens;
+    let path = request.uri().path();
+    if tokens.is_empty() || HEALTH_PATHS.contains(&path) || is_description(path) {
+        return next.run(request).await;
+    }
+    let needed = if request.method().is_safe() { Role::Viewer } else { Role::Operator };
+    match tokens.role_of(request.headers()) {
+        None => ApiError::unauthorized().into_response(),
+        Some(role) if role < needed => ApiError::forbidden(needed).into_response(),
+        Some(role) => {
+            request.extensions_mut().insert(Caller(Some(role)));
+            next.run(request).await
+        }
+    }
+}
+
+/// Turns away what is too much at once, before anything is done for it. Whoever has to know how the process does is let
+/// through all the same.
+async fn shed(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
+    let always = HEALTH_PATHS.contains(&request.uri().path()) || request.uri().path() == "/metrics";
+    match Arc::clone(&api.in_flight).try_acquire_owned() {
+        Ok(_permit) => next.run(request).await,
+        Err(_) if always => next.run(request).await,
+        Err(_) => ApiError::unavailable("Too many requests at once").into_response(),
+    }
+}
+
+async fn limit_time(request: Request, next: Next) -> Response<Body> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::unavailable("The request took too long").into_response(),
+    }
+}
+
+fn panicked(_panic: Box<dyn Any + Send>) -> Response<Body> {
+    tracing::error!("a handler panicked");
+    ApiError::internal().into_response()
+}
+
+async fn count(request: Request, next: Next) -> Response<Body> {
+    let counted = measure::Request::begin(request.method(), request.extensions().get::<MatchedPath>());
+    let response = next.run(request).await;
+    counted.answered(response.status());
+    response
+}
+
+/// Headers that keep a browser from making more of an answer than it is.
+pub async fn harden(request: Request, next: Next) -> Response<Body> {
+    let mut response = next.run(request).await;
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::serve::Listener;
+
+    async fn broken() -> &'static str {
+        tokio::task::yield_now().await;
+        panic!("as asked")
+    }
+
+    #[test]
+    fn an_open_api_is_asked_for_by_names_that_only_this_machine_has() {
+        for own in
+            ["localhost", "LOCALHOST:8000", "api.localhost:80", "127.0.0.1:8000", "10.1.2.3", "[::1]:8000", "[::1]"]
+        {
+            assert!(is_own(own), "{own}");
+        }
+        for foreign in
+            ["", "evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io", "api:8000", "[x]"]
+        {
+            assert!(!is_own(foreign), "{foreign}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_of_500_and_the_next_request_is_served() {
+        let pages = wrap_pages(Router::new().route("/", get(broken)));
+        let listener = Listener::bind("TEST", "127.0.0.1:0").await.expect("a port");
+        let (url, stop) = (format!("http://{}/", listener.addr), CancellationToken::new());
+        let serving = listener.serve(pages, stop.clone());
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        for _ in 0..2 {
+            let answer = client.get(&url).send().await.expect("an answer");
+            assert_eq!(answer.status(), 500);
+            assert_eq!(answer.text().await.expect("a body"), "{\"detail\":\"Internal Server Error\"}");
+        }
+        stop.cancel();
+        serving.await.expect("the server");
+    }
+}

@@ -1,0 +1,109 @@
+//! The answers that many routes share, for the description of the API.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::response::Response;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+
+use super::error::{ErrorBody, ProblemsBody};
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+fn json<T: ToSchema + PartialSchema>(description: &str) -> RefOr<Response> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(T::name()))).build();
+    RefOr::T(ResponseBuilder::new().description(description).content("application/json", content).build())
+}
+
+fn errors(statuses: &[(u16, &str)]) -> Responses {
+    statuses.iter().map(|(status, words)| (status.to_string(), json::<ErrorBody>(words))).collect()
+}
+
+/// Of every route.
+pub(crate) struct Any;
+
+impl IntoResponses for Any {
+    fn responses() -> Responses {
+        errors(&[
+            (400, "A query parameter is unknown"),
+            (401, "Tokens are set, and none of them was given"),
+            (421, "The API is open, and was asked for by a name that is not this machine's"),
+            (500, "A defect: the log says more"),
+            (503, "Something that is needed is away, or too much is asked for at once: see `Retry-After`"),
+        ])
+    }
+}
+
+/// Of a route that takes parameters.
+pub(crate) struct Checked;
+
+impl IntoResponses for Checked {
+    fn responses() -> Responses {
+        let mut all = Any::responses();
+        all.insert("422".into(), json::<ProblemsBody>("The request is wrong, and where"));
+        all
+    }
+}
+
+/// Of a route that changes something.
+pub(crate) struct Changing;
+
+impl IntoResponses for Changing {
+    fn responses() -> Responses {
+        let mut all = Any::responses();
+        all.extend(errors(&[(403, "The token's role may only look")]));
+        all
+    }
+}
+
+/// Of a route that changes something and takes parameters.
+pub(crate) struct ChangingChecked;
+
+impl IntoResponses for ChangingChecked {
+    fn responses() -> Responses {
+        Checked::responses().into_iter().chain(Changing::responses()).collect()
+    }
+}
+
+/// Of a route that takes a body.
+pub(crate) struct WithBody;
+
+impl IntoResponses for WithBody {
+    fn responses() -> Responses {
+        let mut all = ChangingChecked::responses();
+        all.extend(errors(&[
+            (400, "The body could not be read, or a query parameter is unknown"),
+            (408, "The body was not there in time"),
+            (413, "The body is too large"),
+            (415, "The body is not JSON"),
+        ]));
+        all
+    }
+}
+
+/// Of a route that names a user which may not exist.
+pub(crate) struct NoSuchUser;
+
+impl IntoResponses for NoSuchUser {
+    fn responses() -> Responses {
+        errors(&[(404, "There is no such user")])
+    }
+}
+
+/// Of the route that adds a user.
+pub(crate) struct NoIdLeft;
+
+impl IntoResponses for NoIdLeft {
+    fn responses() -> Responses {
+        errors(&[(507, "There is no id left for a new user")])
+    }
+}
+
+/// Of a route that writes a user.
+pub(crate) struct EmailTaken;
+
+impl IntoResponses for EmailTaken {
+    fn responses() -> Responses {
+        errors(&[(409, "The e-mail address is taken")])
+    }
+}

@@ -1,0 +1,170 @@
+//! `/users`: reads through the caches, writes to the database and nowhere else.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cachefront::{ErrorKind, Position};
+use serde::Deserialize;
+use simulator_model::caches::EmailKey;
+use simulator_model::domain::User;
+use utoipa::ToSchema;
+
+use super::cached;
+use super::error::ApiError;
+use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
+use super::responses::{ChangingChecked, Checked, EmailTaken, NoIdLeft, NoSuchUser, WithBody};
+use super::state::Api;
+
+const LIMIT_DEFAULT: u64 = 50;
+const LIMIT_MAX: u64 = 1_000;
+
+/// What a client says about a user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = UserInput)]
+#[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
+pub(crate) struct UserBody {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[schema(min_length = 1, max_length = 255)]
+    email: String,
+}
+
+/// Users straight from the database, or the one with an e-mail address through the cache.
+#[utoipa::path(
+    get, path = "/users", tag = "users",
+    params(
+        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 1000. Default: 50", minimum = 1, maximum = 1000),
+        ("after" = Option<u64>, Query, description = "Only ids above this one. Default: 0", minimum = 0),
+        ("email" = Option<String>, Query, description = "Only the user with this address, through the cache", min_length = 1, max_length = 255),
+        ("max_staleness_ms" = Option<u64>, Query, description = "With email: the value was current within this time", minimum = 0),
+        ("Cachefront-Token" = Option<String>, Header, description = "With email: the value contains these commits. As for one user", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")),
+    ),
+    responses(
+        (status = 200, description = "The users, by id. With email, the headers of a cached read are there", body = Vec<User>),
+        Checked,
+    )
+)]
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    parameters: Parameters,
+    freshness: Freshness,
+) -> Result<Response, ApiError> {
+    let limit = parameters.number("limit", 1..=LIMIT_MAX).map_err(ApiError::problem)?.unwrap_or(LIMIT_DEFAULT);
+    let after = parameters.number("after", 0..=u64::MAX).map_err(ApiError::problem)?.unwrap_or(0);
+    let Some(email) = parameters.short_text("email").map_err(ApiError::problem)? else {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        return Ok(Json(api.database.list(after, limit).await?).into_response());
+    };
+    let started = Instant::now();
+    let key = EmailKey::new(email);
+    let hit = match freshness.asked_of(api.caches.by_email.get(&key)).detailed().await {
+        // A token of commits that no server here has: the database itself is all there is to ask.
+        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.by_email.get(&key).bypass().detailed().await?,
+        hit => hit?,
+    };
+    let headers = cached::headers(&hit, started);
+    Ok((headers, Json(hit.value.into_iter().collect::<Vec<_>>())).into_response())
+}
+
+/// One user, through the cache.
+#[utoipa::path(
+    get, path = "/users/{id}", tag = "users",
+    params(
+        ("id" = u64, Path, minimum = 1),
+        ("max_staleness_ms" = Option<u64>, Query, description = "The value was current within this time", minimum = 0),
+        ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits: what a write answered, or any `@@GLOBAL.gtid_executed`. A header that is sent several times is one set; 16 KiB in all; in a range the first number is not above the second", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")),
+    ),
+    responses(
+        (status = 200, description = "The user. A 404 has the same headers", body = User, headers(
+            ("x-cache" = String, description = "`hit`: from a tier; `miss`: loaded and kept; `bypass`: loaded, and nothing is kept; `stale` is reserved for a value past its time"),
+            ("x-cache-tier" = String, description = "`local`: this process; `shared`: the store; `database`"),
+            ("x-cache-age" = u64, description = "How long ago the value's load began, in ms"),
+            ("x-cache-position" = String, description = "Commits that the value is proven to contain"),
+            ("Cachefront-Token" = String, description = "The same, as the token for reads that must not be older"),
+            ("Server-Timing" = String, description = "How long the read took, and the whole request"),
+        )),
+        NoSuchUser, Checked,
+    )
+)]
+pub(crate) async fn read(
+    State(api): State<Arc<Api>>,
+    UserId(id): UserId,
+    freshness: Freshness,
+) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let hit = match freshness.asked_of(api.caches.users.get(&id)).detailed().await {
+        // A token of commits that no server here has: the database itself is all there is to ask.
+        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.users.get(&id).bypass().detailed().await?,
+        hit => hit?,
+    };
+    let headers = cached::headers(&hit, started);
+    Ok(match hit.value {
+        Some(user) => (headers, Json(user)).into_response(),
+        None => (headers, ApiError::no_such_user()).into_response(),
+    })
+}
+
+/// Adds a user.
+#[utoipa::path(
+    post, path = "/users", tag = "users", request_body = UserBody,
+    responses(
+        (status = 201, description = "The new user", body = User,
+            headers(("Location" = String), ("Cachefront-Token" = String, description = "Contains this commit"))),
+        EmailTaken, NoIdLeft, WithBody,
+    )
+)]
+pub(crate) async fn create(State(api): State<Arc<Api>>, body: JsonBody) -> Result<Response, ApiError> {
+    let written = api.database.create(&body.user_input()?).await?;
+    let mut headers = token_header(written.token.as_ref());
+    if let Ok(location) = HeaderValue::from_str(&format!("/users/{}", written.value.id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    Ok((StatusCode::CREATED, headers, Json(written.value)).into_response())
+}
+
+/// Replaces a user's name and e-mail address.
+#[utoipa::path(
+    put, path = "/users/{id}", tag = "users", request_body = UserBody, params(("id" = u64, Path, minimum = 1)),
+    responses(
+        (status = 200, description = "The user as it is now", body = User,
+            headers(("Cachefront-Token" = String, description = "Contains this commit"))),
+        NoSuchUser, EmailTaken, WithBody,
+    )
+)]
+pub(crate) async fn update(
+    State(api): State<Arc<Api>>,
+    UserId(id): UserId,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let input = body.user_input()?;
+    let written = api.database.update(id, &input).await?.ok_or_else(ApiError::no_such_user)?;
+    Ok((token_header(written.token.as_ref()), Json(written.value)).into_response())
+}
+
+/// Removes a user.
+#[utoipa::path(
+    delete, path = "/users/{id}", tag = "users", params(("id" = u64, Path, minimum = 1)),
+    responses(
+        (status = 204, description = "The user is gone",
+            headers(("Cachefront-Token" = String, description = "Contains this commit"))),
+        NoSuchUser, ChangingChecked,
+    )
+)]
+pub(crate) async fn delete(State(api): State<Arc<Api>>, UserId(id): UserId) -> Result<Response, ApiError> {
+    let written = api.database.delete(id).await?.ok_or_else(ApiError::no_such_user)?;
+    Ok((StatusCode::NO_CONTENT, token_header(written.token.as_ref())).into_response())
+}
+
+/// The header of a write's answer; none if the database does not number its commits.
+fn token_header(token: Option<&Position>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(value) = token.and_then(|token| HeaderValue::from_str(&token.to_string()).ok()) {
+        headers.insert(HeaderName::from_static(TOKEN_HEADER), value);
+    }
+    headers
+}

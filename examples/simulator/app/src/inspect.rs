@@ -1,0 +1,225 @@
+//! `simulator inspect`: one pass, as a table or as JSON, and an exit code that says what was found.
+//!
+//! On servers it looks for itself, through a cache of its own without a process-local tier's entries. Embedded, the
+//! store is another process's memory: it asks that process's API.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::AUTHORIZATION;
+use simulator_cli::{CliError, root_cause, shutdown_signal};
+use simulator_model::domain::User;
+use simulator_model::inspector::{Consistency, Inspector, StaleEntry, Verdict};
+use simulator_model::mode::Modes;
+use simulator_model::settings::Settings;
+use simulator_model::world::World;
+
+use crate::cli::InspectFlags;
+
+/// An API that takes longer does not answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause between two passes with `--follow`.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Repairs and passes again at most so often; a pass shows 50 entries.
+const ROUNDS_MAX: usize = 100;
+
+/// Looks, prints, and repairs if it is asked to. The exit code is 0 if nothing is stale (any more), 1 if something is,
+/// 2 if that is not known.
+///
+/// # Errors
+/// A line that says what is missing.
+pub(crate) async fn run(settings: &Settings, flags: &InspectFlags) -> Result<ExitCode, CliError> {
+    let eye = match settings.embedded() {
+        true => Eye::Api(Api::new(settings)?),
+        false => Eye::Own(own(settings).await?),
+    };
+    let mut end = Box::pin(shutdown_signal());
+    loop {
+        let mut found = eye.pass().await?;
+        print(&found, flags.json)?;
+        if flags.repair && found.verdict == Verdict::Stale {
+            found = repair(&eye, found).await?;
+            print(&found, flags.json)?;
+        }
+        let code = match found.verdict {
+            Verdict::Healthy | Verdict::Empty => 0,
+            Verdict::Stale => 1,
+            Verdict::Unknown => 2,
+        };
+        if !flags.follow {
+            return Ok(ExitCode::from(code));
+        }
+        tokio::select! {
+            () = &mut end => return Ok(ExitCode::from(code)),
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Removes what is stale until a pass finds nothing more.
+async fn repair(eye: &Eye, mut found: Consistency) -> Result<Consistency, CliError> {
+    for _ in 0..ROUNDS_MAX {
+        let mut ids: Vec<u64> = found.entries.iter().map(|entry| entry.id).collect();
+        ids.dedup();
+        if ids.is_empty() {
+            break;
+        }
+        for id in ids {
+            eye.remove(id).await?;
+        }
+        found = eye.pass().await?;
+    }
+    Ok(found)
+}
+
+/// Who looks.
+enum Eye {
+    Own(Arc<Inspector>),
+    Api(Api),
+}
+
+impl Eye {
+    async fn pass(&self) -> Result<Consistency, CliError> {
+        match self {
+            Self::Own(inspector) => Ok(inspector.pass().await),
+            Self::Api(api) => api.pass().await,
+        }
+    }
+
+    async fn remove(&self, id: u64) -> Result<(), CliError> {
+        match self {
+            Self::Own(inspector) => Ok(inspector.remove(id).await.map_err(CliError::from_error)?),
+            Self::Api(api) => api.remove(id).await,
+        }
+    }
+}
+
+async fn own(settings: &Settings) -> Result<Arc<Inspector>, CliError> {
+    let world = World::open(settings).await?;
+    let row = world.true_database.mode().await.map_err(|error| CliError::new(error.to_string()))?;
+    let caches = world.caches(settings)?;
+    let follow = caches.clone();
+    let modes = Modes::new(Arc::clone(&world.true_database), row, move |row| follow.set_mode(row.mode));
+    let pipeline = world.pipeline(&modes, settings);
+    Ok(Inspector::new(caches, world.true_database, modes, pipeline, world.clock, &world.events))
+}
+
+/// The API of a process that has the store in its memory.
+struct Api {
+    client: reqwest::Client,
+    url: String,
+    authorization: Option<String>,
+}
+
+impl Api {
+    fn new(settings: &Settings) -> Result<Self, CliError> {
+        let client = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).no_proxy().build();
+        Ok(Self {
+            client: client.map_err(|error| CliError::new(error.to_string()))?,
+            url: settings.api_url.clone(),
+            authorization: settings.client_token().map(|token| format!("Bearer {}", token.expose())),
+        })
+    }
+
+    async fn pass(&self) -> Result<Consistency, CliError> {
+        let answer = self.send(self.client.get(format!("{}/consistency?fresh=true", self.url))).await?;
+        answer.json().await.map_err(|error| self.failed(&error))
+    }
+
+    async fn remove(&self, id: u64) -> Result<(), CliError> {
+        self.send(self.client.delete(format!("{}/cache/users/{id}", self.url))).await.map(drop)
+    }
+
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<reqwest::Response, CliError> {
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer = request.send().await.map_err(|error| self.failed(&error))?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            status if status == 401 || status == 403 => Err(CliError::new(format!(
+                "{} answers {status}: give a token of the role operator in CACHEFRONT_API_TOKENS",
+                self.url
+            ))),
+            status => Err(CliError::new(format!("{} answers {status}", self.url))),
+        }
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> CliError {
+        CliError::new(format!(
+            "{} does not answer: {}; start the simulator, say where it is with CACHEFRONT_API_URL, or look at servers \
+             with --stack",
+            self.url,
+            root_cause(error)
+        ))
+    }
+}
+
+fn print(found: &Consistency, json: bool) -> Result<(), CliError> {
+    let text = match json {
+        true => serde_json::to_string(found).unwrap_or_default() + "\n",
+        false => table(found),
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| CliError::new(format!("the outcome cannot be printed: {error}")))
+}
+
+fn table(found: &Consistency) -> String {
+    let Consistency { users, compared, as_of, .. } = found;
+    let mut text = format!(
+        "{}  (mode {}, {users} users, {compared} entries compared, {as_of})\n",
+        found.words(),
+        found.mode.as_str()
+    );
+    if let Some(cause) = &found.cause {
+        text += &format!("{cause}\n");
+    }
+    if !found.entries.is_empty() {
+        text += &format!("\n{:<36} {:<8} {:>8}  {:<28} {}\n", "entry", "kind", "ttl ms", "cached", "database");
+    }
+    for StaleEntry { key, kind, cached, database, ttl_ms, .. } in &found.entries {
+        let ttl = ttl_ms.map_or("-".to_owned(), |ttl| ttl.to_string());
+        let (cached, database) = (name(cached.as_ref()), name(database.as_ref()));
+        text += &format!("{:<36} {:<8} {ttl:>8}  {cached:<28} {database}\n", plain(key), kind.as_str());
+    }
+    text
+}
+
+fn name(user: Option<&User>) -> String {
+    user.map_or("(no such user)".to_owned(), |user| plain(&user.name))
+}
+
+/// Nothing that somebody wrote into a row steers the terminal.
+fn plain(text: &str) -> String {
+    text.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use simulator_model::domain::Mode;
+    use simulator_model::inspector::StaleKind;
+
+    use super::*;
+
+    #[test]
+    fn a_table_names_what_is_stale_and_steers_no_terminal() {
+        let user = User { id: 1, name: "Ada\u{1b}[2J".into(), email: "a@b".into(), updated_at: String::new() };
+        let entry = StaleEntry {
+            id: 1,
+            key: "users:1".into(),
+            kind: StaleKind::Lost,
+            cached: Some(user),
+            database: None,
+            ttl_ms: Some(5),
+        };
+        let found = Consistency::of("now".into(), Mode::Cdc, 1, true, 1, vec![entry]);
+        let text = table(&found);
+        assert!(text.starts_with("cache stale (1)") && text.contains("1 lost"), "{text}");
+        assert!(text.contains("Ada?[2J") && text.contains("(no such user)") && !text.contains('\u{1b}'), "{text}");
+    }
+}

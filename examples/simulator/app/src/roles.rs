@@ -1,0 +1,362 @@
+//! What each role runs.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use cachefront::{CdcHandle, CdcState, CdcStatus};
+use loadgen::experiment::ExperimentControl;
+use simulator_access::{Access, Printed};
+use simulator_api::serve::Listener;
+use simulator_api::{Api, announcements};
+use simulator_cli::{CliError, shutdown_signal};
+use simulator_model::caches::Caches;
+use simulator_model::connect::{self, Watchdog};
+use simulator_model::domain::{DbError, Mode};
+use simulator_model::events::Event;
+use simulator_model::inspector::Inspector;
+use simulator_model::metrics::{Metrics, identify, observe_freshness};
+use simulator_model::mode::Modes;
+use simulator_model::pipeline::{self, Pipeline, Report};
+use simulator_model::settings::Settings;
+use simulator_model::stages::Stages;
+use simulator_model::world::World;
+use simulator_panel::Ui;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// An experiment under way has this long to put the mode back.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Everything together has this long to end: less than a container is given before it is killed (20 s).
+const END_MAX: Duration = Duration::from_secs(15);
+
+/// Everything in one process.
+pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
+    let listener = api_listener(&settings).await?;
+    let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let mut running = Running::start(&settings, true).await?;
+    let printed = running.access.adopt(&settings.passwords).await?;
+    let api = running.api(&settings);
+    running.announce_events(&api);
+    running.observe_freshness(&settings);
+    let pages = running.panel(&api, &settings, true);
+    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
+    announce(&[
+        format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
+        format!("panel    http://{}", panel_listener.addr),
+        format!("mode     {mode}, source {source}, ttl {ttl:?}"),
+    ]);
+    announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
+    let servers = [
+        listener.serve(simulator_api::router(api), running.stop.clone()),
+        panel_listener.serve(pages, running.stop.clone()),
+    ];
+    running.until_told(servers).await
+}
+
+/// The API alone.
+pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
+    let listener = api_listener(&settings).await?;
+    let mut running = Running::start(&settings, false).await?;
+    let api = running.api(&settings);
+    announce(&[format!("API      http://{}  (try it: http://{}/docs/)", listener.addr, listener.addr)]);
+    running.announce_events(&api);
+    running.observe_freshness(&settings);
+    let servers = [listener.serve(simulator_api::router(api), running.stop.clone())];
+    running.until_told(servers).await
+}
+
+/// The control panel alone.
+pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
+    let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let mut running = Running::start(&settings, false).await?;
+    let printed = running.access.adopt(&settings.passwords).await?;
+    let api = running.api(&settings);
+    running.announce_events(&api);
+    let pages = running.panel(&api, &settings, false);
+    announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
+    announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
+    let servers = [listener.serve(pages, running.stop.clone())];
+    running.until_told(servers).await
+}
+
+/// The change capture alone.
+pub(crate) async fn consumer(settings: Settings) -> Result<(), CliError> {
+    let listener = match &settings.consumer_addr {
+        Some(addr) => Some(Listener::bind("CACHEFRONT_CONSUMER_ADDR", addr).await?),
+        None => None,
+    };
+    let running = Running::start(&settings, true).await?;
+    let api = running.api(&settings);
+    announce(&[format!("consumer reads {}", api.pipeline.source)]);
+    let pages = simulator_api::consumer_router(api);
+    let servers = listener.map(|listener| listener.serve(pages, running.stop.clone()));
+    running.until_told(servers).await
+}
+
+/// Prints the API's description.
+pub(crate) fn openapi() -> Result<(), CliError> {
+    use std::io::Write;
+    std::io::stdout()
+        .write_all(simulator_api::openapi_text().as_bytes())
+        .map_err(|error| CliError::new(format!("the description cannot be printed: {error}")))
+}
+
+/// Binds before anything else is started: a port that is taken is the commonest mistake.
+async fn api_listener(settings: &Settings) -> Result<Listener, CliError> {
+    let listener = Listener::bind("CACHEFRONT_API_ADDR", &settings.api_addr).await?;
+    let protected = !settings.api_tokens.is_empty() || settings.insecure_open_api;
+    if !listener.addr.ip().is_loopback() && !protected {
+        return Err(CliError::new(format!(
+            "the API would be open to other machines on {}: set CACHEFRONT_API_TOKENS, or say --insecure-open-api",
+            listener.addr
+        )));
+    }
+    Ok(listener)
+}
+
+fn announce(lines: &[String]) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        // A closed terminal is no reason to stop serving.
+        let _ = writeln!(out, "{line}");
+    }
+    let _ = out.flush();
+}
+
+fn login_line(printed: &Printed) -> String {
+    let Printed { name, password } = printed;
+    format!("login    {name} / {}  (shown this once; CACHEFRONT_UI_ADMIN_PASSWORD sets another)", password.expose())
+}
+
+/// The parts that run beside the servers.
+struct Running {
+    world: World,
+    caches: Caches,
+    modes: Arc<Modes>,
+    access: Arc<Access>,
+    inspector: Arc<Inspector>,
+    metrics: Metrics,
+    consumer: Option<Arc<Consumer>>,
+    /// Follows the connector, where one carries the changes.
+    connector: Option<Watchdog>,
+    /// Of the panel, if there is one.
+    experiment: Option<ExperimentControl>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    async fn start(settings: &Settings, consumes: bool) -> Result<Self, CliError> {
+        let metrics = Metrics::install()?;
+        let world = World::open(settings).await?;
+        let row = world.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
+        let caches = world.caches(settings)?;
+        let consumer = match consumes {
+            true => Some(Arc::new(Consumer::new(world.consumer(&caches, row.mode).await?))),
+            false => None,
+        };
+        let (reads, writes, events) = (caches.clone(), consumer.clone(), world.events.clone());
+        let modes = Modes::new(Arc::clone(&world.database), row, move |row| {
+            reads.set_mode(row.mode);
+            if let Some(consumer) = &writes {
+                consumer.set_mode(row.mode);
+            }
+            events.publish(Event::new("mode", row));
+        });
+        let (database, clock) = (Arc::clone(&world.true_database), Arc::clone(&world.clock));
+        let access =
+            Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone(), settings.ui_secure)
+                .await?;
+        let pipeline = world.pipeline(&modes, settings);
+        identify(pipeline.source);
+        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &world.events);
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        let connector = connect::follow(settings, consumes, &stop)?.map(|(watchdog, following)| {
+            tasks.spawn(async move { following.await.unwrap_or_default() });
+            watchdog
+        });
+        // What an earlier consumer could not understand is still worth a look.
+        if let (Some(notebook), Ok(Some(Report { carried: Some(earlier), .. }))) =
+            (world.notebook(), world.board.read().await)
+        {
+            notebook.adopt(&earlier.gaps);
+        }
+        let experiment = None;
+        let mut running =
+            Self { world, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
+        running.spawn_tasks();
+        running.wait_for_consumer(settings).await?;
+        Ok(running)
+    }
+
+    fn spawn_tasks(&mut self) {
+        let stop = &self.stop;
+        self.tasks.spawn(Arc::clone(&self.modes).run(stop.clone()));
+        self.tasks.spawn(self.metrics.clone().run(stop.clone()));
+        self.tasks.spawn(Arc::clone(&self.world.faults).run(stop.clone()));
+        self.tasks.spawn(Arc::clone(&self.access).run(stop.clone()));
+        if let Some(consumer) = &self.consumer {
+            let (board, clock) = (Arc::clone(&self.world.board), Arc::clone(&self.world.clock));
+            let (notebook, connector) = (self.world.notebook(), self.connector.clone());
+            let carried = move || {
+                let restarts = connector.as_ref().map_or(0, |watchdog| watchdog.watch().borrow().restarts);
+                notebook.as_ref().map(|notebook| notebook.carried(restarts))
+            };
+            let (statuses, stages) = (consumer.statuses.clone(), Arc::clone(&self.world.stages));
+            self.tasks.spawn(pipeline::report(statuses, stages, carried, board, clock, stop.clone()));
+        }
+    }
+
+    /// Followers of `/events` hear of changes wherever the consumer runs, of the mode and of the pipeline.
+    fn announce_events(&mut self, api: &Arc<Api>) {
+        self.tasks.spawn(announcements(Arc::clone(api)));
+        self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
+        if let Some(relay) = self.world.followed.clone() {
+            self.tasks.spawn(relay.follow(self.world.events.clone(), self.stop.clone()));
+        }
+    }
+
+    /// Measures how far behind the database reads of this process can be.
+    fn observe_freshness(&mut self, settings: &Settings) {
+        self.tasks.spawn(observe_freshness(
+            self.pipeline(settings),
+            settings.ttl,
+            self.inspector.interest().clone(),
+            self.stop.clone(),
+        ));
+    }
+
+    /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
+    async fn wait_for_consumer(&self, settings: &Settings) -> Result<(), CliError> {
+        let Some(consumer) = &self.consumer else { return Ok(()) };
+        let mut statuses = consumer.statuses.clone();
+        let settled = statuses
+            .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
+        let report = match tokio::time::timeout_at(settings.startup_deadline, settled).await {
+            Ok(Ok(status)) if status.state != CdcState::Failed => {
+                let carried = self.world.notebook().map(|notebook| notebook.carried(0));
+                Report::new(&status, Stages::default(), carried, self.world.clock.now())
+            }
+            _ => return Err(consumer.why_not_ready(settings)),
+        };
+        // Whoever asks right after the start is told that it runs. A standby has nothing to say.
+        match report.running {
+            true => Ok(self.world.board.post(&report).await.map_err(CliError::from_error)?),
+            false => Ok(()),
+        }
+    }
+
+    fn pipeline(&self, settings: &Settings) -> Pipeline {
+        self.world.pipeline(&self.modes, settings)
+    }
+
+    fn api(&self, settings: &Settings) -> Arc<Api> {
+        Arc::new(Api {
+            database: Arc::clone(&self.world.database),
+            caches: self.caches.clone(),
+            modes: Arc::clone(&self.modes),
+            pipeline: self.pipeline(settings),
+            events: self.world.events.clone(),
+            metrics: self.metrics.clone(),
+            access: Arc::clone(&self.access),
+            faults: Arc::clone(&self.world.faults),
+            inspector: Arc::clone(&self.inspector),
+            emptier: self.world.emptier.clone(),
+            connector: self.connector.clone(),
+            in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
+            in_flight_max: settings.api_in_flight,
+            streams: simulator_api::stream_permits(),
+            any_host: settings.insecure_open_api,
+            consumes: self.consumer.is_some(),
+            stop: self.stop.clone(),
+        })
+    }
+
+    /// The control panel's pages; `serves` is true if this process serves the API, too.
+    fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Router {
+        let (database, hint) = (Arc::clone(&self.world.true_database), self.world.hint.clone());
+        let Ui { router, experiment, kept } = Ui::new(Arc::clone(api), database, hint, settings, serves);
+        self.experiment = Some(experiment);
+        self.tasks.spawn(async move { kept.await.unwrap_or_default() });
+        router
+    }
+
+    /// Serves until somebody says stop, then ends everything in order.
+    async fn until_told(
+        mut self,
+        servers: impl IntoIterator<Item = tokio::task::JoinHandle<()>>,
+    ) -> Result<(), CliError> {
+        let servers: Vec<_> = servers.into_iter().collect();
+        shutdown_signal().await;
+        tracing::info!("told to end");
+        if tokio::time::timeout(END_MAX, self.end(servers)).await.is_err() {
+            tracing::warn!("not everything came to its end within {END_MAX:?}");
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, servers: Vec<tokio::task::JoinHandle<()>>) {
+        if let Some(experiment) = &self.experiment
+            && !experiment.settle(SETTLE_MAX).await
+        {
+            tracing::warn!("the experiment did not put the mode back in time");
+        }
+        self.stop.cancel();
+        for server in servers {
+            if let Err(error) = server.await {
+                tracing::warn!(%error, "a server ended with an error");
+            }
+        }
+        if let Some(consumer) = &self.consumer {
+            consumer.shutdown().await;
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The invalidator of this process, which the mode steers and the end of the program takes away.
+struct Consumer {
+    handle: Mutex<Option<CdcHandle>>,
+    statuses: watch::Receiver<CdcStatus>,
+}
+
+impl Consumer {
+    fn new(handle: CdcHandle) -> Self {
+        let statuses = handle.watch();
+        Self { handle: Mutex::new(Some(handle)), statuses }
+    }
+
+    fn why_not_ready(&self, settings: &Settings) -> CliError {
+        match &self.statuses.borrow().last_error {
+            Some(error) => CliError::from_error(error),
+            None => CliError::new(format!(
+                "changes cannot be read within {:?} (CACHEFRONT_STARTUP_TIMEOUT)",
+                settings.startup_timeout
+            )),
+        }
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        if let Ok(handle) = self.handle.lock()
+            && let Some(handle) = &*handle
+        {
+            handle.set_mode(mode.mode());
+        }
+    }
+
+    async fn shutdown(&self) {
+        let handle = self.handle.lock().ok().and_then(|mut handle| handle.take());
+        if let Some(handle) = handle {
+            handle.shutdown().await;
+        }
+    }
+}
+
+fn database_failed(error: &DbError) -> CliError {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    CliError::new(format!("{error}{cause}"))
+}

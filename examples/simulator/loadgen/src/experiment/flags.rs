@@ -1,0 +1,20 @@
+//! The command line of the experiment.
+
+use clap::Args;
+
+use crate::load::{OutputFlags, PlanFlags};
+
+/// What both sides are asked. Its goals are judged on each side; those on staleness decide in CDC mode only, since a time
+/// to live is stale by design.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Exit codes: 0 when every goal was met, 99 when one was missed (goals on staleness count in cdc \
+                        mode only), 98 when the comparison is not valid, 1 when it could not run or the mode could not \
+                        be put back."
+)]
+pub struct ExperimentFlags {
+    #[command(flatten)]
+    pub(super) plan: PlanFlags,
+    #[command(flatten)]
+    pub(super) output: OutputFlags,
+}

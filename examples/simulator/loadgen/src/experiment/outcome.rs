@@ -1,0 +1,229 @@
+//! Both sides beside each other.
+
+use serde::Serialize;
+
+use crate::load::report::frame::span;
+use crate::load::{LoadPlan, LoadProgress, LoadResult};
+
+/// Where an experiment is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExperimentPhase {
+    /// None was started yet.
+    #[default]
+    Idle,
+    /// The mode of the next side is put in force.
+    Switching,
+    Running,
+    /// The mode that was found is put back.
+    Restoring,
+    Finished,
+    /// Somebody ended it early: there is nothing to compare.
+    Stopped,
+    /// It could not run; `message` says why.
+    Failed,
+}
+
+impl ExperimentPhase {
+    /// True while an experiment holds the place of the one run that may be.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Switching | Self::Running | Self::Restoring)
+    }
+}
+
+/// An experiment at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ExperimentProgress {
+    /// Counts the experiments of this process; zero before the first.
+    pub run: u64,
+    pub phase: ExperimentPhase,
+    /// The mode that is measured: `ttl` first, then `cdc`.
+    pub side: Option<&'static str>,
+    pub elapsed_ms: u64,
+    /// Until the end of both sides, without the switching in between.
+    pub left_ms: u64,
+    /// The side's load.
+    pub load: LoadProgress,
+    /// After the end.
+    pub verdict: Option<String>,
+    /// Why it failed, or what has to be done by hand.
+    pub message: Option<String>,
+}
+
+impl ExperimentProgress {
+    /// One line for a terminal.
+    pub(super) fn line(&self) -> String {
+        let side = self.side.unwrap_or("-");
+        match self.phase {
+            ExperimentPhase::Running => format!("{side}: {}", self.load.line()),
+            ExperimentPhase::Restoring => "putting the mode back".to_owned(),
+            _ => format!("{side}: switching the mode"),
+        }
+    }
+}
+
+/// One side.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Side {
+    pub mode: &'static str,
+    /// False if somebody changed the mode meanwhile: then it says nothing.
+    pub undisturbed: bool,
+    pub result: LoadResult,
+}
+
+/// A number of both sides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compared {
+    pub name: &'static str,
+    /// How the number comes about, for people.
+    pub note: String,
+    pub unit: &'static str,
+    /// None if it was not measured.
+    pub ttl: Option<f64>,
+    pub cdc: Option<f64>,
+    /// True if more is worse.
+    pub less_is_better: bool,
+}
+
+/// The complete result of an experiment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExperimentResult {
+    pub program: &'static str,
+    pub version: &'static str,
+    pub started_at: String,
+    pub seed: u64,
+    pub plan: LoadPlan,
+    /// True if nothing disturbed it, every request could be sent and stale reads could be judged on both sides.
+    pub valid: bool,
+    /// What to keep in mind with these numbers.
+    pub notes: Vec<String>,
+    pub verdict: String,
+    pub compared: Vec<Compared>,
+    /// The mode that was found before, and put back; or why it was not, and what to do.
+    #[serde(serialize_with = "restored")]
+    pub restored: Result<String, String>,
+    pub ttl: Side,
+    pub cdc: Side,
+}
+
+impl ExperimentResult {
+    pub(super) fn new(plan: LoadPlan, ttl: Side, cdc: Side, restored: Result<String, String>) -> Self {
+        let mut notes = notes(&ttl, &cdc);
+        let valid = notes.is_empty();
+        // What was measured holds all the same.
+        notes.extend(restored.as_ref().err().cloned());
+        Self {
+            program: "cachefront simulator experiment",
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: ttl.result.started_at.clone(),
+            seed: plan.seed,
+            valid,
+            verdict: verdict(&ttl.result, &cdc.result),
+            compared: compare(&ttl.result, &cdc.result),
+            plan,
+            notes,
+            restored,
+            ttl,
+            cdc,
+        }
+    }
+
+    /// True if a goal was missed that counts: a time to live is stale by design, so goals on staleness are for CDC mode.
+    pub fn missed(&self) -> bool {
+        self.ttl.result.missed(|measure| !measure.is_staleness()) || self.cdc.result.missed(|_| true)
+    }
+}
+
+/// The mode, or nothing.
+fn restored<S: serde::Serializer>(restored: &Result<String, String>, to: S) -> Result<S::Ok, S::Error> {
+    restored.as_ref().ok().serialize(to)
+}
+
+/// The result in words: what CDC mode spares, and what it costs.
+fn verdict(ttl: &LoadResult, cdc: &LoadResult) -> String {
+    let (before, after) = (&ttl.freshness, &cdc.freshness);
+    let stale = match before.load.stale {
+        0 => "In TTL mode no stale read was seen".to_owned(),
+        stale => format!(
+            "In TTL mode {stale} of {} reads were stale, up to {} after the write",
+            before.load.judged,
+            span(before.load.age.max_ms)
+        ),
+    };
+    let fresh = match (after.load.stale, after.load.late) {
+        (0, _) => "in CDC mode none was".to_owned(),
+        (1, 0) => format!("in CDC mode 1 was, {} after the write", span(after.load.age.max_ms)),
+        (few, 0) => format!("in CDC mode {few} were, none more than {} after it", span(after.load.age.max_ms)),
+        (few, late) => format!("in CDC mode {few} were, {late} of them later than {:.0} ms", after.grace_ms),
+    };
+    let probed = match after.probe.late {
+        0 => String::new(),
+        late => format!(" (the probe saw the old value {late} times more than {:.0} ms after it)", after.grace_ms),
+    };
+    let price = match (loads_per_second(ttl), loads_per_second(cdc)) {
+        (Some(before), Some(after)) => {
+            format!(" The price: {after:.1} database loads a second instead of {before:.1}.")
+        }
+        _ => String::new(),
+    };
+    format!("{stale}; {fresh}{probed}.{price}")
+}
+
+fn loads_per_second(result: &LoadResult) -> Option<f64> {
+    result.cache.database_loads.map(|loads| loads as f64 / result.seconds)
+}
+
+fn compare(ttl: &LoadResult, cdc: &LoadResult) -> Vec<Compared> {
+    let row = |name, unit, less_is_better, note: String, of: &dyn Fn(&LoadResult) -> Option<f64>| Compared {
+        name,
+        note,
+        unit,
+        ttl: of(ttl),
+        cdc: of(cdc),
+        less_is_better,
+    };
+    let grace = format!("of these: more than {:.0} ms after the write was answered", ttl.freshness.grace_ms);
+    let (before, after) = (ttl.freshness.load.judged, cdc.freshness.load.judged);
+    let any = format!("of {before} and {after}: started after a write was answered, and returned an older value");
+    let window = "by the probe: from the answer of a write to the first fresh read".to_owned();
+    let windows = |result: &LoadResult| Some(result.freshness.windows).filter(|windows| windows.count > 0);
+    vec![
+        row("Stale reads", "", true, any, &|result| Some(result.freshness.load.stale as f64)),
+        row("Late stale reads", "", true, grace, &|result| Some(result.freshness.load.late as f64)),
+        row("Staleness, longest", "ms", true, window.clone(), &|result| windows(result).map(|of| of.max_ms)),
+        row("Staleness, p99", "ms", true, window, &|result| windows(result).map(|of| of.p99_ms)),
+        row("Hit ratio", "%", false, "reads answered without the database".to_owned(), &|result| {
+            result.cache.hit_ratio.map(|ratio| ratio * 100.0)
+        }),
+        row("Database loads", "/s", true, "rows read from the database, probe included".to_owned(), &loads_per_second),
+        row("Latency p50", "ms", true, "from the moment a request was due".to_owned(), &|result| {
+            Some(result.latency.all.p50_ms)
+        }),
+        row("Latency p99", "ms", true, "from the moment a request was due".to_owned(), &|result| {
+            Some(result.latency.all.p99_ms)
+        }),
+        row("Failed requests", "", true, "no answer, or none that is a success".to_owned(), &|result| {
+            Some(result.requests.failed as f64)
+        }),
+    ]
+}
+
+fn notes(ttl: &Side, cdc: &Side) -> Vec<String> {
+    let mut notes = Vec::new();
+    for side in [ttl, cdc] {
+        let (mode, result) = (side.mode, &side.result);
+        if !side.undisturbed {
+            notes.push(format!("The mode was changed by somebody else during the {mode} side: repeat the experiment."));
+        }
+        if result.requests.dropped > 0 {
+            notes.push(format!(
+                "{mode}: {} requests could not be sent in time, so its latencies are those of a lower rate.",
+                result.requests.dropped
+            ));
+        }
+        if result.freshness.load.judged + result.freshness.probe.judged == 0 {
+            notes.push(format!("{mode}: no read could be judged, so nothing is known about staleness."));
+        }
+    }
+    notes
+}

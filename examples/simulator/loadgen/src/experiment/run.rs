@@ -1,0 +1,199 @@
+//! Both sides, one after the other, and the mode put back whatever happens.
+
+use std::time::Duration;
+
+use simulator_cli::CliError;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::outcome::{ExperimentPhase, ExperimentProgress, ExperimentResult, Side};
+use crate::load::progress::Phase;
+use crate::load::{Client, Job, LoadPlan, LoadProgress, ModeView, Row, Target, execute};
+
+/// One request to the API.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A change of the mode is in force in other processes within this time.
+const ELSEWHERE: Duration = Duration::from_secs(1);
+
+/// A cache that has not kept an entry for this long after a change of the mode is not going to.
+const KEEPS_WITHIN: Duration = Duration::from_secs(15);
+
+/// The pause between two looks at it.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The mode is put back in so many attempts, this far apart.
+const ATTEMPTS: u32 = 5;
+const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs both sides and puts the mode back.
+///
+/// # Errors
+/// A line that says how the API failed, or that somebody stopped it; the mode is put back then, too.
+pub(super) async fn run(
+    target: Target,
+    plan: LoadPlan,
+    stop: &CancellationToken,
+    progress: &watch::Sender<ExperimentProgress>,
+) -> Result<ExperimentResult, CliError> {
+    let client = Client::new(&target, TIMEOUT, 4)?;
+    let found = client.mode().await?;
+    let number = getrandom::u32().map_err(|error| CliError::new(error.to_string()))?;
+    let prefix = format!("ab-{number:08x}-");
+    let run = Run {
+        client: client.clone(),
+        target,
+        plan: plan.clone(),
+        stop: stop.clone(),
+        progress: progress.clone(),
+        prefix: prefix.clone(),
+    };
+    // A task of its own: even a panic in it does not leave the wrong mode behind.
+    let (sender, last) = watch::channel(found.clone());
+    let ended = tokio::spawn(async move { run.sides(&sender).await }).await;
+    progress.send_modify(|progress| progress.phase = ExperimentPhase::Restoring);
+    let ours = last.borrow().clone();
+    let restored = restore(&client, &found, &ours).await;
+    // A side removes its own rows; a request that was under way at an interruption may have left one more.
+    client.remove_all(&prefix).await;
+    let ended = ended.unwrap_or_else(|_| Err(CliError::new("the experiment ended by an error of its own")));
+    match (ended, restored) {
+        (Ok((ttl, cdc)), restored) => {
+            Ok(ExperimentResult::new(plan, ttl, cdc, restored.map_err(|error| error.to_string())))
+        }
+        (Err(error), Ok(_)) => Err(error),
+        (Err(_), Err(error)) => Err(error),
+    }
+}
+
+/// Puts the mode back that was found, unless somebody else has changed it since; answers which one is in force.
+async fn restore(client: &Client, found: &ModeView, ours: &ModeView) -> Result<String, CliError> {
+    let mut last = CliError::new("the mode was not read");
+    for _ in 0..ATTEMPTS {
+        match client.mode().await {
+            Ok(now) if now.mode == found.mode || now.version != ours.version => return Ok(now.mode),
+            Ok(now) => match client.set_mode(&found.mode, Some(now.version)).await {
+                Ok(Some(_)) => return Ok(found.mode.clone()),
+                // Somebody was faster: look again.
+                Ok(None) => {}
+                Err(error) => last = error,
+            },
+            Err(error) => last = error,
+        }
+        tokio::time::sleep(ATTEMPT_PAUSE).await;
+    }
+    let mode = &found.mode;
+    Err(CliError::new(format!("the mode was {mode} and could not be put back: switch it to {mode} yourself; {last}")))
+}
+
+/// What the sides need.
+struct Run {
+    client: Client,
+    target: Target,
+    plan: LoadPlan,
+    stop: CancellationToken,
+    progress: watch::Sender<ExperimentProgress>,
+    /// Addresses of all rows of this experiment.
+    prefix: String,
+}
+
+impl Run {
+    async fn sides(&self, ours: &watch::Sender<ModeView>) -> Result<(Side, Side), CliError> {
+        let ttl = self.side("ttl", 0, ours).await?;
+        let cdc = self.side("cdc", 1, ours).await?;
+        Ok((ttl, cdc))
+    }
+
+    async fn side(&self, mode: &'static str, done: u32, ours: &watch::Sender<ModeView>) -> Result<Side, CliError> {
+        self.progress.send_modify(|progress| {
+            (progress.phase, progress.side) = (ExperimentPhase::Switching, Some(mode));
+            progress.left_ms = millis(self.length() * (2 - done));
+        });
+        // Not to be cut off: a switch whose answer nobody has seen could not be told from somebody else's.
+        let in_force = self.switch(mode, ours).await?;
+        tokio::select! {
+            kept = self.until_in_force(mode) => kept?,
+            () = self.stop.cancelled() => return Err(stopped()),
+        }
+        let job = Job {
+            target: self.target.clone(),
+            plan: self.plan.clone(),
+            prefix: format!("{}{mode}-", self.prefix),
+            removes_rows: true,
+        };
+        let load = watch::Sender::new(LoadProgress::default());
+        let follow = self.follow(load.subscribe(), done);
+        let result = tokio::select! {
+            result = execute(&job, &self.stop, &load) => result?,
+            () = follow => return Err(CliError::new("the side ended without a result")),
+        };
+        if result.stopped {
+            return Err(stopped());
+        }
+        let undisturbed = self.client.mode().await.is_ok_and(|now| now == in_force);
+        Ok(Side { mode, undisturbed, result })
+    }
+
+    async fn switch(&self, mode: &str, ours: &watch::Sender<ModeView>) -> Result<ModeView, CliError> {
+        let now = self.client.mode().await?;
+        let in_force = match now.mode == mode {
+            true => now,
+            false => {
+                let Some(set) = self.client.set_mode(mode, Some(now.version)).await? else {
+                    return Err(CliError::new("the mode was changed by somebody else just now: start again"));
+                };
+                set
+            }
+        };
+        ours.send_replace(in_force.clone());
+        Ok(in_force)
+    }
+
+    /// Waits until every process follows, and the cache keeps entries.
+    async fn until_in_force(&self, mode: &str) -> Result<(), CliError> {
+        tokio::time::sleep(ELSEWHERE).await;
+        let rows = self.client.rows(&format!("{}look-{mode}-", self.prefix), 1).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        tokio::time::timeout(KEEPS_WITHIN, self.until_kept(row)).await.map_err(|_| {
+            CliError::new(format!(
+                "the cache keeps nothing in {mode} mode within {KEEPS_WITHIN:?}: look at GET /pipeline, is it running?"
+            ))
+        })
+    }
+
+    async fn until_kept(&self, row: &Row) {
+        loop {
+            self.client.read(row.id).await;
+            if self.client.state(row.id).await.is_ok_and(|state| state == "healthy") {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Shows how the side's load is doing, until nothing is to be shown any more.
+    async fn follow(&self, mut load: watch::Receiver<LoadProgress>, done: u32) {
+        while load.changed().await.is_ok() {
+            let now = load.borrow_and_update().clone();
+            self.progress.send_modify(|progress| {
+                progress.phase = ExperimentPhase::Running;
+                progress.elapsed_ms = millis(self.length() * done) + now.elapsed_ms;
+                let side = if now.phase == Phase::Preparing { millis(self.length()) } else { now.left_ms };
+                progress.left_ms = side + millis(self.length() * (1 - done));
+                progress.load = now;
+            });
+        }
+    }
+
+    fn length(&self) -> Duration {
+        self.plan.length()
+    }
+}
+
+fn stopped() -> CliError {
+    CliError::new("the experiment was stopped: both sides have to run to be compared")
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,30 @@
+//! An experiment in a few lines for the terminal.
+
+use super::outcome::{Compared, ExperimentResult};
+use crate::load::report::frame::span;
+
+/// The lines, the verdict first.
+pub(super) fn text(result: &ExperimentResult) -> String {
+    let mut lines = vec![result.verdict.clone(), String::new()];
+    lines.push(format!("{:<22} {:>14} {:>14}", "", "ttl", "cdc"));
+    for row in &result.compared {
+        lines.push(format!("{:<22} {:>14} {:>14}", row.name, value(row, row.ttl), value(row, row.cdc)));
+    }
+    lines.push(String::new());
+    lines.extend(result.notes.iter().cloned());
+    let again = result.restored.as_ref().map_or(String::new(), |mode| format!("; the mode is {mode} again"));
+    lines.push(format!("same seed ({}) and new rows on both sides{again}", result.seed));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A number with its unit.
+pub(super) fn value(row: &Compared, value: Option<f64>) -> String {
+    let Some(value) = value else { return "not measured".to_owned() };
+    match row.unit {
+        "ms" => span(value),
+        "%" => format!("{value:.1} %"),
+        "/s" => format!("{value:.1}/s"),
+        _ => format!("{value}"),
+    }
+}

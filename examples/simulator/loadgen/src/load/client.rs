@@ -1,0 +1,336 @@
+//! The API as the load generator calls it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use simulator_cli::{CliError, Secret, root_cause};
+
+/// Users are listed in pages of this size, the largest that the API answers.
+const PAGE: usize = 1_000;
+
+/// At most this many pages are looked through for rows of earlier runs.
+const PAGES_MAX: usize = 200;
+
+/// Rows are created, removed and warmed this many at a time.
+const AT_ONCE: usize = 16;
+
+/// Where the API is, and how one gets in.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub url: String,
+    pub token: Option<Secret>,
+}
+
+/// A row of the load generator's own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Row {
+    pub id: u64,
+    pub(super) name: String,
+    /// Kept by every write, so that no two rows want the same.
+    pub(super) email: String,
+}
+
+/// Where an answer came from, as the API says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Cache,
+    Database,
+    /// It does not say.
+    Unknown,
+}
+
+/// A whole answer to a read.
+#[derive(Clone, Debug)]
+pub struct ReadAnswer {
+    pub(super) status: u16,
+    pub(super) origin: Origin,
+    /// None if the answer is no user.
+    pub(super) name: Option<String>,
+}
+
+/// How entries are kept right, and since which change of the mode.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ModeView {
+    pub mode: String,
+    pub version: u64,
+}
+
+/// A client of the API.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Client {
+    /// # Errors
+    /// If the token cannot stand in a header.
+    pub fn new(target: &Target, timeout: Duration, connections: usize) -> Result<Self, CliError> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &target.token {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+            let mut value =
+                value.map_err(|_| CliError::new("CACHEFRONT_API_TOKENS: the token cannot stand in a header"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(timeout)
+            .pool_max_idle_per_host(connections)
+            .default_headers(headers)
+            .build()
+            .map_err(|error| CliError::new(root_cause(&error)))?;
+        Ok(Self { http, base: target.url.clone() })
+    }
+
+    /// `count` rows whose addresses begin with `prefix`, in the order of their ids; missing ones are created.
+    ///
+    /// # Errors
+    /// A line that says how the API failed.
+    pub async fn rows(&self, prefix: &str, count: usize) -> Result<Vec<Row>, CliError> {
+        let mut known = self.known(prefix).await?;
+        let rows = (0..count).map(|number| {
+            let email = address(prefix, number);
+            let found = known.remove(&email);
+            async move {
+                match found {
+                    Some(row) => Ok(row),
+                    None => self.create(email).await,
+                }
+            }
+        });
+        let mut rows: Vec<Row> = stream::iter(rows.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
+        // Those that were created at once got their ids in any order; the hottest is to be the same one everywhere.
+        rows.sort_by_key(|row| row.id);
+        Ok(rows)
+    }
+
+    /// Rows of earlier runs, by their address.
+    async fn known(&self, prefix: &str) -> Result<HashMap<String, Row>, CliError> {
+        let (mut known, mut after) = (HashMap::new(), 0);
+        for _ in 0..PAGES_MAX {
+            let url = format!("{}/users?limit={PAGE}&after={after}", self.base);
+            let page: Vec<Row> = self.json(self.http.get(&url)).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            let is_full = page.len() == PAGE;
+            let own = page.into_iter().filter(|row| row.email.starts_with(prefix));
+            known.extend(own.map(|row| (row.email.clone(), row)));
+            if !is_full {
+                break;
+            }
+        }
+        Ok(known)
+    }
+
+    async fn create(&self, email: String) -> Result<Row, CliError> {
+        let user = json!({ "name": "load", "email": email });
+        self.json(self.http.post(format!("{}/users", self.base)).json(&user)).await
+    }
+
+    /// Removes all rows whose addresses begin with `prefix`. One that cannot be removed stays: its address says what it is.
+    pub async fn remove_all(&self, prefix: &str) {
+        let rows = self.known(prefix).await.unwrap_or_default();
+        let removals = rows.values().map(|row| self.http.delete(format!("{}/users/{}", self.base, row.id)).send());
+        stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+    }
+
+    /// # Errors
+    /// A line that says how the API failed.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CliError> {
+        let response =
+            request.send().await.and_then(Response::error_for_status).map_err(|error| self.failed(&error))?;
+        response.json().await.map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> CliError {
+        let hint = match error.status() {
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                "; give a token that may write in CACHEFRONT_API_TOKENS"
+            }
+            Some(_) => "",
+            None => "; is it running, and is CACHEFRONT_API_URL right?",
+        };
+        CliError::new(format!("the API at {} does not answer as it should: {}{hint}", self.base, root_cause(error)))
+    }
+
+    /// Reads a row through the cache; none if there was no answer.
+    pub async fn read(&self, id: u64) -> Option<ReadAnswer> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        let response = self.http.get(format!("{}/users/{id}", self.base)).send().await.ok()?;
+        let (status, origin) = (response.status().as_u16(), origin(response.headers()));
+        let body = response.bytes().await.ok()?;
+        let name = serde_json::from_slice::<Named<'_>>(&body).ok().map(|user| user.name.into_owned());
+        Some(ReadAnswer { status, origin, name: name.filter(|_| status == 200) })
+    }
+
+    /// Writes a row; none if there was no answer: then nobody knows whether it was written.
+    pub(super) async fn write(&self, row: &Row, name: &str) -> Option<u16> {
+        let body = json!({ "name": name, "email": row.email });
+        let response = self.http.put(format!("{}/users/{}", self.base, row.id)).json(&body).send().await.ok()?;
+        let status = response.status().as_u16();
+        response.bytes().await.ok()?;
+        Some(status)
+    }
+
+    /// # Errors
+    /// A line that says how the API failed.
+    pub async fn mode(&self) -> Result<ModeView, CliError> {
+        self.json(self.http.get(format!("{}/mode", self.base))).await
+    }
+
+    /// Switches the mode, if `only_from` is given only from that version; none if it has another one.
+    ///
+    /// # Errors
+    /// A line that says how the API failed.
+    pub async fn set_mode(&self, mode: &str, only_from: Option<u64>) -> Result<Option<ModeView>, CliError> {
+        let mut request = self.http.put(format!("{}/mode", self.base)).json(&json!({ "mode": mode }));
+        if let Some(version) = only_from {
+            request = request.header("If-Match", format!("\"{version}\""));
+        }
+        let response = request.send().await.map_err(|error| self.failed(&error))?;
+        if response.status() == StatusCode::PRECONDITION_FAILED {
+            return Ok(None);
+        }
+        let response = response.error_for_status().map_err(|error| self.failed(&error))?;
+        response.json().await.map(Some).map_err(|error| self.failed(&error))
+    }
+
+    /// `healthy`, `stale` or `absent`: what the cache holds of a row.
+    ///
+    /// # Errors
+    /// A line that says how the API failed.
+    pub async fn state(&self, id: u64) -> Result<String, CliError> {
+        #[derive(Deserialize)]
+        struct Look {
+            state: String,
+        }
+        let look: Look = self.json(self.http.get(format!("{}/cache/users/{id}", self.base))).await?;
+        Ok(look.state)
+    }
+
+    /// The API's own counters; none if it does not show them.
+    pub(super) async fn counters(&self) -> Option<Counters> {
+        let response = self.http.get(format!("{}/metrics", self.base)).send().await.ok()?.error_for_status().ok()?;
+        Some(Counters::parse(&response.text().await.ok()?))
+    }
+}
+
+/// The address of a row; its number does not change from run to run.
+fn address(prefix: &str, number: usize) -> String {
+    format!("{prefix}{number:05}@example.org")
+}
+
+fn origin(headers: &HeaderMap) -> Origin {
+    let Some(value) = headers.get("x-cache").and_then(|value| value.to_str().ok()) else { return Origin::Unknown };
+    let word = value.split([' ', ',', ';', '-']).next().unwrap_or_default().to_ascii_lowercase();
+    match word.as_str() {
+        // A value past its time still comes from the cache.
+        "hit" | "stale" => Origin::Cache,
+        "miss" | "bypass" => Origin::Database,
+        _ => Origin::Unknown,
+    }
+}
+
+/// The API's counter of loads. A test holds that the library calls it so.
+const LOADS_TOTAL: &str = "cachefront_loads_total";
+
+/// The API's counter of reads.
+const READS_TOTAL: &str = "cachefront_reads_total";
+
+/// What the API has counted since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counters {
+    /// Loads from the database.
+    pub(super) loads: f64,
+    /// Reads that were answered from a cache, and all.
+    pub(super) hits: f64,
+    pub(super) reads: f64,
+}
+
+impl Counters {
+    fn parse(text: &str) -> Self {
+        let mut counters = Self::default();
+        for line in text.lines() {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let Ok(value) = value.parse::<f64>() else { continue };
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            if name == LOADS_TOTAL {
+                counters.loads += value;
+            } else if name == READS_TOTAL {
+                counters.reads += value;
+                if labels.contains("outcome=\"local\"") || labels.contains("outcome=\"shared\"") {
+                    counters.hits += value;
+                }
+            }
+        }
+        counters
+    }
+
+    /// What was counted since `earlier`; none if the API was started anew in between.
+    pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
+        let difference = Self {
+            loads: self.loads - earlier.loads,
+            hits: self.hits - earlier.hits,
+            reads: self.reads - earlier.reads,
+        };
+        (difference.loads >= 0.0 && difference.hits >= 0.0 && difference.reads >= 0.0).then_some(difference)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_from_the_text() {
+        let text = "# TYPE cachefront_loads_total counter\n\
+                    cachefront_loads_total{cache=\"users\",outcome=\"value\"} 3\n\
+                    cachefront_loads_total{cache=\"users\",outcome=\"absent\"} 1\n\
+                    cachefront_reads_total{cache=\"users\",outcome=\"local\"} 10\n\
+                    cachefront_reads_total{cache=\"users\",outcome=\"shared\"} 5\n\
+                    cachefront_reads_total{cache=\"users\",outcome=\"miss\"} 4\n\
+                    other{x=\"y\"} nonsense\n\n";
+        let counters = Counters::parse(text);
+        assert_eq!(counters, Counters { loads: 4.0, hits: 15.0, reads: 19.0 });
+        assert_eq!(counters.since(&Counters { loads: 5.0, ..Counters::default() }), None);
+        assert_eq!(counters.since(&counters), Some(Counters::default()));
+    }
+
+    #[test]
+    fn the_counters_have_the_librarys_names() {
+        assert_eq!(LOADS_TOTAL, cachefront::metrics::LOADS_TOTAL);
+        assert_eq!(READS_TOTAL, cachefront::metrics::READS_TOTAL);
+    }
+
+    #[test]
+    fn the_header_says_where_an_answer_came_from() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-cache", value.parse().expect("a header"));
+            origin(&headers)
+        };
+        assert_eq!((of("HIT"), of("hit; tier=local"), of("hit-shared")), (Origin::Cache, Origin::Cache, Origin::Cache));
+        assert_eq!((of("miss"), of("BYPASS"), of("?")), (Origin::Database, Origin::Database, Origin::Unknown));
+        assert_eq!(origin(&HeaderMap::new()), Origin::Unknown);
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let target = Target { url: "http://x".into(), token: Some(Secret::new("hush")) };
+        let client = Client::new(&target, Duration::from_secs(1), 1).expect("a client");
+        assert!(!format!("{client:?} {target:?}").contains("hush"));
+    }
+}

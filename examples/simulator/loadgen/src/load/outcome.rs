@@ -1,0 +1,392 @@
+//! The result of a run: everything that was measured, in numbers that other programs can read.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::client::Counters;
+use super::plan::{LoadPlan, Model};
+use super::tally::{Quantiles, Staleness, Tally, counts, ratio};
+use super::threshold::{Judged, Measure, Measured};
+
+/// What a run comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Every goal was met.
+    Met,
+    /// A goal was missed.
+    Missed,
+    /// Requests were dropped: what was measured is what a lower rate does, whatever the goals say.
+    Invalid,
+    /// There was no goal.
+    Measured,
+}
+
+/// What a run comes to, and a sentence that says it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    pub ending: Ending,
+    pub sentence: String,
+}
+
+/// Requests and answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Requests {
+    pub sent: u64,
+    pub answered: u64,
+    /// Requests that were due and could not be sent in time. With any of them the latencies are those of a lower rate.
+    pub dropped: u64,
+    /// Answers that are no success, and requests without an answer.
+    pub failed: u64,
+    /// For each second, over the whole run; none in the closed model.
+    pub rate_wanted: Option<f64>,
+    pub rate: f64,
+    /// How often each status was answered; 0 stands for no answer.
+    pub statuses: BTreeMap<u16, u64>,
+}
+
+/// Latencies. In the open model they count from the moment a request was due.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Latencies {
+    pub all: Quantiles,
+    pub reads: Quantiles,
+    pub writes: Quantiles,
+    /// Reads that a cache answered, and those that went to the database.
+    pub cached: Quantiles,
+    pub loaded: Quantiles,
+    /// From the moment a request was really sent, as tools measure that do not know when it was due.
+    pub service: Quantiles,
+}
+
+/// How the cache did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CacheNumbers {
+    /// The part of reads that a cache answered, 0 to 1.
+    pub hit_ratio: Option<f64>,
+    /// `answers`: counted from the load's own answers; `counters`: from the API's counters, which count all its clients.
+    pub hit_ratio_from: Option<&'static str>,
+    /// Loads from the database while it was measured, by the API's counters.
+    pub database_loads: Option<u64>,
+}
+
+/// Stale reads of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StaleReads {
+    /// Reads whose value was known.
+    pub judged: u64,
+    /// Reads whose value came from elsewhere.
+    pub unknown: u64,
+    pub stale: u64,
+    /// Those that started later than the grace period after the answer of the write.
+    pub late: u64,
+    /// How long after the answer of the write they started.
+    pub age: Quantiles,
+}
+
+/// How long rows were stale.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Freshness {
+    /// Stale reads of load and probe.
+    pub stale: u64,
+    pub late: u64,
+    pub grace_ms: f64,
+    pub load: StaleReads,
+    pub probe: StaleReads,
+    /// From the answer of a write to the first read that was fresh; a row that was still stale at the end counts with the
+    /// time until then.
+    pub windows: Quantiles,
+    /// How many rows were still stale at the end.
+    pub windows_open: u64,
+    /// Every window in µs, and how often.
+    pub window_histogram: Vec<(u64, u64)>,
+    pub probe_errors: u64,
+}
+
+/// A part of the time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TimelinePoint {
+    /// Its begin, after the begin of what is measured.
+    pub at_s: f64,
+    /// For each second; none in the closed model.
+    pub rate_wanted: Option<f64>,
+    pub rate: f64,
+    pub errors: u64,
+    pub dropped: u64,
+    /// Stale reads of the load.
+    pub stale: u64,
+    pub hit_ratio: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+}
+
+/// The complete result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LoadResult {
+    pub program: &'static str,
+    pub version: &'static str,
+    /// RFC 3339, when the measuring began.
+    pub started_at: String,
+    /// How long it measured.
+    pub seconds: f64,
+    /// True if somebody ended it early.
+    pub stopped: bool,
+    /// The mode in force when it began, if the API said so.
+    pub mode: Option<String>,
+    pub seed: u64,
+    pub plan: LoadPlan,
+    pub verdict: Verdict,
+    pub goals: Vec<Judged>,
+    pub requests: Requests,
+    pub latency: Latencies,
+    /// Every latency in µs, and how often.
+    pub histogram: Vec<(u64, u64)>,
+    pub cache: CacheNumbers,
+    pub freshness: Freshness,
+    pub timeline: Vec<TimelinePoint>,
+}
+
+/// What a result is made of beside the tally.
+#[derive(Debug)]
+pub(super) struct Circumstances {
+    pub(super) started_at: String,
+    pub(super) ran: Duration,
+    pub(super) stopped: bool,
+    pub(super) mode: Option<String>,
+    /// What the API counted meanwhile.
+    pub(super) counters: Option<Counters>,
+    /// How many requests were due.
+    pub(super) due: f64,
+    /// The rate that was wanted at each point.
+    pub(super) wanted: Vec<f64>,
+}
+
+impl LoadResult {
+    pub(super) fn new(plan: &LoadPlan, tally: &Tally, around: Circumstances) -> Self {
+        let seconds = around.ran.as_secs_f64().max(1e-9);
+        let open = matches!(plan.model, Model::Open { .. });
+        let all = tally.all();
+        let mut result = Self {
+            program: "cachefront simulator load",
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: around.started_at,
+            seconds,
+            stopped: around.stopped,
+            mode: around.mode,
+            seed: plan.seed,
+            plan: plan.clone(),
+            verdict: Verdict { ending: Ending::Measured, sentence: String::new() },
+            goals: Vec::new(),
+            requests: Requests {
+                sent: tally.sent,
+                answered: tally.answered(),
+                dropped: tally.dropped,
+                failed: tally.errors,
+                rate_wanted: open.then(|| around.due / seconds),
+                rate: (tally.answered() - tally.errors.min(tally.answered())) as f64 / seconds,
+                statuses: tally.statuses.clone(),
+            },
+            latency: Latencies {
+                all: Quantiles::of(&all),
+                reads: Quantiles::of(&tally.reads),
+                writes: Quantiles::of(&tally.writes),
+                cached: Quantiles::of(&tally.cached),
+                loaded: Quantiles::of(&tally.loaded),
+                service: Quantiles::of(&tally.service),
+            },
+            histogram: counts(&all),
+            cache: cache_numbers(tally, around.counters.as_ref()),
+            freshness: freshness(plan, tally),
+            timeline: timeline(tally, open.then_some(&around.wanted)),
+        };
+        result.goals = plan.thresholds.iter().map(|goal| goal.judge(result.measured(goal.measure))).collect();
+        result.verdict = result.judge();
+        result
+    }
+
+    /// True if a goal was missed, of those that `counts` names.
+    pub fn missed(&self, counts: impl Fn(Measure) -> bool) -> bool {
+        self.goals.iter().any(|goal| !goal.met && counts(goal.threshold.measure))
+    }
+
+    fn measured(&self, measure: Measure) -> Option<Measured> {
+        let plain = |value: f64| Some(Measured { value, percent: None });
+        // None of nothing is no good news: it was not measured.
+        let of = |part: u64, whole: u64| {
+            let percent = ratio(part as f64, whole as f64)? * 100.0;
+            Some(Measured { value: part as f64, percent: Some(percent) })
+        };
+        let (requests, fresh) = (&self.requests, &self.freshness);
+        let latency = Some(&self.latency.all).filter(|all| all.count > 0);
+        let window = Some(&fresh.windows).filter(|windows| windows.count > 0);
+        let judged = fresh.load.judged + fresh.probe.judged;
+        match measure {
+            Measure::P50 => plain(latency?.p50_ms),
+            Measure::P90 => plain(latency?.p90_ms),
+            Measure::P95 => plain(latency?.p95_ms),
+            Measure::P99 => plain(latency?.p99_ms),
+            Measure::P999 => plain(latency?.p999_ms),
+            Measure::Max => plain(latency?.max_ms),
+            Measure::Errors => of(requests.failed, requests.answered),
+            Measure::Dropped => of(requests.dropped, requests.sent + requests.dropped),
+            Measure::Stale => of(fresh.stale, judged),
+            Measure::StaleLate => of(fresh.late, judged),
+            Measure::Hits => {
+                self.cache.hit_ratio.map(|ratio| Measured { value: ratio * 100.0, percent: Some(ratio * 100.0) })
+            }
+            Measure::Rate => plain(requests.rate),
+            Measure::WindowP99 => plain(window?.p99_ms),
+            Measure::WindowMax => plain(window?.max_ms),
+        }
+    }
+
+    fn judge(&self) -> Verdict {
+        let missed: Vec<String> = self
+            .goals
+            .iter()
+            .filter(|goal| !goal.met)
+            .map(|goal| format!("{} (was {})", goal.threshold, goal.shown))
+            .collect();
+        let facts = self.facts();
+        if self.requests.dropped > 0 {
+            let list = match missed.len() {
+                0 => String::new(),
+                count => format!(" {count} of {} goals missed: {}.", self.goals.len(), missed.join(", ")),
+            };
+            let sentence = format!("Not valid, the rate could not be kept: {facts}.{list}");
+            return Verdict { ending: Ending::Invalid, sentence };
+        }
+        let (ending, sentence) = match (self.goals.len(), missed.len()) {
+            (0, _) => (Ending::Measured, format!("Measured, without goals: {facts}.")),
+            (1, 0) => (Ending::Met, format!("The goal was met: {facts}.")),
+            (2, 0) => (Ending::Met, format!("Both goals were met: {facts}.")),
+            (count, 0) => (Ending::Met, format!("All {count} goals were met: {facts}.")),
+            (count, _) => {
+                let list = missed.join(", ");
+                (Ending::Missed, format!("{} of {count} goals missed: {list}. {facts}.", missed.len()))
+            }
+        };
+        Verdict { ending, sentence }
+    }
+
+    /// The most important numbers in words.
+    fn facts(&self) -> String {
+        let fresh = &self.freshness;
+        let stale = match (fresh.load.stale, fresh.late) {
+            (0, 0) => "no stale read".to_owned(),
+            (stale, late) => format!(
+                "{stale} of {} reads stale, {} later than {:.0} ms after the write",
+                fresh.load.judged,
+                if late == 0 { "none".to_owned() } else { format!("{late} (with the probe's)") },
+                fresh.grace_ms
+            ),
+        };
+        let dropped = match self.requests.dropped {
+            0 => String::new(),
+            dropped => format!(", {dropped} dropped"),
+        };
+        format!(
+            "{:.0} answers a second over {:.0} s, 99 % of them within {:.1} ms, {} failed{dropped}, {stale}",
+            self.requests.rate, self.seconds, self.latency.all.p99_ms, self.requests.failed
+        )
+    }
+}
+
+fn cache_numbers(tally: &Tally, counters: Option<&Counters>) -> CacheNumbers {
+    let own = tally.hit_ratio();
+    let counted = counters.and_then(|counters| ratio(counters.hits, counters.reads));
+    CacheNumbers {
+        hit_ratio: own.or(counted),
+        hit_ratio_from: own.map(|_| "answers").or(counted.map(|_| "counters")),
+        database_loads: counters.map(|counters| counters.loads as u64),
+    }
+}
+
+fn freshness(plan: &LoadPlan, tally: &Tally) -> Freshness {
+    let reads = |reads: &Staleness| StaleReads {
+        judged: reads.judged,
+        unknown: reads.unknown,
+        stale: reads.stale,
+        late: reads.late,
+        age: Quantiles::of(&reads.ages),
+    };
+    let windows = tally.all_windows();
+    Freshness {
+        stale: tally.stale(),
+        late: tally.stale_late(),
+        grace_ms: plan.grace.as_secs_f64() * 1e3,
+        load: reads(&tally.reads_load),
+        probe: reads(&tally.windows.reads),
+        windows: Quantiles::of(&windows),
+        windows_open: tally.windows.open.len(),
+        window_histogram: counts(&windows),
+        probe_errors: tally.windows.errors,
+    }
+}
+
+fn timeline(tally: &Tally, wanted: Option<&Vec<f64>>) -> Vec<TimelinePoint> {
+    let width = tally.width.as_secs_f64();
+    let points = tally.points.iter().enumerate();
+    let point = |(index, point): (usize, &super::tally::Point)| {
+        let quantile = |at: f64| (!point.latency.is_empty()).then(|| point.latency.value_at_quantile(at) as f64 / 1e3);
+        TimelinePoint {
+            at_s: index as f64 * width,
+            rate_wanted: wanted.and_then(|wanted| wanted.get(index).copied()),
+            rate: point.answered as f64 / width,
+            errors: point.errors,
+            dropped: point.dropped,
+            stale: point.stale,
+            hit_ratio: ratio(point.hits as f64, (point.hits + point.misses) as f64),
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+        }
+    };
+    points.map(point).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of two seconds that saw what `see` adds.
+    fn result(goals: &[&str], see: impl FnOnce(&mut Tally)) -> LoadResult {
+        let thresholds = goals.iter().map(|goal| goal.parse().expect("a goal")).collect();
+        let plan = LoadPlan { thresholds, ..LoadPlan::default() };
+        let mut tally = Tally::new(Duration::from_secs(2), plan.grace);
+        see(&mut tally);
+        let around = Circumstances {
+            started_at: String::new(),
+            ran: Duration::from_secs(2),
+            stopped: false,
+            mode: None,
+            counters: None,
+            due: 0.0,
+            wanted: Vec::new(),
+        };
+        LoadResult::new(&plan, &tally, around)
+    }
+
+    #[test]
+    fn what_nobody_looked_at_meets_no_goal() {
+        let goals = ["stale=0", "stale_late=0", "errors=0", "dropped=0", "errors<1%"];
+        let result = result(&goals, |_| {});
+        for goal in &result.goals {
+            assert!(!goal.met && goal.shown == "not measured", "{goal:?}");
+        }
+        assert_eq!(result.verdict.ending, Ending::Missed);
+    }
+
+    #[test]
+    fn a_dropped_request_makes_the_run_invalid_whatever_the_goals_say() {
+        for goals in [&[][..], &["dropped<90%"], &["dropped=0"]] {
+            let result = result(goals, |tally| {
+                tally.sent = 9;
+                tally.drop_one(Duration::from_millis(1_500));
+            });
+            assert_eq!(result.verdict.ending, Ending::Invalid);
+            assert!(result.verdict.sentence.starts_with("Not valid"), "{:?}", result.verdict);
+            assert_eq!(result.missed(|_| true), goals == ["dropped=0"]);
+        }
+    }
+}

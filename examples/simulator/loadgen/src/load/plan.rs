@@ -1,0 +1,185 @@
+//! Everything that decides what a run does. Two runs of one plan ask for the same rows in the same order.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::keys::Keys;
+use super::stage::{RATE_MAX, Stage};
+use super::threshold::Threshold;
+
+/// The longest run.
+const LENGTH_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Bounds of what one run holds in memory and on its way.
+const ROWS_MAX: usize = 100_000;
+const IN_FLIGHT_MAX: usize = 20_000;
+const PROBE_ROWS_MAX: usize = 256;
+const STAGES_MAX: usize = 64;
+
+/// Who decides when a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "model", rename_all = "snake_case")]
+pub enum Model {
+    /// The schedule: requests are due at fixed moments, answered or not. Latency counts from the moment a request was due.
+    Open {
+        /// At most this many requests on their way at once.
+        in_flight: usize,
+        /// A request that cannot be sent within this time after it was due is dropped and counted.
+        #[serde(serialize_with = "as_millis", rename = "start_within_ms")]
+        start_within: Duration,
+    },
+    /// The clients: each sends a request when its last one was answered, so that a slow server is asked less.
+    Closed { clients: usize },
+}
+
+/// The rows that are written and then read until they are fresh, beside the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ProbePlan {
+    /// How many rows are probed at once; none turns the probe off.
+    pub rows: usize,
+    /// The pause between two writes to one row.
+    #[serde(serialize_with = "as_millis", rename = "pause_ms")]
+    pub pause: Duration,
+}
+
+/// What a run does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LoadPlan {
+    /// The name of the preset that it began with.
+    pub preset: Option<&'static str>,
+    #[serde(flatten)]
+    pub model: Model,
+    /// In the closed model only the lengths count.
+    pub stages: Vec<Stage>,
+    /// Runs before the first stage at its rate and is not measured; zero for none.
+    #[serde(serialize_with = "as_millis", rename = "warmup_ms")]
+    pub warmup: Duration,
+    /// How many rows are read and written. They are the generator's own; missing ones are created.
+    pub users: usize,
+    pub keys: Keys,
+    /// The part of requests that are writes, 0 to 1.
+    pub write_ratio: f64,
+    pub seed: u64,
+    pub probe: ProbePlan,
+    /// Stale reads that started later than this after the write are counted apart.
+    #[serde(serialize_with = "as_millis", rename = "grace_ms")]
+    pub grace: Duration,
+    /// A request that takes longer has failed.
+    #[serde(serialize_with = "as_millis", rename = "request_timeout_ms")]
+    pub request_timeout: Duration,
+    pub thresholds: Vec<Threshold>,
+}
+
+impl Default for LoadPlan {
+    /// 200 requests/s for 30 s, 5 % writes, rows by Zipf's law, no goals.
+    fn default() -> Self {
+        Self {
+            preset: None,
+            model: Model::Open { in_flight: 1_024, start_within: Duration::from_secs(1) },
+            stages: vec![Stage::steady(Duration::from_secs(30), 200.0)],
+            warmup: Duration::ZERO,
+            users: 100,
+            keys: Keys::Zipf { exponent: 1.1 },
+            write_ratio: 0.05,
+            seed: 42,
+            probe: ProbePlan { rows: 8, pause: Duration::from_millis(200) },
+            grace: Duration::from_millis(50),
+            request_timeout: Duration::from_secs(10),
+            thresholds: Vec::new(),
+        }
+    }
+}
+
+impl LoadPlan {
+    /// How long it measures.
+    pub fn length(&self) -> Duration {
+        self.stages.iter().map(|stage| stage.length).sum()
+    }
+
+    /// The stages with the warm-up before them.
+    pub(super) fn with_warmup(&self) -> Vec<Stage> {
+        let rate = self.stages.first().map_or(0.0, |stage| stage.from.max(stage.to / 2.0));
+        let warmup = (!self.warmup.is_zero()).then(|| Stage::steady(self.warmup, rate));
+        warmup.into_iter().chain(self.stages.iter().copied()).collect()
+    }
+
+    /// The highest rate that is wanted; none in the closed model.
+    pub fn rate_max(&self) -> Option<f64> {
+        let rates = self.stages.iter().map(|stage| stage.from.max(stage.to));
+        matches!(self.model, Model::Open { .. }).then(|| rates.fold(0.0, f64::max))
+    }
+
+    /// At most this many requests of the load are on their way at once.
+    pub(super) fn in_flight_max(&self) -> usize {
+        match self.model {
+            Model::Open { in_flight, .. } => in_flight,
+            Model::Closed { clients } => clients,
+        }
+    }
+
+    /// # Errors
+    /// A line that names the flag that is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |flag: &str, value: usize, max: usize| match (1..=max).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("--{flag} is out of range: give 1 to {max}")),
+        };
+        within("users", self.users, ROWS_MAX)?;
+        match self.model {
+            Model::Open { in_flight, .. } => within("in-flight", in_flight, IN_FLIGHT_MAX)?,
+            Model::Closed { clients } => within("clients", clients, IN_FLIGHT_MAX)?,
+        }
+        self.keys.check()?;
+        if !(0.0..=1.0).contains(&self.write_ratio) {
+            return Err("--write-ratio is out of range: give 0 to 1".to_owned());
+        }
+        if self.probe.rows > PROBE_ROWS_MAX {
+            return Err(format!("--probe-rows is out of range: give 0 to {PROBE_ROWS_MAX}"));
+        }
+        self.check_stages()
+    }
+
+    fn check_stages(&self) -> Result<(), String> {
+        if !(1..=STAGES_MAX).contains(&self.stages.len()) {
+            return Err(format!("--stages: give 1 to {STAGES_MAX} of them"));
+        }
+        if self.length() + self.warmup > LENGTH_MAX {
+            return Err("the run is too long: at most 24h with its warm-up".to_owned());
+        }
+        match self.rate_max() {
+            Some(rate) if !(rate > 0.0 && rate <= RATE_MAX) => {
+                Err(format!("--rate is out of range: give above 0, up to {RATE_MAX}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A duration in a field whose name ends in `_ms`.
+fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let wrong = |change: fn(&mut LoadPlan)| {
+            let mut plan = LoadPlan::default();
+            change(&mut plan);
+            plan.check().expect_err("out of range")
+        };
+        assert!(LoadPlan::default().check().is_ok());
+        assert!(wrong(|plan| plan.users = 0).contains("--users"));
+        assert!(wrong(|plan| plan.write_ratio = 1.1).contains("--write-ratio"));
+        assert!(wrong(|plan| plan.write_ratio = f64::NAN).contains("--write-ratio"));
+        assert!(wrong(|plan| plan.model = Model::Closed { clients: 0 }).contains("--clients"));
+        assert!(wrong(|plan| plan.stages = vec![Stage::steady(Duration::from_secs(1), 0.0)]).contains("--rate"));
+        assert!(wrong(|plan| plan.stages.clear()).contains("--stages"));
+        assert!(wrong(|plan| plan.warmup = LENGTH_MAX).contains("24h"));
+        assert!(wrong(|plan| plan.probe.rows = 1_000).contains("--probe-rows"));
+    }
+}

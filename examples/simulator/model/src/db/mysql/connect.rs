@@ -1,0 +1,223 @@
+//! The first connection: what is wrong is said in one line, and what is absent is made.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use simulator_cli::{CliError, root_cause};
+use tokio::time::Instant;
+
+use crate::settings::{Settings, Stack};
+use crate::waiting::{PAUSE, Waiting};
+
+/// The database of a URL that names none.
+const DATABASE_DEFAULT: &str = "cachefront";
+
+/// Connections that are kept, and that there may be at most.
+const CONNECTIONS: (usize, usize) = (2, 64);
+
+const USERS: &str = "CREATE TABLE IF NOT EXISTS users (
+    id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
+    name VARCHAR(255) NOT NULL,
+    email VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL UNIQUE,
+    updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)
+) DEFAULT CHARACTER SET utf8mb4";
+
+const SETTINGS: &str = "CREATE TABLE IF NOT EXISTS cachefront_settings (
+    name VARCHAR(64) CHARACTER SET ascii PRIMARY KEY,
+    value VARCHAR(255) NOT NULL,
+    environment VARCHAR(255),
+    version BIGINT UNSIGNED NOT NULL,
+    changed_at TIMESTAMP(6) NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
+/// Debezium writes what the server has executed into its one row, and reads it back from the log: all that the row
+/// names stands before it there.
+const HEARTBEAT: &str = "CREATE TABLE IF NOT EXISTS cachefront_heartbeat (
+    id INT PRIMARY KEY,
+    executed LONGTEXT NOT NULL,
+    beat BIGINT UNSIGNED NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
+const MODES: &str = "CREATE TABLE IF NOT EXISTS cachefront_modes (
+    version BIGINT UNSIGNED PRIMARY KEY,
+    mode VARCHAR(8) CHARACTER SET ascii NOT NULL,
+    changed_at TIMESTAMP(6) NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
+const AUDIT: &str = "CREATE TABLE IF NOT EXISTS cachefront_audit (
+    id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
+    at TIMESTAMP(6) NOT NULL,
+    who VARCHAR(255) NOT NULL,
+    what VARCHAR(255) NOT NULL,
+    result VARCHAR(255) NOT NULL
+) DEFAULT CHARACTER SET utf8mb4";
+
+/// Texts of any length, some of them until a time in seconds since 1970.
+const KEPT: &str = "CREATE TABLE IF NOT EXISTS cachefront_kept (
+    name VARCHAR(128) CHARACTER SET ascii PRIMARY KEY,
+    value LONGTEXT NOT NULL,
+    expires BIGINT UNSIGNED
+) DEFAULT CHARACTER SET utf8mb4";
+
+/// The database that a URL means.
+pub fn database_name(opts: &Opts) -> &str {
+    opts.db_name().filter(|name| !name.is_empty()).unwrap_or(DATABASE_DEFAULT)
+}
+
+/// What the URL says, with this program's own settings.
+///
+/// # Errors
+/// A line that names the variable.
+pub fn options(stack: &Stack) -> Result<Opts, CliError> {
+    let opts = Opts::from_url(stack.mysql_url.expose())
+        .map_err(|error| CliError::new(format!("CACHEFRONT_MYSQL_URL is not a MySQL URL: {error}")))?;
+    let database = database_name(&opts).to_owned();
+    if !database.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$')) {
+        return Err(CliError::new(
+            "CACHEFRONT_MYSQL_URL: the database's name may hold letters, digits, _, - and $ only",
+        ));
+    }
+    let constraints = PoolConstraints::new(CONNECTIONS.0, CONNECTIONS.1).unwrap_or_default();
+    let ssl = opts.ssl_opts().cloned();
+    let mut builder = OptsBuilder::from_opts(opts)
+        .db_name(Some(database))
+        .prefer_socket(Some(false))
+        .setup(vec!["SET time_zone = '+00:00'"])
+        // No statement changes the session, so a connection is returned as it was taken.
+        .pool_opts(PoolOpts::default().with_constraints(constraints).with_reset_connection(false));
+    if let (Some(ssl), Some(ca)) = (ssl, stack.tls_ca.as_deref()) {
+        // Whoever names an authority trusts it and no other: not those that everybody trusts.
+        let ssl = ssl.with_root_certs(vec![ca.to_owned().into()]).with_disable_built_in_roots(true);
+        builder = builder.ssl_opts(ssl);
+    }
+    Ok(builder.into())
+}
+
+/// Connects, and makes the database if it is absent. A server that does not answer is tried again until the start's
+/// deadline.
+///
+/// # Errors
+/// A line that says what to mend.
+pub async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> Result<Pool, CliError> {
+    let (host, deadline, timeout) = (stack.mysql_url.host(), settings.startup_deadline, settings.startup_timeout);
+    let waiting = Waiting::default();
+    loop {
+        let failure = match tokio::time::timeout_at(deadline, Conn::new(opts.clone())).await {
+            Ok(Ok(connection)) => {
+                let _ = connection.disconnect().await;
+                return Ok(Pool::new(opts.clone()));
+            }
+            Ok(Err(Error::Server(error))) if error.code == 1049 => {
+                match tokio::time::timeout_at(deadline, create_database(opts)).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(failure)) => return Err(refused(host, database_name(opts), &failure)),
+                    Err(_) => "no answer".to_owned(),
+                }
+            }
+            Ok(Err(failure @ Error::Server(_))) if !is_passing(&failure) => {
+                return Err(refused(host, database_name(opts), &failure));
+            }
+            Ok(Err(failure)) if is_certificate(&failure) => {
+                return Err(CliError::new(format!(
+                    "MySQL at {host} is not trusted: {}; name the authority of its certificate in CACHEFRONT_TLS_CA",
+                    root_cause(&failure)
+                )));
+            }
+            // A server invents a plug-in for a user that it does not know, so that nobody learns which names exist.
+            Ok(Err(failure @ Error::Driver(DriverError::UnknownAuthPlugin { .. }))) => {
+                return Err(CliError::new(format!(
+                    "MySQL at {host} refuses: {}; check user and password in CACHEFRONT_MYSQL_URL",
+                    root_cause(&failure)
+                )));
+            }
+            Ok(Err(failure)) => root_cause(&failure),
+            Err(_) => "no answer".to_owned(),
+        };
+        if Instant::now() + PAUSE >= deadline {
+            return Err(CliError::new(format!(
+                "MySQL at {host} cannot be reached within {timeout:?} (CACHEFRONT_MYSQL_URL, \
+                 CACHEFRONT_STARTUP_TIMEOUT): {failure}"
+            )));
+        }
+        waiting.pause("MySQL", host, &failure).await;
+    }
+}
+
+/// The server's certificate does not pass: it will not the next time either.
+fn is_certificate(failure: &Error) -> bool {
+    matches!(failure, Error::Io(_)) && root_cause(failure).contains("certificate")
+}
+
+/// Too many connections, or on its way down or up.
+fn is_passing(failure: &Error) -> bool {
+    matches!(failure, Error::Server(error) if matches!(error.code, 1040 | 1053 | 1203))
+}
+
+async fn create_database(opts: &Opts) -> mysql_async::Result<()> {
+    let without = OptsBuilder::from_opts(opts.clone()).db_name(None::<String>);
+    let mut connection = Conn::new(without).await?;
+    // The name was checked: it needs no more than these quotes.
+    connection.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{}`", database_name(opts))).await?;
+    connection.disconnect().await
+}
+
+fn refused(host: &str, database: &str, failure: &Error) -> CliError {
+    let code = match failure {
+        Error::Server(error) => error.code,
+        _ => 0,
+    };
+    let advice = match code {
+        1045 => "check user and password in CACHEFRONT_MYSQL_URL".to_owned(),
+        1044 | 1142 | 1049 => format!("GRANT ALL ON `{database}`.* TO the user of CACHEFRONT_MYSQL_URL"),
+        _ => "check CACHEFRONT_MYSQL_URL".to_owned(),
+    };
+    CliError::new(format!("MySQL at {host} refuses: {failure}; {advice}"))
+}
+
+/// Makes the tables that are absent. Those that are there are left alone: even a statement that changes nothing would
+/// stand in the log as a change of the table.
+pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
+    let tables = [
+        ("users", USERS),
+        ("cachefront_settings", SETTINGS),
+        ("cachefront_heartbeat", HEARTBEAT),
+        ("cachefront_modes", MODES),
+        ("cachefront_audit", AUDIT),
+        ("cachefront_kept", KEPT),
+    ];
+    for (table, create) in tables {
+        let found: Option<u8> = connection
+            .exec_first(
+                "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+                (table,),
+            )
+            .await?;
+        if found.is_none() {
+            connection.query_drop(create).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use simulator_cli::Environment;
+
+    use super::*;
+    use crate::settings::{Backend, Flags};
+
+    #[test]
+    fn whoever_names_an_authority_trusts_no_other() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let ca = file.path().to_str().expect("a path");
+        for (ca, only_this_one) in [(ca, true), ("", false)] {
+            let environment = Environment::of(&[
+                ("CACHEFRONT_MYSQL_URL", "mysql://u@db/shop?require_ssl=true"),
+                ("CACHEFRONT_TLS_CA", ca),
+            ]);
+            let settings = Settings::resolve(true, &Flags::default(), &environment).expect("settings");
+            let Backend::Stack(stack) = &settings.backend else { panic!("servers were named") };
+            let opts = options(stack).expect("options");
+            assert_eq!(opts.ssl_opts().map(|ssl| ssl.disable_built_in_roots()), Some(only_this_one));
+        }
+    }
+}

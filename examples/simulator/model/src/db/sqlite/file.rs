@@ -1,0 +1,124 @@
+//! The database file: where it is, how it is opened, and which one it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefront::Position;
+use rusqlite::{Connection, ErrorCode};
+
+use crate::domain::DbError;
+
+const FILE_NAME: &str = "simulator.sqlite3";
+
+/// How long a statement waits for another program's write to end.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An SQLite file with the simulator's tables and triggers in it.
+#[derive(Clone, Debug)]
+pub struct SqliteFile {
+    path: PathBuf,
+    uuid: Arc<str>,
+}
+
+impl SqliteFile {
+    /// Makes the directory, the file and everything in it that is absent.
+    ///
+    /// # Errors
+    /// [`DbError::Failed`] if the directory or the file cannot be used.
+    pub fn create(directory: &Path) -> Result<Self, DbError> {
+        std::fs::create_dir_all(directory).map_err(|error| DbError::Failed(error.into()))?;
+        let path = directory.join(FILE_NAME);
+        let connection = open(&path).map_err(classify)?;
+        install(&connection).map_err(classify)?;
+        let uuid: String =
+            connection.query_row("SELECT uuid FROM cachefront_file", [], |row| row.get(0)).map_err(classify)?;
+        Ok(Self { path, uuid: uuid.into() })
+    }
+
+    /// The origin of this file's positions.
+    pub fn uuid(&self) -> Arc<str> {
+        Arc::clone(&self.uuid)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A connection with this program's settings.
+    ///
+    /// # Errors
+    /// As [`SqliteFile::create`].
+    pub fn connect(&self) -> Result<Connection, DbError> {
+        open(&self.path).map_err(classify)
+    }
+}
+
+/// Creates tables and triggers that are absent.
+///
+/// # Errors
+/// If a statement fails.
+pub fn install(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(concat!("BEGIN IMMEDIATE;", include_str!("../schema.sql"), "COMMIT;"))
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // In WAL mode this keeps the file sound; only a power cut may take back the last commits.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "recursive_triggers", "ON")?;
+    Ok(connection)
+}
+
+/// Returns the number of the last committed log row in this connection's snapshot.
+///
+/// # Errors
+/// If the statement fails.
+pub fn head(connection: &Connection) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'cachefront_log'")?;
+    let mut rows = statement.query([])?;
+    match rows.next()? {
+        Some(row) => Ok(row.get::<_, i64>(0)?.unsigned_abs()),
+        None => Ok(0),
+    }
+}
+
+/// Everything up to the log row `seq`.
+pub fn position_of(uuid: &Arc<str>, seq: u64) -> Position {
+    let mut position = Position::new();
+    position.insert_range(uuid, 1, seq);
+    position
+}
+
+/// What a failed statement means to its caller.
+pub(super) fn classify(error: rusqlite::Error) -> DbError {
+    let extended = error.sqlite_error().map(|failure| failure.extended_code);
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation)
+            if extended == Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE)
+                && error.to_string().contains("users.email") =>
+        {
+            DbError::EmailTaken
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::CannotOpen | ErrorCode::DiskFull) => {
+            DbError::Unavailable(error.into())
+        }
+        _ => DbError::Failed(error.into()),
+    }
+}
+
+/// A time that another program wrote, in the API's form; as it stands if it is no time.
+pub(super) fn normalise(text: String) -> String {
+    let bytes = text.as_bytes();
+    if bytes.len() == 27 && bytes.last() == Some(&b'Z') && bytes.get(10) == Some(&b'T') {
+        return text;
+    }
+    let with_zone = text.parse::<jiff::Timestamp>().ok();
+    let without = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    match with_zone.or_else(|| without().map(|zoned| zoned.timestamp())) {
+        Some(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+        None => text,
+    }
+}

@@ -1,0 +1,299 @@
+//! What the simulator is about: users, the mode, and the database that holds both.
+
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use cachefront::store::InvalidationMode;
+use cachefront::{BoxError, Position, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A row of the table `users`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct User {
+    /// Given by the database, or by the program that inserted the row.
+    #[schema(minimum = 1, example = 1)]
+    pub id: u64,
+    #[schema(example = "Ada Lovelace")]
+    pub name: String,
+    /// Unique, byte for byte.
+    #[schema(example = "ada@example.org")]
+    pub email: String,
+    /// RFC 3339 in UTC, with microseconds.
+    #[schema(example = "2026-01-31T12:00:00.000000Z", format = DateTime)]
+    pub updated_at: String,
+}
+
+/// What a client says about a user.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct UserInput {
+    pub name: String,
+    pub email: String,
+}
+
+/// How entries are kept right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// By age alone: stale until the entry expires.
+    Ttl,
+    /// By the database's change log.
+    Cdc,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ttl => "ttl",
+            Self::Cdc => "cdc",
+        }
+    }
+
+    pub fn mode(self) -> InvalidationMode {
+        match self {
+            Self::Ttl => InvalidationMode::Ttl,
+            Self::Cdc => InvalidationMode::Cdc,
+        }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "ttl" => Ok(Self::Ttl),
+            "cdc" => Ok(Self::Cdc),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The mode as the database keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ModeRow {
+    pub mode: Mode,
+    /// RFC 3339 in UTC, with microseconds.
+    pub changed_at: String,
+    /// Goes up by one with every change.
+    pub version: u64,
+}
+
+/// What a start does to the mode that is kept, given what the environment says now and what it said then.
+///
+/// The environment wins only if somebody edited it since: it differs from the value that was kept with the row.
+pub fn mode_at_start(kept: Mode, environment_then: Option<Mode>, environment_now: Option<Mode>) -> Mode {
+    match environment_now {
+        Some(now) if environment_then != Some(now) => now,
+        _ => kept,
+    }
+}
+
+/// A short text that the database keeps under a name, for every process: at most 255 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub text: String,
+    /// Goes up by one with every change; 1 for the first.
+    pub version: u64,
+}
+
+/// Something that somebody did, or tried to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AuditEntry {
+    /// RFC 3339 in UTC, with microseconds.
+    pub at: String,
+    /// An account, a kind of token, or an address.
+    #[schema(example = "admin")]
+    pub who: String,
+    /// Never with a secret in it.
+    #[schema(example = "mode ttl")]
+    pub what: String,
+    /// `ok`, or why not.
+    #[schema(example = "ok")]
+    pub result: String,
+}
+
+/// The audit list and the history of modes are this long; older entries go.
+pub const HISTORY_MAX: u32 = 500;
+
+/// A time as the API shows it.
+pub fn rfc3339(at: Timestamp) -> String {
+    let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// The pattern of `LIKE` that finds `text` anywhere; `!` escapes.
+pub fn pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for sign in text.chars() {
+        if matches!(sign, '!' | '%' | '_') {
+            pattern.push('!');
+        }
+        pattern.push(sign);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Where a page of users lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// The first ids above this one.
+    After(u64),
+    /// The last ids below this one.
+    Before(u64),
+}
+
+/// A value together with what the database had committed when it was read.
+#[derive(Clone, Debug)]
+pub struct Seen<T> {
+    pub value: T,
+    /// Everything that the value surely contains; read before the value, on the same connection.
+    pub position: Option<Position>,
+    /// Which server answered.
+    pub origin: Option<Box<str>>,
+}
+
+/// The outcome of a committed write.
+#[derive(Clone, Debug)]
+pub struct Written<T> {
+    pub value: T,
+    /// Contains the write's own commit; nothing if the database does not number its commits.
+    pub token: Option<Position>,
+}
+
+/// Why the database did not do what was asked.
+#[derive(Debug)]
+pub enum DbError {
+    /// Another user has this e-mail address.
+    EmailTaken,
+    /// A new user would need an id above the largest that there can be.
+    NoIdLeft,
+    /// The mode, or a note, has another version than the client believed.
+    VersionMismatch,
+    /// The database cannot be reached, or is too busy. Trying again later may help.
+    Unavailable(BoxError),
+    /// Anything else: a defect, or a table that is not what it should be.
+    Failed(BoxError),
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmailTaken => f.write_str("the e-mail address is taken"),
+            Self::NoIdLeft => f.write_str("there is no id left for a new user"),
+            Self::VersionMismatch => f.write_str("it was changed by somebody else"),
+            Self::Unavailable(_) => f.write_str("the database is not available"),
+            Self::Failed(_) => f.write_str("the database refused the statement"),
+        }
+    }
+}
+
+impl std::error::Error for DbError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unavailable(source) | Self::Failed(source) => Some(source.as_ref()),
+            Self::EmailTaken | Self::NoIdLeft | Self::VersionMismatch => None,
+        }
+    }
+}
+
+/// Connections to the database, by what they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    pub in_use: usize,
+    pub idle: usize,
+    /// Statements that wait for one.
+    pub waiting: usize,
+}
+
+/// The database: the truth that caches are compared with. Writes go here and nowhere else.
+///
+/// # Cancel safety
+/// Reads are cancel safe. A dropped write may or may not have been committed.
+///
+/// # Errors
+/// See [`DbError`].
+#[async_trait]
+pub trait Database: fmt::Debug + Send + Sync + 'static {
+    /// The name of the table in change events, `database.table`.
+    fn users_table(&self) -> String;
+
+    async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError>;
+
+    /// Nothing if there is no such user.
+    async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError>;
+
+    /// Nothing if there is no such user.
+    async fn delete(&self, id: u64) -> Result<Option<Written<()>>, DbError>;
+
+    async fn get(&self, id: u64) -> Result<Seen<Option<User>>, DbError>;
+
+    async fn get_by_email(&self, email: &str) -> Result<Seen<Option<User>>, DbError>;
+
+    /// At most `limit` users with ids above `after`, by id.
+    async fn list(&self, after: u64, limit: u32) -> Result<Vec<User>, DbError>;
+
+    /// At most `limit` users, by id, with the id `text` or with `text` in their name or address; an empty text finds all.
+    /// `seek` says where they begin.
+    async fn find(&self, text: &str, seek: Seek, limit: u32) -> Result<Vec<User>, DbError>;
+
+    /// The mode in force.
+    async fn mode(&self) -> Result<ModeRow, DbError>;
+
+    /// Creates the mode's row, or applies the rule of [`mode_at_start`] to it.
+    async fn adopt_mode(&self, environment: Option<Mode>) -> Result<ModeRow, DbError>;
+
+    /// Changes the mode, if its version is one of `expected` (where there is a list). The same mode again changes
+    /// nothing.
+    async fn set_mode(&self, mode: Mode, expected: Option<&[u64]>) -> Result<ModeRow, DbError>;
+
+    /// The modes that were in force, the newest first, at most [`HISTORY_MAX`].
+    async fn mode_history(&self) -> Result<Vec<ModeRow>, DbError>;
+
+    /// The note of this name; nothing if there is none.
+    async fn note(&self, name: &str) -> Result<Option<Note>, DbError>;
+
+    /// Writes a note, if its version is the expected one (where there is one; 0 means that it must be absent).
+    async fn set_note(&self, name: &str, text: &str, expected: Option<u64>) -> Result<Note, DbError>;
+
+    /// Adds to the audit list; `at` is the database's own choice. The oldest entries beyond [`HISTORY_MAX`] go.
+    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError>;
+
+    /// The audit list, the newest first.
+    async fn audit(&self) -> Result<Vec<AuditEntry>, DbError>;
+
+    /// The connections of this process, now.
+    fn connections(&self) -> Connections;
+
+    /// Keeps a text of any length under a name, for every process; with a time to expire, in seconds since 1970, until
+    /// then. What has expired goes.
+    async fn keep(&self, name: &str, text: &str, expires: Option<u64>) -> Result<(), DbError>;
+
+    /// The text that is kept under this name; nothing if there is none, or it has expired.
+    async fn kept(&self, name: &str) -> Result<Option<String>, DbError>;
+
+    /// The names that begin like this, of texts that have not expired.
+    async fn kept_names(&self, prefix: &str) -> Result<Vec<String>, DbError>;
+
+    /// Asks for a sign of life.
+    async fn ping(&self) -> Result<(), DbError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_wins_only_when_it_was_edited() {
+        use Mode::{Cdc, Ttl};
+        assert_eq!(mode_at_start(Ttl, None, None), Ttl);
+        assert_eq!(mode_at_start(Ttl, Some(Cdc), Some(Cdc)), Ttl);
+        assert_eq!(mode_at_start(Ttl, Some(Ttl), Some(Cdc)), Cdc);
+        assert_eq!(mode_at_start(Ttl, None, Some(Cdc)), Cdc);
+        assert_eq!(mode_at_start(Ttl, Some(Cdc), None), Ttl);
+    }
+}

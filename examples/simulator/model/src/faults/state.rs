@@ -1,0 +1,85 @@
+//! Which faults are switched on.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// No delay is longer than this, in ms.
+pub const DELAY_MS_MAX: u64 = 10_000;
+
+/// Everything that can be broken on purpose. All of it off is how the simulator begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct FaultState {
+    /// The consumer stands still, as if its process were stopped: no change, no heartbeat, no sign of life. Entries stay
+    /// stale until it goes on; then nothing is lost.
+    pub pause_consumer: bool,
+    /// The consumer lives and hears of no change: its heartbeats go on, its lag grows with the first commit. Nothing is
+    /// lost.
+    pub freeze_stream: bool,
+    /// Changes are lost on the way, and nobody is told: the one fault that leaves entries stale for good, which only the
+    /// inspector finds.
+    pub drop_events: bool,
+    /// Every answer of the store comes so much later. Beyond a second the client gives up, as it would on a slow
+    /// network.
+    #[schema(maximum = 10_000)]
+    pub store_delay_ms: u64,
+    /// The store cannot be reached.
+    pub store_cut: bool,
+    /// Every statement on users takes so much longer.
+    #[schema(maximum = 10_000)]
+    pub database_delay_ms: u64,
+}
+
+impl FaultState {
+    /// The names of the faults that are on.
+    pub fn active(&self) -> Vec<&'static str> {
+        [
+            ("pause_consumer", self.pause_consumer),
+            ("freeze_stream", self.freeze_stream),
+            ("drop_events", self.drop_events),
+            ("store_delay_ms", self.store_delay_ms > 0),
+            ("store_cut", self.store_cut),
+            ("database_delay_ms", self.database_delay_ms > 0),
+        ]
+        .into_iter()
+        .filter_map(|(name, on)| on.then_some(name))
+        .collect()
+    }
+
+    /// As a note of the database.
+    pub fn to_text(self) -> String {
+        // A plain struct of numbers: it always has a JSON form.
+        serde_json::to_string(&self).unwrap_or_default()
+    }
+
+    /// What a note says. One that somebody else wrote and that cannot be read switches nothing on.
+    pub fn of_text(text: &str) -> Self {
+        let mut state: Self = serde_json::from_str(text).unwrap_or_default();
+        state.store_delay_ms = state.store_delay_ms.min(DELAY_MS_MAX);
+        state.database_delay_ms = state.database_delay_ms.min(DELAY_MS_MAX);
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_read_again_and_nonsense_switches_nothing_on() {
+        let state = FaultState { drop_events: true, store_delay_ms: 50, ..FaultState::default() };
+        assert_eq!(FaultState::of_text(&state.to_text()), state);
+        assert_eq!(state.active(), ["drop_events", "store_delay_ms"]);
+        assert_eq!(FaultState::of_text("what?"), FaultState::default());
+        assert_eq!(FaultState::of_text("{\"store_delay_ms\":99999999}").store_delay_ms, DELAY_MS_MAX);
+        let all = FaultState {
+            pause_consumer: true,
+            freeze_stream: true,
+            drop_events: true,
+            store_delay_ms: DELAY_MS_MAX,
+            store_cut: true,
+            database_delay_ms: DELAY_MS_MAX,
+        };
+        assert!(all.to_text().len() <= 255, "a note has 255 characters");
+    }
+}

@@ -1,0 +1,316 @@
+//! One pass over users and their entries.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use cachefront::{CacheKey, Hit, Position, StoreKey};
+use futures_util::stream::{self, StreamExt};
+use serde::Deserialize;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::{Inspector, LOOKS_MAX, StaleEntry, StaleKind};
+use crate::caches::{BY_EMAIL, EmailKey};
+use crate::domain::{DbError, Mode, Seen, User};
+use crate::events::Event;
+
+/// So many users, the first by id, are looked at in every pass.
+const USERS_MAX: u32 = 500;
+
+/// So many of the others are looked at in a pass; the next pass goes on after them.
+const SAMPLE: u32 = 200;
+
+/// So many entries are remembered from one pass to the next.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// So many changes that were handled are remembered, to tell a wrong mapping from a lost change.
+const CHANGES_MAX: usize = 1_024;
+
+/// So many looks into the cache are under way at once: a store that takes its time must not make a pass take the sum.
+const PEEKS_AT_ONCE: usize = 256;
+
+/// In CDC mode an entry that differs may be about to go: it is looked at again after this.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What one pass tells the next.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// What was handled, as everybody hears of it.
+    events: Receiver<Event>,
+    /// The keys that each change named, the newest last.
+    changes: VecDeque<Vec<String>>,
+    /// Where the sample goes on.
+    after: u64,
+    /// Entries that there were at the last look, in case their rows go away or take another address.
+    cached: HashSet<Entry>,
+    /// Stale entries of the last pass: the row, and a position that surely contains its commit.
+    stale: HashMap<Entry, (Option<User>, Position)>,
+}
+
+/// What a pass found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) users: u64,
+    pub(super) complete: bool,
+    pub(super) compared: u64,
+    pub(super) stale: Vec<StaleEntry>,
+}
+
+/// One of a user's two entries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Entry {
+    Id(u64),
+    Email(u64, String),
+}
+
+impl Entry {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Id(id) | Self::Email(id, _) => *id,
+        }
+    }
+
+    /// As change events name it.
+    fn key(&self) -> String {
+        match self {
+            Self::Id(id) => key_text("users", id),
+            Self::Email(_, email) => email_key_text(email),
+        }
+    }
+}
+
+fn email_key_text(email: &str) -> String {
+    key_text(BY_EMAIL, &EmailKey::new(email))
+}
+
+/// Both kinds of keys always fit: the empty text stands for none.
+fn key_text(cache: &str, key: &impl CacheKey) -> String {
+    StoreKey::encode(cache, key).map(|key| key.as_str().to_owned()).unwrap_or_default()
+}
+
+/// The part of a change event that is needed here.
+#[derive(Deserialize)]
+struct Named {
+    keys: Vec<String>,
+}
+
+impl Memory {
+    pub(super) fn new(events: Receiver<Event>) -> Self {
+        Self { events, changes: VecDeque::new(), after: 0, cached: HashSet::new(), stale: HashMap::new() }
+    }
+
+    /// Takes note of the changes that were handled since the last pass. It may miss some: then it says `lost`.
+    fn hear(&mut self) {
+        loop {
+            let event = match self.events.try_recv() {
+                Ok(event) => event,
+                Err(TryRecvError::Lagged(_)) => continue,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            };
+            if let Some(named) =
+                (event.name == "change").then(|| serde_json::from_str::<Named>(&event.data).ok()).flatten()
+            {
+                if self.changes.len() >= CHANGES_MAX {
+                    self.changes.pop_front();
+                }
+                self.changes.push_back(named.keys);
+            }
+        }
+    }
+
+    /// True if the newest change of the entry's row named the row's other key and not the entry's.
+    fn is_misnamed(&self, entry: &Entry, row: Option<&User>) -> bool {
+        let Some(row) = row else { return false };
+        let keys = [key_text("users", &row.id), email_key_text(&row.email)];
+        let newest = self.changes.iter().rev().find(|named| keys.iter().any(|key| named.contains(key)));
+        newest.is_some_and(|named| !named.contains(&entry.key()))
+    }
+}
+
+/// An entry that differs from its row.
+struct Differing {
+    entry: Entry,
+    hit: Hit<User>,
+    row: Option<User>,
+}
+
+impl Inspector {
+    /// # Errors
+    /// Why nothing can be said, in words.
+    pub(super) async fn compare_all(&self, memory: &mut Memory, mode: Mode) -> Result<Found, String> {
+        memory.hear();
+        let (rows, complete) = self.rows(memory).await.map_err(|error| error.to_string())?;
+        let users = rows.len() as u64;
+        let mut looked: HashMap<Entry, Option<User>> = HashMap::with_capacity(rows.len() * 2);
+        // Their rows may only lie outside of this pass: what differs is compared with its row all the same.
+        looked.extend(memory.cached.iter().map(|entry| (entry.clone(), None)));
+        for (id, user) in rows {
+            looked.insert(Entry::Email(id, user.email.clone()), Some(user.clone()));
+            looked.insert(Entry::Id(id), Some(user));
+        }
+        let mut looks = stream::iter(looked)
+            .map(|(entry, row)| async move { (self.peek(&entry).await, entry, row) })
+            .buffer_unordered(PEEKS_AT_ONCE);
+        let (mut cached, mut differing) = (Vec::new(), Vec::new());
+        while let Some((peeked, entry, row)) = looks.next().await {
+            let Some(hit) = peeked? else { continue };
+            if hit.value != row {
+                differing.push(entry.clone());
+            }
+            cached.push(entry);
+        }
+        drop(looks);
+        let compared = cached.len() as u64;
+        let stale = self.confirm_all(differing, mode).await?;
+        // Stale ones first: what was found once is looked at in every pass, whatever the sample is.
+        memory.cached = stale.iter().map(|differing| differing.entry.clone()).take(REMEMBERED_MAX).collect();
+        for entry in cached {
+            if memory.cached.len() >= REMEMBERED_MAX {
+                break;
+            }
+            memory.cached.insert(entry);
+        }
+        let stale = self.classify(memory, stale, mode).await?;
+        Ok(Found { users, complete, compared, stale })
+    }
+
+    /// The first users and a sample of the others, by id.
+    async fn rows(&self, memory: &mut Memory) -> Result<(BTreeMap<u64, User>, bool), DbError> {
+        let first = self.database.list(0, USERS_MAX).await?;
+        let complete = first.len() < USERS_MAX as usize;
+        let last = first.last().map_or(0, |user| user.id);
+        let mut rows: BTreeMap<u64, User> = first.into_iter().map(|user| (user.id, user)).collect();
+        if !complete {
+            let sample = self.database.list(memory.after.max(last), SAMPLE).await?;
+            // The sample begins again when it has come to the end.
+            memory.after = if sample.len() < SAMPLE as usize { 0 } else { sample.last().map_or(0, |user| user.id) };
+            rows.extend(sample.into_iter().map(|user| (user.id, user)));
+        }
+        Ok((rows, complete))
+    }
+
+    async fn peek(&self, entry: &Entry) -> Result<Option<Hit<User>>, String> {
+        let peeked = match entry {
+            Entry::Id(id) => self.caches.users.peek(id).await,
+            Entry::Email(_, email) => self.caches.by_email.peek(&EmailKey::new(email)).await,
+        };
+        peeked.map_err(|error| error.chain())
+    }
+
+    async fn row(&self, entry: &Entry) -> Result<Seen<Option<User>>, String> {
+        let _turn = self.turn().await;
+        let row = match entry {
+            Entry::Id(id) => self.database.get(*id).await,
+            Entry::Email(_, email) => self.database.get_by_email(email).await,
+        };
+        row.map_err(|error| error.to_string())
+    }
+
+    /// Entries that still differ when each is compared with a row read between two equal looks at it.
+    async fn confirm_all(&self, entries: Vec<Entry>, mode: Mode) -> Result<Vec<Differing>, String> {
+        let mut differing = self.confirm(entries).await?;
+        if mode == Mode::Cdc && !differing.is_empty() {
+            tokio::time::sleep(GRACE).await;
+            differing = self.confirm(differing.into_iter().map(|differing| differing.entry).collect()).await?;
+        }
+        Ok(differing)
+    }
+
+    async fn confirm(&self, entries: Vec<Entry>) -> Result<Vec<Differing>, String> {
+        let mut checks = stream::iter(entries).map(|entry| self.confirm_one(entry)).buffer_unordered(PEEKS_AT_ONCE);
+        let mut confirmed = Vec::new();
+        while let Some(checked) = checks.next().await {
+            confirmed.extend(checked?);
+        }
+        Ok(confirmed)
+    }
+
+    async fn confirm_one(&self, entry: Entry) -> Result<Option<Differing>, String> {
+        let mut before = self.peek(&entry).await?;
+        for _ in 0..LOOKS_MAX {
+            let Some(hit) = before else { return Ok(None) };
+            let row = self.row(&entry).await?.value;
+            if hit.value == row {
+                return Ok(None);
+            }
+            let after = self.peek(&entry).await?;
+            if after.as_ref().is_some_and(|after| after.value == hit.value) {
+                return Ok(Some(Differing { entry, hit, row }));
+            }
+            before = after;
+        }
+        Ok(None)
+    }
+
+    /// Says of each stale entry why it is, as far as that can be known.
+    async fn classify(
+        &self,
+        memory: &mut Memory,
+        stale: Vec<Differing>,
+        mode: Mode,
+    ) -> Result<Vec<StaleEntry>, String> {
+        let applied = match (stale.is_empty(), mode) {
+            (false, Mode::Cdc) => self.pipeline.applied().await,
+            _ => None,
+        };
+        let mut known = std::mem::take(&mut memory.stale);
+        let mut entries = Vec::with_capacity(stale.len());
+        for Differing { entry, hit, row } in stale {
+            let kind = match mode {
+                Mode::Ttl => StaleKind::Aging,
+                Mode::Cdc => {
+                    let committed = match known.remove(&entry).filter(|(before, _)| *before == row) {
+                        Some((_, position)) => Some(position),
+                        // Read after the row was seen: whatever made it so is in this position.
+                        None => self.row(&entry).await?.position,
+                    };
+                    let is_covered =
+                        applied.as_ref().zip(committed.as_ref()).is_some_and(|(applied, at)| applied.covers(at));
+                    if let Some(position) = committed.filter(|_| memory.stale.len() < REMEMBERED_MAX) {
+                        memory.stale.insert(entry.clone(), (row.clone(), position));
+                    }
+                    match is_covered {
+                        true if memory.is_misnamed(&entry, row.as_ref()) => StaleKind::Mapping,
+                        true => StaleKind::Lost,
+                        false => StaleKind::Late,
+                    }
+                }
+            };
+            let ttl_ms = hit.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            entries.push(StaleEntry {
+                id: entry.id(),
+                key: entry.key(),
+                kind,
+                cached: hit.value,
+                database: row,
+                ttl_ms,
+            });
+        }
+        entries.sort_by(|one, other| (one.id, &one.key).cmp(&(other.id, &other.key)));
+        Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::EventHub;
+
+    #[test]
+    fn a_change_that_named_other_keys_is_a_wrong_mapping_and_one_that_was_not_heard_of_is_lost() {
+        let hub = EventHub::default();
+        let mut memory = Memory::new(hub.subscribe());
+        let row = User { id: 7, name: "Ada".into(), email: "a@b".into(), updated_at: String::new() };
+        let entry = Entry::Id(7);
+        memory.hear();
+        assert!(!memory.is_misnamed(&entry, Some(&row)));
+        let named = |keys: &[&str]| Event { name: "change", data: serde_json::json!({ "keys": keys }).to_string() };
+        hub.publish(named(&["users_by_email:a@b"]));
+        hub.publish(named(&["users:8", "users_by_email:c@d"]));
+        memory.hear();
+        assert!(memory.is_misnamed(&entry, Some(&row)) && !memory.is_misnamed(&entry, None));
+        hub.publish(named(&["users:7", "users_by_email:a@b"]));
+        memory.hear();
+        assert!(!memory.is_misnamed(&entry, Some(&row)));
+    }
+}

@@ -1,0 +1,29 @@
+//! The simulator without its HTTP: users in a database, read through a cache that the database's change log keeps right.
+//!
+//! - [`domain`]: users, the mode, and the [`Database`](domain::Database) that holds both, implemented in [`db`];
+//! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
+//! - [`world`]: the components of a role, opened as the [`settings`] say; [`faults`]: what can be broken on purpose;
+//! - [`mode`], [`pipeline`], [`events`]: what all roles agree on and show;
+//! - [`inspector`]: compares cached entries with the database; [`connect`]: registers and follows Debezium's connector.
+
+#![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
+
+pub mod caches;
+pub mod carried;
+pub mod connect;
+pub mod credentials;
+pub mod db;
+pub mod domain;
+pub mod events;
+pub mod faults;
+pub mod inspector;
+pub mod interest;
+pub mod metrics;
+pub mod mode;
+pub mod pipeline;
+pub mod settings;
+pub mod source;
+pub mod stages;
+pub mod together;
+pub mod waiting;
+pub mod world;

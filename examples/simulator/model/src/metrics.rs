@@ -1,0 +1,141 @@
+//! The numbers of this process, in the text format of Prometheus.
+//!
+//! The library's own are listed in [`cachefront::metrics`], the inspector's (`cachefront_consistency_healthy` and
+//! `cachefront_stale_entries` first) with the inspector; these are the simulator's:
+//!
+//! | metric | kind | labels | meaning |
+//! |---|---|---|---|
+//! | `simulator_http_requests_total` | counter | `method`, `route`, `status` | answered requests; status by class (`2xx`) |
+//! | `simulator_http_request_duration_seconds` | histogram | `method`, `route` | from a request's arrival to its answer |
+//! | `simulator_http_requests_in_flight` | gauge | | requests that are being answered |
+//! | `simulator_http_permits` | gauge | | how many requests may be answered at once (`CACHEFRONT_API_IN_FLIGHT`) |
+//! | `simulator_http_permits_in_use` | gauge | | how many of them are in use |
+//! | `simulator_database_connections` | gauge | `state` | this process's connections to the database: `in_use`, `idle` |
+//! | `simulator_database_waiting` | gauge | | statements that wait for a connection |
+//! | `simulator_store_operation_duration_seconds` | histogram | `operation` | how long the shared store takes |
+//! | `simulator_staleness_bound_seconds` | histogram | | the most that a cached read could be behind the database, looked at four times a second |
+//! | `simulator_pipeline_running` | gauge | | 1 while the change capture gives signs of life, wherever it runs |
+//! | `simulator_pipeline_lag_seconds` | gauge | | age of the newest moment at which everything committed was handled |
+//! | `simulator_mode` | gauge | `mode` | 1 for the mode in force, 0 for the other |
+//! | `simulator_fault_active` | gauge | `fault` | 1 while this fault is switched on, 0 after it was |
+//! | `simulator_fault_dropped_changes_total` | counter | | changes that the fault switch `drop_events` took away |
+//! | `simulator_build_info` | gauge | `version`, `source` | always 1 |
+
+mod freshness;
+mod saturation;
+mod store;
+
+use std::fmt;
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+pub use self::freshness::observe_freshness;
+pub use self::saturation::observe_saturation;
+pub use self::store::MeasuredStore;
+use simulator_cli::CliError;
+
+pub const HTTP_REQUESTS_TOTAL: &str = "simulator_http_requests_total";
+pub const HTTP_REQUEST_DURATION_SECONDS: &str = "simulator_http_request_duration_seconds";
+pub const HTTP_REQUESTS_IN_FLIGHT: &str = "simulator_http_requests_in_flight";
+const HTTP_PERMITS: &str = "simulator_http_permits";
+const HTTP_PERMITS_IN_USE: &str = "simulator_http_permits_in_use";
+const DATABASE_CONNECTIONS: &str = "simulator_database_connections";
+const DATABASE_WAITING: &str = "simulator_database_waiting";
+const STORE_OPERATION_DURATION_SECONDS: &str = "simulator_store_operation_duration_seconds";
+/// Set by the fault switches.
+pub const FAULT_ACTIVE: &str = "simulator_fault_active";
+/// Counted by the source between.
+pub const FAULT_DROPPED_CHANGES_TOTAL: &str = "simulator_fault_dropped_changes_total";
+const STALENESS_BOUND_SECONDS: &str = "simulator_staleness_bound_seconds";
+const PIPELINE_RUNNING: &str = "simulator_pipeline_running";
+const PIPELINE_LAG_SECONDS: &str = "simulator_pipeline_lag_seconds";
+const MODE: &str = "simulator_mode";
+const BUILD_INFO: &str = "simulator_build_info";
+
+/// Upper bounds of histograms that measure seconds: from a hit in memory to a request that is given up. The alerts count
+/// requests at the bound 0.1.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
+
+/// Upper bounds of how stale a read may be. The alerts count at the bound 2.5.
+const STALENESS_BUCKETS: [f64; 11] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
+
+/// How often what histograms collected is folded into their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Renders what the process has measured.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Makes this process measure.
+    ///
+    /// # Errors
+    /// If it does already.
+    pub fn install() -> Result<Self, CliError> {
+        let failed = |error: &dyn fmt::Display| CliError::new(format!("metrics cannot be collected: {error}"));
+        let installed = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(STALENESS_BOUND_SECONDS.into()), &STALENESS_BUCKETS)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS))
+            .map_err(|error| failed(&error))?
+            .install_recorder()
+            .map(Self)
+            .map_err(|error| failed(&error));
+        describe();
+        installed
+    }
+
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Keeps what was collected small, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(UPKEEP) => self.0.run_upkeep(),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Tells which program this is.
+pub fn identify(source: &'static str) {
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "source" => source).set(1.0);
+}
+
+fn describe() {
+    describe_counter!(HTTP_REQUESTS_TOTAL, "Answered requests, by route and class of status");
+    describe_histogram!(HTTP_REQUEST_DURATION_SECONDS, Unit::Seconds, "From a request's arrival to its answer");
+    describe_gauge!(HTTP_REQUESTS_IN_FLIGHT, "Requests that are being answered");
+    describe_gauge!(HTTP_PERMITS, "How many requests may be answered at once");
+    describe_gauge!(HTTP_PERMITS_IN_USE, "How many of the permits for requests are in use");
+    describe_gauge!(DATABASE_CONNECTIONS, "Connections of this process to the database, by state");
+    describe_gauge!(DATABASE_WAITING, "Statements that wait for a connection to the database");
+    describe_histogram!(STORE_OPERATION_DURATION_SECONDS, Unit::Seconds, "How long the shared store takes");
+    describe_gauge!(FAULT_ACTIVE, "1 while this fault is switched on");
+    describe_counter!(FAULT_DROPPED_CHANGES_TOTAL, "Changes that a fault switch took away");
+    describe_histogram!(
+        STALENESS_BOUND_SECONDS,
+        Unit::Seconds,
+        "The most that a cached read could be behind the database, looked at four times a second"
+    );
+    describe_gauge!(PIPELINE_RUNNING, "1 while the change capture gives signs of life, wherever it runs");
+    describe_gauge!(
+        PIPELINE_LAG_SECONDS,
+        Unit::Seconds,
+        "Age of the newest moment at which everything committed was handled"
+    );
+    describe_gauge!(MODE, "1 for the mode in force, 0 for the other");
+    describe_gauge!(BUILD_INFO, "Always 1; the labels say which program this is");
+}

@@ -1,0 +1,233 @@
+//! How the change capture is doing, as every role can see it: from the store, not from the process that runs it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cachefront::store::{Meta, Store};
+use cachefront::{CdcState, CdcStatus, Clock, Position, Result, StoreKey, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use crate::carried::Carried;
+use crate::domain::Mode;
+use crate::mode::Modes;
+use crate::stages::{StageMeter, Stages};
+
+/// How often a consumer reports while nothing happens.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// The pause between two reports while much happens.
+const REPORT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a change of the mode waits for the consumer: every role follows within a second.
+const FOLLOW_MAX: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at whether it has.
+const FOLLOW_POLL: Duration = Duration::from_millis(5);
+
+/// A pipeline counts as running if its last sign of life is at most this old.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// What a consumer says of itself, beside what the store's meta holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// When it was written, by the consumer's clock, in µs; zero if none was.
+    pub at_us: u64,
+    /// True if changes are being read.
+    pub running: bool,
+    /// How long ago everything committed was known to be handled; none if that is not known.
+    pub source_time_us: u64,
+    /// Everything up to here is handled.
+    pub applied: String,
+    pub events_total: u64,
+    pub invalidations_total: u64,
+    /// How long the parts of the way take.
+    #[serde(default)]
+    pub stages: Stages,
+    /// Of its topics, if it reads from Kafka.
+    #[serde(default)]
+    pub carried: Option<Carried>,
+}
+
+impl Report {
+    pub fn new(status: &CdcStatus, stages: Stages, carried: Option<Carried>, now: Timestamp) -> Self {
+        Self {
+            at_us: now.as_micros(),
+            running: status.state == CdcState::Running,
+            source_time_us: status.source_time.as_micros(),
+            applied: status.applied.to_string(),
+            events_total: status.events_total,
+            invalidations_total: status.invalidations_total,
+            stages,
+            carried,
+        }
+    }
+}
+
+/// Where the consumer's report is kept: in this process, or beside the entries in the shared store.
+#[async_trait]
+pub trait Board: fmt::Debug + Send + Sync + 'static {
+    /// Replaces the report.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store is away.
+    async fn post(&self, report: &Report) -> Result<()>;
+
+    /// The last report; none if there never was one.
+    ///
+    /// # Errors
+    /// As [`Board::post`].
+    async fn read(&self) -> Result<Option<Report>>;
+}
+
+/// The board of a program that runs everything in one process.
+#[derive(Debug, Default)]
+pub struct LocalBoard(std::sync::Mutex<Option<Report>>);
+
+#[async_trait]
+impl Board for LocalBoard {
+    async fn post(&self, report: &Report) -> Result<()> {
+        if let Ok(mut last) = self.0.lock() {
+            *last = Some(report.clone());
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Option<Report>> {
+        Ok(self.0.lock().map(|last| last.clone()).unwrap_or_default())
+    }
+}
+
+/// Posts a consumer's status until `stop`, with what `carried` says. A board that is away is tried again the next time.
+///
+/// The board has one report. Of several consumers the one that reads changes writes it: what a standby would say of
+/// itself is not what the pipeline does. A consumer that has stopped to read is noticed by its silence.
+pub async fn report(
+    mut statuses: watch::Receiver<CdcStatus>,
+    stages: Arc<StageMeter>,
+    carried: impl Fn() -> Option<Carried> + Send + 'static,
+    board: Arc<dyn Board>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    loop {
+        let now = clock.now();
+        let report = Report::new(&statuses.borrow_and_update(), stages.mean(now), carried(), now);
+        if report.running
+            && let Err(error) = board.post(&report).await
+        {
+            tracing::debug!(%error, "the pipeline's report cannot be posted");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(REPORT_EVERY) => {}
+            Ok(()) = statuses.changed() => tokio::time::sleep(REPORT_PAUSE).await,
+        }
+    }
+}
+
+/// The state of the change capture.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct PipelineView {
+    pub mode: Mode,
+    /// Where changes are read from.
+    #[schema(example = "binlog")]
+    pub source: String,
+    /// True if everything runs in one process on SQLite.
+    pub embedded: bool,
+    /// True if the consumer gave a sign of life in the last 3 s.
+    pub running: bool,
+    /// How long ago everything committed was known to be handled; null if that is not known.
+    pub lag_ms: Option<f64>,
+    /// Everything up to this position is handled: in CDC mode invalidated, in TTL mode only read.
+    pub applied: Option<String>,
+    /// Row changes read since the consumer started.
+    pub events_total: u64,
+    /// Keys invalidated since the consumer started.
+    pub invalidations_total: u64,
+    /// How long the parts of the way take: for the panel.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub stages: Stages,
+}
+
+/// Looks at the pipeline from outside.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    pub store: Arc<dyn Store>,
+    pub board: Arc<dyn Board>,
+    pub modes: Arc<Modes>,
+    pub clock: Arc<dyn Clock>,
+    pub source: &'static str,
+    pub embedded: bool,
+}
+
+impl Pipeline {
+    /// What is known now. A store that is away is a pipeline that does not run.
+    pub async fn view(&self) -> PipelineView {
+        let (report, meta) = tokio::join!(self.board.read(), self.meta());
+        let report = report.ok().flatten().unwrap_or_default();
+        let meta = meta.filter(|meta| meta.is_live());
+        let watermark = meta.as_ref().map(|meta| meta.source_time).unwrap_or_default();
+        let source_time = watermark.max(Timestamp::from_micros(report.source_time_us));
+        let reported = if report.running { Timestamp::from_micros(report.at_us) } else { Timestamp::UNKNOWN };
+        let alive_at = watermark.max(reported);
+        let now = self.clock.now();
+        let applied = meta.map_or(report.applied, |meta| meta.applied_text().to_owned());
+        PipelineView {
+            mode: self.modes.current().mode,
+            source: self.source.to_owned(),
+            embedded: self.embedded,
+            running: alive_at.is_known() && now.since(alive_at) <= SILENCE_MAX,
+            lag_ms: source_time.is_known().then(|| now.since(source_time).as_micros() as f64 / 1e3),
+            applied: Some(applied).filter(|applied| !applied.is_empty()),
+            events_total: report.events_total,
+            invalidations_total: report.invalidations_total,
+            stages: report.stages,
+        }
+    }
+
+    /// What the consumer last said of its topics; nothing if it reads from no Kafka.
+    pub async fn carried(&self) -> Option<Carried> {
+        self.board.read().await.ok().flatten()?.carried
+    }
+
+    /// Waits until a running consumer has followed a change of the mode: in TTL mode it invalidates nothing any more, in
+    /// CDC mode entries are kept again. A consumer that is away, or slow, is not waited for beyond [`FOLLOW_MAX`].
+    pub async fn followed(&self, mode: Mode) {
+        if !self.view().await.running {
+            return;
+        }
+        let deadline = self.clock.now().after(FOLLOW_MAX);
+        while self.clock.now() < deadline {
+            let live = self.meta().await.is_some_and(|meta| meta.is_live());
+            if live == (mode == Mode::Cdc) {
+                return;
+            }
+            tokio::time::sleep(FOLLOW_POLL).await;
+        }
+    }
+
+    /// Everything up to this position is handled; nothing if that is not known.
+    pub async fn applied(&self) -> Option<Position> {
+        self.meta().await.filter(|meta| meta.is_live()).map(|meta| meta.applied().clone())
+    }
+
+    /// True if the store answers.
+    pub async fn store_answers(&self) -> bool {
+        self.store.get(&probe_key()).await.is_ok()
+    }
+
+    async fn meta(&self) -> Option<Arc<Meta>> {
+        self.store.get(&probe_key()).await.ok()?.meta
+    }
+}
+
+/// A key that no cache has. Every reading brings its shard's meta along.
+fn probe_key() -> StoreKey {
+    StoreKey::from_text("pipeline:probe").expect("a short key")
+}

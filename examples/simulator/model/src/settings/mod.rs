@@ -1,0 +1,294 @@
+//! Settings: flags over environment over `.env` over defaults, checked before anything starts.
+
+mod flags;
+mod kafka;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use flags::Flags;
+pub use kafka::{Kafka, Source};
+use simulator_cli::{CliError, Environment, Secret, duration};
+use tokio::time::Instant;
+
+use crate::credentials::{ApiToken, Passwords, Role};
+use crate::domain::Mode;
+
+const MYSQL_URL_DEFAULT: &str = "mysql://root@127.0.0.1:3306/cachefront";
+const REDIS_URL_DEFAULT: &str = "redis://127.0.0.1:6379/";
+
+/// Everything that a role may be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub backend: Backend,
+    /// What the environment asks for; the row in the database decides unless this was edited.
+    pub mode: Option<Mode>,
+    pub ttl: Duration,
+    pub api_addr: String,
+    pub ui_addr: String,
+    pub consumer_addr: Option<String>,
+    pub api_url: String,
+    pub api_tokens: Vec<ApiToken>,
+    /// Of the panel's accounts.
+    pub passwords: Passwords,
+    /// The panel's cookies are sent over TLS only.
+    pub ui_secure: bool,
+    /// The panel changes nothing.
+    pub ui_read_only: bool,
+    pub insecure_open_api: bool,
+    /// The API answers so many requests at once.
+    pub api_in_flight: usize,
+    pub startup_timeout: Duration,
+    /// That time after the start: one for everything that is waited for.
+    pub startup_deadline: Instant,
+}
+
+/// Where rows and entries live.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// SQLite and this process's memory.
+    Embedded { data_dir: PathBuf, source: Source },
+    /// MySQL and Redis.
+    Stack(Box<Stack>),
+}
+
+/// The servers.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    pub mysql_url: Secret,
+    pub redis_url: Secret,
+    pub tls_ca: Option<PathBuf>,
+    pub source: Source,
+    pub kafka: Kafka,
+}
+
+impl Settings {
+    /// # Errors
+    /// A line that names the flag or variable that cannot be used.
+    pub fn resolve(needs_servers: bool, flags: &Flags, environment: &Environment) -> Result<Self, CliError> {
+        let lookup = Lookup { environment };
+        let api_addr = lookup.address("CACHEFRONT_API_ADDR", &flags.api_addr)?.unwrap_or("127.0.0.1:8000".into());
+        let api_url = match lookup.text("CACHEFRONT_API_URL", &flags.api_url) {
+            Some(url) => http_url("CACHEFRONT_API_URL", &url)?,
+            None => format!("http://{}", reachable(&api_addr)),
+        };
+        let startup_timeout =
+            lookup.duration("CACHEFRONT_STARTUP_TIMEOUT", &flags.startup_timeout)?.unwrap_or(Duration::from_secs(30));
+        Ok(Self {
+            backend: lookup.backend(needs_servers, flags)?,
+            mode: lookup.mode(flags)?,
+            ttl: lookup.duration("CACHEFRONT_TTL", &flags.ttl)?.unwrap_or(Duration::from_secs(30)),
+            api_addr,
+            ui_addr: lookup.address("CACHEFRONT_UI_ADDR", &flags.ui_addr)?.unwrap_or("127.0.0.1:8501".into()),
+            consumer_addr: lookup.address("CACHEFRONT_CONSUMER_ADDR", &flags.consumer_addr)?,
+            api_url,
+            api_tokens: lookup.tokens()?,
+            passwords: lookup.passwords(),
+            ui_secure: lookup.switch("CACHEFRONT_UI_SECURE")?,
+            ui_read_only: lookup.switch("CACHEFRONT_UI_READ_ONLY")?,
+            insecure_open_api: flags.insecure_open_api,
+            api_in_flight: lookup.in_flight(flags)?,
+            startup_timeout,
+            startup_deadline: Instant::now() + startup_timeout,
+        })
+    }
+
+    /// What a client of the API shows: the first token that may change something.
+    pub fn client_token(&self) -> Option<&Secret> {
+        self.api_tokens.iter().find(|known| known.role >= Role::Operator).map(|known| &known.token)
+    }
+
+    /// What the API is reached through, for messages and for the panel.
+    pub fn embedded(&self) -> bool {
+        matches!(self.backend, Backend::Embedded { .. })
+    }
+}
+
+struct Lookup<'a> {
+    environment: &'a Environment,
+}
+
+impl Lookup<'_> {
+    fn text(&self, name: &str, flag: &Option<String>) -> Option<String> {
+        flag.clone().or_else(|| self.environment.get(name).map(str::to_owned))
+    }
+
+    fn duration(&self, name: &str, flag: &Option<String>) -> Result<Option<Duration>, CliError> {
+        self.text(name, flag).map(|text| duration::parse(name, &text)).transpose()
+    }
+
+    /// Off unless it is said.
+    fn switch(&self, name: &str) -> Result<bool, CliError> {
+        match self.environment.get(name) {
+            None | Some("false" | "0" | "no") => Ok(false),
+            Some("true" | "1" | "yes") => Ok(true),
+            Some(_) => Err(CliError::new(format!("{name} is neither true nor false"))),
+        }
+    }
+
+    fn in_flight(&self, flags: &Flags) -> Result<usize, CliError> {
+        let Some(text) = self.text("CACHEFRONT_API_IN_FLIGHT", &flags.api_in_flight) else { return Ok(512) };
+        match text.parse() {
+            Ok(number @ 1..=65_536) => Ok(number),
+            _ => Err(CliError::new("CACHEFRONT_API_IN_FLIGHT is not a number from 1 to 65536")),
+        }
+    }
+
+    fn address(&self, name: &str, flag: &Option<String>) -> Result<Option<String>, CliError> {
+        let Some(text) = self.text(name, flag) else { return Ok(None) };
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(_)) => Ok(Some(text)),
+            _ => Err(CliError::new(format!("{name} is not an address: write host:port, for example 127.0.0.1:8000"))),
+        }
+    }
+
+    fn mode(&self, flags: &Flags) -> Result<Option<Mode>, CliError> {
+        let Some(text) = self.text("CACHEFRONT_MODE", &flags.mode) else { return Ok(None) };
+        match text.parse() {
+            Ok(mode) => Ok(Some(mode)),
+            Err(()) => Err(CliError::new("CACHEFRONT_MODE is neither ttl nor cdc")),
+        }
+    }
+
+    fn passwords(&self) -> Passwords {
+        let password = |name: &str| self.environment.get(name).map(Secret::new);
+        Passwords {
+            admin: password("CACHEFRONT_UI_ADMIN_PASSWORD"),
+            operator: password("CACHEFRONT_UI_OPERATOR_PASSWORD"),
+            viewer: password("CACHEFRONT_UI_VIEWER_PASSWORD"),
+        }
+    }
+
+    fn tokens(&self) -> Result<Vec<ApiToken>, CliError> {
+        let list = self.environment.get("CACHEFRONT_API_TOKENS").unwrap_or_default();
+        let tokens: Vec<&str> = list.split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
+        if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(CliError::new("CACHEFRONT_API_TOKENS: a token may hold visible ASCII characters only"));
+        }
+        let tokens: Vec<ApiToken> = tokens.into_iter().map(ApiToken::parse).collect();
+        // Whoever sets the variable wants the API to be closed, and not open to whoever sends no token.
+        if !list.is_empty() && (tokens.is_empty() || tokens.iter().any(|known| known.token.expose().is_empty())) {
+            return Err(CliError::new(
+                "CACHEFRONT_API_TOKENS: a token is empty: write role:token or token, separated by commas",
+            ));
+        }
+        Ok(tokens)
+    }
+
+    fn backend(&self, needs_servers: bool, flags: &Flags) -> Result<Backend, CliError> {
+        let mysql_url = self.text("CACHEFRONT_MYSQL_URL", &flags.mysql_url);
+        let on_servers = flags.stack || mysql_url.is_some() || needs_servers;
+        let source = self.source(flags)?;
+        if !on_servers {
+            let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
+            // Whoever looks at it first should see the whole pipeline.
+            return Ok(Backend::Embedded { data_dir: data_dir.into(), source: source.unwrap_or(Source::Kafka) });
+        }
+        let source = source.unwrap_or(Source::Binlog);
+        let redis_url = self.text("CACHEFRONT_REDIS_URL", &flags.redis_url).unwrap_or(REDIS_URL_DEFAULT.into());
+        if !(redis_url.starts_with("redis://") || redis_url.starts_with("rediss://")) {
+            return Err(CliError::new(
+                "CACHEFRONT_REDIS_URL is not a Redis URL: write redis://host:6379/ or rediss://…",
+            ));
+        }
+        let mysql_url = mysql_url.unwrap_or(MYSQL_URL_DEFAULT.into());
+        if !mysql_url.starts_with("mysql://") {
+            return Err(CliError::new(
+                "CACHEFRONT_MYSQL_URL is not a MySQL URL: write mysql://user:password@host:3306/database",
+            ));
+        }
+        let tls_ca = self.text("CACHEFRONT_TLS_CA", &flags.tls_ca).map(PathBuf::from);
+        if let Some(file) = tls_ca.as_ref().filter(|file| !file.is_file()) {
+            return Err(CliError::new(format!("CACHEFRONT_TLS_CA: there is no file {}", file.display())));
+        }
+        Ok(Backend::Stack(Box::new(Stack {
+            kafka: self.kafka(flags, &mysql_url)?,
+            mysql_url: Secret::new(mysql_url),
+            redis_url: Secret::new(redis_url),
+            tls_ca,
+            source,
+        })))
+    }
+}
+
+fn http_url(name: &str, text: &str) -> Result<String, CliError> {
+    let url = text.trim_end_matches('/');
+    if url.starts_with("https://") {
+        return Err(CliError::new(format!(
+            "{name} begins with https://, and TLS is not supported there: write http://host:port, of the server itself \
+             or of a proxy beside this program that speaks TLS to it"
+        )));
+    }
+    let host = url.strip_prefix("http://").unwrap_or_default();
+    match host.is_empty() {
+        true => Err(CliError::new(format!("{name} is not a URL: write http://host:port"))),
+        false => Ok(url.to_owned()),
+    }
+}
+
+/// An address that listens on every interface is reached through the loopback one.
+fn reachable(addr: &str) -> String {
+    match addr.parse::<SocketAddr>() {
+        Ok(addr) if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),
+        _ => addr.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(needs_servers: bool, pairs: &[(&str, &str)]) -> Result<Settings, CliError> {
+        Settings::resolve(needs_servers, &Flags::default(), &Environment::of(pairs))
+    }
+
+    #[test]
+    fn nothing_set_is_embedded_with_the_documented_defaults() {
+        let settings = resolve(false, &[]).expect("defaults");
+        assert!(settings.embedded());
+        assert_eq!((settings.api_addr.as_str(), settings.ui_addr.as_str()), ("127.0.0.1:8000", "127.0.0.1:8501"));
+        assert_eq!((settings.ttl, settings.mode), (Duration::from_secs(30), None));
+    }
+
+    #[test]
+    fn a_database_url_and_the_other_roles_mean_servers() {
+        let url = ("CACHEFRONT_MYSQL_URL", "mysql://u:hidden@db/shop");
+        let settings = resolve(false, &[url]).expect("servers");
+        assert!(!settings.embedded());
+        assert!(!format!("{settings:?}").contains("hidden"));
+        assert!(!resolve(true, &[]).expect("servers").embedded());
+    }
+
+    #[test]
+    fn a_flag_overrides_the_environment() {
+        let flags = Flags { ttl: Some("2s".into()), stack: true, ..Flags::default() };
+        let environment = Environment::of(&[("CACHEFRONT_TTL", "9s"), ("CACHEFRONT_API_ADDR", "0.0.0.0:81")]);
+        let settings = Settings::resolve(false, &flags, &environment).expect("settings");
+        assert_eq!(settings.ttl, Duration::from_secs(2));
+        assert_eq!(settings.api_url, "http://127.0.0.1:81");
+        assert!(!settings.embedded());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_its_value_is_not_shown() {
+        for (name, value) in [
+            ("CACHEFRONT_TTL", "30"),
+            ("CACHEFRONT_MODE", "fast"),
+            ("CACHEFRONT_API_ADDR", "8000"),
+            ("CACHEFRONT_API_URL", "ftp://x"),
+            ("CACHEFRONT_API_URL", "https://hidden"),
+            ("CACHEFRONT_API_TOKENS", "operator:"),
+            ("CACHEFRONT_API_TOKENS", "hidden,viewer:"),
+            ("CACHEFRONT_API_TOKENS", " , "),
+            ("CACHEFRONT_MYSQL_URL", "postgres://u:hidden@x/y"),
+            ("CACHEFRONT_STARTUP_TIMEOUT", "soon"),
+            ("CACHEFRONT_UI_SECURE", "maybe"),
+            ("CACHEFRONT_UI_READ_ONLY", "on"),
+        ] {
+            let message = resolve(false, &[(name, value)]).expect_err(name).to_string();
+            assert!(message.contains(name) && !message.contains("hidden"), "{message}");
+        }
+    }
+}

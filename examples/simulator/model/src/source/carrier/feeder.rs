@@ -1,0 +1,158 @@
+//! Reads the log table and feeds the broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cachefront::clock::SystemClock;
+use cachefront::source::{BatchLimits, ChangeSource, Columns, TableFilter};
+use cachefront::{Clock, ErrorKind, Result};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use simulator_cli::CliError;
+use tokio::task::JoinHandle;
+
+use super::super::LogTableSource;
+use super::envelope::{Record, records, topic};
+use crate::db::sqlite::SqliteFile;
+
+/// So many rows at most are fed and not applied yet: with their transactions they are well below what the broker
+/// keeps of a partition.
+const AHEAD_MAX: u64 = 2_000;
+
+/// How often it is looked whether rows were applied, when the feeder has gone as far ahead as it may.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The pause after a failure.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// A record that the broker does not take within this time is tried again.
+const DELIVERY: Duration = Duration::from_secs(5);
+
+/// The running task; it ends with the value.
+#[derive(Debug)]
+pub(super) struct Feeder(JoinHandle<()>);
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Work {
+    source: LogTableSource,
+    filter: TableFilter,
+    producer: FutureProducer,
+    applied: Arc<AtomicU64>,
+    fed: u64,
+    clock: SystemClock,
+}
+
+impl Feeder {
+    /// Feeds everything that is committed from now on.
+    pub(super) async fn start(
+        file: &SqliteFile,
+        brokers: &str,
+        applied: Arc<AtomicU64>,
+    ) -> std::result::Result<Self, CliError> {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("linger.ms", "0")
+            // One after the other: what is sent first stands first.
+            .set("max.in.flight.requests.per.connection", "1")
+            .create()
+            .map_err(|error| CliError::new(format!("the embedded Kafka cannot be fed: {error}")))?;
+        let mut filter = TableFilter::new();
+        filter.add("main.users".into(), &Columns::All);
+        let mut work = Work {
+            source: LogTableSource::new(file).map_err(CliError::from_error)?,
+            filter,
+            producer,
+            applied,
+            fed: 0,
+            clock: SystemClock::new(),
+        };
+        work.open().await.map_err(CliError::from_error)?;
+        work.warm_up().await;
+        Ok(Self(tokio::spawn(work.run())))
+    }
+}
+
+impl Work {
+    /// Sends a record that says nothing to each topic: the client looks for a topic's leader once a second, and the
+    /// first change should not wait for that.
+    async fn warm_up(&self) {
+        for topic in super::topics() {
+            let nothing = FutureRecord::<str, [u8]>::to(&topic).key("null").partition(0);
+            if let Err((error, _)) = self.producer.send(nothing, DELIVERY).await {
+                tracing::warn!(%error, "the embedded Kafka takes its time");
+            }
+        }
+    }
+
+    /// Begins at the log's end.
+    async fn open(&mut self) -> Result<()> {
+        let head = self.source.probe().head().await?;
+        self.fed = super::last_row(&head.checkpoint.position);
+        self.source.open(&head.checkpoint, &self.filter).await
+    }
+
+    async fn run(mut self) {
+        loop {
+            let Err(error) = self.feed().await else { continue };
+            tracing::warn!(error = %error.chain(), "the embedded Kafka is not fed for a moment");
+            tokio::time::sleep(RETRY).await;
+            // What is lost is told as the connector tells it: by a new snapshot, after which nothing cached is trusted.
+            if error.kind() == ErrorKind::Gap && self.open().await.is_ok() {
+                self.send(&[snapshot()]).await;
+            }
+        }
+    }
+
+    async fn feed(&mut self) -> Result<()> {
+        while self.fed.saturating_sub(self.applied.load(Ordering::Relaxed)) >= AHEAD_MAX {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let limits = BatchLimits {
+            changes_max: 200,
+            bytes_max: 256 << 10,
+            wait_max: Duration::from_secs(1),
+            linger_max: Duration::ZERO,
+        };
+        let batch = self.source.next_batch(&limits).await?;
+        let carried: Vec<Record> = {
+            let captured_at = self.clock.now();
+            batch.transactions.iter().flat_map(|transaction| records(transaction, captured_at)).collect()
+        };
+        self.send(&carried).await;
+        self.fed = super::last_row(&batch.checkpoint.position);
+        self.source.acknowledge(&batch.checkpoint).await
+    }
+
+    /// Sends the records in order, and waits until the broker has them all.
+    async fn send(&self, carried: &[Record]) {
+        let mut pending: Vec<&Record> = carried.iter().collect();
+        while !pending.is_empty() {
+            let deliveries = pending.iter().map(|record| {
+                let message = FutureRecord::to(&record.topic).key(&record.key).payload(&record.value).partition(0);
+                self.producer.send(message, DELIVERY)
+            });
+            let outcomes = futures_util::future::join_all(deliveries).await;
+            // What failed goes again; what came twice is counted once.
+            let failed =
+                outcomes.iter().zip(&pending).filter(|(outcome, _)| outcome.is_err()).map(|(_, record)| *record);
+            let failed: Vec<&Record> = failed.collect();
+            if !failed.is_empty() {
+                tracing::warn!(records = failed.len(), "the embedded Kafka did not take records: they are sent again");
+                tokio::time::sleep(RETRY).await;
+            }
+            pending = failed;
+        }
+    }
+}
+
+/// The first row of a snapshot.
+fn snapshot() -> Record {
+    let value = r#"{"before":null,"after":{"id":0},"source":{"version":"3.6.1.Final","connector":"mysql","name":"embedded","ts_ms":0,"snapshot":"first","db":"main","sequence":null,"ts_us":0,"ts_ns":0,"table":"users","server_id":0,"gtid":null,"file":"cachefront_log","pos":0,"row":0,"thread":null,"query":null},"transaction":null,"op":"r","ts_ms":0,"ts_us":0,"ts_ns":0}"#;
+    Record { topic: topic("main.users"), key: r#"{"id":0}"#.to_owned(), value: value.to_owned() }
+}

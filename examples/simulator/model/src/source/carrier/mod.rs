@@ -1,0 +1,122 @@
+//! Kafka inside this process: what the log table says goes, in Debezium's form, through librdkafka's own broker, and
+//! comes back by the very adapter that reads a real Kafka.
+
+mod broker;
+mod envelope;
+mod feeder;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use cachefront::event::Batch;
+use cachefront::gate::VisibilityGate;
+use cachefront::kafka::KafkaSource;
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
+use cachefront::{Position, Result};
+use simulator_cli::CliError;
+
+use self::broker::Broker;
+use self::feeder::Feeder;
+use super::LogTableSource;
+use crate::db::sqlite::SqliteFile;
+
+/// What the topics begin with.
+const PREFIX: &str = "embedded";
+
+/// The broker, and the task that feeds it; both end with the value.
+#[derive(Debug)]
+pub struct Carrier {
+    broker: Broker,
+    _feeder: Feeder,
+    /// The last row that was applied: the feeder goes only so far ahead, since the broker keeps little.
+    applied: Arc<AtomicU64>,
+}
+
+impl Carrier {
+    /// Starts both. What the log holds already is not carried: the store is empty at a start, too.
+    ///
+    /// # Errors
+    /// If the broker does not start, or the file cannot be read.
+    pub async fn start(file: &SqliteFile) -> std::result::Result<Self, CliError> {
+        let broker = Broker::start(&topics())?;
+        let applied = Arc::new(AtomicU64::new(0));
+        let feeder = Feeder::start(file, broker.address(), Arc::clone(&applied)).await?;
+        Ok(Self { broker, _feeder: feeder, applied })
+    }
+
+    /// A new source over the broker's topics.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn source(&self, file: &SqliteFile) -> Result<CarriedSource> {
+        let source = KafkaSource::builder(self.broker.address(), PREFIX)
+            .topics(topics())
+            // The broker waits for this long where a real one answers at once.
+            .client_setting("fetch.wait.max.ms", "1")
+            .build(LogTableSource::new(file)?)?;
+        Ok(CarriedSource { source, applied: Arc::clone(&self.applied) })
+    }
+}
+
+fn topics() -> [String; 2] {
+    [envelope::topic("main.users"), envelope::transaction_topic()]
+}
+
+/// The Kafka source, which also tells the feeder how far everything was applied.
+#[derive(Debug)]
+pub struct CarriedSource {
+    source: KafkaSource,
+    applied: Arc<AtomicU64>,
+}
+
+/// The number of the last row in a position of the log table.
+fn last_row(position: &Position) -> u64 {
+    position.ranges().filter_map(|(_, ranges)| ranges.last().map(|range| range.1)).max().unwrap_or(0)
+}
+
+#[async_trait]
+impl ChangeSource for CarriedSource {
+    fn describe(&self) -> String {
+        self.source.describe()
+    }
+
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+        // What it finds about markers and topics does not concern this broker.
+        self.source.preflight(filter).await.map(|_| Vec::new())
+    }
+
+    async fn lead(&mut self) -> Result<Lead> {
+        self.source.lead().await
+    }
+
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
+        self.applied.fetch_max(last_row(&from.position), Ordering::Relaxed);
+        self.source.open(from, filter).await
+    }
+
+    fn origin(&self) -> Option<Box<str>> {
+        self.source.origin()
+    }
+
+    async fn close(&mut self) {
+        self.source.close().await;
+    }
+
+    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
+        self.source.next_batch(limits).await
+    }
+
+    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.applied.fetch_max(last_row(&checkpoint.position), Ordering::Relaxed);
+        self.source.acknowledge(checkpoint).await
+    }
+
+    fn probe(&self) -> Arc<dyn SourceProbe> {
+        self.source.probe()
+    }
+
+    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
+        self.source.gate()
+    }
+}

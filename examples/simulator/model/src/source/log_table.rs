@@ -1,0 +1,188 @@
+//! A change source over the log table that the embedded database's triggers write.
+
+mod reader;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cachefront::event::Batch;
+use cachefront::gate::{OpenGate, VisibilityGate};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, TableFilter};
+use cachefront::{Error, ErrorKind, Position, Result};
+use reader::Reader;
+use rusqlite::Connection;
+
+use crate::db::sqlite::{SqliteFile, head, position_of};
+use crate::domain::DbError;
+
+/// The log is trimmed after this many rows were acknowledged, so that not every batch writes.
+const TRIM_EVERY: u64 = 1_000;
+
+/// This many acknowledged rows are kept, for another program that reads the same file and is a little behind.
+const TRIM_KEEP: u64 = 1_000;
+
+/// Trimming never waits longer than this for another writer: it can be done next time.
+const TRIM_BUSY_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Reads committed rows of `cachefront_log` in order. What it delivers is visible to every reader already.
+#[derive(Debug)]
+pub struct LogTableSource {
+    file: SqliteFile,
+    reader: Arc<Mutex<Reader>>,
+    probe: Arc<LogProbe>,
+    trimmer: Arc<Mutex<Connection>>,
+    trimmed: u64,
+    /// The last row that was delivered.
+    at: u64,
+    filter: Arc<TableFilter>,
+}
+
+impl LogTableSource {
+    /// # Errors
+    /// `Unavailable` or `Config` if the file cannot be opened.
+    pub fn new(file: &SqliteFile) -> Result<Self> {
+        let connect = || file.connect().map_err(unavailable);
+        let trimmer = connect()?;
+        trimmer.busy_timeout(TRIM_BUSY_TIMEOUT).map_err(failed)?;
+        Ok(Self {
+            file: file.clone(),
+            reader: Arc::new(Mutex::new(Reader::new(connect()?, file.uuid()))),
+            probe: Arc::new(LogProbe { connection: Arc::new(Mutex::new(connect()?)), file: file.clone() }),
+            trimmer: Arc::new(Mutex::new(trimmer)),
+            trimmed: 0,
+            at: 0,
+            filter: Arc::new(TableFilter::new()),
+        })
+    }
+
+    fn checkpoint(&self, at: u64) -> Checkpoint {
+        Checkpoint { position: position_of(&self.file.uuid(), at), resume: Bytes::new() }
+    }
+
+    /// The row number that a position stands for.
+    fn row_of(&self, position: &Position) -> Result<u64> {
+        let uuid = self.file.uuid();
+        let mut ranges = position.ranges();
+        match (ranges.next(), ranges.next()) {
+            (None, _) => Ok(0),
+            (Some((origin, &[(1, end)])), None) if origin == &*uuid => Ok(end),
+            _ => Err(Error::new(
+                ErrorKind::Gap,
+                format!("the position is not one of the database file {uuid}: it was kept for another file"),
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl ChangeSource for LogTableSource {
+    fn describe(&self) -> String {
+        format!("log table of {}", self.file.path().display())
+    }
+
+    async fn preflight(&mut self, _filter: &TableFilter) -> Result<Vec<String>> {
+        let reader = Arc::clone(&self.reader);
+        blocking(move || locked(&reader)?.preflight()).await
+    }
+
+    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
+        let at = self.row_of(&from.position)?;
+        let reader = Arc::clone(&self.reader);
+        blocking(move || locked(&reader)?.check(at)).await?;
+        self.at = at;
+        self.trimmed = at;
+        self.filter = Arc::new(filter.clone());
+        Ok(())
+    }
+
+    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
+        // If this future is dropped, the thread notices within a pause. Nothing is lost: `at` has not moved.
+        let stop = StopOnDrop::default();
+        let (reader, limits, after) = (Arc::clone(&self.reader), *limits, self.at);
+        let (stopped, filter) = (Arc::clone(&stop.0), Arc::clone(&self.filter));
+        let taken = blocking(move || locked(&reader)?.take(after, &limits, &filter, &stopped)).await?;
+        self.at = taken.last;
+        Ok(Batch { transactions: taken.transactions, checkpoint: self.checkpoint(taken.last) })
+    }
+
+    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let acknowledged = self.row_of(&checkpoint.position)?;
+        if acknowledged < self.trimmed.saturating_add(TRIM_EVERY) {
+            return Ok(());
+        }
+        self.trimmed = acknowledged;
+        let trimmer = Arc::clone(&self.trimmer);
+        blocking(move || trim(&*locked(&trimmer)?, acknowledged.saturating_sub(TRIM_KEEP))).await
+    }
+
+    fn probe(&self) -> Arc<dyn SourceProbe> {
+        Arc::clone(&self.probe) as Arc<dyn SourceProbe>
+    }
+
+    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
+        Some(Arc::new(OpenGate))
+    }
+}
+
+fn trim(connection: &Connection, up_to: u64) -> Result<()> {
+    let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
+    match connection.execute("DELETE FROM cachefront_log WHERE seq <= ?1", [up_to]) {
+        Ok(_) => Ok(()),
+        // Another program is writing: the next time will do.
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Asks for the log's end.
+#[derive(Debug)]
+struct LogProbe {
+    connection: Arc<Mutex<Connection>>,
+    file: SqliteFile,
+}
+
+#[async_trait]
+impl SourceProbe for LogProbe {
+    async fn head(&self) -> Result<Head> {
+        let connection = Arc::clone(&self.connection);
+        let seq = blocking(move || head(&*locked(&connection)?).map_err(failed)).await?;
+        let uuid = self.file.uuid();
+        let checkpoint = Checkpoint { position: position_of(&uuid, seq), resume: Bytes::new() };
+        Ok(Head { checkpoint, origin: Box::from(&*uuid) })
+    }
+}
+
+/// Tells a thread that nobody waits for it any more.
+#[derive(Debug, Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Error::with_source(ErrorKind::Unavailable, "reading the log table ended early", error)),
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
+    mutex.lock().map_err(|_| Error::new(ErrorKind::Closed, "reading the log table panicked before"))
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    Error::with_source(ErrorKind::Unavailable, "the embedded database's log table cannot be read", error)
+}
+
+fn unavailable(error: DbError) -> Error {
+    Error::with_source(ErrorKind::Unavailable, "the embedded database cannot be opened", error)
+}

@@ -1,0 +1,125 @@
+//! How long changes take for each part of their way, as the consumer sees it.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cachefront::{AppliedBatch, InvalidationMode, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What is older says nothing of now.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// So many transactions are kept; a mean over more would not be better.
+const KEPT_MAX: usize = 512;
+
+/// The parts of the way, in ms, on average over the last seconds. What was not measured is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stages {
+    /// From the commit to the connector that read it.
+    pub capture_ms: Option<f64>,
+    /// From there into Kafka.
+    pub queue_ms: Option<f64>,
+    /// From there, or else from the commit, to the consumer.
+    pub read_ms: Option<f64>,
+    /// How long the consumer waited until it could be read by everybody.
+    pub gate_ms: Option<f64>,
+    /// From there to the end of its invalidations.
+    pub apply_ms: Option<f64>,
+}
+
+impl Stages {
+    /// From the consumer to the store.
+    pub fn store_ms(&self) -> Option<f64> {
+        Some(self.gate_ms? + self.apply_ms?)
+    }
+}
+
+/// Remembers what was applied lately.
+#[derive(Debug, Default)]
+pub struct StageMeter(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    recent: VecDeque<(Timestamp, Stages)>,
+    /// In which mode that was. A change of it makes changes wait: they say nothing of those that follow.
+    mode: Option<InvalidationMode>,
+}
+
+impl StageMeter {
+    /// Takes a batch in: each transaction once.
+    pub fn note(&self, batch: &AppliedBatch) {
+        let Ok(mut kept) = self.0.lock() else { return };
+        if kept.mode.replace(batch.mode) != Some(batch.mode) {
+            kept.recent.clear();
+        }
+        let mut last = None;
+        for change in batch.changes.iter().rev() {
+            if last.replace(&change.gtid) == Some(&change.gtid) {
+                continue;
+            }
+            let (captured, queued) = (change.transit.captured_at, change.transit.queued_at);
+            let from = if queued.is_known() { queued } else { change.committed_at };
+            let stages = Stages {
+                capture_ms: millis(change.committed_at, captured),
+                queue_ms: millis(captured, queued),
+                read_ms: millis(from, batch.received_at),
+                gate_ms: millis(batch.received_at, batch.visible_at),
+                apply_ms: millis(batch.visible_at, batch.applied_at),
+            };
+            kept.recent.push_back((batch.applied_at, stages));
+            if kept.recent.len() > KEPT_MAX {
+                kept.recent.pop_front();
+            }
+        }
+    }
+
+    /// The averages at `now`.
+    pub fn mean(&self, now: Timestamp) -> Stages {
+        let Ok(mut kept) = self.0.lock() else { return Stages::default() };
+        let kept = &mut kept.recent;
+        while kept.front().is_some_and(|(at, _)| now.since(*at) > WINDOW) {
+            kept.pop_front();
+        }
+        let mean = |part: fn(&Stages) -> Option<f64>| {
+            let (sum, count) =
+                kept.iter().filter_map(|(_, stages)| part(stages)).fold((0.0, 0), |(s, n), v| (s + v, n + 1));
+            (count > 0).then(|| sum / f64::from(count))
+        };
+        Stages {
+            capture_ms: mean(|stages| stages.capture_ms),
+            queue_ms: mean(|stages| stages.queue_ms),
+            read_ms: mean(|stages| stages.read_ms),
+            gate_ms: mean(|stages| stages.gate_ms),
+            apply_ms: mean(|stages| stages.apply_ms),
+        }
+    }
+}
+
+fn millis(from: Timestamp, to: Timestamp) -> Option<f64> {
+    (from.is_known() && to.is_known()).then(|| to.since(from).as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stages(read: f64, queue: Option<f64>) -> Stages {
+        Stages { read_ms: Some(read), queue_ms: queue, ..Stages::default() }
+    }
+
+    #[test]
+    fn the_mean_is_over_what_was_measured_in_the_last_seconds() {
+        let meter = StageMeter::default();
+        let at = |seconds: u64| Timestamp::from_micros(seconds * 1_000_000);
+        meter.0.lock().expect("unpoisoned").recent.extend([
+            (at(1), stages(900.0, None)),
+            (at(12), stages(1.0, None)),
+            (at(13), stages(3.0, Some(7.0))),
+        ]);
+        let mean = meter.mean(at(14));
+        assert_eq!((mean.read_ms, mean.queue_ms, mean.gate_ms), (Some(2.0), Some(7.0), None));
+        assert_eq!(mean.store_ms(), None, "nothing is made up of a part that is not known");
+        assert_eq!(meter.mean(at(60)), Stages::default());
+    }
+}

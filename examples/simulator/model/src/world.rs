@@ -1,0 +1,161 @@
+//! The parts that a role is made of: database, store, source, and the ways that events and reports travel.
+
+mod embedded;
+mod empty;
+mod relay;
+mod stack;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront::clock::SystemClock;
+use cachefront::store::Store;
+use cachefront::{Cdc, CdcHandle, Clock};
+
+pub use self::empty::Emptier;
+use simulator_cli::CliError;
+
+use self::empty::Empty;
+use self::relay::RelayClient;
+use crate::caches::Caches;
+use crate::carried::Notebook;
+use crate::domain::{Database, DbError, Mode};
+use crate::events::{Announcer, ChangeSink, EventHub};
+use crate::faults::{Faults, FaultyBoard, FaultyDatabase, FaultyStore};
+use crate::metrics::MeasuredStore;
+use crate::mode::Modes;
+use crate::pipeline::{Board, Pipeline};
+use crate::settings::{Backend, Settings};
+use crate::stages::StageMeter;
+
+/// The parts, opened and ready.
+#[derive(Debug)]
+pub struct World {
+    /// With the faults that are switched on.
+    pub database: Arc<dyn Database>,
+    /// Without them.
+    pub true_database: Arc<dyn Database>,
+    pub faults: Arc<Faults>,
+    pub store: Arc<dyn Store>,
+    pub emptier: Emptier,
+    pub clock: Arc<dyn Clock>,
+    /// Events of this process, and (on servers) those that a consumer sends.
+    pub events: EventHub,
+    /// Where to follow the events of a consumer that may run elsewhere.
+    pub followed: Option<RelayClient>,
+    /// Where a consumer's events go.
+    pub sink: Arc<dyn ChangeSink>,
+    pub board: Arc<dyn Board>,
+    /// How a person at a prompt changes a row behind the cache's back.
+    pub hint: String,
+    /// Measures the way of changes, where this process runs the consumer.
+    pub stages: Arc<StageMeter>,
+    sources: Box<dyn Sources>,
+}
+
+/// Makes change sources.
+#[async_trait]
+trait Sources: fmt::Debug + Send + Sync {
+    /// What `/pipeline` calls them.
+    fn name(&self) -> &'static str;
+
+    /// Where a source over the servers' Kafka writes what it knows of its topics.
+    fn notebook(&self) -> Option<Arc<Notebook>> {
+        None
+    }
+
+    /// An invalidator over a new source, with the faults that are switched on.
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError>;
+}
+
+/// What a backend brings.
+struct Parts {
+    database: Arc<dyn Database>,
+    store: Arc<dyn Store>,
+    events: EventHub,
+    followed: Option<RelayClient>,
+    sink: Arc<dyn ChangeSink>,
+    board: Arc<dyn Board>,
+    hint: String,
+    keys: Arc<dyn Empty>,
+    sources: Box<dyn Sources>,
+}
+
+impl World {
+    /// Opens what the settings name.
+    ///
+    /// # Errors
+    /// A line that says what is missing.
+    pub async fn open(settings: &Settings) -> Result<Self, CliError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let parts = match &settings.backend {
+            Backend::Embedded { data_dir, source } => embedded::open(data_dir, *source, &clock).await?,
+            Backend::Stack(servers) => stack::open(servers, settings, &clock).await?,
+        };
+        let faults = Faults::new(Arc::clone(&parts.database));
+        // What was switched on before a restart is on from the first moment.
+        faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
+        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(Arc::new(FaultyStore::new(parts.store, &faults))));
+        Ok(Self {
+            database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
+            true_database: parts.database,
+            emptier: Emptier { store: Arc::clone(&store), keys: parts.keys },
+            store,
+            clock,
+            events: parts.events,
+            followed: parts.followed,
+            sink: parts.sink,
+            board: Arc::new(FaultyBoard { board: parts.board, faults: Arc::clone(&faults) }),
+            hint: parts.hint,
+            stages: Arc::default(),
+            sources: parts.sources,
+            faults,
+        })
+    }
+
+    /// The caches of this process, following the mode that the database keeps.
+    ///
+    /// # Errors
+    /// A line that says what is wrong.
+    pub fn caches(&self, settings: &Settings) -> Result<Caches, CliError> {
+        Caches::build(&self.database, &self.store, settings.ttl).map_err(CliError::from_error)
+    }
+
+    /// Starts the invalidator in `mode`.
+    ///
+    /// # Errors
+    /// A line that says what is wrong with the set-up.
+    pub async fn consumer(&self, caches: &Caches, mode: Mode) -> Result<CdcHandle, CliError> {
+        let cdc = self.sources.cdc(&self.faults).await?.bind(&caches.users).bind(&caches.by_email);
+        let observer = Announcer { sink: Arc::clone(&self.sink), stages: Arc::clone(&self.stages) };
+        cdc.observer(Arc::new(observer))
+            .mode(mode.mode())
+            .clock(Arc::clone(&self.clock))
+            .spawn()
+            .map_err(CliError::from_error)
+    }
+
+    /// What the consumer of this process knows of its topics.
+    pub fn notebook(&self) -> Option<Arc<Notebook>> {
+        self.sources.notebook()
+    }
+
+    /// The pipeline as it is seen from this process.
+    pub fn pipeline(&self, modes: &Arc<Modes>, settings: &Settings) -> Pipeline {
+        Pipeline {
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            modes: Arc::clone(modes),
+            clock: Arc::clone(&self.clock),
+            source: self.sources.name(),
+            embedded: settings.embedded(),
+        }
+    }
+}
+
+/// What a database says that cannot be used.
+fn cannot_open(what: &str, error: &DbError) -> CliError {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    CliError::new(format!("{what} cannot be used: {cause}"))
+}

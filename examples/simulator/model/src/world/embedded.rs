@@ -1,0 +1,75 @@
+//! Everything in this process: SQLite, memory, and the log table, which Kafka carries or the invalidator reads itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cachefront::{Cdc, Clock, MemoryStore};
+use simulator_cli::CliError;
+
+use super::{Parts, Sources, cannot_open};
+use crate::db::sqlite::{Sqlite, SqliteFile};
+use crate::events::EventHub;
+use crate::faults::{Faults, FaultySource};
+use crate::pipeline::LocalBoard;
+use crate::settings::Source;
+use crate::source::{Carrier, LogTableSource};
+
+pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>) -> Result<Parts, CliError> {
+    let database = Sqlite::open(data_dir, Arc::clone(clock)).map_err(|error| {
+        let what = format!("the embedded database in {} (CACHEFRONT_DATA_DIR)", data_dir.display());
+        cannot_open(&what, &error)
+    })?;
+    let file = database.file().clone();
+    let sources: Box<dyn Sources> = match source {
+        Source::Binlog => Box::new(LogTable(file)),
+        Source::Kafka => Box::new(Kafka { carrier: Carrier::start(&file).await?, file }),
+    };
+    let events = EventHub::default();
+    let store = MemoryStore::new("simulator").with_clock(Arc::clone(clock));
+    Ok(Parts {
+        keys: Arc::new(store.clone()),
+        store: Arc::new(store),
+        sink: Arc::new(events.clone()),
+        followed: None,
+        events,
+        hint: format!(
+            "sqlite3 {} \"UPDATE users SET name = 'Ada King' WHERE id = 1\"",
+            database.file().path().display()
+        ),
+        board: Arc::new(LocalBoard::default()),
+        sources,
+        database: Arc::new(database),
+    })
+}
+
+#[derive(Debug)]
+struct LogTable(SqliteFile);
+
+#[async_trait]
+impl Sources for LogTable {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
+        Ok(Cdc::new(FaultySource::new(LogTableSource::new(&self.0).map_err(CliError::from_error)?, faults)))
+    }
+}
+
+#[derive(Debug)]
+struct Kafka {
+    carrier: Carrier,
+    file: SqliteFile,
+}
+
+#[async_trait]
+impl Sources for Kafka {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
+        Ok(Cdc::new(FaultySource::new(self.carrier.source(&self.file).map_err(CliError::from_error)?, faults)))
+    }
+}

@@ -1,0 +1,352 @@
+//! What the buttons do. Each answers one line for people to read; what changed is pushed.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Form, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use simulator_access::Session;
+use simulator_model::domain::{DbError, Mode, UserInput};
+use simulator_model::faults::{DELAY_MS_MAX, FaultState};
+
+use super::Panel;
+use super::login::Reader;
+use super::tour::{self, Scenario};
+
+/// The answer to every button.
+#[derive(Debug, Serialize)]
+struct Said {
+    ok: bool,
+    message: String,
+}
+
+/// Why nobody else may switch the mode now.
+pub(super) const COMPARING: &str =
+    "An A/B run is under way, and it switches the mode itself: wait for its end, or stop it.";
+
+/// Notes in the audit list what somebody did, or tried.
+pub(super) async fn noted<T, E: Display>(
+    panel: &Panel,
+    reader: &Session,
+    what: String,
+    outcome: Result<T, E>,
+) -> Result<T, E> {
+    let result = match &outcome {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    panel.api.access.audit(&reader.name, &what, &result).await;
+    outcome
+}
+
+pub(super) fn done(panel: &Panel, message: impl Into<String>) -> Response {
+    panel.live.nudge();
+    Json(Said { ok: true, message: message.into() }).into_response()
+}
+
+pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Response {
+    (status, Json(Said { ok: false, message: message.into() })).into_response()
+}
+
+fn failed(error: &DbError) -> Response {
+    match error {
+        DbError::EmailTaken => refused(StatusCode::CONFLICT, "This e-mail address is taken: choose another one."),
+        DbError::NoIdLeft => refused(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user."),
+        DbError::VersionMismatch => refused(
+            StatusCode::CONFLICT,
+            "Somebody else changed it at the same moment: nothing was changed. Try again.",
+        ),
+        DbError::Unavailable(_) | DbError::Failed(_) => {
+            refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer: nothing was changed. Try again.")
+        }
+    }
+}
+
+fn gone(id: u64) -> Response {
+    refused(StatusCode::NOT_FOUND, format!("There is no user {id} any more."))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ModeForm {
+    mode: Mode,
+    version: u64,
+}
+
+/// Switches the mode, unless somebody else did since the page was made.
+pub(super) async fn mode(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(form): Form<ModeForm>,
+) -> Response {
+    if panel.runs.is_comparing() {
+        let refusal: Result<(), _> = Err(COMPARING);
+        let _ = noted(&panel, &reader, format!("mode {}", form.mode.as_str()), refusal).await;
+        return refused(StatusCode::CONFLICT, COMPARING);
+    }
+    let outcome = panel.api.modes.set(form.mode, Some(&[form.version])).await;
+    match noted(&panel, &reader, format!("mode {}", form.mode.as_str()), outcome).await {
+        Ok(row) => {
+            panel.api.pipeline.followed(row.mode).await;
+            done(&panel, format!("Mode {} is in force (v{}).", words_of(row.mode), row.version))
+        }
+        Err(DbError::VersionMismatch) => {
+            let now = panel.api.modes.refresh().await.unwrap_or_else(|_| panel.api.modes.current());
+            let message = format!(
+                "Somebody else changed the mode in the meantime: it is {}, now v{}. Nothing was switched.",
+                words_of(now.mode),
+                now.version
+            );
+            panel.live.nudge();
+            refused(StatusCode::CONFLICT, message)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn words_of(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Ttl => "TTL",
+        Mode::Cdc => "CDC",
+    }
+}
+
+/// Nothing if name and address have a length that the table takes.
+fn wrong(input: &UserInput) -> Option<Response> {
+    let fits = [&input.name, &input.email].iter().all(|text| (1..=255).contains(&text.chars().count()));
+    let words = "Name and e-mail address take 1 to 255 characters.";
+    (!fits).then(|| refused(StatusCode::UNPROCESSABLE_ENTITY, words))
+}
+
+pub(super) async fn create(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(input): Form<UserInput>,
+) -> Response {
+    if let Some(refused) = wrong(&input) {
+        return refused;
+    }
+    let outcome = panel.api.database.create(&input).await;
+    match noted(&panel, &reader, "user created".into(), outcome).await {
+        Ok(written) => done(&panel, format!("User {} was created.", written.value.id)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Reads through the cache, as `GET /users/{id}` does.
+pub(super) async fn read(State(panel): State<Arc<Panel>>, Path(id): Path<u64>) -> Response {
+    match panel.api.caches.users.get(&id).detailed().await {
+        Ok(hit) => {
+            if hit.value.is_none() {
+                panel.shelf.miss(id);
+            }
+            let value = hit.value.map_or_else(|| "no such user".to_owned(), |user| user.name);
+            done(&panel, format!("User {id}: {value} (from {})", words_of_tier(hit.tier.as_str())))
+        }
+        Err(_) => refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The read had to ask the database, which does not answer. Try again.",
+        ),
+    }
+}
+
+fn words_of_tier(tier: &str) -> &str {
+    match tier {
+        "local" => "L1, this process",
+        "shared" => "the shared store",
+        tier => tier,
+    }
+}
+
+/// So many are read by one press.
+const READ_AT_ONCE: u32 = 100;
+
+/// Reads the first users, so that their rows are cached.
+pub(super) async fn read_all(State(panel): State<Arc<Panel>>) -> Response {
+    let Ok(listed) = panel.api.database.list(0, READ_AT_ONCE).await else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer. Try again.");
+    };
+    let reads = listed.iter().map(|user| panel.api.caches.users.get(&user.id).into_future());
+    let read = futures_util::future::join_all(reads).await.into_iter().filter(Result::is_ok).count();
+    done(&panel, format!("{read} users were read through the cache."))
+}
+
+/// Writes to the database and nowhere else, as `PUT /users/{id}` does.
+pub(super) async fn write(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(id): Path<u64>,
+    Form(input): Form<UserInput>,
+) -> Response {
+    if let Some(refused) = wrong(&input) {
+        return refused;
+    }
+    let outcome = panel.api.database.update(id, &input).await;
+    match noted(&panel, &reader, format!("user {id} changed"), outcome).await {
+        Ok(Some(_)) => done(&panel, format!("User {id} was changed in the database.")),
+        Ok(None) => gone(id),
+        Err(error) => failed(&error),
+    }
+}
+
+pub(super) async fn delete(State(panel): State<Arc<Panel>>, Reader(reader): Reader, Path(id): Path<u64>) -> Response {
+    let outcome = panel.api.database.delete(id).await;
+    match noted(&panel, &reader, format!("user {id} deleted"), outcome).await {
+        Ok(Some(_)) => {
+            panel.shelf.miss(id);
+            done(&panel, format!("User {id} was deleted from the database."))
+        }
+        Ok(None) => gone(id),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Starts a demo, or stops the one under way.
+pub(super) async fn demo(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(scenario): Path<Scenario>,
+) -> Response {
+    if scenario != Scenario::Stop && panel.runs.is_comparing() {
+        let refusal: Result<(), _> = Err(COMPARING);
+        let _ = noted(&panel, &reader, format!("demo {}", scenario.as_str()), refusal).await;
+        return refused(StatusCode::CONFLICT, COMPARING);
+    }
+    let started = tour::start(&panel, scenario);
+    let outcome = if started { Ok(()) } else { Err("another one is under way") };
+    match noted(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {
+        Ok(()) => done(&panel, ""),
+        Err(_) => refused(StatusCode::CONFLICT, "A demo is under way: wait for its end, or stop it."),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct FaultForm {
+    /// Which switch.
+    fault: String,
+    /// `true`, `false`, or a number of ms.
+    value: String,
+}
+
+/// Sets one switch and leaves the others as they are.
+pub(super) async fn fault(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Form(form): Form<FaultForm>,
+) -> Response {
+    let faults = &panel.api.faults;
+    if switched(faults.current(), &form).is_none() {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("A delay is a number of ms up to {DELAY_MS_MAX}."));
+    }
+    // What may be set was checked; which state it is set in is only known when it is written.
+    let outcome = faults.change(|state| switched(state, &form).unwrap_or(state)).await;
+    match noted(&panel, &reader, format!("fault {} {}", form.fault, form.value), outcome).await {
+        Ok(state) => {
+            let active = state.active();
+            done(
+                &panel,
+                if active.is_empty() { "No fault is on.".into() } else { format!("On: {}.", active.join(", ")) },
+            )
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The state with one switch changed; nothing if it is not known, or its value is none.
+fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
+    let on = || form.value.parse::<bool>().ok();
+    let millis = || form.value.parse::<u64>().ok().filter(|millis| *millis <= DELAY_MS_MAX);
+    match form.fault.as_str() {
+        "pause_consumer" => state.pause_consumer = on()?,
+        "freeze_stream" => state.freeze_stream = on()?,
+        "drop_events" => state.drop_events = on()?,
+        "store_cut" => state.store_cut = on()?,
+        "store_delay_ms" => state.store_delay_ms = millis()?,
+        "database_delay_ms" => state.database_delay_ms = millis()?,
+        "all" => state = FaultState::default(),
+        _ => return None,
+    }
+    Some(state)
+}
+
+/// Empties the store, as a server does that restarts without its data.
+pub(super) async fn flush(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
+    let outcome = panel.api.emptier.empty().await;
+    match noted(&panel, &reader, "cache emptied".into(), outcome).await {
+        Ok(_) => {
+            let now = panel.api.pipeline.clock.now();
+            panel.live.gauges.mark(now, "store emptied".into());
+            panel.live.chronicle.pressed(now, "store emptied");
+            done(&panel, "The store is empty: the next reads load.")
+        }
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+    }
+}
+
+/// Presses Debezium's connector, where one carries the changes.
+pub(super) async fn connector(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(press): Path<String>,
+) -> Response {
+    let Some(connector) = &panel.api.connector else {
+        return refused(StatusCode::NOT_FOUND, "No connector carries the changes: the source is not Kafka.");
+    };
+    let outcome = match press.as_str() {
+        "pause" => connector.pause().await,
+        "resume" => connector.resume().await,
+        "restart" => connector.restart().await,
+        _ => return refused(StatusCode::NOT_FOUND, "A connector is paused, resumed or restarted."),
+    };
+    match noted(&panel, &reader, format!("connector {press}"), outcome).await {
+        Ok(()) => {
+            panel.live.chronicle.pressed(panel.api.pipeline.clock.now(), format!("connector: {press}"));
+            let words = match press.as_str() {
+                "pause" => "The connector is paused: changes wait in the database's log.",
+                "resume" => "The connector goes on where it stood.",
+                _ => "The connector and its tasks are started again.",
+            };
+            done(&panel, words)
+        }
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+/// Starts one task of the connector again.
+pub(super) async fn connector_task(
+    State(panel): State<Arc<Panel>>,
+    Reader(reader): Reader,
+    Path(task): Path<u32>,
+) -> Response {
+    let Some(connector) = &panel.api.connector else {
+        return refused(StatusCode::NOT_FOUND, "No connector carries the changes: the source is not Kafka.");
+    };
+    let outcome = connector.restart_task(task).await;
+    match noted(&panel, &reader, format!("connector task {task} restart"), outcome).await {
+        Ok(()) => {
+            panel.live.chronicle.pressed(panel.api.pipeline.clock.now(), format!("connector: restart of task {task}"));
+            done(&panel, format!("Task {task} is started again."))
+        }
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
+/// Ends everybody's sessions, also the one of whoever asks.
+pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, Reader(reader): Reader) -> Response {
+    let outcome = panel.api.access.logout_everybody().await;
+    match noted(&panel, &reader, "all sessions ended".into(), outcome).await {
+        Ok(()) => done(&panel, ""),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Removes a user's entries from all tiers of all processes.
+pub(super) async fn evict(State(panel): State<Arc<Panel>>, Reader(reader): Reader, Path(id): Path<u64>) -> Response {
+    let outcome = panel.api.inspector.remove(id).await;
+    match noted(&panel, &reader, format!("cache of user {id} removed"), outcome).await {
+        Ok(()) => done(&panel, format!("The entries of user {id} are gone from all tiers.")),
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+    }
+}

@@ -1,0 +1,40 @@
+//! What the pages load: everything comes from this program, nothing from elsewhere.
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Path, kind and content of each file.
+const FILES: [(&str, &str, &str); 12] = [
+    (
+        "/panel.css",
+        STYLE,
+        concat!(
+            include_str!("assets/base.css"),
+            include_str!("assets/live.css"),
+            include_str!("assets/pages.css"),
+            include_str!("assets/narrow.css"),
+        ),
+    ),
+    ("/panel.svg", "image/svg+xml", include_str!("assets/panel.svg")),
+    ("/theme.js", SCRIPT, include_str!("assets/theme.js")),
+    ("/panel.js", SCRIPT, include_str!("assets/panel.js")),
+    ("/morph.js", SCRIPT, include_str!("assets/morph.js")),
+    ("/stream.js", SCRIPT, include_str!("assets/stream.js")),
+    ("/controls.js", SCRIPT, include_str!("assets/controls.js")),
+    ("/users.js", SCRIPT, include_str!("assets/users.js")),
+    ("/charts.js", SCRIPT, include_str!("assets/charts.js")),
+    ("/flow.js", SCRIPT, include_str!("assets/flow.js")),
+    ("/uplot.js", SCRIPT, loadgen::uplot::SCRIPT),
+    ("/uplot.css", STYLE, loadgen::uplot::STYLE),
+];
+
+pub(super) fn router() -> Router {
+    FILES.iter().fold(Router::new(), |router, &(path, kind, text)| {
+        router.route(path, get(move || std::future::ready(([(header::CONTENT_TYPE, kind)], text).into_response())))
+    })
+}

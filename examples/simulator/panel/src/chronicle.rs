@@ -1,0 +1,214 @@
+//! The last things that happened, kept here so that every tab shows the same ones.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use cachefront::Timestamp;
+use serde::Deserialize;
+use simulator_model::domain::{Mode, ModeRow};
+use simulator_model::faults::FaultState;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Panel;
+
+/// So many are kept.
+const KEPT_MAX: usize = 60;
+
+/// So many lags are kept: enough for a fair 99th percentile of what happened lately.
+const LAGS_MAX: usize = 2_000;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Happened {
+    /// Counts from one; no two have the same.
+    pub(super) number: u64,
+    pub(super) at: Timestamp,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum What {
+    /// A row changed.
+    Change { op: String, keys: Vec<String>, position: String, lag_ms: Option<f64>, applied: bool },
+    /// The mode changed.
+    Mode { mode: Mode, version: u64 },
+    /// A fault was switched.
+    Fault { words: &'static str, on: bool },
+    /// Somebody pressed a button that changes no row.
+    Pressed(String),
+}
+
+/// A change as `/events` sends it.
+#[derive(Deserialize)]
+struct Change {
+    op: String,
+    keys: Vec<String>,
+    position: String,
+    lag_ms: Option<f64>,
+}
+
+/// What happened lately.
+#[derive(Debug, Default)]
+pub(super) struct Chronicle {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    number: u64,
+    kept: VecDeque<Happened>,
+    lags: VecDeque<(Timestamp, f64)>,
+}
+
+impl Chronicle {
+    fn note(&self, at: Timestamp, what: What) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        inner.number += 1;
+        if let What::Change { lag_ms: Some(lag), applied: true, .. } = &what {
+            inner.lags.push_back((at, *lag));
+            if inner.lags.len() > LAGS_MAX {
+                inner.lags.pop_front();
+            }
+        }
+        let number = inner.number;
+        inner.kept.push_front(Happened { number, at, what });
+        inner.kept.truncate(KEPT_MAX);
+    }
+
+    pub(super) fn switched(&self, at: Timestamp, row: &ModeRow) {
+        self.note(at, What::Mode { mode: row.mode, version: row.version });
+    }
+
+    /// Somebody did something at this panel that stands in no log.
+    pub(super) fn pressed(&self, at: Timestamp, words: impl Into<String>) {
+        self.note(at, What::Pressed(words.into()));
+    }
+
+    /// The newest first.
+    pub(super) fn latest(&self, count: usize) -> Vec<Happened> {
+        self.inner.lock().map(|inner| inner.kept.iter().take(count).cloned().collect()).unwrap_or_default()
+    }
+
+    /// From commit to invalidation, in ms, of the changes since `since`, in ascending order.
+    pub(super) fn lags_since(&self, since: Timestamp) -> Vec<f64> {
+        let Ok(inner) = self.inner.lock() else { return Vec::new() };
+        let recent = inner.lags.iter().rev().take_while(|(at, _)| *at >= since).map(|(_, lag)| *lag);
+        let mut lags: Vec<f64> = recent.collect();
+        lags.sort_unstable_by(f64::total_cmp);
+        lags
+    }
+}
+
+/// The value below which so many of a hundred lie; `sorted` is in ascending order.
+pub(super) fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied()
+}
+
+/// Writes down changes until the API ends, and has them looked at.
+pub(super) async fn write(panel: Arc<Panel>) {
+    let mut events = panel.api.events.subscribe();
+    let mut modes = panel.api.modes.watch();
+    let mut faults = panel.api.faults.watch();
+    let mut on = *faults.borrow_and_update();
+    loop {
+        let received = tokio::select! {
+            // A change that comes after a switch is shown after it.
+            biased;
+            () = panel.api.stop.cancelled() => return,
+            Ok(()) = modes.changed() => {
+                let row = modes.borrow_and_update().clone();
+                let now = panel.api.pipeline.clock.now();
+                panel.live.gauges.mark(now, row.mode.as_str().to_uppercase());
+                panel.live.chronicle.switched(now, &row);
+                panel.live.nudge();
+                continue;
+            }
+            Ok(()) = faults.changed() => {
+                let now_on = *faults.borrow_and_update();
+                switched(&panel, on, now_on);
+                on = now_on;
+                continue;
+            }
+            received = events.recv() => received,
+        };
+        match received {
+            Ok(event) if event.name == "change" => {
+                if let Ok(change) = serde_json::from_str::<Change>(&event.data) {
+                    note(&panel, change);
+                }
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Whoever switched them, here or elsewhere.
+fn switched(panel: &Panel, before: FaultState, after: FaultState) {
+    let now = panel.api.pipeline.clock.now();
+    for (words, on) in differences(before, after) {
+        panel.live.gauges.mark(now, format!("{words} {}", if on { "on" } else { "off" }));
+        panel.live.chronicle.note(now, What::Fault { words, on });
+    }
+    panel.live.nudge();
+}
+
+/// The faults that were switched, as the picture of the pipeline calls them. Another delay is switched on again.
+fn differences(before: FaultState, after: FaultState) -> Vec<(&'static str, bool)> {
+    let switch = |on: bool| u64::from(on);
+    [
+        ("Pause", switch(before.pause_consumer), switch(after.pause_consumer)),
+        ("Freeze", switch(before.freeze_stream), switch(after.freeze_stream)),
+        ("Drop", switch(before.drop_events), switch(after.drop_events)),
+        ("Delay", before.store_delay_ms, after.store_delay_ms),
+        ("Cut", switch(before.store_cut), switch(after.store_cut)),
+        ("Slow", before.database_delay_ms, after.database_delay_ms),
+    ]
+    .into_iter()
+    .filter(|(_, before, after)| before != after)
+    .map(|(words, _, after)| (words, after > 0))
+    .collect()
+}
+
+fn note(panel: &Panel, change: Change) {
+    let applied = panel.api.modes.current().mode == Mode::Cdc;
+    if change.op == "delete" {
+        change.keys.iter().filter_map(|key| user_id(key)).for_each(|id| panel.shelf.miss(id));
+    }
+    let Change { op, keys, position, lag_ms } = change;
+    panel.live.chronicle.note(panel.api.pipeline.clock.now(), What::Change { op, keys, position, lag_ms, applied });
+    panel.live.nudge();
+}
+
+/// The id in a key of the cache of users.
+fn user_id(key: &str) -> Option<u64> {
+    let (cache, id) = (key.split(':').next()?, key.rsplit(':').next()?);
+    (cache == "users").then(|| id.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_taken_from_what_is_there() {
+        assert_eq!(percentile(&[], 99), None);
+        assert_eq!(percentile(&[3.0], 99), Some(3.0));
+        let sorted: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!((percentile(&sorted, 50), percentile(&sorted, 99)), (Some(51.0), Some(100.0)));
+    }
+
+    #[test]
+    fn faults_are_named_by_what_was_switched() {
+        let before = FaultState { store_cut: true, store_delay_ms: 200, ..FaultState::default() };
+        let after = FaultState { pause_consumer: true, store_delay_ms: 300, ..FaultState::default() };
+        assert_eq!(differences(before, after), [("Pause", true), ("Delay", true), ("Cut", false)]);
+        assert_eq!(differences(after, after), []);
+    }
+
+    #[test]
+    fn the_id_of_a_key_is_found_and_other_caches_have_none() {
+        assert_eq!(user_id("users:1:42"), Some(42));
+        assert_eq!(user_id("users_by_email:1:42"), None);
+    }
+}

@@ -1,0 +1,363 @@
+//! The numbers of the charts: one sample a second, kept here so that a reload and a second tab show the same lines.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cachefront::Timestamp;
+use serde::{Deserialize, Serialize};
+use simulator_api::Api;
+use simulator_cli::Secret;
+use simulator_model::domain::Mode;
+use simulator_model::settings::Settings;
+
+use super::chronicle::{Chronicle, percentile};
+use super::live::Moment;
+use super::verdict::Word;
+
+/// So much is kept: what the charts show, and a little more.
+const SAMPLES_MAX: usize = 180;
+
+/// So many marks are kept.
+const MARKS_MAX: usize = 64;
+
+/// An API that takes longer to tell its numbers leaves a gap.
+const ANSWER_MAX: Duration = Duration::from_millis(800);
+
+/// What was measured stands beside the stage for so many samples.
+const BUS_KEPT: usize = 10;
+
+/// What was counted over a longer time is no rate of now.
+const GAP_MAX: Duration = Duration::from_secs(5);
+
+/// Lags of the last seconds are taken together: single changes would be lost between two samples.
+const LAG_WINDOW_US: u64 = 5_000_000;
+
+const READS: &str = "cachefront_reads_total";
+const LOADS: &str = "cachefront_loads_total";
+const REQUESTS: &str = "simulator_http_request_duration_seconds_bucket";
+const BUS: &str = "cachefront_bus_seconds_";
+
+/// The charts at one moment. What is not known is null: a gap, never a line drawn through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sample {
+    /// Seconds since 1970.
+    pub(super) t: f64,
+    /// Percent of reads that the cache answered.
+    pub(super) hit: Option<f64>,
+    /// Loads from the database, a second.
+    pub(super) loads: Option<f64>,
+    /// Reads, a second.
+    pub(super) reads: Option<f64>,
+    /// From commit to invalidation, ms.
+    pub(super) lag50: Option<f64>,
+    pub(super) lag99: Option<f64>,
+    /// For how long the oldest stale entry has been stale, s.
+    pub(super) stale: Option<f64>,
+    /// How long requests took, ms.
+    pub(super) p50: Option<f64>,
+    pub(super) p99: Option<f64>,
+    /// From the store to the tier of the process that reads, on average, ms.
+    pub(super) bus_mean: Option<f64>,
+}
+
+/// Something that the charts mark.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Seconds since 1970.
+    pub(super) t: f64,
+    pub(super) what: String,
+}
+
+/// All that the charts show.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct History {
+    pub(super) samples: Vec<Sample>,
+    pub(super) marks: Vec<Mark>,
+}
+
+/// Where the numbers of the process that serves the reads come from.
+#[derive(Debug)]
+pub(super) enum Numbers {
+    /// It is this process.
+    Here,
+    /// The API runs elsewhere, and answers `/metrics`.
+    There { http: reqwest::Client, url: String, token: Option<Secret> },
+}
+
+impl Numbers {
+    /// Those of the API that the settings name.
+    pub(super) fn of_api(settings: &Settings) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap_or_default();
+        Self::There { http, url: format!("{}/metrics", settings.api_url), token: settings.client_token().cloned() }
+    }
+
+    /// Nothing if the API does not answer.
+    pub(super) async fn text(&self, api: &Api) -> Option<String> {
+        match self {
+            Self::Here => Some(api.metrics.render()),
+            Self::There { http, url, token } => {
+                let request = http.get(url);
+                let request = match token {
+                    Some(token) => request.bearer_auth(token.expose()),
+                    None => request,
+                };
+                request.send().await.ok()?.error_for_status().ok()?.text().await.ok()
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    samples: VecDeque<Sample>,
+    marks: VecDeque<Mark>,
+    before: Option<(Timestamp, Counters)>,
+}
+
+/// Counters of the process at one moment.
+#[derive(Clone, Debug, Default)]
+struct Counters {
+    hits: f64,
+    reads: f64,
+    loads: f64,
+    /// Requests that took at most so many µs.
+    requests: BTreeMap<u64, f64>,
+    /// Sum in seconds, and count.
+    bus: (f64, f64),
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_micros() as f64 / 1e6
+}
+
+impl Gauges {
+    /// Takes a sample from the numbers of the process that reads, in Prometheus's text format. Without them it is a gap.
+    pub(super) fn sample(&self, text: Option<&str>, now: Timestamp, moment: &Moment, chronicle: &Chronicle) {
+        let mut sample = self.rates(text.map(Counters::read), now);
+        sample.stale = staleness(moment);
+        if text.is_some() && moment.mode.mode == Mode::Cdc {
+            let since = now.as_micros().saturating_sub(LAG_WINDOW_US);
+            let lags = chronicle.lags_since(Timestamp::from_micros(since));
+            (sample.lag50, sample.lag99) = (percentile(&lags, 50), percentile(&lags, 99));
+        }
+        let Ok(mut inner) = self.inner.lock() else { return };
+        inner.samples.push_back(sample);
+        if inner.samples.len() > SAMPLES_MAX {
+            inner.samples.pop_front();
+        }
+    }
+
+    /// What was counted since the last sample; all of it unknown after a gap, which is compared with nothing.
+    fn rates(&self, counters: Option<Counters>, now: Timestamp) -> Sample {
+        let unknown = Sample { t: seconds(now), ..Sample::default() };
+        let Ok(mut inner) = self.inner.lock() else { return unknown };
+        let before = inner.before.take();
+        let Some(counters) = counters else { return unknown };
+        inner.before = Some((now, counters.clone()));
+        match before.filter(|(at, _)| now.since(*at) <= GAP_MAX) {
+            Some((at, before)) => {
+                let passed = now.since(at).as_secs_f64().max(0.001);
+                Sample { t: unknown.t, ..counters.since(&before, passed) }
+            }
+            None => unknown,
+        }
+    }
+
+    /// Marks a moment on all charts.
+    pub(super) fn mark(&self, at: Timestamp, what: String) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        inner.marks.push_back(Mark { t: seconds(at), what });
+        if inner.marks.len() > MARKS_MAX {
+            inner.marks.pop_front();
+        }
+    }
+
+    pub(super) fn history(&self) -> History {
+        let Ok(inner) = self.inner.lock() else { return History::default() };
+        History { samples: inner.samples.iter().copied().collect(), marks: inner.marks.iter().cloned().collect() }
+    }
+
+    /// Puts what an earlier process kept before what this one has measured, with a gap in between.
+    pub(super) fn restore(&self, earlier: History) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        let Some(last) = earlier.samples.last().map(|sample| sample.t) else { return };
+        if inner.samples.front().is_some_and(|first| first.t <= last) {
+            return;
+        }
+        inner.samples.push_front(Sample { t: last + 1.0, ..Sample::default() });
+        earlier.samples.into_iter().rev().for_each(|sample| inner.samples.push_front(sample));
+        earlier.marks.into_iter().rev().for_each(|mark| inner.marks.push_front(mark));
+        while inner.samples.len() > SAMPLES_MAX {
+            inner.samples.pop_front();
+        }
+        while inner.marks.len() > MARKS_MAX {
+            inner.marks.pop_front();
+        }
+    }
+
+    /// What the last message took from the store to the tier of the process that reads, in ms.
+    pub(super) fn bus_ms(&self) -> Option<f64> {
+        let inner = self.inner.lock().ok()?;
+        inner.samples.iter().rev().take(BUS_KEPT).find_map(|sample| sample.bus_mean)
+    }
+
+    pub(super) fn newest(&self) -> Option<Sample> {
+        self.inner.lock().ok()?.samples.back().copied()
+    }
+}
+
+fn staleness(moment: &Moment) -> Option<f64> {
+    (moment.verdict.word != Word::Unknown).then(|| moment.verdict.oldest.unwrap_or_default().as_secs_f64())
+}
+
+impl Counters {
+    fn read(text: &str) -> Self {
+        let mut counters = Self::default();
+        for line in text.lines() {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let Ok(value) = value.parse::<f64>() else { continue };
+            if series.starts_with(READS) {
+                counters.reads += value;
+                if ["local", "shared"].iter().any(|tier| label(series, "outcome") == Some(*tier)) {
+                    counters.hits += value;
+                }
+            } else if series.starts_with(LOADS) {
+                counters.loads += value;
+            } else if let Some(part) = series.strip_prefix(BUS) {
+                add(&mut counters.bus, part, value);
+            } else if series.starts_with(REQUESTS) && is_read_of_a_user(series) {
+                let bound = label(series, "le").and_then(|bound| bound.parse::<f64>().ok());
+                // What is beyond the last bound counts as the last bound: the charts end there.
+                let micros = bound.filter(|bound| bound.is_finite()).map_or(u64::MAX, |bound| (bound * 1e6) as u64);
+                *counters.requests.entry(micros).or_default() += value;
+            }
+        }
+        counters
+    }
+
+    fn since(&self, before: &Self, passed: f64) -> Sample {
+        let (reads, hits) = (self.reads - before.reads, self.hits - before.hits);
+        Sample {
+            hit: (reads > 0.0).then(|| hits / reads * 100.0),
+            loads: Some((self.loads - before.loads).max(0.0) / passed),
+            reads: Some(reads.max(0.0) / passed),
+            p50: self.quantile(before, 0.5),
+            p99: self.quantile(before, 0.99),
+            bus_mean: mean(self.bus, before.bus),
+            ..Sample::default()
+        }
+    }
+
+    /// Within its bucket a value is taken to lie where its rank is.
+    fn quantile(&self, before: &Self, share: f64) -> Option<f64> {
+        let new = |bound: &u64| self.requests.get(bound).unwrap_or(&0.0) - before.requests.get(bound).unwrap_or(&0.0);
+        let total = new(&u64::MAX);
+        if total <= 0.0 {
+            return None;
+        }
+        let (mut below_bound, mut below_count) = (0_u64, 0.0);
+        for bound in self.requests.keys() {
+            let count = new(bound);
+            if count >= total * share {
+                let top = if *bound == u64::MAX { below_bound } else { *bound };
+                let within = (total * share - below_count) / (count - below_count).max(1.0);
+                return Some((below_bound as f64 + (top - below_bound) as f64 * within) / 1e3);
+            }
+            (below_bound, below_count) = (*bound, count);
+        }
+        None
+    }
+}
+
+/// Scrapes, health checks and looks into the cache are no requests of users.
+fn is_read_of_a_user(series: &str) -> bool {
+    label(series, "method") == Some("GET") && label(series, "route").is_some_and(|route| route.starts_with("/users"))
+}
+
+fn add(total: &mut (f64, f64), part: &str, value: f64) {
+    match part.split('{').next() {
+        Some("sum") => total.0 += value,
+        Some("count") => total.1 += value,
+        _ => {}
+    }
+}
+
+/// In ms, of what came since `before`.
+fn mean(now: (f64, f64), before: (f64, f64)) -> Option<f64> {
+    let count = now.1 - before.1;
+    (count > 0.0).then(|| (now.0 - before.0) / count * 1e3)
+}
+
+/// The value of a label in a line of Prometheus's text format.
+fn label<'a>(series: &'a str, name: &str) -> Option<&'a str> {
+    let (_, labels) = series.split_once('{')?;
+    let start = labels.find(&format!("{name}=\""))? + name.len() + 2;
+    labels.get(start..)?.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_from_prometheus_text() {
+        let text = "# TYPE x counter\ncachefront_reads_total{cache=\"users\",outcome=\"local\"} 6\n\
+                    cachefront_reads_total{cache=\"users\",outcome=\"miss\"} 2\n\
+                    cachefront_loads_total{cache=\"users\",outcome=\"value\"} 2\n";
+        let sample = Counters::read(text).since(&Counters::default(), 2.0);
+        assert_eq!((sample.hit, sample.loads, sample.reads), (Some(75.0), Some(1.0), Some(4.0)));
+        assert_eq!((sample.p50, sample.lag99), (None, None));
+    }
+
+    #[test]
+    fn an_outage_is_a_gap_and_what_follows_is_compared_with_nothing_before_it() {
+        let gauges = Gauges::default();
+        let counters = |reads| Some(Counters { reads, ..Counters::default() });
+        let at = |second: u64| Timestamp::from_micros(second * 1_000_000);
+        let rates = [
+            gauges.rates(counters(10.0), at(1)),
+            gauges.rates(counters(30.0), at(2)),
+            gauges.rates(None, at(3)),
+            gauges.rates(counters(90.0), at(4)),
+            gauges.rates(counters(95.0), at(5)),
+            gauges.rates(counters(99.0), at(60)),
+        ];
+        assert_eq!(rates.map(|sample| sample.reads), [None, Some(20.0), None, None, Some(5.0), None]);
+        assert_eq!(rates[2], Sample { t: 3.0, ..Sample::default() });
+    }
+
+    #[test]
+    fn a_restart_shows_what_was_there_with_a_gap_after_it() {
+        let gauges = Gauges::default();
+        let sample = |t: f64| Sample { t, reads: Some(1.0), ..Sample::default() };
+        gauges.restore(History { samples: (0..400).map(|t| sample(f64::from(t))).collect(), marks: Vec::new() });
+        let history = gauges.history();
+        assert_eq!(history.samples.len(), SAMPLES_MAX);
+        let [before, gap] = history.samples.last_chunk::<2>().expect("samples");
+        assert_eq!((before.t, before.reads, gap.t, gap.reads), (399.0, Some(1.0), 400.0, None));
+        // Twice changes nothing.
+        gauges.restore(history.clone());
+        assert_eq!(gauges.history().samples, history.samples);
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        let line = |le: &str, count: u64| {
+            format!(
+                "simulator_http_request_duration_seconds_bucket{{method=\"GET\",route=\"/users/{{id}}\",le=\"{le}\"}} {count}\n"
+            )
+        };
+        let scrape =
+            "simulator_http_request_duration_seconds_bucket{method=\"GET\",route=\"/metrics\",le=\"+Inf\"} 900\n";
+        let text = line("0.001", 90) + &line("0.01", 100) + &line("+Inf", 100) + scrape;
+        let sample = Counters::read(&text).since(&Counters::default(), 1.0);
+        let (p50, p99) = (sample.p50.expect("requests"), sample.p99.expect("requests"));
+        assert!(p50 < 1.0 && (1.0..=10.0).contains(&p99), "{p50} {p99}");
+    }
+}

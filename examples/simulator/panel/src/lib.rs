@@ -1,0 +1,150 @@
+//! The control panel: the mode, the users with what the cache holds of them, the pipeline, charts, the guided demo.
+//!
+//! What it shows lives here and is pushed: [`live`] looks, [`stream`] sends the parts that changed, [`view`] renders
+//! them, and the scripts in `assets/` put them in place. Everybody has to log in.
+
+#![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
+
+mod actions;
+mod assets;
+mod chronicle;
+mod gauges;
+mod keys;
+mod limit;
+mod live;
+mod load;
+mod login;
+mod look;
+mod pages;
+mod peer;
+mod refusals;
+mod results;
+mod stream;
+mod tour;
+mod users;
+mod verdict;
+mod view;
+mod wanted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use loadgen::experiment::ExperimentControl;
+use simulator_api::{self, Api, guard};
+use simulator_model::domain::Database;
+use simulator_model::settings::Settings;
+use tokio::task::JoinHandle;
+
+use self::gauges::Numbers;
+use self::keys::Listing;
+use self::limit::Limits;
+use self::live::Live;
+use self::load::Runs;
+use self::peer::Peer;
+use self::refusals::Refusals;
+use self::tour::Tour;
+use self::users::Shelf;
+
+/// What handlers of the panel work with.
+#[derive(Debug)]
+struct Panel {
+    api: Arc<Api>,
+    /// How another program can change a row, for people to copy.
+    hint: String,
+    /// How long an entry may live.
+    ttl: Duration,
+    /// Without the faults that slow it down: what is compared is the truth.
+    database: Arc<dyn Database>,
+    live: Live,
+    shelf: Shelf,
+    tour: Tour,
+    runs: Runs,
+    numbers: Numbers,
+    /// The API, where other processes serve it.
+    peer: Option<Peer>,
+    listing: Listing,
+    limits: Limits,
+    refusals: Refusals,
+    /// Nobody changes anything through this panel.
+    read_only: bool,
+}
+
+/// The panel, ready to be served.
+#[derive(Debug)]
+pub struct Ui {
+    pub router: Router,
+    /// To be settled before the API ends: it puts the mode back.
+    pub experiment: ExperimentControl,
+    /// To be waited for after the API's end: it keeps what is shown over a restart.
+    pub kept: JoinHandle<()>,
+}
+
+impl Ui {
+    /// Begins to look; that ends with the API. `serves` is true if the API is served by this process.
+    pub fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings, serves: bool) -> Self {
+        // The API's own process measures what it serves; a panel alone asks it.
+        let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
+        let runs = Runs::new(settings);
+        let metrics = guard::metrics_page(Arc::clone(&api));
+        let experiment = runs.experiment.clone();
+        let panel = Arc::new(Panel {
+            database,
+            hint,
+            ttl: settings.ttl,
+            live: Live::new(&api),
+            shelf: Shelf::default(),
+            tour: Tour::default(),
+            runs,
+            numbers,
+            peer: (!serves).then(|| Peer::new(settings)),
+            listing: Listing::default(),
+            limits: Limits::default(),
+            refusals: Refusals::default(),
+            read_only: settings.ui_read_only,
+            api,
+        });
+        tokio::spawn(live::look_on(Arc::clone(&panel)));
+        tokio::spawn(live::sample_on(Arc::clone(&panel)));
+        tokio::spawn(chronicle::write(Arc::clone(&panel)));
+        let kept = tokio::spawn(results::keep(Arc::clone(&panel)));
+        let pages = Router::new()
+            .route("/", get(pages::home))
+            .route("/cache", get(pages::cache))
+            .route("/cache/evict", post(keys::evict))
+            .route("/audit", get(pages::audit))
+            .route("/live", get(stream::live))
+            .route("/session", get(login::session))
+            .route("/mode", post(actions::mode))
+            .route("/users", post(actions::create))
+            .route("/users/read", post(actions::read_all))
+            .route("/users/{id}/read", post(actions::read))
+            .route("/users/{id}/write", post(actions::write))
+            .route("/users/{id}/delete", post(actions::delete))
+            .route("/users/{id}/evict", post(actions::evict))
+            .route("/demo/{scenario}", post(actions::demo))
+            .route("/faults", get(pages::faults).post(actions::fault))
+            .route("/flush", post(actions::flush))
+            .route("/load", post(load::start_load))
+            .route("/experiment", post(load::start_experiment))
+            .route("/experiment/{kind}", get(load::report))
+            .route("/stop/{what}", post(load::stop))
+            .route("/connector/{press}", post(actions::connector))
+            .route("/connector/tasks/{task}/restart", post(actions::connector_task))
+            .route("/sessions/end", post(actions::end_sessions))
+            .route("/logout", post(login::logout))
+            .with_state(Arc::clone(&panel))
+            .layer(middleware::from_fn_with_state(Arc::clone(&panel), limit::bound))
+            .layer(middleware::from_fn_with_state(Arc::clone(&panel), login::require));
+        let router = Router::new()
+            .route("/login", get(login::form).post(login::submit))
+            .route("/healthz", get(simulator_api::healthz))
+            .with_state(Arc::clone(&panel))
+            .merge(assets::router())
+            .merge(metrics)
+            .merge(pages)
+            .layer(middleware::from_fn(login::bound));
+        Self { router: guard::wrap_pages(router), experiment, kept }
+    }
+}

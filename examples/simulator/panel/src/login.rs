@@ -1,0 +1,185 @@
+//! Who may use the panel: whoever logs in. Viewers look, operators change, the admin reads the audit list.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Form, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{DOCTYPE, html};
+use serde::Deserialize;
+use simulator_access::{Denied, Session};
+use simulator_api::read_body;
+use simulator_model::credentials::Role;
+
+use super::Panel;
+use super::actions::refused;
+use super::view::icon;
+
+/// The session of a request that passed [`require`].
+#[derive(Clone)]
+pub(super) struct Reader(pub(super) Session);
+
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = Redirect;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Redirect> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Redirect::to("/login"))
+    }
+}
+
+/// The headers of a request, for a stream that has to know when its session is over.
+pub(super) struct Headers(pub(super) HeaderMap);
+
+impl<S: Send + Sync> FromRequestParts<S> for Headers {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.clone()))
+    }
+}
+
+/// Reading through the cache needs no right to change anything, and neither does leaving.
+fn role_for(path: &str) -> Role {
+    let reads = path.starts_with("/users/") && path.ends_with("/read");
+    if path == "/sessions/end" {
+        return Role::Admin;
+    }
+    if reads || path == "/users/read" || path == "/logout" { Role::Viewer } else { Role::Operator }
+}
+
+/// Lets nobody pass who has not logged in, and changes nothing for requests that no page of the session sent.
+pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Request, next: Next) -> Response {
+    let access = &panel.api.access;
+    let path = request.uri().path().to_owned();
+    let session = match *request.method() == Method::POST {
+        true => access.change(request.headers(), role_for(&path), None),
+        false => access.viewer(request.headers()),
+    };
+    match session {
+        Ok(_) if panel.read_only && *request.method() == Method::POST && role_for(&path) > Role::Viewer => {
+            refused(StatusCode::FORBIDDEN, "The panel is read-only (CACHEFRONT_UI_READ_ONLY): nothing was changed.")
+        }
+        Ok(session) => {
+            request.extensions_mut().insert(Reader(session));
+            next.run(request).await
+        }
+        Err(Denied::NotLoggedIn) if wants_page(request.headers()) => Redirect::to("/login").into_response(),
+        Err(denied) => {
+            if let (Denied::Forged | Denied::Role(_), Ok(session)) = (denied, access.viewer(request.headers())) {
+                note_refusal(&panel, &session, &path, denied).await;
+            }
+            refused(denied.status(), denied.words())
+        }
+    }
+}
+
+/// Somebody who is logged in tried what the role, or the page, does not allow.
+async fn note_refusal(panel: &Panel, session: &Session, path: &str, denied: Denied) {
+    let Some(left_out) = panel.refusals.admit(Instant::now()) else { return };
+    let more =
+        if left_out > 0 { format!(" ({left_out} more were refused before and not noted)") } else { String::new() };
+    panel.api.access.audit(&session.name, &format!("POST {path}"), &format!("refused: {}{more}", denied.words())).await;
+}
+
+/// Reads bodies whole before anything is done for a request.
+pub(super) async fn bound(request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match read_body(&parts.headers, body).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(fault) => fault.into_response(),
+    }
+}
+
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("text/html")
+}
+
+/// What the form carries.
+#[derive(Default, Deserialize)]
+pub(super) struct Credentials {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    password: String,
+}
+
+pub(super) fn form(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Ready<Response> {
+    ready(match panel.api.access.viewer(&headers) {
+        Ok(_) => Redirect::to("/").into_response(),
+        Err(_) => page(StatusCode::OK, ""),
+    })
+}
+
+pub(super) async fn submit(
+    State(panel): State<Arc<Panel>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Form(given): Form<Credentials>,
+) -> Response {
+    match panel.api.access.login(given.name.trim(), &given.password, from.ip()).await {
+        Ok((_, cookie)) => {
+            let mut response = Redirect::to("/").into_response();
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            response
+        }
+        Err(denied) => {
+            let mut response = page(denied.status(), &denied.words());
+            if let Some(wait) = denied.into_response().headers().get(header::RETRY_AFTER) {
+                response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+            }
+            response
+        }
+    }
+}
+
+/// Answers whoever is logged in: a tab that has lost its stream asks.
+pub(super) fn session() -> Ready<StatusCode> {
+    ready(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Response {
+    let cookie = panel.api.access.logout(&headers).await;
+    let mut response = axum::Json(serde_json::json!({ "ok": true, "message": "" })).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
+}
+
+fn page(status: StatusCode, wrong: &str) -> Response {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                title { "Log in · cachefront" }
+                link rel="icon" href="/panel.svg";
+                link rel="stylesheet" href="/panel.css";
+                script src="/theme.js" {}
+            }
+            body.narrow {
+                (icon::sprite())
+                main {
+                    form.card.login method="post" action="/login" {
+                        h1.brand { (icon::icon("logo")) "cachefront" }
+                        p.m { "The account " b { "admin" } " has the password that the program printed at its first start, or the one in CACHEFRONT_UI_ADMIN_PASSWORD." }
+                        @if !wrong.is_empty() { p.error role="alert" { (wrong) } }
+                        label.f { span { "Name" } input name="name" value="admin" autocomplete="username" required; }
+                        label.f { span { "Password" } input type="password" name="password" autocomplete="current-password" required autofocus; }
+                        button.btn.lg.pri type="submit" { "Log in" }
+                    }
+                }
+            }
+        }
+    };
+    (status, page).into_response()
+}

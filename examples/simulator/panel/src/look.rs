@@ -1,0 +1,202 @@
+//! One look at everything, within one limit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachefront::Timestamp;
+use simulator_model::domain::{AuditEntry, ModeRow};
+use simulator_model::inspector::Consistency;
+use simulator_model::pipeline::PipelineView;
+use tokio::time::{Instant, timeout_at};
+
+use super::Panel;
+use super::live::{Moment, Slow};
+use super::users::{self, Found, Survey};
+use super::verdict::Verdict;
+
+/// A look that takes longer says that nothing is known. With the pause after it, it is shorter than the time for which a
+/// look counts.
+const LOOK_MAX: Duration = Duration::from_millis(2_200);
+
+/// A pass that somebody else began so shortly before is as good as one of our own.
+const PASS_SHARED: Duration = Duration::from_millis(300);
+
+/// A store whose one answer takes longer is what makes a look late.
+const STORE_SLOW: Duration = Duration::from_millis(100);
+
+/// The audit list names a switch so long after it at most, in seconds.
+const NAMED_WITHIN_S: f64 = 5.0;
+
+/// A change of the mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Switch {
+    pub(super) row: ModeRow,
+    /// Nothing if the audit list does not say it: another program wrote the row, or it is long ago.
+    pub(super) who: Option<String>,
+}
+
+/// What a look at the rows and their entries comes to.
+enum Seen {
+    All(Box<(Survey, Consistency)>),
+    DatabaseAway,
+    Late,
+}
+
+/// Looks; `last` is what is shown of what cannot be seen.
+pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
+    let (api, began) = (&panel.api, Instant::now());
+    let deadline = began + LOOK_MAX;
+    let (seen, store, pipeline, elsewhere) =
+        tokio::join!(observe(panel, deadline), store(panel), pipeline(panel, last, deadline), async {
+            match &panel.peer {
+                Some(peer) => Some(peer.consistency().await),
+                None => None,
+            }
+        });
+    let carried = timeout_at(deadline, api.pipeline.carried()).await.unwrap_or_else(|_| last.carried.clone());
+    let store_away = !store.is_some_and(|(answers, _)| answers);
+    let (mut database_away, mut slow) = (false, None);
+    let (survey, verdict) = match seen {
+        Seen::All(seen) => {
+            let (mut survey, said) = *seen;
+            let found = found(&said, elsewhere.as_ref());
+            let oldest = users::agree(panel, &mut survey, found, deadline).await;
+            let verdict = Verdict::of(&said, &survey.rows, oldest);
+            (survey, verdict)
+        }
+        Seen::DatabaseAway => {
+            database_away = true;
+            let cause = "The database does not answer: nothing can be proven.";
+            (last.survey.frozen(last.at, false), Verdict::unknown(cause))
+        }
+        Seen::Late => {
+            let store_slow = store.is_none_or(|(_, took)| took > STORE_SLOW);
+            let (late, cause) = match store_slow {
+                true => (Slow::Store, "The shared store answers too slowly: entries cannot be compared in time."),
+                false => (Slow::Comparing, "Comparing takes too long: nothing can be proven."),
+            };
+            slow = Some(late);
+            (last.survey.frozen(last.at, true), Verdict::unknown(cause))
+        }
+    };
+    let verdict = match &elsewhere {
+        Some(said) => verdict.beside(said),
+        None => verdict,
+    };
+    let tour = panel.tour.view();
+    let demo = match tour.user.filter(|_| !database_away && slow.is_none()) {
+        Some(id) => timeout_at(deadline, users::of_demo(panel, &survey, id)).await.ok().flatten(),
+        None => None,
+    };
+    let history = timeout_at(deadline, history(panel, last)).await.ok().flatten();
+    Moment {
+        at: api.pipeline.clock.now(),
+        began,
+        ended: Instant::now(),
+        mode: api.modes.current(),
+        pipeline,
+        database_away,
+        store_away,
+        slow,
+        api_silent: elsewhere.and_then(Result::err),
+        survey: Arc::new(survey),
+        verdict,
+        tour,
+        demo,
+        faults: api.faults.current(),
+        history: history.unwrap_or_else(|| Arc::clone(&last.history)),
+        carried,
+    }
+}
+
+/// The rows, what is cached of them, and what the inspector says of all entries.
+async fn observe(panel: &Panel, deadline: Instant) -> Seen {
+    let Ok(Ok(listed)) = timeout_at(deadline, users::list(panel)).await else { return Seen::DatabaseAway };
+    let now = panel.api.pipeline.clock.now().as_micros();
+    let since = Timestamp::from_micros(now.saturating_sub(PASS_SHARED.as_micros() as u64));
+    let both = async { tokio::join!(users::survey(panel, listed), panel.api.inspector.pass_since(since)) };
+    match timeout_at(deadline, both).await {
+        Ok(seen) => Seen::All(Box::new(seen)),
+        Err(_) => Seen::Late,
+    }
+}
+
+/// Whether the store answers, and after what time; nothing if it has not for as long as a look may take.
+async fn store(panel: &Panel) -> Option<(bool, Duration)> {
+    let began = Instant::now();
+    let answers = tokio::time::timeout(LOOK_MAX, panel.api.pipeline.store_answers()).await.ok()?;
+    Some((answers, began.elapsed()))
+}
+
+async fn pipeline(panel: &Panel, last: &Moment, deadline: Instant) -> PipelineView {
+    let silent = |_| PipelineView { running: false, mode: panel.api.modes.current().mode, ..last.pipeline.clone() };
+    timeout_at(deadline, panel.api.pipeline.view()).await.unwrap_or_else(silent)
+}
+
+/// All stale entries that are known of: what this process sees counts before what another one says.
+fn found(said: &Consistency, elsewhere: Option<&Result<Consistency, String>>) -> Vec<Found> {
+    let there = elsewhere.and_then(|said| said.as_ref().ok()).into_iter().flat_map(|said| &said.entries);
+    let there = there.map(|entry| Found { entry: entry.clone(), elsewhere: true });
+    let here = said.all.iter().map(|entry| Found { entry: entry.clone(), elsewhere: false });
+    there.chain(here).collect()
+}
+
+/// The modes that were in force, read again when the mode has changed; nothing if they are the ones of the last look.
+async fn history(panel: &Panel, last: &Moment) -> Option<Arc<Vec<Switch>>> {
+    let current = panel.api.modes.current();
+    let known = last.history.first().filter(|newest| newest.row.version == current.version);
+    // The audit list is written after the row: for a moment nobody knows who it was.
+    let now = simulator_model::domain::rfc3339(panel.api.pipeline.clock.now());
+    if known.is_some_and(|newest| newest.who.is_some() || !is_named_by(&newest.row.changed_at, &now)) {
+        return None;
+    }
+    let rows = panel.database.mode_history().await.ok()?;
+    let audit = panel.database.audit().await.unwrap_or_default();
+    Some(Arc::new(rows.into_iter().map(|row| Switch { who: who(&row, &audit), row }).collect()))
+}
+
+/// Whoever the audit list names for a change of the mode.
+fn who(row: &ModeRow, audit: &[AuditEntry]) -> Option<String> {
+    let what = format!("mode {}", row.mode.as_str());
+    // The newest is the first: the last one that fits is the first after the change.
+    let fits =
+        |entry: &&AuditEntry| entry.what == what && entry.result == "ok" && is_named_by(&row.changed_at, &entry.at);
+    audit.iter().rfind(fits).map(|entry| entry.who.clone())
+}
+
+/// True if `at` is no earlier than `changed`, and not so much later that it is about something else.
+fn is_named_by(changed: &str, at: &str) -> bool {
+    let (Ok(changed), Ok(at)) = (changed.parse::<jiff::Timestamp>(), at.parse::<jiff::Timestamp>()) else {
+        return false;
+    };
+    (0.0..=NAMED_WITHIN_S).contains(&at.duration_since(changed).as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use simulator_model::domain::Mode;
+
+    use super::*;
+
+    #[test]
+    fn a_switch_is_named_by_the_first_fitting_entry_after_it() {
+        let at = |second: &str| format!("2026-01-31T12:00:{second}Z");
+        let entry = |second: &str, who: &str, what: &str, result: &str| AuditEntry {
+            at: at(second),
+            who: who.into(),
+            what: what.into(),
+            result: result.into(),
+        };
+        let row = ModeRow { mode: Mode::Ttl, changed_at: at("10.000001"), version: 2 };
+        let audit = [
+            entry("40.0", "late", "mode ttl", "ok"),
+            entry("12.0", "second", "mode ttl", "ok"),
+            entry("10.5", "first", "mode ttl", "ok"),
+            entry("10.4", "refused", "mode ttl", "it was changed by somebody else"),
+            entry("10.3", "other", "mode cdc", "ok"),
+            entry("09.0", "before", "mode ttl", "ok"),
+        ];
+        assert_eq!(who(&row, &audit).as_deref(), Some("first"));
+        assert_eq!(who(&row, &audit[..1]), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! The API of other processes, where the panel runs alone: what its processes hold in their own memory nobody else sees.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use simulator_cli::Secret;
+use simulator_model::inspector::Consistency;
+use simulator_model::settings::Settings;
+use tokio::time::Instant;
+
+use super::live::AGE_MAX;
+
+/// An API that takes longer says nothing.
+const ANSWER_MAX: Duration = Duration::from_millis(800);
+
+/// Asks an API what its inspector says.
+#[derive(Debug)]
+pub(super) struct Peer {
+    http: reqwest::Client,
+    url: String,
+    token: Option<Secret>,
+    /// The time of the last pass that was told of, by the API's clock, and when it was heard of first.
+    newest: Mutex<Option<(String, Instant)>>,
+}
+
+impl Peer {
+    /// The API that the settings name.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap_or_default();
+        Self { http, url: settings.api_url.clone(), token: settings.client_token().cloned(), newest: Mutex::new(None) }
+    }
+
+    /// What the API's last pass found.
+    ///
+    /// # Errors
+    /// Why nothing is known, in words for people.
+    pub(super) async fn consistency(&self) -> Result<Consistency, String> {
+        let url = &self.url;
+        let request = self.http.get(format!("{url}/consistency"));
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
+        let unknown = "what its processes hold themselves is not known";
+        let answer = request.send().await.map_err(|_| format!("The API at {url} does not answer: {unknown}."))?;
+        match answer.status() {
+            status if status.is_success() => {
+                let said: Consistency =
+                    answer.json().await.map_err(|_| format!("The API at {url} is of another version: {unknown}."))?;
+                match self.is_new(&said.as_of) {
+                    true => Ok(said),
+                    false => Err(format!("The API at {url} has not compared for some time: {unknown}.")),
+                }
+            }
+            status if status == 401 || status == 403 => {
+                Err(format!("The API at {url} wants a token: {unknown}. Set CACHEFRONT_API_TOKENS for the panel, too."))
+            }
+            status => Err(format!("The API at {url} answers {status}: {unknown}.")),
+        }
+    }
+
+    /// False for a pass that has been the newest for longer than any look counts. No two clocks are compared.
+    fn is_new(&self, as_of: &str) -> bool {
+        let Ok(mut newest) = self.newest.lock() else { return false };
+        match &*newest {
+            Some((known, heard)) if known == as_of => heard.elapsed() <= AGE_MAX,
+            _ => {
+                *newest = Some((as_of.to_owned(), Instant::now()));
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What is to be said about all entries at this moment.
+
+use std::time::Duration;
+
+use simulator_model::inspector::{self, Consistency};
+
+use super::users::{State, UserRow};
+
+/// The four things that the panel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Healthy,
+    Stale,
+    Empty,
+    Unknown,
+}
+
+impl Word {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Stale => "stale",
+            Self::Empty => "empty",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How many entries are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) healthy: usize,
+    pub(super) stale: usize,
+    pub(super) absent: usize,
+    pub(super) negative: usize,
+}
+
+/// The verdict over everything that was looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) word: Word,
+    pub(super) counts: Counts,
+    /// How long the entry that is stale for the longest time has been so.
+    pub(super) oldest: Option<Duration>,
+    /// Why nothing can be said.
+    pub(super) cause: Option<String>,
+    /// Entries compared with their rows.
+    pub(super) compared: u64,
+    /// False if there are more users than a pass looks at: a sample was compared.
+    pub(super) complete: bool,
+    /// The exact words.
+    pub(super) words: String,
+    /// Entries that differ.
+    pub(super) stale: u64,
+}
+
+impl Verdict {
+    pub(super) fn unknown(cause: impl Into<String>) -> Self {
+        let (counts, cause) = (Counts::default(), Some(cause.into()));
+        let words = "cache unknown".into();
+        Self { word: Word::Unknown, counts, oldest: None, cause, compared: 0, complete: false, words, stale: 0 }
+    }
+
+    /// What the inspector says, how many of the shown rows are in which state, and for how long the oldest stale entry
+    /// has been so.
+    pub(super) fn of(said: &Consistency, rows: &[UserRow], oldest: Option<Duration>) -> Self {
+        let mut counts = Counts::default();
+        for row in rows {
+            match row.state {
+                State::Healthy => counts.healthy += 1,
+                State::Stale => counts.stale += 1,
+                State::Absent => counts.absent += 1,
+                State::Negative => counts.negative += 1,
+                State::Unknown => {}
+            }
+        }
+        let word = match said.verdict {
+            inspector::Verdict::Healthy => Word::Healthy,
+            inspector::Verdict::Stale => Word::Stale,
+            inspector::Verdict::Empty => Word::Empty,
+            inspector::Verdict::Unknown => Word::Unknown,
+        };
+        Self {
+            word,
+            counts,
+            oldest,
+            cause: said.cause.clone(),
+            compared: said.compared,
+            complete: said.complete,
+            words: said.words(),
+            stale: said.stale,
+        }
+    }
+
+    /// The worse of this and what another process says of what it holds itself. Stale is proven, whatever the others
+    /// say; healthy is not while one of them says nothing.
+    pub(super) fn beside(self, other: &Result<Consistency, String>) -> Self {
+        if self.word == Word::Stale {
+            return self;
+        }
+        match other {
+            Err(cause) => Self { counts: self.counts, ..Self::unknown(cause) },
+            Ok(said) if said.verdict == inspector::Verdict::Stale => Self {
+                word: Word::Stale,
+                words: said.words(),
+                stale: said.stale,
+                compared: said.compared,
+                complete: said.complete,
+                cause: Some("held by the processes of the API".into()),
+                ..self
+            },
+            Ok(said) if said.verdict == inspector::Verdict::Unknown => {
+                let cause = said.cause.as_deref().unwrap_or("it does not say why");
+                Self {
+                    counts: self.counts,
+                    ..Self::unknown(format!("The API knows nothing of its own tier: {cause}."))
+                }
+            }
+            // What the API holds alone is cached, too.
+            Ok(said) if self.word == Word::Empty && said.verdict == inspector::Verdict::Healthy => Self {
+                word: Word::Healthy,
+                words: said.words(),
+                compared: said.compared,
+                complete: said.complete,
+                ..self
+            },
+            Ok(_) => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use simulator_model::domain::Mode;
+
+    use super::*;
+
+    fn said(verdict: inspector::Verdict, stale: u64) -> Consistency {
+        Consistency {
+            verdict,
+            as_of: String::new(),
+            mode: Mode::Ttl,
+            cause: None,
+            users: 1,
+            compared: 1,
+            complete: true,
+            stale,
+            aging: stale,
+            late: 0,
+            lost: 0,
+            mapping: 0,
+            entries: Vec::new(),
+            all: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn the_worse_of_two_processes_is_shown_and_silence_is_no_health() {
+        let verdict = |verdict, stale| Verdict::of(&said(verdict, stale), &[], None);
+        let healthy = || verdict(inspector::Verdict::Healthy, 0);
+        let silent = Err("The API does not answer.".to_owned());
+        assert_eq!(healthy().beside(&silent).word, Word::Unknown);
+        assert_eq!(verdict(inspector::Verdict::Stale, 2).beside(&silent).words, "cache stale (2)");
+        let stale = Ok(said(inspector::Verdict::Stale, 3));
+        assert_eq!(healthy().beside(&stale).words, "cache stale (3)");
+        let healthy_there = Ok(said(inspector::Verdict::Healthy, 0));
+        assert_eq!(verdict(inspector::Verdict::Empty, 0).beside(&healthy_there).word, Word::Healthy);
+        assert_eq!(healthy().beside(&Ok(said(inspector::Verdict::Empty, 0))).word, Word::Healthy);
+    }
+}

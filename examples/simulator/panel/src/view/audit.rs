@@ -1,0 +1,39 @@
+//! Who did what, the newest first. For the admin.
+
+use maud::{Markup, html};
+use simulator_model::credentials::Role;
+
+use super::Scene;
+
+pub(super) fn audit(scene: &Scene<'_>) -> Markup {
+    html! {
+        div.hd { h2 #h-audit { "Audit" } span.m.full { "Who did what, the newest first: at most 500 entries." } span.grow {}
+            button.btn type="button" data-ask="End all sessions?" data-text="Everybody has to log in again, you too." data-yes="End them"
+                data-action="/sessions/end" data-body=""
+                disabled[!scene.reader.may(Role::Admin)] title=[(!scene.reader.may(Role::Admin)).then_some("Needs the admin role")] { "End all sessions" } }
+        @if !scene.reader.may(Role::Admin) {
+            div.empty { p { b { "Only the admin reads this list." } } p.m { "Log in as admin to see it." } }
+        } @else if scene.audit.is_none() {
+            div.empty { p { b { "The list cannot be read now." } } p.m { "It is kept in the database: it appears again as soon as that answers." } }
+        } @else if scene.audit.is_some_and(<[_]>::is_empty) {
+            div.empty { p { b { "Nothing was done yet." } } p.m { "Logins, switches, writes and faults appear here." } }
+        } @else {
+            table.audit {
+                thead { tr { th scope="col" { "time" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "outcome" } } }
+                tbody {
+                    @for entry in scene.audit.unwrap_or_default() {
+                        tr { td.mono { (entry.at) } td { (entry.who) } td title=(entry.what) { (entry.what) } td.fail[entry.result != "ok"] { (entry.result) } }
+                    }
+                }
+            }
+        }
+        (super::tokens::tokens(scene))
+        div.hd { h2 { "Roles" } }
+        dl.roles {
+            dt { "viewer" } dd { "sees everything but secrets, and reads through the cache" }
+            dt { "operator" } dd { "also changes users, the mode, faults and the cache, and starts load" }
+            dt { "admin" } dd { "also reads this list" }
+        }
+        p.pad.m { "Accounts carry their role's name. Set CACHEFRONT_UI_OPERATOR_PASSWORD or CACHEFRONT_UI_VIEWER_PASSWORD to open the other two." }
+    }
+}

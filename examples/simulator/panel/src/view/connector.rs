@@ -1,0 +1,267 @@
+//! Debezium's connector: how it and its tasks are doing, why something failed, how it is configured, and the buttons that
+//! press it. Secrets were taken out before it came here.
+
+use maud::{Markup, html};
+use simulator_model::carried::{Carried, TopicPlace};
+use simulator_model::connect::{ConnectorState, TaskState};
+use simulator_model::domain::Mode;
+
+use super::icon::icon;
+use super::text::{grouped, millis};
+use super::{Scene, Tab};
+
+/// The setting that names Kafka Connect's own dead letter topic.
+const DEAD_LETTERS: &str = "errors.deadletterqueue.topic.name";
+
+/// Why nothing comes from the connector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// On purpose.
+    Paused,
+    Failed,
+}
+
+/// What is known of the connector now; nothing if none carries the changes.
+pub(super) fn state(scene: &Scene<'_>) -> Option<ConnectorState> {
+    scene.panel.api.connector.as_ref().map(|watchdog| watchdog.watch().borrow().clone())
+}
+
+/// Why changes wait in the database's log, if they do. A connector of which nothing is known is none that stands still.
+pub(super) fn halt(state: Option<&ConnectorState>) -> Option<Halt> {
+    match state? {
+        state if state.is_paused() => Some(Halt::Paused),
+        state if state.has_failed() => Some(Halt::Failed),
+        _ => None,
+    }
+}
+
+/// What its box in the picture of the pipeline says.
+pub(super) fn words(state: &ConnectorState) -> String {
+    let running = state.tasks.iter().filter(|task| task.state == "RUNNING").count();
+    match (&state.connector, state.tasks.iter().find(|task| task.has_failed())) {
+        (None, _) => "Connect does not answer".to_owned(),
+        (Some(_), _) if state.is_paused() => "paused".to_owned(),
+        (Some(connector), _) if connector == "FAILED" => "failed".to_owned(),
+        (_, Some(task)) => format!("task {} failed", task.number),
+        (_, None) => format!("{running} of {} tasks run", state.tasks.len()),
+    }
+}
+
+/// The line above the pipeline while changes wait before the connector.
+pub(super) fn waiting(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
+    let Some(halt) = halt(Some(state)) else { return html! {} };
+    let (class, sign, head, advice) = match halt {
+        Halt::Paused => ("soft", "tri", "The connector is paused.", "Resume it, and it goes on where it stood."),
+        Halt::Failed => (
+            "hard",
+            "sq",
+            "The connector has failed.",
+            "A consumer starts it again every few seconds; the connector's card says what to mend.",
+        ),
+    };
+    let since = scene.moment.pipeline.lag_ms.map(|lag| format!(" of the last {}", millis(lag))).unwrap_or_default();
+    let stale = match scene.moment.pipeline.mode {
+        Mode::Cdc => ", and what they change is stale until they come",
+        Mode::Ttl => "",
+    };
+    html! {
+        div.banner.halt.(class) data-halt {
+            (icon(sign))
+            span { b { (head) } " Changes" (since) " wait in the database's log" (stale) ". " (advice) }
+        }
+    }
+}
+
+/// The same line at the top of the pages that do not show the pipeline.
+pub(super) fn elsewhere(scene: &Scene<'_>) -> Markup {
+    match (scene.tab, state(scene)) {
+        (Tab::Cache | Tab::Audit, Some(state)) => waiting(scene, &state),
+        _ => html! {},
+    }
+}
+
+pub(super) fn connector(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
+    html! {
+        section.connector aria-labelledby="h-connector" {
+            div.row {
+                h3 #h-connector { "Connector" }
+                (chip(state.connector.as_deref(), ""))
+                @if !state.worker.is_empty() { span.m.s { "on " (state.worker) } }
+                span.grow {}
+                (buttons(scene, state))
+            }
+            @if let Some(trouble) = &state.trouble { p.fail { (trouble) } }
+            (trace("the connector", &state.trace))
+            @for task in &state.tasks { (of_task(scene, task)) }
+            @if let Some(carried) = &scene.moment.carried { (topics(carried)) (gaps(carried)) }
+            (configuration(state))
+        }
+    }
+}
+
+/// A pause on purpose is no failure: amber, not red.
+fn chip(said: Option<&str>, what: &str) -> Markup {
+    let (class, sign) = match said {
+        Some("RUNNING") => ("pass", "ok"),
+        None => ("unknown", "unk"),
+        Some("FAILED") => ("miss", "sq"),
+        Some(_) => ("wait", "tri"),
+    };
+    html! { span.chip.(class) { (icon(sign)) (what) (said.unwrap_or("does not answer")) } }
+}
+
+fn buttons(scene: &Scene<'_>, state: &ConnectorState) -> Markup {
+    let off = !scene.operates() || state.connector.is_none();
+    let press = |path: &'static str, words: &'static str| {
+        html! {
+            button.btn type="button" data-key=(path) data-post=(format!("/connector/{path}")) disabled[off] title=[scene.reason()] { (words) }
+        }
+    };
+    html! {
+        @if state.is_paused() { (press("resume", "Resume")) } @else { (press("pause", "Pause connector")) }
+        (press("restart", "Restart"))
+    }
+}
+
+fn of_task(scene: &Scene<'_>, task: &TaskState) -> Markup {
+    html! {
+        div.row data-key=(format!("task{}", task.number)) data-task=(task.number) {
+            (chip(Some(&task.state), &format!("task {}: ", task.number)))
+            span.m.s { "on " (task.worker) }
+            span.grow {}
+            @if task.has_failed() {
+                button.btn type="button" data-post=(format!("/connector/tasks/{}/restart", task.number))
+                    disabled[!scene.operates()] title=[scene.reason()] { "Restart task " (task.number) }
+            }
+        }
+        (trace(&format!("task {}", task.number), &task.trace))
+    }
+}
+
+/// Why something failed, the first lines: folded, because it is long.
+fn trace(what: &str, lines: &[String]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            details.trace data-key=(format!("trace of {what}")) {
+                summary { "Why " (what) " failed" }
+                pre tabindex="0" { code { (lines.join("\n")) } }
+            }
+        }
+    }
+}
+
+/// How far the consumer has read each topic.
+fn topics(carried: &Carried) -> Markup {
+    let behind = carried.topics.iter().filter_map(TopicPlace::behind).sum();
+    let unread = carried.topics.iter().any(|place| place.next.is_none());
+    html! {
+        @if !carried.topics.is_empty() {
+            details data-key="topics" {
+                summary {
+                    "Topics (" (carried.topics.len()) "): " span.warn[behind > 0 || unread] {
+                        (if unread { "not read now".to_owned() } else { records(behind) + " behind" })
+                    }
+                }
+                table.topics {
+                    thead { tr { th scope="col" { "topic" } th scope="col" { "read up to" } th scope="col" { "end" } th scope="col" { "behind" } } }
+                    tbody { @for place in &carried.topics { (topic(place)) } }
+                }
+            }
+        }
+        @if carried.restarts > 0 {
+            p.m {
+                "The consumer has started what failed again, "
+                (if carried.restarts == 1 { "once".to_owned() } else { format!("{} times", grouped(carried.restarts)) })
+                " since it began."
+            }
+        }
+    }
+}
+
+fn topic(place: &TopicPlace) -> Markup {
+    html! {
+        tr data-key=(format!("{}[{}]", place.topic, place.partition)) data-topic=(place.topic) {
+            td.mono title=(place.topic) { (place.topic) @if place.partition > 0 { " [" (place.partition) "]" } }
+            td { (place.next.map_or("not read".to_owned(), grouped)) }
+            td { (grouped(place.end)) }
+            td.warn[place.behind().is_none_or(|behind| behind > 0)] { (place.behind().map_or("–".to_owned(), grouped)) }
+        }
+    }
+}
+
+fn records(count: u64) -> String {
+    if count == 1 { "1 record".to_owned() } else { format!("{} records", grouped(count)) }
+}
+
+/// What could not be understood. Nothing is to be replayed: it says why.
+fn gaps(carried: &Carried) -> Markup {
+    html! {
+        @if carried.gaps.is_empty() {
+            p.m { "Every record was read and understood." }
+        } @else {
+            details data-key="gaps" {
+                summary { "Not understood, or lost: " span.fail { (carried.gaps.len()) } }
+                ol.gaps tabindex="0" {
+                    @for gap in &carried.gaps {
+                        li data-key=(format!("{}{}", gap.at, gap.reason)) {
+                            span.mono.m { (gap.at) }
+                            @if let Some((topic, partition, offset)) = &gap.record {
+                                span.mono { (topic) " [" (partition) "] offset " (offset) }
+                            }
+                            span { (gap.reason) }
+                        }
+                    }
+                }
+                p.m {
+                    "No record is stepped over in silence: each of these voided everything that was cached, so nothing                      stale is left, and reads loaded anew. Replaying would mean reading again from that offset, and there is                      nothing left that it could mend. The last 20 are kept, without their values."
+                }
+            }
+        }
+    }
+}
+
+fn configuration(state: &ConnectorState) -> Markup {
+    html! {
+        @if !state.config.is_empty() {
+            details data-key="configuration" {
+                summary { "Configuration (" (state.config.len()) " settings, secrets are not shown)" }
+                @if let Some(topic) = state.config.get(DEAD_LETTERS).filter(|topic| !topic.is_empty()) {
+                    p.m { "A dead letter topic is named (" (topic) "). Kafka Connect writes to it for sinks only: a source like this one fails instead, and says why above." }
+                }
+                dl.settings { @for (name, value) in state.config.iter() { dt { (name) } dd { (value) } } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(connector: Option<&str>, tasks: &[&str]) -> ConnectorState {
+        let task = |(number, state): (usize, &&str)| TaskState {
+            number: u32::try_from(number).expect("few"),
+            state: (*state).to_owned(),
+            worker: "w:1".into(),
+            trace: Vec::new(),
+        };
+        let tasks = tasks.iter().enumerate().map(task).collect();
+        ConnectorState { connector: connector.map(str::to_owned), tasks, ..ConnectorState::default() }
+    }
+
+    #[test]
+    fn what_stands_still_on_purpose_is_told_from_what_failed() {
+        for (connector, tasks, expected, in_words) in [
+            (Some("RUNNING"), vec!["RUNNING"], None, "1 of 1 tasks run"),
+            (Some("PAUSED"), vec!["PAUSED"], Some(Halt::Paused), "paused"),
+            (Some("STOPPED"), vec![], Some(Halt::Paused), "paused"),
+            (Some("RUNNING"), vec!["RUNNING", "FAILED"], Some(Halt::Failed), "task 1 failed"),
+            (Some("FAILED"), vec![], Some(Halt::Failed), "failed"),
+            (None, vec![], None, "Connect does not answer"),
+        ] {
+            let state = said(connector, &tasks);
+            assert_eq!((halt(Some(&state)), words(&state).as_str()), (expected, in_words));
+        }
+        assert_eq!(halt(None), None);
+    }
+}

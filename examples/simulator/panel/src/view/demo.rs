@@ -1,0 +1,91 @@
+//! The guided demo: two buttons, and each step as it happens.
+
+use maud::{Markup, html};
+use simulator_model::domain::User;
+
+use super::Scene;
+use super::icon::icon;
+use super::users::chip;
+use crate::tour::{Progress, Scenario, Step, TourView};
+use crate::users::UserRow;
+
+pub(super) fn demo(scene: &Scene<'_>) -> Markup {
+    let tour = &scene.moment.tour;
+    let hollow;
+    let steps = match tour.scenario {
+        Some(_) => &tour.steps,
+        None => {
+            hollow = TourView::of(Scenario::Ttl).steps;
+            &hollow
+        }
+    };
+    let state = match tour.at() {
+        Some(at) => format!("step {at} of {}", steps.len()),
+        None if tour.scenario.is_none() => "not started".to_owned(),
+        None if tour.failed() => "stopped".to_owned(),
+        None => "done".to_owned(),
+    };
+    // The sensible next one: first what goes wrong, then what mends it.
+    let next = match tour.scenario {
+        Some(Scenario::Ttl) => Scenario::Cdc,
+        _ => Scenario::Ttl,
+    };
+    html! {
+        div.hd { h2 #h-demo { "Guided demo" } span.grow {} span.m.s data-demo-state { (state) } }
+        div.pad {
+            div.two {
+                (button(scene, Scenario::Ttl, next, "ttl", "TTL stale read"))
+                (button(scene, Scenario::Cdc, next, "cdc", "CDC invalidation"))
+            }
+            @if let (Some(reason), true) = (scene.mode_reason(), scene.operates()) { p.m.s { (reason) } }
+            ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
+                @for step in steps { (line(step)) }
+            }
+            @if let Some(row) = &scene.moment.demo { (beside(row)) }
+            @if tour.running {
+                button.btn.q type="button" data-post="/demo/stop" disabled[!scene.operates()] title=[scene.reason()] { (icon("stop")) "Stop" }
+            }
+        }
+    }
+}
+
+fn button(scene: &Scene<'_>, scenario: Scenario, next: Scenario, path: &str, words: &str) -> Markup {
+    let tour = &scene.moment.tour;
+    let runs = tour.running && tour.scenario == Some(scenario);
+    let off = scene.mode_reason().is_some() || tour.running || scene.moment.database_away;
+    html! {
+        button.btn.lg.pri[if tour.running { runs } else { next == scenario }] type="button" data-key=(path)
+            data-post=(format!("/demo/{path}")) disabled[off]
+            title=[scene.mode_reason()] {
+            (icon("play")) (words)
+        }
+    }
+}
+
+/// What the demo is about: the row and the entry, at this moment.
+fn beside(row: &UserRow) -> Markup {
+    let name = |user: &Option<User>, otherwise: &'static str| {
+        html! { @match user { Some(user) => (user.name), None => span.m { (otherwise) } } }
+    };
+    html! {
+        dl.beside data-demo-state-of=(row.id) {
+            div { dt { "database" } dd { (name(&row.database, "no row")) } }
+            div { dt { "cache" } dd { (name(&row.cached, if row.negative { "known to be missing" } else { "not cached" })) } }
+            (chip(row.state))
+        }
+    }
+}
+
+fn line(step: &Step) -> Markup {
+    let (class, sign) = match step.progress {
+        Progress::Waiting => ("todo", "empty"),
+        Progress::Now => ("now", "now"),
+        Progress::Done => ("done", "ok"),
+        Progress::Failed => ("failed", "sq"),
+    };
+    html! {
+        li.(class) aria-current=[(step.progress == Progress::Now).then_some("step")] {
+            (icon(sign)) span { (step.words) } span.note { (step.note) }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The last changes and switches, the newest first.
+
+use maud::{Markup, html};
+
+use super::Scene;
+use super::text::{millis, short, time};
+use crate::chronicle::{Happened, What};
+
+/// So many are shown.
+const SHOWN_MAX: usize = 14;
+
+pub(super) fn events(scene: &Scene<'_>) -> Markup {
+    let latest = scene.panel.live.chronicle.latest(SHOWN_MAX);
+    html! {
+        @if latest.is_empty() {
+            p.m.pad { "Waiting for the first change. Press " b { "Write" } " at a user, or change a row from another program:" }
+            pre { code { (scene.panel.hint) } }
+        } @else {
+            ol.ev { @for happened in &latest { (line(happened)) } }
+        }
+    }
+}
+
+fn line(happened: &Happened) -> Markup {
+    html! {
+        li data-key=(happened.number) {
+            span.mono.m { (time(happened.at)) }
+            @match &happened.what {
+                What::Mode { mode, version } => {
+                    span.b { "mode" }
+                    span { "switched to " (mode.as_str().to_uppercase()) }
+                    span.m { "v" (version) }
+                }
+                What::Fault { words, on } => {
+                    span.b { "fault" }
+                    span { (words) " " @if *on { "on" } @else { "off" } }
+                    span.m {}
+                }
+                What::Pressed(words) => {
+                    span.b { "button" }
+                    span.cut { (words) }
+                    span.m {}
+                }
+                What::Change { op, keys, position, lag_ms, applied } => {
+                    span.m { (op) }
+                    span.cut title=(format!("{} at {position}", keys.join(", "))) {
+                        (keys.first().map_or("–", String::as_str)) " " span.m.mono { (short(position)) }
+                    }
+                    span.m {
+                        @match (applied, lag_ms) {
+                            (false, _) => "not applied",
+                            (true, Some(lag)) => (millis(*lag)),
+                            (true, None) => "applied",
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

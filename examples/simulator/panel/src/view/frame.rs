@@ -1,0 +1,168 @@
+//! The frame around the parts, and the dialogs.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::icon::{icon, sprite};
+use super::{Scene, Tab, parts};
+
+/// A whole page.
+pub(crate) fn whole(scene: &Scene<'_>) -> Markup {
+    let parts: Vec<(&str, Markup)> = parts(scene);
+    let part = |name: &str| parts.iter().find(|(part, _)| *part == name).map(|(_, markup)| markup);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(scene))
+            body data-tab=(scene.tab.as_str()) data-at=(scene.moment.at.as_millis()) data-age=(scene.moment.age().as_millis()) {
+                (sprite())
+                a.skip href="#content" { "Skip to the content" }
+                (top(scene))
+                main #content tabindex="-1" {
+                    div #lost.banner.lost-banner hidden { span role="alert" data-words {} span aria-hidden="true" data-ago {} }
+                    div data-part="banner" role="alert" { @if let Some(markup) = part("banner") { (markup) } }
+                    div.strip {
+                        section data-part="verdict" aria-label="Verdict" { @if let Some(markup) = part("verdict") { (markup) } }
+                        section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
+                    }
+                    p #said.vh aria-live="polite" data-said {}
+                    @if let Some(reason) = scene.reason() { p #why-off.vh { (reason) } }
+                    @match scene.tab {
+                        Tab::Live => (live(scene, &part)),
+                        Tab::Cache => (browser(&part)),
+                        Tab::Faults => (faults(&part)),
+                        Tab::Audit => section.card data-part="audit" aria-labelledby="h-audit" { @if let Some(markup) = part("audit") { (markup) } },
+                    }
+                }
+                (dialogs())
+                dialog #history aria-labelledby="history-title" {
+                    h2 #history-title { "Mode history" }
+                    div data-part="history" { @if let Some(markup) = part("history") { (markup) } }
+                    div.row { span.grow {} button.btn.lg type="button" data-close { "Close" } }
+                }
+                div #toasts role="status" aria-live="polite" {}
+                noscript { p.banner { "The panel pushes what it shows: it needs JavaScript, from this program only." } }
+            }
+        }
+    }
+}
+
+fn head(scene: &Scene<'_>) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width,initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            meta name="csrf" content=(scene.reader.csrf());
+            title { (scene.moment.verdict.words) " · cachefront" }
+            link rel="icon" href="/panel.svg";
+            link rel="stylesheet" href="/uplot.css";
+            link rel="stylesheet" href="/panel.css";
+            script src="/theme.js" {}
+            script src="/uplot.js" defer {}
+            script src="/panel.js" type="module" {}
+        }
+    }
+}
+
+fn top(scene: &Scene<'_>) -> Markup {
+    html! {
+        header.top {
+            div.brand { (icon("logo")) "cachefront" }
+            nav.tabs aria-label="Pages" {
+                @for (tab, path, name) in Tab::ALL {
+                    a href=(path) aria-current=[(tab == scene.tab).then_some("page")] { (name) }
+                }
+            }
+            div.who {
+                span #connection.row data-state="live" { (icon("ok")) span { "live" } }
+                button.btn.q #theme type="button" aria-label="Switch between dark and light" { (icon("sun")) }
+                span.row.m { (icon("user")) span { (scene.reader.name) } }
+                button.btn.q type="button" data-post="/logout" data-then="/login" { "Log out" }
+            }
+        }
+    }
+}
+
+fn live<'a>(scene: &Scene<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    let of = |name: &str| html! { @if let Some(markup) = part(name) { (markup) } };
+    html! {
+        div.live data-live {
+            div.wide data-column="wide" {
+                section.card.pl data-part="pipeline" data-place="3" aria-labelledby="h-pipeline" { (of("pipeline")) }
+            }
+            div.cols {
+                div.col data-column="main" {
+                    section.card.charts data-place="4" aria-label="Live charts, last minute" #charts {}
+                    section.card.users data-place="2" aria-labelledby="h-users" #users tabindex="-1" {
+                        div.hd {
+                            h2 #h-users { "Users" }
+                            input.search type="search" placeholder="Search id, name, address" aria-label="Search users" data-search;
+                            span.grow {}
+                            button.btn.q type="button" data-only aria-pressed="false" { "Only stale" }
+                            button.btn.q.opt type="button" data-post="/users/read" { "Read all" }
+                            button.btn type="button" data-user="new" disabled[!scene.operates()] title=[scene.reason()] { "New user" }
+                        }
+                        div data-part="users" { (of("users")) }
+                    }
+                    section.card data-part="experiment" data-place="6" aria-labelledby="h-ab" { (of("experiment")) }
+                }
+                div.col.side data-column="side" {
+                    section.card.demo data-part="demo" data-place="1" aria-labelledby="h-demo" { (of("demo")) }
+                    section.card data-part="load" data-place="5" aria-labelledby="h-load" { (of("load")) }
+                    section.card.events data-place="7" aria-labelledby="h-events" {
+                        div.hd { h2 #h-events { "Events" } span.m.s { "times in UTC" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
+                        div data-part="events" { (of("events")) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn browser<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    html! {
+        section.card.users #users aria-labelledby="h-cache" {
+            div.hd {
+                h2 #h-cache { "Cache browser" }
+                input.search type="search" placeholder="Search key, id, name" aria-label="Search keys" data-search;
+                span.m.full { "Looking never fills, leases or touches." }
+                span.grow {}
+                button.btn.q type="button" data-only aria-pressed="false" { "Only stale" }
+            }
+            div data-part="cache" { @if let Some(markup) = part("cache") { (markup) } }
+        }
+    }
+}
+
+fn faults<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    html! {
+        div.live {
+            section.card.pl data-part="pipeline" aria-labelledby="h-pipeline" { @if let Some(markup) = part("pipeline") { (markup) } }
+            section.card data-part="faults" aria-labelledby="h-faults" { @if let Some(markup) = part("faults") { (markup) } }
+        }
+    }
+}
+
+fn dialogs() -> Markup {
+    html! {
+        dialog #ask aria-labelledby="ask-title" {
+            form method="dialog" {
+                h2 #ask-title {}
+                p #ask-text {}
+                p #ask-note.m.s {}
+                p.error role="alert" hidden {}
+                div.row { span.grow {} button.btn.lg type="submit" value="no" { "Cancel" } button.btn.lg.pri #ask-yes type="button" {} }
+            }
+        }
+        dialog #user-form aria-labelledby="user-title" {
+            form method="dialog" {
+                h2 #user-title { "New user" }
+                p.m.s #user-text {}
+                label.f { span { "Name" } input name="name" maxlength="255" required autocomplete="off"; }
+                label.f { span { "E-mail" } input name="email" maxlength="255" required autocomplete="off"; }
+                p.error role="alert" hidden {}
+                div.row { span.grow {} button.btn.lg type="button" data-cancel { "Cancel" } button.btn.lg.pri type="submit" value="yes" { "Save" } }
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The API's tokens, for the admin: how many there are and what each may do, and never what they say.
+
+use maud::{Markup, html};
+use simulator_model::credentials::Role;
+
+use super::Scene;
+
+pub(super) fn tokens(scene: &Scene<'_>) -> Markup {
+    if !scene.reader.may(Role::Admin) {
+        return html! {};
+    }
+    let roles = scene.panel.api.access.tokens.roles();
+    html! {
+        div.hd { h2 { "API tokens" } span.m.full { "From CACHEFRONT_API_TOKENS as this process was given it, in its order. They are shown nowhere." } }
+        @if roles.is_empty() {
+            p.pad.m { "None: whoever reaches the API may use it. It listens on this machine only, unless --insecure-open-api was said." }
+        } @else {
+            dl.roles data-tokens {
+                @for (number, role) in roles.iter().enumerate() {
+                    dt { "token " (number + 1) } dd { (role) }
+                }
+            }
+            p.pad.m { "In the audit list a token carries its role's name. To take one back, change the setting and restart the API." }
+        }
+    }
+}

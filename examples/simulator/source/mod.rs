@@ -1,7 +1,0 @@
-//! Change capture for the embedded database: its log table, read directly or carried by Kafka.
-
-mod carrier;
-mod log_table;
-
-pub(crate) use carrier::Carrier;
-pub(crate) use log_table::LogTableSource;
