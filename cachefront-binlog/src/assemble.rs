@@ -1,4 +1,18 @@
-//! From the log's events to transactions: the one path that streams, files and tests share. It does no I/O.
+//! Assembles the log's events into transactions, for streams, files and tests alike. It does no I/O.
+//!
+//! A transaction in the log is a sequence of events:
+//!
+//! | event | effect |
+//! |---|---|
+//! | GTID | opens the transaction; the one before must have ended |
+//! | QUERY `BEGIN` or `XA START` | the transaction ends with XID, `COMMIT` or XA PREPARE |
+//! | TABLE_MAP | describes a table for the rows events that follow |
+//! | WRITE, UPDATE, DELETE ROWS | row changes of mapped tables |
+//! | TRANSACTION_PAYLOAD | the events inside of a compressed transaction follow, decompressed |
+//! | QUERY with DDL | changes whole tables, and ends the transaction unless it began with `BEGIN` |
+//! | XID, QUERY `COMMIT` | ends the transaction |
+//!
+//! Everything else is skipped if it cannot concern rows, and is a gap otherwise.
 
 use std::collections::HashMap;
 
@@ -18,41 +32,49 @@ use crate::statement::{self, Statement};
 use crate::table::{self, Described, Naming, Table};
 use crate::xa::{Kept, Prepared};
 
-/// The number of no table: a rows event with it only says that the statement has ended.
+/// The table id of a rows event that has no rows and only marks the end of a statement.
 const NO_TABLE: u64 = 0x00ff_ffff;
 
-/// Table maps are few; a log that makes more than this between two transactions is made to repeat them.
+/// Maximum number of table maps that are kept from one transaction to the next. Beyond it they are dropped, because the log
+/// repeats a table map before each use.
 const MAPS_MAX: usize = 4_096;
 
-/// What an event asks for before it can be used.
+/// The result of an event.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     Done,
-    /// The log does not name this table's columns: look them up in [`Assembler::schema`], then give the event again.
+    /// The log does not name this table's columns: look them up with [`Assembler::schema`], then pass the event again.
     NeedsColumns(TableName),
 }
 
-/// Groups events into transactions, and decodes the rows of the tables of interest.
+/// Groups events into transactions, and decodes the rows of mapped tables.
 #[derive(Debug)]
 pub(crate) struct Assembler {
+    /// The mapped tables, and the columns that mappings read.
     filter: TableFilter,
+    /// A transaction with more changes is split.
     part_changes_max: usize,
+    /// A transaction with more bytes of log is split.
     part_bytes_max: usize,
     origins: Origins,
+    /// The current table maps by table id.
     maps: HashMap<u64, Mapped>,
     schema: Schema,
-    /// Columns that the log does not name are numbered, and not looked up.
+    /// Columns that the log does not name get numbers as names, and are not looked up.
     numbered: bool,
+    /// The transaction that has begun and not ended.
     open: Option<Open>,
-    /// Bytes of a compressed transaction whose events have not come yet.
+    /// Remaining bytes of a compressed transaction whose events have not been seen yet.
     payload_left: u64,
+    /// XA transactions between XA PREPARE and their commit.
     prepared: Prepared,
 }
 
-/// A table map as it was logged, and what it means; none if the table is of no interest.
+/// A table map, as it was logged and as it was decoded.
 #[derive(Debug)]
 struct Mapped {
     raw: Box<[u8]>,
+    /// `None` if the table is not mapped.
     table: Option<Box<Table>>,
 }
 
@@ -60,20 +82,24 @@ struct Mapped {
 #[derive(Debug)]
 struct Open {
     gtid: Gtid,
+    /// Commit time by the clock of the server.
     committed_at: Timestamp,
-    /// BEGIN was seen: it ends by XID or COMMIT. Else it is one statement that commits by itself.
+    /// True after BEGIN: the transaction ends with XID or COMMIT. Otherwise it is one statement that commits implicitly.
     begun: bool,
+    /// Mapped changes since the last part.
     changes: Vec<Change>,
+    /// Bytes of the events of these changes.
     bytes: usize,
-    /// A part of it was handed over.
+    /// A part of it was delivered before.
     continued: bool,
+    /// A copy of the changes, for an XA transaction.
     kept: Option<Kept>,
 }
 
 impl Assembler {
     pub(crate) fn new(filter: TableFilter, schema: Schema, settings: &BinlogSettings) -> Self {
         Self {
-            // Whoever looks at everything would ask the server about every table, and too late for old rows.
+            // With all tables in the filter, a lookup for each would be expensive, and too late for old rows.
             numbered: filter.is_everything(),
             filter,
             part_changes_max: settings.part_changes_max,
@@ -87,15 +113,16 @@ impl Assembler {
         }
     }
 
-    /// For a log without its server: whole transactions, and numbers for columns that the log does not name.
+    /// An assembler for a log without its server: transactions are not split, and columns that the log does not name get
+    /// numbers as names.
     pub(crate) fn for_files(filter: TableFilter) -> Self {
         let mut settings = BinlogSettings::default();
         (settings.part_changes_max, settings.part_bytes_max) = (usize::MAX, usize::MAX);
         Self { numbered: true, ..Self::new(filter, Schema::default(), &settings) }
     }
 
-    /// Gives up the transaction that can not be followed: the next one begins afresh.
-    pub(crate) fn give_up(&mut self) -> Option<Gtid> {
+    /// Discards the open transaction after an error, and returns its GTID.
+    pub(crate) fn abandon(&mut self) -> Option<Gtid> {
         self.payload_left = 0;
         self.open.take().map(|open| open.gtid)
     }
@@ -105,32 +132,32 @@ impl Assembler {
         self.open.as_ref().map(|open| &open.gtid)
     }
 
-    /// What is known about columns that the log does not name.
+    /// The columns that were looked up because the log does not name them.
     pub(crate) fn schema(&mut self) -> &mut Schema {
         &mut self.schema
     }
 
-    /// Tables whose columns were looked up and may be others now: to be looked up again before the next event, so that
-    /// few rows are older than the answer.
+    /// Takes the tables whose looked-up columns may have changed. They should be looked up again before the next event, so
+    /// that few rows are older than the lookup.
     pub(crate) fn take_altered(&mut self) -> Vec<TableName> {
         self.schema.take_forgotten()
     }
 
-    /// Keeps what was looked up for the next stream.
+    /// Returns the looked-up columns, for the next stream.
     pub(crate) fn into_schema(self) -> Schema {
         self.schema
     }
 
-    /// Takes the next event; complete transactions, and parts of large ones, are appended to `out`.
+    /// Processes the next event. Complete transactions, and parts of large ones, are appended to `out`.
     ///
     /// # Errors
-    /// `Gap` if the event can not be understood, or says that something is missing; `Config` if GTIDs are off.
+    /// `Gap` if the event cannot be decoded, or shows that changes are missing; `Config` if GTIDs are off.
     pub(crate) fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<Step> {
         let header = event.header();
         let (event_kind, size) = (header.event_type_raw(), header.event_size() as usize);
         let body = event.data();
         if event_kind == kind::TABLE_MAP {
-            // May have to come again, so nothing is counted before it is used.
+            // The event may be passed again, so it is counted only when it is used.
             if let Step::NeedsColumns(table) = self.table_map(body)? {
                 return Ok(Step::NeedsColumns(table));
             }
@@ -161,19 +188,19 @@ impl Assembler {
                 self.payload_left = payload.unpacked_size;
             }
             kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::STOP => self.boundary()?,
-            kind::INCIDENT => return Err(gap("the server noted an incident: its log lost changes")),
+            kind::INCIDENT => return Err(gap("the server logged an incident: its log has lost changes")),
             kind::HEARTBEAT | kind::HEARTBEAT_V2 | kind::PREVIOUS_GTIDS | kind::ROWS_QUERY | kind::IGNORABLE => {}
             kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE => {}
-            // They only serve a statement that follows, and that one decides.
+            // They only belong to the statement that follows, which is classified on its own.
             kind::INTVAR | kind::RAND | kind::USER_VAR => {}
             _ if header.flags_raw() & FLAG_IGNORABLE != 0 => {}
-            other => return Err(gap(format!("the log has an event of an unknown kind, number {other}"))),
+            other => return Err(gap(format!("the log has an event of unknown type {other}"))),
         }
         Ok(Step::Done)
     }
 
-    /// The events of a compressed transaction must add up to the size that it says; the driver hands over none at all
-    /// if it can not unpack them.
+    /// Checks that the events of a compressed transaction add up to its declared size: the driver delivers none of them if
+    /// it cannot decompress it.
     fn count_payload(&mut self, event_kind: u8, size: usize) -> Result<()> {
         if self.payload_left == 0 {
             return Ok(());
@@ -198,11 +225,12 @@ impl Assembler {
                 Ok(())
             }
             None => Err(gap(
-                "a compressed transaction could not be unpacked: SET PERSIST binlog_transaction_compression=OFF",
+                "a compressed transaction could not be decompressed: SET PERSIST binlog_transaction_compression=OFF",
             )),
         }
     }
 
+    /// Opens a transaction.
     fn begin(&mut self, gtid: Gtid, committed_at: Timestamp) -> Result<()> {
         if let Some(open) = &self.open {
             return Err(gap(format!("transaction {} has no end in the log", open.gtid)));
@@ -222,15 +250,16 @@ impl Assembler {
         Ok(())
     }
 
-    /// A file of the log begins or ends: no transaction may be open.
+    /// Handles the begin or end of a log file, where no transaction may be open.
     fn boundary(&mut self) -> Result<()> {
         self.maps.clear();
         match &self.open {
-            Some(open) => Err(gap(format!("the log breaks off inside of transaction {}", open.gtid))),
+            Some(open) => Err(gap(format!("the log ends within transaction {}", open.gtid))),
             None => Ok(()),
         }
     }
 
+    /// Decodes a table map, unless it is the same as the last one of its table id.
     fn table_map(&mut self, body: &[u8]) -> Result<Step> {
         let map = event::table_map(body).map_err(|e| as_gap("a table map", e))?;
         if self.maps.get(&map.table_id).is_some_and(|mapped| *mapped.raw == *body) {
@@ -246,7 +275,7 @@ impl Assembler {
         Ok(Step::Done)
     }
 
-    /// None if the table is of no interest.
+    /// Decodes a table map. Returns `None` if the table is not mapped.
     fn describe(&self, map: &TableMap<'_>, name: &TableName) -> Result<Option<Described>> {
         let Some(wanted) = self.filter.get(name.as_str()) else { return Ok(None) };
         let open = self.open.as_ref().ok_or_else(outside)?;
@@ -260,12 +289,13 @@ impl Assembler {
             Lookup::Unknown => Ok(Some(Described::NeedsNames)),
             Lookup::Columns(columns) => describe(Naming::LookedUp(columns)),
             Lookup::TooNew => Err(gap(format!(
-                "the log does not name the columns of `{name}`, and this change is older than what could be looked up: \
-                 SET PERSIST binlog_row_metadata=FULL, then a restart costs nothing"
+                "the log does not name the columns of `{name}`, and this change is older than the lookup of its columns: SET \
+                 PERSIST binlog_row_metadata=FULL avoids such gaps"
             ))),
         }
     }
 
+    /// Decodes the row changes of a mapped table, and splits the transaction if it has become large.
     fn rows(&mut self, event_kind: u8, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
         let Some(table) = Self::table_of(&self.maps, body)? else { return Ok(()) };
         let open = self.open.as_mut().ok_or_else(outside)?;
@@ -279,7 +309,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// An update of which the log has only the difference between two JSON documents.
+    /// Handles an update of which the log has only the difference between two JSON documents.
     fn partial_rows(&mut self, body: &[u8]) -> Result<()> {
         match Self::table_of(&self.maps, body)? {
             None => Ok(()),
@@ -291,7 +321,7 @@ impl Assembler {
         }
     }
 
-    /// The table of a rows event; none if it is of no interest.
+    /// The table of a rows event; `None` if it is not mapped.
     fn table_of<'a>(maps: &'a HashMap<u64, Mapped>, body: &[u8]) -> Result<Option<&'a Table>> {
         let id = event::table_id(body).map_err(|e| as_gap("a rows event", e))?;
         if id == NO_TABLE {
@@ -299,10 +329,11 @@ impl Assembler {
         }
         match maps.get(&id) {
             Some(mapped) => Ok(mapped.table.as_deref()),
-            None => Err(gap(format!("a rows event names table number {id}, which no table map describes"))),
+            None => Err(gap(format!("a rows event has the table id {id}, which no table map has"))),
         }
     }
 
+    /// Applies a statement: the begin or end of a transaction, or DDL.
     fn query(&mut self, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
         let query = event::query(body).map_err(|e| as_gap("a statement", e))?;
         let statement = statement::classify(&query);
@@ -323,7 +354,7 @@ impl Assembler {
             Statement::Harmless => None,
             Statement::Created(table) => {
                 self.columns_changed(std::slice::from_ref(&table));
-                // Who looks at everything is shown it; for a cache nothing has changed.
+                // Tools that read all tables get it; for a cache no row has changed.
                 let shown = self.filter.is_everything();
                 shown.then(|| Change::Tables { tables: vec![table], reason: shorten(query.text) })
             }
@@ -336,7 +367,7 @@ impl Assembler {
                     open.changes.extend(changes);
                     None
                 }
-                None => Some(any_table("an XA transaction committed whose rows are not known here".into())),
+                None => Some(any_table("an XA transaction committed whose rows were not kept".into())),
             },
             Statement::Tables(tables) if self.filter.is_everything() => {
                 self.columns_changed(&tables);
@@ -365,11 +396,12 @@ impl Assembler {
         let known = open.changes.len();
         open.changes.extend(change);
         open.note(known, size);
-        // A definition commits by itself; inside of BEGIN it is the head of CREATE TABLE .. SELECT.
+        // DDL commits implicitly. After BEGIN it is the first part of CREATE TABLE .. SELECT.
         if open.begun { Ok(()) } else { self.end(out) }
     }
 
-    /// The tables of interest that a statement concerns; names are compared without case, for servers that do.
+    /// The change of the mapped tables that a statement concerns. Callers compare names without regard to case, as some
+    /// servers do.
     fn tables_changed(&mut self, concerned: impl Fn(&TableName) -> bool, query: &event::Query<'_>) -> Option<Change> {
         let tables: Vec<TableName> =
             self.filter.iter().map(|(name, _)| name).filter(|name| concerned(name)).cloned().collect();
@@ -377,11 +409,13 @@ impl Assembler {
         (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }
 
+    /// Drops looked-up columns and table maps, because DDL may have changed them.
     fn columns_changed(&mut self, tables: &[TableName]) {
         tables.iter().for_each(|table| self.schema.forget(table));
         self.maps.clear();
     }
 
+    /// Ends the first phase of an XA transaction. Its changes are kept: the log does not repeat them at XA COMMIT.
     fn xa_prepare(&mut self, body: &[u8], out: &mut Vec<Piece>) -> Result<()> {
         let (one_phase, xid) = event::xa_prepare(body).map_err(|e| as_gap("an XA event", e))?;
         let open = self.open.as_mut().ok_or_else(outside)?;
@@ -392,10 +426,11 @@ impl Assembler {
         self.end(out)
     }
 
+    /// Ends the open transaction and appends its last piece.
     fn end(&mut self, out: &mut Vec<Piece>) -> Result<()> {
         let open = self.open.take().ok_or_else(outside)?;
         if self.payload_left != 0 {
-            return Err(gap(format!("transaction {} ends before all of its compressed events came", open.gtid)));
+            return Err(gap(format!("transaction {} ends before all of its compressed events were seen", open.gtid)));
         }
         let Open { gtid, committed_at, changes, bytes, continued, .. } = open;
         out.push(Piece { gtid, committed_at, changes, complete: true, continued, bytes });
@@ -404,7 +439,7 @@ impl Assembler {
 }
 
 impl Open {
-    /// Counts an event whose changes begin at `known`; an event without any costs nothing.
+    /// Accounts for an event whose changes begin at index `known`. An event without changes counts nothing.
     fn note(&mut self, known: usize, size: usize) {
         let added = self.changes.get(known..).unwrap_or_default();
         if !added.is_empty() {
@@ -415,7 +450,7 @@ impl Open {
         }
     }
 
-    /// What there is so far, as a part.
+    /// Takes the changes so far, as a part of the transaction.
     fn part(&mut self) -> Piece {
         Piece {
             gtid: self.gtid.clone(),
@@ -428,12 +463,13 @@ impl Open {
     }
 }
 
+/// The change of any row of any table.
 fn any_table(reason: String) -> Change {
     Change::Tables { tables: Vec::new(), reason }
 }
 
 fn outside() -> Error {
-    gap("the log has a change outside of any transaction")
+    gap("the log has a change outside of a transaction")
 }
 
 fn anonymous() -> Error {
@@ -449,7 +485,7 @@ fn statement_format(query: &event::Query<'_>) -> Error {
     ))
 }
 
-/// A statement's first words: enough to find it, without its data.
+/// The first words of a statement: enough to identify it, without its data.
 fn shorten(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let head = text.split(['(', '\'', '"', '=']).next().unwrap_or_default();

@@ -1,37 +1,50 @@
-//! What a source may be tuned by, and what it does about a finding.
+//! The settings of a source, and the rules of its preflight.
 
 use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 
-/// Numbers that a source may be tuned by.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Timeouts and limits of a [`BinlogSource`](crate::BinlogSource).
+///
+/// The struct is open for new fields: start from the default and set what differs. Durations are deserialized as those of
+/// [`CdcSettings`](cachefront_core::CdcSettings).
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::binlog::BinlogSettings;
+///
+/// let settings = BinlogSettings::default().with_heartbeat(Duration::from_millis(500));
+/// settings.validate().expect("the settings are in range");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BinlogSettings {
-    /// A connection must be up and logged in within this time. Default: 5 s.
+    /// Maximum time until a new connection is logged in. Default: 5 s.
     pub connect_timeout: Duration,
-    /// A question about settings, positions or columns is given up after this time. Default: 5 s.
+    /// Maximum time for a query about settings, positions or columns. Default: 5 s.
     pub query_timeout: Duration,
-    /// All questions of one preflight together are given up after this time. Default: 30 s.
+    /// Maximum time for all queries of one preflight together. Default: 30 s.
     pub preflight_timeout: Duration,
-    /// The probe replaces its connection after this time, so that it notices that the address leads to another server
-    /// although the connection is alive. Default: 5 s.
+    /// The probe replaces its connection after this time. This detects that the address leads to another server although
+    /// the connection is alive. Default: 5 s.
     pub probe_redial: Duration,
-    /// The server sends a sign of life after this time without an event. Default: 1 s.
+    /// The server sends a heartbeat after this time without an event. Default: 1 s.
     pub heartbeat: Duration,
-    /// Without an event or a sign of life for this long the server counts as frozen, and the source reconnects.
+    /// Without an event or a heartbeat for this long, the server counts as unresponsive and the log ends with an error.
     /// Default: 3 s, three heartbeats.
     pub read_deadline: Duration,
-    /// At most about this many bytes of decoded changes wait to be fetched; beyond it reading pauses. Default: 16 MiB.
+    /// Maximum size of the decoded changes that are buffered, in bytes, about; beyond it reading pauses. Default: 16 MiB.
     pub buffer_bytes_max: usize,
-    /// A transaction with more row changes is handed over in parts of about this many. Default: 1,000.
+    /// A transaction with more row changes is delivered in parts of about this many. Default: 1,000.
     pub part_changes_max: usize,
-    /// A transaction with more bytes of log is handed over in parts of about this many. Default: 1 MiB.
+    /// A transaction with more bytes of log is delivered in parts of about this size. Default: 1 MiB.
     pub part_bytes_max: usize,
-    /// A single event of the log may have at most this many bytes. Default: 1 GiB, MySQL's own limit.
+    /// Maximum size of one event of the log, in bytes. Default: 1 GiB, MySQL's own limit.
     pub event_bytes_max: usize,
-    /// Warn if the server removes its logs sooner than this: a longer outage of the invalidator is then a gap.
-    /// Default: 1 day.
+    /// The preflight warns if the server removes its logs sooner than this: a longer outage of the invalidator is then a
+    /// gap. Default: 1 day.
     pub retention_min: Duration,
 }
 
@@ -53,7 +66,37 @@ impl Default for BinlogSettings {
     }
 }
 
+/// Declares one setter for each field.
+macro_rules! setters {
+    ($($setter:ident = $field:ident: $type:ty;)*) => {
+        $(
+            #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+            #[must_use]
+            pub fn $setter(mut self, $field: $type) -> Self {
+                self.$field = $field;
+                self
+            }
+        )*
+    };
+}
+
 impl BinlogSettings {
+    setters! {
+        with_connect_timeout = connect_timeout: Duration;
+        with_query_timeout = query_timeout: Duration;
+        with_preflight_timeout = preflight_timeout: Duration;
+        with_probe_redial = probe_redial: Duration;
+        with_heartbeat = heartbeat: Duration;
+        with_read_deadline = read_deadline: Duration;
+        with_buffer_bytes_max = buffer_bytes_max: usize;
+        with_part_changes_max = part_changes_max: usize;
+        with_part_bytes_max = part_bytes_max: usize;
+        with_event_bytes_max = event_bytes_max: usize;
+        with_retention_min = retention_min: Duration;
+    }
+
+    /// Checks that every value is in range.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
@@ -85,21 +128,22 @@ impl BinlogSettings {
     }
 }
 
-/// What the preflight does about a mapped text column whose collation makes unequal bytes equal.
+/// What the preflight does about a mapped text column whose collation treats different bytes as equal.
 ///
-/// A read by `ADA@x` then finds the row `ada@x`, whose changes name `ada@x` only: the entry under `ADA@x` would never
-/// be invalidated.
+/// With such a collation a load of `ADA@x` finds the row `ada@x`. The changes of that row name `ada@x` only, so they do not
+/// invalidate the entry `ADA@x`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Collations {
-    /// Refuse to start, and say which ALTER TABLE fixes it.
+    /// Refuses to start, and names the ALTER TABLE that fixes it.
     #[default]
     Refuse,
-    /// Say so in the log and start: right if the same function normalises every key, in readers and in `depends_on`.
-    /// Where it does not, an entry under another spelling is served until its time to live ends.
+    /// Warns and starts. This is correct if readers and `depends_on` normalise every key with the same function; an entry
+    /// with another spelling is stale until its time to live ends.
     Warn,
 }
 
+/// An error of kind `Config`.
 pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
 }
@@ -115,5 +159,14 @@ mod tests {
         assert!(zero.validate().expect_err("zero").to_string().contains("`heartbeat`"));
         let short = BinlogSettings { read_deadline: Duration::from_secs(1), ..Default::default() };
         assert!(short.validate().expect_err("too short").to_string().contains("`read_deadline`"));
+    }
+
+    #[test]
+    fn settings_are_read_by_field_and_unknown_fields_are_refused() {
+        let settings: BinlogSettings =
+            serde_json::from_str(r#"{"heartbeat": {"secs": 2, "nanos": 0}, "part_changes_max": 7}"#).expect("settings");
+        let expected = BinlogSettings::default().with_heartbeat(Duration::from_secs(2)).with_part_changes_max(7);
+        assert_eq!(settings, expected);
+        serde_json::from_str::<BinlogSettings>(r#"{"heart_beat": 7}"#).expect_err("an unknown field");
     }
 }

@@ -1,4 +1,4 @@
-//! A MySQL server: how to reach it, with time limits and checked TLS.
+//! Connections to a MySQL server, with timeouts and verified TLS.
 
 use std::fmt;
 use std::future::Future;
@@ -12,27 +12,27 @@ use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
 
-/// How TLS is asked for beside the URL.
+/// TLS settings in addition to those of the URL.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tls {
-    /// The authority's certificate, PEM or DER.
+    /// The certificate of the CA, PEM or DER.
     pub(crate) ca: Option<Vec<u8>>,
-    /// The name that the server's certificate must carry, if not the URL's host.
+    /// The name that the server's certificate must have, instead of the URL's host.
     pub(crate) server_name: Option<String>,
 }
 
 impl Tls {
-    /// Reads the CA file now, so that a wrong path is found at once.
+    /// Reads the CA file, so that a wrong path is detected early.
     pub(crate) fn with_ca_file(mut self, path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|cause| {
-            Error::with_source(ErrorKind::Config, format!("the CA file {} can not be read", path.display()), cause)
+            Error::with_source(ErrorKind::Config, format!("`tls_ca_file` {} cannot be read", path.display()), cause)
         })?;
         self.ca = Some(bytes);
         Ok(self)
     }
 }
 
-/// A server's address, credentials and time limits. Cheap to clone; never shows the password.
+/// The address, credentials and timeouts of a server. Cheap to clone; its `Debug` form has no password.
 #[derive(Clone)]
 pub(crate) struct Server {
     opts: Opts,
@@ -65,9 +65,9 @@ impl Server {
             install_crypto_provider();
         }
         let opts = OptsBuilder::from_opts(opts)
-            // Always the address that the URL says; never silently the unix socket, past TLS.
+            // Always the address of the URL, never the unix socket, which would bypass TLS.
             .prefer_socket(false)
-            // The source reads every database; one that is absent must not keep it from connecting.
+            // The source reads every database; a missing one must not prevent it from connecting.
             .db_name(None::<String>)
             .stmt_cache_size(0)
             .max_allowed_packet(Some(settings.event_bytes_max))
@@ -90,17 +90,17 @@ impl Server {
         self.query_timeout
     }
 
-    /// True if TLS is on but the server's certificate is not checked, as the URL asks.
-    pub(crate) fn trusts_anybody(&self) -> bool {
+    /// Returns true if TLS is on but the URL disables the check of the server's certificate.
+    pub(crate) fn skips_verification(&self) -> bool {
         self.opts.ssl_opts().is_some_and(SslOpts::accept_invalid_certs)
     }
 
-    /// Ends a connection in order, which is a courtesy: everything that was asked has been replied to.
+    /// Closes a connection gracefully. A failure does not matter: no reply is outstanding.
     pub(crate) async fn disconnect(&self, conn: Conn) {
         let _ = tokio::time::timeout(self.query_timeout, conn.disconnect()).await;
     }
 
-    /// A new connection, logged in.
+    /// Opens a connection and logs in.
     pub(crate) async fn connect(&self) -> Result<Conn> {
         match tokio::time::timeout(self.connect_timeout, Conn::new(self.opts.clone())).await {
             Ok(Ok(conn)) => Ok(conn),
@@ -108,14 +108,14 @@ impl Server {
             Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
                 format!(
-                    "{} did not let us in within {:?}: is it overloaded or frozen?",
+                    "connecting to {} took longer than {:?}: the server may be overloaded or frozen",
                     self.address, self.connect_timeout
                 ),
             )),
         }
     }
 
-    /// Runs one query's future within `limit`.
+    /// Runs one query with a timeout. `doing` names it in the error, as a participle.
     pub(crate) async fn within<T>(
         &self,
         doing: &str,
@@ -123,7 +123,7 @@ impl Server {
         query: impl Future<Output = mysql_async::Result<T>>,
     ) -> Result<T> {
         match tokio::time::timeout(limit, query).await {
-            Ok(answer) => answer.map_err(|cause| error::query(&format!("{doing} on {}", self.address), cause)),
+            Ok(outcome) => outcome.map_err(|cause| error::query(&format!("{doing} on {}", self.address), cause)),
             Err(_) => {
                 Err(Error::new(ErrorKind::Timeout, format!("{doing} on {} took longer than {limit:?}", self.address)))
             }
@@ -131,13 +131,14 @@ impl Server {
     }
 }
 
+/// Combines the TLS options of the URL and of the builder. Returns `None` if neither turns TLS on.
 fn ssl_opts(from_url: Option<&SslOpts>, tls: &Tls) -> Option<SslOpts> {
     if from_url.is_none() && tls.ca.is_none() && tls.server_name.is_none() {
         return None;
     }
     let mut ssl = from_url.cloned().unwrap_or_default();
     if let Some(ca) = &tls.ca {
-        // The authority named is the only one trusted: a public one must not vouch for a private database.
+        // Only the given CA is trusted: a public CA must not be able to certify a private database.
         ssl = ssl.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
     }
     if let Some(name) = &tls.server_name {
@@ -146,10 +147,11 @@ fn ssl_opts(from_url: Option<&SslOpts>, tls: &Tls) -> Option<SslOpts> {
     Some(ssl)
 }
 
-/// rustls panics at the first handshake if the process has no provider; one that is there already is kept.
+/// Installs *ring* as the default provider of the process, unless there is one. Without a provider rustls panics at the
+/// first handshake.
 fn install_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // It fails only if another thread was faster, which serves as well.
+        // It fails only if another thread has just installed one.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -1,27 +1,33 @@
-//! Reads the log's bytes: every step is checked, none can panic.
+//! Reads bytes of the log. Every step is checked; none can panic.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
-/// Bytes that are read from the front.
+/// A byte slice that is read from the front.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
+    /// Starts at the first byte.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
+    /// Returns true if all bytes were taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// Everything that is left.
+    /// Takes all remaining bytes.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
 
+    /// Takes this number of bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` if fewer are left, here and below.
     #[inline]
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         match self.rest.split_at_checked(count) {
@@ -33,11 +39,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Skips this number of bytes.
     #[inline]
     pub(crate) fn skip(&mut self, count: usize) -> Result<()> {
         self.take(count).map(|_| ())
     }
 
+    /// Takes an array.
     #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         match self.rest.split_first_chunk::<N>() {
@@ -49,56 +57,61 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Takes one byte.
     #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    /// Takes a little-endian number of 2 bytes.
     #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
+    /// Takes a little-endian number of 4 bytes.
     #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
+    /// Takes a little-endian number of 8 bytes.
     #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A little-endian number of `count` bytes, at most 8.
+    /// Takes a little-endian number of `count` bytes, at most 8.
     #[inline]
     pub(crate) fn uint(&mut self, count: usize) -> Result<u64> {
         Ok(self.take(count)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// A big-endian number of `count` bytes, at most 8.
+    /// Takes a big-endian number of `count` bytes, at most 8.
     #[inline]
     pub(crate) fn uint_be(&mut self, count: usize) -> Result<u64> {
         Ok(self.take(count)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// MySQL's number of variable length.
+    /// Takes a length-encoded integer,
+    /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integers.html>.
     pub(crate) fn packed(&mut self) -> Result<u64> {
         match self.u8()? {
             0xfc => self.uint(2),
             0xfd => self.uint(3),
             0xfe => self.uint(8),
-            0xfb | 0xff => Err(Error::new(ErrorKind::Corrupt, "a packed number of the log is malformed")),
+            0xfb | 0xff => Err(Error::new(ErrorKind::Corrupt, "a length-encoded integer of the log is malformed")),
             small => Ok(u64::from(small)),
         }
     }
 
-    /// A packed number that counts bytes or items that must still follow.
+    /// Takes a length-encoded integer that is a count of bytes or items, which must not exceed the remaining bytes.
     pub(crate) fn packed_count(&mut self) -> Result<usize> {
         let count = usize::try_from(self.packed()?).map_err(|_| ended())?;
         if count > self.rest.len() { Err(ended()) } else { Ok(count) }
     }
 
-    /// A string after its packed length.
+    /// Takes a string with its length-encoded length in front.
     pub(crate) fn packed_bytes(&mut self) -> Result<&'a [u8]> {
         let count = self.packed_count()?;
         self.take(count)

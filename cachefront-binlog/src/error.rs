@@ -1,38 +1,49 @@
-//! From the driver's and the server's errors to what the caller should do.
+//! Errors of the driver and of the server, as the core's errors. The kind tells the caller what to do:
+//!
+//! | kind | cause |
+//! |---|---|
+//! | `Config` | the URL, a privilege, a certificate or a variable of the server is wrong |
+//! | `Unavailable` | the server cannot be reached, refuses for now, or closed the connection |
+//! | `Timeout` | the server did not reply in time |
+//! | `Gap` | the log no longer has all changes, or one cannot be decoded |
+//!
+//! The error of the driver is kept as the source. Server errors are numbered as in the
+//! [reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
 
 use std::io;
 
 use cachefront_core::{Error, ErrorKind};
 use mysql_async::{DriverError, Error as DriverFailure, IoError, ServerError, TlsError};
 
-/// The source's own log can not be read on from here.
+/// The server cannot send the log from the requested position.
 const ER_SOURCE_FATAL_READING_BINLOG: u16 = 1236;
 
-/// What a query failed with. `doing` is what was tried, as a participle.
+/// Converts the error of a query. `doing` names the query, as a participle.
 pub(crate) fn query(doing: &str, cause: DriverFailure) -> Error {
     let (kind, hint) = match &cause {
         DriverFailure::Server(server) => classify_query(server),
-        _ => (ErrorKind::Unavailable, "the connection broke; it is tried again"),
+        _ => (ErrorKind::Unavailable, "the connection was lost"),
     };
     Error::with_source(kind, format!("{doing} failed: {hint}"), cause)
 }
 
+/// The kind and hint for an error number of a query.
 fn classify_query(server: &ServerError) -> (ErrorKind, &'static str) {
     match server.code {
         1044 | 1142 | 1143 | 1227 => (ErrorKind::Config, "the user lacks a right that the server's message names"),
         1193 => (ErrorKind::Config, "the server does not know this variable: MySQL 8.0 or later is needed"),
         1305 => (ErrorKind::Config, "the server does not know this function: MySQL 8.0 or later is needed"),
-        3024 => (ErrorKind::Timeout, "the server ran out of time"),
+        3024 => (ErrorKind::Timeout, "the server reached its own time limit"),
         // GTID_MODE is off.
         1770 | 1776..=1782 => (
             ErrorKind::Config,
             "the server has no GTIDs: SET PERSIST gtid_mode=ON, step by step as MySQL's manual says",
         ),
-        _ => (ErrorKind::Unavailable, "the server refused"),
+        _ => (ErrorKind::Unavailable, "the server refused it"),
     }
 }
 
-/// What connecting failed with. `address` is `host:port`.
+/// Converts the error of connecting. `address` is `host:port`.
 pub(crate) fn connect(address: &str, user: &str, cause: DriverFailure) -> Error {
     let (kind, text) = match &cause {
         DriverFailure::Server(server) => classify_login(address, user, server),
@@ -44,20 +55,21 @@ pub(crate) fn connect(address: &str, user: &str, cause: DriverFailure) -> Error 
                 "{address} offers no TLS: turn it on there, or take `require_ssl=true` and the CA out of the settings"
             ),
         ),
-        // A server invents a plug-in for a user that it does not know, so that nobody learns which names exist.
+        // For an unknown user the server names a random plug-in, so that a client cannot find out which users exist.
         DriverFailure::Driver(DriverError::UnknownAuthPlugin { .. }) => (
             ErrorKind::Config,
             format!(
-                "{address} asks user `{user}` for an authentication that is not supported, or does not know the user: \
+                "{address} requests an authentication for user `{user}` that is not supported, or does not know the user: \
                  check the name in the URL, and that the account uses caching_sha2_password"
             ),
         ),
         DriverFailure::Url(_) => (ErrorKind::Config, "the MySQL URL is malformed".to_owned()),
-        _ => (ErrorKind::Unavailable, format!("{address} broke off while connecting")),
+        _ => (ErrorKind::Unavailable, format!("connecting to {address} failed")),
     };
     Error::with_source(kind, text, cause)
 }
 
+/// The kind and text for an error number of a login.
 fn classify_login(address: &str, user: &str, server: &ServerError) -> (ErrorKind, String) {
     match server.code {
         1045 | 1698 => {
@@ -65,42 +77,49 @@ fn classify_login(address: &str, user: &str, server: &ServerError) -> (ErrorKind
         }
         1130 | 1449 | 3118 | 3955 => (
             ErrorKind::Config,
-            format!("{address} lets no user `{user}` in from this host: see the account's host part and its lock"),
+            format!(
+                "{address} does not admit user `{user}` from this host: check the account's host part and whether it is locked"
+            ),
         ),
         1524 => (ErrorKind::Config, format!("{address} lacks the authentication plug-in of user `{user}`")),
-        3159 => (ErrorKind::Config, format!("{address} demands TLS: add `?require_ssl=true` to the URL")),
-        1040 | 1203 | 1226 => (ErrorKind::Unavailable, format!("{address} has no connection left for user `{user}`")),
+        3159 => (ErrorKind::Config, format!("{address} requires TLS: add `?require_ssl=true` to the URL")),
+        1040 | 1203 | 1226 => {
+            (ErrorKind::Unavailable, format!("{address} has too many connections, in total or of user `{user}`"))
+        }
         _ => (ErrorKind::Unavailable, format!("{address} refused the connection")),
     }
 }
 
+/// The kind and text for an I/O error while connecting, which may wrap a TLS error.
 fn classify_io(address: &str, cause: &io::Error) -> (ErrorKind, String) {
     if let Some(tls) = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return classify_rustls(address, tls);
     }
     let text = match cause.kind() {
         io::ErrorKind::ConnectionRefused => {
-            format!("no MySQL server answers at {address}: check host and port of the URL, and that the server runs")
+            format!("no MySQL server listens at {address}: check host and port of the URL, and that the server runs")
         }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-            format!("{address} closed the connection: it is shutting down, or is no MySQL server")
+            format!("{address} closed the connection: it is shutting down, or is not a MySQL server")
         }
-        _ => format!("{address} can not be reached: check host and port of the URL, and the network"),
+        _ => format!("{address} cannot be reached: check host and port of the URL, and the network"),
     };
     (ErrorKind::Unavailable, text)
 }
 
+/// The kind and text for a TLS error of the driver.
 fn classify_tls(address: &str, cause: &TlsError) -> (ErrorKind, String) {
     match cause {
         TlsError::Tls(tls) => classify_rustls(address, tls),
         TlsError::InvalidDnsName(_) => (
             ErrorKind::Config,
-            format!("the host in {address} is no name that a certificate can carry: set `tls_server_name`"),
+            format!("the host in {address} is not a name that a certificate can have: set `tls_server_name`"),
         ),
-        _ => (ErrorKind::Config, format!("TLS to {address} can not be set up: check the CA file")),
+        _ => (ErrorKind::Config, format!("TLS to {address} cannot be set up: check the CA file")),
     }
 }
 
+/// The kind and text for a TLS error. An invalid certificate is an error of the configuration.
 fn classify_rustls(address: &str, cause: &rustls::Error) -> (ErrorKind, String) {
     use rustls::CertificateError as Bad;
     let rustls::Error::InvalidCertificate(bad) = cause else {
@@ -108,13 +127,13 @@ fn classify_rustls(address: &str, cause: &rustls::Error) -> (ErrorKind, String) 
     };
     let text = match bad {
         Bad::UnknownIssuer | Bad::BadSignature => format!(
-            "the certificate of {address} is not signed by the CA given: set `tls_ca` to the file of the authority that \
+            "the certificate of {address} is not signed by the CA given: set `tls_ca_file` to the file of the CA that \
              signed it"
         ),
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => format!(
             "the certificate of {address} does not name that host as a subject alternative name: give the server a \
              certificate that does (the one that MySQL generates by itself never does), or set `tls_server_name` to a \
-             name that it carries"
+             name that it has"
         ),
         Bad::Expired | Bad::ExpiredContext { .. } => format!("the certificate of {address} has expired: renew it"),
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
@@ -125,7 +144,7 @@ fn classify_rustls(address: &str, cause: &rustls::Error) -> (ErrorKind, String) 
     (ErrorKind::Config, text)
 }
 
-/// What the log's stream failed with.
+/// Converts the error of the log's stream.
 pub(crate) fn stream(address: &str, user: &str, cause: DriverFailure) -> Error {
     let (kind, text) = match &cause {
         DriverFailure::Server(server) if server.code == ER_SOURCE_FATAL_READING_BINLOG => {
@@ -137,13 +156,15 @@ pub(crate) fn stream(address: &str, user: &str, cause: DriverFailure) -> Error {
         ),
         DriverFailure::Server(_) => (ErrorKind::Unavailable, format!("{address} ended the log's stream")),
         DriverFailure::Io(IoError::Io(io)) if io.kind() == io::ErrorKind::InvalidData => {
-            (ErrorKind::Gap, format!("an event of the log of {address} can not be understood"))
+            (ErrorKind::Gap, format!("an event of the log of {address} cannot be decoded"))
         }
-        _ => (ErrorKind::Unavailable, format!("the connection to the log of {address} broke")),
+        _ => (ErrorKind::Unavailable, format!("the connection to the log of {address} was lost")),
     };
     Error::with_source(kind, text, cause)
 }
 
+/// The kind and text for `ER_SOURCE_FATAL_ERROR_READING_BINLOG`, which has several causes that only its message tells
+/// apart. An unknown one is a gap.
 fn classify_fatal(address: &str, message: &str) -> (ErrorKind, String) {
     let lower = message.to_ascii_lowercase();
     if lower.contains("same server_uuid/server_id") || lower.contains("same server_id") {
@@ -157,21 +178,21 @@ fn classify_fatal(address: &str, message: &str) -> (ErrorKind, String) {
         return (ErrorKind::Config, format!("{address} writes no binary log: start it with --log-bin"));
     }
     if lower.contains("anonymous") || lower.contains("gtid_mode") {
-        let text = format!("the log of {address} holds transactions without GTID: SET PERSIST gtid_mode=ON");
+        let text = format!("the log of {address} has transactions without GTID: SET PERSIST gtid_mode=ON");
         return (ErrorKind::Config, text);
     }
-    (ErrorKind::Gap, format!("{address} no longer has every change after the position asked for"))
+    (ErrorKind::Gap, format!("{address} no longer has every change after the requested position"))
 }
 
-/// The log can not be followed exactly from here on.
+/// The error that the log cannot be followed exactly from here on.
 pub(crate) fn gap(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Gap, message.into())
 }
 
-/// An error about the bytes of an event becomes the gap that it is, with what was read.
+/// Converts an error about the bytes of an event into a gap. `what` names the part of the log.
 pub(crate) fn as_gap(what: &str, cause: Error) -> Error {
     match cause.kind() {
-        ErrorKind::Corrupt => Error::with_source(ErrorKind::Gap, format!("{what} can not be understood"), cause),
+        ErrorKind::Corrupt => Error::with_source(ErrorKind::Gap, format!("{what} cannot be decoded"), cause),
         _ => cause,
     }
 }

@@ -1,14 +1,21 @@
-//! The bodies of the log's events, as far as a change source needs them.
+//! Decodes the bodies of the log's events, as far as a change source needs them.
+//!
+//! The layouts are those of the namespace `mysql::binlog::event` in MySQL's source documentation
+//! (<https://dev.mysql.com/doc/dev/mysql-server/latest/namespacemysql_1_1binlog_1_1event.html>) and of the replication
+//! protocol (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_replication_binlog_event.html>). The driver
+//! splits the log into events; their bodies are decoded here because the driver's decoder of rows decodes every column of
+//! an image, where most mappings read a few, and indexes into a table map without checks, so that damage is a panic.
 
 use std::sync::Arc;
 
 use cachefront_core::clock::Timestamp;
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::{Event, GtidEvent};
+use uuid::Uuid;
 
 use crate::cursor::Cursor;
 
-/// An event's type byte.
+/// The types of events (`Log_event_type`).
 pub(crate) mod kind {
     pub(crate) const QUERY: u8 = 2;
     pub(crate) const STOP: u8 = 3;
@@ -39,24 +46,25 @@ pub(crate) mod kind {
     pub(crate) const GTID_TAGGED: u8 = 42;
 }
 
-/// Set by the server on events that a reader may skip if it does not know them.
+/// Set on events that a reader may skip if it does not know their type (`LOG_EVENT_IGNORABLE_F`).
 pub(crate) const FLAG_IGNORABLE: u16 = 0x0080;
 
-/// Set in an untagged GTID event's commit time if the original server's time follows.
+/// Set in the commit time of an untagged GTID event if the original server's commit time follows.
 const ORIGINAL_TIME_FOLLOWS: u64 = 1 << 55;
 
-/// Turns server UUIDs into origins; the last one is kept, since almost every transaction has the same.
+/// Formats server UUIDs as origins. The last one is cached, because almost every transaction has the same.
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
     last: Option<([u8; 16], Arc<str>)>,
 }
 
 impl Origins {
+    /// The origin of a GTID without a tag, which is the UUID in lower case.
     fn untagged(&mut self, uuid: [u8; 16]) -> Arc<str> {
         match &self.last {
             Some((known, origin)) if *known == uuid => Arc::clone(origin),
             _ => {
-                let origin: Arc<str> = uuid_text(uuid).into();
+                let origin: Arc<str> = Uuid::from_bytes(uuid).to_string().into();
                 self.last = Some((uuid, Arc::clone(&origin)));
                 origin
             }
@@ -64,24 +72,25 @@ impl Origins {
     }
 }
 
-fn uuid_text(uuid: [u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
-    for (index, byte) in uuid.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
-/// A transaction's identity, and when it was committed on the server that the log comes from.
+/// Decodes a GTID event:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 1 | flags |
+/// | 16 | UUID of the server that committed first |
+/// | 8 | transaction number |
+/// | 1 | 2 if the two numbers for parallel replay follow |
+/// | 16 | these numbers |
+/// | 7 | commit time in µs; its highest bit is set if the original commit time follows |
+///
+/// Returns the transaction's identity, and its commit time on the server that the log comes from
+/// (`Gtid_event`).
 pub(crate) fn gtid(body: &[u8], origins: &mut Origins) -> Result<(Gtid, Timestamp)> {
     let mut cursor = Cursor::new(body);
     cursor.skip(1)?;
     let origin = origins.untagged(cursor.array()?);
     let number = transaction_number(cursor.u64()?)?;
-    // A mark, then two numbers for parallel replay, then the commit time in microseconds: 7 bytes.
+    // A type code, two numbers for parallel replay (16 bytes), then the commit time in microseconds (7 bytes).
     let mut committed_at = Timestamp::UNKNOWN;
     if !cursor.is_empty() && cursor.u8()? == 2 {
         cursor.skip(16)?;
@@ -92,12 +101,12 @@ pub(crate) fn gtid(body: &[u8], origins: &mut Origins) -> Result<(Gtid, Timestam
     Ok((Gtid { origin, number }, committed_at))
 }
 
-/// The same of a GTID with a tag, which has a format of its own.
+/// Decodes the event of a GTID with a tag, which has a different format.
 pub(crate) fn gtid_tagged(event: &Event) -> Result<(Gtid, Timestamp)> {
     let tagged: GtidEvent = event
         .read_event()
-        .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "a tagged GTID event can not be understood", cause))?;
-    let mut origin = uuid_text(tagged.sid());
+        .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "a tagged GTID event cannot be decoded", cause))?;
+    let mut origin = Uuid::from_bytes(tagged.sid()).to_string();
     if let Some(tag) = tagged.tag() {
         origin.push(':');
         origin.push_str(tag.as_str());
@@ -106,6 +115,7 @@ pub(crate) fn gtid_tagged(event: &Event) -> Result<(Gtid, Timestamp)> {
     Ok((Gtid { origin: origin.into(), number: transaction_number(tagged.gno())? }, committed_at))
 }
 
+/// Checks that a transaction number is in the range that MySQL uses: 1 to 2^63 - 1.
 fn transaction_number(number: u64) -> Result<u64> {
     match number {
         1..=0x7fff_ffff_ffff_ffff => Ok(number),
@@ -113,13 +123,22 @@ fn transaction_number(number: u64) -> Result<u64> {
     }
 }
 
-/// A statement of the log, and the database that was current for it.
+/// A statement of the log, and the current database of its session (`Query_event`).
 #[derive(Debug)]
 pub(crate) struct Query<'a> {
     pub(crate) database: &'a [u8],
     pub(crate) text: &'a [u8],
 }
 
+/// Decodes a statement:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 4 + 4 | thread id, execution time |
+/// | 1 | length of the database's name |
+/// | 2 | error code |
+/// | 2 | length of the status variables |
+/// | … | status variables, database, a zero byte, the statement |
 pub(crate) fn query(body: &[u8]) -> Result<Query<'_>> {
     let mut cursor = Cursor::new(body);
     cursor.skip(8)?;
@@ -132,7 +151,7 @@ pub(crate) fn query(body: &[u8]) -> Result<Query<'_>> {
     Ok(Query { database, text: cursor.rest() })
 }
 
-/// The head of a table map: which table a number stands for.
+/// A table map: assigns a table id to a table, and describes its columns (`Table_map_event`).
 #[derive(Debug)]
 pub(crate) struct TableMap<'a> {
     pub(crate) table_id: u64,
@@ -140,12 +159,24 @@ pub(crate) struct TableMap<'a> {
     pub(crate) table: &'a [u8],
     /// One type byte for each column.
     pub(crate) types: &'a [u8],
-    /// The types' lengths and precisions.
+    /// Lengths and precisions, in a format that depends on the type.
     pub(crate) type_metadata: &'a [u8],
-    /// Names, signs and character sets, as far as the server logs them.
+    /// Names, signedness and character sets, as far as the server logs them.
     pub(crate) optional_metadata: &'a [u8],
 }
 
+/// Decodes a table map:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 6 + 2 | table id, flags |
+/// | 1 + n + 1 | the database's name with its length and a zero byte |
+/// | 1 + n + 1 | the table's name, likewise |
+/// | packed | number of columns |
+/// | n | one type for each column |
+/// | packed + n | metadata of the types, with its length |
+/// | n | one bit for each column, set if it may be NULL |
+/// | … | optional metadata |
 pub(crate) fn table_map(body: &[u8]) -> Result<TableMap<'_>> {
     let mut cursor = Cursor::new(body);
     let table_id = cursor.uint(6)?;
@@ -159,7 +190,7 @@ pub(crate) fn table_map(body: &[u8]) -> Result<TableMap<'_>> {
     Ok(TableMap { table_id, database, table, types, type_metadata, optional_metadata: cursor.rest() })
 }
 
-/// A name after its length, ended by a zero all the same.
+/// A name with its length in front and a zero byte behind.
 fn name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
     let length = usize::from(cursor.u8()?);
     let name = cursor.take(length)?;
@@ -167,27 +198,40 @@ fn name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8]> {
     Ok(name)
 }
 
-/// The table's number in a rows event or a table map.
+/// The table id of a rows event or a table map.
 pub(crate) fn table_id(body: &[u8]) -> Result<u64> {
     Cursor::new(body).uint(6)
 }
 
-/// A rows event: which columns its images have, and the images.
+/// A rows event: the bitmaps of columns that its images have, and the images (`Rows_event`).
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
+    /// Number of columns of the table.
     pub(crate) columns: usize,
-    /// One bit for each column, set if the image before the change has it. None for an insert.
+    /// One bit for each column, set if the image before the change has it. `None` for an insert.
     pub(crate) before: Option<&'a [u8]>,
-    /// The same for the image after it. None for a delete.
+    /// One bit for each column, set if the image after the change has it. `None` for a delete.
     pub(crate) after: Option<&'a [u8]>,
+    /// For each row its images. An image has one bit for each column that it has, set if the value is NULL, and then the
+    /// values that are not NULL.
     pub(crate) images: &'a [u8],
 }
 
+/// Decodes a rows event:
+///
+/// | bytes | field |
+/// |---:|---|
+/// | 6 + 2 | table id, flags |
+/// | 2 + n | extra data with its length; absent in version 1 |
+/// | packed | number of columns |
+/// | n | bitmap of the images before the change; absent for an insert |
+/// | n | bitmap of the images after the change; absent for a delete |
+/// | … | the images |
 pub(crate) fn rows(event_kind: u8, body: &[u8]) -> Result<Rows<'_>> {
     let mut cursor = Cursor::new(body);
     cursor.skip(8)?;
     if event_kind >= kind::WRITE_ROWS {
-        // Extra data; its length counts itself.
+        // Extra data, whose length includes the length field.
         let extra = usize::from(cursor.u16()?);
         cursor.skip(extra.saturating_sub(2))?;
     }
@@ -203,15 +247,22 @@ pub(crate) fn rows(event_kind: u8, body: &[u8]) -> Result<Rows<'_>> {
     Ok(Rows { columns, before, after, images: cursor.rest() })
 }
 
-/// A compressed transaction: its events, packed into one.
+/// A compressed transaction: one event that contains its events (`Transaction_payload_event`).
 #[derive(Debug, Default)]
 pub(crate) struct Payload<'a> {
     /// 0 is zstd, 255 is none.
     pub(crate) algorithm: u64,
+    /// Size in bytes of the decompressed events.
     pub(crate) unpacked_size: u64,
+    /// The compressed events.
     pub(crate) packed: &'a [u8],
 }
 
+/// Decodes a compressed transaction: fields as type, length and value, all packed, up to the type 0, and then the compressed
+/// events. Type 1 is the size of these, type 2 the algorithm, type 3 the size of the decompressed events.
+///
+/// # Errors
+/// `Corrupt` if the sizes do not match or the algorithm is unknown.
 pub(crate) fn payload(body: &[u8]) -> Result<Payload<'_>> {
     let mut cursor = Cursor::new(body);
     let mut payload = Payload { algorithm: u64::MAX, ..Payload::default() };
@@ -231,20 +282,21 @@ pub(crate) fn payload(body: &[u8]) -> Result<Payload<'_>> {
     }
     payload.packed = cursor.rest();
     if size != Some(payload.packed.len() as u64) {
-        return Err(Error::new(ErrorKind::Corrupt, "a compressed transaction has another size than it says"));
+        return Err(Error::new(ErrorKind::Corrupt, "a compressed transaction does not have its declared size"));
     }
     match payload.algorithm {
         0 => {}
         255 => payload.unpacked_size = payload.packed.len() as u64,
         other => {
-            let text = format!("a transaction is compressed by an unknown algorithm, number {other}");
+            let text = format!("a transaction is compressed with unknown algorithm {other}");
             return Err(Error::new(ErrorKind::Corrupt, text));
         }
     }
     Ok(payload)
 }
 
-/// The event that ends the first phase of an XA transaction: true if it is the commit as well.
+/// Decodes the event that ends the first phase of an XA transaction (`XA_prepare_event`): true if it also commits, and
+/// the encoded XID.
 pub(crate) fn xa_prepare(body: &[u8]) -> Result<(bool, Vec<u8>)> {
     let mut cursor = Cursor::new(body);
     let one_phase = cursor.u8()? != 0;
@@ -253,7 +305,7 @@ pub(crate) fn xa_prepare(body: &[u8]) -> Result<(bool, Vec<u8>)> {
     Ok((one_phase, xid(cursor.take(global)?, cursor.take(branch)?, format)))
 }
 
-/// An XA transaction's name in one piece, for comparison.
+/// Encodes the parts of an XID as one value, for comparison.
 pub(crate) fn xid(global: &[u8], branch: &[u8], format: u32) -> Vec<u8> {
     let mut xid = Vec::with_capacity(global.len() + branch.len() + 8);
     xid.extend_from_slice(&format.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Log files, decoded by the same path as the stream: for tools and for tests without a server.
+//! Log files, decoded by the same code as the stream: for tools, and for tests without a server.
 
 use std::io::Read;
 use std::iter::FusedIterator;
@@ -18,7 +18,7 @@ use crate::stream::verified;
 const MAGIC: &[u8] = b"\xfebin";
 const HEADER_BYTES: usize = 19;
 
-/// A file of MySQL's binary log, held in memory.
+/// A file of MySQL's binary log, in memory.
 ///
 /// ```no_run
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -44,21 +44,21 @@ impl std::fmt::Debug for BinlogFile<'_> {
 }
 
 impl<'a> BinlogFile<'a> {
-    /// A file by its contents.
+    /// Wraps the contents of a file.
     ///
     /// # Errors
-    /// `Corrupt` if it is no binary log.
+    /// `Corrupt` if it is not a binary log.
     pub fn new(bytes: &'a [u8]) -> Result<Self> {
         match bytes.strip_prefix(MAGIC) {
             Some(events) => Ok(Self { events }),
             None => Err(Error::new(
                 ErrorKind::Corrupt,
-                "this is no binary log of MySQL: it does not begin with FE 62 69 6E",
+                "this is not a binary log of MySQL: it does not begin with FE 62 69 6E",
             )),
         }
     }
 
-    /// Every table that the file has rows of, with all columns.
+    /// Returns a filter with every table that the file has rows of, with all columns.
     ///
     /// # Errors
     /// `Gap` if the file is damaged.
@@ -75,10 +75,10 @@ impl<'a> BinlogFile<'a> {
         Ok(filter)
     }
 
-    /// The file's transactions in order, those without any change of interest too. Columns that the log does not name
-    /// are called `@1`, `@2` and so on.
+    /// Iterates over the file's transactions in order, including those without a change that the filter selects. Columns
+    /// that the log does not name are called `@1`, `@2` and so on.
     ///
-    /// After an error (`Gap`: the file is damaged, or something in it can not be followed) nothing more comes.
+    /// The iterator ends after an error (`Gap`: the file is damaged, or a part of it cannot be followed exactly).
     pub fn transactions(&self, filter: &TableFilter) -> Transactions<'a> {
         let assembler = Assembler::for_files(filter.clone());
         Transactions {
@@ -92,9 +92,9 @@ impl<'a> BinlogFile<'a> {
         }
     }
 
-    /// As [`transactions`](BinlogFile::transactions), for tools that show a file: after a transaction that can not be
-    /// followed (a statement instead of rows, a difference of JSON documents) the next ones come all the same. Damage
-    /// still ends it.
+    /// As [`transactions`](BinlogFile::transactions), for tools that print a file: the iterator continues after a
+    /// transaction that cannot be followed exactly (a statement instead of rows, a difference of JSON documents). It ends
+    /// at damage.
     pub fn inspect(&self, filter: &TableFilter) -> Transactions<'a> {
         Transactions { resumes: true, ..self.transactions(filter) }
     }
@@ -106,9 +106,9 @@ pub struct Transactions<'a> {
     assembler: Assembler,
     ready: Vec<crate::queue::Piece>,
     ended: bool,
-    /// Goes on behind a transaction that can not be followed.
+    /// Continues after a transaction that cannot be followed.
     resumes: bool,
-    /// Until the next transaction begins.
+    /// Skips events until the next transaction begins.
     skipping: bool,
     refused: Option<Gtid>,
 }
@@ -120,14 +120,15 @@ impl std::fmt::Debug for Transactions<'_> {
 }
 
 impl Transactions<'_> {
-    /// The transaction that the last error was about, if it was about one.
+    /// Returns the transaction that caused the last error. `None` if the error was not about a transaction.
     pub fn refused(&self) -> Option<&Gtid> {
         self.refused.as_ref()
     }
 
+    /// Returns the next transaction. `None` at the end of the file.
     fn advance(&mut self) -> Result<Option<Transaction>> {
         loop {
-            // An event ends at most one transaction, and none is cut into parts.
+            // An event ends at most one transaction, and transactions are not split.
             if let Some(piece) = self.ready.pop() {
                 let crate::queue::Piece { gtid, committed_at, changes, complete, .. } = piece;
                 return Ok(Some(Transaction {
@@ -142,7 +143,7 @@ impl Transactions<'_> {
             let Some(event) = event else {
                 self.skipping = false;
                 return match self.assembler.open_transaction() {
-                    Some(gtid) => Err(gap(format!("the file ends inside of transaction {gtid}"))),
+                    Some(gtid) => Err(gap(format!("the file ends within transaction {gtid}"))),
                     None => Ok(None),
                 };
             };
@@ -155,6 +156,7 @@ impl Transactions<'_> {
         }
     }
 
+    /// Passes one event to the assembler.
     fn take(&mut self, event: &Event) -> Result<()> {
         match self.assembler.event(event, &mut self.ready)? {
             Step::Done => Ok(()),
@@ -172,7 +174,7 @@ impl Iterator for Transactions<'_> {
         }
         let next = self.advance().transpose();
         if matches!(next, Some(Err(_))) {
-            self.refused = self.assembler.give_up();
+            self.refused = self.assembler.abandon();
         }
         self.ended = !self.skipping && !matches!(next, Some(Ok(_)));
         next
@@ -181,11 +183,11 @@ impl Iterator for Transactions<'_> {
 
 impl FusedIterator for Transactions<'_> {}
 
-/// The events of a file, those of compressed transactions in place.
+/// The events of a file. A compressed transaction is followed by its decompressed events.
 struct Events<'a> {
     rest: &'a [u8],
     format: FormatDescriptionEvent<'static>,
-    /// Events of a compressed transaction that were not read yet.
+    /// The decompressed events of a transaction.
     unpacked: Vec<u8>,
     unpacked_at: usize,
 }
@@ -223,35 +225,35 @@ impl<'a> Events<'a> {
     }
 }
 
-/// One event's bytes, by the size in its header, and what follows.
+/// Splits off the bytes of one event, by the size in its header.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let mut cursor = Cursor::new(bytes);
-    let size = cursor.skip(9).and_then(|()| cursor.u32()).map_err(|_| broken_off())? as usize;
+    let size = cursor.skip(9).and_then(|()| cursor.u32()).map_err(|_| truncated())? as usize;
     if size < HEADER_BYTES {
-        return Err(gap("an event of the file says that it is shorter than its own header"));
+        return Err(gap("an event of the file is declared shorter than its own header"));
     }
-    bytes.split_at_checked(size).ok_or_else(broken_off)
+    bytes.split_at_checked(size).ok_or_else(truncated)
 }
 
-/// The driver's parser takes the size on trust: what it relies on is checked before.
+/// Parses one event. The driver's parser panics on an event that is too short, so sizes are checked first.
 fn read(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result<Event> {
     let is_format = bytes.get(4) == Some(&kind::FORMAT_DESCRIPTION);
-    // The smallest format event: version, server, time, header length, then algorithm and checksum.
+    // The smallest format event has version, server, time and header length, then algorithm and checksum.
     let tail = if is_format { 57 + 5 } else { 4 };
     let footer = format.footer();
-    let sealed = is_format
+    let has_checksum = is_format
         || footer.get_checksum_enabled()
             && footer.get_checksum_alg() == Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32));
-    if sealed && bytes.len() < HEADER_BYTES + tail {
+    if has_checksum && bytes.len() < HEADER_BYTES + tail {
         return Err(gap("an event of the file is too short for its checksum"));
     }
     if footer.get_checksum_alg().is_err() {
-        return Err(gap("the file's checksums are of an unknown kind"));
+        return Err(gap("the file has an unknown checksum algorithm"));
     }
     Event::read(format, bytes).map_err(malformed)
 }
 
-/// Events inside of a compressed transaction have no checksums.
+/// Parses an event of a compressed transaction, which has no checksum.
 fn read_inside(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result<(Event, usize)> {
     let (event, _) = split(bytes)?;
     let mut footer = format.footer();
@@ -260,6 +262,7 @@ fn read_inside(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result
     Ok((read(event, &format.clone().with_footer(footer))?, size))
 }
 
+/// Decompresses the events of a compressed transaction.
 fn unpack(body: &[u8]) -> Result<Vec<u8>> {
     let payload = event::payload(body)?;
     let algorithm = match payload.algorithm {
@@ -271,19 +274,19 @@ fn unpack(body: &[u8]) -> Result<Vec<u8>> {
     let mut unpacked = Vec::new();
     let read = packed
         .decompressed()
-        // One byte more than there should be, so that more is noticed and no bomb unfolds.
+        // One byte more than declared, so that an excess is detected and a decompression bomb is bounded.
         .and_then(|reader| reader.take(payload.unpacked_size.saturating_add(1)).read_to_end(&mut unpacked))
-        .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "it can not be unpacked", cause))?;
+        .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "it cannot be decompressed", cause))?;
     if read as u64 != payload.unpacked_size {
-        return Err(Error::new(ErrorKind::Corrupt, "it unpacks to another size than it says"));
+        return Err(Error::new(ErrorKind::Corrupt, "it does not decompress to its declared size"));
     }
     Ok(unpacked)
 }
 
-fn broken_off() -> Error {
-    gap("the file breaks off inside of an event")
+fn truncated() -> Error {
+    gap("the file ends within an event")
 }
 
 fn malformed(cause: std::io::Error) -> Error {
-    Error::with_source(ErrorKind::Gap, "an event of the file can not be understood", cause)
+    Error::with_source(ErrorKind::Gap, "an event of the file cannot be decoded", cause)
 }

@@ -1,4 +1,4 @@
-//! The visibility gate: waits until commits can be read on the server that loaders read.
+//! The visibility gate: waits until commits are visible on the server that loaders read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use tokio::time::Instant;
 
 use crate::config::BinlogSettings;
 use crate::conn::{Server, Tls};
-use crate::line::Line;
-use crate::origin::{Origin, elsewhere};
+use crate::link::Link;
+use crate::origin::{Origin, wrong_server};
 
-/// One wait on the server lasts at most this long, so that a wait that is dropped holds its thread only briefly.
+/// Maximum time of one wait on the server: a wait whose future is dropped occupies a server thread until it ends.
 const WAIT_ON_SERVER_MAX: Duration = Duration::from_millis(500);
 
 /// Waits with `WAIT_FOR_EXECUTED_GTID_SET` until commits are visible on the server that loaders read.
 ///
-/// It has a connection of its own, replaced after any failure, and after a wait that was dropped. Its address must lead to
-/// one server: of several behind a load balancer it would wait for one, and loaders might read another.
+/// It has a connection of its own, which is replaced after a failure and after a wait that was dropped. Its address must
+/// lead to one server: behind a load balancer it would wait on one server, and loaders could read another.
 ///
-/// A source's own [gate](cachefront_core::source::ChangeSource::gate) waits only on the server that its log is read
-/// from. If the address leads elsewhere, the wait is an error of kind `Unavailable`.
+/// The [gate](cachefront_core::source::ChangeSource::gate) of a source waits only on the server that the log is read from.
+/// If the address leads to another one, the wait fails with `Unavailable`.
 ///
 /// ```no_run
 /// # async fn run() -> cachefront::Result<()> {
@@ -34,29 +34,29 @@ const WAIT_ON_SERVER_MAX: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Debug)]
 pub struct MySqlGate {
-    line: Line,
+    link: Link,
 }
 
 impl MySqlGate {
-    /// A gate on the server that loaders read; the user needs no rights at all.
+    /// Connects to the server that loaders read. The user needs no privileges.
     ///
     /// # Cancel safety
     /// Cancel safe.
     ///
     /// # Errors
     /// `Config` if the URL, the user, the password or the certificate is wrong, or the server has no GTIDs;
-    /// `Unavailable` or `Timeout` if the server can not be reached.
+    /// `Unavailable` or `Timeout` if the server cannot be reached.
     pub async fn connect(url: &str) -> Result<Self> {
         Self::checked(Server::new(url, &Tls::default(), &BinlogSettings::default())?).await
     }
 
-    /// The same over TLS, with the certificate checked against the authority in `ca_file`.
+    /// The same over TLS, with the certificate checked against the CA in `ca_file`.
     ///
     /// # Cancel safety
     /// Cancel safe.
     ///
     /// # Errors
-    /// As [`connect`](MySqlGate::connect); `Config` if the file can not be read.
+    /// As [`connect`](MySqlGate::connect); `Config` if the file cannot be read.
     pub async fn connect_tls(url: &str, ca_file: impl AsRef<Path>) -> Result<Self> {
         let tls = Tls::default().with_ca_file(ca_file.as_ref())?;
         Self::checked(Server::new(url, &tls, &BinlogSettings::default())?).await
@@ -64,29 +64,29 @@ impl MySqlGate {
 
     async fn checked(server: Server) -> Result<Self> {
         let gate = Self::on(server);
-        let limit = gate.line.server().query_timeout();
-        let mode: String = gate.line.first("reading @@GLOBAL.gtid_mode", "SELECT @@GLOBAL.gtid_mode", limit).await?;
+        let limit = gate.link.server().query_timeout();
+        let mode: String = gate.link.first("reading @@GLOBAL.gtid_mode", "SELECT @@GLOBAL.gtid_mode", limit).await?;
         if mode.starts_with("ON") {
             return Ok(gate);
         }
         Err(Error::new(
             ErrorKind::Config,
             format!(
-                "{} has gtid_mode={mode}, so nobody can wait for a commit to become visible: SET PERSIST gtid_mode=ON, \
-                 step by step as MySQL's manual says",
-                gate.line.server().address()
+                "{} has gtid_mode={mode}, so a commit's visibility cannot be awaited: SET PERSIST gtid_mode=ON, step by step \
+                 as MySQL's manual says",
+                gate.link.server().address()
             ),
         ))
     }
 
-    /// A gate on a server of the caller's choice.
+    /// A gate that accepts the server that the address leads to.
     fn on(server: Server) -> Self {
         Self::at(server, Arc::default())
     }
 
-    /// A gate on the server that `origin` names, once it names one.
+    /// A gate that waits only on the server that `origin` names, once it names one.
     pub(crate) fn at(server: Server, origin: Arc<Origin>) -> Self {
-        Self { line: Line::new(server, origin) }
+        Self { link: Link::new(server, origin) }
     }
 }
 
@@ -96,17 +96,17 @@ impl VisibilityGate for MySqlGate {
         if position.is_empty() {
             return Ok(true);
         }
-        let expected = self.line.origin().uuid();
+        let expected = self.link.origin().uuid();
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).min(WAIT_ON_SERVER_MAX);
-            let sql = question(position, left, expected.as_deref());
-            let limit = left + self.line.server().query_timeout();
+            let sql = query(position, left, expected.as_deref());
+            let limit = left + self.link.server().query_timeout();
             let (uuid, timed_out): (String, Option<i64>) =
-                self.line.first("waiting for commits to become visible", &sql, limit).await?;
+                self.link.first("waiting for commits to become visible", &sql, limit).await?;
             if let Some(expected) = expected.as_deref().filter(|expected| *expected != uuid) {
-                self.line.hang_up().await;
-                return Err(elsewhere("the gate", self.line.server().address(), &uuid, expected));
+                self.link.close().await;
+                return Err(wrong_server("the gate", self.link.server().address(), &uuid, expected));
             }
             if timed_out == Some(0) {
                 return Ok(true);
@@ -118,13 +118,13 @@ impl VisibilityGate for MySqlGate {
     }
 }
 
-/// Waits, and names the server that it waited on, in one statement: a proxy may send the next one elsewhere. On a server
-/// other than `expected` it does not wait.
-fn question(position: &Position, limit: Duration, expected: Option<&str>) -> String {
-    // The text is made of a position's own characters: hexadecimal digits, tags, numbers.
+/// Builds the statement that waits and also returns the server's UUID, because a proxy may send a second statement to
+/// another server. On a server other than `expected` it does not wait.
+fn query(position: &Position, limit: Duration, expected: Option<&str>) -> String {
+    // The text of a position has only hexadecimal digits, tags and numbers, so it needs no quoting.
     let wait = format!("WAIT_FOR_EXECUTED_GTID_SET('{position}', {:.3})", limit.as_secs_f64().max(0.001));
     match expected {
-        // Those of a UUID; a server that reports anything else is not waited on.
+        // The characters of a UUID. Anything else would need quoting, and no wait takes place.
         Some(uuid) if uuid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
             format!("SELECT @@GLOBAL.server_uuid, IF(@@GLOBAL.server_uuid = '{uuid}', {wait}, NULL)")
         }
@@ -138,15 +138,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_is_bound_to_the_server_that_is_expected() {
+    fn the_wait_takes_place_only_on_the_expected_server() {
         let position: Position = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".parse().expect("a position");
         let wait = "WAIT_FOR_EXECUTED_GTID_SET('3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5', 0.250)";
         let limit = Duration::from_millis(250);
-        assert_eq!(question(&position, limit, None), format!("SELECT @@GLOBAL.server_uuid, {wait}"));
+        assert_eq!(query(&position, limit, None), format!("SELECT @@GLOBAL.server_uuid, {wait}"));
         assert_eq!(
-            question(&position, limit, Some("3e-1")),
+            query(&position, limit, Some("3e-1")),
             format!("SELECT @@GLOBAL.server_uuid, IF(@@GLOBAL.server_uuid = '3e-1', {wait}, NULL)")
         );
-        assert_eq!(question(&position, limit, Some("' OR '")), "SELECT @@GLOBAL.server_uuid, NULL");
+        assert_eq!(query(&position, limit, Some("' OR '")), "SELECT @@GLOBAL.server_uuid, NULL");
     }
 }

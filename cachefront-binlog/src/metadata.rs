@@ -1,4 +1,9 @@
-//! The optional part of a table map: column names, signs, character sets, and what ENUM and SET values are called.
+//! The optional part of a table map: column names, signedness, character sets, and the labels of ENUM and SET columns.
+//!
+//! Fields are those of `Optional_metadata_fields`, see
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/classmysql_1_1binlog_1_1event_1_1Table__map__event.html>. What a server
+//! logs depends on
+//! [`binlog_row_metadata`](https://dev.mysql.com/doc/refman/8.4/en/replication-options-binary-log.html).
 
 use std::sync::Arc;
 
@@ -6,23 +11,22 @@ use cachefront_core::Result;
 
 use crate::cursor::Cursor;
 
-/// What the log says about a table's columns beside their types. Every list is by column; a list that the log lacks
-/// is empty.
+/// The description of a table's columns, except for their types. Each list has one item for each column.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     pub(crate) names: Option<Vec<Box<str>>>,
-    /// True for each unsigned number. None if the log does not say.
+    /// True for each unsigned number. `None` if it is not logged.
     pub(crate) unsigned: Option<Vec<bool>>,
     /// The collation of each column that has one.
     pub(crate) collations: Vec<Option<u64>>,
-    /// What the values of each ENUM or SET column are called.
+    /// The labels of each ENUM or SET column.
     pub(crate) labels: Vec<Option<Labels>>,
 }
 
-/// The names of an ENUM's or SET's values, in order.
+/// The labels of an ENUM or SET column, in order.
 pub(crate) type Labels = Arc<[Box<str>]>;
 
-/// Which lists of the metadata count a column, by its true type.
+/// The class of a column by its real type. A field of the metadata describes the columns of certain classes only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     Number,
@@ -32,6 +36,7 @@ pub(crate) enum Class {
     Other,
 }
 
+/// The types of fields. A field is its type (1 byte), its length (packed) and its value.
 mod field {
     pub(super) const SIGNEDNESS: u8 = 1;
     pub(super) const DEFAULT_CHARSET: u8 = 2;
@@ -43,7 +48,7 @@ mod field {
     pub(super) const ENUM_AND_SET_COLUMN_CHARSET: u8 = 11;
 }
 
-/// Reads the fields; those of unknown kinds are passed over by their length.
+/// Parses the fields. Unknown ones are skipped by their length.
 pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
     let mut metadata =
         Metadata { collations: vec![None; classes.len()], labels: vec![None; classes.len()], ..Metadata::default() };
@@ -75,7 +80,7 @@ pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
     Ok(metadata)
 }
 
-/// One bit for each number, the highest of a byte first.
+/// Parses one bit for each number; the highest bit of a byte is the first.
 fn signs(value: &mut Cursor<'_>, numbers: &[usize], columns: usize) -> Result<Vec<bool>> {
     let bits = value.take(numbers.len().div_ceil(8))?;
     let mut unsigned = vec![false; columns];
@@ -88,22 +93,23 @@ fn signs(value: &mut Cursor<'_>, numbers: &[usize], columns: usize) -> Result<Ve
     Ok(unsigned)
 }
 
-/// One collation for all, then the exceptions by their place among the columns that count.
+/// Parses one collation for all columns, then exceptions by their index among the columns of these classes.
 fn default_charset(value: &mut Cursor<'_>, counted: &[usize], collations: &mut [Option<u64>]) -> Result<()> {
     let default = value.packed()?;
     for &column in counted {
         set(collations, column, default);
     }
     while !value.is_empty() {
-        let place = usize::try_from(value.packed()?).unwrap_or(usize::MAX);
+        let index = usize::try_from(value.packed()?).unwrap_or(usize::MAX);
         let collation = value.packed()?;
-        if let Some(&column) = counted.get(place) {
+        if let Some(&column) = counted.get(index) {
             set(collations, column, collation);
         }
     }
     Ok(())
 }
 
+/// Parses one collation for each column of these classes.
 fn column_charsets(value: &mut Cursor<'_>, counted: &[usize], collations: &mut [Option<u64>]) -> Result<()> {
     for &column in counted {
         set(collations, column, value.packed()?);
@@ -117,6 +123,7 @@ fn set(collations: &mut [Option<u64>], column: usize, collation: u64) {
     }
 }
 
+/// Parses the labels of each column of these classes.
 fn labels(value: &mut Cursor<'_>, counted: &[usize], labels: &mut [Option<Labels>]) -> Result<()> {
     for &column in counted {
         let count = value.packed_count()?;
@@ -128,6 +135,7 @@ fn labels(value: &mut Cursor<'_>, counted: &[usize], labels: &mut [Option<Labels
     Ok(())
 }
 
+/// Parses strings, each with its length in front.
 fn strings(value: &mut Cursor<'_>, count: usize) -> Result<Vec<Box<str>>> {
     (0..count).map(|_| Ok(String::from_utf8_lossy(value.packed_bytes()?).into())).collect()
 }
@@ -137,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_field_reaches_the_columns_that_it_counts() {
+    fn each_field_describes_the_columns_of_its_classes() {
         let classes = [Class::Number, Class::Character, Class::Enum, Class::Number, Class::Character];
         let bytes = [
             &[1, 1, 0b0100_0000][..],
@@ -153,7 +161,7 @@ mod tests {
         assert_eq!(metadata.names.map(|names| names.join("")), Some("abcde".into()));
         assert_eq!(metadata.labels[2].as_deref().map(|labels| labels.join(",")), Some("x,y".into()));
         for end in 0..bytes.len() {
-            // Cut anywhere, it is read or refused, never worse.
+            // Truncated anywhere, it is parsed or refused, and does not panic.
             let _ = parse(&bytes[..end], &classes);
         }
     }

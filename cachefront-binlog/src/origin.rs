@@ -1,13 +1,13 @@
-//! Which server an address leads to: known to the log, the probe, and the gate of one source.
+//! The identity of the server that an address leads to, shared by the log, the probe and the gate of one source.
 //!
-//! A virtual address, a load balancer, or a name that was moved leads different connections to different servers. Each
-//! connection therefore names its server, and what one of them finds holds for all.
+//! A virtual address, a load balancer, or a name that was moved leads different connections to different servers. Therefore
+//! each connection reads the UUID of its server, and all of them share the newest one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cachefront_core::{Error, ErrorKind};
 
-/// The server that the connections of one source lead to, by the newest report of any of them.
+/// The server that the connections of one source lead to, as reported last by any of them.
 #[derive(Debug, Default)]
 pub(crate) struct Origin {
     state: Mutex<State>,
@@ -20,7 +20,7 @@ struct State {
 }
 
 impl Origin {
-    /// Notes the server that a connection leads to. If another one was known before, a new epoch begins.
+    /// Records the server that a connection leads to. If another one was recorded before, a new epoch begins.
     pub(crate) fn note(&self, uuid: &str) {
         let mut state = self.lock();
         match &state.uuid {
@@ -37,12 +37,12 @@ impl Origin {
         self.lock().uuid.clone()
     }
 
-    /// A connection of an earlier epoch may lead to another server than a new one.
+    /// The current epoch. A connection of an earlier epoch may lead to another server than a new one.
     pub(crate) fn epoch(&self) -> u64 {
         self.lock().epoch
     }
 
-    /// Begins a new epoch: connections that were made before are replaced.
+    /// Begins a new epoch, so that existing connections are replaced.
     pub(crate) fn renew(&self) {
         self.lock().epoch += 1;
     }
@@ -52,8 +52,8 @@ impl Origin {
     }
 }
 
-/// A connection that leads to `found` where `expected` is needed.
-pub(crate) fn elsewhere(what: &str, address: &str, found: &str, expected: &str) -> Error {
+/// The error of a connection that leads to server `found` instead of `expected`.
+pub(crate) fn wrong_server(what: &str, address: &str, found: &str, expected: &str) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!(
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_error_names_both_servers_and_the_remedy() {
-        let error = elsewhere("the gate", "db:3306", "b", "a");
+        let error = wrong_server("the gate", "db:3306", "b", "a");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let text = error.to_string();
         assert!(text.starts_with("the gate reached server b at db:3306, but the log is that of server a"), "{text}");

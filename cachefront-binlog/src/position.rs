@@ -1,4 +1,6 @@
-//! GTID sets: MySQL's text, core's [`Position`], and the dump request's form.
+//! Converts GTID sets between MySQL's text, the core's [`Position`] and the format of the dump request.
+//!
+//! See <https://dev.mysql.com/doc/refman/8.4/en/replication-gtids-concepts.html#replication-gtids-concepts-gtid-sets>.
 
 use cachefront_core::{Error, ErrorKind, Position, Result};
 use mysql_async::Sid;
@@ -6,19 +8,19 @@ use mysql_async::prelude::Queryable;
 
 use crate::error;
 
-/// What the server has executed, and which server that is, in one statement: a proxy may send the next one elsewhere.
+/// Reads the executed GTIDs and the server's UUID in one statement: a proxy may send a second one to another server.
 pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid";
 
-/// What the server had executed, and which server it is: for loaders.
+/// Reads the position that the server has executed, and its UUID, for loaders.
 ///
-/// Call it on the loader's connection *before* its SELECT, outside of any transaction, and hand the answer to
-/// `LoadCx::position` and `LoadCx::origin`: the value read afterwards holds every commit of that position.
+/// Call it on the loader's connection *before* its SELECT and outside of a transaction, and pass both to
+/// `LoadCx::position` and `LoadCx::origin`. The value that is read afterwards contains every commit of that position.
 ///
 /// # Cancel safety
-/// Nothing but the question is lost; mysql_async closes a connection whose query was dropped.
+/// Cancel safe: mysql_async closes a connection whose query was dropped.
 ///
 /// # Errors
-/// `Unavailable` if the server can not be asked; `Config` if it has no GTIDs.
+/// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs.
 ///
 /// ```no_run
 /// # async fn run(pool: &mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
@@ -33,11 +35,11 @@ pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, Stri
     let row: Option<(String, String)> =
         conn.query_first(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
     let (executed, server) =
-        row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server answered no @@GLOBAL.gtid_executed"))?;
+        row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_executed"))?;
     Ok((parse_executed(&executed)?, server))
 }
 
-/// The token of everything committed so far, for writers: call it after COMMIT, on any connection to the same server.
+/// Reads the token of all commits so far, for writers. Call it after COMMIT, on any connection to the same server.
 ///
 /// A read with `at_least` of this token contains the write. The text form is `token.to_string()`.
 ///
@@ -54,11 +56,11 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
     parse_executed(&executed.unwrap_or_default())
 }
 
-/// The number of bytes of one server's ranges that are read at once; far less than a position from outside may have.
+/// Length in bytes of the pieces in which the ranges of one server are parsed; it is far below the limit for a position
+/// from outside.
 const PIECE_BYTES: usize = 4 << 10;
 
-/// Reads a set that the server printed. It may be longer than what is accepted as a token from outside, so it is read in
-/// pieces.
+/// Parses a set that the server printed. It may be longer than a token from outside may be, so it is parsed in pieces.
 pub(crate) fn parse_executed(text: &str) -> Result<Position> {
     let mut position = Position::new();
     for part in text.split(',') {
@@ -67,7 +69,7 @@ pub(crate) fn parse_executed(text: &str) -> Result<Position> {
     Ok(position)
 }
 
-/// One server's ranges: `uuid:1-5:7:tag:1-2`, a tag holding for the ranges that follow it.
+/// Parses the ranges of one server, `uuid:1-5:7:tag:1-2`. A tag applies to the ranges that follow it.
 fn read_server(text: &str, position: &mut Position) -> Result<()> {
     let Some((server, fields)) = text.split_once(':') else {
         position.union(&text.parse()?);
@@ -91,7 +93,7 @@ fn read_server(text: &str, position: &mut Position) -> Result<()> {
     Ok(())
 }
 
-/// The position as the dump request wants it: one block for each origin, a tag being part of the origin.
+/// Converts a position to the format of the dump request: one block for each origin, with the tag as part of the origin.
 pub(crate) fn to_sids(position: &Position) -> Result<Vec<Sid<'static>>> {
     position
         .ranges()

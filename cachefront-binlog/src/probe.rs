@@ -1,4 +1,4 @@
-//! Where the log ends now.
+//! The probe: reads the current end of the log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,48 +10,48 @@ use cachefront_core::Result;
 use cachefront_core::source::{Checkpoint, Head, SourceProbe};
 
 use crate::conn::Server;
-use crate::line::Line;
+use crate::link::Link;
 use crate::origin::Origin;
 use crate::position::parse_executed;
 
-/// The server's end, its name, and whether it takes writes: one statement, so that all are of one server.
+/// Reads the end of the log, the server's UUID and whether it takes writes, in one statement, so that all are of one server.
 const HEAD: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid, @@GLOBAL.read_only";
 
-/// Asks the server what it has executed, on a connection of its own.
+/// Reads the executed GTIDs of the server, on a connection of its own.
 ///
-/// `@@GLOBAL.gtid_executed` is written right after a commit becomes visible: within one group commit, for some
-/// microseconds, a reader may see a commit that is not in it yet. That is far below any clock skew allowed for.
+/// The server updates `@@GLOBAL.gtid_executed` right after a commit becomes visible: within one group commit, for some
+/// microseconds, a reader may see a commit that is not in it yet. That is far below the assumed clock skew.
 ///
-/// It notes the server that it reached, and replaces its connection from time to time: a connection that was made before
-/// the address moved would go on to report the old server. A server that takes no writes may just have been demoted, and
-/// its end would be taken for that of the log: it is asked on a new connection each time.
+/// It records the server that it reached, and replaces its connection periodically: a connection that was opened before
+/// the address moved would continue to report the old server. A server that takes no writes may just have been demoted,
+/// and its end must not be mistaken for that of the log, so it is queried on a new connection each time.
 ///
-/// A server with `read_only` is a replica: what it has executed is not all that was committed. So its end bounds no
-/// staleness. A replica that takes writes cannot be told from a primary.
+/// A server with `read_only` is a replica and may not have executed all commits, so its end proves no bound on staleness. A
+/// replica that takes writes cannot be distinguished from a primary.
 #[derive(Debug)]
 pub(crate) struct MySqlProbe {
-    line: Line,
+    link: Link,
     read_only: AtomicBool,
 }
 
 impl MySqlProbe {
     pub(crate) fn new(server: Server, origin: Arc<Origin>, redial: Duration) -> Self {
-        Self { line: Line::new(server, origin).redial_after(redial), read_only: AtomicBool::new(false) }
+        Self { link: Link::new(server, origin).redial_after(redial), read_only: AtomicBool::new(false) }
     }
 }
 
 #[async_trait]
 impl SourceProbe for MySqlProbe {
     async fn head(&self) -> Result<Head> {
-        let limit = self.line.server().query_timeout();
-        let ask = || self.line.first::<(String, String, bool)>("reading the log's end", HEAD, limit);
-        let (mut executed, mut uuid, mut read_only) = ask().await?;
+        let limit = self.link.server().query_timeout();
+        let query = || self.link.first::<(String, String, bool)>("reading the log's end", HEAD, limit);
+        let (mut executed, mut uuid, mut read_only) = query().await?;
         if read_only {
-            self.line.hang_up().await;
-            (executed, uuid, read_only) = ask().await?;
+            self.link.close().await;
+            (executed, uuid, read_only) = query().await?;
         }
         self.read_only.store(read_only, Ordering::SeqCst);
-        self.line.origin().note(&uuid);
+        self.link.origin().note(&uuid);
         let position = parse_executed(&executed)?;
         Ok(Head { checkpoint: Checkpoint { position, resume: Bytes::new() }, origin: uuid.into() })
     }

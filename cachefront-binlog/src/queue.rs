@@ -1,4 +1,4 @@
-//! What was read and not fetched yet: bounded by bytes, between the reader's task and the source.
+//! The queue of decoded changes between the reader's task and the source, bounded by bytes.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use cachefront_core::clock::Timestamp;
 use cachefront_core::event::Change;
 use tokio::sync::Notify;
 
-/// A transaction, or a part of it, on its way to the source.
+/// A transaction, or a part of one.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) gtid: Gtid,
     pub(crate) committed_at: Timestamp,
-    /// None if nothing in it was of interest: only the position moves.
+    /// The mapped changes. If there are none, only the position advances.
     pub(crate) changes: Vec<Change>,
     pub(crate) complete: bool,
-    /// Parts of the same transaction went ahead of it.
+    /// True if an earlier piece has the beginning of this transaction.
     pub(crate) continued: bool,
-    /// Bytes of log that it was read from.
+    /// Bytes of log that it was decoded from.
     pub(crate) bytes: usize,
 }
 
@@ -27,33 +27,34 @@ pub(crate) struct Piece {
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     Failed(Error),
-    /// In a way that nobody foresaw.
+    /// The reader task panicked.
     Panicked,
 }
 
-/// What a piece costs in memory beside its log bytes, about: its struct, and a decoded change's allocations.
+/// Approximate memory of a piece, in bytes, in addition to its log bytes.
 const PIECE_BYTES: usize = 128;
+/// Approximate memory of a decoded change, in bytes.
 const CHANGE_BYTES: usize = 256;
 
 impl Piece {
-    /// True if nothing of it needs to be handed over: only the position moves.
-    pub(crate) fn is_uninteresting(&self) -> bool {
+    /// Returns true if it has no mapped change and is a whole transaction, so that only the position advances.
+    pub(crate) fn is_unmapped(&self) -> bool {
         self.changes.is_empty() && self.complete && !self.continued
     }
 
-    /// What it counts for against the bound.
+    /// Its share of the bound, in bytes.
     pub(crate) fn weight(&self) -> usize {
         PIECE_BYTES + self.bytes + self.changes.len() * CHANGE_BYTES
     }
 }
 
-/// Pieces in order, then how the reader ended.
+/// Pieces in order, and how the reader ended.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// A piece or the end arrived.
+    /// Notified when a piece or the end arrives.
     arrived: Notify,
-    /// There is room again.
+    /// Notified when there may be room again.
     room: Notify,
     bytes_max: usize,
 }
@@ -68,22 +69,22 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Row changes that wait.
+    /// Number of queued row changes.
     pub(crate) fn changes(&self) -> usize {
         self.changes
     }
 
-    /// Log bytes that wait.
+    /// Number of queued log bytes.
     pub(crate) fn log_bytes(&self) -> usize {
         self.log_bytes
     }
 
-    /// Why the reader ended, if it did.
+    /// How the reader ended. `None` while it runs.
     pub(crate) fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// Takes the first piece.
+    /// Removes the first piece.
     pub(crate) fn pop(&mut self) -> Option<Piece> {
         let piece = self.pieces.pop_front()?;
         self.weight = self.weight.saturating_sub(piece.weight());
@@ -92,7 +93,7 @@ impl State {
         Some(piece)
     }
 
-    /// Puts back what is left of the piece that was just taken.
+    /// Puts back the rest of the piece that was removed last.
     pub(crate) fn put_back(&mut self, piece: Piece) {
         self.count(&piece);
         self.pieces.push_front(piece);
@@ -110,7 +111,7 @@ impl Queue {
         Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), bytes_max }
     }
 
-    /// Adds a piece as soon as there is room. One that is larger than the whole bound waits for an empty queue.
+    /// Adds a piece as soon as there is room. A piece above the bound waits for an empty queue.
     pub(crate) async fn push(&self, piece: Piece) {
         let weight = piece.weight();
         let mut piece = Some(piece);
@@ -130,26 +131,26 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Says how the reader ended. The first reason stands.
+    /// Records how the reader ended. The first reason is kept.
     pub(crate) fn close(&self, reason: End) {
         self.lock().end.get_or_insert(reason);
         self.arrived.notify_one();
     }
 
-    /// Waits until something arrived since the last look; may wake without.
+    /// Waits for the next arrival. It may also return without one.
     pub(crate) async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// Looks at the state, and takes from it, in one step that no cancellation can split.
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        let answer = look(&mut self.lock());
+    /// Accesses the state in one step, which no cancellation can interrupt.
+    pub(crate) fn with<T>(&self, access: impl FnOnce(&mut State) -> T) -> T {
+        let result = access(&mut self.lock());
         self.room.notify_one();
-        answer
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs under the lock can panic half-way through a change of the state.
+        // No code panics in the middle of a change of the state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_holds_the_reader_until_something_is_taken() {
+    async fn a_full_queue_blocks_the_reader_until_a_piece_is_removed() {
         let queue = Arc::new(Queue::new(1_000));
         queue.push(piece(1, 900)).await;
         let second = tokio::spawn({
@@ -178,12 +179,12 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         assert_eq!(queue.with(State::pop).map(|piece| piece.gtid.number), Some(1));
-        second.await.expect("room came");
+        second.await.expect("there is room");
         assert_eq!(queue.with(State::pop).map(|piece| piece.gtid.number), Some(2));
     }
 
     #[tokio::test]
-    async fn what_was_read_comes_before_the_end() {
+    async fn queued_pieces_come_before_the_end() {
         let queue = Queue::new(1_000);
         queue.push(piece(1, 1)).await;
         queue.close(End::Failed(Error::new(ErrorKind::Gap, "first")));

@@ -1,4 +1,4 @@
-//! The task that reads ahead: events in, pieces of transactions into the queue, until something ends it.
+//! The background task that reads ahead: it decodes events and queues transactions until the stream ends.
 
 use std::sync::Arc;
 
@@ -24,11 +24,13 @@ pub(crate) struct Reader {
     queue: Arc<Queue>,
 }
 
-/// At most this many pieces wait in the reader's hands, and none after one of this many bytes.
+/// Maximum number of pieces that the reader collects before it queues them.
 const PIECES_MAX: usize = 64;
+
+/// A piece of this size, in bytes of log, is queued at once.
 const PIECE_BYTES_MAX: usize = 4 << 10;
 
-/// Closes the queue if the task ends in any other way than it should: a parser that panics must not look like silence.
+/// Closes the queue when the task ends by a panic, so that the source does not wait for a reader that is gone.
 struct Guard(Arc<Queue>);
 
 impl Drop for Guard {
@@ -48,14 +50,14 @@ impl Reader {
         Self { server, origin, stream, assembler, queue }
     }
 
-    /// Reads until the stream ends, an event can not be understood, or the task is aborted. What was learnt about
-    /// columns is answered for the next stream.
+    /// Reads until the stream ends, an event cannot be decoded, or the task is aborted. Returns the columns that were looked
+    /// up, for the next stream.
     pub(crate) async fn run(mut self, first: Event) -> Schema {
         let guard = Guard(Arc::clone(&self.queue));
         let mut pieces = Vec::new();
         if let Err(error) = self.read(first, &mut pieces).await {
-            // What was complete before the end comes first.
-            self.hand_over(&mut pieces).await;
+            // Transactions that were complete before the error come first.
+            self.enqueue(&mut pieces).await;
             guard.0.close(End::Failed(error));
         }
         self.assembler.into_schema()
@@ -65,21 +67,21 @@ impl Reader {
         let mut event = first;
         loop {
             self.take(&event, pieces).await?;
-            // Handed over when nothing more is there at once: waking the receiver for each would cost more than reading.
+            // Pieces are queued when no further event is ready: waking the receiver for each would cost more than decoding.
             let enough =
                 pieces.len() >= PIECES_MAX || pieces.last().is_some_and(|piece| piece.bytes >= PIECE_BYTES_MAX);
             let at_once = if enough { None } else { self.stream.next().now_or_never() };
             event = match at_once {
                 Some(event) => event?,
                 None => {
-                    self.hand_over(pieces).await;
+                    self.enqueue(pieces).await;
                     self.stream.next().await?
                 }
             };
         }
     }
 
-    async fn hand_over(&self, pieces: &mut Vec<Piece>) {
+    async fn enqueue(&self, pieces: &mut Vec<Piece>) {
         for piece in pieces.drain(..) {
             self.queue.push(piece).await;
         }
@@ -108,12 +110,12 @@ mod tests {
     use crate::queue::State;
 
     #[tokio::test]
-    async fn a_reader_that_panics_is_no_silence() {
+    async fn a_reader_that_panics_closes_the_queue() {
         let queue = Arc::new(Queue::new(1));
         let guard = Guard(Arc::clone(&queue));
         let task = tokio::spawn(async move {
             let _guard = guard;
-            panic!("a parser fell over");
+            panic!("a parser panicked");
         });
         queue.arrived().await;
         assert!(matches!(queue.with(|state: &mut State| state.end().cloned()), Some(End::Panicked)));

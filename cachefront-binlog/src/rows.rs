@@ -1,4 +1,7 @@
-//! A rows event as row changes: only the columns that mappings read are decoded.
+//! Decodes rows events into row changes. Only the columns that mappings read are decoded.
+//!
+//! The layout is that of `Rows_event`, see
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/classmysql_1_1binlog_1_1event_1_1Rows__event.html>.
 
 use std::sync::Arc;
 
@@ -14,7 +17,7 @@ use crate::table::{Column, Table};
 /// Appends the changes of one rows event.
 ///
 /// # Errors
-/// `Gap` if a needed column is missing or can not be understood.
+/// `Gap` if a mapped column is missing or cannot be decoded.
 pub(crate) fn decode(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     decode_rows(rows, table, changes).map_err(|cause| error::as_gap(&format!("a row of `{}`", table.name), cause))
 }
@@ -23,7 +26,7 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Res
     if rows.columns != table.columns.len() {
         return Err(Error::new(
             ErrorKind::Corrupt,
-            format!("the image has {} columns, the table map {}", rows.columns, table.columns.len()),
+            format!("the image has {} columns and the table map has {}", rows.columns, table.columns.len()),
         ));
     }
     let operation = match (rows.before, rows.after) {
@@ -40,23 +43,25 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Res
     Ok(())
 }
 
+/// Decodes one image: the bits of NULL values, then the values. `present` has one bit for each column of the table.
 fn image(cursor: &mut Cursor<'_>, present: &[u8], table: &Table) -> Result<RowImage> {
     let in_image = present_count(present, table.columns.len());
     let nulls = cursor.take(in_image.div_ceil(8))?;
     let mut cells = Vec::with_capacity(table.columns.len());
-    let mut place = 0;
+    let mut null_bit = 0;
     for (index, column) in table.columns.iter().enumerate() {
         if !bit(present, index) {
             cells.push(absent(column, index, table)?);
             continue;
         }
-        let null = bit(nulls, place);
-        place += 1;
+        let null = bit(nulls, null_bit);
+        null_bit += 1;
         cells.push(cell(cursor, column, null)?);
     }
     Ok(RowImage::new(Arc::clone(&table.names), cells))
 }
 
+/// Decodes one value, or skips it if no mapping reads the column.
 #[inline]
 fn cell(cursor: &mut Cursor<'_>, column: &Column, null: bool) -> Result<Cell> {
     match (column.wanted, null) {
@@ -67,6 +72,7 @@ fn cell(cursor: &mut Cursor<'_>, column: &Column, null: bool) -> Result<Cell> {
     }
 }
 
+/// The cell of a column that the image does not have.
 fn absent(column: &Column, index: usize, table: &Table) -> Result<Cell> {
     if table.strict && column.wanted {
         let name = table.names.get(index).map_or("?", |name| name);
@@ -79,6 +85,7 @@ fn absent(column: &Column, index: usize, table: &Table) -> Result<Cell> {
     Ok(Cell::Missing)
 }
 
+/// Number of columns that an image has.
 fn present_count(present: &[u8], columns: usize) -> usize {
     // Bits beyond the last column are padding.
     let whole = columns / 8;
@@ -87,6 +94,7 @@ fn present_count(present: &[u8], columns: usize) -> usize {
     ones(present.get(..whole).unwrap_or(present)) + odd
 }
 
+/// Returns a bit; the lowest bit of a byte is the first.
 #[inline]
 fn bit(bits: &[u8], index: usize) -> bool {
     bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
@@ -95,7 +103,7 @@ fn bit(bits: &[u8], index: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::Kind;
+    use crate::column::Kind;
 
     fn table(strict: bool) -> Table {
         let column = |wanted| Column { kind: Kind::Integer { bytes: 1, unsigned: true }, wanted };
@@ -112,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_read_and_what_nobody_asked_for_is_skipped() {
+    fn images_are_decoded_and_unmapped_columns_are_skipped() {
         let mut changes = Vec::new();
         // Two rows: (7, 40) and (8, NULL).
         let rows = event(None, Some(&[0b11]), &[0, 7, 40, 0b10, 8]);
@@ -128,18 +136,18 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_a_needed_column_is_a_gap_and_otherwise_missing() {
+    fn a_missing_column_is_a_gap_if_a_mapping_names_it() {
         let mut changes = Vec::new();
         let rows = event(Some(&[0b01]), Some(&[0b10]), &[0, 7, 0, 41]);
         let error = decode(&rows, &table(true), &mut changes).expect_err("the image after lacks `id`");
         assert_eq!(error.kind(), ErrorKind::Gap);
         assert!(error.to_string().contains("`id`") && error.to_string().contains("binlog_row_image=FULL"));
-        decode(&rows, &table(false), &mut changes).expect("all columns are taken as they come");
+        decode(&rows, &table(false), &mut changes).expect("no column is required");
     }
 
     #[test]
-    fn a_cut_image_is_a_gap() {
-        let error = decode(&event(None, Some(&[0b11]), &[0, 7]), &table(true), &mut Vec::new()).expect_err("cut");
+    fn a_truncated_image_is_a_gap() {
+        let error = decode(&event(None, Some(&[0b11]), &[0, 7]), &table(true), &mut Vec::new()).expect_err("truncated");
         assert_eq!(error.kind(), ErrorKind::Gap);
     }
 }

@@ -1,7 +1,8 @@
-//! Column names by information_schema, for a log that does not name them (`binlog_row_metadata=MINIMAL`).
+//! Looks up columns in `information_schema`, for a log that does not name them (`binlog_row_metadata=MINIMAL`).
 //!
-//! They are the names of *now*, the rows may be older: a table that was altered in between would be read wrongly. So
-//! each answer carries what the server had executed afterwards, and rows of those transactions are not decoded with it.
+//! The lookup returns the *current* columns, and rows may be older: if the table was altered in between, they would be
+//! decoded wrongly. So each lookup records the position that the server had executed afterwards, and rows of these
+//! transactions are not decoded with it.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::conn::Server;
 use crate::metadata::Labels;
-use crate::origin::elsewhere;
+use crate::origin::wrong_server;
 use crate::position::read_position;
 
 /// A table's columns, in order.
@@ -24,57 +25,57 @@ pub(crate) struct TableColumns {
     pub(crate) collations: Vec<Option<u64>>,
 }
 
-/// What was looked up, and for which transactions it holds.
+/// The lookups, each with the transactions that it is valid for.
 #[derive(Debug, Default)]
 pub(crate) struct Schema {
-    tables: HashMap<TableName, Known>,
-    /// Tables that were known and were altered since.
+    tables: HashMap<TableName, Found>,
+    /// Tables that were looked up and altered since.
     forgotten: Vec<TableName>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct Found {
     columns: TableColumns,
-    /// Executed when the columns had been read: only what comes later is sure to have these columns.
+    /// The position executed after the lookup: only later transactions are known to have these columns.
     read_at: Position,
 }
 
 impl Schema {
-    /// The columns of a table, if they hold for the rows of `gtid`.
+    /// Returns the columns of a table, if they are valid for the rows of `gtid`.
     pub(crate) fn columns(&self, table: &TableName, gtid: &Gtid) -> Lookup<'_> {
         match self.tables.get(table) {
             None => Lookup::Unknown,
-            Some(known) if known.read_at.contains(gtid) => Lookup::TooNew,
-            Some(known) => Lookup::Columns(&known.columns),
+            Some(found) if found.read_at.contains(gtid) => Lookup::TooNew,
+            Some(found) => Lookup::Columns(&found.columns),
         }
     }
 
-    /// True if the table's columns are known and hold for everything after `position`.
+    /// Returns true if the table's columns are known and valid for all transactions after `position`.
     pub(crate) fn holds_after(&self, table: &TableName, position: &Position) -> bool {
-        self.tables.get(table).is_some_and(|known| position.covers(&known.read_at))
+        self.tables.get(table).is_some_and(|found| position.covers(&found.read_at))
     }
 
-    /// The table was altered: its columns must be read again.
+    /// Drops a table's columns because it was altered.
     pub(crate) fn forget(&mut self, table: &TableName) {
         if self.tables.remove(table).is_some() {
             self.forgotten.push(table.clone());
         }
     }
 
-    /// Any table may have been altered.
+    /// Drops the columns of all tables because any may have been altered.
     pub(crate) fn forget_all(&mut self) {
         self.forgotten.extend(self.tables.drain().map(|(table, _)| table));
     }
 
-    /// What was forgotten since the last call.
+    /// Takes the tables whose columns were dropped since the last call.
     pub(crate) fn take_forgotten(&mut self) -> Vec<TableName> {
         std::mem::take(&mut self.forgotten)
     }
 
-    /// Reads a table's columns on the server `origin`. A table that is not there, or not visible to the user, has none.
+    /// Looks up a table's columns on the server `origin`. A table that does not exist or is not visible to the user has none.
     ///
     /// # Errors
-    /// `Unavailable` if the connection leads to another server, whose columns may differ; or any error of the server.
+    /// `Unavailable` if the connection leads to another server, whose columns may differ; otherwise the server's error.
     pub(crate) async fn read(
         &mut self,
         conn: &mut Conn,
@@ -83,23 +84,23 @@ impl Schema {
         table: &TableName,
     ) -> Result<()> {
         let columns = read_columns(conn, server, table).await?;
-        // Read after the columns: what is executed later can not have changed what was read.
+        // Read after the columns: later transactions cannot have changed the columns that were read.
         let position = async { Ok(read_position(conn).await) };
         let (read_at, uuid) = server.within("reading the position", server.query_timeout(), position).await??;
         if uuid != origin {
-            return Err(elsewhere("a look-up of columns", server.address(), &uuid, origin));
+            return Err(wrong_server("a lookup of columns", server.address(), &uuid, origin));
         }
-        self.tables.insert(table.clone(), Known { columns, read_at });
+        self.tables.insert(table.clone(), Found { columns, read_at });
         Ok(())
     }
 }
 
-/// What is known about a table's columns at a transaction.
+/// The columns of a table at a transaction.
 #[derive(Debug)]
 pub(crate) enum Lookup<'a> {
-    /// They were not looked up yet.
+    /// They have not been looked up.
     Unknown,
-    /// They were looked up after this transaction: it may have had others.
+    /// They were looked up after this transaction, which may have had others.
     TooNew,
     Columns(&'a TableColumns),
 }
@@ -121,7 +122,7 @@ async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Re
     Ok(columns)
 }
 
-/// The list in `enum('a','it''s')` or `set(..)`.
+/// Parses the labels in `enum('a','it''s')` or `set(..)`. Returns `None` for other types.
 fn labels(column_type: &str) -> Option<Labels> {
     let list = column_type.strip_prefix("enum(").or_else(|| column_type.strip_prefix("set("))?.strip_suffix(')')?;
     let mut labels = Vec::new();
@@ -134,7 +135,7 @@ fn labels(column_type: &str) -> Option<Labels> {
     rest.is_empty().then(|| labels.into())
 }
 
-/// Text up to its closing quote, a doubled quote being one, and what follows.
+/// Splits at the closing quote. A doubled quote is part of the text, as a single one.
 fn quoted_text(quoted: &str) -> Option<(String, &str)> {
     let mut text = String::new();
     let mut rest = quoted;
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_of_an_enum_are_read_from_its_type() {
+    fn labels_are_parsed_from_the_column_type() {
         let names = |column_type| labels(column_type).map(|labels| labels.join("|"));
         assert_eq!(names("enum('x','it''s','a,b')").as_deref(), Some("x|it's|a,b"));
         assert_eq!(names("set('p')").as_deref(), Some("p"));
@@ -165,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn columns_hold_only_for_what_came_after_they_were_read() {
+    fn columns_are_valid_only_for_transactions_after_their_lookup() {
         let mut schema = Schema::default();
         let table = TableName::from("shop.users");
         let read_at: Position = "a:1-10".parse().expect("a position");
-        schema.tables.insert(table.clone(), Known { columns: TableColumns::default(), read_at });
+        schema.tables.insert(table.clone(), Found { columns: TableColumns::default(), read_at });
         let gtid = |number| Gtid { origin: "a".into(), number };
         assert!(matches!(schema.columns(&table, &gtid(10)), Lookup::TooNew));
         assert!(matches!(schema.columns(&table, &gtid(11)), Lookup::Columns(_)));

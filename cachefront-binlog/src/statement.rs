@@ -1,4 +1,9 @@
-//! Statements of the log, by what they may have done to cached rows. What is not understood may have done anything.
+//! Classifies the statements of the log by their possible effect on cached rows. A statement that is not recognised may have
+//! changed any row.
+//!
+//! The crate has its own lexer and parser instead of a parser of full SQL such as `sqlparser`. Only the head of a statement
+//! matters: its verb, its object and the names of tables. A full parser returns an error for each clause of MySQL that it
+//! does not know, although the head is clear, and each such error would flush everything.
 
 mod lexer;
 
@@ -7,38 +12,39 @@ use cachefront_core::event::TableName;
 use crate::event::Query;
 use lexer::{Token, Tokens};
 
-/// What a statement of the log means to a cache.
+/// The effect of a statement on a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Statement {
     /// A transaction begins (BEGIN, XA START).
     Begin,
-    /// It ends.
+    /// The transaction commits.
     Commit,
-    /// A savepoint, XA END: nothing of the log depends on it.
+    /// SAVEPOINT, XA END and the like, which do not end the transaction.
     Inside,
-    /// A prepared XA transaction becomes visible, or is given up.
+    /// A prepared XA transaction commits.
     XaCommit(Vec<u8>),
+    /// A prepared XA transaction is rolled back.
     XaRollback(Vec<u8>),
-    /// Nothing that a row is made of.
+    /// No row changes.
     Harmless,
-    /// A table is there now. It is empty, or was there before and is unchanged (IF NOT EXISTS); its rows, if it is made
-    /// from a query, are in the log. Only its columns may be others than those of an older table of that name.
+    /// A table was created, or existed and is unchanged (IF NOT EXISTS). Its rows, if it is created from a query, are logged
+    /// as row events. Its columns may differ from those of an older table of the same name.
     Created(TableName),
     /// All rows of these tables may have changed.
     Tables(Vec<TableName>),
-    /// All rows of this database's tables may have changed.
+    /// All rows of all tables of this database may have changed.
     Database(String),
     /// Any row may have changed.
     Anything,
-    /// A change of rows that was logged as a statement: which rows is not known.
+    /// A change of rows that was logged as a statement, so that the rows are unknown.
     Rows,
 }
 
-/// Reads a statement.
+/// Classifies a statement.
 pub(crate) fn classify(query: &Query<'_>) -> Statement {
     let text = String::from_utf8_lossy(query.text);
     let database = String::from_utf8_lossy(query.database);
-    // The two that come with every transaction, without a look at their parts.
+    // Fast path for the statements of every transaction.
     match text.as_ref() {
         "BEGIN" => return Statement::Begin,
         "COMMIT" => return Statement::Commit,
@@ -54,7 +60,7 @@ struct Parser<'a> {
     database: &'a str,
 }
 
-/// What an object keyword of CREATE, ALTER and DROP stands for.
+/// The object of CREATE, ALTER or DROP.
 enum Object {
     Table { temporary: bool },
     Database,
@@ -62,8 +68,8 @@ enum Object {
     Harmless,
 }
 
-/// Objects that hold no rows; an index does not change the rows it is on. Words before them (DEFINER=.., UNIQUE,
-/// OR REPLACE) are passed over.
+/// Objects without rows. An index does not change the rows of its table. Words before the object (DEFINER=.., UNIQUE, OR
+/// REPLACE) are skipped.
 const ROWLESS: [&str; 18] = [
     "INDEX",
     "REFERENCE",
@@ -86,10 +92,12 @@ const ROWLESS: [&str; 18] = [
 ];
 
 impl Parser<'_> {
-    /// None if it is not understood.
+    /// Returns `None` if the statement is not recognised.
+    ///
+    /// The verb decides, and for DDL the object.
     fn statement(&mut self) -> Option<Statement> {
         let Some(word) = self.tokens.next_word() else {
-            // Nothing but comments.
+            // Only comments.
             return self.tokens.at_end().then_some(Statement::Harmless);
         };
         match word.as_str() {
@@ -115,7 +123,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A whole rollback is logged only if it could not undo everything: what was logged before it counts.
+    /// ROLLBACK of a whole transaction is logged only if it could not undo all changes: those logged before it are valid.
     fn rollback(&mut self) -> Statement {
         if self.tokens.word("TO") || self.tokens.word("WORK") && self.tokens.word("TO") {
             Statement::Inside
@@ -124,6 +132,7 @@ impl Parser<'_> {
         }
     }
 
+    /// Classifies a statement that begins with XA.
     fn xa(&mut self) -> Option<Statement> {
         match self.tokens.next_word()?.as_str() {
             "START" | "BEGIN" => Some(Statement::Begin),
@@ -134,7 +143,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `X'6131',X'',1`
+    /// Parses `X'6131',X'',1`.
     fn xid(&mut self) -> Option<Vec<u8>> {
         let global = self.tokens.hex()?;
         self.tokens.symbol(',').then_some(())?;
@@ -144,6 +153,7 @@ impl Parser<'_> {
         Some(crate::event::xid(&global, &branch, format))
     }
 
+    /// Classifies CREATE, ALTER and DROP.
     fn definition(&mut self, verb: &str) -> Option<Statement> {
         match self.object()? {
             Object::Harmless | Object::Table { temporary: true } => Some(Statement::Harmless),
@@ -168,10 +178,10 @@ impl Parser<'_> {
         }
     }
 
-    /// Finds the object's keyword behind what may stand before it.
+    /// Finds the keyword of the object, after optional words.
     fn object(&mut self) -> Option<Object> {
         let mut temporary = false;
-        // DEFINER = `user`@`host` is the longest that may stand there; a bound keeps nonsense from running far.
+        // The longest optional part is DEFINER = `user`@`host`. The bound limits the cost of a malformed statement.
         for _ in 0..24 {
             let Some(word) = self.tokens.peek_word() else {
                 self.tokens.next()?;
@@ -190,6 +200,7 @@ impl Parser<'_> {
         None
     }
 
+    /// ALTER TABLE changes its table, and also a table that it renames to or exchanges a partition with.
     fn alter_table(&mut self) -> Option<Statement> {
         self.if_exists();
         let mut tables = vec![self.table()?];
@@ -214,6 +225,7 @@ impl Parser<'_> {
         Some(Statement::Tables(tables))
     }
 
+    /// RENAME TABLE changes all tables that it names.
     fn rename(&mut self) -> Option<Statement> {
         if self.tokens.word("USER") {
             return Some(Statement::Harmless);
@@ -233,7 +245,7 @@ impl Parser<'_> {
         self.tokens.at_end().then_some(Statement::Tables(tables))
     }
 
-    /// `IF EXISTS`, `IF NOT EXISTS`.
+    /// Skips `IF EXISTS` or `IF NOT EXISTS`.
     fn if_exists(&mut self) {
         if self.tokens.word("IF") {
             self.tokens.word("NOT");
@@ -241,7 +253,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Table names with commas between them; whatever follows the last is of no matter.
+    /// Parses a comma-separated list of table names; ignores anything after it.
     fn names(&mut self) -> Option<Statement> {
         let mut tables = vec![self.table()?];
         while self.tokens.symbol(',') {
@@ -250,12 +262,13 @@ impl Parser<'_> {
         Some(Statement::Tables(tables))
     }
 
+    /// Parses the name of a table, with the current database if it has none.
     fn table(&mut self) -> Option<TableName> {
         let first = self.tokens.next_name()?;
         if self.tokens.symbol('.') {
             return Some(TableName::new(&first, &self.tokens.next_name()?));
         }
-        // Without a database, nobody can tell which table is meant.
+        // Without a current database the table is ambiguous.
         (!self.database.is_empty()).then(|| TableName::new(self.database, &first))
     }
 }

@@ -1,4 +1,8 @@
-//! The dump connection: the server's log from a position on, with a deadline for the next sign of life.
+//! The dump connection: the server's log from a position on, with a deadline for the next event or heartbeat.
+//!
+//! The request is `COM_BINLOG_DUMP_GTID`, see
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_binlog_dump_gtid.html>. The server then sends all
+//! events of transactions that the requested position does not contain, and a heartbeat when it has none.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,13 +15,14 @@ use mysql_async::binlog::events::Event;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Conn};
 use tokio::time::{Instant, Sleep};
+use uuid::Builder;
 
 use crate::config::BinlogSettings;
 use crate::conn::Server;
 use crate::error;
 use crate::position::to_sids;
 
-/// As whom a source reads: the server allows one reader for each replica UUID.
+/// The identity of a reader. The server allows one reader for each replica UUID.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) server_id: u32,
@@ -25,33 +30,29 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// A replica UUID that no other reader has: the server ends an older reader of the same UUID.
+    /// Creates an identity with a random replica UUID: the server disconnects an older reader with the same UUID.
     pub(crate) fn new(server_id: Option<u32>) -> Self {
         let random = SystemEntropy.random_u128();
-        // The version and variant bits of a random UUID.
-        let uuid = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-        let hex = format!("{uuid:032x}");
-        let parts: Vec<&str> =
-            [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().filter_map(|range| hex.get(range)).collect();
-        Self { server_id: server_id.unwrap_or((random >> 96) as u32 | 1 << 31), replica_uuid: parts.join("-").into() }
+        let replica_uuid = Builder::from_random_bytes(random.to_be_bytes()).into_uuid().to_string().into();
+        Self { server_id: server_id.unwrap_or((random >> 96) as u32 | 1 << 31), replica_uuid }
     }
 }
 
-/// The log's events, one after the other.
+/// The events of the log.
 pub(crate) struct Stream {
     server: Server,
     events: BinlogStream,
     deadline: Duration,
-    /// Fires when no event came for one to two deadlines. Set again only when it fires, since setting it for each
-    /// event would cost more than reading the event. It is looked at only while no event is there, so a pause of our
-    /// own in reading is never taken for the server's silence.
+    /// Fires if no event came for one to two deadlines. It is reset only when it fires, because a reset for each event would
+    /// cost more than reading the event. It is polled only while no event is ready, so a pause of the reader is not
+    /// mistaken for an unresponsive server.
     alarm: Pin<Box<Sleep>>,
-    /// An event came since the alarm was set.
+    /// True if an event came since the alarm was reset.
     alive: bool,
 }
 
 impl Stream {
-    /// Asks for everything after `from`, and waits for the first event, so that a lost position is found here.
+    /// Requests all events after `from` and waits for the first one, so that a lost position is detected here.
     pub(crate) async fn open(
         server: &Server,
         mut conn: Conn,
@@ -62,7 +63,7 @@ impl Stream {
         let sids = to_sids(from)?;
         let nanos = settings.heartbeat.as_nanos();
         let uuid = &identity.replica_uuid;
-        // Both spellings: servers before 8.0.26 know the older names only.
+        // Servers before 8.0.26 know only the older names.
         let set = format!(
             "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}, @replica_uuid = '{uuid}', \
              @slave_uuid = '{uuid}'"
@@ -72,7 +73,7 @@ impl Stream {
         let opening = conn.get_binlog_stream(request);
         let events = match tokio::time::timeout(server.query_timeout(), opening).await {
             Ok(opened) => opened.map_err(|cause| error::stream(server.address(), server.user(), cause))?,
-            Err(_) => return Err(silent(server, server.query_timeout())),
+            Err(_) => return Err(unresponsive(server, server.query_timeout())),
         };
         let deadline = settings.read_deadline;
         let alarm = Box::pin(tokio::time::sleep(deadline));
@@ -81,7 +82,7 @@ impl Stream {
         Ok((stream, first))
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub(crate) async fn next(&mut self) -> Result<Event> {
         loop {
             tokio::select! {
@@ -92,7 +93,7 @@ impl Stream {
                 }
                 () = &mut self.alarm => {
                     if !std::mem::take(&mut self.alive) {
-                        return Err(silent(&self.server, self.deadline));
+                        return Err(unresponsive(&self.server, self.deadline));
                     }
                     self.alarm.as_mut().reset(Instant::now() + self.deadline);
                 }
@@ -100,6 +101,7 @@ impl Stream {
         }
     }
 
+    /// Converts what the driver returned.
     fn accept(&self, event: Option<mysql_async::Result<Event>>) -> Result<Event> {
         let server = &self.server;
         match event {
@@ -119,15 +121,16 @@ impl std::fmt::Debug for Stream {
     }
 }
 
-fn silent(server: &Server, deadline: Duration) -> Error {
+/// The error of a stream without an event or heartbeat.
+fn unresponsive(server: &Server, deadline: Duration) -> Error {
     let text = format!(
-        "the log of {} sent no sign of life for {deadline:?}: the server or the network is frozen",
+        "the log of {} sent no event and no heartbeat for {deadline:?}: the server or the network is frozen",
         server.address()
     );
     Error::new(ErrorKind::Timeout, text)
 }
 
-/// Compares an event with its checksum; the driver does not.
+/// Verifies the checksum of an event, which the driver does not.
 pub(crate) fn verified(event: Event) -> Result<Event> {
     let footer = event.footer();
     if footer.get_checksum_enabled()
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_source_is_a_reader_of_its_own() {
+    fn every_source_has_an_identity_of_its_own() {
         let (first, second) = (Identity::new(None), Identity::new(None));
         assert_ne!(first.replica_uuid, second.replica_uuid);
         assert!(first.server_id >= 1 << 31);

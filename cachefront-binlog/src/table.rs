@@ -1,4 +1,7 @@
-//! A table as the log describes it: how each column is stored, what it is called, and whether a mapping reads it.
+//! A table as its table map describes it: the storage format and name of each column, and whether a mapping reads it.
+//!
+//! Types and their metadata are listed at
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/classmysql_1_1binlog_1_1event_1_1Table__map__event.html>.
 
 use std::sync::Arc;
 
@@ -6,93 +9,40 @@ use cachefront_core::event::TableName;
 use cachefront_core::source::Columns;
 use cachefront_core::{Error, ErrorKind, Result};
 
+use crate::charset::Charset;
+use crate::column::Kind;
 use crate::cursor::Cursor;
-use crate::decode::charset::Charset;
 use crate::error;
 use crate::event::TableMap;
-use crate::metadata::{self, Class, Labels, Metadata};
+use crate::metadata::{self, Class, Metadata};
 use crate::schema::TableColumns;
 
-/// How a column is stored in a row image.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Kind {
-    /// 1, 2, 3, 4 or 8 bytes.
-    Integer {
-        bytes: usize,
-        unsigned: bool,
-    },
-    Float,
-    Double,
-    Decimal {
-        precision: usize,
-        scale: usize,
-    },
-    Year,
-    Date,
-    /// The forms before MySQL 5.6, without fractions.
-    OldTime,
-    OldDateTime,
-    OldTimestamp,
-    /// With 0 to 6 digits after the second.
-    Time {
-        fraction: usize,
-    },
-    DateTime {
-        fraction: usize,
-    },
-    Timestamp {
-        fraction: usize,
-    },
-    Bit {
-        bits: usize,
-    },
-    Enum {
-        bytes: usize,
-        labels: Option<Labels>,
-    },
-    Set {
-        bytes: usize,
-        labels: Option<Labels>,
-    },
-    /// Text after a length of so many bytes.
-    Text {
-        length_bytes: usize,
-        charset: Charset,
-    },
-    /// Bytes after a length of so many bytes; `pad` is the size of a BINARY column, whose trailing zeros are cut off.
-    Bytes {
-        length_bytes: usize,
-        pad: Option<usize>,
-    },
-    Json {
-        length_bytes: usize,
-    },
-    /// A type of a later server: it can be neither read nor passed over.
-    Unknown(u8),
-}
-
+/// A column of a mapped table.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) kind: Kind,
+    /// True if a mapping reads it. Other columns are skipped.
     pub(crate) wanted: bool,
 }
 
-/// A table of interest, as one table map describes it.
+/// A mapped table, as one table map describes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) name: TableName,
+    /// The names of the columns, shared by all images.
     pub(crate) names: Arc<[Box<str>]>,
     pub(crate) columns: Vec<Column>,
-    /// True if a column that a mapping names must be in every image.
+    /// True if every image must have each column that a mapping names.
     pub(crate) strict: bool,
 }
 
-/// A column's type byte, its class, and how it is stored as far as the types alone say.
+/// The storage format of a column, as far as the type alone determines it, and the column's class.
 struct Typed {
     kind: Kind,
     class: Class,
 }
 
+/// The type codes of columns (`enum_field_types`).
 mod code {
     pub(super) const TINY: u8 = 1;
     pub(super) const SHORT: u8 = 2;
@@ -126,25 +76,25 @@ mod code {
     pub(super) const GEOMETRY: u8 = 255;
 }
 
-/// What a table map lacks before its rows can be read.
+/// A decoded table map, or what is missing to decode its rows.
 pub(crate) enum Described {
     Table(Box<Table>),
     /// The log does not name the columns: they must be looked up.
     NeedsNames,
 }
 
-/// Where the columns' names come from if the log does not have them.
+/// The source of column names if the log does not have them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Naming<'a> {
-    /// From nowhere yet.
+    /// None yet.
     LogOnly,
-    /// From information_schema.
+    /// `information_schema`.
     LookedUp(&'a TableColumns),
-    /// `@1`, `@2`, ..: there is nobody to ask.
+    /// `@1`, `@2` and so on, because there is no server to query.
     Numbered,
 }
 
-/// Reads a table map of a table of interest.
+/// Decodes the table map of a mapped table.
 pub(crate) fn describe(
     map: &TableMap<'_>,
     name: &TableName,
@@ -179,15 +129,16 @@ pub(crate) fn describe(
     Ok(Described::Table(Box::new(Table { name: name.clone(), names: names.into(), columns, strict })))
 }
 
+/// Returns true if a list of columns has this name, without regard to case.
 fn contains(only: &[Box<str>], name: &str) -> bool {
     only.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
 }
 
-/// Adds what information_schema says to what the log says.
+/// Adds the description of `information_schema` to that of the log, which takes precedence.
 fn complete(metadata: &mut Metadata, columns: &TableColumns, name: &TableName, count: usize) -> Result<()> {
     if columns.names.len() != count {
         return Err(error::gap(format!(
-            "the log has rows of `{name}` with {count} columns, but the table has {} now: SET PERSIST \
+            "the log has rows of `{name}` with {count} columns, but the table now has {}: SET PERSIST \
              binlog_row_metadata=FULL on the source, then the log itself names the columns",
             columns.names.len()
         )));
@@ -205,7 +156,7 @@ fn complete(metadata: &mut Metadata, columns: &TableColumns, name: &TableName, c
     Ok(())
 }
 
-/// What signs, collations and labels add to the types.
+/// Refines a type by signedness, collation and labels.
 fn refine(typed: Typed, index: usize, metadata: &Metadata) -> Kind {
     let labels = || metadata.labels.get(index).cloned().flatten();
     match typed.kind {
@@ -225,13 +176,14 @@ fn refine(typed: Typed, index: usize, metadata: &Metadata) -> Kind {
     }
 }
 
+/// Decodes the types of all columns. An unknown type makes all later columns unknown.
 fn types(map: &TableMap<'_>) -> Result<Vec<Typed>> {
     let mut metadata = Cursor::new(map.type_metadata);
     let mut typed = Vec::with_capacity(map.types.len());
     for &code in map.types {
         typed.push(one_type(code, &mut metadata)?);
         if matches!(typed.last(), Some(Typed { kind: Kind::Unknown(_), .. })) {
-            // How long its own metadata is is unknown too, so nothing after it can be placed.
+            // The length of its metadata is unknown, so the metadata of later columns cannot be located.
             typed.resize_with(map.types.len(), || Typed { kind: Kind::Unknown(code), class: Class::Other });
             break;
         }
@@ -239,6 +191,7 @@ fn types(map: &TableMap<'_>) -> Result<Vec<Typed>> {
     Ok(typed)
 }
 
+/// Decodes one type and takes its metadata, whose length depends on the type.
 fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
     use Class::{Character, Number, Other};
     let integer = |bytes| Typed { kind: Kind::Integer { bytes, unsigned: false }, class: Number };
@@ -254,7 +207,7 @@ fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
         code::NEWDECIMAL => {
             let (precision, scale) = (usize::from(metadata.u8()?), usize::from(metadata.u8()?));
             if scale > precision || precision > 65 {
-                return Err(Error::new(ErrorKind::Corrupt, "a DECIMAL column has an impossible precision"));
+                return Err(Error::new(ErrorKind::Corrupt, "a DECIMAL column has an invalid precision"));
             }
             Typed { kind: Kind::Decimal { precision, scale }, class: Number }
         }
@@ -284,15 +237,15 @@ fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
     })
 }
 
-/// CHAR and BINARY, and ENUM and SET, which hide behind their type byte.
+/// Decodes the type STRING: CHAR and BINARY, and also ENUM and SET, whose real type is in the metadata.
 fn string(metadata: &mut Cursor<'_>) -> Result<Typed> {
     let (first, second) = (metadata.u8()?, usize::from(metadata.u8()?));
-    // The two bits that are set in every true type byte hold the inverse of the length's bits 8 and 9.
-    let (true_code, length) = match first & 0x30 {
+    // Two bits that are set in every real type byte hold the inverse of bits 8 and 9 of the length.
+    let (real_code, length) = match first & 0x30 {
         0x30 => (first, second),
         bits => (first | 0x30, second | usize::from(bits ^ 0x30) << 4),
     };
-    Ok(match true_code {
+    Ok(match real_code {
         code::ENUM => Typed { kind: Kind::Enum { bytes: width(second, 2)?, labels: None }, class: Class::Enum },
         code::SET => Typed { kind: Kind::Set { bytes: width(second, 8)?, labels: None }, class: Class::Set },
         _ => {
@@ -302,24 +255,28 @@ fn string(metadata: &mut Cursor<'_>) -> Result<Typed> {
     })
 }
 
+/// Checks a size in bytes.
 fn width(bytes: usize, max: usize) -> Result<usize> {
-    if (1..=max).contains(&bytes) { Ok(bytes) } else { Err(impossible()) }
+    if (1..=max).contains(&bytes) { Ok(bytes) } else { Err(invalid()) }
 }
 
+/// Takes the number of bytes of a length, 1 to 4.
 fn length_bytes(metadata: &mut Cursor<'_>) -> Result<usize> {
     width(usize::from(metadata.u8()?), 4)
 }
 
+/// Takes the number of fractional digits, 0 to 6.
 fn fraction(metadata: &mut Cursor<'_>) -> Result<usize> {
     let fraction = usize::from(metadata.u8()?);
-    if fraction <= 6 { Ok(fraction) } else { Err(impossible()) }
+    if fraction <= 6 { Ok(fraction) } else { Err(invalid()) }
 }
 
+/// Skips metadata that decoding does not need.
 fn after(metadata: &mut Cursor<'_>, skip: usize, typed: Typed) -> Result<Typed> {
     metadata.skip(skip)?;
     Ok(typed)
 }
 
-fn impossible() -> Error {
-    Error::new(ErrorKind::Corrupt, "a column's description in the log is impossible")
+fn invalid() -> Error {
+    Error::new(ErrorKind::Corrupt, "a column's description in the log is invalid")
 }

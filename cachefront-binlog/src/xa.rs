@@ -1,14 +1,14 @@
-//! Prepared XA transactions: the log has their rows at PREPARE, readers see them from XA COMMIT on.
+//! Prepared XA transactions. The log has their rows at XA PREPARE; readers see them after XA COMMIT.
 
 use std::collections::HashMap;
 
 use cachefront_core::event::Change;
 
-/// At most this many row changes of prepared transactions are remembered; a transaction that does not fit makes its
-/// commit a change of anything.
+/// Maximum number of row changes of prepared transactions that are kept. The commit of a transaction that does not fit counts
+/// as a change of any row.
 const CHANGES_MAX: usize = 10_000;
 
-/// The changes of transactions that are prepared and neither committed nor given up.
+/// The changes of transactions that are prepared and neither committed nor rolled back.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     by_xid: HashMap<Vec<u8>, Vec<Change>>,
@@ -16,11 +16,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Remembers a transaction's changes. None if they were too many to be kept.
+    /// Keeps the changes of a transaction. `None` means that there were too many.
     pub(crate) fn remember(&mut self, xid: Vec<u8>, changes: Option<Vec<Change>>) {
         self.forget(&xid);
         let Some(changes) = changes else { return };
-        // One more each, so that empty transactions are bounded too.
+        // Each transaction counts one more, so that empty ones are bounded too.
         let weight = changes.len() + 1;
         if self.changes + weight <= CHANGES_MAX {
             self.changes += weight;
@@ -28,7 +28,7 @@ impl Prepared {
         }
     }
 
-    /// Takes what a transaction changed; None if that is not known.
+    /// Removes a transaction and returns its changes. `None` if they are unknown.
     pub(crate) fn forget(&mut self, xid: &[u8]) -> Option<Vec<Change>> {
         let changes = self.by_xid.remove(xid)?;
         self.changes = self.changes.saturating_sub(changes.len() + 1);
@@ -36,7 +36,7 @@ impl Prepared {
     }
 }
 
-/// What an open XA transaction has changed so far, kept beside what is handed over at once.
+/// A copy of the changes of an open XA transaction, which are also delivered as they are read.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     changes: Option<Vec<Change>>,
@@ -57,7 +57,7 @@ impl Kept {
         }
     }
 
-    /// None if there were too many.
+    /// Returns the changes. `None` if there were too many.
     pub(crate) fn finish(self) -> Option<Vec<Change>> {
         self.changes
     }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_known_later() {
+    fn changes_that_do_not_fit_are_unknown_later() {
         let mut prepared = Prepared::default();
         prepared.remember(b"a".to_vec(), Some(vec![change()]));
         prepared.remember(b"b".to_vec(), Some(vec![change(); CHANGES_MAX]));

@@ -1,4 +1,11 @@
 //! The bus: a capped stream. Each reader has a connection of its own, and reports its loss as an error.
+//!
+//! An item has the id `<sequence>-0` and one field: `m` with an encoded message, or `s` for the mark at the start of a
+//! stream. Sequences are contiguous, so a reader detects a gap by counting. The script that appends chooses the next
+//! sequence; a new stream starts at the time in µs, so that a lost stream never seems to continue.
+//!
+//! Readers use `XREAD BLOCK` from the last sequence that they have seen. A message names the server that it was published
+//! on. If that is not the server of the reader, one of them was left behind by a failover, and the reader fails.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +27,7 @@ use crate::shared::Shared;
 /// Maximum number of messages that one read returns.
 const READ_MAX: usize = 256;
 
+/// The bus of a store.
 pub(crate) struct RedisBus {
     shared: Arc<Shared>,
 }
@@ -53,6 +61,7 @@ pub(crate) fn appended(address: &Address, reply: Value) -> Result<u64> {
     }
 }
 
+/// The error of a connection whose server is not the one that it was opened to any more.
 fn server_changed(address: &Address) -> Error {
     address.unavailable("is no longer the server that this connection was opened to")
 }
@@ -94,12 +103,14 @@ impl InvalidationBus for RedisBus {
     }
 }
 
+/// One subscription.
 struct RedisBusReader {
     shared: Arc<Shared>,
     /// It is never replaced: its first error ends this reader.
     connection: Connection,
     /// The server that the readers' connection leads to.
     readers_server: watch::Receiver<ServerId>,
+    /// The sequence at the end of the bus when the reader subscribed.
     head: u64,
     /// The sequence of the last message that was read.
     read: u64,

@@ -63,6 +63,7 @@ impl fmt::Debug for Address {
 #[error("{0}")]
 struct ClientText(String);
 
+/// Joins the texts of an error and its causes, and omits those that another contains.
 fn text_of(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -117,6 +118,7 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
     }
 }
 
+/// As [`describe`], for an error reply of a kind that the client knows.
 fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static str) {
     match kind {
         ServerErrorKind::NoPerm => LACKS_A_RIGHT,
@@ -133,6 +135,7 @@ fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static st
 pub(crate) const IS_A_REPLICA: &str =
     "is a replica, which takes no writes: if it stays one, let the URL lead to the primary";
 
+/// As [`describe`], by the error code, which is the first word of an error reply.
 fn describe_code(code: &str) -> (ErrorKind, &'static str) {
     match code {
         "NOAUTH" | "WRONGPASS" => LOGIN_REFUSED,
@@ -175,10 +178,12 @@ pub(crate) fn into_result(value: Value) -> RedisResult<Value> {
     }
 }
 
+/// Returns true if the server does not know the hash of a script.
 pub(crate) fn is_no_script(value: &Value) -> bool {
     matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
+/// The error of a read after the store was dropped or its runtime shut down.
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the Redis store was shut down")
 }

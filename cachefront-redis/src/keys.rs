@@ -1,4 +1,10 @@
 //! The names of keys in the server: one hash tag for each logical shard, so that a script touches one slot only.
+//!
+//! | key | value |
+//! |---|---|
+//! | `{cf:<namespace>:<shard>}<cache>:<key>` | an entry, with its lease in the header |
+//! | `{cf:<namespace>:<shard>}#meta` | the meta of a shard |
+//! | `{cf:<namespace>:bus}#stream` | the stream of the bus |
 
 use std::io::Write;
 
@@ -30,6 +36,7 @@ fn prefix(namespace: &str, shard: u32) -> String {
 }
 
 impl KeySpace {
+    /// Computes the prefixes and fixed names once.
     pub(crate) fn new(namespace: &str, shards: u32) -> Self {
         Self {
             namespace: namespace.into(),
@@ -48,18 +55,22 @@ impl KeySpace {
         self.prefixes.len() as u32
     }
 
+    /// The shard of a key.
     pub(crate) fn shard_of(&self, key: &StoreKey) -> usize {
         key.shard(self.shards()) as usize
     }
 
+    /// The key of a shard's meta.
     pub(crate) fn meta(&self, shard: usize) -> &str {
         &self.metas[shard]
     }
 
+    /// The keys of all metas, in the order of the shards.
     pub(crate) fn metas(&self) -> impl ExactSizeIterator<Item = &str> {
         self.metas.iter().map(|name| &**name)
     }
 
+    /// The key of the bus.
     pub(crate) fn stream(&self) -> &str {
         &self.stream
     }

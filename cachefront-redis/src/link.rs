@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use crate::conn::{Connection, Dialer, Purpose};
 use crate::error::{Address, closed, is_connection_lost};
 
+/// A handle to the shared connection. A user takes the current connection with [`live`](Link::live), and reports its
+/// failure with [`failed`](Link::failed); users never wait for a reconnect.
 #[derive(Clone)]
 pub(crate) struct Link {
     shared: Arc<Shared>,
@@ -35,7 +37,9 @@ struct Shared {
 struct State {
     /// Counts connections, so that the loss of one is not attributed to its successor.
     epoch: u64,
+    /// The connection, or the error that users get until there is one.
     current: Result<Connection>,
+    /// The task that reconnects, while there is one.
     reconnect: Option<AbortHandle>,
     /// When the connection was last replaced because it led to another server than the bus.
     last_diverged: Option<Instant>,
@@ -48,6 +52,7 @@ pub(crate) struct Live {
 }
 
 impl Link {
+    /// Opens the first connection. Background tasks run in the runtime that calls it.
     pub(crate) async fn open(dialer: Dialer, purpose: Purpose) -> Result<Self> {
         let connection = dialer.dial(Some(dialer.settings().response_timeout), purpose).await?;
         let server = watch::Sender::new(connection.identity.server());
@@ -120,6 +125,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Drops the connection and starts a task that reconnects.
     fn replace(self: &Arc<Self>, mut state: MutexGuard<'_, State>, reason: &Error) {
         tracing::warn!(error = %reason.chain(), "the connection to Redis was lost and is being replaced");
         let message = format!("the connection to Redis at {} is being replaced", self.dialer.address());

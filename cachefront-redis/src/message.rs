@@ -31,6 +31,10 @@ pub(crate) struct Sent {
     pub(crate) message: BusMessage,
 }
 
+/// Encodes a message for the bus.
+///
+/// # Errors
+/// `Config` if a part of it is too long, or its event is newer than this crate.
 pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> {
     let none: (&[Box<str>], &[MappingId]) = (&[], &[]);
     let (event, (texts, mappings)) = match &message.event {
@@ -70,6 +74,10 @@ pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> 
     Ok(out)
 }
 
+/// Decodes a message of the bus.
+///
+/// # Errors
+/// `Corrupt` if it is truncated or malformed.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Sent> {
     let mut rest = Rest(bytes);
     if rest.take(3)? != b"CB\x03" {
@@ -116,6 +124,7 @@ fn texts(rest: &mut Rest<'_>, count: usize) -> Result<Vec<Box<str>>> {
     Ok(texts)
 }
 
+/// The bytes that are not decoded yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

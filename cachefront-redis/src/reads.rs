@@ -24,9 +24,11 @@ pub(crate) struct Reads {
     pub(crate) metas: MetaCache,
     /// For each shard, the reads that the next command takes.
     queues: Box<[Mutex<Vec<PendingRead>>]>,
+    /// Maximum number of reads in one command.
     batch_max: usize,
 }
 
+/// A read that waits for the next command.
 #[derive(Debug)]
 struct PendingRead {
     key: StoreKey,
@@ -66,6 +68,7 @@ impl Reads {
         self.readings(shard, count, live.connection.identity.server(), reply)
     }
 
+    /// Splits the reply of an `MGET` into readings that share the meta.
     fn readings(&self, shard: usize, count: usize, server: ServerId, reply: Value) -> Result<Vec<Reading>> {
         let Value::Array(values) = reply else {
             return Err(self.link.address().unexpected_reply("MGET"));
@@ -124,6 +127,7 @@ impl Drain {
         send(Arc::clone(&self.reads), self.shard, batch).await;
     }
 
+    /// Takes the queue.
     fn take(&mut self) -> Vec<PendingRead> {
         self.taken = true;
         let mut queue = self.reads.queue(self.shard);

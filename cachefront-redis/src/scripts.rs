@@ -1,5 +1,22 @@
 //! The Lua scripts, and how they are called: by hash, and loaded again if the server does not know the hash. Some scripts
 //! are concatenated from several files, which share functions.
+//!
+//! | script | called by | effect |
+//! |---|---|---|
+//! | `lease` | reader | takes the lease of a key |
+//! | `fill` | reader | stores a loaded value if its lease is still valid |
+//! | `release` | reader | releases a lease |
+//! | `suspend` | reader | suspends a meta, when a cache leaves CDC mode |
+//! | `invalidate_unseen` | invalidator | removes entries whose load has not seen a commit |
+//! | `raise_high_watermark` | invalidator | raises the high watermark of issued batches |
+//! | `take_term` | invalidator | becomes the holder |
+//! | `cover` | invalidator | replaces the coverage table |
+//! | `flush` | invalidator | replaces a meta, and with it the generation |
+//! | `resign` | invalidator | marks a meta as vacant |
+//! | `commit` | invalidator | advances the applied position |
+//! | `publish`, `head` | both | append to the bus; find its end |
+//!
+//! Each script touches the keys of one shard, which share a hash tag.
 
 use std::sync::LazyLock;
 
@@ -8,6 +25,7 @@ use redis::{Cmd, Pipeline, RedisResult, RedisWrite, Value};
 
 use crate::error::is_no_script;
 
+/// A script and the hash that the server knows it by.
 pub(crate) struct Script {
     source: &'static str,
     hash: LazyLock<String>,
@@ -91,6 +109,7 @@ pub(crate) async fn call_all(connection: &mut MultiplexedConnection, calls: &Pip
     Ok(replies)
 }
 
+/// Loads all scripts again.
 async fn reload(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     let pipeline = load_all();
     // If the server refuses to load a script, the call that follows fails and reports it.

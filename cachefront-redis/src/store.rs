@@ -73,6 +73,7 @@ impl RedisStore {
         Ok(good.then_some(LeaseReply::Present { meta, entry }))
     }
 
+    /// The error of a reply that does not have the documented shape.
     fn unexpected(&self, command: &'static str) -> Error {
         self.shared.address().unexpected_reply(command)
     }
@@ -220,6 +221,7 @@ fn lease_only(request: &LeaseRequest<'_>) -> Vec<u8> {
     Entry { header, token: Some(request.token), lease_expiry: Timestamp::UNKNOWN, payload: Bytes::new() }.encode()
 }
 
+/// A duration in µs, up to a century.
 fn micros(duration: Duration) -> u64 {
     // Lua numbers are exact up to 2^53; a century is far below that.
     const CENTURY_US: u64 = 100 * 366 * 86_400 * 1_000_000;

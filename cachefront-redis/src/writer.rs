@@ -1,4 +1,11 @@
 //! The `StoreWriter` of an invalidator: one connection to one server, unusable after the first error.
+//!
+//! An operation on the meta calls one script for each shard, in one pipeline. A script compares and writes atomically within
+//! its shard; several shards are not atomic together, which is why each of them compares on its own. Removing entries is a
+//! plain `UNLINK`, because an entry and its lease are one key.
+//!
+//! A commit and a message on the bus also name the replication id of the server, which the script compares: a server that
+//! was demoted and promoted again within one connection may have lost writes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +27,7 @@ use crate::keys::KeySpace;
 use crate::scripts::{self, COMMIT, COVER, FLUSH, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script, TAKE_TERM};
 use crate::shared::{Shared, unlink};
 
+/// A writer over a connection of its own.
 pub(crate) struct RedisWriter {
     shared: Arc<Shared>,
     connection: Connection,
@@ -28,6 +36,7 @@ pub(crate) struct RedisWriter {
 }
 
 impl RedisWriter {
+    /// Opens the connection.
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
         let connection = shared.dialer.dial(Some(shared.settings.writer_response_timeout), Purpose::Scripts).await?;
         tracing::debug!(identity = ?connection.identity, "opened an invalidator's connection to Redis");
@@ -56,11 +65,13 @@ impl RedisWriter {
         Ok(())
     }
 
+    /// Ends an operation: the writer stays poisoned if it failed.
     fn end<T>(&mut self, outcome: Result<T>) -> Result<T> {
         self.poisoned = outcome.is_err();
         outcome
     }
 
+    /// Sends one pipeline. An error reply to any of its commands is an error.
     async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
@@ -97,6 +108,7 @@ impl RedisWriter {
         })
     }
 
+    /// Reads the meta of every shard.
     async fn metas(&self) -> Result<Vec<Option<Arc<Meta>>>> {
         let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
         for meta in self.keys().metas() {
@@ -107,10 +119,12 @@ impl RedisWriter {
         replies.into_iter().enumerate().map(|(shard, reply)| metas.read(shard, reply)).collect()
     }
 
+    /// Removes entries together with their leases.
     async fn remove(&self, keys: &[StoreKey]) -> Result<()> {
         self.send_all(&unlink(self.keys(), keys, self.shared.settings.keys_per_command_max)).await
     }
 
+    /// Removes entries, except for those whose load has seen the commits of their change.
     async fn remove_unseen(&self, changes: &[Invalidation]) -> Result<()> {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
         self.on_entries(&keys, |shard, chunk| {
@@ -157,6 +171,10 @@ impl RedisWriter {
         command
     }
 
+    /// Replaces the coverage of every shard.
+    ///
+    /// # Errors
+    /// `Config` if there are too many caches, `Conflict` if a shard is not as expected.
     async fn set_coverage(&self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         let mut rows: Vec<&Cover> = rows.iter().collect();
         // As in the core: of two rows with the same mapping the first one counts.
@@ -177,6 +195,7 @@ impl RedisWriter {
         self.on_metas(&COVER, &[generation, term, applied_order, &next, &table, &fresh, &names]).await
     }
 
+    /// Appends a message to the bus over this connection.
     async fn append(&self, message: &BusMessage) -> Result<u64> {
         let command = bus::append(&self.shared, &self.connection.identity, message)?;
         let reply = scripts::call(&mut self.connection.wire.clone(), &command).await;
@@ -184,6 +203,7 @@ impl RedisWriter {
         bus::appended(self.address(), self.address().check(reply)?)
     }
 
+    /// Advances the applied position of every shard.
     async fn move_applied(&self, expected: &Expected, applied: &Applied) -> Result<()> {
         let position = applied.checkpoint.position.to_string();
         let [generation, term, applied_order] = &compared(expected);
@@ -210,6 +230,7 @@ fn compared(expected: &Expected) -> [Vec<u8>; 3] {
     ]
 }
 
+/// The error for a code that `compare` in `meta.lua`, or a script, returned.
 fn conflict(address: &Address, code: i64) -> Error {
     let what = match code {
         1 => "it has no meta",

@@ -80,7 +80,7 @@ async fn a_frozen_server_is_noticed_by_its_silence() {
     mysql.resume();
     let error = broken.expect("the silence is noticed");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.chain());
-    assert!(error.to_string().contains("no sign of life for 600ms"), "{error}");
+    assert!(error.to_string().contains("no event and no heartbeat for 600ms"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
     source.open(&from, &db.interest("users", Columns::All)).await.expect("open again");
     db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;

@@ -32,7 +32,7 @@ async fn a_server_that_is_not_there_is_named() {
     let port = port::free();
     let error = refused(&format!("mysql://repl:s3cret@127.0.0.1:{port}")).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().starts_with(&format!("no MySQL server answers at 127.0.0.1:{port}")), "{error}");
+    assert!(error.to_string().starts_with(&format!("no MySQL server listens at 127.0.0.1:{port}")), "{error}");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl Authority {
 async fn refused(url: &str, ca: Option<&Path>) -> Error {
     let mut builder = BinlogSource::builder(url);
     if let Some(ca) = ca {
-        builder = builder.tls_ca(ca);
+        builder = builder.tls_ca_file(ca);
     }
     builder.connect().await.expect_err("it must not connect")
 }
@@ -73,7 +73,7 @@ async fn the_certificate_is_checked_against_the_ca() {
         let error = refused(&format!("{}?require_ssl=true", user.url), ca.as_deref()).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{what}: {}", error.chain());
         assert!(
-            error.to_string().contains("not signed by the CA given") && error.to_string().contains("`tls_ca`"),
+            error.to_string().contains("not signed by the CA given") && error.to_string().contains("`tls_ca_file`"),
             "{error}"
         );
     }
@@ -83,7 +83,7 @@ async fn the_certificate_is_checked_against_the_ca() {
 
     let from = db.checkpoint().await;
     let mut source =
-        BinlogSource::builder(&user.url).tls_ca(ours.path("ca.pem")).connect().await.expect("the right CA");
+        BinlogSource::builder(&user.url).tls_ca_file(ours.path("ca.pem")).connect().await.expect("the right CA");
     source.open(&from, &db.interest("users", Columns::All)).await.expect("open");
     db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >1"]);
@@ -93,7 +93,7 @@ async fn the_certificate_is_checked_against_the_ca() {
 
     // The name counts too: by another name of the certificate, and by one that it lacks.
     let named =
-        |name: &str| BinlogSource::builder(&user.url).tls_ca(ours.path("ca.pem")).tls_server_name(name).connect();
+        |name: &str| BinlogSource::builder(&user.url).tls_ca_file(ours.path("ca.pem")).tls_server_name(name).connect();
     named("db.internal").await.expect("the certificate has this name");
     let error = named("other.internal").await.expect_err("the certificate lacks this name");
     assert_eq!(error.kind(), ErrorKind::Config);

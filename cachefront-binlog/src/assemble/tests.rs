@@ -49,7 +49,7 @@ fn insert(ids: &[u8]) -> Event {
     event(kind::WRITE_ROWS, 0, &body)
 }
 
-/// The head of a file; it ends in the kind of its checksums and its own checksum.
+/// The format description event of a file, which ends with the checksum algorithm and its own checksum.
 fn format() -> Event {
     let mut body = vec![4, 0];
     body.extend(b"9.7.4");
@@ -63,7 +63,7 @@ fn xid() -> Event {
     event(kind::XID, 0, &[0; 8])
 }
 
-/// A compressed transaction that says how many bytes its events have.
+/// A compressed transaction that declares this size of its events.
 fn payload(size: u32) -> Event {
     let mut body = vec![2, 1, 0, 3, 4, 0xfd];
     body.extend(&size.to_le_bytes()[..3]);
@@ -91,7 +91,7 @@ fn run(events: &[Event]) -> Result<Vec<Piece>> {
 }
 
 fn refused(events: &[Event]) -> Error {
-    run(events).expect_err("it can not be followed")
+    run(events).expect_err("it cannot be followed")
 }
 
 #[test]
@@ -102,25 +102,25 @@ fn a_transaction_runs_from_its_gtid_to_its_end() {
         pieces.iter().map(|piece| (piece.gtid.number, piece.changes.len())).collect::<Vec<_>>(),
         [(1, 2), (2, 0)]
     );
-    assert!(pieces[1].is_uninteresting() && !pieces[0].is_uninteresting());
+    assert!(pieces[1].is_unmapped() && !pieces[0].is_unmapped());
     let ddl = run(&[gtid(1), query("TRUNCATE shop.users"), gtid(2), query("GRANT x"), gtid(3)])
         .expect("two that end by themselves");
     assert_eq!(ddl.iter().map(|piece| piece.changes.len()).collect::<Vec<_>>(), [1, 0]);
 }
 
 #[test]
-fn a_large_transaction_is_cut_and_its_last_piece_says_so() {
+fn a_large_transaction_is_split_and_its_last_piece_is_marked() {
     let (mut assembler, mut pieces) = (assembler(2), Vec::new());
     for event in [gtid(1), query("BEGIN"), table_map(), insert(&[1, 2]), insert(&[3, 4, 5]), xid()] {
         assembler.event(&event, &mut pieces).expect("an event");
     }
     let shape: Vec<_> = pieces.iter().map(|piece| (piece.changes.len(), piece.complete, piece.continued)).collect();
     assert_eq!(shape, [(2, false, false), (3, false, true), (0, true, true)]);
-    assert!(!pieces[2].is_uninteresting(), "it ends what was begun");
+    assert!(!pieces[2].is_unmapped(), "it ends what was begun");
 }
 
 #[test]
-fn what_breaks_a_transaction_is_a_gap() {
+fn a_broken_transaction_is_a_gap() {
     let begun = [gtid(1), query("BEGIN"), table_map(), insert(&[5])];
     for (what, last) in [
         ("another transaction", gtid(2)),
@@ -142,7 +142,7 @@ fn what_breaks_a_transaction_is_a_gap() {
 }
 
 #[test]
-fn what_may_be_passed_over_is() {
+fn ignorable_events_are_skipped() {
     run(&[
         gtid(1),
         query("BEGIN"),
@@ -152,14 +152,14 @@ fn what_may_be_passed_over_is() {
         event(kind::WRITE_ROWS, 0, &[0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 2, 0, 0, 0]),
         xid(),
     ])
-    .expect("nothing of it matters");
+    .expect("none of it matters");
     let anonymous = refused(&[event(kind::ANONYMOUS_GTID, 0, &[0; 25])]);
     assert_eq!(anonymous.kind(), ErrorKind::Config);
     assert!(anonymous.to_string().contains("SET PERSIST gtid_mode=ON"));
 }
 
 #[test]
-fn a_compressed_transaction_must_add_up() {
+fn the_events_of_a_compressed_transaction_must_have_its_declared_size() {
     let inside = [query("BEGIN"), table_map(), insert(&[5]), xid()];
     let whole = |size, events: &[Event]| {
         let mut all = vec![gtid(1), payload(size)];
@@ -169,20 +169,20 @@ fn a_compressed_transaction_must_add_up() {
     };
     assert_eq!(whole(size(&inside), &inside).expect("all of it came"), 1);
     for (what, size, events) in [
-        ("nothing came: the driver could not unpack it", size(&inside), &inside[..0]),
+        ("no event came: the driver could not decompress it", size(&inside), &inside[..0]),
         ("the end is missing", size(&inside), &inside[..3]),
         ("there is more than it says", size(&inside) - 1, &inside[..]),
         ("there is less than it says", size(&inside) + 1, &inside[..]),
     ] {
         assert_eq!(whole(size, events).expect_err(what).kind(), ErrorKind::Gap, "{what}");
     }
-    // Noticed at the latest by the next sign of life, not by the next transaction.
+    // Detected by the next heartbeat at the latest, not only by the next transaction.
     let idle = [gtid(1), payload(99), event(kind::HEARTBEAT, 0, b"binlog.000001")];
     assert_eq!(refused(&idle).kind(), ErrorKind::Gap);
 }
 
 #[test]
-fn a_table_map_that_changed_is_read_anew() {
+fn a_changed_table_map_is_decoded_again() {
     let (mut assembler, mut pieces) = (assembler(1_000), Vec::new());
     let mut renamed = table_map().data().to_vec();
     let last = renamed.len() - 1;
@@ -204,7 +204,7 @@ fn a_table_map_that_changed_is_read_anew() {
 }
 
 #[test]
-fn a_log_without_names_asks_for_them() {
+fn a_log_without_column_names_needs_a_lookup() {
     let mut body = table_map().data().to_vec();
     body.truncate(body.len() - 5);
     let nameless = event(kind::TABLE_MAP, 0, &body);

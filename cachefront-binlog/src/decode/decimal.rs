@@ -1,14 +1,17 @@
-//! DECIMAL in the log: groups of nine digits, big-endian, the sign folded into the first bit.
+//! DECIMAL: groups of nine digits, big-endian, with the sign in the first bit.
+//!
+//! See <https://dev.mysql.com/doc/refman/8.4/en/precision-math-decimal-characteristics.html> and `decimal2bin` in MySQL's
+//! `strings/decimal.cc`.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
 
-/// The bytes that a group of 0 to 9 digits takes.
+/// The size in bytes of a group of 0 to 9 digits.
 const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
 const GROUP_DIGITS: usize = 9;
 
-/// How many bytes a DECIMAL(precision, scale) takes.
+/// The size in bytes of a DECIMAL(precision, scale).
 pub(crate) fn size(precision: usize, scale: usize) -> usize {
     group_bytes(precision.saturating_sub(scale)) + group_bytes(scale)
 }
@@ -42,18 +45,18 @@ pub(crate) fn text(bytes: &[u8], precision: usize, scale: usize) -> Result<Strin
     Ok(text)
 }
 
-/// The digits of one side of the point. The odd group is the one farthest from it.
-fn digits(cursor: &mut Cursor<'_>, count: usize, odd_first: bool) -> Result<String> {
-    let (whole, odd) = (count / GROUP_DIGITS, count % GROUP_DIGITS);
+/// Decodes the digits on one side of the point. The incomplete group is the one farthest from the point.
+fn digits(cursor: &mut Cursor<'_>, count: usize, partial_first: bool) -> Result<String> {
+    let (whole, partial) = (count / GROUP_DIGITS, count % GROUP_DIGITS);
     let mut text = String::with_capacity(count);
-    if odd_first {
-        group(cursor, odd, &mut text)?;
+    if partial_first {
+        group(cursor, partial, &mut text)?;
     }
     for _ in 0..whole {
         group(cursor, GROUP_DIGITS, &mut text)?;
     }
-    if !odd_first {
-        group(cursor, odd, &mut text)?;
+    if !partial_first {
+        group(cursor, partial, &mut text)?;
     }
     Ok(text)
 }
@@ -80,8 +83,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manuals_example_reads_back() {
-        // 1234567890.1234 as DECIMAL(14,4), from MySQL's own description of the format.
+    fn the_example_of_mysqls_sources_is_decoded() {
+        // 1234567890.1234 as DECIMAL(14,4), the example of `decimal2bin` in MySQL's sources.
         let stored = [0x81, 0x0d, 0xfb, 0x38, 0xd2, 0x04, 0xd2];
         assert_eq!(size(14, 4), stored.len());
         assert_eq!(text(&stored, 14, 4).expect("a number"), "1234567890.1234");

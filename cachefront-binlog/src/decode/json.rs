@@ -1,13 +1,21 @@
-//! JSON in the log: MySQL's binary form, as the text that the server prints for it.
+//! JSON: converts MySQL's binary format to the text that the server prints for it.
+//!
+//! The format is described in MySQL's `sql-common/json_binary.h`, see
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/json__binary_8h.html>.
+//!
+//! A document is a type byte and a value. A scalar has its value directly. An object or array has, each as a number of 2
+//! bytes (small) or 4 bytes (large): the number of elements, the size in bytes; for an object the offset (2 or 4 bytes) and
+//! length (2 bytes) of each key; then for each element a type byte and its value, if it fits, or else its offset.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
 use crate::decode::{decimal, temporal};
 
-/// MySQL allows 100 levels.
+/// Maximum depth of a document, as in MySQL.
 const DEPTH_MAX: usize = 100;
 
+/// The types of values.
 mod tag {
     pub(super) const SMALL_OBJECT: u8 = 0;
     pub(super) const LARGE_OBJECT: u8 = 1;
@@ -25,15 +33,16 @@ mod tag {
     pub(super) const OPAQUE: u8 = 15;
 }
 
-/// A document's text, with a space after each `:` and `,`.
+/// The text of a document, with a space after each `:` and `,`.
 pub(crate) fn text(bytes: &[u8]) -> Result<String> {
-    // An empty value stands for NULL that was written where JSON is NOT NULL, by old servers.
+    // Old servers log an empty value for a NULL that was written to a NOT NULL column.
     let Some((&kind, document)) = bytes.split_first() else { return Ok("null".to_owned()) };
     let mut text = String::with_capacity(bytes.len());
     value(kind, document, 0, &mut text)?;
     Ok(text)
 }
 
+/// Prints a value of this type, which begins at the first byte.
 fn value(kind: u8, bytes: &[u8], depth: usize, text: &mut String) -> Result<()> {
     let mut cursor = Cursor::new(bytes);
     match kind {
@@ -64,7 +73,7 @@ fn value(kind: u8, bytes: &[u8], depth: usize, text: &mut String) -> Result<()> 
     Ok(())
 }
 
-/// An object or an array: counts and offsets of `width` bytes, offsets from the container's own start.
+/// Prints an object or an array. Counts and offsets have `width` bytes; offsets are relative to the container.
 fn container(bytes: &[u8], width: usize, object: bool, depth: usize, text: &mut String) -> Result<()> {
     if depth >= DEPTH_MAX {
         return Err(malformed());
@@ -114,7 +123,7 @@ fn varying_length(cursor: &mut Cursor<'_>) -> Result<usize> {
     Err(malformed())
 }
 
-/// A value of a SQL type that JSON does not have.
+/// Prints a value of an SQL type that JSON does not have.
 fn opaque(cursor: &mut Cursor<'_>, text: &mut String) -> Result<()> {
     const TIMESTAMP: u8 = 7;
     const DATE: u8 = 10;
@@ -137,6 +146,7 @@ fn opaque(cursor: &mut Cursor<'_>, text: &mut String) -> Result<()> {
     Ok(())
 }
 
+/// Encodes bytes in base64, as the server prints opaque values.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |bits: u32| DIGITS.get((bits & 63) as usize).copied().map_or('=', char::from);
@@ -151,6 +161,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Appends a string in double quotes, with the escapes that the server uses.
 fn quote(plain: &str, text: &mut String) {
     text.push('"');
     for character in plain.chars() {

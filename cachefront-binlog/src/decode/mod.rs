@@ -1,6 +1,15 @@
-//! One column's value: read, or passed over by its length. Total over all types of MySQL; never panics.
+//! Decodes or skips the value of one column. It covers all types of MySQL and never panics.
+//!
+//! The crate has its own decoder instead of `mysql_common::binlog`, which comes with the driver, for two reasons.
+//! `BinlogRow` decodes every column that an image has; here an unmapped column costs the reading of its length. And
+//! `BinlogRow` indexes into the metadata of a damaged table map without checks, so a damaged log panics; here it is an
+//! error, which becomes a gap.
+//!
+//! Formats follow the sources of MySQL, and these pages of its manual:
+//! <https://dev.mysql.com/doc/refman/8.4/en/storage-requirements.html> (sizes),
+//! <https://dev.mysql.com/doc/refman/8.4/en/precision-math-decimal-characteristics.html> (DECIMAL),
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/field__types_8h.html> (type codes).
 
-pub(crate) mod charset;
 mod decimal;
 mod json;
 mod temporal;
@@ -8,12 +17,12 @@ mod temporal;
 use cachefront_core::event::Value;
 use cachefront_core::{Error, ErrorKind, Result};
 
+use crate::charset::{self, Charset};
+use crate::column::Kind;
 use crate::cursor::Cursor;
-use crate::decode::charset::Charset;
 use crate::metadata::Labels;
-use crate::table::Kind;
 
-/// Passes over a value.
+/// Skips a value.
 ///
 /// # Errors
 /// `Corrupt` if the image ends too early, or the type is unknown.
@@ -38,10 +47,10 @@ pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
     cursor.skip(size)
 }
 
-/// Reads a value.
+/// Decodes a value.
 ///
 /// # Errors
-/// `Corrupt` if it can not be understood.
+/// `Corrupt` if it cannot be decoded.
 pub(crate) fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
     Ok(match kind {
         Kind::Integer { bytes, unsigned: true } => Value::UInt(cursor.uint(*bytes)?),
@@ -75,6 +84,7 @@ pub(crate) fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
     })
 }
 
+/// Takes bytes with their length in front.
 fn sized<'a>(cursor: &mut Cursor<'a>, length_bytes: usize) -> Result<&'a [u8]> {
     let length = cursor.uint(length_bytes)? as usize;
     cursor.take(length)
@@ -84,6 +94,7 @@ fn text(text: String) -> Value {
     Value::Text(text.into())
 }
 
+/// A BIT value, as a number up to 64 bits.
 fn bit(bytes: &[u8]) -> Value {
     match bytes.len() {
         0..=8 => Value::UInt(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))),
@@ -91,7 +102,7 @@ fn bit(bytes: &[u8]) -> Value {
     }
 }
 
-/// Counted from 1; 0 is the empty text that MySQL stores for a value that is not in the list.
+/// Labels are numbered from 1. 0 is the empty text that MySQL stores for a value that is not in the list.
 fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(number)) };
     if number == 0 {
@@ -101,6 +112,7 @@ fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
     label.map(|label| Value::Text(label.clone())).ok_or_else(|| out_of_list("an ENUM"))
 }
 
+/// The labels of the bits that are set, joined by commas, as MySQL prints a SET.
 fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(bits)) };
     if labels.len() < 64 && bits >> labels.len() != 0 {
@@ -111,6 +123,7 @@ fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     Ok(text(members.join(",")))
 }
 
+/// Text in UTF-8; bytes if the character set is not supported or the bytes are not valid.
 fn string(bytes: &[u8], charset: Charset) -> Value {
     match charset {
         Charset::Utf8 => match std::str::from_utf8(bytes) {
@@ -122,7 +135,7 @@ fn string(bytes: &[u8], charset: Charset) -> Value {
     }
 }
 
-/// The log cuts the zeros off a BINARY(n); every reader of the table sees them.
+/// Restores the trailing zeros of a BINARY(n), which the log omits and which every reader of the table sees.
 fn binary(bytes: &[u8], pad: Option<usize>) -> Value {
     let mut bytes = bytes.to_vec();
     if let Some(size) = pad
@@ -134,13 +147,12 @@ fn binary(bytes: &[u8], pad: Option<usize>) -> Value {
 }
 
 fn unknown(code: u8) -> Error {
-    let text =
-        format!("a column has a type that is not known, number {code}: a newer version of this crate may know it");
+    let text = format!("a column has the unknown type {code}: a newer version of this crate may know it");
     Error::new(ErrorKind::Corrupt, text)
 }
 
 fn out_of_list(what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("{what} of the log has a value that is not in its list"))
+    Error::new(ErrorKind::Corrupt, format!("the log has a value of {what} that is not in its list"))
 }
 
 #[cfg(test)]
@@ -150,8 +162,8 @@ mod tests {
     fn read(kind: Kind, bytes: &[u8]) -> Value {
         let (mut read, mut skipped) = (Cursor::new(bytes), Cursor::new(bytes));
         let value = value(&kind, &mut read).expect("a value");
-        skip(&kind, &mut skipped).expect("passed over");
-        assert!(read.is_empty() && skipped.is_empty(), "{kind:?}: reading and passing over take the same bytes");
+        skip(&kind, &mut skipped).expect("skipped");
+        assert!(read.is_empty() && skipped.is_empty(), "{kind:?}: decoding and skipping take the same bytes");
         value
     }
 
@@ -176,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_enum_and_a_set_are_named_where_the_names_are_known() {
+    fn enum_and_set_values_have_labels_if_these_are_known() {
         let labels: Labels = ["p", "q", "r"].map(Box::from).into();
         let named = |bytes| Kind::Set { bytes, labels: Some(Labels::clone(&labels)) };
         assert_eq!(read(named(1), &[0b101]), Value::Text("p,r".into()));
@@ -189,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_type_is_an_error_and_no_panic() {
+    fn an_unknown_type_is_an_error_and_not_a_panic() {
         assert!(skip(&Kind::Unknown(200), &mut Cursor::new(&[1, 2, 3])).is_err());
         assert!(value(&Kind::Text { length_bytes: 4, charset: Charset::Utf8 }, &mut Cursor::new(&[255; 5])).is_err());
     }

@@ -1,28 +1,32 @@
-//! Dates and times of the log as MySQL prints them; points in time in UTC.
+//! Dates and times, converted to the text that MySQL prints; a TIMESTAMP is printed in UTC.
+//!
+//! See <https://dev.mysql.com/doc/refman/8.4/en/storage-requirements.html#data-types-storage-reqs-date-time> and
+//! `my_time_packed_to_binary` in MySQL's `mysys/my_time.cc`.
 
+use cachefront_core::event::calendar::datetime_text;
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
 
-/// The bytes that a fraction of 0 to 6 digits takes.
+/// The size in bytes of a fraction of 0 to 6 digits.
 pub(crate) fn fraction_bytes(digits: usize) -> usize {
     digits.div_ceil(2)
 }
 
-/// 3 bytes: day, month, year.
+/// DATE. 3 bytes, little-endian: day in 5 bits, month in 4, year.
 pub(crate) fn date(cursor: &mut Cursor<'_>) -> Result<String> {
     let packed = cursor.uint(3)?;
     Ok(format!("{:04}-{:02}-{:02}", packed >> 9, packed >> 5 & 15, packed & 31))
 }
 
-/// The form before MySQL 5.6: the number HHMMSS, signed.
+/// TIME before MySQL 5.6: the decimal number HHMMSS, signed.
 pub(crate) fn old_time(cursor: &mut Cursor<'_>) -> Result<String> {
     let packed = sign_extend(cursor.uint(3)?, 24);
     let (sign, packed) = if packed < 0 { ("-", -packed) } else { ("", packed) };
     Ok(format!("{sign}{:02}:{:02}:{:02}", packed / 10_000, packed / 100 % 100, packed % 100))
 }
 
-/// The form before MySQL 5.6: the number YYYYMMDDHHMMSS.
+/// DATETIME before MySQL 5.6: the decimal number YYYYMMDDHHMMSS.
 pub(crate) fn old_datetime(cursor: &mut Cursor<'_>) -> Result<String> {
     let packed = cursor.u64()?;
     let (date, time) = (packed / 1_000_000, packed % 1_000_000);
@@ -37,7 +41,7 @@ pub(crate) fn old_datetime(cursor: &mut Cursor<'_>) -> Result<String> {
     ))
 }
 
-/// 3 bytes and the fraction, big-endian, as one number around a middle that means zero.
+/// TIME. 3 bytes and the fraction, big-endian, as one number with the middle of its range as zero.
 pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     let bits = 8 * (3 + fraction_bytes(digits)) as u32;
     let stored = cursor.uint_be(3 + fraction_bytes(digits))?;
@@ -52,10 +56,10 @@ pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     Ok(text)
 }
 
-/// 5 bytes and the fraction, big-endian: year and month as one number, day, hour, minute, second.
+/// DATETIME. 5 bytes and the fraction, big-endian: year and month as one number, day, hour, minute, second.
 pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     let packed = cursor.uint_be(5)?;
-    // The highest bit is the sign, which no date of MySQL lacks.
+    // The highest bit is the sign, which is set for every date of MySQL.
     let packed = packed & 0x7f_ffff_ffff;
     let (year_month, day) = (packed >> 22, packed >> 17 & 31);
     let mut text = format!(
@@ -71,7 +75,7 @@ pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<String>
     Ok(text)
 }
 
-/// The 8-byte form inside of JSON: date and time in the upper 40 bits, microseconds in the lower 24.
+/// The format of all these types within JSON, 8 bytes: date and time in the upper 40 bits, microseconds in the lower 24.
 pub(crate) fn packed(packed: u64, date_only: bool, time_only: bool) -> String {
     let (sign, packed) = match packed as i64 {
         negative if negative < 0 => ("-", negative.unsigned_abs()),
@@ -90,39 +94,28 @@ pub(crate) fn packed(packed: u64, date_only: bool, time_only: bool) -> String {
     format!("{date} {:02}:{:02}:{:02}.{micros:06}", whole >> 12 & 31, whole >> 6 & 63, whole & 63)
 }
 
-/// Seconds since the epoch, then the fraction, both big-endian.
+/// TIMESTAMP. Seconds since 1970, then the fraction, both big-endian.
 pub(crate) fn timestamp(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
-    let seconds = cursor.uint_be(4)?;
-    let mut text = utc(seconds);
+    let mut text = utc(u32::from_be_bytes(cursor.array()?))?;
     let fraction = cursor.uint_be(fraction_bytes(digits))?;
     push_fraction(&mut text, fraction, digits)?;
     Ok(text)
 }
 
-/// The form before MySQL 5.6, little-endian.
+/// TIMESTAMP before MySQL 5.6: seconds since 1970, little-endian.
 pub(crate) fn old_timestamp(cursor: &mut Cursor<'_>) -> Result<String> {
-    Ok(utc(u64::from(cursor.u32()?)))
+    utc(cursor.u32()?)
 }
 
-/// The civil date and time in UTC; 0 is what MySQL stores for the zero date.
-fn utc(seconds: u64) -> String {
+/// The date and time in UTC. 0 is what MySQL stores for the zero date.
+fn utc(seconds: u32) -> Result<String> {
     if seconds == 0 {
-        return "0000-00-00 00:00:00".to_owned();
+        return Ok("0000-00-00 00:00:00".to_owned());
     }
-    let (days, time) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01, in eras of 400 years; the year begins in March, so that the leap day is its last.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60)
+    datetime_text(i64::from(seconds)).ok_or_else(|| Error::new(ErrorKind::Corrupt, "a TIMESTAMP is out of range"))
 }
 
-/// A fraction is stored in steps of two digits: 3 digits take as much room as 4.
+/// Appends a fraction. It is stored with an even number of digits: 3 digits are stored as 4.
 fn push_fraction(text: &mut String, stored: u64, digits: usize) -> Result<()> {
     if digits == 0 {
         return Ok(());
@@ -146,15 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_become_the_civil_date() {
-        assert_eq!(utc(1), "1970-01-01 00:00:01");
-        assert_eq!(utc(951_782_400), "2000-02-29 00:00:00");
-        assert_eq!(utc(1_795_395_723), "2026-11-23 01:02:03");
-        assert_eq!(utc(u64::from(u32::MAX)), "2106-02-07 06:28:15");
-    }
-
-    #[test]
-    fn negative_times_count_their_fraction_backwards() {
+    fn the_fraction_of_a_negative_time_is_subtracted() {
         // -00:00:00.5 in TIME(2): one step of the fraction below the middle less 50.
         let stored = (1_u64 << 31) - 50;
         let bytes = (stored as u32).to_be_bytes();

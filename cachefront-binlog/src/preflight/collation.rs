@@ -1,29 +1,29 @@
-//! Text columns that keys are made of must compare as their bytes do.
+//! Text columns that keys are made of must compare by their bytes.
 
 use cachefront_core::event::TableName;
 use cachefront_core::source::Columns;
 
 use crate::config::Collations;
-use crate::preflight::Finding;
+use crate::preflight::finding::Finding;
 
-/// A column as information_schema describes it.
+/// A column, as `information_schema` describes it.
 #[derive(Debug, Default)]
 pub(crate) struct ColumnFacts {
     pub(crate) name: String,
     pub(crate) column_type: String,
-    /// None for what is no text.
+    /// `None` if it is not a text column.
     pub(crate) collation: Option<String>,
     pub(crate) pads: bool,
     pub(crate) nullable: bool,
     pub(crate) default: Option<String>,
     pub(crate) extra: String,
     pub(crate) comment: String,
-    /// In a PRIMARY or UNIQUE key.
+    /// True if it is part of a PRIMARY or UNIQUE key.
     pub(crate) in_unique_key: bool,
 }
 
 impl ColumnFacts {
-    /// True if two texts are equal exactly if their bytes are.
+    /// Returns true if texts are equal if and only if their bytes are.
     fn is_exact(&self) -> bool {
         match self.collation.as_deref() {
             None | Some("binary") => true,
@@ -31,7 +31,7 @@ impl ColumnFacts {
         }
     }
 
-    /// True if keys are likely made of it: named by a mapping, or unique where a mapping reads all columns.
+    /// Returns true if keys are likely made of it: a mapping names it, or it is unique and a mapping reads all columns.
     pub(crate) fn matters(&self, wanted: &Columns) -> bool {
         match wanted {
             Columns::All => self.in_unique_key,
@@ -39,7 +39,7 @@ impl ColumnFacts {
         }
     }
 
-    /// MODIFY takes the whole definition: what it leaves out is lost.
+    /// The MODIFY clause that makes the column exact. It needs the whole definition: parts that it omits would be dropped.
     fn modify(&self) -> String {
         let mut sql = format!(
             "MODIFY `{}` {} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin {}",
@@ -67,16 +67,16 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-const REFUSED: &str = "it takes different texts for equal (case, accents or trailing spaces), so a value cached under one \
-                       spelling would never be invalidated by a change that names another. The ALTER below makes the \
+const REFUSED: &str = "it treats different texts as equal (case, accents or trailing spaces), so a value that is cached under \
+                       one spelling would never be invalidated by a change that names another. The ALTER below makes the \
                        column exact, and with it every comparison that the application makes. Without it, if the same \
                        function normalises every key in readers and in `depends_on`, `collations(Collations::Warn)` on \
-                       the builder of the source accepts such columns; an entry under a key that was not normalised then \
-                       stays stale until its time to live ends";
-const WARNED: &str = "it takes different texts for equal (case, accents or trailing spaces), so an entry under a key that \
-                      the application does not normalise stays stale until its time to live ends";
+                       the builder of the source accepts such columns; an entry with a key that was not normalised then \
+                       is stale until its time to live ends";
+const WARNED: &str = "it treats different texts as equal (case, accents or trailing spaces), so an entry with a key that \
+                      the application does not normalise is stale until its time to live ends";
 
-/// What is found about a table's columns.
+/// Checks the columns of one table.
 pub(crate) fn check(
     table: &TableName,
     columns: &[ColumnFacts],
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_definition_is_in_the_sql_that_fixes_it() {
+    fn the_fix_has_the_whole_definition_of_the_column() {
         let only = Columns::Only(vec!["EMAIL".into()]);
         let findings = check(&"shop.users".into(), &[email("utf8mb4_0900_ai_ci", false)], &only, Collations::Refuse);
         assert!(findings[0].fix.ends_with(

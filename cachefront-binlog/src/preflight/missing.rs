@@ -1,19 +1,21 @@
-//! Mapped tables and columns that the user cannot see: they do not exist, or a right is missing.
+//! Mapped tables and columns that are not visible: they do not exist, or the user lacks a privilege.
 
 use cachefront_core::Result;
 use cachefront_core::event::TableName;
 
-use crate::preflight::{Finding, Questions, Rules};
+use crate::preflight::finding::{Finding, Rules};
+use crate::preflight::queries::Queries;
 
-/// At most this many similar names are told.
+/// Maximum number of similar names in a finding.
 const SIMILAR_MAX: usize = 3;
-/// At most this many tables are looked through for similar names.
+
+/// Maximum number of tables that are searched for similar names.
 const CANDIDATES_MAX: usize = 10_000;
 
-/// Access denied: to the database, to the table, to a column.
+/// Access denied to the database, the table or a column.
 const ER_ACCESS_DENIED: [u16; 3] = [1044, 1142, 1143];
 
-/// Refuses, or only reports if the source may start without the table or column.
+/// A finding that prevents the start, or a warning if the source may start without the table or column.
 fn finding(rules: Rules, what: String, why: &'static str, fix: String) -> Finding {
     match rules.allow_missing_tables {
         true => Finding::warn(what, why, fix),
@@ -21,34 +23,33 @@ fn finding(rules: Rules, what: String, why: &'static str, fix: String) -> Findin
     }
 }
 
-/// Why a mapped table cannot be found.
+/// Finds out why a mapped table is not visible.
 pub(crate) async fn table(
-    questions: &mut Questions<'_>,
+    queries: &mut Queries<'_>,
     account: &str,
     table: &TableName,
     (database, name): (&str, &str),
     rules: Rules,
 ) -> Result<Finding> {
-    if !may_select(questions, "1", (database, name)).await? {
+    if !may_select(queries, "1", (database, name)).await? {
         return Ok(lacks_select(account, (database, name), rules));
     }
     let sql = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE (TABLE_SCHEMA = ? OR TABLE_NAME = ?) AND \
          TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') LIMIT {CANDIDATES_MAX}"
     );
-    let found: Vec<(String, String)> =
-        questions.rows("looking for similar tables", &sql, Some((database, name))).await?;
+    let found: Vec<(String, String)> = queries.rows("looking for similar tables", &sql, Some((database, name))).await?;
     let names: Vec<String> = found.into_iter().map(|(database, name)| format!("{database}.{name}")).collect();
     let hint = hint(similar(table.as_str(), names.iter().map(String::as_str)));
     Ok(finding(
         rules,
         format!("the mapped table `{table}` does not exist{hint}"),
-        "no change of it would be seen, so nothing would invalidate what is cached from it",
-        format!("name the table that is meant in the mapping, or create it{}", allowance(rules)),
+        "the log has no changes of it, so entries that are loaded from it would never be invalidated",
+        format!("correct the name in the mapping, or create the table{}", allowance(rules)),
     ))
 }
 
-/// What is to be said of mapped columns that are not among the visible ones.
+/// Findings for mapped columns that are not among the visible ones.
 pub(crate) fn columns<'a>(
     table: &TableName,
     visible: &[&str],
@@ -63,13 +64,13 @@ pub(crate) fn columns<'a>(
                 rules,
                 format!("a mapping reads column `{name}` of `{table}`, which has {}{hint}", visible.join(", ")),
                 "no key could be made of its changes",
-                format!("name the column that is meant in the mapping, or add it{}", allowance(rules)),
+                format!("correct the name in the mapping, or add the column{}", allowance(rules)),
             )
         })
         .collect()
 }
 
-/// A table of which the user may not read every column.
+/// A finding for a table of which the user may not read every column.
 pub(crate) fn lacks_select(account: &str, (database, name): (&str, &str), rules: Rules) -> Finding {
     finding(
         rules,
@@ -79,11 +80,10 @@ pub(crate) fn lacks_select(account: &str, (database, name): (&str, &str), rules:
     )
 }
 
-/// False if the user lacks the right to read `columns` of a table. Anything else that the server refuses is no lack of a
-/// right.
-pub(crate) async fn may_select(questions: &mut Questions<'_>, columns: &str, table: (&str, &str)) -> Result<bool> {
+/// Returns false if the user lacks the privilege to read `columns` of a table. Other errors of the server do not count.
+pub(crate) async fn may_select(queries: &mut Queries<'_>, columns: &str, table: (&str, &str)) -> Result<bool> {
     let sql = format!("SELECT {columns} FROM {} LIMIT 0", quoted(table));
-    let tried = questions.attempt(&sql).await?;
+    let tried = queries.attempt(&sql).await?;
     Ok(!tried.is_err_and(|code| ER_ACCESS_DENIED.contains(&code)))
 }
 
@@ -105,8 +105,8 @@ fn hint(similar: Vec<&str>) -> String {
     }
 }
 
-/// The names that are most like `name`, best first. Of `database.table`, one part is the same and the other is similar,
-/// or the table is the same.
+/// Returns the names most similar to `name`, the best first. Of `database.table` names, the database must be equal and the
+/// table similar, or the table must be equal.
 fn similar<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut ranked: Vec<(usize, &str)> = candidates
         .filter_map(|candidate| {
@@ -126,7 +126,7 @@ fn similar<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<&'a
     ranked.into_iter().take(SIMILAR_MAX).map(|(_, candidate)| candidate).collect()
 }
 
-/// How many characters must be inserted, removed, or replaced, without regard to case.
+/// The edit distance (Levenshtein) of two names, without regard to case.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.to_lowercase().chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
@@ -134,8 +134,8 @@ fn distance(one: &str, other: &str) -> usize {
         let mut next = vec![at + 1];
         for ((theirs, pair), left) in other.iter().zip(row.windows(2)).zip(1..) {
             let [diagonal, above] = pair else { continue };
-            let beside = next.get(left - 1).copied().unwrap_or(usize::MAX - 1);
-            next.push((diagonal + usize::from(mine != *theirs)).min(above + 1).min(beside + 1));
+            let before = next.get(left - 1).copied().unwrap_or(usize::MAX - 1);
+            next.push((diagonal + usize::from(mine != *theirs)).min(above + 1).min(before + 1));
         }
         row = next;
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_only_reported_if_that_is_allowed() {
+    fn what_is_missing_is_a_warning_if_it_is_allowed() {
         let table = TableName::from("shop.users");
         for allow_missing_tables in [false, true] {
             let rules = Rules { allow_missing_tables, ..Rules::default() };
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_quoted_for_the_statement_that_it_stands_in() {
+    fn backticks_in_names_are_quoted() {
         assert_eq!(quoted(("sh`op", "users")), "`sh``op`.`users`");
     }
 }

@@ -1,26 +1,31 @@
-//! The user's rights, tried rather than read: roles count too. With them, whether the log leaves out a database.
+//! Checks the user's privileges by using them, so that roles count too, and whether the log omits databases.
 
 use cachefront_core::Result;
 use cachefront_core::source::TableFilter;
 
-use crate::preflight::{Checks, Finding, Questions};
+use crate::preflight::finding::Finding;
+use crate::preflight::queries::{Checks, Queries};
 
-/// Access denied: a right is missing.
+/// Access denied: a privilege is missing.
 const ER_SPECIFIC_ACCESS_DENIED: u16 = 1227;
 
-pub(crate) async fn check(questions: &mut Questions<'_>, filter: &TableFilter, checks: &mut Checks) -> Result<()> {
+/// Checks the privileges, and adds findings to `checks`.
+///
+/// # Errors
+/// The error of the server, unless it is the lack of a privilege.
+pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, checks: &mut Checks) -> Result<()> {
     let Checks { account, variables, findings, .. } = checks;
-    // The old spellings are gone in 8.4, the new ones unknown before 8.0.22 and 8.2.
+    // The old statements are gone in 8.4; the new ones are unknown before 8.0.22 and 8.2.
     let old = variables.version() < (8, 2);
-    let replicas = questions.attempt(if old { "SHOW SLAVE HOSTS" } else { "SHOW REPLICAS" }).await?;
+    let replicas = queries.attempt(if old { "SHOW SLAVE HOSTS" } else { "SHOW REPLICAS" }).await?;
     if replicas == Err(ER_SPECIFIC_ACCESS_DENIED) {
         findings.push(Finding::refuse(
             format!("user {account} lacks the right REPLICATION SLAVE"),
-            "without it the server does not hand out its log",
+            "without it the server does not send its log",
             format!("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"),
         ));
     }
-    match questions.attempt(if old { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }).await? {
+    match queries.attempt(if old { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }).await? {
         Ok(rows) => {
             if let Some(row) = rows.first() {
                 let text = |index| row.get::<Option<String>, _>(index).flatten().unwrap_or_default();
@@ -29,7 +34,7 @@ pub(crate) async fn check(questions: &mut Questions<'_>, filter: &TableFilter, c
         }
         Err(ER_SPECIFIC_ACCESS_DENIED) => findings.push(Finding::warn(
             format!("user {account} lacks the right REPLICATION CLIENT"),
-            "whether the log leaves out databases (--binlog-do-db, --binlog-ignore-db) could not be checked",
+            "so it is unknown whether the log omits databases (--binlog-do-db, --binlog-ignore-db)",
             format!("GRANT REPLICATION CLIENT ON *.* TO {account}"),
         )),
         Err(_) => {}
@@ -37,7 +42,7 @@ pub(crate) async fn check(questions: &mut Questions<'_>, filter: &TableFilter, c
     Ok(())
 }
 
-/// `--binlog-do-db` and `--binlog-ignore-db`, as lists with commas.
+/// Checks `--binlog-do-db` and `--binlog-ignore-db`, which are comma-separated lists.
 fn filters(only: &str, ignored: &str, filter: &TableFilter) -> Vec<Finding> {
     if only.is_empty() && ignored.is_empty() {
         return Vec::new();
@@ -47,8 +52,8 @@ fn filters(only: &str, ignored: &str, filter: &TableFilter) -> Vec<Finding> {
         .iter()
         .filter_map(|(table, _)| {
             let database = table.as_str().split_once('.').map_or("", |(database, _)| database);
-            let left_out = !only.is_empty() && !listed(only, database) || listed(ignored, database);
-            left_out.then(|| {
+            let is_omitted = !only.is_empty() && !listed(only, database) || listed(ignored, database);
+            is_omitted.then(|| {
                 Finding::refuse(
                     format!("the log leaves out `{table}`"),
                     "the server's --binlog-do-db or --binlog-ignore-db excludes its database",
@@ -60,7 +65,7 @@ fn filters(only: &str, ignored: &str, filter: &TableFilter) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::warn(
             "the server filters its log by database (--binlog-do-db or --binlog-ignore-db)",
-            "a definition that is run while another database is current may be missing from it",
+            "DDL that is executed while another database is current may be missing from it",
             "start mysqld without these options",
         ));
     }
@@ -74,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mapped_table_that_the_log_leaves_out_is_refused() {
+    fn a_mapped_table_that_the_log_omits_is_refused() {
         let mut filter = TableFilter::new();
         filter.add("shop.users".into(), &Columns::All);
         assert!(filters("", "", &filter).is_empty());

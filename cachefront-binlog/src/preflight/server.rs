@@ -1,9 +1,22 @@
-//! The server's own settings.
+//! Checks the server's settings:
+//!
+//! | variable | required | otherwise |
+//! |---|---|---|
+//! | `version` | 8.0 or later, not MariaDB | refused |
+//! | `log_bin` | `ON` | refused |
+//! | `gtid_mode`, `enforce_gtid_consistency` | `ON` | refused |
+//! | `binlog_format` | `ROW` | refused |
+//! | `binlog_row_image` | `FULL` | refused |
+//! | `binlog_row_value_options` | empty | refused |
+//! | `binlog_row_metadata` | `FULL` | warning |
+//! | `binlog_expire_logs_seconds` | `retention_min` or longer | warning |
+//! | `log_replica_updates` | `ON` | warning |
 
 use crate::config::BinlogSettings;
-use crate::preflight::{Finding, Variables};
+use crate::preflight::finding::Finding;
+use crate::preflight::queries::Variables;
 
-/// What the global variables say.
+/// Checks the global variables.
 pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let version = variables.get("version").unwrap_or_default();
@@ -18,7 +31,7 @@ pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Fin
     if !variables.is("log_bin", "ON") {
         findings.push(Finding::refuse(
             "log_bin=OFF",
-            "the server writes no binary log, so no change can be seen",
+            "the server writes no binary log, so it has no changes to read",
             "start mysqld with --log-bin (and without --skip-log-bin)",
         ));
     }
@@ -28,13 +41,14 @@ pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Fin
     findings
 }
 
+/// Checks that GTIDs are on, and names the remaining steps to turn them on.
 fn gtid(variables: &Variables) -> Option<Finding> {
     let mode = variables.get("gtid_mode").unwrap_or("OFF");
     let consistent = variables.is("enforce_gtid_consistency", "ON");
     if mode == "ON" && consistent {
         return None;
     }
-    // Each step is allowed only after the one before it.
+    // The server permits each step only after the previous one.
     let steps = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"];
     let reached = steps.iter().position(|step| *step == mode).unwrap_or(0);
     let mut fix: Vec<String> = Vec::new();
@@ -48,25 +62,26 @@ fn gtid(variables: &Variables) -> Option<Finding> {
     };
     Some(Finding::refuse(
         what,
-        "only GTIDs tell which commits a value contains, and where to go on after a failover",
+        "only GTIDs show which commits a value contains, and where to continue after a failover",
         fix.join("; "),
     ))
 }
 
+/// Checks that rows are logged as complete images.
 fn format(variables: &Variables) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(format) = variables.get("binlog_format").filter(|format| *format != "ROW") {
         findings.push(Finding::refuse(
             format!("binlog_format={format}"),
-            "statements do not say which rows they changed",
-            "SET PERSIST binlog_format=ROW, then reconnect the applications: a session keeps the value it began with",
+            "statements do not name the rows that they change",
+            "SET PERSIST binlog_format=ROW, then reconnect the applications: a session keeps the value that it started with",
         ));
     }
     if let Some(image) = variables.get("binlog_row_image").filter(|image| *image != "FULL") {
         findings.push(Finding::refuse(
             format!("binlog_row_image={image}"),
             "the images lack columns that keys are made of",
-            "SET PERSIST binlog_row_image=FULL, then reconnect the applications: a session keeps the value it began with",
+            "SET PERSIST binlog_row_image=FULL, then reconnect the applications: a session keeps the value that it started with",
         ));
     }
     if let Some(options) = variables.get("binlog_row_value_options").filter(|options| !options.is_empty()) {
@@ -79,12 +94,13 @@ fn format(variables: &Variables) -> Vec<Finding> {
     findings
 }
 
+/// Checks the settings that a source can do without.
 fn warnings(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(metadata) = variables.get("binlog_row_metadata").filter(|metadata| *metadata != "FULL") {
         findings.push(Finding::warn(
             format!("binlog_row_metadata={metadata}"),
-            "the log does not name the columns; they are looked up, and changes from before that void the whole cache",
+            "the log does not name the columns, so they are looked up, and changes before the lookup flush the whole cache",
             "SET PERSIST binlog_row_metadata=FULL",
         ));
     }
@@ -93,14 +109,14 @@ fn warnings(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
     if let Some(kept) = kept.filter(|&kept| kept != 0 && kept < wanted) {
         findings.push(Finding::warn(
             format!("binlog_expire_logs_seconds={kept}"),
-            "an invalidator that was down for longer finds its place purged, and voids the whole cache",
+            "the position of an invalidator that was down for longer is purged, which flushes the whole cache",
             format!("SET PERSIST binlog_expire_logs_seconds={wanted}"),
         ));
     }
     if variables.is("log_replica_updates", "OFF") {
         findings.push(Finding::warn(
             "log_replica_updates=OFF",
-            "if this server is a replica, its log lacks everything that it replicates",
+            "if this server is a replica, its log lacks all changes that it replicates",
             "start mysqld with --log-replica-updates, or follow the primary",
         ));
     }
@@ -128,13 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_set_up_right_has_no_findings() {
+    fn a_server_with_the_right_settings_has_no_findings() {
         assert!(findings(&[]).is_empty());
-        assert!(findings(&[("binlog_expire_logs_seconds", "0")]).is_empty(), "0 keeps the logs for ever");
+        assert!(findings(&[("binlog_expire_logs_seconds", "0")]).is_empty(), "0 keeps the logs forever");
     }
 
     #[test]
-    fn each_setting_that_is_wrong_comes_with_the_sql_that_fixes_it() {
+    fn each_wrong_setting_has_the_sql_that_fixes_it() {
         for (name, value, fix) in [
             ("log_bin", "OFF", "--log-bin"),
             ("binlog_format", "STATEMENT", "SET PERSIST binlog_format=ROW"),
@@ -151,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn gtids_are_turned_on_step_by_step_from_where_they_are() {
+    fn gtids_are_turned_on_step_by_step_from_the_current_mode() {
         let off = findings(&[("gtid_mode", "OFF"), ("enforce_gtid_consistency", "OFF")]);
         assert!(off[0].ends_with(
             "SET PERSIST enforce_gtid_consistency=ON; SET PERSIST gtid_mode=OFF_PERMISSIVE; SET PERSIST \

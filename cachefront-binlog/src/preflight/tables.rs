@@ -1,14 +1,20 @@
-//! The mapped tables: are they there, under these names, with these columns, and are all their changes logged.
+//! Checks that the mapped tables exist under these names with these columns, and that all their changes are logged.
 
 use cachefront_core::Result;
 use cachefront_core::event::TableName;
 use cachefront_core::source::Columns;
 
 use crate::preflight::collation::{self, ColumnFacts};
-use crate::preflight::{Checks, Finding, Questions, Variables, missing};
+use crate::preflight::finding::Finding;
+use crate::preflight::missing;
+use crate::preflight::queries::{Checks, Queries, Variables};
 
+/// Checks one mapped table, and adds its findings to `checks`.
+///
+/// # Errors
+/// The error of the server.
 pub(crate) async fn check(
-    questions: &mut Questions<'_>,
+    queries: &mut Queries<'_>,
     table: &TableName,
     wanted: &Columns,
     checks: &mut Checks,
@@ -17,23 +23,22 @@ pub(crate) async fn check(
     let Some((database, name)) = table.as_str().split_once('.') else {
         findings.push(Finding::refuse(
             format!("the mapped table `{table}` names no database"),
-            "the log knows tables by database and name",
+            "the log names tables by database and name",
             "name it `database.table` in the mapping",
         ));
         return Ok(());
     };
     let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND \
                TABLE_NAME = ?";
-    let found: Vec<(String, String, String)> =
-        questions.rows("looking for a table", sql, Some((database, name))).await?;
+    let found: Vec<(String, String, String)> = queries.rows("looking up a table", sql, Some((database, name))).await?;
     let Some((own_database, own_name, table_type)) = found.into_iter().next() else {
-        findings.push(missing::table(questions, account, table, (database, name), *rules).await?);
+        findings.push(missing::table(queries, account, table, (database, name), *rules).await?);
         return Ok(());
     };
     if (own_database.as_str(), own_name.as_str()) != (database, name) {
         findings.push(Finding::refuse(
-            format!("the mapped table `{table}` is called `{own_database}.{own_name}` by the server"),
-            "the log's names are compared as they stand, so its changes would not be found",
+            format!("the server's name of the mapped table `{table}` is `{own_database}.{own_name}`"),
+            "names of the log are compared exactly, so its changes would not be recognised",
             format!("name it `{own_database}.{own_name}` in the mapping"),
         ));
         return Ok(());
@@ -41,41 +46,42 @@ pub(crate) async fn check(
     if table_type == "VIEW" {
         findings.push(Finding::refuse(
             format!("`{table}` is a view"),
-            "the log has the changes of the tables beneath it only",
+            "the log has only the changes of the tables that it is made of",
             "map those tables",
         ));
         return Ok(());
     }
-    let columns = read_columns(questions, database, name).await?;
+    let columns = read_columns(queries, database, name).await?;
     let visible: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let unknown = match wanted {
         Columns::All => Vec::new(),
         Columns::Only(names) => missing::columns(table, &visible, names.iter().map(|name| &**name), *rules),
     };
-    // A right to some columns shows only these: what seems missing may only be invisible.
-    if (*wanted == Columns::All || !unknown.is_empty())
-        && !missing::may_select(questions, "*", (database, name)).await?
-    {
+    // A privilege on some columns shows only those: a column that seems missing may be invisible.
+    if (*wanted == Columns::All || !unknown.is_empty()) && !missing::may_select(queries, "*", (database, name)).await? {
         findings.push(missing::lacks_select(account, (database, name), *rules));
     } else {
         findings.extend(unknown);
     }
     findings.extend(collation::check(table, &columns, wanted, rules.collations));
     findings.extend(nullable(table, &columns, wanted));
-    findings.extend(cascades(questions, table, (database, name), variables).await?);
+    findings.extend(cascades(queries, table, (database, name), variables).await?);
     Ok(())
 }
 
+/// A row of [`read_columns`]: name, type, collation, its padding, nullability, default, extra, comment, number of unique
+/// keys.
 type ColumnRow = (String, String, Option<String>, Option<String>, String, Option<String>, String, String, u64);
 
-async fn read_columns(questions: &mut Questions<'_>, database: &str, name: &str) -> Result<Vec<ColumnFacts>> {
+/// Reads the columns of a table that are visible to the user.
+async fn read_columns(queries: &mut Queries<'_>, database: &str, name: &str) -> Result<Vec<ColumnFacts>> {
     let sql = "SELECT c.COLUMN_NAME, c.COLUMN_TYPE, c.COLLATION_NAME, (SELECT PAD_ATTRIBUTE FROM \
                information_schema.COLLATIONS l WHERE l.COLLATION_NAME = c.COLLATION_NAME), c.IS_NULLABLE, \
                c.COLUMN_DEFAULT, c.EXTRA, c.COLUMN_COMMENT, (SELECT COUNT(*) FROM information_schema.STATISTICS s WHERE \
                s.TABLE_SCHEMA = c.TABLE_SCHEMA AND s.TABLE_NAME = c.TABLE_NAME AND s.COLUMN_NAME = c.COLUMN_NAME AND \
                s.NON_UNIQUE = 0) FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = ? AND c.TABLE_NAME = ? ORDER \
                BY c.ORDINAL_POSITION";
-    let rows: Vec<ColumnRow> = questions.rows("reading a table's columns", sql, Some((database, name))).await?;
+    let rows: Vec<ColumnRow> = queries.rows("reading a table's columns", sql, Some((database, name))).await?;
     Ok(rows
         .into_iter()
         .map(|(name, column_type, collation, pad, nullable, default, extra, comment, unique)| ColumnFacts {
@@ -92,7 +98,7 @@ async fn read_columns(questions: &mut Questions<'_>, database: &str, name: &str)
         .collect())
 }
 
-/// Columns that a rule must not read as if they always had a value.
+/// Warns of mapped columns that may be NULL: a rule must not read them as plain values.
 fn nullable(table: &TableName, columns: &[ColumnFacts], wanted: &Columns) -> Vec<Finding> {
     columns
         .iter()
@@ -101,17 +107,18 @@ fn nullable(table: &TableName, columns: &[ColumnFacts], wanted: &Columns) -> Vec
             let name = &column.name;
             Finding::warn(
                 format!("column `{name}` of `{table}` may be NULL"),
-                "a rule that reads it as a plain value fails on such a row, and a change that cannot be mapped voids the \
-                 cache",
+                "a rule that reads it as a plain value fails on such a row, and a change that cannot be mapped \
+                 flushes the cache",
                 format!("read it with `row.get::<Option<_>>(\"{name}\")` in `depends_on`, or declare it NOT NULL"),
             )
         })
         .collect()
 }
 
-/// Before MySQL 9.6 the storage engine changes the child rows of a foreign key by itself, past the log.
+/// Warns of cascades: before MySQL 9.6 the storage engine changes the child rows of a foreign key without logging them
+/// (<https://dev.mysql.com/doc/refman/8.4/en/innodb-and-mysql-replication.html>).
 async fn cascades(
-    questions: &mut Questions<'_>,
+    queries: &mut Queries<'_>,
     table: &TableName,
     names: (&str, &str),
     variables: &Variables,
@@ -122,13 +129,13 @@ async fn cascades(
     let sql = "SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND \
                TABLE_NAME = ? AND (DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR UPDATE_RULE NOT IN ('RESTRICT', \
                'NO ACTION'))";
-    let keys: Vec<String> = questions.rows("reading a table's foreign keys", sql, Some(names)).await?;
+    let keys: Vec<String> = queries.rows("reading a table's foreign keys", sql, Some(names)).await?;
     Ok(keys
         .into_iter()
         .map(|key| {
             Finding::warn(
                 format!("foreign key `{key}` of `{table}` changes rows by cascade"),
-                "before MySQL 9.6 such changes are not in the log, so their keys stay cached until their time to live ends",
+                "before MySQL 9.6 such changes are not logged, so their entries are stale until their time to live ends",
                 format!(
                     "ALTER TABLE {table} DROP FOREIGN KEY `{key}`, add it again without CASCADE and SET NULL, and change \
                      the rows by statements; or use MySQL 9.6"

@@ -1,29 +1,30 @@
-//! The words, names and symbols of a statement; comments are passed over, but for those that MySQL executes.
+//! Splits a statement into words, names and symbols. Comments are skipped, except for those that MySQL executes
+//! (<https://dev.mysql.com/doc/refman/8.4/en/comments.html>). The parent module says why the lexer is the crate's own.
 
 use std::vec::IntoIter;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A bare word in capitals: a keyword, or a name that was not quoted.
+    /// An unquoted word in upper case: a keyword or a name.
     Word(String),
-    /// A name in backticks or double quotes, as it stands; a bare word keeps its own case in [`Tokens::next_name`].
+    /// A name in backticks or double quotes. [`Tokens::next_name`] also returns an unquoted word, in its own case.
     Name(String),
     Text(String),
     Number(String),
     Symbol(char),
 }
 
-/// A statement's tokens, read from the front.
+/// The tokens of a statement, read from the front.
 #[derive(Debug)]
 pub(super) struct Tokens {
     rest: std::iter::Peekable<IntoIter<(Token, String)>>,
 }
 
-/// A statement with more tokens than this is read no further: what matters stands in front.
+/// Maximum number of tokens; a longer statement is not recognised.
 const TOKENS_MAX: usize = 100_000;
 
 impl Tokens {
-    /// None if a quote or a comment does not end.
+    /// Returns `None` if a quote or a comment does not end, or if there are too many tokens.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut tokens = Vec::new();
         let mut rest = text.trim_start();
@@ -54,7 +55,7 @@ impl Tokens {
         }
     }
 
-    /// Takes a word; anything else stays.
+    /// Takes a word if one is next.
     pub(super) fn next_word(&mut self) -> Option<String> {
         let word = self.peek_word()?;
         self.rest.next();
@@ -71,7 +72,7 @@ impl Tokens {
         self.rest.next_if(|(token, _)| *token == Token::Symbol(expected)).is_some()
     }
 
-    /// Takes a name, quoted or bare.
+    /// Takes a name, quoted or unquoted.
     pub(super) fn next_name(&mut self) -> Option<String> {
         match self.rest.next()? {
             (Token::Name(name), _) => Some(name),
@@ -99,10 +100,10 @@ impl Tokens {
     }
 }
 
-/// Reads one token or comment, and answers what follows it.
+/// Reads one token or comment, and returns the rest of the text.
 fn one<'a>(text: &'a str, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> {
     if let Some(comment) = text.strip_prefix("/*") {
-        // `/*!50100 .. */` is executed, so its contents count; its end is passed over where it comes.
+        // `/*!50100 .. */` is executed, so its contents are tokens; its end is skipped below.
         if let Some(executed) = comment.strip_prefix('!') {
             return Some(executed.trim_start_matches(|c: char| c.is_ascii_digit()));
         }
@@ -119,7 +120,7 @@ fn one<'a>(text: &'a str, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> 
     let first = text.chars().next()?;
     match first {
         '`' => quoted(text, '`', false).map(|(name, after)| (Token::Name(name), after)),
-        // A name under ANSI_QUOTES, else text; where a name is expected it can only be a name.
+        // A name with ANSI_QUOTES, text otherwise; where a name is expected it can only be a name.
         '"' => quoted(text, '"', true).map(|(name, after)| (Token::Name(name), after)),
         '\'' => quoted(text, '\'', true).map(|(text, after)| (Token::Text(text), after)),
         first if is_word(first) => {
@@ -144,7 +145,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
 }
 
-/// Text between quotes; a doubled quote stands for one, and in strings a backslash takes the next character with it.
+/// Splits at the closing quote. A doubled quote is a single one of the text; in strings a backslash escapes the next
+/// character.
 fn quoted(text: &str, quote: char, backslashes: bool) -> Option<(String, &str)> {
     let mut inner = String::new();
     let mut characters = text.char_indices().skip(1).peekable();

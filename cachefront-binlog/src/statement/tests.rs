@@ -9,7 +9,7 @@ fn tables(names: &[&str]) -> Statement {
 }
 
 #[test]
-fn definitions_name_their_tables() {
+fn ddl_names_its_tables() {
     for (text, names) in [
         ("TRUNCATE TABLE users", vec!["shop.users"]),
         ("truncate `we``ird`.`t`", vec!["we`ird.t"]),
@@ -34,7 +34,7 @@ fn definitions_name_their_tables() {
 }
 
 #[test]
-fn what_holds_no_rows_is_harmless() {
+fn objects_without_rows_are_harmless() {
     for text in [
         "CREATE USER 'a'@'%' IDENTIFIED WITH 'caching_sha2_password' AS 'x'",
         "GRANT ALL ON *.* TO `a`@`%`",
@@ -57,7 +57,7 @@ fn what_holds_no_rows_is_harmless() {
 }
 
 #[test]
-fn what_is_not_understood_may_have_done_anything() {
+fn an_unrecognised_statement_may_change_anything() {
     for text in ["FROBNICATE users", "ALTER TABLE", "TRUNCATE `users", "RENAME TABLE a", "DROP", "/* no end"] {
         assert_eq!(read(text), Statement::Anything, "{text}");
     }
@@ -66,14 +66,14 @@ fn what_is_not_understood_may_have_done_anything() {
 }
 
 #[test]
-fn rows_as_statements_are_told_apart() {
+fn row_changes_logged_as_statements_are_recognised() {
     for text in ["INSERT INTO users VALUES (1)", "update users set id=1", "LOAD DATA INFILE 'x' INTO TABLE users"] {
         assert_eq!(read(text), Statement::Rows, "{text}");
     }
 }
 
 #[test]
-fn transactions_and_their_ends_are_told_apart() {
+fn begins_and_ends_of_transactions_are_recognised() {
     assert_eq!(read("BEGIN"), Statement::Begin);
     assert_eq!(read("XA START X'61',X'',1"), Statement::Begin);
     assert_eq!(read("COMMIT"), Statement::Commit);

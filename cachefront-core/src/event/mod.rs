@@ -4,6 +4,7 @@
 //! [`Skipped`](Column::Skipped). A change without row images ([`Change::Tables`]) flushes the caches that depend on its
 //! tables. A transaction that is larger than a batch comes in parts, of which only the last one is complete.
 
+pub mod calendar;
 mod row;
 
 use std::sync::Arc;

@@ -4,24 +4,15 @@
 //!
 //! [temporal types]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-temporal-types
 
+pub(super) use cachefront_core::event::calendar::date_text as date;
+use cachefront_core::event::calendar::datetime_text;
+
 use super::settings::TimeUnit;
-
-const DAY_SECONDS: i64 = 86_400;
-/// Bounds the arithmetic: beyond the years 0 to 9999 on both sides.
-const DAYS_MAX: i64 = 4_000_000;
-
-/// Prints a date from days since 1970.
-pub(super) fn date(days: i64) -> Option<String> {
-    let (year, month, day) = civil(days)?;
-    Some(format!("{year:04}-{month:02}-{day:02}"))
-}
 
 /// Prints a date and time from a time since 1970 without a time zone.
 pub(super) fn datetime(number: i64, unit: TimeUnit, digits: Option<u8>) -> Option<String> {
     let (seconds, nanos) = split(number, unit);
-    let (year, month, day) = civil(seconds.div_euclid(DAY_SECONDS))?;
-    let time = seconds.rem_euclid(DAY_SECONDS);
-    let mut text = format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60);
+    let mut text = datetime_text(seconds)?;
     push_fraction(&mut text, nanos, digits.unwrap_or_else(|| natural(nanos)))?;
     Some(text)
 }
@@ -126,34 +117,12 @@ fn push_fraction(text: &mut String, nanos: u64, digits: u8) -> Option<()> {
     Some(())
 }
 
-/// Returns year, month and day of a day counted from 1970, by [`civil_from_days`]. `None` outside of the years 0 to 9999.
-///
-/// [`civil_from_days`]: https://howardhinnant.github.io/date_algorithms.html#civil_from_days
-fn civil(days: i64) -> Option<(i64, i64, i64)> {
-    if !(-DAYS_MAX..=DAYS_MAX).contains(&days) {
-        return None;
-    }
-    // Days since 0000-03-01, in eras of 400 years; the year begins in March, so that the leap day is its last.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (0..=9_999).contains(&year).then_some((year, month, day))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_become_what_mysql_prints() {
-        assert_eq!(date(7_363).as_deref(), Some("1990-02-28"));
-        assert_eq!(date(-354_285).as_deref(), Some("1000-01-01"));
-        assert_eq!(date(i64::MIN), None);
         let micros = |number, digits| datetime(number, TimeUnit::Micros, digits);
         assert_eq!(micros(1_767_323_045_678_901, None).as_deref(), Some("2026-01-02 03:04:05.678901"));
         assert_eq!(micros(1_767_323_045_678_900, Some(4)).as_deref(), Some("2026-01-02 03:04:05.6789"));

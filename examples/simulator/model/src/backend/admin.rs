@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cachefront::bus::{BusEvent, BusMessage, Publisher};
+use cachefront::redis::RedisStore;
 use cachefront::store::Store;
-use cachefront::{Error, ErrorKind, MemoryStore, Result, StoreKey, Timestamp};
-
-use super::relay::RelayClient;
+use cachefront::{MemoryStore, Result, StoreKey, Timestamp};
 
 /// Removes everything that a namespace holds: entries, leases and metas. Or lists its entries.
 #[async_trait]
@@ -34,17 +33,13 @@ impl NamespaceAdmin for MemoryStore {
 }
 
 #[async_trait]
-impl NamespaceAdmin for RelayClient {
+impl NamespaceAdmin for RedisStore {
     async fn empty(&self) -> Result<u64> {
-        self.remove_entries()
-            .await
-            .map_err(|error| Error::with_source(ErrorKind::Unavailable, "the store's keys cannot be removed", error))
+        self.clear().await
     }
 
     async fn list(&self, limit: usize) -> Result<Vec<String>> {
-        self.list_entries(limit)
-            .await
-            .map_err(|error| Error::with_source(ErrorKind::Unavailable, "the store's keys cannot be listed", error))
+        Ok(self.keys(limit).await?.iter().map(|key| key.as_str().to_owned()).collect())
     }
 }
 

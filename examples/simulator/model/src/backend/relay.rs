@@ -32,12 +32,6 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 /// One read of the stream waits at the server for so long.
 const READ_BLOCK: Duration = Duration::from_secs(2);
 
-/// So many keys are looked at in one step of a scan.
-const SCAN_COUNT: usize = 1_000;
-
-/// A list of keys takes at most so many steps, however many other keys the server holds.
-const SCANS_MAX: usize = 500;
-
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,8 +41,6 @@ pub struct RelayClient {
     client: Client,
     changes: Arc<str>,
     report: Arc<str>,
-    /// Matches the keys of every shard, and neither the bus nor what is kept here.
-    entries: Arc<str>,
 }
 
 impl fmt::Debug for RelayClient {
@@ -76,7 +68,6 @@ impl RelayClient {
             client: client.map_err(bad_url)?,
             changes: format!("{{cf:{namespace}:simulator}}changes").into(),
             report: format!("{{cf:{namespace}:simulator}}report").into(),
-            entries: format!("{{cf:{namespace}:[0-9]*}}*").into(),
         })
     }
 
@@ -138,54 +129,6 @@ impl RelayClient {
             Ok(never) => match never {},
             Err(error) => error,
         }
-    }
-
-    /// Some of the keys of every shard, and where the walk over them goes on: at zero it is over.
-    async fn scan(&self, connection: &mut MultiplexedConnection, cursor: u64) -> RedisResult<(u64, Vec<Vec<u8>>)> {
-        redis::cmd("SCAN")
-            .arg(cursor)
-            .arg("MATCH")
-            .arg(&*self.entries)
-            .arg("COUNT")
-            .arg(SCAN_COUNT)
-            .query_async(connection)
-            .await
-    }
-
-    /// Removes the keys of every shard, entries and metas, and answers how many there were.
-    pub(super) async fn remove_entries(&self) -> RedisResult<u64> {
-        let mut connection = self.connect(COMMAND_TIMEOUT).await?;
-        let (mut cursor, mut removed) = (0_u64, 0);
-        loop {
-            let (next, keys) = self.scan(&mut connection, cursor).await?;
-            if !keys.is_empty() {
-                removed += redis::cmd("UNLINK").arg(keys).query_async::<u64>(&mut connection).await?;
-            }
-            cursor = next;
-            if cursor == 0 {
-                return Ok(removed);
-            }
-        }
-    }
-
-    /// The keys of entries, at most `limit` of them. A key may be met twice while the store grows or shrinks.
-    pub(super) async fn list_entries(&self, limit: usize) -> RedisResult<Vec<String>> {
-        let mut connection = self.connect(COMMAND_TIMEOUT).await?;
-        let (mut cursor, mut found) = (0_u64, Vec::new());
-        for _ in 0..SCANS_MAX {
-            let (next, keys) = self.scan(&mut connection, cursor).await?;
-            // Before the brace stands the shard; its meta begins with a sign that no cache's name has.
-            let texts = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
-            found.extend(
-                texts.filter_map(|text| Some(text.split_once('}')?.1.to_owned())).filter(|key| !key.starts_with('#')),
-            );
-            cursor = next;
-            if cursor == 0 || found.len() >= limit {
-                break;
-            }
-        }
-        found.truncate(limit);
-        Ok(found)
     }
 
     /// The id of the newest event; events before it are history.

@@ -33,7 +33,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clo
     let tls = opts.ssl_opts().is_some();
     let binlog = Binlog { stack: stack.clone(), tls, settings: settings.clone() };
     Ok(Components {
-        keys: Arc::new(relay.clone()),
+        keys: Arc::new(store.clone()),
         database: Arc::new(database),
         store: Arc::new(store),
         sink: Arc::new(RedisEvents::spawn(&relay)),
@@ -106,7 +106,7 @@ impl Binlog {
     async fn source(&self) -> cachefront::Result<BinlogSource> {
         let mut builder = BinlogSource::builder(self.stack.mysql_url.expose());
         if let (Some(ca), true) = (&self.stack.tls_ca, self.tls) {
-            builder = builder.tls_ca(ca);
+            builder = builder.tls_ca_file(ca);
         }
         builder.connect().await
     }

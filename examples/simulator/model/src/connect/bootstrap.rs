@@ -84,7 +84,7 @@ async fn warn_of_settings(stack: &Stack) {
     let findings = async {
         let mut builder = BinlogSource::builder(stack.mysql_url.expose());
         if let (Some(ca), true) = (&stack.tls_ca, options(stack).is_ok_and(|opts| opts.ssl_opts().is_some())) {
-            builder = builder.tls_ca(ca);
+            builder = builder.tls_ca_file(ca);
         }
         builder.connect().await?.server_findings().await
     };

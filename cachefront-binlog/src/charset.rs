@@ -1,20 +1,20 @@
-//! Character sets: text of the log as UTF-8.
+//! Character sets, and the conversion of text to UTF-8.
 
-/// How a text column's bytes are to be read.
+/// The encoding of a text column, as far as it matters for decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charset {
     /// utf8mb4, utf8mb3 and ascii.
     Utf8,
-    /// MySQL's latin1, which is Windows-1252 with the five holes filled.
+    /// MySQL's latin1, which is Windows-1252 with its five unassigned bytes mapped to control characters.
     Latin1,
-    /// No text at all.
+    /// Bytes, not text.
     Binary,
-    /// Any other, or one that the log does not name: handed over as bytes.
+    /// Any other, or one that the log does not name. Such values are delivered as bytes.
     Other,
 }
 
 impl Charset {
-    /// The character set of a collation by its number, as `information_schema.COLLATIONS` lists them.
+    /// The character set of a collation, by its id in `information_schema.COLLATIONS`.
     pub(crate) fn of_collation(id: Option<u64>) -> Self {
         match id {
             Some(63) => Self::Binary,
@@ -26,7 +26,8 @@ impl Charset {
     }
 }
 
-/// The characters of 0x80 to 0x9f in Windows-1252; MySQL maps its holes to the control characters of that number.
+/// The characters of the bytes 0x80 to 0x9f in Windows-1252. MySQL maps unassigned bytes to the control characters of the
+/// same number.
 const WINDOWS_1252: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
     '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latin1_is_what_mysql_means_by_it() {
+    fn latin1_is_decoded_as_mysql_does() {
         assert_eq!(latin1(b"caf\xe9 \x80 \x99"), "café € ™");
         assert_eq!(Charset::of_collation(Some(8)), Charset::Latin1);
         assert_eq!(Charset::of_collation(Some(309)), Charset::Utf8);

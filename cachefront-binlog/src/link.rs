@@ -1,4 +1,4 @@
-//! A connection for short questions that is replaced when it fails or leads to the wrong server.
+//! A connection for short queries that is replaced when it is lost or leads to the wrong server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use crate::conn::Server;
 use crate::origin::Origin;
 
-/// A connection of its own for short questions.
+/// A connection for short queries, opened by the first query and then kept.
 ///
-/// It is made when first needed and kept. It is replaced after a failure, after a question that was dropped half-way
-/// (so that the rest of its reply cannot reach the next one), and when its [`Origin`] has changed since.
-pub(crate) struct Line {
+/// It is replaced after a failure, after a query whose future was dropped (the rest of its reply must not reach the next
+/// query), and after its [`Origin`] has changed.
+pub(crate) struct Link {
     server: Server,
     origin: Arc<Origin>,
-    /// The connection is replaced after this time.
+    /// The age after which the connection is replaced.
     redial: Option<Duration>,
     idle: Mutex<Option<Idle>>,
 }
@@ -31,13 +31,13 @@ struct Idle {
     dialed_at: Instant,
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("server", &self.server).field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Link").field("server", &self.server).field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
-impl Line {
+impl Link {
     pub(crate) fn new(server: Server, origin: Arc<Origin>) -> Self {
         Self { server, origin, redial: None, idle: Mutex::new(None) }
     }
@@ -56,54 +56,54 @@ impl Line {
         &self.origin
     }
 
-    /// Closes the connection. The next question makes a new one.
-    pub(crate) async fn hang_up(&self) {
+    /// Closes the connection. The next query opens another one.
+    pub(crate) async fn close(&self) {
         self.idle.lock().await.take();
     }
 
-    /// The first row of a query. A connection that turns out to be dead is replaced once.
+    /// Returns the first row of a query. A connection that turns out to be lost is replaced once.
     pub(crate) async fn first<R>(&self, doing: &str, sql: &str, limit: Duration) -> Result<R>
     where
         R: FromRow + Send + 'static,
     {
         let mut idle = self.idle.lock().await;
         self.refresh(&mut idle).await;
-        // Taken out while the question runs: if this future is dropped, the connection is closed with it.
-        if let Some(mut line) = idle.take() {
-            match self.server.within(doing, limit, line.conn.query_first(sql)).await {
+        // Cancel safe: the connection is moved out while the query runs, so it is closed if this future is dropped.
+        if let Some(mut taken) = idle.take() {
+            match self.server.within(doing, limit, taken.conn.query_first(sql)).await {
                 Ok(row) => {
-                    *idle = Some(line);
+                    *idle = Some(taken);
                     return row.ok_or_else(|| no_row(doing));
                 }
                 Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
-                // It may only have been closed for idleness.
-                Err(_) => drop(line),
+                // The server may have closed it because it was idle.
+                Err(_) => drop(taken),
             }
         }
-        let mut line = self.dial().await?;
-        let row = self.server.within(doing, limit, line.conn.query_first(sql)).await?;
-        *idle = Some(line);
+        let mut fresh = self.dial().await?;
+        let row = self.server.within(doing, limit, fresh.conn.query_first(sql)).await?;
+        *idle = Some(fresh);
         row.ok_or_else(|| no_row(doing))
     }
 
-    /// Closes an idle connection that may lead to another server than a new one would, and replaces one that is old.
+    /// Closes an idle connection of an earlier epoch, and replaces one that has reached its maximum age.
     async fn refresh(&self, idle: &mut Option<Idle>) {
-        let Some(line) = idle else { return };
-        if line.epoch != self.origin.epoch() {
+        let Some(current) = idle else { return };
+        if current.epoch != self.origin.epoch() {
             *idle = None;
-        } else if self.redial.is_some_and(|age| line.dialed_at.elapsed() >= age) {
+        } else if self.redial.is_some_and(|age| current.dialed_at.elapsed() >= age) {
             match self.dial().await {
-                Ok(fresh) => *line = fresh,
+                Ok(fresh) => *current = fresh,
                 Err(error) => {
-                    tracing::warn!(server = ?self.server, error = %error.chain(), "the connection cannot be replaced and is kept");
-                    line.dialed_at = Instant::now();
+                    tracing::warn!(server = ?self.server, error = %error.chain(), "the connection could not be replaced and is kept");
+                    current.dialed_at = Instant::now();
                 }
             }
         }
     }
 
     async fn dial(&self) -> Result<Idle> {
-        // Read before connecting: what changes in between makes the connection an old one.
+        // Read before connecting: if the epoch changes meanwhile, the connection counts as old.
         let epoch = self.origin.epoch();
         let conn = self.server.connect().await?;
         Ok(Idle { conn, epoch, dialed_at: Instant::now() })
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_password_is_never_shown() {
         let server = Server::new("mysql://repl:s3cret@db/shop", &Tls::default(), &BinlogSettings::default());
-        let line = Line::new(server.expect("a server"), Arc::default());
-        assert!(!format!("{line:?}").contains("s3cret"));
+        let link = Link::new(server.expect("a server"), Arc::default());
+        assert!(!format!("{link:?}").contains("s3cret"));
     }
 }

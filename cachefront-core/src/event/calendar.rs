@@ -1,0 +1,66 @@
+//! Days and seconds since 1970 as the text that MySQL prints, in UTC. Every source must print alike, because the text can be
+//! part of a key.
+
+/// Seconds of a day.
+const DAY_SECONDS: i64 = 86_400;
+
+/// Days of the years 0 to 9999, with room on both sides: no intermediate result can overflow.
+const DAYS_MAX: i64 = 4_000_000;
+
+/// Prints a day, counted from 1970-01-01, as `YYYY-MM-DD`. Returns `None` if its year is not one of 0 to 9999.
+pub fn date_text(days: i64) -> Option<String> {
+    let (year, month, day) = civil_date(days)?;
+    Some(format!("{year:04}-{month:02}-{day:02}"))
+}
+
+/// Prints a point in time, in seconds since 1970-01-01 00:00:00, as `YYYY-MM-DD hh:mm:ss`. Returns `None` if its year is not
+/// one of 0 to 9999.
+pub fn datetime_text(seconds: i64) -> Option<String> {
+    let date = date_text(seconds.div_euclid(DAY_SECONDS))?;
+    let time = seconds.rem_euclid(DAY_SECONDS);
+    Some(format!("{date} {:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60))
+}
+
+/// The year, month and day of a day that is counted from 1970-01-01, in the proleptic Gregorian calendar.
+///
+/// This is `civil_from_days` of Howard Hinnant, <https://howardhinnant.github.io/date_algorithms.html>.
+fn civil_date(days: i64) -> Option<(i64, i64, i64)> {
+    if !(-DAYS_MAX..=DAYS_MAX).contains(&days) {
+        return None;
+    }
+    // Days since 0000-03-01, in eras of 400 years. The year begins in March, so that the leap day is its last.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (0..=9_999).contains(&year).then_some((year, month, day))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_become_dates() {
+        assert_eq!(date_text(0).as_deref(), Some("1970-01-01"));
+        assert_eq!(date_text(7_363).as_deref(), Some("1990-02-28"));
+        assert_eq!(date_text(-354_285).as_deref(), Some("1000-01-01"));
+        assert_eq!(date_text(2_932_896).as_deref(), Some("9999-12-31"));
+        for out_of_range in [2_932_897, -719_529, i64::MIN, i64::MAX] {
+            assert_eq!(date_text(out_of_range), None);
+        }
+    }
+
+    #[test]
+    fn seconds_become_dates_and_times() {
+        assert_eq!(datetime_text(1).as_deref(), Some("1970-01-01 00:00:01"));
+        assert_eq!(datetime_text(-1).as_deref(), Some("1969-12-31 23:59:59"));
+        assert_eq!(datetime_text(951_782_400).as_deref(), Some("2000-02-29 00:00:00"));
+        assert_eq!(datetime_text(1_795_395_723).as_deref(), Some("2026-11-23 01:02:03"));
+        assert_eq!(datetime_text(i64::from(u32::MAX)).as_deref(), Some("2106-02-07 06:28:15"));
+    }
+}
