@@ -54,7 +54,7 @@ const NOT_REWRITTEN: [(&str, usize); 7] = [
     ("cachefront-binlog/", 75),
     ("cachefront-kafka/", 103),
     ("docs/", 9),
-    ("examples/", 636),
+    ("examples/", 485),
     ("tests/", 8),
     ("tests/golden/", 2),
     ("tests/kafka/", 25),
