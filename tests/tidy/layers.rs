@@ -7,7 +7,7 @@ use crate::tree::{none, sources};
 type Order = (&'static str, &'static [&'static str]);
 
 /// Each module imports only from those before it in the list. The root file, which exports all of them, is above them.
-const ORDERS: [Order; 5] = [
+const ORDERS: [Order; 7] = [
     (
         "cachefront-core/src",
         &[
@@ -43,6 +43,61 @@ const ORDERS: [Order; 5] = [
         &[
             "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "conn", "link", "reads",
             "shared", "bus", "writer", "store", "admin", "builder", "testing",
+        ],
+    ),
+    (
+        "cachefront-kafka/src",
+        &[
+            "error",
+            "event",
+            "config",
+            "topics",
+            "scope",
+            "checkpoint",
+            "brokers",
+            "tracker",
+            "decode",
+            "reader",
+            "partition",
+            "probe",
+            "progress",
+            "group",
+            "assemble",
+            "source",
+            "builder",
+            "connect",
+        ],
+    ),
+    (
+        "cachefront-binlog/src",
+        &[
+            "error",
+            "cursor",
+            "charset",
+            "metadata",
+            "column",
+            "config",
+            "event",
+            "xa",
+            "queue",
+            "statement",
+            "decode",
+            "conn",
+            "origin",
+            "link",
+            "position",
+            "schema",
+            "table",
+            "rows",
+            "stream",
+            "assemble",
+            "file",
+            "gate",
+            "probe",
+            "preflight",
+            "reader",
+            "source",
+            "builder",
         ],
     ),
     ("examples/simulator/cli/src", &["error", "duration", "environment", "secret", "shutdown"]),
