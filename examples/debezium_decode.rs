@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cachefront::event::{Operation, TableName};
+use cachefront::event::Operation;
 use cachefront::kafka::decode::{Decoder, DecoderSettings, Form, Record};
 use cachefront::kafka::event::Event;
 use cachefront::source::TableFilter;
@@ -98,7 +98,7 @@ fn record(file: &str, bytes: Vec<u8>) -> Owned {
         offset: 0,
         key: None,
         value: Some(bytes),
-        settings: DecoderSettings { inspect: true, ..DecoderSettings::default() },
+        settings: DecoderSettings::default().with_inspect(true),
     })
 }
 
@@ -113,7 +113,7 @@ fn owned(described: Described<'_>) -> Owned {
         };
         Some(text.into_bytes())
     };
-    let mut settings = DecoderSettings { inspect: true, ..DecoderSettings::default() };
+    let mut settings = DecoderSettings::default().with_inspect(true);
     if described.connector_config.values().any(|value| value.ends_with(".ExtractNewRecordState")) {
         settings.form = Form::Flattened;
     }
@@ -125,7 +125,7 @@ fn owned(described: Described<'_>) -> Owned {
     if let (Some(prefix), Some(database), Some(table)) = (names.next(), names.next(), names.next()) {
         settings.transaction_topic = Some(format!("{prefix}.transaction"));
         settings.schema_change_topic = Some(prefix.to_owned());
-        settings.tables.insert(described.topic.clone(), TableName::new(database, table));
+        settings.tables.insert(described.topic.clone(), format!("{database}.{table}"));
     }
     Owned {
         key: part(described.key_raw, described.key, described.key_bytes),
@@ -167,7 +167,7 @@ fn line(event: Event) -> Line {
         }
         Event::Begin { gtid } => none("begin", gtid.map(|gtid| gtid.to_string())),
         Event::End { gtid, .. } => none("end", gtid.map(|gtid| gtid.to_string())),
-        Event::Nothing { kind, gtid } => none(kind, gtid.map(|gtid| gtid.to_string())),
+        Event::Ignored { kind, gtid } => none(kind, gtid.map(|gtid| gtid.to_string())),
         other => {
             Line { op: "gap", reason: Some(format!("an event that is not known here: {other:?}")), ..Line::default() }
         }

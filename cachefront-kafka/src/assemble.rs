@@ -1,42 +1,42 @@
-//! From decoded records to batches: what changed, and how far everything is complete.
+//! Assembles batches from decoded records: the changes, and the position up to which everything is complete.
 //!
-//! Changes are handed over as they come, so that they are applied as early as can be; the position follows when the
-//! [`Tracker`] says that a transaction is complete.
+//! Changes are returned in the order in which they are read, so that they are applied as early as possible. The position
+//! follows when the [`Tracker`] knows that a transaction is complete.
 
 use cachefront_core::event::{Batch, Change, Operation, RowChange, TableName, Transaction, TransitTimes};
 use cachefront_core::source::{BatchLimits, Checkpoint};
 use cachefront_core::{Error, Gtid, Position, Result, Timestamp};
 
-use crate::brokers::{Bounds, Partition};
-use crate::checkpoint::{Place, Resume};
+use crate::brokers::{Bounds, TopicPartition};
+use crate::checkpoint::{Resume, ResumePoint};
 use crate::error::gap;
-use crate::event::{self, Event, Origin, Snapshot};
-use crate::lane::{Lane, Settled};
+use crate::event::{BlockOrder, Event, Origin, Snapshot};
+use crate::partition::{PartitionState, Settled};
 use crate::probe::lost;
 use crate::reader::{Command, Fetched};
 use crate::scope::Scope;
-use crate::tracker::Tracker;
+use crate::tracker::{PartitionOffset, Tracker};
 
 mod watch;
 
-/// One session's reading, without any input or output of its own.
+/// The state of one session, without any input or output.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     scope: Scope,
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) partitions: Vec<PartitionState>,
     tracker: Tracker,
     /// False once it is known that completeness cannot be proven.
     claims: bool,
-    /// What the session was opened with. It is handed over again as long as a lane is not settled.
+    /// The resume data that the session was opened with. Checkpoints repeat them until every partition is settled.
     opened: Resume,
-    /// The position that the session was opened with. Where the session begins a generation, that is what the database
-    /// had executed when the partitions' ends were noted.
+    /// The position that the session was opened with. If the session begins a generation, that is what the database had
+    /// executed when the ends of the partitions were read.
     opened_at: Position,
-    /// What the records have shown of the connector's transaction metadata.
+    /// What the records so far show of the connector's transaction metadata.
     metadata: Metadata,
-    /// Rows came that no transaction counts, although the connector counts. Outlives the session.
+    /// Rows were read that no transaction counts, although the connector counts events. Outlives the session.
     uncounted: bool,
-    /// A snapshot is being read, and its beginning has voided everything.
+    /// A snapshot is being read, and its first row has flushed everything.
     snapshot: bool,
     draft: Vec<Transaction>,
     changes: usize,
@@ -44,24 +44,27 @@ pub(crate) struct Assembler {
     moved: bool,
 }
 
-/// What a session has seen of transactions.
+/// The transaction metadata that a session has read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Metadata {
     /// A BEGIN or an END.
     bounds: bool,
-    /// A row with its place in a transaction.
-    places: bool,
-    /// A row without one.
-    without_place: bool,
+    /// A row with its order in a transaction.
+    orders: bool,
+    /// A row without it.
+    without_order: bool,
 }
 
 impl Assembler {
+    /// Opens a session at a checkpoint. `found` are the partitions that exist; `snapshot` is true if the previous session
+    /// ended within a snapshot.
+    ///
     /// # Errors
     /// [`Gap`](cachefront_core::ErrorKind::Gap) if records after the checkpoint are gone.
     pub(crate) fn new(
         scope: Scope,
         from: &Checkpoint,
-        found: &[(Partition, Bounds)],
+        found: &[(TopicPartition, Bounds)],
         snapshot: bool,
     ) -> Result<(Self, Vec<Command>)> {
         let opened = Resume::decode(&from.resume)?;
@@ -69,7 +72,7 @@ impl Assembler {
         let mut assembler = Self {
             claims: true,
             scope,
-            lanes: Vec::new(),
+            partitions: Vec::new(),
             tracker,
             snapshot,
             draft: Vec::new(),
@@ -87,10 +90,10 @@ impl Assembler {
         let bounds = |topic: &str, number| {
             found.iter().find(|(partition, _)| *partition.topic == *topic && partition.number == number)
         };
-        for (topic, number, place) in assembler.opened.iter() {
-            let partition = Partition { topic: topic.into(), number };
+        for (topic, number, point) in assembler.opened.iter() {
+            let partition = TopicPartition { topic: topic.into(), number };
             let known = bounds(topic, number).map(|(_, bounds)| bounds);
-            if let Some(why) = lost(&partition, place.next, known) {
+            if let Some(why) = lost(&partition, point.next, known) {
                 return Err(gap(why));
             }
         }
@@ -99,50 +102,50 @@ impl Assembler {
         Ok((assembler, commands?))
     }
 
-    /// Reads this partition too: from where the checkpoint says, or else, being new, from its beginning.
+    /// Adds a partition, to be read from the offset in the checkpoint, or from its beginning if it is new.
     ///
     /// # Errors
     /// [`Gap`](cachefront_core::ErrorKind::Gap) if its beginning is gone.
-    pub(crate) fn add(&mut self, partition: Partition, bounds: Bounds) -> Result<Command> {
-        let place = self.opened.get(&partition.topic, partition.number);
-        if place.is_none() && bounds.low > 0 {
+    pub(crate) fn add(&mut self, partition: TopicPartition, bounds: Bounds) -> Result<Command> {
+        let point = self.opened.get(&partition.topic, partition.number);
+        if point.is_none() && bounds.low > 0 {
             return Err(gap(format!(
                 "partition {partition} was never read, and its records before offset {} are gone",
                 bounds.low
             )));
         }
         let tail = self.opened.is_end.then_some(self.scope.tail);
-        let lane =
-            Lane::new(partition.clone(), place, bounds, tail, *partition.topic == *self.scope.topics.transactions);
-        if lane.tells_transactions && self.lanes.iter().any(|lane| lane.tells_transactions) {
+        let has_transactions = *partition.topic == *self.scope.topics.transactions;
+        let state = PartitionState::new(partition.clone(), point, bounds, tail, has_transactions);
+        if has_transactions && self.partitions.iter().any(|other| other.has_transactions) {
             self.give_up_claims(
-                "the transaction topic has several partitions, and their order is not known: make it with one",
+                "the transaction topic has several partitions, so the order of its records is unknown: create it with one",
             );
         }
-        let start = lane.start();
-        self.lanes.push(lane);
+        let start = state.start();
+        self.partitions.push(state);
         Ok(Command::Add(partition, start))
     }
 
-    /// Stops claiming that transactions are complete; changes are handed over as before.
+    /// Stops claiming that transactions are complete. Changes are returned as before.
     pub(crate) fn give_up_claims(&mut self, why: &str) {
         if self.claims {
             self.claims = false;
             self.tracker = Tracker::new(self.tracker.position().clone(), self.scope.ranges_max);
             tracing::warn!(
-                "how stale the cache is cannot be told any more, and reads that ask for a bound or bring a token go to the database: {why}"
+                "the staleness of the cache is unknown from now on, so reads with a bound or a token go to the database: {why}"
             );
         }
     }
 
-    /// Takes one record in.
+    /// Adds one record. Returns a seek if the partition must be read from further back.
     ///
     /// # Errors
-    /// [`Gap`](cachefront_core::ErrorKind::Gap) if it stands for changes that cannot be named.
+    /// [`Gap`](cachefront_core::ErrorKind::Gap) if the changes that the record stands for are unknown.
     pub(crate) fn take(&mut self, fetched: Fetched) -> Result<Option<Command>> {
         let Fetched { at, time, bytes, event } = fetched;
-        let Some(lane) = self.lanes.get_mut(at.0) else { return Ok(None) };
-        if !lane.pass(at.1, time)? {
+        let Some(partition) = self.partitions.get_mut(at.0) else { return Ok(None) };
+        if !partition.pass(at.1, time)? {
             return Ok(None);
         }
         self.bytes += bytes;
@@ -150,50 +153,50 @@ impl Assembler {
             Ok(event) => event,
             Err(error) => return self.doubt(error, at).map(|()| None),
         };
-        self.notice(&event, at)?;
-        let Some(lane) = self.lanes.get_mut(at.0) else { return Ok(None) };
+        self.note_metadata(&event, at)?;
+        let Some(partition) = self.partitions.get_mut(at.0) else { return Ok(None) };
         let gtid = gtid_of(&event);
         if let Some(gtid) = gtid
-            && let Some(error) = lane.doubt.take()
+            && let Some(error) = partition.doubt.take()
             && !self.opened_at.contains(gtid)
             && !(self.claims && is_counted(&event))
         {
             return Err(error);
         }
-        let command = match (&lane.settled, gtid) {
+        let command = match (&partition.settled, gtid) {
             (Settled::Yes, _) | (_, None) => None,
-            (Settled::Tail { .. }, Some(gtid)) => lane.settle(self.opened_at.contains(gtid)),
+            (Settled::Tail { .. }, Some(gtid)) => partition.settle(self.opened_at.contains(gtid)),
         };
         if let Some(gtid) = gtid
-            && lane.last.as_ref() != Some(gtid)
+            && partition.last.as_ref() != Some(gtid)
         {
-            lane.last = Some(gtid.clone());
+            partition.last = Some(gtid.clone());
         }
         match event {
             Event::Row { row, origin } => self.row(row, origin, at, time).or_else(|error| self.doubt(error, at))?,
             Event::Tables { tables, reason, origin } => {
                 self.tables(tables, reason, &origin, at, time).or_else(|error| self.doubt(error, at))?;
             }
-            Event::Read { table, snapshot, .. } => self.read(&table, snapshot, at)?,
+            Event::Read { table, snapshot, .. } => self.snapshot_row(&table, snapshot, at)?,
             Event::Begin { gtid: Some(gtid) } if self.claims => self.tracker.begin(&gtid, at),
             Event::End { gtid: Some(gtid), tables, .. } if self.claims => {
                 let counts = tables.into_iter().filter(|(table, _)| self.scope.tables.contains(table)).collect();
                 self.tracker.end(&gtid, counts, at);
             }
-            Event::Begin { .. } | Event::End { .. } | Event::Nothing { .. } => {}
+            Event::Begin { .. } | Event::End { .. } | Event::Ignored { .. } => {}
         }
         Ok(command)
     }
 
-    /// A record that cannot be understood is a gap. But a new generation begins with a few records before its own
-    /// beginning, which it covers unless their commits were not visible then: that is a gap again if it shows, by a
-    /// later record or by the events that the record's transaction lacks.
-    fn doubt(&mut self, error: Error, at: (usize, i64)) -> Result<()> {
-        match self.lanes.get_mut(at.0) {
-            Some(lane) if at.1 < lane.end => {
-                tracing::debug!(error = %error.chain(), "the generation began after this record");
-                if !lane.tells_transactions {
-                    lane.doubt = Some(error);
+    /// Handles a record that cannot be decoded, which is a gap. A new generation, however, starts to read a few records
+    /// before its beginning, and covers them unless their commits were not visible at that time. Whether it does is shown
+    /// by a later record, or by missing events of the record's transaction; until then the error is only kept.
+    fn doubt(&mut self, error: Error, at: PartitionOffset) -> Result<()> {
+        match self.partitions.get_mut(at.0) {
+            Some(partition) if at.1 < partition.end => {
+                tracing::debug!(error = %error.chain(), "a record before the generation cannot be decoded");
+                if !partition.has_transactions {
+                    partition.doubt = Some(error);
                 }
                 Ok(())
             }
@@ -201,11 +204,11 @@ impl Assembler {
         }
     }
 
-    fn row(&mut self, row: RowChange, origin: Origin, at: (usize, i64), time: i64) -> Result<()> {
-        // Rows from before the generation tell nothing of a snapshot that goes on.
+    fn row(&mut self, row: RowChange, origin: Origin, at: PartitionOffset, time: i64) -> Result<()> {
+        // Only a row after the generation's beginning shows that the snapshot has ended.
         self.snapshot &= self.is_before(at);
         let gtid = known(origin.gtid.as_ref(), "a row change")?.clone();
-        if !self.counts(&gtid, &row.table, origin.place, at) {
+        if !self.counts(&gtid, &row.table, origin.order, at) {
             return Ok(());
         }
         if let Some((table, column)) = &self.scope.marker
@@ -220,19 +223,19 @@ impl Assembler {
         Ok(())
     }
 
-    /// Tables that changed as a whole, by a statement or by a row of which the record says too little.
+    /// Adds tables that changed as a whole: by a statement, or by a flattened row that lacks its previous values.
     fn tables(
         &mut self,
         tables: Vec<TableName>,
         reason: String,
         origin: &Origin,
-        at: (usize, i64),
+        at: PartitionOffset,
         time: i64,
     ) -> Result<()> {
         let gtid = known(origin.gtid.as_ref(), &reason)?.clone();
         match tables.first() {
-            Some(table) if origin.place.is_some() || self.is_row(at) => {
-                if !self.counts(&gtid, table, origin.place, at) {
+            Some(table) if origin.order.is_some() || self.is_row(at) => {
+                if !self.counts(&gtid, table, origin.order, at) {
                     return Ok(());
                 }
             }
@@ -243,44 +246,43 @@ impl Assembler {
         Ok(())
     }
 
-    /// Counts an event of a transaction. False if it has taken effect, and must not be handed over again.
-    fn counts(&mut self, gtid: &Gtid, table: &TableName, place: Option<event::Place>, at: (usize, i64)) -> bool {
-        let Some(place) = place else {
+    /// Counts an event of a transaction. Returns false if the event was returned before.
+    fn counts(&mut self, gtid: &Gtid, table: &TableName, order: Option<BlockOrder>, at: PartitionOffset) -> bool {
+        let Some(order) = order else {
             self.give_up_claims(
                 "the connector does not count the events of transactions: set provide.transaction.metadata=true",
             );
             return !self.is_covered(gtid, at);
         };
-        // All counted events of what the position holds were handed over: a connector that restarts repeats many.
+        // All counted events of complete transactions were returned; a connector repeats some after a restart.
         if self.tracker.is_past(gtid) {
             return false;
         }
         if self.claims {
-            self.tracker.event(gtid, table, place, at);
+            self.tracker.event(gtid, table, order, at);
         }
         true
     }
 
-    /// True if what a record without a count says had taken effect when the generation began. The position is no
-    /// measure of that: a marker covers such records as soon as the marker itself is complete, and their own partition
-    /// may be read later.
-    fn is_covered(&self, gtid: &Gtid, at: (usize, i64)) -> bool {
+    /// True if the generation covers an uncounted record. The position cannot decide that: it contains such records as
+    /// soon as a later marker is complete, and their own partition may be read after that.
+    fn is_covered(&self, gtid: &Gtid, at: PartitionOffset) -> bool {
         self.is_before(at) && self.opened_at.contains(gtid)
     }
 
-    /// True if a change of a whole table is a row of which the record says too little.
-    fn is_row(&self, at: (usize, i64)) -> bool {
-        let tells_definitions = |lane: &Lane| *lane.partition.topic == *self.scope.topics.definitions;
-        self.scope.is_flattened && !self.lanes.get(at.0).is_some_and(tells_definitions)
+    /// True if a change of a whole table is a flattened row that lacks its previous values.
+    fn is_row(&self, at: PartitionOffset) -> bool {
+        let has_definitions = |state: &PartitionState| *state.partition.topic == *self.scope.topics.definitions;
+        self.scope.is_flattened && !self.partitions.get(at.0).is_some_and(has_definitions)
     }
 
-    /// Notes what a record shows of the connector's transaction metadata.
+    /// Records what an event shows of the connector's transaction metadata.
     ///
     /// # Errors
-    /// [`Gap`](cachefront_core::ErrorKind::Gap), the first time, if a row is of no transaction although the connector
-    /// tells of transactions. It is of an XA transaction: such rows come before the commit, and the commit leaves no
-    /// record.
-    fn notice(&mut self, event: &Event, at: (usize, i64)) -> Result<()> {
+    /// [`Gap`](cachefront_core::ErrorKind::Gap), once, if a row belongs to no transaction although the connector writes
+    /// transaction metadata. The row is of an XA transaction: the connector emits such rows at the prepare, and no record
+    /// at the commit.
+    fn note_metadata(&mut self, event: &Event, at: PartitionOffset) -> Result<()> {
         let row = match event {
             Event::Begin { gtid: Some(_) } | Event::End { gtid: Some(_), .. } => {
                 self.metadata.bounds = true;
@@ -291,28 +293,29 @@ impl Assembler {
             _ => None,
         };
         match row {
-            Some(Origin { place: Some(_), .. }) => self.metadata.places = true,
-            Some(Origin { gtid: Some(_), .. }) => self.metadata.without_place = true,
+            Some(Origin { order: Some(_), .. }) => self.metadata.orders = true,
+            Some(Origin { gtid: Some(_), .. }) => self.metadata.without_order = true,
             _ => {}
         }
         let seen = self.metadata;
-        // Flattened rows may lack their place because the transformation leaves it out.
-        let is_counting = seen.places || (seen.bounds && !self.scope.is_flattened);
-        if self.uncounted || !seen.without_place || !is_counting {
+        // Flattened rows may lack their order because the transformation leaves it out.
+        let is_counting = seen.orders || (seen.bounds && !self.scope.is_flattened);
+        if self.uncounted || !seen.without_order || !is_counting {
             return Ok(());
         }
         self.uncounted = true;
         Err(gap(UNCOUNTED))
     }
 
-    /// A snapshot is taken where the connector could not go on in the log, so what was before it may be lost.
-    fn read(&mut self, table: &TableName, snapshot: Snapshot, at: (usize, i64)) -> Result<()> {
+    /// Handles a row of a snapshot. The connector takes one if it cannot resume in the log, so changes before it may be
+    /// lost.
+    fn snapshot_row(&mut self, table: &TableName, snapshot: Snapshot, at: PartitionOffset) -> Result<()> {
         let begins = match snapshot {
             Snapshot::Incremental => false,
             Snapshot::First => true,
             Snapshot::Other => !self.snapshot,
         };
-        // A generation that began after this row was written knows all that came before the snapshot.
+        // A generation that began after this row was written covers everything before the snapshot.
         if begins && !self.is_before(at) {
             self.snapshot = true;
             return Err(gap(format!(
@@ -323,11 +326,11 @@ impl Assembler {
     }
 
     /// True if the generation began after this record was written.
-    fn is_before(&self, at: (usize, i64)) -> bool {
-        self.lanes.get(at.0).is_some_and(|lane| at.1 < lane.end)
+    fn is_before(&self, at: PartitionOffset) -> bool {
+        self.partitions.get(at.0).is_some_and(|state| at.1 < state.end)
     }
 
-    /// `time` is the record's own, in ms; negative if it has none.
+    /// Adds a change to the batch. `time` is the record's timestamp in milliseconds; negative if it has none.
     fn push(&mut self, gtid: Gtid, origin: &Origin, time: i64, change: Change) {
         self.changes += 1;
         match self.draft.last_mut() {
@@ -346,19 +349,20 @@ impl Assembler {
         }
     }
 
+    /// True if the batch has reached a limit.
     pub(crate) fn is_full(&self, limits: &BatchLimits) -> bool {
         self.changes >= limits.changes_max || self.bytes >= limits.bytes_max
     }
 
-    /// True if there is something to hand over that should not wait.
-    pub(crate) fn has_news(&mut self) -> bool {
+    /// True if a batch would have changes or a new position.
+    pub(crate) fn has_progress(&mut self) -> bool {
         let before = self.tracker.position().clone();
         self.tracker.advance();
         self.moved |= before != *self.tracker.position();
         self.moved || self.changes > 0
     }
 
-    /// Hands over what was taken in.
+    /// Returns the batch of everything added since the last one.
     pub(crate) fn batch(&mut self) -> Batch {
         self.tracker.advance();
         (self.changes, self.bytes, self.moved) = (0, 0, false);
@@ -366,7 +370,7 @@ impl Assembler {
         for transaction in &mut transactions {
             transaction.complete = self.tracker.is_past(&transaction.gtid);
         }
-        // A restart before the lanes are settled begins the generation again, and needs the position that it began with.
+        // A restart before every partition is settled begins the generation again, with the position of its beginning.
         let position = match self.is_settled() {
             true => self.tracker.position().clone(),
             false => self.opened_at.clone(),
@@ -375,30 +379,31 @@ impl Assembler {
     }
 
     fn is_settled(&self) -> bool {
-        self.lanes.iter().all(Lane::is_settled)
+        self.partitions.iter().all(PartitionState::is_settled)
     }
 
-    /// Where a later session goes on: before everything that is not complete.
+    /// Returns where a later session resumes: before the first record of any incomplete transaction.
     fn resume(&self) -> Resume {
         if !self.is_settled() {
             return self.opened.clone();
         }
-        let mut next: Vec<i64> = self.lanes.iter().map(|lane| lane.next).collect();
+        let mut next: Vec<i64> = self.partitions.iter().map(|state| state.next).collect();
         self.tracker.rewind(&mut next);
         let mut resume = Resume::new(false);
         resume.uncounted = self.uncounted;
-        for (lane, next) in self.lanes.iter().zip(next) {
-            let seen = lane.seen.filter(|_| next == lane.next);
-            resume.set(&lane.partition.topic, lane.partition.number, Place { next, seen });
+        for (state, next) in self.partitions.iter().zip(next) {
+            let seen = state.seen.filter(|_| next == state.next);
+            resume.set(&state.partition.topic, state.partition.number, ResumePoint { next, seen });
         }
         resume
     }
 
+    /// True within a snapshot that has flushed everything.
     pub(crate) fn snapshot(&self) -> bool {
         self.snapshot
     }
 
-    /// True if rows came that no transaction counts, although the connector counts.
+    /// True if rows were read that no transaction counts, although the connector counts events.
     pub(crate) fn uncounted(&self) -> bool {
         self.uncounted
     }
@@ -408,31 +413,31 @@ fn gtid_of(event: &Event) -> Option<&Gtid> {
     match event {
         Event::Row { origin, .. } | Event::Tables { origin, .. } | Event::Read { origin, .. } => origin.gtid.as_ref(),
         Event::Begin { gtid } | Event::End { gtid, .. } => gtid.as_ref(),
-        Event::Nothing { .. } => None,
+        Event::Ignored { .. } => None,
     }
 }
 
-/// True if the connector says how many there are of its kind.
+/// True if the event's transaction counts it.
 fn is_counted(event: &Event) -> bool {
-    matches!(event, Event::Row { origin: Origin { place: Some(_), .. }, .. })
+    matches!(event, Event::Row { origin: Origin { order: Some(_), .. }, .. })
 }
 
 fn known<'a>(gtid: Option<&'a Gtid>, what: &str) -> Result<&'a Gtid> {
     gtid.ok_or_else(|| {
         gap(format!(
-            "{what} came without a GTID, so nothing says when readers can see it: set gtid_mode=ON on the server \
+            "{what} has no GTID, so it is unknown when readers can see it: set gtid_mode=ON on the server \
              (flattened rows: add source.gtid to the transformation's add.fields)"
         ))
     })
 }
 
-/// Why nothing is claimed after a row without a place.
-const UNCOUNTED: &str = "rows came that belong to no transaction of the transaction topic. They are of XA transactions: \
-     the connector writes such rows when they are prepared, and nothing when they are committed, so what is cached of \
-     them may stay stale. Read the binary log (BinlogSource) instead, or keep XA away from the mapped tables. If it is \
-     not XA, set provide.transaction.metadata=true again. Then restart with an empty store";
+/// Why the source claims no positions after a row without an order in its transaction.
+const UNCOUNTED: &str = "rows belong to no transaction of the transaction topic. They are of XA transactions: the \
+     connector writes such rows when they are prepared, and no record when they are committed, so cached values of these \
+     rows may stay stale. Use BinlogSource, which reads the binary log, or keep XA transactions away from the mapped \
+     tables. If there are none, set provide.transaction.metadata=true. Then restart with an empty store";
 
-/// The set that a marker holds.
+/// Returns the GTID set in a marker row.
 fn executed(row: &RowChange, column: &str) -> Option<Position> {
     if row.operation == Operation::Delete {
         return None;
@@ -441,7 +446,7 @@ fn executed(row: &RowChange, column: &str) -> Option<Position> {
     match read.map(|text| text.parse::<Position>()) {
         Ok(Ok(position)) => Some(position),
         Ok(Err(error)) | Err(error) => {
-            tracing::warn!(error = %error.chain(), table = %row.table, "a marker cannot be read, and proves nothing");
+            tracing::warn!(error = %error.chain(), table = %row.table, "a marker row is ignored: its GTID set cannot be parsed");
             None
         }
     }

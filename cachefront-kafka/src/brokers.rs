@@ -1,4 +1,4 @@
-//! Questions to the brokers: which partitions there are, and where they begin and end.
+//! Metadata of the brokers: which partitions exist, and their first and last offsets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::error::{failed, kind_of};
 use crate::topics::Topics;
 
-/// Above this many named topics one question for all of the cluster's is cheaper.
-const SINGLE_QUESTIONS_MAX: usize = 16;
+/// Maximum number of topics that are requested one by one; above it one request for all topics of the cluster is cheaper.
+const SINGLE_REQUESTS_MAX: usize = 16;
 
 const TOPICS: &str = "asking the brokers for topics";
 const OFFSETS: &str = "asking the brokers for offsets";
 
 /// One partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Partition {
+pub(crate) struct TopicPartition {
     pub(crate) topic: Arc<str>,
     pub(crate) number: i32,
 }
 
-impl fmt::Display for Partition {
+impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]", self.topic, self.number)
     }
 }
 
-/// The first offset that a partition still holds, and the one after its last.
+/// The first offset that a partition still has, and the one after its last record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) low: i64,
@@ -58,17 +58,18 @@ impl Brokers {
         Ok(Self { client: Arc::new(client), timeout })
     }
 
-    /// The partitions that exist of these topics, in order.
+    /// Returns the partitions of these topics that exist, sorted.
     ///
     /// # Errors
-    /// If a topic cannot be looked at: without the right to, it must not look as if it did not exist.
-    pub(crate) async fn partitions(&self, topics: &Topics) -> Result<Vec<Partition>> {
+    /// If the metadata of a topic cannot be read: a topic that the user may not describe must not pass for one that does
+    /// not exist.
+    pub(crate) async fn partitions(&self, topics: &Topics) -> Result<Vec<TopicPartition>> {
         let (client, timeout, topics) = (Arc::clone(&self.client), self.timeout, topics.clone());
         blocking(TOPICS, move || {
-            // What the client has to say about lost connections is taken here, or it would pile up.
+            // Drains the client's events about lost connections, which would accumulate otherwise.
             while client.poll(Duration::ZERO).is_some() {}
             let mut found = match &topics {
-                Topics::Listed(names) if names.len() <= SINGLE_QUESTIONS_MAX => {
+                Topics::Listed(names) if names.len() <= SINGLE_REQUESTS_MAX => {
                     let mut found = Vec::new();
                     for name in names {
                         found.extend(existing(&client, Some(name), timeout, |topic| topic == name)?);
@@ -77,7 +78,7 @@ impl Brokers {
                 }
                 Topics::Listed(names) => {
                     let mut found = existing(&client, None, timeout, |topic| names.iter().any(|name| name == topic))?;
-                    // The brokers leave out what the user must not see, unless it is asked for by name.
+                    // The brokers omit topics that the user may not describe, unless they are requested by name.
                     let is_found = |name: &String| found.iter().any(|partition| *partition.topic == **name);
                     let missing: Vec<_> = names.iter().filter(|name| !is_found(name)).collect();
                     for name in missing {
@@ -93,8 +94,8 @@ impl Brokers {
         .await
     }
 
-    /// Where these partitions begin and end. One that was deleted meanwhile is left out.
-    pub(crate) async fn bounds(&self, partitions: Vec<Partition>) -> Result<Vec<(Partition, Bounds)>> {
+    /// Returns the bounds of these partitions, without those that were deleted in the meantime.
+    pub(crate) async fn bounds(&self, partitions: Vec<TopicPartition>) -> Result<Vec<(TopicPartition, Bounds)>> {
         let (client, timeout) = (Arc::clone(&self.client), self.timeout);
         blocking(OFFSETS, move || {
             let mut found = Vec::with_capacity(partitions.len());
@@ -116,7 +117,7 @@ fn existing(
     topic: Option<&str>,
     timeout: Duration,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<Partition>> {
+) -> Result<Vec<TopicPartition>> {
     let metadata = match client.fetch_metadata(topic, timeout) {
         Ok(metadata) => metadata,
         Err(error) if is_unknown(&error) => return Ok(Vec::new()),
@@ -131,19 +132,19 @@ fn existing(
         }
         let name: Arc<str> = topic.name().into();
         let numbers = topic.partitions().iter().map(|partition| partition.id());
-        found.extend(numbers.map(|number| Partition { topic: Arc::clone(&name), number }));
+        found.extend(numbers.map(|number| TopicPartition { topic: Arc::clone(&name), number }));
     }
     Ok(found)
 }
 
-/// A topic that is there, or may be, and of which the brokers do not say more.
+/// The error for a topic that exists or may exist, and whose metadata the brokers refuse.
 fn unreadable(topic: &str, code: RDKafkaErrorCode) -> Error {
     let advice = match code {
         RDKafkaErrorCode::TopicAuthorizationFailed => ": give the user READ and DESCRIBE on it, or leave it out",
         _ => "",
     };
     let cause = KafkaError::MetadataFetch(code);
-    Error::with_source(kind_of(code), format!("the topic {topic} cannot be looked at{advice}"), cause)
+    Error::with_source(kind_of(code), format!("the topic {topic} cannot be described{advice}"), cause)
 }
 
 fn is_unknown(error: &KafkaError) -> bool {
@@ -155,13 +156,13 @@ fn is_unknown_code(code: RDKafkaErrorCode) -> bool {
     matches!(code, UnknownPartition | UnknownTopic | UnknownTopicOrPartition)
 }
 
-/// The client's questions block: they run where that disturbs nobody.
+/// Runs a blocking request of the client outside of the runtime's worker threads.
 async fn blocking<T: Send + 'static>(
     doing: &'static str,
     ask: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(ask).await.unwrap_or_else(|ended| {
-        Err(Error::with_source(cachefront_core::ErrorKind::Unavailable, format!("{doing} was cut short"), ended))
+        Err(Error::with_source(cachefront_core::ErrorKind::Unavailable, format!("{doing} was cancelled"), ended))
     })
 }
 
@@ -173,32 +174,32 @@ mod tests {
 
     use super::*;
 
-    async fn look(brokers: &Brokers, topic: &str) -> Result<Vec<Partition>> {
+    async fn partitions_of(brokers: &Brokers, topic: &str) -> Result<Vec<TopicPartition>> {
         brokers.partitions(&Topics::Listed(vec![topic.to_owned()])).await
     }
 
     #[tokio::test]
-    async fn a_topic_that_must_not_be_read_is_an_error_and_an_absent_one_is_none() {
+    async fn a_topic_without_the_right_to_describe_it_is_an_error_and_an_absent_one_is_none() {
         let cluster = MockCluster::new(1).expect("a broker");
         cluster.create_topic("t.transaction", 2, 1).expect("a topic");
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
         let brokers = Brokers::new(&config, Duration::from_secs(10)).expect("a client");
-        assert_eq!(look(&brokers, "t.transaction").await.expect("readable").len(), 2);
+        assert_eq!(partitions_of(&brokers, "t.transaction").await.expect("readable").len(), 2);
 
         let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         cluster.topic_error("t.transaction", refused).expect("set");
-        let error = look(&brokers, "t.transaction").await.expect_err("no right to");
+        let error = partitions_of(&brokers, "t.transaction").await.expect_err("no right to");
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("t.transaction") && error.to_string().contains("READ"), "{error}");
 
         let leaderless = RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
         cluster.topic_error("t.transaction", leaderless).expect("set");
-        let error = look(&brokers, "t.transaction").await.expect_err("it is there, and not deleted");
+        let error = partitions_of(&brokers, "t.transaction").await.expect_err("it exists");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
 
         let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
         cluster.topic_error("t.transaction", unknown).expect("set");
-        assert_eq!(look(&brokers, "t.transaction").await.expect("absent"), []);
+        assert_eq!(partitions_of(&brokers, "t.transaction").await.expect("absent"), []);
     }
 }

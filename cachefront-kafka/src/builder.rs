@@ -1,4 +1,4 @@
-//! Setting up a source.
+//! The builder of a source.
 
 use std::fmt;
 
@@ -10,40 +10,35 @@ use rdkafka::ClientConfig;
 use crate::brokers::Brokers;
 use crate::config::{KafkaSettings, invalid};
 use crate::decode::{ColumnType, DecoderSettings, Form};
-use crate::probe::{KafkaProbe, Shared};
+use crate::probe::{KafkaProbe, SharedView};
 use crate::scope::ControlTopics;
-use crate::source::KafkaSource;
+use crate::source::{KafkaSource, Parts};
 use crate::topics::{Topics, transaction_topic};
 
-/// What a source is made of.
-pub(crate) struct Parts {
-    pub(crate) brokers: String,
-    pub(crate) prefix: String,
-    pub(crate) group: Option<String>,
-    pub(crate) control: ControlTopics,
-    pub(crate) marker: Option<(TableName, Box<str>)>,
-    pub(crate) client: ClientConfig,
-    pub(crate) decoder: DecoderSettings,
-    pub(crate) settings: KafkaSettings,
-    /// Answers for the server behind the connector: its head, its gate, its settings. Never opened.
-    pub(crate) database: Box<dyn ChangeSource>,
-}
-
-impl fmt::Debug for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client's settings hold passwords.
-        f.debug_struct("Parts")
-            .field("brokers", &self.brokers)
-            .field("prefix", &self.prefix)
-            .field("group", &self.group)
-            .field("marker", &self.marker)
-            .field("settings", &self.settings)
-            .field("database", &self.database)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Sets up a [`KafkaSource`].
+/// Builds a [`KafkaSource`].
+///
+/// ```
+/// use cachefront::source::ChangeSource;
+/// use cachefront::kafka::{KafkaSettings, KafkaSource};
+///
+/// /// `mysql` is the server behind the connector: `BinlogSource::connect("mysql://…").await?`
+/// fn source(mysql: impl ChangeSource) -> cachefront::Result<KafkaSource> {
+///     KafkaSource::builder("kafka-1:9092,kafka-2:9092", "shop")
+///         .group("cachefront-shop")
+///         .marker("shop.cachefront_heartbeat", "executed")
+///         .client_setting("security.protocol", "SASL_SSL")
+///         .client_setting("sasl.mechanisms", "SCRAM-SHA-512")
+///         .client_setting("sasl.username", "cachefront")
+///         .client_setting("sasl.password", "secret")
+///         .settings(KafkaSettings::default().with_fetch_bytes_max(4 << 20))
+///         .build(mysql)
+/// }
+/// // No broker is contacted before the source is opened.
+/// # let mysql = cachefront::testing::ScriptedSource::new("3e11fa47-71ca-11e1-9e33-c80aa9429562");
+/// let source = source(mysql)?;
+/// assert_eq!(source.describe(), "Debezium's `shop` on Kafka at kafka-1:9092,kafka-2:9092");
+/// # Ok::<(), cachefront::Error>(())
+/// ```
 #[must_use]
 pub struct KafkaSourceBuilder {
     brokers: String,
@@ -71,9 +66,9 @@ impl fmt::Debug for KafkaSourceBuilder {
 }
 
 impl KafkaSource {
-    /// Begins to set up a source that reads what a Debezium connector of this `topic.prefix` writes.
+    /// Returns a builder for a source that reads the topics of the Debezium connector with this `topic.prefix`.
     ///
-    /// `brokers` are addresses as librdkafka takes them: `kafka-1:9092,kafka-2:9092`.
+    /// `brokers` are addresses for librdkafka's `bootstrap.servers`: `kafka-1:9092,kafka-2:9092`.
     pub fn builder(brokers: impl Into<String>, topic_prefix: impl Into<String>) -> KafkaSourceBuilder {
         KafkaSourceBuilder {
             brokers: brokers.into(),
@@ -90,90 +85,97 @@ impl KafkaSource {
 }
 
 impl KafkaSourceBuilder {
-    /// Lets the members of this consumer group agree who reads; the others wait, and take over when it falls silent.
-    /// Offsets are committed in the group's name.
-    /// Default: no group; the store's term decides, and nothing is committed.
+    /// Elects one reader among the members of this consumer group; the others wait, and one takes over when the leader
+    /// leaves or falls silent. Offsets are committed to the group.
+    /// Default: no group; the store's term decides which invalidator works, and no offsets are committed.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
     }
 
-    /// The topics to read, where they are not named after the tables (routed topics). The topics of transactions and of
-    /// schema changes must be among them; without the first one [`build`](Self::build) fails. Topics that do not exist yet are read as soon as they do.
-    /// Default: those that the connector writes for the mapped tables, and the two named above.
+    /// Sets the topics to read, if they are not named after the tables ([topic routing]). Include the topics of transactions
+    /// and of schema changes: without the former [`build`](Self::build) fails. Topics that do not exist yet are read as
+    /// soon as they do.
+    /// Default: the topics that the connector writes for the mapped tables, and these two.
+    ///
+    /// [topic routing]: https://debezium.io/documentation/reference/stable/transformations/topic-routing.html
     pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         self.topics = Ok(Topics::Listed(topics.into_iter().map(Into::into).collect()));
         self
     }
 
-    /// Reads all topics whose whole name matches this regular expression, those that are made later too.
+    /// Reads all topics whose whole name matches this regular expression, including those that are created later.
     /// Default: see [`topics`](Self::topics).
     pub fn topic_pattern(mut self, pattern: &str) -> Self {
         self.topics = Topics::pattern(pattern);
         self
     }
 
-    /// The topic of transactions' begins and ends. Default: `<topic_prefix>.transaction`.
+    /// Sets the topic of the begin and end of transactions. Default: `<topic_prefix>.transaction`.
     pub fn transaction_topic(mut self, topic: impl Into<String>) -> Self {
         self.transaction_topic = Some(topic.into());
         self
     }
 
-    /// A table, `database.table`, and a column of it, into which somebody writes `@@GLOBAL.gtid_executed` about every
-    /// second: mostly the connector itself, by its `heartbeat.action.query`. Its rows prove that everything in that set
-    /// was delivered, also while the database is idle. It must be among the connector's tables.
-    /// Default: none; an idle database then proves nothing.
+    /// Sets a table, `database.table`, and its column into which `@@GLOBAL.gtid_executed` is written about every second,
+    /// usually by the connector's own [`heartbeat.action.query`]. Its rows prove that every transaction in that set was
+    /// delivered, also while the database is idle. The connector must capture the table.
+    /// Default: none; the position then stays behind while the database is idle.
+    ///
+    /// [`heartbeat.action.query`]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-property-heartbeat-action-query
     pub fn marker(mut self, table: &str, column: &str) -> Self {
         self.marker = Some((TableName::from(table), column.into()));
         self
     }
 
-    /// A setting of librdkafka, for TLS and SASL above all: `security.protocol`, `ssl.ca.location`, `sasl.mechanisms`,
-    /// `sasl.username`, `sasl.password`. Values are shown nowhere.
-    /// Default: librdkafka's own, except for what reading needs.
+    /// Sets a [configuration property of librdkafka], for example for TLS and SASL: `security.protocol`, `ssl.ca.location`,
+    /// `sasl.mechanisms`, `sasl.username`, `sasl.password`. Values do not appear in `Debug` output, logs or errors.
+    /// Default: librdkafka's own, except for those that the source depends on.
+    ///
+    /// [configuration property of librdkafka]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
     pub fn client_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.client.push((name.into(), value.into()));
         self
     }
 
-    /// How the connector writes its records. Default: [`Form::Envelope`].
+    /// Sets how the connector writes its records. Default: [`Form::Envelope`].
     pub fn form(mut self, form: Form) -> Self {
         self.decoder.form = form;
         self
     }
 
-    /// The table of a topic whose records do not name it (flattened rows). Default: none.
+    /// Sets the table, `database.table`, of a topic whose records do not name it (flattened rows). Default: none.
     pub fn table_of_topic(mut self, topic: impl Into<String>, table: &str) -> Self {
-        self.decoder.tables.insert(topic.into(), TableName::from(table));
+        self.decoder.tables.insert(topic.into(), table.to_owned());
         self
     }
 
-    /// The type of a mapped column, `database.table.column`, where JSON without a schema leaves it open, so that keys
-    /// are the same as from the binary log: `BIGINT UNSIGNED` above all, which wraps from 2⁶³ on.
-    /// Default: as the records have it.
+    /// Sets the type of a mapped column, `database.table.column`, if JSON without a schema is ambiguous, so that keys equal
+    /// those from the binary log. Needed for `BIGINT UNSIGNED` in the first place, which wraps from 2⁶³ on.
+    /// Default: the type in the records.
     pub fn column_type(mut self, column: impl Into<String>, of: ColumnType) -> Self {
         self.decoder.columns.insert(column.into(), of);
         self
     }
 
-    /// The numbers that the source is tuned by. Default: [`KafkaSettings::default`].
+    /// Sets limits, intervals and timeouts. Default: [`KafkaSettings::default`].
     pub fn settings(mut self, settings: KafkaSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Makes the source. `database` answers for the server that the connector reads: what it has executed, when commits
-    /// can be seen, whether its settings fit. It is never opened; a `BinlogSource` is what you want.
+    /// Builds the source. `database` represents the server that the connector reads, usually a `BinlogSource`: it provides
+    /// the executed GTID set, the visibility gate and the checks of the server's settings. It is never opened.
     ///
     /// # Errors
-    /// `Config` if a setting is wrong. No server is asked yet.
+    /// `Config` if a setting is wrong. No server is contacted.
     pub fn build(self, database: impl ChangeSource) -> Result<KafkaSource> {
         self.settings.validate()?;
         if self.brokers.trim().is_empty() {
-            return Err(invalid("`brokers` is empty: give at least one address, such as 127.0.0.1:9092".into()));
+            return Err(invalid("`brokers` is empty: set at least one address, such as 127.0.0.1:9092".into()));
         }
         if self.prefix.is_empty() {
-            return Err(invalid("`topic_prefix` is empty: give the connector's topic.prefix".into()));
+            return Err(invalid("`topic_prefix` is empty: set the connector's topic.prefix".into()));
         }
         let transaction_topic = self.transaction_topic.unwrap_or_else(|| transaction_topic(&self.prefix));
         let topics = self.topics?;
@@ -183,7 +185,7 @@ impl KafkaSourceBuilder {
         decoder.schema_change_topic = Some(self.prefix.clone());
         let client = client(&self.brokers, &self.settings, &self.client);
         let brokers = Brokers::new(&client, self.settings.request_timeout)?;
-        let shared = Shared::new(topics);
+        let shared = SharedView::new(topics);
         let probe = KafkaProbe::new(brokers, shared.clone(), database.probe());
         let parts = Parts {
             brokers: self.brokers,
@@ -200,28 +202,30 @@ impl KafkaSourceBuilder {
     }
 }
 
-/// Refuses topics of the user's own choice without the one that tells of transactions.
+/// Checks that topics chosen by the user include the one of transactions.
 fn check(topics: &Topics, transactions: &str) -> Result<()> {
     if topics.is_default() || topics.has(transactions) {
         return Ok(());
     }
     Err(invalid(format!(
-        "the topics to read leave out {transactions}, which tells when transactions are complete: add it to `topics` or \
+        "the topics to read leave out {transactions}, without which no transaction is complete: add it to `topics` or \
          `topic_pattern`, or name another one with `transaction_topic`"
     )))
 }
 
-/// What reading needs, and what the user says on top.
+/// Returns librdkafka's [configuration]: what reading depends on, then the user's own properties.
+///
+/// [configuration]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
 fn client(brokers: &str, settings: &KafkaSettings, extra: &[(String, String)]) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers)
         .set("client.id", "cachefront")
-        // The client refuses to assign partitions without one. Nothing joins it.
+        // Required to assign partitions; no consumer joins the group.
         .set("group.id", "cachefront-reader")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // A place that is gone must be known, not stepped over.
+        // Reports offsets that are gone, where the default would skip to the end.
         .set("auto.offset.reset", "error")
         .set("queued.max.messages.kbytes", (settings.fetch_bytes_max / 1024).max(1).to_string())
         .set("queued.min.messages", "100000")
@@ -241,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn topics_without_the_one_that_tells_of_transactions_are_refused() {
+    fn topics_without_the_one_of_transactions_are_refused() {
         let listed = |topics: &[&str]| Topics::Listed(topics.iter().map(|&topic| topic.to_owned()).collect());
         let pattern = |pattern| Topics::pattern(pattern).expect("a pattern");
         for topics in [listed(&[]), listed(&["t.app.users", "t.transaction"]), pattern("t(\\..*)?")] {

@@ -1,42 +1,52 @@
-//! What a source may be tuned by.
+//! Settings of the source, and their validation.
 
 use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 
-/// Numbers that a source may be tuned by.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Settings of a [`KafkaSource`](crate::KafkaSource): limits, intervals and timeouts.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cachefront::kafka::KafkaSettings;
+///
+/// let settings = KafkaSettings::default().with_fetch_bytes_max(4 << 20).with_completion_timeout(Duration::from_secs(30));
+/// settings.validate()?;
+/// # Ok::<(), cachefront::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct KafkaSettings {
-    /// A question to the brokers (topics, offsets) is given up after this time. Default: 5 s.
+    /// Timeout of a request to the brokers for topics or offsets. Default: 5 s.
     pub request_timeout: Duration,
-    /// Topics and the ends of partitions are looked at this often: new topics are found by it, and deleted ones.
-    /// Default: 1 s.
+    /// Interval of metadata refreshes, which find new, deleted and truncated topics. Default: 1 s.
     pub discovery_interval: Duration,
-    /// Records that were fetched and not decoded yet, in bytes; beyond it fetching pauses, so memory stays flat however
-    /// far behind the source is. Default: 16 MiB.
+    /// Maximum number of bytes fetched and not yet decoded; fetching pauses above it, so memory stays bounded however far
+    /// the source is behind. Rounded down to whole KiB (librdkafka's `queued.max.messages.kbytes`). Default: 16 MiB.
     pub fetch_bytes_max: usize,
-    /// Decoded events that wait to be taken; beyond it decoding pauses. Default: 8,192.
+    /// Maximum number of decoded events that wait for the invalidator; decoding pauses above it. Default: 8,192.
     pub buffer_events_max: usize,
-    /// Transactions that are followed at once while their events or their BEGIN are still to come. When a partition is
-    /// that far ahead of the others it is paused. Default: 10,000.
+    /// Maximum number of transactions that wait for events or their BEGIN. A partition that is this far ahead of the others
+    /// is paused. Default: 10,000.
     pub open_transactions_max: usize,
-    /// Ranges that the position keeps for each server: without a marker, every transaction on a table that the
-    /// connector does not read leaves a hole, and the position must not grow with them. Default: 64.
+    /// Maximum number of ranges that the position keeps for each server. Without a marker, every transaction on a table
+    /// that the connector does not read leaves a hole, and the position must not grow with them. Default: 64.
     pub position_ranges_max: usize,
-    /// A transaction whose events are still missing this long after everything on the topics was read has lost them,
-    /// which is a gap. So has one whose BEGIN is missing, unless no transaction is told at all: then the source goes on,
-    /// and claims no positions. Default: 10 s, well above the delivery retries of a healthy connector.
+    /// How long a transaction may miss records after everything on the topics was read; then they count as lost, which is a
+    /// gap. If no transaction ever had a BEGIN, the source continues and claims no positions instead. Default: 10 s, well
+    /// above the delivery retries of a healthy connector.
     pub completion_timeout: Duration,
-    /// Offsets are committed to the group at most this often; they are for monitoring, the position that counts is in
+    /// Minimum interval between commits of offsets to the group. They are for monitoring; the position that counts is in
     /// the store. Default: 1 s.
     pub commit_interval: Duration,
-    /// A member of the group that is silent for this long has died, and another one leads. Default: 6 s, the least that
-    /// brokers accept by default.
+    /// How long a member of the group may be silent before another one leads. Default: 6 s, the minimum that brokers accept
+    /// by default (`group.min.session.timeout.ms`).
     pub session_timeout: Duration,
-    /// How many records before a partition's end are read again when a new generation begins: among them are the
-    /// commits that the log delivered before readers could see them. It is doubled as long as that is not far enough.
-    /// Default: 1,000.
+    /// Number of records before a partition's end that a new generation reads again: they may contain commits that the log
+    /// delivered before readers could see them. Doubled until it reaches far enough. Default: 1,000.
     pub tail_records: u32,
 }
 
@@ -57,7 +67,33 @@ impl Default for KafkaSettings {
     }
 }
 
+macro_rules! setters {
+    ($($setter:ident: $field:ident: $type:ty,)*) => {$(
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub fn $setter(mut self, value: $type) -> Self {
+            self.$field = value;
+            self
+        }
+    )*};
+}
+
 impl KafkaSettings {
+    setters! {
+        with_request_timeout: request_timeout: Duration,
+        with_discovery_interval: discovery_interval: Duration,
+        with_fetch_bytes_max: fetch_bytes_max: usize,
+        with_buffer_events_max: buffer_events_max: usize,
+        with_open_transactions_max: open_transactions_max: usize,
+        with_position_ranges_max: position_ranges_max: usize,
+        with_completion_timeout: completion_timeout: Duration,
+        with_commit_interval: commit_interval: Duration,
+        with_session_timeout: session_timeout: Duration,
+        with_tail_records: tail_records: u32,
+    }
+
+    /// Checks every setting. [`KafkaSourceBuilder::build`](crate::KafkaSourceBuilder::build) calls it.
+    ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
@@ -69,7 +105,7 @@ impl KafkaSettings {
             ("session_timeout", self.session_timeout),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
-            return Err(invalid(format!("`{name}` is zero: give a duration above zero")));
+            return Err(invalid(format!("`{name}` is zero: set a duration above zero")));
         }
         let numbers = [
             ("fetch_bytes_max", self.fetch_bytes_max),
@@ -79,7 +115,7 @@ impl KafkaSettings {
             ("tail_records", self.tail_records as usize),
         ];
         match numbers.iter().find(|(_, number)| *number == 0) {
-            Some((name, _)) => Err(invalid(format!("`{name}` is zero: give at least 1"))),
+            Some((name, _)) => Err(invalid(format!("`{name}` is zero: set at least 1"))),
             None => Ok(()),
         }
     }
@@ -96,9 +132,17 @@ mod tests {
     #[test]
     fn a_setting_out_of_range_is_named() {
         KafkaSettings::default().validate().expect("the defaults are valid");
-        let zero = KafkaSettings { session_timeout: Duration::ZERO, ..Default::default() };
+        let zero = KafkaSettings::default().with_session_timeout(Duration::ZERO);
         assert!(zero.validate().expect_err("zero").to_string().contains("`session_timeout`"));
-        let none = KafkaSettings { tail_records: 0, ..Default::default() };
+        let none = KafkaSettings::default().with_tail_records(0);
         assert!(none.validate().expect_err("zero").to_string().contains("`tail_records`"));
+    }
+
+    #[test]
+    fn settings_survive_serialization_and_unknown_ones_are_refused() {
+        let settings = KafkaSettings::default().with_tail_records(7);
+        let text = serde_json::to_string(&settings).expect("serializable");
+        assert_eq!(serde_json::from_str::<KafkaSettings>(&text).expect("settings"), settings);
+        assert!(serde_json::from_str::<KafkaSettings>(r#"{"tail":7}"#).is_err());
     }
 }

@@ -1,9 +1,13 @@
-//! From Kafka's errors to the library's: what a caller should do about each.
+//! Maps errors of the Kafka client to the library's error kinds.
+//!
+//! The codes are those of librdkafka's [`rd_kafka_resp_err_t`].
+//!
+//! [`rd_kafka_resp_err_t`]: https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html
 
 use cachefront_core::{Error, ErrorKind};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// The kind of an error, by its code.
+/// Returns the error kind of a client error code.
 pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
     use RDKafkaErrorCode as Code;
     match code {
@@ -22,7 +26,7 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
     }
 }
 
-/// Wraps an error of the client, saying what was being done.
+/// Wraps a client error; `doing` names the operation that failed.
 pub(crate) fn failed(doing: &str, cause: KafkaError) -> Error {
     let kind = match &cause {
         KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => ErrorKind::Config,
@@ -37,12 +41,12 @@ pub(crate) fn failed(doing: &str, cause: KafkaError) -> Error {
     Error::with_source(kind, format!("{doing} failed{advice}"), cause)
 }
 
-/// Records that were to be read are gone, or cannot be understood.
+/// Returns an error of kind [`ErrorKind::Gap`]: records that must be read are gone, or their meaning is unknown.
 pub(crate) fn gap(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Gap, message.into())
 }
 
-/// True if the client mends this by itself while it is polled: brokers away, topics whose metadata lag.
-pub(crate) fn passes(code: RDKafkaErrorCode) -> bool {
+/// True if the client recovers by itself while it is polled: unreachable brokers, topics whose metadata are not there yet.
+pub(crate) fn is_transient(code: RDKafkaErrorCode) -> bool {
     matches!(kind_of(code), ErrorKind::Unavailable | ErrorKind::Timeout)
 }

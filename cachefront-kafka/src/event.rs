@@ -1,10 +1,10 @@
-//! What a record of Debezium says, once it is understood.
+//! The meaning of one record of Debezium's topics.
 
 use cachefront_core::Gtid;
 use cachefront_core::Timestamp;
 use cachefront_core::event::{RowChange, RowImage, TableName};
 
-/// One record's meaning.
+/// The meaning of one record.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -12,81 +12,88 @@ pub enum Event {
     Row {
         /// The change.
         row: RowChange,
-        /// Where it comes from.
+        /// The transaction and times of the change.
         origin: Origin,
     },
-    /// A snapshot read a row. Nothing changed, but a snapshot that is not incremental stands for a hole in the log.
+    /// A snapshot read a row. The row has not changed, but a snapshot that is not incremental is taken where the
+    /// connector lost its position in the log, so changes before it may be missing.
     Read {
         /// The row's table.
         table: TableName,
-        /// Which kind of snapshot.
+        /// The kind of snapshot.
         snapshot: Snapshot,
-        /// The row, where its value was parsed.
+        /// The row, if its value was parsed.
         row: Option<RowImage>,
-        /// Where it comes from.
+        /// The transaction and times of the snapshot.
         origin: Origin,
     },
-    /// All rows of these tables may have changed (TRUNCATE, DROP, RENAME, ALTER); no table named: any table may have.
+    /// All rows of these tables may have changed (TRUNCATE, DROP, RENAME, ALTER). An empty list means any table.
     Tables {
-        /// The tables, if they are known.
+        /// The tables.
         tables: Vec<TableName>,
-        /// What was done, for the log.
+        /// The statement's action, for logs.
         reason: String,
-        /// Where it comes from.
+        /// The transaction and times of the statement.
         origin: Origin,
     },
-    /// A transaction's first sign on the transaction topic.
+    /// The begin of a transaction, from the transaction topic.
     Begin {
-        /// The transaction; nothing if the server writes no GTIDs.
+        /// The transaction; `None` if the server writes no GTIDs.
         gtid: Option<Gtid>,
     },
-    /// A transaction's last sign on the transaction topic.
+    /// The end of a transaction, from the transaction topic.
     End {
-        /// The transaction; nothing if the server writes no GTIDs.
+        /// The transaction; `None` if the server writes no GTIDs.
         gtid: Option<Gtid>,
-        /// How many events it has on all topics.
+        /// Number of its events on all topics.
         events: u64,
-        /// How many of them each table has.
+        /// Number of its events for each table.
         tables: Vec<(TableName, u64)>,
     },
-    /// Understood, and of no consequence: `heartbeat`, `tombstone`, `create` and the like.
-    Nothing {
-        /// What it was, in one word.
+    /// A record that invalidates nothing.
+    Ignored {
+        /// The kind of record in one word: `heartbeat`, `tombstone`, `create`, …
         kind: &'static str,
-        /// The transaction that it belongs to, where the record names one: a `CREATE`, a row of another table.
+        /// The record's transaction, if it names one: a `CREATE`, a row of a table that is not of interest.
         gtid: Option<Gtid>,
     },
 }
 
-/// The kinds of snapshot reads.
+/// The kind of a snapshot read, from `source.snapshot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Snapshot {
-    /// The first row of a snapshot as a whole.
+    /// The first row of a full snapshot.
     First,
-    /// Another row of it.
+    /// Another row of a full snapshot.
     Other,
-    /// A row of an incremental snapshot, which runs beside the stream and leaves no hole.
+    /// A row of an [incremental snapshot], which runs in parallel to streaming and loses no changes.
+    ///
+    /// [incremental snapshot]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-incremental-snapshots
     Incremental,
 }
 
-/// Where an event comes from.
+/// The transaction and the times of an event.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Origin {
-    /// The transaction; nothing for snapshots, and where the server writes no GTIDs.
+    /// The transaction; `None` for snapshots, and if the server writes no GTIDs.
     pub gtid: Option<Gtid>,
     /// When the database committed it, by the database's clock; unknown if the record does not say.
     pub committed_at: Timestamp,
     /// When the connector read it from the log, by the connector's clock; unknown if the record does not say.
     pub captured_at: Timestamp,
-    /// The event's place in its transaction, where the connector provides transaction metadata.
-    pub place: Option<Place>,
+    /// The event's order in its transaction; `None` without [transaction metadata].
+    ///
+    /// [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
+    pub order: Option<BlockOrder>,
 }
 
-/// An event's place in its transaction, counted from 1.
+/// The order of an event in its transaction, from Debezium's `transaction` block. Both numbers start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Among all events of the transaction.
+pub struct BlockOrder {
+    /// Among all events of the transaction (`total_order`).
     pub in_transaction: u64,
-    /// Among those of the same table.
+    /// Among its events of the same table (`data_collection_order`).
     pub in_table: u64,
 }

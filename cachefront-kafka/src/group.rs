@@ -1,9 +1,11 @@
-//! A consumer group that decides which of several invalidators reads.
+//! Leader election among several invalidators by a consumer group.
 //!
-//! The members share one partition, the first one of the election topic, by cooperative rebalance: who is given it
-//! leads, and reads all partitions by a client of its own; the others wait. One reader keeps one order of positions,
-//! and one is enough: a connector is a single task, and slower than one reader by far. Offsets are committed in the
-//! group's name, for the usual tools; the position that counts is in the store.
+//! The members subscribe to the election topic with cooperative rebalancing ([`cooperative-sticky`]). The member that is
+//! assigned its first partition leads, and reads all partitions with another client; the others wait. A single reader
+//! keeps positions in one order, and is fast enough: a connector has one task, which is much slower. Offsets are committed
+//! to the group for monitoring tools; the position that counts is in the store.
+//!
+//! [`cooperative-sticky`]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,12 +21,12 @@ use tokio::sync::watch;
 
 use crate::checkpoint::Resume;
 use crate::config::KafkaSettings;
-use crate::error::{failed, passes};
+use crate::error::{failed, is_transient};
 
-/// How long the member's thread waits for news before it looks whether it should end.
+/// How long the member's thread waits for events before it checks whether it should end.
 const POLL: Duration = Duration::from_millis(200);
 
-/// This process's place in the group.
+/// This process's membership in the group.
 pub(crate) struct Membership {
     consumer: Arc<BaseConsumer<Election>>,
     leads: watch::Receiver<Result<bool>>,
@@ -37,7 +39,7 @@ impl fmt::Debug for Membership {
     }
 }
 
-/// Hears which partitions the group gives to this member.
+/// Receives the group's assignments.
 struct Election {
     topic: String,
     leads: watch::Sender<Result<bool>>,
@@ -56,7 +58,7 @@ impl ConsumerContext for Election {
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
-            // Membership is all that is wanted: the records are read by another client.
+            // Another client reads the records; this one only is a member.
             if let Err(error) = consumer.pause(partitions) {
                 tracing::warn!(%error, "the election topic could not be paused");
             }
@@ -75,6 +77,9 @@ impl Election {
 
 impl Membership {
     /// Joins the group.
+    ///
+    /// # Errors
+    /// If the client cannot be created or subscribed, or its thread cannot be started.
     pub(crate) fn join(config: &ClientConfig, group: &str, topic: &str, settings: &KafkaSettings) -> Result<Self> {
         let (sender, leads) = watch::channel(Ok(false));
         let mut config = config.clone();
@@ -83,9 +88,9 @@ impl Membership {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", settings.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", (settings.session_timeout / 3).as_millis().to_string())
-            // Nothing is read as a member, so a group without offsets begins anywhere.
+            // A member reads no records, so any offset will do for a group without committed ones.
             .set("auto.offset.reset", "latest")
-            // The topic may be made after this member has joined.
+            // Finds the topic soon if it is created after this member has joined.
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("queued.min.messages", "1");
         let context = Election { topic: topic.to_owned(), leads: sender };
@@ -94,20 +99,24 @@ impl Membership {
         consumer.subscribe(&[topic]).map_err(|cause| failed("joining the consumer group", cause))?;
         let (consumer, stop) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
         let (member, ended) = (Arc::clone(&consumer), Arc::clone(&stop));
-        thread::Builder::new()
-            .name("cachefront-group".into())
-            .spawn(move || attend(&member, &ended))
-            .map_err(|cause| Error::with_source(ErrorKind::Unavailable, "no thread for the consumer group", cause))?;
+        thread::Builder::new().name("cachefront-group".into()).spawn(move || run_member(&member, &ended)).map_err(
+            |cause| {
+                Error::with_source(ErrorKind::Unavailable, "the thread of the consumer group cannot be started", cause)
+            },
+        )?;
         Ok(Self { consumer, leads, stop })
     }
 
     /// Waits until this member leads.
+    ///
+    /// # Errors
+    /// If the group refuses the member, or its thread has ended.
     pub(crate) async fn lead(&mut self) -> Result<()> {
-        let settled = self.leads.wait_for(|leads| !matches!(leads, Ok(false))).await;
-        match settled.as_deref() {
+        let elected = self.leads.wait_for(|leads| !matches!(leads, Ok(false))).await;
+        match elected.as_deref() {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.clone()),
-            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the consumer group's member has ended")),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the thread of the consumer group has ended")),
         }
     }
 
@@ -116,17 +125,17 @@ impl Membership {
         matches!(*self.leads.borrow(), Ok(true))
     }
 
-    /// Waits until this member does not lead any more.
-    pub(crate) async fn deposed(&mut self) {
+    /// Waits until this member loses leadership.
+    pub(crate) async fn leadership_lost(&mut self) {
         let _ = self.leads.wait_for(|leads| !matches!(leads, Ok(true))).await;
     }
 
-    /// Commits these places in the group's name, without waiting for the answer.
+    /// Commits these offsets to the group, without waiting for the response.
     pub(crate) fn commit(&self, resume: &Resume) -> Result<()> {
         let mut offsets = TopicPartitionList::new();
-        for (topic, partition, place) in resume.iter() {
+        for (topic, partition, point) in resume.iter() {
             offsets
-                .add_partition_offset(topic, partition, Offset::Offset(place.next))
+                .add_partition_offset(topic, partition, Offset::Offset(point.next))
                 .map_err(|cause| failed("committing offsets", cause))?;
         }
         self.consumer.commit(&offsets, CommitMode::Async).map_err(|cause| failed("committing offsets", cause))
@@ -139,20 +148,21 @@ impl Drop for Membership {
     }
 }
 
-/// Keeps the membership alive. Leaves the group when told to, so that another member need not wait for a timeout.
-fn attend(member: &BaseConsumer<Election>, stop: &AtomicBool) {
+/// Keeps the membership alive until `stop`, then leaves the group, so that another member takes over without waiting for
+/// the session timeout.
+fn run_member(member: &BaseConsumer<Election>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         if let Some(Err(error)) = member.poll(POLL) {
-            note(member, &error);
+            report(member, &error);
         }
     }
     member.unsubscribe();
 }
 
-fn note(member: &BaseConsumer<Election>, error: &KafkaError) {
-    let passes = error.rdkafka_error_code().is_none_or(passes);
-    if passes {
-        tracing::debug!(%error, "the consumer group's member goes on");
+/// Logs a transient error; any other one ends the wait for leadership.
+fn report(member: &BaseConsumer<Election>, error: &KafkaError) {
+    if error.rdkafka_error_code().is_none_or(is_transient) {
+        tracing::debug!(%error, "the membership in the consumer group continues");
     } else {
         let _ = member.context().leads.send(Err(failed("the consumer group", error.clone())));
     }

@@ -1,4 +1,4 @@
-//! Where Kafka and the database behind it end now.
+//! The current ends of the partitions, and of the log of the database behind the connector.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,31 +7,32 @@ use async_trait::async_trait;
 use cachefront_core::source::{Head, SourceProbe};
 use cachefront_core::{Error, Result};
 
-use crate::brokers::{Bounds, Brokers, Partition};
-use crate::checkpoint::{Place, Resume};
+use crate::brokers::{Bounds, Brokers, TopicPartition};
+use crate::checkpoint::{Resume, ResumePoint};
 use crate::topics::Topics;
 
-/// What the probe sees and the source reads, each told to the other.
+/// State shared by the probe, which refreshes metadata, and the source, which reads.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) topics: Topics,
-    /// Counts the probe's looks.
+    /// Number of metadata refreshes so far.
     pub(crate) round: u64,
-    pub(crate) bounds: BTreeMap<Partition, Bounds>,
-    /// The next record of each partition that is being read; empty while nothing is.
-    pub(crate) reading: BTreeMap<Partition, i64>,
-    /// Why records that were to be read are gone.
+    /// The partitions that exist, as of the last refresh.
+    pub(crate) bounds: BTreeMap<TopicPartition, Bounds>,
+    /// The next offset of each partition that is being read; empty without a session.
+    pub(crate) reading: BTreeMap<TopicPartition, i64>,
+    /// Why unread records are gone.
     pub(crate) lost: Option<String>,
-    /// Why the brokers refuse to be looked at.
+    /// The error with which the brokers refuse metadata.
     pub(crate) refused: Option<Error>,
-    /// Rows came that no transaction counts, although the connector counts: see `Assembler`.
+    /// Rows were read that no transaction counts, although the connector counts events: see `Assembler`.
     pub(crate) uncounted: bool,
 }
 
 impl View {
-    /// Takes in a look that began when `before` was being read. Reading went on since, so it may have passed the ends
-    /// that the look found.
-    fn note(&mut self, found: &[(Partition, Bounds)], before: &BTreeMap<Partition, i64>) {
+    /// Stores the result of a refresh that began when reading was at `before`. Reading continued meanwhile, so it may
+    /// have passed the ends that the refresh found.
+    fn update(&mut self, found: &[(TopicPartition, Bounds)], before: &BTreeMap<TopicPartition, i64>) {
         self.round += 1;
         self.bounds = found.iter().cloned().collect();
         if self.lost.is_none() {
@@ -47,30 +48,31 @@ impl View {
         }
     }
 
-    /// Partitions that exist and are not being read.
-    pub(crate) fn unread(&self) -> Vec<Partition> {
+    /// Returns the partitions that exist and are not being read.
+    pub(crate) fn unread(&self) -> Vec<TopicPartition> {
         self.bounds.keys().filter(|partition| !self.reading.contains_key(*partition)).cloned().collect()
     }
 }
 
-/// Says why a partition that was read up to `next` cannot be read on, if so.
-pub(crate) fn lost(partition: &Partition, next: i64, bounds: Option<&Bounds>) -> Option<String> {
+/// Returns why a partition that was read up to `next` cannot be continued; `None` if it can.
+pub(crate) fn lost(partition: &TopicPartition, next: i64, bounds: Option<&Bounds>) -> Option<String> {
     match bounds {
-        None => Some(format!("partition {partition} was deleted: what was in it after offset {next} may be unread")),
+        None => Some(format!("partition {partition} was deleted: records from offset {next} on may be unread")),
         Some(Bounds { low, .. }) if *low > next => Some(format!(
-            "partition {partition} begins at offset {low} now, and was read up to {next} only: raise the topic's retention"
+            "partition {partition} begins at offset {low} now, and was read only up to {next}: raise the topic's retention"
         )),
         Some(Bounds { high, .. }) if *high < next => Some(format!(
-            "partition {partition} ends at offset {high} now, and was read up to {next} before: the topic was made anew"
+            "partition {partition} ends at offset {high} now, and was read up to {next} before: the topic was deleted and created again"
         )),
         Some(_) => None,
     }
 }
 
+/// The shared [`View`].
 #[derive(Clone, Debug)]
-pub(crate) struct Shared(Arc<Mutex<View>>);
+pub(crate) struct SharedView(Arc<Mutex<View>>);
 
-impl Shared {
+impl SharedView {
     pub(crate) fn new(topics: Topics) -> Self {
         let view = View {
             topics,
@@ -89,25 +91,26 @@ impl Shared {
     }
 }
 
+/// The [`SourceProbe`] of a Kafka source.
 #[derive(Debug)]
 pub(crate) struct KafkaProbe {
     brokers: Brokers,
-    shared: Shared,
-    /// Answers what the database has executed.
+    shared: SharedView,
+    /// The probe of the database's own log.
     database: Arc<dyn SourceProbe>,
 }
 
 impl KafkaProbe {
-    pub(crate) fn new(brokers: Brokers, shared: Shared, database: Arc<dyn SourceProbe>) -> Self {
+    pub(crate) fn new(brokers: Brokers, shared: SharedView, database: Arc<dyn SourceProbe>) -> Self {
         Self { brokers, shared, database }
     }
 
-    /// Tells the source why the brokers refuse to be looked at: waiting is no use.
+    /// Ends the session with the error with which the brokers refuse metadata: retrying would not help.
     pub(crate) fn refuse(&self, error: Error) {
         self.shared.lock().refused = Some(error);
     }
 
-    /// Those of these topics that do not exist.
+    /// Returns the topics that do not exist.
     ///
     /// # Errors
     /// As [`Brokers::partitions`].
@@ -117,30 +120,33 @@ impl KafkaProbe {
         Ok(topics.into_iter().filter(|topic| !exists(topic)).collect())
     }
 
-    /// Looks at all partitions, and tells the source.
-    pub(crate) async fn look(&self) -> Result<Vec<(Partition, Bounds)>> {
+    /// Refreshes the bounds of all partitions, and returns them.
+    ///
+    /// # Errors
+    /// As [`Brokers::partitions`].
+    pub(crate) async fn refresh(&self) -> Result<Vec<(TopicPartition, Bounds)>> {
         let (topics, before) = {
             let view = self.shared.lock();
             (view.topics.clone(), view.reading.clone())
         };
         let partitions = self.brokers.partitions(&topics).await?;
         let found = self.brokers.bounds(partitions).await?;
-        self.shared.lock().note(&found, &before);
+        self.shared.lock().update(&found, &before);
         Ok(found)
     }
 }
 
 #[async_trait]
 impl SourceProbe for KafkaProbe {
-    /// The ends of the partitions are taken *first*: a commit that is not in the set which the database answers after
-    /// that is either on Kafka behind these ends, or among the last records before them, which are read again.
+    /// Reads the ends of the partitions *first*. A commit that is missing in the set that the database returns afterwards
+    /// is either on Kafka after these ends, or among the last records before them, which are read again.
     async fn head(&self) -> Result<Head> {
-        let found = self.look().await?;
+        let found = self.refresh().await?;
         let mut head = self.database.head().await?;
         let mut resume = Resume::new(true);
         resume.uncounted = self.shared.lock().uncounted;
         for (partition, bounds) in found {
-            resume.set(&partition.topic, partition.number, Place { next: bounds.high, seen: None });
+            resume.set(&partition.topic, partition.number, ResumePoint { next: bounds.high, seen: None });
         }
         head.checkpoint.resume = resume.encode();
         Ok(head)
@@ -160,60 +166,62 @@ mod tests {
 
     use super::*;
 
-    /// A database that has executed nothing.
+    /// A database with an empty log.
     #[derive(Debug)]
-    struct Still;
+    struct EmptyLog;
 
     #[async_trait]
-    impl SourceProbe for Still {
+    impl SourceProbe for EmptyLog {
         async fn head(&self) -> Result<Head> {
             Ok(Head { checkpoint: cachefront_core::source::Checkpoint::default(), origin: "a".into() })
         }
     }
 
     #[tokio::test]
-    async fn a_new_generation_does_not_forget_rows_that_no_transaction_counts() {
+    async fn a_new_generation_remembers_rows_that_no_transaction_counts() {
         let cluster = MockCluster::new(1).expect("a broker");
         cluster.create_topic("t", 1, 1).expect("a topic");
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
         let brokers = Brokers::new(&config, Duration::from_secs(10)).expect("a client");
-        let shared = Shared::new(Topics::Listed(vec!["t".into()]));
-        let probe = KafkaProbe::new(brokers, shared.clone(), Arc::new(Still));
+        let shared = SharedView::new(Topics::Listed(vec!["t".into()]));
+        let probe = KafkaProbe::new(brokers, shared.clone(), Arc::new(EmptyLog));
         for uncounted in [false, true] {
             shared.lock().uncounted = uncounted;
             let head = probe.head().await.expect("a head");
             let resume = Resume::decode(&head.checkpoint.resume).expect("readable");
             assert_eq!((resume.is_end, resume.uncounted), (true, uncounted));
-            assert_eq!(resume.get("t", 0), Some(Place { next: 0, seen: None }));
+            assert_eq!(resume.get("t", 0), Some(ResumePoint { next: 0, seen: None }));
         }
     }
 
     #[test]
-    fn reading_on_during_a_look_is_no_loss() {
-        let shared = Shared::new(Topics::Listed(Vec::new()));
-        let partition = Partition { topic: "t".into(), number: 0 };
+    fn reading_during_a_refresh_is_no_loss() {
+        let shared = SharedView::new(Topics::Listed(Vec::new()));
+        let partition = TopicPartition { topic: "t".into(), number: 0 };
         let reads = |next| BTreeMap::from([(partition.clone(), next)]);
-        let note = |low, high, before: i64, now: i64| {
+        let update = |low, high, before: i64, now: i64| {
             let mut view = shared.lock();
             (view.reading, view.lost) = (reads(now), None);
-            view.note(&[(partition.clone(), Bounds { low, high })], &reads(before));
+            view.update(&[(partition.clone(), Bounds { low, high })], &reads(before));
             view.lost.take()
         };
-        assert_eq!(note(0, 10, 9, 15), None, "it read past the end that was found");
-        assert_eq!(note(9, 10, 5, 15), None, "it read what was removed after that");
-        assert!(note(0, 8, 9, 15).is_some_and(|why| why.contains("anew")));
-        assert!(note(16, 20, 9, 15).is_some_and(|why| why.contains("retention")));
-        assert_eq!(note(0, 8, 9, 0), None, "it begins anew since");
+        assert_eq!(update(0, 10, 9, 15), None, "it read past the end that the refresh found");
+        assert_eq!(update(9, 10, 5, 15), None, "the removed records were read before");
+        assert!(update(0, 8, 9, 15).is_some_and(|why| why.contains("created again")));
+        assert!(update(16, 20, 9, 15).is_some_and(|why| why.contains("retention")));
+        assert_eq!(update(0, 8, 9, 0), None, "a later session restarted at the beginning");
     }
 
     #[test]
-    fn what_is_gone_is_noticed() {
-        let partition = Partition { topic: "t".into(), number: 0 };
+    fn missing_records_are_noticed() {
+        let partition = TopicPartition { topic: "t".into(), number: 0 };
         let bounds = |low, high| Bounds { low, high };
         assert_eq!(lost(&partition, 5, Some(&bounds(5, 5))), None);
         assert_eq!(lost(&partition, 5, Some(&bounds(0, 9))), None);
-        for (bounds, word) in [(Some(bounds(6, 9)), "retention"), (Some(bounds(0, 4)), "anew"), (None, "deleted")] {
+        for (bounds, word) in
+            [(Some(bounds(6, 9)), "retention"), (Some(bounds(0, 4)), "created again"), (None, "deleted")]
+        {
             let why = lost(&partition, 5, bounds.as_ref()).expect(word);
             assert!(why.contains(word) && why.contains("t[0]"), "{why}");
         }

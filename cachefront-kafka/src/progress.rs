@@ -1,10 +1,21 @@
-//! How far the partitions were read, for whoever looks on.
+//! How far the partitions were read, for monitoring.
 
-use crate::probe::Shared;
+use crate::probe::SharedView;
 
-/// A view of a [`KafkaSource`](crate::KafkaSource) that outlives its hand-over to the invalidator.
+/// The progress of a [`KafkaSource`](crate::KafkaSource). It stays valid after the source was moved into an invalidator.
+///
+/// ```no_run
+/// # fn run(source: cachefront::kafka::KafkaSource) {
+/// let progress = source.progress();
+/// // … move `source` into an invalidator …
+/// for partition in progress.partitions() {
+///     let lag = partition.next.map(|next| partition.end.saturating_sub(next));
+///     println!("{}[{}]: {lag:?} records behind", partition.topic, partition.partition);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
-pub struct KafkaProgress(Shared);
+pub struct KafkaProgress(SharedView);
 
 /// How far one partition was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,19 +25,19 @@ pub struct PartitionProgress {
     pub topic: Box<str>,
     /// The partition's number.
     pub partition: i32,
-    /// The offset of the next record; nothing if the partition is not being read by this source now.
+    /// The offset of the next record; `None` while this source does not read the partition.
     pub next: Option<u64>,
-    /// The offset after the last record, when the brokers were last asked: every
+    /// The offset after the last record, as of the last metadata refresh: every
     /// [`discovery_interval`](crate::KafkaSettings::discovery_interval) while the source reads.
     pub end: u64,
 }
 
 impl KafkaProgress {
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(crate) fn new(shared: SharedView) -> Self {
         Self(shared)
     }
 
-    /// Every partition that the brokers named, by topic and number; none before they were asked.
+    /// Returns every partition that exists, by topic and number; empty before the first metadata refresh.
     pub fn partitions(&self) -> Vec<PartitionProgress> {
         let view = self.0.lock();
         let offset = |number: i64| u64::try_from(number).unwrap_or_default();
@@ -43,15 +54,15 @@ impl KafkaProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::brokers::{Bounds, Partition};
+    use crate::brokers::{Bounds, TopicPartition};
     use crate::topics::Topics;
 
     #[test]
-    fn what_is_not_read_has_an_end_and_no_place() {
-        let shared = Shared::new(Topics::Listed(Vec::new()));
+    fn an_unread_partition_has_an_end_and_no_offset() {
+        let shared = SharedView::new(Topics::Listed(Vec::new()));
         let progress = KafkaProgress::new(shared.clone());
         assert_eq!(progress.partitions(), []);
-        let partition = |topic: &str| Partition { topic: topic.into(), number: 0 };
+        let partition = |topic: &str| TopicPartition { topic: topic.into(), number: 0 };
         let mut view = shared.lock();
         view.bounds.insert(partition("a"), Bounds { low: 0, high: 9 });
         view.bounds.insert(partition("b"), Bounds { low: 2, high: 4 });

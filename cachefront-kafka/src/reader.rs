@@ -1,7 +1,10 @@
-//! The thread that reads and decodes.
+//! The thread that reads and decodes records.
 //!
-//! Records are fetched by the client's own threads, decoded here, and handed over in chunks. Both hand-overs are
-//! bounded: when the receiver is slow this thread waits, and the client stops fetching.
+//! librdkafka's own threads fetch records; this thread decodes them and sends them to the source in chunks. Both queues
+//! are bounded (`queued.max.messages.kbytes` of librdkafka's [configuration], and the channel of chunks): if the source is
+//! slow this thread waits, and the client pauses fetching.
+//!
+//! [configuration]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,20 +18,20 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
-use crate::brokers::Partition;
+use crate::brokers::TopicPartition;
 use crate::decode::{Decoder, Record};
-use crate::error::{failed, gap, passes};
+use crate::error::{failed, gap, is_transient};
 use crate::event::Event;
-use crate::tracker::Spot;
+use crate::tracker::PartitionOffset;
 
-/// Events that are handed over at once, if so many are there.
+/// Maximum number of events in a chunk.
 const CHUNK_EVENTS: usize = 256;
 
-/// How long the thread waits for records before it looks for commands.
+/// How long the thread waits for records before it checks for commands.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The maximum number of records that are read before positions are looked at, also while the thread is never idle.
-const UNNOTED_MAX: usize = 4_096;
+/// Maximum number of records between two checks of the client's positions, for a thread that is never idle.
+const UNCHECKED_MAX: usize = 4_096;
 
 /// How long a seek may take.
 const SEEK: Duration = Duration::from_secs(5);
@@ -36,37 +39,38 @@ const SEEK: Duration = Duration::from_secs(5);
 /// A decoded record.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    /// The number of the partition in the order of [`Command::Add`], and the offset.
-    pub(crate) at: Spot,
-    /// The record's time, in milliseconds; compared for equality, and shown.
+    /// The index of the partition in the order of [`Command::Add`], and the offset.
+    pub(crate) at: PartitionOffset,
+    /// The record's timestamp in milliseconds; -1 if it has none.
     pub(crate) time: i64,
-    /// The record's size on Kafka.
+    /// The size of key and value.
     pub(crate) bytes: usize,
-    /// What it says, or why that cannot be understood.
+    /// The decoded event.
     pub(crate) event: Result<Event>,
 }
 
-/// What the thread hands over.
+/// An item of a chunk.
 #[derive(Debug)]
 pub(crate) enum Item {
     Record(Fetched),
-    /// Everything of a partition before this offset was handed over; the last of it may be no records.
-    Reached(Spot),
+    /// Every record of the partition before this offset was sent. The last offsets may have no records.
+    Reached(PartitionOffset),
 }
 
 pub(crate) type Chunk = Vec<Item>;
 
+/// A request to the thread.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Read this partition too, from this offset on. Partitions are numbered in the order in which they are added.
-    Add(Partition, i64),
-    /// Read a partition from another offset on.
-    Seek(Partition, i64),
-    Pause(Partition),
-    Resume(Partition),
+    /// Start to read a partition at this offset. Partitions are numbered in the order in which they are added.
+    Add(TopicPartition, i64),
+    /// Continue to read a partition at another offset.
+    Seek(TopicPartition, i64),
+    Pause(TopicPartition),
+    Resume(TopicPartition),
 }
 
-/// The thread's other end. Dropping it ends the thread.
+/// A handle to the thread; dropping it stops the thread.
 #[derive(Debug)]
 pub(crate) struct Reader {
     commands: commands::Sender<Command>,
@@ -75,45 +79,48 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Starts the thread with a consumer of its own.
+    ///
+    /// # Errors
+    /// `Config` if librdkafka refuses a setting, `Unavailable` if the thread cannot be started.
     pub(crate) fn start(config: &ClientConfig, decoder: Decoder, buffer_events_max: usize) -> Result<Self> {
-        let consumer: BaseConsumer = config.create().map_err(|cause| failed("making a Kafka consumer", cause))?;
+        let consumer: BaseConsumer = config.create().map_err(|cause| failed("creating a Kafka consumer", cause))?;
         let (sender, chunks) = mpsc::channel((buffer_events_max / CHUNK_EVENTS).max(1));
-        let (commands, orders) = commands::channel();
+        let (commands, requests) = commands::channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let work = Work {
+        let worker = Worker {
             consumer,
             decoder,
-            orders,
+            requests,
             partitions: Vec::new(),
-            told: Vec::new(),
-            unnoted: 0,
+            reported: Vec::new(),
+            unchecked: 0,
             last: 0,
             chunk: Chunk::new(),
             chunks: sender,
             stop: Arc::clone(&stop),
         };
-        thread::Builder::new()
-            .name("cachefront-kafka".into())
-            .spawn(move || work.run())
-            .map_err(|cause| Error::with_source(ErrorKind::Unavailable, "no thread to read Kafka", cause))?;
+        thread::Builder::new().name("cachefront-kafka".into()).spawn(move || worker.run()).map_err(|cause| {
+            Error::with_source(ErrorKind::Unavailable, "the thread that reads Kafka cannot be started", cause)
+        })?;
         Ok(Self { commands, chunks, stop })
     }
 
-    /// Tells the thread what to do, soon.
-    pub(crate) fn tell(&self, command: Command) {
-        // A thread that has ended says why in its last chunk.
+    /// Sends a command to the thread, which runs it within [`POLL`].
+    pub(crate) fn send(&self, command: Command) {
+        // A thread that has ended has sent the reason in its last chunk.
         let _ = self.commands.send(command);
     }
 
-    /// The next events.
+    /// Waits for the next chunk.
     ///
     /// # Cancel safety
-    /// Cancel safe: nothing is taken if this is dropped.
+    /// Cancel safe: no chunk is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Chunk> {
         self.chunks.recv().await.unwrap_or_else(|| Err(ended()))
     }
 
-    /// The next events, if some wait.
+    /// Returns the next chunk; `None` if none is ready.
     pub(crate) fn ready(&mut self) -> Result<Option<Chunk>> {
         match self.chunks.try_recv() {
             Ok(chunk) => chunk.map(Some),
@@ -133,93 +140,97 @@ fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "the thread that reads Kafka has ended")
 }
 
-struct Work {
+/// The thread's state.
+struct Worker {
     consumer: BaseConsumer,
     decoder: Decoder,
-    orders: commands::Receiver<Command>,
-    partitions: Vec<Partition>,
-    /// How far the receiver knows each partition to be read.
-    told: Vec<i64>,
-    /// Records since positions were looked at.
-    unnoted: usize,
-    /// The partition of the record before: mostly the next one is of the same.
+    requests: commands::Receiver<Command>,
+    partitions: Vec<TopicPartition>,
+    /// The next offset of each partition, as the source knows it.
+    reported: Vec<i64>,
+    /// Number of records since the last check of positions.
+    unchecked: usize,
+    /// The index of the previous record's partition: the next one is usually of the same.
     last: usize,
     chunk: Chunk,
     chunks: mpsc::Sender<Result<Chunk>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Work {
+impl Worker {
     fn run(mut self) {
         if let Err(error) = self.work() {
-            let _ = self.hand_over();
+            let _ = self.flush();
             let _ = self.chunks.blocking_send(Err(error));
         }
     }
 
-    /// Reads until told to stop; an error if it cannot go on.
+    /// Reads until the handle is dropped.
+    ///
+    /// # Errors
+    /// If reading cannot continue.
     fn work(&mut self) -> Result<()> {
         while !self.stop.load(Ordering::Relaxed) {
-            self.obey()?;
+            self.run_commands()?;
             let wait = if self.chunk.is_empty() { POLL } else { Duration::ZERO };
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    let fetched = understand(&mut self.decoder, &self.partitions, &mut self.last, &message)?;
-                    if let Some(told) = self.told.get_mut(fetched.at.0) {
-                        *told = fetched.at.1 + 1;
+                    let fetched = decode(&mut self.decoder, &self.partitions, &mut self.last, &message)?;
+                    if let Some(reported) = self.reported.get_mut(fetched.at.0) {
+                        *reported = fetched.at.1 + 1;
                     }
-                    self.unnoted += 1;
+                    self.unchecked += 1;
                     self.chunk.push(Item::Record(fetched));
                 }
-                Some(Err(error)) if error.rdkafka_error_code().is_none_or(passes) => {
-                    tracing::debug!(%error, "reading Kafka goes on");
+                Some(Err(error)) if error.rdkafka_error_code().is_none_or(is_transient) => {
+                    tracing::debug!(%error, "reading Kafka continues");
                 }
                 Some(Err(error)) => return Err(failed("reading Kafka", error)),
                 None => {
                     if self.chunk.is_empty() {
-                        self.note_positions()?;
+                        self.check_positions()?;
                     }
-                    if !self.hand_over() {
+                    if !self.flush() {
                         return Ok(());
                     }
                 }
             }
-            if self.unnoted >= UNNOTED_MAX {
-                self.note_positions()?;
+            if self.unchecked >= UNCHECKED_MAX {
+                self.check_positions()?;
             }
-            if self.chunk.len() >= CHUNK_EVENTS && !self.hand_over() {
+            if self.chunk.len() >= CHUNK_EVENTS && !self.flush() {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Notes where the client stands beyond the last records: it keeps the ends of the producer's transactions to
-    /// itself, and passes them.
-    fn note_positions(&mut self) -> Result<()> {
-        self.unnoted = 0;
+    /// Reports positions of the client beyond the last records: it skips transaction markers of the producer, which take
+    /// offsets and are not returned as records.
+    fn check_positions(&mut self) -> Result<()> {
+        self.unchecked = 0;
         let positions = self.consumer.position().map_err(|cause| failed("asking for positions", cause))?;
-        for (place, element) in positions.elements().iter().enumerate() {
+        for (index, element) in positions.elements().iter().enumerate() {
             let Offset::Offset(next) = element.offset() else { continue };
-            let is_it = |of: &Partition| of.number == element.partition() && *of.topic == *element.topic();
-            // The client lists them in the same order, mostly.
-            let lane = match self.partitions.get(place).is_some_and(is_it) {
-                true => Some(place),
-                false => self.partitions.iter().position(is_it),
+            let is_same = |of: &TopicPartition| of.number == element.partition() && *of.topic == *element.topic();
+            // The client usually lists them in the same order.
+            let index = match self.partitions.get(index).is_some_and(is_same) {
+                true => Some(index),
+                false => self.partitions.iter().position(is_same),
             };
-            let Some(lane) = lane else { continue };
-            if let Some(told) = self.told.get_mut(lane)
-                && *told < next
+            let Some(index) = index else { continue };
+            if let Some(reported) = self.reported.get_mut(index)
+                && *reported < next
             {
-                *told = next;
-                self.chunk.push(Item::Reached((lane, next)));
+                *reported = next;
+                self.chunk.push(Item::Reached((index, next)));
             }
         }
         Ok(())
     }
 
-    /// Hands the chunk over. False if nobody takes it any more.
-    fn hand_over(&mut self) -> bool {
+    /// Sends the chunk. Returns false if the handle was dropped.
+    fn flush(&mut self) -> bool {
         if self.chunk.is_empty() {
             return true;
         }
@@ -227,14 +238,15 @@ impl Work {
         self.chunks.blocking_send(Ok(chunk)).is_ok()
     }
 
-    fn obey(&mut self) -> Result<()> {
-        while let Ok(command) = self.orders.try_recv() {
+    /// Runs the commands that have arrived.
+    fn run_commands(&mut self) -> Result<()> {
+        while let Ok(command) = self.requests.try_recv() {
             match command {
                 Command::Add(partition, offset) => {
                     let start = list(&partition, Offset::Offset(offset))?;
                     self.consumer.incremental_assign(&start).map_err(|cause| failed("assigning a partition", cause))?;
                     self.partitions.push(partition);
-                    self.told.push(offset);
+                    self.reported.push(offset);
                 }
                 Command::Seek(partition, offset) => self
                     .consumer
@@ -254,26 +266,27 @@ impl Work {
     }
 }
 
-fn list(partition: &Partition, offset: Offset) -> Result<TopicPartitionList> {
+fn list(partition: &TopicPartition, offset: Offset) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition_offset(&partition.topic, partition.number, offset)
         .map_err(|cause| failed("naming a partition", cause))?;
     Ok(list)
 }
 
-fn understand(
+/// Decodes a message, and finds its partition's index.
+fn decode(
     decoder: &mut Decoder,
-    partitions: &[Partition],
+    partitions: &[TopicPartition],
     last: &mut usize,
     message: &BorrowedMessage<'_>,
 ) -> Result<Fetched> {
     let (topic, number, offset) = (message.topic(), message.partition(), message.offset());
-    let same = |partition: &Partition| partition.number == number && *partition.topic == *topic;
+    let same = |partition: &TopicPartition| partition.number == number && *partition.topic == *topic;
     if !partitions.get(*last).is_some_and(same) {
         *last = partitions
             .iter()
             .position(same)
-            .ok_or_else(|| gap(format!("a record of {topic}[{number}] came, and that is not read")))?;
+            .ok_or_else(|| gap(format!("the client returned a record of {topic}[{number}], which is not assigned")))?;
     }
     let (key, value) = (message.key(), message.payload());
     let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);

@@ -1,34 +1,37 @@
-//! What a source is told once, and keeps through all sessions.
+//! The part of a source's configuration that every session needs.
 
 use std::collections::HashSet;
 
 use cachefront_core::event::TableName;
 use cachefront_core::source::TableFilter;
 
-use crate::KafkaSettings;
+use crate::config::KafkaSettings;
 
-/// What a session needs to know of the source's set-up.
+/// The configuration of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    /// The tables whose events are counted: those that mappings read, and the marker's.
+    /// The tables whose events are counted: the mapped ones, and the marker's.
     pub(crate) tables: HashSet<TableName>,
-    /// The table of markers, and its column with the executed set.
+    /// The marker's table, and its column with the executed GTID set.
     pub(crate) marker: Option<(TableName, Box<str>)>,
     pub(crate) topics: ControlTopics,
-    /// Rows come without their envelope, so a record may say less than a row change needs, and may lack its place in
-    /// the transaction although the connector has it.
+    /// Rows have no envelope, so a record may lack the row before the change, and its order in the transaction although
+    /// the connector knows it.
     pub(crate) is_flattened: bool,
+    /// Maximum number of ranges of the position, for each origin.
     pub(crate) ranges_max: usize,
+    /// Maximum number of incomplete transactions.
     pub(crate) open_max: usize,
+    /// Number of records before a partition's end that a new generation reads again.
     pub(crate) tail: i64,
 }
 
-/// The connector's topics about itself.
+/// The connector's topics that hold no rows.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlTopics {
-    /// Where transactions begin and end.
+    /// The topic of the begin and end of transactions.
     pub(crate) transactions: String,
-    /// Where changes of tables' definitions are told.
+    /// The topic of schema changes.
     pub(crate) definitions: String,
 }
 

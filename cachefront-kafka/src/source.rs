@@ -1,91 +1,123 @@
-//! The change source over Debezium's events.
+//! The change source: sessions that read Kafka, and leadership in the consumer group.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cachefront_core::event::Batch;
+use cachefront_core::event::{Batch, TableName};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Lead, SourceProbe, TableFilter};
 use cachefront_core::{Error, ErrorKind, Result};
+use rdkafka::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::assemble::Assembler;
-use crate::brokers::Partition;
-use crate::builder::Parts;
+use crate::brokers::TopicPartition;
 use crate::checkpoint::Resume;
-use crate::decode::{Decoder, Form};
+use crate::config::KafkaSettings;
+use crate::decode::{Decoder, DecoderSettings, Form};
 use crate::error::gap;
 use crate::group::Membership;
-use crate::probe::{KafkaProbe, Shared};
+use crate::probe::{KafkaProbe, SharedView};
 use crate::progress::KafkaProgress;
 use crate::reader::{Chunk, Item, Reader};
 use crate::scope::{ControlTopics, Scope};
-use crate::topics::Topics;
+use crate::topics::{Topics, topic_of};
 use crate::tracker::Stuck;
 
 /// Follows Debezium's change events of a MySQL server on Kafka.
 ///
 /// # Delivery and positions
-/// Changes are handed over as they come; the position is a set of GTIDs, the same as the binary log's, so a token from
-/// a write is good whichever source invalidates. A transaction is in it when the connector's transaction metadata
-/// (`provide.transaction.metadata=true`) shows that all its events were handed over; a [marker](crate::KafkaSourceBuilder::marker)
-/// row covers what leaves no events. Without metadata the position claims nothing, and the log says why.
+/// Changes are returned in the order in which they are read. The position is a set of GTIDs, the same as the binary log's,
+/// so a token from a write is valid whichever source invalidates. A transaction is in it when the connector's transaction
+/// metadata (`provide.transaction.metadata=true`) show that all its events were returned; a
+/// [marker](crate::KafkaSourceBuilder::marker) row covers transactions without events. Without the metadata the position
+/// stays as it is, and the log says why.
 ///
-/// Offsets are kept in the store with the position, and committed to the group, if there is one, for the usual tools.
+/// Delivery is at-least-once. Offsets are stored with the position, and committed to the consumer group, if there is one,
+/// for monitoring tools.
 ///
 /// # Gaps
-/// Records that were to be read and are gone (retention, a deleted topic), a record that cannot be understood, an event
-/// without GTID, events that a transaction counts and that never come, the first row of an XA transaction, and a new
-/// snapshot of the connector.
+/// Unread records are gone (retention, a deleted topic), a record cannot be decoded, an event has no GTID, events that a
+/// transaction counts never arrive, a row belongs to an XA transaction (the first one only), or the connector takes a new
+/// snapshot. The error of a record that cannot be decoded has a [`DecodeError`](crate::decode::DecodeError) as its source.
 ///
 /// # Not promised
-/// That entries follow XA transactions: see the [crate's documentation](crate#what-is-not-promised).
+/// Entries may stay stale after XA transactions: see the [crate's documentation](crate#what-is-not-promised).
 pub struct KafkaSource {
     parts: Parts,
-    shared: Shared,
+    shared: SharedView,
     probe: Arc<KafkaProbe>,
     membership: Option<Membership>,
     session: Option<Session>,
-    /// A snapshot that has voided everything goes on, through all sessions.
+    /// True within a snapshot that has flushed everything. Outlives sessions.
     snapshot: bool,
     committed_at: Option<Instant>,
 }
 
-/// Reading from one place on.
+/// Everything parsed from the builder that a source needs.
+pub(crate) struct Parts {
+    pub(crate) brokers: String,
+    pub(crate) prefix: String,
+    pub(crate) group: Option<String>,
+    pub(crate) control: ControlTopics,
+    pub(crate) marker: Option<(TableName, Box<str>)>,
+    pub(crate) client: ClientConfig,
+    pub(crate) decoder: DecoderSettings,
+    pub(crate) settings: KafkaSettings,
+    /// The server behind the connector: its head, its gate, its preflight. Never opened.
+    pub(crate) database: Box<dyn ChangeSource>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's settings hold passwords.
+        f.debug_struct("Parts")
+            .field("brokers", &self.brokers)
+            .field("prefix", &self.prefix)
+            .field("group", &self.group)
+            .field("marker", &self.marker)
+            .field("settings", &self.settings)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reading from one checkpoint on.
 struct Session {
     reader: Reader,
     assembler: Assembler,
     chunk: std::vec::IntoIter<Item>,
-    /// When the draft is handed over at the latest.
+    /// When the current batch must be returned at the latest.
     due: Option<Instant>,
     stall: Option<Stall>,
-    lookout: JoinHandle<()>,
+    /// Refreshes metadata.
+    refresher: JoinHandle<()>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.lookout.abort();
+        self.refresher.abort();
     }
 }
 
-/// Looks at the partitions again and again: topics are made, deleted and cut off while they are read.
-async fn look_out(probe: Arc<KafkaProbe>, every: Duration) {
+/// Periodically refreshes partition metadata: topics may be created, deleted or truncated at any time.
+async fn refresh_metadata(probe: Arc<KafkaProbe>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        if let Err(error) = probe.look().await {
+        if let Err(error) = probe.refresh().await {
             if error.kind() == ErrorKind::Config {
                 probe.refuse(error);
                 return;
             }
-            tracing::debug!(error = %error.chain(), "the brokers do not answer; reading goes on when they do");
+            tracing::debug!(error = %error.chain(), "the metadata cannot be refreshed; retrying");
         }
     }
 }
 
-/// A transaction that may have lost events.
+/// A transaction that waits for records, since when, and the metadata refresh at that time.
 struct Stall {
     stuck: Stuck,
     since: Instant,
@@ -97,13 +129,13 @@ impl fmt::Debug for KafkaSource {
         f.debug_struct("KafkaSource")
             .field("parts", &self.parts)
             .field("membership", &self.membership)
-            .field("reads", &self.session.is_some())
+            .field("open", &self.session.is_some())
             .finish_non_exhaustive()
     }
 }
 
 impl KafkaSource {
-    pub(crate) fn new(parts: Parts, shared: Shared, probe: KafkaProbe) -> Self {
+    pub(crate) fn new(parts: Parts, shared: SharedView, probe: KafkaProbe) -> Self {
         Self {
             parts,
             shared,
@@ -115,24 +147,24 @@ impl KafkaSource {
         }
     }
 
-    /// How far each partition was read, to be asked at any time, also after the source was handed over.
+    /// Returns a handle to the source's progress, which stays valid after the source was moved into an invalidator.
     pub fn progress(&self) -> KafkaProgress {
         KafkaProgress::new(self.shared.clone())
     }
 
-    /// Without topics of their own, those of the mapped tables are read.
+    /// Chooses the topics of the mapped tables, unless the builder named others.
     fn choose_topics(&self, filter: &TableFilter) {
         let mut view = self.shared.lock();
         if view.topics.is_default() {
             let mut topics = Topics::of_tables(&self.parts.prefix, &self.parts.control.transactions, filter);
             if let Some((table, _)) = &self.parts.marker {
-                topics.add(crate::topics::topic_of(&self.parts.prefix, table));
+                topics.add(topic_of(&self.parts.prefix, table));
             }
             view.topics = topics;
         }
     }
 
-    /// What the decoder looks at: the mapped tables, and the marker.
+    /// Returns the tables to decode: the mapped ones, and the marker's.
     fn decoded(&self, filter: &TableFilter) -> TableFilter {
         let mut decoded = filter.clone();
         if let Some((table, column)) = &self.parts.marker {
@@ -141,7 +173,8 @@ impl KafkaSource {
         decoded
     }
 
-    fn close(&mut self) {
+    /// Ends the session, and keeps what outlives it.
+    fn end_session(&mut self) {
         if let Some(session) = self.session.take() {
             self.snapshot = session.assembler.snapshot();
             self.shared.lock().uncounted |= session.assembler.uncounted();
@@ -151,6 +184,7 @@ impl KafkaSource {
         (view.lost, view.refused) = (None, None);
     }
 
+    /// Reads until a limit is reached or the deadline expires.
     async fn fetch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let (shared, settings) = (&self.shared, &self.parts.settings);
         let session = self
@@ -164,7 +198,7 @@ impl KafkaSource {
             if session.assembler.is_full(limits) {
                 break;
             }
-            let until = match session.assembler.has_news() {
+            let until = match session.assembler.has_progress() {
                 true => *session.due.get_or_insert_with(|| Instant::now() + limits.linger_max),
                 false => deadline,
             };
@@ -173,46 +207,46 @@ impl KafkaSource {
             }
             tokio::select! {
                 biased;
-                () = deposed(&mut self.membership) => return Err(not_elected()),
+                () = leadership_lost(&mut self.membership) => return Err(not_elected()),
                 chunk = session.reader.next() => session.chunk = chunk?.into_iter(),
                 () = tokio::time::sleep_until(until) => {}
             }
         }
         session.due = None;
         let batch = session.assembler.batch();
-        session.tell(shared);
+        session.report(shared);
         Ok(batch)
     }
 }
 
 fn not_elected() -> Error {
-    Error::new(ErrorKind::Unavailable, "another member of the consumer group reads now")
+    Error::new(ErrorKind::Unavailable, "another member of the consumer group leads now")
 }
 
 fn no_election(group: &str, topic: &str) -> String {
     format!(
-        "the members of the group {group} agree by the topic {topic} who reads, and it does not exist: start the \
-         connector with provide.transaction.metadata=true, or name its topic with `transaction_topic`"
+        "the consumer group {group} elects its leader by the topic {topic}, which does not exist: start the connector \
+         with provide.transaction.metadata=true, or name its topic with `transaction_topic`"
     )
 }
 
-/// Waits until this member of the group does not lead any more; for ever without a group.
-async fn deposed(membership: &mut Option<Membership>) {
+/// Waits until this member of the group loses leadership; forever without a group.
+async fn leadership_lost(membership: &mut Option<Membership>) {
     match membership {
-        Some(membership) => membership.deposed().await,
+        Some(membership) => membership.leadership_lost().await,
         None => std::future::pending().await,
     }
 }
 
 impl Session {
-    /// Takes in what has been read, up to the limits.
+    /// Adds what was read to the batch, up to the limits.
     fn draw(&mut self, limits: &BatchLimits) -> Result<()> {
         loop {
             while !self.assembler.is_full(limits) {
                 match self.chunk.next() {
                     Some(Item::Record(fetched)) => {
                         if let Some(command) = self.assembler.take(fetched)? {
-                            self.reader.tell(command);
+                            self.reader.send(command);
                         }
                     }
                     Some(Item::Reached(at)) => self.assembler.reach(at),
@@ -229,10 +263,10 @@ impl Session {
         }
     }
 
-    /// Looks at what the probe has seen: records that are gone, new partitions, events that do not come.
-    fn watch(&mut self, shared: &Shared, completion_timeout: Duration) -> Result<()> {
+    /// Handles what the metadata show: records that are gone, new partitions, records that never arrive.
+    fn watch(&mut self, shared: &SharedView, completion_timeout: Duration) -> Result<()> {
         for command in self.assembler.balance() {
-            self.reader.tell(command);
+            self.reader.send(command);
         }
         let mut view = shared.lock();
         if let Some(why) = view.lost.take() {
@@ -243,13 +277,13 @@ impl Session {
         }
         for partition in view.unread() {
             let Some(bounds) = view.bounds.get(&partition).copied() else { continue };
-            tracing::info!(%partition, "a new partition is read");
+            tracing::info!(%partition, "reading a new partition");
             let command = self.assembler.add(partition.clone(), bounds)?;
-            self.reader.tell(command);
+            self.reader.send(command);
             view.reading.insert(partition, bounds.low);
         }
         let round = view.round;
-        let end = |partition: &Partition| view.bounds.get(partition).map(|bounds| bounds.high);
+        let end = |partition: &TopicPartition| view.bounds.get(partition).map(|bounds| bounds.high);
         self.assembler.hold_markers(end);
         let Some(stuck) = self.assembler.stuck() else {
             self.stall = None;
@@ -258,7 +292,7 @@ impl Session {
         let is_read = self.assembler.is_read(&stuck, end);
         drop(view);
         match &self.stall {
-            // Some time must have passed for deliveries that were in progress.
+            // Records may still be in flight, so a loss takes two more refreshes and some time.
             Some(stall) if stall.stuck == stuck => {
                 if is_read && round > stall.round + 1 && stall.since.elapsed() >= completion_timeout {
                     self.assembler.lose(&stuck)?;
@@ -269,21 +303,21 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the probe how far everything was read.
-    fn tell(&self, shared: &Shared) {
+    /// Stores the next offsets for the probe.
+    fn report(&self, shared: &SharedView) {
         let mut view = shared.lock();
-        for lane in &self.assembler.lanes {
-            if let Some(next) = view.reading.get_mut(&lane.partition) {
-                *next = lane.next;
+        for state in &self.assembler.partitions {
+            if let Some(next) = view.reading.get_mut(&state.partition) {
+                *next = state.next;
             }
         }
     }
 }
 
-/// What to say of topics that do not exist, or are not read.
+/// Returns findings about topics that do not exist, or are not read.
 ///
 /// # Errors
-/// If a topic must not be read.
+/// If the user may not describe a topic.
 async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, topics: Topics) -> Result<Vec<String>> {
     let mut asked = vec![control.transactions.clone()];
     match &topics {
@@ -295,7 +329,9 @@ async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, topics: Topi
     let mut findings: Vec<String> = absent
         .iter()
         .map(|topic| {
-            format!("topic {topic} does not exist yet: it is read from its beginning as soon as the connector makes it")
+            format!(
+                "topic {topic} does not exist yet: it is read from its beginning as soon as the connector creates it"
+            )
         })
         .collect();
     if !topics.has(&control.definitions) {
@@ -321,8 +357,8 @@ impl ChangeSource for KafkaSource {
         findings.extend(absent_topics(&self.probe, &self.parts.control, topics).await?);
         if self.parts.marker.is_none() {
             findings.push(
-                "no marker table is named: while the database is idle, and after changes of other tables, nothing proves \
-                 that the cache is current, and reads that ask for it go to the database"
+                "no marker table is set: while the database is idle, and after changes of other tables, no event proves that \
+                 the cache is current, so reads with a token or a bound go to the database"
                     .into(),
             );
         }
@@ -333,7 +369,7 @@ impl ChangeSource for KafkaSource {
         if self.parts.group.is_none() {
             return Ok(Lead::Undecided);
         }
-        self.close();
+        self.end_session();
         if self.membership.is_none()
             && let Some(group) = &self.parts.group
         {
@@ -353,12 +389,12 @@ impl ChangeSource for KafkaSource {
     }
 
     async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
-        self.close();
+        self.end_session();
         if self.membership.as_ref().is_some_and(|membership| !membership.leads()) {
             return Err(not_elected());
         }
         self.choose_topics(filter);
-        let found = self.probe.look().await?;
+        let found = self.probe.refresh().await?;
         let scope = Scope::new(
             filter,
             self.parts.marker.clone(),
@@ -370,21 +406,22 @@ impl ChangeSource for KafkaSource {
         self.shared.lock().uncounted |= assembler.uncounted();
         let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(filter));
         let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
-        self.shared.lock().reading = assembler.lanes.iter().map(|lane| (lane.partition.clone(), lane.next)).collect();
+        self.shared.lock().reading =
+            assembler.partitions.iter().map(|state| (state.partition.clone(), state.next)).collect();
         for command in commands {
-            reader.tell(command);
+            reader.send(command);
         }
-        let lookout = tokio::spawn(look_out(Arc::clone(&self.probe), self.parts.settings.discovery_interval));
+        let refresher = tokio::spawn(refresh_metadata(Arc::clone(&self.probe), self.parts.settings.discovery_interval));
         let chunk = Vec::new().into_iter();
-        self.session = Some(Session { reader, assembler, chunk, due: None, stall: None, lookout });
+        self.session = Some(Session { reader, assembler, chunk, due: None, stall: None, refresher });
         Ok(())
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let fetched = self.fetch(limits).await;
-        // What failed cannot be gone on with: the next session begins at a checkpoint.
+        // A failed session cannot continue: the next one resumes at a checkpoint.
         if fetched.is_err() {
-            self.close();
+            self.end_session();
         }
         fetched
     }

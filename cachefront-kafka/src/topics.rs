@@ -1,13 +1,11 @@
 //! Which topics a source reads.
 
-use cachefront_core::Result;
 use cachefront_core::event::TableName;
 use cachefront_core::source::TableFilter;
+use cachefront_core::{Error, ErrorKind, Result};
 use regex_lite::Regex;
 
-use crate::config::invalid;
-
-/// The topics of a source: named one by one, or by a pattern. Topics that match and are made later are read too.
+/// The topics of a source: a list, or a pattern. Topics that are created later are read too.
 #[derive(Clone, Debug)]
 pub(crate) enum Topics {
     Listed(Vec<String>),
@@ -20,23 +18,25 @@ impl Topics {
     pub(crate) fn pattern(pattern: &str) -> Result<Self> {
         match Regex::new(&format!("^(?:{pattern})$")) {
             Ok(regex) => Ok(Self::Pattern(regex)),
-            Err(cause) => Err(invalid(format!("`topic_pattern` is not a regular expression: {cause}"))),
+            Err(cause) => {
+                Err(Error::with_source(ErrorKind::Config, "`topic_pattern` is not a regular expression", cause))
+            }
         }
     }
 
-    /// Those that a connector of this prefix writes for the tables, and the ones about itself: schema changes and
+    /// Returns the topics that a connector with this prefix writes for the tables, and the ones of schema changes and
     /// transactions.
     pub(crate) fn of_tables(prefix: &str, transactions: &str, filter: &TableFilter) -> Self {
         let tables = filter.iter().map(|(table, _)| topic_of(prefix, table));
         Self::Listed(tables.chain([prefix.to_owned(), transactions.to_owned()]).collect())
     }
 
-    /// True if those of the mapped tables are to be read.
+    /// True if no topics were chosen, so the ones of the mapped tables are read.
     pub(crate) fn is_default(&self) -> bool {
         matches!(self, Self::Listed(topics) if topics.is_empty())
     }
 
-    /// True if this topic is read, or would be.
+    /// True if this topic is read, should it exist.
     pub(crate) fn has(&self, topic: &str) -> bool {
         match self {
             Self::Listed(topics) => topics.iter().any(|listed| listed == topic),
@@ -53,13 +53,15 @@ impl Topics {
     }
 }
 
-/// The topic of a table: what Kafka does not allow in a name becomes an underscore.
+/// Returns the [topic of a table]: characters that Kafka does not allow in a name become underscores.
+///
+/// [topic of a table]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-topic-names
 pub(crate) fn topic_of(prefix: &str, table: &TableName) -> String {
     let sanitised = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
     format!("{prefix}.{}", table.as_str()).chars().map(sanitised).collect()
 }
 
-/// Where a connector tells of the beginning and the end of transactions.
+/// Returns the default topic of the begin and end of transactions.
 pub(crate) fn transaction_topic(prefix: &str) -> String {
     format!("{prefix}.transaction")
 }
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connectors_topics_are_named_as_it_names_them() {
+    fn topics_are_named_as_the_connector_names_them() {
         let mut filter = TableFilter::new();
         filter.add("app.we-ird.tbl$".into(), &Columns::All);
         let Topics::Listed(topics) = Topics::of_tables("shop", "shop.tx", &filter) else { panic!("a list") };

@@ -1,11 +1,13 @@
-//! Which transactions are complete: events arrive on several partitions, and the transaction topic says how many there
-//! are of each table.
+//! Tracks which transactions are complete: events arrive on several partitions, and the transaction topic has their
+//! number for each table ([transaction metadata]).
 //!
-//! A transaction counts when its END and every counted event of every table that is read have been seen, distinct ones
-//! only (a connector that restarts repeats events), and every transaction that began before it on the transaction topic
-//! counts too. A *marker* is a row that holds the set of transactions that were executed when it was written: all of
-//! them precede it in the log, so when the marker's own transaction counts, they do. That covers what leaves no event:
-//! other tables, DDL, an idle server.
+//! A transaction is complete when its END and every counted event of every table of interest were read, and every
+//! transaction that began before it on the transaction topic is complete. Repeated events count once: a connector emits
+//! some again after a restart. A *marker* is a row with the set of transactions that were executed when it was written.
+//! All of them precede the marker in the log, so they are complete when the marker's own transaction is. That covers
+//! transactions without events: other tables, DDL, an idle server.
+//!
+//! [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,71 +15,76 @@ use std::fmt;
 use cachefront_core::event::TableName;
 use cachefront_core::{Gtid, Position};
 
-use crate::event::Place;
+use crate::event::BlockOrder;
 
-/// A place on Kafka: which of the source's partitions, and the offset there.
-pub(crate) type Spot = (usize, i64);
+/// The index of a partition in the session, and an offset in it.
+pub(crate) type PartitionOffset = (usize, i64);
 
-/// Follows transactions from their first event to the moment when they count.
+/// Tracks transactions from their first event until they are complete.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     position: Position,
-    /// Transactions in the order in which they began on the transaction topic.
+    /// Incomplete transactions, in the order of their BEGINs.
     begun: VecDeque<Gtid>,
-    /// Transactions of which an event came before the BEGIN, in this order. Some have begun since, or are open no more.
+    /// Transactions whose first event preceded their BEGIN, in this order. Some have begun or completed since.
     awaiting: VecDeque<Gtid>,
     open: HashMap<Gtid, Open>,
-    /// What complete markers hold that does not count yet.
+    /// Transactions in complete markers that are not in the position yet.
     executed: Position,
-    /// True while records that no transaction counts may lie before what was read.
+    /// True while records that no transaction counts may precede what was read.
     holds_markers: bool,
-    /// Ranges kept in the position for each origin: the bound on its size.
+    /// Maximum number of ranges of the position, for each origin.
     ranges_max: usize,
 }
 
-/// A transaction that does not count yet.
+/// An incomplete transaction.
 #[derive(Debug, Default)]
 struct Open {
     begun: bool,
-    /// How many events each table of interest has; known from the END on.
+    /// Number of events of each table of interest; `None` before the END.
     counts: Option<Vec<(TableName, u64)>>,
+    /// The events read, for each table.
     seen: Vec<(TableName, Ranges)>,
-    /// The first place on each partition where something of it lies.
-    firsts: Vec<Spot>,
+    /// The offset of its first record on each partition.
+    firsts: Vec<PartitionOffset>,
     marker: Option<Position>,
 }
 
-/// A transaction that may have lost records.
+/// A transaction that waits for records which may be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stuck {
     pub(crate) gtid: Gtid,
-    pub(crate) lacks: Lacks,
+    pub(crate) missing: Missing,
 }
 
-/// The records that a transaction lacks.
+/// The records that a transaction waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lacks {
-    /// Rows came, and its BEGIN did not.
+pub(crate) enum Missing {
+    /// Its BEGIN, although rows were read.
     Begin,
-    /// Later ones have begun, and its END did not come.
+    /// Its END, although later transactions have begun.
     End,
-    /// Fewer events of a table came than its END counts.
-    Events { table: TableName, came: u64, count: u64 },
+    /// Events of a table: fewer were read than its END counts.
+    Events { table: TableName, read: u64, count: u64 },
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gtid = &self.gtid;
-        match &self.lacks {
-            Lacks::Begin => write!(
+        match &self.missing {
+            Missing::Begin => write!(
                 f,
-                "rows of transaction {gtid} came, and its BEGIN did not: were records removed from the transaction topic?"
+                "transaction {gtid} has rows but no BEGIN: check whether records were removed from the transaction topic"
             ),
-            Lacks::End => write!(f, "transaction {gtid} began, later ones came, and its end did not"),
-            Lacks::Events { table, came, count } => write!(
+            Missing::End => write!(
                 f,
-                "transaction {gtid} has {count} events of {table}, and {came} came: were records removed from a topic, \
-                 or does a transformation drop some?"
+                "transaction {gtid} has no END although later transactions have begun: check whether records were removed \
+                 from the transaction topic"
+            ),
+            Missing::Events { table, read, count } => write!(
+                f,
+                "transaction {gtid} has {count} events of {table}, and only {read} were read: check whether records were \
+                 removed from a topic or a transformation drops some"
             ),
         }
     }
@@ -96,27 +103,28 @@ impl Tracker {
         }
     }
 
-    /// Every transaction that counts.
+    /// Returns the set of complete transactions.
     pub(crate) fn position(&self) -> &Position {
         &self.position
     }
 
-    /// True if everything of this transaction has taken effect before.
+    /// True if the transaction is complete.
     pub(crate) fn is_past(&self, gtid: &Gtid) -> bool {
         self.position.contains(gtid)
     }
 
-    /// Transactions that do not count yet, and how many of them have begun on the transaction topic.
+    /// Returns the number of incomplete transactions, and how many of them have a BEGIN.
     pub(crate) fn open(&self) -> (usize, usize) {
         (self.open.len(), self.begun.len())
     }
 
-    /// True if something of this transaction has come, and its BEGIN has not.
+    /// True if a record of the transaction was read, and its BEGIN was not.
     pub(crate) fn awaits_begin(&self, gtid: &Gtid) -> bool {
         self.open.get(gtid).is_some_and(|open| !open.begun)
     }
 
-    pub(crate) fn begin(&mut self, gtid: &Gtid, at: Spot) {
+    /// Records a BEGIN.
+    pub(crate) fn begin(&mut self, gtid: &Gtid, at: PartitionOffset) {
         if self.is_past(gtid) {
             return;
         }
@@ -128,8 +136,8 @@ impl Tracker {
         }
     }
 
-    /// Notes an END: `counts` names the tables of interest only.
-    pub(crate) fn end(&mut self, gtid: &Gtid, counts: Vec<(TableName, u64)>, at: Spot) {
+    /// Records an END; `counts` has the tables of interest only.
+    pub(crate) fn end(&mut self, gtid: &Gtid, counts: Vec<(TableName, u64)>, at: PartitionOffset) {
         if self.is_past(gtid) {
             return;
         }
@@ -139,32 +147,32 @@ impl Tracker {
         }
     }
 
-    /// Notes an event of a table of interest.
-    pub(crate) fn event(&mut self, gtid: &Gtid, table: &TableName, place: Place, at: Spot) {
+    /// Records an event of a table of interest.
+    pub(crate) fn event(&mut self, gtid: &Gtid, table: &TableName, order: BlockOrder, at: PartitionOffset) {
         if !self.open.contains_key(gtid) {
             self.await_begin(gtid);
         }
         let open = self.open.entry(gtid.clone()).or_default();
         open.touch(at);
         match open.seen.iter_mut().find(|(name, _)| name == table) {
-            Some((_, ranges)) => ranges.insert(place.in_table),
+            Some((_, ranges)) => ranges.insert(order.in_table),
             None => {
                 let mut ranges = Ranges::default();
-                ranges.insert(place.in_table);
+                ranges.insert(order.in_table);
                 open.seen.push((table.clone(), ranges));
             }
         }
     }
 
-    /// Notes that the transaction wrote a marker row that holds `executed`.
+    /// Records that the transaction wrote a marker row with the set `executed`.
     pub(crate) fn marker(&mut self, gtid: &Gtid, executed: Position) {
         if let Some(open) = self.open.get_mut(gtid) {
             open.marker = Some(executed);
         }
     }
 
-    /// Notes a statement that has no place in the count (DDL, TRUNCATE): it is handed over, and is a transaction of its
-    /// own unless others of its events are counted.
+    /// Records a statement that no transaction counts (DDL, TRUNCATE). It is a complete transaction unless some of its
+    /// events are counted.
     pub(crate) fn alone(&mut self, gtid: &Gtid) {
         if !self.open.contains_key(gtid) {
             self.position.insert(gtid);
@@ -172,19 +180,20 @@ impl Tracker {
     }
 
     fn await_begin(&mut self, gtid: &Gtid) {
-        // Those that have begun since are dropped from time to time.
+        // Bounds the queue: drops transactions that have begun in the meantime.
         if self.awaiting.len() > 2 * self.open.len() + 64 {
             self.awaiting.retain(|gtid| self.open.get(gtid).is_some_and(|open| !open.begun));
         }
         self.awaiting.push_back(gtid.clone());
     }
 
-    /// Lets complete markers wait, or count. What they hold left no event, or left one that no transaction counts.
+    /// Defers complete markers, or lets them take effect. The transactions that they add have no events, or events that
+    /// no transaction counts.
     pub(crate) fn hold_markers(&mut self, holds: bool) {
         self.holds_markers = holds;
     }
 
-    /// Lets count what can, in the order of the transaction topic.
+    /// Moves the position over complete transactions, in the order of the transaction topic.
     pub(crate) fn advance(&mut self) {
         while let Some(gtid) = self.begun.front() {
             if !self.open.get(gtid).is_some_and(Open::is_complete) {
@@ -203,13 +212,13 @@ impl Tracker {
         self.position.limit_ranges(self.ranges_max);
     }
 
-    /// A marker may cover transactions whose events came and whose BEGIN did not: nothing waits for them any more.
+    /// Drops transactions without a BEGIN that a marker covers.
     fn forget_past(&mut self) {
         let position = &self.position;
         self.open.retain(|gtid, open| open.begun || !position.contains(gtid));
     }
 
-    /// The first place on each partition that must be read again after a restart.
+    /// Lowers the offsets to resume from to the first record of an incomplete transaction on each partition.
     pub(crate) fn rewind(&self, next: &mut [i64]) {
         for open in self.open.values() {
             for &(partition, offset) in &open.firsts {
@@ -220,23 +229,23 @@ impl Tracker {
         }
     }
 
-    /// The oldest transaction that is suspicious, if there is one.
+    /// Returns the oldest transaction that may have lost records.
     pub(crate) fn stuck(&mut self) -> Option<Stuck> {
         if let Some(gtid) = self.begun.front()
             && let Some(open) = self.open.get(gtid)
         {
-            let lacks = match open.lacking() {
+            let missing = match open.missing_events() {
                 Some(events) => Some(events),
-                // Without its END a transaction is suspicious only if later ones have come.
-                None => (open.counts.is_none() && self.begun.len() > 1).then_some(Lacks::End),
+                // A transaction without END has lost it only if a later one has begun.
+                None => (open.counts.is_none() && self.begun.len() > 1).then_some(Missing::End),
             };
-            if let Some(lacks) = lacks {
-                return Some(Stuck { gtid: gtid.clone(), lacks });
+            if let Some(missing) = missing {
+                return Some(Stuck { gtid: gtid.clone(), missing });
             }
         }
         while let Some(gtid) = self.awaiting.front() {
             if self.awaits_begin(gtid) {
-                return Some(Stuck { gtid: gtid.clone(), lacks: Lacks::Begin });
+                return Some(Stuck { gtid: gtid.clone(), missing: Missing::Begin });
             }
             self.awaiting.pop_front();
         }
@@ -245,7 +254,8 @@ impl Tracker {
 }
 
 impl Open {
-    fn touch(&mut self, at: Spot) {
+    /// Records the offset of a record.
+    fn touch(&mut self, at: PartitionOffset) {
         match self.firsts.iter_mut().find(|(partition, _)| *partition == at.0) {
             Some(first) => first.1 = first.1.min(at.1),
             None => self.firsts.push(at),
@@ -253,20 +263,21 @@ impl Open {
     }
 
     fn is_complete(&self) -> bool {
-        self.counts.is_some() && self.lacking().is_none()
+        self.counts.is_some() && self.missing_events().is_none()
     }
 
-    fn lacking(&self) -> Option<Lacks> {
+    /// Returns the first table with missing events; `None` if there is none, or before the END.
+    fn missing_events(&self) -> Option<Missing> {
         let seen = |table: &TableName| {
             self.seen.iter().find(|(name, _)| name == table).map_or(0, |(_, ranges)| ranges.count())
         };
-        let lacks = |&&(ref table, count): &&(TableName, u64)| seen(table) < count;
-        let (table, count) = self.counts.as_ref()?.iter().find(lacks)?;
-        Some(Lacks::Events { table: table.clone(), came: seen(table), count: *count })
+        let is_short = |&&(ref table, count): &&(TableName, u64)| seen(table) < count;
+        let (table, count) = self.counts.as_ref()?.iter().find(is_short)?;
+        Some(Missing::Events { table: table.clone(), read: seen(table), count: *count })
     }
 }
 
-/// Distinct numbers, kept as ranges: a large transaction costs no more than a small one.
+/// A set of numbers, stored as ranges, so that a large transaction needs no more memory than a small one.
 #[derive(Debug, Default)]
 struct Ranges(Vec<(u64, u64)>);
 
@@ -315,8 +326,8 @@ mod tests {
         TableName::from("app.users")
     }
 
-    fn place(number: u64) -> Place {
-        Place { in_transaction: number, in_table: number }
+    fn order(number: u64) -> BlockOrder {
+        BlockOrder { in_transaction: number, in_table: number }
     }
 
     fn tracker() -> Tracker {
@@ -324,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_counts_with_its_end_and_its_last_event() {
+    fn a_transaction_is_complete_with_its_end_and_its_last_event() {
         let mut tracker = tracker();
-        tracker.event(&gtid(11), &users(), place(1), (0, 5));
+        tracker.event(&gtid(11), &users(), order(1), (0, 5));
         tracker.begin(&gtid(11), (9, 1));
         tracker.end(&gtid(11), vec![(users(), 2)], (9, 2));
         tracker.advance();
-        assert_eq!(tracker.position(), &upto(10), "one of two events lacks");
-        tracker.event(&gtid(11), &users(), place(2), (1, 7));
+        assert_eq!(tracker.position(), &upto(10), "one of two events is missing");
+        tracker.event(&gtid(11), &users(), order(2), (1, 7));
         tracker.advance();
         assert_eq!(tracker.position(), &upto(11));
     }
@@ -340,20 +351,20 @@ mod tests {
     fn a_repeated_event_is_counted_once() {
         let mut tracker = tracker();
         tracker.end(&gtid(11), vec![(users(), 2)], (9, 2));
-        tracker.event(&gtid(11), &users(), place(1), (0, 5));
-        tracker.event(&gtid(11), &users(), place(1), (0, 6));
+        tracker.event(&gtid(11), &users(), order(1), (0, 5));
+        tracker.event(&gtid(11), &users(), order(1), (0, 6));
         tracker.advance();
         assert_eq!(tracker.position(), &upto(10), "the second is the first again");
-        let lacks = Lacks::Events { table: users(), came: 1, count: 2 };
-        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(11), lacks }));
+        let missing = Missing::Events { table: users(), read: 1, count: 2 };
+        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(11), missing }));
     }
 
     #[test]
-    fn a_later_transaction_waits_for_those_before_it() {
+    fn a_transaction_waits_for_those_before_it() {
         let mut tracker = tracker();
         tracker.begin(&gtid(11), (9, 1));
         tracker.end(&gtid(12), vec![(users(), 1)], (9, 2));
-        tracker.event(&gtid(12), &users(), place(1), (0, 5));
+        tracker.event(&gtid(12), &users(), order(1), (0, 5));
         tracker.advance();
         assert_eq!(tracker.position(), &upto(10));
         tracker.end(&gtid(11), Vec::new(), (9, 3));
@@ -362,26 +373,26 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_covers_what_left_no_event_only_when_all_before_it_counts() {
+    fn a_marker_takes_effect_when_all_before_it_is_complete() {
         let mut tracker = tracker();
         tracker.begin(&gtid(12), (9, 1));
         tracker.end(&gtid(20), vec![(users(), 1)], (9, 2));
-        tracker.event(&gtid(20), &users(), place(1), (0, 5));
+        tracker.event(&gtid(20), &users(), order(1), (0, 5));
         tracker.marker(&gtid(20), upto(19));
         tracker.advance();
-        assert_eq!(tracker.position(), &upto(10), "12 is open, and lies before the marker");
+        assert_eq!(tracker.position(), &upto(10), "12 is incomplete and precedes the marker");
         tracker.end(&gtid(12), Vec::new(), (9, 3));
         tracker.advance();
         assert_eq!(tracker.position(), &upto(20));
     }
 
     #[test]
-    fn a_restart_reads_again_from_the_oldest_open_transaction() {
+    fn a_restart_resumes_at_the_oldest_incomplete_transaction() {
         let mut tracker = tracker();
         tracker.begin(&gtid(11), (2, 40));
-        tracker.event(&gtid(11), &users(), place(1), (0, 5));
-        tracker.event(&gtid(12), &users(), place(1), (0, 6));
-        tracker.event(&gtid(12), &users(), place(2), (1, 3));
+        tracker.event(&gtid(11), &users(), order(1), (0, 5));
+        tracker.event(&gtid(12), &users(), order(1), (0, 6));
+        tracker.event(&gtid(12), &users(), order(2), (1, 3));
         let mut next = [9, 9, 50];
         tracker.rewind(&mut next);
         assert_eq!(next, [5, 3, 40]);
@@ -393,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_past_is_not_followed_again() {
+    fn a_complete_transaction_is_not_tracked_again() {
         let mut tracker = tracker();
         tracker.begin(&gtid(7), (9, 1));
         tracker.end(&gtid(7), vec![(users(), 3)], (9, 2));
@@ -402,30 +413,30 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_counts_alone_unless_its_transaction_has_counted_events() {
+    fn a_statement_is_a_transaction_unless_counted_events_belong_to_it() {
         let mut tracker = tracker();
         tracker.alone(&gtid(11));
         assert_eq!(tracker.position(), &upto(11));
         tracker.begin(&gtid(12), (9, 1));
         tracker.alone(&gtid(12));
-        assert_eq!(tracker.position(), &upto(11), "its rows are still to come");
+        assert_eq!(tracker.position(), &upto(11), "its rows are not read yet");
         tracker.end(&gtid(12), vec![(users(), 1)], (9, 2));
-        tracker.event(&gtid(12), &users(), place(1), (0, 5));
+        tracker.event(&gtid(12), &users(), order(1), (0, 5));
         tracker.advance();
         assert_eq!(tracker.position(), &upto(12));
     }
 
     #[test]
-    fn the_oldest_transaction_without_a_begin_is_suspicious() {
+    fn the_oldest_transaction_without_a_begin_is_stuck() {
         let mut tracker = tracker();
         for number in 11..2_000 {
-            tracker.event(&gtid(number), &users(), place(1), (0, 5));
+            tracker.event(&gtid(number), &users(), order(1), (0, 5));
             if number != 12 {
                 tracker.end(&gtid(number), vec![(users(), 1)], (9, 2));
             }
             tracker.advance();
         }
-        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(12), lacks: Lacks::Begin }));
+        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(12), missing: Missing::Begin }));
         assert!(tracker.awaiting.len() < 100, "{}", tracker.awaiting.len());
         tracker.begin(&gtid(12), (9, 3));
         assert_eq!(tracker.stuck(), None, "its END may still come");

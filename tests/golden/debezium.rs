@@ -1,8 +1,8 @@
-//! Records that a real connector wrote, and what is read from them.
+//! Records that a real connector wrote, and the events they decode to.
 //!
-//! `debezium/<case>.json` holds a record, with the connector's settings; `debezium/<case>.expected` is what the decoder
-//! makes of it: with all columns, with a few that the key lacks, and with the key's alone. `CACHEFRONT_BLESS=1` writes
-//! the expectations anew: read the difference before it is kept.
+//! `debezium/<case>.json` is a record with the connector's settings; `debezium/<case>.expected` are the decoded events:
+//! with all columns, with columns that the key lacks, and with those of the key only. `CACHEFRONT_BLESS=1` rewrites the
+//! expectations: review the difference before you commit it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::print;
 
-/// A record as the files hold it.
+/// A record as stored in the files.
 #[derive(Deserialize)]
 struct Wrapper<'a> {
     #[serde(borrow)]
@@ -34,15 +34,15 @@ struct Wrapper<'a> {
     value_raw: Option<String>,
 }
 
-/// The bytes of a key or a value as they were on the topic.
+/// Returns the bytes of a key or a value as they were on the topic.
 fn bytes(raw: Option<&String>, parsed: Option<&RawValue>, length: Option<usize>) -> Option<String> {
     let length = length?;
     let text = raw.cloned().unwrap_or_else(|| compact(parsed.map_or("null", RawValue::get)));
-    assert_eq!(text.len(), length, "the record is the one that was on the topic");
+    assert_eq!(text.len(), length, "the length differs from the one on the topic");
     Some(text)
 }
 
-/// JSON without the white space between its parts.
+/// Returns JSON without the white space between its parts.
 fn compact(json: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
     let keep = |character: &char| {
@@ -70,7 +70,7 @@ fn settings(wrapper: &Wrapper<'_>) -> DecoderSettings {
     let mut settings = DecoderSettings::default();
     if wrapper.connector_config.values().any(|value| value.ends_with("ExtractNewRecordState")) {
         settings.form = Form::Flattened;
-        settings.tables.insert(wrapper.topic.to_owned(), TableName::new("app", "users"));
+        settings.tables.insert(wrapper.topic.to_owned(), "app.users".to_owned());
     }
     settings
 }
@@ -89,7 +89,7 @@ fn check(case: &str) {
     };
     let only = |names: [&str; 1]| Columns::Only(names.map(Box::from).to_vec());
     let mut printed = String::new();
-    let inspect = DecoderSettings { inspect: true, ..settings(&wrapper) };
+    let inspect = settings(&wrapper).with_inspect(true);
     for (title, settings, columns) in [
         ("inspect", inspect, Columns::All),
         ("all", settings(&wrapper), Columns::All),
@@ -129,16 +129,16 @@ fn line(event: &Event) -> String {
             let tables: Vec<String> = tables.iter().map(|(table, count)| format!("{table} {count}")).collect();
             format!("end{} {events} events [{}]", self::gtid(gtid.as_ref()), tables.join(", "))
         }
-        Event::Nothing { kind, gtid } => format!("nothing: {kind}{}", self::gtid(gtid.as_ref())),
+        Event::Ignored { kind, gtid } => format!("nothing: {kind}{}", self::gtid(gtid.as_ref())),
         other => format!("{other:?}"),
     }
 }
 
 fn origin(origin: &Origin) -> String {
-    let place = origin.place.map_or_else(String::new, |place| {
-        format!(" place {} in all, {} in the table", place.in_transaction, place.in_table)
+    let order = origin.order.map_or_else(String::new, |order| {
+        format!(" place {} in all, {} in the table", order.in_transaction, order.in_table)
     });
-    format!("{} at {}{place}", gtid(origin.gtid.as_ref()), origin.committed_at.as_micros())
+    format!("{} at {}{order}", gtid(origin.gtid.as_ref()), origin.committed_at.as_micros())
 }
 
 fn gtid(gtid: Option<&cachefront_core::Gtid>) -> String {
@@ -146,7 +146,7 @@ fn gtid(gtid: Option<&cachefront_core::Gtid>) -> String {
 }
 
 #[test]
-fn every_record_says_what_is_expected() {
+fn every_record_decodes_to_the_expected_events() {
     let mut cases: Vec<String> = std::fs::read_dir(path(""))
         .expect("the records")
         .filter_map(|file| Some(file.ok()?.file_name().to_str()?.strip_suffix(".json")?.to_owned()))

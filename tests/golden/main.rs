@@ -1,7 +1,7 @@
-//! Log files that a real server wrote, and what is read from them, line by line.
+//! Log files that a real server wrote, and the transactions they decode to, line by line.
 //!
-//! `data/<case>.binlog` was written by the server for the statements in `data/<case>.sql`; `data/<case>.expected` is
-//! what the reader makes of it. `CACHEFRONT_BLESS=1` writes the expectations anew: read the difference before it is kept.
+//! The server wrote `data/<case>.binlog` for the statements in `data/<case>.sql`; `data/<case>.expected` are the decoded
+//! transactions. `CACHEFRONT_BLESS=1` rewrites the expectations: review the difference before you commit it.
 
 mod damage;
 mod debezium;

@@ -1,4 +1,4 @@
-//! Everything that a live connector writes is understood, in every form that it can be told to write.
+//! Every record of a live connector is decoded, in every form that it can be configured to write.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ const TABLES: [&str; 4] = [
      en ENUM('x','y'), se SET('p','q','r'), bt BIT(10), bl BLOB, js JSON, nul INT)",
 ];
 
-/// What was read of all topics, by what it means.
+/// The numbers of events read from all topics.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     rows: usize,
@@ -52,7 +52,7 @@ struct Seen {
     ends: usize,
 }
 
-/// Reads everything that the connector has written until the row with this name comes.
+/// Reads everything that the connector has written, up to the row of the table `last`.
 fn read(connector: &Connector, database: &Database, settings: DecoderSettings) -> Seen {
     let mut filter = TableFilter::new();
     for table in ["basic", "nokey", "pair", "types", "last"] {
@@ -70,10 +70,10 @@ fn read(connector: &Connector, database: &Database, settings: DecoderSettings) -
         list.add_partition_offset(topic, 0, Offset::Beginning).expect("a partition");
     }
     consumer.assign(&list).expect("assigned");
-    let (mut seen, began, mut last_came) = (Seen::default(), Instant::now(), None::<Instant>);
-    // The topics are read side by side: after the last row the others may still have something.
-    while last_came.is_none_or(|at| at.elapsed() < Duration::from_secs(1)) {
-        assert!(began.elapsed() < PATIENCE, "the last row does not come: {seen:?}");
+    let (mut seen, began, mut last_at) = (Seen::default(), Instant::now(), None::<Instant>);
+    // The topics are read in parallel, so other topics may have records after the last row.
+    while last_at.is_none_or(|at| at.elapsed() < Duration::from_secs(1)) {
+        assert!(began.elapsed() < PATIENCE, "the last row does not arrive: {seen:?}");
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message.expect("a record");
         let record = Record {
@@ -88,7 +88,7 @@ fn read(connector: &Connector, database: &Database, settings: DecoderSettings) -
                 assert!(origin.gtid.is_some(), "a row without a GTID on {}", record.topic);
                 seen.rows += 1;
                 if row.table.as_str().ends_with(".last") {
-                    last_came = Some(Instant::now());
+                    last_at = Some(Instant::now());
                 }
             }
             Event::Tables { .. } => seen.tables += 1,
@@ -122,7 +122,7 @@ async fn the_envelope_without_and_with_schemas() {
         let (connector, database) = emitted(&[]).await;
         read(&connector, &database, DecoderSettings::default())
     };
-    // A change of the primary key is two rows; REPLACE of a row that is there is an update.
+    // A change of the primary key is two rows; REPLACE of an existing row is an update.
     assert_eq!((plain.rows, plain.tables), (18, 3), "{plain:?}");
     assert!(plain.ends > 13, "{plain:?}");
     let schemas = [("key.converter.schemas.enable", "true"), ("value.converter.schemas.enable", "true")];
@@ -132,7 +132,7 @@ async fn the_envelope_without_and_with_schemas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_alone() {
+async fn flattened_rows() {
     let (connector, database) = emitted(&[
         ("transforms", "unwrap"),
         ("transforms.unwrap.type", "io.debezium.transforms.ExtractNewRecordState"),
@@ -140,13 +140,12 @@ async fn rows_alone() {
         ("transforms.unwrap.delete.tombstone.handling.mode", "rewrite"),
     ])
     .await;
-    let settings = DecoderSettings {
-        form: Form::Flattened,
-        transaction_topic: Some(connector.transaction_topic()),
-        schema_change_topic: Some(connector.schema_change_topic()),
-        ..DecoderSettings::default()
-    };
+    let settings = DecoderSettings::default()
+        .with_form(Form::Flattened)
+        .with_transaction_topic(connector.transaction_topic())
+        .with_schema_change_topic(connector.schema_change_topic());
     let seen = read(&connector, &database, settings);
-    // Updates lack the row before: where a mapping reads all columns, the whole table is void. TRUNCATE is not passed on.
+    // Updates lack the previous values, so they flush a table whose mapping reads all columns. The transformation drops
+    // TRUNCATE.
     assert!(seen.rows > 5 && seen.tables > 5, "{seen:?}");
 }

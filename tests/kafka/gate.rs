@@ -1,4 +1,4 @@
-//! The visibility race over Kafka: with semi-synchronous replication a commit is on Kafka seconds before it can be read.
+//! The visibility race over Kafka: with semi-synchronous replication a commit is on Kafka seconds before it is readable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use crate::traffic::{applies, say};
 
-/// Without a replica each commit is in the log for three seconds before it is visible. After the first timeout the
-/// server switches that off, so it is switched on before each commit.
+/// Without a replica each commit is in the log for three seconds before it is visible. After the first timeout the server
+/// disables semi-synchronous replication, so it is enabled again before each commit.
 const SEMISYNC_AGAIN: [&str; 2] =
     ["SET GLOBAL rpl_semi_sync_source_enabled = OFF", "SET GLOBAL rpl_semi_sync_source_enabled = ON"];
 
@@ -46,10 +46,10 @@ impl Readers {
             let (stop, hits, reads) = (Arc::clone(&stop), Arc::clone(&hits), Arc::clone(&reads));
             async move {
                 while !stop.load(Ordering::Relaxed) {
-                    let hit = cache.get(&1).detailed().await.expect("an answer");
+                    let hit = cache.get(&1).detailed().await.expect("a value");
                     reads.fetch_add(1, Ordering::Relaxed);
                     hits.fetch_add(u64::from(hit.tier != Tier::Database), Ordering::Relaxed);
-                    // sleep: paces the reader; nothing is waited for.
+                    // sleep: paces the reader, waits for no condition.
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
@@ -58,24 +58,24 @@ impl Readers {
         Self { stop, hits, reads, tasks }
     }
 
-    /// Stops them; answers the part of reads that hit.
+    /// Stops them, and returns the hit ratio.
     async fn stop(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
-            task.await.expect("a reader ends in peace");
+            task.await.expect("the reader does not panic");
         }
         self.hits.load(Ordering::Relaxed) as f64 / self.reads.load(Ordering::Relaxed) as f64
     }
 }
 
-/// Updates row 1 so that it is on Kafka now and visible after three seconds; answers the task that waits for that.
+/// Updates row 1 so that it is on Kafka now and visible after three seconds. Returns the task that commits.
 async fn update_invisibly(shop: &Shop) -> JoinHandle<()> {
     let connector = shop.connector.as_ref().expect("a connector");
     let (topics, topic) = (Topics::of(connector.brokers()), connector.topic("item"));
     let end = topics.end(&topic, 0);
     let mut conn = shop.pool.get_conn().await.expect("a connection");
     for statement in SEMISYNC_AGAIN {
-        conn.query_drop(statement).await.expect("the statement is legal");
+        conn.query_drop(statement).await.expect("the statement succeeds");
     }
     let committing = tokio::spawn(async move {
         conn.query_drop("UPDATE item SET value = value + 1 WHERE id = 1").await.expect("the row is updated");
@@ -84,7 +84,7 @@ async fn update_invisibly(shop: &Shop) -> JoinHandle<()> {
     committing
 }
 
-/// Updates row 1 `commits` times under the eyes of readers; answers how often an old value was served at rest.
+/// Updates row 1 `commits` times under concurrent reads. Returns how often an old value was served at rest.
 async fn race(shop: &Shop, commits: u64, gated: bool) -> u64 {
     let cache = shop.cache().await;
     let cdc = shop.cdc(&cache).await;
@@ -97,12 +97,12 @@ async fn race(shop: &Shop, commits: u64, gated: bool) -> u64 {
         let since = Instant::now();
         let committing = update_invisibly(shop).await;
         early += u64::from(!committing.is_finished());
-        committing.await.expect("the commit ends in peace");
+        committing.await.expect("the commit succeeds");
         let visible = since.elapsed();
         let mut conn = shop.pool.get_conn().await.expect("a connection");
         let (token, _) = cachefront::binlog::read_position(&mut conn).await.expect("a position");
         applies(shop, &token).await;
-        let kept = cache.get(&1).await.expect("an answer");
+        let kept = cache.get(&1).await.expect("a value");
         let is_stale = kept != Some(shop.value(1).await);
         stale += u64::from(is_stale);
         say(&format!(
@@ -121,24 +121,24 @@ async fn race(shop: &Shop, commits: u64, gated: bool) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_cannot_be_read_yet_leaves_nothing_stale() {
+async fn a_commit_that_is_not_visible_yet_leaves_no_stale_entry() {
     let mysql = with_semisync().await;
     let brokers = stack::kafka_brokers();
     let connect = Connect::start(&brokers).await;
     let servers = Servers::private(connect.rest(), &brokers, &mysql.url());
     let shop = Shop::open_on(&mysql.url(), &stack::redis_url(), 4).await.over_kafka(&servers).await;
 
-    // A generation begins while a commit is on Kafka, and not among those that the server calls executed. That takes a
-    // while on a busy machine, so the commit stays invisible for longer.
+    // A generation begins while a commit is on Kafka and not in the server's executed set. That takes a while on a busy
+    // machine, so the commit stays invisible for longer.
     mysql.execute("SET GLOBAL rpl_semi_sync_source_timeout = 12000").await;
     let cache = shop.cache().await;
     let committing = update_invisibly(&shop).await;
     let cdc = shop.run(&cache).await;
-    let old = cache.get(&1).await.expect("an answer");
+    let old = cache.get(&1).await.expect("a value");
     assert!(!committing.is_finished() && old == Some(1), "it was visible too early: the test proves nothing");
-    committing.await.expect("the commit ends in peace");
+    committing.await.expect("the commit succeeds");
     shop.settle().await;
-    assert_eq!(cache.get(&1).await.expect("an answer"), Some(2), "the new generation forgot a commit");
+    assert_eq!(cache.get(&1).await.expect("a value"), Some(2), "the new generation missed a commit");
     cdc.shutdown().await;
 
     mysql.execute("SET GLOBAL rpl_semi_sync_source_timeout = 3000").await;

@@ -1,4 +1,4 @@
-//! The source alone, over a live connector.
+//! The source without a cache, over a live connector.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use cachefront_testkit::connector::{Connector, MARKER_COLUMN, Servers};
 use cachefront_testkit::unique;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_come_and_the_position_follows() {
+async fn commits_are_delivered_and_the_position_follows() {
     let _ = tracing_subscriber::fmt()
         .with_test_writer()
         .with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))

@@ -1,4 +1,4 @@
-//! Records are gone, do not come, or cannot be understood: everything is voided, once, and the reason is named.
+//! Records are gone, never arrive, or cannot be decoded: everything is flushed, once, and the reason is reported.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn connector(shop: &Shop) -> &Connector {
     shop.connector.as_ref().expect("a connector")
 }
 
-/// Changes the first 50 rows while nobody invalidates, and waits until all of it is on Kafka.
+/// Changes the first 50 rows without an invalidator, and waits until all changes are on Kafka.
 async fn change_unseen(shop: &Shop, cache: &Cache<u64, u64>) {
     warm(cache).await;
     let (topics, topic) = (Topics::of(connector(shop).brokers()), connector(shop).topic("item"));
@@ -27,13 +27,13 @@ async fn change_unseen(shop: &Shop, cache: &Cache<u64, u64>) {
     let mut conn = shop.pool.get_conn().await.expect("a connection");
     conn.query_drop("UPDATE item SET value = value + 1 WHERE id <= 50").await.expect("rows are updated");
     wait::until("the changes are on Kafka", PATIENCE, || topics.end(&topic, 0) >= end + 50).await;
-    assert_eq!(shop.stale(cache).await.stale.len(), 50, "nothing became stale: the test proves nothing");
+    assert_eq!(shop.stale(cache).await.stale.len(), 50, "no entry became stale: the test proves nothing");
 }
 
-/// Deletes the topic of the rows. The connector makes it again when it next writes.
+/// Deletes the topic of the rows. The connector creates it again with its next write.
 async fn delete_topic(shop: &Shop) {
     let connector = connector(shop);
-    // Its producer would make the topic again before anybody could see that it is gone.
+    // Its producer would create the topic again before the source could notice the deletion.
     connector.rest().pause(connector.name()).await;
     Topics::of(connector.brokers()).delete(&[&connector.topic("item")]).await;
 }
@@ -42,8 +42,8 @@ async fn resume(shop: &Shop) {
     connector(shop).rest().resume(connector(shop).name()).await;
 }
 
-/// Starts an invalidator that must void everything, and looks for what is stale.
-async fn begins_anew(shop: &Shop, cache: &Cache<u64, u64>, what: &str) -> CdcHandle {
+/// Starts an invalidator that must flush everything, and checks for stale entries.
+async fn starts_with_a_flush(shop: &Shop, cache: &Cache<u64, u64>, what: &str) -> CdcHandle {
     let since = Instant::now();
     let cdc = run_with(shop, cache, KafkaSettings::default()).await;
     recovered(shop, what, since).await;
@@ -55,7 +55,7 @@ async fn begins_anew(shop: &Shop, cache: &Cache<u64, u64>, what: &str) -> CdcHan
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_is_deleted_and_made_anew_and_another_time_its_records_are() {
+async fn a_topic_that_is_deleted_created_again_or_truncated_is_a_gap() {
     let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
     let cache = shop.cache().await;
     let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
@@ -65,7 +65,7 @@ async fn a_topic_is_deleted_and_made_anew_and_another_time_its_records_are() {
     delete_topic(&shop).await;
     flushed(&cdc, before).await;
     resume(&shop).await;
-    recovered(&shop, "a topic was deleted and made anew", since).await;
+    recovered(&shop, "a topic was deleted and created again", since).await;
     assert!(said(&errors, &[&connector(&shop).topic("item"), "deleted"]), "{errors:?}");
     traffic.more().await;
     traffic.rest(&shop, &cache).await;
@@ -75,21 +75,20 @@ async fn a_topic_is_deleted_and_made_anew_and_another_time_its_records_are() {
     change_unseen(&shop, &cache).await;
     delete_topic(&shop).await;
     resume(&shop).await;
-    begins_anew(&shop, &cache, "a topic was deleted while no consumer ran").await.shutdown().await;
+    starts_with_a_flush(&shop, &cache, "a topic was deleted while no consumer ran").await.shutdown().await;
 
     change_unseen(&shop, &cache).await;
     let (topics, topic) = (Topics::of(connector(&shop).brokers()), connector(&shop).topic("item"));
     topics.delete_records(&topic, 0, topics.end(&topic, 0)).await;
-    begins_anew(&shop, &cache, "retention removed records while no consumer ran").await.shutdown().await;
+    starts_with_a_flush(&shop, &cache, "retention removed records while no consumer ran").await.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_are_counted_and_never_come_are_a_loss() {
+async fn counted_events_that_never_arrive_are_a_gap() {
     let mut shop = Shop::open(ROWS).await;
     shop.connector = Some(Connector::start_with(&Servers::shared(), &shop.database, &["item"], &DROPS_ROWS).await);
     let cache = shop.cache().await;
-    let mut settings = KafkaSettings::default();
-    settings.completion_timeout = Duration::from_secs(1);
+    let settings = KafkaSettings::default().with_completion_timeout(Duration::from_secs(1));
     let cdc = run_with(&shop, &cache, settings).await;
     let errors = errors_of(&cdc);
     for round in 1..=2 {
@@ -103,11 +102,11 @@ async fn events_that_are_counted_and_never_come_are_a_loss() {
         assert!(audit.stale.is_empty(), "{audit:?}");
         assert_eq!(cdc.status().flushes_total, before + 1, "{errors:?}");
     }
-    assert!(said(&errors, &["has 1 events of", ".item, and 0 came"]), "{errors:?}");
+    assert!(said(&errors, &["has 1 events of", ".item, and only 0 were read"]), "{errors:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_nobody_understands_voids_everything_once() {
+async fn an_undecodable_record_flushes_everything_once() {
     let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
     let cache = shop.cache().await;
     let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
@@ -119,15 +118,15 @@ async fn a_record_that_nobody_understands_voids_everything_once() {
         for garbage in ["\u{0}garbage", r#"{"op":"u","after":{"id":[1]},"source":7}"#] {
             let (before, since) = (cdc.status().flushes_total, Instant::now());
             let record = FutureRecord::to(&topic).key(garbage).payload(garbage);
-            let sent = producer.send(record, PATIENCE).await.expect("the broker takes it");
+            let sent = producer.send(record, PATIENCE).await.expect("the broker accepts it");
             flushed(&cdc, before).await;
-            recovered(&shop, "a record could not be understood", since).await;
+            recovered(&shop, "a record could not be decoded", since).await;
             assert!(said(&errors, &[&topic, &sent.offset.to_string()]), "offset {}: {errors:?}", sent.offset);
             traffic.more().await;
-            assert_eq!(cdc.status().flushes_total, before + 1, "it voids again and again: {errors:?}");
+            assert_eq!(cdc.status().flushes_total, before + 1, "it flushes repeatedly: {errors:?}");
         }
     }
     traffic.rest(&shop, &cache).await;
     let last = errors.lock().expect("unpoisoned").last().cloned();
-    say(&format!("the log says: {last:?}"));
+    say(&format!("last error: {last:?}"));
 }

@@ -1,4 +1,4 @@
-//! Consumers die, alone and as members of a group.
+//! Consumers are killed, alone and as members of a group.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use crate::traffic::{ROWS, Traffic, recovered, say};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_actor");
 
-/// The store's term: each invalidator that begins to write takes the next one.
+/// Returns the store's term: each invalidator that starts to write takes the next one.
 async fn term(shop: &Shop) -> u64 {
     let key = StoreKey::encode("item", &0_u64).expect("a key");
-    shop.store().await.get(&key).await.expect("the store answers").meta.expect("a meta").term
+    shop.store().await.get(&key).await.expect("the store responds").meta.expect("a meta").term
 }
 
-/// What the group has committed for the topic of the rows, for the usual tools.
+/// Returns the offset that the group has committed for the topic of the rows.
 fn committed(shop: &Shop) -> Option<i64> {
     let connector = shop.connector.as_ref().expect("a connector");
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", connector.brokers()).set("group.id", shop.database.name());
     let client: BaseConsumer = config.create().expect("a client of Kafka");
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition(&connector.topic("item"), 0);
-    let found = client.committed_offsets(asked, Duration::from_secs(10)).expect("the broker answers");
-    match found.elements().first().expect("what was asked for").offset() {
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition(&connector.topic("item"), 0);
+    let found = client.committed_offsets(partitions, Duration::from_secs(10)).expect("the broker responds");
+    match found.elements().first().expect("the partition").offset() {
         Offset::Offset(offset) => Some(offset),
         _ => None,
     }
@@ -52,9 +52,9 @@ async fn the_leader_of_a_group_is_killed_under_load_and_the_other_member_takes_o
     assert!(disturbed.is_err(), "the second member disturbed the first: {disturbed:?}");
     let disturbed = tokio::time::timeout(Duration::from_millis(500), other.line()).await;
     assert!(disturbed.is_err(), "the second member leads too: {disturbed:?}");
-    assert_eq!(term(&shop).await, of_leader, "somebody else has written");
+    assert_eq!(term(&shop).await, of_leader, "another process has written");
     say(&format!("the group has committed {:?} of the rows' topic", committed(&shop)));
-    assert!(committed(&shop).is_some_and(|offset| offset > 0), "nothing was committed to the group");
+    assert!(committed(&shop).is_some_and(|offset| offset > 0), "no offset was committed to the group");
 
     let since = Instant::now();
     leader.kill().await;

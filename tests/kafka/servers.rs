@@ -1,4 +1,4 @@
-//! Connect, the broker and MySQL die under load, one after the other.
+//! Connect, the broker and MySQL are killed under load, one after the other.
 
 use cachefront::kafka::KafkaSettings;
 use cachefront_testkit::connector::Servers;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::traffic::{ROWS, Traffic, errors_of, recovered, run_with, say, warm};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connect_and_the_broker_die_under_load_and_nothing_is_lost() {
+async fn connect_and_the_broker_are_killed_under_load_without_a_loss() {
     let mut kafka = Kafka::start().await;
     let mut connect = Connect::start(&kafka.brokers()).await;
     let servers = Servers::private(connect.rest(), &kafka.brokers(), &stack::mysql_url());
@@ -35,7 +35,7 @@ async fn connect_and_the_broker_die_under_load_and_nothing_is_lost() {
     connect.stop().await;
     traffic.more().await;
     connect.restart().await;
-    recovered(&shop, "Connect was stopped in order", since).await;
+    recovered(&shop, "Connect was stopped orderly", since).await;
     traffic.more().await;
 
     let since = Instant::now();
@@ -45,14 +45,14 @@ async fn connect_and_the_broker_die_under_load_and_nothing_is_lost() {
     recovered(&shop, "the broker was killed", since).await;
     traffic.more().await;
 
-    assert_eq!(cdc.status().flushes_total, flushes, "nothing was lost, and something was voided: {errors:?}");
+    assert_eq!(cdc.status().flushes_total, flushes, "a flush without a loss: {errors:?}");
     let updates = traffic.updates();
     traffic.rest(&shop, &cache).await;
     let delivered = cdc.status().events_total;
     say(&format!("{updates} rows were updated, and {delivered} events applied"));
 }
 
-/// Lets the watchdog's restart happen as soon as the task has failed.
+/// Restarts the task as soon as it has failed, as the watchdog does.
 async fn revive(shop: &Shop) {
     let connector = shop.connector.as_ref().expect("a connector");
     connector.rest().wait_failed(connector.name()).await;
@@ -60,7 +60,7 @@ async fn revive(shop: &Shop) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mysql_dies_and_forgets_its_log() {
+async fn mysql_is_killed_and_loses_its_log() {
     let mut mysql = MySql::start(&["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"]).await;
     let brokers = stack::kafka_brokers();
     let mut connect = Connect::start(&brokers).await;
@@ -84,29 +84,29 @@ async fn mysql_dies_and_forgets_its_log() {
     mysql.stop().await;
     mysql.restart().await;
     revive(&shop).await;
-    recovered(&shop, "MySQL was restarted in order", since).await;
+    recovered(&shop, "MySQL was restarted orderly", since).await;
     traffic.more().await;
-    assert_eq!(cdc.status().flushes_total, flushes, "nothing was lost, and something was voided: {errors:?}");
+    assert_eq!(cdc.status().flushes_total, flushes, "a flush without a loss: {errors:?}");
     traffic.rest(&shop, &cache).await;
 
-    // All rows are cached. Some change and some go, in a part of the log that nobody has read.
+    // All rows are cached. Some are changed and some deleted, in a part of the log that the connector has not read.
     warm(&cache).await;
     let since = Instant::now();
     connect.kill();
     let mut conn = shop.pool.get_conn().await.expect("a connection");
     conn.query_drop("UPDATE item SET value = value + 1 WHERE id <= 50").await.expect("rows are updated");
     conn.query_drop("DELETE FROM item WHERE id BETWEEN 51 AND 60").await.expect("rows are deleted");
-    assert!(!shop.stale(&cache).await.stale.is_empty(), "nothing became stale: the test proves nothing");
-    assert!(cache.peek(&55).await.expect("an answer").is_some(), "it was not cached: the test proves nothing");
+    assert!(!shop.stale(&cache).await.stale.is_empty(), "no entry became stale: the test proves nothing");
+    assert!(cache.peek(&55).await.expect("a value").is_some(), "it was not cached: the test proves nothing");
     mysql.purge_binlogs().await;
     connect.restart().await;
-    wait::until("the new snapshot voids everything", PATIENCE, || cdc.status().flushes_total > flushes).await;
+    wait::until("the new snapshot flushes everything", PATIENCE, || cdc.status().flushes_total > flushes).await;
     recovered(&shop, "the log was purged while Connect was down", since).await;
     shop.settle().await;
     let audit = shop.stale(&cache).await;
     assert!(audit.stale.is_empty(), "{audit:?}");
     for id in 51..=60 {
-        let kept = cache.peek(&id).await.expect("an answer");
+        let kept = cache.peek(&id).await.expect("a value");
         assert!(
             kept.as_ref().is_none_or(|hit| hit.value.is_none()),
             "the row {id} was deleted and is served: {kept:?}"
@@ -114,5 +114,5 @@ async fn mysql_dies_and_forgets_its_log() {
     }
     let more = cdc.status().flushes_total - flushes;
     say(&format!("{more} flushes for one new snapshot: {:?}", errors.lock().expect("unpoisoned")));
-    assert!(more <= 2, "a snapshot must not void everything again and again");
+    assert!(more <= 2, "a snapshot must not flush everything repeatedly");
 }

@@ -13,7 +13,7 @@ use cachefront_testkit::shop::PATIENCE;
 use cachefront_testkit::unique::{self, Database};
 use cachefront_testkit::wait;
 
-/// A database of the test's own, and a connector for it.
+/// A database for one test, and a connector for it.
 struct Kafka {
     connector: Connector,
     database: Database,

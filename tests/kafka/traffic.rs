@@ -1,4 +1,4 @@
-//! Readers and a writer that go on while something is broken under them, and what is left when all is at rest.
+//! Readers and a writer that continue while a server fails, and the check for stale entries at rest.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Rows of a shop: few enough that each is read between two of its changes.
+/// Number of rows of a shop: low enough that each is read between two of its changes.
 pub(crate) const ROWS: u64 = 200;
 
-/// What makes a connector lose the rows of the table `item`, and count them all the same.
+/// Settings with which a connector drops the rows of the table `item`, and still counts them.
 pub(crate) const DROPS_ROWS: [(&str, &str); 6] = [
     ("transforms", "drop"),
     ("transforms.drop.type", "org.apache.kafka.connect.transforms.Filter"),
@@ -29,14 +29,14 @@ pub(crate) const DROPS_ROWS: [(&str, &str); 6] = [
     ("predicates.rows.pattern", ".*[.]item"),
 ];
 
-/// Readers at once.
+/// Number of concurrent readers.
 const READERS: u64 = 4;
 
-/// The pauses after each read and each commit: the machine is shared with the servers under test.
+/// Pauses after each read and each commit: the machine is shared with the servers under test.
 const READ_PAUSE: Duration = Duration::from_millis(4);
 const WRITE_PAUSE: Duration = Duration::from_millis(15);
 
-/// Readers and a writer of all rows, until they are stopped. A server that is away costs them time, nothing else.
+/// Readers and a writer of all rows, until they are stopped. An unreachable server only delays them.
 pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     counts: Arc<Counts>,
@@ -53,7 +53,7 @@ struct Counts {
 }
 
 impl Traffic {
-    /// Starts them, and waits until both have worked.
+    /// Starts them, and waits until each has read and written.
     pub(crate) async fn start(shop: &Shop, cache: &Cache<u64, u64>) -> Self {
         let (stop, stop_writing) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let counts = Arc::new(Counts::default());
@@ -66,7 +66,7 @@ impl Traffic {
         traffic
     }
 
-    /// Waits until so much has been read and written as makes a fault fall into the middle.
+    /// Waits for enough reads and writes that a fault occurs in between.
     pub(crate) async fn more(&self) {
         let (reads, updates) = (self.reads(), self.updates());
         let done = || self.reads() >= reads + 2 * ROWS && self.updates() >= updates + 2 * ROWS;
@@ -77,33 +77,33 @@ impl Traffic {
         self.counts.reads.load(Ordering::Relaxed)
     }
 
-    /// Rows updated so far.
+    /// Returns the number of rows updated so far.
     pub(crate) fn updates(&self) -> u64 {
         self.counts.updates.load(Ordering::Relaxed)
     }
 
-    /// Reads that were answered by an error so far.
+    /// Returns the number of failed reads so far.
     pub(crate) fn errors(&self) -> u64 {
         self.counts.errors.load(Ordering::Relaxed)
     }
 
-    /// Stops the writer, waits until everything is applied and every row was read again, and looks for what is stale.
+    /// Stops the writer, waits until everything is applied and every row was read again, and checks for stale entries.
     pub(crate) async fn rest(self, shop: &Shop, cache: &Cache<u64, u64>) {
         self.stop_writing.store(true, Ordering::Relaxed);
-        self.writer.await.expect("the writer ends in peace");
+        self.writer.await.expect("the writer does not panic");
         shop.settle().await;
         let reads = || self.counts.reads.load(Ordering::Relaxed);
         let settled = reads();
         wait::until("every row was read again", PATIENCE, || reads() >= settled + 2 * ROWS).await;
         self.stop.store(true, Ordering::Relaxed);
         for reader in self.readers {
-            reader.await.expect("a reader ends in peace");
+            reader.await.expect("the reader does not panic");
         }
         let audit = shop.stale(cache).await;
         let stale = audit.stale.len();
         say(&format!("{:?}; at rest {} fresh, {} absent, {stale} stale", self.counts, audit.fresh, audit.absent));
         assert!(audit.stale.is_empty(), "{audit:?}");
-        assert!(audit.fresh > 0, "nothing was cached: the test proves nothing");
+        assert!(audit.fresh > 0, "no entry was cached: the test proves nothing");
     }
 }
 
@@ -115,12 +115,12 @@ async fn read(cache: Cache<u64, u64>, reader: u64, stop: Arc<AtomicBool>, counts
             Ok(_) => counts.reads.fetch_add(1, Ordering::Relaxed),
             Err(_) => counts.errors.fetch_add(1, Ordering::Relaxed),
         };
-        // sleep: paces the reader; nothing is waited for.
+        // sleep: paces the reader, waits for no condition.
         tokio::time::sleep(READ_PAUSE).await;
     }
 }
 
-/// Ten rows to a commit. A commit that fails is made again on another connection.
+/// Updates ten rows with each commit. A failed commit is repeated on another connection.
 async fn write(pool: Pool, stop: Arc<AtomicBool>, counts: Arc<Counts>) {
     let (mut first, mut kept) = (1, None);
     while !stop.load(Ordering::Relaxed) {
@@ -136,12 +136,12 @@ async fn write(pool: Pool, stop: Arc<AtomicBool>, counts: Arc<Counts>) {
                 kept = Some(conn);
             }
         }
-        // sleep: paces the writer; nothing is waited for.
+        // sleep: paces the writer, waits for no condition.
         tokio::time::sleep(WRITE_PAUSE).await;
     }
 }
 
-/// Commits something, and waits until it is applied: how long after `since` all is well again.
+/// Commits a change, and waits until it is applied. Returns the time since `since`.
 pub(crate) async fn recovered(shop: &Shop, what: &str, since: Instant) -> Duration {
     let token = shop.increment(1).await;
     applies(shop, &token).await;
@@ -159,13 +159,13 @@ pub(crate) async fn applies(shop: &Shop, token: &Position) {
     .await;
 }
 
-/// A figure for the log.
+/// Prints a figure.
 #[expect(clippy::print_stdout, reason = "the figures are part of the evidence")]
 pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
-/// A running invalidator of `cache` with these settings of its source.
+/// Returns a running invalidator of `cache` with these settings of its source.
 pub(crate) async fn run_with(shop: &Shop, cache: &Cache<u64, u64>, settings: KafkaSettings) -> CdcHandle {
     let connector = shop.connector.as_ref().expect("a connector");
     let binlog = BinlogSource::connect(shop.database.url()).await.expect("a server");
@@ -177,7 +177,7 @@ pub(crate) async fn run_with(shop: &Shop, cache: &Cache<u64, u64>, settings: Kaf
     run_source(cache, source).await
 }
 
-/// A running invalidator of `cache` over this source.
+/// Returns a running invalidator of `cache` over this source.
 pub(crate) async fn run_source(cache: &Cache<u64, u64>, source: KafkaSource) -> CdcHandle {
     let mut settings = CdcSettings::default();
     settings.retry_max = Duration::from_millis(500);
@@ -186,37 +186,37 @@ pub(crate) async fn run_source(cache: &Cache<u64, u64>, source: KafkaSource) -> 
     cdc
 }
 
-/// What went wrong in an invalidator from now on, each failure once.
+/// Collects the errors of an invalidator from now on, without repetitions.
 pub(crate) fn errors_of(cdc: &CdcHandle) -> Arc<Mutex<Vec<String>>> {
     let (mut statuses, errors) = (cdc.watch(), Arc::new(Mutex::new(Vec::new())));
-    let noted = Arc::clone(&errors);
+    let collected = Arc::clone(&errors);
     tokio::spawn(async move {
         while statuses.changed().await.is_ok() {
             let error = statuses.borrow_and_update().last_error.as_ref().map(cachefront::Error::chain);
-            let mut noted = noted.lock().expect("unpoisoned");
+            let mut collected = collected.lock().expect("unpoisoned");
             if let Some(error) = error.map(|chain| chain.to_string())
-                && noted.last() != Some(&error)
+                && collected.last() != Some(&error)
             {
-                noted.push(error);
+                collected.push(error);
             }
         }
     });
     errors
 }
 
-/// Reads every row: all of it is cached then, if nothing changes it.
+/// Reads every row, so that all are cached unless they change.
 pub(crate) async fn warm(cache: &Cache<u64, u64>) {
     for id in 1..=ROWS {
-        cache.get(&id).await.expect("an answer");
+        cache.get(&id).await.expect("a value");
     }
 }
 
-/// Waits until another generation has begun.
+/// Waits for a flush.
 pub(crate) async fn flushed(cdc: &CdcHandle, before: u64) {
-    wait::until("everything is voided", PATIENCE, || cdc.status().flushes_total > before).await;
+    wait::until("everything is flushed", PATIENCE, || cdc.status().flushes_total > before).await;
 }
 
-/// True if one of the errors holds all these words.
+/// Returns true if one of the errors contains all these words.
 pub(crate) fn said(errors: &Mutex<Vec<String>>, words: &[&str]) -> bool {
     errors.lock().expect("unpoisoned").iter().any(|error| words.iter().all(|word| error.contains(word)))
 }

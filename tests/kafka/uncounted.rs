@@ -1,4 +1,4 @@
-//! Records that no transaction of the transaction topic counts, and counts that never come.
+//! Records that no transaction counts, and counted events that never arrive.
 
 use std::time::Duration;
 
@@ -16,23 +16,21 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use crate::traffic::{DROPS_ROWS, ROWS, errors_of, flushed, recovered, run_source, run_with, said, say, warm};
 
 fn builder(connector: &Connector, completion_timeout: Duration) -> KafkaSourceBuilder {
-    let mut settings = KafkaSettings::default();
-    settings.completion_timeout = completion_timeout;
-    settings.open_transactions_max = 10;
+    let settings = KafkaSettings::default().with_completion_timeout(completion_timeout).with_open_transactions_max(10);
     KafkaSource::builder(connector.brokers(), connector.name())
         .marker(&connector.marker(), MARKER_COLUMN)
         .settings(settings)
 }
 
-/// Waits until a read at any level of freshness returns what the database has.
+/// Waits until a plain read returns the value of the database.
 async fn follows(shop: &Shop, cache: &Cache<u64, u64>, id: u64) {
     let value = shop.value(id).await;
-    wait::until_async("the cache follows", PATIENCE, async || cache.get(&id).await.expect("an answer") == Some(value))
+    wait::until_async("the cache follows", PATIENCE, async || cache.get(&id).await.expect("a value") == Some(value))
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_xa_transaction_voids_everything_once_and_ends_all_proof() {
+async fn an_xa_transaction_flushes_everything_once_and_ends_all_claims() {
     let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
     let cache = shop.cache().await;
     let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
@@ -51,27 +49,27 @@ async fn an_xa_transaction_voids_everything_once_and_ends_all_proof() {
     flushed(&cdc, before).await;
     let said = errors.lock().expect("unpoisoned").iter().any(|error| error.contains("XA"));
     assert!(said, "{errors:?}");
-    // What other transactions change is still invalidated, and the position stands.
+    // Changes of other transactions are still invalidated, and the position stays.
     warm(&cache).await;
     for id in 1..=5 {
         let token = shop.increment(id).await;
         follows(&shop, &cache, id).await;
-        assert!(!cdc.status().applied.covers(&token), "nothing may be claimed any more");
-        let hit = cache.get(&id).at_least(&token).detailed().await.expect("an answer");
+        assert!(!cdc.status().applied.covers(&token), "the position may not advance");
+        let hit = cache.get(&id).at_least(&token).detailed().await.expect("a value");
         assert_eq!(hit.value, Some(shop.value(id).await), "{hit:?}");
     }
-    assert_eq!(cdc.status().flushes_total, before + 1, "it voids once: {errors:?}");
+    assert_eq!(cdc.status().flushes_total, before + 1, "it flushes once: {errors:?}");
     cdc.shutdown().await;
 
     let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
     let token = shop.increment(1).await;
     follows(&shop, &cache, 1).await;
-    assert!(!cdc.status().applied.covers(&token), "a restart does not forget");
+    assert!(!cdc.status().applied.covers(&token), "a restart remembers it");
     cdc.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_go_on_where_no_transaction_is_told() {
+async fn rows_continue_without_transaction_metadata() {
     let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
     let cache = shop.cache().await;
     let connector = shop.connector.as_ref().expect("a connector");
@@ -92,7 +90,7 @@ async fn rows_go_on_where_no_transaction_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_whose_topic_is_absent_says_so() {
+async fn a_group_without_its_election_topic_reports_it() {
     let shop = Shop::open(1).await.over_kafka(&Servers::shared()).await;
     let connector = shop.connector.as_ref().expect("a connector");
     let (group, absent) = (unique::name("group"), unique::name("absent"));
@@ -101,13 +99,13 @@ async fn a_group_whose_topic_is_absent_says_so() {
         let source = builder(connector, Duration::from_secs(1)).group(&group).transaction_topic(topic);
         source.build(binlog).expect("a source")
     };
-    let error = make(&absent).await.lead().await.expect_err("nothing is there to agree by");
+    let error = make(&absent).await.lead().await.expect_err("no topic to elect a leader by");
     assert!(error.to_string().contains(&absent) && error.to_string().contains("`transaction_topic`"), "{error}");
-    let lead = make(&connector.transaction_topic()).await.lead().await.expect("the topic is there");
+    let lead = make(&connector.transaction_topic()).await.lead().await.expect("the topic exists");
     assert_eq!(lead, Lead::Elected);
 }
 
-/// Writes a record that says nothing, in a transaction of the producer: its end takes an offset, and is no record.
+/// Writes a tombstone in a transaction of the producer, whose transaction marker takes an offset and is not a record.
 async fn write_in_a_transaction(brokers: &str, topic: &str) {
     let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
     let write = move || {
@@ -116,7 +114,7 @@ async fn write_in_a_transaction(brokers: &str, topic: &str) {
             .set("transactional.id", &topic)
             .create()
             .expect("a producer");
-        producer.init_transactions(PATIENCE).expect("the coordinator answers");
+        producer.init_transactions(PATIENCE).expect("the coordinator responds");
         producer.begin_transaction().expect("a transaction");
         producer.send(BaseRecord::<str, [u8]>::to(&topic).key("tombstone")).map_err(|(error, _)| error).expect("sent");
         producer.commit_transaction(PATIENCE).expect("committed");
@@ -125,7 +123,7 @@ async fn write_in_a_transaction(brokers: &str, topic: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_events_are_known_where_the_producer_writes_in_transactions() {
+async fn lost_events_are_detected_with_a_transactional_producer() {
     let mut shop = Shop::open(ROWS).await;
     let connector = Connector::start_with(&Servers::shared(), &shop.database, &["item"], &DROPS_ROWS).await;
     let topic = connector.topic("item");
@@ -148,8 +146,8 @@ async fn lost_events_are_known_where_the_producer_writes_in_transactions() {
     shop.increment(1).await;
     flushed(&cdc, before).await;
     say(&format!("{errors:?}"));
-    assert!(said(&errors, &[".item, and 0 came"]), "{errors:?}");
-    let hit = cache.get(&1).detailed().await.expect("an answer");
+    assert!(said(&errors, &[".item, and only 0 were read"]), "{errors:?}");
+    let hit = cache.get(&1).detailed().await.expect("a value");
     assert_eq!((hit.value, hit.tier), (Some(2), Tier::Database));
     cdc.shutdown().await;
 }

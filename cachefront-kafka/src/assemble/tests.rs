@@ -5,7 +5,7 @@ use cachefront_core::source::{Columns, TableFilter};
 
 use super::*;
 use crate::scope::ControlTopics;
-use crate::tracker::Lacks;
+use crate::tracker::Missing;
 
 pub(crate) mod completeness;
 
@@ -17,16 +17,16 @@ fn gtid(number: u64) -> Gtid {
     Gtid { origin: SERVER.into(), number }
 }
 
-fn partition(topic: &str) -> Partition {
-    Partition { topic: topic.into(), number: 0 }
+fn partition(topic: &str) -> TopicPartition {
+    TopicPartition { topic: topic.into(), number: 0 }
 }
 
 pub(crate) fn upto(end: u64) -> Position {
     format!("{SERVER}:1-{end}").parse().expect("a position")
 }
 
-/// Rows, transactions, definitions and markers.
-pub(crate) fn partitions() -> [Partition; 4] {
+/// The partitions of rows, transactions, definitions and markers.
+pub(crate) fn partitions() -> [TopicPartition; 4] {
     ["t.app.users", "t.transaction", "t", "t.app.heartbeat"].map(partition)
 }
 
@@ -38,7 +38,7 @@ fn scope() -> Scope {
     Scope::new(&filter, marker, topics, false, &crate::KafkaSettings::default())
 }
 
-/// A session that goes on where `resume` says, at transaction 10. Each partition ends at offset 100.
+/// A session that resumes at `resume` and transaction 10. Each partition ends at offset 100.
 fn opened(resume: &Resume) -> Assembler {
     opened_with(scope(), resume)
 }
@@ -49,7 +49,7 @@ fn opened_with(scope: Scope, resume: &Resume) -> Assembler {
     Assembler::new(scope, &from, &found, false).expect("nothing is gone").0
 }
 
-/// A generation that began at transaction 10, when every partition ended at offset 100.
+/// A generation that begins at transaction 10, with each partition ending at offset 100.
 fn begun() -> Assembler {
     opened(&head())
 }
@@ -57,27 +57,27 @@ fn begun() -> Assembler {
 fn head() -> Resume {
     let mut resume = Resume::new(true);
     for partition in partitions() {
-        resume.set(&partition.topic, 0, Place { next: 100, seen: None });
+        resume.set(&partition.topic, 0, ResumePoint { next: 100, seen: None });
     }
     resume
 }
 
-fn fetched(lane: usize, offset: i64, event: Result<Event>) -> Fetched {
-    Fetched { at: (lane, offset), time: 1, bytes: 100, event }
+fn fetched(partition: usize, offset: i64, event: Result<Event>) -> Fetched {
+    Fetched { at: (partition, offset), time: 1, bytes: 100, event }
 }
 
-fn row(offset: i64, number: u64, place: Option<event::Place>) -> Fetched {
+fn row(offset: i64, number: u64, order: Option<BlockOrder>) -> Fetched {
     let row = RowChange { table: "app.users".into(), operation: Operation::Update, before: None, after: None };
-    let origin = Origin { gtid: Some(gtid(number)), place, ..Origin::default() };
+    let origin = Origin { gtid: Some(gtid(number)), order, ..Origin::default() };
     fetched(ROWS, offset, Ok(Event::Row { row, origin }))
 }
 
 pub(crate) fn counted(offset: i64, number: u64) -> Fetched {
-    row(offset, number, Some(event::Place { in_transaction: 1, in_table: 1 }))
+    row(offset, number, Some(BlockOrder { in_transaction: 1, in_table: 1 }))
 }
 
-fn garbage(lane: usize, offset: i64) -> Fetched {
-    fetched(lane, offset, Err(gap(format!("nobody understands offset {offset}"))))
+fn garbage(partition: usize, offset: i64) -> Fetched {
+    fetched(partition, offset, Err(gap(format!("offset {offset} cannot be decoded"))))
 }
 
 fn read(offset: i64, snapshot: Snapshot) -> Fetched {
@@ -86,16 +86,16 @@ fn read(offset: i64, snapshot: Snapshot) -> Fetched {
 }
 
 #[test]
-fn what_cannot_be_understood_is_a_gap_that_the_next_generation_covers() {
+fn an_undecodable_record_is_a_gap_that_the_next_generation_covers() {
     let mut assembler = begun();
     assembler.take(counted(98, 9)).expect("it is past");
     assembler.take(garbage(ROWS, 99)).expect("the generation began after it");
     assembler.take(garbage(TRANSACTIONS, 99)).expect("the generation began after it");
-    assembler.take(counted(100, 11)).expect("its transaction's count proves that nothing lacks");
-    assert_eq!(assembler.batch().transactions.len(), 1, "what came after is handed over");
-    let error = assembler.take(garbage(ROWS, 101)).expect_err("nothing covers it");
+    assembler.take(counted(100, 11)).expect("the count of its transaction proves that no event is missing");
+    assert_eq!(assembler.batch().transactions.len(), 1, "later changes are returned");
+    let error = assembler.take(garbage(ROWS, 101)).expect_err("no generation covers it");
     assert_eq!(error.kind(), ErrorKind::Gap);
-    let error = assembler.take(garbage(TRANSACTIONS, 100)).expect_err("nothing covers it");
+    let error = assembler.take(garbage(TRANSACTIONS, 100)).expect_err("no generation covers it");
     assert_eq!(error.kind(), ErrorKind::Gap);
 }
 
@@ -103,15 +103,15 @@ fn what_cannot_be_understood_is_a_gap_that_the_next_generation_covers() {
 fn without_counts_a_later_record_shows_whether_the_generation_covers_it() {
     let mut covered = begun();
     covered.take(garbage(ROWS, 98)).expect("not known yet");
-    covered.take(row(99, 10, None)).expect("what follows was visible, so it was");
-    covered.take(row(100, 11, None)).expect("nothing is in doubt any more");
+    covered.take(row(99, 10, None)).expect("a later record was visible, so this one was");
+    covered.take(row(100, 11, None)).expect("no record is in doubt any more");
     let mut uncovered = begun();
     uncovered.take(garbage(ROWS, 98)).expect("not known yet");
     assert!(uncovered.take(row(99, 11, None)).is_err(), "it may have been invisible when the generation began");
 }
 
 #[test]
-fn rows_without_a_gtid_void_everything_once() {
+fn rows_without_a_gtid_flush_everything_once() {
     let unnamed = |offset| {
         let mut fetched = row(offset, 1, None);
         if let Ok(Event::Row { origin, .. }) = &mut fetched.event {
@@ -125,19 +125,19 @@ fn rows_without_a_gtid_void_everything_once() {
 }
 
 #[test]
-fn a_snapshot_voids_everything_once() {
+fn a_snapshot_flushes_everything_once() {
     let mut assembler = begun();
     assembler.take(read(99, Snapshot::First)).expect("the generation began after it");
     assert!(assembler.take(read(100, Snapshot::First)).is_err());
-    assert!(assembler.snapshot(), "the next session knows of it");
+    assert!(assembler.snapshot(), "the next session knows about it");
     assembler.take(counted(50, 9)).expect("it is past");
-    assembler.take(read(101, Snapshot::Other)).expect("older rows are no end of the snapshot");
+    assembler.take(read(101, Snapshot::Other)).expect("older rows do not end the snapshot");
     assembler.take(counted(102, 11)).expect("a change");
     assert!(assembler.take(read(103, Snapshot::Other)).is_err(), "a snapshot whose first row was not seen");
 }
 
 #[test]
-fn a_note_of_another_source_is_a_gap() {
+fn resume_data_of_another_source_are_a_gap() {
     let from = Checkpoint { position: Position::new(), resume: Bytes::from_static(b"binlog.000001:4") };
     let error = Assembler::new(scope(), &from, &[], false).expect_err("it cannot be read");
     assert_eq!(error.kind(), ErrorKind::Gap);

@@ -1,79 +1,84 @@
-//! Keeps the partitions together, and notices records that do not come.
+//! Keeps partitions in step, and detects records that never arrive.
 
 use cachefront_core::Result;
 
 use super::Assembler;
-use crate::brokers::Partition;
+use crate::brokers::TopicPartition;
 use crate::error::gap;
-use crate::lane::Lane;
+use crate::partition::PartitionState;
 use crate::reader::Command;
-use crate::tracker::{Lacks, Stuck};
+use crate::tracker::{Missing, PartitionOffset, Stuck};
 
 impl Assembler {
-    /// A transaction that may have lost records.
+    /// Returns a transaction that may have lost records.
     pub(crate) fn stuck(&mut self) -> Option<Stuck> {
         if self.claims { self.tracker.stuck() } else { None }
     }
 
-    /// Ends the wait for records that do not come.
+    /// Ends the wait for missing records.
     ///
     /// # Errors
-    /// [`Gap`](cachefront_core::ErrorKind::Gap) if they are lost. Where no record of the transaction topic ever came,
-    /// no change is: changes are handed over as before, and their position is not known any more.
+    /// [`Gap`](cachefront_core::ErrorKind::Gap) if they are lost. If the transaction topic has never had a record, no
+    /// change is lost: changes are returned as before, without a position.
     pub(crate) fn lose(&mut self, stuck: &Stuck) -> Result<()> {
-        if stuck.lacks == Lacks::Begin && !self.metadata.bounds {
+        if stuck.missing == Missing::Begin && !self.metadata.bounds {
             let topic = &self.scope.topics.transactions;
             self.give_up_claims(&format!(
-                "rows are of transactions, and no BEGIN came on the topic {topic}: check that it exists, that the user \
-                 may READ it, and that `transaction_topic` names the topic that the connector writes"
+                "rows belong to transactions, and no BEGIN was read from the topic {topic}: check that it exists, that \
+                 the user may READ it, and that `transaction_topic` names the topic that the connector writes"
             ));
             return Ok(());
         }
         Err(gap(stuck.to_string()))
     }
 
-    /// True if every record that could still complete the transaction has been read, as far as the ends are known.
-    pub(crate) fn is_read(&self, stuck: &Stuck, ends: impl Fn(&Partition) -> Option<i64>) -> bool {
-        let concerned = |lane: &&Lane| match stuck.lacks {
-            Lacks::Begin => lane.tells_transactions,
-            // A paused partition is ahead of the others, and so is past the transaction.
-            Lacks::End | Lacks::Events { .. } => !lane.paused,
+    /// True if every record that could complete the transaction was read, up to the known ends.
+    pub(crate) fn is_read(&self, stuck: &Stuck, ends: impl Fn(&TopicPartition) -> Option<i64>) -> bool {
+        let is_concerned = |state: &&PartitionState| match stuck.missing {
+            Missing::Begin => state.has_transactions,
+            // A paused partition is ahead of the others, and therefore past the transaction.
+            Missing::End | Missing::Events { .. } => !state.paused,
         };
-        self.lanes.iter().filter(concerned).all(|lane| ends(&lane.partition).is_some_and(|end| lane.next >= end))
+        self.partitions
+            .iter()
+            .filter(is_concerned)
+            .all(|state| ends(&state.partition).is_some_and(|end| state.next >= end))
     }
 
-    /// Lets markers wait while records that no transaction counts may lie before the known ends.
-    pub(crate) fn hold_markers(&mut self, ends: impl Fn(&Partition) -> Option<i64>) {
-        let behind = |lane: &Lane| !lane.tells_transactions && ends(&lane.partition).is_some_and(|end| lane.next < end);
-        let holds = self.lanes.iter().any(behind);
+    /// Defers markers while uncounted records may precede the known ends.
+    pub(crate) fn hold_markers(&mut self, ends: impl Fn(&TopicPartition) -> Option<i64>) {
+        let is_behind = |state: &PartitionState| {
+            !state.has_transactions && ends(&state.partition).is_some_and(|end| state.next < end)
+        };
+        let holds = self.partitions.iter().any(is_behind);
         self.tracker.hold_markers(holds);
     }
 
-    /// Notes how far a partition was read without a record: transactions of its producer end with records that are not
-    /// handed over.
-    pub(crate) fn reach(&mut self, at: (usize, i64)) {
-        if let Some(lane) = self.lanes.get_mut(at.0) {
-            lane.reach(at.1);
+    /// Records how far a partition was read beyond its last record: transaction markers of the producer take offsets too.
+    pub(crate) fn reach(&mut self, at: PartitionOffset) {
+        if let Some(state) = self.partitions.get_mut(at.0) {
+            state.reach(at.1);
         }
     }
 
-    /// Keeps partitions from running away from each other: who is far ahead is paused until the others follow.
+    /// Pauses partitions that are far ahead of the others, and resumes them when the others have caught up, so that the
+    /// number of incomplete transactions stays bounded.
     pub(crate) fn balance(&mut self) -> Vec<Command> {
         let (open, begun) = self.tracker.open();
         let ahead = open - begun;
         let mut commands = Vec::new();
-        for lane in &mut self.lanes {
-            let (count, leads) = match lane.tells_transactions {
+        for state in &mut self.partitions {
+            let (count, leads) = match state.has_transactions {
                 true => (begun, true),
-                false => (ahead, lane.last.as_ref().is_some_and(|gtid| self.tracker.awaits_begin(gtid))),
+                false => (ahead, state.last.as_ref().is_some_and(|gtid| self.tracker.awaits_begin(gtid))),
             };
-            let pause = match lane.paused {
+            let pause = match state.paused {
                 true => leads && count > self.scope.open_max / 2,
                 false => leads && count > self.scope.open_max,
             };
-            if pause != lane.paused {
-                lane.paused = pause;
-                let partition = lane.partition.clone();
+            if pause != state.paused {
+                state.paused = pause;
+                let partition = state.partition.clone();
                 commands.push(if pause { Command::Pause(partition) } else { Command::Resume(partition) });
             }
         }

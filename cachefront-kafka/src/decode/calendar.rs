@@ -1,18 +1,22 @@
-//! Dates and times as MySQL prints them, from numbers and from ISO text; points in time in UTC.
+//! Dates and times as MySQL prints them, from numbers and ISO text. A TIMESTAMP is printed in UTC.
+//!
+//! The numbers and the text are those of Debezium's [temporal types].
+//!
+//! [temporal types]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-temporal-types
 
 use super::settings::TimeUnit;
 
 const DAY_SECONDS: i64 = 86_400;
-/// The years 0 to 9999, with room on both sides.
+/// Bounds the arithmetic: beyond the years 0 to 9999 on both sides.
 const DAYS_MAX: i64 = 4_000_000;
 
-/// Days since 1970.
+/// Prints a date from days since 1970.
 pub(super) fn date(days: i64) -> Option<String> {
     let (year, month, day) = civil(days)?;
     Some(format!("{year:04}-{month:02}-{day:02}"))
 }
 
-/// A time since 1970 without a zone.
+/// Prints a date and time from a time since 1970 without a time zone.
 pub(super) fn datetime(number: i64, unit: TimeUnit, digits: Option<u8>) -> Option<String> {
     let (seconds, nanos) = split(number, unit);
     let (year, month, day) = civil(seconds.div_euclid(DAY_SECONDS))?;
@@ -22,7 +26,7 @@ pub(super) fn datetime(number: i64, unit: TimeUnit, digits: Option<u8>) -> Optio
     Some(text)
 }
 
-/// A time of day or a span, which may be negative and longer than a day.
+/// Prints a TIME, which may be negative and longer than a day.
 pub(super) fn time(number: i64, unit: TimeUnit, digits: Option<u8>) -> Option<String> {
     let sign = if number < 0 { "-" } else { "" };
     let (seconds, nanos) = split(i64::try_from(number.unsigned_abs()).ok()?, unit);
@@ -31,19 +35,19 @@ pub(super) fn time(number: i64, unit: TimeUnit, digits: Option<u8>) -> Option<St
     Some(text)
 }
 
-/// `1990-02-28Z`.
+/// Converts `1990-02-28Z`.
 pub(super) fn iso_date(text: &str) -> Option<String> {
     let date = text.strip_suffix('Z').unwrap_or(text);
     is_date(date).then(|| date.to_owned())
 }
 
-/// `07:30:00.125Z`.
+/// Converts `07:30:00.125Z`.
 pub(super) fn iso_time(text: &str, digits: Option<u8>) -> Option<String> {
     let time = text.strip_suffix('Z').unwrap_or(text);
     with_digits(time, digits)
 }
 
-/// `2026-01-02T03:04:05.678901Z`.
+/// Converts `2026-01-02T03:04:05.678901Z`.
 pub(super) fn iso_datetime(text: &str, digits: Option<u8>) -> Option<String> {
     let (date, time) = text.strip_suffix('Z').unwrap_or(text).split_once('T')?;
     let time = with_digits(time, digits)?;
@@ -58,7 +62,7 @@ fn is_date(text: &str) -> bool {
     part(4) && part(2) && part(2) && parts.next().is_none()
 }
 
-/// A clock's text with as many digits after the point as the column declares.
+/// Prints a time with the number of fractional digits that the column declares.
 fn with_digits(time: &str, digits: Option<u8>) -> Option<String> {
     let (whole, fraction) = time.split_once('.').unwrap_or((time, ""));
     let unsigned = whole.strip_prefix('-').unwrap_or(whole);
@@ -69,7 +73,7 @@ fn with_digits(time: &str, digits: Option<u8>) -> Option<String> {
     };
     part()?;
     part()?;
-    // ISO text leaves zero seconds out.
+    // ISO text may omit zero seconds.
     let seconds = unsigned.matches(':').count() == 2;
     if seconds {
         part()?;
@@ -93,7 +97,7 @@ fn with_digits(time: &str, digits: Option<u8>) -> Option<String> {
     Some(text)
 }
 
-/// Whole seconds, rounded down, and the nanoseconds above.
+/// Splits a number into whole seconds, rounded down, and nanoseconds.
 fn split(number: i64, unit: TimeUnit) -> (i64, u64) {
     let (per_second, nanos) = match unit {
         TimeUnit::Millis => (1_000, 1_000_000),
@@ -103,7 +107,7 @@ fn split(number: i64, unit: TimeUnit) -> (i64, u64) {
     (number.div_euclid(per_second), number.rem_euclid(per_second).unsigned_abs() * nanos)
 }
 
-/// The digits that a fraction takes, in steps of three.
+/// Returns the number of digits that a fraction needs: 0, 3 or 6.
 fn natural(nanos: u64) -> u8 {
     match nanos {
         0 => 0,
@@ -122,7 +126,9 @@ fn push_fraction(text: &mut String, nanos: u64, digits: u8) -> Option<()> {
     Some(())
 }
 
-/// The civil date of a day counted from 1970.
+/// Returns year, month and day of a day counted from 1970, by [`civil_from_days`]. `None` outside of the years 0 to 9999.
+///
+/// [`civil_from_days`]: https://howardhinnant.github.io/date_algorithms.html#civil_from_days
 fn civil(days: i64) -> Option<(i64, i64, i64)> {
     if !(-DAYS_MAX..=DAYS_MAX).contains(&days) {
         return None;

@@ -1,4 +1,8 @@
-//! Records that are not rows: transactions' begins and ends, and schema changes.
+//! Records that are not rows: the begin and end of transactions ([transaction metadata]) and schema changes ([schema
+//! change topic]).
+//!
+//! [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
+//! [schema change topic]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-schema-change-topic
 
 use std::borrow::Cow;
 
@@ -6,13 +10,12 @@ use cachefront_core::event::TableName;
 use cachefront_core::{Gtid, Timestamp};
 use serde::Deserialize;
 
-use crate::event::{Event, Origin};
-
-use super::error::Problem;
 use super::message::{Message, TableChange, read};
 use super::plan::{Origins, Plans};
+use super::problem::Problem;
+use crate::event::{Event, Origin};
 
-/// What a schema change says of its source; the internal history of schemas says less.
+/// The `source` block of a schema change; the connector's internal schema history has fewer fields.
 #[derive(Deserialize)]
 struct Source<'a> {
     #[serde(borrow, default)]
@@ -23,11 +26,11 @@ struct Source<'a> {
     ts_ms: u64,
 }
 
-/// A transaction's begin or end.
+/// Decodes the begin or the end of a transaction.
 pub(super) fn transaction(message: &Message<'_>, plans: &Plans, origins: &mut Origins) -> Result<Event, Problem> {
-    let raw = message.id.ok_or(Problem::Field { name: "id", wanted: "there" })?;
+    let raw = message.id.ok_or(Problem::Field { name: "id", wanted: "present" })?;
     let id: Cow<'_, str> = read::<Text<'_>>(raw.get())?.0;
-    // Without GTIDs the connector makes an id of the file and the place in it.
+    // Without GTIDs the connector builds the id from the log file and the position in it.
     let gtid = if id.starts_with("file=") { None } else { Some(origins.gtid(&id)?) };
     match message.status.as_deref() {
         Some("BEGIN") => Ok(Event::Begin { gtid }),
@@ -44,16 +47,16 @@ pub(super) fn transaction(message: &Message<'_>, plans: &Plans, origins: &mut Or
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A statement that changed tables' definitions, and rows with them at times.
+/// Decodes a statement that changed definitions of tables, and possibly their rows.
 pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &mut Origins) -> Result<Event, Problem> {
     let source: Source<'_> = match message.source {
         Some(source) => read(source.get())?,
-        None => return Err(Problem::Field { name: "source", wanted: "there" }),
+        None => return Err(Problem::Field { name: "source", wanted: "present" }),
     };
     let gtid = source.gtid.as_deref().map(|gtid| origins.gtid(gtid)).transpose()?;
     if source.snapshot.as_deref().is_some_and(|snapshot| snapshot != "false") {
-        // A snapshot tells the schemas it found; nothing was changed.
-        return Ok(Event::Nothing { kind: "schema", gtid });
+        // A snapshot lists the schemas that it found; they have not changed.
+        return Ok(Event::Ignored { kind: "schema", gtid });
     }
     let ddl = message.ddl.as_deref().unwrap_or_default();
     let changes: Vec<TableChange<'_>> = match message.table_changes {
@@ -69,7 +72,7 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
         _ => !changes.is_empty() && changes.iter().all(|change| change.kind == "CREATE"),
     };
     if creates {
-        return Ok(Event::Nothing { kind: "create", gtid });
+        return Ok(Event::Ignored { kind: "create", gtid });
     }
     let whole_database = words.get(1).is_some_and(|word| word == "DATABASE" || word == "SCHEMA");
     let statement = Statement {
@@ -83,16 +86,16 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
     }
     let tables: Vec<TableName> = plans.tables().filter(|table| statement.concerns(table)).cloned().collect();
     if tables.is_empty() {
-        return Ok(Event::Nothing { kind: "other", gtid });
+        return Ok(Event::Ignored { kind: "other", gtid });
     }
     let committed_at = Timestamp::from_micros(source.ts_ms.saturating_mul(1_000));
     Ok(Event::Tables { tables, reason: words.join(" "), origin: Origin { gtid, committed_at, ..Origin::default() } })
 }
 
-/// The commit of an XA transaction says nothing of the rows that it makes visible: any table may have changed.
+/// An `XA COMMIT` does not name the rows that it makes visible, so any table may have changed.
 fn xa(words: Vec<String>, gtid: Option<Gtid>, committed_ms: u64) -> Event {
     if words.get(1).is_none_or(|word| word != "COMMIT") {
-        return Event::Nothing { kind: "xa", gtid };
+        return Event::Ignored { kind: "xa", gtid };
     }
     let committed_at = Timestamp::from_micros(committed_ms.saturating_mul(1_000));
     let origin = Origin { gtid, committed_at, ..Origin::default() };
@@ -108,8 +111,8 @@ struct Statement<'a> {
 }
 
 impl Statement<'_> {
-    /// Whether it may have changed the table's rows. A RENAME is told under the new name only, so the text counts too:
-    /// a name that stands in it is enough. To void a table too often is harmless.
+    /// Returns whether the statement may have changed the table's rows. A RENAME is recorded under the new name only, so
+    /// the text is searched too: a mention of the name is enough. Flushing a table too often is harmless.
     fn concerns(&self, table: &TableName) -> bool {
         let full = table.as_str();
         let in_database = full.strip_prefix(self.database).is_some_and(|rest| rest.starts_with('.'));
@@ -130,12 +133,12 @@ fn table_of(change: &TableChange<'_>) -> TableName {
     TableName::from(id.as_str())
 }
 
-/// The first two words of a statement in capitals, comments passed over: what is done, and never a value.
+/// Returns the first two words of a statement in capitals, skipping comments: they name the action and hold no values.
 fn first_words(ddl: &str) -> Vec<String> {
     let mut rest = ddl.trim_start();
     loop {
         let comment_end = match rest.as_bytes() {
-            // A comment for some versions of the server is a part of the statement.
+            // A version comment is part of the statement for some servers.
             [b'/', b'*', b'!', ..] => rest.find(|c: char| c.is_ascii_alphabetic()),
             [b'/', b'*', ..] => rest.find("*/").map(|end| end + 2),
             [b'-', b'-', ..] | [b'#', ..] => rest.find('\n'),
@@ -169,7 +172,7 @@ mod tests {
             ddl: "rename table nokey to nokey2".into(),
             changes: &changes,
         };
-        assert!(statement.concerns(&"app.nokey".into()), "the old name stands in the text only");
+        assert!(statement.concerns(&"app.nokey".into()), "only the text has the old name");
         assert!(statement.concerns(&"app.nokey2".into()));
         assert!(!statement.concerns(&"app.users".into()));
         statement.whole_database = true;
@@ -184,7 +187,7 @@ mod tests {
         let Event::Tables { tables, reason, origin } = xa(words("XA COMMIT X'63',X'',1"), gtid(), 5) else { panic!() };
         assert_eq!((tables.len(), reason.as_str(), origin.gtid), (0, "XA COMMIT", gtid()));
         for other in ["XA START X'63',X'',1", "XA END X'63'", "XA ROLLBACK X'63'"] {
-            assert!(matches!(xa(words(other), gtid(), 5), Event::Nothing { .. }), "{other}");
+            assert!(matches!(xa(words(other), gtid(), 5), Event::Ignored { .. }), "{other}");
         }
     }
 }

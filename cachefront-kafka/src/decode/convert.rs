@@ -1,4 +1,7 @@
-//! From what the JSON has to the value that MySQL's own log gives for the same column.
+//! Conversion of JSON to the value that MySQL's binary log has for the same column, so that both sources build equal
+//! keys. The encodings are those of Debezium's [data types].
+//!
+//! [data types]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-data-types
 
 use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
@@ -13,11 +16,15 @@ const ANY_PADDING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const BASE64: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, ANY_PADDING);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, ANY_PADDING);
-/// MySQL's DECIMAL has at most 65 digits; nothing longer is turned into digits here.
+/// Maximum number of bytes of a DECIMAL: MySQL allows 65 digits, and the conversion is quadratic in the length.
 const DECIMAL_BYTES_MAX: usize = 32;
+/// Maximum number of digits after the decimal point that MySQL allows.
 const SCALE_MAX: u32 = 30;
 
-/// The value of a column, or what the type had led to expect.
+/// Converts a column's value.
+///
+/// # Errors
+/// A description of what the type requires, if the value is something else.
 #[inline]
 pub(super) fn value(json: Json<'_>, kind: ColumnType) -> Result<Value, &'static str> {
     if kind == ColumnType::Plain {
@@ -49,7 +56,7 @@ fn typed(json: Json<'_>, kind: ColumnType) -> Option<Value> {
     match (kind, json) {
         (ColumnType::Unsigned | ColumnType::Year, Json::UInt(number)) => Some(Value::UInt(number)),
         (ColumnType::Year, Json::Int(number)) => u64::try_from(number).ok().map(Value::UInt),
-        // Two's complement: the connector has no unsigned 64 bits.
+        // The connector has no unsigned 64-bit type: larger numbers wrap to negative ones.
         (ColumnType::Unsigned, Json::Int(number)) => Some(Value::UInt(number.cast_unsigned())),
         (ColumnType::Unsigned, Json::Text(text)) => unsigned(&BASE64.decode(text.as_bytes()).ok()?).map(Value::UInt),
         (ColumnType::Float, json) => float(&json),
@@ -95,7 +102,7 @@ fn expected(kind: ColumnType) -> &'static str {
     }
 }
 
-/// The log has 32 bits, and so has the connector; only the text differs in length.
+/// Rounds to single precision, which the log has too; the connector prints more digits.
 fn float(json: &Json<'_>) -> Option<Value> {
     let number = match json {
         Json::Float(number) => *number,
@@ -105,7 +112,7 @@ fn float(json: &Json<'_>) -> Option<Value> {
     Some(Value::Float(f64::from(number as f32)))
 }
 
-/// Two's complement, the highest byte first.
+/// Reads a number in two's complement, big-endian. Returns `None` if it is negative or above 64 bits.
 fn unsigned(bytes: &[u8]) -> Option<u64> {
     let significant = match bytes {
         [0, rest @ ..] if rest.len() <= 8 => rest,
@@ -115,7 +122,7 @@ fn unsigned(bytes: &[u8]) -> Option<u64> {
     (significant.len() <= 8).then(|| significant.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
-/// The lowest byte first.
+/// Reads bits, little-endian. Returns `None` above 64 bits.
 fn bits(bytes: Vec<u8>) -> Option<u64> {
     (bytes.len() <= 8).then(|| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
@@ -137,8 +144,9 @@ fn hex(text: &[u8]) -> Option<Vec<u8>> {
     pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
 }
 
-/// A DECIMAL's text. `decimal.handling.mode=string` has it already, and its point tells it from base64 unless the
-/// scale is zero: then the digits alone could be either, and the declared type decides for base64.
+/// Returns a DECIMAL's text. With `decimal.handling.mode=string` the record has it already; the decimal point
+/// distinguishes it from base64. Without a point (scale 0) the text is ambiguous and is read as base64, which the
+/// declared type means.
 fn decimal_text(text: &str, scale: u32) -> Option<String> {
     if scale > SCALE_MAX {
         return None;
@@ -149,7 +157,7 @@ fn decimal_text(text: &str, scale: u32) -> Option<String> {
     decimal(&BASE64.decode(text.as_bytes()).ok()?, scale as usize)
 }
 
-/// The decimal digits of a number in two's complement, the highest byte first, with the point before the last `scale`.
+/// Returns the decimal digits of a number in two's complement, big-endian, with the point before the last `scale`.
 fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
     let first = *bytes.first()?;
     if bytes.len() > DECIMAL_BYTES_MAX {
@@ -189,7 +197,8 @@ fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
     Some(text)
 }
 
-/// JSON with one space after each `:` and `,`, as the server prints it: a snapshot has them, the stream does not.
+/// Returns JSON with one space after each `:` and `,`, as the server prints it: a snapshot has them, the stream does
+/// not.
 fn spaced(json: &str) -> String {
     let mut text = String::with_capacity(json.len() + json.len() / 8);
     let (mut quoted, mut escaped) = (false, false);
@@ -217,10 +226,11 @@ fn spaced(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::tests::parse;
     use super::*;
 
     fn converted(json: &str, kind: ColumnType) -> Value {
-        value(Json::parse(json).expect("JSON"), kind).expect("a value")
+        value(parse(json).expect("JSON"), kind).expect("a value")
     }
 
     fn text(text: &str) -> Value {
@@ -252,7 +262,7 @@ mod tests {
             ("\"AP//////////\"", u64::MAX),
             ("\"gAA=\"", 0),
         ] {
-            let json = Json::parse(json).expect("JSON");
+            let json = parse(json).expect("JSON");
             let expected = if number == 0 { Err(expected(ColumnType::Unsigned)) } else { Ok(Value::UInt(number)) };
             assert_eq!(value(json, ColumnType::Unsigned), expected);
         }
@@ -260,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_bits_and_json_are_equal_to_the_logs() {
+    fn bytes_bits_and_json_equal_those_of_the_log() {
         let bytes = Value::Bytes([0, 255, 16].into());
         assert_eq!(converted("\"AP8Q\"", ColumnType::Bytes(BytesForm::Base64)), bytes);
         assert_eq!(converted("\"AP8Q\"", ColumnType::Bytes(BytesForm::Base64Url)), bytes);

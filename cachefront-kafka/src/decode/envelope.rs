@@ -1,23 +1,25 @@
-//! Records in Debezium's envelope: quickly where they have the common form, thoroughly else.
+//! Changes in Debezium's envelope, `before`, `after`, `source` and `op`, as described under [change event values]; and
+//! the parts that flattened rows share with it.
+//!
+//! [change event values]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-change-event-values
 
 use std::sync::Arc;
 
 use cachefront_core::Timestamp;
 use cachefront_core::event::{Operation, RowChange, RowImage};
+use serde_json::value::RawValue;
 
-use crate::event::{Event, Origin, Snapshot};
-
-use super::error::{Part, Problem};
-use super::json::Scan;
-use super::message::{Message, Source, read};
+use super::key;
+use super::message::{Message, Source, TransactionBlock, read};
 use super::plan::{Origins, Plan, Plans};
-use super::row::{self, Filling, Shape};
+use super::problem::{Part, Problem};
+use super::record::Record;
+use super::row::{self, RowBuilder, Shape};
 use super::schema::Types;
 use super::schemas::Schemas;
-use super::tail::{self, Meta};
-use super::{Record, key};
+use crate::event::{BlockOrder, Event, Origin, Snapshot};
 
-/// The tables and names, apart from the settings.
+/// What the decoder has learnt from the records so far.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) plans: Plans,
@@ -26,57 +28,28 @@ pub(super) struct Known {
     pub(super) values: Schemas,
 }
 
-/// The two rows of an envelope.
+/// Everything a change says besides its rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Header<'a> {
+    pub(super) database: &'a str,
+    pub(super) table: &'a str,
+    pub(super) gtid: Option<&'a str>,
+    pub(super) committed_us: u64,
+    pub(super) captured_us: u64,
+    pub(super) snapshot: Option<&'a str>,
+    pub(super) operation: u8,
+    pub(super) order: Option<BlockOrder>,
+}
+
+/// The two rows of a change.
 #[derive(Default)]
 pub(super) struct Rows {
     pub(super) before: Option<RowImage>,
     pub(super) after: Option<RowImage>,
 }
 
-/// Decodes an envelope in the common form: the fields in Debezium's order, no white space. Nothing if it is not that.
-#[inline]
-pub(super) fn quick(known: &mut Known, record: &Record<'_>, value: &[u8]) -> Option<Event> {
-    let (payload, types) = match known.values.strip(record.topic, value) {
-        Some((payload, types)) => (payload, Some(types)),
-        None => (value, None),
-    };
-    let (rows_end, meta) = tail::scan(payload)?;
-    let operation = Letter::from(meta.operation)?;
-    let origin = origin(&meta, &mut known.origins).ok()?;
-    let Some(plan) = known.plans.find(meta.database, meta.table) else {
-        return Some(Event::Nothing { kind: "other", gtid: origin.gtid });
-    };
-    let keyed = if operation.has_row() { key::image(&mut known.keys, record, plan) } else { None };
-    let rows = match keyed {
-        Some(image) => operation.rows_of_key(image),
-        None => {
-            plan.row.use_schema(types);
-            quick_rows(payload.get(..rows_end)?, plan)?
-        }
-    };
-    event(plan, operation, rows, meta.snapshot, origin).ok()
-}
-
-fn quick_rows(head: &[u8], plan: &mut Plan) -> Option<Rows> {
-    let mut scan = Scan::new(std::str::from_utf8(head).ok()?);
-    scan.eat("{\"before\":")?;
-    let before = quick_row(&mut scan, &mut plan.row)?;
-    scan.eat(",\"after\":")?;
-    let after = quick_row(&mut scan, &mut plan.row)?;
-    scan.is_empty().then_some(Rows { before, after })
-}
-
-fn quick_row(scan: &mut Scan<'_>, shape: &mut Shape) -> Option<Option<RowImage>> {
-    if scan.eat("null").is_some() {
-        return Some(None);
-    }
-    let mut row = Filling::new(shape);
-    row::scan(scan, &mut row)?;
-    Some(Some(row.finish()))
-}
-
-/// Decodes an envelope of any form.
-pub(super) fn thorough(
+/// Decodes an envelope.
+pub(super) fn decode(
     known: &mut Known,
     record: &Record<'_>,
     message: &Message<'_>,
@@ -84,74 +57,73 @@ pub(super) fn thorough(
 ) -> Result<Event, Problem> {
     let source: Source<'_> = match message.source {
         Some(source) => read(source.get())?,
-        None => return Err(Problem::Field { name: "source", wanted: "there" }),
+        None => return Err(Problem::Field { name: "source", wanted: "present" }),
     };
-    let letter = match message.op.as_deref().unwrap_or_default().as_bytes() {
+    let operation = match message.op.as_deref().unwrap_or_default().as_bytes() {
         [letter] => *letter,
         _ => return Err(Problem::Operation),
     };
-    let meta = Meta {
+    let header = Header {
         database: &source.db,
-        table: source.table.as_deref().ok_or(Problem::Field { name: "source.table", wanted: "there" })?,
+        table: source.table.as_deref().ok_or(Problem::Field { name: "source.table", wanted: "present" })?,
         gtid: source.gtid.as_deref(),
-        committed_us: number(source.ts_us).unwrap_or(source.ts_ms.saturating_mul(1_000)),
-        captured_us: tail::micros(number(message.ts_us), number(message.ts_ms)).unwrap_or_default(),
+        committed_us: time(source.ts_us).unwrap_or(source.ts_ms.saturating_mul(1_000)),
+        captured_us: time(message.ts_us)
+            .or_else(|| time(message.ts_ms).map(|millis| millis.saturating_mul(1_000)))
+            .unwrap_or_default(),
         snapshot: source.snapshot.as_deref(),
-        operation: letter,
-        place: message.transaction.map(super::message::TransactionBlock::place),
+        operation,
+        order: message.transaction.map(TransactionBlock::order),
     };
-    change(known, record, &meta, message, types)
+    change(known, record, &header, message, types)
 }
 
-/// A time; nothing if it is none: it decides nothing.
-fn number(field: Option<&serde_json::value::RawValue>) -> Option<u64> {
+/// Returns a time; `None` if the field is absent or no number. No decision depends on it, so that is no error.
+fn time(field: Option<&RawValue>) -> Option<u64> {
     field.and_then(|text| text.get().parse().ok())
 }
 
-/// A change of which everything but the rows is known.
+/// Decodes the rows of a change whose header is known.
 pub(super) fn change(
     known: &mut Known,
     record: &Record<'_>,
-    meta: &Meta<'_>,
+    header: &Header<'_>,
     message: &Message<'_>,
     types: Option<&Arc<Types>>,
 ) -> Result<Event, Problem> {
-    let operation = Letter::from(meta.operation).ok_or(Problem::Operation)?;
-    let origin = origin(meta, &mut known.origins)?;
-    let Some(plan) = known.plans.find(meta.database, meta.table) else {
-        return Ok(Event::Nothing { kind: "other", gtid: origin.gtid });
+    let operation = Letter::from(header.operation).ok_or(Problem::Operation)?;
+    let origin = origin(header, &mut known.origins)?;
+    let Some(plan) = known.plans.find(header.database, header.table) else {
+        return Ok(Event::Ignored { kind: "other", gtid: origin.gtid });
     };
     let keyed = if operation.has_row() { key::image(&mut known.keys, record, plan) } else { None };
     let rows = match keyed {
         Some(image) => operation.rows_of_key(image),
         None => {
             plan.row.use_schema(types);
-            let mut parse = |row: Option<&serde_json::value::RawValue>| {
-                row.map(|row| thorough_row(row.get(), &mut plan.row, Part::Value)).transpose()
-            };
-            Rows { before: parse(message.before)?, after: parse(message.after)? }
+            Rows { before: image(message.before, &mut plan.row)?, after: image(message.after, &mut plan.row)? }
         }
     };
-    event(plan, operation, rows, meta.snapshot, origin)
+    event(plan, operation, rows, header.snapshot, origin)
 }
 
-pub(super) fn thorough_row(text: &str, shape: &mut Shape, part: Part) -> Result<RowImage, Problem> {
-    let mut row = Filling::new(shape);
-    row::parse(text, &mut row, part)?;
-    Ok(row.finish())
+fn image(row: Option<&RawValue>, shape: &mut Shape) -> Result<Option<RowImage>, Problem> {
+    let Some(text) = row else { return Ok(None) };
+    let mut row = RowBuilder::new(shape);
+    row::parse(text.get(), &mut row, Part::Value)?;
+    Ok(Some(row.finish()))
 }
 
-#[inline]
-pub(super) fn origin(meta: &Meta<'_>, origins: &mut Origins) -> Result<Origin, Problem> {
+pub(super) fn origin(header: &Header<'_>, origins: &mut Origins) -> Result<Origin, Problem> {
     Ok(Origin {
-        gtid: meta.gtid.map(|gtid| origins.gtid(gtid)).transpose()?,
-        committed_at: Timestamp::from_micros(meta.committed_us),
-        captured_at: Timestamp::from_micros(meta.captured_us),
-        place: meta.place,
+        gtid: header.gtid.map(|gtid| origins.gtid(gtid)).transpose()?,
+        committed_at: Timestamp::from_micros(header.committed_us),
+        captured_at: Timestamp::from_micros(header.captured_us),
+        order: header.order,
     })
 }
 
-/// `op`.
+/// The operation, `op`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Letter {
     Create,
@@ -180,8 +152,10 @@ impl Letter {
         !matches!(self, Self::Truncate | Self::Message)
     }
 
-    /// The rows, as far as a key tells them. A key that changes comes as a delete and a create, so an update has the
-    /// same key on both sides.
+    /// Returns the rows, reduced to the columns of the key. A change of the key itself is emitted as a delete and a
+    /// create ([primary key updates]), so an update has the same key before and after.
+    ///
+    /// [primary key updates]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-primary-key-updates
     pub(super) fn rows_of_key(self, image: RowImage) -> Rows {
         match self {
             Self::Delete => Rows { before: Some(image), after: None },
@@ -191,7 +165,7 @@ impl Letter {
     }
 }
 
-/// The event of a change to a table of interest.
+/// Returns the event of a change to a table of interest.
 pub(super) fn event(
     plan: &Plan,
     letter: Letter,
@@ -205,7 +179,7 @@ pub(super) fn event(
         Letter::Truncate => {
             return Ok(Event::Tables { tables: vec![table], reason: "TRUNCATE".to_owned(), origin });
         }
-        Letter::Message => return Ok(Event::Nothing { kind: "message", gtid: origin.gtid }),
+        Letter::Message => return Ok(Event::Ignored { kind: "message", gtid: origin.gtid }),
         Letter::Read => {
             let row = Some(rows.after.ok_or_else(|| missing("after"))?);
             return Ok(Event::Read { table, snapshot: snapshot_kind(snapshot), row, origin });

@@ -1,4 +1,4 @@
-//! The message's key, as a row that has the key's columns only.
+//! Columns taken from a record's key, which spares parsing the rows if it has all columns that mappings read.
 
 use std::sync::Arc;
 
@@ -6,11 +6,10 @@ use cachefront_core::event::RowImage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Record;
-use super::error::{Part, Problem};
-use super::json::Scan;
 use super::plan::Plan;
-use super::row::{self, Filling, Shape};
+use super::problem::{Part, Problem};
+use super::record::Record;
+use super::row::{self, RowBuilder, Shape};
 use super::schema::Types;
 use super::schemas::Schemas;
 
@@ -22,63 +21,48 @@ struct Wrapped<'a> {
     payload: &'a RawValue,
 }
 
-/// The columns that are asked for, if the key has them all.
+/// Returns the columns of interest, if the key has all of them.
 #[inline]
 pub(super) fn image(schemas: &mut Schemas, record: &Record<'_>, plan: &mut Plan) -> Option<RowImage> {
     if !plan.key_suffices {
         return None;
     }
-    // A key that is no row, or none that can be read, is no reason for an error: the value has it all.
+    // A key that cannot be decoded is no error here: the value has every column.
     let (row, whole) = columns(schemas, record, &mut plan.key).ok().flatten()?;
     plan.key_suffices = whole;
     whole.then_some(row)
 }
 
-/// The columns that a key has, and whether they are all that are asked for. Nothing if there is no key.
+/// Returns the columns of the key, and whether they are all columns of interest; `None` if the record has no key.
 pub(super) fn columns(
     schemas: &mut Schemas,
     record: &Record<'_>,
     shape: &mut Shape,
 ) -> Result<Option<(RowImage, bool)>, Problem> {
     let Some(key) = record.key else { return Ok(None) };
-    let known = schemas.strip(record.topic, key).map(|(payload, types)| (payload, Arc::clone(types)));
+    let key = std::str::from_utf8(key).map_err(|_| Problem::NotUtf8(Part::Key))?;
+    let known = schemas.strip(record.topic, key).map(|(payload, types)| (payload, Some(Arc::clone(types))));
     let (payload, types) = match known {
-        Some((payload, types)) => (text(payload)?, Some(types)),
-        None => unwrap(schemas, record, text(key)?)?,
+        Some(known) => known,
+        None => unwrap(schemas, record, key)?,
     };
     if payload == "null" {
         return Ok(None);
     }
     shape.use_schema(types.as_ref());
-    if let Some(row) = quick(payload, shape) {
-        return Ok(Some(row));
-    }
-    let mut row = Filling::new(shape);
+    let mut row = RowBuilder::new(shape);
     row::parse(payload, &mut row, Part::Key)?;
     let whole = row.is_whole();
     Ok(Some((row.finish(), whole)))
 }
 
-#[inline]
-fn quick(payload: &str, shape: &mut Shape) -> Option<(RowImage, bool)> {
-    let mut scan = Scan::new(payload);
-    let mut row = Filling::new(shape);
-    row::scan(&mut scan, &mut row)?;
-    let whole = row.is_whole();
-    scan.is_empty().then(|| (row.finish(), whole))
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(bytes).map_err(|_| Problem::NotUtf8(Part::Key))
-}
-
-/// The payload of a key with a schema; the key itself if it has none.
+/// Returns the payload of a key with a schema, or the key itself if it has none.
 fn unwrap<'a>(
     schemas: &mut Schemas,
     record: &Record<'_>,
     key: &'a str,
 ) -> Result<(&'a str, Option<Arc<Types>>), Problem> {
-    // A key may have columns of these names, but then it has no object under `schema`.
+    // A table may have columns called `schema` and `payload`, but the first one then holds no object.
     if !key.trim_start().starts_with("{\"schema\":{") {
         return Ok((key, None));
     }

@@ -1,18 +1,17 @@
-//! A record's value as `serde_json` reads it, whatever its form: every field that any form of Debezium's has.
+//! A record's value as `serde_json` reads it: the fields of all forms in one structure. Rows stay unparsed text.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::event::Place;
+use super::problem::{Part, Problem};
+use crate::event::BlockOrder;
 
-use super::error::{Part, Problem};
-
-/// An object of any of the forms. Fields that are null and fields that are absent differ where it matters.
+/// An object of any form. `null` and absence are told apart where the meaning depends on it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Message<'a> {
-    // With schemas.
+    // The JSON converter with `schemas.enable=true`.
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) schema: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -39,7 +38,7 @@ pub(super) struct Message<'a> {
     pub(super) ddl: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "tableChanges")]
     pub(super) table_changes: Option<&'a RawValue>,
-    // A transaction's begin or end.
+    // The begin or the end of a transaction.
     #[serde(borrow, default)]
     pub(super) status: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -67,7 +66,9 @@ pub(super) struct Message<'a> {
     pub(super) ce_snapshot: Option<Cow<'a, str>>,
 }
 
-/// What each change says of its place in its transaction.
+/// The `transaction` block of a change, written with [`provide.transaction.metadata`].
+///
+/// [`provide.transaction.metadata`]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct TransactionBlock {
     total_order: u64,
@@ -75,12 +76,12 @@ pub(super) struct TransactionBlock {
 }
 
 impl TransactionBlock {
-    pub(super) fn place(self) -> Place {
-        Place { in_transaction: self.total_order, in_table: self.data_collection_order }
+    pub(super) fn order(self) -> BlockOrder {
+        BlockOrder { in_transaction: self.total_order, in_table: self.data_collection_order }
     }
 }
 
-/// How many events of a transaction one table has.
+/// The number of events that a transaction has for one table.
 #[derive(Debug, Deserialize)]
 pub(super) struct Collection<'a> {
     #[serde(borrow, rename = "data_collection")]
@@ -89,7 +90,7 @@ pub(super) struct Collection<'a> {
     pub(super) events: u64,
 }
 
-/// Where a change comes from.
+/// The `source` block of a change.
 #[derive(Debug, Deserialize)]
 pub(super) struct Source<'a> {
     #[serde(borrow)]
@@ -114,12 +115,12 @@ pub(super) struct TableChange<'a> {
     pub(super) id: Cow<'a, str>,
 }
 
-/// Reads a part of a message.
+/// Parses a part of a message.
 pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|error| Problem::json(Part::Value, &error))
 }
 
-/// Keeps null apart from absence.
+/// Tells `null` from absence.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }

@@ -1,4 +1,4 @@
-//! What is known of the tables of interest, and the names that records share.
+//! The tables of interest with their columns, and the GTID origins that records share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,22 +7,21 @@ use cachefront_core::Gtid;
 use cachefront_core::event::TableName;
 use cachefront_core::source::{Columns, TableFilter};
 
-use super::error::Problem;
+use super::problem::Problem;
 use super::row::Shape;
 use super::settings::{ColumnType, DecoderSettings};
 
-/// More origins than any server's log has; beyond it they are interned anew.
+/// Maximum number of origins kept, which is more than any server's log has; beyond it all are interned again.
 const ORIGINS_MAX: usize = 64;
 
-/// One table of interest.
+/// How to decode the records of one table of interest.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) table: TableName,
-    /// How its rows are read.
     pub(super) row: Shape,
-    /// How its keys are read, as rows that have the key's columns only.
+    /// The rows that keys hold: they have the key's columns only.
     pub(super) key: Shape,
-    /// False once a key was seen that lacks a column that is asked for. The row is always right, only slower.
+    /// False as soon as a key lacks a column of interest; the row is then parsed, which is always right and slower.
     pub(super) key_suffices: bool,
 }
 
@@ -30,11 +29,11 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Plans {
     plans: Vec<Plan>,
-    /// By database, then by name: no record needs a name of its own to be looked up.
+    /// By database, then by name: a lookup allocates no name.
     databases: HashMap<Box<str>, HashMap<Box<str>, usize>>,
-    /// The table that was looked up last: records come in runs.
+    /// The table of the last lookup: records of one table come in runs.
     last: usize,
-    /// Where every table is of interest: the configured types.
+    /// Set if every table is of interest ([`DecoderSettings::inspect`]).
     inspect: Option<DecoderSettings>,
 }
 
@@ -49,7 +48,7 @@ impl Plans {
     }
 
     fn add(&mut self, settings: &DecoderSettings, table: &TableName, columns: &Columns) {
-        // Where a point belongs to a name is not known, so every one is tried.
+        // Database and table names may contain dots, so every dot is tried as the separator.
         for (at, _) in table.as_str().match_indices('.') {
             let (database, name) = table.as_str().split_at(at);
             let name = name.strip_prefix('.').unwrap_or(name);
@@ -62,7 +61,7 @@ impl Plans {
         self.plans.push(Plan { table: table.clone(), row, key, key_suffices });
     }
 
-    /// Makes a table one of interest if every table is.
+    /// Adds the table if every table is of interest.
     pub(super) fn inspect(&mut self, table: &TableName) {
         if let Some(settings) = self.inspect.take() {
             if self.tables().all(|known| known != table) {
@@ -72,7 +71,7 @@ impl Plans {
         }
     }
 
-    /// The table of this name; nothing if it is of no interest.
+    /// Returns the table of this name; `None` if it is not of interest.
     #[inline]
     pub(super) fn find(&mut self, database: &str, name: &str) -> Option<&mut Plan> {
         let is_last = self.plans.get(self.last).is_some_and(|plan| {
@@ -87,25 +86,27 @@ impl Plans {
         self.plans.get_mut(self.last)
     }
 
-    /// The table of this full name.
-    pub(super) fn find_full(&mut self, table: &TableName) -> Option<&mut Plan> {
-        self.inspect(table);
-        self.plans.iter_mut().find(|plan| plan.table == *table)
+    /// Returns the table of this full name; `None` if it is not of interest.
+    pub(super) fn find_full(&mut self, table: &str) -> Option<&mut Plan> {
+        if self.inspect.is_some() {
+            self.inspect(&TableName::from(table));
+        }
+        self.plans.iter_mut().find(|plan| plan.table.as_str() == table)
     }
 
-    /// A table's name, shared if the table is of interest.
+    /// Returns a table's name, shared if the table is of interest.
     pub(super) fn name(&self, full: &str) -> TableName {
         let known = self.tables().find(|table| table.as_str() == full);
         known.cloned().unwrap_or_else(|| TableName::from(full))
     }
 
-    /// Takes columns from rows only.
+    /// Decodes from rows even if the key has all columns of interest.
     #[cfg(test)]
     pub(super) fn never_by_key(&mut self) {
         self.plans.iter_mut().for_each(|plan| plan.key_suffices = false);
     }
 
-    /// All tables of interest.
+    /// Returns the names of all tables of interest.
     pub(super) fn tables(&self) -> impl Iterator<Item = &TableName> {
         self.plans.iter().map(|plan| &plan.table)
     }
@@ -116,7 +117,7 @@ fn hints(settings: &DecoderSettings, table: &str) -> HashMap<Box<str>, ColumnTyp
     settings.columns.iter().filter_map(|(name, kind)| Some((column(name)?, *kind))).collect()
 }
 
-/// The origins of transactions, each once.
+/// The origins of transactions, interned.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     known: Vec<Arc<str>>,
@@ -124,7 +125,7 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// A GTID from its text, `uuid:number` or `uuid:tag:number`.
+    /// Parses a GTID, `uuid:number` or `uuid:tag:number`.
     #[inline]
     pub(super) fn gtid(&mut self, text: &str) -> Result<Gtid, Problem> {
         let (origin, number) = text.rsplit_once(':').ok_or(Problem::Gtid)?;
@@ -157,7 +158,9 @@ impl Origins {
     }
 }
 
-/// An origin is a server's UUID, with a tag after it at times.
+/// Checks that an origin is a server's UUID, optionally followed by a tag (see [GTID format]).
+///
+/// [GTID format]: https://dev.mysql.com/doc/refman/8.4/en/replication-gtids-concepts.html
 fn check(origin: &str) -> Result<(), Problem> {
     let (server, tag) = origin.split_once(':').map_or((origin, None), |(server, tag)| (server, Some(tag)));
     let server_ok = !server.is_empty() && server.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

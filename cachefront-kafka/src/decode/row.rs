@@ -1,4 +1,4 @@
-//! Row images: the columns that mappings ask for, out of a JSON object, with names shared by all rows of a table.
+//! Row images: the columns that mappings read, from a JSON object, with names shared by all rows of a table.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,21 +11,22 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::convert;
-use super::error::Problem;
-use super::json::{Json, Scan};
+use super::json::Json;
+use super::problem::{Part, Problem};
 use super::schema::Types;
 use super::settings::ColumnType;
 
-/// What a row of one table looks like: its columns' names, and how their values are to be read.
+/// What the rows of one table look like: the names of their columns, and how to read their values.
 #[derive(Debug)]
 pub(super) struct Shape {
     names: Arc<[Box<str>]>,
     kinds: Vec<ColumnType>,
-    /// Names are learnt from the rows; else they are the wanted ones, and all other columns are passed over.
+    /// True if every column is of interest: the names are then learnt from the rows. Otherwise `names` are the columns
+    /// of interest, and all others are skipped.
     all: bool,
-    /// Types that were configured, by column.
+    /// The configured types, by column.
     hints: Arc<HashMap<Box<str>, ColumnType>>,
-    /// Types from the records' schema.
+    /// The types from the schema in the records.
     schema: Option<Arc<Types>>,
 }
 
@@ -40,12 +41,12 @@ impl Shape {
         shape
     }
 
-    /// True if only some columns are asked for.
+    /// True if only some columns are of interest.
     pub(super) fn is_choice(&self) -> bool {
         !self.all
     }
 
-    /// Takes the types of the record's schema, or of none.
+    /// Uses the types of the record's schema; `None` if the record has no schema.
     #[inline]
     pub(super) fn use_schema(&mut self, schema: Option<&Arc<Types>>) {
         let same = match (&self.schema, schema) {
@@ -69,16 +70,16 @@ impl Shape {
 }
 
 /// A row image under construction.
-pub(super) struct Filling<'s> {
+pub(super) struct RowBuilder<'s> {
     shape: &'s mut Shape,
     columns: Vec<Column>,
-    /// The names, from the moment that they are others than the shape's.
+    /// The names, as soon as they differ from those of the shape.
     fresh: Option<Vec<Box<str>>>,
-    /// Names that begin with two underscores are not columns.
+    /// True if names that begin with two underscores are not columns.
     flat: bool,
 }
 
-impl<'s> Filling<'s> {
+impl<'s> RowBuilder<'s> {
     pub(super) fn new(shape: &'s mut Shape) -> Self {
         let mut columns = Vec::with_capacity(shape.names.len());
         if !shape.all {
@@ -87,14 +88,14 @@ impl<'s> Filling<'s> {
         Self { shape, columns, fresh: None, flat: false }
     }
 
-    /// A row with fields in it that a transformation added.
+    /// A row to which a transformation has added fields of its own.
     pub(super) fn flat(shape: &'s mut Shape) -> Self {
         Self { flat: true, ..Self::new(shape) }
     }
 
-    /// Where the column `name` goes, and how it is read; nothing if nobody asks for it.
+    /// Returns the index of the column `name` and its type; `None` if the column is not of interest.
     #[inline]
-    pub(super) fn slot(&mut self, name: &str) -> Option<(usize, ColumnType)> {
+    fn slot(&mut self, name: &str) -> Option<(usize, ColumnType)> {
         if !self.shape.all {
             let names = &self.shape.names;
             let index = names
@@ -119,9 +120,9 @@ impl<'s> Filling<'s> {
         Some((index, self.shape.kind(name)))
     }
 
-    /// Keeps a column's value.
+    /// Stores a column's value.
     #[inline]
-    pub(super) fn put(&mut self, index: usize, kind: ColumnType, json: Json<'_>) -> Result<(), Problem> {
+    fn put(&mut self, index: usize, kind: ColumnType, json: Json<'_>) -> Result<(), Problem> {
         let value =
             convert::value(json, kind).map_err(|wanted| Problem::Column { column: self.name(index).into(), wanted })?;
         if self.shape.all {
@@ -137,12 +138,12 @@ impl<'s> Filling<'s> {
         names.get(index).map_or("?", |name| name)
     }
 
-    /// True if every wanted column is there.
+    /// True if the row has every column of interest.
     pub(super) fn is_whole(&self) -> bool {
         !self.shape.all && !self.columns.contains(&Column::Missing)
     }
 
-    /// The image.
+    /// Returns the image.
     #[inline]
     pub(super) fn finish(self) -> RowImage {
         if self.shape.all && (self.fresh.is_some() || self.columns.len() < self.shape.names.len()) {
@@ -157,35 +158,11 @@ impl<'s> Filling<'s> {
     }
 }
 
-/// Fills a row from an object in the common form, without white space. Nothing where that is not so.
-#[inline]
-pub(super) fn scan(scan: &mut Scan<'_>, row: &mut Filling<'_>) -> Option<()> {
-    scan.eat("{")?;
-    if scan.eat("}").is_some() {
-        return Some(());
-    }
-    loop {
-        let name = scan.string()?;
-        scan.eat(":")?;
-        let slot = match name.plain() {
-            Some(name) => row.slot(name),
-            None => row.slot(&name.text()?),
-        };
-        match slot {
-            Some((index, kind)) => row.put(index, kind, scan.value()?).ok()?,
-            None => scan.skip()?,
-        }
-        match scan.peek()? {
-            b',' => scan.eat(",")?,
-            _ => return scan.eat("}"),
-        }
-    }
-}
-
-/// Fills a row from an object, by `serde_json`.
-pub(super) struct RowSeed<'f, 's> {
-    pub(super) row: &'f mut Filling<'s>,
-    pub(super) problem: &'f mut Option<Problem>,
+/// Deserializes an object into a row.
+struct RowSeed<'f, 's> {
+    row: &'f mut RowBuilder<'s>,
+    /// The first column that could not be converted: `serde_json`'s own errors cannot carry it.
+    problem: &'f mut Option<Problem>,
 }
 
 impl<'de> DeserializeSeed<'de> for RowSeed<'_, '_> {
@@ -210,9 +187,9 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
                 continue;
             };
             let raw: &RawValue = map.next_value()?;
-            let put = match Json::parse(raw.get()) {
+            let put = match Json::read(raw) {
                 Some(json) => self.row.put(index, kind, json),
-                None => Err(Problem::Column { column: name.into(), wanted: "a value that can be read" }),
+                None => Err(Problem::Column { column: name.into(), wanted: "a number in the range of a double" }),
             };
             if let Err(problem) = put {
                 self.problem.get_or_insert(problem);
@@ -227,8 +204,8 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Fills a row from an object's text, by `serde_json`.
-pub(super) fn parse(text: &str, row: &mut Filling<'_>, part: super::error::Part) -> Result<(), Problem> {
+/// Fills a row from an object's text.
+pub(super) fn parse(text: &str, row: &mut RowBuilder<'_>, part: Part) -> Result<(), Problem> {
     let mut problem = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let seed = RowSeed { row, problem: &mut problem };

@@ -1,4 +1,5 @@
-//! The schemas that the JSON converter embeds with `schemas.enable=true`: what types a row's columns have.
+//! The column types in the schemas that the JSON converter embeds with `schemas.enable=true`: Debezium marks them by
+//! [semantic type names](https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-data-types).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,7 +8,7 @@ use serde::Deserialize;
 
 use super::settings::{BytesForm, ColumnType, TimeUnit};
 
-/// The types of a row's columns, by name. Columns that are plain are left out.
+/// The types of a row's columns, by name, without those that are [`ColumnType::Plain`].
 pub(super) type Types = HashMap<Box<str>, ColumnType>;
 
 #[derive(Deserialize)]
@@ -30,7 +31,7 @@ struct Parameters<'a> {
     scale: Option<Cow<'a, str>>,
 }
 
-/// The types of the rows that a schema speaks of: of `before` and `after` in an envelope, of the row itself elsewhere.
+/// Returns the column types of a schema: those of `before` and `after` in an envelope, of the row itself elsewhere.
 pub(super) fn types(schema: &str) -> Result<Types, serde_json::Error> {
     let schema: Schema<'_> = serde_json::from_str(schema)?;
     let row =

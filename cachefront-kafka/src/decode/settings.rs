@@ -1,28 +1,32 @@
-//! What the decoder has to be told, because the records do not say it.
+//! Settings of the decoder: what the records themselves do not say.
 
 use std::collections::BTreeMap;
 
-use cachefront_core::event::TableName;
+use serde::{Deserialize, Serialize};
 
 /// The default of [`DecoderSettings::heartbeat_prefix`], which is Debezium's own.
 pub const HEARTBEAT_PREFIX: &str = "__debezium-heartbeat";
 
 /// How the connector writes its records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Form {
     /// Debezium's envelope: `before`, `after`, `source`, `op`. With or without schemas, routed or not.
     #[default]
     Envelope,
-    /// Rows alone, as the transformation `ExtractNewRecordState` leaves them. Give it
+    /// Rows without an envelope, as the transformation [`ExtractNewRecordState`] writes them. It needs
     /// `add.fields=op,source.db,source.table,source.gtid,source.ts_ms,source.snapshot`, or no position is known.
+    ///
+    /// [`ExtractNewRecordState`]: https://debezium.io/documentation/reference/stable/transformations/event-flattening.html
     Flattened,
 }
 
-/// A column's type, where the record does not say it: without schemas, or where schemas are not enough.
+/// A column's type, needed where the record does not say it: without a schema, or where the schema is ambiguous.
 ///
-/// With the right types a value is equal to the one that the binary log gives for the same column.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// With the right type a value equals the one that the binary log has for the same column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ColumnType {
     /// As the JSON has it: a number, text, or a bit (`true`, `false`).
@@ -35,33 +39,33 @@ pub enum ColumnType {
     Float,
     /// `DECIMAL` as base64 (`decimal.handling.mode=precise`, the connector's default); text stays as it is.
     Decimal {
-        /// How many digits stand after the point.
+        /// Number of digits after the decimal point.
         scale: u32,
     },
     /// `DATE`: days since 1970, or ISO text.
     Date,
     /// `TIME`: a number in this unit, or ISO text.
     Time {
-        /// The number's unit: microseconds unless `time.precision.mode` says another.
+        /// The number's unit: microseconds unless `time.precision.mode` sets another.
         unit: TimeUnit,
-        /// The digits of the fraction, as the column declares them; nothing: as many as it takes.
+        /// Number of fractional digits that the column declares; `None` for as many as the value needs.
         digits: Option<u8>,
     },
     /// `DATETIME`: a number in this unit since 1970, or ISO text.
     DateTime {
         /// The number's unit: milliseconds up to `DATETIME(3)`, microseconds above.
         unit: TimeUnit,
-        /// The digits of the fraction, as the column declares them; nothing: as many as it takes.
+        /// Number of fractional digits that the column declares; `None` for as many as the value needs.
         digits: Option<u8>,
     },
     /// `TIMESTAMP`: ISO text in UTC.
     Timestamp {
-        /// The digits of the fraction, as the column declares them; nothing: as the record has them.
+        /// Number of fractional digits that the column declares; `None` for those in the record.
         digits: Option<u8>,
     },
     /// `YEAR`.
     Year,
-    /// `BIT`: true or false, or base64 with the lowest byte first.
+    /// `BIT`: true or false, or base64 in little-endian order.
     Bit,
     /// `BINARY`, `VARBINARY`, `BLOB` as text.
     Bytes(BytesForm),
@@ -70,7 +74,8 @@ pub enum ColumnType {
 }
 
 /// The unit of a number that is a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TimeUnit {
     /// 10⁻³ s.
@@ -81,8 +86,9 @@ pub enum TimeUnit {
     Nanos,
 }
 
-/// How bytes are written, after the connector's `binary.handling.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How bytes are written, as the connector's `binary.handling.mode` sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BytesForm {
     /// `bytes` (the default) and `base64`.
@@ -93,29 +99,42 @@ pub enum BytesForm {
     Hex,
 }
 
-/// What the decoder has to be told. The default fits a connector with its own defaults and no transformations.
-#[derive(Clone, Debug)]
+/// Settings of a [`Decoder`](super::Decoder). The defaults fit a connector with its own defaults and no transformations.
+///
+/// ```
+/// use cachefront::kafka::decode::{ColumnType, DecoderSettings, Form};
+///
+/// let settings = DecoderSettings::default()
+///     .with_form(Form::Flattened)
+///     .with_table("shop.users", "app.users")
+///     .with_column("app.users.id", ColumnType::Unsigned);
+/// assert_eq!(settings.columns["app.users.id"], ColumnType::Unsigned);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct DecoderSettings {
-    /// How the connector writes its records.
+    /// How the connector writes its records. Default: [`Form::Envelope`].
     pub form: Form,
-    /// The tables of topics whose records do not name their table: flattened rows without `source.db` and
-    /// `source.table`, and flattened deletes, which have no value.
-    pub tables: BTreeMap<String, TableName>,
-    /// The topic of the transactions' begins and ends (`<topic.prefix>.transaction`). An envelope needs no telling;
-    /// flattened rows do.
+    /// The tables, `database.table`, of topics whose records do not name their table: flattened rows without `source.db`
+    /// and `source.table`, and flattened deletes, which have no value. Default: none.
+    pub tables: BTreeMap<String, String>,
+    /// The topic of the begin and end of transactions, `<topic.prefix>.transaction`. Needed for flattened rows only: an
+    /// envelope is recognised without it. Default: `None`.
     pub transaction_topic: Option<String>,
-    /// The topic of schema changes (`<topic.prefix>`). An envelope needs no telling; flattened rows do.
+    /// The topic of schema changes, `<topic.prefix>`. Needed for flattened rows only: an envelope is recognised without
+    /// it. Default: `None`.
     pub schema_change_topic: Option<String>,
-    /// What the heartbeats' topics begin with (`topic.heartbeat.prefix`).
+    /// The prefix of heartbeat topics (`topic.heartbeat.prefix`). Default: [`HEARTBEAT_PREFIX`].
     pub heartbeat_prefix: String,
-    /// Types of columns, by `database.table.column`. They win over schemas in the records.
+    /// Types of columns, by `database.table.column`. They take precedence over schemas in the records. Default: none.
     pub columns: BTreeMap<String, ColumnType>,
-    /// Whether columns may be taken from the message key. True unless a transformation puts other values into the key
-    /// under the names of columns.
+    /// Whether columns may be read from the message key. Set it to `false` if a transformation puts other values into the
+    /// key under the names of columns. Default: `true`.
     pub key_is_row: bool,
-    /// For tools that show records, not for caches: every table is of interest, and flattened updates and deletes are
-    /// handed over as rows although the row before is not in them. A cache would keep what the row before stood for, so
-    /// it is told to void the table instead.
+    /// For tools that print records, not for caches: every table is of interest, and flattened updates and deletes are
+    /// returned as rows although they lack the row before the change. A cache would keep entries of that row, so by
+    /// default such records flush the table. Default: `false`.
     pub inspect: bool,
 }
 
@@ -131,5 +150,63 @@ impl Default for DecoderSettings {
             key_is_row: true,
             inspect: false,
         }
+    }
+}
+
+impl DecoderSettings {
+    /// Sets [`form`](Self::form).
+    #[must_use]
+    pub fn with_form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// Adds a topic to [`tables`](Self::tables); the table is `database.table`.
+    #[must_use]
+    pub fn with_table(mut self, topic: impl Into<String>, table: impl Into<String>) -> Self {
+        self.tables.insert(topic.into(), table.into());
+        self
+    }
+
+    /// Sets [`transaction_topic`](Self::transaction_topic).
+    #[must_use]
+    pub fn with_transaction_topic(mut self, topic: impl Into<String>) -> Self {
+        self.transaction_topic = Some(topic.into());
+        self
+    }
+
+    /// Sets [`schema_change_topic`](Self::schema_change_topic).
+    #[must_use]
+    pub fn with_schema_change_topic(mut self, topic: impl Into<String>) -> Self {
+        self.schema_change_topic = Some(topic.into());
+        self
+    }
+
+    /// Sets [`heartbeat_prefix`](Self::heartbeat_prefix).
+    #[must_use]
+    pub fn with_heartbeat_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.heartbeat_prefix = prefix.into();
+        self
+    }
+
+    /// Adds the type of a column, `database.table.column`, to [`columns`](Self::columns).
+    #[must_use]
+    pub fn with_column(mut self, column: impl Into<String>, kind: ColumnType) -> Self {
+        self.columns.insert(column.into(), kind);
+        self
+    }
+
+    /// Sets [`key_is_row`](Self::key_is_row).
+    #[must_use]
+    pub fn with_key_is_row(mut self, key_is_row: bool) -> Self {
+        self.key_is_row = key_is_row;
+        self
+    }
+
+    /// Sets [`inspect`](Self::inspect).
+    #[must_use]
+    pub fn with_inspect(mut self, inspect: bool) -> Self {
+        self.inspect = inspect;
+        self
     }
 }

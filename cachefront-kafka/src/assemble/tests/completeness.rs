@@ -1,25 +1,25 @@
-//! What the position may say, and what must be handed over whatever it says.
+//! What the position may contain, and what must be returned whatever it contains.
 
 use super::*;
 
 const SCHEMA: usize = 2;
 const MARKER: usize = 3;
 
-/// A session that goes on from offset 10 of every partition, at transaction 10.
+/// A session that resumes at offset 10 of every partition, at transaction 10.
 pub(crate) fn resumed() -> Assembler {
     let mut resume = Resume::new(false);
     for partition in partitions() {
-        resume.set(&partition.topic, 0, Place { next: 10, seen: None });
+        resume.set(&partition.topic, 0, ResumePoint { next: 10, seen: None });
     }
     opened(&resume)
 }
 
-fn one() -> event::Place {
-    event::Place { in_transaction: 1, in_table: 1 }
+fn one() -> BlockOrder {
+    BlockOrder { in_transaction: 1, in_table: 1 }
 }
 
-fn origin(number: u64, place: Option<event::Place>) -> Origin {
-    Origin { gtid: Some(gtid(number)), place, ..Origin::default() }
+fn origin(number: u64, order: Option<BlockOrder>) -> Origin {
+    Origin { gtid: Some(gtid(number)), order, ..Origin::default() }
 }
 
 pub(crate) fn begin(offset: i64, number: u64) -> Fetched {
@@ -31,13 +31,13 @@ fn end(offset: i64, number: u64, table: &str, events: u64) -> Fetched {
     fetched(TRANSACTIONS, offset, Ok(Event::End { gtid: Some(gtid(number)), events, tables }))
 }
 
-/// A statement that changes `table`, as the schema-change topic has it.
+/// A statement that changes `table`, from the topic of schema changes.
 fn statement(offset: i64, number: u64, table: &str) -> Fetched {
     let tables = vec![table.into()];
     fetched(SCHEMA, offset, Ok(Event::Tables { tables, reason: "RENAME TABLE".into(), origin: origin(number, None) }))
 }
 
-/// A marker row of transaction `number`, which holds everything before it.
+/// A marker row of transaction `number`, with the set of all earlier ones.
 fn marker(offset: i64, number: u64) -> Fetched {
     let executed = format!("{SERVER}:1-{}", number - 1);
     let image = RowImage::from_pairs([("executed", Value::Text(executed.into()))]);
@@ -46,15 +46,15 @@ fn marker(offset: i64, number: u64) -> Fetched {
     fetched(MARKER, offset, Ok(Event::Row { row, origin: origin(number, Some(one())) }))
 }
 
-/// Takes in a complete transaction that writes a marker.
+/// Adds a complete transaction that writes a marker.
 pub(crate) fn beat(assembler: &mut Assembler, offset: i64, number: u64) {
     assembler.take(begin(offset, number)).expect("a begin");
     assembler.take(marker(offset, number)).expect("a marker");
     assembler.take(end(offset + 1, number, "app.heartbeat", 1)).expect("an end");
 }
 
-/// The tables that a batch voids.
-fn voided(batch: &Batch) -> Vec<&str> {
+/// The tables that a batch flushes.
+fn flushed(batch: &Batch) -> Vec<&str> {
     let changes = batch.transactions.iter().flat_map(|transaction| &transaction.changes);
     let tables = changes.filter_map(|change| match change {
         Change::Tables { tables, .. } => Some(tables),
@@ -64,41 +64,41 @@ fn voided(batch: &Batch) -> Vec<&str> {
 }
 
 #[test]
-fn a_definition_that_is_read_after_the_marker_that_covers_it_still_voids() {
+fn a_definition_that_is_read_after_the_marker_that_covers_it_still_flushes() {
     let mut assembler = resumed();
     beat(&mut assembler, 10, 12);
-    assert_eq!(assembler.batch().checkpoint.position, upto(12), "the marker counts");
+    assert_eq!(assembler.batch().checkpoint.position, upto(12), "the marker takes effect");
     assembler.take(statement(10, 11, "app.users")).expect("a statement");
-    assert_eq!(voided(&assembler.batch()), ["app.users"]);
+    assert_eq!(flushed(&assembler.batch()), ["app.users"]);
 }
 
 #[test]
-fn every_record_of_a_statement_voids_its_table() {
+fn every_record_of_a_statement_flushes_its_table() {
     let mut assembler = resumed();
     assembler.take(statement(10, 11, "app.users")).expect("DROP TABLE users, carts: the first record");
     assembler.take(statement(11, 11, "app.carts")).expect("and the second");
     let batch = assembler.batch();
-    assert_eq!((voided(&batch), &batch.checkpoint.position), (vec!["app.users", "app.carts"], &upto(11)));
+    assert_eq!((flushed(&batch), &batch.checkpoint.position), (vec!["app.users", "app.carts"], &upto(11)));
 }
 
 #[test]
-fn a_definition_that_comes_again_voids_again() {
+fn a_repeated_definition_flushes_again() {
     let mut assembler = resumed();
     assembler.take(statement(10, 9, "app.users")).expect("the connector repeats what it sent before its restart");
-    assert_eq!(voided(&assembler.batch()), ["app.users"]);
+    assert_eq!(flushed(&assembler.batch()), ["app.users"]);
 }
 
 #[test]
-fn a_generation_skips_the_definitions_that_its_head_holds_and_no_others() {
+fn a_generation_skips_exactly_the_definitions_that_its_head_contains() {
     let mut assembler = begun();
-    assembler.take(statement(98, 10, "app.users")).expect("the head holds it");
-    assert_eq!(voided(&assembler.batch()), [""; 0], "or each new generation would void everything once more");
+    assembler.take(statement(98, 10, "app.users")).expect("the head contains it");
+    assert_eq!(flushed(&assembler.batch()), [""; 0], "or each new generation would flush everything again");
     beat(&mut assembler, 100, 12);
     assert_eq!(assembler.batch().checkpoint.position, upto(12));
     assembler.take(statement(99, 11, "app.users")).expect("it was written before the generation, and not visible");
-    assert_eq!(voided(&assembler.batch()), ["app.users"], "a marker is no head");
+    assert_eq!(flushed(&assembler.batch()), ["app.users"], "a marker is not the head");
     assembler.take(statement(100, 9, "app.users")).expect("written after the generation began");
-    assert_eq!(voided(&assembler.batch()), ["app.users"]);
+    assert_eq!(flushed(&assembler.batch()), ["app.users"]);
 }
 
 #[test]
@@ -111,31 +111,32 @@ fn a_generation_keeps_its_head_until_it_is_settled() {
     assert_eq!(unsettled.position, upto(10), "a restart would take the marker for the head");
     assert!(Resume::decode(&unsettled.resume).expect("readable").is_end);
     assembler.take(counted(90, 10)).expect("past");
-    assembler.take(statement(90, 10, "app.users")).expect("the head holds it");
+    assembler.take(statement(90, 10, "app.users")).expect("the head contains it");
     let settled = assembler.batch().checkpoint;
     assert_eq!(settled.position, upto(12));
     assert!(!Resume::decode(&settled.resume).expect("readable").is_end);
 }
 
 #[test]
-fn a_tail_is_judged_by_the_head_and_not_by_a_marker() {
+fn a_tail_is_compared_with_the_head_and_not_with_a_marker() {
     let mut assembler = opened_with(Scope { tail: 10, ..scope() }, &head());
     beat(&mut assembler, 100, 12);
     assembler.batch();
     let command = assembler.take(counted(90, 11)).expect("a row");
-    assert!(matches!(command, Some(Command::Seek(_, 80))), "what is before it may not have been visible: {command:?}");
+    assert!(matches!(command, Some(Command::Seek(_, 80))), "earlier records may not have been visible: {command:?}");
     let mut assembler = begun();
     beat(&mut assembler, 100, 12);
     assembler.batch();
     assembler.take(garbage(SCHEMA, 98)).expect("not known yet");
     let next = assembler.take(statement(99, 11, "app.users"));
-    assert!(next.is_err(), "what could not be understood may not have been visible when the generation began");
+    assert!(next.is_err(), "the undecodable record may not have been visible when the generation began");
 }
 
 #[test]
-fn a_marker_waits_for_what_lies_before_the_known_ends() {
+fn a_marker_waits_for_records_before_the_known_ends() {
     let mut assembler = resumed();
-    let ends = |rows: i64| move |partition: &Partition| Some(if *partition.topic == *"t.app.users" { rows } else { 0 });
+    let ends =
+        |rows: i64| move |partition: &TopicPartition| Some(if *partition.topic == *"t.app.users" { rows } else { 0 });
     assembler.hold_markers(ends(11));
     beat(&mut assembler, 10, 13);
     let held = assembler.batch().checkpoint.position;
@@ -146,47 +147,47 @@ fn a_marker_waits_for_what_lies_before_the_known_ends() {
 }
 
 #[test]
-fn rows_of_an_xa_transaction_void_everything_once_and_end_all_claims() {
+fn rows_of_an_xa_transaction_flush_everything_once_and_end_all_claims() {
     let mut assembler = resumed();
-    assembler.take(begin(10, 11)).expect("the connector counts");
-    let error = assembler.take(row(10, 12, None)).expect_err("its commit leaves no record");
+    assembler.take(begin(10, 11)).expect("the connector counts events");
+    let error = assembler.take(row(10, 12, None)).expect_err("its commit has no record");
     assert_eq!(error.kind(), ErrorKind::Gap);
     assert!(error.to_string().contains("XA") && error.to_string().contains("BinlogSource"), "{error}");
-    assert!(assembler.uncounted(), "the source keeps it in mind");
+    assert!(assembler.uncounted(), "the source remembers it");
 
-    // The next generation, of which a restart reads the checkpoint.
+    // The next generation, resumed after a restart.
     let mut head = head();
     head.uncounted = true;
     let mut assembler = opened(&head);
     beat(&mut assembler, 100, 21);
-    assert_eq!(assembler.batch().checkpoint.position, upto(10), "no row has come yet, and nothing is proven");
-    assembler.take(row(100, 20, None)).expect("it is handed over, behind the marker too");
+    assert_eq!(assembler.batch().checkpoint.position, upto(10), "no row was read yet, and no position is claimed");
+    assembler.take(row(100, 20, None)).expect("it is returned, also after the marker");
     let batch = assembler.batch();
-    assert_eq!((batch.transactions.len(), &batch.checkpoint.position), (1, &upto(10)), "nothing is proven");
+    assert_eq!((batch.transactions.len(), &batch.checkpoint.position), (1, &upto(10)), "no position is claimed");
     let resume = Resume::decode(&batch.checkpoint.resume).expect("readable");
     assert!(resume.uncounted, "also after a restart");
 }
 
 #[test]
-fn rows_of_an_xa_transaction_are_known_also_before_the_first_begin_and_before_the_generation() {
+fn xa_rows_are_recognised_before_the_first_begin_and_before_the_generation() {
     let mut assembler = resumed();
-    assembler.take(row(10, 12, None)).expect("the connector may count nothing");
-    assembler.take(row(11, 9, None)).expect("whatever the position says");
+    assembler.take(row(10, 12, None)).expect("the connector may write no transaction metadata");
+    assembler.take(row(11, 9, None)).expect("whatever the position contains");
     assert_eq!(assembler.batch().transactions.len(), 2);
-    assert!(assembler.take(begin(10, 13)).is_err(), "it does count");
+    assert!(assembler.take(begin(10, 13)).is_err(), "it does write them");
     let mut assembler = begun();
-    assembler.take(counted(98, 9)).expect("a place");
+    assembler.take(counted(98, 9)).expect("an order");
     assert!(assembler.take(row(99, 10, None)).is_err(), "its commit may come after the generation");
 }
 
 #[test]
-fn flattened_rows_without_places_are_no_sign_of_xa() {
+fn flattened_rows_without_an_order_are_no_sign_of_xa() {
     let mut assembler = resumed();
     assembler.scope.is_flattened = true;
-    assembler.take(begin(10, 11)).expect("the connector counts");
-    assembler.take(row(10, 11, None)).expect("the transformation leaves the place out");
+    assembler.take(begin(10, 11)).expect("the connector counts events");
+    assembler.take(row(10, 11, None)).expect("the transformation leaves the order out");
     assembler.take(end(11, 11, "app.users", 0)).expect("an end");
-    assert_eq!(assembler.batch().checkpoint.position, upto(10), "nothing is proven");
+    assert_eq!(assembler.batch().checkpoint.position, upto(10), "no position is claimed");
     let mut assembler = resumed();
     assembler.scope.is_flattened = true;
     assembler.take(counted(10, 11)).expect("the transformation leaves it in");
@@ -194,27 +195,27 @@ fn flattened_rows_without_places_are_no_sign_of_xa() {
 }
 
 #[test]
-fn a_flattened_row_that_says_too_little_is_counted_like_a_row() {
-    let void = |offset, number, in_table| {
-        let place = Some(event::Place { in_transaction: in_table, in_table });
+fn a_flattened_row_without_its_previous_values_is_counted_like_a_row() {
+    let flush = |offset, number, in_table| {
+        let order = Some(BlockOrder { in_transaction: in_table, in_table });
         let tables = vec!["app.users".into()];
-        fetched(ROWS, offset, Ok(Event::Tables { tables, reason: "an update".into(), origin: origin(number, place) }))
+        fetched(ROWS, offset, Ok(Event::Tables { tables, reason: "an update".into(), origin: origin(number, order) }))
     };
     let mut assembler = resumed();
     assembler.scope.is_flattened = true;
-    assembler.take(void(10, 11, 1)).expect("the first of two");
+    assembler.take(flush(10, 11, 1)).expect("the first of two");
     assembler.take(begin(10, 11)).expect("a begin");
     assembler.take(end(11, 11, "app.users", 2)).expect("an end");
-    assert_eq!(assembler.batch().checkpoint.position, upto(10), "one of two came");
-    assembler.take(void(11, 11, 2)).expect("the second");
+    assert_eq!(assembler.batch().checkpoint.position, upto(10), "one of two was read");
+    assembler.take(flush(11, 11, 2)).expect("the second");
     let batch = assembler.batch();
-    assert_eq!((voided(&batch).len(), &batch.checkpoint.position), (1, &upto(11)));
-    assembler.take(void(12, 11, 2)).expect("a repeated one");
-    assert!(assembler.batch().transactions.is_empty(), "it has taken effect");
+    assert_eq!((flushed(&batch).len(), &batch.checkpoint.position), (1, &upto(11)));
+    assembler.take(flush(12, 11, 2)).expect("a repeated one");
+    assert!(assembler.batch().transactions.is_empty(), "it was returned before");
 }
 
 #[test]
-fn a_transaction_topic_that_is_never_read_does_not_stop_the_rows_for_ever() {
+fn rows_continue_without_any_record_of_the_transaction_topic() {
     let mut assembler = resumed();
     let pauses = |command: &Command| matches!(command, Command::Pause(_));
     let paused = (0..10_050).any(|number| {
@@ -222,47 +223,47 @@ fn a_transaction_topic_that_is_never_read_does_not_stop_the_rows_for_ever() {
         assembler.balance().iter().any(pauses)
     });
     assert!(paused, "the rows' partition is paused after open_transactions_max");
-    let stuck = assembler.stuck().expect("without it no time ever runs out");
-    assert_eq!((&stuck.gtid, &stuck.lacks), (&gtid(11), &Lacks::Begin));
-    let told = |end| move |of: &Partition| Some(if *of.topic == *"t.transaction" { end } else { 99_999 });
-    assert!(assembler.is_read(&stuck, told(10)), "the rows' own partition need not be read to its end");
-    assert!(!assembler.is_read(&stuck, told(11)), "the BEGIN may still come");
-    assembler.lose(&stuck).expect("no row is lost, only the proof");
+    let stuck = assembler.stuck().expect("otherwise the wait would never end");
+    assert_eq!((&stuck.gtid, &stuck.missing), (&gtid(11), &Missing::Begin));
+    let ends = |end| move |of: &TopicPartition| Some(if *of.topic == *"t.transaction" { end } else { 99_999 });
+    assert!(assembler.is_read(&stuck, ends(10)), "the rows' own partition need not be read to its end");
+    assert!(!assembler.is_read(&stuck, ends(11)), "the BEGIN may still come");
+    assembler.lose(&stuck).expect("only the position is lost, no row");
     assert!(assembler.stuck().is_none());
-    assert!(matches!(assembler.balance().as_slice(), [Command::Resume(_)]), "the rows go on");
+    assert!(matches!(assembler.balance().as_slice(), [Command::Resume(_)]), "reading rows continues");
     beat(&mut assembler, 10, 20_000);
-    assert_eq!(assembler.batch().checkpoint.position, upto(10), "nothing is proven");
+    assert_eq!(assembler.batch().checkpoint.position, upto(10), "no position is claimed");
 }
 
 #[test]
-fn a_begin_that_does_not_come_is_a_loss_where_others_came() {
+fn a_missing_begin_is_a_loss_if_others_were_read() {
     let mut assembler = resumed();
     assembler.take(counted(10, 11)).expect("a row");
     assembler.take(begin(10, 12)).expect("a begin");
     assembler.take(end(11, 12, "app.users", 0)).expect("an end");
     assembler.batch();
-    let stuck = assembler.stuck().expect("its BEGIN lacks");
-    assert_eq!((&stuck.gtid, &stuck.lacks), (&gtid(11), &Lacks::Begin));
+    let stuck = assembler.stuck().expect("its BEGIN is missing");
+    assert_eq!((&stuck.gtid, &stuck.missing), (&gtid(11), &Missing::Begin));
     assert_eq!(assembler.lose(&stuck).expect_err("it is lost").kind(), ErrorKind::Gap);
 }
 
 #[test]
-fn lost_events_are_known_at_an_end_that_is_no_record() {
+fn lost_events_are_detected_at_an_end_without_a_record() {
     let mut assembler = resumed();
     assembler.take(begin(10, 11)).expect("a begin");
     assembler.take(end(11, 11, "app.users", 1)).expect("an end");
-    let stuck = assembler.stuck().expect("its event lacks");
-    // The producer's transactions ended with one record on each partition.
-    let ends = |partition: &Partition| Some(if *partition.topic == *"t.transaction" { 13 } else { 11 });
+    let stuck = assembler.stuck().expect("its event is missing");
+    // A transaction marker of the producer takes the last offset of each partition.
+    let ends = |partition: &TopicPartition| Some(if *partition.topic == *"t.transaction" { 13 } else { 11 });
     assert!(!assembler.is_read(&stuck, ends));
     for at in [(ROWS, 11), (TRANSACTIONS, 13), (SCHEMA, 11), (MARKER, 11)] {
         assembler.reach(at);
     }
     assert!(assembler.is_read(&stuck, ends));
     assert_eq!(assembler.lose(&stuck).expect_err("it is lost").kind(), ErrorKind::Gap);
-    assert!(!assembler.is_read(&stuck, |_| None), "a partition that is not known is not read");
-    assembler.lanes[SCHEMA].paused = true;
-    let ends = |partition: &Partition| Some(if *partition.topic == *"t" { 99 } else { 11 });
+    assert!(!assembler.is_read(&stuck, |_| None), "a partition without a known end is not read");
+    assembler.partitions[SCHEMA].paused = true;
+    let ends = |partition: &TopicPartition| Some(if *partition.topic == *"t" { 99 } else { 11 });
     assert!(assembler.is_read(&stuck, ends), "a paused partition is ahead of the transaction");
 }
 
@@ -275,6 +276,6 @@ fn a_counted_truncate_completes_its_transaction() {
     let truncate = Event::Tables { tables, reason: "TRUNCATE".into(), origin: origin(11, Some(one())) };
     assembler.take(fetched(ROWS, 10, Ok(truncate))).expect("a truncate");
     let batch = assembler.batch();
-    assert_eq!((voided(&batch), &batch.checkpoint.position), (vec!["app.users"], &upto(11)));
+    assert_eq!((flushed(&batch), &batch.checkpoint.position), (vec!["app.users"], &upto(11)));
     assert!(assembler.stuck().is_none(), "{:?}", assembler.stuck());
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
+use cachefront::kafka::decode::DecodeError;
 use cachefront::kafka::{KafkaProgress, KafkaSource};
 use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
 use cachefront::{Clock, Error, ErrorKind, Result};
@@ -64,21 +65,13 @@ pub struct GapNote {
 
 impl GapNote {
     fn new(at: String, error: &Error) -> Self {
-        let said = error.to_string();
-        let (record, reason) = match record_of(&said) {
-            Some((record, reason)) => (Some(record), reason),
-            None => (None, said.as_str()),
-        };
+        let decode = std::error::Error::source(error).and_then(|source| source.downcast_ref::<DecodeError>());
+        let record = decode.map(DecodeError::location).and_then(|location| {
+            Some((location.topic.clone(), location.partition, u64::try_from(location.offset).ok()?))
+        });
+        let reason = decode.map_or_else(|| error.chain(), |decode| decode.reason().to_string());
         Self { at, record, reason: reason.chars().take(REASON_CHARS_MAX).collect() }
     }
-}
-
-/// Which record an error names, and the rest of it: "topic `t`, partition 0, offset 7: why".
-fn record_of(said: &str) -> Option<((String, i32, u64), &str)> {
-    let (topic, rest) = said.strip_prefix("topic `")?.split_once("`, partition ")?;
-    let (partition, rest) = rest.split_once(", offset ")?;
-    let (offset, reason) = rest.split_once(": ")?;
-    Some(((topic.to_owned(), partition.parse().ok()?, offset.parse().ok()?), reason))
 }
 
 /// Where the source writes, and the report is made from.
@@ -208,29 +201,36 @@ impl ChangeSource for NotingSource {
 
 #[cfg(test)]
 mod tests {
+    use cachefront::kafka::decode::{Decoder, DecoderSettings, Record};
+
     use super::*;
+
+    /// The error of a record that is not JSON.
+    fn undecodable(topic: &str, partition: i32, offset: i64) -> Error {
+        let mut decoder = Decoder::new(DecoderSettings::default(), &TableFilter::new());
+        let record = Record { topic, partition, offset, key: None, value: Some(b"}") };
+        decoder.decode(&record).expect_err("not JSON").into()
+    }
 
     #[test]
     fn a_gap_names_its_record_and_the_same_one_is_noted_once() {
         let notebook = Notebook::default();
-        let said = "topic `shop.users`, partition 2, offset 17: the value is not the JSON that Debezium writes";
         for _ in 0..2 {
-            notebook.gap("now".into(), &Error::new(ErrorKind::Gap, said));
+            notebook.gap("now".into(), &undecodable("shop.users", 2, 17));
         }
         notebook.gap("later".into(), &Error::new(ErrorKind::Gap, "the topic was made anew"));
         let carried = notebook.carried(3);
         assert_eq!((carried.restarts, carried.gaps.len()), (3, 2));
         assert_eq!(carried.gaps[0].record, None);
         assert_eq!(carried.gaps[1].record, Some(("shop.users".into(), 2, 17)));
-        assert_eq!(carried.gaps[1].reason, "the value is not the JSON that Debezium writes");
+        assert!(carried.gaps[1].reason.starts_with("the value is not the JSON that Debezium writes"));
     }
 
     #[test]
     fn only_the_last_gaps_are_kept_and_a_restart_keeps_them() {
         let notebook = Notebook::default();
         for offset in 0..100 {
-            notebook
-                .gap("now".into(), &Error::new(ErrorKind::Gap, format!("topic `t`, partition 0, offset {offset}: x")));
+            notebook.gap("now".into(), &undecodable("t", 0, offset));
         }
         let gaps = notebook.carried(0).gaps;
         assert_eq!((gaps.len(), gaps[0].record.as_ref().map(|record| record.2)), (GAPS_MAX, Some(99)));
