@@ -239,14 +239,16 @@ mod tests {
     use super::*;
 
     fn said(connector: Option<&str>, tasks: &[&str]) -> ConnectorState {
-        let task = |(number, state): (usize, &&str)| TaskState {
-            number: u32::try_from(number).expect("few"),
-            state: (*state).to_owned(),
-            worker: "w:1".into(),
-            trace: Vec::new(),
+        let task = |(number, state): (usize, &&str)| {
+            let mut task = TaskState::default();
+            task.number = u32::try_from(number).expect("few");
+            (task.state, task.worker) = ((*state).to_owned(), "w:1".to_owned());
+            task
         };
-        let tasks = tasks.iter().enumerate().map(task).collect();
-        ConnectorState { connector: connector.map(str::to_owned), tasks, ..ConnectorState::default() }
+        let mut state = ConnectorState::default();
+        state.connector = connector.map(str::to_owned);
+        state.tasks = tasks.iter().enumerate().map(task).collect();
+        state
     }
 
     #[test]
