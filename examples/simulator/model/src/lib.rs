@@ -9,7 +9,6 @@
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
 
 pub mod caches;
-pub mod carried;
 pub mod connect;
 pub mod credentials;
 pub mod db;
@@ -18,6 +17,7 @@ pub mod events;
 pub mod faults;
 pub mod inspector;
 pub mod interest;
+pub mod kafka_report;
 pub mod metrics;
 pub mod mode;
 pub mod pipeline;

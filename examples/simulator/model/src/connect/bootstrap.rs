@@ -1,7 +1,9 @@
 //! The role `bootstrap`: creates the tables, registers the connector, and waits until it and its task run.
 
 use cachefront::binlog::BinlogSource;
-use cachefront::kafka::connect::{ConnectClient, ConnectError, ConnectorConfig, Registered, Watchdog, WatchdogSettings};
+use cachefront::kafka::connect::{
+    ConnectClient, ConnectError, ConnectorConfig, Registered, Watchdog, WatchdogSettings,
+};
 use mysql_async::Opts;
 use simulator_cli::{CliError, shutdown_signal};
 use tokio::time::Instant;
@@ -42,8 +44,7 @@ pub async fn bootstrap(settings: &Settings, watch_after: bool) -> Result<(), Cli
 /// Follows the connector until the shutdown signal.
 async fn watch(client: ConnectClient, name: &str) {
     let stop = CancellationToken::new();
-    let (watchdog, task) =
-        Watchdog::spawn(client, name, WatchdogSettings::default(), stop.clone().cancelled_owned());
+    let (watchdog, task) = Watchdog::spawn(client, name, WatchdogSettings::default(), stop.clone().cancelled_owned());
     let mut states = watchdog.watch();
     let shutdown = shutdown_signal();
     tokio::pin!(shutdown);

@@ -2,9 +2,9 @@
 //! press it. Secrets were taken out before it came here.
 
 use maud::{Markup, html};
-use simulator_model::carried::{Carried, TopicPlace};
 use simulator_model::connect::{ConnectorState, TaskState};
 use simulator_model::domain::Mode;
+use simulator_model::kafka_report::{KafkaReport, TopicPlace};
 
 use super::icon::icon;
 use super::text::{grouped, millis};
@@ -151,7 +151,7 @@ fn trace(what: &str, lines: &[String]) -> Markup {
 }
 
 /// How far the consumer has read each topic.
-fn topics(carried: &Carried) -> Markup {
+fn topics(carried: &KafkaReport) -> Markup {
     let behind = carried.topics.iter().filter_map(TopicPlace::behind).sum();
     let unread = carried.topics.iter().any(|place| place.next.is_none());
     html! {
@@ -194,7 +194,7 @@ fn records(count: u64) -> String {
 }
 
 /// What could not be understood. Nothing is to be replayed: it says why.
-fn gaps(carried: &Carried) -> Markup {
+fn gaps(carried: &KafkaReport) -> Markup {
     html! {
         @if carried.gaps.is_empty() {
             p.m { "Every record was read and understood." }
