@@ -1,7 +1,7 @@
 //! A cache in one process, without any server: `cargo run --example quickstart`.
 //!
-//! The table is a map here, and the cache keeps values for ten seconds. What makes it right within milliseconds is
-//! added in `redis_binlog` and `redis_kafka`.
+//! The table is a map here, and the cache keeps values for ten seconds. `redis_binlog` and `redis_kafka` add the change
+//! log, which invalidates within milliseconds.
 
 #![expect(clippy::print_stdout, reason = "it shows what it does")]
 
@@ -31,10 +31,10 @@ async fn main() -> cachefront::Result<()> {
         let hit = users.get(&id).detailed().await?;
         println!("user {id}: {:?}, from {}", hit.value, hit.tier.as_str());
     }
-    // Many at once: one look at the store, one load for what it lacks.
+    // Many keys: one read of the store, one load for the keys that it lacks.
     println!("{:?}", users.get_many(&[1, 2, 3]).await?);
 
-    // Nobody tells the cache of this change: it answers the old name until the ten seconds are over.
+    // The cache does not know of this change: it returns the old name until the ten seconds are over.
     table.lock().map(|mut rows| rows.insert(1, "Ada King".to_owned())).unwrap_or_default();
     println!("after a change: {:?}", users.get(&1).await?);
     users.invalidate(&1).await?;

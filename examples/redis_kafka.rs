@@ -1,7 +1,7 @@
 //! Debezium's events on Kafka as the source, Redis as the shared store: `cargo run --example redis_kafka`.
 //!
-//! Beside `CACHEFRONT_MYSQL_URL` (with a database) and `CACHEFRONT_REDIS_URL`, `CACHEFRONT_KAFKA_BROKERS` names Kafka and
-//! `CACHEFRONT_TOPIC_PREFIX` the connector's `topic.prefix`. What the connector needs stands in `docs/connector.md`.
+//! Besides `CACHEFRONT_MYSQL_URL` (with a database) and `CACHEFRONT_REDIS_URL`, `CACHEFRONT_KAFKA_BROKERS` names Kafka and
+//! `CACHEFRONT_TOPIC_PREFIX` the connector's `topic.prefix`. What the connector needs is in `docs/connector.md`.
 
 #![expect(clippy::print_stdout, reason = "it shows what it does")]
 
@@ -23,7 +23,7 @@ async fn main() -> Outcome {
     let pool = Pool::from_url(&url)?;
     prepare(&pool).await?;
     let users = cache(&pool, &database).await?;
-    // The server behind the connector is asked what it has executed, and whether commits can be read.
+    // The server behind the connector: asked for its position, and whether commits can be read.
     let mysql = BinlogSource::connect(&url).await?;
     let source = KafkaSource::builder(&brokers, &prefix)
         .group("cachefront-wiring")

@@ -14,7 +14,7 @@ const BATCHES: u64 = 30;
 pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
     let world = World::on_redis(User::new).await;
     let client = redis::Client::open(stack::redis_url()).expect("the URL of Redis is well-formed");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("the stack's Redis answers");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("the stack's Redis replies");
     let prefix = unique::name("raw");
     let batches = BATCHES * plan.scale as u64;
     let table = TableName::from(TABLE);
@@ -44,7 +44,7 @@ pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
     };
     let rounds = alternate(plan, ours, raw).await;
 
-    assert!(world.cache.peek(&1).await.expect("a look").is_none(), "an invalidated key is still served");
+    assert!(world.cache.peek(&1).await.expect("a peek").is_none(), "an invalidated key is still served");
     world.stop().await;
     vec![Ratio::new("invalidations", "keys per second", rounds)]
 }

@@ -34,7 +34,7 @@ fn grown(holder: Holder) -> f64 {
     text.trim().parse().unwrap_or_else(|_| panic!("no number: {text} {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Fills a cache, and answers by how many bytes this process has grown.
+/// Fills a cache, and returns by how many bytes this process has grown.
 pub(crate) async fn hold(holder: Holder) -> f64 {
     let world = match holder {
         Holder::Store => World::in_store(Payload::new).await,

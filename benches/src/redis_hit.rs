@@ -66,7 +66,7 @@ where
     let (cpu, started) = (cpu_seconds(), Instant::now());
     let running: Vec<_> = (0..tasks).map(|number| tokio::spawn(task(Keys::new(number + 1, KEYS)))).collect();
     for task in running {
-        task.await.expect("the task ends in peace");
+        task.await.expect("the task ends without a panic");
     }
     let operations = operations as f64 * tasks as f64;
     Sample { throughput: operations / started.elapsed().as_secs_f64(), cpu: (cpu_seconds() - cpu) / operations }
@@ -98,7 +98,7 @@ struct Raw {
 impl Raw {
     async fn fill() -> Self {
         let client = redis::Client::open(stack::redis_url()).expect("the URL of Redis is well-formed");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("the stack's Redis answers");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("the stack's Redis replies");
         let prefix = unique::name("raw");
         for id in 0..KEYS {
             let json = serde_json::to_vec(&User::new(id)).expect("a user is JSON");

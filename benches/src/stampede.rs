@@ -73,7 +73,7 @@ where
     let started = Instant::now();
     let tasks: Vec<_> = (0..TASKS).map(|_| tokio::spawn(task())).collect();
     for task in tasks {
-        assert_eq!(task.await.expect("the task ends in peace"), Some(1));
+        assert_eq!(task.await.expect("the task ends without a panic"), Some(1));
     }
     started.elapsed().as_secs_f64() * 1e3
 }

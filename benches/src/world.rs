@@ -65,7 +65,7 @@ impl<V: Clone + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static>
             .namespace(unique::namespace())
             .connect()
             .await
-            .expect("the stack's Redis answers");
+            .expect("the stack's Redis replies");
         Self::start(Cache::builder("bench").shared(store), value_of).await
     }
 

@@ -1,4 +1,7 @@
 //! The checkpoint: where a source resumes.
+//!
+//! It is stored in the meta of every shard, together with what was applied: so it can never be ahead of the store's entries,
+//! and a store that fails over to an older state has the older checkpoint too.
 
 use bytes::Bytes;
 

@@ -9,6 +9,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A point in time: microseconds since the Unix epoch. Zero means *unknown*.
 ///
 /// Correctness never depends on a timestamp: timestamps bound staleness and leases, and are not used for ordering.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::Timestamp;
+///
+/// let start = Timestamp::from_micros(1_000_000);
+/// let end = start.after(Duration::from_millis(3));
+/// assert_eq!(end.since(start), Duration::from_millis(3));
+/// assert!(!Timestamp::UNKNOWN.is_known());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 

@@ -6,6 +6,34 @@ use serde::de::DeserializeOwned;
 use crate::error::BoxError;
 
 /// Converts values to bytes and back.
+///
+/// ```
+/// use cachefront::BoxError;
+/// use cachefront::codec::Codec;
+///
+/// /// Prices in cents, as eight bytes.
+/// struct Cents;
+///
+/// impl Codec<u64> for Cents {
+///     fn id(&self) -> u8 {
+///         64
+///     }
+///
+///     fn encode(&self, value: &u64, out: &mut Vec<u8>) -> Result<(), BoxError> {
+///         out.extend_from_slice(&value.to_be_bytes());
+///         Ok(())
+///     }
+///
+///     fn decode(&self, bytes: &[u8]) -> Result<u64, BoxError> {
+///         Ok(u64::from_be_bytes(bytes.try_into()?))
+///     }
+/// }
+///
+/// let mut bytes = Vec::new();
+/// Cents.encode(&1_999, &mut bytes)?;
+/// assert_eq!(Cents.decode(&bytes)?, 1_999);
+/// # Ok::<(), BoxError>(())
+/// ```
 pub trait Codec<V>: Send + Sync + 'static {
     /// Returns the id of the codec, which is stored with each payload. An entry with another id is a miss. Ids 1 to 63 are
     /// reserved for this crate.

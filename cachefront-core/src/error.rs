@@ -1,4 +1,18 @@
 //! The public error: what went wrong, and what the caller should do about it.
+//!
+//! A kind is an instruction. Reads of a cache return only the kinds that concern the database: a store that fails costs
+//! latency and is not an error of a read.
+//!
+//! | kind | reaction |
+//! |---|---|
+//! | `Config` | fix the setting that the message names |
+//! | `Unavailable`, `Timeout` | retry later; the invalidator does by itself |
+//! | `Gap`, `Corrupt` | handled by the invalidator with a flush; monitor how often |
+//! | `Conflict` | re-read the state; the invalidator does by itself |
+//! | `Load` | inspect [`Error::load_error`] |
+//! | `Unproven` | retry later, or load from the server that commits |
+//! | `Overloaded` | shed load |
+//! | `Closed` | the component was shut down |
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -122,6 +136,19 @@ impl Error {
     }
 
     /// Returns the loader's error, if the loader failed and `E` is the type of its error.
+    ///
+    /// ```
+    /// use cachefront::{Cache, loader_fn};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+    /// let users: Cache<u64, String> = Cache::builder("users")
+    ///     .loader(loader_fn(|_: u64| async { Err::<Option<String>, _>(std::io::Error::other("the table is locked")) }))
+    ///     .build()?;
+    /// let error = users.get(&7).await.expect_err("the loader fails");
+    /// assert_eq!(error.load_error::<std::io::Error>().expect("an I/O error").to_string(), "the table is locked");
+    /// # Ok::<(), cachefront::Error>(())
+    /// # }).expect("the example runs");
+    /// ```
     pub fn load_error<E: StdError + 'static>(&self) -> Option<&E> {
         match self.inner.kind {
             ErrorKind::Load => self.inner.source.as_deref().and_then(|source| source.downcast_ref()),

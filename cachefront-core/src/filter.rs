@@ -31,6 +31,16 @@ impl Columns {
 }
 
 /// The tables that mappings read, each with its columns.
+///
+/// ```
+/// use cachefront::source::{Columns, TableFilter};
+///
+/// let mut filter = TableFilter::new();
+/// filter.add("shop.users".into(), &Columns::Only(vec!["id".into()]));
+/// filter.add("shop.users".into(), &Columns::Only(vec!["email".into()]));
+/// assert_eq!(filter.get("shop.users"), Some(&Columns::Only(vec!["id".into(), "email".into()])));
+/// assert_eq!(filter.get("shop.orders"), None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableFilter {
     tables: BTreeMap<TableName, Columns>,
@@ -81,7 +91,7 @@ impl TableFilter {
         self.tables.iter()
     }
 
-    /// True if no table is asked for.
+    /// Returns true if the filter has no table.
     pub fn is_empty(&self) -> bool {
         !self.everything && self.tables.is_empty()
     }

@@ -1,4 +1,13 @@
 //! The visibility gate: waits until loaders can see a commit that the log has delivered.
+//!
+//! ```text
+//! without a gate                                     with a gate
+//! w1 is in the log, not yet visible                  w1 is in the log, not yet visible
+//! the key is invalidated                             the invalidator waits
+//! a reader misses, loads v0, and fills it            a reader hits v0: w1 is not visible anywhere
+//! w1 becomes visible                                 w1 becomes visible
+//! v0 stays cached until it expires                   the key is invalidated
+//! ```
 
 use std::fmt;
 use std::time::Duration;

@@ -65,7 +65,16 @@ impl<T: CacheKey + ?Sized> CacheKey for Box<T> {
     }
 }
 
-/// A key as the store sees it: the cache's name, a colon, and the encoded key; with its hash.
+/// A key in its stored form: the cache's name, a colon, and the encoded key; with its hash.
+///
+/// ```
+/// use cachefront::StoreKey;
+///
+/// let key = StoreKey::encode("users", &42_u64)?;
+/// assert_eq!(key.as_str(), "users:42");
+/// assert!(key.shard(64) < 64);
+/// # Ok::<(), cachefront::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StoreKey {
     text: Arc<str>,

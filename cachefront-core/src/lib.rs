@@ -8,8 +8,21 @@
 //!   [visibility gate](gate::VisibilityGate) → a [`KeyMap`](keymap::KeyMap) → the store → the
 //!   [bus](bus::InvalidationBus) → the checkpoint.
 //!
-//! Comments cite the rules of the protocol by name, as in ("Coverage"): `docs/protocol.md` of the repository says what each
-//! rule requires, which race it prevents, and which test fails without it. `docs/guarantees.md` is the contract with users.
+//! | module | what |
+//! |---|---|
+//! | [`store`] | entries with leases, metas, the in-memory store, each operation as a pure function |
+//! | [`entry`] | the layout of an entry in a store |
+//! | [`bus`] | invalidations on their way to the process-local tiers |
+//! | [`source`], [`event`], [`gate`] | where changes come from, what they are, when they are visible to loaders |
+//! | [`keymap`] | which keys a change makes stale |
+//! | [`codec`], [`policy`] | how values become bytes, and how long they live |
+//! | [`clock`], [`backoff`] | time, randomness and pauses, replaceable in tests |
+//! | [`settings`], [`metrics`] | every tunable number, and every metric |
+//!
+//! Comments cite the rules of the protocol by name, as in ("Coverage"): [the protocol](https://github.com/cachefront/cachefront/blob/main/docs/protocol.md)
+//! says what each rule requires, which race it prevents, and which test fails without it.
+//! [The guarantees](https://github.com/cachefront/cachefront/blob/main/docs/guarantees.md) are the contract with users,
+//! [the glossary](https://github.com/cachefront/cachefront/blob/main/docs/glossary.md) defines the terms.
 //!
 //! To write an adapter, implement [`Store`](store::Store), [`ChangeSource`](source::ChangeSource) or
 //! [`VisibilityGate`](gate::VisibilityGate), and run the conformance suites of the feature `testing` against it.

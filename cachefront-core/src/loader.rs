@@ -70,6 +70,34 @@ pub trait Loader<K, V>: Send + Sync + 'static {
 }
 
 /// The context of a load, through which a loader can report facts about the value.
+///
+/// A loader that reports the executed position lets a session read be served from the cache; one that reports the server
+/// is safe after a change of primary. With MySQL, read both on the connection of the load, before the row:
+///
+/// ```
+/// use cachefront::{LoadCx, Loader, Position};
+///
+/// # struct Connection;
+/// # impl Connection {
+/// #     async fn executed(&self) -> std::io::Result<String> { Ok("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".into()) }
+/// #     async fn server(&self) -> std::io::Result<String> { Ok("3e11fa47-71ca-11e1-9e33-c80aa9429562".into()) }
+/// #     async fn name_of(&self, id: u64) -> std::io::Result<Option<String>> { Ok(Some(format!("user {id}"))) }
+/// # }
+/// struct Names(Connection);
+///
+/// impl Loader<u64, String> for Names {
+///     type Error = std::io::Error;
+///
+///     async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<String>, Self::Error> {
+///         let executed = self.0.executed().await?; // SELECT @@GLOBAL.gtid_executed
+///         if let Ok(executed) = Position::parse_stored(&executed) {
+///             cx.position(executed);
+///         }
+///         cx.origin(&self.0.server().await?); // SELECT @@GLOBAL.server_uuid
+///         self.0.name_of(*id).await
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct LoadCx {
     started_at: Timestamp,
@@ -78,6 +106,7 @@ pub struct LoadCx {
 
 /// The facts that a loader reported about a value.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct LoadNotes {
     /// What the server had executed before the read.
     pub position: Option<Position>,

@@ -56,6 +56,7 @@ pub struct Position {
 struct Intervals(Vec<(u64, u64)>);
 
 impl Intervals {
+    /// Adds a range, and merges it with ranges that it overlaps or touches.
     fn insert(&mut self, start: u64, end: u64) {
         // Almost every insertion is the next number of the last range.
         if let Some(last) = self.0.last_mut()
@@ -88,6 +89,7 @@ impl Intervals {
         both
     }
 
+    /// Returns true if one range contains all numbers from `start` to `end`.
     fn covers(&self, start: u64, end: u64) -> bool {
         let at = self.0.partition_point(|range| range.1 < start);
         self.0.get(at).is_some_and(|range| range.0 <= start && end <= range.1)
@@ -238,6 +240,7 @@ impl FromStr for Position {
     }
 }
 
+/// Parses one origin with its tags and ranges.
 fn parse_origin(part: &str, position: &mut Position) -> Result<(), Error> {
     let mut fields = part.split(':');
     let server = fields.next().unwrap_or_default();
@@ -268,6 +271,7 @@ fn parse_origin(part: &str, position: &mut Position) -> Result<(), Error> {
 /// The highest transaction number of MySQL.
 const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 
+/// Parses `5` or `1-5`.
 fn parse_range(field: &str) -> Result<(u64, u64), Error> {
     let bad = || malformed(format!("`{}` is not a range of transaction numbers from 1", shorten(field)));
     let (start, end) = field.split_once('-').unwrap_or((field, field));

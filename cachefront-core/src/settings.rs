@@ -1,4 +1,14 @@
 //! Every tunable number, with its unit, its default and the reason for it.
+//!
+//! The defaults fit a service next to its store and database. Reasons to change them:
+//!
+//! * loads that regularly take longer than 3 s: raise `lease`, or every process loads the key after the lease expires;
+//! * a database with few connections: lower `loads_max` to what it can serve;
+//! * a replica that lags by more than 2 s: raise `proof_wait`, or session reads fail with `Unproven`;
+//! * clocks without NTP: raise `clock_skew`, or `max_staleness` claims too much;
+//! * bursts of writes to few keys: raise `batch_linger`, so that a batch has more of them and fewer round trips.
+//!
+//! Both structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
 
 use std::time::Duration;
 
@@ -104,6 +114,16 @@ impl CacheSettings {
 }
 
 /// Settings of an invalidator.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::CdcSettings;
+///
+/// let mut settings = CdcSettings::default();
+/// settings.heartbeat = Duration::ZERO;
+/// let error = settings.validate().expect_err("a heartbeat of zero");
+/// assert_eq!(error.to_string(), "`heartbeat` is zero: give a duration above zero");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

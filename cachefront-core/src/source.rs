@@ -37,6 +37,7 @@ pub struct BatchLimits {
 
 /// What decides which of several invalidators of a namespace is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lead {
     /// The store's term, not the source: the newest invalidator is active, and the others take over when it falls silent.
     Undecided,
@@ -68,7 +69,7 @@ pub enum Lead {
 ///
 /// # Implementing
 /// An adapter also implements [`SourceProbe`] and, if its log is MySQL's, a
-/// [`VisibilityGate`](crate::gate::VisibilityGate). Run `source_suite!` of the feature `testing` against it: one named test
+/// [`VisibilityGate`]. Run `source_suite!` of the feature `testing` against it: one named test
 /// for each law of this contract. A wrapper must forward every method, also those with a default.
 #[async_trait]
 pub trait ChangeSource: fmt::Debug + Send + 'static {

@@ -1,4 +1,4 @@
-//! What both wirings have in common: a table of users, how it is loaded, and a walk through the cache.
+//! What both programs share: a table of users, how it is loaded, and a walk through the cache.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use cachefront::{BoxError, Cache, Cdc, LoadCx, Loader, Local};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Pool, params};
 
-/// Errors of this program: it shows them and ends.
+/// The program prints its error and ends.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A setting from the environment, or its default.
@@ -22,7 +22,7 @@ pub(crate) fn database_of(url: &str) -> Outcome<String> {
     name.ok_or_else(|| "CACHEFRONT_MYSQL_URL must name a database: mysql://user:password@host/shop".into())
 }
 
-/// Loads a name, and says what the server had executed before: so each value proves which commits it contains.
+/// Loads a name, and reports what the server had executed before, so that each value proves which commits it contains.
 pub(crate) struct Names(pub(crate) Pool);
 
 impl Loader<u64, String> for Names {
@@ -48,7 +48,7 @@ pub(crate) async fn prepare(pool: &Pool) -> Outcome {
     Ok(())
 }
 
-/// The cache: a tier of this process, Redis for all processes, the loader, and which rows its keys depend on.
+/// The cache: a process-local tier, Redis for all processes, the loader, and which rows its keys depend on.
 pub(crate) async fn cache(pool: &Pool, database: &str) -> Outcome<Cache<u64, String>> {
     let redis = setting("CACHEFRONT_REDIS_URL", "redis://127.0.0.1/");
     let store = RedisStore::builder(&redis).namespace(format!("wiring-{database}")).connect().await?;
@@ -69,9 +69,9 @@ pub(crate) async fn walk(users: Cache<u64, String>, cdc: Cdc, pool: Pool) -> Out
     println!("now cached: {:?}", users.get(&1).detailed().await?.tier);
 
     let token = rename(&mut pool.get_conn().await?, 1, "Ada King").await?;
-    // Contains the write at once, whether its event has come or not.
+    // Contains the write at once, whether or not its event has arrived.
     println!("with its token: {:?}", users.get(&1).at_least(&token).await?);
-    // Was true at some moment of the last second; what cannot be proven is read from the database.
+    // Was current at some moment of the last second; what cannot be proven is read from the database.
     let hit = users.get(&1).max_staleness(Duration::from_secs(1)).detailed().await?;
     println!("bounded: {:?} from {:?}, at most {:?} old", hit.value, hit.tier, hit.staleness_bound);
     cdc.shutdown().await;
@@ -79,7 +79,7 @@ pub(crate) async fn walk(users: Cache<u64, String>, cdc: Cdc, pool: Pool) -> Out
     Ok(())
 }
 
-/// Changes a row, and answers the token of everything committed until then.
+/// Changes a row, and returns the token of everything committed until then.
 async fn rename(conn: &mut Conn, id: u64, name: &str) -> Outcome<cachefront::Position> {
     conn.exec_drop("UPDATE example_users SET name = :name WHERE id = :id", params! { "name" => name, "id" => id })
         .await?;

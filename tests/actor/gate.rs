@@ -57,7 +57,7 @@ impl VisibilityGate for Lag {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
-            // sleep: the pause between two looks; the loop is bounded by `deadline`.
+            // sleep: the poll interval; the loop is bounded by `deadline`.
             tokio::time::sleep(LOOK / 5).await;
         }
         Ok(true)

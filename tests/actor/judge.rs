@@ -16,7 +16,7 @@ const BOUND: Duration = Duration::from_secs(1);
 const APPLIED_WAIT: Duration = Duration::from_secs(2);
 /// A process's own tier may lag behind the store by this much: what ends it is silence on the bus.
 const LOCAL_LAG_US: u64 = 3_000_000;
-/// Wrong answers and errors that are kept in words.
+/// Maximum number of wrong reads and errors that are kept in words.
 const EXAMPLES_MAX: usize = 5;
 
 /// What readers judge by.
@@ -92,7 +92,7 @@ impl Judge {
             if now() - begun > u64::try_from(APPLIED_WAIT.as_micros()).expect("a short time") {
                 return None;
             }
-            // sleep: the pause between two looks at what is applied; the loop is bounded.
+            // sleep: the poll interval of a bounded wait.
             tokio::time::sleep(PACE).await;
         }
         if plain {
@@ -118,7 +118,7 @@ impl Judge {
                 example(count, || error.chain());
             }
             Ok(value) => {
-                count.answers += 1;
+                count.reads += 1;
                 count.hits += u64::from(matches!(tier, Some(Tier::Local | Tier::Shared)));
                 count.local += u64::from(tier == Some(Tier::Local));
                 let overwritten = match value {

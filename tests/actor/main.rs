@@ -6,14 +6,16 @@
 
 mod gate;
 mod judge;
+mod output;
 mod pod;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::Duration;
 
 use cachefront::{CdcState, CdcStatus};
 use cachefront_testkit::shop::{Items, Stream, builder, connect_cdc, connect_kafka_cdc, connect_store};
+
+use crate::output::say;
 
 fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: a test starts this program"))
@@ -51,7 +53,7 @@ async fn main() {
                 if said.replace(state) != Some(state) {
                     say(&format!("{state:?}"));
                 }
-                statuses.changed().await.expect("the invalidator works for ever");
+                statuses.changed().await.expect("the invalidator never ends");
             }
         }
         ["storm", tasks, id] => {
@@ -77,9 +79,4 @@ async fn main() {
         }
         _ => panic!("usage: actor consumer | actor storm TASKS ID"),
     }
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("standard output");
 }

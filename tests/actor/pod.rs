@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::gate::Lag;
 use crate::judge::Judge;
-use crate::say;
+use crate::output::say;
 
 /// Loads over connections that are not older than this: an address that moved is followed.
 const CONNECTIONS_AGE: Duration = Duration::from_secs(1);

@@ -27,7 +27,7 @@ async fn inserts_updates_and_deletes_arrive_with_their_keys() {
         lines(&transactions, "id"),
         ["insert >1", "insert >2", "update 1>1", "update 2>7", "delete 1>", "update 7>7", "update 7>7"]
     );
-    assert_eq!(lines(&transactions, "email")[0], "insert >skipped", "nobody asked for it");
+    assert_eq!(lines(&transactions, "email")[0], "insert >skipped", "the filter leaves it out");
     assert!(transactions.iter().all(|transaction| transaction.complete && transaction.committed_at.is_known()));
 }
 

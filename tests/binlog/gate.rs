@@ -1,4 +1,4 @@
-//! The gate waits for what readers can not see yet, and the probe for nothing.
+//! The gate waits for what readers cannot see yet, and the probe never waits.
 
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,7 @@ async fn an_event_may_come_before_its_row_is_visible_and_the_gate_waits_for_that
     let ((early, late), updated) = tokio::join!(follow, update);
     updated.expect("the commit ends without a replica");
     assert_eq!(early.as_deref(), Some("old@x"), "the event came first");
-    assert_eq!(late.as_deref(), Some("new@x"), "and the gate let nobody through before");
+    assert_eq!(late.as_deref(), Some("new@x"), "and the gate let no change through before");
 }
 
 /// The end of a replica's log is not the end of its primary's.

@@ -9,8 +9,8 @@ use cachefront_testkit::server::mysql::MySql;
 use crate::server::{Database, USERS};
 
 async fn refused(url: &str) -> Error {
-    let source = BinlogSource::connect(url).await.expect_err("it can not connect");
-    let gate = MySqlGate::connect(url).await.expect_err("it can not connect");
+    let source = BinlogSource::connect(url).await.expect_err("it cannot connect");
+    let gate = MySqlGate::connect(url).await.expect_err("it cannot connect");
     assert_eq!((source.kind(), source.to_string()), (gate.kind(), gate.to_string()), "both say the same");
     assert!(!source.chain().contains("s3cret"), "{}", source.chain());
     assert!(!format!("{source:?}").contains("s3cret"), "{source:?}");
@@ -42,7 +42,7 @@ async fn something_that_is_no_server_is_given_up_in_time() {
     let mut settings = BinlogSettings::default();
     settings.connect_timeout = std::time::Duration::from_millis(200);
     let silent = BinlogSource::builder(format!("mysql://repl:s3cret@{address}")).settings(settings).connect();
-    let error = silent.await.expect_err("nobody answers");
+    let error = silent.await.expect_err("no server replies");
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("200ms"), "{error}");
 }
@@ -64,7 +64,7 @@ async fn a_database_in_the_url_need_not_exist() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_read_the_log_is_told_the_grant() {
+async fn the_error_of_a_user_who_may_not_read_the_log_names_the_grant() {
     let mut db = Database::create().await;
     db.run(&[USERS]).await;
     let user = db.user("SELECT ON *.*").await;

@@ -189,7 +189,7 @@ async fn a_demoted_server_is_never_taken_for_the_one_that_the_address_leads_to()
 }
 
 #[tokio::test]
-async fn a_probe_that_can_not_dial_keeps_the_connection_that_works() {
+async fn a_probe_that_cannot_dial_keeps_the_connection_that_works() {
     let pair = Pair::start(&[]).await;
     let mut settings = BinlogSettings::default();
     settings.probe_redial = Duration::from_nanos(1);

@@ -109,7 +109,7 @@ async fn a_collation_that_takes_different_bytes_for_equal_is_refused() {
 }
 
 #[tokio::test]
-async fn a_mapping_that_can_not_work_is_refused() {
+async fn a_mapping_that_cannot_work_is_refused() {
     let mut db = Database::create().await;
     db.run(&[USERS, "CREATE VIEW people AS SELECT * FROM users"]).await;
     let text = refusal(&db, &db.interest("users", only(&["id", "uid"]))).await;
@@ -262,7 +262,7 @@ async fn a_check_of_a_frozen_server_ends_in_time() {
 }
 
 #[tokio::test]
-async fn cascades_past_the_log_are_told() {
+async fn cascades_past_the_log_are_reported() {
     let mut db = Database::create().await;
     db.run(&[
         USERS,

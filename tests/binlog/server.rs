@@ -53,7 +53,7 @@ impl Database {
         }
     }
 
-    /// The connection anew, after the server was killed.
+    /// Connects again, after the server was killed.
     pub(crate) async fn reconnect(&mut self) {
         self.conn = self.database.connect().await;
     }
@@ -135,7 +135,7 @@ pub(crate) fn limits() -> BatchLimits {
     }
 }
 
-/// Fetches until the position covers what is executed now, and answers all transactions.
+/// Fetches until the position covers what is executed now, and returns all transactions.
 pub(crate) async fn drain(source: &mut BinlogSource, database: &mut Database) -> Vec<Transaction> {
     try_drain(source, database).await.expect("batches")
 }

@@ -68,7 +68,7 @@ async fn the_certificate_is_checked_against_the_ca() {
     db.run(&[USERS, &format!("ALTER USER {} REQUIRE SSL", user.name)]).await;
 
     let error = refused(&user.url, None).await;
-    assert_eq!(error.kind(), ErrorKind::Config, "without TLS the server lets nobody in: {error}");
+    assert_eq!(error.kind(), ErrorKind::Config, "without TLS the server refuses connections: {error}");
     for (ca, what) in [(Some(theirs.path("ca.pem")), "another CA"), (None, "the public CAs")] {
         let error = refused(&format!("{}?require_ssl=true", user.url), ca.as_deref()).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{what}: {}", error.chain());
@@ -88,7 +88,7 @@ async fn the_certificate_is_checked_against_the_ca() {
     db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >1"]);
     let gate = source.gate().expect("a gate over the same TLS");
-    assert!(gate.wait(&from.position, std::time::Duration::from_secs(1)).await.expect("the server answers"));
+    assert!(gate.wait(&from.position, std::time::Duration::from_secs(1)).await.expect("the server replies"));
     MySqlGate::connect_tls(&user.url, ours.path("ca.pem")).await.expect("a gate");
 
     // The name counts too: by another name of the certificate, and by one that it lacks.
@@ -101,7 +101,7 @@ async fn the_certificate_is_checked_against_the_ca() {
 }
 
 #[tokio::test]
-async fn the_certificate_that_mysql_makes_by_itself_names_nobody() {
+async fn the_certificate_that_mysql_makes_by_itself_names_no_host() {
     let mut mysql = MySql::start(&[]).await;
     let url = mysql.url();
     let error = refused(&url, Some(&mysql.data_dir().join("ca.pem"))).await;

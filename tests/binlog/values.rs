@@ -133,7 +133,7 @@ async fn the_image_says_what_a_reader_of_the_table_sees() {
             let expected = match &row[place] {
                 Value::NULL => "NULL".to_owned(),
                 Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-                other => panic!("the text protocol answers text: {other:?}"),
+                other => panic!("the text protocol returns text: {other:?}"),
             };
             assert_eq!(text(image, name), expected, "column {name} of row {}", text(image, "id"));
         }
@@ -141,7 +141,7 @@ async fn the_image_says_what_a_reader_of_the_table_sees() {
 }
 
 #[tokio::test]
-async fn columns_that_nobody_asked_for_are_passed_over_whatever_their_type() {
+async fn columns_that_are_not_mapped_are_passed_over_whatever_their_type() {
     let mut db = Database::create().await;
     db.run(&["SET SESSION time_zone = '+00:00'", &definition()]).await;
     let from = db.checkpoint().await;
@@ -157,7 +157,7 @@ async fn columns_that_nobody_asked_for_are_passed_over_whatever_their_type() {
 }
 
 #[tokio::test]
-async fn a_vector_is_bytes_and_stands_in_nobodys_way() {
+async fn a_vector_is_bytes_and_other_columns_are_read() {
     let mut db = Database::create().await;
     db.run(&["CREATE TABLE points (id INT PRIMARY KEY, place POINT, embedding VECTOR(3), last INT)"]).await;
     let mut all = db.following("points").await;

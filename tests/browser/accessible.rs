@@ -12,8 +12,8 @@ const AXE: &str = include_str!("vendor/axe.min.js");
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 
-/// How often the page is looked at before what is found counts: each look takes some hundred milliseconds.
-const LOOKS: usize = 8;
+/// How often the page is checked before a finding counts: each check takes some hundred milliseconds.
+const CHECKS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_needs_no_sideways_scrolling_and_names_are_text() {
@@ -165,14 +165,14 @@ async fn assert_both_themes(chrome: &Chrome, name: &str, width: u32) {
     chrome.dark(false).await;
 }
 
-/// Runs axe-core in the page: nothing may be found. Colours that fade into each other are looked at again.
+/// Runs axe-core in the page: nothing may be found. Colours that fade into each other are checked again.
 async fn assert_accessible(chrome: &Chrome) {
     chrome.client.execute(AXE, Vec::new()).await.expect("axe-core");
     let script = "const done = arguments[arguments.length - 1];
         axe.run({ resultTypes: ['violations'] }).then(({ violations }) => done(violations.map(({ id, help, nodes }) =>
             `${id}: ${help}: ${nodes.slice(0, 3).map(({ html }) => html).join(' | ')}`)), (error) => done([String(error)]))";
     let mut found = json!(null);
-    for _ in 0..LOOKS {
+    for _ in 0..CHECKS {
         found = chrome.client.execute_async(script, Vec::new()).await.expect("axe-core ran");
         if found == json!([]) {
             return;

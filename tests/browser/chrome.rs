@@ -85,7 +85,7 @@ impl Chrome {
         let mut driver = Driver { process, dir: dir.path().to_owned() };
         let base = format!("http://127.0.0.1:{port}");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        wait::until_async("chromedriver answers", PATIENCE, async || {
+        wait::until_async("chromedriver is ready", PATIENCE, async || {
             assert!(driver.process.is_running(), "chromedriver ended: {}", driver.process.log_tail());
             http.get(format!("{base}/status")).send().await.is_ok_and(|answer| answer.status().is_success())
         })
@@ -150,7 +150,7 @@ impl Chrome {
         self.client.goto(url).await.expect("the page");
     }
 
-    /// Runs a script in the page and answers what it returns.
+    /// Runs a script in the page and returns its result.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }

@@ -45,14 +45,14 @@ async fn a_connector_is_paused_resumed_and_started_again_after_a_failure() {
     chrome.title_is("cache empty", STARTS).await;
     scene.warm(id).await;
     chrome.screenshot("connector-again").await;
-    what_nobody_understands_is_told(&scene, id).await;
+    an_unreadable_record_is_reported(&scene, id).await;
     let complaints = chrome.complaints().await;
     assert!(complaints.iter().all(|line| line.contains("/connector/")), "{complaints:?}");
     scene.execute(&format!("DROP USER '{user}'@'%'")).await;
 }
 
-/// Somebody else writes to a topic of the connector: everything is voided, and the card says which record it was.
-async fn what_nobody_understands_is_told(scene: &Scene, id: u64) {
+/// Another program writes to a topic of the connector: the cache is flushed, and the card names the record.
+async fn an_unreadable_record_is_reported(scene: &Scene, id: u64) {
     let chrome = &scene.chrome;
     chrome.click("details[data-key=topics] summary").await;
     chrome.shows("[data-topic$='.users']", "0", PATIENCE).await;

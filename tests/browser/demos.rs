@@ -45,7 +45,7 @@ async fn both_demos_over_debezium_and_kafka() {
     for stage in 1..=5 {
         chrome.shows(&format!("[data-stage='{stage}'] b"), "ms", PATIENCE).await;
     }
-    // The whole way stands there, and everything on it is well.
+    // The whole pipeline is shown, and every part of it is healthy.
     let nodes = "return [...document.querySelectorAll('[data-node] .box b')].map((name) => name.textContent).join(' ')";
     assert_eq!(chrome.run(nodes).await, "MySQL binlog Debezium Kafka consumer Redis L1");
     let ill = "return document.querySelectorAll('.node.x, .node.w, .node.off').length";

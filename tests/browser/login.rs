@@ -1,4 +1,4 @@
-//! The first page that anybody sees, and whether controls can be seen and hit.
+//! The login page, and whether controls can be seen and hit.
 
 use cachefront_testkit::wait;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::chrome::PATIENCE;
 use crate::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_told_and_controls_can_be_seen_and_hit() {
+async fn a_wrong_password_is_reported_and_controls_can_be_seen_and_hit() {
     let scene = Scene::embedded(390, 844, |launch| launch).await;
     let chrome = &scene.chrome;
     // A finger takes 40 pixels.

@@ -35,7 +35,7 @@ async fn a_program_that_dies_is_noticed_and_found_again() {
     chrome.shows("#charts", "as of", PATIENCE).await;
     chrome.screenshot("connection-lost").await;
 
-    // It finds back by itself, and nobody has to log in again.
+    // It reconnects by itself, and no login is needed.
     scene.simulator.restart().await;
     let chrome = &scene.chrome;
     chrome.shows("#connection", "live", PATIENCE).await;
@@ -77,7 +77,7 @@ async fn a_program_that_only_pauses_is_believed_again_when_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_stands_still_leaves_no_old_green() {
+async fn a_frozen_database_leaves_no_outdated_verdict() {
     let mut mysql = MySql::start(&[]).await;
     let launch = Simulator::role("up")
         .env("CACHEFRONT_MYSQL_URL", format!("{}/{}", mysql.url().trim_end_matches('/'), unique::name("shop")))

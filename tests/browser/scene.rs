@@ -16,7 +16,7 @@ fn with_password(launch: Launch) -> Launch {
     launch.env("CACHEFRONT_UI_ADMIN_PASSWORD", PASSWORD)
 }
 
-/// Both, and an HTTP client beside them: another program.
+/// Both, and an HTTP client that acts as another program.
 pub(crate) struct Scene {
     pub(crate) chrome: Chrome,
     pub(crate) simulator: Simulator,

@@ -1,4 +1,4 @@
-//! Several tabs and another program: all show the same, and nobody's change is lost unseen.
+//! Several tabs and another program: all show the same, and no change is overwritten unseen.
 
 use std::time::Duration;
 
@@ -62,12 +62,12 @@ async fn two_tabs_and_another_program_see_the_same_within_a_second() {
     chrome.client.switch_to_window(first.clone()).await.expect("a tab");
     chrome.client.refresh().await.expect("reloaded");
     tabs.show(&row, "Ada King").await;
-    nobody_overwrites_unseen(&scene).await;
+    a_late_confirmation_overwrites_no_change(&scene).await;
     assert_eq!(chrome.complaints().await.iter().filter(|line| !line.contains("409")).count(), 0);
 }
 
-/// While a question is open somebody else switches: the answer says so, and nothing is switched.
-async fn nobody_overwrites_unseen(scene: &Scene) {
+/// Another user switches while a confirmation is open: the response says so, and the mode is not switched.
+async fn a_late_confirmation_overwrites_no_change(scene: &Scene) {
     let chrome = &scene.chrome;
     chrome.click("[data-mode=ttl]").await;
     chrome.shows("#ask[open]", "Switch to TTL?", PATIENCE).await;
@@ -98,8 +98,8 @@ async fn pages_of_users_are_turned_forth_and_back_and_stay_live() {
     chrome.shows(&row(20), "User 21", PATIENCE).await;
     assert_eq!(chrome.text(&row(19)).await, "");
     // It goes on being pushed: what is written now is shown.
-    scene.rename(ids[25], "Somebody else", "user26@x").await;
-    chrome.shows(&row(25), "Somebody else", PATIENCE).await;
+    scene.rename(ids[25], "Another name", "user26@x").await;
+    chrome.shows(&row(25), "Another name", PATIENCE).await;
     chrome.shows("#connection", "live", PATIENCE).await;
     chrome.screenshot("users-second-page").await;
     chrome.click("[data-part=users] [data-want^='after=']:last-child").await;

@@ -33,7 +33,7 @@ pub(crate) async fn store_in(redis: &Redis) -> RedisStore {
     builder.response_timeout(Duration::from_millis(300)).connect().await.expect("a store")
 }
 
-/// Readers are told at once while the server is down, and served again soon after it is back, its scripts lost.
+/// Readers get an error at once while the server is down, and are served again soon after it is back, its scripts lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_fail_fast_and_come_back_with_the_server() {
     let mut redis = Redis::start().await;
@@ -70,7 +70,7 @@ async fn a_server_that_hangs_is_a_timeout() {
     let store = store_in(&redis).await;
     redis.freeze();
     let begun = Instant::now();
-    let error = store.get(&key(1)).await.expect_err("nothing answers");
+    let error = store.get(&key(1)).await.expect_err("no server replies");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.chain());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     redis.resume();
@@ -119,9 +119,9 @@ async fn forgotten_scripts_are_loaded_again() {
     store.suspend().await.expect("a suspension");
 }
 
-/// A look is no use of an entry: to the server it stays as idle as it was, if the server knows the difference.
+/// A peek is no use of an entry: to the server it stays as idle as it was, if the server knows the difference.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_does_not_count_as_a_use() {
+async fn a_peek_does_not_count_as_a_use() {
     let redis = Redis::start().await;
     let store = store_in(&redis).await;
     let request = LeaseRequest {
@@ -172,7 +172,7 @@ async fn another_number_of_shards_is_refused() {
     let early = builder(4).await.expect("the namespace is empty");
     let store = builder(2).await.expect("the namespace is empty");
     store.writer().await.expect("a writer").flush(&meta(1, 1)).await.expect("a flush");
-    // A process that came before the meta finds out when it reads one; shards that nobody else knows have none.
+    // A process that came before the meta finds out when it reads one; shards that no other process knows have none.
     let met = (0..).map(key).find(|key| key.shard(4) < 2).expect("a key of a shard that both know");
     for error in [builder(4).await.expect_err("another number"), early.get(&met).await.expect_err("another number")] {
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -181,7 +181,7 @@ async fn another_number_of_shards_is_refused() {
     builder(2).await.expect("the same number");
 }
 
-/// Readers that are gone, or stand still, in the middle of a shared read keep nobody waiting: see also the suite.
+/// Readers that are gone, or frozen, in the middle of a shared read delay no other reader: see also the suite.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_readers_is_answered_though_many_leave() {
     let redis = Redis::start().await;
@@ -204,7 +204,7 @@ async fn a_crowd_of_readers_is_answered_though_many_leave() {
     }
 }
 
-/// A meta that cannot be read proves nothing: it counts as absent for everybody, until a flush replaces it.
+/// A meta that cannot be read proves nothing: it counts as absent for every process, until a flush replaces it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_meta_counts_as_absent() {
     let redis = Redis::start().await;

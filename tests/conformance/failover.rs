@@ -118,7 +118,7 @@ async fn a_publisher_that_outlives_a_demotion_is_refused() {
     let error = writer.publish(&message(3)).await.expect_err("its server is another one now");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
     assert!(store.bus().publish(&message(4)).await.is_err(), "nor does a reader's message pass");
-    // Everybody finds the server again, under the same name.
+    // Every client finds the server again, under the same name.
     wait::until_async("readers are connected again", WAIT, async || store.bus().publish(&message(5)).await.is_ok())
         .await;
     assert!(tokio::time::timeout(WAIT, reader.next()).await.expect("in time").is_err(), "it knows the old history");

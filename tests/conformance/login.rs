@@ -31,7 +31,7 @@ async fn a_wrong_password_is_a_matter_of_configuration() {
         assert_eq!(redis.command(command).await.expect("a reply"), "+OK\r\n");
     }
     let at = |login: &str| format!("redis://{login}127.0.0.1:{}/?namespace=t", redis.port());
-    for url in [at(""), at("ada:hunter2@"), at("nobody:hunter2@")] {
+    for url in [at(""), at("ada:hunter2@"), at("unknown:hunter2@")] {
         let error = refused(&url).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
         assert!(error.to_string().contains("password"), "{error}");

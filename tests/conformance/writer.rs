@@ -46,7 +46,7 @@ async fn a_writer_whose_future_was_dropped_is_of_no_further_use() {
     let mut writer = store.writer().await.expect("a writer");
     redis.freeze();
     let dropped = tokio::time::timeout(Duration::from_millis(20), writer.flush(&meta(7, 5))).await;
-    assert!(dropped.is_err(), "nothing answers");
+    assert!(dropped.is_err(), "no server replies");
     redis.resume();
     assert!(writer.state().await.is_err());
 }

@@ -53,7 +53,7 @@ impl Sum {
         &self.counts[at]
     }
 
-    /// Prints the counts, and demands that at these levels there were answers from the cache and none was wrong.
+    /// Prints the counts, and demands that at these levels the cache served reads and none was wrong.
     pub(crate) fn is_right(&self, what: &str, levels: &[&str]) {
         for level in LEVELS {
             let count = self.at(level);
@@ -95,7 +95,7 @@ pub(crate) async fn at_rest(fleet: &Fleet, writer: &Writer, pods: &mut [Pod]) ->
     sum
 }
 
-/// Processes that come and go, the writer that goes on meanwhile, and the sum of the processes' answers.
+/// Processes that come and go, the writer that goes on meanwhile, and the sum of the processes' reads.
 pub(crate) struct Run {
     pub(crate) pods: Vec<Pod>,
     pub(crate) writer: Writer,

@@ -126,8 +126,8 @@ async fn a_planned_change_of_the_primary_costs_no_wrong_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_demoted_primary_that_stands_still_proves_nothing() {
-    planned("planned change, the old primary stands still", false).await;
+async fn a_frozen_demoted_primary_proves_nothing() {
+    planned("planned change, the old primary is frozen", false).await;
 }
 
 /// The primary is killed with commits that its replica never got.

@@ -31,8 +31,8 @@ async fn an_orderly_end_hands_over_at_once_and_a_kill_after_a_silence() {
         standby.is("Standby").await;
         holder.is("Running").await;
         sum.add(&holder.report().await);
-        let told = holder.tell_to_end();
-        handovers.push(since(told, standby.is("Running").await));
+        let asked = holder.tell_to_end();
+        handovers.push(since(asked, standby.is("Running").await));
     }
     tell(&format!("orderly handover after {handovers:?}"));
     let mut holder = Pod::ready(ACTOR, &fleet, &setup).await;
@@ -61,7 +61,7 @@ async fn steps(store: &dyn Store, time: Duration) -> usize {
             steps += usize::from(last.is_some());
             last = is;
         }
-        // sleep: the pause between two looks; the loop is bounded by `time`.
+        // sleep: the poll interval; the loop is bounded by `time`.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     steps
@@ -98,7 +98,7 @@ async fn three_invalidators_behind_a_slow_gate_get_on_as_one_does() {
 
 /// A store that replies late delays invalidations and does not stop them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_answers_late_does_not_stop_the_invalidator() {
+async fn a_slow_store_does_not_stop_the_invalidator() {
     let shop = Shop::open(10).await;
     let redis = RedisStore::builder(&stack::redis_url()).namespace(&*shop.namespace).connect().await.expect("a store");
     let faulty = FaultyStore::new(redis.clone());

@@ -91,8 +91,8 @@ async fn left_behind(what: &str, demoted: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_demoted_primary_that_stands_still_costs_no_wrong_answer() {
-    left_behind("the old store stands still", true).await;
+async fn a_frozen_demoted_primary_causes_no_wrong_read() {
+    left_behind("the old store is frozen", true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

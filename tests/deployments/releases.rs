@@ -62,7 +62,7 @@ async fn a_release_with_another_mapping_rolls_up_and_back() {
 /// A process of the old release starts after the new one; it stands by, and what it does not know stays right. Then all
 /// end and only the new release comes back: it heals.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_process_that_starts_after_the_new_release_harms_nobody() {
+async fn an_old_process_that_starts_after_the_new_release_does_no_harm() {
     let (old, new) = ([item()], [item(), code(), twin()]);
     let mut run = Run::begin(Fleet::open().await);
     start(&mut run, &new).await;
@@ -74,7 +74,7 @@ async fn an_old_process_that_starts_after_the_new_release_harms_nobody() {
     // The new one falls silent: only the old one is left, and works.
     kill_oldest(&mut run).await;
     run.pods[0].is("Running").await;
-    // The new release reads beside it: what the old one does not know is not cached.
+    // The new release reads at the same time: what the old one does not know is not cached.
     start(&mut run, &new).await;
     run.pods[1].is("Running").await;
     run.commits(PHASE).await;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use cachefront::Tier;
 use cachefront_testkit::actor::Actor;
+use cachefront_testkit::readers::{Readers, Reads};
 use cachefront_testkit::server::MySql;
 use cachefront_testkit::shop::Shop;
 use cachefront_testkit::{stack, wait};
 
-use crate::load::{Readers, write};
+use crate::load::write;
 use crate::observed::observe;
 
 const ROWS: u64 = 1_000;
@@ -29,9 +30,9 @@ async fn killed_in_the_middle_of_a_hundred_thousand_updates() {
         consumer.kill().await;
         consumer = Actor::start(program, &["consumer"], &shop).await;
     }
-    writer.await.expect("the writer ends in peace");
+    writer.await.expect("the writer ends without a panic");
     shop.settle().await;
-    let (reads, errors) = readers.stop().await;
+    let Reads { done: reads, errors, .. } = readers.stop().await;
     let audit = shop.stale(&cache).await;
     println!(
         "{reads} reads, {errors} errors, {} fresh, {} absent, {} stale",

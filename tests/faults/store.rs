@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachefront::{CacheSettings, LoadCx, Loader, Local, Tier};
+use cachefront_testkit::readers::{Readers, Reads};
 use cachefront_testkit::server::Redis;
 use cachefront_testkit::shop::{Items, PATIENCE, Shop};
 use cachefront_testkit::{stack, wait};
 
-use crate::load::{Readers, write};
+use crate::load::write;
 use crate::observed::observe;
 
 const ROWS: u64 = 1_000;
@@ -29,9 +30,9 @@ async fn killed_and_back_empty() {
         redis.kill();
         redis.restart().await;
     }
-    writer.await.expect("the writer ends in peace");
+    writer.await.expect("the writer ends without a panic");
     shop.settle().await;
-    let (reads, errors) = readers.stop().await;
+    let Reads { done: reads, errors, .. } = readers.stop().await;
     let audit = shop.stale(&cache).await;
     println!("{reads} reads, {errors} errors, {} fresh, {} stale", audit.fresh, audit.stale.len());
     assert!(audit.stale.is_empty() && errors == 0, "{audit:?}");
@@ -99,19 +100,19 @@ async fn away_for_ten_seconds_no_reader_notices_an_error() {
     let cdc = shop.run(&cache).await;
     let readers = Readers::start(&cache, ROWS, 32);
     let (writer, _) = write(&shop, ROWS, 20_000);
-    wait::until("the cache is warm", PATIENCE, || readers.reads() > 5_000).await;
+    wait::until("the cache is warm", PATIENCE, || readers.seen().done > 5_000).await;
     let failed_before = observed.metric("cachefront_store_errors_total", "item");
     redis.kill();
     let away = tokio::time::Instant::now();
-    let before = readers.reads();
+    let before = readers.seen().done;
     // sleep: the outage is the fault under test, so its length is given.
     tokio::time::sleep_until(away + Duration::from_secs(10)).await;
-    let during = readers.reads() - before;
+    let during = readers.seen().done - before;
     let failed = observed.metric("cachefront_store_errors_total", "item") - failed_before;
     redis.restart().await;
-    writer.await.expect("the writer ends in peace");
+    writer.await.expect("the writer ends without a panic");
     shop.settle().await;
-    let (reads, errors) = readers.stop().await;
+    let Reads { done: reads, errors, .. } = readers.stop().await;
     let audit = shop.stale(&cache).await;
     println!("{reads} reads ({during} while the store was away), {errors} errors, at most {most:?} loads at once");
     assert!(errors == 0 && during > 1_000, "{errors} errors, {during} reads during the outage");

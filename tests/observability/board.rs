@@ -6,7 +6,7 @@ use std::fs;
 use cachefront_testkit::stack::workspace_root;
 use serde_json::Value;
 
-/// A query and where it stands.
+/// A query and the place that holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
     file: String,

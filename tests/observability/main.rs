@@ -28,7 +28,7 @@ const MAY_BE_EMPTY: [(&str, &str); 4] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_of_every_dashboard_finds_something() {
     let queries = board::queries();
-    assert!(queries.len() > 60, "only {} queries: this test looks at the wrong place", queries.len());
+    assert!(queries.len() > 60, "only {} queries: this test searches the wrong place", queries.len());
     let (simulator, prometheus) = start().await;
     let mut traffic = Traffic::start(&simulator).await;
 
@@ -83,7 +83,7 @@ async fn every_rule_is_evaluated_over_series_that_exist() {
             for metric in board::metrics(&rule.query) {
                 let known = may_be_empty(&metric) || prometheus.numbers(&metric).await.expect("a name") > 0;
                 if !known {
-                    wrong.push(format!("{} asks for {metric}, which nobody has", rule.name));
+                    wrong.push(format!("{} asks for {metric}, which is not exported", rule.name));
                 }
             }
         }
@@ -134,6 +134,6 @@ async fn the_numbers_of_a_panel_alone_are_for_the_bearers_of_a_token() {
         let request = http.get(format!("{}/metrics", panel.ui_url())).bearer_auth(token);
         request.send().await.ok().map(|answer| answer.status().as_u16())
     };
-    let known = wait::until_some("the panel answers", PATIENCE, async || ask("looks").await).await;
+    let known = wait::until_some("the panel replies", PATIENCE, async || ask("looks").await).await;
     assert_eq!((known, ask("guessed").await), (200, Some(401)));
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// How long one query may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// The time between two looks at the simulator.
+/// The interval between two scrapes of the simulator.
 const SCRAPES: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping the value ends it.
@@ -114,7 +114,7 @@ impl Prometheus {
     }
 }
 
-/// Waits as long as Prometheus does between two looks at the simulator.
+/// Waits for one scrape interval of Prometheus.
 pub(crate) async fn next_scrape() {
     // sleep: nothing new can be found before the next scrape.
     tokio::time::sleep(SCRAPES).await;

@@ -1,4 +1,5 @@
-//! Bodies and connections: whoever sends too much, too slowly or nothing at all gets an answer and is in nobody's way.
+//! Bodies and connections: a client that sends too much, too slowly or nothing at all gets a response and blocks no other
+//! client.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ async fn a_refusal_is_seen_whatever_is_still_on_its_way() {
         let body = format!("{{\"name\":\"{}\",\"email\":\"x\"}}", "a".repeat(megabytes << 20));
         for (method, path, token, status) in [
             (Method::POST, "/users", "change", 413),
-            (Method::POST, "/users", "nobody", 401),
+            (Method::POST, "/users", "unknown", 401),
             (Method::POST, "/users", "see", 403),
             (Method::POST, "/nothing", "change", 404),
             (Method::PATCH, "/users", "change", 405),
@@ -52,9 +53,9 @@ async fn a_refusal_is_seen_whatever_is_still_on_its_way() {
     world.api.send(ok).await.expect(200);
 }
 
-/// A client that asks before it sends is told no before it has sent anything.
+/// A client that sends `Expect: 100-continue` is refused before it has sent its body.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_first_is_refused_at_once() {
+async fn a_body_that_is_announced_is_refused_at_once() {
     let world = World::start(Place::Embedded, |launch| launch).await;
     let mut stream = connect(&world).await;
     let head = "POST /users HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\
@@ -97,9 +98,9 @@ async fn bodies_that_do_not_come_take_nobodys_place() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
 }
 
-/// More connections than there may be, on which nothing comes, or half a head: everybody else is served.
+/// More connections than there may be, on which nothing comes, or half a head: other clients are served.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_on_which_nothing_comes_keep_nobody_out() {
+async fn idle_connections_do_not_keep_other_clients_out() {
     let world = World::start(Place::Embedded, |launch| launch).await;
     let mut idle = Vec::new();
     for n in 0..2_200 {

@@ -81,8 +81,8 @@ async fn says_what_is_wrong_and_shows_no_password() {
     assert!(log.contains("error:"), "{log}");
     assert!(!log.contains("hidden-word"), "{log}");
 
-    let nobody = format!("http://127.0.0.1:{}", port::free());
-    let mut no_worker = bootstrap(database.url(), &nobody, &prefix).env("CACHEFRONT_STARTUP_TIMEOUT", "1s").spawn();
+    let unused = format!("http://127.0.0.1:{}", port::free());
+    let mut no_worker = bootstrap(database.url(), &unused, &prefix).env("CACHEFRONT_STARTUP_TIMEOUT", "1s").spawn();
     assert_eq!(no_worker.ended(PATIENCE).await.code(), Some(1));
     let log = no_worker.log();
     assert!(log.contains("CACHEFRONT_CONNECT_URL") && log.contains("CACHEFRONT_STARTUP_TIMEOUT"), "{log}");

@@ -74,7 +74,7 @@ impl Client {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    /// Adds a user and answers its id.
+    /// Adds a user and returns its id.
     pub(crate) async fn add(&self, name: &str, email: &str) -> u64 {
         let user = self.post("/users", &json!({ "name": name, "email": email })).await.expect(201);
         user["id"].as_u64().expect("an id")

@@ -65,7 +65,7 @@ fn set(text: &str) -> Position {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_databases_heartbeat_names_what_stands_before_it_in_the_log() {
+async fn an_idle_databases_heartbeat_names_what_precedes_it_in_the_log() {
     let database = unique::database("beat").await;
     database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY)").await;
     let connector = Connector::start(&Servers::shared(), &database, &["item"]).await;
@@ -87,7 +87,7 @@ async fn an_idle_databases_heartbeat_names_what_stands_before_it_in_the_log() {
     assert_eq!(end["event_count"], 1);
     assert_eq!(end["data_collections"][0]["data_collection"], format!("{}.cachefront_heartbeat", database.name()));
 
-    // Nobody writes, and it beats on.
+    // Without a write it goes on beating.
     let begun = Instant::now();
     for _ in 0..3 {
         beats.next();
@@ -97,7 +97,7 @@ async fn an_idle_databases_heartbeat_names_what_stands_before_it_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_a_table_as_a_whole_is_told_and_unsigned_ids_are_exact() {
+async fn what_changes_a_table_as_a_whole_is_reported_and_unsigned_ids_are_exact() {
     let database = unique::database("ddl").await;
     database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY, price DECIMAL(10,2))").await;
     let connector = Connector::start(&Servers::shared(), &database, &["item"]).await;

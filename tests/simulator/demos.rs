@@ -46,7 +46,7 @@ async fn ttl_stale_read(place: Place) {
     let mut stale_reads = 0;
     while world.api.name_of(id).await == "Ada" {
         assert!(warmed.elapsed() < TTL + PATIENCE, "the entry does not expire");
-        // A plain read does not lengthen the life of an entry. What was read is looked at while it surely lives on.
+        // A plain read does not lengthen the life of an entry. What was read is peeked at while it surely lives on.
         if warmed.elapsed() < TTL / 2 {
             assert_eq!(world.api.state(id).await, "stale");
             stale_reads += 1;
@@ -159,7 +159,7 @@ impl Writer<'_> {
         use mysql_async::prelude::Queryable;
         match self {
             Self::Sqlite(connection) => {
-                let connection = connection.lock().expect("nobody panics while holding it");
+                let connection = connection.lock().expect("no holder of this lock panics");
                 let changed = connection.execute("UPDATE users SET name = ?2 WHERE id = ?1", (id as i64, name));
                 assert_eq!(changed.expect("an update"), 1);
             }

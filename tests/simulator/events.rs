@@ -50,7 +50,7 @@ impl Stream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_of_other_programs_the_mode_and_the_pipeline_are_told() {
+async fn changes_of_other_programs_the_mode_and_the_pipeline_are_reported() {
     for place in [Place::Embedded, Place::Servers] {
         let world = World::start(place, |launch| launch).await;
         let id = world.api.add("Ada", "ada@example.org").await;
@@ -82,9 +82,9 @@ async fn changes_of_other_programs_the_mode_and_the_pipeline_are_told() {
     }
 }
 
-/// No switch is left out, and none waits for anything else that is told: not for a store that hangs.
+/// No switch is left out, and none waits for another event or for a store that hangs.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_switch_of_the_mode_is_told_at_once() {
+async fn every_switch_of_the_mode_is_reported_at_once() {
     let world = World::start(Place::Embedded, |launch| launch).await;
     let mut stream = Stream::open(&world.api).await;
     assert_eq!(stream.next("mode").await["mode"], "cdc");
@@ -94,8 +94,8 @@ async fn every_switch_of_the_mode_is_told_at_once() {
         let api = world.api.clone();
         // The answer waits for the consumer; the event does not.
         tokio::spawn(async move { api.put("/mode", &serde_json::json!({ "mode": mode })).await });
-        let told = stream.next("mode").await;
-        assert_eq!(told["mode"], mode);
+        let event = stream.next("mode").await;
+        assert_eq!(event["mode"], mode);
     }
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }

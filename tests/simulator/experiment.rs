@@ -37,7 +37,7 @@ async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
     assert!(side("ttl", "/freshness/load/late") > 0.0 && side("ttl", "/freshness/probe/late") > 0.0, "{result}");
     assert_eq!(side("cdc", "/freshness/late"), 0.0, "{result}");
     assert!(side("cdc", "/freshness/load/judged") > 500.0, "{result}");
-    // The price is told: what was invalidated is loaded again.
+    // The cost is reported: what was invalidated is loaded again.
     assert!(side("cdc", "/cache/database_loads") > side("ttl", "/cache/database_loads"), "{result}");
     assert!(side("cdc", "/cache/hit_ratio") < side("ttl", "/cache/hit_ratio"), "{result}");
     for pointer in ["/seed", "/requests/sent", "/latency/writes/count"] {
@@ -75,7 +75,7 @@ async fn an_interrupted_experiment_puts_the_mode_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mode_that_somebody_else_changes_spoils_the_experiment_and_stays_theirs() {
+async fn a_mode_that_another_client_changes_fails_the_experiment_and_is_kept() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_MODE", "ttl")).await;
     let plan = ["--duration=3s", "--rate=50", "--probe-rows=0"];
     let launch = with(experiment(&world), &plan);

@@ -67,7 +67,7 @@ async fn dropped_events_are_found_on_servers() {
     dropped_events_are_found(Place::Servers).await;
 }
 
-/// Nobody is told of a change that was dropped: the entry is stale for good, and only the inspector knows.
+/// No invalidation follows a change that was dropped: the entry stays stale, and only the inspector finds it.
 async fn dropped_events_are_found(place: Place) {
     let world = start(place).await;
     let id = warm_user(&world).await;
@@ -120,7 +120,7 @@ async fn an_emptied_store_heals(place: Place) {
     }
 }
 
-/// Nothing is lost by a consumer that stands still, or hears nothing: it is late, and says so.
+/// A consumer that is frozen, or receives nothing, loses nothing: it is late, and says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_and_a_frozen_stream_are_late_and_lose_nothing() {
     let world = start(Place::Embedded).await;
@@ -149,7 +149,7 @@ async fn a_pause_and_a_frozen_stream_are_late_and_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_cut_off_costs_time_and_no_answers() {
+async fn a_store_that_is_cut_off_costs_time_and_no_response() {
     let world = start(Place::Embedded).await;
     let id = warm_user(&world).await;
     set(&world.api, json!({ "store_cut": true })).await;
@@ -195,7 +195,7 @@ async fn delays_are_felt_and_never_survive_in_silence() {
     }
 }
 
-/// Whoever is cut off from the store cannot empty it.
+/// A process that is cut off from the store cannot empty it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_cut_off_is_not_emptied() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;

@@ -1,7 +1,5 @@
 //! What every request passes: bounds, tokens and their roles, request ids, and what an answer says of itself.
 
-use std::time::Duration;
-
 use cachefront_testkit::wait;
 use reqwest::Method;
 use serde_json::json;
@@ -37,14 +35,14 @@ async fn a_flood_is_turned_away_and_the_process_stays_up() {
     world.api.get("/users").await.expect(200);
 }
 
-/// Whoever has to know how the process does is let through while everything else is turned away.
+/// Health checks pass while all other requests are refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_told_while_the_process_is_full() {
+async fn health_is_served_while_the_process_is_full() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_API_IN_FLIGHT", "1")).await;
     world.api.put("/faults", &json!({ "database_delay_ms": 5_000 })).await.expect(200);
     let slow = tokio::spawn({
         let api = world.api.clone();
-        // It may be turned away itself, by a look below that came first.
+        // It may be refused itself, by a health check below that came first.
         async move {
             loop {
                 let answer = api.get("/users").await;
@@ -105,7 +103,7 @@ async fn a_token_may_do_what_its_role_may() {
         assert_eq!(send(Method::POST, open, "looker").await, 405, "{open}");
     }
     for open in ["/healthz", "/readyz"] {
-        // A store that was just emptied may not be ready yet: what counts is that nobody asks for a token.
+        // A store that was just emptied may not be ready yet: what counts is that no token is asked for.
         assert_ne!(api.get(open).await.status, 401);
     }
     assert!(!world.simulator.log().contains("looker"), "a token is in the log");
@@ -119,7 +117,7 @@ async fn an_answer_says_where_it_comes_from() {
     let path = format!("/users/{id}");
     let outcomes = async || api.get(&path).await.header("x-cache").to_owned();
     assert_ne!(outcomes().await, "hit");
-    // Which tier answers may change from one read to the next, and with it whether the commits are known.
+    // Which tier serves a read may change from one to the next, and with it whether the commits are known.
     let hit = wait::until_some("the entry is kept, and its commits are known", PATIENCE, async || {
         let read = api.get(&path).await;
         let known = read.header("x-cache") == "hit" && read.headers.contains_key("x-cache-position");
@@ -134,7 +132,7 @@ async fn an_answer_says_where_it_comes_from() {
     assert!(timings.iter().any(|t| t.starts_with("total;dur=")), "{timings:?}");
     // The token of a read is good for another one.
     api.get_with(&path, ("cachefront-token", hit.header("cachefront-token"))).await.expect(200);
-    assert_eq!(api.get("/users?email=nobody").await.header("x-cache-tier"), "database");
+    assert_eq!(api.get("/users?email=unknown").await.header("x-cache-tier"), "database");
     assert!(api.get("/users").await.headers.get("x-cache").is_none());
     assert!(api.get("/users/424242").await.headers.contains_key("x-cache"));
 
@@ -148,23 +146,24 @@ async fn an_answer_says_where_it_comes_from() {
     assert!(wrong.header("allow").contains("GET"), "{:?}", wrong.headers);
 }
 
-/// A request that is under way when the program is told to end gets its answer.
+/// A request that is in progress when the program is asked to end gets its response.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_waits_for_what_is_under_way() {
+async fn a_shutdown_waits_for_requests_in_progress() {
     let mut world = World::start(Place::Embedded, |launch| launch).await;
     world.api.put("/faults", &json!({ "database_delay_ms": 2_000 })).await.expect(200);
+    wait::until_async("the database is slow", PATIENCE, async || {
+        world.api.get("/metrics").await.text.contains("simulator_fault_active{fault=\"database_delay_ms\"} 1")
+    })
+    .await;
     let slow = tokio::spawn({
         let api = Client::new(world.api.base.clone());
         async move { api.get("/users").await }
     });
-    wait::until_async("it is under way", PATIENCE, async || {
-        let metrics = world.api.get("/metrics").await.text;
-        metrics.contains("simulator_http_requests_in_flight 2")
-            || metrics.contains("simulator_fault_active{fault=\"database_delay_ms\"} 1")
+    // The request for the metrics is the other one.
+    wait::until_async("the slow request is in its handler", PATIENCE, async || {
+        world.api.get("/metrics").await.text.contains("simulator_http_requests_in_flight 2")
     })
     .await;
-    // sleep: nothing tells from outside that the request has reached its handler; the answer takes ten times longer.
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let status = world.simulator.stop().await;
     assert!(status.success(), "{status}");
     slow.await.expect("a task").expect(200);

@@ -19,7 +19,7 @@ pub(crate) fn with(launch: Launch, arguments: &[&str]) -> Launch {
     arguments.iter().fold(launch, |launch, argument| launch.arg(*argument))
 }
 
-/// Runs to the end and answers the exit code, the result (if there is one) and what was printed.
+/// Runs to the end and returns the exit code, the result (if there is one) and what was printed.
 pub(crate) async fn finish(launch: Launch) -> (Option<i32>, Value, String) {
     let mut running = launch.spawn();
     let code = running.ended(PATIENCE + Duration::from_secs(60)).await.code();
@@ -51,7 +51,7 @@ async fn the_load_generator_prints_what_it_saw() {
     assert_eq!((number(&result, "/seed"), result["mode"].as_str()), (42.0, Some("cdc")));
 }
 
-/// Requests for each second, over 4 s in which the server answers nothing for one.
+/// Requests for each second, over 4 s of which the server does not respond for one.
 const STALLED: [&str; 5] = ["--rate=200", "--duration=4s", "--in-flight=1", "--probe-rows=0", "--users=5"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,14 +190,14 @@ async fn one_result_can_go_to_standard_output_and_two_are_refused() {
         assert!(running.ended(PATIENCE).await.success(), "{}", running.log());
         let log = running.log();
         assert!(log.lines().any(|line| line.starts_with(first)), "{log}");
-        assert!(!log.contains("open model: latency"), "the summary stands in the file: {log}");
+        assert!(!log.contains("open model: latency"), "the summary is in the file: {log}");
     }
     let mut running = run(&["--html=-", "--json=-"]);
     assert_eq!(running.ended(PATIENCE).await.code(), Some(1));
     assert!(running.log().contains("only one of") && stub.requests().len() == 100, "{}", running.log());
 }
 
-/// Fails if the page would ask anything of anybody.
+/// Fails if the page would send any request.
 pub(crate) fn self_contained(page: &str) {
     assert!(page.contains("default-src 'none'"));
     // The licence of the charts names its home.
@@ -211,7 +211,7 @@ pub(crate) fn self_contained(page: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_end_it_keeps_what_it_measured() {
+async fn asked_to_end_it_keeps_what_it_measured() {
     let stub = Stub::start(None).await;
     let mut running = with(load(&stub.url()), &["--rate=100", "--duration=10m", "--probe-rows=0"]).spawn();
     wait::until("requests arrive", PATIENCE, || stub.requests().len() > 20).await;

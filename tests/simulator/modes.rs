@@ -50,10 +50,10 @@ async fn an_edited_environment_wins_over_the_row() {
         mode
     };
     assert_eq!(mode_after(Some("cdc")).await, "cdc");
-    assert_eq!(mode_after(Some("cdc")).await, "ttl", "the same environment: the row stands");
+    assert_eq!(mode_after(Some("cdc")).await, "ttl", "the same environment: the row is kept");
     assert_eq!(mode_after(Some("ttl")).await, "ttl", "an edited one wins");
     assert_eq!(mode_after(Some("ttl")).await, "cdc", "and only once");
-    assert_eq!(mode_after(None).await, "ttl", "none at all: the row stands");
+    assert_eq!(mode_after(None).await, "ttl", "none at all: the row is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn a_switch_is_in_force_here_at_once_and_guarded_by_its_version() {
     }
 }
 
-/// A table that somebody has emptied is no failure, and the tags of the row that was lost match nothing any more.
+/// A table that was emptied is no failure, and the tags of the row that was lost match nothing any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_was_removed_is_made_again_above_the_old_versions() {
     for place in [Place::Embedded, Place::Servers] {

@@ -82,7 +82,7 @@ async fn without_the_database_the_api_says_so_and_when_to_come_back() {
     assert_eq!(api.get("/readyz").await.expect(503)["failing"], json!(["database"]));
     api.get("/healthz").await.expect(200);
     assert_eq!(api.get("/mode").await.expect(200)["mode"], "cdc");
-    // What is cached is still served, and nobody claims to know whether it is right.
+    // What is cached is still served, and no part claims to know whether it is right.
     assert_eq!(api.name_of(id).await, "Ada");
     let look = api.look(id).await;
     assert_eq!((&look["state"], &look["cached"]["name"]), (&json!("unknown"), &json!("Ada")), "{look}");
@@ -99,9 +99,9 @@ async fn without_the_database_the_api_says_so_and_when_to_come_back() {
     wait::until_async("changes arrive again", PATIENCE, async || api.name_of(id).await == "Back").await;
 }
 
-/// While the database hangs, what is in force is told all the same, and many who ask do not wait for each other.
+/// While the database hangs, what is in force is reported all the same, and many who ask do not wait for each other.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_mode_and_the_faults_are_told_while_the_database_hangs() {
+async fn the_mode_and_the_faults_are_reported_while_the_database_hangs() {
     let mut mysql = MySql::start(&[]).await;
     let url = format!("{}/shop", mysql.url());
     let simulator = Simulator::role("api")
@@ -136,7 +136,7 @@ async fn the_mode_and_the_faults_are_told_while_the_database_hangs() {
 
 /// While the store hangs, many who look at the pipeline wait at the same time, not one after the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_pipeline_is_told_while_the_store_hangs() {
+async fn the_pipeline_is_reported_while_the_store_hangs() {
     let mut redis = Redis::start().await;
     let database = unique::database("sim").await;
     let simulator = on_servers(Simulator::role("up"), &database).env("CACHEFRONT_REDIS_URL", redis.url()).start().await;

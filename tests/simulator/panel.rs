@@ -1,4 +1,4 @@
-//! The control panel: nobody sees it without logging in, everybody does what the role allows, forms of others are not
+//! The control panel: it needs a login, a user does what the role allows, forms of other sites are not
 //! obeyed, and it says what the cache holds.
 
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Reader {
         reader
     }
 
-    /// The answer once the session may ask: who waits for something asks often, and is told to come back later.
+    /// The answer once the session may ask: a test that waits asks often, and gets a 429 with `Retry-After`.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         wait::until_some("the session may ask", PATIENCE, async || {
             let answer = self.get_once(path).await;
@@ -87,7 +87,7 @@ pub(crate) fn panel_of(world: &World) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_in_without_a_password_and_a_role() {
+async fn no_user_gets_in_without_a_password_and_a_role() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let panel = panel_of(&world);
     let page = panel.get_with("/", ("accept", "text/html")).await;
@@ -134,7 +134,7 @@ async fn forms_of_others_are_not_obeyed_and_nothing_is_overwritten_unseen() {
     assert_eq!(reader.post_with("/mode", body, "guessed", &own).await.status, 403);
     assert_eq!(world.api.get("/mode").await.expect(200)["mode"], "ttl");
 
-    // Somebody else switches while the question is open.
+    // Another client switches while the confirmation is open.
     world.api.set_mode("cdc").await;
     world.api.set_mode("ttl").await;
     let late = reader.post("/mode", body).await.expect(409);
@@ -193,7 +193,7 @@ async fn a_read_only_panel_shows_everything_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_else_switches_the_mode_during_a_comparison() {
+async fn no_other_switch_of_the_mode_is_taken_during_a_comparison() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let reader = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
     reader.post("/experiment", "preset=steady&rate=20&seconds=60").await.expect(200);
@@ -279,7 +279,7 @@ async fn the_page_says_what_the_cache_holds_and_names_are_text() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
     let page = async || reader.get("/").await;
-    // Pages that are opened within a moment share one look.
+    // Pages that are opened within a moment share one snapshot.
     let says = async |words: &str| {
         wait::until_async(words, PATIENCE, async || page().await.text.contains(words)).await;
     };
@@ -309,7 +309,7 @@ async fn the_panel_runs_alone_over_servers() {
     let alone = alone.spawn();
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let panel = Client { http: http.build().expect("a client"), base: alone.ui_url() };
-    wait::until_async("the panel answers", PATIENCE, async || {
+    wait::until_async("the panel replies", PATIENCE, async || {
         panel.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
     })
     .await;

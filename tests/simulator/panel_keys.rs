@@ -38,10 +38,10 @@ async fn every_key_is_listed(place: Place) {
         let id = world.api.add(&format!("User {number}"), &format!("user{number}+&@x")).await;
         world.api.name_of(id).await;
     }
-    // Under an address whose user lies on no first page, and of nobody.
+    // Under an address whose user is on no first page, and under one without a user.
     world.api.get("/users?email=user25%2B%26@x").await.expect(200);
     world.api.get("/users/4000000000").await.expect(404);
-    world.api.get("/users?email=nobody@x").await;
+    world.api.get("/users?email=unknown@x").await;
     shows(&reader, "/cache?page=1", &["users_by_email:user25+&amp;@x", "by e-mail", "users:4000000000", "negative"])
         .await;
     let total =
@@ -103,7 +103,7 @@ async fn every_user_is_found(place: Place) {
     assert_eq!(rows(&reader, &previous, "data-id").await, all);
     let page = reader.get(&previous).await.text;
     assert!(page.contains(">Previous<") && page.contains(">Next<"));
-    // What was compared of so many users is a sample, and the verdict says so.
+    // With this many users only a sample is compared, and the verdict says so.
     world.api.name_of(1).await;
     shows(&reader, "/", &["cached entries were compared, a moving sample"]).await;
     // A page of matches beyond the first ones.

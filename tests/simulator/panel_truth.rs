@@ -53,7 +53,7 @@ async fn a_delayed_store_is_slow_and_the_verdict_stays_true() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fault_is_named_before_what_it_causes_and_every_switch_stands_among_the_events() {
+async fn a_fault_is_named_before_what_it_causes_and_switches_are_events() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let reader = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
     let id = world.api.add("Ada", "ada@x").await;
@@ -68,7 +68,7 @@ async fn a_fault_is_named_before_what_it_causes_and_every_switch_stands_among_th
     until(&reader, "/", "Cut off").await;
     reader.post("/flush", "").await.expect(200);
     until(&reader, "/", "store emptied").await;
-    // Who switched is told where it is known.
+    // The event names who switched, if that is known.
     reader.post("/mode", "mode=cdc&version=1").await.expect(200);
     until(&reader, "/", " by <b>operator</b>").await;
 }
@@ -87,7 +87,7 @@ async fn an_entry_that_is_stale_under_an_address_is_found_in_the_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_stands_still_makes_everything_unknown_within_seconds() {
+async fn a_frozen_database_makes_everything_unknown_within_seconds() {
     let mut mysql = MySql::start(&[]).await;
     let launch = with_accounts(Simulator::role("up"))
         .env("CACHEFRONT_MYSQL_URL", format!("{}/{}", mysql.url().trim_end_matches('/'), unique::name("shop")))
@@ -132,7 +132,7 @@ async fn alone_the_panel_asks_the_api_for_what_only_its_process_holds() {
     let alone = of("ui").env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_API_URL", api_process.api_url()).spawn();
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let panel = Client { http: http.build().expect("a client"), base: alone.ui_url() };
-    wait::until_async("the panel answers", PATIENCE, async || {
+    wait::until_async("the panel replies", PATIENCE, async || {
         panel.request(reqwest::Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
     })
     .await;
@@ -147,7 +147,7 @@ async fn alone_the_panel_asks_the_api_for_what_only_its_process_holds() {
             redis.command(&format!("DEL {key}")).await.expect("removed");
         }
         crate::world::mysql(&database, &format!("UPDATE users SET name = CONCAT(name, '.') WHERE id = {id}")).await;
-        // sleep: a look may be shared for a moment, and the API's passes are a second apart.
+        // sleep: a snapshot may be shared for a moment, and the API's passes are a second apart.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let page = reader.get("/").await.text;
         page.contains("cache stale (1)") && page.contains("in the memory of the API")
@@ -172,7 +172,7 @@ async fn a_tab_hears_a_sign_of_life_also_while_rows_change_all_the_time() {
             api.put(&format!("/users/{id}"), &json!({ "name": format!("Ada {round}"), "email": "ada@x" })).await;
         }
     });
-    // So many beats take three times as long as between two of them.
+    // Four beats take three times the interval between two of them.
     wait::until_async("four beats", Duration::from_secs(10), async || {
         text += &String::from_utf8_lossy(&stream.chunk().await.expect("a chunk").expect("the stream goes on"));
         text.matches("event: beat").count() >= 4
@@ -188,9 +188,10 @@ async fn a_session_that_asks_too_much_is_held_back_and_another_is_not() {
     let panel = panel_of(&world);
     let reader = Reader::log_in(&panel, "viewer", "v secret").await;
     let other = Reader::log_in(&panel, "operator", "o secret").await;
-    let answers = futures_util::future::join_all((0..400).map(|_| reader.get_once("/"))).await;
-    let count = |status: u16| answers.iter().filter(|answer| answer.status.as_u16() == status).count();
-    let held_back = answers.iter().filter(|answer| answer.status.as_u16() == 429 || answer.status.as_u16() == 503);
+    let responses = futures_util::future::join_all((0..400).map(|_| reader.get_once("/"))).await;
+    let count = |status: u16| responses.iter().filter(|response| response.status.as_u16() == status).count();
+    let held_back =
+        responses.iter().filter(|response| response.status.as_u16() == 429 || response.status.as_u16() == 503);
     assert!(held_back.clone().all(|answer| answer.header("retry-after").parse::<u32>().is_ok()));
     assert!(count(200) > 0 && count(429) > 0 && count(200) + held_back.count() == 400, "{} {}", count(200), count(429));
     other.get("/").await;

@@ -20,7 +20,7 @@ async fn nothing_is_stale_at_rest_embedded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_stale_at_rest_on_servers() {
-    // The `mysql` client is started anew for each change.
+    // The `mysql` client is started again for each change.
     nothing_is_stale_at_rest(Place::Servers, ROUNDS / 3).await;
 }
 
@@ -45,7 +45,7 @@ async fn nothing_is_stale_at_rest(place: Place, rounds: u64) {
     for reader in readers {
         reads += reader.await.expect("a reader");
     }
-    assert!(reads > rounds, "{reads} reads beside {rounds} rounds of writes");
+    assert!(reads > rounds, "{reads} reads during {rounds} rounds of writes");
 
     for id in ids {
         wait::until_async("the last changes are applied", PATIENCE, async || world.api.state(id).await != "stale")

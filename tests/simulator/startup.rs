@@ -65,7 +65,7 @@ async fn servers_that_are_missing_or_refuse_are_named() {
         assert!(line.contains(&nowhere.to_string()) && line.contains("CACHEFRONT_REDIS_URL"), "{line}");
         assert!(!line.contains("hush"), "{line}");
     }
-    let wrong = format!("mysql://nobody:hush@{}", database.url().rsplit('@').next().expect("a host"));
+    let wrong = format!("mysql://unknown:hush@{}", database.url().rsplit('@').next().expect("a host"));
     let line = refusal(role("up").env("CACHEFRONT_MYSQL_URL", wrong)).await;
     assert!(line.contains("user and password") && !line.contains("hush"), "{line}");
 }
@@ -145,7 +145,7 @@ async fn a_file_named_env_is_read_below_the_environment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_end_it_ends_well_and_the_health_check_notices() {
+async fn asked_to_end_it_ends_well_and_the_health_check_notices() {
     let mut world = World::start(Place::Embedded, |launch| launch).await;
     let check = |url: String| Simulator::role("healthcheck").env("CACHEFRONT_API_URL", url).arg("--timeout=5s").spawn();
     assert!(check(world.simulator.api_url()).ended(PATIENCE).await.success());
@@ -154,22 +154,22 @@ async fn told_to_end_it_ends_well_and_the_health_check_notices() {
     assert_eq!(failing.ended(Duration::from_secs(20)).await.code(), Some(1));
 }
 
-/// Whoever says it twice does not want to wait for a request that takes its time.
+/// A second signal does not wait for a request that takes its time.
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_end_twice_it_ends_at_once() {
+async fn asked_to_end_twice_it_ends_at_once() {
     let mut world = World::start(Place::Embedded, |launch| launch).await;
     world.api.put("/faults", &serde_json::json!({ "database_delay_ms": 9_000 })).await.expect(200);
     let slow = tokio::spawn({
         let request = world.api.request(reqwest::Method::GET, "/users");
         async move { request.send().await.is_err() }
     });
-    wait::until_async("the request is under way", PATIENCE, async || {
+    wait::until_async("the request is in progress", PATIENCE, async || {
         // This one counts itself.
         world.api.get("/metrics").await.text.contains("simulator_http_requests_in_flight 2")
     })
     .await;
     world.simulator.tell_to_end();
-    wait::until("it was told", PATIENCE, || world.simulator.log().contains("told to end")).await;
+    wait::until("it has noticed the signal", PATIENCE, || world.simulator.log().contains("told to end")).await;
     let started = std::time::Instant::now();
     world.simulator.tell_to_end();
     assert_eq!(world.simulator.ended(PATIENCE).await.code(), Some(130), "{}", world.simulator.log());

@@ -1,4 +1,4 @@
-//! A server that answers as the API does, from nothing, and stands still when told: for tests of the load generator.
+//! A server that responds as the API does, without any data, and freezes on request: for tests of the load generator.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub(crate) struct Stub {
 }
 
 struct Shared {
-    /// How long it stands still, once.
+    /// How long it freezes, once.
     stall: Option<Duration>,
     first_read: Mutex<Option<Instant>>,
     rows: Mutex<u64>,
@@ -59,13 +59,13 @@ impl Stub {
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.shared.requests.lock().expect("nobody panics while holding it").clone()
+        self.shared.requests.lock().expect("no holder of this lock panics").clone()
     }
 
     /// As if it had just been started: the next rows get the same ids.
     pub(crate) fn forget(&self) {
-        self.shared.requests.lock().expect("nobody panics while holding it").clear();
-        *self.shared.rows.lock().expect("nobody panics while holding it") = 0;
+        self.shared.requests.lock().expect("no holder of this lock panics").clear();
+        *self.shared.rows.lock().expect("no holder of this lock panics") = 0;
     }
 }
 
@@ -107,13 +107,13 @@ async fn answer(shared: &Shared, method: &str, path: &str) -> (u16, String) {
         ("GET", "/mode") => (200, json!({ "mode": "cdc", "version": 1 }).to_string()),
         ("GET", path) if path.starts_with("/users?") => (200, "[]".to_owned()),
         ("POST", "/users") => {
-            let mut rows = shared.rows.lock().expect("nobody panics while holding it");
+            let mut rows = shared.rows.lock().expect("no holder of this lock panics");
             *rows += 1;
             (201, user(*rows))
         }
         ("GET" | "PUT", path) if path.starts_with("/users/") => {
             let request = format!("{method} {path}");
-            shared.requests.lock().expect("nobody panics while holding it").push(request);
+            shared.requests.lock().expect("no holder of this lock panics").push(request);
             stand_still(shared).await;
             (200, user(path.rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or(0)))
         }
@@ -124,7 +124,7 @@ async fn answer(shared: &Shared, method: &str, path: &str) -> (u16, String) {
 /// Waits for the end of the stall, if there is one now.
 async fn stand_still(shared: &Shared) {
     let Some(stall) = shared.stall else { return };
-    let first = *shared.first_read.lock().expect("nobody panics while holding it").get_or_insert_with(Instant::now);
+    let first = *shared.first_read.lock().expect("no holder of this lock panics").get_or_insert_with(Instant::now);
     let begin = first + CALM;
     if (begin..begin + stall).contains(&Instant::now()) {
         // sleep: the stall is what the server is for.

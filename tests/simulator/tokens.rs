@@ -10,16 +10,16 @@ use serde_json::json;
 use crate::world::{Other, PATIENCE, Place, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_read_by_whoever_has_its_token_embedded() {
-    a_write_is_read_by_whoever_has_its_token(Place::Embedded).await;
+async fn a_write_is_read_by_every_holder_of_its_token_embedded() {
+    a_write_is_read_by_every_holder_of_its_token(Place::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_read_by_whoever_has_its_token_on_servers() {
-    a_write_is_read_by_whoever_has_its_token(Place::Servers).await;
+async fn a_write_is_read_by_every_holder_of_its_token_on_servers() {
+    a_write_is_read_by_every_holder_of_its_token(Place::Servers).await;
 }
 
-async fn a_write_is_read_by_whoever_has_its_token(place: Place) {
+async fn a_write_is_read_by_every_holder_of_its_token(place: Place) {
     let world = World::start(place, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
     let api = &world.api;
     let id = api.add("start", "ada@example.org").await;

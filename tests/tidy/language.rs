@@ -50,23 +50,19 @@ const ALLOWED: [&str; 3] = ["stands by", "stands for", "stands in for"];
 
 /// Places that are not rewritten yet, with the maximum number of forbidden phrases in them. A file belongs to the longest
 /// name that its path begins with; all other files have none. The numbers only go down.
-const NOT_REWRITTEN: [(&str, usize); 16] = [
+const NOT_REWRITTEN: [(&str, usize); 12] = [
+    ("ARCHITECTURE.md", 1),
     ("CHANGELOG.md", 2),
     ("CONTRIBUTING.md", 4),
-    ("README.md", 2),
-    ("ARCHITECTURE.md", 1),
     ("SECURITY.md", 1),
     ("cachefront-binlog/", 75),
-    ("cachefront-core/", 231),
+    ("cachefront-core/", 118),
     ("cachefront-kafka/", 103),
-    ("cachefront-redis/", 25),
-    ("docs/", 51),
+    ("docs/", 40),
     ("examples/", 662),
+    ("tests/", 12),
     ("tests/golden/", 2),
     ("tests/kafka/", 25),
-    ("tests/", 400),
-    ("xtask/", 64),
-    ("benches/", 7),
 ];
 
 #[test]

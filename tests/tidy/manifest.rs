@@ -58,6 +58,34 @@ fn every_crate_takes_the_workspace_lints() {
     none(&wrong, "manifests without `[lints] workspace = true`");
 }
 
+/// Dependencies of the workspace that no crate uses, and why they are listed.
+const UNUSED: [(&str, &str); 2] = [
+    ("mysql_cdc", "chosen for the project as an optional parser"),
+    ("uuid", "for the identities of binary log sources"),
+];
+
+#[test]
+fn every_dependency_of_the_workspace_is_used() {
+    let root = fs::read_to_string(workspace_root().join("Cargo.toml")).expect("the workspace has a manifest");
+    let (_, rest) = root.split_once("[workspace.dependencies]\n").expect("a list of dependencies");
+    let listed =
+        rest.lines().take_while(|line| !line.starts_with('[')).filter_map(|line| Some(line.split_once(" = ")?.0));
+    let manifests: Vec<String> = crate::tree::sources("")
+        .into_iter()
+        .filter(|file| file.path.ends_with("Cargo.toml"))
+        .map(|file| file.text)
+        .collect();
+    let is_used = |name: &str| {
+        let names = [format!("\n{name}.workspace = true"), format!("\n{name} = {{ workspace = true")];
+        manifests.iter().any(|text| names.iter().any(|name| text.contains(name)))
+    };
+    let wrong: Vec<String> = listed
+        .filter(|name| !is_used(name) && !UNUSED.iter().any(|(unused, _)| unused == name))
+        .map(str::to_owned)
+        .collect();
+    none(&wrong, "dependencies of the workspace that no crate uses");
+}
+
 fn cargo_tree(arguments: &[&str]) -> String {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

@@ -17,7 +17,7 @@ fn every_metric_is_documented_where_it_is_named() {
             }
         }
     }
-    assert!(seen > 30, "only {seen} metrics found: this test looks at the wrong place");
+    assert!(seen > 30, "only {seen} metrics found: this test searches the wrong place");
     none(&wrong, "metrics without a line in their module's documentation");
 }
 

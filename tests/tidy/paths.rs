@@ -2,7 +2,7 @@
 
 use crate::tree::{none, sources};
 
-/// Where people and build machines keep their files. They are written in pieces here, since this file is looked at too.
+/// Where people and build machines keep their files. They are written in pieces here, since this file is checked too.
 const PLACES: [[&str; 2]; 9] = [
     ["/ho", "me/"],
     ["/Us", "ers/"],
@@ -38,7 +38,7 @@ fn no_path_of_a_machine_is_written_down() {
         }
     }
     none(&wrong, "paths that only one machine has: use a relative one, a setting or a temporary folder");
-    assert_eq!(allowed.len(), ALLOWED.len(), "a path is allowed that nobody uses any more");
+    assert_eq!(allowed.len(), ALLOWED.len(), "a path is allowed that is no longer used");
 }
 
 /// True if the text holds `place` as the begin of a path, not as a part of a longer one or of a URL.

@@ -5,8 +5,8 @@ use crate::tree::sources;
 /// The published crates, and how many lines of documentation each has at least for a hundred lines of code. The goal is
 /// 30; the numbers only go up.
 const MINIMUM: [(&str, usize); 4] = [
-    ("cachefront-core/src", 21),
-    ("cachefront-redis/src", 12),
+    ("cachefront-core/src", 22),
+    ("cachefront-redis/src", 17),
     ("cachefront-binlog/src", 13),
     ("cachefront-kafka/src", 15),
 ];

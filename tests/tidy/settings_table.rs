@@ -10,33 +10,34 @@ pub(crate) fn table() -> String {
     let path = stack::workspace_root().join(".env.example");
     let example = std::fs::read_to_string(&path).expect(".env.example is there");
     let mut page = String::from(
-        "# Configuration\n\nMade from `.env.example`; `BLESS=1 cargo test -p cachefront-tests --test tidy` renews it. The \
-         environment overrides the file\n`.env`, and flags override the environment.\n",
+        "# Configuration of the simulator\n\nThe library reads no environment and no files: its settings are in the \
+         [guide](guide.md#settings). These are the\nsimulator's. The environment overrides the file `.env`, and flags override \
+         the environment.\n\nMade from `.env.example`; `BLESS=1 cargo test -p cachefront-tests --test tidy` renews it.\n",
     );
-    let mut told: Vec<&str> = Vec::new();
+    let mut comments: Vec<&str> = Vec::new();
     for line in example.lines() {
         if let Some(heading) = line.strip_prefix("# ---") {
             let heading = heading.trim_matches(|c| c == '-' || c == ' ');
             page.push_str(&format!("\n## {heading}\n\n| setting | default or example | what it is |\n|---|---|---|\n"));
-            told.clear();
+            comments.clear();
         } else if let Some((name, value)) = setting(line) {
-            let what = told.join(" ").replace('|', "\\|");
+            let what = comments.join(" ").replace('|', "\\|");
             let value = if value.is_empty() { String::new() } else { format!("`{value}`") };
             page.push_str(&format!("| `{name}` | {value} | {what} |\n"));
         } else if let Some(comment) = line.strip_prefix("# ") {
             // A comment after a setting begins the next one's.
-            if page.ends_with("|\n") && !page.ends_with("|---|---|---|\n") && told_is_used(&page, &told) {
-                told.clear();
+            if page.ends_with("|\n") && !page.ends_with("|---|---|---|\n") && are_used(&page, &comments) {
+                comments.clear();
             }
-            told.push(comment);
+            comments.push(comment);
         }
     }
     page
 }
 
-/// True if the last row of the page says what was told.
-fn told_is_used(page: &str, told: &[&str]) -> bool {
-    !told.is_empty() && page.trim_end().ends_with(&format!("{} |", told.join(" ").replace('|', "\\|")))
+/// True if the last row of the page holds these comments.
+fn are_used(page: &str, comments: &[&str]) -> bool {
+    !comments.is_empty() && page.trim_end().ends_with(&format!("{} |", comments.join(" ").replace('|', "\\|")))
 }
 
 /// A line that sets something, commented out or not.

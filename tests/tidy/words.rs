@@ -1,4 +1,4 @@
-//! Words that no file may hold. They are written in pieces here, since this file is looked at too.
+//! Words that no file may hold. They are written in pieces here, since this file is checked too.
 
 use crate::tree::{Source, none, sources};
 
@@ -52,7 +52,7 @@ fn tests_wait_for_conditions() {
         for (at, line) in lines.iter().enumerate().skip(tests_begin) {
             let sleeps = CALLS.iter().any(|call| line.contains(call));
             let is_code = !line.trim_start().starts_with("//") && !line.contains('"') && !line.contains("fn sleep");
-            // The reason stands in the lines just above.
+            // The reason is in the lines just above.
             let has_reason = lines[at.saturating_sub(3)..=at].iter().any(|line| line.contains("// sleep: "));
             if sleeps && is_code && !has_reason {
                 wrong.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));

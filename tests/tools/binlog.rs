@@ -66,7 +66,7 @@ fn definitions_are_shown_though_no_table_was_asked_for() {
 }
 
 #[test]
-fn what_can_not_be_followed_is_a_gap_and_the_next_transaction_is_shown() {
+fn what_cannot_be_followed_is_a_gap_and_the_next_transaction_is_shown() {
     let ran = dump("12stmt");
     assert_eq!((ran.code, ran.count("gap")), (Some(3), 2), "one for each transaction: {:?}", ran.lines);
     for line in ran.lines.iter().filter(|line| line["op"] == "gap") {
@@ -128,7 +128,7 @@ async fn a_server_is_followed_from_what_it_has_to_what_comes() {
     let ended = run("binlog_dump", &["--until-now", &mysql.url()]);
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert!(ended.lines.iter().filter(|line| line["table"] == table.as_str()).count() >= 3);
-    let refused = run("binlog_dump", &["mysql://nobody:secret-word@127.0.0.1:1/"]);
+    let refused = run("binlog_dump", &["mysql://unknown:secret-word@127.0.0.1:1/"]);
     assert_eq!((refused.code, refused.lines.len()), (Some(1), 0));
     assert!(!refused.errors.contains("secret-word"), "{}", refused.errors);
 }

@@ -8,8 +8,7 @@ use cachefront_core::store::ServerId;
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::clock::{Moment, millis, pass};
-use crate::server::{Posted, Role};
-use crate::store::unavailable;
+use crate::server::{Posted, Role, unavailable};
 use crate::world::{Handed, World};
 
 #[derive(Debug)]
@@ -95,8 +94,8 @@ impl Reader {
         if me.deaf_until > now || me.frozen_until > now {
             return Ok(Next::Deaf(me.deaf_until.max(me.frozen_until)));
         }
-        let stands_still = server.role == Role::Demoted { follows: false };
-        if stands_still && self.world.random.chance(200) {
+        let is_frozen = server.role == Role::Demoted { follows: false };
+        if is_frozen && self.world.random.chance(200) {
             return Err(unavailable("the server is a replica now"));
         }
         if server.data.head <= self.read {

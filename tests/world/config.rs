@@ -11,7 +11,7 @@ pub(crate) struct Config {
     pub(crate) shards: usize,
     /// Keys of each cache that are used.
     pub(crate) keys: u16,
-    /// Clocks differ from the true time by at most so much.
+    /// Maximum difference between a clock and the true time.
     pub(crate) skew_micros: i64,
     /// Clocks step beyond what is allowed: nothing is judged by time.
     pub(crate) wild_clocks: bool,

@@ -7,8 +7,8 @@ use cachefront_core::{CdcState, InvalidationMode};
 
 use crate::keys::{PLACES, RELEASES};
 use crate::process::Invalidator;
-use crate::runner::Stage;
 use crate::server::{Role, Server};
+use crate::stage::Stage;
 use crate::world::World;
 
 #[derive(Clone, Copy, Debug)]

@@ -85,7 +85,7 @@ impl CacheKey for Key {
     }
 }
 
-/// A mail address as it stands in its column.
+/// A mail address as its column holds it.
 pub(crate) fn mail_text(number: u16) -> String {
     if number == LONG { format!("7{}", "x".repeat(1_100)) } else { number.to_string() }
 }

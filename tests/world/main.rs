@@ -25,6 +25,7 @@ mod rest;
 mod runner;
 mod server;
 mod source;
+mod stage;
 mod store;
 mod trace;
 mod world;

@@ -115,7 +115,7 @@ pub(crate) fn begin(world: &World, process: &Process, member: &Member, key: Key)
     }
 }
 
-/// A tier that is told of nothing turns itself off after a while: so much later it has seen everything, or is off.
+/// A tier that receives no message turns itself off after a while: this much later it has seen everything, or is off.
 fn applied_long_ago(world: &World, state: &State, actor: usize, now: Moment) -> Vec<Arc<Meta>> {
     let me = &state.actors[actor];
     let long = 4 * world.config.silence().as_micros() as Moment + 1_500_000;
@@ -208,8 +208,8 @@ impl Judgement<'_> {
     fn is_torn_back(&self) -> bool {
         let shared = matches!(self.answer.tier, Some(Tier::Shared | Tier::Database));
         let long = 4 * self.world.config.silence().as_micros() as Moment;
-        let lately = |server: &Server| server.went_back > 0 && server.went_back + long >= self.begun.at;
-        !shared && self.state.servers.iter().any(lately)
+        let recently = |server: &Server| server.went_back > 0 && server.went_back + long >= self.begun.at;
+        !shared && self.state.servers.iter().any(recently)
     }
 
     /// The first event of the floor that overwrote the value.
@@ -256,7 +256,7 @@ impl Judgement<'_> {
         loads.iter().any(|(begun, value)| *begun >= self.begun.at && *value == self.answer.value)
     }
 
-    fn link_stands(&self) -> bool {
+    fn link_is_up(&self) -> bool {
         let me = &self.state.actors[self.begun.actor];
         let link = me.reads.map(|server| (server, me.moves, self.state.servers[server].copies));
         self.begun.link.is_some() && link == self.begun.link
@@ -265,14 +265,14 @@ impl Judgement<'_> {
     /// What a cache is served from the store is covered there.
     fn covered(&self, member: &Member) -> Option<String> {
         let (server, _, _) = self.begun.link?;
-        let same = self.link_stands() && self.state.servers[server].promises == self.begun.promises;
+        let same = self.link_is_up() && self.state.servers[server].promises == self.begun.promises;
         let covers =
             self.begun.meta.as_ref().is_some_and(|meta| meta.is_live() && meta.coverage.covers(member.mapping));
         (same && !covers).then(|| "the store vouches for no entry of this cache".into())
     }
 
     fn shared(&self, member: &Member) -> Option<String> {
-        if !self.link_stands() {
+        if !self.link_is_up() {
             return None;
         }
         if let Some(wrong) = self.discarded() {
@@ -300,8 +300,8 @@ impl Judgement<'_> {
         let me = &self.state.actors[self.begun.actor];
         let servers = self.begun.link.map(|(server, _, _)| server).into_iter().chain(me.bus);
         let mut metas = servers.flat_map(|server| self.state.servers[server].data.metas.iter().flatten());
-        let lately = |server: &Server| server.went_back > 0 && server.went_back >= self.begun.at;
-        self.state.servers.iter().any(lately) || metas.any(|meta| self.state.origin(&meta.origin) < before)
+        let recently = |server: &Server| server.went_back > 0 && server.went_back >= self.begun.at;
+        self.state.servers.iter().any(recently) || metas.any(|meta| self.state.origin(&meta.origin) < before)
     }
 
     /// True if the value was overwritten by this event, or an earlier one.
@@ -313,13 +313,13 @@ impl Judgement<'_> {
 
     fn local(&self) -> Option<String> {
         let me = &self.state.actors[self.begun.actor];
-        if let Some(wrong) = self.discarded().filter(|_| self.link_stands()) {
+        if let Some(wrong) = self.discarded().filter(|_| self.link_is_up()) {
             return Some(wrong);
         }
         if let Some(handed) = self.begun.handed.as_ref().filter(|_| me.bus_links == self.begun.bus_links) {
             let floor = Floor { position: &handed.applied, origin: handed.origin };
             if let Some(event) = self.lacks(floor) {
-                return Some(format!("the bus had told this process of event {event}"));
+                return Some(format!("the bus had delivered event {event} to this process"));
             }
         }
         for meta in &self.begun.applied_long_ago {

@@ -153,7 +153,7 @@ impl Reader {
     }
 }
 
-/// Polls, and tells whether the answer was there at once: only the process's own tier answers so.
+/// Polls, and returns whether the value was there at once: only the process's own tier is that fast.
 async fn at_first_poll<F>(future: F) -> Result<(Option<u64>, bool), Error>
 where
     F: IntoFuture<Output = Result<Option<u64>, Error>>,
@@ -198,7 +198,7 @@ pub(crate) async fn write(world: Arc<World>) {
     };
     world.log(|| format!("commit {event} {writes:?} visible at {visible_at}: {token}"));
     world.logged.notify_waiters();
-    // The client is told once its commit is visible; a token is its own commit, or all that it saw.
+    // The client is notified once its commit is visible; a token is its own commit, or all that it saw.
     world.time.reach(visible_at).await;
     let mut state = world.state();
     if state.database.events[event].visible_at > world.now() {

@@ -13,7 +13,7 @@ use crate::keys::{KEYS, KINDS, Key, Kind, line};
 use crate::oracle::Asked;
 use crate::process::{Member, Process};
 use crate::readers::Reader;
-use crate::runner::Stage;
+use crate::stage::Stage;
 use crate::world::World;
 
 /// Everything settles within this many milliseconds.
@@ -23,10 +23,10 @@ pub(crate) async fn rest(stage: &mut Stage) {
     faults::heal(stage);
     let world = Arc::clone(&stage.world);
     let begun = world.now();
-    while stage.under_way() > 0 || !is_settled(stage) {
+    while stage.in_progress() > 0 || !is_settled(stage) {
         if world.now() > begun + SETTLED_WITHIN * 1_000 {
             let states: Vec<_> = stage.invalidators.iter().map(|one| (one.actor, one.handle.status())).collect();
-            world.violated(|| format!("it does not settle: {} calls under way, {states:?}", stage.under_way()));
+            world.violated(|| format!("it does not settle: {} calls in progress, {states:?}", stage.in_progress()));
             return;
         }
         pass(millis(20)).await;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cachefront_core::StoreKey;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::transition::{Change, Slot};
 use cachefront_core::store::{Meta, ServerId};
+use cachefront_core::{Error, ErrorKind, StoreKey};
 use tokio::sync::Notify;
 
 use crate::clock::{Moment, shown};
@@ -29,7 +29,7 @@ pub(crate) enum Role {
     Down,
 }
 
-/// A message as it stands in the stream.
+/// A message as the stream holds it.
 #[derive(Debug)]
 pub(crate) struct Posted {
     pub(crate) sequence: u64,
@@ -52,7 +52,7 @@ impl Data {
         Self { metas: vec![None; shards], slots: vec![None; PLACES], bus: VecDeque::new(), head: 0 }
     }
 
-    /// Each shard has a replica of its own, which may be behind the others. The bus stands on the first shard.
+    /// Each shard has a replica of its own, which may be behind the others. The bus is on the first shard.
     pub(crate) fn copy_some(&mut self, from: Self, random: &Random) {
         let copied: Vec<bool> = self.metas.iter().map(|_| random.chance(600)).collect();
         for (place, (slot, newer)) in self.slots.iter_mut().zip(from.slots).enumerate() {
@@ -69,6 +69,11 @@ impl Data {
             (self.bus, self.head) = (from.bus, from.head);
         }
     }
+}
+
+/// The error of a store that cannot be reached.
+pub(crate) fn unavailable(what: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, what)
 }
 
 /// The number of the database server of this name.

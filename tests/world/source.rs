@@ -11,7 +11,7 @@ use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Head, Sourc
 use cachefront_core::{Error, ErrorKind, Position, Result, Timestamp};
 
 use crate::clock::{Moment, millis, pass};
-use crate::store::unavailable;
+use crate::server::unavailable;
 use crate::world::World;
 
 /// The servers that an invalidator's connections lead to.

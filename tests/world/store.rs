@@ -12,7 +12,7 @@ use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
 use crate::bus::Bus;
 use crate::clock::shown;
-use crate::server::Server;
+use crate::server::{Server, unavailable};
 use crate::world::World;
 use crate::writer::Writer;
 
@@ -22,10 +22,6 @@ pub(crate) struct Conn {
     pub(crate) world: Arc<World>,
     pub(crate) actor: usize,
     hub: Arc<Hub>,
-}
-
-pub(crate) fn unavailable(what: &'static str) -> Error {
-    Error::new(ErrorKind::Unavailable, what)
 }
 
 impl Conn {

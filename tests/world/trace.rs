@@ -1,4 +1,4 @@
-//! The event log: a hash of every line, and the last lines themselves. It is off unless a world is looked at.
+//! The event log: a hash of every line, and the last lines themselves. It is off unless a world is examined.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

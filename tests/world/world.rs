@@ -185,7 +185,7 @@ impl World {
         state.actors.len() - 1
     }
 
-    /// Waits while an actor is frozen, and for ever once it is dead.
+    /// Waits while an actor is frozen, and forever once it is dead.
     pub(crate) async fn awake(&self, actor: usize) {
         loop {
             let (dead, until) = {
@@ -223,7 +223,7 @@ impl World {
             _ => 3 + (draw >> 32) % 10,
         };
         let extra = if slow { (draw >> 40) % self.config.slow_max } else { 0 };
-        // Never at once: only the process's own tier answers without a pause.
+        // Never at once: only the process's own tier returns without a pause.
         match way + extra {
             0 => tokio::task::yield_now().await,
             pause => pass(millis(pause)).await,

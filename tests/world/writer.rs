@@ -10,8 +10,7 @@ use cachefront_core::store::{
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
-use crate::server::{Server, origin_of};
-use crate::store::unavailable;
+use crate::server::{Server, origin_of, unavailable};
 use crate::world::World;
 
 pub(crate) struct Writer {

@@ -6,20 +6,15 @@ mod agreement;
 mod artefacts;
 mod charts;
 mod code;
+mod run;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Instant,
-};
+use std::time::Instant;
 
-use cachefront_stack::environment as names;
 use clap::Args;
 
 use crate::{
     exec,
-    failure::{Context, Failure, Result},
+    failure::{Failure, Result},
 };
 
 /// Which checks to run. Default: all.
@@ -48,7 +43,7 @@ const fn slow(name: &'static str, run: fn() -> Result<()>) -> Check {
     Check { name, quick: false, run }
 }
 
-const CHECKS: [Check; 25] = [
+const CHECKS: [Check; 26] = [
     quick("fmt", code::fmt),
     quick("dockerfile", artefacts::dockerfile),
     quick("compose", artefacts::compose),
@@ -69,6 +64,7 @@ const CHECKS: [Check; 25] = [
     slow("load generator", agreement::load_generator),
     slow("deny", code::deny),
     slow("hack", code::hack),
+    slow("unused dependencies", code::machete),
     slow("prometheus rules", artefacts::prometheus_rules),
     slow("helm lint", charts::lint),
     slow("helm template", charts::template),
@@ -95,47 +91,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         exec::check_interrupted()?;
         let seconds = started.elapsed().as_secs_f64();
         match outcome {
-            Ok(()) => eprintln!("check: {:<18} ok     {seconds:>6.1} s", check.name),
+            Ok(()) => eprintln!("check: {:<19} ok     {seconds:>6.1} s", check.name),
             Err(failure) => {
-                eprintln!("check: {:<18} FAILED {seconds:>6.1} s\n{failure}", check.name);
+                eprintln!("check: {:<19} FAILED {seconds:>6.1} s\n{failure}", check.name);
                 failed.push(check.name);
             }
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(Failure::new(format!("failed: {}", failed.join(", ")))) }
-}
-
-/// Runs a command that says with its code whether all is well, and shows what it printed if not.
-fn must(command: &mut Command) -> Result<String> {
-    let output = exec::output(command)?;
-    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    match output.status.success() {
-        true => Ok(printed),
-        false => Err(Failure::new(exec::last_lines(&printed, 60))),
-    }
-}
-
-/// All files below `folder` of the workspace with one of these endings.
-fn files(folder: &str, endings: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    collect(&names::workspace_root().join(folder), endings, &mut found)?;
-    found.sort();
-    match found.is_empty() {
-        true => {
-            Err(Failure::new(format!("no {} in {folder}: this check looks at the wrong place", endings.join(", "))))
-        }
-        false => Ok(found),
-    }
-}
-
-fn collect(dir: &Path, endings: &[&str], found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(dir).context(|| format!("could not read {}", dir.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, endings, found)?;
-        } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
-            found.push(path);
-        }
-    }
-    Ok(())
 }

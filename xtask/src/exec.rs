@@ -1,7 +1,7 @@
-//! Child processes that end when this tool is told to end.
+//! Child processes that end when this tool is asked to end.
 //!
 //! Each child leads a process group of its own, with everything that it starts. On `SIGINT`, `SIGTERM` or `SIGHUP` the
-//! groups are told to end; the command that waited for them then fails in the ordinary way and cleans up.
+//! groups are asked to end; the command that waited for them then fails in the ordinary way and cleans up.
 
 use std::{
     env,
@@ -21,18 +21,18 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Context, Failure, Result};
 
-/// How long children have between being told to end and being killed.
+/// How long children have between `SIGTERM` and `SIGKILL`.
 const GRACE: Duration = Duration::from_secs(10);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// True once a signal told this tool to end.
+/// True once a signal has asked this tool to end.
 pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Fails once a signal told this tool to end.
+/// Fails once a signal has asked this tool to end.
 pub(crate) fn check_interrupted() -> Result<()> {
     if interrupted() { Err(Failure::new("interrupted")) } else { Ok(()) }
 }

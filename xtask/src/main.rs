@@ -5,6 +5,7 @@ mod check;
 mod exec;
 mod failure;
 mod mutants;
+mod path;
 mod prove;
 mod stack;
 mod test;

@@ -36,7 +36,7 @@ pub(crate) struct Options {
 /// Operations within which the world must find a violation.
 const WORLD_OPERATIONS: &str = "1000000";
 
-/// The world's only test that judges answers.
+/// The world's only test that judges reads.
 const WORLD: [&str; 6] = ["--release", "--package", "cachefront-tests", "--test", "world", "every_answer"];
 
 /// What came of a mutant.
@@ -153,7 +153,7 @@ fn test(mutant: &Mutant, tree: &Path, environment: &BTreeMap<String, String>) ->
             Some(status) if status.success() => return Ok(Outcome::Survives),
             Some(_) => return Ok(Outcome::Killed),
             None if Instant::now() >= deadline => return Ok(Outcome::Hangs),
-            // sleep: between two looks at the child.
+            // sleep: the poll interval of a bounded wait.
             None => thread::sleep(Duration::from_millis(100)),
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     stack, tools,
 };
 
-/// Time between two looks at whether the tests have ended.
+/// The poll interval.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long processes of tests that have ended may take to end.
@@ -63,7 +63,7 @@ const PROGRAMS: [&str; 6] =
     ["simulator", "binlog_dump", "debezium_decode", "quickstart", "redis_binlog", "redis_kafka"];
 
 /// Builds the examples as they are shipped, without the features that only tests turn on, and keeps copies: the tests'
-/// own build puts others in their place. Answers the simulator's.
+/// own build puts others in their place. Returns the simulator's.
 pub(crate) fn build_examples() -> Result<PathBuf> {
     let mut command = exec::cargo();
     command.args(["build", "--quiet"]).args(PROGRAMS.iter().flat_map(|name| ["--example", name]));
@@ -226,7 +226,7 @@ fn pass_on(
 fn echo(line: &[u8], outcome: &mut Outcome) {
     outcome.count(String::from_utf8_lossy(line).trim_end());
     let mut stdout = std::io::stdout().lock();
-    // Nobody reads any more: the tests go on all the same.
+    // A reader that has gone does not end the tests.
     let _ = stdout.write_all(line).and_then(|()| stdout.flush());
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask validate`: the checklist before a demonstration. Looks at the machine, brings the stack up, runs both demos
+//! `cargo xtask validate`: the checklist before a demonstration. Checks the machine, brings the stack up, runs both demos
 //! over HTTP, and prints what passed.
 
 mod demo;
@@ -44,7 +44,7 @@ struct Line {
 }
 
 impl List {
-    /// Does one thing and keeps what came of it. Nothing is returned if it failed.
+    /// Does one thing and keeps what came of it. Returns `None` if it failed.
     fn run<T>(&mut self, what: &str, step: impl FnOnce() -> Result<(T, String)>) -> Result<Option<T>> {
         exec::check_interrupted()?;
         eprintln!("validate: {what}");

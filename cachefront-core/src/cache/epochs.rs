@@ -4,6 +4,15 @@
 //! count (a ticket) before it reads; the value is valid while the count is unchanged. So an invalidation costs one
 //! addition, never waits for a load, and cannot be missed by a value that is inserted late: a late value carries an old
 //! count. Two keys in one slot are invalidated together, which costs one extra load.
+//!
+//! ```text
+//! reader                       slot 17    invalidation of the key
+//! takes ticket (17, 41)          41
+//! reads v0 from the store        41
+//!                                42       adds 1
+//! inserts v0 with (17, 41)       42
+//! next read: 41 is not 42, so v0 is not served
+//! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -74,11 +83,13 @@ impl Epochs {
         self.following.load(Ordering::SeqCst)
     }
 
+    /// Returns the slot of a key.
     fn slot(&self, key: &StoreKey) -> u32 {
         // The lower half of the hash; the upper half selects the store's shard.
         (key.hash() as u32) & (self.slots.len() as u32).wrapping_sub(1)
     }
 
+    /// Returns the current count of a slot.
     #[inline]
     fn count(&self, slot: u32) -> u64 {
         self.slots.get(slot as usize).map_or(u64::MAX, |count| count.load(Ordering::Acquire))

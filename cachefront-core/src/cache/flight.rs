@@ -4,6 +4,12 @@
 //! invalidation of the key never joins an older flight, and an invalidation never waits for a flight: the flight carries
 //! the ticket of its start, and a ticket that is no longer valid detaches it. Waiters may take the result only as
 //! [`Flight::serves`] and "Joining" allow.
+//!
+//! | the waiter started | the value | the waiter |
+//! |---|---|---|
+//! | before the flight | any | takes it: the load saw everything that the waiter may expect |
+//! | after it | accepted by the store | takes it, if a session or bounded read is proven: no invalidation came since the lease |
+//! | after it | refused, or not filled | looks up again, and leads or joins another flight |
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -60,6 +66,7 @@ pub(crate) enum Joined<K: Hash + Eq, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Flights<K, V> {
+    /// Creates an empty table.
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -95,6 +102,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         self.shard(key).get(key).map_or(0, |flight| Arc::strong_count(flight) - 2)
     }
 
+    /// Locks the part of the table that has `key`.
     fn shard(&self, key: &K) -> MutexGuard<'_, Table<K, V>> {
         lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
@@ -119,6 +127,7 @@ impl<V: Send + Sync> Flight<V> {
 }
 
 impl<V> Flight<V> {
+    /// Sets the result and wakes the waiters.
     fn complete(&self, outcome: Outcome<V>) {
         // The first outcome counts.
         let _ = self.outcome.set(outcome);
@@ -127,10 +136,12 @@ impl<V> Flight<V> {
 }
 
 impl<K: Hash + Eq, V> Leader<K, V> {
+    /// Returns the flight, for the leader's own wait.
     pub(crate) fn flight(&self) -> Arc<Flight<V>> {
         Arc::clone(&self.flight)
     }
 
+    /// Returns the key to load.
     pub(crate) fn key(&self) -> &K {
         &self.key
     }

@@ -18,6 +18,26 @@ use crate::key::CacheKey;
 use crate::position::Position;
 
 /// A read that has not begun yet; `.await` begins it. See [`Cache::get`](crate::Cache::get).
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::{Cache, Tier, loader_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+/// let users: Cache<u64, String> = Cache::builder("users")
+///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("user {id}"))) }))
+///     .build()?;
+///
+/// // Eventual: as fresh as the newest applied invalidation.
+/// let name = users.get(&7).await?;
+/// // Bounded: current at some moment within the last second.
+/// let recent = users.get(&7).max_staleness(Duration::from_secs(1)).detailed().await?;
+/// assert_eq!((recent.value, recent.tier), (name, Tier::Shared));
+/// // Strong: from the database.
+/// assert_eq!(users.get(&7).bypass().detailed().await?.tier, Tier::Database);
+/// # Ok::<(), cachefront::Error>(())
+/// # }).expect("the example runs");
+/// ```
 #[must_use = "a read does nothing until it is awaited"]
 pub struct Get<'a, K, V, Q: ?Sized> {
     cache: &'a Arc<Inner<K, V>>,
@@ -117,7 +137,7 @@ where
 }
 
 /// The future of a plain read. A hit in the process-local tier is ready at once, without an allocation.
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "a future does not run until it is polled"]
 pub struct GetFuture<V>(State<V>);
 
 enum State<V> {

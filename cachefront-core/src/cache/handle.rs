@@ -198,6 +198,7 @@ where
         self.inner.shared.mode()
     }
 
+    /// Puts the parts of a cache together, and starts to follow the bus.
     pub(super) fn assemble(parts: Parts<K, V>) -> Self {
         let metrics = CacheMetrics::new(&parts.name);
         let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
@@ -265,6 +266,7 @@ impl<K, V> Cache<K, V> {
     }
 }
 
+/// Returns the timing of the bus follower.
 fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
     Pace {
         clock: Arc::clone(&parts.clock),
@@ -275,6 +277,7 @@ fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
     }
 }
 
+/// Starts the task that ticks the coarse clock.
 fn tick(clock: Arc<dyn Clock>, period: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {

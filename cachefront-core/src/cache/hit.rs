@@ -54,8 +54,11 @@ pub(crate) fn age(filled_at: Timestamp, now: Timestamp) -> Option<Duration> {
 /// The result of a single-flight load.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded<V> {
+    /// The value; `None` if the database has no such row.
     pub(crate) value: Option<V>,
+    /// The database, or the shared store if another process has filled the key.
     pub(crate) tier: Tier,
+    /// What the loader's server had executed.
     pub(crate) position: Option<Position>,
     /// The clock before the load; unknown if the server that was read does not bound staleness.
     pub(crate) filled_at: Timestamp,

@@ -34,12 +34,16 @@ pub(super) struct Inner<K, V> {
     pub(super) subscription: Arc<Subscription>,
     /// Follows the bus, for all caches on this store if the store has a hub.
     pub(super) _hub: Arc<Hub>,
+    /// The cache's loader; without one only `get_or_load` can load.
     pub(super) loader: Option<Arc<dyn DynLoader<K, V>>>,
+    /// Decides how long a loaded value may live.
     pub(super) policy: Arc<dyn TtlPolicy>,
+    /// Maps changes to keys of this cache.
     pub(super) rules: Arc<TableRules>,
     pub(super) settings: CacheSettings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// True if reads go to the database without the tiers.
     pub(super) bypass: AtomicBool,
     pub(super) metrics: CacheMetrics,
     /// Ticks the coarse clock. It ends with the last handle.
@@ -47,6 +51,7 @@ pub(super) struct Inner<K, V> {
 }
 
 impl<K, V> Inner<K, V> {
+    /// Returns true if reads go to the database without the tiers.
     #[inline]
     pub(super) fn is_bypassed(&self) -> bool {
         self.bypass.load(Ordering::Relaxed)

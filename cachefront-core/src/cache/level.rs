@@ -1,4 +1,13 @@
 //! Consistency levels: whether a value satisfies a session or bounded read.
+//!
+//! | level | requirement | evidence for a cached value |
+//! |---|---|---|
+//! | eventual | none | none |
+//! | session, `at_least(token)` | contains the commits of the token | its fill position, or the applied position, covers the token |
+//! | bounded, `max_staleness(d)` | was current within the last `d` | its load began, or the source time is, within `d` less the clock skew |
+//! | strong, `bypass()` | comes from the database | not served from a cache |
+//!
+//! Missing evidence is never replaced by an assumption: such a value is loaded again.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! A load from start to end: permit, lease, load, fill.
+//!
+//! It runs in its own task, so a reader that goes away does not cancel it. Its lease proves, when the value is filled, that
+//! the key was not invalidated since before the load.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -40,6 +43,7 @@ where
         leader.complete(outcome);
     }
 
+    /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
     async fn load_and_store(&self, leader: &Leader<K, V>, plan: &LoadPlan, work: Work<V>) -> Outcome<V> {
         let (permit, lease) = match self.permit_and_lease(&plan.store_key, plan.reload).await? {
             Next::Present(loaded) => return Ok(Arc::new(loaded)),
@@ -108,6 +112,7 @@ where
         Ok(keys.iter().map(|key| self.gate.fresh(values.remove(key), facts.clone())).collect())
     }
 
+    /// Releases the lease of a failed load, if it had one.
     pub(super) async fn release_lease(&self, key: &StoreKey, lease: Option<&Lease>) {
         if let Some(lease) = lease {
             self.shared.release(key, lease).await;
@@ -141,6 +146,7 @@ where
         }
     }
 
+    /// Returns the time that a read which begins now may repeat its loads.
     pub(super) fn proof_wait(&self) -> ProofWait {
         ProofWait { deadline: self.clock.now().after(self.settings.proof_wait), pause: self.settings.lease_poll_min }
     }

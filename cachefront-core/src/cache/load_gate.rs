@@ -21,9 +21,12 @@ use crate::settings::CacheSettings;
 /// The bulkhead between a cache and its database, so that an outage of the store cannot stampede the database.
 pub(super) struct LoadGate {
     cache: Arc<str>,
+    /// Permits for the loads that run.
     running: Semaphore,
+    /// Number of loads that wait for a permit.
     waiting: AtomicUsize,
     waiting_max: usize,
+    /// Maximum time of a load, including the wait for its permit.
     timeout: Duration,
     clock: Arc<dyn Clock>,
     metrics: CacheMetrics,
@@ -38,8 +41,11 @@ pub(super) struct Permit<'a> {
 /// What is known about a finished load.
 #[derive(Clone)]
 pub(super) struct LoadFacts {
+    /// What the loader reported.
     pub(super) notes: LoadNotes,
+    /// The clock before the load.
     pub(super) started_at: Timestamp,
+    /// Duration of the load.
     pub(super) took: Duration,
 }
 
@@ -50,6 +56,7 @@ pub(super) struct Fresh<V> {
 }
 
 impl LoadGate {
+    /// Creates a gate with the limits of `settings`.
     pub(super) fn new(cache: Arc<str>, settings: &CacheSettings, clock: Arc<dyn Clock>, metrics: CacheMetrics) -> Self {
         Self {
             cache,
@@ -129,6 +136,7 @@ impl LoadGate {
         Error::new(ErrorKind::Config, message).into()
     }
 
+    /// Counts a failed load. An error of this crate is returned as it is; another one becomes the source of a `Load` error.
     fn failed(&self, error: BoxError) -> Error {
         self.metrics.load_failed.increment(1);
         match error.downcast::<Error>() {
@@ -139,6 +147,7 @@ impl LoadGate {
         }
     }
 
+    /// Counts a load that timed out.
     fn timed_out(&self) -> Error {
         self.metrics.load_failed.increment(1);
         let message = format!("a load of cache `{}` took longer than {:?}", self.cache, self.timeout);

@@ -53,6 +53,7 @@ pub(crate) struct LocalEntry<V> {
     pub(crate) expires_at: Timestamp,
     /// The clock before the value's load.
     pub(crate) filled_at: Timestamp,
+    /// Size of key and encoded value, in bytes.
     weight: u32,
 }
 
@@ -68,11 +69,14 @@ impl<K, V> Weighter<K, LocalEntry<V>> for ByWeight {
 /// The tier itself.
 #[derive(Debug)]
 pub(crate) struct LocalTier<K, V> {
+    /// The entries, evicted by weight.
     map: Map<K, LocalEntry<V>, ByWeight, DefaultHashBuilder>,
+    /// Maximum time that a value is served from this tier.
     ttl: Duration,
 }
 
 impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
+    /// Creates an empty tier.
     pub(crate) fn new(local: Local) -> Self {
         let items = usize::try_from(local.max_weight / TYPICAL_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 20);
         let map = Map::with(items, local.max_weight, ByWeight, DefaultHashBuilder::default(), Default::default());
@@ -110,14 +114,18 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
 pub(crate) struct Insertion {
     /// Taken before the value was read.
     pub(crate) ticket: Ticket,
+    /// The clock when the value is inserted.
     pub(crate) now: Timestamp,
+    /// The clock before the value's load.
     pub(crate) filled_at: Timestamp,
+    /// When the value's own time to live ends.
     pub(crate) expires_at: Timestamp,
     /// Bytes of key and encoded value.
     pub(crate) weight: usize,
 }
 
 impl<V> LocalEntry<V> {
+    /// Returns true if the entry is neither invalidated nor expired.
     #[inline]
     fn serves(&self, epochs: &Epochs, now: Timestamp) -> bool {
         epochs.holds(self.ticket) && now < self.expires_at

@@ -1,4 +1,7 @@
 //! Many keys at once: one read of the store, and one batch load for the keys that this call has to load.
+//!
+//! Single-flight applies to each key: a key that another reader is loading is waited for, and the others are loaded
+//! together under one permit. A key whose lease another process holds gets its own task, so that it does not delay the rest.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -26,6 +29,8 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// Reads many keys: the process-local tier for each, one read of the store for the rest, and then single-flight loads of
+    /// which those that this call leads run as one batch.
     pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>) -> Result<Vec<Option<V>>> {
         let level = Level::default();
         let newest = self.flights.newest();
@@ -180,6 +185,7 @@ where
         loads
     }
 
+    /// Offers one value of a batch load to the tiers, and completes its flight.
     async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Fresh<V>) {
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;

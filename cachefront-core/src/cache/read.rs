@@ -1,4 +1,8 @@
 //! The read path: the process-local tier, the shared store, then a single-flight load. One function for each tier.
+//!
+//! A plain hit in the process-local tier never gets here: [`GetFuture`](crate::GetFuture) takes it from
+//! [`local_get`](Inner::local_get) without an allocation. Every other read repeats lookup and load until a value satisfies
+//! its level: a value can be unsuitable because it was loaded for an earlier reader, or because its database lags.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -37,7 +41,9 @@ enum JoinOutcome<V> {
 /// A read: what is required, and what was known when it started.
 pub(super) struct Read<'a, K> {
     pub(super) key: K,
+    /// The key in its stored form.
     pub(super) store_key: StoreKey,
+    /// What the read requires.
     pub(super) level: &'a Level,
     /// The newest flight when the read started.
     pub(super) newest: u64,
@@ -138,6 +144,7 @@ where
             && (flight.serves(read.newest) || (loaded.accepted && self.proves(read.level, loaded)))
     }
 
+    /// Returns true if a loaded value by itself satisfies the level, by its position and the time of its load.
     fn proves(&self, level: &Level, loaded: &Loaded<V>) -> bool {
         let evidence = Evidence {
             loaded: loaded.position.as_ref(),
@@ -209,6 +216,7 @@ where
         }
     }
 
+    /// Counts a hit in the store. A plain read returns the value only, and pays for nothing else.
     fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
         self.metrics.hit_shared.increment(1);
         if level.detailed {
@@ -217,6 +225,7 @@ where
         Hit { value: stored.value, tier: Tier::Shared, position: None, staleness_bound: None, ttl: None, age: None }
     }
 
+    /// Returns a hit with everything that is known about a stored value: it contains its fill position and what was applied.
     fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence {
@@ -239,6 +248,7 @@ where
         }
     }
 
+    /// Returns a hit with everything that is known about a loaded value.
     fn loaded_hit(&self, loaded: &Loaded<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence { filled_at: loaded.filled_at, ..Evidence::default() };

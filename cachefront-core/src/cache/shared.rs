@@ -1,4 +1,7 @@
 //! The shared tier: what a cache reads from its store, leases there and fills.
+//!
+//! No error of the store leaves this file: a failed read is a miss, a failed lease means that the value is loaded and not
+//! stored, and a failed fill means that it is returned and not cached. So an outage costs latency and never a read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -26,6 +29,7 @@ use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading, Ref
 
 /// One cache's view of the shared store.
 pub(super) struct SharedTier<V> {
+    /// The cache's name, part of every key.
     pub(super) cache: Arc<str>,
     pub(super) store: Arc<dyn Store>,
     pub(super) codec: Arc<dyn Codec<V>>,
@@ -34,11 +38,15 @@ pub(super) struct SharedTier<V> {
     pub(super) mapping: MappingId,
     /// The cache declares the replicas that its loader reads.
     pub(super) declares_replicas: bool,
+    /// The current [`InvalidationMode`], as a number.
     pub(super) mode: AtomicU8,
+    /// How long a lease is valid.
     pub(super) lease: Duration,
+    /// Maximum difference between clocks, added to staleness bounds.
     pub(super) clock_skew: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// Tells whether a server that grants a lease is the one that the bus is read from.
     pub(super) subscription: Arc<Subscription>,
     /// The server whose log is followed, as last read from the store; empty until then.
     pub(super) log_origin: ArcSwap<Box<str>>,
@@ -60,7 +68,9 @@ pub(super) enum Lookup<V> {
 /// A value from the shared store, with what is known about it.
 pub(super) struct Stored<V> {
     pub(super) value: Option<V>,
+    /// The clock before the value's load; unknown if it was loaded from a replica.
     pub(super) filled_at: Timestamp,
+    /// When the value stops being served; unknown for never.
     pub(super) expires_at: Timestamp,
     /// The server that the value was read from.
     pub(super) server: ServerId,
@@ -108,6 +118,7 @@ pub(super) enum Leased<V> {
 }
 
 impl<V> SharedTier<V> {
+    /// Returns the current mode.
     pub(super) fn mode(&self) -> InvalidationMode {
         match self.mode.load(Ordering::Acquire) {
             0 => InvalidationMode::Cdc,
@@ -279,6 +290,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         self.send_fill(&fill).await.then_some(payload.len())
     }
 
+    /// Makes the header of an entry that is stored under `lease`.
     fn header(&self, lease: &Lease, load: &LoadFacts, state: PayloadState, ttl: Duration) -> Header {
         let position = load.notes.position.as_ref().map(Position::to_string).unwrap_or_default();
         Header {
@@ -367,6 +379,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
+    /// Records a failed operation. Reads treat it as a miss and load from the database.
     pub(super) fn failed(&self, operation: &'static str, error: &Error) {
         self.metrics.store_failed(operation);
         if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {

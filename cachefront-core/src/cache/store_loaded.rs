@@ -68,6 +68,8 @@ where
         value.filter(|_| self.local.is_some()).map_or(0, |value| self.shared.weigh(value))
     }
 
+    /// Puts a loaded value into the process-local tier, if the load's ticket allows it. The tier ignores the value if the key
+    /// was invalidated since.
     fn keep_loaded(&self, key: &K, plan: &LoadPlan, loaded: &Loaded<V>, weight: usize) {
         if let (Some(tier), Some(ticket)) = (&self.local, plan.ticket) {
             let facts = Insertion {

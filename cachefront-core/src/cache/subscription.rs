@@ -28,9 +28,13 @@ pub(crate) struct Handled {
 
 /// The state that the bus follower writes and readers check.
 pub(crate) struct Subscription {
+    /// The cache's name.
     cache: Arc<str>,
+    /// The cache's mapping; `None` if it depends on no table.
     mapping: Option<MappingId>,
+    /// Counts the invalidations of the process-local tier.
     pub(crate) epochs: Epochs,
+    /// What was handled of the bus, for proofs.
     pub(crate) handled: ArcSwap<Handled>,
     /// The server that the bus is read from.
     server: AtomicU64,
@@ -38,6 +42,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Creates a subscription that has not started: the tier is off.
     pub(crate) fn new(cache: Arc<str>, mapping: Option<MappingId>, epoch_slots: usize, metrics: CacheMetrics) -> Self {
         let (epochs, handled) = (Epochs::new(epoch_slots), ArcSwap::default());
         metrics.local_on.set(0.0);
@@ -59,6 +64,7 @@ impl Subscription {
         ServerId(self.server.load(Ordering::SeqCst))
     }
 
+    /// Returns true if the meta, read together with a value, has applied everything that this process has handled.
     fn has_all_handled(&self, meta: Option<&Meta>) -> bool {
         let handled = self.handled.load();
         matches!((meta, &handled.applied), (Some(meta), Some(handled)) if meta.applied().covers(handled))

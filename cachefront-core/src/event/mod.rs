@@ -1,4 +1,8 @@
 //! What a change source delivers: transactions, and the row changes in them.
+//!
+//! Row images have the columns that mappings read, in the types that keys are made of; other columns are
+//! [`Skipped`](Column::Skipped). A change without row images ([`Change::Tables`]) flushes the caches that depend on its
+//! tables. A transaction that is larger than a batch comes in parts, of which only the last one is complete.
 
 mod row;
 

@@ -78,6 +78,7 @@ impl Plan {
         changes
     }
 
+    /// Adds the keys that the last transaction changed.
     fn add(&mut self, keys: Vec<StoreKey>, places: &mut HashMap<StoreKey, usize>) {
         let commit = self.commits.len().saturating_sub(1);
         for key in keys {

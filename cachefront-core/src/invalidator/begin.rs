@@ -1,4 +1,11 @@
 //! How a session begins: it resumes from the store's checkpoint, or flushes if there is none to resume from.
+//!
+//! | state of the store | this session |
+//! |---|---|
+//! | a meta of this source and mode | takes the term, covers its caches, resumes |
+//! | a meta of another server, or of the other mode | flushes |
+//! | a checkpoint that cannot be parsed | flushes |
+//! | no meta, or shards that disagree | flushes |
 
 use crate::bus::{BusEvent, Publisher};
 use crate::clock::Timestamp;
@@ -52,6 +59,8 @@ impl Worker {
         Ok(session)
     }
 
+    /// Takes the term and resumes from the store's checkpoint. If it is older than what this invalidator has applied, the store
+    /// has lost invalidations, which are then repeated.
     async fn resume(&mut self, session: &mut Session, meta: &Meta, checkpoint: Checkpoint) -> Result<()> {
         let known = self.status.borrow().applied.clone();
         if self.term > 0 && !checkpoint.position.covers(&known) {
@@ -96,7 +105,7 @@ impl Worker {
         let applied = session.checkpoint.position.clone();
         while !self.gate.wait(&applied, self.settings.gate_timeout).await? {
             self.check_shutdown(&applied)?;
-            self.show_life(session).await?;
+            self.refresh_beat(session).await?;
             self.same_origin(&session.origin).await?;
         }
         let all: Vec<Cover> = kept.into_iter().chain(added).collect();
@@ -112,6 +121,7 @@ impl Worker {
         self.gate.wait(meta.applied(), self.settings.gate_timeout).await
     }
 
+    /// Returns an error if the source's server has changed.
     async fn same_origin(&self, origin: &str) -> Result<()> {
         let head = self.probe.head().await?;
         if *head.origin == *origin {
@@ -168,7 +178,7 @@ impl Worker {
                 suspended = true;
             }
             if session.expected.generation != Generation::default() {
-                self.show_life(session).await?;
+                self.refresh_beat(session).await?;
             }
             let now = self.probe.head().await?;
             if now.origin != head.origin || !now.checkpoint.position.covers(&head.checkpoint.position) {

@@ -25,15 +25,32 @@ use crate::store::{Store, is_same_store};
 
 /// Builds an invalidator: one source, one store, and the caches on it.
 ///
-/// ```no_run
-/// # use cachefront::{Cache, Cdc, source::ChangeSource};
-/// # async fn example(source: impl ChangeSource, users: Cache<u64, String>) -> cachefront::Result<()> {
-/// let cdc = Cdc::new(source).bind(&users).spawn()?;
+/// ```
+/// use cachefront::event::{Change, Operation, RowChange, RowImage, TableName, Value};
+/// use cachefront::testing::{ScriptedSource, wait_until};
+/// use cachefront::{Cache, Cdc, MemoryStore, loader_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+/// let users: Cache<u64, u64> = Cache::builder("users")
+///     .shared(MemoryStore::new("shop"))
+///     .depends_on("shop.users", |row| Ok(vec![row.get::<u64>("id")?]))
+///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(id)) }))
+///     .build()?;
+/// let source = ScriptedSource::new("server-a"); // in production: a binlog or Kafka source
+/// let cdc = Cdc::new(source.clone()).bind(&users).spawn()?;
 /// cdc.ready().await?;
+/// users.get(&7).await?;
+///
+/// // A commit changes the row, and its key is a miss once the commit is applied.
+/// let after = Some(RowImage::from_pairs([("id", Value::UInt(7))]));
+/// let table = TableName::new("shop", "users");
+/// let commit = source.commit([Change::Row(RowChange { table, operation: Operation::Insert, before: None, after })]);
+/// wait_until("the commit is applied", || async { cdc.status().applied.contains(&commit) }).await;
+/// assert!(users.peek(&7).await?.is_none());
 /// // … until the service ends:
 /// cdc.shutdown().await;
-/// # Ok(())
-/// # }
+/// # Ok::<(), cachefront::Error>(())
+/// # }).expect("the example runs");
 /// ```
 #[must_use = "an invalidator does nothing until it is spawned"]
 pub struct Cdc {

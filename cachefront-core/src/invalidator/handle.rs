@@ -30,7 +30,9 @@ use crate::mode::InvalidationMode;
 /// ```
 #[must_use = "the invalidator stops when its handle is dropped: keep it until the service ends"]
 pub struct CdcHandle {
+    /// What the owner requests of the task.
     pub(super) desired: watch::Sender<DesiredState>,
+    /// What the task reports.
     pub(super) statuses: watch::Receiver<CdcStatus>,
     pub(super) task: Option<JoinHandle<()>>,
     pub(super) clock: Arc<dyn Clock>,

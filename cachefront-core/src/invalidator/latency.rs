@@ -9,7 +9,9 @@ use crate::metrics::CdcMetrics;
 /// When a batch reached the stages of its invalidator.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StageTimes {
+    /// When the source delivered the batch.
     pub(super) received_at: Timestamp,
+    /// When the gate opened for it; unknown in TTL mode.
     pub(super) visible_at: Timestamp,
 }
 
@@ -27,6 +29,7 @@ pub(super) fn record(metrics: &CdcMetrics, times: &[(Timestamp, TransitTimes)], 
     record_stage(apply, stages.visible_at, now);
 }
 
+/// Records one stage, if both of its times are known.
 fn record_stage(stage: &Histogram, from: Timestamp, to: Timestamp) {
     if from.is_known() && to.is_known() {
         stage.record(to.since(from).as_secs_f64());

@@ -12,13 +12,16 @@ use crate::store::{Cover, Coverage, Covered, Generation, MappingId};
 /// One bound cache.
 #[derive(Debug)]
 pub(crate) struct Mapped {
+    /// The cache's key map.
     pub(crate) map: Arc<dyn KeyMap>,
+    /// The id of the map.
     pub(crate) mapping: MappingId,
     /// True if the source can deliver every change of its tables exactly. If not, the cache is not covered.
     pub(crate) fit: bool,
 }
 
 impl Mapped {
+    /// Returns the cache's name.
     pub(crate) fn cache(&self) -> &str {
         self.map.cache()
     }

@@ -2,7 +2,7 @@
 //!
 //! From the lowest file to the highest: [`control`], [`status`], [`mapped`], [`batch`], [`observer`], [`latency`] and
 //! [`watermark`] are the parts; [`worker`] writes to the store, [`begin`] starts a session; [`pump`] runs one session
-//! after another, [`standby`] and [`turn`] are its phases; [`handle`] and [`cdc`] are the public types.
+//! after another, [`standby`] and [`main_loop`] are its phases; [`handle`] and [`cdc`] are the public types.
 
 mod batch;
 mod begin;
@@ -10,6 +10,7 @@ mod cdc;
 mod control;
 mod handle;
 mod latency;
+mod main_loop;
 mod mapped;
 mod observer;
 mod pump;
@@ -17,7 +18,6 @@ mod standby;
 mod status;
 #[cfg(test)]
 mod tests;
-mod turn;
 mod watermark;
 mod worker;
 

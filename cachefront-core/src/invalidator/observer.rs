@@ -8,6 +8,21 @@ use crate::mode::InvalidationMode;
 use crate::position::Position;
 
 /// Notified of every batch after its effects are complete. Must return quickly: the next batch waits for it.
+///
+/// ```
+/// use cachefront::{AppliedBatch, CdcObserver};
+///
+/// #[derive(Debug)]
+/// struct Print;
+///
+/// impl CdcObserver for Print {
+///     fn applied(&self, batch: &AppliedBatch) {
+///         for change in &batch.changes {
+///             println!("{} {} invalidated {:?}", change.operation, change.table, change.keys);
+///         }
+///     }
+/// }
+/// ```
 pub trait CdcObserver: fmt::Debug + Send + Sync + 'static {
     /// Called after a batch was applied (or, in TTL mode, read).
     fn applied(&self, batch: &AppliedBatch);

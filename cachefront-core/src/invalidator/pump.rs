@@ -16,13 +16,16 @@ use crate::store::{InvalidationMode, MetaState};
 
 /// The task behind a [`CdcHandle`](crate::CdcHandle).
 pub(crate) struct Pump {
+    /// The log. It is opened again by every session.
     pub(crate) source: Box<dyn ChangeSource>,
+    /// Everything else.
     pub(crate) worker: Worker,
 }
 
 /// Why a session ended without a failure.
 #[derive(Debug)]
 pub(super) enum Ended {
+    /// A shutdown was requested.
     Shutdown,
     /// The mode was changed.
     Again,
@@ -31,6 +34,7 @@ pub(super) enum Ended {
 }
 
 impl Pump {
+    /// Runs sessions until a shutdown, or until the first session finds a configuration error. Pauses between failures.
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::new(self.worker.settings.retry_min, self.worker.settings.retry_max);
         loop {
@@ -78,6 +82,7 @@ impl Pump {
         fatal
     }
 
+    /// Runs one session: checks, election, standby, begin, and the main loop.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended> {
         let just_checked = self.check_set_up().await?;
         let Some(lead) = self.wait_for_lead().await? else { return Ok(Ended::Shutdown) };
@@ -105,7 +110,7 @@ impl Pump {
         self.worker.announce(&mut session, desired).await?;
         let source = self.source.describe();
         tracing::info!(%source, position = %session.checkpoint.position, mode = ?desired.mode, "the invalidator is active");
-        match self.turn(&mut session, desired, backoff).await {
+        match self.run_loop(&mut session, desired, backoff).await {
             Err(error) if error.kind() == ErrorKind::Gap => {
                 self.flush_after(&error, &mut session, desired).await.map(|()| Ended::Flushed)
             }
@@ -180,7 +185,7 @@ impl Pump {
                     outcome = &mut check => break outcome,
                     () = worker.clock.sleep(worker.settings.heartbeat) => {
                         if let Some(session) = &mut session {
-                            worker.show_life(session).await?;
+                            worker.refresh_beat(session).await?;
                         }
                     }
                 }

@@ -1,5 +1,12 @@
 //! Which of several invalidators is active: the one that covers most, then the newest; the others stand by until it leaves
 //! or falls silent.
+//!
+//! | this invalidator, compared with the holder | takes the term |
+//! |---|---|
+//! | covers more | at once, if its gate shows what is applied |
+//! | covers the same, and has just started or was elected | at once, if its gate shows what is applied |
+//! | covers the same | when the holder has left (vacant) or falls silent |
+//! | does not know a cache that the holder covers | when the holder falls silent |
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::mapped::Relation;
@@ -78,11 +85,13 @@ impl Pump {
         }
     }
 
+    /// Checks the tables again, and returns true if this invalidator still covers more than the holder.
     async fn is_still_wider(&mut self, meta: &Meta) -> Result<bool> {
         self.check_all_tables(None).await?;
         Ok(self.worker.caches.relation(&meta.coverage) == Relation::Less)
     }
 
+    /// Returns the error that explains why this invalidator cannot take over: the holder covers caches that are not bound here.
     fn conflict_of_coverage(&self, meta: &Meta) -> Option<Error> {
         if self.worker.caches.relation(&meta.coverage) != Relation::Other {
             return None;

@@ -2,6 +2,12 @@
 //!
 //! The clock is read *before* the source's end is requested, and the time counts when everything up to that end is applied
 //! ("Source time"). The time at which a change was received would not prove that later changes do not exist.
+//!
+//! ```text
+//! 10:00:00.000  clock read, end of the log requested
+//! 10:00:00.004  reply: the end is a:1-90
+//! 10:00:00.120  a:1-90 applied: the source time becomes 10:00:00.000
+//! ```
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! What the holder of the term writes to the store, in the one order that cannot leave a stale entry.
+//!
+//! Every write compares the session's [`Expected`] with the store's meta. A conflict means that another invalidator has
+//! taken the term, or that the store failed over to an older state: the session ends, and the next one reads the state.
 
 use std::sync::Arc;
 
@@ -27,16 +30,22 @@ const SUSPENSION_HEARTBEATS: u64 = 20;
 
 /// Everything that an invalidator works with, except the source.
 pub(crate) struct Worker {
+    /// Reads the source's end.
     pub(crate) probe: Arc<dyn SourceProbe>,
+    /// Waits until commits are visible to loaders.
     pub(crate) gate: Arc<dyn VisibilityGate>,
     pub(crate) store: Arc<dyn Store>,
+    /// The bound caches.
     pub(crate) caches: Caches,
+    /// Notified of every applied batch.
     pub(crate) observer: Option<Arc<dyn CdcObserver>>,
     pub(crate) settings: CdcSettings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: CdcMetrics,
+    /// What the owner requests.
     pub(crate) desired_states: watch::Receiver<DesiredState>,
+    /// What the owner can see.
     pub(crate) status: watch::Sender<CdcStatus>,
     /// The last term of this invalidator; 0 before the first.
     pub(crate) term: u64,
@@ -48,11 +57,15 @@ pub(crate) struct Worker {
 
 /// The state of one session: one connection to the store.
 pub(crate) struct Session {
+    /// The connection to the store. It is discarded with the session.
     pub(crate) writer: Box<dyn StoreWriter>,
     /// The sender of its messages on the bus.
     pub(crate) publisher: Publisher,
+    /// What every write compares: the state that this session wrote last.
     pub(crate) expected: Expected,
+    /// The server whose log is read.
     pub(crate) origin: Box<str>,
+    /// Everything up to here is applied.
     pub(crate) checkpoint: Checkpoint,
     /// When `checkpoint`, or an earlier one, was the source's end: read from the store, or found by this session. It is never
     /// kept over a rewind or a flush ("No proof older than its store").
@@ -65,7 +78,7 @@ impl Worker {
     /// Starts the session for readers: announces the publisher and the covered caches on the bus.
     pub(super) async fn announce(&mut self, session: &mut Session, desired: DesiredState) -> Result<()> {
         if desired.mode == InvalidationMode::Cdc {
-            self.show_life_on_the_bus(session).await?;
+            self.publish_heartbeat(session).await?;
         }
         self.status.send_modify(|status| {
             status.state = CdcState::Running;
@@ -160,6 +173,7 @@ impl Worker {
         Ok(())
     }
 
+    /// Makes a message of this session, sent now.
     pub(super) fn message(
         &self,
         session: &Session,
@@ -182,6 +196,7 @@ impl Worker {
         self.commit(session, Applied { order, checkpoint, source_time }).await
     }
 
+    /// Writes `applied`, and then updates the session and the status.
     async fn commit(&mut self, session: &mut Session, applied: Applied) -> Result<()> {
         session.writer.commit(&session.expected, &applied).await?;
         session.expected.applied_order = applied.order;
@@ -216,7 +231,7 @@ impl Worker {
         let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.advance(session, checkpoint, order, watermark).await?;
         if desired.mode == InvalidationMode::Cdc {
-            self.show_life_on_the_bus(session).await?;
+            self.publish_heartbeat(session).await?;
         }
         let age = self.status.borrow().lag(self.clock.now());
         self.metrics.watermark_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
@@ -224,12 +239,13 @@ impl Worker {
     }
 
     /// Shows standbys that the holder is alive, without moving `applied`.
-    pub(super) async fn show_life(&mut self, session: &mut Session) -> Result<()> {
+    pub(super) async fn refresh_beat(&mut self, session: &mut Session) -> Result<()> {
         let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
         self.commit(session, Applied { order, checkpoint, source_time: Timestamp::UNKNOWN }).await
     }
 
-    async fn show_life_on_the_bus(&mut self, session: &mut Session) -> Result<()> {
+    /// Publishes a heartbeat with the covered caches and the applied position.
+    async fn publish_heartbeat(&mut self, session: &mut Session) -> Result<()> {
         let event = BusEvent::Heartbeat(self.caches.covered());
         let applied = Some(session.checkpoint.position.clone());
         let message = self.message(session, event, applied, session.source_time);
@@ -242,6 +258,7 @@ impl Worker {
         session.writer.resign(&session.expected).await
     }
 
+    /// Updates the counters, and notifies the observer of an applied batch.
     pub(super) fn report(&self, session: &Session, plan: Plan, desired: DesiredState, stages: StageTimes) {
         let invalidated = if desired.mode == InvalidationMode::Cdc { plan.keys.len() as u64 } else { 0 };
         self.status.send_modify(|status| {

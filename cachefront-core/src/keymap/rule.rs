@@ -12,7 +12,17 @@ use crate::keymap::contract::KeyMap;
 
 type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync>;
 
-/// The rules of one cache.
+/// The rules of one cache, as [`CacheBuilder::depends_on`](crate::CacheBuilder::depends_on) collects them. Use it directly to
+/// run an invalidator without the cache, see [`Cdc::bind_map`](crate::Cdc::bind_map).
+///
+/// ```
+/// use cachefront::keymap::{KeyMap, TableRules};
+/// use cachefront::source::Columns;
+///
+/// let mut rules = TableRules::new("users");
+/// rules.add("shop.users".into(), Columns::Only(vec!["id".into()]), |row| Ok(vec![row.get::<u64>("id")?]));
+/// assert!(rules.depends_on(&"shop.users".into()));
+/// ```
 #[derive(Clone)]
 pub struct TableRules {
     cache: Arc<str>,

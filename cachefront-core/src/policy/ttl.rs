@@ -15,6 +15,18 @@ impl TtlPolicy for FixedTtl {
 }
 
 /// Shortens the time of another policy by a random part, so that values filled together do not expire together.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::clock::SystemEntropy;
+/// use cachefront::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlContext, TtlPolicy};
+///
+/// let hour = JitteredTtl { inner: FixedTtl(Duration::from_secs(3_600)), fraction: 0.1 };
+/// let policy = NegativeTtl { inner: hour, ttl: Duration::from_secs(30) };
+/// let ttl = |absent| policy.ttl(&TtlContext::new(absent, None, Duration::ZERO, &SystemEntropy));
+/// assert!((3_240..=3_600).contains(&ttl(false).as_secs()));
+/// assert_eq!(ttl(true), Duration::from_secs(30));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct JitteredTtl<P> {
     /// The policy whose time is shortened.

@@ -31,7 +31,7 @@ use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 /// refused, because the first one used up the token.
 ///
 /// # Cancel safety
-/// No method leaves a shard half-changed. A dropped [`lease`](Store::lease) may leave a lease that runs out by itself;
+/// No method leaves a shard half-changed. A dropped [`lease`](Store::lease) may leave a lease that expires;
 /// a dropped [`fill`](Store::fill) may or may not have stored.
 ///
 /// # Errors
@@ -80,7 +80,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns what all caches of this process on this store share: one follower of the bus. A store that is cheap to
     /// clone keeps one hub and returns it from every clone; two stores with the same hub count as one store.
     ///
-    /// Default: `None`; then every cache follows the bus over a connection of its own.
+    /// Default: `None`; then every cache follows the bus over its own connection.
     fn hub(&self) -> Option<&Arc<Hub>> {
         None
     }

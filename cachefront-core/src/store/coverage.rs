@@ -26,6 +26,15 @@ pub struct Covered {
 }
 
 /// The caches that a meta covers, ordered by mapping id.
+///
+/// ```
+/// use cachefront::store::{Coverage, Covered, Generation, MappingId};
+///
+/// let users = Covered { mapping: MappingId(1), generation: Generation(10), cache: "users".into() };
+/// let coverage = Coverage::new([users]);
+/// assert_eq!(coverage.generation(MappingId(1)), Some(Generation(10)));
+/// assert!(!coverage.covers(MappingId(2)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage(Vec<Covered>);
 

@@ -21,6 +21,16 @@ use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 use crate::store::transition;
 
 /// Settings of a [`MemoryStore`].
+///
+/// ```
+/// use cachefront::{MemorySettings, MemoryStore};
+///
+/// let mut settings = MemorySettings::default();
+/// settings.bytes_max = 64 << 20;
+/// let store = MemoryStore::new("shop").with_settings(settings)?;
+/// assert_eq!(store.entries(), 0);
+/// # Ok::<(), cachefront::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

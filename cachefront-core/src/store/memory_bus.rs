@@ -27,6 +27,7 @@ impl Server {
         ServerId(self.0.load(Ordering::SeqCst))
     }
 
+    /// Changes the server id, as a restart does.
     pub(super) fn restart(&self) {
         // It wraps after 2^64 restarts, and 0 means unknown.
         if self.0.fetch_add(1, Ordering::SeqCst) == u64::MAX {
@@ -58,11 +59,13 @@ struct Ring {
 }
 
 impl MemoryBus {
+    /// Creates an empty ring with these bounds.
     pub(super) fn new(messages_max: usize, bytes_max: usize, server: Server) -> Self {
         let ring = Ring { messages: VecDeque::new(), head: 0, bytes: 0, messages_max, bytes_max };
         Self { shared: Arc::new(Shared { ring: Mutex::new(ring), head: watch::Sender::new(0), server }) }
     }
 
+    /// Appends a message, and drops the oldest ones above the bounds. Returns the message's sequence.
     pub(super) fn append(&self, message: &BusMessage) -> u64 {
         let mut ring = lock(&self.shared.ring);
         let weight = weight(message);

@@ -61,6 +61,7 @@ impl Shard {
         self.entries.iter().filter(move |(_, cached)| now < cached.slot.expires).map(|(key, _)| key)
     }
 
+    /// Applies the effect of a transition to a slot.
     pub(super) fn apply(&mut self, key: &StoreKey, change: Change, now: Timestamp) {
         match change {
             Change::Keep => {}
@@ -72,6 +73,7 @@ impl Shard {
         }
     }
 
+    /// Removes an entry.
     pub(super) fn remove(&mut self, key: &StoreKey) {
         if let Some(cached) = self.entries.remove(key) {
             self.bytes -= weight(key, &cached.slot);
@@ -79,6 +81,7 @@ impl Shard {
         }
     }
 
+    /// Removes the meta and all entries.
     pub(super) fn clear(&mut self) {
         self.meta = None;
         self.entries.clear();
@@ -94,6 +97,7 @@ impl Shard {
         self.bytes
     }
 
+    /// Inserts or replaces an entry. A replaced entry keeps its place in the queue.
     fn put(&mut self, key: &StoreKey, slot: Slot) {
         self.bytes += weight(key, &slot);
         if let Some(cached) = self.entries.get_mut(key) {
@@ -136,6 +140,7 @@ impl Shard {
     }
 }
 
+/// Returns the size of an entry in bytes, as it counts towards the bound.
 fn weight(key: &StoreKey, slot: &Slot) -> usize {
     key.as_str().len() + slot.bytes.len() + ENTRY_OVERHEAD_BYTES
 }

@@ -2,6 +2,35 @@
 //!
 //! [`MemoryStore`](crate::MemoryStore) calls them, the scripts of a shared store translate them, and a model checker can
 //! run them in every order. Adapters of other stores can reuse them.
+//!
+//! ```
+//! use std::time::Duration;
+//! use cachefront::store::transition::{self, Change};
+//! use cachefront::store::{InvalidationMode, LeaseReply, LeaseRequest, MappingId, Token};
+//! use cachefront::{StoreKey, Timestamp};
+//!
+//! let key = StoreKey::encode("users", &7_u64)?;
+//! let request = |token| LeaseRequest {
+//!     key: &key,
+//!     token: Token::from_u128(token).expect("not zero"),
+//!     duration: Duration::from_secs(3),
+//!     mode: InvalidationMode::Ttl,
+//!     mapping: MappingId::default(),
+//!     schema_version: 0,
+//!     reload: false,
+//! };
+//! let now = Timestamp::from_micros(1);
+//! // The first attempt gets the lease, which is stored in the entry.
+//! let (reply, change) = transition::lease(None, None, now, &request(1));
+//! assert!(matches!(reply, LeaseReply::Granted { .. }));
+//! let Change::Put(slot) = change else { panic!("the lease is stored") };
+//! // A second attempt has to wait.
+//! let (reply, _) = transition::lease(None, Some(&slot), now, &request(2));
+//! assert!(matches!(reply, LeaseReply::Held { .. }));
+//! // An invalidation revokes the lease.
+//! assert_eq!(transition::invalidate(Some(&slot)), Change::Remove);
+//! # Ok::<(), cachefront::Error>(())
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +140,7 @@ pub fn lease(
     (LeaseReply::Granted { server: ServerId::UNKNOWN, meta: meta.cloned() }, Change::Put(Slot { bytes, expires }))
 }
 
+/// Encodes an entry that has a lease and no value.
 fn lease_only(generation: Generation, request: &LeaseRequest<'_>, lease_expiry: Timestamp) -> Bytes {
     let header = Header {
         state: PayloadState::None,
@@ -146,6 +176,7 @@ pub fn fill(meta: Option<&Meta>, slot: Option<&Slot>, now: Timestamp, fill: &Fil
     (FillReply::Stored, Change::Put(Slot { bytes: Bytes::copy_from_slice(fill.entry), expires }))
 }
 
+/// Returns the effect of a refused fill: the slot is unchanged.
 fn refuse(refusal: Refusal) -> (FillReply, Change) {
     (FillReply::Refused(refusal), Change::Keep)
 }
@@ -192,6 +223,7 @@ fn has_seen(header: &Header, commits: &[Gtid]) -> bool {
             .is_some_and(|position| commits.iter().all(|commit| position.contains(commit)))
 }
 
+/// Returns the effect of revoking the lease of a slot: a value stays, a lease-only entry is removed.
 fn without_lease(slot: &Slot, entry: &Entry) -> Change {
     if entry.header.state == PayloadState::None {
         return Change::Remove;
@@ -235,6 +267,8 @@ pub fn state<'a>(metas: impl Iterator<Item = Option<&'a Meta>>) -> StoreState {
     }
 }
 
+/// Combines another shard's meta into `together`: the lowest applied order, the highest watermark and term, and the coverage
+/// that both have.
 fn compose(together: &mut Meta, meta: &Meta) {
     let (high_watermark, term) = (together.high_watermark.max(meta.high_watermark), together.term.max(meta.term));
     let source_time = together.source_time.min(meta.source_time);
@@ -356,6 +390,7 @@ pub fn flush(meta: Option<&Meta>, new: &Meta, shards: u32) -> Result<Meta> {
     Ok(next)
 }
 
+/// Returns the meta if it is as expected.
 fn compare<'a>(meta: Option<&'a Meta>, expected: &Expected) -> Result<&'a Meta> {
     let meta = meta.ok_or_else(|| conflict("it has no meta"))?;
     if meta.generation != expected.generation {
@@ -370,6 +405,7 @@ fn compare<'a>(meta: Option<&'a Meta>, expected: &Expected) -> Result<&'a Meta> 
     Ok(meta)
 }
 
+/// Returns a `Conflict` error with the reason.
 fn conflict(what: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("a shard of the store is not as expected: {what}; read its state again"))
 }

@@ -60,7 +60,7 @@ pub enum Operation {
     Subscribe,
 }
 
-/// The outcome of one operation.
+/// The outcome of one operation of a [`FaultyStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fate {

@@ -1,4 +1,14 @@
 //! Fakes and conformance suites for the tests of this project, of users, and of other adapters (feature `testing`).
+//!
+//! | to test | use |
+//! |---|---|
+//! | a service that reads through a cache | [`ManualClock`] for times to live; [`FaultyStore`] for an outage or a lost reply |
+//! | a key map, or what a service does after a commit | [`ScriptedSource`] with [`MemoryStore`](crate::MemoryStore) |
+//! | a store adapter | `store_suite!`, with a [`StoreFixture`] |
+//! | a source adapter | `source_suite!`, with a [`SourceFixture`] |
+//! | anything that happens in another task | [`wait_until`]: bounded, and names its caller |
+//!
+//! With tokio's paused time (`start_paused`), give [`TokioClock`] to store, caches and invalidator: minutes take no time.
 
 mod fakes;
 mod faulty_store;

@@ -188,6 +188,7 @@ impl Script {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
+    /// Returns the error that a test has set for the next read, once.
     fn take_failure(&self) -> Result<()> {
         let mut log = self.lock();
         if log.failures.is_empty() { Ok(()) } else { Err(log.failures.remove(0)) }

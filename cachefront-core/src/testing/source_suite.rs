@@ -42,7 +42,7 @@ use crate::error::ErrorKind;
 use crate::event::{Batch, Change, Operation};
 use crate::position::Gtid;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, TableFilter};
-use crate::testing::WAIT_MAX;
+use crate::testing::wait::WAIT_MAX;
 
 /// A log for one test, and the operations of the test on it.
 #[async_trait]

@@ -180,7 +180,7 @@ pub fn simulator() -> PathBuf {
     required(SIMULATOR).into()
 }
 
-/// Path of another example's program: it lies beside the simulator's.
+/// Path of another example's program: it is next to the simulator's.
 ///
 /// # Panics
 /// If the examples were not built.

@@ -46,7 +46,7 @@ pub fn all() -> Vec<Process> {
 }
 
 /// The process `root` and all that it has started, directly or indirectly, as far as the ties are still known: a process
-/// whose parent has ended belongs to nobody.
+/// whose parent has ended is lost.
 pub fn family(root: u32) -> Vec<Process> {
     descendants(all(), |process| process.id == root)
 }

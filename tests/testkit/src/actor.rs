@@ -20,7 +20,7 @@ impl Actor {
     /// Starts `program` (give `env!("CARGO_BIN_EXE_actor")`) on `shop` and waits until it is ready.
     ///
     /// # Panics
-    /// If it does not start; its own words stand on standard error.
+    /// If it does not start; its own messages are on standard error.
     pub async fn start(program: &str, arguments: &[&str], shop: &Shop) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
@@ -41,7 +41,7 @@ impl Actor {
     /// Its next line.
     ///
     /// # Panics
-    /// If it ends, or says nothing for a minute.
+    /// If it ends, or prints no line within a minute.
     pub async fn line(&mut self) -> String {
         let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line()).await;
         line.expect("the actor says something in time").expect("its output can be read").expect("the actor still runs")

@@ -71,7 +71,7 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Registers a connector with a name that nobody else has for `tables` of `database`, and waits until it runs.
+    /// Registers a connector with a name of its own for `tables` of `database`, and waits until it runs.
     ///
     /// # Panics
     /// If it does not run; the message holds its trace.
@@ -91,7 +91,7 @@ impl Connector {
     ) -> Self {
         let mut conn = database.connect().await;
         conn.query_drop(HEARTBEAT).await.expect("the heartbeat's table can be made");
-        conn.disconnect().await.expect("the connection ends in peace");
+        conn.disconnect().await.expect("the connection closes without an error");
         let name = unique::name("c");
         let mut config = config(servers, &name, database.name(), tables);
         config.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))));
@@ -104,7 +104,7 @@ impl Connector {
         connector
     }
 
-    /// A connector that somebody else registered, to be removed with its topics.
+    /// A connector that another program registered, to be removed with its topics.
     pub fn adopt(servers: &Servers, name: &str, database: &Database) -> Self {
         Self { servers: servers.clone(), name: name.to_owned(), database: database.name().to_owned() }
     }

@@ -6,6 +6,7 @@
 //! - [`connector`]: a Debezium connector of one test's own;
 //! - [`process`]: the simulator as a program of its own;
 //! - [`shop`]: a table, a cache and an invalidator, and [`actor`]: a process of its own on them;
+//! - [`readers`]: readers that work while something else happens;
 //! - [`fleet`]: several processes of one service, which judge every answer;
 //! - [`address`]: an address that leads to one server or another;
 //! - [`unique`]: a fresh database or namespace for one test;
@@ -18,6 +19,7 @@ pub mod address;
 pub mod connector;
 pub mod fleet;
 pub mod process;
+pub mod readers;
 pub mod server;
 pub mod shop;
 pub mod unique;

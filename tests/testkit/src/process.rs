@@ -22,8 +22,8 @@ use crate::{
 const START: Duration = Duration::from_secs(60);
 /// How long an orderly end may take.
 const STOP: Duration = Duration::from_secs(20);
-/// How long one look at the health page may take.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long one request to the health page may take.
+const REQUEST: Duration = Duration::from_secs(5);
 
 /// How the simulator is to be started; see [`Simulator::role`].
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ impl Launch {
             .env("CACHEFRONT_STARTUP_TIMEOUT", "60s")
     }
 
-    /// Starts the program and waits until its health page answers.
+    /// Starts the program and waits until its health page responds.
     ///
     /// # Panics
     /// If it ends or does not answer in time; the message holds its log.
@@ -148,14 +148,14 @@ impl Simulator {
         self.process.kill();
     }
 
-    /// Stops the program without ending it: it answers nothing, and its connections stay open.
+    /// Stops the program without ending it: it does not reply, and its connections stay open.
     pub fn freeze(&mut self) {
-        self.process.signal(Signal::STOP);
+        self.process.freeze();
     }
 
     /// Lets a frozen program go on.
     pub fn resume(&mut self) {
-        self.process.signal(Signal::CONT);
+        self.process.resume();
     }
 
     /// Asks the program to end and waits until it has.
@@ -195,7 +195,7 @@ impl Simulator {
     }
 
     async fn wait_until_healthy(&mut self) {
-        let client = reqwest::Client::builder().timeout(LOOK).no_proxy().build().expect("a plain client");
+        let client = reqwest::Client::builder().timeout(REQUEST).no_proxy().build().expect("a plain client");
         let url = format!("http://{}/healthz", self.health);
         let healthy = wait::until_some("the simulator is healthy", START, async || {
             if !self.process.is_running() {

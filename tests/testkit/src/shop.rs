@@ -180,7 +180,7 @@ impl Shop {
         cdc
     }
 
-    /// Adds 1 to the value of `id`; answers what the server had executed after it.
+    /// Adds 1 to the value of `id`; returns what the server had executed after it.
     ///
     /// # Panics
     /// If MySQL refuses.

@@ -4,7 +4,7 @@ use mysql_async::{Conn, Opts, Pool, prelude::Queryable};
 
 use crate::stack;
 
-/// A name nobody else has: `prefix` and 16 hexadecimal digits, joined by `_`.
+/// A name of its own: `prefix` and 16 hexadecimal digits, joined by `_`.
 ///
 /// # Panics
 /// If the system has no randomness.
@@ -40,7 +40,7 @@ pub async fn database_on(url: &str, prefix: &str) -> Database {
     conn.query_drop(format!("CREATE DATABASE `{}`", database.name))
         .await
         .unwrap_or_else(|err| panic!("could not create the database {}: {err}", database.name));
-    conn.disconnect().await.expect("the connection ends in peace");
+    conn.disconnect().await.expect("the connection closes without an error");
     database
 }
 
@@ -83,7 +83,7 @@ impl Database {
     pub async fn execute(&self, sql: &str) {
         let mut conn = self.connect().await;
         conn.query_drop(sql).await.unwrap_or_else(|err| panic!("{sql}: {err}"));
-        conn.disconnect().await.expect("the connection ends in peace");
+        conn.disconnect().await.expect("the connection closes without an error");
     }
 }
 

@@ -4,7 +4,7 @@ use std::{future::Future, panic::Location, time::Duration};
 
 use tokio::time::Instant;
 
-/// Time between two looks at a condition.
+/// The poll interval.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits until `condition` is true.
@@ -22,7 +22,7 @@ where
 /// Waits until `condition`, which may ask a server, is true.
 ///
 /// # Panics
-/// After `timeout`, naming `what` and the caller's line; a look that hangs is cut off at the same time.
+/// After `timeout`, naming `what` and the caller's line; a check that hangs is cut off at the same time.
 #[track_caller]
 pub fn until_async<F>(what: &str, timeout: Duration, mut condition: F) -> impl Future<Output = ()>
 where
@@ -31,12 +31,12 @@ where
     until_some(what, timeout, async move || condition().await.then_some(()))
 }
 
-/// Waits until `look` finds something, and returns it.
+/// Waits until `check` returns a value, and returns it.
 ///
 /// # Panics
-/// After `timeout`, naming `what` and the caller's line; a look that hangs is cut off at the same time.
+/// After `timeout`, naming `what` and the caller's line; a check that hangs is cut off at the same time.
 #[track_caller]
-pub fn until_some<T, F>(what: &str, timeout: Duration, mut look: F) -> impl Future<Output = T>
+pub fn until_some<T, F>(what: &str, timeout: Duration, mut check: F) -> impl Future<Output = T>
 where
     F: AsyncFnMut() -> Option<T>,
 {
@@ -44,12 +44,12 @@ where
     async move {
         let deadline = Instant::now() + timeout;
         loop {
-            match tokio::time::timeout_at(deadline, look()).await {
+            match tokio::time::timeout_at(deadline, check()).await {
                 Ok(Some(found)) => return found,
                 Ok(None) if Instant::now() < deadline => {}
-                Ok(None) | Err(_) => panic!("{caller}: waited {timeout:?} in vain until {what}"),
+                Ok(None) | Err(_) => panic!("{caller}: timed out after {timeout:?}, waiting until {what}"),
             }
-            // sleep: the pause between two looks; the loop is bounded by `deadline`.
+            // sleep: the poll interval; the loop is bounded by `deadline`.
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -61,24 +61,24 @@ mod tests {
 
     #[tokio::test]
     async fn returns_as_soon_as_the_condition_holds() {
-        let mut looks = 0;
-        until("the third look", Duration::from_secs(10), || {
-            looks += 1;
-            looks == 3
+        let mut checks = 0;
+        until("the third check", Duration::from_secs(10), || {
+            checks += 1;
+            checks == 3
         })
         .await;
-        assert_eq!(looks, 3);
+        assert_eq!(checks, 3);
     }
 
     #[tokio::test]
-    #[should_panic(expected = "in vain until pigs fly")]
+    #[should_panic(expected = "waiting until the clock stops")]
     async fn ends_after_its_time() {
-        until("pigs fly", Duration::from_millis(20), || false).await;
+        until("the clock stops", Duration::from_millis(20), || false).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "wait.rs")]
-    async fn cuts_off_a_look_that_hangs_and_names_the_caller() {
-        until_async("a hung look", Duration::from_millis(20), async || std::future::pending().await).await;
+    async fn cuts_off_a_check_that_hangs_and_names_the_caller() {
+        until_async("a hung check", Duration::from_millis(20), async || std::future::pending().await).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The load generator beside vegeta: both ask the same server at the same rate, in turns, and must see the same.
+//! The load generator next to vegeta: both ask the same server at the same rate, in turns, and must see the same.
 //!
 //! It is a check and no test: vegeta is built with Go, which the tests do without.
 
@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::must;
+use super::run::must;
 use crate::{
     exec,
     failure::{Context, Failure, Result},
@@ -26,7 +26,7 @@ const SERVICE: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis
 /// Requests for each second, and for how many.
 const RATE: u32 = 200;
 const SECONDS: u32 = 3;
-/// Each of the two so often, in turns: what the machine does beside hits both alike, and medians leave out what hits one.
+/// Number of runs of each, in turns: other work of the machine hits both alike, and medians leave out what hits one.
 const ROUNDS: usize = 5;
 /// How far the medians may lie apart.
 const BAND: f64 = 0.1;
@@ -36,7 +36,7 @@ const WAKE_UP_MS: f64 = 0.2;
 /// What one run of one of them saw.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// Answers for each second.
+    /// Responses for each second.
     rate: f64,
     /// Ours from the moment a request was due, vegeta's from the moment it was sent.
     p50_ms: f64,
@@ -59,7 +59,7 @@ pub(super) fn load_generator() -> Result<()> {
         let (ours, theirs) = (median(&ours), median(&theirs));
         eprintln!("       {service:?}: ours   {ours}\n       {service:?}: vegeta {theirs}");
         if (ours.rate - theirs.rate).abs() > BAND * theirs.rate {
-            wrong.push(format!("{service:?}: {:.1} answers a second against {:.1}", ours.rate, theirs.rate));
+            wrong.push(format!("{service:?}: {:.1} responses a second against {:.1}", ours.rate, theirs.rate));
         }
         if (ours.p50_ms - theirs.p50_ms).abs() > BAND * theirs.p50_ms + WAKE_UP_MS {
             wrong.push(format!("{service:?}: p50 {:.2} ms against {:.2} ms", ours.p50_ms, theirs.p50_ms));
@@ -140,7 +140,7 @@ fn vegeta(server: &str) -> Result<Seen> {
     Ok(Seen { rate: number("/rate")?, p50_ms, p99_ms: number("/latencies/99th")? / 1e6, sent_p50_ms: p50_ms })
 }
 
-/// A server that answers as the API does, always after the same time. It ends with this program.
+/// A server that responds as the API does, always after the same time. It ends with this program.
 fn serve(service: Duration) -> Result<String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context(|| "no port is free".to_owned())?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -153,7 +153,7 @@ fn serve(service: Duration) -> Result<String> {
     Ok(url)
 }
 
-/// Answers until the client goes.
+/// Responds until the client disconnects.
 fn answer_all(mut stream: TcpStream, service: Duration) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut reader = BufReader::new(stream.try_clone().ok()?);

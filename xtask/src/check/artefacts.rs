@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs, path::Path};
 use cachefront_stack::environment as names;
 use serde_json::Value;
 
-use super::{files, must};
+use super::run::{files, must};
 use crate::{
     exec,
     failure::{Context, Failure, Result},
@@ -180,7 +180,7 @@ fn unit(panel: &Value) -> Option<&str> {
     panel["fieldConfig"]["defaults"]["unit"].as_str().or_else(|| panel["options"]["yAxis"]["unit"].as_str())
 }
 
-/// Every variable that the simulator reads stands in `.env.example`, and those that the compose files read for a person;
+/// Every variable that the simulator reads is in `.env.example`, and those that the compose files read for a person;
 /// nothing else does.
 pub(super) fn settings() -> Result<()> {
     let code = read_all(&files("examples/simulator", &[".rs"])?)?;
@@ -204,11 +204,11 @@ pub(super) fn settings() -> Result<()> {
         listed
             .iter()
             .filter(|name| !read.contains(*name) && !composed.contains(*name))
-            .map(|name| format!("nobody reads {name}")),
+            .map(|name| format!("no program reads {name}")),
     );
     wrong.sort();
     if read.len() < 20 {
-        wrong.push(format!("only {} variables found: this check looks at the wrong place", read.len()));
+        wrong.push(format!("only {} variables found: this check searches the wrong place", read.len()));
     }
     none(&wrong, "settings")
 }

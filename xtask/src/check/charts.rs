@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use cachefront_stack::environment as names;
 
-use super::{files, must};
+use super::run::{files, must};
 use crate::{
     exec,
     failure::{Context, Failure, Result},

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use cachefront_stack::environment as names;
 
-use super::must;
+use super::run::must;
 use crate::{
     exec,
     failure::{Context, Failure, Result},
@@ -54,7 +54,7 @@ pub(super) fn schemathesis() -> Result<()> {
 
 pub(super) fn deny() -> Result<()> {
     let mut command = tools::command("cargo-deny")?;
-    // It looks at the crates of every platform; a build has fetched those of this one only.
+    // It checks the crates of every platform; a build has fetched those of this one only.
     must(&mut cargo(&["fetch", "--locked", "--quiet"]))?;
     must(command.args(["--offline", "check", "licenses", "bans", "sources"])).map(drop)
 }
@@ -64,4 +64,9 @@ pub(super) fn hack() -> Result<()> {
     // Cargo's subcommands get their own name first.
     must(command.args(["hack", "check", "--quiet", "--package", "cachefront", "--feature-powerset", "--no-dev-deps"]))
         .map(drop)
+}
+
+/// Every crate uses what it depends on.
+pub(super) fn machete() -> Result<()> {
+    must(tools::command("cargo-machete")?.arg(".")).map(drop)
 }

@@ -19,7 +19,7 @@ use crate::{
 const WAIT_SECONDS: &str = "300";
 const FILE: &str = "docker-compose.test.yml";
 
-/// True if there is an engine that answers, with the compose plugin.
+/// True if there is an engine that responds, with the compose plugin.
 pub(super) fn is_available() -> bool {
     if env::var("CACHEFRONT_STACK").is_ok_and(|how| how == "native") {
         return false;

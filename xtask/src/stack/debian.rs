@@ -14,6 +14,7 @@ use std::{
 use crate::{
     exec,
     failure::{Context, Failure, Result},
+    path::on_path,
 };
 
 /// Packages whose names begin so are needed by maintainer scripts, never by a server that is merely run.
@@ -39,7 +40,7 @@ impl Suite {
 
 /// True if this machine has the two programs that this module drives.
 pub(super) fn is_available() -> bool {
-    super::programs::on_path("apt-get").is_some() && super::programs::on_path("dpkg").is_some()
+    on_path("apt-get").is_some() && on_path("dpkg").is_some()
 }
 
 /// An unpacked tree.

@@ -11,13 +11,11 @@ use std::{
 
 use cachefront_stack::environment as names;
 
-use super::{
-    programs::{given, on_path},
-    state::State,
-};
+use super::state::State;
 use crate::{
     exec,
     failure::{Context, Failure, Result},
+    path::{given, on_path},
 };
 
 /// The broker, Connect and the tools, which belong together.

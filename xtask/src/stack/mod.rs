@@ -1,6 +1,6 @@
 //! The servers that tests and examples use.
 //!
-//! Taken from the environment where it names them, run as containers where an engine answers, else run natively.
+//! Taken from the environment where it names them, run as containers where an engine responds, else run natively.
 
 mod compose;
 pub(crate) mod debian;
@@ -28,7 +28,7 @@ pub(crate) enum Command {
     ///
     /// Servers named by CACHEFRONT_MYSQL_URL, CACHEFRONT_REDIS_URL, CACHEFRONT_KAFKA_BROKERS and CACHEFRONT_CONNECT_URL
     /// are taken as they are (CACHEFRONT_CONNECT_MYSQL_URL and CACHEFRONT_CONNECT_KAFKA_BROKERS say what Connect sees,
-    /// if that differs). Else, where `docker info` answers, they are containers (CACHEFRONT_STACK=native forbids it).
+    /// if that differs). Else, where `docker info` succeeds, they are containers (CACHEFRONT_STACK=native forbids it).
     /// Else they are processes of this machine: of the programs named by CACHEFRONT_MYSQLD, CACHEFRONT_MYSQL_CLIENT
     /// and CACHEFRONT_REDIS_SERVER, found on the PATH, or unpacked from Debian's packages; Kafka, Connect and Debezium
     /// come through Maven and need Java (JAVA_HOME, CACHEFRONT_JAVA). All they write lies in CACHEFRONT_STACK_DIR
@@ -96,7 +96,7 @@ impl Drop for Up {
     }
 }
 
-/// True if a container engine answers.
+/// True if a container engine responds.
 pub(crate) fn has_engine() -> bool {
     compose::is_available()
 }

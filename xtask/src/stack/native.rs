@@ -19,14 +19,14 @@ use crate::{
     failure::{Context, Failure, Result},
 };
 
-/// How long a server may take until it answers.
+/// How long a server may take until it is ready.
 const START: Duration = Duration::from_secs(60);
 
-/// A server that was started and is remembered, but does not answer yet.
+/// A server that was started and is remembered, but is not ready yet.
 #[must_use]
 pub(super) struct Starting {
     server: Server,
-    answers: Box<dyn FnMut() -> Result<bool>>,
+    is_ready: Box<dyn FnMut() -> Result<bool>>,
     /// What tests find it by.
     variable: (&'static str, String),
 }
@@ -37,9 +37,9 @@ impl Starting {
         &self.variable.1
     }
 
-    /// Waits until the server answers, and puts its address into the environment.
+    /// Waits until the server is ready, and puts its address into the environment.
     pub(super) fn finish(mut self, dir: &Path, state: &mut State) -> Result<()> {
-        wait_until(dir, &self.server, &mut self.answers)?;
+        wait_until(dir, &self.server, &mut self.is_ready)?;
         let (name, value) = self.variable;
         state.set(name, value);
         Ok(())
@@ -56,8 +56,8 @@ pub(super) fn start_mysql(dir: &Path, programs: &programs::MySql, state: &mut St
     command.args(mysql::arguments(&data, port));
     let server = spawn(dir, "mysql", command, port, &data, state)?;
     let url = format!("mysql://{}:{}@127.0.0.1:{port}", mysql::ADMIN, mysql::ADMIN_PASSWORD);
-    let answers = by_log(dir, "mysql", move |log| mysql::is_ready(log, port));
-    Ok(Starting { server, answers, variable: (names::MYSQL_URL, url) })
+    let is_ready = by_log(dir, "mysql", move |log| mysql::is_ready(log, port));
+    Ok(Starting { server, is_ready, variable: (names::MYSQL_URL, url) })
 }
 
 /// Starts Redis and adds it to `state`, which is saved as soon as there is a process to remember.
@@ -67,8 +67,8 @@ pub(super) fn start_redis(dir: &Path, programs: &programs::Redis, state: &mut St
     let mut command = Command::new(&programs.server);
     command.args(redis::arguments(&data, port));
     let server = spawn(dir, "redis", command, port, &data, state)?;
-    let answers = by_log(dir, "redis", redis::is_ready);
-    Ok(Starting { server, answers, variable: (names::REDIS_URL, format!("redis://127.0.0.1:{port}")) })
+    let is_ready = by_log(dir, "redis", redis::is_ready);
+    Ok(Starting { server, is_ready, variable: (names::REDIS_URL, format!("redis://127.0.0.1:{port}")) })
 }
 
 /// Starts Kafka and adds it to `state`, which is saved as soon as there is a process to remember.
@@ -82,8 +82,8 @@ pub(super) fn start_kafka(dir: &Path, programs: &maven::Kafka, state: &mut State
     command.arg(config);
     let port = ports.broker;
     let server = spawn(dir, "kafka", command, port, &data, state)?;
-    let answers = by_log(dir, "kafka", kafka::is_ready);
-    Ok(Starting { server, answers, variable: (names::KAFKA_BROKERS, format!("127.0.0.1:{port}")) })
+    let is_ready = by_log(dir, "kafka", kafka::is_ready);
+    Ok(Starting { server, is_ready, variable: (names::KAFKA_BROKERS, format!("127.0.0.1:{port}")) })
 }
 
 /// Starts Connect and adds it to `state`, which is saved as soon as there is a process to remember. It waits for its
@@ -95,8 +95,8 @@ pub(super) fn start_connect(dir: &Path, programs: &maven::Kafka, brokers: &str, 
     let mut command = programs.command(&data, connect::CLASS)?;
     command.arg(config);
     let server = spawn(dir, "connect", command, port, &data, state)?;
-    let answers = Box::new(move || exec::block_on(is_healthy(port)));
-    Ok(Starting { server, answers, variable: (names::CONNECT_URL, format!("http://127.0.0.1:{port}")) })
+    let is_ready = Box::new(move || exec::block_on(is_healthy(port)));
+    Ok(Starting { server, is_ready, variable: (names::CONNECT_URL, format!("http://127.0.0.1:{port}")) })
 }
 
 /// Asks the server's own log: a port that another program has taken in between might answer too.
@@ -192,25 +192,25 @@ fn spawn(dir: &Path, name: &str, mut command: Command, port: u16, data: &Path, s
     Ok(server)
 }
 
-fn wait_until(dir: &Path, server: &Server, mut answers: impl FnMut() -> Result<bool>) -> Result<()> {
+fn wait_until(dir: &Path, server: &Server, mut is_ready: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + START;
     loop {
         exec::check_interrupted()?;
-        if answers()? {
+        if is_ready()? {
             return Ok(());
         }
         let ended = has_ended(server.pid);
         if ended || Instant::now() > deadline {
             let said = fs::read_to_string(log(dir, &server.name)).unwrap_or_default();
-            let what = if ended { "ended at its start" } else { "does not answer" };
+            let what = if ended { "ended at its start" } else { "is not ready in time" };
             return Err(Failure::new(format!("{} {what}:\n{}", server.name, exec::last_lines(&said, 20))));
         }
-        // sleep: the pause between two looks; the loop is bounded by `deadline`.
+        // sleep: the poll interval; the loop is bounded by `deadline`.
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// True if the child has ended: nobody has reaped it, so it is a zombie. Its command line says nothing: a program that
+/// True if the child has ended: it was not reaped, so it is a zombie. Its command line says nothing: a program that
 /// is being replaced by another (a wrapper's `exec`) has none for a moment.
 fn has_ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));

@@ -1,7 +1,6 @@
 //! The programs of the servers: named in the environment, found on the PATH, or unpacked from Debian's packages.
 
 use std::{
-    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     exec,
     failure::{Context, Failure, Result},
+    path::{given, on_path},
 };
 
 /// Oldest server whose binary log names the columns (`binlog_row_metadata`) and whose redo log has one size.
@@ -144,19 +144,6 @@ impl Redis {
     }
 }
 
-/// The first program of that name on the PATH or where servers are installed.
-pub(super) fn on_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let dirs =
-        env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into(), "/opt/homebrew/bin".into()]);
-    dirs.map(|dir| dir.join(name)).find(|file| fs::metadata(file).is_ok_and(|file| file.is_file()))
-}
-
-/// The value of a variable that somebody set.
-pub(super) fn given(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
 /// What every `mysqld` gets before all else: no configuration of this machine, and leave to run as root in a container.
 fn first_arguments() -> &'static str {
     if rustix::process::getuid().is_root() { "--no-defaults --user=root" } else { "--no-defaults" }
@@ -168,7 +155,7 @@ fn require_debian() -> Result<()> {
 
 fn missing(what: &str, programs: &str, packages: &str) -> String {
     format!(
-        "{what} is missing: there is no container engine that answers (`docker info`), no {programs} on the PATH \
+        "{what} is missing: there is no container engine that responds (`docker info`), no {programs} on the PATH \
          (Debian and Ubuntu: the packages {packages}), and unpacking those failed"
     )
 }

@@ -84,7 +84,7 @@ impl Server {
     }
 }
 
-/// Ends the process `pid` if its command line holds `mark`: nobody else's process is ever touched.
+/// Ends the process `pid` if its command line holds `mark`: no process of another program is ever touched.
 pub(super) fn stop(pid: u32, mark: &Path) {
     for (signal, patience) in [(Signal::TERM, STOP), (Signal::KILL, Duration::from_secs(5))] {
         if !is_ours(pid, mark) {
@@ -95,7 +95,7 @@ pub(super) fn stop(pid: u32, mark: &Path) {
         }
         let deadline = Instant::now() + patience;
         while is_ours(pid, mark) && Instant::now() < deadline {
-            // sleep: the pause between two looks at a process that is no child of ours; bounded by `deadline`.
+            // sleep: the poll interval, for a process that is no child of ours; bounded by `deadline`.
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use cachefront_stack::environment as names;
 
-use super::{From, Tool, dir, find, missing};
+use super::list::{From, Tool, dir, find, missing};
 use crate::{
     exec,
     failure::{Context, Failure, Result},

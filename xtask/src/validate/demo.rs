@@ -13,7 +13,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const TTL_MAX: Duration = Duration::from_secs(60);
 /// How long change capture may take, on a busy machine.
 const INVALIDATION_MAX: Duration = Duration::from_secs(5);
-/// The pause between two looks.
+/// The poll interval.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The API.
@@ -79,7 +79,7 @@ impl Api {
             if started.elapsed() > INVALIDATION_MAX {
                 return Err(Failure::new("a user who was read is not in the cache"));
             }
-            // sleep: between two looks of a bounded wait.
+            // sleep: the poll interval of a bounded wait.
             tokio::time::sleep(PAUSE).await;
         }
         Ok(id)
@@ -109,7 +109,7 @@ pub(super) async fn ttl_stale_read(api: &Api) -> Result<String> {
         if started.elapsed() > TTL_MAX {
             return Err(Failure::new(format!("still stale after {TTL_MAX:?}: is CACHEFRONT_TTL longer?")));
         }
-        // sleep: between two looks of a bounded wait.
+        // sleep: the poll interval of a bounded wait.
         tokio::time::sleep(PAUSE * 20).await;
     }
     let state = api.state(id).await?;
@@ -131,7 +131,7 @@ pub(super) async fn cdc_invalidation(api: &Api) -> Result<String> {
         if started.elapsed() > INVALIDATION_MAX {
             return Err(Failure::new(format!("still stale after {INVALIDATION_MAX:?}: GET /pipeline says why")));
         }
-        // sleep: between two looks of a bounded wait.
+        // sleep: the poll interval of a bounded wait.
         tokio::time::sleep(PAUSE).await;
     }
     let took = started.elapsed();
@@ -147,7 +147,7 @@ fn user(name: &str, email: &str) -> Value {
     json!({ "name": name, "email": email })
 }
 
-/// An address that nobody has: the database may be that of a user.
+/// An address that no user has: the database may be that of a user.
 fn unique() -> String {
     #[expect(clippy::disallowed_methods, reason = "no clock of the library is at hand, and nothing depends on it")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -4,7 +4,8 @@ use std::{fs, net::TcpListener};
 
 use crate::{
     failure::{Context, Failure, Result},
-    stack, tools,
+    path::on_path,
+    stack,
 };
 
 /// What the whole stack in containers takes, and what the servers take as processes, in MiB.
@@ -34,7 +35,7 @@ pub(super) fn memory(containers: bool) -> Result<String> {
     }
 }
 
-/// Nobody else on our ports.
+/// No other program on our ports.
 pub(super) fn ports() -> Result<String> {
     let taken: Vec<String> = PORTS
         .iter()
@@ -56,15 +57,15 @@ pub(super) fn tools(containers: bool, embedded: bool) -> Result<String> {
         return Ok("none needed".to_owned());
     }
     if stack::has_engine() {
-        return Ok("a container engine answers".to_owned());
+        return Ok("a container engine responds".to_owned());
     }
     if containers {
         return Err(Failure::new("`docker info` does not answer: start the engine, or leave out --compose"));
     }
-    if tools::on_path("mysqld").is_some() && tools::on_path("redis-server").is_some() {
+    if on_path("mysqld").is_some() && on_path("redis-server").is_some() {
         return Ok("mysqld and redis-server".to_owned());
     }
-    match tools::on_path("apt-get").is_some() && tools::on_path("dpkg").is_some() {
+    match on_path("apt-get").is_some() && on_path("dpkg").is_some() {
         true => Ok("the servers come out of Debian's packages".to_owned()),
         false => {
             Err(Failure::new("neither a container engine, nor mysqld and redis-server, nor apt-get to unpack them"))

@@ -21,9 +21,9 @@ use crate::{
 
 /// How long a start may take.
 const START: Duration = Duration::from_secs(90);
-/// How long Prometheus may take to see everybody.
+/// How long Prometheus may take to see every role.
 const SCRAPES: Duration = Duration::from_secs(60);
-/// The pause between two looks.
+/// The poll interval.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long entries live in a run of our own: long enough to be seen stale.
 const TTL: &str = "3s";
@@ -36,7 +36,7 @@ const LOG_LINES: &str = "40";
 /// The services that are waited for; the rest come with them.
 const SERVICES: [&str; 5] = ["api", "ui", "consumer", "prometheus", "grafana"];
 
-/// Where it answers. Dropping the value ends it.
+/// Where it listens. Dropping the value ends it.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) api: Api,
@@ -117,13 +117,13 @@ impl Service {
         Ok((service, SERVICES.join(", ")))
     }
 
-    /// The API is ready, and the panel answers.
+    /// The API is ready, and the panel responds.
     pub(super) async fn pages(&self) -> Result<String> {
         self.ready(START).await?;
         let (status, _) = self.api.ask(Method::GET, &format!("{}/healthz", self.panel), None).await?;
         match status.is_success() {
             true => Ok("API and control panel answer".to_owned()),
-            false => Err(Failure::new(format!("the control panel answers {status}"))),
+            false => Err(Failure::new(format!("the control panel responds {status}"))),
         }
     }
 
@@ -142,7 +142,7 @@ impl Service {
                     down.iter().map(|one| format!("{} {}", one["scrapeUrl"], one["lastError"])).collect();
                 return Err(Failure::new(format!("down: {}", named.join(", "))));
             }
-            // sleep: between two looks of a bounded wait.
+            // sleep: the poll interval of a bounded wait.
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -159,7 +159,7 @@ impl Service {
             .context(|| "Grafana does not answer".to_owned())?;
         let status = answer.status();
         let text = answer.text().await.context(|| "Grafana breaks off".to_owned())?;
-        let boards: Vec<Value> = serde_json::from_str(&text).context(|| format!("Grafana answers {status}"))?;
+        let boards: Vec<Value> = serde_json::from_str(&text).context(|| format!("Grafana responds {status}"))?;
         match boards.len() {
             5.. => Ok(format!("{} dashboards", boards.len())),
             found => Err(Failure::new(format!("{found} dashboards of 5"))),
@@ -178,7 +178,7 @@ impl Service {
                         answer.map_or_else(|failure| failure.to_string(), |(status, said)| format!("{status} {said}"));
                     return Err(Failure::new(format!("not ready after {patience:?}: {said}")));
                 }
-                // sleep: between two looks of a bounded wait.
+                // sleep: the poll interval of a bounded wait.
                 _ => tokio::time::sleep(PAUSE).await,
             }
         }

@@ -53,7 +53,9 @@ pub(crate) trait Listener: Send + Sync {
 /// The timing of a follower.
 #[derive(Clone)]
 pub(crate) struct Pace {
+    /// For pauses and delays.
     pub(crate) clock: Arc<dyn Clock>,
+    /// For the jitter of pauses.
     pub(crate) entropy: Arc<dyn Entropy>,
     /// How long a publisher may be silent before it counts as dead.
     pub(crate) silence_max: Duration,
@@ -65,6 +67,8 @@ pub(crate) struct Pace {
 
 /// One follower of a store's bus, shared by all caches of a process on that store. See [`Store::hub`].
 ///
+/// The first cache that joins starts the follower, in the current tokio runtime. It ends with the last cache.
+///
 /// [`Store::hub`]: crate::store::Store::hub
 #[derive(Default)]
 pub struct Hub {
@@ -73,7 +77,9 @@ pub struct Hub {
 
 #[derive(Default)]
 struct Members {
+    /// The caches that joined.
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
+    /// The task that follows the bus, while there is one.
     follower: Mutex<Option<AbortHandle>>,
 }
 
@@ -135,6 +141,7 @@ impl Members {
         last
     }
 
+    /// Returns the caches that still exist, and forgets the others.
     fn living(&self) -> Vec<Arc<dyn Listener>> {
         let mut listeners = self.all();
         listeners.retain(|listener| listener.strong_count() > 0);
@@ -145,13 +152,17 @@ impl Members {
 /// The publisher that is followed, and what is known of it.
 #[derive(Default)]
 struct Followed {
+    /// The session of the invalidator.
     publisher: Publisher,
+    /// The server that its messages are read from.
     server: ServerId,
     /// The mappings that the publisher covers; `None` until its next heartbeat.
     covered: Option<Vec<MappingId>>,
+    /// The newest source time of the publisher.
     source_time: Timestamp,
 }
 
+/// The task's state: it reads the bus, and notifies the caches.
 struct Follower {
     bus: Arc<dyn InvalidationBus>,
     pace: Pace,
@@ -223,6 +234,7 @@ impl Follower {
         }
     }
 
+    /// Handles one message: first its invalidations, then whether it is from the followed publisher, then what it proves.
     fn handle(&mut self, read: &BusRead, listeners: &[Arc<dyn Listener>]) {
         let message = &read.message;
         apply(&message.event, listeners);
@@ -266,6 +278,7 @@ impl Follower {
         self.followed.covered = Some(covered.to_vec());
     }
 
+    /// Passes the position of a message to the caches whose tiers are on.
     fn prove(&self, message: &BusMessage, listeners: &[Arc<dyn Listener>]) {
         let Some(applied) = &message.applied else { return };
         for listener in listeners.iter().filter(|listener| listener.is_started()) {
@@ -294,6 +307,7 @@ impl Drop for Follower {
     }
 }
 
+/// Applies the invalidations of a message.
 fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
     match event {
         BusEvent::Keys(keys) => {
@@ -315,6 +329,7 @@ fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
     }
 }
 
+/// Returns the caches of this name.
 fn named<'a>(listeners: &'a [Arc<dyn Listener>], cache: &'a str) -> impl Iterator<Item = &'a Arc<dyn Listener>> {
     listeners.iter().filter(move |listener| listener.cache() == cache)
 }

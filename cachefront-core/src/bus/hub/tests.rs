@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// A cache that records its notifications.
 #[derive(Default)]
 struct Recorder {
-    by_hand_only: bool,
+    untracked_only: bool,
     started: StdMutex<Option<ServerId>>,
     notified: StdMutex<Vec<String>>,
 }
@@ -39,7 +39,7 @@ impl Listener for Recorder {
     }
 
     fn mapping(&self) -> Option<MappingId> {
-        (!self.by_hand_only).then_some(MINE)
+        (!self.untracked_only).then_some(MINE)
     }
 
     fn is_started(&self) -> bool {
@@ -150,7 +150,7 @@ impl Scene {
         BusRead { server: ServerId(5), sequence: self.sequence, message }
     }
 
-    async fn tell(&mut self, message: BusMessage) -> Vec<String> {
+    async fn send(&mut self, message: BusMessage) -> Vec<String> {
         let read = self.read(message);
         self.feeds[0].send(Ok(vec![read])).expect("a follower");
         self.settle().await
@@ -178,32 +178,32 @@ fn keys(publisher: u128) -> BusMessage {
 #[tokio::test]
 async fn only_a_heartbeat_that_covers_the_cache_turns_its_tier_on() {
     let mut scene = Scene::new();
-    assert_eq!(scene.tell(keys(9)).await, ["users:1"]);
-    assert!(scene.tell(message(9, BusEvent::Heartbeat(vec![OTHER]))).await.is_empty());
-    assert_eq!(scene.tell(beat(9)).await, ["on 5", "handled a:1-3 0"]);
-    assert_eq!(scene.tell(keys(9)).await, ["users:1", "handled a:1-3 0"]);
+    assert_eq!(scene.send(keys(9)).await, ["users:1"]);
+    assert!(scene.send(message(9, BusEvent::Heartbeat(vec![OTHER]))).await.is_empty());
+    assert_eq!(scene.send(beat(9)).await, ["on 5", "handled a:1-3 0"]);
+    assert_eq!(scene.send(keys(9)).await, ["users:1", "handled a:1-3 0"]);
 }
 
 #[tokio::test]
 async fn a_cache_that_is_no_longer_covered_is_off() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
-    assert_eq!(scene.tell(message(9, BusEvent::Heartbeat(vec![OTHER]))).await, ["off not_covered"]);
-    assert_eq!(scene.tell(keys(9)).await, ["users:1"], "and nothing is proven of it");
+    scene.send(beat(9)).await;
+    assert_eq!(scene.send(message(9, BusEvent::Heartbeat(vec![OTHER]))).await, ["off not_covered"]);
+    assert_eq!(scene.send(keys(9)).await, ["users:1"], "and no position is proven");
 }
 
 #[tokio::test]
 async fn another_publisher_is_doubt_until_its_heartbeat() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
-    assert_eq!(scene.tell(keys(8)).await, ["users:1", "off publisher"]);
-    assert_eq!(scene.tell(beat(8)).await, ["on 5", "handled a:1-3 0"]);
+    scene.send(beat(9)).await;
+    assert_eq!(scene.send(keys(8)).await, ["users:1", "off publisher"]);
+    assert_eq!(scene.send(beat(8)).await, ["on 5", "handled a:1-3 0"]);
 }
 
 #[tokio::test]
 async fn another_server_is_doubt() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
+    scene.send(beat(9)).await;
     let mut read = scene.read(keys(9));
     read.server = ServerId(6);
     scene.feeds[0].send(Ok(vec![read])).expect("a follower");
@@ -214,9 +214,9 @@ async fn another_server_is_doubt() {
 async fn a_gap_or_a_repeated_sequence_is_doubt() {
     for jump in [1, -1_i64] {
         let mut scene = Scene::new();
-        scene.tell(beat(9)).await;
+        scene.send(beat(9)).await;
         scene.sequence = scene.sequence.saturating_add_signed(jump);
-        assert_eq!(scene.tell(keys(9)).await, ["off gap"]);
+        assert_eq!(scene.send(keys(9)).await, ["off gap"]);
         // The follower subscribes again, after a pause.
         scene.clock.advance(Duration::from_secs(1));
         scene.settle().await;
@@ -229,7 +229,7 @@ async fn a_gap_or_a_repeated_sequence_is_doubt() {
 #[tokio::test]
 async fn a_lost_connection_is_doubt() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
+    scene.send(beat(9)).await;
     scene.feeds[0].send(Err(Error::new(ErrorKind::Unavailable, "gone"))).expect("a follower");
     assert_eq!(scene.settle().await, ["off connection"]);
 }
@@ -237,17 +237,17 @@ async fn a_lost_connection_is_doubt() {
 #[tokio::test]
 async fn silence_of_the_publisher_is_doubt_and_only_its_heartbeat_ends_it() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
+    scene.send(beat(9)).await;
     scene.clock.advance(SILENCE / 2);
     // A reader that invalidates a key is not the publisher.
-    assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
+    assert_eq!(scene.send(keys(0)).await, ["users:1"]);
     scene.clock.advance(SILENCE / 2);
     assert_eq!(scene.settle().await, ["off silence"]);
-    assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
-    assert_eq!(scene.tell(keys(9)).await, ["users:1"]);
-    assert_eq!(scene.tell(beat(9)).await, ["on 5", "handled a:1-3 0"]);
+    assert_eq!(scene.send(keys(0)).await, ["users:1"]);
+    assert_eq!(scene.send(keys(9)).await, ["users:1"]);
+    assert_eq!(scene.send(beat(9)).await, ["on 5", "handled a:1-3 0"]);
     scene.clock.advance(SILENCE / 2);
-    scene.tell(keys(9)).await;
+    scene.send(keys(9)).await;
     scene.clock.advance(SILENCE / 2);
     assert!(scene.settle().await.is_empty(), "any message of the publisher shows that it lives");
 }
@@ -255,33 +255,33 @@ async fn silence_of_the_publisher_is_doubt_and_only_its_heartbeat_ends_it() {
 #[tokio::test]
 async fn a_readers_message_invalidates_without_a_proof() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
-    assert_eq!(scene.tell(keys(0)).await, ["users:1"]);
-    assert_eq!(scene.tell(message(9, BusEvent::Caches(vec!["users".into()]))).await, ["all", "handled a:1-3 0"]);
-    assert_eq!(scene.tell(message(9, BusEvent::Caches(vec!["orders".into()]))).await, ["handled a:1-3 0"]);
+    scene.send(beat(9)).await;
+    assert_eq!(scene.send(keys(0)).await, ["users:1"]);
+    assert_eq!(scene.send(message(9, BusEvent::Caches(vec!["users".into()]))).await, ["all", "handled a:1-3 0"]);
+    assert_eq!(scene.send(message(9, BusEvent::Caches(vec!["orders".into()]))).await, ["handled a:1-3 0"]);
 }
 
 #[tokio::test]
 async fn a_source_time_is_kept_within_a_session_and_not_over_a_flush() {
     let mut scene = Scene::new();
     let timed = BusMessage { source_time: Timestamp::from_micros(7), ..beat(9) };
-    assert_eq!(scene.tell(timed.clone()).await, ["on 5", "handled a:1-3 7"]);
-    assert_eq!(scene.tell(keys(9)).await, ["users:1", "handled a:1-3 7"]);
-    assert_eq!(scene.tell(message(9, BusEvent::Flush)).await, ["all", "handled a:1-3 0"]);
-    scene.tell(timed).await;
-    assert_eq!(scene.tell(beat(8)).await, ["off publisher", "on 5", "handled a:1-3 0"]);
+    assert_eq!(scene.send(timed.clone()).await, ["on 5", "handled a:1-3 7"]);
+    assert_eq!(scene.send(keys(9)).await, ["users:1", "handled a:1-3 7"]);
+    assert_eq!(scene.send(message(9, BusEvent::Flush)).await, ["all", "handled a:1-3 0"]);
+    scene.send(timed).await;
+    assert_eq!(scene.send(beat(8)).await, ["off publisher", "on 5", "handled a:1-3 0"]);
 }
 
 #[tokio::test]
 async fn a_cache_that_comes_later_is_on_with_the_next_heartbeat() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
+    scene.send(beat(9)).await;
     let late = Arc::new(Recorder::default());
     let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&late);
     scene.hub.members.all().push(Arc::downgrade(&listener));
-    scene.tell(keys(9)).await;
+    scene.send(keys(9)).await;
     assert_eq!(late.take(), ["users:1"]);
-    scene.tell(beat(9)).await;
+    scene.send(beat(9)).await;
     assert_eq!(late.take(), ["on 5", "handled a:1-3 0"]);
 }
 
@@ -289,21 +289,21 @@ async fn a_cache_that_comes_later_is_on_with_the_next_heartbeat() {
 #[tokio::test]
 async fn a_cache_that_depends_on_no_table_is_cleared_in_doubt() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
-    let by_hand = Arc::new(Recorder { by_hand_only: true, ..Recorder::default() });
-    let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&by_hand);
+    scene.send(beat(9)).await;
+    let untracked = Arc::new(Recorder { untracked_only: true, ..Recorder::default() });
+    let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&untracked);
     scene.hub.members.all().push(Arc::downgrade(&listener));
-    scene.tell(keys(0)).await;
-    assert_eq!(by_hand.take(), ["users:1"]);
+    scene.send(keys(0)).await;
+    assert_eq!(untracked.take(), ["users:1"]);
     scene.sequence += 1;
-    scene.tell(keys(0)).await;
-    assert_eq!(by_hand.take(), ["all"], "an invalidation by hand may have been lost");
+    scene.send(keys(0)).await;
+    assert_eq!(untracked.take(), ["all"], "an explicit invalidation may have been lost");
 }
 
 #[tokio::test]
 async fn a_hub_that_is_dropped_leaves_no_tier_on() {
     let mut scene = Scene::new();
-    scene.tell(beat(9)).await;
+    scene.send(beat(9)).await;
     scene.hub = Hub::new();
     assert_eq!(scene.settle().await, ["off closed"]);
 }

@@ -28,7 +28,7 @@ async fn a_value_that_lacks_a_handled_invalidation_is_not_kept_in_the_local_tier
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let mut holder = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
-    let other = builder(&store, &database).build().expect("a cache without a tier of its own");
+    let other = builder(&store, &database).build().expect("a cache without a local tier");
     followed(&cache, &mut holder).await;
     assert_eq!(other.get(&7).await.expect("a value"), Some(1));
     let older = store.get(&key()).await.expect("a reading").meta.expect("a meta");

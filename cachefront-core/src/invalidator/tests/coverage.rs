@@ -364,7 +364,7 @@ async fn a_cache_that_loads_from_a_replica_needs_a_gate_that_waits_on_it() {
     let error = process.cdc(&[&users]).spawn().expect_err("the source's own gate does not wait on the replica");
     assert!(error.to_string().contains("`users`") && error.to_string().contains("replica"), "{error}");
     let gate = Arc::new(shop.source.clone());
-    drop(process.cdc(&[&users]).gate(gate).spawn().expect("with a gate of its own it runs"));
+    drop(process.cdc(&[&users]).gate(gate).spawn().expect("it runs with its own gate"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -391,7 +391,7 @@ async fn the_tables_are_checked_again_on_a_new_primary() {
     shop.is_flushed_and_covers_users_only(&cdc).await;
 }
 
-/// The connection breaks, and the next one leads to a server that was promoted meanwhile and is set up in another way.
+/// The connection breaks, and the next one is to a server that was promoted in between and has other settings.
 #[tokio::test(start_paused = true)]
 async fn the_tables_are_checked_before_every_session() {
     let shop = Shop::new();

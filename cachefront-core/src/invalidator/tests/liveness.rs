@@ -337,7 +337,7 @@ async fn a_source_time_is_not_carried_over_a_rewind_of_the_store() {
     let before = cdc.status().source_time;
     scene.source.hide();
     scene.inner.forget();
-    wait_until("a new generation is asked for", || async { cdc.status().state != CdcState::Running }).await;
+    wait_until("a flush is requested", || async { cdc.status().state != CdcState::Running }).await;
     scene.source.reveal();
     let mut states = cdc.watch();
     let again = states.wait_for(|status| status.state == CdcState::Running).await.expect("it runs").clone();

@@ -209,7 +209,7 @@ async fn a_gap_in_mid_stream_flushes_everything_and_the_invalidator_continues() 
     world.read(1).await;
     world.table.set(1, 11);
     world.source.fail(Error::new(ErrorKind::Gap, "an event could not be read"));
-    wait_until("everything was voided", || async { cdc.status().flushes_total == 2 }).await;
+    wait_until("everything was flushed", || async { cdc.status().flushes_total == 2 }).await;
     wait_until("it runs again", || async { cdc.status().state == CdcState::Running }).await;
     assert_eq!(world.read(1).await, (Some(11), Tier::Database));
     world.update(1, 12);
@@ -256,7 +256,7 @@ async fn another_server_is_a_gap() {
     world.read(1).await;
     world.table.set(1, 11);
     world.source.become_server("server-b");
-    wait_until("everything was voided", || async { cdc.status().flushes_total == 2 }).await;
+    wait_until("everything was flushed", || async { cdc.status().flushes_total == 2 }).await;
     wait_until("it is served again", || async { world.read(1).await.0 == Some(11) }).await;
 }
 

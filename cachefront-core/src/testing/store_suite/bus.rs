@@ -60,6 +60,7 @@ pub(super) async fn messages_come_in_order_and_without_a_gap(fixture: &dyn Store
     }
 }
 
+/// A subscription starts at the end of the stream: earlier messages are not delivered.
 pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     let bus = harness.store.bus();
@@ -72,6 +73,7 @@ pub(super) async fn a_reader_begins_at_the_head(fixture: &dyn StoreFixture) {
     assert_eq!((after, reader.head()), (before + 1, before));
 }
 
+/// Every subscription receives all later messages, in the same order.
 pub(super) async fn every_reader_gets_every_message(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     let bus = harness.store.bus();
@@ -93,6 +95,7 @@ pub(super) async fn every_reader_gets_every_message(fixture: &dyn StoreFixture) 
     }
 }
 
+/// `next` is cancel safe: a message that was not returned is returned by the next call.
 pub(super) async fn a_dropped_read_loses_no_message(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     let bus = harness.store.bus();

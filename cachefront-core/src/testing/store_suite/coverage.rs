@@ -72,6 +72,7 @@ impl Two {
     }
 }
 
+/// A cache that the coverage table does not list is not cached, because its keys are not invalidated.
 pub(super) async fn a_cache_that_is_not_covered_gets_no_lease_and_no_fill(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     for mapping in [THIRD, MappingId(MAPPING.0 ^ 1), MappingId(two.mine.0), MappingId(two.other.0)] {
@@ -91,6 +92,7 @@ pub(super) async fn a_cache_that_is_not_covered_gets_no_lease_and_no_fill(fixtur
     assert_eq!(two.fill(3, token, two.mine).await, FillReply::Stored);
 }
 
+/// A lease belongs to the generation of the requesting cache, and an entry is valid for that cache only.
 pub(super) async fn a_lease_is_of_its_caches_generation(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     for (id, mapping, generation) in [(1, MAPPING, two.mine), (2, OTHER, two.other)] {
@@ -106,6 +108,7 @@ pub(super) async fn a_lease_is_of_its_caches_generation(fixture: &dyn StoreFixtu
     assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
 }
 
+/// A fresh row, or a dropped one, ends the leases of its cache.
 pub(super) async fn a_fill_is_refused_after_its_cache_was_flushed(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let token = two.take(1, MAPPING).await;
@@ -119,6 +122,7 @@ pub(super) async fn a_fill_is_refused_after_its_cache_was_flushed(fixture: &dyn 
     assert!(two.harness.value(1).await.is_none() && two.harness.value(2).await.is_none());
 }
 
+/// A flush of one cache does not affect loads of other caches, although the meta's own generation changes.
 pub(super) async fn a_fill_is_accepted_after_another_cache_was_flushed(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let (mine, other) = (two.mine, two.other);
@@ -133,6 +137,7 @@ pub(super) async fn a_fill_is_accepted_after_another_cache_was_flushed(fixture: 
     assert!(matches!(two.lease(4, OTHER).await.1, LeaseReply::NotCovered), "{other:?}");
 }
 
+/// An invalidation keeps an entry only if its generation is that of a covered cache.
 pub(super) async fn an_entry_of_a_flushed_cache_does_not_survive(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let (mine, other) = (two.mine, two.other);
@@ -150,6 +155,7 @@ pub(super) async fn an_entry_of_a_flushed_cache_does_not_survive(fixture: &dyn S
     assert!(two.harness.value(12).await.is_some());
 }
 
+/// Writing the coverage table keeps position, order, high watermark, source time and term.
 pub(super) async fn covering_changes_the_coverage_only(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let held = two.harness.held(START);
@@ -184,6 +190,7 @@ pub(super) async fn covering_changes_the_coverage_only(fixture: &dyn StoreFixtur
     two.put(1, MappingId(99 << 90), Generation(100)).await;
 }
 
+/// Writing the coverage table and resigning are compare-and-sets, like a commit.
 pub(super) async fn covering_and_resigning_compare_first(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let before = two.harness.live_state().await;
@@ -209,6 +216,7 @@ pub(super) async fn covering_and_resigning_compare_first(fixture: &dyn StoreFixt
     two.harness.writer.commit(&now, &applied(START, 0)).await.expect("as expected");
 }
 
+/// Taking the term does not change the coverage table; the new holder writes its own table next.
 pub(super) async fn a_term_keeps_what_is_covered(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     let before = two.harness.live_state().await;
@@ -221,6 +229,7 @@ pub(super) async fn a_term_keeps_what_is_covered(fixture: &dyn StoreFixture) {
     two.put(1, MAPPING, two.mine).await;
 }
 
+/// The vacant mark is visible on every shard until the next holder takes the term or flushes.
 pub(super) async fn a_resignation_is_visible_until_the_term_is_taken(fixture: &dyn StoreFixture) {
     let mut two = Two::covered(fixture).await;
     assert!(!two.harness.live_state().await.vacant);

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::entry::{Entry, PayloadState};
 use crate::store::{FillReply, Generation, InvalidationMode, LeaseReply};
 
+/// A read returns the bytes of the last fill, together with the shard's meta.
 pub(super) async fn what_was_filled_is_read(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -22,6 +23,7 @@ pub(super) async fn what_was_filled_is_read(fixture: &dyn StoreFixture) {
     assert_eq!((meta.generation, meta.high_watermark, meta.applied_order), (harness.generation, START, START));
 }
 
+/// A peek returns the same entry and meta as a read; only the eviction order may differ.
 pub(super) async fn a_peek_sees_what_a_read_sees(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let store = fixture.store();
@@ -34,6 +36,7 @@ pub(super) async fn a_peek_sees_what_a_read_sees(fixture: &dyn StoreFixture) {
     assert_eq!(peeked.meta.expect("a meta").generation, read.meta.expect("a meta").generation);
 }
 
+/// A lease request for a key with a valid entry returns the entry, so that the reader does not load.
 pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     for (id, state) in [(1, PayloadState::Fresh), (2, PayloadState::Negative)] {
@@ -55,6 +58,7 @@ pub(super) async fn an_entry_that_is_good_is_present(fixture: &dyn StoreFixture)
     assert_eq!(harness.value(3).await.expect("a value").header, kept, "and is unchanged");
 }
 
+/// TTL mode does not invalidate, so its entries are misses in CDC mode; and the reverse.
 pub(super) async fn an_entry_of_the_other_mode_is_a_miss(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let in_ttl = |ask: &mut crate::store::LeaseRequest<'_>| ask.mode = InvalidationMode::Ttl;
@@ -69,6 +73,7 @@ pub(super) async fn an_entry_of_the_other_mode_is_a_miss(fixture: &dyn StoreFixt
     assert!(matches!(harness.ask(1, token(), in_ttl).await, LeaseReply::Granted { .. }));
 }
 
+/// Releases with different schema versions share the store: each can only decode its own entries.
 pub(super) async fn an_entry_of_another_schema_version_is_a_miss(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     harness.put(1, START).await;
@@ -84,6 +89,7 @@ pub(super) async fn an_entry_of_another_schema_version_is_a_miss(fixture: &dyn S
     assert!(matches!(harness.lease(1, token()).await, LeaseReply::Granted { .. }));
 }
 
+/// An entry is not valid from its hard expiry on, even if the store has not removed it yet.
 pub(super) async fn an_entry_past_its_hard_expiry_is_a_miss(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     for (id, hard_expiry, good) in [(1, 1, false), (2, 1 << 52, true)] {
@@ -96,6 +102,7 @@ pub(super) async fn an_entry_past_its_hard_expiry_is_a_miss(fixture: &dyn StoreF
     }
 }
 
+/// TTL mode depends on age only: it works without a meta, under a suspended one, and over a flush.
 pub(super) async fn the_ttl_mode_needs_no_meta(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     let by_age = header(InvalidationMode::Ttl, Generation::default(), 0);
@@ -115,6 +122,7 @@ pub(super) async fn the_ttl_mode_needs_no_meta(fixture: &dyn StoreFixture) {
     );
 }
 
+/// The store removes an entry after the expiry of its fill.
 pub(super) async fn an_entry_is_forgotten_after_its_expiry(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -128,6 +136,7 @@ pub(super) async fn an_entry_is_forgotten_after_its_expiry(fixture: &dyn StoreFi
     assert!(matches!(harness.lease(1, token()).await, LeaseReply::Granted { .. }));
 }
 
+/// A read of many keys returns one reading per key, in request order, including keys without an entry.
 pub(super) async fn many_keys_are_returned_in_request_order(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     for id in [3, 1, 4, 15, 9, 26] {

@@ -30,18 +30,22 @@ pub(super) const START: u64 = 10;
 /// The server of the suite's positions.
 pub(super) const ORIGIN: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
+/// Returns a key of the laws' one cache.
 pub(super) fn key(id: u64) -> StoreKey {
     StoreKey::encode("suite", &id).expect("a short key")
 }
 
+/// Returns a random token.
 pub(super) fn token() -> Token {
     Token::from_u128(SystemEntropy.random_u128()).expect("not zero, but once in 2^128 times")
 }
 
+/// Returns a random generation.
 pub(super) fn generation() -> Generation {
     Generation(SystemEntropy.random_u128())
 }
 
+/// Returns a checkpoint with the transactions 1 to `number`, and resume data that is different for each.
 pub(super) fn checkpoint(number: u64) -> Checkpoint {
     let position = format!("{ORIGIN}:1-{number}").parse().expect("a position");
     Checkpoint { position, resume: Bytes::from(format!("note {number}")) }
@@ -155,10 +159,12 @@ impl StoreHarness {
         Readers { store: Arc::clone(&self.store), generation: self.generation }
     }
 
+    /// Returns what an invalidator expects that has applied up to `applied_order`.
     pub(super) fn held(&self, applied_order: u64) -> Expected {
         Expected { generation: self.generation, term: self.term, applied_order }
     }
 
+    /// Removes keys.
     pub(super) async fn invalidate(&mut self, ids: &[u64]) {
         let keys: Vec<_> = ids.iter().map(|&id| key(id)).collect();
         self.writer.invalidate(&keys).await.expect("an invalidation");
@@ -181,6 +187,7 @@ impl StoreHarness {
         self.writer.invalidate_unseen(&changes).await.expect("an invalidation");
     }
 
+    /// Moves `applied` from one order to another.
     pub(super) async fn commit(&mut self, from: u64, to: u64) {
         let applied = Applied { order: to, checkpoint: checkpoint(to), source_time: Timestamp::UNKNOWN };
         let held = self.held(from);
@@ -197,6 +204,7 @@ impl StoreHarness {
 }
 
 impl Readers {
+    /// Requests a lease in CDC mode; `change` can modify the request.
     pub(super) async fn ask(&self, id: u64, token: Token, change: impl FnOnce(&mut LeaseRequest<'_>)) -> LeaseReply {
         let key = key(id);
         let mut request = LeaseRequest {
@@ -225,6 +233,7 @@ impl Readers {
         token
     }
 
+    /// Fills a key with this header.
     pub(super) async fn fill_with(&self, id: u64, token: Token, header: &Header, expiry: Duration) -> FillReply {
         let key = key(id);
         let entry = header.encode_with(format!("value of {id}").as_bytes());
@@ -243,6 +252,7 @@ impl Readers {
         assert_eq!(self.fill(id, token, order).await, FillReply::Stored);
     }
 
+    /// Reads a key.
     pub(super) async fn read(&self, id: u64) -> Reading {
         self.store.get(&key(id)).await.expect("a reading")
     }

@@ -10,6 +10,7 @@ use crate::store::{FillReply, Invalidation, InvalidationMode, LeaseReply, Refusa
 
 const BROKEN: FillReply = FillReply::Refused(Refusal::LeaseBroken);
 
+/// An invalidation revokes the lease in every case: the load may have read the value from before the change.
 pub(super) async fn an_invalidation_breaks_the_lease(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -21,6 +22,7 @@ pub(super) async fn an_invalidation_breaks_the_lease(fixture: &dyn StoreFixture)
     assert!(harness.value(1).await.is_none());
 }
 
+/// An entry survives only if its fill position, mode and generation prove that its load saw the commits.
 pub(super) async fn an_entry_without_proof_does_not_survive(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let mine = harness.take(2).await;
@@ -78,6 +80,7 @@ pub(super) async fn an_entry_that_had_seen_every_commit_survives_without_its_lea
     assert_eq!(harness.fill(9, mine, START).await, BROKEN);
 }
 
+/// A plain invalidation removes the given keys, and no others. An empty list is allowed.
 pub(super) async fn an_invalidation_removes_every_entry(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     for id in 0..5 {
@@ -92,6 +95,7 @@ pub(super) async fn an_invalidation_removes_every_entry(fixture: &dyn StoreFixtu
     harness.invalidate_seen(&[]).await;
 }
 
+/// A discard removes entries and revokes leases; it is idempotent.
 pub(super) async fn a_discard_removes_and_may_be_repeated(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     harness.put(1, START).await;
@@ -104,6 +108,7 @@ pub(super) async fn a_discard_removes_and_may_be_repeated(fixture: &dyn StoreFix
     harness.store.discard(&[]).await.expect("an empty discard");
 }
 
+/// Both invalidations work for more keys than fit into one command of a server.
 pub(super) async fn thousands_of_keys_are_removed_at_once(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let marks: Vec<u64> = (0..3_000).step_by(97).collect();

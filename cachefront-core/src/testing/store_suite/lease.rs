@@ -21,6 +21,7 @@ pub(super) async fn a_lease_belongs_to_one_attempt(fixture: &dyn StoreFixture) {
     assert_eq!(harness.fill(1, second, START).await, FillReply::Stored);
 }
 
+/// A lease expires by the store's clock; after that another attempt gets the lease, and the first one cannot fill.
 pub(super) async fn a_lease_that_runs_out_refuses_its_fill(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let slow = token();
@@ -49,6 +50,7 @@ pub(super) async fn a_lease_that_runs_out_refuses_its_fill(fixture: &dyn StoreFi
     assert!(harness.value(1).await.is_some(), "the entry stays");
 }
 
+/// A fill with the same token is accepted once: a repeated fill is refused, so a retry cannot store an older value.
 pub(super) async fn a_fill_consumes_its_lease(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -56,6 +58,7 @@ pub(super) async fn a_fill_consumes_its_lease(fixture: &dyn StoreFixture) {
     assert_eq!(harness.fill(1, mine, START).await, BROKEN);
 }
 
+/// Without a lease, or after its eviction, no value is stored. An evicted lease costs a load and never correctness.
 pub(super) async fn a_fill_without_a_lease_is_refused(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     assert_eq!(harness.fill(1, token(), START).await, BROKEN);
@@ -67,6 +70,7 @@ pub(super) async fn a_fill_without_a_lease_is_refused(fixture: &dyn StoreFixture
     assert!(harness.read(1).await.entry.is_none());
 }
 
+/// Of many concurrent requests for one key exactly one is granted: single-flight across processes.
 pub(super) async fn many_readers_get_one_lease(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     for id in 0..10 {
@@ -77,6 +81,7 @@ pub(super) async fn many_readers_get_one_lease(fixture: &dyn StoreFixture) {
     }
 }
 
+/// After a failed load the lease is released, and the next attempt need not wait for its expiry. Releasing is idempotent.
 pub(super) async fn a_released_lease_is_free_for_others(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -97,6 +102,7 @@ pub(super) async fn a_released_lease_is_free_for_others(fixture: &dyn StoreFixtu
     assert_eq!(harness.fill(1, again, START).await, BROKEN);
 }
 
+/// Only the attempt that holds a lease can release it.
 pub(super) async fn a_release_with_another_token_has_no_effect(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -106,6 +112,7 @@ pub(super) async fn a_release_with_another_token_has_no_effect(fixture: &dyn Sto
     assert!(harness.value(1).await.is_some());
 }
 
+/// A reload takes a lease over a valid entry, which other readers can read until the fill replaces it.
 pub(super) async fn a_reload_keeps_the_entry_readable(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     harness.put(1, START).await;
@@ -137,6 +144,7 @@ pub(super) async fn a_lease_of_an_older_generation_does_not_block(fixture: &dyn 
     assert_eq!(harness.fill(1, new, START + 5).await, FillReply::Stored);
 }
 
+/// A load that began before a flush may have read an old value: its fill is refused, even if its lease still exists.
 pub(super) async fn a_fill_after_a_flush_is_refused(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let old = harness.generation;
@@ -147,6 +155,7 @@ pub(super) async fn a_fill_after_a_flush_is_refused(fixture: &dyn StoreFixture) 
     assert!(harness.value(1).await.is_none());
 }
 
+/// Without a meta, CDC mode cannot know which entries are valid: values are loaded and returned, never stored.
 pub(super) async fn without_a_meta_no_lease_is_granted_and_no_fill_accepted(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::bare(fixture).await;
     assert!(harness.read(1).await.meta.is_none());
@@ -158,6 +167,7 @@ pub(super) async fn without_a_meta_no_lease_is_granted_and_no_fill_accepted(fixt
     assert_eq!(harness.fill(1, mine, START).await, FillReply::Refused(Refusal::NoMeta));
 }
 
+/// A suspended meta means that invalidations are not applied: no value of CDC mode is stored.
 pub(super) async fn a_suspended_meta_grants_no_lease_and_accepts_no_fill(fixture: &dyn StoreFixture) {
     let harness = StoreHarness::live(fixture).await;
     let mine = harness.take(1).await;
@@ -172,6 +182,7 @@ pub(super) async fn a_suspended_meta_grants_no_lease_and_accepts_no_fill(fixture
     assert!(!reading.meta.expect("a meta").is_live(), "readers see it");
 }
 
+/// The meta in a grant is the current one, so that the fill records the high watermark from before the load.
 pub(super) async fn the_fence_is_read_at_the_grant(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let mut seen = BTreeSet::new();

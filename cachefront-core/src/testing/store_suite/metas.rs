@@ -4,6 +4,7 @@ use super::StoreFixture;
 use super::harness::{START, StoreHarness, applied, checkpoint, conflict, generation, meta};
 use crate::store::{Applied, Expected, MetaState, StoreState};
 
+/// An empty store has no meta and no term, and a suspension does not create one.
 pub(super) async fn a_new_store_has_no_meta(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::bare(fixture).await;
     assert_eq!(harness.writer.state().await.expect("a state"), StoreState::Missing);
@@ -12,6 +13,7 @@ pub(super) async fn a_new_store_has_no_meta(fixture: &dyn StoreFixture) {
     assert_eq!(harness.writer.state().await.expect("a state"), StoreState::Missing);
 }
 
+/// A flush writes the same meta to every shard, and readers see it with their next read.
 pub(super) async fn a_flush_is_read_by_every_reader(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let state = harness.live_state().await;
@@ -54,6 +56,7 @@ pub(super) async fn a_flush_replaces_the_high_watermark(fixture: &dyn StoreFixtu
     assert_eq!((state.high_watermark, state.applied_order), (START + 1, START + 1));
 }
 
+/// Raising the watermark to a lower order has no effect, and another generation, term or applied order is a conflict.
 pub(super) async fn the_high_watermark_is_never_lowered(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let held = harness.held(START);
@@ -74,6 +77,7 @@ pub(super) async fn the_high_watermark_is_never_lowered(fixture: &dyn StoreFixtu
     }
 }
 
+/// A commit sets position, order, resume data and, if known, the source time on every shard.
 pub(super) async fn a_commit_moves_what_is_applied(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let held = harness.held(START);
@@ -102,6 +106,7 @@ pub(super) async fn a_commit_moves_what_is_applied(fixture: &dyn StoreFixture) {
     }
 }
 
+/// A commit is a compare-and-set on generation, term and applied order; `applied` never moves back.
 pub(super) async fn a_commit_compares_before_it_moves(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let held = harness.held(START);
@@ -144,6 +149,7 @@ pub(super) async fn a_suspended_meta_is_moved_and_stays_suspended(fixture: &dyn 
     assert!(matches!(harness.writer.state().await.expect("a state"), StoreState::Suspended(_)), "on every shard");
 }
 
+/// Of two invalidators that take the same term one fails, and a taken term reverts a partial commit of the former holder.
 pub(super) async fn a_term_is_taken_by_one(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let state = harness.live_state().await;
@@ -172,6 +178,7 @@ pub(super) async fn a_term_is_taken_by_one(fixture: &dyn StoreFixture) {
     conflict(other.take_term(&strange, 4).await, "another generation");
 }
 
+/// If the metas are evicted, every write of an invalidator is a conflict: only a flush creates a meta.
 pub(super) async fn lost_metas_are_missed_by_every_writer(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;
     let state = harness.live_state().await;

@@ -28,7 +28,7 @@ impl Ledger {
         File::options().read(true).write(true).create(true).truncate(false).open(path).map(Self)
     }
 
-    /// When `value` of the row was overwritten; `None` if it was not, as far as anybody was told.
+    /// When `value` of the row was overwritten; `None` if that is not known.
     ///
     /// # Panics
     /// If the file cannot be read.

@@ -1,30 +1,30 @@
-//! What a process says of the answers that it got.
+//! What a process reports of its reads.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The levels at which answers are judged. `eventual` is judged from the moment on at which the store has applied what
+/// The levels at which reads are judged. `eventual` is judged from the moment on at which the store has applied what
 /// was overwritten, and 3 s later where a process's own memory may have answered.
 pub const LEVELS: [&str; 3] = ["session", "bounded", "eventual"];
 
-/// The answers at one level from one cache, or a sum of such.
+/// The reads at one level from one cache, or a sum of such.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Count {
-    /// Answers that were judged.
-    pub answers: u64,
-    /// Answers from a tier above the database.
+    /// Reads that were judged.
+    pub reads: u64,
+    /// Reads that a tier above the database served.
     pub hits: u64,
     /// Of these, from the process's own tier.
     pub local: u64,
-    /// Answers that are wrong.
+    /// Reads that returned a wrong value.
     pub wrong: u64,
     /// Reads that ended with `Unproven`.
     pub unproven: u64,
     /// Reads that ended with another error.
     pub errors: u64,
-    /// What the first wrong answers and errors were.
+    /// What the first wrong reads and errors were.
     pub examples: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct Report {
 impl Count {
     /// Adds another one's.
     pub fn add(&mut self, other: &Self) {
-        self.answers += other.answers;
+        self.reads += other.reads;
         self.hits += other.hits;
         self.local += other.local;
         self.wrong += other.wrong;
@@ -67,8 +67,8 @@ impl Count {
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answers, hits, local, wrong, unproven, errors, .. } = self;
-        write!(f, "{wrong} wrong of {answers} ({hits} hits, {local} local; {unproven} unproven, {errors} errors)")
+        let Self { reads, hits, local, wrong, unproven, errors, .. } = self;
+        write!(f, "{wrong} wrong of {reads} ({hits} hits, {local} local; {unproven} unproven, {errors} errors)")
     }
 }
 
@@ -84,7 +84,7 @@ impl Report {
         sum
     }
 
-    /// The answers of one cache at all levels.
+    /// The reads of one cache at all levels.
     pub fn of(&self, cache: &str) -> Count {
         let mut sum = Count::default();
         for (name, count) in &self.counts {

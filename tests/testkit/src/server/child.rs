@@ -65,6 +65,16 @@ impl Process {
         }
     }
 
+    /// Stops the program's clock (`SIGSTOP`): it does not react, and its connections stay open.
+    pub fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen program go on.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Kills the program at once (`kill -9`) and waits until it is gone.
     pub fn kill(&mut self) {
         if self.is_running() {

@@ -4,123 +4,74 @@ use std::{path::Path, process::Command, time::Duration};
 
 use cachefront_stack::connect::{CLASS, write_config};
 use reqwest::{Method, StatusCode};
-use rustix::process::Signal;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 
-use super::{Process, jvm, temporary_dir};
+use super::jvm;
+use super::private::{Private, Spec};
 use crate::{port, stack, unique, wait};
 
-/// How long a start may take.
-const START: Duration = Duration::from_secs(90);
-/// How long an orderly end may take.
-const STOP: Duration = Duration::from_secs(40);
-/// How long one request may take: the worker tries a connector's database before it answers.
+/// How long one request may take: the worker tries a connector's database before it responds.
 const REQUEST: Duration = Duration::from_secs(60);
 /// How long a connector may take to reach a state.
 const SETTLE: Duration = Duration::from_secs(60);
-/// How often a start is tried again on another port, should somebody else have taken the port in between.
-const PORT_TRIES: usize = 3;
-
 /// True if the worker on `port` has read all its state and works.
-pub async fn answers(port: u16) -> bool {
+async fn serves(port: u16) -> bool {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build();
     let Ok(client) = client else { return false };
     let reply = client.get(format!("http://127.0.0.1:{port}/health")).send().await;
     reply.is_ok_and(|reply| reply.status() == StatusCode::OK)
 }
 
-/// A worker: killed and restarted at will.
+/// How a private worker is started.
 #[derive(Debug)]
-pub struct Connect {
-    // First: the program must be gone before its folder is removed.
-    process: Process,
-    dir: TempDir,
+pub struct ConnectSpec {
     port: u16,
     rest: Rest,
 }
+
+impl Spec for ConnectSpec {
+    const NAME: &'static str = "connect";
+    const START: Duration = Duration::from_secs(90);
+    const STOP: Duration = Duration::from_secs(40);
+
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = jvm::command(dir, CLASS);
+        command.arg(dir.join("connect.properties"));
+        command
+    }
+
+    async fn is_ready(&self, _dir: &Path, _pid: u32) -> bool {
+        serves(self.port).await
+    }
+}
+
+/// A worker: killed and restarted at will.
+pub type Connect = Private<ConnectSpec>;
 
 impl Connect {
     /// Starts a worker without connectors on the broker at `brokers`. About three seconds.
     ///
     /// # Panics
-    /// If it does not answer in time; the message holds its log.
+    /// If it does not serve in time; the message holds its log.
     pub async fn start(brokers: &str) -> Self {
         let group = unique::name("connect");
-        let mut last = String::new();
-        for _ in 0..PORT_TRIES {
-            let dir = temporary_dir("connect");
+        Self::launch(|dir| {
             let port = port::free();
-            write_config(dir.path(), port, brokers, &group, &stack::connect_plugins())
+            write_config(dir, port, brokers, &group, &stack::connect_plugins())
                 .expect("the worker's settings can be written");
-            let rest = Rest::of(&format!("http://127.0.0.1:{port}"));
-            let mut connect = Self { process: spawn(dir.path()), dir, port, rest };
-            match connect.wait_until_ready().await {
-                Ok(()) => return connect,
-                Err(log) => last = log,
-            }
-        }
-        panic!("the private Connect did not start:\n{last}");
+            ConnectSpec { port, rest: Rest::of(&format!("http://127.0.0.1:{port}")) }
+        })
+        .await
     }
 
     /// URL of its REST interface, the same over restarts.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.spec.port)
     }
 
     /// What a test says to it.
     pub fn rest(&self) -> &Rest {
-        &self.rest
-    }
-
-    /// Kills the worker (`kill -9`).
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Stops the worker's clock (`SIGSTOP`) until [`Connect::resume`].
-    pub fn freeze(&mut self) {
-        self.process.signal(Signal::STOP);
-    }
-
-    /// Lets a frozen worker go on.
-    pub fn resume(&mut self) {
-        self.process.signal(Signal::CONT);
-    }
-
-    /// Ends the worker in an orderly way.
-    ///
-    /// # Panics
-    /// If that takes too long.
-    pub async fn stop(&mut self) {
-        self.process.stop(STOP).await;
-    }
-
-    /// Starts the worker again on the same state and port. Kills it first if it runs.
-    ///
-    /// # Panics
-    /// If it does not answer in time.
-    pub async fn restart(&mut self) {
-        self.kill();
-        self.process = spawn(self.dir.path());
-        if let Err(log) = self.wait_until_ready().await {
-            panic!("the private Connect did not start again:\n{log}");
-        }
-    }
-
-    /// Everything that the worker has printed.
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
-
-    async fn wait_until_ready(&mut self) -> Result<(), String> {
-        let ready = wait::until_some("the private Connect answers", START, async || {
-            if !self.process.is_running() {
-                return Some(false);
-            }
-            answers(self.port).await.then_some(true)
-        });
-        if ready.await { Ok(()) } else { Err(self.process.log_tail()) }
+        &self.spec.rest
     }
 }
 
@@ -301,7 +252,7 @@ impl Rest {
         if status.is_success() { serde_json::from_str(&body).ok() } else { None }
     }
 
-    /// The status and body of one request; nothing if the worker does not answer.
+    /// The status and body of one request. Returns `None` if the worker does not respond.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(StatusCode, String)> {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {
@@ -310,12 +261,6 @@ impl Rest {
         let reply = request.send().await.ok()?;
         Some((reply.status(), reply.text().await.ok()?))
     }
-}
-
-fn spawn(dir: &Path) -> Process {
-    let mut command: Command = jvm::command(dir, CLASS);
-    command.arg(dir.join("connect.properties"));
-    Process::start("connect", command, dir).expect("java can be started")
 }
 
 #[cfg(test)]

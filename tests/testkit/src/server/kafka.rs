@@ -9,50 +9,59 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
 };
-use rustix::process::Signal;
-use tempfile::TempDir;
 
-use super::{Process, jvm, temporary_dir};
+use super::jvm;
+use super::private::{Private, Spec};
 use crate::{stack, wait};
 
-/// How long a start may take: one after a kill reads all its logs again.
-const START: Duration = Duration::from_secs(90);
-/// How long an orderly end may take.
-const STOP: Duration = Duration::from_secs(40);
-/// How long one look may take.
-const LOOK: Duration = Duration::from_secs(2);
+/// How long one request for metadata may take.
+const METADATA: Duration = Duration::from_secs(2);
 /// How long a change of topics may take.
 const ADMIN: Duration = Duration::from_secs(20);
-/// How often a start is tried again on other ports, should somebody else have taken one in between.
-const PORT_TRIES: usize = 3;
-
-/// True if a broker answers on `port`, knows that port as its own, and leads: topics can be made.
-pub async fn answers(port: u16) -> bool {
+/// True if a broker listens on `port`, knows that port as its own, and leads: topics can be made.
+async fn serves(port: u16) -> bool {
     if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         return false;
     }
-    let look = tokio::task::spawn_blocking(move || {
+    let metadata = tokio::task::spawn_blocking(move || {
         let client: BaseConsumer = config(&format!("127.0.0.1:{port}")).create().ok()?;
-        let metadata = client.fetch_metadata(None, LOOK).ok()?;
+        let metadata = client.fetch_metadata(None, METADATA).ok()?;
         Some(metadata.brokers().iter().any(|broker| i32::from(port) == broker.port()))
     });
-    look.await.ok().flatten().unwrap_or(false)
+    metadata.await.ok().flatten().unwrap_or(false)
+}
+
+/// How a private broker is started.
+#[derive(Debug)]
+pub struct KafkaSpec {
+    ports: Ports,
+}
+
+impl Spec for KafkaSpec {
+    const NAME: &'static str = "kafka";
+    /// One after a kill reads all its logs again.
+    const START: Duration = Duration::from_secs(90);
+    const STOP: Duration = Duration::from_secs(40);
+
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = jvm::command(dir, CLASS);
+        command.arg(dir.join("broker.properties"));
+        command
+    }
+
+    async fn is_ready(&self, _dir: &Path, _pid: u32) -> bool {
+        serves(self.ports.broker).await
+    }
 }
 
 /// A broker: killed, restarted, and emptied at will.
-#[derive(Debug)]
-pub struct Kafka {
-    // First: the program must be gone before its folder is removed.
-    process: Process,
-    dir: TempDir,
-    ports: Ports,
-}
+pub type Kafka = Private<KafkaSpec>;
 
 impl Kafka {
     /// Starts an empty broker. About three seconds.
     ///
     /// # Panics
-    /// If it does not answer in time; the message holds its log.
+    /// If it does not serve in time; the message holds its log.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -60,27 +69,21 @@ impl Kafka {
     /// Starts an empty broker with further settings, as in `["log.retention.ms=1000"]`.
     ///
     /// # Panics
-    /// If it does not answer in time; the message holds its log.
+    /// If it does not serve in time; the message holds its log.
     pub async fn start_with(extra: &[&str]) -> Self {
         let extra: Vec<String> = extra.iter().map(|line| (*line).to_owned()).collect();
-        let mut last = String::new();
-        for _ in 0..PORT_TRIES {
-            let dir = temporary_dir("kafka");
-            copy_template(&stack::kafka_template(), dir.path()).expect("the formatted logs can be copied");
+        Self::launch(|dir| {
+            copy_template(&stack::kafka_template(), dir).expect("the formatted logs can be copied");
             let ports = Ports::free();
-            write_config(dir.path(), ports, &extra).expect("the broker's settings can be written");
-            let mut kafka = Self { process: spawn(dir.path()), dir, ports };
-            match kafka.wait_until_ready().await {
-                Ok(()) => return kafka,
-                Err(log) => last = log,
-            }
-        }
-        panic!("the private Kafka did not start:\n{last}");
+            write_config(dir, ports, &extra).expect("the broker's settings can be written");
+            KafkaSpec { ports }
+        })
+        .await
     }
 
     /// Address for clients: `127.0.0.1:port`, the same over restarts.
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.broker)
+        format!("127.0.0.1:{}", self.spec.ports.broker)
     }
 
     /// A client that manages topics.
@@ -88,42 +91,7 @@ impl Kafka {
         Topics::of(&self.brokers())
     }
 
-    /// Kills the broker (`kill -9`).
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Stops the broker's clock (`SIGSTOP`): connections stay open, nothing answers, until [`Kafka::resume`].
-    pub fn freeze(&mut self) {
-        self.process.signal(Signal::STOP);
-    }
-
-    /// Lets a frozen broker go on.
-    pub fn resume(&mut self) {
-        self.process.signal(Signal::CONT);
-    }
-
-    /// Ends the broker in an orderly way.
-    ///
-    /// # Panics
-    /// If that takes too long.
-    pub async fn stop(&mut self) {
-        self.process.stop(STOP).await;
-    }
-
-    /// Starts the broker again on the same data and ports. Kills it first if it runs.
-    ///
-    /// # Panics
-    /// If it does not answer in time.
-    pub async fn restart(&mut self) {
-        self.kill();
-        self.process = spawn(self.dir.path());
-        if let Err(log) = self.wait_until_ready().await {
-            panic!("the private Kafka did not start again:\n{log}");
-        }
-    }
-
-    /// Starts the broker again on the same ports with nothing in it: all records and all groups are lost.
+    /// Starts the broker again on the same ports empty: all records and all groups are lost.
     ///
     /// # Panics
     /// If it does not answer in time.
@@ -132,21 +100,6 @@ impl Kafka {
         fs::remove_dir_all(data_of(self.dir.path())).expect("the broker's logs can be removed");
         copy_template(&stack::kafka_template(), self.dir.path()).expect("the formatted logs can be copied");
         self.restart().await;
-    }
-
-    /// Everything that the broker has printed.
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
-
-    async fn wait_until_ready(&mut self) -> Result<(), String> {
-        let ready = wait::until_some("the private Kafka answers", START, async || {
-            if !self.process.is_running() {
-                return Some(false);
-            }
-            answers(self.ports.broker).await.then_some(true)
-        });
-        if ready.await { Ok(()) } else { Err(self.process.log_tail()) }
     }
 }
 
@@ -175,7 +128,7 @@ impl Topics {
     /// # Panics
     /// If the broker does not answer.
     pub fn names(&self) -> Vec<String> {
-        let metadata = self.client.inner().fetch_metadata(None, ADMIN).expect("the broker answers");
+        let metadata = self.client.inner().fetch_metadata(None, ADMIN).expect("the broker replies");
         metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
     }
 
@@ -185,7 +138,7 @@ impl Topics {
     /// If the broker refuses.
     pub async fn create(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        for made in self.client.create_topics([&topic], &options()).await.expect("the broker answers") {
+        for made in self.client.create_topics([&topic], &options()).await.expect("the broker replies") {
             made.unwrap_or_else(|(name, why)| panic!("the topic {name} cannot be made: {why}"));
         }
     }
@@ -199,7 +152,7 @@ impl Topics {
         if names.is_empty() {
             return;
         }
-        for gone in self.client.delete_topics(names, &options()).await.expect("the broker answers") {
+        for gone in self.client.delete_topics(names, &options()).await.expect("the broker replies") {
             if let Err((name, why)) = gone
                 && why != UnknownTopicOrPartition
             {
@@ -225,7 +178,7 @@ impl Topics {
     pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
         let mut list = rdkafka::TopicPartitionList::new();
         list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset)).expect("an offset");
-        let done = self.client.delete_records(&list, &options()).await.expect("the broker answers");
+        let done = self.client.delete_records(&list, &options()).await.expect("the broker replies");
         for element in done.elements() {
             element.error().unwrap_or_else(|why| panic!("records of {topic} cannot be removed: {why}"));
         }
@@ -241,12 +194,6 @@ fn config(brokers: &str) -> ClientConfig {
     // What a broker that is being killed makes the client say is of no interest.
     config.set("bootstrap.servers", brokers).set("log_level", "0").set("topic.metadata.refresh.interval.ms", "1000");
     config
-}
-
-fn spawn(dir: &Path) -> Process {
-    let mut command: Command = jvm::command(dir, CLASS);
-    command.arg(dir.join("broker.properties"));
-    Process::start("kafka", command, dir).expect("java can be started")
 }
 
 #[cfg(test)]

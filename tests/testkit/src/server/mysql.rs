@@ -9,22 +9,13 @@ use std::{
 pub use cachefront_stack::mysql::{ADMIN, ADMIN_PASSWORD};
 use cachefront_stack::mysql::{arguments, copy_data};
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
-use rustix::process::Signal;
-use tempfile::TempDir;
 
-use super::{Process, temporary_dir};
-use crate::{port, stack, wait};
+use super::private::{Private, Spec};
+use crate::{port, stack};
 
-/// How long a start may take.
-const START: Duration = Duration::from_secs(60);
-/// How long an orderly end may take: one with a connected reader of the binary log takes about ten seconds.
-const STOP: Duration = Duration::from_secs(40);
-/// How often a start is tried again on another port, should somebody else have taken the port in between.
-const PORT_TRIES: usize = 3;
-
-/// True if the server with the data directory `data` answers on `port`: on a port taken by somebody else, another one
-/// might.
-pub async fn answers(port: u16, data: &Path) -> bool {
+/// True if the server with the data directory `data` takes connections on `port`: another program may have taken the port
+/// in between, and a server of its own may listen there.
+async fn serves(port: u16, data: &Path) -> bool {
     match try_connect(port).await {
         Ok(mut conn) => {
             let found: Option<String> = conn.query_first("SELECT @@datadir").await.ok().flatten();
@@ -36,36 +27,66 @@ pub async fn answers(port: u16, data: &Path) -> bool {
     }
 }
 
-/// A private MySQL: killed, restarted, and purged at will.
+/// Arguments of a server that survives a kill without losing a commit, as most production servers run.
+pub const DURABLE: [&str; 2] = ["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
+
+/// To be run before each commit on a server of [`MySql::start_semisync`], which stops waiting for replicas after the first
+/// timeout.
+pub const SEMISYNC_AGAIN: [&str; 2] =
+    ["SET GLOBAL rpl_semi_sync_source_enabled = OFF", "SET GLOBAL rpl_semi_sync_source_enabled = ON"];
+
+/// How a private MySQL is started.
 #[derive(Debug)]
-pub struct MySql {
-    // First: the program must be gone before its folder is removed.
-    process: Process,
-    dir: TempDir,
+pub struct MySqlSpec {
     port: u16,
     extra: Vec<String>,
 }
+
+impl Spec for MySqlSpec {
+    const NAME: &'static str = "mysql";
+    const START: Duration = Duration::from_secs(60);
+    /// One with a connected reader of the binary log takes about ten seconds.
+    const STOP: Duration = Duration::from_secs(40);
+
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = Command::new(stack::mysqld());
+        command.args(arguments(&data_of(dir), self.port)).args(&self.extra);
+        command
+    }
+
+    async fn is_ready(&self, dir: &Path, _pid: u32) -> bool {
+        serves(self.port, &data_of(dir)).await
+    }
+}
+
+/// A private MySQL: killed, restarted, and purged at will.
+pub type MySql = Private<MySqlSpec>;
 
 impl MySql {
     /// Starts a server with an empty binary log and further arguments, as in `["--binlog-row-image=MINIMAL"]`. About
     /// one second.
     ///
     /// # Panics
-    /// If it does not answer in time; the message holds its log.
+    /// If it does not serve in time; the message holds its log.
     pub async fn start(extra: &[&str]) -> Self {
-        let extra = owned(extra);
-        let mut last = String::new();
-        for _ in 0..PORT_TRIES {
-            let dir = temporary_dir("mysql");
-            copy_data(&stack::mysql_template(), &data_of(&dir)).expect("the data directory can be copied");
-            let port = port::free();
-            let mut mysql = Self { process: spawn(&dir, port, &extra), dir, port, extra: extra.clone() };
-            match mysql.wait_until_ready().await {
-                Ok(()) => return mysql,
-                Err(log) => last = log,
-            }
-        }
-        panic!("the private MySQL did not start:\n{last}");
+        Self::launch(|dir| {
+            copy_data(&stack::mysql_template(), &data_of(dir)).expect("the data directory can be copied");
+            MySqlSpec { port: port::free(), extra: owned(extra) }
+        })
+        .await
+    }
+
+    /// Starts a durable server with semi-synchronous replication and no replica: each commit is in the log for three
+    /// seconds before other sessions see it, if [`SEMISYNC_AGAIN`] was run before.
+    ///
+    /// # Panics
+    /// As [`MySql::start`], or if the server has no such plug-in.
+    pub async fn start_semisync() -> Self {
+        let mysql = Self::start(&DURABLE).await;
+        mysql.execute("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'").await;
+        mysql.execute("SET GLOBAL rpl_semi_sync_source_timeout = 3000").await;
+        mysql.execute("SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'").await;
+        mysql
     }
 
     /// URL of a user who may do everything, without a database.
@@ -75,7 +96,7 @@ impl MySql {
 
     /// URL of another user.
     pub fn url_of(&self, user: &str, password: &str) -> String {
-        format!("mysql://{user}:{password}@127.0.0.1:{}", self.port)
+        format!("mysql://{user}:{password}@127.0.0.1:{}", self.spec.port)
     }
 
     /// URL of the user who may do everything, with a database.
@@ -85,12 +106,12 @@ impl MySql {
 
     /// The port, the same over restarts.
     pub fn port(&self) -> u16 {
-        self.port
+        self.spec.port
     }
 
     /// The data directory: binary logs, and the certificates that the server made (`ca.pem`).
     pub fn data_dir(&self) -> PathBuf {
-        data_of(&self.dir)
+        data_of(self.dir())
     }
 
     /// A connection of the user who may do everything.
@@ -98,7 +119,7 @@ impl MySql {
     /// # Panics
     /// If the server refuses.
     pub async fn connect(&self) -> Conn {
-        try_connect(self.port).await.unwrap_or_else(|err| panic!("the private MySQL does not answer: {err}"))
+        try_connect(self.spec.port).await.unwrap_or_else(|err| panic!("the private MySQL does not answer: {err}"))
     }
 
     /// Runs one statement as the user who may do everything.
@@ -108,7 +129,7 @@ impl MySql {
     pub async fn execute(&self, sql: &str) {
         let mut conn = self.connect().await;
         conn.query_drop(sql).await.unwrap_or_else(|err| panic!("{sql}: {err}"));
-        conn.disconnect().await.expect("the connection ends in peace");
+        conn.disconnect().await.expect("the connection closes without an error");
     }
 
     /// Begins a new binary log and removes all older ones: who has not read them has lost them.
@@ -121,42 +142,7 @@ impl MySql {
         let logs: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.expect("the logs can be listed");
         let newest: String = logs.last().and_then(|row| row.get(0)).expect("a server has at least one log");
         conn.query_drop(format!("PURGE BINARY LOGS TO '{newest}'")).await.expect("the logs can be purged");
-        conn.disconnect().await.expect("the connection ends in peace");
-    }
-
-    /// Kills the server (`kill -9`).
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Stops the server's clock (`SIGSTOP`): connections stay open, nothing answers, until [`MySql::resume`].
-    pub fn freeze(&mut self) {
-        self.process.signal(Signal::STOP);
-    }
-
-    /// Lets a frozen server go on.
-    pub fn resume(&mut self) {
-        self.process.signal(Signal::CONT);
-    }
-
-    /// Ends the server in an orderly way.
-    ///
-    /// # Panics
-    /// If that takes too long.
-    pub async fn stop(&mut self) {
-        self.process.stop(STOP).await;
-    }
-
-    /// Starts the server again on the same data and port. Kills it first if it runs.
-    ///
-    /// # Panics
-    /// If it does not answer in time.
-    pub async fn restart(&mut self) {
-        self.kill();
-        self.process = spawn(&self.dir, self.port, &self.extra);
-        if let Err(log) = self.wait_until_ready().await {
-            panic!("the private MySQL did not start again:\n{log}");
-        }
+        conn.disconnect().await.expect("the connection closes without an error");
     }
 
     /// Starts the server again on the same data and port, with `extra` in place of the further arguments it had.
@@ -164,24 +150,8 @@ impl MySql {
     /// # Panics
     /// If it does not answer in time.
     pub async fn restart_with(&mut self, extra: &[&str]) {
-        self.extra = owned(extra);
+        self.spec.extra = owned(extra);
         self.restart().await;
-    }
-
-    /// Everything that the server has printed.
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
-
-    async fn wait_until_ready(&mut self) -> Result<(), String> {
-        let data = self.data_dir();
-        let ready = wait::until_some("the private MySQL answers", START, async || {
-            if !self.process.is_running() {
-                return Some(false);
-            }
-            answers(self.port, &data).await.then_some(true)
-        });
-        if ready.await { Ok(()) } else { Err(self.process.log_tail()) }
     }
 }
 
@@ -195,14 +165,8 @@ async fn try_connect(port: u16) -> mysql_async::Result<Conn> {
     Conn::new(opts).await
 }
 
-fn spawn(dir: &TempDir, port: u16, extra: &[String]) -> Process {
-    let mut command = Command::new(stack::mysqld());
-    command.args(arguments(&data_of(dir), port)).args(extra);
-    Process::start("mysql", command, dir.path()).expect("mysqld can be started")
-}
-
-fn data_of(dir: &TempDir) -> PathBuf {
-    dir.path().join("data")
+fn data_of(dir: &Path) -> PathBuf {
+    dir.join("data")
 }
 
 fn owned(arguments: &[&str]) -> Vec<String> {

@@ -8,44 +8,55 @@ use std::{
 };
 
 use cachefront_stack::redis::arguments;
-use rustix::process::Signal;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::{Process, temporary_dir};
-use crate::{port, stack, unique, wait};
+use super::private::{Private, Spec};
+use crate::{port, stack, unique};
 
-/// How long a start may take.
-const START: Duration = Duration::from_secs(20);
-/// How often a start is tried again on another port, should somebody else have taken the port in between.
-const PORT_TRIES: usize = 3;
 /// Name of the file in which Redis keeps its data over a restart.
 const DUMP: &str = "dump.rdb";
 
-/// True if the process `pid` answers as Redis on `port`: on a port taken by somebody else, another one might.
-pub async fn answers(port: u16, pid: u32) -> bool {
-    let reply = command(port, "INFO server").await.unwrap_or_default();
-    reply.contains(&format!("process_id:{pid}\r\n")) || reply.starts_with("-NOAUTH")
-}
-
-/// A private Redis: killed, restarted, and restored at will.
+/// How a private Redis is started.
 #[derive(Debug)]
-pub struct Redis {
-    // First: the program must be gone before its folder is removed.
-    process: Process,
-    dir: TempDir,
+pub struct RedisSpec {
     port: u16,
     extra: Vec<String>,
 }
+
+impl Spec for RedisSpec {
+    const NAME: &'static str = "redis";
+    const START: Duration = Duration::from_secs(20);
+    const STOP: Duration = Duration::from_secs(20);
+
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = Command::new(stack::redis_server());
+        command.args(arguments(dir, self.port)).args(&self.extra);
+        command
+    }
+
+    /// Another program may have taken the port in between, and a Redis of its own may listen there.
+    async fn is_ready(&self, _dir: &Path, pid: u32) -> bool {
+        let reply = command(self.port, "INFO server").await.unwrap_or_default();
+        reply.contains(&format!("process_id:{pid}\r\n")) || reply.starts_with("-NOAUTH")
+    }
+
+    fn before_restart(&self, dir: &Path) {
+        let _ = fs::remove_file(dir.join(DUMP));
+    }
+}
+
+/// A private Redis: killed, restarted, and restored at will. What it held is lost when it is killed, and
+/// [`Private::restart`] starts it empty.
+pub type Redis = Private<RedisSpec>;
 
 impl Redis {
     /// Starts an empty server.
     ///
     /// # Panics
-    /// If it does not answer in time; the message holds its log.
+    /// If it does not serve in time; the message holds its log.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -53,60 +64,23 @@ impl Redis {
     /// Starts an empty server with further arguments, as in `["--maxmemory", "10mb"]`.
     ///
     /// # Panics
-    /// If it does not answer in time; the message holds its log.
+    /// If it does not serve in time; the message holds its log.
     pub async fn start_with(extra: &[&str]) -> Self {
-        let extra: Vec<String> = extra.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut last = String::new();
-        for _ in 0..PORT_TRIES {
-            let dir = temporary_dir("redis");
-            let port = port::free();
-            let mut redis = Self { process: spawn(dir.path(), port, &extra), dir, port, extra: extra.clone() };
-            match redis.wait_until_ready().await {
-                Ok(()) => return redis,
-                Err(log) => last = log,
-            }
-        }
-        panic!("the private Redis did not start:\n{last}");
+        Self::launch(|_| RedisSpec {
+            port: port::free(),
+            extra: extra.iter().map(|argument| (*argument).to_owned()).collect(),
+        })
+        .await
     }
 
     /// URL: `redis://127.0.0.1:port`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.spec.port)
     }
 
     /// The port, the same over restarts.
     pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Folder of the server's files.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Kills the server (`kill -9`): what it held is lost.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Stops the server's clock (`SIGSTOP`): connections stay open, nothing answers, until [`Redis::resume`].
-    pub fn freeze(&mut self) {
-        self.process.signal(Signal::STOP);
-    }
-
-    /// Lets a frozen server go on.
-    pub fn resume(&mut self) {
-        self.process.signal(Signal::CONT);
-    }
-
-    /// Starts the server again on the same port, empty. Kills it first if it runs.
-    ///
-    /// # Panics
-    /// If it does not answer in time.
-    pub async fn restart(&mut self) {
-        self.kill();
-        let _ = fs::remove_file(self.dir.path().join(DUMP));
-        self.start_again().await;
+        self.spec.port
     }
 
     /// Starts the server again on the same port with the data of `rdb`, a file of [`Redis::save_rdb`]. Kills it
@@ -125,8 +99,8 @@ impl Redis {
     /// # Panics
     /// If the server does not save.
     pub async fn save_rdb(&self) -> PathBuf {
-        let reply = self.command("SAVE").await.expect("the private Redis answers");
-        assert!(reply.starts_with("+OK"), "SAVE answered {reply:?}");
+        let reply = self.command("SAVE").await.expect("the private Redis replies");
+        assert!(reply.starts_with("+OK"), "the reply to SAVE is {reply:?}");
         let kept = self.dir.path().join(unique::name("saved"));
         fs::rename(self.dir.path().join(DUMP), &kept).expect("the saved data can be renamed");
         kept
@@ -137,29 +111,7 @@ impl Redis {
     /// # Errors
     /// If the server does not reply.
     pub async fn command(&self, line: &str) -> io::Result<String> {
-        command(self.port, line).await
-    }
-
-    /// Everything that the server has printed.
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
-
-    async fn start_again(&mut self) {
-        self.process = spawn(self.dir.path(), self.port, &self.extra);
-        if let Err(log) = self.wait_until_ready().await {
-            panic!("the private Redis did not start again:\n{log}");
-        }
-    }
-
-    async fn wait_until_ready(&mut self) -> Result<(), String> {
-        let ready = wait::until_some("the private Redis answers", START, async || {
-            if !self.process.is_running() {
-                return Some(false);
-            }
-            answers(self.port, self.process.id()).await.then_some(true)
-        });
-        if ready.await { Ok(()) } else { Err(self.process.log_tail()) }
+        command(self.spec.port, line).await
     }
 }
 
@@ -169,12 +121,6 @@ async fn command(port: u16, line: &str) -> io::Result<String> {
     let mut reply = vec![0; 64 * 1024];
     let read = stream.read(&mut reply).await?;
     Ok(String::from_utf8_lossy(&reply[..read]).into_owned())
-}
-
-fn spawn(dir: &Path, port: u16, extra: &[String]) -> Process {
-    let mut command = Command::new(stack::redis_server());
-    command.args(arguments(dir, port)).args(extra);
-    Process::start("redis", command, dir).expect("redis-server can be started")
 }
 
 #[cfg(test)]

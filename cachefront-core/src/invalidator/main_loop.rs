@@ -1,5 +1,8 @@
 //! The main loop of a session. Neither the gate, nor a slow store, nor a busy stream prevents heartbeats, batches or the
 //! check of the source's server ("The loop turns").
+//!
+//! One `select!` waits for requests of the owner, the next heartbeat, the source's end, the gate and the next batch, in this
+//! order of priority. While a batch waits at the gate no further batch is read, which is the backpressure on the source.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +35,7 @@ struct AtGate {
 }
 
 impl AtGate {
+    /// Starts to wait at the gate.
     fn wait_on(gate: &Arc<dyn VisibilityGate>, position: &Position, settings: &CdcSettings) -> Wait {
         let (gate, position, timeout) = (Arc::clone(gate), position.clone(), settings.gate_timeout);
         Box::pin(async move { gate.wait(&position, timeout).await })
@@ -51,7 +55,7 @@ impl AtGate {
 
 impl Pump {
     /// Applies batches and publishes heartbeats until an error, a shutdown or a mode change.
-    pub(super) async fn turn(
+    pub(super) async fn run_loop(
         &mut self,
         session: &mut Session,
         desired: DesiredState,
@@ -114,7 +118,8 @@ impl Pump {
         }
     }
 
-    /// Applies a batch that is visible to readers.
+    /// Applies a batch that is visible to readers: the tables that changed as a whole are checked, then everything up to the bus
+    /// is written, then `applied`, then the source is notified. In TTL mode only `applied` moves.
     async fn apply(
         &mut self,
         session: &mut Session,
@@ -148,6 +153,7 @@ impl Pump {
     }
 }
 
+/// Returns the bounds of a batch.
 fn limits(settings: &CdcSettings) -> BatchLimits {
     BatchLimits {
         changes_max: settings.batch_changes_max,

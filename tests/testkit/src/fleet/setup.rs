@@ -1,0 +1,67 @@
+//! What a process of a service is to be.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One cache of a process: `value` of the row whose column `columns[0]` is the key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CacheSpec {
+    /// Its name.
+    pub name: String,
+    /// The table that it says it depends on, in place of `item`.
+    pub table: Option<String>,
+    /// The columns that it depends on, the key's first: `id` or `code`.
+    pub columns: Vec<String>,
+    /// Its `mapping_version`.
+    pub version: u32,
+}
+
+impl CacheSpec {
+    /// A cache that depends on these columns, under version 0.
+    pub fn new(name: &str, columns: &[&str]) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Self { name: name.to_owned(), table: None, columns, version: 0 }
+    }
+
+    /// The same under another version of its mapping.
+    #[must_use]
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The same with another table.
+    #[must_use]
+    pub fn table(mut self, table: &str) -> Self {
+        self.table = Some(table.to_owned());
+        self
+    }
+}
+
+/// How a process is to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// URL of MySQL with the database chosen.
+    pub mysql: String,
+    /// URL of Redis.
+    pub redis: String,
+    /// The namespace; `None` gives the store none.
+    pub namespace: Option<String>,
+    /// The database's name.
+    pub database: String,
+    /// The file of the ledger.
+    pub ledger: PathBuf,
+    /// Its caches.
+    pub caches: Vec<CacheSpec>,
+    /// The caches that its invalidator binds; `None` for all, an empty list for no invalidator.
+    pub bind: Option<Vec<String>>,
+    /// A commit passes its gate that much later.
+    pub gate_lag_ms: u64,
+    /// It drops the invalidator's handle as soon as the invalidator works.
+    pub drop_handle: bool,
+    /// It reads nothing by itself.
+    pub quiet: bool,
+    /// The source starts without tables that are missing.
+    pub allow_missing_tables: bool,
+}
