@@ -9,6 +9,7 @@ use simulator_cli::{CliError, shutdown_signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::client::client;
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::settings::{Backend, Kafka, Settings, Stack};
 
@@ -27,7 +28,7 @@ pub async fn bootstrap(settings: &Settings, watch_after: bool) -> Result<(), Cli
     warn_of_settings(stack).await;
     let config = config(&stack.kafka, &database)?;
     let name = &stack.kafka.prefix;
-    let client = super::client(&stack.kafka)?;
+    let client = client(&stack.kafka)?;
     let failed = |error: ConnectError| failed(&client, name, &error);
     let left = || settings.startup_deadline.saturating_duration_since(Instant::now());
     let registered = client.register(name, &config, left()).await.map_err(failed)?;
