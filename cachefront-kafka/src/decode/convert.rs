@@ -10,6 +10,8 @@ use cachefront_core::event::Value;
 
 use super::calendar;
 use super::json::Json;
+#[cfg(test)]
+use super::json::parse;
 use super::settings::{BytesForm, ColumnType, TimeUnit};
 
 const ANY_PADDING: GeneralPurposeConfig =
@@ -226,7 +228,6 @@ fn spaced(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::tests::parse;
     use super::*;
 
     fn converted(json: &str, kind: ColumnType) -> Value {

@@ -52,14 +52,15 @@ fn number(text: &str) -> Option<Json<'_>> {
     })
 }
 
+/// Returns the value of a JSON text; `None` if it is invalid or out of range.
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
+pub(super) fn parse(text: &str) -> Option<Json<'_>> {
+    Json::read(serde_json::from_str(text).ok()?)
+}
 
-    /// The value of a JSON text; `None` if it is invalid or out of range.
-    pub(crate) fn parse(text: &str) -> Option<Json<'_>> {
-        Json::read(serde_json::from_str(text).ok()?)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn numbers_keep_every_digit() {

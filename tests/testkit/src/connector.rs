@@ -1,8 +1,8 @@
-//! A Debezium connector of one test's own, on the simulator's own template.
+//! A Debezium connector for one test, with the library's own configuration.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cachefront::kafka::connect::ConnectorConfig;
 use mysql_async::{Opts, prelude::Queryable};
 use serde_json::{Map, Value};
 
@@ -12,9 +12,6 @@ use crate::{
     unique::{self, Database},
     wait,
 };
-
-/// The simulator's template: a test sees what a user gets.
-const TEMPLATE: &str = include_str!("../../../examples/simulator/model/src/connect/connector.json");
 
 /// The table that the connector writes to and reads back, so that an idle database has a newest position.
 const HEARTBEAT: &str = "CREATE TABLE IF NOT EXISTS cachefront_heartbeat \
@@ -185,45 +182,12 @@ async fn remove(servers: &Servers, name: &str) {
     topics.delete(&ours).await;
 }
 
-/// The template with its places filled.
+/// Returns the library's configuration of a connector, in which each test gets a server id of its own.
 fn config(servers: &Servers, name: &str, database: &str, tables: &[&str]) -> Map<String, Value> {
     let opts = Opts::from_url(&servers.worker_mysql_url).expect("the URL of MySQL is well-formed");
-    let tables = tables.iter().chain(["cachefront_heartbeat"].iter());
-    let tables: Vec<String> = tables.map(|table| format!("{}\\.{}", quoted(database), quoted(table))).collect();
-    let number = getrandom::u32().expect("the system has randomness");
-    let places = BTreeMap::from([
-        ("{mysql_host}", opts.ip_or_hostname().to_owned()),
-        ("{mysql_port}", opts.tcp_port().to_string()),
-        ("{mysql_user}", opts.user().unwrap_or_default().to_owned()),
-        ("{mysql_password}", opts.pass().unwrap_or_default().to_owned()),
-        ("{mysql_ssl_mode}", "preferred".to_owned()),
-        // Far from what servers and other readers of the log use.
-        ("{server_id}", (1_000_000_000 + number % 1_000_000_000).to_string()),
-        ("{prefix}", name.to_owned()),
-        ("{database}", quoted(database)),
-        ("{tables}", tables.join(",")),
-        ("{heartbeat_table}", format!("`{database}`.`cachefront_heartbeat`")),
-        ("{brokers}", servers.worker_brokers.clone()),
-    ]);
-    let mut config: Map<String, Value> = serde_json::from_str(TEMPLATE).expect("the template is JSON");
-    for value in config.values_mut() {
-        let mut text = value.as_str().expect("every setting of Connect is text").to_owned();
-        for (place, filling) in &places {
-            text = text.replace(place, filling);
-        }
-        *value = Value::String(text);
-    }
-    config
-}
-
-/// A name as a regular expression that matches it alone.
-fn quoted(name: &str) -> String {
-    let mut quoted = String::new();
-    for letter in name.chars() {
-        if !(letter.is_alphanumeric() || letter == '_') {
-            quoted.push('\\');
-        }
-        quoted.push(letter);
-    }
-    quoted
+    let config = ConnectorConfig::new(name, database, &servers.worker_brokers)
+        .server(opts.ip_or_hostname(), opts.tcp_port())
+        .credentials(opts.user().unwrap_or_default(), opts.pass().unwrap_or_default());
+    let config = tables.iter().fold(config, |config, table| config.table(*table));
+    config.settings().into_iter().map(|(name, value)| (name, Value::from(value))).collect()
 }

@@ -204,7 +204,7 @@ impl Running {
             let (notebook, connector) = (self.backend.notebook(), self.connector.clone());
             let carried = move || {
                 let restarts = connector.as_ref().map_or(0, |watchdog| watchdog.watch().borrow().restarts);
-                notebook.as_ref().map(|notebook| notebook.carried(restarts))
+                notebook.as_ref().map(|notebook| notebook.report(restarts))
             };
             let (statuses, stages) = (consumer.statuses.clone(), Arc::clone(&self.backend.stages));
             self.tasks.spawn(pipeline::report(statuses, stages, carried, board, clock, stop.clone()));
@@ -238,7 +238,7 @@ impl Running {
             .wait_for(|status| matches!(status.state, CdcState::Running | CdcState::Standby | CdcState::Failed));
         let report = match tokio::time::timeout_at(settings.startup_deadline, settled).await {
             Ok(Ok(status)) if status.state != CdcState::Failed => {
-                let carried = self.backend.notebook().map(|notebook| notebook.carried(0));
+                let carried = self.backend.notebook().map(|notebook| notebook.report(0));
                 Report::new(&status, Stages::default(), carried, self.backend.clock.now())
             }
             _ => return Err(consumer.why_not_ready(settings)),

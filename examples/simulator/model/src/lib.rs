@@ -10,7 +10,6 @@
 
 pub mod backend;
 pub mod caches;
-pub mod carried;
 pub mod connect;
 pub mod credentials;
 pub mod db;
@@ -18,6 +17,7 @@ pub mod domain;
 pub mod events;
 pub mod faults;
 pub mod inspector;
+pub mod kafka_report;
 pub mod metrics;
 pub mod mode;
 pub mod pipeline;

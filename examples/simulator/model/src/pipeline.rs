@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::carried::Carried;
 use crate::domain::Mode;
+use crate::kafka_report::KafkaReport;
 use crate::mode::Modes;
 use crate::stages::{StageMeter, Stages};
 
@@ -50,11 +50,11 @@ pub struct Report {
     pub stages: Stages,
     /// Of its topics, if it reads from Kafka.
     #[serde(default)]
-    pub carried: Option<Carried>,
+    pub carried: Option<KafkaReport>,
 }
 
 impl Report {
-    pub fn new(status: &CdcStatus, stages: Stages, carried: Option<Carried>, now: Timestamp) -> Self {
+    pub fn new(status: &CdcStatus, stages: Stages, carried: Option<KafkaReport>, now: Timestamp) -> Self {
         Self {
             at_us: now.as_micros(),
             running: status.state == CdcState::Running,
@@ -109,7 +109,7 @@ impl StatusStore for LocalStatusStore {
 pub async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
     stages: Arc<StageMeter>,
-    carried: impl Fn() -> Option<Carried> + Send + 'static,
+    carried: impl Fn() -> Option<KafkaReport> + Send + 'static,
     board: Arc<dyn StatusStore>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -192,7 +192,7 @@ impl Pipeline {
     }
 
     /// What the consumer last said of its topics; nothing if it reads from no Kafka.
-    pub async fn carried(&self) -> Option<Carried> {
+    pub async fn carried(&self) -> Option<KafkaReport> {
         self.board.read().await.ok().flatten()?.carried
     }
 

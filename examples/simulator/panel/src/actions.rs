@@ -314,7 +314,7 @@ pub(super) async fn connector(
             };
             done(&panel, words)
         }
-        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.summary()),
     }
 }
 
@@ -333,7 +333,7 @@ pub(super) async fn connector_task(
             panel.live.chronicle.pressed(panel.api.pipeline.clock.now(), format!("connector: restart of task {task}"));
             done(&panel, format!("Task {task} is started again."))
         }
-        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.summary()),
     }
 }
 

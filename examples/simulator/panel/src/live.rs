@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use cachefront::Timestamp;
 use simulator_api::Api;
-use simulator_model::carried::Carried;
 use simulator_model::domain::ModeRow;
 use simulator_model::faults::FaultState;
+use simulator_model::kafka_report::KafkaReport;
 use simulator_model::pipeline::PipelineView;
 use simulator_model::stages::Stages;
 use simulator_model::viewers::Viewers;
@@ -79,7 +79,7 @@ pub(super) struct Moment {
     /// The modes that were in force, the newest first.
     pub(super) history: Arc<Vec<Switch>>,
     /// What the consumer says of its topics.
-    pub(super) carried: Option<Carried>,
+    pub(super) carried: Option<KafkaReport>,
 }
 
 impl Moment {

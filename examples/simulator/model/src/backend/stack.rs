@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::relay::{RedisEvents, RedisStatusStore, RelayClient};
 use super::{Components, SourceFactory, cannot_open};
-use crate::carried::{Notebook, NotingSource};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
 use crate::faults::{Faults, FaultySource};
+use crate::kafka_report::{Notebook, NotingSource};
 use crate::settings::{Settings, Source, Stack};
 use crate::waiting::{PAUSE, Waiting};
 

@@ -1,85 +1,80 @@
-//! Registers the connector and waits until it and its task run.
-
-use std::time::Duration;
+//! The role `bootstrap`: creates the tables, registers the connector, and waits until it and its task run.
 
 use cachefront::binlog::BinlogSource;
+use cachefront::kafka::connect::{
+    ConnectClient, ConnectError, ConnectorConfig, Registered, Watchdog, WatchdogSettings,
+};
+use mysql_async::Opts;
 use simulator_cli::{CliError, shutdown_signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::rest::{Part, Registered, Rest, RestError, Status};
-use super::template;
-use super::watchdog::{Watchdog, WatchdogSettings};
+use super::client::client;
 use crate::db::mysql::{Mysql, connect, database_name, options};
-use crate::settings::{Backend, Settings, Stack};
-use crate::waiting::{PAUSE, Waiting};
+use crate::settings::{Backend, Kafka, Settings, Stack};
 
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often what failed is started again before its failure counts: an older failure may still be shown.
-const RESTARTS_MAX: u32 = 2;
+/// The tables that the caches depend on.
+const TABLES: [&str; 1] = ["users"];
 
-/// The role: everything that the connector needs is made, and it is registered and waited for.
+/// Creates what the connector needs, registers it and waits until it runs.
 ///
 /// # Errors
-/// A line that says what to mend.
+/// A line that names the setting to fix.
 pub async fn bootstrap(settings: &Settings, watch_after: bool) -> Result<(), CliError> {
     let Backend::Stack(stack) = &settings.backend else {
         return Err(CliError::new("bootstrap needs servers: set CACHEFRONT_MYSQL_URL and CACHEFRONT_CONNECT_URL"));
     };
-    let deadline = settings.startup_deadline;
-    let database = make_tables(stack, settings).await?;
+    let database = create_tables(stack, settings).await?;
     warn_of_settings(stack).await;
-    let config = template::render(stack, &database)?;
+    let config = config(&stack.kafka, &database)?;
     let name = &stack.kafka.prefix;
-    let rest = Rest::new(&stack.kafka, REQUEST_TIMEOUT)?;
-    let bootstrap =
-        Bootstrap { rest: &rest, name, deadline, timeout: settings.startup_timeout, waiting: Waiting::default() };
-    bootstrap.wait_for_worker().await?;
-    let registered = bootstrap.register(&config).await?;
+    let client = client(&stack.kafka)?;
+    let failed = |error: ConnectError| failed(&client, name, &error);
+    let left = || settings.startup_deadline.saturating_duration_since(Instant::now());
+    let registered = client.register(name, &config, left()).await.map_err(failed)?;
     let word = if registered == Registered::Created { "registered" } else { "brought up to date" };
-    say(&format!("connector {name} is {word} with Kafka Connect at {}", rest.host()));
-    bootstrap.wait_until_running().await?;
+    say(&format!("connector {name} is {word} with Kafka Connect at {}", client.host()));
+    client.wait_until_running(name, left()).await.map_err(failed)?;
     say(&format!("connector {name} and its task are RUNNING"));
     if watch_after {
-        watch(rest.clone(), name).await;
+        watch(client.clone(), name).await;
     }
     Ok(())
 }
 
-/// Follows the connector until the program is told to end.
-async fn watch(rest: Rest, name: &str) {
+/// Follows the connector until the shutdown signal.
+async fn watch(client: ConnectClient, name: &str) {
     let stop = CancellationToken::new();
-    let (watchdog, following) = Watchdog::spawn(rest, name, WatchdogSettings::default(), stop.clone());
+    let (watchdog, task) = Watchdog::spawn(client, name, WatchdogSettings::default(), stop.clone().cancelled_owned());
     let mut states = watchdog.watch();
-    let told = shutdown_signal();
-    tokio::pin!(told);
+    let shutdown = shutdown_signal();
+    tokio::pin!(shutdown);
     loop {
         let state = states.borrow_and_update().clone();
         say(&format!("connector {name}: {state}"));
         tokio::select! {
-            () = &mut told => break,
+            () = &mut shutdown => break,
             changed = states.changed() => if changed.is_err() { break },
         }
     }
     stop.cancel();
-    let _ = following.await;
+    let _ = task.await;
 }
 
-/// The tables that the connector reads and writes are there before it starts.
-async fn make_tables(stack: &Stack, settings: &Settings) -> Result<String, CliError> {
+/// Creates the tables that the connector reads and writes.
+async fn create_tables(stack: &Stack, settings: &Settings) -> Result<String, CliError> {
     let opts = options(stack)?;
     let database = database_name(&opts).to_owned();
     let pool = connect(stack, &opts, settings).await?;
     Mysql::open(pool, database.clone()).await.map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        CliError::new(format!("the tables cannot be made in MySQL: {cause}"))
+        CliError::new(format!("the tables cannot be created in MySQL: {cause}"))
     })?;
     Ok(database)
 }
 
-/// Says what in the server's settings makes Debezium lose changes, stop, or start over. It may be on purpose, so it is
-/// no reason to give up.
+/// Prints settings of the server with which Debezium loses changes, stops, or starts over. They may be intended, so they
+/// are no errors.
 async fn warn_of_settings(stack: &Stack) {
     let findings = async {
         let mut builder = BinlogSource::builder(stack.mysql_url.expose());
@@ -94,98 +89,40 @@ async fn warn_of_settings(stack: &Stack) {
     }
 }
 
-struct Bootstrap<'a> {
-    rest: &'a Rest,
-    name: &'a str,
-    deadline: Instant,
-    timeout: Duration,
-    waiting: Waiting,
+/// Returns the connector's configuration.
+fn config(kafka: &Kafka, database: &str) -> Result<ConnectorConfig, CliError> {
+    let opts = Opts::from_url(kafka.connect_mysql_url.expose())
+        .map_err(|error| CliError::new(format!("CACHEFRONT_CONNECT_MYSQL_URL is not a MySQL URL: {error}")))?;
+    let config = ConnectorConfig::new(&kafka.prefix, database, &kafka.connect_brokers)
+        .server(opts.ip_or_hostname(), opts.tcp_port())
+        .credentials(opts.user().unwrap_or("root"), opts.pass().unwrap_or_default())
+        .require_tls(opts.ssl_opts().is_some());
+    let config = TABLES.iter().fold(config, |config, table| config.table(*table));
+    Ok(kafka.connect_client.iter().fold(config, |config, (name, value)| config.client_setting(name, value.expose())))
 }
 
-impl Bootstrap<'_> {
-    async fn wait_for_worker(&self) -> Result<(), CliError> {
-        while let Err(error) = self.rest.ready().await {
-            self.pause(&error).await?;
-        }
-        Ok(())
-    }
-
-    async fn register(&self, config: &serde_json::Map<String, serde_json::Value>) -> Result<Registered, CliError> {
-        loop {
-            match self.rest.put(self.name, config).await {
-                Ok(registered) => return Ok(registered),
-                Err(error @ RestError::Refused(..)) => return Err(self.refused(&error)),
-                Err(error) => self.pause(&error).await?,
+/// Names the variables to check.
+fn failed(client: &ConnectClient, name: &str, error: &ConnectError) -> CliError {
+    let host = client.host();
+    CliError::new(match error {
+        ConnectError::TimedOut { timeout, last } => format!(
+            "the connector {name} does not run within {timeout:.0?} (CACHEFRONT_STARTUP_TIMEOUT), Kafka Connect at {host} \
+             (CACHEFRONT_CONNECT_URL): {}",
+            last.summary()
+        ),
+        ConnectError::Failed(part) => {
+            for line in part.trace_lines() {
+                eprintln!("{line}");
             }
+            format!("the connector {name} is FAILED: {}", part.cause())
         }
-    }
-
-    async fn wait_until_running(&self) -> Result<(), CliError> {
-        let mut restarts = 0;
-        let mut resumed = false;
-        loop {
-            let failure = match self.rest.status(self.name).await {
-                Ok(status) if status.is_running() => return Ok(()),
-                Ok(status) if status.is_paused() && !resumed => {
-                    resumed = self.rest.resume(self.name).await.is_ok();
-                    RestError::Busy("the connector is paused, and was told to go on".into())
-                }
-                Ok(status) => match status.failed() {
-                    Some(failed) if restarts >= RESTARTS_MAX => return Err(self.failed(failed)),
-                    Some(_) => {
-                        restarts += u32::from(self.rest.restart(self.name, false).await.is_ok());
-                        self.wait_for_change(&status).await;
-                        continue;
-                    }
-                    None => RestError::Busy(format!("the connector is {}", status.connector.state)),
-                },
-                // A worker takes a moment to hand out a new connector.
-                Err(error) => error,
-            };
-            self.pause(&failure).await?;
-        }
-    }
-
-    /// Waits until the worker says something else, for a little while: a restart takes a moment to show.
-    async fn wait_for_change(&self, before: &Status) {
-        let until = self.deadline.min(Instant::now() + 8 * PAUSE);
-        while Instant::now() < until && self.rest.status(self.name).await.is_ok_and(|now| now == *before) {
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// # Errors
-    /// If the time is over.
-    async fn pause(&self, error: &RestError) -> Result<(), CliError> {
-        if Instant::now() + PAUSE >= self.deadline {
-            return Err(CliError::new(format!(
-                "the connector {} does not run within {:?} (CACHEFRONT_STARTUP_TIMEOUT), Kafka Connect at {} \
-                 (CACHEFRONT_CONNECT_URL): {error}",
-                self.name,
-                self.timeout,
-                self.rest.host()
-            )));
-        }
-        self.waiting.pause("Kafka Connect", self.rest.host(), &error.to_string()).await;
-        Ok(())
-    }
-
-    fn refused(&self, error: &RestError) -> CliError {
-        // Connect answers 500 where it should say which setting is wrong; its log has the reason.
-        CliError::new(format!(
-            "Kafka Connect at {} refuses the connector {}: {error}. The reason stands in the log of Kafka Connect; often \
+        // Kafka Connect responds with status 500 to many wrong settings; only its log names the setting.
+        error => format!(
+            "Kafka Connect at {host} refuses the connector {name}: {}. See the log of Kafka Connect for the reason; often \
              the database of CACHEFRONT_CONNECT_MYSQL_URL cannot be reached from there, or its password is wrong",
-            self.rest.host(),
-            self.name
-        ))
-    }
-
-    fn failed(&self, part: &Part) -> CliError {
-        for line in part.trace_lines() {
-            eprintln!("{line}");
-        }
-        CliError::new(format!("the connector {} is FAILED: {}", self.name, part.cause()))
-    }
+            error.summary()
+        ),
+    })
 }
 
 fn say(line: &str) {

@@ -2,9 +2,9 @@
 //! press it. Secrets were taken out before it came here.
 
 use maud::{Markup, html};
-use simulator_model::carried::{Carried, TopicPlace};
 use simulator_model::connect::{ConnectorState, TaskState};
 use simulator_model::domain::Mode;
+use simulator_model::kafka_report::{KafkaReport, TopicPlace};
 
 use super::icon::icon;
 use super::text::{grouped, millis};
@@ -151,7 +151,7 @@ fn trace(what: &str, lines: &[String]) -> Markup {
 }
 
 /// How far the consumer has read each topic.
-fn topics(carried: &Carried) -> Markup {
+fn topics(carried: &KafkaReport) -> Markup {
     let behind = carried.topics.iter().filter_map(TopicPlace::behind).sum();
     let unread = carried.topics.iter().any(|place| place.next.is_none());
     html! {
@@ -194,7 +194,7 @@ fn records(count: u64) -> String {
 }
 
 /// What could not be understood. Nothing is to be replayed: it says why.
-fn gaps(carried: &Carried) -> Markup {
+fn gaps(carried: &KafkaReport) -> Markup {
     html! {
         @if carried.gaps.is_empty() {
             p.m { "Every record was read and understood." }
@@ -239,14 +239,16 @@ mod tests {
     use super::*;
 
     fn said(connector: Option<&str>, tasks: &[&str]) -> ConnectorState {
-        let task = |(number, state): (usize, &&str)| TaskState {
-            number: u32::try_from(number).expect("few"),
-            state: (*state).to_owned(),
-            worker: "w:1".into(),
-            trace: Vec::new(),
+        let task = |(number, state): (usize, &&str)| {
+            let mut task = TaskState::default();
+            task.number = u32::try_from(number).expect("few");
+            (task.state, task.worker) = ((*state).to_owned(), "w:1".to_owned());
+            task
         };
-        let tasks = tasks.iter().enumerate().map(task).collect();
-        ConnectorState { connector: connector.map(str::to_owned), tasks, ..ConnectorState::default() }
+        let mut state = ConnectorState::default();
+        state.connector = connector.map(str::to_owned);
+        state.tasks = tasks.iter().enumerate().map(task).collect();
+        state
     }
 
     #[test]

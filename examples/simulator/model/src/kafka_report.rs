@@ -1,7 +1,7 @@
-//! What a consumer over Kafka knows of the records before it: how far it has read, and what it could not understand.
+//! What a consumer over Kafka reports: how far it has read each topic, and its last gaps.
 //!
-//! A record that nobody understands is never stepped over in silence: it is a gap, and everything cached is voided. The
-//! last ones are kept here, without their values, so that somebody can look for the cause.
+//! A record that cannot be decoded is never skipped silently: it is a gap, and everything cached is flushed. The last gaps
+//! are kept here, without values, so that an operator can find the cause.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,17 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::rfc3339;
 
-/// So many gaps are kept.
+/// Maximum number of gaps kept.
 const GAPS_MAX: usize = 20;
 
-/// The longest reason that is kept.
+/// Maximum number of characters of a reason.
 const REASON_CHARS_MAX: usize = 400;
 
-/// What a consumer reports of its topics.
+/// A consumer's report about its topics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Carried {
-    /// How often it started failed tasks of the connector again since it began.
+pub struct KafkaReport {
+    /// Number of times that this process restarted failed tasks of the connector.
     pub restarts: u64,
     pub topics: Vec<TopicPlace>,
     /// The newest first.
@@ -39,27 +39,27 @@ pub struct Carried {
 pub struct TopicPlace {
     pub topic: String,
     pub partition: i32,
-    /// The next record to read; nothing if it is not read now.
+    /// The offset of the next record; `None` while the partition is not read.
     pub next: Option<u64>,
-    /// The partition's end, when it was last looked at.
+    /// The partition's end, as of the last metadata refresh.
     pub end: u64,
 }
 
 impl TopicPlace {
-    /// How many records wait.
+    /// Returns the number of unread records; `None` while the partition is not read.
     pub fn behind(&self) -> Option<u64> {
         self.next.map(|next| self.end.saturating_sub(next))
     }
 }
 
-/// Something that voided everything.
+/// A gap: it flushed everything.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GapNote {
     /// RFC 3339 in UTC.
     pub at: String,
-    /// Topic, partition and offset, if it was one record.
+    /// Topic, partition and offset, if one record is the cause.
     pub record: Option<(String, i32, u64)>,
-    /// Never with a value in it.
+    /// Contains no values of the record.
     pub reason: String,
 }
 
@@ -74,7 +74,7 @@ impl GapNote {
     }
 }
 
-/// Where the source writes, and the report is made from.
+/// The source's progress and gaps, from which the report is built.
 #[derive(Debug, Default)]
 pub struct Notebook {
     inner: Mutex<Inner>,
@@ -87,7 +87,7 @@ struct Inner {
 }
 
 impl Notebook {
-    /// Takes over what an earlier process noted.
+    /// Takes over the gaps of an earlier process.
     pub fn adopt(&self, earlier: &[GapNote]) {
         let mut inner = self.lock();
         inner.gaps.extend(earlier.iter().cloned());
@@ -97,7 +97,7 @@ impl Notebook {
     fn gap(&self, at: String, error: &Error) {
         let note = GapNote::new(at, error);
         let mut inner = self.lock();
-        // A session that fails again at the same record says nothing new.
+        // A session that fails again at the same record is not a new gap.
         if inner.gaps.front().is_some_and(|last| last.record == note.record && last.reason == note.reason) {
             return;
         }
@@ -105,31 +105,31 @@ impl Notebook {
         inner.gaps.truncate(GAPS_MAX);
     }
 
-    /// What is known now.
-    pub fn carried(&self, restarts: u64) -> Carried {
+    /// Returns the current report.
+    pub fn report(&self, restarts: u64) -> KafkaReport {
         let inner = self.lock();
         let places = inner.progress.as_ref().map(KafkaProgress::partitions).unwrap_or_default();
         let place = |place: cachefront::kafka::PartitionProgress| TopicPlace {
             topic: place.topic.to_string(),
             partition: place.partition,
             next: place.next,
-            // Reading may have gone on since the end was looked at.
+            // Reading may have continued since the last refresh.
             end: place.end.max(place.next.unwrap_or_default()),
         };
-        Carried {
+        KafkaReport {
             restarts,
             topics: places.into_iter().map(place).collect(),
             gaps: inner.gaps.iter().cloned().collect(),
         }
     }
 
-    /// A poisoned lock holds notes that were written whole.
+    /// A panic cannot leave the state half-written, so poisoning is ignored.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A Kafka source whose gaps are noted.
+/// A Kafka source whose gaps are recorded.
 #[derive(Debug)]
 pub struct NotingSource {
     source: KafkaSource,
@@ -143,7 +143,7 @@ impl NotingSource {
         Self { source, notebook: Arc::clone(notebook), clock }
     }
 
-    fn noted<T>(&self, outcome: Result<T>) -> Result<T> {
+    fn record<T>(&self, outcome: Result<T>) -> Result<T> {
         if let Err(error) = &outcome
             && error.kind() == ErrorKind::Gap
         {
@@ -153,7 +153,7 @@ impl NotingSource {
     }
 }
 
-#[deny(clippy::missing_trait_methods, reason = "a method that is not handed on would break the source behind")]
+#[deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would break the inner source")]
 #[async_trait]
 impl ChangeSource for NotingSource {
     fn describe(&self) -> String {
@@ -170,12 +170,12 @@ impl ChangeSource for NotingSource {
 
     async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         let outcome = self.source.open(from, filter).await;
-        self.noted(outcome)
+        self.record(outcome)
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let outcome = self.source.next_batch(limits).await;
-        self.noted(outcome)
+        self.record(outcome)
     }
 
     fn origin(&self) -> Option<Box<str>> {
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_names_its_record_and_the_same_one_is_noted_once() {
+    fn a_gap_names_its_record_and_a_repeated_one_is_kept_once() {
         let notebook = Notebook::default();
         for _ in 0..2 {
             notebook.gap("now".into(), &undecodable("shop.users", 2, 17));
         }
-        notebook.gap("later".into(), &Error::new(ErrorKind::Gap, "the topic was made anew"));
-        let carried = notebook.carried(3);
+        notebook.gap("later".into(), &Error::new(ErrorKind::Gap, "the topic was created again"));
+        let carried = notebook.report(3);
         assert_eq!((carried.restarts, carried.gaps.len()), (3, 2));
         assert_eq!(carried.gaps[0].record, None);
         assert_eq!(carried.gaps[1].record, Some(("shop.users".into(), 2, 17)));
@@ -232,15 +232,15 @@ mod tests {
         for offset in 0..100 {
             notebook.gap("now".into(), &undecodable("t", 0, offset));
         }
-        let gaps = notebook.carried(0).gaps;
+        let gaps = notebook.report(0).gaps;
         assert_eq!((gaps.len(), gaps[0].record.as_ref().map(|record| record.2)), (GAPS_MAX, Some(99)));
         let next = Notebook::default();
         next.adopt(&gaps);
-        assert_eq!(next.carried(0).gaps, gaps);
+        assert_eq!(next.report(0).gaps, gaps);
     }
 
     #[test]
-    fn what_waits_is_counted_and_unknown_where_nothing_is_read() {
+    fn unread_records_are_counted_and_unknown_while_the_partition_is_not_read() {
         let place = TopicPlace { topic: "t".into(), partition: 0, next: Some(7), end: 10 };
         assert_eq!(place.behind(), Some(3));
         assert_eq!(TopicPlace { next: None, ..place.clone() }.behind(), None);
