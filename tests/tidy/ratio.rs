@@ -6,9 +6,9 @@ use crate::tree::sources;
 /// 30; the numbers only go up.
 const MINIMUM: [(&str, usize); 4] = [
     ("cachefront-core/src", 30),
-    ("cachefront-redis/src", 17),
-    ("cachefront-binlog/src", 13),
-    ("cachefront-kafka/src", 15),
+    ("cachefront-redis/src", 21),
+    ("cachefront-binlog/src", 20),
+    ("cachefront-kafka/src", 24),
 ];
 
 #[test]
