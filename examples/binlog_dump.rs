@@ -1,12 +1,12 @@
-//! Shows what the binlog adapter makes of MySQL's log: one JSON object a line.
+//! Prints how the binlog adapter decodes MySQL's log, as one JSON object per line.
 //!
 //! `cargo run --example binlog_dump -- FILE..` reads log files, without a server. `.. -- mysql://user@host/` follows a
-//! server's log as a replica would: first everything that is still there, then every commit as it happens, until it is
-//! interrupted. `--from now` leaves out what is there, `--from 'uuid:1-57'` begins after these transactions, and
-//! `--until-now` ends where the log ended at the start.
+//! server's log as a replica would: first everything that the server still has, then every commit as it happens, until
+//! interrupted. `--from now` skips existing transactions, `--from 'uuid:1-57'` starts after these transactions, and
+//! `--until-now` stops where the log ended at the start.
 //!
-//! What can not be followed prints `gap` with the reason, and the exit code is 3; 1 means that a file or the server
-//! could not be read at all. Rows of a file that come after a gap are shown if the file itself is whole.
+//! For events that cannot be decoded it prints `gap` with the reason, and the exit code is 3; 1 means that a file or
+//! the server could not be read at all. Rows after a gap in a file are shown if the file itself is intact.
 
 #[path = "show/mod.rs"]
 mod show;
@@ -22,7 +22,7 @@ use cachefront::{Error, ErrorKind, Position};
 use clap::Parser;
 use show::Line;
 
-/// Shows what the binlog adapter makes of MySQL's log: one JSON object a line.
+/// Prints how the binlog adapter decodes MySQL's log, as one JSON object per line.
 #[derive(Debug, Parser)]
 #[command(name = "binlog_dump")]
 struct Arguments {
@@ -38,15 +38,15 @@ struct Arguments {
     until_now: bool,
 }
 
-/// Why nothing more is shown.
+/// Why the program stops early.
 enum Stop {
-    /// Nobody reads what is printed.
+    /// The reader of standard output has closed it.
     Closed,
-    /// It could not be read at all.
+    /// A file or the server could not be read.
     Failed(String),
 }
 
-/// Where the lines go, and whether one of them was a gap.
+/// The output, and whether a gap was printed.
 struct Out {
     out: std::io::Stdout,
     gaps: bool,

@@ -1,9 +1,9 @@
-//! Shows what the Kafka adapter makes of Debezium's records: one JSON object a line.
+//! Prints how the Kafka adapter decodes Debezium's records, as one JSON object per line.
 //!
 //! `cargo run --example debezium_decode -- FILE..`. A file holds a record's value as it is on the topic, or an object
 //! that describes a record: `topic`, `partition`, `offset`, `key`, `value` (or `key_raw`, `value_raw` as text) and, if
-//! it is known, the connector's settings under `connector_config`. A record that can not be understood prints `gap`
-//! with the reason, and the exit code is 3.
+//! known, the connector's settings under `connector_config`. For a record that cannot be decoded it prints `gap` with
+//! the reason, and the exit code is 3.
 
 #[path = "show/mod.rs"]
 mod show;
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use show::{Line, compact, image};
 
-/// A record that a file describes. Fields that are null and fields that are absent differ.
+/// A record as a file describes it. A field that is null differs from one that is absent.
 #[derive(Deserialize)]
 struct Described<'a> {
     #[serde(default)]
@@ -30,7 +30,7 @@ struct Described<'a> {
     partition: i32,
     #[serde(default)]
     offset: i64,
-    /// The lengths on the topic; null if there was nothing.
+    /// The lengths of key and value on the topic; null if there was none.
     #[serde(borrow, default)]
     key_bytes: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -47,7 +47,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// A record, ready to be decoded.
+/// A record in the form that the decoder takes, with the settings to decode it with.
 struct Owned {
     topic: String,
     partition: i32,
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
             code = ExitCode::from(3);
         }
         if writeln!(out, "{}", line.json()).is_err() {
-            // Nobody reads any more.
+            // The reader has closed the pipe.
             return code;
         }
     }
@@ -107,7 +107,7 @@ fn owned(described: Described<'_>) -> Owned {
         let text = match (raw, parsed) {
             (Some(raw), _) => raw,
             (None, Some(parsed)) => compact(parsed.get()),
-            // JSON's null is a text of four bytes; Kafka's null is nothing at all.
+            // A JSON null is a value of four bytes; a Kafka null is the absence of a value.
             (None, None) if length.is_some_and(|length| length.get() == "4") => "null".to_owned(),
             (None, None) => return None,
         };

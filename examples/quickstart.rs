@@ -19,7 +19,7 @@ async fn main() -> cachefront::Result<()> {
         .local(Local::max_weight(64 << 20))
         .ttl(Duration::from_secs(10))
         .negative_ttl(Duration::from_secs(2))
-        // No log is followed here, so an entry's age decides.
+        // There is no change log here, so entries are valid until their time to live is over.
         .mode(InvalidationMode::Ttl)
         .loader(loader_fn(move |id: u64| {
             let row = rows.lock().map(|rows| rows.get(&id).cloned()).unwrap_or_default();
@@ -31,7 +31,7 @@ async fn main() -> cachefront::Result<()> {
         let hit = users.get(&id).detailed().await?;
         println!("user {id}: {:?}, from {}", hit.value, hit.tier.as_str());
     }
-    // Many keys: one read of the store, one load for the keys that it lacks.
+    // Many keys: one read of the store, and one load for the missing keys.
     println!("{:?}", users.get_many(&[1, 2, 3]).await?);
 
     // The cache does not know of this change: it returns the old name until the ten seconds are over.

@@ -19,7 +19,7 @@ async fn main() -> Outcome {
     let pool = Pool::from_url(&url)?;
     prepare(&pool).await?;
     let users = cache(&pool, &database).await?;
-    // The log is followed from the position in the store; a commit is applied once every loader can read it.
+    // Follows the log from the position in the store. A commit is applied once every loader can read it.
     let cdc = Cdc::new(BinlogSource::connect(&url).await?).bind(&users);
     walk(users, cdc, pool).await
 }

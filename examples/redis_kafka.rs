@@ -1,7 +1,8 @@
 //! Debezium's events on Kafka as the source, Redis as the shared store: `cargo run --example redis_kafka`.
 //!
-//! Besides `CACHEFRONT_MYSQL_URL` (with a database) and `CACHEFRONT_REDIS_URL`, `CACHEFRONT_KAFKA_BROKERS` names Kafka and
-//! `CACHEFRONT_TOPIC_PREFIX` the connector's `topic.prefix`. What the connector needs is in `docs/connector.md`.
+//! Besides `CACHEFRONT_MYSQL_URL` (with a database) and `CACHEFRONT_REDIS_URL`, `CACHEFRONT_KAFKA_BROKERS` names Kafka
+//! and `CACHEFRONT_TOPIC_PREFIX` the connector's `topic.prefix`. `docs/connector.md` describes the connector's
+//! settings.
 
 #![expect(clippy::print_stdout, reason = "it shows what it does")]
 
@@ -23,7 +24,7 @@ async fn main() -> Outcome {
     let pool = Pool::from_url(&url)?;
     prepare(&pool).await?;
     let users = cache(&pool, &database).await?;
-    // The server behind the connector: asked for its position, and whether commits can be read.
+    // The server behind the connector, used for its position and to check whether commits can be read.
     let mysql = BinlogSource::connect(&url).await?;
     let source = KafkaSource::builder(&brokers, &prefix)
         .group("cachefront-wiring")

@@ -1,30 +1,30 @@
-//! Changes as JSON, one object a line: what the tools that show records and logs print.
+//! Changes as JSON, one object per line: the output format of the tools that print records and logs.
 
 use cachefront::event::{Column, RowChange, RowImage, TableName, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-/// One line.
+/// One line of output.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    /// `database.table`; several with commas between them.
+    /// `database.table`; several are separated by commas.
     pub(crate) table: Option<String>,
-    /// insert, update, delete, read, truncate, ddl, gap or none.
+    /// One of insert, update, delete, read, truncate, ddl, gap, none.
     pub(crate) op: &'static str,
-    /// The row before.
+    /// The row before the change.
     pub(crate) before: Option<Row>,
-    /// The row after.
+    /// The row after the change.
     pub(crate) after: Option<Row>,
-    /// The transaction.
+    /// The transaction's GTID.
     pub(crate) gtid: Option<String>,
-    /// What it was, if it is no change.
+    /// What the event was, if `op` is none.
     pub(crate) kind: Option<&'static str>,
-    /// Why, for gaps and statements.
+    /// The reason of a gap or of a change of whole tables, such as the statement.
     pub(crate) reason: Option<String>,
 }
 
 impl Line {
-    /// A row's change.
+    /// Describes a change of a row.
     pub(crate) fn row(row: &RowChange, gtid: Option<String>) -> Self {
         Self {
             table: Some(row.table.as_str().to_owned()),
@@ -36,7 +36,7 @@ impl Line {
         }
     }
 
-    /// A change of tables as a whole; none named: of any table.
+    /// Describes a change of whole tables; if `tables` is empty, any table may be affected.
     pub(crate) fn tables(tables: &[TableName], reason: &str, gtid: Option<String>) -> Self {
         let names: Vec<&str> = tables.iter().map(TableName::as_str).collect();
         let truncates = reason.get(..8).is_some_and(|verb| verb.eq_ignore_ascii_case("truncate"));
@@ -49,7 +49,7 @@ impl Line {
         }
     }
 
-    /// The line's text.
+    /// Returns the line as JSON.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"op\":\"gap\",\"reason\":\"{error}\"}}"))
     }
@@ -73,11 +73,11 @@ impl Serialize for Line {
     }
 }
 
-/// A row's columns, without those that the image lacks.
+/// A row's columns, without those that the image does not contain.
 #[derive(Debug)]
 pub(crate) struct Row(Vec<(String, Value)>);
 
-/// The row of an image.
+/// Converts an image to a row.
 pub(crate) fn image(image: &RowImage) -> Row {
     let value = |(name, column): (&str, &Column)| match column {
         Column::Value(value) => Some((name.to_owned(), value.clone())),
@@ -119,17 +119,17 @@ impl Serialize for Cell<'_> {
     }
 }
 
-/// Text that is a JSON document with something in it: an image does not tell JSON from text.
+/// Returns text as JSON if it is an object or an array: an image does not distinguish JSON from text.
 fn inline(text: &str) -> Option<Box<RawValue>> {
     if !text.starts_with(['{', '[']) {
         return None;
     }
-    // The form of the parts stays as it is, on one line.
+    // Only white space is removed: numbers and escapes stay as they are.
     serde_json::from_str::<&RawValue>(text).ok()?;
     RawValue::from_string(compact(text)).ok()
 }
 
-/// JSON without the white space between its parts.
+/// Removes the white space between the tokens of a JSON text.
 pub(crate) fn compact(json: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
     let keep = |character: &char| {

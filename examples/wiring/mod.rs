@@ -1,4 +1,4 @@
-//! What both programs share: a table of users, how it is loaded, and a walk through the cache.
+//! Shared by `redis_binlog` and `redis_kafka`: a table of users, its loader, its cache, and a walk through the reads.
 
 use std::time::Duration;
 
@@ -8,21 +8,22 @@ use cachefront::{BoxError, Cache, Cdc, LoadCx, Loader, Local};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Pool, params};
 
-/// The program prints its error and ends.
+/// Result of an example; `main` prints the error and exits.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// A setting from the environment, or its default.
+/// Returns a setting from the environment, or its default.
 pub(crate) fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-/// The database that the URL names.
+/// Returns the database that the URL names.
 pub(crate) fn database_of(url: &str) -> Outcome<String> {
     let name = mysql_async::Opts::from_url(url)?.db_name().map(str::to_owned);
     name.ok_or_else(|| "CACHEFRONT_MYSQL_URL must name a database: mysql://user:password@host/shop".into())
 }
 
-/// Loads a name, and reports what the server had executed before, so that each value proves which commits it contains.
+/// Loads a name. Reports the server's executed position from before the read, so that each value proves which commits
+/// it contains.
 pub(crate) struct Names(pub(crate) Pool);
 
 impl Loader<u64, String> for Names {
@@ -37,7 +38,7 @@ impl Loader<u64, String> for Names {
     }
 }
 
-/// The table and its first row.
+/// Creates the table and its first row.
 pub(crate) async fn prepare(pool: &Pool) -> Outcome {
     let mut conn = pool.get_conn().await?;
     conn.query_drop(
@@ -48,7 +49,7 @@ pub(crate) async fn prepare(pool: &Pool) -> Outcome {
     Ok(())
 }
 
-/// The cache: a process-local tier, Redis for all processes, the loader, and which rows its keys depend on.
+/// Builds the cache: a process-local tier, Redis as the shared tier, the loader, and the rows that its keys depend on.
 pub(crate) async fn cache(pool: &Pool, database: &str) -> Outcome<Cache<u64, String>> {
     let redis = setting("CACHEFRONT_REDIS_URL", "redis://127.0.0.1/");
     let store = RedisStore::builder(&redis).namespace(format!("wiring-{database}")).connect().await?;
@@ -61,7 +62,7 @@ pub(crate) async fn cache(pool: &Pool, database: &str) -> Outcome<Cache<u64, Str
         .build()?)
 }
 
-/// Reads, writes to the database only, and reads the write.
+/// Reads a row, writes it in the database only, and reads the new value.
 pub(crate) async fn walk(users: Cache<u64, String>, cdc: Cdc, pool: Pool) -> Outcome {
     let cdc = cdc.spawn()?;
     cdc.ready().await?;
@@ -69,9 +70,9 @@ pub(crate) async fn walk(users: Cache<u64, String>, cdc: Cdc, pool: Pool) -> Out
     println!("now cached: {:?}", users.get(&1).detailed().await?.tier);
 
     let token = rename(&mut pool.get_conn().await?, 1, "Ada King").await?;
-    // Contains the write at once, whether or not its event has arrived.
+    // Contains the write even if its event has not arrived yet.
     println!("with its token: {:?}", users.get(&1).at_least(&token).await?);
-    // Was current at some moment of the last second; what cannot be proven is read from the database.
+    // Was current at some moment of the last second; if no entry can prove that, it is read from the database.
     let hit = users.get(&1).max_staleness(Duration::from_secs(1)).detailed().await?;
     println!("bounded: {:?} from {:?}, at most {:?} old", hit.value, hit.tier, hit.staleness_bound);
     cdc.shutdown().await;
@@ -79,7 +80,7 @@ pub(crate) async fn walk(users: Cache<u64, String>, cdc: Cdc, pool: Pool) -> Out
     Ok(())
 }
 
-/// Changes a row, and returns the token of everything committed until then.
+/// Changes a row. Returns a token that covers everything committed so far.
 async fn rename(conn: &mut Conn, id: u64, name: &str) -> Outcome<cachefront::Position> {
     conn.exec_drop("UPDATE example_users SET name = :name WHERE id = :id", params! { "name" => name, "id" => id })
         .await?;

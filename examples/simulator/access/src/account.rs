@@ -1,4 +1,4 @@
-//! Accounts: one for each role, of its name. Only hashes of passwords are kept.
+//! Accounts: one per role, named after it. Only password hashes are stored.
 
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use cachefront::Entropy;
@@ -7,22 +7,22 @@ use simulator_cli::Secret;
 use simulator_model::credentials::{Passwords, Role};
 use simulator_model::domain::{Database, DbError};
 
-/// A password that was made up, to be shown once.
+/// A generated password, to be shown once.
 #[derive(Clone, Debug)]
 pub struct Printed {
     pub name: &'static str,
     pub password: Secret,
 }
 
-/// An account that may log in.
+/// An account that can log in.
 #[derive(Clone)]
 pub(super) struct Account {
     pub(super) role: Role,
-    /// In the form that argon2 writes: it names its own parameters and salt.
+    /// In argon2's text form, which includes parameters and salt.
     pub(super) hash: String,
 }
 
-/// The accounts that there are.
+/// All accounts.
 #[derive(Clone, Default)]
 pub(super) struct Accounts(Vec<Account>);
 
@@ -45,7 +45,8 @@ fn note_of(role: Role) -> String {
     format!("account.{role}")
 }
 
-/// Puts the passwords into the database, where they are not there already.
+/// Writes the configured passwords to the database. Without a configured admin password, generates one if there is no
+/// admin yet, and returns it.
 pub(super) async fn adopt(database: &dyn Database, passwords: &Passwords) -> Result<Option<Printed>, DbError> {
     for (role, password) in
         [(Role::Viewer, &passwords.viewer), (Role::Operator, &passwords.operator), (Role::Admin, &passwords.admin)]
@@ -59,7 +60,7 @@ pub(super) async fn adopt(database: &dyn Database, passwords: &Passwords) -> Res
     }
     let password = Secret::new(made_up());
     let hash = hashed(password.expose().to_owned()).await?;
-    // Several processes may start at once: the one that finds no admin makes it, and tells.
+    // Several processes may start at once: only the one that creates the admin prints the password.
     match database.set_note(&note_of(Role::Admin), &hash, Some(0)).await {
         Ok(_) => Ok(Some(Printed { name: Role::Admin.as_str(), password })),
         Err(DbError::VersionMismatch) => Ok(None),
@@ -67,7 +68,7 @@ pub(super) async fn adopt(database: &dyn Database, passwords: &Passwords) -> Res
     }
 }
 
-/// The same password again changes nothing, so that sessions go on.
+/// Sets a role's password. Setting the current password again writes nothing, so that its sessions remain valid.
 async fn set(database: &dyn Database, role: Role, password: &Secret) -> Result<(), DbError> {
     let kept = database.note(&note_of(role)).await?.map(|note| note.text);
     if kept.is_some() && check(kept, password.expose().to_owned()).await {
@@ -77,7 +78,8 @@ async fn set(database: &dyn Database, role: Role, password: &Secret) -> Result<(
     database.set_note(&note_of(role), &hash, None).await.map(drop)
 }
 
-/// True if the password is the one of the hash. Without a hash it takes the same time and is false.
+/// Returns true if the password matches the hash. Without a hash it returns false after the same time, so that the time
+/// taken does not tell whether the account exists.
 pub(super) async fn check(hash: Option<String>, password: String) -> bool {
     let work = tokio::task::spawn_blocking(move || match hash {
         Some(hash) => Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok(),
@@ -102,7 +104,7 @@ fn hash_with(password: &str, salt: &[u8]) -> Option<String> {
     Argon2::default().hash_password_with_salt(password.as_bytes(), salt).ok().map(|hash| hash.to_string())
 }
 
-/// 100 random bits in letters that are not taken for each other.
+/// Generates a password of 100 random bits from characters that are not easily confused.
 fn made_up() -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let bits = SystemEntropy.random_u128();

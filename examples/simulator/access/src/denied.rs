@@ -1,4 +1,4 @@
-//! Why access is denied, as an HTTP response.
+//! Reasons to deny access, as HTTP responses.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use simulator_model::credentials::Role;
 
-/// Why a request was turned away.
+/// Why a request was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// No session, or one that is over or forged: 401.
+    /// No session, or one that is expired, ended or forged: 401.
     NotLoggedIn,
-    /// 401.
+    /// Unknown name or wrong password: 401.
     WrongPassword,
-    /// Not from a page of this session: 403.
+    /// The request does not come from a page of this session: 403.
     Forged,
-    /// This role is needed: 403.
+    /// This role is required: 403.
     Role(Role),
     /// Try again after this time: 429.
     TooManyAttempts(Duration),
-    /// 503.
+    /// The database is unavailable: 503.
     Unavailable,
 }
 
@@ -33,7 +33,7 @@ impl Denied {
         }
     }
 
-    /// For a person.
+    /// Returns a message for the user.
     pub fn words(self) -> String {
         match self {
             Self::NotLoggedIn => "Log in first.".into(),

@@ -1,15 +1,15 @@
-//! Who may do what: accounts with a password for the panel, tokens for the API, and a list of what was done.
+//! Access control: accounts with passwords for the panel, tokens for the API, and the audit list.
 //!
 //! A handler of the panel needs three calls:
 //!
 //! - [`Access::login`] returns the cookie of a new session, [`Access::logout`] the one that ends it;
-//! - [`Access::viewer`] for everything that only shows, [`Access::change`] for everything that changes something: both
-//!   answer the [`Session`], or a [`Denied`] that is a response already. A form carries [`Session::csrf`] in a field
-//!   `csrf` or in the header `x-csrf-token`;
+//! - [`Access::viewer`] for requests that only read, [`Access::change`] for requests that change something: both return
+//!   the [`Session`], or a [`Denied`], which converts into a response. A form sends [`Session::csrf`] in its field
+//!   `csrf`, a script in the header `x-csrf-token`;
 //! - [`Access::audit`] after a change.
 //!
-//! Everything that several processes have to agree on is in the database: hashes of passwords, the key that signs
-//! cookies, the audit list. So a restart ends no session, and a new key ends them all, everywhere, within a second.
+//! State that several processes share is in the database: password hashes, the key that signs cookies, the audit list.
+//! So a restart ends no session, and a new key ends all sessions in all processes within a second.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
 
@@ -43,16 +43,16 @@ pub use self::session::Session;
 use self::session::{Sessions, SigningKey};
 pub use self::token::Tokens;
 
-/// Under this and its nonce the database keeps that a session was ended.
+/// Prefix of the name under which the database keeps an ended session; its nonce follows.
 const ENDED: &str = "session.ended.";
 
-/// How often accounts and the signing key are read again.
+/// Poll interval for accounts, the signing key and ended sessions.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Maximum number of concurrent password checks: each takes about 20 MB and a core.
 const CHECKS_AT_ONCE: usize = 2;
 
-/// The longest text in the audit list.
+/// Maximum length of a text in the audit list, in characters.
 const AUDIT_CHARS_MAX: usize = 200;
 
 /// Accounts, sessions, tokens and the audit list.
@@ -61,7 +61,7 @@ pub struct Access {
     clock: Arc<dyn Clock>,
     accounts: RwLock<Accounts>,
     sessions: Sessions,
-    /// Of the API.
+    /// The API's tokens.
     pub tokens: Tokens,
     attempts: Attempts,
     checks: Semaphore,
@@ -91,13 +91,13 @@ impl Access {
             database,
             clock,
         });
-        // A cookie whose session was ended before this start opens nothing from the first request on.
+        // Before the first request: a session that was ended before this start must not be accepted.
         access.read_ended().await.map_err(failed)?;
         Ok(access)
     }
 
-    /// Gives every account the password that the environment says. The admin's is made up if it is said nowhere and
-    /// there is none yet: then it is answered, to be printed this once.
+    /// Sets the configured passwords. Without a configured admin password, and if there is no admin yet, generates one
+    /// and returns it, to be printed once.
     ///
     /// # Errors
     /// A line that says what cannot be written.
@@ -152,12 +152,13 @@ impl Access {
         Ok(())
     }
 
-    /// Returns the session that a request's cookie carries, or `None` if there is none, it is forged, or it has expired.
+    /// Returns the session that a request's cookie carries, or `None` if there is none, it is forged, or it has
+    /// expired.
     pub fn session_of(&self, headers: &HeaderMap) -> Option<Session> {
         self.sessions.of(headers, &self.accounts(), self.clock.now())
     }
 
-    /// The session of a request that only shows something: any role will do.
+    /// Returns the session of a request that only reads; any role is sufficient.
     ///
     /// # Errors
     /// [`Denied::NotLoggedIn`].
@@ -165,12 +166,12 @@ impl Access {
         self.session_of(headers).ok_or(Denied::NotLoggedIn)
     }
 
-    /// The session of a request that changes something. `csrf` is the form's field of that name; a request of a script
-    /// may carry it in the header `x-csrf-token` instead.
+    /// Returns the session of a request that changes something and needs `role`. `csrf` is the form's field of that
+    /// name; a script may send it in the header `x-csrf-token` instead.
     ///
     /// # Errors
-    /// [`Denied::NotLoggedIn`], [`Denied::Role`], or [`Denied::Forged`] if the request does not come from a page of this
-    /// session.
+    /// [`Denied::NotLoggedIn`], [`Denied::Role`], or [`Denied::Forged`] if the request does not come from a page of
+    /// this session.
     pub fn change(&self, headers: &HeaderMap, role: Role, csrf: Option<&str>) -> Result<Session, Denied> {
         let session = self.viewer(headers)?;
         let header = headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
@@ -193,7 +194,7 @@ impl Access {
         }
     }
 
-    /// The last 500 entries, the newest first.
+    /// Returns the last 500 entries, newest first.
     ///
     /// # Errors
     /// The database's.
@@ -201,7 +202,8 @@ impl Access {
         self.database.audit().await
     }
 
-    /// Follows accounts and key until `stop`. A database that is away changes nothing.
+    /// Polls accounts, the signing key and ended sessions until `stop`. If the database is unavailable, the last state
+    /// remains in use.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -237,7 +239,7 @@ impl Access {
     }
 }
 
-/// One line without control characters, not longer than the list takes.
+/// Replaces control characters and truncates to [`AUDIT_CHARS_MAX`].
 fn shortened(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(AUDIT_CHARS_MAX).collect()
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// Attempts of one address: a burst of this size, then one per period.
+/// Attempts per address: a burst of this size, then one per period.
 const EACH_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 const EACH_PERIOD: Duration = Duration::from_secs(3);
 
-/// Of all together.
+/// Attempts of all addresses together.
 const ALL_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const ALL_PERIOD: Duration = Duration::from_millis(500);
 
@@ -28,7 +28,7 @@ pub(super) struct Attempts {
 
 impl Attempts {
     pub(super) fn new() -> Self {
-        // A period above zero always makes a quota.
+        // `with_period` returns `None` only for a period of zero.
         let quota = |period, burst| Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         Self {
             each: RateLimiter::keyed(quota(EACH_PERIOD, EACH_AT_ONCE)),
@@ -37,7 +37,7 @@ impl Attempts {
         }
     }
 
-    /// Counts an attempt. If it is one too many, the time to wait.
+    /// Counts an attempt. Returns the time to wait as an error if it exceeds a limit.
     pub(super) fn check(&self, from: IpAddr) -> Result<(), Duration> {
         let wait = |until: governor::NotUntil<_>| until.wait_time_from(self.clock.now());
         if self.each.len() >= ADDRESSES_MAX {
@@ -46,13 +46,13 @@ impl Attempts {
                 return Err(EACH_PERIOD);
             }
         }
-        // An address that is held back takes nothing from the others.
+        // Checked first: a blocked address does not use up the shared quota.
         self.each.check_key(&network(from)).map_err(wait)?;
         self.all.check().map_err(wait)
     }
 }
 
-/// A client with IPv6 has a whole network of addresses.
+/// Truncates an IPv6 address to its /64 network, all of which belongs to one client.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,4 +1,4 @@
-//! Sessions: a signed cookie, which says who it is and until when.
+//! Sessions: a signed cookie with the account and the expiry time.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -17,7 +17,7 @@ use super::account::{Account, Accounts};
 
 const COOKIE: &str = "cachefront_session";
 
-/// The note that keeps the signing key.
+/// Name of the note that holds the signing key.
 const NOTE: &str = "session_key";
 
 /// Maximum lifetime of a session.
@@ -34,17 +34,17 @@ pub struct Session {
     pub role: Role,
     csrf: Secret,
     pub(super) nonce: String,
-    /// When it is over by itself, in seconds since 1970.
+    /// Expiry time, in seconds since the Unix epoch.
     pub(super) expires: u64,
 }
 
 impl Session {
-    /// What every form of this session carries in its field `csrf`.
+    /// Returns the CSRF token that every form of this session sends in its field `csrf`.
     pub fn csrf(&self) -> &str {
         self.csrf.expose()
     }
 
-    /// True if this role's doings are allowed.
+    /// Returns true if the session's role includes `role`.
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
     }
@@ -89,7 +89,7 @@ impl SigningKey {
     fn sign(&self, parts: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         for part in parts {
-            // With its length, so that no two lists of parts are signed alike.
+            // Length-prefixed, so that no two lists of parts have the same signature.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
@@ -97,20 +97,20 @@ impl SigningKey {
     }
 }
 
-/// 256 random bits.
+/// Returns 256 random bits as hexadecimal digits.
 fn random_key() -> String {
     format!("{:032x}{:032x}", SystemEntropy.random_u128(), SystemEntropy.random_u128())
 }
 
-/// Opens sessions and knows them again.
+/// Opens sessions and verifies their cookies.
 pub(super) struct Sessions {
     key: RwLock<Arc<SigningKey>>,
-    /// Nonces of sessions that were ended in this process: the database may have been away then.
+    /// Nonces of sessions that were ended in this process, in case the database was unavailable at the time.
     closed: Mutex<VecDeque<String>>,
-    /// Nonces of sessions that were ended in any process, as the database keeps them until they would be over. How
-    /// many there can be is bounded by the rate limit on logins.
+    /// Nonces of sessions that were ended in any process. The database keeps them until they would expire; their number
+    /// is bounded by the rate limit on logins.
     ended: RwLock<HashSet<String>>,
-    /// What follows the cookies' other attributes.
+    /// `; Secure` or empty, appended to every cookie.
     secure: &'static str,
 }
 
@@ -139,7 +139,7 @@ impl Sessions {
             LIFE.as_secs(),
             self.secure
         );
-        // Names, digits and letters: always a header.
+        // Role names, digits and letters are always a valid header value.
         let cookie = HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
         (session(&key, account, nonce, expires), cookie)
     }
@@ -158,7 +158,7 @@ impl Sessions {
         good.then(|| session(&key, &account, nonce.to_owned(), expires))
     }
 
-    /// What the database keeps of sessions that were ended.
+    /// Replaces the nonces of ended sessions with those from the database.
     pub(super) fn ended(&self, nonces: HashSet<String>) {
         if let Ok(mut ended) = self.ended.write() {
             *ended = nonces;
@@ -174,7 +174,7 @@ impl Sessions {
         }
     }
 
-    /// The cookie that makes a browser forget its session.
+    /// Returns the cookie that deletes the session in the browser.
     pub(super) fn forgotten(&self) -> HeaderValue {
         let value = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0{}", self.secure);
         HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""))
@@ -186,7 +186,7 @@ impl Sessions {
     }
 }
 
-/// Over the hash of the password as well: a new password ends the sessions of the old one.
+/// Signs a session. The password's hash is part of it: a new password ends the sessions of the old one.
 fn tag(key: &SigningKey, account: &Account, expires: u64, nonce: &str) -> String {
     key.sign(&["session", account.role.as_str(), &expires.to_string(), nonce, &account.hash])
 }
@@ -201,7 +201,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     cookies.flat_map(|value| value.split(';')).find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
-/// A browser says where a request comes from; a program that says nothing is no browser.
+/// Returns true if `Origin` matches `Host`, or if there is no `Origin`: browsers always send it with such requests.
 pub(super) fn is_own_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());

@@ -152,7 +152,7 @@ async fn a_session_outlives_a_restart_and_ends_by_time_logout_key_and_password()
     let (_, other) = logged_in(&access, "operator", "work").await;
     access.logout(&other).await;
     assert!(access.viewer(&other).is_err() && access.viewer(&headers).is_ok());
-    // The cookie may have been copied: neither another process nor a restart takes it.
+    // The cookie may have been copied: neither another process nor a restarted one accepts it.
     restarted.refresh().await.expect("what was ended");
     assert!(restarted.viewer(&other).is_err() && restarted.viewer(&headers).is_ok());
     let (later, _) = place.open(&Place::passwords()).await;

@@ -1,4 +1,4 @@
-//! Tokens of the API.
+//! API tokens.
 
 use std::fmt;
 
@@ -7,9 +7,10 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use simulator_model::credentials::{ApiToken, Role};
 
-/// What the bearer of a request is known to be: never the token itself.
+/// The known tokens and their roles. Only tags of the tokens are kept.
 pub struct Tokens {
-    /// Made at the start. Tokens are compared by their tags under it, so that no time taken tells anything about them.
+    /// Generated at the start. Tokens are compared by their HMAC tags, so that the comparison leaks no timing
+    /// information.
     key: hmac::Key,
     known: Vec<(Role, hmac::Tag)>,
 }
@@ -23,12 +24,12 @@ impl Tokens {
         Self { key, known }
     }
 
-    /// What each token's bearer may do, in the order of the setting.
+    /// Returns the role of each token, in the order of the setting.
     pub fn roles(&self) -> Vec<Role> {
         self.known.iter().map(|(role, _)| *role).collect()
     }
 
-    /// True if there are none: then the API is open.
+    /// Returns true if there are no tokens: then the API is open.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
@@ -41,7 +42,7 @@ impl Tokens {
             return None;
         }
         let token = token.trim().as_bytes();
-        // Every token is compared, so that the time taken does not tell which one it was.
+        // Compares with every token, so that the time taken does not reveal which one matched.
         let matching = self.known.iter().filter(|(_, tag)| hmac::verify(&self.key, token, tag.as_ref()).is_ok());
         matching.map(|(role, _)| *role).fold(None, |best, role| best.max(Some(role)))
     }

@@ -1,4 +1,4 @@
-//! Bodies of requests: read whole before a request takes a place among those that are answered.
+//! Reads request bodies completely before a request takes one of the in-flight permits.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use futures_util::StreamExt;
 
 use super::error::ApiError;
 
-/// The largest body that is read. Two names of 255 characters, each escaped, fit several times.
+/// Maximum size of a body. Two names of 255 characters fit several times, even with every character escaped.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// A body has to be there within this time. It holds nothing up but its own connection.
+/// Timeout for reading a body. A slow body holds up only its own connection.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Why there is no body to look into. Whoever wants it answers that; a request that is refused for something else, or
-/// needs no body, is answered as if the body were right.
+/// Why the body is not available. Only handlers that need a body report it: a request that needs none, or is refused
+/// for another reason, gets the same response as with a valid body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFault {
     TooLarge,
@@ -46,7 +46,7 @@ impl IntoResponse for BodyFault {
     }
 }
 
-/// Reads the body before anything is done for the request. Clients that are slow to send it hold up nobody else.
+/// Middleware that buffers the body before the request takes a permit, so that slow clients do not hold up others.
 pub(super) async fn gather(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -62,14 +62,14 @@ pub(super) async fn gather(request: Request, next: Next) -> Response {
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// The whole body. One that is too large is not read on: what is left of it is thrown away after the answer.
+/// Reads a whole body. Stops at one that is too large; the rest is drained after the response.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the body could not be read.
 pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, BodyFault> {
     let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if told.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-        // Not even begun: a client that asks first (`Expect: 100-continue`) does not send it.
+        // Refused before the first read, so that a client with `Expect: 100-continue` does not send the body.
         return Err(BodyFault::TooLarge);
     }
     match tokio::time::timeout(BODY_TIME_MAX, read_all(body)).await {

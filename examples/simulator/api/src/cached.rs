@@ -1,4 +1,4 @@
-//! What a cached read says of itself, as headers.
+//! Response headers that describe a cached read.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,12 @@ use cachefront::{Hit, Tier};
 
 use super::request::TOKEN_HEADER;
 
-/// A position with more text than this is left out: clients have bounds for headers, too.
+/// Maximum size of a position in a header. Longer ones are omitted, because clients limit headers too.
 const POSITION_BYTES_MAX: usize = 4 * 1024;
 
-/// `hit` from a tier; `miss` if the value was loaded and is kept; `bypass` if the database answered and nothing is kept:
-/// the store is away, the value was invalidated meanwhile, or nothing kept could prove what was asked for.
+/// Returns `hit` if a tier had the value, `miss` if it was loaded and cached, and `bypass` if it was loaded and not
+/// cached: the store is unavailable, the key was invalidated in the meantime, or no entry could prove the requested
+/// freshness.
 fn outcome<V>(hit: &Hit<V>) -> &'static str {
     match (hit.tier, hit.ttl) {
         (Tier::Local | Tier::Shared, _) => "hit",
@@ -20,7 +21,7 @@ fn outcome<V>(hit: &Hit<V>) -> &'static str {
     }
 }
 
-/// The headers of an answer that was read through the cache; the read began at `started`.
+/// Returns the headers of a response that was read through the cache by a read that began at `started`.
 pub(super) fn headers<V>(hit: &Hit<V>, started: Instant) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let outcome = outcome(hit);

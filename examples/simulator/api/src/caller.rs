@@ -1,4 +1,4 @@
-//! Who sends a request, as far as the API knows.
+//! The caller of a request, as far as the API knows it.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use simulator_model::credentials::Role;
 
 use super::state::Api;
 
-/// Who sends a request: the bearer of a token, or anybody while the API is open. Put there by the guard.
+/// The caller of a request: the role of its token, or `None` while the API is open. Inserted by the guard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller(pub(super) Option<Role>);
 
@@ -22,7 +22,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
-    /// Notes what was done, or tried.
+    /// Records in the audit list what was done or attempted.
     pub(crate) async fn audit<T: Sync, E: Display + Sync>(self, api: &Api, what: &str, outcome: &Result<T, E>) {
         let who = match self.0 {
             Some(role) => format!("API, token of {role}"),

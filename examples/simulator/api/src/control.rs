@@ -31,7 +31,7 @@ pub(crate) struct ModeInput {
     responses((status = 200, description = "The mode in force", body = ModeRow, headers(("ETag" = String))), Any)
 )]
 pub(crate) async fn mode(State(api): State<Arc<Api>>) -> Response {
-    // A database that is away does not change what is in force here.
+    // If the database is unavailable, the mode in force in this process is still known.
     answer(api.modes.look().await)
 }
 
@@ -87,8 +87,8 @@ fn answer(row: ModeRow) -> Response {
     response
 }
 
-/// The versions that If-Match names; none if every version will do, which `*` says, alone. A tag that is not exactly one
-/// of ours, a weak one too, names no version.
+/// Returns the versions that `If-Match` names, or `None` if any version matches: no header, or a lone `*`. A tag that
+/// is not exactly in the form of [`etag`], such as a weak one, names no version.
 fn expected_versions(headers: &HeaderMap) -> Option<Vec<u64>> {
     let values: Vec<&str> =
         headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default().trim()).collect();
@@ -100,7 +100,7 @@ fn expected_versions(headers: &HeaderMap) -> Option<Vec<u64>> {
     }
 }
 
-/// The version whose ETag is this text.
+/// Parses the version of an ETag.
 fn version_of(tag: &str) -> Option<u64> {
     let version = tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()?;
     (etag(version) == tag).then_some(version)

@@ -1,4 +1,4 @@
-//! `/openapi.json`, and a page to try it: Swagger UI, served from this program.
+//! `/openapi.json`, and Swagger UI under `/docs`, with all files served from this program.
 
 use std::future::{Ready, ready};
 use std::sync::{Arc, LazyLock};
@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 use super::error::{ApiError, ErrorBody, ProblemsBody};
 use super::{control, faults, health, inspect, stream, users};
 
-/// Swagger UI sets styles on elements; scripts come from this program only.
+/// Content security policy of Swagger UI, which sets inline styles. Scripts come from this program only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
@@ -65,7 +65,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 )]
 struct Document;
 
-/// The description as it is committed: a program that is built against it must notice every change.
+/// Returns the description in the form in which it is committed as `openapi.json`. A test compares the two, so that no
+/// change of the API goes unnoticed by the programs that are built against it.
 pub fn openapi_text() -> String {
     let mut text = serde_json::to_string_pretty(&*DOCUMENT).unwrap_or_default();
     text.push('\n');
@@ -80,7 +81,7 @@ pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// What a token looks like: a GTID set, in which white space may stand around every sign.
+/// Pattern of a token: a GTID set, with optional white space around every separator.
 fn token_pattern() -> String {
     let uuid = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
     let tag = "[a-zA-Z_][a-zA-Z0-9_]{0,31}";
@@ -103,7 +104,8 @@ fn describe_tokens(value: &mut Value) {
     }
 }
 
-/// What the macros say too loosely: a parameter may be left out and is never `null`; numbers are unsigned, of 64 bits.
+/// Tightens what the macros generate: a parameter may be absent but is never `null`, and numbers are unsigned 64-bit
+/// integers.
 fn say_exactly(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(say_exactly),
@@ -127,7 +129,7 @@ fn say_exactly(value: &mut Value) {
     }
 }
 
-/// Tokens are optional: without any the API is open.
+/// Adds the bearer scheme. It is optional: without tokens the API is open.
 struct Bearer;
 
 impl Modify for Bearer {
@@ -138,12 +140,12 @@ impl Modify for Bearer {
     }
 }
 
-/// The API, described.
+/// Returns the OpenAPI description.
 pub(crate) fn openapi() -> Ready<Response> {
     ready(Json(&*DOCUMENT).into_response())
 }
 
-/// The page. It names its files by whole paths, so that it works with and without a slash at the end of its own.
+/// Returns the page. Its links are rewritten to absolute paths, so that it works with and without a trailing slash.
 pub(crate) fn index() -> Ready<Result<Response, ApiError>> {
     ready(served("index.html").and_then(|asset| {
         let page = String::from_utf8(asset.bytes.into_owned()).map_err(|_| ApiError::internal())?;

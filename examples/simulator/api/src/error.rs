@@ -52,7 +52,7 @@ pub(crate) struct ProblemsBody {
     pub detail: Vec<Problem>,
 }
 
-/// An answer that is not what the client hoped for.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -83,7 +83,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "User not found")
     }
 
-    /// Something that is needed is away for now.
+    /// A dependency is temporarily unavailable, or a limit is reached: 503 with `Retry-After`.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         let header = Some((header::RETRY_AFTER, HeaderValue::from_static("1")));
         Self { status: StatusCode::SERVICE_UNAVAILABLE, body: Body::Text(detail.into()), header }
@@ -98,7 +98,7 @@ impl ApiError {
         Self { status: StatusCode::UNAUTHORIZED, body: Body::Text("Not authenticated".into()), header }
     }
 
-    /// The token is known, and its role is not enough.
+    /// The token is valid, but its role is not sufficient.
     pub(crate) fn forbidden(needed: Role) -> Self {
         Self::new(StatusCode::FORBIDDEN, format!("Only a token of the role {needed} may do this"))
     }
@@ -112,7 +112,7 @@ impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::EmailTaken => Self::new(StatusCode::CONFLICT, "This e-mail address is taken"),
-            // No use to try again, and nothing is wrong with the request.
+            // A retry does not help, and the request is valid: neither 503 nor 4xx.
             DbError::NoIdLeft => Self::new(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user"),
             DbError::VersionMismatch => Self::new(StatusCode::PRECONDITION_FAILED, "The mode was changed in between"),
             DbError::Unavailable(_) => {
@@ -128,7 +128,7 @@ impl From<DbError> for ApiError {
 }
 
 impl From<Error> for ApiError {
-    /// A cached read fails only when the database had to be asked.
+    /// A cached read fails only if it had to load from the database.
     fn from(error: Error) -> Self {
         match (error.kind(), error.load_error::<DbError>()) {
             (ErrorKind::Load, Some(DbError::Failed(_))) => {

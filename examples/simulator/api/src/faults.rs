@@ -1,4 +1,4 @@
-//! `/faults`: what is broken on purpose.
+//! `/faults`: switches for deliberate faults.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) struct FaultBody {
     responses((status = 200, description = "The switches", body = FaultState), Any)
 )]
 pub(crate) async fn show(State(api): State<Arc<Api>>) -> Json<FaultState> {
-    // A database that is away does not change what is switched on here.
+    // If the database is unavailable, the switches in force in this process are still known.
     Json(api.faults.look().await)
 }
 

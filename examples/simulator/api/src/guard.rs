@@ -1,4 +1,4 @@
-//! What every request passes: the token, the time limit, the panic trap, the counters.
+//! The middleware that every request passes: tokens, timeout, panic handler, metrics.
 
 use std::any::Any;
 use std::future::{Ready, ready};
@@ -23,22 +23,22 @@ use super::state::Api;
 use super::trace;
 use crate::measure;
 
-/// A request that takes longer is given up. Event streams are answered at once and go on for ever.
+/// Timeout of a request, up to the head of its response. The body of an event stream is not limited.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Pages take everything from this program: no script, style or frame from anywhere else, none inline.
+/// Pages load everything from this program: no scripts, styles or frames from elsewhere, and none inline.
 const PAGES_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                             form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Served without a token, for whoever has to know whether the process lives.
+/// Served without a token, for health checks.
 const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The description of the API. It holds no data, and a browser that opens it cannot send a token.
+/// Returns true for the description of the API. It holds no data, and a browser that opens it cannot send a token.
 fn is_description(path: &str) -> bool {
     path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/")
 }
 
-/// Puts the checks around `routes`; the first to see a request is the last one here.
+/// Wraps `routes` in the checks. The last layer here sees a request first.
 pub fn wrap(routes: Router, api: Arc<Api>) -> Router {
     routes
         .layer(middleware::from_fn(limit_time))
@@ -51,7 +51,7 @@ pub fn wrap(routes: Router, api: Arc<Api>) -> Router {
         .layer(middleware::from_fn(harden))
 }
 
-/// The numbers of a process that serves the panel without the API. They are there only where tokens say who may look.
+/// `/metrics` of a process that serves the panel without the API. Empty without tokens, which control access to it.
 pub fn metrics_page(api: Arc<Api>) -> Router {
     if api.access.tokens.is_empty() {
         return Router::new();
@@ -60,7 +60,7 @@ pub fn metrics_page(api: Arc<Api>) -> Router {
     page.layer(middleware::from_fn_with_state(api, authorize))
 }
 
-/// The same around the panel's pages, which have a login of their own.
+/// Wraps the panel's pages, which have their own login.
 pub fn wrap_pages(pages: Router) -> Router {
     pages
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -72,13 +72,13 @@ pub fn wrap_pages(pages: Router) -> Router {
 
 fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
     page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGES_POLICY));
-    // Without any referrer a browser would not say either where a form comes from.
+    // With `no-referrer` a browser would also send no usable `Origin` with a form.
     page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     ready(page)
 }
 
-/// While the API is open, a page of another site must not reach it through a name of its own that leads to this machine:
-/// only names are taken that nobody else can give to it. Addresses are none that a page could have been loaded from.
+/// DNS-rebinding protection: without tokens, only `localhost` names and literal IP addresses are accepted in `Host`. A
+/// page of another site can reach this machine only under that site's own name.
 pub(super) async fn own_host(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
     let in_header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     let named = [request.uri().authority().map(|authority| authority.as_str()), in_header];
@@ -91,7 +91,7 @@ pub(super) async fn own_host(State(api): State<Arc<Api>>, request: Request, next
     next.run(request).await
 }
 
-/// `localhost`, a name below it, or an address; with or without a port.
+/// Returns true for `localhost`, a name below it, or an IP address; with or without a port.
 fn is_own(host: &str) -> bool {
     let host = host.rsplit('@').next().unwrap_or_default();
     if let Some(rest) = host.strip_prefix('[') {
@@ -119,8 +119,8 @@ async fn authorize(State(api): State<Arc<Api>>, mut request: Request, next: Next
     }
 }
 
-/// Turns away what is too much at once, before anything is done for it. Whoever has to know how the process does is let
-/// through all the same.
+/// Sheds load: refuses requests beyond the in-flight limit before any work is done for them. Health checks and metrics
+/// are always served.
 async fn shed(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
     let always = HEALTH_PATHS.contains(&request.uri().path()) || request.uri().path() == "/metrics";
     match Arc::clone(&api.in_flight).try_acquire_owned() {
@@ -149,7 +149,7 @@ async fn count(request: Request, next: Next) -> Response<Body> {
     response
 }
 
-/// Headers that keep a browser from making more of an answer than it is.
+/// Adds headers that keep a browser from sniffing, caching or embedding a response.
 pub async fn harden(request: Request, next: Next) -> Response<Body> {
     let mut response = next.run(request).await;
     for (name, value) in [

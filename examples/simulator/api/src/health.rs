@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it can serve, and its numbers.
+//! Liveness, readiness and metrics.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::responses::Any;
 use super::state::Api;
 
-/// A part that has not answered in this time counts as failing.
+/// A component that does not respond within this time counts as failing.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The process serves.
@@ -77,7 +77,7 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     responses((status = 200, description = "The numbers", body = String, content_type = "text/plain"), Any))]
 pub(crate) fn metrics(State(api): State<Arc<Api>>) -> Ready<impl IntoResponse> {
     api.inspector.interest().show();
-    // What stands still while nobody looks is looked at now, or said to be unknown.
+    // Passes pause while no client watches: an outdated verdict is published as unknown. The call above resumes them.
     api.inspector.forget_what_is_outdated();
     let free = api.in_flight.available_permits();
     simulator_model::metrics::observe_saturation(api.database.connections(), api.in_flight_max, free);

@@ -1,4 +1,4 @@
-//! `/cache` and `/consistency`: what is cached beside what is true, and ways to remove it.
+//! `/cache` and `/consistency`: compare cached entries with their rows, and remove entries.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::state::Api;
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;
 
-/// So many looks of a page are under way at once.
+/// Maximum number of concurrent peeks for one page.
 const AT_ONCE: usize = 16;
 
 /// A user's id with its entry beside its row.

@@ -1,4 +1,4 @@
-//! The HTTP API: the contract that other programs drive.
+//! The HTTP API, which other programs use.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
 
@@ -36,7 +36,7 @@ pub use self::health::healthz;
 pub use self::state::{Api, stream_permits};
 pub use self::stream::announcements;
 
-/// All routes, behind the checks that every request passes.
+/// Returns all routes, wrapped in the checks that every request passes.
 pub fn router(api: Arc<Api>) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::healthz))
@@ -65,7 +65,7 @@ pub fn router(api: Arc<Api>) -> Router {
     guard::wrap(routes, api)
 }
 
-/// The few pages of a consumer that serves no users.
+/// Returns the routes of a consumer, which serves no users: health and metrics.
 pub fn consumer_router(api: Arc<Api>) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::healthz))

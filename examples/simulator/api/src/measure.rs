@@ -7,10 +7,10 @@ use axum::http::{Method, StatusCode};
 use metrics::{counter, gauge, histogram};
 use simulator_model::metrics::{HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_IN_FLIGHT, HTTP_REQUESTS_TOTAL};
 
-/// The route of requests that no route takes: what they ask for would be labels without end.
+/// Route label of requests that match no route: their paths would create an unbounded number of labels.
 const UNMATCHED: &str = "unmatched";
 
-/// A request that is being answered. It counts as in flight until the value is gone, also when its sender gave up.
+/// A request in progress. It counts as in flight until it is dropped, even if the client has given up.
 #[derive(Debug)]
 pub(crate) struct Request {
     method: &'static str,
@@ -19,14 +19,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A request has arrived for this route, if any.
+    /// Counts a request that has arrived; `route` is `None` if it matches no route.
     pub(crate) fn begin(method: &Method, route: Option<&MatchedPath>) -> Self {
         gauge!(HTTP_REQUESTS_IN_FLIGHT).increment(1.0);
         let route = route.map_or(UNMATCHED, MatchedPath::as_str).to_owned();
         Self { method: label(method), route, started: Instant::now() }
     }
 
-    /// It was answered.
+    /// Records the response.
     pub(crate) fn answered(self, status: StatusCode) {
         let took = self.started.elapsed().as_secs_f64();
         let labels = [("method", self.method.to_owned()), ("route", self.route.clone())];

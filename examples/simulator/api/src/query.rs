@@ -1,5 +1,5 @@
-//! Refuses query parameters that a route does not take: a misspelt `max_staleness_ms` would otherwise be ignored, and the
-//! read would silently promise less than the client asked for.
+//! Refuses query parameters that a route does not take: a misspelt `max_staleness_ms` would otherwise be ignored, and
+//! the read would silently promise less than the client asked for.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -21,8 +21,8 @@ type Operations = HashMap<(String, String), Vec<String>>;
 
 static OPERATIONS: LazyLock<Operations> = LazyLock::new(|| operations(&DOCUMENT));
 
-/// Middleware that returns 400 for a parameter that the operation does not take. Operations that are not described, such
-/// as the files of `/docs/`, accept everything.
+/// Middleware that returns 400 for a parameter that the operation does not take. Operations that are not described,
+/// such as the files of `/docs/`, accept everything.
 pub(super) async fn refuse_unknown(request: Request, next: Next) -> Response {
     match check(&request) {
         Ok(()) => next.run(request).await,

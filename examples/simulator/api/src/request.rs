@@ -1,4 +1,4 @@
-//! What comes in: path, query, headers and body, checked before anything is done.
+//! Extractors for path, query, headers and body. They validate everything before a handler runs.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 use super::body::{BODY_BYTES_MAX, BodyFault};
 use super::error::{ApiError, Place, Problem};
 
-/// The most characters of a name or an e-mail address.
+/// Maximum length of a name or an e-mail address, in characters.
 pub(crate) const TEXT_CHARS_MAX: usize = 255;
 
-/// The header that carries positions: out of writes, into reads.
+/// Header that carries positions: returned by writes, sent with reads.
 pub(crate) const TOKEN_HEADER: &str = "cachefront-token";
 
 /// A user's id in the path: a positive u64.
@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for UserId {
     }
 }
 
-/// What a cached read asks for beyond the newest value that is cached.
+/// Freshness that a read requires of a cached value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Freshness {
     pub at_least: Option<Position>,
@@ -44,7 +44,7 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    /// The read, with what was asked for.
+    /// Adds these requirements to `read`.
     pub(crate) fn asked_of<'a, K, V, Q: ?Sized>(&self, read: Get<'a, K, V, Q>) -> Get<'a, K, V, Q> {
         let read = match &self.at_least {
             Some(token) => read.at_least(token),
@@ -68,7 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Freshness {
     }
 }
 
-/// The token of a request. A header that is sent several times is one list, as everywhere in HTTP.
+/// Parses the token of a request. Repeated headers form one list, as everywhere in HTTP.
 fn token(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
     let malformed = |why: String| Problem::new(&["header", "Cachefront-Token"], why, "token_malformed");
     let values: Vec<&HeaderValue> = headers.get_all(TOKEN_HEADER).iter().collect();
@@ -87,7 +87,7 @@ fn token(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
     Ok(Some(position))
 }
 
-/// An origin without its tag.
+/// Strips the tag from an origin.
 fn server_of(origin: &str) -> &str {
     origin.split(':').next().unwrap_or_default()
 }
@@ -100,7 +100,7 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// The query's parameters. If a name is given twice, the last one counts. Unknown names were refused before.
+/// The query's parameters. If a name occurs twice, the last value counts. Unknown names were refused before.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters(HashMap<String, String>);
 
@@ -137,7 +137,7 @@ impl Parameters {
         }
     }
 
-    /// `true` or `false`; false if it is absent.
+    /// Parses `true` or `false`; false if absent.
     pub(crate) fn switch(&self, name: &str) -> Result<bool, Problem> {
         match self.text(name) {
             None | Some("false") => Ok(false),
@@ -150,7 +150,7 @@ impl Parameters {
         }
     }
 
-    /// Text of 1 to 255 characters.
+    /// Returns text of 1 to 255 characters, or `None` if absent.
     pub(crate) fn short_text(&self, name: &str) -> Result<Option<&str>, Problem> {
         match self.text(name).map(|text| check_length(&["query", name], text).map(|()| text)) {
             None => Ok(None),
@@ -169,13 +169,13 @@ fn positive(loc: &[&str], text: &str) -> Result<u64, Problem> {
     })
 }
 
-/// Digits, and perhaps a minus before them.
+/// Parses digits with an optional minus sign.
 fn integer(loc: &[&str], text: &str) -> Result<i128, Problem> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(not_an_integer(loc));
     }
-    // More digits than an i128 has is too large or too small, and is reported as such.
+    // A number that overflows an i128 is reported as too large or too small.
     Ok(text.parse().unwrap_or(if text.starts_with('-') { i128::MIN } else { i128::MAX }))
 }
 
@@ -183,7 +183,7 @@ fn not_an_integer(loc: &[&str]) -> Problem {
     Problem::new(loc, "Input should be a valid integer, unable to parse string as an integer", "int_parsing")
 }
 
-/// A JSON body, not yet looked into.
+/// A parsed JSON body, not yet validated.
 #[derive(Debug)]
 pub(crate) struct JsonBody(Value);
 
@@ -223,6 +223,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 impl JsonBody {
+    /// Validates the fields of a user.
+    ///
     /// # Errors
     /// 422 with every field that is wrong.
     pub(crate) fn user_input(self) -> Result<UserInput, ApiError> {
@@ -232,7 +234,7 @@ impl JsonBody {
         Ok(UserInput { name: name.unwrap_or_default(), email: email.unwrap_or_default() })
     }
 
-    /// Every switch that is not named is off.
+    /// Validates the switches of the faults; those that are absent are off.
     ///
     /// # Errors
     /// As [`JsonBody::user_input`].
@@ -249,6 +251,8 @@ impl JsonBody {
         fields.finish().map(|()| state)
     }
 
+    /// Validates the mode.
+    ///
     /// # Errors
     /// As [`JsonBody::user_input`].
     pub(crate) fn mode(self) -> Result<Mode, ApiError> {
@@ -264,7 +268,7 @@ impl JsonBody {
     }
 }
 
-/// The fields of an object, taken one by one; what is left over at the end was not asked for.
+/// The fields of an object, taken one by one; those left at the end are not permitted.
 struct Fields {
     left: serde_json::Map<String, Value>,
     problems: Vec<Problem>,
@@ -307,7 +311,7 @@ impl Fields {
         }
     }
 
-    /// True or false; false if it is absent.
+    /// Takes a boolean; false if absent.
     fn switch(&mut self, name: &str) -> bool {
         match self.left.remove(name) {
             None => false,
@@ -320,7 +324,7 @@ impl Fields {
         }
     }
 
-    /// A whole number up to `max`; zero if it is absent.
+    /// Takes an integer up to `max`; zero if absent.
     fn number(&mut self, name: &str, max: u64) -> u64 {
         let Some(value) = self.left.remove(name) else { return 0 };
         let loc = ["body", name];

@@ -1,4 +1,4 @@
-//! The answers that many routes share, for the description of the API.
+//! Responses that many routes share, for the OpenAPI description.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ fn errors(statuses: &[(u16, &str)]) -> Responses {
     statuses.iter().map(|(status, words)| (status.to_string(), json::<ErrorBody>(words))).collect()
 }
 
-/// Of every route.
+/// Responses of every route.
 pub(crate) struct Any;
 
 impl IntoResponses for Any {
@@ -34,7 +34,7 @@ impl IntoResponses for Any {
     }
 }
 
-/// Of a route that takes parameters.
+/// Responses of a route that takes parameters.
 pub(crate) struct Checked;
 
 impl IntoResponses for Checked {
@@ -45,7 +45,7 @@ impl IntoResponses for Checked {
     }
 }
 
-/// Of a route that changes something.
+/// Responses of a route that changes something.
 pub(crate) struct Changing;
 
 impl IntoResponses for Changing {
@@ -56,7 +56,7 @@ impl IntoResponses for Changing {
     }
 }
 
-/// Of a route that changes something and takes parameters.
+/// Responses of a route that changes something and takes parameters.
 pub(crate) struct ChangingChecked;
 
 impl IntoResponses for ChangingChecked {
@@ -65,7 +65,7 @@ impl IntoResponses for ChangingChecked {
     }
 }
 
-/// Of a route that takes a body.
+/// Responses of a route that takes a body.
 pub(crate) struct WithBody;
 
 impl IntoResponses for WithBody {
@@ -81,7 +81,7 @@ impl IntoResponses for WithBody {
     }
 }
 
-/// Of a route that names a user which may not exist.
+/// Responses of a route that names a user, who may not exist.
 pub(crate) struct NoSuchUser;
 
 impl IntoResponses for NoSuchUser {
@@ -90,7 +90,7 @@ impl IntoResponses for NoSuchUser {
     }
 }
 
-/// Of the route that adds a user.
+/// Responses of the route that adds a user.
 pub(crate) struct NoIdLeft;
 
 impl IntoResponses for NoIdLeft {
@@ -99,7 +99,7 @@ impl IntoResponses for NoIdLeft {
     }
 }
 
-/// Of a route that writes a user.
+/// Responses of a route that writes a user.
 pub(crate) struct EmailTaken;
 
 impl IntoResponses for EmailTaken {

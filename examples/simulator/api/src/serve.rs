@@ -1,5 +1,5 @@
-//! Listening and serving: one clear line if an address cannot be used, bounds on who is connected, and an end that waits
-//! for what is under way.
+//! Listens on an address and serves it: reports an unusable address in one line, limits the number of connections, and
+//! drains requests in progress on shutdown.
 
 mod body;
 mod door;
@@ -24,24 +24,24 @@ use tokio_util::sync::CancellationToken;
 use self::body::{Arriving, Leaving};
 use self::door::{Door, Guest};
 
-/// Requests under way have this long to end after the program was told to.
+/// Maximum time for requests in progress to complete after the shutdown signal.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Connections to one address. By default 512 requests are answered at once and 256 clients follow the events: most of
-/// these connections wait for their next request. One that is too many takes the place of whoever has waited longest, so
-/// nobody is kept out by connections on which nothing comes.
+/// Maximum number of connections to one address. By default 512 requests are served at once and 256 clients follow the
+/// events, so most connections are idle. A connection beyond the limit evicts the one that has been idle longest, so
+/// that idle connections cannot lock out new clients.
 const CONNECTIONS_MAX: usize = 2_048;
 
-/// A request's head has to come within this time, and the next request on the same connection begins within it.
+/// Timeout for a request's head; it also covers the idle time before the next request on the same connection.
 const HEAD_MAX: Duration = Duration::from_secs(30);
 
-/// The largest head. A token alone may have 16 KiB.
+/// Maximum size of a request's head. A token alone may have 16 KiB.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// The pause after a connection could not be taken: the process has too many files open.
+/// Pause after a failed `accept`, usually because the process has too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// An address that is listened on.
+/// A bound listening socket and its address.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
@@ -49,6 +49,8 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Binds to `addr`, which comes from `setting`.
+    ///
     /// # Errors
     /// A line that names `setting` and says what is wrong with the address.
     pub async fn bind(setting: &str, addr: &str) -> Result<Self, CliError> {
@@ -66,7 +68,7 @@ impl Listener {
         Ok(Self { listener, addr })
     }
 
-    /// Serves until `stop`, then lets requests under way end.
+    /// Serves `router` until `stop` is cancelled, then waits up to 10 s for requests in progress.
     pub fn serve(self, router: Router, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(async move {
             let mut serving = JoinSet::new();
@@ -74,13 +76,13 @@ impl Listener {
                 () = stop.cancelled() => {}
                 () = self.take_in(&router, &stop, &mut serving) => {}
             }
-            // Nobody new is taken in any more. Whoever is still served after this time is let go with the set.
+            // No connection is accepted any more. Dropping the set aborts those that outlast the drain.
             let ended = async { while serving.join_next().await.is_some() {} };
             let _ = tokio::time::timeout(DRAIN_MAX, ended).await;
         })
     }
 
-    /// Takes connections, for ever.
+    /// Accepts connections forever.
     async fn take_in(&self, router: &Router, stop: &CancellationToken, serving: &mut JoinSet<()>) {
         let door = Door::new(CONNECTIONS_MAX);
         loop {
@@ -102,15 +104,15 @@ impl Listener {
     }
 }
 
-/// The client was gone before it was taken in: nothing is wrong here.
+/// Returns true if the client closed the connection before it was accepted, which is no fault of this process.
 fn is_of_the_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Serves one connection until it ends, has to make way, or (after the request under way) the program is told to end.
+/// Serves one connection until it closes, is evicted, or, after the request in progress, `stop` is cancelled.
 async fn attend(stream: TcpStream, from: SocketAddr, guest: Guest, router: Router, stop: CancellationToken) {
-    // Answers are small: none of them should wait for the next one.
+    // Responses are small: disable Nagle's algorithm so that none waits for the next.
     let _ = stream.set_nodelay(true);
     let guest = Arc::new(guest);
     let routes = TowerToHyperService::new(router);
@@ -119,7 +121,7 @@ async fn attend(stream: TcpStream, from: SocketAddr, guest: Guest, router: Route
         let guest = Arc::clone(&host);
         let waits = request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(&guest), waits)));
-        // Whoever bounds something by address asks for it.
+        // For handlers that limit rates by address.
         request.extensions_mut().insert(ConnectInfo(from));
         let answer = routes.call(request);
         async move { answer.await.map(|answer| answer.map(|body| Leaving::new(body, guest))) }
@@ -131,7 +133,7 @@ async fn attend(stream: TcpStream, from: SocketAddr, guest: Guest, router: Route
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        // An error is the client's: it is gone, or speaks no HTTP.
+        // Errors are the client's: it has disconnected, or does not speak HTTP.
         _ = &mut connection => return,
         () = guest.dismissed() => return,
         () = stop.cancelled() => {}

@@ -1,4 +1,4 @@
-//! What handlers work with.
+//! The state shared by all handlers.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use simulator_model::pipeline::Pipeline;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// At most this many clients follow `/events` at once.
+/// Maximum number of clients that follow `/events` at once.
 pub(crate) const STREAMS_MAX: usize = 256;
 
-/// What handlers work with.
+/// The state shared by all handlers.
 #[derive(Debug)]
 pub struct Api {
     pub database: Arc<dyn Database>,
@@ -32,22 +32,22 @@ pub struct Api {
     pub faults: Arc<Faults>,
     pub inspector: Arc<Inspector>,
     pub store_admin: StoreAdmin,
-    /// Debezium's connector, where one carries the changes.
+    /// Watches Debezium's connector, if the changes come through one.
     pub connector: Option<Watchdog>,
-    /// How many requests may be answered at once.
+    /// Permits for requests in progress.
     pub in_flight: Arc<Semaphore>,
-    /// How many that are when none is being answered.
+    /// Number of permits in `in_flight` while no request is in progress.
     pub in_flight_max: usize,
     pub streams: Arc<Semaphore>,
-    /// True if whoever reaches the API may use it by any name, though there are no tokens.
+    /// True if the API accepts any `Host` although there are no tokens (`--insecure-open-api`).
     pub any_host: bool,
-    /// True if this process is to keep the pipeline running.
+    /// True if this process runs the pipeline.
     pub consumes: bool,
-    /// Ends the event streams, which would otherwise hold up a shutdown.
+    /// Ends the event streams on shutdown, which they would otherwise delay.
     pub stop: CancellationToken,
 }
 
-/// How many clients may follow the events.
+/// Returns the permits for clients that follow the events.
 pub fn stream_permits() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(STREAMS_MAX))
 }

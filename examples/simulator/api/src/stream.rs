@@ -1,4 +1,4 @@
-//! `GET /events`: what happens, as server-sent events.
+//! `GET /events`: changes, mode switches and the pipeline's state as server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::error::ApiError;
 use super::responses::Any;
 use super::state::{Api, STREAMS_MAX};
 
-/// A comment is sent so often, so that nobody in between takes a quiet stream for dead.
+/// Interval of the comments that keep proxies from closing a quiet stream.
 const COMMENT_EVERY: Duration = Duration::from_secs(10);
 
-/// How often followers hear of the pipeline.
+/// Interval of the `pipeline` events.
 const PIPELINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Changes, switches of the mode, and the pipeline's state once a second.
@@ -54,7 +54,7 @@ pub(crate) fn events(
 struct Follower {
     events: Receiver<Event>,
     stop: CancellationToken,
-    /// The mode comes first, so that a client that has just (re)connected knows it.
+    /// The current mode, sent first so that a client that has just connected or reconnected knows it.
     first: Option<Event>,
     comments: Interval,
     _permit: OwnedSemaphorePermit,
@@ -84,7 +84,8 @@ fn sent(event: Event) -> SseEvent {
     SseEvent::default().event(event.name).data(event.data)
 }
 
-/// Tells everybody who follows the events of the pipeline. Changes and the mode are told where they happen.
+/// Publishes the pipeline's state while clients follow the events. Changes and mode switches are published where they
+/// happen.
 pub async fn announcements(api: Arc<Api>) {
     let mut ticks = tokio::time::interval(PIPELINE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,7 +101,8 @@ pub async fn announcements(api: Arc<Api>) {
     }
 }
 
-/// Others subscribe to the events too, for as long as the program runs: they ask for the pipeline by themselves.
+/// Returns true if a client follows `/events`. Counts permits and not subscribers: the program's own subscribers read
+/// the pipeline's state themselves.
 fn is_followed(api: &Api) -> bool {
     api.streams.available_permits() < STREAMS_MAX
 }

@@ -1,4 +1,4 @@
-//! A name for every request, and how long it took.
+//! Request ids, and the time that each request took.
 
 use std::time::Instant;
 
@@ -13,10 +13,10 @@ use tracing::Instrument;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// An id of a client is taken if it is not longer than this.
+/// Maximum length of an id that a client may choose.
 const ID_BYTES_MAX: usize = 64;
 
-/// Takes the client's `x-request-id` or makes one, says it in the log, and answers it together with `Server-Timing`.
+/// Takes the client's `x-request-id` or generates one, logs it, and returns it together with `Server-Timing`.
 pub(super) async fn trace(mut request: Request, next: Next) -> Response<Body> {
     let started = Instant::now();
     let id = request.headers().get(REQUEST_ID).filter(|id| is_usable(id)).cloned().unwrap_or_else(made_up);
@@ -31,7 +31,7 @@ pub(super) async fn trace(mut request: Request, next: Next) -> Response<Body> {
     response
 }
 
-/// Letters, digits and a few signs: it will stand in logs.
+/// Returns true if the id is short and holds only letters, digits and `-_.`: it appears in logs.
 fn is_usable(id: &HeaderValue) -> bool {
     let bytes = id.as_bytes();
     (1..=ID_BYTES_MAX).contains(&bytes.len())
@@ -39,7 +39,7 @@ fn is_usable(id: &HeaderValue) -> bool {
 }
 
 fn made_up() -> HeaderValue {
-    // Digits of a number: always a header.
+    // Hexadecimal digits are always a valid header value.
     HeaderValue::from_str(&format!("{:032x}", SystemEntropy.random_u128())).unwrap_or(HeaderValue::from_static("none"))
 }
 

@@ -1,4 +1,4 @@
-//! `/users`: reads through the caches, writes to the database and nowhere else.
+//! `/users`: reads go through the caches, writes go only to the database.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +63,7 @@ pub(crate) async fn list(
     let started = Instant::now();
     let key = EmailKey::new(email);
     let hit = match freshness.asked_of(api.caches.by_email.get(&key)).detailed().await {
-        // A token of commits that no server here has: the database itself is all there is to ask.
+        // The token names commits that no server here has: read the database itself.
         Err(error) if error.kind() == ErrorKind::Unproven => api.caches.by_email.get(&key).bypass().detailed().await?,
         hit => hit?,
     };
@@ -98,7 +98,7 @@ pub(crate) async fn read(
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
     let hit = match freshness.asked_of(api.caches.users.get(&id)).detailed().await {
-        // A token of commits that no server here has: the database itself is all there is to ask.
+        // The token names commits that no server here has: read the database itself.
         Err(error) if error.kind() == ErrorKind::Unproven => api.caches.users.get(&id).bypass().detailed().await?,
         hit => hit?,
     };
@@ -160,7 +160,7 @@ pub(crate) async fn delete(State(api): State<Arc<Api>>, UserId(id): UserId) -> R
     Ok((StatusCode::NO_CONTENT, token_header(written.token.as_ref())).into_response())
 }
 
-/// The header of a write's answer; none if the database does not number its commits.
+/// Returns the token header of a write's response, empty if the database does not number its commits.
 fn token_header(token: Option<&Position>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(value) = token.and_then(|token| HeaderValue::from_str(&token.to_string()).ok()) {

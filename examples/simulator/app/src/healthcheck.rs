@@ -5,8 +5,10 @@ use simulator_model::settings::Settings;
 
 use crate::cli::HealthFlags;
 
+/// Requests the health page once.
+///
 /// # Errors
-/// A line that says why it does not count as healthy.
+/// A line that says why the program does not count as healthy.
 pub(crate) async fn run(settings: &Settings, flags: &HealthFlags) -> Result<(), CliError> {
     let url = flags.url.clone().unwrap_or_else(|| format!("{}/healthz", settings.api_url));
     let timeout = duration::parse("--timeout", &flags.timeout)?;

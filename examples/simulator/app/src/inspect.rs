@@ -1,7 +1,7 @@
 //! `simulator inspect`: one pass, as a table or as JSON, and an exit code that says what was found.
 //!
-//! On servers it looks for itself, through a cache of its own without a process-local tier's entries. Embedded, the
-//! store is another process's memory: it asks that process's API.
+//! With servers, it compares the store with the database itself. In the embedded setup the store is in the memory of
+//! another process, so it calls that process's API.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,17 +18,17 @@ use simulator_model::settings::Settings;
 
 use crate::cli::InspectFlags;
 
-/// An API that takes longer does not answer.
+/// Timeout of a request to the API.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause between two passes with `--follow`.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Repairs and passes again at most so often; a pass shows 50 entries.
+/// Maximum number of repair rounds; a pass reports up to 50 entries.
 const ROUNDS_MAX: usize = 100;
 
-/// Looks, prints, and repairs if it is asked to. The exit code is 0 if nothing is stale (any more), 1 if something is,
-/// 2 if that is not known.
+/// Runs a pass, prints it, and repairs stale entries if requested. The exit code is 0 if no entry is stale (after the
+/// repair), 1 if one is, 2 if that is unknown.
 ///
 /// # Errors
 /// A line that says what is missing.
@@ -60,7 +60,7 @@ pub(crate) async fn run(settings: &Settings, flags: &InspectFlags) -> Result<Exi
     }
 }
 
-/// Removes what is stale until a pass finds nothing more.
+/// Removes stale entries until a pass finds no more, for at most [`ROUNDS_MAX`] rounds. Returns the last pass.
 async fn repair(eye: &Eye, mut found: Consistency) -> Result<Consistency, CliError> {
     for _ in 0..ROUNDS_MAX {
         let mut ids: Vec<u64> = found.entries.iter().map(|entry| entry.id).collect();
@@ -76,7 +76,7 @@ async fn repair(eye: &Eye, mut found: Consistency) -> Result<Consistency, CliErr
     Ok(found)
 }
 
-/// Who looks.
+/// How passes are made: by this process, or through the API.
 enum Eye {
     Own(Arc<Inspector>),
     Api(Api),
@@ -108,7 +108,7 @@ async fn own(settings: &Settings) -> Result<Arc<Inspector>, CliError> {
     Ok(Inspector::new(caches, backend.true_database, modes, pipeline, backend.clock, &backend.events))
 }
 
-/// The API of a process that has the store in its memory.
+/// Client of the API of the process that has the store in its memory.
 struct Api {
     client: reqwest::Client,
     url: String,

@@ -21,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 
-/// Threads that block have this long to end after everything else has.
+/// How long to wait for blocking threads after everything else has ended.
 const THREADS_END_MAX: Duration = Duration::from_secs(1);
 
 /// Runs the command that the arguments name. Errors go to standard error as one line.
@@ -60,7 +60,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Ok(ExitCode::SUCCESS)
     });
-    // A thread that waits for a server that hangs does not hold up the end.
+    // Bounded, so that a thread blocked on a hanging server does not delay the exit.
     runtime.shutdown_timeout(THREADS_END_MAX);
     outcome
 }
@@ -73,7 +73,7 @@ fn log_to_stderr(filter: Option<&str>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Where load goes.
+/// Returns the API that load is sent to.
 fn target(settings: &Settings) -> Target {
     Target { url: settings.api_url.clone(), token: settings.client_token().cloned() }
 }

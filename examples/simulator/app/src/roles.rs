@@ -29,10 +29,10 @@ use tokio_util::sync::CancellationToken;
 /// Maximum wait for a running experiment to restore the mode.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 
-/// Everything together has this long to end: less than a container is given before it is killed (20 s).
+/// Timeout for the whole shutdown; shorter than the time after which a container is killed (20 s).
 const END_MAX: Duration = Duration::from_secs(15);
 
-/// Everything in one process.
+/// Runs everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
     let listener = api_listener(&settings).await?;
     let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
     running.until_shutdown(servers).await
 }
 
-/// The API alone.
+/// Runs the API only.
 pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
     let listener = api_listener(&settings).await?;
     let mut running = Running::start(&settings, false).await?;
@@ -68,7 +68,7 @@ pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
     running.until_shutdown(servers).await
 }
 
-/// The control panel alone.
+/// Runs the control panel only.
 pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
     let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
     let mut running = Running::start(&settings, false).await?;
@@ -82,7 +82,7 @@ pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
     running.until_shutdown(servers).await
 }
 
-/// The change capture alone.
+/// Runs the change capture only.
 pub(crate) async fn consumer(settings: Settings) -> Result<(), CliError> {
     let listener = match &settings.consumer_addr {
         Some(addr) => Some(Listener::bind("CACHEFRONT_CONSUMER_ADDR", addr).await?),
@@ -104,7 +104,7 @@ pub(crate) fn openapi() -> Result<(), CliError> {
         .map_err(|error| CliError::new(format!("the description cannot be printed: {error}")))
 }
 
-/// Binds before anything else is started: a port that is taken is the commonest mistake.
+/// Binds the API's address. Called before anything else starts: a port in use is the most common mistake.
 async fn api_listener(settings: &Settings) -> Result<Listener, CliError> {
     let listener = Listener::bind("CACHEFRONT_API_ADDR", &settings.api_addr).await?;
     let protected = !settings.api_tokens.is_empty() || settings.insecure_open_api;
@@ -121,7 +121,7 @@ fn announce(lines: &[String]) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     for line in lines {
-        // A closed terminal is no reason to stop serving.
+        // Serving continues even if standard output is closed.
         let _ = writeln!(out, "{line}");
     }
     let _ = out.flush();
@@ -141,9 +141,9 @@ struct Running {
     inspector: Arc<Inspector>,
     metrics: Metrics,
     consumer: Option<Arc<Consumer>>,
-    /// Follows the connector, where one carries the changes.
+    /// Watches Debezium's connector, if the changes come through one.
     connector: Option<Watchdog>,
-    /// Of the panel, if there is one.
+    /// The panel's experiment, if this process serves the panel.
     experiment: Option<ExperimentControl>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -179,7 +179,7 @@ impl Running {
             tasks.spawn(async move { following.await.unwrap_or_default() });
             watchdog
         });
-        // Records that an earlier consumer could not decode are still shown.
+        // Keeps showing the records that an earlier consumer could not decode.
         if let (Some(notebook), Ok(Some(Report { carried: Some(earlier), .. }))) =
             (backend.notebook(), backend.board.read().await)
         {
@@ -211,7 +211,8 @@ impl Running {
         }
     }
 
-    /// Followers of `/events` hear of changes wherever the consumer runs, of the mode and of the pipeline.
+    /// Publishes the events of `/events`: the pipeline's state, and changes even if the consumer runs in another
+    /// process. Also starts the inspector.
     fn announce_events(&mut self, api: &Arc<Api>) {
         self.tasks.spawn(announcements(Arc::clone(api)));
         self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
@@ -230,7 +231,8 @@ impl Running {
         ));
     }
 
-    /// A consumer that cannot work at all ends the program; one whose servers are slow is waited for.
+    /// Waits until the consumer runs or stands by. Fails if it cannot, or if its servers do not respond before the
+    /// startup deadline.
     async fn wait_for_consumer(&self, settings: &Settings) -> Result<(), CliError> {
         let Some(consumer) = &self.consumer else { return Ok(()) };
         let mut statuses = consumer.statuses.clone();
@@ -243,7 +245,7 @@ impl Running {
             }
             _ => return Err(consumer.why_not_ready(settings)),
         };
-        // A client that asks right after the start sees it running. A standby does not report.
+        // Published here so that a client sees it running right after the start. A standby does not report.
         match report.running {
             true => Ok(self.backend.board.post(&report).await.map_err(CliError::from_error)?),
             false => Ok(()),
@@ -276,7 +278,7 @@ impl Running {
         })
     }
 
-    /// The control panel's pages; `serves` is true if this process serves the API, too.
+    /// Returns the control panel's pages. `serves` is true if this process also serves the API.
     fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Router {
         let (database, hint) = (Arc::clone(&self.backend.true_database), self.backend.hint.clone());
         let Ui { router, experiment, kept } = Ui::new(Arc::clone(api), database, hint, settings, serves);
@@ -318,7 +320,7 @@ impl Running {
     }
 }
 
-/// The invalidator of this process, which the mode steers and the end of the program takes away.
+/// The invalidator of this process. It follows the mode and is taken out at shutdown.
 struct Consumer {
     handle: Mutex<Option<CdcHandle>>,
     statuses: watch::Receiver<CdcStatus>,

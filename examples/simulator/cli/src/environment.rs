@@ -1,4 +1,4 @@
-//! Where settings come from: the process's environment, and below it the file `.env` of the current directory.
+//! Settings from the process's environment and, with lower precedence, from the file `.env` in the current directory.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -37,12 +37,12 @@ impl Environment {
         Ok(Self { variables })
     }
 
-    /// These variables and no others.
+    /// Returns an environment with exactly these variables.
     pub fn of(pairs: &[(&str, &str)]) -> Self {
         Self { variables: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect() }
     }
 
-    /// The value of a variable that is set and not empty.
+    /// Returns the value of a variable, or `None` if it is not set or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -57,8 +57,8 @@ fn insert_ours(variables: &mut HashMap<String, String>, name: OsString, value: O
     Ok(())
 }
 
-/// Parses lines of the form `CACHEFRONT_NAME=value`, optionally preceded by `export`. Other lines belong to other programs
-/// and are skipped. An error names the line's number, never its text.
+/// Parses lines of the form `CACHEFRONT_NAME=value`, optionally preceded by `export`. Other lines belong to other
+/// programs and are skipped. An error names the line's number, never its text.
 fn parse(text: &str, file: &Path) -> Result<HashMap<String, String>, CliError> {
     let mut variables = HashMap::new();
     for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {

@@ -1,4 +1,4 @@
-//! The load generator of the simulator. It knows an API over HTTP and nothing of what serves it.
+//! The load generator of the simulator. It depends only on the HTTP API.
 //!
 //! - [`load`]: one run at a chosen rate, with a staleness probe and goals;
 //! - [`experiment`]: the same run in TTL mode and in CDC mode, side by side.

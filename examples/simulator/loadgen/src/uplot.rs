@@ -1,4 +1,4 @@
-//! The charts library that reports and the control panel embed.
+//! The chart library that reports and the control panel embed.
 
 /// uPlot's script.
 pub const SCRIPT: &str = include_str!("../vendor/uPlot.iife.min.js");

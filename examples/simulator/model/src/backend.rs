@@ -1,4 +1,4 @@
-//! The parts that a role is made of: database, store, source, and the ways that events and reports travel.
+//! The components of a role: database, store, change source, and the transport of events and reports.
 
 mod admin;
 mod embedded;
@@ -29,12 +29,12 @@ use crate::pipeline::{Pipeline, StatusStore};
 use crate::settings::{self, Settings};
 use crate::stages::StageMeter;
 
-/// The parts, opened and ready.
+/// The components, opened and ready.
 #[derive(Debug)]
 pub struct Backend {
     /// With the faults that are switched on.
     pub database: Arc<dyn Database>,
-    /// Without them.
+    /// Without the faults.
     pub true_database: Arc<dyn Database>,
     pub faults: Arc<Faults>,
     pub store: Arc<dyn Store>,
@@ -47,29 +47,29 @@ pub struct Backend {
     /// Where a consumer's events go.
     pub sink: Arc<dyn ChangeSink>,
     pub board: Arc<dyn StatusStore>,
-    /// How a person at a prompt changes a row behind the cache's back.
+    /// A command that changes a row without the cache, to be shown to the user.
     pub hint: String,
-    /// Measures the way of changes, where this process runs the consumer.
+    /// Measures the stages of changes, if this process runs the consumer.
     pub stages: Arc<StageMeter>,
     sources: Box<dyn SourceFactory>,
 }
 
-/// Makes change sources.
+/// Creates change sources.
 #[async_trait]
 trait SourceFactory: fmt::Debug + Send + Sync {
-    /// What `/pipeline` calls them.
+    /// Returns their name in `/pipeline`.
     fn name(&self) -> &'static str;
 
-    /// Where a source over the servers' Kafka writes what it knows of its topics.
+    /// Returns where a source over the servers' Kafka records its progress and gaps; `None` for other sources.
     fn notebook(&self) -> Option<Arc<Notebook>> {
         None
     }
 
-    /// An invalidator over a new source, with the faults that are switched on.
+    /// Returns an invalidator over a new source, with the faults that are switched on.
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError>;
 }
 
-/// What a backend brings.
+/// The components that differ between backends.
 struct Components {
     database: Arc<dyn Database>,
     store: Arc<dyn Store>,
@@ -83,7 +83,7 @@ struct Components {
 }
 
 impl Backend {
-    /// Opens what the settings name.
+    /// Opens the backend that the settings name.
     ///
     /// # Errors
     /// A line that says what is missing.
@@ -94,7 +94,7 @@ impl Backend {
             settings::Backend::Stack(servers) => stack::open(servers, settings, &clock).await?,
         };
         let faults = Faults::new(Arc::clone(&parts.database));
-        // What was switched on before a restart is on from the first moment.
+        // A fault that was on before a restart is on from the first moment.
         faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
         let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(Arc::new(FaultyStore::new(parts.store, &faults))));
         Ok(Self {
@@ -114,7 +114,7 @@ impl Backend {
         })
     }
 
-    /// The caches of this process, following the mode that the database keeps.
+    /// Builds the caches of this process. The caller keeps them in the mode in force.
     ///
     /// # Errors
     /// A line that says what is wrong.
@@ -136,12 +136,12 @@ impl Backend {
             .map_err(CliError::from_error)
     }
 
-    /// What the consumer of this process knows of its topics.
+    /// Returns the progress and gaps of this process's source; `None` unless it reads the servers' Kafka.
     pub fn notebook(&self) -> Option<Arc<Notebook>> {
         self.sources.notebook()
     }
 
-    /// The pipeline as it is seen from this process.
+    /// Returns the pipeline as this process sees it.
     pub fn pipeline(&self, modes: &Arc<Modes>, settings: &Settings) -> Pipeline {
         Pipeline {
             store: Arc::clone(&self.store),
@@ -154,7 +154,7 @@ impl Backend {
     }
 }
 
-/// What a database says that cannot be used.
+/// The error for a database that cannot be used.
 fn cannot_open(what: &str, error: &DbError) -> CliError {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     CliError::new(format!("{what} cannot be used: {cause}"))

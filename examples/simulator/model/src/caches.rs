@@ -1,4 +1,4 @@
-//! The two caches, users by id and users by e-mail address, and how they load.
+//! The two caches, users by id and users by e-mail address, and their loaders.
 
 mod email_key;
 
@@ -12,10 +12,10 @@ use cachefront::{Cache, Hit, LoadCx, Loader, Local, Result, Tier};
 pub use self::email_key::{BY_EMAIL, EmailKey};
 use crate::domain::{Database, DbError, Mode, Seen, User};
 
-/// The process-local tier of each cache: far more than the demos need.
+/// Size of the process-local tier of each cache: far more than the demos need.
 const LOCAL_BYTES: u64 = 16 << 20;
 
-/// The longest time in the process-local tier. In TTL mode nobody removes a value from it before.
+/// Maximum time in the process-local tier. In TTL mode no invalidation removes a value before that.
 const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 
 /// Users, by their two keys.
@@ -23,13 +23,13 @@ const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 pub struct Caches {
     pub users: Cache<u64, User>,
     pub by_email: Cache<EmailKey, User>,
-    /// The users as they are in the shared store, whatever this process holds. Only looked into, never read through.
+    /// The users as the shared store has them, whatever this process holds. Only peeked at, never read through.
     stored: Cache<u64, User>,
 }
 
 impl Caches {
     /// # Errors
-    /// What the caches' builder finds wrong.
+    /// Those of the caches' builder.
     pub fn build(database: &Arc<dyn Database>, store: &Arc<dyn Store>, ttl: Duration) -> Result<Self> {
         let table = database.users_table();
         let local = Local::max_weight(LOCAL_BYTES).ttl((ttl / 2).min(LOCAL_TTL_MAX));
@@ -56,21 +56,21 @@ impl Caches {
         Ok(Self { users, by_email, stored })
     }
 
-    /// Reads that start from now on follow this mode.
+    /// Sets the mode for reads that start from now on.
     pub fn set_mode(&self, mode: Mode) {
         self.users.set_mode(mode.mode());
         self.by_email.set_mode(mode.mode());
         self.stored.set_mode(mode.mode());
     }
 
-    /// What a plain read here and now would serve without loading. Its time to live is that of the value: a tier of
-    /// this process may forget it earlier, and the next read takes it from the store again.
+    /// Returns what a plain read here and now would serve without loading. Its time to live is that of the value: this
+    /// process's tier may drop it earlier, and the next read gets it from the store again.
     pub async fn peek(&self, id: u64) -> Option<Hit<User>> {
-        // A store that does not answer serves nothing: a plain read would load.
+        // A store that cannot be reached serves nothing: a plain read would load.
         self.try_peek(id).await.ok().flatten()
     }
 
-    /// The same for whoever has to tell a store that holds nothing from one that does not answer.
+    /// Like [`peek`](Self::peek), but distinguishes a store without the entry from one that cannot be reached.
     ///
     /// # Errors
     /// The store's.
@@ -110,7 +110,7 @@ impl Loader<EmailKey, User> for ByEmail {
     }
 }
 
-/// Tells the cache what the database said of itself before the row was read.
+/// Hands the cache the position and origin that were read before the row.
 fn noted<T>(seen: Seen<T>, cx: &LoadCx) -> T {
     if let Some(position) = seen.position {
         cx.position(position);

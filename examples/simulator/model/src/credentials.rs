@@ -1,19 +1,19 @@
-//! What the settings say about access: roles, each with everything that the ones before it may do, the tokens of the API
-//! and the passwords of the panel.
+//! Credentials in the settings: roles, each of which may do everything that the ones before it may, the tokens of the
+//! API and the passwords of the panel.
 
 use std::fmt;
 use std::str::FromStr;
 
 use simulator_cli::Secret;
 
-/// What somebody may do.
+/// What an account or a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Sees everything but secrets.
+    /// Reads everything but secrets.
     Viewer,
     /// Changes users, the mode, faults and the cache; starts load.
     Operator,
-    /// Reads the audit list and ends everybody's sessions.
+    /// Reads the audit list and ends the sessions of all accounts.
     Admin,
 }
 
@@ -44,7 +44,7 @@ impl FromStr for Role {
     }
 }
 
-/// A token and what its bearer may do.
+/// A token and the role of its bearer.
 #[derive(Clone, Debug)]
 pub struct ApiToken {
     pub role: Role,
@@ -52,7 +52,7 @@ pub struct ApiToken {
 }
 
 impl ApiToken {
-    /// `role:token`; a bare token is an operator's. Only the three roles' names are taken for one.
+    /// Parses `role:token`; a token without a role is an operator's. Only the names of the three roles count as a role.
     pub fn parse(text: &str) -> Self {
         let named = text.split_once(':').and_then(|(role, token)| Some((role.parse().ok()?, token)));
         let (role, token) = named.unwrap_or((Role::Operator, text));
@@ -60,7 +60,7 @@ impl ApiToken {
     }
 }
 
-/// What the environment says; an account without a password there keeps the one it has, or stays closed.
+/// The passwords in the environment. An account without one there keeps the password that it has, or stays closed.
 #[derive(Clone, Debug, Default)]
 pub struct Passwords {
     pub admin: Option<Secret>,

@@ -1,4 +1,4 @@
-//! What the simulator is about: users, the mode, and the database that holds both.
+//! The simulator's domain: users, the mode, and the database that holds both.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,20 +25,20 @@ pub struct User {
     pub updated_at: String,
 }
 
-/// What a client says about a user.
+/// A user as a client sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct UserInput {
     pub name: String,
     pub email: String,
 }
 
-/// How entries are kept right.
+/// How cached entries are kept current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// By age alone: stale until the entry expires.
+    /// By age alone: an entry may be stale until it expires.
     Ttl,
-    /// By the database's change log.
+    /// By invalidation from the database's change log.
     Cdc,
 }
 
@@ -80,9 +80,9 @@ pub struct ModeRow {
     pub version: u64,
 }
 
-/// What a start does to the mode that is kept, given what the environment says now and what it said then.
+/// The mode after a start, given the one that is kept and the environment's value now and at the last start.
 ///
-/// The environment wins only if somebody edited it since: it differs from the value that was kept with the row.
+/// The environment wins only if it was edited since: if it differs from the value that was kept with the row.
 pub fn mode_at_start(kept: Mode, environment_then: Option<Mode>, environment_now: Option<Mode>) -> Mode {
     match environment_now {
         Some(now) if environment_then != Some(now) => now,
@@ -98,7 +98,7 @@ pub struct Note {
     pub version: u64,
 }
 
-/// Something that somebody did, or tried to do.
+/// An action that was taken or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AuditEntry {
     /// RFC 3339 in UTC, with microseconds.
@@ -114,10 +114,10 @@ pub struct AuditEntry {
     pub result: String,
 }
 
-/// The audit list and the history of modes are this long; older entries go.
+/// Maximum length of the audit list and of the history of modes; older entries are deleted.
 pub const HISTORY_MAX: u32 = 500;
 
-/// A time as the API shows it.
+/// Formats a time as the API shows it.
 pub fn rfc3339(at: Timestamp) -> String {
     let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
     let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
@@ -138,7 +138,7 @@ pub fn pattern(text: &str) -> String {
     pattern
 }
 
-/// Where a page of users lies.
+/// Where a page of users begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seek {
     /// The first ids above this one.
@@ -151,9 +151,9 @@ pub enum Seek {
 #[derive(Clone, Debug)]
 pub struct Seen<T> {
     pub value: T,
-    /// Everything that the value surely contains; read before the value, on the same connection.
+    /// The commits that the value is certain to contain; read before the value, on the same connection.
     pub position: Option<Position>,
-    /// Which server answered.
+    /// The server that was read.
     pub origin: Option<Box<str>>,
 }
 
@@ -161,18 +161,18 @@ pub struct Seen<T> {
 #[derive(Clone, Debug)]
 pub struct Written<T> {
     pub value: T,
-    /// Contains the write's own commit; nothing if the database does not number its commits.
+    /// Contains the write's own commit; `None` if the database does not number its commits.
     pub token: Option<Position>,
 }
 
-/// Why the database did not do what was asked.
+/// Why the database did not do what was requested.
 #[derive(Debug)]
 pub enum DbError {
     /// Another user has this e-mail address.
     EmailTaken,
-    /// A new user would need an id above the largest that there can be.
+    /// A new user would need an id above the largest possible one.
     NoIdLeft,
-    /// The mode, or a note, has another version than the client believed.
+    /// The version of the mode, or of a note, is not the expected one.
     VersionMismatch,
     /// The database cannot be reached, or is too busy. Trying again later may help.
     Unavailable(BoxError),
@@ -210,7 +210,7 @@ pub struct Connections {
     pub waiting: usize,
 }
 
-/// The database: the truth that caches are compared with. Writes go here and nowhere else.
+/// The database: the truth that cached entries are compared with. All writes go to it.
 ///
 /// # Cancel safety
 /// Reads are cancel safe. A dropped write may or may not have been committed.
@@ -224,21 +224,21 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
 
     async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError>;
 
-    /// Nothing if there is no such user.
+    /// Returns `None` if there is no such user.
     async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError>;
 
-    /// Nothing if there is no such user.
+    /// Returns `None` if there is no such user.
     async fn delete(&self, id: u64) -> Result<Option<Written<()>>, DbError>;
 
     async fn get(&self, id: u64) -> Result<Seen<Option<User>>, DbError>;
 
     async fn get_by_email(&self, email: &str) -> Result<Seen<Option<User>>, DbError>;
 
-    /// At most `limit` users with ids above `after`, by id.
+    /// Returns at most `limit` users with ids above `after`, by id.
     async fn list(&self, after: u64, limit: u32) -> Result<Vec<User>, DbError>;
 
-    /// At most `limit` users, by id, with the id `text` or with `text` in their name or address; an empty text finds all.
-    /// `seek` says where they begin.
+    /// Returns at most `limit` users, by id, whose id is `text` or whose name or address contains it; an empty text
+    /// matches all. `seek` says where the page begins.
     async fn find(&self, text: &str, seek: Seek, limit: u32) -> Result<Vec<User>, DbError>;
 
     /// The mode in force.
@@ -247,20 +247,21 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// Creates the mode's row, or applies the rule of [`mode_at_start`] to it.
     async fn adopt_mode(&self, environment: Option<Mode>) -> Result<ModeRow, DbError>;
 
-    /// Changes the mode, if its version is one of `expected` (where there is a list). The same mode again changes
-    /// nothing.
+    /// Changes the mode if its version is one of `expected`, or whatever its version if that is `None`. Setting the
+    /// current mode again changes nothing.
     async fn set_mode(&self, mode: Mode, expected: Option<&[u64]>) -> Result<ModeRow, DbError>;
 
-    /// The modes that were in force, the newest first, at most [`HISTORY_MAX`].
+    /// The modes that were in force, the newest first; at most [`HISTORY_MAX`].
     async fn mode_history(&self) -> Result<Vec<ModeRow>, DbError>;
 
-    /// The note of this name; nothing if there is none.
+    /// Returns the note of this name, `None` if there is none.
     async fn note(&self, name: &str) -> Result<Option<Note>, DbError>;
 
-    /// Writes a note, if its version is the expected one (where there is one; 0 means that it must be absent).
+    /// Writes a note if its version is the expected one; 0 means that it must be absent, `None` that any version will
+    /// do.
     async fn set_note(&self, name: &str, text: &str, expected: Option<u64>) -> Result<Note, DbError>;
 
-    /// Adds to the audit list; `at` is the database's own choice. The oldest entries beyond [`HISTORY_MAX`] go.
+    /// Adds to the audit list; the database sets `at`. Deletes the oldest entries beyond [`HISTORY_MAX`].
     async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError>;
 
     /// The audit list, the newest first.
@@ -269,17 +270,17 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// The connections of this process, now.
     fn connections(&self) -> Connections;
 
-    /// Keeps a text of any length under a name, for every process; with a time to expire, in seconds since 1970, until
-    /// then. What has expired goes.
+    /// Keeps a text of any length under a name, for every process. With `expires`, in seconds since 1970, only until
+    /// then; expired texts are deleted.
     async fn keep(&self, name: &str, text: &str, expires: Option<u64>) -> Result<(), DbError>;
 
-    /// The text that is kept under this name; nothing if there is none, or it has expired.
+    /// Returns the text that is kept under this name, `None` if there is none or it has expired.
     async fn kept(&self, name: &str) -> Result<Option<String>, DbError>;
 
-    /// The names that begin like this, of texts that have not expired.
+    /// Returns the names with this prefix, without those of expired texts.
     async fn kept_names(&self, prefix: &str) -> Result<Vec<String>, DbError>;
 
-    /// Asks for a sign of life.
+    /// Checks that the database can be reached.
     async fn ping(&self) -> Result<(), DbError>;
 }
 

@@ -1,4 +1,4 @@
-//! What happens, for everybody who looks on: changes, the mode, the pipeline.
+//! Events for those who watch: changes, the mode, the pipeline.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 
 use crate::stages::StageMeter;
 
-/// A subscriber that is further behind than this misses events. They show what happens; nothing depends on them.
+/// A subscriber that lags further behind misses events. They are for display only.
 const BEHIND_MAX: usize = 1_024;
 
-/// An event as it is sent: its type, and one line of JSON.
+/// An event as it is sent: its type and one line of JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub name: &'static str,
@@ -22,7 +22,7 @@ pub struct Event {
 
 impl Event {
     pub fn new(name: &'static str, data: &impl Serialize) -> Self {
-        // The types that are sent are plain structs: they always have a JSON form.
+        // The types that are sent are plain structs, which always have a JSON form.
         Self { name, data: serde_json::to_string(data).unwrap_or_default() }
     }
 }
@@ -36,7 +36,7 @@ pub struct ChangeEvent {
     pub op: &'static str,
     /// The keys that depend on the row, before and after.
     pub keys: Vec<String>,
-    /// The transaction.
+    /// The transaction that made the change.
     pub position: String,
     /// From the commit until the keys were invalidated; null if the log does not say when it was committed.
     pub lag_ms: Option<f64>,
@@ -55,7 +55,7 @@ impl ChangeEvent {
     }
 }
 
-/// Hands events to everybody who subscribed in this process.
+/// Hands events to all subscribers in this process.
 #[derive(Clone, Debug)]
 pub struct EventHub {
     sender: broadcast::Sender<Event>,
@@ -73,7 +73,7 @@ impl EventHub {
     }
 
     pub fn publish(&self, event: Event) {
-        // An error means that nobody looks on.
+        // An error means that there is no subscriber.
         let _ = self.sender.send(event);
     }
 }
@@ -94,7 +94,7 @@ impl ChangeSink for EventHub {
 #[derive(Debug)]
 pub struct Announcer {
     pub sink: Arc<dyn ChangeSink>,
-    /// Measures the way of what is announced.
+    /// Measures the stages of the announced changes.
     pub stages: Arc<StageMeter>,
 }
 

@@ -1,7 +1,7 @@
 //! What a consumer over Kafka reports: how far it has read each topic, and its last gaps.
 //!
-//! A record that cannot be decoded is never skipped silently: it is a gap, and everything cached is flushed. The last gaps
-//! are kept here, without values, so that an operator can find the cause.
+//! A record that cannot be decoded is never skipped silently: it is a gap, and everything cached is flushed. The last
+//! gaps are kept here, without values, so that an operator can find the cause.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The simulator without its HTTP: users in a database, read through a cache that the database's change log keeps right.
+//! The simulator without its HTTP: users in a database, read through a cache that its change log keeps current.
 //!
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) that holds both, implemented in [`db`];
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;

@@ -1,24 +1,24 @@
-//! The numbers of this process, in the text format of Prometheus.
+//! The metrics of this process, in the text format of Prometheus.
 //!
 //! The library's own are listed in [`cachefront::metrics`], the inspector's (`cachefront_consistency_healthy` and
-//! `cachefront_stale_entries` first) with the inspector; these are the simulator's:
+//! `cachefront_stale_entries` first) in the module `inspector`; the simulator's are:
 //!
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
-//! | `simulator_http_requests_total` | counter | `method`, `route`, `status` | answered requests; status by class (`2xx`) |
-//! | `simulator_http_request_duration_seconds` | histogram | `method`, `route` | from a request's arrival to its answer |
-//! | `simulator_http_requests_in_flight` | gauge | | requests that are being answered |
-//! | `simulator_http_permits` | gauge | | how many requests may be answered at once (`CACHEFRONT_API_IN_FLIGHT`) |
+//! | `simulator_http_requests_total` | counter | `method`, `route`, `status` | completed requests, by class (`2xx`) |
+//! | `simulator_http_request_duration_seconds` | histogram | `method`, `route` | from arrival to response |
+//! | `simulator_http_requests_in_flight` | gauge | | requests in progress |
+//! | `simulator_http_permits` | gauge | | maximum number of concurrent requests (`CACHEFRONT_API_IN_FLIGHT`) |
 //! | `simulator_http_permits_in_use` | gauge | | how many of them are in use |
-//! | `simulator_database_connections` | gauge | `state` | this process's connections to the database: `in_use`, `idle` |
+//! | `simulator_database_connections` | gauge | `state` | connections of this process: `in_use`, `idle` |
 //! | `simulator_database_waiting` | gauge | | statements that wait for a connection |
 //! | `simulator_store_operation_duration_seconds` | histogram | `operation` | how long the shared store takes |
-//! | `simulator_staleness_bound_seconds` | histogram | | the most that a cached read could be behind the database, looked at four times a second |
+//! | `simulator_staleness_bound_seconds` | histogram | | maximum staleness of a cached read, measured every 250 ms |
 //! | `simulator_pipeline_running` | gauge | | 1 while the change capture gives signs of life, wherever it runs |
-//! | `simulator_pipeline_lag_seconds` | gauge | | age of the newest moment at which everything committed was handled |
+//! | `simulator_pipeline_lag_seconds` | gauge | | time since everything committed was known to be handled |
 //! | `simulator_mode` | gauge | `mode` | 1 for the mode in force, 0 for the other |
 //! | `simulator_fault_active` | gauge | `fault` | 1 while this fault is switched on, 0 after it was |
-//! | `simulator_fault_dropped_changes_total` | counter | | changes that the fault switch `drop_events` took away |
+//! | `simulator_fault_dropped_changes_total` | counter | | changes dropped by the fault switch `drop_events` |
 //! | `simulator_build_info` | gauge | `version`, `source` | always 1 |
 
 mod freshness;
@@ -47,7 +47,7 @@ const DATABASE_WAITING: &str = "simulator_database_waiting";
 const STORE_OPERATION_DURATION_SECONDS: &str = "simulator_store_operation_duration_seconds";
 /// Set by the fault switches.
 pub const FAULT_ACTIVE: &str = "simulator_fault_active";
-/// Counted by the source between.
+/// Counted by `FaultySource`.
 pub const FAULT_DROPPED_CHANGES_TOTAL: &str = "simulator_fault_dropped_changes_total";
 const STALENESS_BOUND_SECONDS: &str = "simulator_staleness_bound_seconds";
 const PIPELINE_RUNNING: &str = "simulator_pipeline_running";
@@ -55,26 +55,26 @@ const PIPELINE_LAG_SECONDS: &str = "simulator_pipeline_lag_seconds";
 const MODE: &str = "simulator_mode";
 const BUILD_INFO: &str = "simulator_build_info";
 
-/// Upper bounds of histograms that measure seconds: from a hit in memory to a request that is given up. The alerts count
-/// requests at the bound 0.1.
+/// Upper bounds of histograms of seconds: from a hit in memory to a request that is given up. The alerts count requests
+/// at the bound 0.1.
 const SECONDS_BUCKETS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
 
-/// Upper bounds of how stale a read may be. The alerts count at the bound 2.5.
+/// Upper bounds of the staleness of reads. The alerts count at the bound 2.5.
 const STALENESS_BUCKETS: [f64; 11] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
 
-/// How often what histograms collected is folded into their buckets.
+/// How often collected samples are folded into the histograms' buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Renders what the process has measured.
+/// Renders the metrics of this process.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// Makes this process measure.
+    /// Installs the recorder of this process.
     ///
     /// # Errors
-    /// If it does already.
+    /// If one is installed already.
     pub fn install() -> Result<Self, CliError> {
         let failed = |error: &dyn fmt::Display| CliError::new(format!("metrics cannot be collected: {error}"));
         let installed = PrometheusBuilder::new()
@@ -92,7 +92,7 @@ impl Metrics {
         self.0.render()
     }
 
-    /// Keeps what was collected small, until `stop`.
+    /// Folds samples into buckets regularly, so that they do not pile up, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -109,7 +109,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Tells which program this is.
+/// Sets the gauge that identifies this program.
 pub fn identify(source: &'static str) {
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "source" => source).set(1.0);
 }

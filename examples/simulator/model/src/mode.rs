@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{Database, DbError, Mode, ModeRow};
 use crate::shared_task::SharedTask;
 
-/// How often the row is read. A change is in force everywhere within a second.
+/// How often the row is read. A change takes effect everywhere within a second.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Whoever asks for the mode waits so long for the database to say it. What is in force here is known without it.
+/// How long [`Modes::look`] waits for the database. The mode in force here is known without it.
 const LOOK_MAX: Duration = Duration::from_millis(500);
 
-/// Knows the mode and makes this process follow it.
+/// Knows the mode and applies it to this process.
 pub struct Modes {
     database: Arc<dyn Database>,
-    /// Held while the row is read or written and then put in force, so that an older answer never comes last.
+    /// Held while the row is read or written and then put in force, so that an older row never overwrites a newer one.
     order: Mutex<()>,
     current: watch::Sender<ModeRow>,
     looks: SharedTask,
@@ -27,7 +27,7 @@ pub struct Modes {
 }
 
 impl Modes {
-    /// Puts `row` in force; `follow` is called with every row that comes into force, one after the other.
+    /// Puts `row` in force. Calls `follow` with every row that comes into force, one after the other.
     pub fn new(
         database: Arc<dyn Database>,
         row: ModeRow,
@@ -38,17 +38,17 @@ impl Modes {
         Arc::new(Self { database, order: Mutex::new(()), current, looks: SharedTask::default(), follow })
     }
 
-    /// The mode in force in this process.
+    /// Returns the mode in force in this process.
     pub fn current(&self) -> ModeRow {
         self.current.borrow().clone()
     }
 
-    /// Follows the mode.
+    /// Returns a receiver of every change of the mode.
     pub fn watch(&self) -> watch::Receiver<ModeRow> {
         self.current.subscribe()
     }
 
-    /// The mode in force, after the row was read again: unless the database does not say it in time.
+    /// Reads the row again and returns the mode in force; the last known one if the database is not in time.
     pub async fn look(self: &Arc<Self>) -> ModeRow {
         let modes = Arc::clone(self);
         let look = async move {
@@ -63,7 +63,7 @@ impl Modes {
     /// Reads the row and puts it in force.
     ///
     /// # Errors
-    /// The database's; the mode in force stays what it is.
+    /// The database's; the mode in force stays as it is.
     pub async fn refresh(&self) -> Result<ModeRow, DbError> {
         let _ordered = self.order.lock().await;
         let row = self.database.mode().await?;
@@ -71,7 +71,7 @@ impl Modes {
         Ok(row)
     }
 
-    /// Changes the row and puts it in force: reads of this process that start after the answer follow it.
+    /// Changes the row and puts it in force: reads of this process that start after this returns follow it.
     ///
     /// # Errors
     /// As [`Database::set_mode`].
@@ -82,7 +82,7 @@ impl Modes {
         Ok(row)
     }
 
-    /// Follows the row until `stop`. A database that is away changes nothing.
+    /// Follows the row until `stop`. While the database is unavailable, the mode stays as it is.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! How the change capture is doing, as every role can see it: from the store, not from the process that runs it.
+//! The state of the change capture as every role sees it: from the store, not from the process that runs it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,38 +17,38 @@ use crate::kafka_report::KafkaReport;
 use crate::mode::Modes;
 use crate::stages::{StageMeter, Stages};
 
-/// How often a consumer reports while nothing happens.
+/// How often a consumer reports while nothing changes.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
-/// The pause between two reports while much happens.
+/// The pause between two reports while much changes.
 const REPORT_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a change of the mode waits for the consumer: every role follows within a second.
+/// How long a change of the mode waits for the consumer to follow; the other roles follow within a second, too.
 const FOLLOW_MAX: Duration = Duration::from_secs(1);
 
-/// The pause between two looks at whether it has.
+/// The poll interval while waiting for the consumer to follow.
 const FOLLOW_POLL: Duration = Duration::from_millis(5);
 
 /// A pipeline counts as running if its last sign of life is at most this old.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
-/// What a consumer says of itself, beside what the store's meta holds.
+/// A consumer's report on itself, in addition to what the store's meta holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// When it was written, by the consumer's clock, in µs; zero if none was.
+    /// When it was written, by the consumer's clock, in µs; zero if there is no report.
     pub at_us: u64,
     /// True if changes are being read.
     pub running: bool,
-    /// How long ago everything committed was known to be handled; none if that is not known.
+    /// The time up to which everything committed is known to be handled, in µs since 1970; zero if not known.
     pub source_time_us: u64,
-    /// Everything up to here is handled.
+    /// The position up to which everything is handled.
     pub applied: String,
     pub events_total: u64,
     pub invalidations_total: u64,
-    /// How long the parts of the way take.
+    /// How long each stage takes.
     #[serde(default)]
     pub stages: Stages,
-    /// Of its topics, if it reads from Kafka.
+    /// On its topics, if it reads from Kafka.
     #[serde(default)]
     pub carried: Option<KafkaReport>,
 }
@@ -68,23 +68,23 @@ impl Report {
     }
 }
 
-/// Where the consumer's report is kept: in this process, or beside the entries in the shared store.
+/// Where the consumer's report is kept: in this process, or next to the entries in the shared store.
 #[async_trait]
 pub trait StatusStore: fmt::Debug + Send + Sync + 'static {
     /// Replaces the report.
     ///
     /// # Errors
-    /// `Unavailable` if the store is away.
+    /// `Unavailable` if the store cannot be reached.
     async fn post(&self, report: &Report) -> Result<()>;
 
-    /// The last report; none if there never was one.
+    /// Returns the last report, `None` if there never was one.
     ///
     /// # Errors
     /// As [`StatusStore::post`].
     async fn read(&self) -> Result<Option<Report>>;
 }
 
-/// The board of a program that runs everything in one process.
+/// The status store of a program that runs everything in one process.
 #[derive(Debug, Default)]
 pub struct LocalStatusStore(std::sync::Mutex<Option<Report>>);
 
@@ -102,10 +102,11 @@ impl StatusStore for LocalStatusStore {
     }
 }
 
-/// Posts a consumer's status until `stop`, with what `carried` says. A board that is away is tried again the next time.
+/// Posts a consumer's status until `stop`, together with what `carried` returns. A failed post is not repeated: the
+/// next report follows soon.
 ///
-/// The board has one report. Of several consumers the one that reads changes writes it: what a standby would say of
-/// itself is not what the pipeline does. A consumer that has stopped to read is noticed by its silence.
+/// The store holds a single report. Of several consumers only the one that reads changes writes it, because a standby's
+/// status is not the pipeline's. A consumer that stops reading is noticed by its silence.
 pub async fn report(
     mut statuses: watch::Receiver<CdcStatus>,
     stages: Arc<StageMeter>,
@@ -149,13 +150,13 @@ pub struct PipelineView {
     pub events_total: u64,
     /// Keys invalidated since the consumer started.
     pub invalidations_total: u64,
-    /// How long the parts of the way take: for the panel.
+    /// How long each stage takes: for the panel.
     #[serde(skip)]
     #[schema(ignore)]
     pub stages: Stages,
 }
 
-/// Looks at the pipeline from outside.
+/// Observes the pipeline from any process, through the store.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     pub store: Arc<dyn Store>,
@@ -167,7 +168,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// What is known now. A store that is away is a pipeline that does not run.
+    /// Returns what is known now. While the store is unavailable, the pipeline counts as not running.
     pub async fn view(&self) -> PipelineView {
         let (report, meta) = tokio::join!(self.board.read(), self.meta());
         let report = report.ok().flatten().unwrap_or_default();
@@ -191,13 +192,13 @@ impl Pipeline {
         }
     }
 
-    /// What the consumer last said of its topics; nothing if it reads from no Kafka.
+    /// Returns the consumer's last report on its topics, `None` if it does not read from Kafka.
     pub async fn carried(&self) -> Option<KafkaReport> {
         self.board.read().await.ok().flatten()?.carried
     }
 
-    /// Waits until a running consumer has followed a change of the mode: in TTL mode it invalidates nothing any more, in
-    /// CDC mode entries are kept again. A consumer that is away, or slow, is not waited for beyond [`FOLLOW_MAX`].
+    /// Waits until a running consumer has followed a change of the mode: in TTL mode it stops invalidating, in CDC mode
+    /// it starts again. Waits for at most [`FOLLOW_MAX`], and not at all if no consumer is running.
     pub async fn followed(&self, mode: Mode) {
         if !self.view().await.running {
             return;
@@ -212,12 +213,12 @@ impl Pipeline {
         }
     }
 
-    /// Everything up to this position is handled; nothing if that is not known.
+    /// Returns the position up to which everything is handled, `None` if it is not known.
     pub async fn applied(&self) -> Option<Position> {
         self.meta().await.filter(|meta| meta.is_live()).map(|meta| meta.applied().clone())
     }
 
-    /// True if the store answers.
+    /// Returns true if a read from the store succeeds.
     pub async fn store_answers(&self) -> bool {
         self.store.get(&probe_key()).await.is_ok()
     }
@@ -227,7 +228,7 @@ impl Pipeline {
     }
 }
 
-/// A key that no cache has. Every reading brings its shard's meta along.
+/// A key that no cache uses. Every read from the store also returns the meta of the key's shard.
 fn probe_key() -> StoreKey {
     StoreKey::from_text("pipeline:probe").expect("a short key")
 }

@@ -1,4 +1,4 @@
-//! How long changes take for each part of their way, as the consumer sees it.
+//! How long changes take in each stage, as the consumer measures it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -7,24 +7,24 @@ use std::time::Duration;
 use cachefront::{AppliedBatch, InvalidationMode, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What is older says nothing of now.
+/// An older transaction says nothing about the present.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// So many transactions are kept; a mean over more would not be better.
+/// Maximum number of transactions that are kept; a mean over more would not be better.
 const KEPT_MAX: usize = 512;
 
-/// The parts of the way, in ms, on average over the last seconds. What was not measured is none.
+/// The time in each stage, in ms, as the mean over the last seconds. `None` if it was not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stages {
     /// From the commit to the connector that read it.
     pub capture_ms: Option<f64>,
-    /// From there into Kafka.
+    /// From the connector to Kafka.
     pub queue_ms: Option<f64>,
-    /// From there, or else from the commit, to the consumer.
+    /// From Kafka, or from the commit if there is none, to the consumer.
     pub read_ms: Option<f64>,
-    /// How long the consumer waited until it could be read by everybody.
+    /// How long the consumer waited until the change was visible to all readers.
     pub gate_ms: Option<f64>,
-    /// From there to the end of its invalidations.
+    /// From then to the end of its invalidations.
     pub apply_ms: Option<f64>,
 }
 
@@ -35,19 +35,19 @@ impl Stages {
     }
 }
 
-/// Remembers what was applied lately.
+/// Keeps the times of recently applied transactions.
 #[derive(Debug, Default)]
 pub struct StageMeter(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     recent: VecDeque<(Timestamp, Stages)>,
-    /// In which mode that was. A change of it makes changes wait: they say nothing of those that follow.
+    /// The mode of these transactions. A switch delays changes, so times from before it are dropped.
     mode: Option<InvalidationMode>,
 }
 
 impl StageMeter {
-    /// Takes a batch in: each transaction once.
+    /// Records a batch: each transaction once.
     pub fn note(&self, batch: &AppliedBatch) {
         let Ok(mut kept) = self.0.lock() else { return };
         if kept.mode.replace(batch.mode) != Some(batch.mode) {
@@ -74,7 +74,7 @@ impl StageMeter {
         }
     }
 
-    /// The averages at `now`.
+    /// Returns the means at `now`.
     pub fn mean(&self, now: Timestamp) -> Stages {
         let Ok(mut kept) = self.0.lock() else { return Stages::default() };
         let kept = &mut kept.recent;

@@ -30,7 +30,7 @@ impl Viewers {
     /// Completes immediately while a viewer is present, otherwise as soon as one is.
     pub async fn wait(&self) {
         let mut looked = self.0.subscribe();
-        // A watch ends with its sender, which is borrowed here.
+        // Cannot fail: the watch ends with its sender, which is borrowed here.
         let _ = looked.wait_for(|at| at.is_some_and(|at| at.elapsed() < LASTS)).await;
     }
 }

@@ -1,9 +1,9 @@
-//! Waits at the start for servers that may still come up, and says so.
+//! Waits at the start for servers that may still come up, and logs it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The pause between two tries to reach a server at the start.
+/// The pause between two attempts to reach a server at the start.
 pub const PAUSE: Duration = Duration::from_millis(250);
 
 /// The wait for one server.
@@ -13,7 +13,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Pauses after a try that failed. The first time it says what is waited for, and why.
+    /// Pauses after a failed attempt. The first one logs which server is waited for, and why.
     pub async fn pause(&self, server: &str, host: &str, why: &str) {
         if !self.said.swap(true, Ordering::Relaxed) {
             tracing::warn!("waiting for {server} at {host}: {why}");

@@ -1,4 +1,4 @@
-//! What the buttons do. Each answers one line for people to read; what changed is pushed.
+//! Handlers of the buttons. Each returns one line for people to read; changes of the page are pushed.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::Panel;
 use super::login::CurrentUser;
 use super::tour::{self, Scenario};
 
-/// The answer to every button.
+/// The response to every button.
 #[derive(Debug, Serialize)]
 struct ActionResponse {
     ok: bool,
     message: String,
 }
 
-/// Why nobody else may switch the mode now.
+/// Why the mode cannot be switched during a comparison.
 pub(super) const COMPARING: &str =
     "An A/B run is under way, and it switches the mode itself: wait for its end, or stop it.";
 
-/// Notes in the audit list what somebody did, or tried.
+/// Records an action and its outcome in the audit list, and returns the outcome.
 pub(super) async fn noted<T, E: Display>(
     panel: &Panel,
     reader: &Session,
@@ -75,7 +75,7 @@ pub(super) struct ModeForm {
     version: u64,
 }
 
-/// Switches the mode, unless somebody else did since the page was made.
+/// Switches the mode, unless it has changed since the page was rendered.
 pub(super) async fn mode(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
@@ -113,7 +113,7 @@ fn words_of(mode: Mode) -> &'static str {
     }
 }
 
-/// Nothing if name and address have a length that the table takes.
+/// Returns a refusal if name or address is empty or longer than its column, `None` if both fit.
 fn wrong(input: &UserInput) -> Option<Response> {
     let fits = [&input.name, &input.email].iter().all(|text| (1..=255).contains(&text.chars().count()));
     let words = "Name and e-mail address take 1 to 255 characters.";
@@ -160,7 +160,7 @@ fn words_of_tier(tier: &str) -> &str {
     }
 }
 
-/// So many are read by one press.
+/// Maximum number of users read by one press.
 const READ_AT_ONCE: u32 = 100;
 
 /// Reads the first users, so that their rows are cached.
@@ -207,7 +207,7 @@ pub(super) async fn delete(
     }
 }
 
-/// Starts a demo, or stops the one under way.
+/// Starts a demo, or stops the running one.
 pub(super) async fn demo(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
@@ -244,7 +244,7 @@ pub(super) async fn fault(
     if switched(faults.current(), &form).is_none() {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("A delay is a number of ms up to {DELAY_MS_MAX}."));
     }
-    // What may be set was checked; which state it is set in is only known when it is written.
+    // The form was checked above; the state that it applies to is only known at the time of the write.
     let outcome = faults.change(|state| switched(state, &form).unwrap_or(state)).await;
     match noted(&panel, &reader, format!("fault {} {}", form.fault, form.value), outcome).await {
         Ok(state) => {
@@ -258,7 +258,7 @@ pub(super) async fn fault(
     }
 }
 
-/// The state with one switch changed; nothing if it is not known, or its value is none.
+/// Returns the state with one switch changed, `None` if there is no such switch or the value is invalid.
 fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
     let on = || form.value.parse::<bool>().ok();
     let millis = || form.value.parse::<u64>().ok().filter(|millis| *millis <= DELAY_MS_MAX);
@@ -275,7 +275,7 @@ fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
     Some(state)
 }
 
-/// Empties the store, as a server does that restarts without its data.
+/// Empties the store, like a server that restarts without its data.
 pub(super) async fn flush(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Response {
     let outcome = panel.api.store_admin.empty().await;
     match noted(&panel, &reader, "cache emptied".into(), outcome).await {
@@ -289,7 +289,7 @@ pub(super) async fn flush(State(panel): State<Arc<Panel>>, CurrentUser(reader): 
     }
 }
 
-/// Presses Debezium's connector, where one carries the changes.
+/// Pauses, resumes or restarts Debezium's connector.
 pub(super) async fn connector(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
@@ -318,7 +318,7 @@ pub(super) async fn connector(
     }
 }
 
-/// Starts one task of the connector again.
+/// Restarts one task of the connector.
 pub(super) async fn connector_task(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
@@ -337,7 +337,7 @@ pub(super) async fn connector_task(
     }
 }
 
-/// Ends everybody's sessions, also the one of whoever asks.
+/// Ends all sessions, including the one that requests it.
 pub(super) async fn end_sessions(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Response {
     let outcome = panel.api.access.logout_all().await;
     match noted(&panel, &reader, "all sessions ended".into(), outcome).await {

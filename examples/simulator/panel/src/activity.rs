@@ -1,4 +1,4 @@
-//! The last things that happened, kept here so that every tab shows the same ones.
+//! The activity log: the last things that happened, kept here so that every tab shows the same ones.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,16 +11,16 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Panel;
 
-/// So many are kept.
+/// Maximum number of entries.
 const KEPT_MAX: usize = 60;
 
-/// So many lags are kept: enough for a fair 99th percentile of what happened lately.
+/// Maximum number of lags: enough for a meaningful 99th percentile of recent changes.
 const LAGS_MAX: usize = 2_000;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ActivityEntry {
-    /// Counts from one; no two have the same.
+    /// Unique number, counted from one.
     pub(super) number: u64,
     pub(super) at: Timestamp,
     pub(super) what: What,
@@ -32,9 +32,9 @@ pub(super) enum What {
     Change { op: String, keys: Vec<String>, position: String, lag_ms: Option<f64>, applied: bool },
     /// The mode changed.
     Mode { mode: Mode, version: u64 },
-    /// A fault was switched.
+    /// A fault was switched on or off.
     Fault { words: &'static str, on: bool },
-    /// Somebody pressed a button that changes no row.
+    /// A user pressed a button that changes no row.
     Pressed(String),
 }
 
@@ -47,7 +47,7 @@ struct Change {
     lag_ms: Option<f64>,
 }
 
-/// What happened lately.
+/// What happened recently.
 #[derive(Debug, Default)]
 pub(super) struct ActivityLog {
     inner: Mutex<Inner>,
@@ -79,17 +79,17 @@ impl ActivityLog {
         self.note(at, What::Mode { mode: row.mode, version: row.version });
     }
 
-    /// Somebody did something at this panel that stands in no log.
+    /// Records an action of a user of this panel that causes no event.
     pub(super) fn pressed(&self, at: Timestamp, words: impl Into<String>) {
         self.note(at, What::Pressed(words.into()));
     }
 
-    /// The newest first.
+    /// Returns the last entries, newest first.
     pub(super) fn latest(&self, count: usize) -> Vec<ActivityEntry> {
         self.inner.lock().map(|inner| inner.kept.iter().take(count).cloned().collect()).unwrap_or_default()
     }
 
-    /// From commit to invalidation, in ms, of the changes since `since`, in ascending order.
+    /// Returns the lags from commit to invalidation of the changes since `since`, in ms and in ascending order.
     pub(super) fn lags_since(&self, since: Timestamp) -> Vec<f64> {
         let Ok(inner) = self.inner.lock() else { return Vec::new() };
         let recent = inner.lags.iter().rev().take_while(|(at, _)| *at >= since).map(|(_, lag)| *lag);
@@ -99,12 +99,12 @@ impl ActivityLog {
     }
 }
 
-/// The value below which so many of a hundred lie; `sorted` is in ascending order.
+/// Returns a percentile of values in ascending order, `None` if there are none.
 pub(super) fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied()
 }
 
-/// Writes down changes until the API ends, and has them looked at.
+/// Records changes until the API ends, and requests a snapshot after each.
 pub(super) async fn write(panel: Arc<Panel>) {
     let mut events = panel.api.events.subscribe();
     let mut modes = panel.api.modes.watch();
@@ -112,7 +112,7 @@ pub(super) async fn write(panel: Arc<Panel>) {
     let mut on = *faults.borrow_and_update();
     loop {
         let received = tokio::select! {
-            // A change that comes after a switch is shown after it.
+            // Switches first, so that a change that follows one is shown after it.
             biased;
             () = panel.api.stop.cancelled() => return,
             Ok(()) = modes.changed() => {
@@ -143,7 +143,7 @@ pub(super) async fn write(panel: Arc<Panel>) {
     }
 }
 
-/// Whoever switched them, here or elsewhere.
+/// Records switched faults, whichever process switched them.
 fn switched(panel: &Panel, before: FaultState, after: FaultState) {
     let now = panel.api.pipeline.clock.now();
     for (words, on) in differences(before, after) {
@@ -153,7 +153,7 @@ fn switched(panel: &Panel, before: FaultState, after: FaultState) {
     panel.live.nudge();
 }
 
-/// The faults that were switched, as the picture of the pipeline calls them. Another delay is switched on again.
+/// Returns the faults that were switched, named as in the view of the pipeline. A changed delay counts as switched on.
 fn differences(before: FaultState, after: FaultState) -> Vec<(&'static str, bool)> {
     let switch = |on: bool| u64::from(on);
     [
@@ -180,7 +180,7 @@ fn note(panel: &Panel, change: Change) {
     panel.live.nudge();
 }
 
-/// The id in a key of the cache of users.
+/// Returns the id in a key of the cache of users, `None` for a key of another cache.
 fn user_id(key: &str) -> Option<u64> {
     let (cache, id) = (key.split(':').next()?, key.rsplit(':').next()?);
     (cache == "users").then(|| id.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! What the pages load: everything comes from this program, nothing from elsewhere.
+//! The files that the pages load. All of them are embedded in this program.
 
 use axum::Router;
 use axum::http::header;
@@ -8,7 +8,7 @@ use axum::routing::get;
 const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Path, kind and content of each file.
+/// Path, content type and content of each file.
 const FILES: [(&str, &str, &str); 12] = [
     (
         "/panel.css",

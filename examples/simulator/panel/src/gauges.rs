@@ -15,22 +15,22 @@ use super::activity::{ActivityLog, percentile};
 use super::live::Moment;
 use super::verdict::Word;
 
-/// So much is kept: what the charts show, and a little more.
+/// Maximum number of samples: what the charts show, and a few more.
 const SAMPLES_MAX: usize = 180;
 
-/// So many marks are kept.
+/// Maximum number of marks.
 const MARKS_MAX: usize = 64;
 
-/// An API that takes longer to tell its numbers leaves a gap.
+/// Time limit of a request for the API's metrics; a slower one leaves a gap in the charts.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
 
-/// What was measured stands beside the stage for so many samples.
+/// Number of samples for which the last measured bus latency is shown at its stage.
 const BUS_KEPT: usize = 10;
 
-/// What was counted over a longer time is no rate of now.
+/// Maximum time between two samples from which a rate is computed: over a longer one it would not be current.
 const GAP_MAX: Duration = Duration::from_secs(5);
 
-/// Lags of the last seconds are taken together: single changes would be lost between two samples.
+/// Window of the lag percentiles: changes are too rare for a percentile of each sample.
 const LAG_WINDOW_US: u64 = 5_000_000;
 
 const READS: &str = "cachefront_reads_total";
@@ -38,30 +38,30 @@ const LOADS: &str = "cachefront_loads_total";
 const REQUESTS: &str = "simulator_http_request_duration_seconds_bucket";
 const BUS: &str = "cachefront_bus_seconds_";
 
-/// The charts at one moment. What is not known is null: a gap, never a line drawn through.
+/// One point of all charts. An unknown value is null and leaves a gap in its line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Seconds since 1970.
     pub(super) t: f64,
-    /// Percent of reads that the cache answered.
+    /// Percentage of reads that were hits.
     pub(super) hit: Option<f64>,
-    /// Loads from the database, a second.
+    /// Loads from the database per second.
     pub(super) loads: Option<f64>,
-    /// Reads, a second.
+    /// Reads per second.
     pub(super) reads: Option<f64>,
     /// From commit to invalidation, ms.
     pub(super) lag50: Option<f64>,
     pub(super) lag99: Option<f64>,
-    /// For how long the oldest stale entry has been stale, s.
+    /// How long the oldest stale entry has been stale, s.
     pub(super) stale: Option<f64>,
-    /// How long requests took, ms.
+    /// Duration of requests, ms.
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
     /// From the store to the tier of the process that reads, on average, ms.
     pub(super) bus_mean: Option<f64>,
 }
 
-/// Something that the charts mark.
+/// An event that the charts mark.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// Seconds since 1970.
@@ -76,23 +76,23 @@ pub(super) struct History {
     pub(super) marks: Vec<Mark>,
 }
 
-/// Where the numbers of the process that serves the reads come from.
+/// Source of the metrics of the process that serves the reads.
 #[derive(Debug)]
 pub(super) enum Numbers {
-    /// It is this process.
+    /// This process.
     Here,
-    /// The API runs elsewhere, and answers `/metrics`.
+    /// Another process, which serves `/metrics`.
     There { http: reqwest::Client, url: String, token: Option<Secret> },
 }
 
 impl Numbers {
-    /// Those of the API that the settings name.
+    /// Reads the metrics of the API that the settings name.
     pub(super) fn of_api(settings: &Settings) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap_or_default();
         Self::There { http, url: format!("{}/metrics", settings.api_url), token: settings.client_token().cloned() }
     }
 
-    /// Nothing if the API does not answer.
+    /// Returns the metrics in Prometheus's text format, `None` if the API does not return them in time.
     pub(super) async fn text(&self, api: &Api) -> Option<String> {
         match self {
             Self::Here => Some(api.metrics.render()),
@@ -126,7 +126,7 @@ struct Counters {
     hits: f64,
     reads: f64,
     loads: f64,
-    /// Requests that took at most so many µs.
+    /// Cumulative number of requests by the upper bound of their bucket, in µs.
     requests: BTreeMap<u64, f64>,
     /// Sum in seconds, and count.
     bus: (f64, f64),
@@ -137,7 +137,7 @@ fn seconds(at: Timestamp) -> f64 {
 }
 
 impl Gauges {
-    /// Takes a sample from the numbers of the process that reads, in Prometheus's text format. Without them it is a gap.
+    /// Takes a sample from metrics in Prometheus's text format. Without them, the sample is a gap.
     pub(super) fn sample(&self, text: Option<&str>, now: Timestamp, moment: &Moment, chronicle: &ActivityLog) {
         let mut sample = self.rates(text.map(Counters::read), now);
         sample.stale = staleness(moment);
@@ -153,7 +153,7 @@ impl Gauges {
         }
     }
 
-    /// What was counted since the last sample; all of it unknown after a gap, which is compared with nothing.
+    /// Returns the rates since the last sample. All are unknown in a gap and in the first sample after one.
     fn rates(&self, counters: Option<Counters>, now: Timestamp) -> Sample {
         let unknown = Sample { t: seconds(now), ..Sample::default() };
         let Ok(mut inner) = self.inner.lock() else { return unknown };
@@ -169,7 +169,7 @@ impl Gauges {
         }
     }
 
-    /// Marks a moment on all charts.
+    /// Adds a mark to all charts.
     pub(super) fn mark(&self, at: Timestamp, what: String) {
         let Ok(mut inner) = self.inner.lock() else { return };
         inner.marks.push_back(Mark { t: seconds(at), what });
@@ -183,7 +183,8 @@ impl Gauges {
         History { samples: inner.samples.iter().copied().collect(), marks: inner.marks.iter().cloned().collect() }
     }
 
-    /// Puts what an earlier process kept before what this one has measured, with a gap in between.
+    /// Prepends the history of an earlier process, with a gap in between. Ignores a history that is not older than all
+    /// samples of this one.
     pub(super) fn restore(&self, earlier: History) {
         let Ok(mut inner) = self.inner.lock() else { return };
         let Some(last) = earlier.samples.last().map(|sample| sample.t) else { return };
@@ -201,7 +202,7 @@ impl Gauges {
         }
     }
 
-    /// What the last message took from the store to the tier of the process that reads, in ms.
+    /// Returns the last measured latency from the store to the tier of the process that reads, in ms.
     pub(super) fn bus_ms(&self) -> Option<f64> {
         let inner = self.inner.lock().ok()?;
         inner.samples.iter().rev().take(BUS_KEPT).find_map(|sample| sample.bus_mean)
@@ -233,7 +234,7 @@ impl Counters {
                 add(&mut counters.bus, part, value);
             } else if series.starts_with(REQUESTS) && is_read_of_a_user(series) {
                 let bound = label(series, "le").and_then(|bound| bound.parse::<f64>().ok());
-                // What is beyond the last bound counts as the last bound: the charts end there.
+                // The last bucket has no upper bound: quantiles in it are reported as the last finite bound.
                 let micros = bound.filter(|bound| bound.is_finite()).map_or(u64::MAX, |bound| (bound * 1e6) as u64);
                 *counters.requests.entry(micros).or_default() += value;
             }
@@ -254,7 +255,7 @@ impl Counters {
         }
     }
 
-    /// Within its bucket a value is taken to lie where its rank is.
+    /// Estimates a quantile by linear interpolation within its bucket.
     fn quantile(&self, before: &Self, share: f64) -> Option<f64> {
         let new = |bound: &u64| self.requests.get(bound).unwrap_or(&0.0) - before.requests.get(bound).unwrap_or(&0.0);
         let total = new(&u64::MAX);
@@ -275,7 +276,7 @@ impl Counters {
     }
 }
 
-/// Scrapes, health checks and looks into the cache are no requests of users.
+/// Returns true for reads of users. Scrapes, health checks and peeks into the cache do not count.
 fn is_read_of_a_user(series: &str) -> bool {
     label(series, "method") == Some("GET") && label(series, "route").is_some_and(|route| route.starts_with("/users"))
 }
@@ -288,7 +289,7 @@ fn add(total: &mut (f64, f64), part: &str, value: f64) {
     }
 }
 
-/// In ms, of what came since `before`.
+/// Returns the mean since `before`, in ms.
 fn mean(now: (f64, f64), before: (f64, f64)) -> Option<f64> {
     let count = now.1 - before.1;
     (count > 0.0).then(|| (now.0 - before.0) / count * 1e3)
@@ -341,7 +342,7 @@ mod tests {
         assert_eq!(history.samples.len(), SAMPLES_MAX);
         let [before, gap] = history.samples.last_chunk::<2>().expect("samples");
         assert_eq!((before.t, before.reads, gap.t, gap.reads), (399.0, Some(1.0), 400.0, None));
-        // Twice changes nothing.
+        // A second restore changes nothing.
         gauges.restore(history.clone());
         assert_eq!(gauges.history().samples, history.samples);
     }

@@ -1,4 +1,4 @@
-//! What is cached, key by key: for the cache browser. Looks only: no fill, no lease, no touch.
+//! What is cached, key by key, for the cache browser. Peeks only: no fill, no lease, no touch.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,16 +23,16 @@ use super::login::CurrentUser;
 use super::query::QueryParameters;
 use super::users::{PAGE_MAX, State, UserRow, beside_entry};
 
-/// So many keys are listed. More than that nobody pages through; a search is over these.
+/// Maximum number of listed keys: more than a person pages through. A search covers only these.
 pub(super) const LISTED_MAX: usize = 10_000;
 
-/// All tabs share a list that is so old: the server of the store has to walk over everything for it.
+/// How long all tabs share a list: the store's server has to scan all its keys for a new one.
 const LIST_SHARED: Duration = Duration::from_secs(1);
 
-/// So many keys of a page are looked at at once.
+/// Maximum number of keys of a page that are peeked concurrently.
 const AT_ONCE: usize = 32;
 
-/// An entry that changes between two looks is looked at again, at most so often.
+/// Maximum number of peeks at an entry that changes from one to the next.
 const LOOKS_MAX: usize = 3;
 
 /// A key of one of the two caches. Ids come first, in their order.
@@ -43,7 +43,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// Nothing if it is the key of no cache here.
+    /// Returns `None` if the key belongs to neither cache.
     fn of(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("users", id) => id.parse().ok().map(Self::Id),
@@ -67,11 +67,11 @@ impl fmt::Display for Key {
 pub(super) struct KeyRow {
     pub(super) key: Key,
     pub(super) state: State,
-    /// True if the entry says that there is no such row.
+    /// True if the entry records that the row does not exist.
     pub(super) negative: bool,
     pub(super) value: Option<User>,
     pub(super) database: Option<User>,
-    /// In the shared store, with everything that is kept beside the value.
+    /// Size in the shared store, including everything that is kept with the value.
     pub(super) bytes: Option<usize>,
     pub(super) ttl: Option<Duration>,
     pub(super) tier: Option<&'static str>,
@@ -82,9 +82,9 @@ pub(super) struct KeyRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Keys {
     pub(super) rows: Vec<KeyRow>,
-    /// The place of the first row among all that are found, from zero.
+    /// Index of the first row among all matches, from zero.
     pub(super) first: usize,
-    /// All that are found.
+    /// Number of all matches.
     pub(super) total: usize,
     /// False if there are more keys than are listed.
     pub(super) whole: bool,
@@ -95,7 +95,7 @@ pub(super) struct Keys {
 pub(super) struct Listing(Mutex<Option<(Instant, Arc<BTreeSet<Key>>)>>);
 
 impl Listing {
-    /// The keys that the store holds; nothing if it does not answer.
+    /// Returns the keys that the store holds, `None` if they cannot be listed.
     async fn keys(&self, panel: &Panel) -> Option<Arc<BTreeSet<Key>>> {
         let mut kept = self.0.lock().await;
         if let Some((at, keys)) = &*kept
@@ -111,11 +111,11 @@ impl Listing {
     }
 }
 
-/// The entries that a tab wants; nothing if the store cannot be listed.
+/// Returns the entries that a tab requests, `None` if the store cannot be listed.
 pub(super) async fn of(panel: &Panel, moment: &Moment, wanted: &QueryParameters) -> Option<Keys> {
     let listed = panel.listing.keys(panel).await?;
     let survey = &moment.survey;
-    // What only this process holds is cached, too.
+    // Entries that only this process holds are cached, too.
     let held = survey.rows.iter().filter(|row| row.cached.is_some() || row.negative).map(|row| Key::Id(row.id));
     let stale = survey.stale.keys().filter_map(|key| Key::of(key));
     let mut keys: BTreeSet<Key> = if wanted.only_stale() { BTreeSet::new() } else { (*listed).clone() };
@@ -166,7 +166,7 @@ async fn row(panel: &Panel, moment: &Moment, key: Key) -> KeyRow {
             let known = owner(rows, email);
             match known.map_or_else(|| EmailKey::from_text(email), |user| Some(EmailKey::new(user.email.as_str()))) {
                 Some(key) => address(panel, email, &key, known.filter(|_| !frozen)).await,
-                // The hash of a long address whose row is not known here.
+                // The key is the hash of a long address whose row is not in the survey.
                 None => KeyRow::without(email, State::Unknown, None),
             }
         }
@@ -174,13 +174,13 @@ async fn row(panel: &Panel, moment: &Moment, key: Key) -> KeyRow {
     KeyRow { bytes: bytes.await, ..row }
 }
 
-/// The user whose entry has this key behind the cache's name.
+/// Returns the user whose entry has this key after the cache's name.
 fn owner<'a>(rows: &'a [UserRow], text: &str) -> Option<&'a User> {
     let has_key = |user: &&User| user.email == text || EmailKey::new(user.email.as_str()).text() == text;
     rows.iter().filter_map(|row| row.database.as_ref()).find(has_key)
 }
 
-/// An entry under an address. The row that is known is read again if the entry differs from it.
+/// Returns the entry under an address. The row is read again if the entry differs from the known one.
 async fn address(panel: &Panel, email: &str, key: &EmailKey, known: Option<&User>) -> KeyRow {
     let mut database = known.cloned();
     let mut seen: Option<Hit<User>> = None;
@@ -202,7 +202,7 @@ async fn address(panel: &Panel, email: &str, key: &EmailKey, known: Option<&User
         };
         seen = Some(hit);
     }
-    // It was replaced at every look: there is no entry that could be called stale.
+    // Replaced at every peek: no entry lived long enough to be called stale.
     KeyRow::without(email, State::Absent, None)
 }
 
@@ -248,7 +248,7 @@ async fn bytes(panel: &Panel, key: &Key) -> Option<usize> {
     reading.entry.map(|entry| entry.len())
 }
 
-/// Which entry is to go.
+/// The entry to remove.
 #[derive(Deserialize)]
 pub(super) struct Eviction {
     key: String,

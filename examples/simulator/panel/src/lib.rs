@@ -1,7 +1,7 @@
 //! The control panel: the mode, the users with what the cache holds of them, the pipeline, charts, the guided demo.
 //!
-//! What it shows lives here and is pushed: [`live`] looks, [`stream`] sends the parts that changed, [`view`] renders
-//! them, and the scripts in `assets/` put them in place. Everybody has to log in.
+//! The server renders and pushes everything: [`live`] takes snapshots, [`view`] renders the parts of a page, [`stream`]
+//! sends those that changed, and the scripts in `assets/` put them in place. Every user has to log in.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
 
@@ -47,27 +47,27 @@ use self::refusals::Refusals;
 use self::tour::Tour;
 use self::users::RowCache;
 
-/// What handlers of the panel work with.
+/// The shared state of the panel's handlers.
 #[derive(Debug)]
 struct Panel {
     api: Arc<Api>,
-    /// How another program can change a row, for people to copy.
+    /// A command with which another program can change a row, for people to copy.
     hint: String,
-    /// How long an entry may live.
+    /// Maximum lifetime of an entry.
     ttl: Duration,
-    /// Without the faults that slow it down: what is compared is the truth.
+    /// The database without injected faults, so that entries are compared with the actual rows.
     database: Arc<dyn Database>,
     live: Live,
     row_cache: RowCache,
     tour: Tour,
     runs: Runs,
     numbers: Numbers,
-    /// The API, where other processes serve it.
+    /// The API, if other processes serve it.
     peer: Option<Peer>,
     listing: Listing,
     limits: Limits,
     refusals: Refusals,
-    /// Nobody changes anything through this panel.
+    /// True if no user may change anything through this panel.
     read_only: bool,
 }
 
@@ -75,16 +75,17 @@ struct Panel {
 #[derive(Debug)]
 pub struct Ui {
     pub router: Router,
-    /// To be settled before the API ends: it puts the mode back.
+    /// Must be settled before the API ends: it restores the mode.
     pub experiment: ExperimentControl,
-    /// To be waited for after the API's end: it keeps what is shown over a restart.
+    /// Must be awaited after the API's end: it saves what is shown after a restart.
     pub kept: JoinHandle<()>,
 }
 
 impl Ui {
-    /// Begins to look; that ends with the API. `serves` is true if the API is served by this process.
+    /// Creates the panel and starts its background tasks, which end with the API. `serves` is true if this process
+    /// serves the API.
     pub fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings, serves: bool) -> Self {
-        // The API's own process measures what it serves; a panel alone asks it.
+        // A process that serves the API measures its own reads; a panel alone requests the API's metrics.
         let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
         let runs = Runs::new(settings);
         let metrics = guard::metrics_page(Arc::clone(&api));

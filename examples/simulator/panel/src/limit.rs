@@ -1,4 +1,4 @@
-//! How much of the panel may be asked for: bounded at once, for each session and for each address.
+//! Limits of the panel: concurrent requests in total, and rates for each session and each address.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -19,23 +19,23 @@ use super::Panel;
 use super::actions::refused;
 use super::login::CurrentUser;
 
-/// Requests of all sessions together that are answered at once. Each holds rows and a page's text in memory, and most of
-/// them wait for the same look; a team that opens its tabs together stays far below.
+/// Maximum number of concurrent requests of all sessions. Each holds rows and the text of a page in memory, and most of
+/// them wait for the same snapshot; a team that opens its tabs together stays far below.
 const AT_ONCE: usize = 64;
 
-/// Of one session: so many at once, then so many a second. Somebody who types in the search box asks seven times a
-/// second, and a browser that opens all its tabs again comes with some dozens.
+/// Burst and rate of one session. Typing in the search box causes seven requests a second, and a browser that restores
+/// all its tabs sends several dozen at once.
 const SESSION_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const SESSION_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
-/// Of one address, behind which a whole office may sit.
+/// Burst and rate of one address, which a whole office may share.
 const ADDRESS_AT_ONCE: NonZeroU32 = NonZeroU32::new(500).unwrap();
 const ADDRESS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
-/// So many sessions and addresses are remembered; those that have been quiet are forgotten first.
+/// Number of sessions, and of addresses, above which those that are idle are forgotten.
 const REMEMBERED_MAX: usize = 1_024;
 
-/// Bounds what sessions ask for.
+/// Limits the requests of sessions and addresses.
 pub(super) struct Limits {
     at_once: Semaphore,
     sessions: DefaultKeyedRateLimiter<String>,
@@ -61,7 +61,7 @@ impl fmt::Debug for Limits {
 }
 
 impl Limits {
-    /// Counts a request. If it is one too many, the time to wait.
+    /// Counts a request. Returns the time to wait as the error if it exceeds a rate.
     fn check(&self, session: &str, from: IpAddr) -> Result<(), Duration> {
         if self.sessions.len() >= REMEMBERED_MAX {
             self.sessions.retain_recent();
@@ -70,13 +70,13 @@ impl Limits {
             self.addresses.retain_recent();
         }
         let wait = |until: governor::NotUntil<_>| until.wait_time_from(self.clock.now());
-        // A session that is held back takes nothing from the others at its address.
+        // The session first: a session over its limit uses up nothing of its address's quota.
         self.sessions.check_key(&session.to_owned()).map_err(wait)?;
         self.addresses.check_key(&network(from)).map_err(wait)
     }
 }
 
-/// Turns away what is too much, before anything is done for it. A stream counts when it is opened.
+/// Refuses requests over a limit before any work is done for them. A stream counts only when it is opened.
 pub(super) async fn bound(
     State(panel): State<Arc<Panel>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
@@ -94,7 +94,7 @@ pub(super) async fn bound(
     }
 }
 
-/// The panel is at its bounds; trying again a second later may help.
+/// Returns `503 Service Unavailable` and asks the client to retry after a second.
 pub(super) fn too_many(message: &str) -> Response {
     later(StatusCode::SERVICE_UNAVAILABLE, message, Duration::ZERO)
 }

@@ -1,4 +1,4 @@
-//! The last look at everything: shared by all tabs, taken again and again while somebody watches.
+//! The last snapshot of everything the panel shows: shared by all tabs and renewed while the panel is watched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,68 +22,68 @@ use super::tour::TourView;
 use super::users::{Survey, UserRow};
 use super::verdict::Verdict;
 
-/// The pause between two looks while somebody watches.
+/// Pause between two snapshots while a tab is open.
 const WATCHED: Duration = Duration::from_millis(250);
 
-/// The pause after the last one who watched has gone; after a while there are no looks at all.
+/// Pause after the last tab was closed. Snapshots stop altogether when [`Viewers`] no longer counts it as present.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
-/// The pause before a look that an event has asked for; after a long look, as long as that took.
+/// Minimum delay of a snapshot that an event requested; after a slow snapshot, as long as that one took.
 const NUDGED: Duration = Duration::from_millis(40);
 
-/// A look is followed by a pause of so many times its length, within the bounds above.
+/// The pause after a slow snapshot is this many times its duration, up to [`WATCHED_MAX`].
 const REST: u32 = 2;
 
-/// The longest pause while somebody watches: within a second all see the same.
+/// Maximum pause after a slow snapshot while a tab is open, so that all tabs show a change within about a second.
 const WATCHED_MAX: Duration = Duration::from_millis(400);
 
-/// A look that is older says nothing about now.
+/// Maximum age of a snapshot that is shown as the current state.
 pub(super) const AGE_MAX: Duration = Duration::from_secs(3);
 
-/// Whoever opens a page is shown a look that began so long ago at most: many who come at once share one.
+/// Maximum age of the snapshot for a newly opened page, counted from its start: pages opened together share one.
 const SHARED: Duration = Duration::from_millis(300);
 
-/// The charts have a point so often.
+/// Interval between two points of the charts.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// What was answered, but so late that nothing can be said.
+/// What made a snapshot exceed its time limit although the database responded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slow {
     Store,
-    /// There is more to compare than can be compared in time.
+    /// There are more entries than can be compared in time.
     Comparing,
 }
 
-/// Everything at one moment.
+/// A snapshot of everything the panel shows.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
-    /// When the look was over.
+    /// When the snapshot was completed.
     pub(super) at: Timestamp,
-    /// The same, by a clock that nobody sets.
+    /// Start and end of the snapshot, by the monotonic clock.
     pub(super) began: Instant,
     pub(super) ended: Instant,
     pub(super) mode: ModeRow,
     pub(super) pipeline: PipelineView,
-    /// The database cannot be read, or says nothing for as long as a look may take.
+    /// True if the database cannot be read, or does not respond within the time limit of a snapshot.
     pub(super) database_away: bool,
     pub(super) store_away: bool,
     pub(super) slow: Option<Slow>,
-    /// Why the API of another process says nothing, if it does not.
+    /// Why the API of other processes returned no verdict; `None` if it did, or if there is no such API.
     pub(super) api_silent: Option<String>,
     pub(super) survey: Arc<Survey>,
     pub(super) verdict: Verdict,
     pub(super) tour: TourView,
-    /// The user that the demo is about.
+    /// The user of the demo.
     pub(super) demo: Option<UserRow>,
     pub(super) faults: FaultState,
-    /// The modes that were in force, the newest first.
+    /// The modes that have been in force, newest first.
     pub(super) history: Arc<Vec<Switch>>,
-    /// What the consumer says of its topics.
+    /// What the consumer reports about its topics.
     pub(super) carried: Option<KafkaReport>,
 }
 
 impl Moment {
-    /// Nothing was looked at.
+    /// The state before the first snapshot.
     fn first(api: &Api) -> Self {
         let now = Instant::now();
         Self {
@@ -116,12 +116,12 @@ impl Moment {
         }
     }
 
-    /// How long ago the look was over.
+    /// Returns how long ago the snapshot was completed.
     pub(super) fn age(&self) -> Duration {
         self.ended.elapsed()
     }
 
-    /// The same values with their time, and nothing said of now.
+    /// The same values as of their time, with an unknown verdict.
     fn outdated(&self) -> Self {
         Self {
             verdict: Verdict::unknown("The last look is older than 3 s: nothing is known of now."),
@@ -132,14 +132,14 @@ impl Moment {
     }
 }
 
-/// The last look, and how to ask for another one.
+/// The last snapshot, and how to request another one.
 #[derive(Debug)]
 pub(super) struct Live {
     moments: watch::Sender<Arc<Moment>>,
-    /// Held while somebody looks: looks come one after the other, so that an older one is never the last.
+    /// Held while a snapshot is taken: snapshots never overlap, so that an older one cannot replace a newer one.
     turn: Mutex<()>,
     nudge: Notify,
-    /// Somebody watches, or did a moment ago.
+    /// Tracks whether a tab is open or was until recently.
     interest: Viewers,
     pub(super) gauges: Gauges,
     pub(super) chronicle: ActivityLog,
@@ -157,36 +157,36 @@ impl Live {
         }
     }
 
-    /// Hears of every look. Whoever does watches.
+    /// Subscribes to snapshots. A subscriber counts as a viewer.
     pub(super) fn follow(&self) -> watch::Receiver<Arc<Moment>> {
         self.interest.show();
         self.moments.subscribe()
     }
 
-    /// The last look; if it is too old, that nothing is known.
+    /// Returns the last snapshot, marked as outdated if it is older than [`AGE_MAX`].
     pub(super) fn current(&self) -> Arc<Moment> {
         let moment = Arc::clone(&self.moments.borrow());
         if moment.at.is_known() && moment.age() > AGE_MAX { Arc::new(moment.outdated()) } else { moment }
     }
 
-    /// True if a tab is open.
+    /// Returns true if a tab is open.
     pub(super) fn is_watched(&self) -> bool {
         self.moments.receiver_count() > 0
     }
 
-    /// Something has changed: look now.
+    /// Requests a snapshot soon, because something has changed.
     pub(super) fn nudge(&self) {
         self.nudge.notify_one();
     }
 
-    /// A look for somebody who opens a page: a new one, or one that others have just taken.
+    /// Returns a snapshot for a page that is being opened: a new one, or one that began at most [`SHARED`] ago.
     pub(super) async fn fresh(&self, panel: &Panel) -> Arc<Moment> {
         self.interest.show();
         let now = Instant::now();
         self.look(panel, now.checked_sub(SHARED).unwrap_or(now)).await
     }
 
-    /// A look that began at `since` or later.
+    /// Returns the last snapshot if it began at `since` or later, else takes one.
     async fn look(&self, panel: &Panel, since: Instant) -> Arc<Moment> {
         let _turn = self.turn.lock().await;
         let last = Arc::clone(&self.moments.borrow());
@@ -199,7 +199,7 @@ impl Live {
     }
 }
 
-/// Looks while somebody watches, until the API ends.
+/// Takes snapshots while the panel is watched, until the API ends.
 pub(super) async fn look_on(panel: Arc<Panel>) {
     let live = &panel.live;
     let mut tours = panel.tour.follow();
@@ -216,7 +216,7 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
         live.look(&panel, began).await;
         let took = began.elapsed();
         let pause = if watched { WATCHED } else { UNWATCHED };
-        // Looking never takes more than a part of the time, however much there is to look at.
+        // Slow snapshots are followed by longer pauses, to limit their share of the time.
         let pause = pause.max((took * REST).min(WATCHED_MAX));
         tokio::select! {
             () = panel.api.stop.cancelled() => return,
@@ -227,8 +227,8 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
     }
 }
 
-/// Takes the charts' samples while somebody watches, until the API ends. Beside the looks: an API that is slow to tell
-/// its numbers must not make them late.
+/// Takes the samples of the charts while the panel is watched, until the API ends. A task of its own: an API that is
+/// slow to return its metrics must not delay the snapshots.
 pub(super) async fn sample_on(panel: Arc<Panel>) {
     let mut ticks = interval(SAMPLE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Load and the experiment, from the panel: start, stop, and the reports to take along.
+//! Load and the experiment, from the panel: start, stop, and the reports for download.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,15 +19,15 @@ use super::actions::{done, noted, refused};
 use super::login::CurrentUser;
 use super::results::Results;
 
-/// What the panel starts.
+/// The runs that the panel starts.
 #[derive(Debug)]
 pub(super) struct Runs {
     pub(super) load: LoadControl,
     pub(super) experiment: ExperimentControl,
     pub(super) results: Results,
-    /// What was chosen last, here or in another tab.
+    /// The last choices for load and comparison, made in any tab.
     chosen: Mutex<[Chosen; 2]>,
-    /// Of the load under way.
+    /// The goals of the running load, or of the last one.
     goals: Mutex<Vec<Threshold>>,
 }
 
@@ -44,12 +44,12 @@ impl Runs {
         }
     }
 
-    /// What the form of the load shows.
+    /// Returns what the form of the load shows.
     pub(super) fn chosen_load(&self) -> Chosen {
         self.chosen(0)
     }
 
-    /// What the form of the comparison shows.
+    /// Returns what the form of the comparison shows.
     pub(super) fn chosen_experiment(&self) -> Chosen {
         self.chosen(1)
     }
@@ -62,18 +62,18 @@ impl Runs {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner)[at] = chosen.clone();
     }
 
-    /// The goals of the load under way, or of the last one.
+    /// Returns the goals of the running load, or of the last one.
     pub(super) fn goals(&self) -> Vec<Threshold> {
         self.goals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// True while both modes are compared: the mode belongs to the comparison.
+    /// Returns true during a comparison, which switches the mode itself.
     pub(super) fn is_comparing(&self) -> bool {
         self.experiment.watch().borrow().phase.is_active()
     }
 }
 
-/// What a person chooses.
+/// The choices of a form.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Chosen {
     pub(super) preset: String,
@@ -87,13 +87,15 @@ impl Chosen {
         Self { preset: preset.name.to_owned(), rate: preset.rate, seconds: Self::seconds_of(preset, each) }
     }
 
-    /// A preset's own length; each side of a comparison takes half of it.
+    /// Returns a preset's own length; each side of a comparison takes half of it.
     pub(super) fn seconds_of(preset: &Preset, each: bool) -> u64 {
         preset.length.as_secs() / if each { 2 } else { 1 }
     }
 
+    /// Returns the plan of the chosen load.
+    ///
     /// # Errors
-    /// What is wrong, for people.
+    /// What is wrong, in words for people.
     fn plan(&self) -> Result<LoadPlan, String> {
         let preset = PRESETS.iter().find(|preset| preset.name == self.preset);
         let preset = preset.ok_or_else(|| format!("There is no preset {}.", self.preset))?;
@@ -168,7 +170,7 @@ pub(super) async fn stop(
     done(&panel, "")
 }
 
-/// The last experiment, to be kept: a page, or JSON.
+/// Returns the report of the last experiment for download, as a page or as JSON.
 pub(super) fn report(State(panel): State<Arc<Panel>>, Path(kind): Path<String>) -> std::future::Ready<Response> {
     let result = panel.runs.results.experiment();
     std::future::ready(match (result, kind.as_str()) {

@@ -1,4 +1,5 @@
-//! Who may use the panel: whoever logs in. Viewers look, operators change, the admin reads the audit list.
+//! Login and roles. Every user has to log in: viewers may read, operators may change things, the admin may also read
+//! the audit list and end all sessions.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -34,7 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
     }
 }
 
-/// The headers of a request, for a stream that has to know when its session is over.
+/// The headers of a request, for a stream that has to end with its session.
 pub(super) struct Headers(pub(super) HeaderMap);
 
 impl<S: Send + Sync> FromRequestParts<S> for Headers {
@@ -45,7 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Headers {
     }
 }
 
-/// Reading through the cache needs no right to change anything, and neither does leaving.
+/// Returns the role that a `POST` needs. Viewers may read through the cache and log out.
 fn role_for(path: &str) -> Role {
     let reads = path.starts_with("/users/") && path.ends_with("/read");
     if path == "/sessions/end" {
@@ -54,7 +55,7 @@ fn role_for(path: &str) -> Role {
     if reads || path == "/users/read" || path == "/logout" { Role::Viewer } else { Role::Operator }
 }
 
-/// Lets nobody pass who has not logged in, and changes nothing for requests that no page of the session sent.
+/// Refuses requests without a session, and `POST` requests that were not sent by a page of the session.
 pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Request, next: Next) -> Response {
     let access = &panel.api.access;
     let path = request.uri().path().to_owned();
@@ -80,7 +81,7 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
     }
 }
 
-/// Somebody who is logged in tried what the role, or the page, does not allow.
+/// Records in the audit list that a request of a logged-in user was refused.
 async fn note_refusal(panel: &Panel, session: &Session, path: &str, denied: Denied) {
     let Some(left_out) = panel.refusals.admit(Instant::now()) else { return };
     let more =
@@ -88,7 +89,7 @@ async fn note_refusal(panel: &Panel, session: &Session, path: &str, denied: Deni
     panel.api.access.audit(&session.name, &format!("POST {path}"), &format!("refused: {}{more}", denied.words())).await;
 }
 
-/// Reads bodies whole before anything is done for a request.
+/// Reads the whole body, within its limits, before a request is handled.
 pub(super) async fn bound(request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
@@ -105,7 +106,7 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.contains("text/html")
 }
 
-/// What the form carries.
+/// The fields of the form.
 #[derive(Default, Deserialize)]
 pub(super) struct Credentials {
     #[serde(default)]
@@ -142,7 +143,7 @@ pub(super) async fn submit(
     }
 }
 
-/// Answers whoever is logged in: a tab that has lost its stream asks.
+/// Succeeds for a logged-in user: a tab that has lost its stream checks here whether its session is still valid.
 pub(super) fn session() -> Ready<StatusCode> {
     ready(StatusCode::NO_CONTENT)
 }

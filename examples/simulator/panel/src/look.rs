@@ -1,4 +1,4 @@
-//! One look at everything, within one limit.
+//! Takes a snapshot of everything the panel shows, within one time limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use super::live::{Moment, Slow};
 use super::users::{self, Found, Survey};
 use super::verdict::Verdict;
 
-/// A look that takes longer says that nothing is known. With the pause after it, it is shorter than the time for which a
-/// look counts.
+/// Time limit of a snapshot; a slower one has an unknown verdict. Together with the pause after it, it is shorter than
+/// the maximum age of a snapshot (`AGE_MAX`).
 const LOOK_MAX: Duration = Duration::from_millis(2_200);
 
-/// A pass that somebody else began so shortly before is as good as one of our own.
+/// An inspector pass that began at most this long ago is reused.
 const PASS_SHARED: Duration = Duration::from_millis(300);
 
-/// A store whose one answer takes longer is what makes a look late.
+/// If a snapshot exceeds its limit and a single read from the store takes longer than this, the store is the cause.
 const STORE_SLOW: Duration = Duration::from_millis(100);
 
-/// The audit list names a switch so long after it at most, in seconds.
+/// Maximum time between a change of the mode and its entry in the audit list, in seconds.
 const NAMED_WITHIN_S: f64 = 5.0;
 
 /// A change of the mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Switch {
     pub(super) row: ModeRow,
-    /// Nothing if the audit list does not say it: another program wrote the row, or it is long ago.
+    /// `None` if the audit list has no entry for it: another program wrote the row, or it is long ago.
     pub(super) who: Option<String>,
 }
 
-/// What a look at the rows and their entries comes to.
+/// The outcome of comparing rows with their entries.
 enum Seen {
     All(Box<(Survey, Consistency)>),
     DatabaseAway,
     Late,
 }
 
-/// Looks; `last` is what is shown of what cannot be seen.
+/// Takes a snapshot. Whatever cannot be read is carried over from `last`.
 pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
     let (api, began) = (&panel.api, Instant::now());
     let deadline = began + LOOK_MAX;
@@ -109,7 +109,7 @@ pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
     }
 }
 
-/// The rows, what is cached of them, and what the inspector says of all entries.
+/// Reads the rows and their entries, and runs a pass of the inspector over all entries.
 async fn observe(panel: &Panel, deadline: Instant) -> Seen {
     let Ok(Ok(listed)) = timeout_at(deadline, users::list(panel)).await else { return Seen::DatabaseAway };
     let now = panel.api.pipeline.clock.now().as_micros();
@@ -121,7 +121,7 @@ async fn observe(panel: &Panel, deadline: Instant) -> Seen {
     }
 }
 
-/// Whether the store answers, and after what time; nothing if it has not for as long as a look may take.
+/// Returns whether the store can be read and how long that took; `None` if it exceeded the time limit of a snapshot.
 async fn store(panel: &Panel) -> Option<(bool, Duration)> {
     let began = Instant::now();
     let answers = tokio::time::timeout(LOOK_MAX, panel.api.pipeline.store_answers()).await.ok()?;
@@ -133,7 +133,8 @@ async fn pipeline(panel: &Panel, last: &Moment, deadline: Instant) -> PipelineVi
     timeout_at(deadline, panel.api.pipeline.view()).await.unwrap_or_else(silent)
 }
 
-/// All stale entries that are known of: what this process sees counts before what another one says.
+/// Returns all known stale entries. Later ones replace earlier ones with the same key, so that what this process has
+/// found takes precedence over what another one reports.
 fn found(said: &Consistency, elsewhere: Option<&Result<Consistency, String>>) -> Vec<Found> {
     let there = elsewhere.and_then(|said| said.as_ref().ok()).into_iter().flat_map(|said| &said.entries);
     let there = there.map(|entry| Found { entry: entry.clone(), elsewhere: true });
@@ -141,11 +142,11 @@ fn found(said: &Consistency, elsewhere: Option<&Result<Consistency, String>>) ->
     there.chain(here).collect()
 }
 
-/// The modes that were in force, read again when the mode has changed; nothing if they are the ones of the last look.
+/// Reads the history of modes if the mode has changed; `None` if the last snapshot's is still current.
 async fn history(panel: &Panel, last: &Moment) -> Option<Arc<Vec<Switch>>> {
     let current = panel.api.modes.current();
     let known = last.history.first().filter(|newest| newest.row.version == current.version);
-    // The audit list is written after the row: for a moment nobody knows who it was.
+    // The audit list is written after the row: until then the history is read again.
     let now = simulator_model::domain::rfc3339(panel.api.pipeline.clock.now());
     if known.is_some_and(|newest| newest.who.is_some() || !is_named_by(&newest.row.changed_at, &now)) {
         return None;
@@ -155,16 +156,16 @@ async fn history(panel: &Panel, last: &Moment) -> Option<Arc<Vec<Switch>>> {
     Some(Arc::new(rows.into_iter().map(|row| Switch { who: who(&row, &audit), row }).collect()))
 }
 
-/// Whoever the audit list names for a change of the mode.
+/// Returns the user that the audit list names for a change of the mode.
 fn who(row: &ModeRow, audit: &[AuditEntry]) -> Option<String> {
     let what = format!("mode {}", row.mode.as_str());
-    // The newest is the first: the last one that fits is the first after the change.
+    // The newest entry comes first: the last one that fits is the first after the change.
     let fits =
         |entry: &&AuditEntry| entry.what == what && entry.result == "ok" && is_named_by(&row.changed_at, &entry.at);
     audit.iter().rfind(fits).map(|entry| entry.who.clone())
 }
 
-/// True if `at` is no earlier than `changed`, and not so much later that it is about something else.
+/// Returns true if `at` is at most [`NAMED_WITHIN_S`] later than `changed`, and not earlier.
 fn is_named_by(changed: &str, at: &str) -> bool {
     let (Ok(changed), Ok(at)) = (changed.parse::<jiff::Timestamp>(), at.parse::<jiff::Timestamp>()) else {
         return false;

@@ -1,4 +1,4 @@
-//! The pages as they are first loaded; from then on the parts that change are pushed.
+//! The pages as they are first loaded. From then on, parts that change are pushed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +17,21 @@ use super::query::QueryParameters;
 use super::users::{self, Page};
 use super::view::{self, PageContext, Tab};
 
-/// What one tab needs beside what all are shown is looked up within this time, or not at all.
+/// Time limit of the lookup of the data that only one tab needs.
 const LOOKUP_MAX: Duration = Duration::from_millis(1_500);
 
-/// What one tab is shown, beside and with what all are shown.
+/// The data of a page: the snapshot that all tabs share, and what only this tab needs.
 pub(super) struct PageData {
     pub(super) moment: Arc<Moment>,
     pub(super) page: Page,
-    /// Nothing if the store could not be listed.
+    /// `None` if the store could not be listed, or if the tab does not show keys.
     pub(super) keys: Option<Keys>,
-    /// Nothing if the list could not be read.
+    /// `None` if the list could not be read, or if the tab does not show it.
     pub(super) audit: Option<Vec<AuditEntry>>,
 }
 
 impl PageData {
-    /// Looks up what the tab needs and its reader may see.
+    /// Looks up what the tab needs, as far as its user may see it.
     pub(super) async fn of(panel: &Panel, tab: Tab, reader: &Session, wanted: &QueryParameters) -> Self {
         let moment = panel.live.current();
         let mut gathered = Self { page: Page::default(), keys: None, audit: None, moment };
@@ -54,7 +54,7 @@ impl PageData {
     }
 }
 
-/// Everything as it happens.
+/// The live page.
 pub(super) async fn home(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
@@ -63,7 +63,7 @@ pub(super) async fn home(
     page(&panel, Tab::Live, &reader, &wanted).await
 }
 
-/// Every key.
+/// The cache browser.
 pub(super) async fn cache(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
@@ -72,12 +72,12 @@ pub(super) async fn cache(
     page(&panel, Tab::Cache, &reader, &wanted).await
 }
 
-/// What can be broken on purpose.
+/// The page of the faults.
 pub(super) async fn faults(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Markup {
     page(&panel, Tab::Faults, &reader, &QueryParameters::default()).await
 }
 
-/// Who did what.
+/// The audit page.
 pub(super) async fn audit(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Markup {
     page(&panel, Tab::Audit, &reader, &QueryParameters::default()).await
 }

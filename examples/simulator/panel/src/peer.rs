@@ -1,4 +1,4 @@
-//! The API of other processes, where the panel runs alone: what its processes hold in their own memory nobody else sees.
+//! The API of other processes, for a panel that runs alone: only they can check what they hold in their own memory.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 
 use super::live::AGE_MAX;
 
-/// An API that takes longer says nothing.
+/// Time limit of a request to the API.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
 
-/// Asks an API what its inspector says.
+/// Reads the results of an API's inspector.
 #[derive(Debug)]
 pub(super) struct Peer {
     http: reqwest::Client,
     url: String,
     token: Option<Secret>,
-    /// The time of the last pass that was told of, by the API's clock, and when it was heard of first.
+    /// The time of the last reported pass by the API's clock, and when it was first received.
     newest: Mutex<Option<(String, Instant)>>,
 }
 
@@ -30,10 +30,10 @@ impl Peer {
         Self { http, url: settings.api_url.clone(), token: settings.client_token().cloned(), newest: Mutex::new(None) }
     }
 
-    /// What the API's last pass found.
+    /// Returns the outcome of the API's last pass.
     ///
     /// # Errors
-    /// Why nothing is known, in words for people.
+    /// Why the outcome is not known, in words for people.
     pub(super) async fn consistency(&self) -> Result<Consistency, String> {
         let url = &self.url;
         let request = self.http.get(format!("{url}/consistency"));
@@ -59,7 +59,8 @@ impl Peer {
         }
     }
 
-    /// False for a pass that has been the newest for longer than any look counts. No two clocks are compared.
+    /// Returns false if the same pass has been reported for longer than [`AGE_MAX`]. Timestamps are only compared with
+    /// others of the same clock.
     fn is_new(&self, as_of: &str) -> bool {
         let Ok(mut newest) = self.newest.lock() else { return false };
         match &*newest {

@@ -1,24 +1,24 @@
-//! What one tab wants to see; it stands in the address of the page, so that a reload shows the same.
+//! What one tab shows. It is part of the page's URL, so that a reload shows the same.
 
 use serde::{Deserialize, Deserializer};
 use simulator_model::domain::User;
 
 use super::users::{State, UserRow};
 
-/// The parts of an address that say what is shown. A value that is no number counts as absent: an address that somebody
-/// wrote by hand shows the first page.
+/// The query parameters of a page. A number that cannot be parsed counts as absent, so that a mistyped URL shows the
+/// first page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 pub(super) struct QueryParameters {
-    /// An id, or a part of a name or an address; in the cache browser a part of a key, too.
+    /// Search text: an id, or part of a name or e-mail address; in the cache browser also part of a key.
     #[serde(default)]
     pub(super) q: String,
-    /// `stale`: only those.
+    /// `stale`: only stale entries.
     #[serde(default)]
     pub(super) only: String,
     /// Only ids above this one.
     #[serde(default, deserialize_with = "number")]
     pub(super) after: u64,
-    /// Only ids below this one; none if it is zero.
+    /// Only ids below this one; no bound if it is zero.
     #[serde(default, deserialize_with = "number")]
     pub(super) before: u64,
     /// The page of the cache browser, from zero.
@@ -35,17 +35,17 @@ impl QueryParameters {
         self.only == "stale"
     }
 
-    /// True if this is not the first page.
+    /// Returns true if this is not the first page.
     pub(super) fn is_further(&self) -> bool {
         self.after > 0 || self.before > 0
     }
 
-    /// True if an id lies on the wanted page or beyond it.
+    /// Returns true if an id is on the requested page or beyond it.
     pub(super) fn lies(&self, id: u64) -> bool {
         if self.before > 0 { id < self.before } else { id > self.after }
     }
 
-    /// True if a row is to be shown, wherever it lies.
+    /// Returns true if a row matches the filter and the search text, whichever page it is on.
     pub(super) fn wants(&self, row: &UserRow) -> bool {
         (!self.only_stale() || row.state == State::Stale) && self.finds(row)
     }

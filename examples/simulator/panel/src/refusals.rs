@@ -1,9 +1,9 @@
-//! What was refused is noted in the audit list, but not so often that it pushes everything else out of it.
+//! Limits the refusals in the audit list, so that they do not push everything else out of it.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// So many refusals are noted in one window; the others are counted, and told with the next one that is noted.
+/// Maximum number of refusals recorded per window. The others are counted and reported with the next recorded one.
 const NOTED_MAX: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -21,7 +21,7 @@ struct Window {
 }
 
 impl Refusals {
-    /// Whether this one is to be noted; if so, how many were left out before it.
+    /// Returns the number of refusals left out since the last recorded one, `None` if this one is to be left out, too.
     pub(super) fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.window.lock().ok()?;
         if window.began.is_none_or(|began| now.duration_since(began) >= WINDOW) {

@@ -1,4 +1,4 @@
-//! The last results of load and comparison, and the charts: kept in the database, so that a restart shows what was there.
+//! The last results of load and comparison, and the charts: saved in the database, so that they survive a restart.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,21 +13,21 @@ use simulator_model::domain::Database;
 use super::Panel;
 use super::gauges::History;
 
-/// Under these names the database keeps them.
+/// Names under which the database keeps them.
 const LOAD: &str = "result.load";
 const EXPERIMENT: &str = "result.experiment";
 const CHARTS: &str = "charts";
 
-/// The charts are kept so often while somebody looks on: what a sudden end loses is at most so much.
+/// Interval at which the charts are saved while a tab is open: a crash loses at most this much.
 const CHARTS_EVERY: Duration = Duration::from_secs(15);
 
-/// The pause before what could not be read or written is tried again.
+/// Pause before a failed read is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What was run, and when.
+/// What was run and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct About {
-    /// RFC 3339 in UTC: when the measuring began.
+    /// Start of the measurement, RFC 3339 in UTC.
     pub(super) at: String,
     pub(super) preset: String,
     pub(super) rate: Option<f64>,
@@ -106,7 +106,7 @@ impl KeptLoad {
     }
 }
 
-/// A number of both sides.
+/// A number as measured in both modes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pair {
     pub(super) name: String,
@@ -117,7 +117,7 @@ pub(super) struct Pair {
     pub(super) less_is_better: bool,
 }
 
-/// A comparison's result, with the files to take along.
+/// A comparison's result, with its reports for download.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct KeptExperiment {
     pub(super) about: About,
@@ -149,7 +149,7 @@ impl KeptExperiment {
     }
 }
 
-/// What is shown: the last results, whichever process they come from.
+/// The last results, of this process or of an earlier one.
 #[derive(Debug, Default)]
 pub(super) struct Results {
     load: Mutex<Option<Arc<KeptLoad>>>,
@@ -166,7 +166,7 @@ impl Results {
     }
 }
 
-/// Puts a value where none is yet.
+/// Stores a value unless there is one already.
 fn fill<T>(place: &Mutex<Option<Arc<T>>>, value: Option<T>) {
     if let Ok(mut place) = place.lock()
         && place.is_none()
@@ -181,7 +181,7 @@ fn put<T>(place: &Mutex<Option<Arc<T>>>, value: &Arc<T>) {
     }
 }
 
-/// Reads what was kept, and keeps what comes, until the API ends.
+/// Restores the saved results and saves new ones, until the API ends.
 pub(super) async fn keep(panel: Arc<Panel>) {
     let stop = panel.api.stop.clone();
     let work = async {
@@ -198,7 +198,7 @@ pub(super) async fn keep(panel: Arc<Panel>) {
         () = stop.cancelled() => {}
         () = work => {}
     }
-    // The last moments, as far as the database still takes them.
+    // Saves the samples since the last interval, if the database still accepts writes.
     write(&*panel.database, CHARTS, &panel.live.gauges.history()).await;
 }
 
@@ -241,7 +241,8 @@ async fn charts(panel: &Panel) {
     }
 }
 
-/// What is kept under this name; nothing if there is none, or another version of this program wrote it.
+/// Reads the value saved under a name; `None` if there is none or another version of this program wrote it. Retries
+/// until the database can be read.
 async fn read<T: DeserializeOwned>(database: &dyn Database, name: &str) -> Option<T> {
     loop {
         match database.kept(name).await {

@@ -1,4 +1,4 @@
-//! What a tab is sent: the parts of its page that changed, the charts' samples, and changes as they flow by.
+//! The event stream of a tab: the parts of its page that changed, samples for the charts, and changes as they occur.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -29,13 +29,13 @@ use super::pages::PageData;
 use super::query::QueryParameters;
 use super::view::{self, PageContext, Tab};
 
-/// A tab hears something at least so often; one that does not takes the connection for lost.
+/// Interval between two heartbeats: a tab that receives no event for some time treats the connection as lost.
 const BEAT_EVERY: Duration = Duration::from_millis(900);
 
-/// At most so many changes are shown flowing by between two looks: a sample, for the eye.
+/// Maximum number of changes that are animated between two snapshots: only a sample is shown.
 const FLOWING_MAX: usize = 4;
 
-/// What a tab asks for, beside what it wants to see there.
+/// The tab that the stream is for; the other parameters are [`QueryParameters`].
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
@@ -44,7 +44,7 @@ pub(super) struct Asked {
 
 type Sent = Result<SseEvent, Infallible>;
 
-/// Follows everything until the tab is closed.
+/// Streams updates until the tab is closed, its session ends or the API stops.
 pub(super) fn live(
     State(panel): State<Arc<Panel>>,
     Headers(headers): Headers,
@@ -55,7 +55,7 @@ pub(super) fn live(
     let permit = Arc::clone(&panel.api.streams).try_acquire_owned();
     ready(permit.map_err(|_| too_many("Too many tabs follow at once: close some.")).map(|permit| {
         let mut moments = panel.live.follow();
-        // The moment that there is already is sent at once.
+        // The existing snapshot is sent immediately.
         moments.mark_changed();
         panel.live.nudge();
         let changes = panel.api.events.subscribe();
@@ -81,7 +81,7 @@ pub(super) fn live(
     }))
 }
 
-/// What one tab needs beside what all are shown is looked up while beats go on.
+/// The lookup of the data that only this tab needs. It runs concurrently with the heartbeats.
 type Lookup = Pin<Box<dyn Future<Output = PageData> + Send>>;
 
 struct Follower {
@@ -94,11 +94,11 @@ struct Follower {
     changes: Receiver<Event>,
     beats: Interval,
     lookup: Option<Lookup>,
-    /// What the tab has.
+    /// The parts as the tab has them.
     parts: HashMap<&'static str, String>,
     sample: Option<Sample>,
     flowing: usize,
-    /// Ready to be sent, in this order.
+    /// Events to send, in this order.
     waiting: VecDeque<SseEvent>,
     _permit: OwnedSemaphorePermit,
 }
@@ -111,7 +111,7 @@ impl Follower {
             }
             let idle = self.lookup.is_none();
             tokio::select! {
-                // The first that is ready in this order: a steady flow of changes holds up neither beats nor looks.
+                // In this order, so that a steady flow of changes delays neither heartbeats nor snapshots.
                 biased;
                 () = self.panel.api.stop.cancelled() => return None,
                 _ = self.beats.tick() => self.beat(),
@@ -121,7 +121,7 @@ impl Follower {
                 }
                 changed = self.moments.changed(), if idle => {
                     changed.ok()?;
-                    // A session that is over, or another role, ends the stream: the tab asks again.
+                    // The end of the session, or a change of its role, ends the stream: the tab checks its session.
                     self.panel.api.access.session_of(&self.headers)?;
                     self.look_up();
                 }
@@ -134,7 +134,7 @@ impl Follower {
         self.waiting.push_back(SseEvent::default().event(name).data(data.to_string()));
     }
 
-    /// Says that the process lives, and how old is what it has shown. What has become too old is shown so.
+    /// Sends a heartbeat with the age of the snapshot. A snapshot that has become too old is rendered as outdated.
     fn beat(&mut self) {
         let age = self.moments.borrow().age();
         if age > AGE_MAX && self.lookup.is_none() {
@@ -167,7 +167,7 @@ impl Follower {
         self.chart();
     }
 
-    /// The whole history first, then one sample after the other.
+    /// Sends the whole history first, afterwards only the newest sample.
     fn chart(&mut self) {
         let newest = self.panel.live.gauges.newest();
         if newest == self.sample || newest.is_none() {
@@ -191,7 +191,7 @@ impl Follower {
     }
 }
 
-/// Completes when the look-up does, and never if none is under way.
+/// Completes when the lookup does, never if there is none.
 async fn looked_up(lookup: &mut Option<Lookup>) -> PageData {
     match lookup {
         Some(lookup) => lookup.await,

@@ -18,7 +18,7 @@ use super::Panel;
 pub(super) enum Scenario {
     Ttl,
     Cdc,
-    /// None: the one under way ends.
+    /// Not a demo: ends the running one.
     Stop,
 }
 
@@ -32,7 +32,7 @@ impl Scenario {
     }
 }
 
-/// How far a step is.
+/// The progress of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Progress {
     #[default]
@@ -51,14 +51,14 @@ pub(super) struct Step {
     pub(super) note: String,
 }
 
-/// The demo that runs, or the last one.
+/// The running demo, or the last one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TourView {
     pub(super) scenario: Option<Scenario>,
     pub(super) user: Option<u64>,
     pub(super) running: bool,
     pub(super) steps: Vec<Step>,
-    /// When the step that is under way will be over, if that is known: so long from now.
+    /// The remaining time of the current step, if it is known.
     pub(super) left: Option<Duration>,
 }
 
@@ -86,7 +86,7 @@ impl TourView {
         Self { scenario: Some(scenario), steps, ..Self::default() }
     }
 
-    /// The step that is under way, from one.
+    /// Returns the number of the current step, counted from one.
     pub(super) fn at(&self) -> Option<usize> {
         self.steps.iter().position(|step| step.progress == Progress::Now).map(|at| at + 1)
     }
@@ -117,7 +117,7 @@ impl Tour {
     }
 }
 
-/// Starts a demo; false if one is under way. The one under way can be stopped.
+/// Starts a demo, or stops the running one. Returns false if a demo is already running.
 pub(super) fn start(panel: &Arc<Panel>, scenario: Scenario) -> bool {
     let Ok(mut task) = panel.tour.task.lock() else { return false };
     if scenario == Scenario::Stop {

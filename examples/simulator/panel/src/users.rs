@@ -1,4 +1,5 @@
-//! Users beside their entries: a look at the first ones for everybody, and the page of them that one tab asks for.
+//! Users next to their cache entries: a survey of the first ones, shared by all tabs, and the page that one tab
+//! requests.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Mutex;
@@ -13,28 +14,29 @@ use tokio::time::{Instant, timeout_at};
 use super::Panel;
 use super::query::QueryParameters;
 
-/// The rows that all tabs share are those of this many users, the first ones by id, and of those that are missed below.
+/// Maximum number of users in the survey that all tabs share: the first ones by id. Missed ids come on top, see
+/// [`MISSED_MAX`].
 pub(super) const SURVEY_MAX: u32 = 500;
 
-/// So many looks into the cache are under way at once: a store that takes its time must not make a look take the sum.
+/// Maximum number of concurrent peeks, so that a slow store costs a few round trips and not one per row.
 const PEEKS_AT_ONCE: usize = 256;
 
-/// So many rows are read again at once: the database has fewer connections.
+/// Maximum number of rows read again concurrently. Lower than [`PEEKS_AT_ONCE`]: these reads need database connections.
 const AT_ONCE: usize = 32;
 
-/// A page shows this many.
+/// Number of rows on a page.
 pub(super) const PAGE_MAX: usize = 20;
 
-/// So many ids are remembered whose rows are gone: their entries may outlive them.
+/// Maximum number of remembered ids whose rows are gone: their entries may outlive them.
 const MISSED_MAX: usize = 32;
 
-/// How an entry stands beside its row.
+/// The result of comparing an entry with its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Healthy,
     Stale,
     Absent,
-    /// The entry says that there is no such row, and there is none.
+    /// The entry records that the row does not exist, and it does not.
     Negative,
     Unknown,
 }
@@ -51,21 +53,21 @@ impl State {
     }
 }
 
-/// A stale entry, and who holds it.
+/// A stale entry, and which process holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) entry: StaleEntry,
-    /// In the memory of the API's processes, and not seen from here.
+    /// True if the entry is in the memory of the API's processes, which this process cannot read.
     pub(super) elsewhere: bool,
 }
 
-/// A user and what the cache holds of it.
+/// A user and its cache entry.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct UserRow {
     pub(super) id: u64,
     /// The worst of the user's entries.
     pub(super) state: State,
-    /// Nothing if there is no such row.
+    /// `None` if the database has no such row.
     pub(super) database: Option<User>,
     pub(super) cached: Option<User>,
     pub(super) negative: bool,
@@ -73,9 +75,9 @@ pub(super) struct UserRow {
     pub(super) tier: Option<&'static str>,
     pub(super) position: Option<String>,
     pub(super) bound: Option<Duration>,
-    /// How long it has been seen to differ.
+    /// How long the entry has been seen to differ from its row.
     pub(super) stale_for: Option<Duration>,
-    /// A stale entry that is not the one under the id in this process's sight.
+    /// A stale entry of this user that is held by another process or cached under another key than the id.
     pub(super) other: Option<Found>,
 }
 
@@ -129,7 +131,7 @@ impl UserRow {
         }
     }
 
-    /// As the inspector found it.
+    /// Builds a row from a stale entry as the inspector reported it.
     fn stale(entry: &StaleEntry) -> Self {
         Self {
             state: State::Stale,
@@ -140,26 +142,27 @@ impl UserRow {
         }
     }
 
-    /// True if there is anything to show of a row that the database does not have.
+    /// Returns true if there is an entry to show, even without a row in the database.
     fn is_kept(&self) -> bool {
         self.state != State::Absent
     }
 }
 
-/// The first users, and those missed, at one moment.
+/// The first users and the missed ids with their entries, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Survey {
     pub(super) rows: Vec<UserRow>,
-    /// True if there are more users than were looked at.
+    /// True if there are more users than were surveyed.
     pub(super) more: bool,
-    /// Stale entries by their keys, wherever their users are.
+    /// All known stale entries by key, including those of users outside `rows`.
     pub(super) stale: BTreeMap<String, Found>,
-    /// When the rows were seen, if that is not this moment.
+    /// When the rows were read, if this is an old survey.
     pub(super) as_of: Option<Timestamp>,
 }
 
 impl Survey {
-    /// What was seen the last time, when nothing can be seen now: nobody knows how any entry stands.
+    /// Returns the rows of the last survey for display while a new one is impossible: the state of every entry is
+    /// unknown. Without `readable`, database values are left out.
     pub(super) fn frozen(&self, at: Timestamp, readable: bool) -> Self {
         let unknown = |row: &UserRow| UserRow {
             state: State::Unknown,
@@ -174,16 +177,16 @@ impl Survey {
     }
 }
 
-/// What is remembered between two looks.
+/// State kept between two surveys.
 #[derive(Debug, Default)]
 pub(super) struct RowCache {
-    /// Since when the entry of a key has been seen to differ.
+    /// When the entry of each stale key was first seen to differ.
     stale_since: Mutex<HashMap<String, Timestamp>>,
     missed: Mutex<VecDeque<u64>>,
 }
 
 impl RowCache {
-    /// Keeps an eye on an id that has no row.
+    /// Includes an id without a row in the following surveys.
     pub(super) fn miss(&self, id: u64) {
         if let Ok(mut missed) = self.missed.lock()
             && !missed.contains(&id)
@@ -199,7 +202,7 @@ impl RowCache {
         self.missed.lock().map(|missed| missed.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// Notes since when each entry has been stale, and answers for how long the oldest has.
+    /// Records since when each entry has been stale, and returns how long the oldest has been.
     fn date(&self, survey: &mut Survey, now: Timestamp) -> Option<Duration> {
         let mut since = self.stale_since.lock().ok()?;
         let mut keys: HashMap<String, u64> = HashMap::new();
@@ -224,12 +227,12 @@ fn key_of(id: u64) -> String {
     format!("users:{id}")
 }
 
-/// The first users, and one more if there are more.
+/// Returns the first users, and one more than the survey takes if there are more.
 pub(super) async fn list(panel: &Panel) -> Result<Vec<User>, DbError> {
     panel.database.list(0, SURVEY_MAX + 1).await
 }
 
-/// Looks at what is cached of the users that were listed, and of those missed.
+/// Peeks at the entries of the listed users and of the missed ids.
 pub(super) async fn survey(panel: &Panel, listed: Vec<User>) -> Survey {
     let more = listed.len() > SURVEY_MAX as usize;
     let last = listed.get(SURVEY_MAX as usize - 1).map_or(u64::MAX, |user| user.id);
@@ -244,10 +247,11 @@ pub(super) async fn survey(panel: &Panel, listed: Vec<User>) -> Survey {
     Survey { rows, more, ..Survey::default() }
 }
 
-/// What is cached beside a row that has just been read. Where the two differ, the row is read again between two looks.
+/// Peeks at the entry of a row that has just been read. If the two differ, the inspector reads both again before the
+/// entry is called stale.
 pub(super) async fn beside_entry(panel: &Panel, id: u64, user: Option<User>) -> UserRow {
     match panel.api.caches.try_peek(id).await {
-        // Nobody knows what a store holds that does not answer.
+        // The content of a store that does not respond is unknown.
         Err(_) => return UserRow { state: State::Unknown, ..UserRow::absent(id, user) },
         Ok(None) => return UserRow::absent(id, user),
         Ok(Some(hit)) if hit.value == user => return UserRow::agreeing(id, hit, user),
@@ -256,7 +260,7 @@ pub(super) async fn beside_entry(panel: &Panel, id: u64, user: Option<User>) -> 
     UserRow::of(id, panel.api.inspector.look(id).await)
 }
 
-/// The user that a demo is about.
+/// Returns the row of the demo's user, from the survey if it is there. `None` if the database cannot be read.
 pub(super) async fn of_demo(panel: &Panel, survey: &Survey, id: u64) -> Option<UserRow> {
     if let Some(row) = survey.rows.iter().find(|row| row.id == id) {
         return Some(row.clone());
@@ -265,9 +269,9 @@ pub(super) async fn of_demo(panel: &Panel, survey: &Survey, id: u64) -> Option<U
     Some(beside_entry(panel, id, user).await)
 }
 
-/// Rows and the inspector's pass are looked at side by side: where they differ over a user, the row is looked at again.
-/// In CDC mode an entry that differs may be about to go, and the inspector waits a moment before it says so. Answers for
-/// how long the oldest stale entry has been so.
+/// Merges the stale entries of the inspector's pass into the survey. The two run concurrently, so rows over which they
+/// disagree are compared again: in CDC mode a differing entry may be about to be invalidated, and the inspector waits a
+/// moment before it reports one. Returns how long the oldest stale entry has been stale.
 pub(super) async fn agree(
     panel: &Panel,
     survey: &mut Survey,
@@ -286,7 +290,7 @@ pub(super) async fn agree(
                     (row.state, row.other) = (State::Stale, Some(found.clone()));
                 }
             }
-            // Its row is gone, and nobody has missed it here.
+            // Its row is gone, and the id was never recorded as missed.
             Err(at) if id <= last => survey.rows.insert(at, UserRow::stale(&found.entry)),
             Err(_) => {}
         }
@@ -294,7 +298,8 @@ pub(super) async fn agree(
     panel.row_cache.date(survey, panel.api.pipeline.clock.now())
 }
 
-/// Looks again at the rows over which the two differ. Those that there is no time for are as the inspector said.
+/// Compares again the rows over which survey and inspector disagree. After the deadline, an entry that the inspector
+/// reported is stale and any other is unknown.
 async fn again(panel: &Panel, survey: &mut Survey, deadline: Instant) {
     let said = |row: &UserRow| survey.stale.get(&key_of(row.id)).filter(|found| !found.elsewhere);
     let differing = |(at, row): (usize, &UserRow)| {
@@ -321,15 +326,15 @@ async fn again(panel: &Panel, survey: &mut Survey, deadline: Instant) {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Page {
     pub(super) rows: Vec<UserRow>,
-    /// There are rows before the first one and after the last one.
+    /// True if there are rows before the first one; `after`: after the last one.
     pub(super) before: bool,
     pub(super) after: bool,
-    /// True if the database could not be asked for users that the survey does not reach.
+    /// True if the users beyond the survey could not be read from the database.
     pub(super) failed: bool,
 }
 
 impl Page {
-    /// The page that `wanted` means, of rows that are in order; there may be others outside of them.
+    /// Cuts the page that `wanted` requests out of rows in ascending order of their ids.
     fn of(mut rows: Vec<UserRow>, wanted: &QueryParameters) -> Self {
         let (mut before, mut after) = (wanted.after > 0, wanted.before > 0);
         let beyond = rows.len().saturating_sub(PAGE_MAX);
@@ -345,7 +350,7 @@ impl Page {
     }
 }
 
-/// The rows that a tab wants: from the survey as far as it reaches, and from the database.
+/// Returns the rows that a tab requests: from the survey as far as it reaches, beyond that from the database.
 pub(super) async fn page(panel: &Panel, survey: &Survey, wanted: &QueryParameters) -> Page {
     let kept = survey.rows.iter().filter(|row| wanted.lies(row.id) && wanted.wants(row));
     let mut rows: BTreeMap<u64, UserRow> = kept.map(|row| (row.id, row.clone())).collect();
@@ -368,7 +373,7 @@ pub(super) async fn page(panel: &Panel, survey: &Survey, wanted: &QueryParameter
     Page::of(rows.into_values().collect(), wanted)
 }
 
-/// Users that the database finds, beside their entries.
+/// Finds users outside the survey in the database, and peeks at their entries.
 async fn beyond(panel: &Panel, survey: &Survey, wanted: &QueryParameters) -> Result<Vec<UserRow>, DbError> {
     let seek = if wanted.before > 0 { Seek::Before(wanted.before) } else { Seek::After(wanted.after) };
     let users = panel.database.find(wanted.q.trim(), seek, PAGE_MAX as u32 + 1).await?;

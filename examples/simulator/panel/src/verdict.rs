@@ -1,4 +1,4 @@
-//! What is to be said about all entries at this moment.
+//! The verdict: whether the cache as a whole is healthy.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use simulator_model::inspector::{self, Consistency};
 
 use super::users::{State, UserRow};
 
-/// The four things that the panel says.
+/// The verdict in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
     Healthy,
@@ -26,7 +26,7 @@ impl Word {
     }
 }
 
-/// How many entries are in which state.
+/// Number of entries in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) healthy: usize,
@@ -35,22 +35,22 @@ pub(super) struct Counts {
     pub(super) negative: usize,
 }
 
-/// The verdict over everything that was looked at.
+/// The verdict on all entries that were checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Verdict {
     pub(super) word: Word,
     pub(super) counts: Counts,
-    /// How long the entry that is stale for the longest time has been so.
+    /// How long the oldest stale entry has been stale.
     pub(super) oldest: Option<Duration>,
-    /// Why nothing can be said.
+    /// Why the verdict is unknown, or where stale entries are held.
     pub(super) cause: Option<String>,
-    /// Entries compared with their rows.
+    /// Number of entries that were compared with their rows.
     pub(super) compared: u64,
-    /// False if there are more users than a pass looks at: a sample was compared.
+    /// False if there are more users than a pass reads: only a sample was compared.
     pub(super) complete: bool,
-    /// The exact words.
+    /// The verdict as it is shown.
     pub(super) words: String,
-    /// Entries that differ.
+    /// Number of entries that differ from their rows.
     pub(super) stale: u64,
 }
 
@@ -61,8 +61,7 @@ impl Verdict {
         Self { word: Word::Unknown, counts, oldest: None, cause, compared: 0, complete: false, words, stale: 0 }
     }
 
-    /// What the inspector says, how many of the shown rows are in which state, and for how long the oldest stale entry
-    /// has been so.
+    /// Combines the inspector's verdict with the states of the shown rows and the age of the oldest stale entry.
     pub(super) fn of(said: &Consistency, rows: &[UserRow], oldest: Option<Duration>) -> Self {
         let mut counts = Counts::default();
         for row in rows {
@@ -92,8 +91,8 @@ impl Verdict {
         }
     }
 
-    /// The worse of this and what another process says of what it holds itself. Stale is proven, whatever the others
-    /// say; healthy is not while one of them says nothing.
+    /// Returns the worse of this verdict and what another process reports about its own tier. A stale entry of either
+    /// is proof, whatever the other reports; health is not proven while one of them is silent.
     pub(super) fn beside(self, other: &Result<Consistency, String>) -> Self {
         if self.word == Word::Stale {
             return self;
@@ -116,7 +115,7 @@ impl Verdict {
                     ..Self::unknown(format!("The API knows nothing of its own tier: {cause}."))
                 }
             }
-            // What the API holds alone is cached, too.
+            // Entries that only the API's processes hold are cached, too.
             Ok(said) if self.word == Word::Empty && said.verdict == inspector::Verdict::Healthy => Self {
                 word: Word::Healthy,
                 words: said.words(),

@@ -1,4 +1,4 @@
-//! What people see. A page is a frame with parts; each part is rendered alone, and pushed when it changes.
+//! Rendering. A page is a frame with parts; each part is rendered separately and pushed when it changes.
 
 mod audit;
 mod cache;
@@ -59,18 +59,18 @@ impl Tab {
     }
 }
 
-/// What is to be rendered, and for whom.
+/// What to render, and for which user.
 pub(super) struct PageContext<'a> {
     pub(super) panel: &'a Panel,
     pub(super) tab: Tab,
     pub(super) moment: &'a Moment,
     pub(super) page: &'a Page,
     pub(super) wanted: &'a QueryParameters,
-    /// For the cache browser; nothing if the store cannot be listed.
+    /// For the cache browser; `None` if the store cannot be listed.
     pub(super) keys: Option<&'a Keys>,
-    /// For the audit page; nothing if the list cannot be read.
+    /// For the audit page; `None` if the list cannot be read.
     pub(super) audit: Option<&'a [AuditEntry]>,
-    /// Whoever looks on.
+    /// The session of the user who views the page.
     pub(super) reader: &'a Session,
 }
 
@@ -86,12 +86,12 @@ impl<'a> PageContext<'a> {
         Self { panel, tab, moment, page, wanted, keys: keys.as_ref(), audit: audit.as_deref(), reader }
     }
 
-    /// True if the reader may change things.
+    /// Returns true if the user may change things.
     fn operates(&self) -> bool {
         !self.panel.read_only && self.reader.may(Role::Operator)
     }
 
-    /// Why a control is off for this reader.
+    /// Returns why controls are disabled for this user, `None` if they are not.
     fn reason(&self) -> Option<&'static str> {
         match self.panel.read_only {
             true => Some("The panel is read-only (CACHEFRONT_UI_READ_ONLY)"),
@@ -99,13 +99,13 @@ impl<'a> PageContext<'a> {
         }
     }
 
-    /// Why the mode cannot be switched now; nothing if it can.
+    /// Returns why the mode cannot be switched now, `None` if it can.
     fn mode_reason(&self) -> Option<&'static str> {
         self.reason().or_else(|| self.panel.runs.is_comparing().then_some(COMPARING))
     }
 }
 
-/// The parts of a page, by name.
+/// Renders the parts of a page, by name.
 pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
     let mut parts = vec![
         ("banner", top::banner(context)),

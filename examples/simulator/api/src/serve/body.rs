@@ -1,4 +1,4 @@
-//! Bodies on their way in and out, and what they tell of their connection.
+//! Wrappers of request and response bodies that report to the connection limiter when a connection is busy or idle.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::door::Guest;
 
-/// What is left of a body that nobody reads is read on and thrown away for so long: a client that is still sending when
-/// its connection ends never sees the answer. Meanwhile it has the answer already.
+/// How long the unread rest of a request body is drained after the response. Closing the connection while the client is
+/// still sending may reset it before the client has read the response.
 const LEFT_OVER_MAX: Duration = Duration::from_secs(10);
 
-/// A request's body. The request is whole at its end.
+/// A request's body. Marks the connection as busy once it has arrived completely.
 pub(super) struct Arriving {
-    /// None once it is handed over to be thrown away.
+    /// `None` once it is handed over to be drained.
     body: Option<Incoming>,
     guest: Arc<Guest>,
-    /// The client waits with the body until it is asked for.
+    /// True while the client holds the body back until the server asks for it.
     waits: bool,
     ended: bool,
 }
@@ -65,7 +65,7 @@ impl hyper::body::Body for Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        // A client that has not been asked for its body does not send it once it is refused.
+        // A client that waits for `100 Continue` does not send its body after a refusal: there is nothing to drain.
         if self.ended || self.waits {
             return;
         }
@@ -79,7 +79,7 @@ async fn throw_away(mut body: Incoming) {
     while let Some(Ok(_)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {}
 }
 
-/// An answer's body. The request is answered when it is dropped.
+/// A response's body. Marks the connection as idle when it is dropped.
 pub(super) struct Leaving {
     body: Body,
     guest: Arc<Guest>,

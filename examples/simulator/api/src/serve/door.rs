@@ -1,4 +1,4 @@
-//! Who is connected, and who makes way when there are too many.
+//! The connection limiter: tracks the connections to one address and evicts an idle one when there are too many.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Stands for "not waiting".
+/// Value of [`State::waiting_since`] while a request is served.
 const AT_WORK: u64 = u64::MAX;
 
-/// What is known of a connection.
+/// State of one connection.
 #[derive(Debug, Default)]
 struct State {
-    /// Since when nothing is done for it, in ms since the door was opened: it waits for a request, or for the rest of
-    /// one. [`AT_WORK`] while a request is answered.
+    /// When the connection became idle (waiting for a request or for the rest of one), in ms since the limiter was
+    /// created. [`AT_WORK`] while a request is served.
     waiting_since: AtomicU64,
     dismissed: CancellationToken,
 }
 
-/// One connection. It leaves by being dropped.
+/// One tracked connection. Dropping it frees its slot.
 #[derive(Debug)]
 pub(super) struct Guest {
     door: Arc<Door>,
@@ -28,17 +28,17 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// A request has arrived whole: until it is answered nobody may end this connection.
+    /// Marks the connection as busy: a complete request has arrived, so it is not evicted until the response is sent.
     pub(super) fn engage(&self) {
         self.state.waiting_since.store(AT_WORK, Ordering::Relaxed);
     }
 
-    /// The answer is given.
+    /// Marks the connection as idle: the response is sent.
     pub(super) fn rest(&self) {
         self.state.waiting_since.store(self.door.now_ms(), Ordering::Relaxed);
     }
 
-    /// Completes when it has to make way.
+    /// Completes when the connection is evicted.
     pub(super) async fn dismissed(&self) {
         self.state.dismissed.cancelled().await;
     }
@@ -50,7 +50,7 @@ impl Drop for Guest {
     }
 }
 
-/// Everybody who is connected to one address.
+/// The connections to one address, and their limit.
 #[derive(Debug)]
 pub(super) struct Door {
     opened_at: Instant,
@@ -65,7 +65,8 @@ impl Door {
         Arc::new(Self { opened_at, next: AtomicU64::new(0), guests: Mutex::default(), guests_max })
     }
 
-    /// Takes one more in. If that is one too many, whoever has waited longest makes way; nothing if all are at work.
+    /// Registers a connection, and evicts the one that has been idle longest if the limit is reached. Returns `None` if
+    /// all are busy.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Guest> {
         if self.guests().len() >= self.guests_max && !self.dismiss_one() {
             return None;
@@ -76,12 +77,12 @@ impl Door {
         Some(Guest { door: Arc::clone(self), number, state })
     }
 
-    /// Ends the connection that has waited longest. False if there is none that waits.
+    /// Evicts the connection that has been idle longest. Returns false if none is idle.
     pub(super) fn dismiss_one(&self) -> bool {
         let mut guests = self.guests();
         let waiting = guests.iter().map(|(number, state)| (state.waiting_since.load(Ordering::Relaxed), *number));
         let Some((_, number)) = waiting.min().filter(|(since, _)| *since != AT_WORK) else { return false };
-        // Its place is free at once; its task ends a moment later.
+        // Its slot is free immediately; its task ends a moment later.
         if let Some(state) = guests.remove(&number) {
             state.dismissed.cancel();
         }
@@ -112,7 +113,7 @@ mod tests {
         let mut guests = Vec::new();
         for _ in 0..3 {
             guests.push(door.enter().expect("a place"));
-            // sleep: each is to come at a time of its own, which is counted in milliseconds.
+            // sleep: each connection needs its own arrival time, which has a resolution of milliseconds.
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
         guests[0].engage();

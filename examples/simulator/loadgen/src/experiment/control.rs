@@ -1,4 +1,4 @@
-//! The handle by which a program runs the experiment. It shares its place with load: one of them at a time.
+//! The handle to start, stop and watch experiments. It shares its permit with load: one of them at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::outcome::{ExperimentPhase, ExperimentProgress, ExperimentResult};
 use super::run;
 use crate::load::{LoadControl, LoadPlan, StartError, spawn};
 
-/// Starts and stops experiments. Clones control the same one.
+/// Starts and stops experiments. Clones share the same state.
 #[derive(Clone, Debug)]
 pub struct ExperimentControl {
     load: LoadControl,
@@ -26,12 +26,13 @@ struct Last {
 }
 
 impl ExperimentControl {
-    /// Asks the API that `load` asks, when `load` does not run.
+    /// Creates a handle that uses the target and the permit of `load`.
     pub fn new(load: &LoadControl) -> Self {
         Self { load: load.clone(), progress: watch::Sender::new(ExperimentProgress::default()), last: Arc::default() }
     }
 
-    /// Starts an experiment and returns at once. Each side takes as long as the plan: 30 s by default, 60 s in all.
+    /// Starts an experiment and returns immediately. Each side takes the length of the plan: 30 s by default, 60 s in
+    /// total.
     ///
     /// # Errors
     /// [`StartError`]. Later failures are reported through [`ExperimentControl::watch`].
@@ -40,7 +41,7 @@ impl ExperimentControl {
         let permit = Arc::clone(self.load.place()).try_acquire_owned().map_err(|_| StartError::Busy)?;
         let stop = CancellationToken::new();
         self.last().stop = stop.clone();
-        // Visible to a caller that reads the progress right after the start.
+        // Set here so that a caller that reads the progress right after the start sees it.
         self.progress.send_modify(|progress| {
             let (run, phase) = (progress.run + 1, ExperimentPhase::Switching);
             *progress = ExperimentProgress { run, phase, side: Some("ttl"), ..ExperimentProgress::default() };
@@ -51,7 +52,7 @@ impl ExperimentControl {
             if let Ok(result) = &ended {
                 control.last().result = Some(Arc::new(result.clone()));
             }
-            // A caller that sees the end can read the result and start the next experiment.
+            // Before the end is published, so that a caller that sees it can start the next experiment.
             drop(permit);
             control.progress.send_modify(|progress| {
                 (progress.left_ms, progress.side) = (0, None);
@@ -78,7 +79,7 @@ impl ExperimentControl {
         })
     }
 
-    /// Ends the experiment early, if there is one; the mode that it found is put back.
+    /// Ends the current experiment early, if there is one. The original mode is restored.
     pub fn stop(&self) {
         self.last().stop.cancel();
     }
@@ -88,13 +89,13 @@ impl ExperimentControl {
         self.progress.subscribe()
     }
 
-    /// The result of the last experiment that came to one.
+    /// Returns the result of the last experiment that produced one.
     pub fn result(&self) -> Option<Arc<ExperimentResult>> {
         self.last().result.clone()
     }
 
-    /// Ends the experiment and waits at most `patience` until the mode was put back; false if it was not. To be called
-    /// at the end of the program, while the API still serves.
+    /// Ends the experiment and waits up to `patience` until it has restored the mode. Returns false on timeout. Call it
+    /// at shutdown, while the API still serves.
     pub async fn settle(&self, patience: Duration) -> bool {
         self.stop();
         let mut progress = self.watch();
@@ -125,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_run_at_a_time_and_an_experiment_counts_as_one() {
-        // It never sends a response.
+        // This listener never sends a response.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", silent.local_addr().expect("an address"));
         let control = LoadControl::new(Target { url, token: None });

@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::load::{OutputFlags, PlanFlags};
 
-/// What both sides are asked. Its goals are judged on each side; those on staleness decide in CDC mode only, since a time
-/// to live is stale by design.
+/// The flags of the experiment. Both sides run the same plan and have the same goals; goals on staleness count in CDC
+/// mode only, because TTL mode is stale by design.
 #[derive(Clone, Debug, Default, Args)]
 #[command(
     after_help = "Exit codes: 0 when every goal was met, 99 when one was missed (goals on staleness count in cdc \

@@ -1,10 +1,10 @@
-//! The experiment: one seeded plan in TTL mode, the same plan in CDC mode, both side by side.
+//! The experiment: runs one seeded plan in TTL mode, then in CDC mode, and compares the two.
 //!
-//! Each side gets rows of its own that no cache has seen, so both begin cold and alike. The mode that was found is put
-//! back at the end, also after an early one.
+//! Each side gets new rows that no cache has seen, so that both start cold. The original mode is restored at the end,
+//! even if the experiment is stopped early.
 //!
 //! - [`control`]: the handle that starts and stops it; [`run`](mod@run): both sides, one after the other;
-//! - [`outcome`]: what came of it.
+//! - [`outcome`]: the result.
 
 pub mod control;
 mod flags;
@@ -23,13 +23,13 @@ use simulator_cli::{CliError, shutdown_signal};
 
 use crate::load::{INVALID, LoadControl, MISSED, Shown, Target, list_presets, print};
 
-/// After an interruption the mode is put back within this time, or the API is away.
+/// Maximum wait for the mode to be restored after an interruption.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 
-/// Runs the experiment against the API, and writes what was asked for.
+/// Runs the experiment against the API, and writes the requested output.
 ///
 /// # Errors
-/// A line that says which flag is wrong, or that the API does not answer.
+/// A line that says which flag is wrong, or that the API does not respond.
 pub async fn run(target: Target, flags: &ExperimentFlags) -> Result<ExitCode, CliError> {
     if flags.plan.lists_presets() {
         print(&list_presets());

@@ -5,53 +5,53 @@ use serde::Serialize;
 use crate::load::report::frame::span;
 use crate::load::{LoadPlan, LoadProgress, LoadResult};
 
-/// Where an experiment is.
+/// Phase of an experiment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExperimentPhase {
-    /// None was started yet.
+    /// No experiment was started yet.
     #[default]
     Idle,
-    /// The mode of the next side is put in force.
+    /// Switching to the mode of the next side.
     Switching,
     Running,
-    /// The mode that was found is put back.
+    /// Restoring the original mode.
     Restoring,
     Finished,
-    /// It was stopped early, so there is nothing to compare.
+    /// Stopped early, so there is nothing to compare.
     Stopped,
-    /// It could not run; `message` says why.
+    /// The experiment failed; `message` says why.
     Failed,
 }
 
 impl ExperimentPhase {
-    /// True while an experiment holds the place of the one run that may be.
+    /// Returns true while an experiment is in progress, so that no other can start.
     pub fn is_active(self) -> bool {
         matches!(self, Self::Switching | Self::Running | Self::Restoring)
     }
 }
 
-/// An experiment at a moment.
+/// A snapshot of an experiment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ExperimentProgress {
-    /// Counts the experiments of this process; zero before the first.
+    /// Number of the experiment in this process, from 1; 0 before the first.
     pub run: u64,
     pub phase: ExperimentPhase,
-    /// The mode that is measured: `ttl` first, then `cdc`.
+    /// The mode being measured: `ttl` first, then `cdc`.
     pub side: Option<&'static str>,
     pub elapsed_ms: u64,
-    /// Until the end of both sides, without the switching in between.
+    /// Time until the end of both sides, not counting mode switches.
     pub left_ms: u64,
-    /// The side's load.
+    /// Progress of the current side's load.
     pub load: LoadProgress,
-    /// After the end.
+    /// `None` until the end.
     pub verdict: Option<String>,
-    /// Why it failed, or what has to be done by hand.
+    /// Why it failed, or what the user has to do.
     pub message: Option<String>,
 }
 
 impl ExperimentProgress {
-    /// One line for a terminal.
+    /// Formats one line for a terminal.
     pub(super) fn line(&self) -> String {
         let side = self.side.unwrap_or("-");
         match self.phase {
@@ -62,26 +62,26 @@ impl ExperimentProgress {
     }
 }
 
-/// One side.
+/// One side of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Side {
     pub mode: &'static str,
-    /// False if another client changed the mode during the run: then the numbers are not of one mode.
+    /// False if another client changed the mode during the run: then the numbers mix two modes.
     pub undisturbed: bool,
     pub result: LoadResult,
 }
 
-/// A number of both sides.
+/// One number, measured on both sides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
     pub name: &'static str,
-    /// How the number comes about, for people.
+    /// Explains the number to the user.
     pub note: String,
     pub unit: &'static str,
-    /// None if it was not measured.
+    /// `None` if it was not measured.
     pub ttl: Option<f64>,
     pub cdc: Option<f64>,
-    /// True if more is worse.
+    /// True if lower values are better.
     pub less_is_better: bool,
 }
 
@@ -93,13 +93,13 @@ pub struct ExperimentResult {
     pub started_at: String,
     pub seed: u64,
     pub plan: LoadPlan,
-    /// True if nothing disturbed it, every request could be sent and stale reads could be judged on both sides.
+    /// True if, on both sides, the mode did not change, all requests were sent and reads could be judged.
     pub valid: bool,
-    /// What to keep in mind with these numbers.
+    /// Reservations about these numbers.
     pub notes: Vec<String>,
     pub verdict: String,
     pub compared: Vec<Compared>,
-    /// The mode that was found before, and put back; or why it was not, and what to do.
+    /// The restored mode, or why it could not be restored and what to do.
     #[serde(serialize_with = "restored")]
     pub restored: Result<String, String>,
     pub ttl: Side,
@@ -110,7 +110,7 @@ impl ExperimentResult {
     pub(super) fn new(plan: LoadPlan, ttl: Side, cdc: Side, restored: Result<String, String>) -> Self {
         let mut notes = notes(&ttl, &cdc);
         let valid = notes.is_empty();
-        // What was measured holds all the same.
+        // Does not affect `valid`: the measurements are complete.
         notes.extend(restored.as_ref().err().cloned());
         Self {
             program: "cachefront simulator experiment",
@@ -128,18 +128,19 @@ impl ExperimentResult {
         }
     }
 
-    /// True if a goal was missed that counts: a time to live is stale by design, so goals on staleness are for CDC mode.
+    /// Returns true if a goal was missed. Goals on staleness count in CDC mode only, because TTL mode is stale by
+    /// design.
     pub fn missed(&self) -> bool {
         self.ttl.result.missed(|measure| !measure.is_staleness()) || self.cdc.result.missed(|_| true)
     }
 }
 
-/// The mode, or nothing.
+/// Serializes the restored mode, or null if it was not restored.
 fn restored<S: serde::Serializer>(restored: &Result<String, String>, to: S) -> Result<S::Ok, S::Error> {
     restored.as_ref().ok().serialize(to)
 }
 
-/// The result in words: what CDC mode spares, and what it costs.
+/// Describes the result: the stale reads that CDC mode avoids, and its cost in database loads.
 fn verdict(ttl: &LoadResult, cdc: &LoadResult) -> String {
     let (before, after) = (&ttl.freshness, &cdc.freshness);
     let stale = match before.load.stale {

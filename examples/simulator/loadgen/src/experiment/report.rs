@@ -1,4 +1,4 @@
-//! The experiment as one HTML file that can be shown as it is.
+//! The experiment as a self-contained HTML file.
 
 use maud::{Markup, html};
 
@@ -9,10 +9,10 @@ use crate::load::report::chart::{Chart, Series};
 use crate::load::report::frame::{Tone, frame, goals, quantiles, verdict};
 use crate::load::report::{TimelinePoint, plan_facts};
 
-/// Bars are drawn on this scale.
+/// Length of a full bar, in units of the drawing.
 const WHOLE: f64 = 1_000.0;
 
-/// The page of one experiment.
+/// Renders the report of one experiment.
 pub fn page(result: &ExperimentResult) -> String {
     let (ttl, cdc) = (&result.ttl.result, &result.cdc.result);
     let (tone, title) = headline(result);
@@ -59,7 +59,7 @@ fn goals_in(mode: &str) -> &'static str {
 
 fn headline(result: &ExperimentResult) -> (Tone, &'static str) {
     let (ttl, cdc) = (&result.ttl.result.freshness, &result.cdc.result.freshness);
-    // What a busy machine delays for once is not what a time to live does all the time.
+    // A busy machine can cause a few stale reads in CDC mode, which does not compare to those of TTL mode.
     let is_rare = cdc.load.stale * 20 < ttl.load.stale;
     match (result.valid, ttl.stale, cdc.late) {
         (false, _, _) => (Tone::Warn, "Measured, with reservations"),
@@ -71,7 +71,7 @@ fn headline(result: &ExperimentResult) -> (Tone, &'static str) {
     }
 }
 
-/// Two bars and their numbers. The bars of a row share a scale, those of different rows do not.
+/// Renders two bars with their numbers. Only the bars of one row share a scale.
 fn pair(row: &Compared) -> Markup {
     let whole = row.ttl.unwrap_or(0.0).max(row.cdc.unwrap_or(0.0));
     let whole = if row.unit == "%" { 100.0 } else { whole };

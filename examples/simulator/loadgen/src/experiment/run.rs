@@ -1,4 +1,4 @@
-//! Both sides, one after the other, and the mode put back whatever happens.
+//! Runs both sides one after the other, and always restores the mode.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use super::outcome::{ExperimentPhase, ExperimentProgress, ExperimentResult, Side
 use crate::load::progress::Phase;
 use crate::load::{Client, Job, LoadPlan, LoadProgress, ModeView, Row, Target, execute};
 
-/// One request to the API.
+/// Timeout of a request to the API.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A change of the mode is in force in other processes within this time.
+/// Maximum time until a mode switch is in force in all processes.
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-/// A cache that has not kept an entry for this long after a change of the mode is not going to.
+/// How long to wait after a mode switch until the cache keeps entries, before giving up.
 const KEEPS_WITHIN: Duration = Duration::from_secs(15);
 
-/// The pause between two checks.
+/// Pause between two checks of the cache.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Maximum number of attempts to restore the mode, and the pause between them.
 const ATTEMPTS: u32 = 5;
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs both sides and puts the mode back.
+/// Runs both sides and restores the mode.
 ///
 /// # Errors
 /// A line that says how the API failed, or that the experiment was stopped. The mode is restored in both cases.
@@ -48,7 +48,7 @@ pub(super) async fn run(
         progress: progress.clone(),
         prefix: prefix.clone(),
     };
-    // A task of its own: even a panic in it does not leave the wrong mode behind.
+    // In its own task, so that the mode is restored even after a panic.
     let (sender, last) = watch::channel(found.clone());
     let ended = tokio::spawn(async move { run.sides(&sender).await }).await;
     progress.send_modify(|progress| progress.phase = ExperimentPhase::Restoring);
@@ -74,7 +74,7 @@ async fn restore(client: &Client, found: &ModeView, ours: &ModeView) -> Result<S
             Ok(now) if now.mode == found.mode || now.version != ours.version => return Ok(now.mode),
             Ok(now) => match client.set_mode(&found.mode, Some(now.version)).await {
                 Ok(Some(_)) => return Ok(found.mode.clone()),
-                // Another client was faster: read it again.
+                // Another client changed the mode in between: read it again.
                 Ok(None) => {}
                 Err(error) => last = error,
             },
@@ -86,14 +86,14 @@ async fn restore(client: &Client, found: &ModeView, ours: &ModeView) -> Result<S
     Err(CliError::new(format!("the mode was {mode} and could not be put back: switch it to {mode} yourself; {last}")))
 }
 
-/// What the sides need.
+/// State shared by both sides.
 struct Run {
     client: Client,
     target: Target,
     plan: LoadPlan,
     stop: CancellationToken,
     progress: watch::Sender<ExperimentProgress>,
-    /// Addresses of all rows of this experiment.
+    /// Address prefix of all rows of this experiment.
     prefix: String,
 }
 
@@ -109,7 +109,8 @@ impl Run {
             (progress.phase, progress.side) = (ExperimentPhase::Switching, Some(mode));
             progress.left_ms = millis(self.length() * (2 - done));
         });
-        // Must not be cancelled: a switch whose response was never read could not be distinguished from another client's.
+        // Must not be cancelled: a switch whose response was never read could not be distinguished from another
+        // client's.
         let in_force = self.switch(mode, ours).await?;
         tokio::select! {
             kept = self.until_in_force(mode) => kept?,
@@ -149,7 +150,7 @@ impl Run {
         Ok(in_force)
     }
 
-    /// Waits until every process follows, and the cache keeps entries.
+    /// Waits until every process has switched the mode and the cache keeps entries.
     async fn until_in_force(&self, mode: &str) -> Result<(), CliError> {
         tokio::time::sleep(ELSEWHERE).await;
         let rows = self.client.rows(&format!("{}look-{mode}-", self.prefix), 1).await?;
@@ -171,7 +172,7 @@ impl Run {
         }
     }
 
-    /// Shows how the side's load is doing, until nothing is to be shown any more.
+    /// Copies the progress of the side's load until its sender is dropped.
     async fn follow(&self, mut load: watch::Receiver<LoadProgress>, done: u32) {
         while load.changed().await.is_ok() {
             let now = load.borrow_and_update().clone();

@@ -1,9 +1,9 @@
-//! An experiment in a few lines for the terminal.
+//! The summary of an experiment for the terminal.
 
 use super::outcome::{Compared, ExperimentResult};
 use crate::load::report::frame::span;
 
-/// The lines, the verdict first.
+/// Formats the summary, with the verdict first.
 pub(super) fn text(result: &ExperimentResult) -> String {
     let mut lines = vec![result.verdict.clone(), String::new()];
     lines.push(format!("{:<22} {:>14} {:>14}", "", "ttl", "cdc"));
@@ -18,7 +18,7 @@ pub(super) fn text(result: &ExperimentResult) -> String {
     lines.join("\n")
 }
 
-/// A number with its unit.
+/// Formats a number with its unit.
 pub(super) fn value(row: &Compared, value: Option<f64>) -> String {
     let Some(value) = value else { return "not measured".to_owned() };
     match row.unit {

@@ -1,4 +1,4 @@
-//! The API as the load generator calls it.
+//! The load generator's client of the API.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,50 +12,50 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use simulator_cli::{CliError, Secret, root_cause};
 
-/// Users are listed in pages of this size, the largest that the API returns.
+/// Page size for listing users, the maximum that the API accepts.
 const PAGE: usize = 1_000;
 
-/// At most this many pages are looked through for rows of earlier runs.
+/// Maximum number of pages searched for rows of earlier runs.
 const PAGES_MAX: usize = 200;
 
-/// Rows are created, removed and warmed this many at a time.
+/// Maximum number of concurrent requests that create or remove rows.
 const AT_ONCE: usize = 16;
 
-/// Where the API is, and how one gets in.
+/// The API's URL, and the token to use.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub url: String,
     pub token: Option<Secret>,
 }
 
-/// A row of the load generator's own.
+/// A row that the load generator created.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Row {
     pub id: u64,
     pub(super) name: String,
-    /// Kept by every write, so that no two rows want the same.
+    /// Unchanged by writes, so that the rows' addresses never conflict.
     pub(super) email: String,
 }
 
-/// Where an answer came from, as the API says.
+/// Where a value came from, as the API reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Cache,
     Database,
-    /// It does not say.
+    /// The API does not report it.
     Unknown,
 }
 
-/// A whole answer to a read.
+/// A complete response to a read.
 #[derive(Clone, Debug)]
 pub struct ReadAnswer {
     pub(super) status: u16,
     pub(super) origin: Origin,
-    /// None if the answer is no user.
+    /// `None` if the response is not a user.
     pub(super) name: Option<String>,
 }
 
-/// How entries are kept right, and since which change of the mode.
+/// The mode in force, and its version, which every change increments.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ModeView {
     pub mode: String,
@@ -70,8 +70,10 @@ pub struct Client {
 }
 
 impl Client {
+    /// Creates a client that keeps up to `connections` idle connections.
+    ///
     /// # Errors
-    /// If the token cannot stand in a header.
+    /// If the token is not a valid header value.
     pub fn new(target: &Target, timeout: Duration, connections: usize) -> Result<Self, CliError> {
         let mut headers = HeaderMap::new();
         if let Some(token) = &target.token {
@@ -91,7 +93,7 @@ impl Client {
         Ok(Self { http, base: target.url.clone() })
     }
 
-    /// `count` rows whose addresses begin with `prefix`, in the order of their ids; missing ones are created.
+    /// Returns `count` rows whose addresses begin with `prefix`, sorted by id. Creates missing ones.
     ///
     /// # Errors
     /// A line that says how the API failed.
@@ -108,12 +110,12 @@ impl Client {
             }
         });
         let mut rows: Vec<Row> = stream::iter(rows.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
-        // Those that were created at once got their ids in any order; the hottest is to be the same one everywhere.
+        // Concurrent creation assigns ids in any order; sorted, the hottest row is the same in every run.
         rows.sort_by_key(|row| row.id);
         Ok(rows)
     }
 
-    /// Rows of earlier runs, by their address.
+    /// Returns the rows of earlier runs by address.
     async fn known(&self, prefix: &str) -> Result<HashMap<String, Row>, CliError> {
         let (mut known, mut after) = (HashMap::new(), 0);
         for _ in 0..PAGES_MAX {
@@ -136,13 +138,16 @@ impl Client {
         self.json(self.http.post(format!("{}/users", self.base)).json(&user)).await
     }
 
-    /// Removes all rows whose addresses begin with `prefix`. One that cannot be removed stays: its address says what it is.
+    /// Removes all rows whose addresses begin with `prefix`. Ignores errors: a row that remains is recognizable by its
+    /// address.
     pub async fn remove_all(&self, prefix: &str) {
         let rows = self.known(prefix).await.unwrap_or_default();
         let removals = rows.values().map(|row| self.http.delete(format!("{}/users/{}", self.base, row.id)).send());
         stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
     }
 
+    /// Sends a request and decodes its response.
+    ///
     /// # Errors
     /// A line that says how the API failed.
     pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CliError> {
@@ -162,7 +167,7 @@ impl Client {
         CliError::new(format!("the API at {} does not answer as it should: {}{hint}", self.base, root_cause(error)))
     }
 
-    /// Reads a row through the cache; none if there was no answer.
+    /// Reads a row through the cache. Returns `None` if there was no complete response.
     pub async fn read(&self, id: u64) -> Option<ReadAnswer> {
         #[derive(Deserialize)]
         struct Named<'a> {
@@ -185,13 +190,16 @@ impl Client {
         Some(status)
     }
 
+    /// Returns the mode in force.
+    ///
     /// # Errors
     /// A line that says how the API failed.
     pub async fn mode(&self) -> Result<ModeView, CliError> {
         self.json(self.http.get(format!("{}/mode", self.base))).await
     }
 
-    /// Switches the mode, if `only_from` is given only from that version; none if it has another one.
+    /// Switches the mode. With `only_from`, switches only from that version, and returns `None` if the mode has another
+    /// one.
     ///
     /// # Errors
     /// A line that says how the API failed.
@@ -208,7 +216,7 @@ impl Client {
         response.json().await.map(Some).map_err(|error| self.failed(&error))
     }
 
-    /// `healthy`, `stale` or `absent`: what the cache holds of a row.
+    /// Returns the state of a row's cached entry, such as `healthy`, `stale` or `absent`.
     ///
     /// # Errors
     /// A line that says how the API failed.
@@ -221,14 +229,14 @@ impl Client {
         Ok(look.state)
     }
 
-    /// The API's own counters; none if it does not show them.
+    /// Returns the API's counters, or `None` if it does not expose them.
     pub(super) async fn counters(&self) -> Option<Counters> {
         let response = self.http.get(format!("{}/metrics", self.base)).send().await.ok()?.error_for_status().ok()?;
         Some(Counters::parse(&response.text().await.ok()?))
     }
 }
 
-/// The address of a row; its number does not change from run to run.
+/// Returns the address of a row, which is the same in every run with the same prefix.
 fn address(prefix: &str, number: usize) -> String {
     format!("{prefix}{number:05}@example.org")
 }
@@ -237,25 +245,25 @@ fn origin(headers: &HeaderMap) -> Origin {
     let Some(value) = headers.get("x-cache").and_then(|value| value.to_str().ok()) else { return Origin::Unknown };
     let word = value.split([' ', ',', ';', '-']).next().unwrap_or_default().to_ascii_lowercase();
     match word.as_str() {
-        // A value past its time still comes from the cache.
+        // An expired value still comes from the cache.
         "hit" | "stale" => Origin::Cache,
         "miss" | "bypass" => Origin::Database,
         _ => Origin::Unknown,
     }
 }
 
-/// The API's counter of loads. A test holds that the library calls it so.
+/// The library's counter of loads. A test checks the name.
 const LOADS_TOTAL: &str = "cachefront_loads_total";
 
-/// The API's counter of reads.
+/// The library's counter of reads. A test checks the name.
 const READS_TOTAL: &str = "cachefront_reads_total";
 
-/// What the API has counted since it started.
+/// The API's counters since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Counters {
     /// Loads from the database.
     pub(super) loads: f64,
-    /// Reads that were answered from a cache, and all.
+    /// Reads that were served from a cache.
     pub(super) hits: f64,
     pub(super) reads: f64,
 }

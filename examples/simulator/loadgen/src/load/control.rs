@@ -1,4 +1,4 @@
-//! The handle by which a program runs load: start, stop, look on. One run at a time.
+//! The handle to start, stop and watch load, one run at a time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,11 @@ use super::outcome::LoadResult;
 use super::plan::LoadPlan;
 use super::progress::{LoadProgress, Phase};
 
-/// Addresses of the rows that runs share.
+/// Address prefix of the rows that runs share.
 const PREFIX: &str = "load-";
 
-/// Workers of the runtime that sends the requests: it must not wait for the one that serves them.
+/// Worker threads of the runtime that sends requests. It is separate from the runtime that serves them, so that a busy
+/// server does not delay sending.
 const WORKERS: usize = 2;
 
 /// Why a run was not started.
@@ -24,7 +25,7 @@ const WORKERS: usize = 2;
 pub enum StartError {
     /// Another run or an experiment is in progress.
     Busy,
-    /// A line that says what is wrong with the plan.
+    /// The plan is invalid; the line says why.
     Invalid(String),
 }
 
@@ -39,10 +40,10 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The one place for a run; a run holds it until its last task has ended.
+/// The single permit for a run or an experiment, held until it has ended.
 pub type Place = Arc<Semaphore>;
 
-/// Starts and stops runs. Clones control the same one.
+/// Starts and stops runs. Clones share the same state.
 #[derive(Clone, Debug)]
 pub struct LoadControl {
     target: Target,
@@ -59,7 +60,7 @@ struct Last {
 }
 
 impl LoadControl {
-    /// Runs will send their requests to `target`.
+    /// Creates a handle whose runs send their requests to `target`.
     pub fn new(target: Target) -> Self {
         Self {
             target,
@@ -69,17 +70,18 @@ impl LoadControl {
         }
     }
 
-    /// Starts a run and returns at once.
+    /// Starts a run and returns immediately.
     ///
     /// # Errors
-    /// [`StartError`]. Later failures, such as an API that does not respond, are reported through [`LoadControl::watch`].
+    /// [`StartError`]. Later failures, such as an API that does not respond, are reported through
+    /// [`LoadControl::watch`].
     pub fn start(&self, plan: LoadPlan) -> Result<(), StartError> {
         plan.check().map_err(StartError::Invalid)?;
         let permit = Arc::clone(&self.place).try_acquire_owned().map_err(|_| StartError::Busy)?;
         let stop = CancellationToken::new();
         let job = Job { target: self.target.clone(), plan, prefix: PREFIX.to_owned(), removes_rows: false };
         self.last().stop = stop.clone();
-        // Visible to a caller that reads the progress right after the start.
+        // Set here so that a caller that reads the progress right after the start sees it.
         self.progress.send_modify(|progress| {
             *progress = LoadProgress { run: progress.run, phase: Phase::Preparing, ..LoadProgress::default() };
         });
@@ -89,7 +91,7 @@ impl LoadControl {
             if let Ok(result) = &result {
                 control.last().result = Some(Arc::new(result.clone()));
             }
-            // A caller that sees the end can read the result and start the next run.
+            // Before the end is published, so that a caller that sees it can start the next run.
             drop(permit);
             match result {
                 Ok(result) => control.progress.send_modify(|progress| engine::close(progress, &result)),
@@ -102,7 +104,7 @@ impl LoadControl {
         })
     }
 
-    /// Ends the run early, if there is one. What was measured by then becomes its result.
+    /// Ends the current run early, if there is one. Its result covers what was measured so far.
     pub fn stop(&self) {
         self.last().stop.cancel();
     }
@@ -112,17 +114,17 @@ impl LoadControl {
         self.progress.subscribe()
     }
 
-    /// The result of the last run that came to one.
+    /// Returns the result of the last run that produced one.
     pub fn result(&self) -> Option<Arc<LoadResult>> {
         self.last().result.clone()
     }
 
-    /// Where requests go.
+    /// Returns the API that requests are sent to.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The place that runs share with experiments.
+    /// Returns the permit that runs share with experiments.
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -139,10 +141,10 @@ impl LoadControl {
     }
 }
 
-/// Runs `work` on a thread and a runtime of its own.
+/// Runs `work` on its own thread and runtime.
 ///
 /// # Errors
-/// If the machine gives no thread.
+/// If a thread cannot be started.
 pub fn spawn<F>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<(), CliError>
 where
     F: Future<Output = ()>,

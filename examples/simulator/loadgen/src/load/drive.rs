@@ -1,4 +1,4 @@
-//! Who sends the requests: the schedule in the open model, the clients in the closed one.
+//! Sends the requests: on schedule in the open model, by looping clients in the closed model.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::mix::{Mix, Request};
 use super::plan::{LoadPlan, Model};
 use super::stage::Schedule;
 
-/// Requests that are due and wait to be sent. It holds those of a long stall; what does not fit is dropped.
+/// Capacity of the queue of due requests. Large enough for a long stall; requests that do not fit are dropped.
 const QUEUE: usize = 16_384;
 
 /// How often the pacer checks whether it was asked to stop.
@@ -21,7 +21,7 @@ const NAP_MAX: Duration = Duration::from_millis(50);
 /// Maximum wait for outstanding responses after a stop.
 const STOP_DRAIN: Duration = Duration::from_secs(2);
 
-/// A request and the moment that it is due.
+/// A request and the moment at which it is due.
 #[derive(Clone, Copy, Debug)]
 struct Due {
     at: Instant,
@@ -47,7 +47,7 @@ async fn open(
 ) -> Instant {
     let (queue, mut waiting) = mpsc::channel(QUEUE);
     let (paced, schedule, told) = (Arc::clone(field), Schedule::new(&plan.with_warmup()), stop.clone());
-    // A thread of its own: the runtime's timer is too coarse to send on time.
+    // On its own thread: the runtime's timer is too coarse to send on time.
     let pacer = tokio::task::spawn_blocking(move || pace(&paced, schedule, mix, &queue, &told));
     let permits = Arc::new(Semaphore::new(in_flight));
     let mut tasks = JoinSet::new();
@@ -80,17 +80,17 @@ fn pace(field: &Field, schedule: Schedule, mut mix: Mix, queue: &mpsc::Sender<Du
         if !sleep_until(at, stop) {
             return;
         }
-        // A dropped request is drawn, too: what follows stays the same.
+        // Drawn even if the request is dropped, so that the sequence after it stays the same.
         let request = if field.is_measured(at) { mix.next() } else { mix.next_warm() };
         if queue.try_send(Due { at, request }).is_err() {
             drop_one(field, at);
         }
     }
-    // The last stage may end in silence.
+    // The last stage may end with a pause.
     sleep_until(end, stop);
 }
 
-/// Sleeps. Returns false if it was asked to stop before that.
+/// Blocks the thread until `moment`. Returns false if `stop` is cancelled first.
 fn sleep_until(moment: Instant, stop: &CancellationToken) -> bool {
     loop {
         let left = moment.saturating_duration_since(Instant::now());
@@ -134,9 +134,9 @@ async fn closed(field: &Arc<Field>, plan: &LoadPlan, mix: Mix, clients: usize, s
     ended
 }
 
-/// Waits for outstanding responses and gives up those that do not arrive in time.
+/// Waits for outstanding responses and aborts requests whose responses do not arrive in time.
 async fn drain(mut tasks: JoinSet<()>, plan: &LoadPlan, stop: &CancellationToken) {
-    // The client gives up by itself a little earlier.
+    // Requests time out a little earlier by themselves.
     let patience = tokio::time::sleep(plan.request_timeout + Duration::from_secs(1));
     let stopped = async {
         stop.cancelled().await;

@@ -1,4 +1,4 @@
-//! One run from its rows to its result.
+//! Executes one run, from creating its rows to its result.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,27 +20,27 @@ use super::stage::Schedule;
 use super::tally::Tally;
 use super::{drive, probe};
 
-/// How often the progress is published.
+/// Interval at which progress is published.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Ticks in a second, over which the achieved rate is taken.
+/// Ticks per second, the window of the achieved rate.
 const TICKS_PER_SECOND: usize = 4;
 
-/// Quantiles shown during a run are computed over this many points.
+/// Number of timeline points over which the quantiles shown during a run are computed.
 const RECENT: usize = 5;
 
-/// What a run needs.
+/// Parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub target: Target,
     pub plan: LoadPlan,
-    /// Rows with these addresses are used: one run after the other may share them, two at once must not.
+    /// Prefix of the addresses of the run's rows. Consecutive runs may share it, concurrent ones must not.
     pub prefix: String,
-    /// True if the rows are removed at the end.
+    /// Whether to remove the rows at the end.
     pub removes_rows: bool,
 }
 
-/// Runs a job. `stop` ends it early; what was measured by then is the result.
+/// Runs a job. Cancelling `stop` ends it early; the result then covers what was measured so far.
 ///
 /// # Errors
 /// A line that says what is out of range, or how the API failed before the first request.
@@ -112,7 +112,7 @@ async fn measure(
         let end = tokio::time::sleep_until((field.begin + plan.warmup + plan.length()).into());
         tokio::select! {
             ended = &mut driving => ended,
-            // Probing ends with the last stage, and not with its last answer.
+            // The probe ends with the last stage and not with its last response.
             () = end => {
                 over.cancel();
                 progress.send_modify(|progress| progress.phase = Phase::Draining);
@@ -145,7 +145,7 @@ async fn measuring_began(field: &Field, over: &CancellationToken) -> (String, Op
         () = tokio::time::sleep_until((field.begin + field.warmup).into()) => {}
         () = over.cancelled() => {}
     }
-    // Micros, as everywhere else in the simulator.
+    // Microseconds, as everywhere in the simulator.
     let now = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap_or_default();
     (now.to_string(), field.client.counters().await)
 }
@@ -158,14 +158,14 @@ async fn start_probe(field: Arc<Field>, plan: LoadPlan, row: usize, over: Cancel
     probe::run(field, plan.probe, row, over).await;
 }
 
-/// The rate that was wanted at each point of the timeline.
+/// Returns the target rate at each point of the timeline.
 fn wanted(schedule: &Schedule, tally: &Tally) -> Vec<f64> {
     let due = |index: u32| schedule.due_before(tally.width * index);
     let points = u32::try_from(tally.points.len()).unwrap_or(u32::MAX);
     (0..points).map(|index| (due(index + 1) - due(index)) / tally.width.as_secs_f64()).collect()
 }
 
-/// Tells those who look on, until `over`.
+/// Publishes progress until `over` is cancelled.
 async fn watch(field: Arc<Field>, plan: LoadPlan, progress: watch::Sender<LoadProgress>, over: CancellationToken) {
     let (schedule, mut answered) = (Schedule::new(&plan.stages), VecDeque::from([0]));
     loop {
@@ -212,7 +212,7 @@ fn count(progress: &mut LoadProgress, tally: &Tally) {
     progress.window_max_ms = (!windows.is_empty()).then(|| windows.max() as f64 / 1e3);
 }
 
-/// Puts the result into what those who look on see.
+/// Copies the final numbers of `result` into the progress.
 pub(super) fn close(progress: &mut LoadProgress, result: &LoadResult) {
     progress.phase = if result.stopped { Phase::Stopped } else { Phase::Finished };
     progress.stage = None;

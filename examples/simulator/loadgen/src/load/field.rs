@@ -1,4 +1,4 @@
-//! What all requests of a run share, and how one is performed.
+//! State that all requests of a run share, and the execution of one request.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::judge::History;
 use super::mix::Request;
 use super::tally::{Outcome, Tally};
 
-/// The rows, the client and the count of one run.
+/// The client, the rows, their histories and the tally of one run.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) client: Client,
@@ -16,7 +16,7 @@ pub(super) struct Field {
     pub(super) history: History,
     pub(super) probe_rows: Vec<Row>,
     pub(super) probe_history: History,
-    /// When the first request is due, that of the warm-up included.
+    /// When the run begins, including the warm-up.
     pub(super) begin: Instant,
     pub(super) warmup: Duration,
     tally: Mutex<Tally>,
@@ -30,7 +30,7 @@ pub(super) struct Rows {
 }
 
 impl Field {
-    /// The run begins a moment from now, so that its first request can be sent in time.
+    /// Creates the state of a run that begins in a few milliseconds, so that its first request can be sent on time.
     pub(super) fn new(client: Client, rows: &Rows, run: u32, warmup: Duration, tally: Tally) -> Self {
         let names = |rows: &[Row]| rows.iter().map(|row| row.name.clone()).collect();
         Self {
@@ -46,21 +46,21 @@ impl Field {
     }
 
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
-        // What a panicking task had counted is still true.
+        // A task that panicked leaves valid counts behind.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A moment as the time since the measuring began; zero before.
+    /// Returns the time from the start of measurement to `moment`; zero before it.
     pub(super) fn measured(&self, moment: Instant) -> Duration {
         moment.saturating_duration_since(self.begin + self.warmup)
     }
 
-    /// True if a request that is due then is measured.
+    /// Returns true if a request that is due at `due` is measured.
     pub(super) fn is_measured(&self, due: Instant) -> bool {
         due >= self.begin + self.warmup
     }
 
-    /// Sends a request that was due at `due`, waits for the answer and counts it.
+    /// Sends a request that was due at `due`, waits for the response and counts it.
     pub(super) async fn perform(&self, request: Request, due: Instant) {
         let is_measured = self.is_measured(due);
         if is_measured {

@@ -111,12 +111,12 @@ enum KeysName {
 }
 
 impl PlanFlags {
-    /// True if the presets are to be listed, and nothing is to be run.
+    /// Returns true if the presets are to be listed instead of a run.
     pub fn lists_presets(&self) -> bool {
         self.preset.as_deref() == Some("list")
     }
 
-    /// The plan: the preset's, or the default one, with what the flags say.
+    /// Returns the preset's plan, or the default one, with the values of the flags.
     ///
     /// # Errors
     /// A line that names the flag that cannot be used.

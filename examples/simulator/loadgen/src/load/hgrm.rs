@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::outcome::LoadResult;
 
-/// Steps for each halving of what lies above a percentile.
+/// Number of output lines per halving of the distance to 100 %.
 const STEPS: u32 = 5;
 
-/// The distribution, values in ms.
+/// Formats the distribution of latencies, in ms.
 pub(super) fn text(result: &LoadResult) -> String {
     let mut text = "       Value     Percentile TotalCount 1/(1-Percentile)\n\n".to_owned();
     let total: u64 = result.histogram.iter().map(|(_, count)| count).sum();
@@ -20,7 +20,7 @@ pub(super) fn text(result: &LoadResult) -> String {
             continue;
         }
         let millis = *value as f64 / 1e3;
-        // Writing into a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = match is_last {
             true => writeln!(text, "{millis:12.3} {:2.12} {below:10}", 1.0),
             false => writeln!(text, "{millis:12.3} {reached:2.12} {below:10} {:14.2}", 1.0 / (1.0 - reached)),

@@ -1,27 +1,27 @@
-//! Whether a read was stale, beyond doubt.
+//! Decides whether a read was certainly stale.
 //!
-//! A read is stale if it *started* after a write was answered, and the value that it returned had been replaced by then
-//! for certain: the write of that value was answered before the newer write was sent. Writes that overlapped have no
-//! known order, and a write without an answer may have happened or not: neither accuses a read.
+//! A read is stale if it *started* after the response to a write, and the value that it returned was certainly replaced
+//! by that write: the response to the write of the returned value arrived before the newer write was sent. Overlapping
+//! writes have no known order, and a write without a response may or may not have happened: neither makes a read stale.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Writes that are remembered for each row; values of older ones are not judged.
+/// Maximum number of writes remembered per row; values of older writes are not judged.
 const WRITES_MAX: usize = 65_536;
 
-/// What can be said of a read.
+/// Verdict on a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     Fresh,
-    /// It started this long after the answer of the write that replaced its value.
+    /// The read started this long after the response to the write that replaced its value.
     Stale(Duration),
     /// The value is unknown to this run: another program wrote it, or its write got no response.
     Unknown,
 }
 
-/// An answered write.
+/// A write that got a response.
 #[derive(Clone, Copy, Debug)]
 struct Answered {
     version: u64,
@@ -29,39 +29,39 @@ struct Answered {
     answered: Instant,
 }
 
-/// The answered writes of one row, by the moment of their answer.
+/// The writes of one row that got a response, ordered by the time of the response.
 #[derive(Debug, Default)]
 struct Writes {
     order: VecDeque<Answered>,
     by_version: HashMap<u64, Instant>,
-    /// True once writes were forgotten: then the value from before the run may have been replaced long ago, too.
+    /// True once a write was forgotten: then the value from before the run is not judged either.
     forgot: bool,
 }
 
-/// The writes of a run to all its rows.
+/// The writes of a run to its rows.
 #[derive(Debug)]
 pub(super) struct History {
-    /// Part of every value of this run.
+    /// Prefix of every value that this run writes.
     tag: String,
     began: Instant,
-    /// What each row held when the run began.
+    /// The value of each row when the run began.
     before: Vec<String>,
     rows: Vec<Mutex<Writes>>,
 }
 
 impl History {
-    /// For rows that hold these values now.
+    /// Creates the history of rows that hold the values `before` now.
     pub(super) fn new(run: u32, before: Vec<String>) -> Self {
         let rows = before.iter().map(|_| Mutex::default()).collect();
         Self { tag: format!("load {run:08x} "), began: Instant::now(), before, rows }
     }
 
-    /// The value that a write puts into a row.
+    /// Returns the value that write number `version` stores in a row.
     pub(super) fn value(&self, version: u64) -> String {
         format!("{}{version}", self.tag)
     }
 
-    /// Takes down that a write was answered.
+    /// Records the response to a write.
     pub(super) fn answered(&self, row: usize, version: u64, sent: Instant, answered: Instant) {
         let Some(writes) = self.rows.get(row) else { return };
         let mut writes = writes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +101,7 @@ impl History {
 mod tests {
     use super::*;
 
-    /// A history of one row, and moments in ms after its begin.
+    /// Returns a history of one row, and a function from ms after its start to moments.
     fn history() -> (History, impl Fn(u64) -> Instant) {
         let history = History::new(7, vec!["before".to_owned()]);
         let began = history.began;
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(history.judge(0, at(30), &history.value(1)), Judgement::Fresh);
         assert_eq!(history.judge(0, at(30), &history.value(2)), Judgement::Fresh);
         assert_eq!(history.judge(0, at(30), "before"), Judgement::Stale(Duration::from_millis(12)));
-        // A third one comes after both.
+        // The third write comes after both.
         history.answered(0, 3, at(40), at(50));
         assert_eq!(history.judge(0, at(60), &history.value(2)), Judgement::Stale(Duration::from_millis(10)));
     }

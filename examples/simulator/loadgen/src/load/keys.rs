@@ -1,4 +1,4 @@
-//! Which rows are asked for: evenly, a hot few, or those that were written last.
+//! Distributions of requests over rows: uniform, skewed towards hot rows, or towards the last written ones.
 
 use std::fmt;
 
@@ -7,21 +7,23 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Zipf};
 use serde::Serialize;
 
-/// How often each row is asked for.
+/// Distribution of requests over rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "distribution", rename_all = "snake_case")]
 pub enum Keys {
-    /// The n-th row is asked for `n^-exponent` times as often as the first one.
+    /// The n-th row gets `n^-exponent` times as many requests as the first.
     Zipf { exponent: f64 },
-    /// All alike.
+    /// All rows are equally likely.
     Uniform,
-    /// The part `rows` of all rows gets the part `requests` of all requests.
+    /// The share `rows` of all rows gets the share `requests` of all requests.
     Hotspot { rows: f64, requests: f64 },
-    /// Rows that were written last are read most, by Zipf's law; writes go to all rows alike.
+    /// Recently written rows are read most, by Zipf's law; writes are uniform.
     Latest { exponent: f64 },
 }
 
 impl Keys {
+    /// Checks the parameters.
+    ///
     /// # Errors
     /// A line that names the flag that is out of range.
     pub(super) fn check(&self) -> Result<(), String> {
@@ -51,19 +53,19 @@ impl fmt::Display for Keys {
     }
 }
 
-/// Chooses rows by their place, the hottest first.
+/// Draws indices of rows; index 0 is the hottest row.
 #[derive(Debug)]
 pub(super) struct Chooser {
     rows: usize,
     keys: Keys,
-    /// None if all are alike.
+    /// `None` for the distributions without an exponent.
     zipf: Option<Zipf<f64>>,
-    /// For `latest`: rows by the time of their last write, the newest last.
+    /// For `latest`: rows by the time of their last write, newest last.
     recent: Vec<usize>,
 }
 
 impl Chooser {
-    /// For rows numbered from 0; there must be one, and `keys` must have been checked.
+    /// Creates a chooser for `rows` rows, at least one. `keys` must have passed [`Keys::check`].
     pub(super) fn new(keys: Keys, rows: usize) -> Self {
         let (zipf, recent) = match keys {
             Keys::Zipf { exponent } => (Zipf::new(rows as f64, exponent).ok(), Vec::new()),
@@ -105,12 +107,12 @@ impl Chooser {
     fn hot(&self, random: &mut StdRng, rows: f64, requests: f64) -> usize {
         let hot = ((self.rows as f64 * rows).ceil() as usize).clamp(1, self.rows);
         let is_hot = hot == self.rows || random.random::<f64>() < requests;
-        // Where all rows are hot there is nothing else to choose from.
+        // If all rows are hot, there are no others to choose from.
         if is_hot { random.random_range(0..hot) } else { random.random_range(hot..self.rows) }
     }
 }
 
-/// A number that tells runs apart.
+/// Returns a random number that distinguishes runs.
 pub(super) fn run_number(random: &mut impl Rng) -> u32 {
     random.random()
 }
@@ -123,7 +125,7 @@ mod tests {
 
     const DRAWS: usize = 20_000;
 
-    /// How often each of 100 rows is read.
+    /// Returns how often each of 100 rows is read.
     fn drawn(keys: Keys) -> Vec<usize> {
         let (mut random, mut chooser) = (StdRng::seed_from_u64(7), Chooser::new(keys, 100));
         let mut counts = vec![0; 100];

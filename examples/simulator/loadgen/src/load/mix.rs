@@ -1,14 +1,14 @@
-//! What is asked for: a seeded sequence of reads and writes.
+//! The seeded sequence of reads and writes.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::keys::{Chooser, Keys};
 
-/// Sets the draws of a warm-up apart from the measured ones, which are the same with any warm-up.
+/// Seed offset of the warm-up's generator, so that the measured sequence is the same with any warm-up.
 const WARM_UP: u64 = 0x7761_726d_2d75_7021;
 
-/// One request, for a row by its place.
+/// One request for the row with index `row`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Read {
@@ -21,7 +21,7 @@ pub(super) enum Request {
     },
 }
 
-/// An endless sequence of requests; the same seed gives the same one.
+/// An endless sequence of requests, determined by the seed.
 #[derive(Debug)]
 pub(super) struct Mix {
     random: StdRng,
@@ -37,12 +37,12 @@ impl Mix {
         Self { random, warm, chooser: Chooser::new(keys, rows), write_ratio, version: 0 }
     }
 
-    /// The next measured request.
+    /// Returns the next measured request.
     pub(super) fn next(&mut self) -> Request {
         Self::draw(&mut self.random, &mut self.chooser, self.write_ratio, &mut self.version)
     }
 
-    /// The next request of the warm-up.
+    /// Returns the next request of the warm-up.
     pub(super) fn next_warm(&mut self) -> Request {
         Self::draw(&mut self.warm, &mut self.chooser, self.write_ratio, &mut self.version)
     }

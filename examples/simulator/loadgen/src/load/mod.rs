@@ -1,11 +1,11 @@
 //! Open-loop load: reads and writes at a rate that does not depend on the responses.
 //!
-//! Latency is measured from the moment a request was *due*, so a server that stalls cannot hide it by slowing us down.
-//! In parallel, a probe writes rows and reads them until they are fresh.
+//! Latency is measured from the moment a request was *due*, so a stalling server cannot hide it by slowing the client
+//! down. In parallel, a probe writes rows and reads them until they are fresh.
 //!
 //! - [`plan`]: what a run does, made of [`stage`], [`keys`], [`threshold`], or ready-made in [`preset`];
-//! - [`control`]: the handle that starts and stops runs; [`progress`] and [`outcome`]: what they tell;
-//! - [`engine`]: a run from begin to end; [`drive`] sends the requests that [`mix`] draws, through [`client`];
+//! - [`control`]: the handle that starts and stops runs; [`progress`] and [`outcome`]: what they report;
+//! - [`engine`]: a run from start to end; [`drive`] sends the requests that [`mix`] draws, through [`client`];
 //! - [`judge`]: whether a read was stale; [`probe`]; [`tally`]: what is counted.
 
 mod client;
@@ -44,15 +44,15 @@ pub use progress::LoadProgress;
 
 use simulator_cli::{CliError, shutdown_signal};
 
-/// The exit code of a run that missed a goal.
+/// Exit code of a run that missed a goal.
 pub const MISSED: u8 = 99;
-/// The exit code of a run whose numbers are not those of the plan: requests were dropped.
+/// Exit code of an invalid run: requests were dropped, so its numbers are not those of the plan.
 pub const INVALID: u8 = 98;
 
-/// Runs the plan of the flags against the API, and writes what was asked for.
+/// Runs the plan of the flags against the API, and writes the requested output.
 ///
 /// # Errors
-/// A line that says which flag is wrong, or that the API does not answer.
+/// A line that says which flag is wrong, or that the API does not respond.
 pub async fn run(target: Target, flags: &LoadFlags) -> Result<ExitCode, CliError> {
     if flags.plan.lists_presets() {
         print(&list_presets());

@@ -1,4 +1,4 @@
-//! The result of a run: everything that was measured, in numbers that other programs can read.
+//! The result of a run: everything that was measured, in a form that serializes to JSON.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use super::plan::{LoadPlan, Model};
 use super::tally::{Quantiles, Staleness, Tally, counts, ratio};
 use super::threshold::{Judged, Measure, Measured};
 
-/// What a run comes to.
+/// Overall outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// Every goal was met.
+    /// All goals were met.
     Met,
     /// A goal was missed.
     Missed,
-    /// Requests were dropped: what was measured is what a lower rate does, whatever the goals say.
+    /// Requests were dropped: the measurements are those of a lower rate, whether or not the goals were met.
     Invalid,
-    /// There was no goal.
+    /// There were no goals.
     Measured,
 }
 
-/// What a run comes to, and a sentence that says it.
+/// Outcome of a run, and a sentence that describes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     pub ending: Ending,
@@ -36,11 +36,11 @@ pub struct Verdict {
 pub struct Requests {
     pub sent: u64,
     pub answered: u64,
-    /// Requests that were due and could not be sent in time. With any of them the latencies are those of a lower rate.
+    /// Requests that could not be sent in time. If there are any, the latencies are those of a lower rate.
     pub dropped: u64,
-    /// Responses that are no success, and requests without a response.
+    /// Responses other than 2xx, and requests without a response.
     pub failed: u64,
-    /// For each second, over the whole run; none in the closed model.
+    /// Mean target rate in requests per second; `None` in the closed model.
     pub rate_wanted: Option<f64>,
     pub rate: f64,
     /// Number of responses by status; 0 means no response.
@@ -53,35 +53,35 @@ pub struct Latencies {
     pub all: Quantiles,
     pub reads: Quantiles,
     pub writes: Quantiles,
-    /// Reads that a cache answered, and those that went to the database.
+    /// Reads served from a cache; `loaded` are those from the database.
     pub cached: Quantiles,
     pub loaded: Quantiles,
-    /// From the moment a request was really sent, as tools measure that do not know when it was due.
+    /// From the moment a request was actually sent, as measured by tools without a schedule.
     pub service: Quantiles,
 }
 
-/// How the cache did.
+/// Effectiveness of the cache.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CacheNumbers {
-    /// The part of reads that a cache answered, 0 to 1.
+    /// Share of reads served from a cache, 0 to 1.
     pub hit_ratio: Option<f64>,
-    /// `answers`: counted from the responses of this run; `counters`: from the API's counters, which count all its clients.
+    /// Source of `hit_ratio`: the responses of this run, or else the API's `counters`, which count all its clients.
     pub hit_ratio_from: Option<&'static str>,
-    /// Loads from the database while it was measured, by the API's counters.
+    /// Loads from the database during the measurement, by the API's counters.
     pub database_loads: Option<u64>,
 }
 
-/// Stale reads of one kind.
+/// Judgements of reads, of the load or of the probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StaleReads {
-    /// Reads whose value was known.
+    /// Reads whose value was known to the run.
     pub judged: u64,
-    /// Reads whose value came from elsewhere.
+    /// Reads whose value was not known to the run, such as one that another client wrote.
     pub unknown: u64,
     pub stale: u64,
-    /// Those that started later than the grace period after the answer of the write.
+    /// Stale reads that started later than the grace period after the response to the write.
     pub late: u64,
-    /// How long after the answer of the write they started.
+    /// How long after the response to the write the stale reads started.
     pub age: Quantiles,
 }
 
@@ -94,22 +94,22 @@ pub struct Freshness {
     pub grace_ms: f64,
     pub load: StaleReads,
     pub probe: StaleReads,
-    /// From the answer of a write to the first read that was fresh; a row that was still stale at the end counts with the
-    /// time until then.
+    /// Time from the response to a write to the first fresh read; for a row that was still stale at the end, the time
+    /// until the end.
     pub windows: Quantiles,
-    /// How many rows were still stale at the end.
+    /// Number of rows that were still stale at the end.
     pub windows_open: u64,
-    /// Every window in µs, and how often.
+    /// Every window length in µs, and its count.
     pub window_histogram: Vec<(u64, u64)>,
     pub probe_errors: u64,
 }
 
-/// A part of the time.
+/// One interval of the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimelinePoint {
-    /// Its begin, after the begin of what is measured.
+    /// Start of the interval, relative to the start of measurement.
     pub at_s: f64,
-    /// For each second; none in the closed model.
+    /// Target rate in requests per second; `None` in the closed model.
     pub rate_wanted: Option<f64>,
     pub rate: f64,
     pub errors: u64,
@@ -126,13 +126,13 @@ pub struct TimelinePoint {
 pub struct LoadResult {
     pub program: &'static str,
     pub version: &'static str,
-    /// RFC 3339, when the measuring began.
+    /// When measuring began, in RFC 3339.
     pub started_at: String,
-    /// How long it measured.
+    /// Length of the measurement.
     pub seconds: f64,
-    /// True if it was stopped early.
+    /// True if the run was stopped early.
     pub stopped: bool,
-    /// The mode in force when it began, if the API said so.
+    /// The mode in force at the start, if the API reported it.
     pub mode: Option<String>,
     pub seed: u64,
     pub plan: LoadPlan,
@@ -140,25 +140,25 @@ pub struct LoadResult {
     pub goals: Vec<Judged>,
     pub requests: Requests,
     pub latency: Latencies,
-    /// Every latency in µs, and how often.
+    /// Every latency in µs, and its count.
     pub histogram: Vec<(u64, u64)>,
     pub cache: CacheNumbers,
     pub freshness: Freshness,
     pub timeline: Vec<TimelinePoint>,
 }
 
-/// What a result consists of in addition to the tally.
+/// Inputs of a result other than plan and tally.
 #[derive(Debug)]
 pub(super) struct Circumstances {
     pub(super) started_at: String,
     pub(super) ran: Duration,
     pub(super) stopped: bool,
     pub(super) mode: Option<String>,
-    /// What the API counted meanwhile.
+    /// The API's counters over the measurement.
     pub(super) counters: Option<Counters>,
-    /// How many requests were due.
+    /// Number of requests that were due.
     pub(super) due: f64,
-    /// The rate that was wanted at each point.
+    /// Target rate at each point of the timeline.
     pub(super) wanted: Vec<f64>,
 }
 
@@ -205,14 +205,14 @@ impl LoadResult {
         result
     }
 
-    /// True if a goal was missed, of those that `counts` names.
+    /// Returns true if a goal was missed on a measure for which `counts` returns true.
     pub fn missed(&self, counts: impl Fn(Measure) -> bool) -> bool {
         self.goals.iter().any(|goal| !goal.met && counts(goal.threshold.measure))
     }
 
     fn measured(&self, measure: Measure) -> Option<Measured> {
         let plain = |value: f64| Some(Measured { value, percent: None });
-        // None of nothing is no good news: it was not measured.
+        // `None` if `whole` is zero: a share of nothing counts as not measured, which meets no goal.
         let of = |part: u64, whole: u64| {
             let percent = ratio(part as f64, whole as f64)? * 100.0;
             Some(Measured { value: part as f64, percent: Some(percent) })
@@ -270,7 +270,7 @@ impl LoadResult {
         Verdict { ending, sentence }
     }
 
-    /// The most important numbers in words.
+    /// Returns the most important numbers as text.
     fn facts(&self) -> String {
         let fresh = &self.freshness;
         let stale = match (fresh.load.stale, fresh.late) {
@@ -349,7 +349,7 @@ fn timeline(tally: &Tally, wanted: Option<&Vec<f64>>) -> Vec<TimelinePoint> {
 mod tests {
     use super::*;
 
-    /// A run of two seconds that saw what `see` adds.
+    /// Returns the result of a run of two seconds with the outcomes that `see` adds.
     fn result(goals: &[&str], see: impl FnOnce(&mut Tally)) -> LoadResult {
         let thresholds = goals.iter().map(|goal| goal.parse().expect("a goal")).collect();
         let plan = LoadPlan { thresholds, ..LoadPlan::default() };

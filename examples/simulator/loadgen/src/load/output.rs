@@ -1,4 +1,4 @@
-//! What a run leaves on the terminal and in files.
+//! Output of a run: progress and summary on the terminal, results in files.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use simulator_cli::CliError;
 
-/// Lines are printed this often where no terminal shows a line that changes.
+/// Interval of progress lines if standard error is not a terminal.
 const LINE_EVERY_MS: u64 = 5_000;
 
 /// Where the result goes.
@@ -22,10 +22,10 @@ pub struct OutputFlags {
 }
 
 impl OutputFlags {
-    /// Call it before a run, so that an output file that cannot be written is reported at the start and not at the end.
+    /// Checks the flags. Called before a run, so that a mistake is reported at the start and not at the end.
     ///
     /// # Errors
-    /// A line that says that standard output was asked for twice.
+    /// A line that says that more than one output is to go to standard output.
     pub fn check(&self, hgrm: Option<&Path>) -> Result<(), CliError> {
         let wanted = [self.json.as_deref(), self.html.as_deref(), hgrm];
         match wanted.into_iter().flatten().filter(|file| is_stdout(file)).count() {
@@ -36,8 +36,8 @@ impl OutputFlags {
         }
     }
 
-    /// Writes the files that were asked for, and prints `text` unless one of them goes to standard output. The page is
-    /// made if it is asked for; `hgrm` is a distribution, with its place.
+    /// Writes the requested files, and prints `text` unless one of them goes to standard output. `page` is called only
+    /// if an HTML report is requested; `hgrm` is the file for the distribution, and its text.
     ///
     /// # Errors
     /// A line that names the file that cannot be written.
@@ -60,7 +60,7 @@ impl OutputFlags {
             write("--hgrm", file, &text)?;
         }
         if let Some(file) = &self.json {
-            // The types of results are plain structs: they always have a JSON form.
+            // Results are plain structs, which always serialize.
             write("--json", file, &format!("{}\n", serde_json::to_string(result).unwrap_or_default()))?;
         }
         if prints_text {
@@ -74,6 +74,8 @@ fn is_stdout(file: &Path) -> bool {
     file == Path::new("-")
 }
 
+/// Writes `text` to `file`, or to standard output for `-`.
+///
 /// # Errors
 /// A line that names the flag and the file.
 fn write_to(flag: &str, file: &Path, text: &str) -> Result<(), CliError> {
@@ -86,23 +88,23 @@ fn write_to(flag: &str, file: &Path, text: &str) -> Result<(), CliError> {
 }
 
 pub fn print(text: &str) {
-    // A closed pipe is no error of ours.
+    // A closed pipe is not an error.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// The progress on standard error: one line that changes on a terminal, now and then a line elsewhere.
+/// Shows progress on standard error: one line that is overwritten on a terminal, otherwise one line every 5 s.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// The number of the last line where each is printed below the other.
+    /// Number of the last line that was printed, if standard error is not a terminal.
     lines: u64,
     is_line_open: bool,
 }
 
 impl Shown {
-    /// Shows a line of the moment `elapsed_ms`.
+    /// Shows the progress at `elapsed_ms`.
     pub fn show(&mut self, line: &str, elapsed_ms: u64) {
         let mut out = std::io::stderr().lock();
-        // A closed terminal is no reason to stop.
+        // The run continues even if standard error is closed.
         if out.is_terminal() {
             let _ = write!(out, "\r\x1b[2K{line}");
             let _ = out.flush();

@@ -1,4 +1,4 @@
-//! Everything that decides what a run does. Two runs of one plan ask for the same rows in the same order.
+//! The plan of a run. Two runs of one plan request the same rows in the same order.
 
 use std::time::Duration;
 
@@ -8,64 +8,64 @@ use super::keys::Keys;
 use super::stage::{RATE_MAX, Stage};
 use super::threshold::Threshold;
 
-/// The longest run.
+/// Maximum length of a run, including the warm-up.
 const LENGTH_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Bounds of what one run holds in memory and on its way.
+/// Limits on the memory and the concurrent requests of one run.
 const ROWS_MAX: usize = 100_000;
 const IN_FLIGHT_MAX: usize = 20_000;
 const PROBE_ROWS_MAX: usize = 256;
 const STAGES_MAX: usize = 64;
 
-/// Who decides when a request is sent.
+/// What determines when a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "model", rename_all = "snake_case")]
 pub enum Model {
-    /// The schedule: requests are due at fixed moments, answered or not. Latency counts from the moment a request was due.
+    /// A schedule: requests are due at fixed moments, independent of responses. Latency counts from the due time.
     Open {
-        /// At most this many requests on their way at once.
+        /// Maximum number of requests in flight.
         in_flight: usize,
         /// A request that cannot be sent within this time after it was due is dropped and counted.
         #[serde(serialize_with = "as_millis", rename = "start_within_ms")]
         start_within: Duration,
     },
-    /// The clients: each sends a request when its last one was answered, so that a slow server is asked less.
+    /// Clients that each wait for a response before the next request, so that a slow server gets fewer requests.
     Closed { clients: usize },
 }
 
 /// The rows that the probe writes and then reads until they are fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProbePlan {
-    /// How many rows are probed at once; none turns the probe off.
+    /// Number of rows probed at once; 0 turns the probe off.
     pub rows: usize,
-    /// The pause between two writes to one row.
+    /// Pause between a fresh read and the next write to the same row.
     #[serde(serialize_with = "as_millis", rename = "pause_ms")]
     pub pause: Duration,
 }
 
-/// What a run does.
+/// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoadPlan {
-    /// The name of the preset that it began with.
+    /// Name of the preset it is based on.
     pub preset: Option<&'static str>,
     #[serde(flatten)]
     pub model: Model,
-    /// In the closed model only the lengths count.
+    /// Length and rate of each part; in the closed model only the lengths count.
     pub stages: Vec<Stage>,
-    /// Runs before the first stage at its rate and is not measured; zero for none.
+    /// Length of the unmeasured warm-up, which runs at the first stage's rate; zero for none.
     #[serde(serialize_with = "as_millis", rename = "warmup_ms")]
     pub warmup: Duration,
-    /// How many rows are read and written. They are the generator's own; missing ones are created.
+    /// Number of rows that are read and written. The generator creates its own.
     pub users: usize,
     pub keys: Keys,
-    /// The part of requests that are writes, 0 to 1.
+    /// Share of requests that are writes, 0 to 1.
     pub write_ratio: f64,
     pub seed: u64,
     pub probe: ProbePlan,
-    /// Stale reads that started later than this after the write are counted apart.
+    /// Stale reads that started later than this after the response to the write are also counted as late.
     #[serde(serialize_with = "as_millis", rename = "grace_ms")]
     pub grace: Duration,
-    /// A request that takes longer has failed.
+    /// Requests that take longer fail.
     #[serde(serialize_with = "as_millis", rename = "request_timeout_ms")]
     pub request_timeout: Duration,
     pub thresholds: Vec<Threshold>,
@@ -92,25 +92,25 @@ impl Default for LoadPlan {
 }
 
 impl LoadPlan {
-    /// How long it measures.
+    /// Returns the length of the measurement.
     pub fn length(&self) -> Duration {
         self.stages.iter().map(|stage| stage.length).sum()
     }
 
-    /// The stages with the warm-up before them.
+    /// Returns the stages, preceded by the warm-up.
     pub(super) fn with_warmup(&self) -> Vec<Stage> {
         let rate = self.stages.first().map_or(0.0, |stage| stage.from.max(stage.to / 2.0));
         let warmup = (!self.warmup.is_zero()).then(|| Stage::steady(self.warmup, rate));
         warmup.into_iter().chain(self.stages.iter().copied()).collect()
     }
 
-    /// The highest rate that is wanted; none in the closed model.
+    /// Returns the highest target rate, or `None` in the closed model.
     pub fn rate_max(&self) -> Option<f64> {
         let rates = self.stages.iter().map(|stage| stage.from.max(stage.to));
         matches!(self.model, Model::Open { .. }).then(|| rates.fold(0.0, f64::max))
     }
 
-    /// At most this many requests of the load are on their way at once.
+    /// Returns the maximum number of requests of the load in flight.
     pub(super) fn in_flight_max(&self) -> usize {
         match self.model {
             Model::Open { in_flight, .. } => in_flight,
@@ -118,6 +118,8 @@ impl LoadPlan {
         }
     }
 
+    /// Checks that every value is within its range.
+    ///
     /// # Errors
     /// A line that names the flag that is out of range.
     pub fn check(&self) -> Result<(), String> {
@@ -156,7 +158,7 @@ impl LoadPlan {
     }
 }
 
-/// A duration in a field whose name ends in `_ms`.
+/// Serializes a duration as milliseconds, for fields whose names end in `_ms`.
 fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

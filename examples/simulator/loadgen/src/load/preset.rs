@@ -1,4 +1,4 @@
-//! Ready-made plans, by name.
+//! Predefined plans.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use super::keys::Keys;
 use super::plan::LoadPlan;
 use super::stage::Stage;
 
-/// A plan with a name. Rate and length can be chosen; the shape stays.
+/// A named plan with a fixed shape and adjustable rate and length.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Preset {
     pub name: &'static str,
-    /// One line for people.
+    /// One line of help text.
     pub description: &'static str,
-    /// The rate that it has if none is chosen, in requests for each second.
+    /// Default rate, in requests per second.
     pub rate: f64,
-    /// How long it takes if nothing is chosen.
+    /// Default length.
     #[serde(skip)]
     pub length: Duration,
 }
 
-/// All presets, the plainest first.
+/// All presets, the simplest first.
 pub const PRESETS: [Preset; 6] = [
     Preset {
         name: "steady",
@@ -61,7 +61,7 @@ pub const PRESETS: [Preset; 6] = [
     },
 ];
 
-/// All presets, a line for each.
+/// Lists all presets, one per line.
 pub fn list() -> String {
     let line = |preset: &Preset| {
         let (name, rate, length) = (preset.name, preset.rate, preset.length);
@@ -75,7 +75,7 @@ impl Preset {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// Its plan; `rate` is the highest rate of its shape.
+    /// Returns the plan; `rate` is the highest rate of its shape.
     pub fn plan(&self, rate: Option<f64>, length: Option<Duration>) -> LoadPlan {
         let (rate, length) = (rate.unwrap_or(self.rate), length.unwrap_or(self.length));
         let base = LoadPlan { preset: Some(self.name), ..LoadPlan::default() };

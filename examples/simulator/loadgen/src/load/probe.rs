@@ -1,4 +1,4 @@
-//! The staleness probe: writes a row, then reads it as any client does until the read is fresh.
+//! The staleness probe: writes a row, then reads it like any client until the read is fresh.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use super::field::Field;
 use super::judge::Judgement;
 use super::plan::ProbePlan;
 
-/// The pause between two reads: a twentieth of the time that the row has been stale, within these bounds. So a window is
-/// known to about 5 %, and a row that is stale for long costs few reads.
+/// Bounds of the pause between two reads, which is a twentieth of the time since the write. So windows are measured to
+/// about 5 %, and a row that is stale for a long time costs few reads.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// Probes the row `row` of the probe's rows until `stop`.
+/// Probes the row with index `row` until `stop` is cancelled.
 pub(super) async fn run(field: Arc<Field>, plan: ProbePlan, row: usize, stop: CancellationToken) {
     let mut version = 0;
-    // The rows take turns.
+    // The rows start at different offsets, so that their writes are spread out.
     let mut pause = plan.pause.mul_f64((row + 1) as f64 / plan.rows.max(1) as f64);
     while let Some(()) = unless(&stop, tokio::time::sleep(pause)).await {
         pause = plan.pause;
@@ -28,7 +28,7 @@ pub(super) async fn run(field: Arc<Field>, plan: ProbePlan, row: usize, stop: Ca
     }
 }
 
-/// Brings the row into the cache and writes it. Returns the time of the response to the write.
+/// Reads the row to cache it, then writes it. Returns the time of the response to the write.
 async fn write(field: &Field, row: usize, version: u64) -> Option<Instant> {
     let target = field.probe_rows.get(row)?;
     field.client.read(target.id).await;
@@ -43,7 +43,7 @@ async fn write(field: &Field, row: usize, version: u64) -> Option<Instant> {
     Some(answered)
 }
 
-/// Reads until the row is fresh, or `stop`.
+/// Reads until the row is fresh or `stop` is cancelled.
 async fn watch(field: &Field, row: usize, answered: Instant, stop: &CancellationToken) {
     let Some(target) = field.probe_rows.get(row) else { return };
     let mut was_stale = false;
@@ -61,12 +61,12 @@ async fn watch(field: &Field, row: usize, answered: Instant, stop: &Cancellation
             tally.add_probe_read(judgement);
             match judgement {
                 Judgement::Stale(_) => was_stale = true,
-                // Zero if no client could have seen the old value.
+                // Zero if no read saw the old value.
                 Judgement::Fresh => {
                     let length = if was_stale { started.duration_since(answered) } else { Duration::ZERO };
                     return tally.close_window(length);
                 }
-                // Another client wrote the row: the end of this window cannot be known.
+                // Another client wrote the row: the end of this window is unknown.
                 Judgement::Unknown => return,
             }
         }
@@ -80,7 +80,7 @@ async fn watch(field: &Field, row: usize, answered: Instant, stop: &Cancellation
     }
 }
 
-/// What comes of `work`; none if `stop` comes first.
+/// Returns the output of `work`, or `None` if `stop` is cancelled first.
 async fn unless<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         () = stop.cancelled() => None,

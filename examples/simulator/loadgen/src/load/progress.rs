@@ -4,29 +4,29 @@ use serde::Serialize;
 
 use super::outcome::Verdict;
 
-/// Where a run is.
+/// Phase of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Nothing was started yet.
+    /// No run was started yet.
     #[default]
     Idle,
-    /// Rows are looked up and created.
+    /// Looking up and creating rows.
     Preparing,
-    /// Load runs, and is not measured yet.
+    /// Sending load that is not measured.
     WarmingUp,
     Running,
-    /// All requests were sent; the last responses are outstanding.
+    /// All requests are sent; the last responses are outstanding.
     Draining,
     Finished,
-    /// It was stopped early; what was measured is kept.
+    /// Stopped early; the result covers what was measured so far.
     Stopped,
-    /// It could not run; `message` says why.
+    /// The run failed; `message` says why.
     Failed,
 }
 
 impl Phase {
-    /// True while a run holds the place of the one run that may be.
+    /// Returns true while a run is in progress, so that no other can start.
     pub fn is_active(self) -> bool {
         matches!(self, Self::Preparing | Self::WarmingUp | Self::Running | Self::Draining)
     }
@@ -45,45 +45,45 @@ impl Phase {
     }
 }
 
-/// A run at a moment. Counters leave out the warm-up.
+/// A snapshot of a run. Counters exclude the warm-up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LoadProgress {
-    /// Counts the runs of this process; zero before the first.
+    /// Number of the run in this process, from 1; 0 before the first.
     pub run: u64,
     pub phase: Phase,
     pub preset: Option<&'static str>,
-    /// The number of the stage, from 1, and how many there are; none during the warm-up.
+    /// Number of the stage, from 1, and the number of stages; `None` during the warm-up.
     pub stage: Option<(usize, usize)>,
     pub elapsed_ms: u64,
     pub left_ms: u64,
-    /// Requests for each second that the plan wants now; none in the closed model.
+    /// Current target rate in requests per second; `None` in the closed model.
     pub rate_wanted: Option<f64>,
-    /// Responses in the last second; after the end, the mean per second of the run.
+    /// Responses in the last second; after the end, the mean rate of the run.
     pub rate_achieved: f64,
-    /// Of the last 5 s; after the end, of the whole run. None if nothing was answered.
+    /// Median latency of the last 5 timeline points; after the end, of the whole run. `None` without responses.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub answered: u64,
     pub errors: u64,
     pub dropped: u64,
     pub in_flight: u64,
-    /// The part of reads that a cache answered, 0 to 1; none if the API does not say.
+    /// Share of reads served from a cache, 0 to 1; `None` if the API does not report it.
     pub hit_ratio: Option<f64>,
-    /// Reads that started after a write was answered and returned an older value.
+    /// Reads that started after the response to a write and returned an older value.
     pub stale_reads: u64,
-    /// Those that started later than the grace period after the answer.
+    /// Stale reads that started later than the grace period after the response.
     pub stale_late: u64,
-    /// How often the probe wrote a row and read it until it was fresh, and the longest time that this took.
+    /// Number of staleness windows that the probe measured, and the longest one.
     pub windows: u64,
     pub window_max_ms: Option<f64>,
-    /// After the end.
+    /// `None` until the end.
     pub verdict: Option<Verdict>,
-    /// Why it failed.
+    /// Why the run failed.
     pub message: Option<String>,
 }
 
 impl LoadProgress {
-    /// One line for a terminal.
+    /// Formats one line for a terminal.
     pub fn line(&self) -> String {
         let millis = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1} ms"));
         let wanted = self.rate_wanted.map_or(String::new(), |rate| format!("/{rate:.0}"));

@@ -1,4 +1,4 @@
-//! When requests are due: stages of constant or rising rate, laid down before the run begins.
+//! The schedule of requests: stages of constant or changing rate, computed independently of responses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use simulator_cli::duration;
 
-/// The highest rate that can be asked for.
+/// Maximum rate, in requests per second.
 pub const RATE_MAX: f64 = 100_000.0;
 
-/// A part of a run: its length, and the rate at its begin and its end in requests for each second.
+/// A part of a run: its length, and the rates at its start and end, in requests per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stage {
     pub length: Duration,
@@ -19,22 +19,22 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage of one rate.
+    /// Returns a stage of constant rate.
     pub fn steady(length: Duration, rate: f64) -> Self {
         Self { length, from: rate, to: rate }
     }
 
-    /// How many requests are due in it.
+    /// Returns the number of requests that are due in the stage.
     pub fn requests(&self) -> f64 {
         self.length.as_secs_f64() * f64::midpoint(self.from, self.to)
     }
 
-    /// The rate at a moment after the stage's begin.
+    /// Returns the rate at `offset` seconds after the stage's start.
     fn rate_at(&self, offset: f64) -> f64 {
         self.from + (self.to - self.from) * (offset / self.length.as_secs_f64()).min(1.0)
     }
 
-    /// When the `count`-th request of this stage is due, in seconds after its begin.
+    /// Returns when the `count`-th request of the stage is due, in seconds after its start.
     fn due(&self, count: f64) -> f64 {
         // The count is the integral of the rate; this form of the quadratic's root also holds for a constant rate.
         let slope = (self.to - self.from) / self.length.as_secs_f64();
@@ -62,7 +62,7 @@ impl Serialize for Stage {
 impl FromStr for Stage {
     type Err = String;
 
-    /// Reads `10s@100`, or `10s@100..1000` for a rate that rises evenly.
+    /// Parses `10s@100`, or `10s@100..1000` for a linear ramp.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("--stages: {text} is no stage: write 10s@100, or 10s@100..1000 for a ramp");
         let (length, rates) = text.trim().split_once('@').ok_or_else(wrong)?;
@@ -74,7 +74,7 @@ impl FromStr for Stage {
     }
 }
 
-/// Reads stages that are separated by commas.
+/// Parses stages separated by commas.
 ///
 /// # Errors
 /// A line that shows the stage that cannot be read.
@@ -82,13 +82,13 @@ pub fn parse(text: &str) -> Result<Vec<Stage>, String> {
     text.split(',').map(str::parse).collect()
 }
 
-/// The moments at which requests are due, as offsets from the begin of the run.
+/// The moments at which requests are due, as offsets from the start of the run.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     stages: Vec<Stage>,
-    /// The stage that the next request lies in.
+    /// Index of the stage of the next request.
     at: usize,
-    /// The begin of that stage, in seconds and in requests.
+    /// Start of that stage: seconds, and number of requests before it.
     begin: (f64, f64),
     next: f64,
 }
@@ -102,7 +102,7 @@ impl Schedule {
         self.stages.iter().map(|stage| stage.length).sum()
     }
 
-    /// The stage at `offset` (counted from zero) and the rate that is wanted then; none after the end.
+    /// Returns the index of the stage at `offset` and its target rate at that moment, or `None` after the end.
     pub(super) fn at(&self, offset: Duration) -> Option<(usize, f64)> {
         let mut left = offset;
         for (index, stage) in self.stages.iter().enumerate() {
@@ -114,7 +114,7 @@ impl Schedule {
         None
     }
 
-    /// How many requests are due before `offset`.
+    /// Returns the number of requests that are due before `offset`.
     pub(super) fn due_before(&self, offset: Duration) -> f64 {
         let (mut left, mut sum) = (offset.as_secs_f64(), 0.0);
         for stage in &self.stages {
@@ -133,7 +133,7 @@ impl Iterator for Schedule {
         loop {
             let stage = self.stages.get(self.at)?;
             let within = self.next - self.begin.1;
-            // Rounding must not put a request before the end that belongs to the next stage.
+            // The tolerance keeps rounding from assigning a request of the next stage to this one.
             if within < stage.requests() - 1e-9 {
                 self.next += 1.0;
                 return Some(Duration::from_secs_f64(self.begin.0 + stage.due(within)));

@@ -1,10 +1,10 @@
-//! A result in a few lines for the terminal.
+//! The summary of a result for the terminal.
 
 use super::outcome::LoadResult;
 use super::plan::Model;
 use super::tally::Quantiles;
 
-/// The lines, the verdict first.
+/// Formats the summary, with the verdict first.
 pub(super) fn text(result: &LoadResult) -> String {
     let mut lines = vec![result.verdict.sentence.clone(), String::new()];
     let plan = &result.plan;

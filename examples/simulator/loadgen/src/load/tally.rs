@@ -1,4 +1,4 @@
-//! What a run saw, counted as it happens.
+//! Counters and histograms of a run, updated as responses arrive.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use super::client::Origin;
 use super::judge::Judgement;
 use super::mix::Request;
 
-/// The longest time that is recorded exactly, in µs.
+/// Maximum recorded time, in µs; longer ones are recorded as this.
 const MICROS_MAX: u64 = 3_600_000_000;
 
-/// Maximum number of points of a timeline: a longer run has wider ones.
+/// Maximum number of points of a timeline. Longer runs have wider points.
 const POINTS_MAX: u128 = 600;
 
-/// One request's end.
+/// The outcome of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) request: Request,
-    /// When it was due, counted from the begin of what is measured.
+    /// When it was due, relative to the start of measurement.
     pub(super) due: Duration,
-    /// From the moment it was due.
+    /// Time from the moment it was due to the response.
     pub(super) took: Duration,
-    /// From the moment it was really sent.
+    /// Time from the moment it was actually sent to the response.
     pub(super) service: Duration,
-    /// None if there was no answer.
+    /// `None` without a response.
     pub(super) status: Option<u16>,
     pub(super) origin: Origin,
-    /// None if it was no read that returned a row.
+    /// `None` unless it was a read that returned a row.
     pub(super) judgement: Option<Judgement>,
 }
 
-/// Stale reads of one kind.
+/// Judgements of reads, of the load or of the probe.
 #[derive(Clone, Debug)]
 pub(super) struct Staleness {
     pub(super) judged: u64,
@@ -41,7 +41,7 @@ pub(super) struct Staleness {
     pub(super) stale: u64,
     /// Stale reads beyond the grace period.
     pub(super) late: u64,
-    /// How long after the answer of the write they started.
+    /// How long after the response to the write the stale reads started.
     pub(super) ages: Histogram<u64>,
 }
 
@@ -64,19 +64,19 @@ impl Staleness {
     }
 }
 
-/// What the probe found.
+/// Measurements of the probe.
 #[derive(Clone, Debug)]
 pub(super) struct Windows {
-    /// From the answer of a write to the first read that was fresh; zero if the first one was.
+    /// Time from the response to a write to the first fresh read; zero if the first read was fresh.
     pub(super) closed: Histogram<u64>,
-    /// Rows that were still stale at the end, and for how long by then.
+    /// Rows that were still stale at the end, by the time since the write.
     pub(super) open: Histogram<u64>,
     pub(super) reads: Staleness,
     /// Writes and reads of the probe that failed.
     pub(super) errors: u64,
 }
 
-/// A part of the time.
+/// One interval of the timeline.
 #[derive(Clone, Debug)]
 pub(super) struct Point {
     pub(super) answered: u64,
@@ -95,7 +95,7 @@ impl Point {
     }
 }
 
-/// Everything that was seen of what is measured.
+/// Everything that was measured; excludes the warm-up.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     grace: Duration,
@@ -103,10 +103,10 @@ pub(super) struct Tally {
     pub(super) points: Vec<Point>,
     pub(super) reads: Histogram<u64>,
     pub(super) writes: Histogram<u64>,
-    /// Reads by their origin.
+    /// Latencies of reads by origin: cache and database.
     pub(super) cached: Histogram<u64>,
     pub(super) loaded: Histogram<u64>,
-    /// All requests, from the moment they were really sent.
+    /// Latencies of all requests from the moment they were actually sent.
     pub(super) service: Histogram<u64>,
     /// Number of responses by status; 0 means no response.
     pub(super) statuses: BTreeMap<u16, u64>,
@@ -169,7 +169,7 @@ impl Tally {
         self.point(due).dropped += 1;
     }
 
-    /// A read of the probe.
+    /// Counts a read of the probe.
     pub(super) fn add_probe_read(&mut self, judgement: Judgement) {
         self.windows.reads.add(judgement, self.grace);
     }
@@ -178,25 +178,26 @@ impl Tally {
         record(&mut self.windows.closed, length);
     }
 
-    /// A window that the end of the run cut off. Within the grace period it says nothing: it might have closed at once.
+    /// Records a window that the end of the run cut off. Ignored within the grace period: the next read might have been
+    /// fresh.
     pub(super) fn leave_window_open(&mut self, length: Duration) {
         if length > self.grace {
             record(&mut self.windows.open, length);
         }
     }
 
-    /// Reads and writes together.
+    /// Returns the latencies of reads and writes.
     pub(super) fn all(&self) -> Histogram<u64> {
         let mut all = self.reads.clone();
-        // Both have the same bounds.
+        // Cannot fail: both have the same bounds.
         let _ = all.add(&self.writes);
         all
     }
 
-    /// Closed and open windows together.
+    /// Returns closed and open windows.
     pub(super) fn all_windows(&self) -> Histogram<u64> {
         let mut all = self.windows.closed.clone();
-        // Both have the same bounds.
+        // Cannot fail: both have the same bounds.
         let _ = all.add(&self.windows.open);
         all
     }
@@ -205,26 +206,26 @@ impl Tally {
         self.reads.len() + self.writes.len()
     }
 
-    /// Stale reads of load and probe.
+    /// Returns the stale reads of load and probe.
     pub(super) fn stale(&self) -> u64 {
         self.reads_load.stale + self.windows.reads.stale
     }
 
-    /// Stale reads of load and probe beyond the grace period.
+    /// Returns the stale reads of load and probe beyond the grace period.
     pub(super) fn stale_late(&self) -> u64 {
         self.reads_load.late + self.windows.reads.late
     }
 
-    /// The part of the load's reads that a cache answered; none if the API does not say.
+    /// Returns the share of the load's reads that were served from a cache; `None` if the API does not report it.
     pub(super) fn hit_ratio(&self) -> Option<f64> {
         ratio(self.cached.len() as f64, (self.cached.len() + self.loaded.len()) as f64)
     }
 
-    /// The latencies of the last points.
+    /// Returns the latencies of the last `points` points.
     pub(super) fn recent(&self, points: usize) -> Histogram<u32> {
         let mut sum = Point::new().latency;
         for point in self.points.iter().rev().take(points) {
-            // All have the same bounds.
+            // Cannot fail: all have the same bounds.
             let _ = sum.add(&point.latency);
         }
         sum
@@ -232,7 +233,7 @@ impl Tally {
 
     fn point(&mut self, at: Duration) -> &mut Point {
         let index = usize::try_from(at.as_nanos() / self.width.as_nanos()).unwrap_or(usize::MAX);
-        // Requests that end after the last stage were due before it.
+        // `at` is a due time, which lies within the stages; the bound guards memory.
         let index = index.min(POINTS_MAX as usize);
         if self.points.len() <= index {
             self.points.resize_with(index + 1, Point::new);
@@ -241,12 +242,12 @@ impl Tally {
     }
 }
 
-/// `part` of `whole`; none if there is no whole.
+/// Returns `part / whole`, or `None` if `whole` is not positive.
 pub(super) fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
 }
 
-/// An empty histogram of times in µs.
+/// Returns an empty histogram of times in µs.
 pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MICROS_MAX, 3).expect("the bounds are in order")
 }
@@ -259,7 +260,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(MICROS_MAX)
 }
 
-/// A histogram in a few numbers, in ms.
+/// Summary of a histogram, in ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Quantiles {
     pub count: u64,
@@ -291,7 +292,7 @@ impl Quantiles {
     }
 }
 
-/// Every recorded value in µs and how often it was recorded.
+/// Returns every recorded value in µs and its count.
 pub(super) fn counts(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
 }

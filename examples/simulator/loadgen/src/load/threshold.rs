@@ -1,11 +1,11 @@
-//! Goals of a run: a measure, a comparison and a limit. A goal that is missed ends the program with its own exit code.
+//! Goals of a run: a measure, a comparison and a limit. A missed goal has its own exit code.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// What a goal is about.
+/// The measured quantity that a goal limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     P50,
@@ -18,7 +18,7 @@ pub enum Measure {
     Dropped,
     /// Stale reads of any age.
     Stale,
-    /// Stale reads that started later than the grace period after the write.
+    /// Stale reads that started later than the grace period after the response to the write.
     StaleLate,
     Hits,
     Rate,
@@ -26,7 +26,7 @@ pub enum Measure {
     WindowMax,
 }
 
-/// Names, and the unit that a number is shown in.
+/// Name and display unit of each measure.
 const MEASURES: [(&str, Measure, Unit); 14] = [
     ("p50", Measure::P50, Unit::Millis),
     ("p90", Measure::P90, Unit::Millis),
@@ -61,7 +61,7 @@ enum Comparison {
     Above,
 }
 
-/// Longer signs first: the first that is found counts.
+/// Comparison operators; longer ones first, because the first match is used.
 const COMPARISONS: [(&str, Comparison); 6] = [
     ("<=", Comparison::AtMost),
     (">=", Comparison::AtLeast),
@@ -81,27 +81,27 @@ pub struct Threshold {
     unit: Unit,
 }
 
-/// A number that was measured: absolute, and as a part of what it was counted among.
+/// A measured number: absolute, and as a share of its total.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
     pub value: f64,
-    /// In percent; none if that makes no sense.
+    /// The share in percent; `None` for measures without a total.
     pub percent: Option<f64>,
 }
 
-/// How a goal was met.
+/// A goal with its measurement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Judged {
     pub threshold: Threshold,
-    /// In the unit of the goal; none if nothing was measured, which misses the goal.
+    /// In the unit of the goal; `None` if it was not measured, which misses the goal.
     pub measured: Option<f64>,
     pub met: bool,
-    /// The measured number with its unit.
+    /// The measured number with its unit, for display.
     pub shown: String,
 }
 
 impl Threshold {
-    /// Compares what was measured; what was not measured does not meet a goal.
+    /// Compares a measurement with the limit. `None` (not measured) misses the goal.
     pub fn judge(&self, measured: Option<Measured>) -> Judged {
         let value = measured.and_then(|measured| match self.unit {
             Unit::Percent => measured.percent,
@@ -132,7 +132,7 @@ impl Unit {
 }
 
 impl Measure {
-    /// True for what a time to live does on purpose: serve what is older than the last write.
+    /// Returns true for measures of staleness, which TTL mode allows by design.
     pub fn is_staleness(self) -> bool {
         matches!(self, Self::Stale | Self::StaleLate | Self::WindowP99 | Self::WindowMax)
     }

@@ -1,4 +1,4 @@
-//! Lists the store's keys, and clears it as a server does that restarts without its data.
+//! Lists the store's keys, and clears the store like a server that restarts without its data.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use cachefront::redis::RedisStore;
 use cachefront::store::Store;
 use cachefront::{MemoryStore, Result, StoreKey, Timestamp};
 
-/// Removes everything that a namespace holds: entries, leases and metas. Or lists its entries.
+/// Lists the entries of a namespace, or removes all that it holds: entries, leases and metas.
 #[async_trait]
 pub(super) trait NamespaceAdmin: fmt::Debug + Send + Sync + 'static {
-    /// How many keys there were.
+    /// Removes everything and returns the number of keys.
     async fn empty(&self) -> Result<u64>;
 
-    /// The keys of entries, at most `limit` of them, in no order.
+    /// Returns the keys of entries, at most `limit` of them, in no order.
     async fn list(&self, limit: usize) -> Result<Vec<String>>;
 }
 
@@ -43,7 +43,7 @@ impl NamespaceAdmin for RedisStore {
     }
 }
 
-/// Clears the store and what processes hold of it.
+/// Clears the store and the process-local tiers above it.
 #[derive(Clone, Debug)]
 pub struct StoreAdmin {
     pub(super) store: Arc<dyn Store>,
@@ -51,13 +51,13 @@ pub struct StoreAdmin {
 }
 
 impl StoreAdmin {
-    /// Removes everything, and tells every process to forget what it holds. In CDC mode nothing is kept until the
-    /// consumer has begun a new generation, which it does within seconds.
+    /// Removes everything, and publishes a flush to all processes. In CDC mode nothing is cached until the consumer has
+    /// begun a new generation, which takes seconds.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn empty(&self) -> Result<u64> {
-        // The keys are removed past the fault switches: whoever is cut off from the store cannot empty it either.
+        // Removing the keys bypasses the fault switches. The peek does not: it fails while the store is cut off.
         let anything = StoreKey::from_text("store_admin:probe")?;
         self.store.peek(&anything).await?;
         let removed = self.keys.empty().await?;
@@ -72,13 +72,13 @@ impl StoreAdmin {
         Ok(removed)
     }
 
-    /// The keys that the store holds entries under, at most `limit` of them, in no order. Some may have run out, or be
-    /// of an earlier generation: only a look into each says what a read would serve.
+    /// Returns the keys of the entries in the store, at most `limit` of them, in no order. Some may have expired or be
+    /// of an earlier generation: only a peek at each shows what a read would serve.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, limit: usize) -> Result<Vec<String>> {
-        // Through the faults that are switched on: a store that is cut off lists nothing.
+        // Through the fault switches: a store that is cut off lists nothing.
         self.store.get(&StoreKey::from_text("keys:probe")?).await?;
         self.keys.list(limit).await
     }

@@ -1,4 +1,4 @@
-//! Everything in this process: SQLite, memory, and the log table, which Kafka carries or the invalidator reads itself.
+//! Everything in this process: SQLite, memory, and the log table, read directly or through the embedded Kafka.
 
 use std::path::Path;
 use std::sync::Arc;

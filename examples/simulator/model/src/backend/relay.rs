@@ -1,6 +1,6 @@
-//! How a consumer's events and reports reach other processes: beside the entries, in the same Redis.
+//! How a consumer's events and reports reach other processes: next to the entries, in the same Redis.
 //!
-//! Nothing depends on them but what people see. They are bounded, and what cannot be sent is dropped.
+//! They are for display only. Their number is bounded, and those that cannot be sent are dropped.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,22 +20,22 @@ use crate::pipeline::{Report, StatusStore};
 use crate::settings::Stack;
 use crate::shared_task::SharedTask;
 
-/// The stream keeps about so many events, and so many wait to be sent.
+/// Maximum number of events that wait to be sent, and approximate length of the stream.
 const EVENTS_MAX: usize = 1_024;
 
-/// Events are sent in groups of at most this many.
+/// Maximum number of events in one command.
 const GROUP_MAX: usize = 128;
 
 /// A command that takes longer has failed.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One read of the stream waits at the server for so long.
+/// How long one read of the stream blocks at the server.
 const READ_BLOCK: Duration = Duration::from_secs(2);
 
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The names of both things in Redis, and how to get there.
+/// The keys of the stream and of the report, and the client that connects to their server.
 #[derive(Clone)]
 pub struct RelayClient {
     client: Client,
@@ -45,7 +45,7 @@ pub struct RelayClient {
 
 impl fmt::Debug for RelayClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the client: it knows the password.
+        // Without the client: it knows the password.
         f.debug_struct("RelayClient").field("changes", &self.changes).finish_non_exhaustive()
     }
 }
@@ -78,9 +78,9 @@ impl RelayClient {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// Hands every event in the stream to `hub`, from now on until `stop`.
+    /// Publishes every new event of the stream to `hub`, until `stop`.
     pub async fn follow(self, hub: EventHub, stop: CancellationToken) {
-        // Kept over lost connections, so that nothing is shown twice.
+        // Survives lost connections, so that no event is shown twice.
         let mut last = None;
         loop {
             tokio::select! {
@@ -96,7 +96,7 @@ impl RelayClient {
         }
     }
 
-    /// Reads until something fails, and answers what.
+    /// Reads until an error occurs, and returns it.
     async fn read_on(&self, hub: &EventHub, last: &mut Option<String>) -> redis::RedisError {
         let read = async {
             let mut connection = self.connect(READ_BLOCK + COMMAND_TIMEOUT).await?;
@@ -131,7 +131,7 @@ impl RelayClient {
         }
     }
 
-    /// The id of the newest event; events before it are history.
+    /// Returns the id of the newest event; events up to it are history.
     async fn newest(&self, connection: &mut MultiplexedConnection) -> RedisResult<String> {
         let reply: StreamRangeReply = redis::cmd("XREVRANGE")
             .arg(&*self.changes)
@@ -164,7 +164,7 @@ impl RedisEvents {
 
 impl ChangeSink for RedisEvents {
     fn take(&self, event: Event) {
-        // A full queue means that more happens than anybody can look at.
+        // A full queue means that events arrive faster than they can be followed on a screen.
         let _ = self.0.try_send(event);
     }
 }
@@ -208,9 +208,9 @@ async fn send(relay: &RelayClient, kept: &mut Option<MultiplexedConnection>, gro
 #[derive(Debug)]
 pub(super) struct RedisStatusStore {
     relay: RelayClient,
-    /// Handles share one connection: what is taken here is a clone, so that no caller waits for another's answer.
+    /// Clones of a connection share one socket. A caller uses a clone, so that it does not wait for another's reply.
     connection: Arc<Mutex<Option<MultiplexedConnection>>>,
-    /// While the server is away, everybody who comes meanwhile waits for one try to reach it.
+    /// While the server is away, concurrent callers share one attempt to connect.
     dials: SharedTask,
 }
 
@@ -248,7 +248,7 @@ impl RedisStatusStore {
     }
 }
 
-/// No code panics while it holds the lock.
+/// A poisoned lock is usable: no code panics while it holds it.
 fn lock(kept: &Mutex<Option<MultiplexedConnection>>) -> MutexGuard<'_, Option<MultiplexedConnection>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -262,7 +262,7 @@ impl StatusStore for RedisStatusStore {
 
     async fn read(&self) -> Result<Option<Report>> {
         let text: Option<String> = self.run(redis::cmd("GET").arg(&*self.relay.report)).await?;
-        // What cannot be read was written by another version: it says nothing.
+        // A report that cannot be parsed was written by another version, and counts as none.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }

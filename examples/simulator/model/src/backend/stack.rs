@@ -1,4 +1,4 @@
-//! On servers: MySQL, Redis, and the binary log or Debezium's events on Kafka.
+//! A backend on servers: MySQL, Redis, and the binary log or Debezium's events on Kafka.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::waiting::{PAUSE, Waiting};
 pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Components, CliError> {
     let opts = options(stack)?;
     let database_name = database_name(&opts).to_owned();
-    // One namespace has one invalidator, and an invalidator reads one database.
+    // A namespace has one invalidator, and an invalidator reads one database.
     let namespace = database_name.replace('$', "_");
     let store = retried(stack, settings, "Redis", || redis(stack, &namespace)).await?;
     let pool = connect(stack, &opts, settings).await?;
@@ -59,8 +59,7 @@ async fn redis(stack: &Stack, namespace: &str) -> cachefront::Result<RedisStore>
     builder.connect().await
 }
 
-/// Tries again while the server may still come up, until the start's one deadline; what is wrong for good ends it at
-/// once.
+/// Tries again while the server may still come up, until the start's deadline. A permanent error ends it at once.
 async fn retried<T, F>(
     stack: &Stack,
     settings: &Settings,
@@ -97,7 +96,7 @@ where
 #[derive(Debug)]
 struct Binlog {
     stack: Stack,
-    /// The URL asks for TLS.
+    /// True if the URL requires TLS.
     tls: bool,
     settings: Settings,
 }
@@ -126,7 +125,7 @@ impl SourceFactory for Binlog {
 
 #[derive(Debug)]
 struct Kafka {
-    /// Answers for the server that the connector reads.
+    /// Connects to the server that the connector reads, for its preflight and head.
     binlog: Binlog,
     database: String,
     notebook: Arc<Notebook>,

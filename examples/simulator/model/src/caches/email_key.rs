@@ -1,4 +1,4 @@
-//! The key of the second cache: an e-mail address, whatever it weighs.
+//! The key of the second cache: an e-mail address of any length.
 
 use std::fmt::{self, Write};
 
@@ -8,16 +8,16 @@ use ring::digest::{SHA256, digest};
 /// The name of the cache of users by address.
 pub const BY_EMAIL: &str = "users_by_email";
 
-/// A longer address does not fit into a key beside the cache's name. 255 characters may have 1,020 bytes.
+/// A longer address does not fit into a key together with the cache's name. 255 characters may take 1,020 bytes.
 const PLAIN_BYTES_MAX: usize = KEY_BYTES_MAX - BY_EMAIL.len() - 1;
 
-/// What stands before the hash of an address.
+/// Prefix of the hash of an address.
 const HASHED: &str = "sha256:";
 
 /// An e-mail address as a key. Readers, the key map and the inspector must all use this one encoding.
 ///
-/// It is the address itself where that fits, else its SHA-256. An address that looks like a hash is hashed too, so that
-/// nobody can take an address whose key is that of somebody else.
+/// The key is the address itself if that fits, else its SHA-256. An address that looks like a hash is hashed as well,
+/// so that it never gets the key of another address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EmailKey(String);
 
@@ -26,7 +26,7 @@ impl EmailKey {
         Self(email.into())
     }
 
-    /// The key of an address as it stands in a list of keys; nothing if only its hash stands there.
+    /// Parses a key from a list of keys. Returns `None` if the list holds only the hash of the address.
     pub fn from_text(text: &str) -> Option<Self> {
         (!text.starts_with(HASHED)).then(|| Self::new(text))
     }
@@ -35,7 +35,7 @@ impl EmailKey {
         &self.0
     }
 
-    /// What stands behind the cache's name in the store.
+    /// The key's text in the store, without the cache's name.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a string cannot fail.
@@ -70,7 +70,7 @@ mod tests {
         let longest_plain = "😀".repeat(252);
         assert_eq!(key(&longest_plain), format!("users_by_email:{longest_plain}"));
         let mut keys: Vec<String> = (252..=255).map(|count| key(&"😀".repeat(count))).collect();
-        // Somebody who takes the hash of another's address as an address does not get the other's key.
+        // An address that equals the hash of another one does not get the other's key.
         let hashed = keys[1].clone();
         assert_eq!(hashed.len(), "users_by_email:sha256:".len() + 64);
         keys.push(key(hashed.strip_prefix("users_by_email:").expect("the cache's name")));

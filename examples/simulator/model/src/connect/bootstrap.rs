@@ -73,8 +73,8 @@ async fn create_tables(stack: &Stack, settings: &Settings) -> Result<String, Cli
     Ok(database)
 }
 
-/// Prints settings of the server with which Debezium loses changes, stops, or starts over. They may be intended, so they
-/// are no errors.
+/// Prints settings of the server with which Debezium loses changes, stops, or starts over. They may be intended, so
+/// they are no errors.
 async fn warn_of_settings(stack: &Stack) {
     let findings = async {
         let mut builder = BinlogSource::builder(stack.mysql_url.expose());

@@ -1,4 +1,5 @@
-//! Debezium's connector: registered, followed and restarted by `cachefront::kafka::connect`, with the simulator's settings.
+//! Debezium's connector: registered, followed and restarted by `cachefront::kafka::connect`, with the simulator's
+//! settings.
 
 mod bootstrap;
 mod client;
@@ -14,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{Backend, Settings, Source};
 
-/// Follows the connector, if changes come from Kafka and the URL of Kafka Connect is known. Every role follows it; only one
-/// that `restarts` restarts failed tasks, so that several processes do not restart a task at once.
+/// Follows the connector, if changes come from Kafka and the URL of Kafka Connect is known. Every role follows it; only
+/// one that `restarts` restarts failed tasks, so that several processes do not restart a task at once.
 ///
 /// # Errors
 /// If the client cannot be created.

@@ -1,4 +1,4 @@
-//! MySQL: the same table, with GTIDs as positions.
+//! MySQL: the same tables, with GTIDs as positions.
 
 mod connect;
 mod error;
@@ -20,7 +20,7 @@ use crate::domain::{
     AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written,
 };
 
-/// A statement that takes longer counts as the database being away.
+/// A statement that takes longer means that the database is unavailable.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// MySQL through a pool of connections.
@@ -32,7 +32,7 @@ pub struct Mysql {
 
 impl Mysql {
     /// # Errors
-    /// If tables cannot be read or made.
+    /// If tables cannot be read or created.
     pub async fn open(pool: Pool, database: String) -> Result<Self, DbError> {
         let mysql = Self { pool, database };
         mysql.run(async |connection: &mut Conn| connect::install(connection).await).await?;
@@ -48,7 +48,7 @@ impl Mysql {
     }
 }
 
-/// Nobody waits for ever for a server that has stopped to answer.
+/// Bounds the wait for a server that does not respond.
 async fn within<T>(work: impl Future<Output = mysql_async::Result<T>>) -> Result<T, DbError> {
     match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
         Ok(Ok(value)) => Ok(value),
@@ -57,7 +57,8 @@ async fn within<T>(work: impl Future<Output = mysql_async::Result<T>>) -> Result
     }
 }
 
-/// A committed write, with the GTIDs that its server executed between the statement and now: its own is among them.
+/// Returns a committed write with the GTIDs that its server executed between `executed_before` and now; its own is
+/// among them.
 async fn written<T>(connection: &mut Conn, value: T, executed_before: &str) -> Written<T> {
     let added = connection
         .exec_first::<String, _, _>("SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, ?)", (executed_before,))
@@ -66,7 +67,7 @@ async fn written<T>(connection: &mut Conn, value: T, executed_before: &str) -> W
         Ok(Some(text)) => executed_set(&text).filter(|position| !position.is_empty()),
         Ok(None) => None,
         Err(failure) => {
-            // The write is committed: it is answered without a token rather than as a failure.
+            // The write is committed: returned without a token rather than as a failure.
             tracing::warn!(error = %failure, "the position of a commit cannot be read");
             None
         }
@@ -74,7 +75,7 @@ async fn written<T>(connection: &mut Conn, value: T, executed_before: &str) -> W
     Written { value, token }
 }
 
-/// What the server has executed, and which one it is; read before the row, on the same connection.
+/// Returns what the server has executed, and the server's UUID. To be read before the row, on the same connection.
 async fn stand(connection: &mut Conn) -> mysql_async::Result<(Option<Position>, Box<str>)> {
     let row: Option<(String, String)> =
         connection.query_first("SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid").await?;
@@ -82,7 +83,7 @@ async fn stand(connection: &mut Conn) -> mysql_async::Result<(Option<Position>, 
     Ok((executed_set(&executed), server.into()))
 }
 
-/// A set as the server prints it; it may be longer than what is accepted from outside, so it is read part by part.
+/// Parses a set as the server prints it. It may exceed the limit for input from outside, so it is parsed part by part.
 fn executed_set(text: &str) -> Option<Position> {
     let mut set = Position::new();
     for part in text.split(',') {
@@ -136,7 +137,7 @@ impl Database for Mysql {
     async fn mode(&self) -> Result<ModeRow, DbError> {
         match self.run(async |connection: &mut Conn| settings::mode(connection).await).await? {
             Some(row) => Ok(row),
-            // Somebody emptied the table: the row is made again.
+            // Another program emptied the table: the row is created again.
             None => self.adopt_mode(None).await,
         }
     }

@@ -22,21 +22,21 @@ use crate::domain::{
     AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written, rfc3339,
 };
 
-/// This many statements read at once; WAL lets them all run beside the one writer.
+/// Maximum number of concurrent reads; WAL lets them run next to the one writer.
 const READERS: usize = 4;
 
 /// The embedded database.
 #[derive(Debug)]
 pub struct Sqlite {
     file: SqliteFile,
-    /// Written by this process; SQLite itself arbitrates between processes.
+    /// For this process's writes; SQLite itself arbitrates between processes.
     writer: Pool,
     readers: Pool,
     clock: Arc<dyn Clock>,
 }
 
 impl Sqlite {
-    /// Opens the file in `directory`, or makes it.
+    /// Opens the file in `directory`, or creates it.
     ///
     /// # Errors
     /// [`DbError::Failed`] if the directory or the file cannot be used.
@@ -77,7 +77,7 @@ impl Sqlite {
         Seen { value, position: Some(position_of(&uuid, seq)), origin: Some(Box::from(&*uuid)) }
     }
 
-    /// In seconds since 1970.
+    /// The time in seconds since 1970.
     fn seconds(&self) -> i64 {
         i64::try_from(self.clock.now().as_millis() / 1_000).unwrap_or(i64::MAX)
     }
@@ -114,7 +114,7 @@ impl Database for Sqlite {
     }
 
     async fn get(&self, id: u64) -> Result<Seen<Option<User>>, DbError> {
-        // A number that SQLite cannot hold is no row's: the position is asked for all the same.
+        // SQLite cannot hold this number, so no row has it; the position is read all the same.
         let id = i64::try_from(id).unwrap_or(-1);
         let (user, seq) = self.read(move |connection| users::get(connection, id)).await?;
         Ok(self.seen(user, seq))
@@ -139,7 +139,7 @@ impl Database for Sqlite {
     async fn mode(&self) -> Result<ModeRow, DbError> {
         match self.read(|connection| settings::mode(connection)).await? {
             Some(row) => Ok(row),
-            // Somebody emptied the table: the row is made again.
+            // Another program emptied the table: the row is created again.
             None => self.adopt_mode(None).await,
         }
     }
@@ -229,7 +229,7 @@ struct Pool {
     waiting: AtomicUsize,
 }
 
-/// A statement that waits for a connection, also one that is given up meanwhile.
+/// Counts a statement that waits for a connection, until it gets one or is cancelled.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {

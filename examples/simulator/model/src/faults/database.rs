@@ -1,4 +1,4 @@
-//! A database that takes its time. The settings are spared: a fault must not keep itself from being switched off.
+//! A slow database. Statements on settings are not delayed: a fault must not keep itself from being switched off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::domain::{
     AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written,
 };
 
-/// Statements on users wait first, as long as the switch says.
+/// Delays statements on users for as long as the switch says.
 #[derive(Debug)]
 pub struct FaultyDatabase {
     pub database: Arc<dyn Database>,

@@ -1,8 +1,8 @@
-//! Faults to be switched on and off while everything runs: what the guarantees are shown with.
+//! Faults that are switched on and off while everything runs, to demonstrate the guarantees.
 //!
-//! The state is a note in the database, followed by every process within a second; the wrappers at the seams obey it:
-//! [`FaultyStore`], [`FaultySource`], [`FaultyDatabase`], [`FaultyStatusStore`]. A fault outlives a restart, so it is never
-//! silent: `/readyz` names it, the log warns of it, and the metric `simulator_fault_active` shows it.
+//! The state is a note in the database, which every process follows within a second. The wrappers apply it:
+//! [`FaultyStore`], [`FaultySource`], [`FaultyDatabase`], [`FaultyStatusStore`]. A fault outlives a restart, so it is
+//! always visible: in `/readyz`, in the log as a warning, and in the metric `simulator_fault_active`.
 
 mod database;
 mod source;
@@ -28,43 +28,43 @@ use crate::shared_task::SharedTask;
 /// The note that keeps the state.
 const NOTE: &str = "faults";
 
-/// How often the note is read. A switch is in force everywhere within a second.
+/// How often the note is read. A switch takes effect everywhere within a second.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Whoever asks for the switches waits so long for the database to say them.
+/// How long [`Faults::look`] waits for the database.
 const LOOK_MAX: Duration = Duration::from_millis(500);
 
-/// A change that meets another one is tried so often: each try means that somebody else's was written.
+/// Maximum number of attempts to change the note; each failed one means that another process changed it.
 const CHANGE_TRIES: u32 = 20;
 
-/// The switches, as this process knows them.
+/// The switches as this process knows them.
 pub struct Faults {
     database: Arc<dyn Database>,
-    /// Held while the note is read or written and then put in force, so that an older answer never comes last.
+    /// Held while the note is read or written and then applied, so that an older state never overwrites a newer one.
     order: Mutex<()>,
     current: watch::Sender<FaultState>,
     looks: SharedTask,
 }
 
 impl Faults {
-    /// Everything off, until [`refresh`](Self::refresh) or [`run`](Self::run) has read the note. `database` is the one
-    /// without faults.
+    /// Everything is off until [`refresh`](Self::refresh) or [`run`](Self::run) has read the note. `database` is the
+    /// one without faults.
     pub fn new(database: Arc<dyn Database>) -> Arc<Self> {
         let current = watch::Sender::new(FaultState::default());
         Arc::new(Self { database, order: Mutex::new(()), current, looks: SharedTask::default() })
     }
 
-    /// What is switched on in this process.
+    /// Returns the switches in force in this process.
     pub fn current(&self) -> FaultState {
         *self.current.borrow()
     }
 
-    /// Follows the switches.
+    /// Returns a receiver of every change of the switches.
     pub fn watch(&self) -> watch::Receiver<FaultState> {
         self.current.subscribe()
     }
 
-    /// What is switched on, after the note was read again: unless the database does not say it in time.
+    /// Reads the note again and returns the switches in force; the last known ones if the database is not in time.
     pub async fn look(self: &Arc<Self>) -> FaultState {
         let faults = Arc::clone(self);
         let look = async move {
@@ -76,10 +76,10 @@ impl Faults {
         self.current()
     }
 
-    /// Reads the note and obeys it.
+    /// Reads the note and applies it.
     ///
     /// # Errors
-    /// The database's; what is switched on stays so.
+    /// The database's; the switches in force stay as they are.
     pub async fn refresh(&self) -> Result<FaultState, DbError> {
         let _ordered = self.order.lock().await;
         let note = self.database.note(NOTE).await?;
@@ -88,10 +88,11 @@ impl Faults {
         Ok(state)
     }
 
-    /// Replaces the whole state: here at once, elsewhere within a second. `FaultState::default()` clears everything.
+    /// Replaces the whole state: here at once, in other processes within a second. `FaultState::default()` clears
+    /// everything.
     ///
     /// # Errors
-    /// The database's; nothing changed.
+    /// The database's; the switches stay as they are.
     pub async fn set(&self, state: FaultState) -> Result<FaultState, DbError> {
         let _ordered = self.order.lock().await;
         let note = self.database.set_note(NOTE, &state.to_text(), None).await?;
@@ -100,11 +101,12 @@ impl Faults {
         Ok(state)
     }
 
-    /// Changes some switches and leaves the others as they are, also those that somebody else changes at this moment:
-    /// the note is written only if it is still the one that was read.
+    /// Changes some switches and keeps all others, also those that another process changes at the same time: the note
+    /// is written only if it is still the one that was read.
     ///
     /// # Errors
-    /// The database's; nothing changed. [`DbError::VersionMismatch`] if others were faster again and again.
+    /// The database's; the switches stay as they are. [`DbError::VersionMismatch`] if other processes won every
+    /// attempt.
     pub async fn change(&self, change: impl Fn(FaultState) -> FaultState + Send + Sync) -> Result<FaultState, DbError> {
         let _ordered = self.order.lock().await;
         for _ in 0..CHANGE_TRIES {
@@ -124,7 +126,7 @@ impl Faults {
         Err(DbError::VersionMismatch)
     }
 
-    /// Follows the note until `stop`. A database that is away changes nothing.
+    /// Follows the note until `stop`. While the database is unavailable, the switches stay as they are.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             if let Err(error) = self.refresh().await {
@@ -135,7 +137,7 @@ impl Faults {
                 () = tokio::time::sleep(POLL) => {}
             }
         }
-        // A paused consumer could not be shut down. The note stands.
+        // A paused consumer could not be shut down. The note itself is kept.
         self.current.send_replace(FaultState::default());
     }
 

@@ -1,4 +1,4 @@
-//! A change source that stands still, hears nothing, or loses what it hears.
+//! A change source that pauses, receives nothing, or loses what it receives.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProb
 
 use super::{FaultState, Faults};
 
-/// A source between the real one and the invalidator.
+/// A wrapper between the real source and the invalidator.
 #[derive(Debug)]
 pub struct FaultySource {
     source: Box<dyn ChangeSource>,
@@ -49,11 +49,11 @@ impl ChangeSource for FaultySource {
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let mut switches = self.faults.watch();
         let mut batch = loop {
-            // A watch ends with its sender, which this value keeps alive.
+            // Cannot fail: the watch ends with its sender, which this value keeps alive.
             let _ = switches.wait_for(|state| !is_still(state)).await;
             tokio::select! {
                 biased;
-                // Dropping the source's future loses nothing: the changes come again when the stream goes on.
+                // Dropping the source's future loses nothing: its changes are delivered by a later call.
                 _ = switches.wait_for(is_still) => {}
                 batch = self.source.next_batch(limits) => break batch?,
             }

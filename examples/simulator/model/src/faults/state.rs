@@ -3,29 +3,28 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// No delay is longer than this, in ms.
+/// The longest delay, in ms.
 pub const DELAY_MS_MAX: u64 = 10_000;
 
-/// Everything that can be broken on purpose. All of it off is how the simulator begins.
+/// Everything that can be broken on purpose. At the first start all of it is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FaultState {
-    /// The consumer stands still, as if its process were stopped: no change, no heartbeat, no sign of life. Entries stay
-    /// stale until it goes on; then nothing is lost.
+    /// The consumer is paused, as if its process were stopped: no change, no heartbeat, no sign of life. Entries stay
+    /// stale until it resumes; then nothing is lost.
     pub pause_consumer: bool,
-    /// The consumer lives and hears of no change: its heartbeats go on, its lag grows with the first commit. Nothing is
-    /// lost.
+    /// The consumer runs but receives no change: its heartbeats go on, its lag grows from the first commit on. Nothing
+    /// is lost.
     pub freeze_stream: bool,
-    /// Changes are lost on the way, and nobody is told: the one fault that leaves entries stale for good, which only the
+    /// Changes are lost on the way without an error: the one fault that leaves entries stale for good, which only the
     /// inspector finds.
     pub drop_events: bool,
-    /// Every answer of the store comes so much later. Beyond a second the client gives up, as it would on a slow
-    /// network.
+    /// Delay of every reply of the store. Beyond a second the client gives up, as it would on a slow network.
     #[schema(maximum = 10_000)]
     pub store_delay_ms: u64,
     /// The store cannot be reached.
     pub store_cut: bool,
-    /// Every statement on users takes so much longer.
+    /// Delay of every statement on users.
     #[schema(maximum = 10_000)]
     pub database_delay_ms: u64,
 }
@@ -46,13 +45,13 @@ impl FaultState {
         .collect()
     }
 
-    /// As a note of the database.
+    /// The text of the note in the database.
     pub fn to_text(self) -> String {
-        // A plain struct of numbers: it always has a JSON form.
+        // A plain struct of numbers and flags always has a JSON form.
         serde_json::to_string(&self).unwrap_or_default()
     }
 
-    /// What a note says. One that somebody else wrote and that cannot be read switches nothing on.
+    /// Parses a note. One that is not valid, because another program wrote it, switches nothing on.
     pub fn of_text(text: &str) -> Self {
         let mut state: Self = serde_json::from_str(text).unwrap_or_default();
         state.store_delay_ms = state.store_delay_ms.min(DELAY_MS_MAX);

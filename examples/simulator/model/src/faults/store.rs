@@ -1,4 +1,4 @@
-//! A store that is slow or cannot be reached, for readers, the invalidator and the bus alike.
+//! A store that is slow or cannot be reached, for readers, the invalidator and the bus.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,17 @@ use cachefront::{Error, ErrorKind, Result, StoreKey};
 
 use super::Faults;
 
-/// A client gives up after this time, as the Redis client does by default: for readers, and for the invalidator.
+/// A client gives up after this time, as the Redis client does by default: one limit for readers, one for the
+/// invalidator.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 const WRITER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A store between the real one and everybody who uses it.
+/// A wrapper between the real store and all of its users.
 #[derive(Debug)]
 pub struct FaultyStore {
     store: Arc<dyn Store>,
     faults: Arc<Faults>,
-    /// Its own: the one of the store below would follow the bus past the faults.
+    /// Its own hub: that of the wrapped store would follow the bus without the faults.
     hub: Arc<Hub>,
 }
 
@@ -36,7 +37,7 @@ impl FaultyStore {
     }
 }
 
-/// What the network between a client and the store does to an operation.
+/// Applies the faults of the network between a client and the store.
 async fn pass(faults: &Faults, patience: Duration) -> Result<()> {
     let state = faults.current();
     if state.store_cut {
@@ -114,7 +115,7 @@ impl Store for FaultyStore {
     }
 }
 
-/// The invalidator's side. It stands still while the consumer is paused.
+/// The invalidator's side. Blocks while the consumer is paused.
 #[derive(Debug)]
 struct FaultyWriter {
     writer: Box<dyn StoreWriter>,
@@ -122,7 +123,7 @@ struct FaultyWriter {
 }
 
 async fn pass_writer(faults: &Faults) -> Result<()> {
-    // A watch ends with its sender, which is borrowed here.
+    // Cannot fail: the watch ends with its sender, which is borrowed here.
     let _ = faults.watch().wait_for(|state| !state.pause_consumer).await;
     pass(faults, WRITER_PATIENCE).await
 }
@@ -221,7 +222,7 @@ impl BusReader for FaultyReader {
     }
 
     async fn next(&mut self) -> Result<Vec<BusRead>> {
-        // Before the messages are taken: a caller that gives up meanwhile loses none.
+        // Applied before messages are taken, so that a caller that gives up loses none.
         pass(&self.faults, WRITER_PATIENCE).await?;
         let mut switches = self.faults.watch();
         tokio::select! {

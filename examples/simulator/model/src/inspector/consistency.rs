@@ -1,4 +1,4 @@
-//! What a pass over all entries says.
+//! The outcome of a pass over all entries.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::domain::{Mode, User};
 
-/// What is to be said about all entries together.
+/// The verdict on all entries together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -73,11 +73,11 @@ pub struct Consistency {
     pub mode: Mode,
     /// Why entries are stale, or why nothing is known; null if all is well.
     pub cause: Option<String>,
-    /// Users looked at.
+    /// Users that were checked.
     pub users: u64,
     /// Entries compared with their rows.
     pub compared: u64,
-    /// True if every user was looked at, false for the first 500 and a sample of the others.
+    /// True if every user was checked, false for the first 500 and a sample of the others.
     pub complete: bool,
     /// Entries that differ from their rows.
     pub stale: u64,
@@ -87,13 +87,13 @@ pub struct Consistency {
     pub mapping: u64,
     /// The first 50 of them.
     pub entries: Vec<StaleEntry>,
-    /// All of them, for whoever looks from this process.
+    /// All of them, for callers in this process.
     #[serde(skip)]
     #[schema(ignore)]
     pub all: Arc<Vec<StaleEntry>>,
 }
 
-/// So many stale entries are shown.
+/// Maximum number of stale entries in a response.
 const ENTRIES_SHOWN: usize = 50;
 
 impl Consistency {
@@ -164,7 +164,7 @@ impl Consistency {
     }
 }
 
-/// The worst first.
+/// Describes why entries are stale, the worst kind first. `None` if no entry is.
 fn cause(aging: u64, late: u64, lost: u64, mapping: u64) -> Option<String> {
     let words = [
         (mapping, "named other keys than the entry's: mend the mapping"),

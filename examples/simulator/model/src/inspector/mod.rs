@@ -1,9 +1,9 @@
-//! The inspector: compares what is cached with the database, all the time, without false alarms.
+//! The inspector: continuously compares cached entries with the database, without false alarms.
 //!
-//! A pass looks at the first 500 users and at a moving sample of the others, at both of a user's entries, and at users
-//! that are gone and were cached before. It looks only: no fill, no lease, no touch. An entry counts as stale if it was
-//! the same before and after its row was read and differs from it; in CDC mode it has a moment's grace, because an
-//! invalidation may be under way.
+//! A pass checks the first 500 users, a moving sample of the others, and users that were cached before and are gone,
+//! each with both of its entries. It only peeks: it fills nothing, takes no lease, and does not count as a use of the
+//! entry. An entry counts as stale if it was the same before and after its row was read and differs from that row; in
+//! CDC mode it gets a short grace period, because an invalidation may be in progress.
 
 mod consistency;
 pub mod metrics;
@@ -33,32 +33,33 @@ use crate::viewers::Viewers;
 /// The pause between two passes.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// An outcome that is older says nothing about now.
+/// An outcome older than this says nothing about the present.
 const CURRENT_FOR: Duration = Duration::from_secs(10);
 
 /// A pass that takes longer has failed.
 const PASS_MAX: Duration = Duration::from_secs(5);
 
-/// So many rows are read at once, beside those of a whole list: the database has few connections, and others need them.
+/// Maximum number of single rows that are read at once, in addition to those of a list: the database has few
+/// connections, and other work needs them.
 const ROWS_AT_ONCE: usize = 32;
 
-/// An entry that changes between two looks is looked at again, at most so often.
+/// How often an entry that changes between two peeks is compared again, at most.
 const LOOKS_MAX: usize = 32;
 
-/// Compares, and knows what the last pass said.
+/// Compares entries with their rows and keeps the outcome of the last pass.
 pub struct Inspector {
     caches: Caches,
-    /// Without the faults that slow it down: what is looked at is the truth.
+    /// Without the simulated delays: it holds the rows that entries are compared with.
     database: Arc<dyn Database>,
     modes: Arc<Modes>,
     pipeline: Pipeline,
     clock: Arc<dyn Clock>,
-    /// What a pass remembers for the next one; held while a pass runs.
+    /// What one pass remembers for the next; locked while a pass runs.
     memory: Mutex<Memory>,
-    /// With the times at which its pass began and ended.
+    /// When the last pass began and ended, and its outcome.
     last: RwLock<(Timestamp, Timestamp, Consistency)>,
     interest: Viewers,
-    /// For reading single rows.
+    /// Limits the reads of single rows to [`ROWS_AT_ONCE`].
     rows: Semaphore,
 }
 
@@ -87,12 +88,13 @@ impl Inspector {
         })
     }
 
-    /// Who asks here is somebody who looks: passes are made while anybody does.
+    /// Who is watching: passes run only while a client asks for their outcome.
     pub fn interest(&self) -> &Viewers {
         &self.interest
     }
 
-    /// What the last pass said, if it ended a moment ago; else nothing is known, until the next one ends.
+    /// Returns the outcome of the last pass if it ended within `CURRENT_FOR`, else an unknown one until the next pass
+    /// ends.
     pub fn last(&self) -> Consistency {
         self.interest.show();
         // A poisoned lock holds an outcome that was written whole.
@@ -103,23 +105,23 @@ impl Inspector {
         }
     }
 
-    /// Makes the gauges say that nothing is known, if the last pass ended too long ago to say anything: to be called
-    /// before they are read, since no pass is made while nobody looks.
+    /// Sets the gauges to "unknown" if the last pass ended longer than `CURRENT_FOR` ago. Call it before the gauges
+    /// are read: no pass runs while there are no viewers.
     pub fn forget_what_is_outdated(&self) {
         let at = self.last.read().unwrap_or_else(PoisonError::into_inner).0;
-        // Where no pass was ever made, as in a consumer, there is nothing to take back.
+        // Without any pass, as in a consumer, there is nothing to take back.
         if at != Timestamp::UNKNOWN && self.clock.now().since(at) > CURRENT_FOR {
             metrics::publish(&self.last());
         }
     }
 
-    /// A pass now; its outcome is the last one from then on.
+    /// Runs a pass; its outcome becomes the last one.
     pub async fn pass(&self) -> Consistency {
         let mut memory = self.memory.lock().await;
         self.pass_with(&mut memory).await
     }
 
-    /// The last pass if it began at `since` or later, else one that is made now.
+    /// Returns the outcome of the last pass if it began at `since` or later, else runs one.
     pub async fn pass_since(&self, since: Timestamp) -> Consistency {
         let mut memory = self.memory.lock().await;
         let (began, _, last) = self.last.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -139,7 +141,8 @@ impl Inspector {
             Ok(Err(cause)) => Consistency::unknown(as_of, mode, cause),
             Err(_) => Consistency::unknown(as_of, mode, format!("a pass took longer than {PASS_MAX:?}")),
         };
-        // In this order: who finds the outcome before outdated must not replace the gauges of this one.
+        // The outcome is stored before the gauges are set: a concurrent caller that finds the old one outdated would
+        // otherwise overwrite them.
         if let Ok(mut last) = self.last.write() {
             *last = (began, self.clock.now(), consistency.clone());
         }
@@ -147,7 +150,8 @@ impl Inspector {
         consistency
     }
 
-    /// A pass every second while somebody looks, until `stop`; none beside those that somebody else has made meanwhile.
+    /// Runs a pass every second while there are viewers, until `stop`. Skips one if another caller ran a pass within
+    /// that second.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -165,7 +169,7 @@ impl Inspector {
         }
     }
 
-    /// One user's entry beside its row. What changed while the database was read is compared again.
+    /// Compares one user's entry with its row, again if the entry changed while the database was read.
     ///
     /// # Errors
     /// The database's.
@@ -186,11 +190,11 @@ impl Inspector {
                 }
             }
         }
-        // It was replaced at every look: there is no entry that could be called stale.
+        // Replaced at every peek: no entry lived long enough to be called stale.
         Ok(CacheView::absent(row))
     }
 
-    /// The same, whatever the database says: while it is away the state is `unknown`.
+    /// Like [`compare`](Self::compare), but reports the state `unknown` if the database cannot be read.
     pub async fn look(&self, id: u64) -> CacheView {
         match self.compare(id).await {
             Ok(view) => view,
@@ -198,7 +202,7 @@ impl Inspector {
         }
     }
 
-    /// Removes a user's entries, by id and by every address that is known, from all tiers of all processes.
+    /// Removes a user's entries, by id and by every known address, from all tiers of all processes.
     ///
     /// # Errors
     /// If the store or its bus cannot be reached.
@@ -217,7 +221,7 @@ impl Inspector {
         Ok(self.database.get(id).await?.value)
     }
 
-    /// Waits until a row may be read. The semaphore is never closed.
+    /// Waits for a permit to read a row. `None` cannot happen: the semaphore is never closed.
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.rows.acquire().await.ok()
     }

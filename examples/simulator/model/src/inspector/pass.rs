@@ -14,36 +14,36 @@ use crate::caches::{BY_EMAIL, EmailKey};
 use crate::domain::{DbError, Mode, Seen, User};
 use crate::events::Event;
 
-/// So many users, the first by id, are looked at in every pass.
+/// Number of users, the first by id, that every pass checks.
 const USERS_MAX: u32 = 500;
 
-/// So many of the others are looked at in a pass; the next pass goes on after them.
+/// Number of other users that a pass checks; the next pass continues after them.
 const SAMPLE: u32 = 200;
 
-/// So many entries are remembered from one pass to the next.
+/// Maximum number of entries that are remembered from one pass to the next.
 const REMEMBERED_MAX: usize = 1_000;
 
-/// So many changes that were handled are remembered, to tell a wrong mapping from a lost change.
+/// Maximum number of handled changes that are remembered, to tell a wrong mapping from a lost change.
 const CHANGES_MAX: usize = 1_024;
 
-/// So many looks into the cache are under way at once: a store that takes its time must not make a pass take the sum.
+/// Maximum number of concurrent peeks, so that a slow store does not make a pass take the sum of its round trips.
 const PEEKS_AT_ONCE: usize = 256;
 
-/// In CDC mode an entry that differs may be about to go: it is looked at again after this.
+/// In CDC mode an entry that differs may be about to be invalidated: it is compared again after this time.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What one pass tells the next.
+/// What one pass hands to the next.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// What was handled, as everybody hears of it.
+    /// Events of this process, among them the handled changes.
     events: Receiver<Event>,
     /// The keys that each change named, the newest last.
     changes: VecDeque<Vec<String>>,
-    /// Where the sample goes on.
+    /// The last id of the sample; the next one continues after it.
     after: u64,
-    /// Entries that there were at the last look, in case their rows go away or take another address.
+    /// Entries that existed at the last pass, in case their rows are deleted or get another address.
     cached: HashSet<Entry>,
-    /// Stale entries of the last pass: the row, and a position that surely contains its commit.
+    /// Stale entries of the last pass: the row, and a position that is certain to contain its commit.
     stale: HashMap<Entry, (Option<User>, Position)>,
 }
 
@@ -70,7 +70,7 @@ impl Entry {
         }
     }
 
-    /// As change events name it.
+    /// The entry's key as change events name it.
     fn key(&self) -> String {
         match self {
             Self::Id(id) => key_text("users", id),
@@ -83,7 +83,7 @@ fn email_key_text(email: &str) -> String {
     key_text(BY_EMAIL, &EmailKey::new(email))
 }
 
-/// Both kinds of keys always fit: the empty text stands for none.
+/// Both kinds of keys always fit; the empty text would mean that one does not.
 fn key_text(cache: &str, key: &impl CacheKey) -> String {
     StoreKey::encode(cache, key).map(|key| key.as_str().to_owned()).unwrap_or_default()
 }
@@ -99,7 +99,8 @@ impl Memory {
         Self { events, changes: VecDeque::new(), after: 0, cached: HashSet::new(), stale: HashMap::new() }
     }
 
-    /// Takes note of the changes that were handled since the last pass. It may miss some: then it says `lost`.
+    /// Collects the changes that were handled since the last pass. If it missed some, a wrong mapping is reported as
+    /// `lost`.
     fn hear(&mut self) {
         loop {
             let event = match self.events.try_recv() {
@@ -136,13 +137,13 @@ struct Differing {
 
 impl Inspector {
     /// # Errors
-    /// Why nothing can be said, in words.
+    /// The reason why the pass has no outcome.
     pub(super) async fn compare_all(&self, memory: &mut Memory, mode: Mode) -> Result<Found, String> {
         memory.hear();
         let (rows, complete) = self.rows(memory).await.map_err(|error| error.to_string())?;
         let users = rows.len() as u64;
         let mut looked: HashMap<Entry, Option<User>> = HashMap::with_capacity(rows.len() * 2);
-        // Their rows may only lie outside of this pass: what differs is compared with its row all the same.
+        // Their rows may be outside of this pass: an entry that differs from `None` is compared with its own row later.
         looked.extend(memory.cached.iter().map(|entry| (entry.clone(), None)));
         for (id, user) in rows {
             looked.insert(Entry::Email(id, user.email.clone()), Some(user.clone()));
@@ -162,7 +163,7 @@ impl Inspector {
         drop(looks);
         let compared = cached.len() as u64;
         let stale = self.confirm_all(differing, mode).await?;
-        // Stale ones first: what was found once is looked at in every pass, whatever the sample is.
+        // Stale ones first, so that every pass checks them again, whatever the sample is.
         memory.cached = stale.iter().map(|differing| differing.entry.clone()).take(REMEMBERED_MAX).collect();
         for entry in cached {
             if memory.cached.len() >= REMEMBERED_MAX {
@@ -174,7 +175,7 @@ impl Inspector {
         Ok(Found { users, complete, compared, stale })
     }
 
-    /// The first users and a sample of the others, by id.
+    /// Reads the first users and a sample of the others, by id. The flag is true if these are all users.
     async fn rows(&self, memory: &mut Memory) -> Result<(BTreeMap<u64, User>, bool), DbError> {
         let first = self.database.list(0, USERS_MAX).await?;
         let complete = first.len() < USERS_MAX as usize;
@@ -182,7 +183,7 @@ impl Inspector {
         let mut rows: BTreeMap<u64, User> = first.into_iter().map(|user| (user.id, user)).collect();
         if !complete {
             let sample = self.database.list(memory.after.max(last), SAMPLE).await?;
-            // The sample begins again when it has come to the end.
+            // At the end of the table the sample starts over.
             memory.after = if sample.len() < SAMPLE as usize { 0 } else { sample.last().map_or(0, |user| user.id) };
             rows.extend(sample.into_iter().map(|user| (user.id, user)));
         }
@@ -206,7 +207,8 @@ impl Inspector {
         row.map_err(|error| error.to_string())
     }
 
-    /// Entries that still differ when each is compared with a row read between two equal looks at it.
+    /// Returns the entries that still differ from a row that was read between two equal peeks; in CDC mode after the
+    /// grace period too.
     async fn confirm_all(&self, entries: Vec<Entry>, mode: Mode) -> Result<Vec<Differing>, String> {
         let mut differing = self.confirm(entries).await?;
         if mode == Mode::Cdc && !differing.is_empty() {
@@ -242,7 +244,7 @@ impl Inspector {
         Ok(None)
     }
 
-    /// Says of each stale entry why it is, as far as that can be known.
+    /// Determines why each entry is stale, as far as that can be known.
     async fn classify(
         &self,
         memory: &mut Memory,
@@ -261,7 +263,7 @@ impl Inspector {
                 Mode::Cdc => {
                     let committed = match known.remove(&entry).filter(|(before, _)| *before == row) {
                         Some((_, position)) => Some(position),
-                        // Read after the row was seen: whatever made it so is in this position.
+                        // Read after the row was seen, so the position contains the commit that made it so.
                         None => self.row(&entry).await?.position,
                     };
                     let is_covered =

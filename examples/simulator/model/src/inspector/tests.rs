@@ -1,4 +1,4 @@
-//! The gauges never say what nobody has looked at lately.
+//! The gauges never show an outcome that is no longer current.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::backend::Backend;
 use crate::settings::{Flags, Settings};
 
-/// A clock that goes when it is told to.
+/// A clock that the test moves by hand.
 #[derive(Debug)]
 struct Hand(AtomicU64);
 
@@ -40,7 +40,7 @@ fn a_verdict_of_before_a_pause_is_taken_back() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let numbers = recorder.handle();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    // One thread, so that all that is measured comes to this recorder.
+    // One thread, so that everything that is measured reaches this recorder.
     ::metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
             let backend = Backend::open(&settings).await.expect("a backend");

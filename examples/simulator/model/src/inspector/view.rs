@@ -1,4 +1,4 @@
-//! One user's entry beside its row.
+//! One user's entry next to its row.
 
 use cachefront::Hit;
 use serde::Serialize;
@@ -12,15 +12,15 @@ use crate::domain::{DbError, User};
 pub enum EntryState {
     /// A plain read would load.
     Absent,
-    /// The entry equals the row, or says that there is none and there is none.
+    /// The entry equals the row, or is a negative entry and there is no such row.
     Healthy,
-    /// The entry differs, and was the same before and after the database was read.
+    /// The entry differs, and was the same before and after the row was read.
     Stale,
-    /// The database did not answer: `error` says why.
+    /// The database could not be read: `error` says why.
     Unknown,
 }
 
-/// The cached value beside the database's.
+/// The cached value next to the database's.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = CacheView)]
 pub struct CacheView {
@@ -74,7 +74,7 @@ impl CacheView {
         }
     }
 
-    /// What there is to say while the database is away: the entry, and that it could not be compared.
+    /// The view while the database is unavailable: the entry, which could not be compared.
     pub fn unknown(hit: Option<Hit<User>>, error: &DbError) -> Self {
         let view = hit.map_or_else(|| Self::absent(None), |hit| Self::of(hit, None));
         Self { state: EntryState::Unknown, error: Some(error.to_string()), ..view }

@@ -1,6 +1,6 @@
-//! How far behind the database a cached read can be, as it is seen from where the reads are.
+//! How far behind the database a cached read can be, as seen by the reader.
 //!
-//! Looked at from outside the change capture, so that the numbers go on, and get worse, when that is gone.
+//! Measured outside of the change capture, so that the numbers go on, and get worse, when that is gone.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::domain::Mode;
 use crate::pipeline::{Pipeline, PipelineView};
 use crate::viewers::Viewers;
 
-/// How often it is looked at.
+/// The interval between two measurements.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Observes `pipeline` until `stop`; `ttl` is how long an entry may live.
 pub async fn observe_freshness(pipeline: Pipeline, ttl: Duration, interest: Viewers, stop: CancellationToken) {
     let gauges = Gauges::new();
     let mut ticks = tokio::time::interval(EVERY);
-    // After a pause of the machine there is one late look, not many: nobody looked in between.
+    // After a pause of the machine one late measurement is made, and not all that were missed.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -29,7 +29,7 @@ pub async fn observe_freshness(pipeline: Pipeline, ttl: Duration, interest: View
     }
 }
 
-/// What a plain read may be behind, at most. Change capture that is behind, or gone, is still bounded by the time to live.
+/// The maximum staleness of a plain read. Even if the change capture is behind or gone, the time to live bounds it.
 fn staleness_bound(view: &PipelineView, ttl: Duration) -> f64 {
     let lag = view.lag_ms.map_or(f64::INFINITY, |ms| ms / 1e3);
     match view.mode {

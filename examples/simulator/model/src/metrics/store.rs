@@ -1,4 +1,4 @@
-//! How long the shared store takes, as those see it who ask it: with the faults that are switched on.
+//! How long the shared store takes, as its callers see it: including the faults that are switched on.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The flags that every command takes. A flag that is not given falls back to its environment variable.
+//! The flags that every command accepts. A flag that is not given falls back to its environment variable.
 
 use clap::Args;
 
@@ -26,7 +26,7 @@ pub struct Flags {
     /// What the names of topics begin with. Default: `cachefront-` and the database's name.
     #[arg(long, global = true, value_name = "NAME")]
     pub topic_prefix: Option<String>,
-    /// Where Kafka Connect answers. Default: `http://127.0.0.1:8083`.
+    /// Where Kafka Connect listens. Default: `http://127.0.0.1:8083`.
     #[arg(long, global = true, value_name = "URL")]
     pub connect_url: Option<String>,
     /// The database as Kafka Connect reaches it. Default: as this program does.
@@ -41,7 +41,7 @@ pub struct Flags {
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub api_addr: Option<String>,
-    /// How many requests the API answers at once; more are told to come back later. Default: 512.
+    /// Maximum number of requests that the API handles at once; it refuses others until later. Default: 512.
     #[arg(long, global = true, value_name = "NUMBER")]
     pub api_in_flight: Option<String>,
     /// Where the control panel listens. Default: 127.0.0.1:8501.

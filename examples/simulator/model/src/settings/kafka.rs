@@ -23,7 +23,7 @@ pub struct Kafka {
     pub brokers: String,
     /// The consumers' group.
     pub group: String,
-    /// What topics begin with; the connector's name too.
+    /// The prefix of topics, and the connector's name.
     pub prefix: String,
     pub connect_url: Secret,
     /// The database as Connect reaches it.
@@ -32,9 +32,9 @@ pub struct Kafka {
     pub connect_brokers: String,
     /// Settings of the client, for TLS and SASL.
     pub client: Vec<(String, Secret)>,
-    /// Settings of the connector's own client for its history of the schema, by the names that Kafka's Java client has.
+    /// Settings of the connector's own client for its schema history, by the names of Kafka's Java client.
     pub connect_client: Vec<(String, Secret)>,
-    /// False if nobody said where Connect is, and the brokers are not this machine's: then there is nothing to follow.
+    /// False if no URL of Connect is set and the brokers are: then there is no connector to follow.
     pub is_connect_known: bool,
 }
 
@@ -95,7 +95,7 @@ impl Lookup<'_> {
     }
 }
 
-/// The database that a URL names; that of a URL that names none is `cachefront`.
+/// The database that a URL names, `cachefront` if it names none.
 fn database_of(mysql_url: &str) -> &str {
     let rest = mysql_url.split_once("://").map_or("", |(_, rest)| rest);
     let path = rest.split(['?', '#']).next().unwrap_or_default().split_once('/').map_or("", |(_, path)| path);

@@ -18,11 +18,12 @@ use crate::domain::Mode;
 const MYSQL_URL_DEFAULT: &str = "mysql://root@127.0.0.1:3306/cachefront";
 const REDIS_URL_DEFAULT: &str = "redis://127.0.0.1:6379/";
 
-/// Everything that a role may be told.
+/// Everything that a role can be configured with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub backend: Backend,
-    /// What the environment asks for; the row in the database decides unless this was edited.
+    /// The environment's mode; the row in the database has priority, unless the environment was edited since the last
+    /// start.
     pub mode: Option<Mode>,
     pub ttl: Duration,
     pub api_addr: String,
@@ -37,10 +38,10 @@ pub struct Settings {
     /// The panel changes nothing.
     pub ui_read_only: bool,
     pub insecure_open_api: bool,
-    /// The API answers so many requests at once.
+    /// Maximum number of requests that the API handles at once.
     pub api_in_flight: usize,
     pub startup_timeout: Duration,
-    /// That time after the start: one for everything that is waited for.
+    /// The start plus `startup_timeout`: one deadline for all servers that are waited for.
     pub startup_deadline: Instant,
 }
 
@@ -94,12 +95,12 @@ impl Settings {
         })
     }
 
-    /// What a client of the API shows: the first token that may change something.
+    /// The token that a client of the API sends: the first one that may change something.
     pub fn client_token(&self) -> Option<&Secret> {
         self.api_tokens.iter().find(|known| known.role >= Role::Operator).map(|known| &known.token)
     }
 
-    /// What the API is reached through, for messages and for the panel.
+    /// True if everything runs in this process.
     pub fn embedded(&self) -> bool {
         matches!(self.backend, Backend::Embedded { .. })
     }
@@ -118,7 +119,7 @@ impl Lookup<'_> {
         self.text(name, flag).map(|text| duration::parse(name, &text)).transpose()
     }
 
-    /// Off unless it is said.
+    /// False unless the variable is set.
     fn switch(&self, name: &str) -> Result<bool, CliError> {
         match self.environment.get(name) {
             None | Some("false" | "0" | "no") => Ok(false),
@@ -168,7 +169,8 @@ impl Lookup<'_> {
             return Err(CliError::new("CACHEFRONT_API_TOKENS: a token may hold visible ASCII characters only"));
         }
         let tokens: Vec<ApiToken> = tokens.into_iter().map(ApiToken::parse).collect();
-        // Whoever sets the variable wants the API to be closed, and not open to whoever sends no token.
+        // A variable that is set means that the API is to be closed. Without a token, or with an empty one, it would
+        // be open.
         if !list.is_empty() && (tokens.is_empty() || tokens.iter().any(|known| known.token.expose().is_empty())) {
             return Err(CliError::new(
                 "CACHEFRONT_API_TOKENS: a token is empty: write role:token or token, separated by commas",
@@ -183,7 +185,7 @@ impl Lookup<'_> {
         let source = self.source(flags)?;
         if !on_servers {
             let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
-            // Whoever looks at it first should see the whole pipeline.
+            // Without servers, the default is the source that shows the whole pipeline.
             return Ok(Backend::Embedded { data_dir: data_dir.into(), source: source.unwrap_or(Source::Kafka) });
         }
         let source = source.unwrap_or(Source::Binlog);
@@ -228,7 +230,7 @@ fn http_url(name: &str, text: &str) -> Result<String, CliError> {
     }
 }
 
-/// An address that listens on every interface is reached through the loopback one.
+/// The address for clients: an address that listens on every interface is reached through the loopback one.
 fn reachable(addr: &str) -> String {
     match addr.parse::<SocketAddr>() {
         Ok(addr) if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),

@@ -21,16 +21,16 @@ use rusqlite::Connection;
 use crate::db::sqlite::{SqliteFile, head, position_of};
 use crate::domain::DbError;
 
-/// The log is trimmed after this many rows were acknowledged, so that not every batch writes.
+/// The log is trimmed each time this many rows were acknowledged, so that not every batch writes.
 const TRIM_EVERY: u64 = 1_000;
 
-/// This many acknowledged rows are kept, for another program that reads the same file and is a little behind.
+/// This many acknowledged rows are kept, for other programs that read the same file and are a little behind.
 const TRIM_KEEP: u64 = 1_000;
 
-/// Trimming never waits longer than this for another writer: it can be done next time.
+/// Trimming waits for another writer at most this long: it can be done next time.
 const TRIM_BUSY_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Reads committed rows of `cachefront_log` in order. What it delivers is visible to every reader already.
+/// Reads committed rows of `cachefront_log` in order. They are visible to all readers when they are delivered.
 #[derive(Debug)]
 pub struct LogTableSource {
     file: SqliteFile,
@@ -65,7 +65,7 @@ impl LogTableSource {
         Checkpoint { position: position_of(&self.file.uuid(), at), resume: Bytes::new() }
     }
 
-    /// The row number that a position stands for.
+    /// Returns the row number of a position.
     fn row_of(&self, position: &Position) -> Result<u64> {
         let uuid = self.file.uuid();
         let mut ranges = position.ranges();
@@ -102,7 +102,7 @@ impl ChangeSource for LogTableSource {
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
-        // If this future is dropped, the thread notices within a pause. Nothing is lost: `at` has not moved.
+        // If this future is dropped, the thread stops within a pause. Nothing is lost: `at` has not moved.
         let stop = StopOnDrop::default();
         let (reader, limits, after) = (Arc::clone(&self.reader), *limits, self.at);
         let (stopped, filter) = (Arc::clone(&stop.0), Arc::clone(&self.filter));
@@ -134,13 +134,13 @@ fn trim(connection: &Connection, up_to: u64) -> Result<()> {
     let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
     match connection.execute("DELETE FROM cachefront_log WHERE seq <= ?1", [up_to]) {
         Ok(_) => Ok(()),
-        // Another program is writing: the next time will do.
+        // Another program is writing: trim next time.
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
         Err(error) => Err(failed(error)),
     }
 }
 
-/// Asks for the log's end.
+/// Reads the log's end.
 #[derive(Debug)]
 struct LogProbe {
     connection: Arc<Mutex<Connection>>,
@@ -158,7 +158,7 @@ impl SourceProbe for LogProbe {
     }
 }
 
-/// Tells a thread that nobody waits for it any more.
+/// When dropped, tells a thread to stop: its result is no longer awaited.
 #[derive(Debug, Default)]
 struct StopOnDrop(Arc<AtomicBool>);
 

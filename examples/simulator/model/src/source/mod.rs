@@ -1,4 +1,4 @@
-//! Change capture for the embedded database: its log table, read directly or carried by Kafka.
+//! Change capture for the embedded database: its log table, read directly or through the embedded Kafka.
 
 mod embedded_kafka;
 mod log_table;

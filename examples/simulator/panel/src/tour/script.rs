@@ -9,16 +9,16 @@ use simulator_model::inspector::EntryState;
 use super::{Progress, Scenario};
 use crate::Panel;
 
-/// The user that the demos read and change. They make it if it is not there.
+/// E-mail address of the user that the demos read and change. They create it if it does not exist.
 const ADDRESS: &str = "ada@demo.example";
 const NAMES: [&str; 2] = ["Ada Lovelace", "Ada King"];
 
-/// The pause between two looks at whether a step is over.
+/// Interval between two checks whether a step is complete.
 const POLL: Duration = Duration::from_millis(2);
-/// While an entry's time runs down: often enough for a countdown.
+/// The same while waiting for an entry to expire: short enough for a countdown.
 const COUNTDOWN_POLL: Duration = Duration::from_millis(50);
 
-/// A step that should take milliseconds has failed after this.
+/// Time limit of a step that should take milliseconds.
 const PROMPT_MAX: Duration = Duration::from_secs(10);
 
 /// Why a demo ended early, for people to read.
@@ -110,7 +110,7 @@ impl Demo<'_> {
             None => self.create().await?,
         };
         self.panel.tour.change(|view| view.user = Some(user.id));
-        // Whatever an earlier demo left behind is gone, and the entry has its whole time before it.
+        // Removes what an earlier demo left behind, so that the new entry starts with its full TTL.
         api.caches.users.invalidate(&user.id).await?;
         let started = Instant::now();
         self.keep(user.id).await?;
@@ -128,7 +128,7 @@ impl Demo<'_> {
         Ok(self.panel.api.database.create(&input).await?.value)
     }
 
-    /// The third step. Answers the new name.
+    /// The third step. Returns the new name.
     async fn rename(&self, user: &User) -> Result<String, Failure> {
         self.begin(2);
         let name = if user.name == NAMES[0] { NAMES[1] } else { NAMES[0] };
@@ -147,7 +147,7 @@ impl Demo<'_> {
         Ok(name.into())
     }
 
-    /// Counts down; a plain read would serve the old name all the while.
+    /// Counts down until the entry is no longer stale. Until then a plain read would return the old name.
     async fn until_expired(&self, user: &User, changed: Instant) -> Result<(), Failure> {
         let deadline = Instant::now() + self.panel.ttl + PROMPT_MAX;
         loop {
@@ -184,7 +184,7 @@ impl Demo<'_> {
         }
     }
 
-    /// Reads until the entry is kept.
+    /// Reads until the entry is cached.
     async fn keep(&self, id: u64) -> Result<(), Failure> {
         let deadline = Instant::now() + PROMPT_MAX;
         loop {

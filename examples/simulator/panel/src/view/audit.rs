@@ -1,4 +1,4 @@
-//! Who did what, the newest first. For the admin.
+//! The audit list, newest first. For the admin only.
 
 use maud::{Markup, html};
 use simulator_model::credentials::Role;

@@ -1,4 +1,4 @@
-//! The cache browser: every key that the store holds, with its value beside the row.
+//! The cache browser: every key that the store holds, with its value next to the row.
 
 use maud::{Markup, html};
 
@@ -71,7 +71,7 @@ fn kind(row: &KeyRow) -> &'static str {
     }
 }
 
-/// For the body of a form.
+/// Percent-encodes a text for the body of a form.
 fn encoded(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()

@@ -1,5 +1,5 @@
-//! Debezium's connector: how it and its tasks are doing, why something failed, how it is configured, and the buttons that
-//! press it. Secrets were taken out before it came here.
+//! Debezium's connector: the state of it and its tasks, why something failed, its configuration, and the buttons that
+//! control it. Secrets were already removed from what is shown.
 
 use maud::{Markup, html};
 use simulator_model::connect::{ConnectorState, TaskState};
@@ -10,23 +10,23 @@ use super::icon::icon;
 use super::text::{grouped, millis};
 use super::{PageContext, Tab};
 
-/// The setting that names Kafka Connect's own dead letter topic.
+/// The setting for Kafka Connect's own dead letter topic.
 const DEAD_LETTERS: &str = "errors.deadletterqueue.topic.name";
 
-/// Why nothing comes from the connector.
+/// Why the connector produces no changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Halt {
-    /// On purpose.
+    /// Paused on purpose.
     Paused,
     Failed,
 }
 
-/// What is known of the connector now; nothing if none carries the changes.
+/// Returns the last known state of the connector, `None` if the source has none.
 pub(super) fn state(context: &PageContext<'_>) -> Option<ConnectorState> {
     context.panel.api.connector.as_ref().map(|watchdog| watchdog.watch().borrow().clone())
 }
 
-/// Why changes wait in the database's log, if they do. A connector of which nothing is known is none that stands still.
+/// Returns why changes wait in the database's log, if they do. A connector whose state is unknown counts as running.
 pub(super) fn halt(state: Option<&ConnectorState>) -> Option<Halt> {
     match state? {
         state if state.is_paused() => Some(Halt::Paused),
@@ -35,7 +35,7 @@ pub(super) fn halt(state: Option<&ConnectorState>) -> Option<Halt> {
     }
 }
 
-/// What its box in the picture of the pipeline says.
+/// Returns the text of its box in the view of the pipeline.
 pub(super) fn words(state: &ConnectorState) -> String {
     let running = state.tasks.iter().filter(|task| task.state == "RUNNING").count();
     match (&state.connector, state.tasks.iter().find(|task| task.has_failed())) {
@@ -47,7 +47,7 @@ pub(super) fn words(state: &ConnectorState) -> String {
     }
 }
 
-/// The line above the pipeline while changes wait before the connector.
+/// Renders the line above the pipeline while changes wait for the connector.
 pub(super) fn waiting(context: &PageContext<'_>, state: &ConnectorState) -> Markup {
     let Some(halt) = halt(Some(state)) else { return html! {} };
     let (class, sign, head, advice) = match halt {
@@ -99,7 +99,7 @@ pub(super) fn connector(context: &PageContext<'_>, state: &ConnectorState) -> Ma
     }
 }
 
-/// A pause on purpose is no failure: amber, not red.
+/// Renders a state. A pause on purpose is not a failure: amber, not red.
 fn chip(said: Option<&str>, what: &str) -> Markup {
     let (class, sign) = match said {
         Some("RUNNING") => ("pass", "ok"),
@@ -138,7 +138,7 @@ fn of_task(context: &PageContext<'_>, task: &TaskState) -> Markup {
     }
 }
 
-/// Why something failed, the first lines: folded, because it is long.
+/// Renders the first lines of a stack trace, folded because they are long.
 fn trace(what: &str, lines: &[String]) -> Markup {
     html! {
         @if !lines.is_empty() {
@@ -193,7 +193,7 @@ fn records(count: u64) -> String {
     if count == 1 { "1 record".to_owned() } else { format!("{} records", grouped(count)) }
 }
 
-/// What could not be understood. Nothing is to be replayed: it says why.
+/// Renders the records that could not be decoded, and why. None of them needs to be replayed.
 fn gaps(carried: &KafkaReport) -> Markup {
     html! {
         @if carried.gaps.is_empty() {

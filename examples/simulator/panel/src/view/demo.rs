@@ -25,7 +25,7 @@ pub(super) fn demo(context: &PageContext<'_>) -> Markup {
         None if tour.failed() => "stopped".to_owned(),
         None => "done".to_owned(),
     };
-    // The sensible next one: first what goes wrong, then what mends it.
+    // The sensible next one: first the problem, then its solution.
     let next = match tour.scenario {
         Some(Scenario::Ttl) => Scenario::Cdc,
         _ => Scenario::Ttl,
@@ -62,7 +62,7 @@ fn button(context: &PageContext<'_>, scenario: Scenario, next: Scenario, path: &
     }
 }
 
-/// What the demo is about: the row and the entry, at this moment.
+/// Renders the current row and entry of the demo's user.
 fn beside(row: &UserRow) -> Markup {
     let name = |user: &Option<User>, otherwise: &'static str| {
         html! { @match user { Some(user) => (user.name), None => span.m { (otherwise) } } }

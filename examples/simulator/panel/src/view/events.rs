@@ -1,4 +1,4 @@
-//! The last changes and switches, the newest first.
+//! The last changes and switches, newest first.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::PageContext;
 use super::text::{millis, short, time};
 use crate::activity::{ActivityEntry, What};
 
-/// So many are shown.
+/// Maximum number of entries that are shown.
 const SHOWN_MAX: usize = 14;
 
 pub(super) fn events(context: &PageContext<'_>) -> Markup {

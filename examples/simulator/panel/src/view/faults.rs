@@ -1,4 +1,4 @@
-//! Every fault with its parameter, and what it should show.
+//! Every fault with its parameter and its expected effect.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ struct Fault {
     words: &'static str,
     place: &'static str,
     shows: &'static str,
-    /// The delay in force, for faults that are delays.
+    /// The current delay, for faults that are delays.
     millis: Option<u64>,
     on: bool,
     default: &'static str,

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::icon::{icon, sprite};
 use super::{PageContext, Tab, parts};
 
-/// A whole page.
+/// Renders a whole page.
 pub(crate) fn whole(context: &PageContext<'_>) -> Markup {
     let parts: Vec<(&str, Markup)> = parts(context);
     let part = |name: &str| parts.iter().find(|(part, _)| *part == name).map(|(_, markup)| markup);

@@ -1,4 +1,4 @@
-//! Load: a preset, start and stop, and how it is doing. And the same load in both modes, side by side.
+//! Load: a preset, start and stop, and progress. And the same load in both modes, side by side.
 
 use loadgen::experiment::outcome::ExperimentPhase;
 use loadgen::load::progress::Phase;
@@ -12,7 +12,7 @@ use super::text::{grouped, millis};
 use crate::load::Chosen;
 use crate::results::{About, Figures, Goal, Pair};
 
-/// The numbers that stand first; the others are in the report.
+/// The numbers that are shown; the others are in the report.
 const SHOWN: [&str; 4] = ["Stale reads", "Staleness, p99", "Hit ratio", "Database loads"];
 
 pub(super) fn load(context: &PageContext<'_>) -> Markup {
@@ -56,7 +56,7 @@ fn state(progress: &LoadProgress) -> String {
     }
 }
 
-/// What was measured, and when: nobody takes an old result for a new one.
+/// Renders what was measured and when, so that an old result is not taken for a new one.
 fn about(word: &str, about: &About, more: &str) -> Markup {
     let rate = about.rate.map(|rate| format!(" at {rate}/s")).unwrap_or_default();
     html! {
@@ -68,7 +68,7 @@ fn of_mode(mode: Option<&str>) -> String {
     mode.map(|mode| format!(", {} mode", mode.to_uppercase())).unwrap_or_default()
 }
 
-/// A time to the second.
+/// Formats a time to the second.
 fn moment(at: &str) -> String {
     let (seconds, _) = at.split_once('.').unwrap_or((at.trim_end_matches('Z'), ""));
     format!("{} UTC", seconds.replace('T', " "))
@@ -102,7 +102,7 @@ fn numbers(figures: &Figures) -> Markup {
     }
 }
 
-/// How a goal stands while the load runs; nothing if that is only known at the end.
+/// Returns the current result of a goal, `None` if it is only known at the end of the load.
 fn so_far(goal: &Threshold, progress: &LoadProgress) -> Option<Goal> {
     let plain = |value: f64| Measured { value, percent: None };
     let part = |value: u64, whole: u64| Measured {
@@ -144,7 +144,7 @@ fn goals(goals: &[Option<Goal>], running: bool) -> Markup {
     }
 }
 
-/// The form stays while something runs, so that what was chosen is there for the next run.
+/// Renders the form, also during a run, so that the choices are kept for the next one.
 fn form(context: &PageContext<'_>, action: &str, words: &str, chosen: &Chosen, active: bool) -> Markup {
     let off = !context.operates() || context.moment.database_away || active;
     let reason = context.reason().or_else(|| active.then_some("It runs: stop it first, or wait for its end"));
@@ -189,7 +189,7 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
         _ => "one press runs both modes with the same seed".to_owned(),
     };
     let active = progress.phase.is_active();
-    // A result that the last run did not bring is that of an earlier one.
+    // Unless the last run has finished, the result is that of an earlier one.
     let word = if progress.phase == ExperimentPhase::Finished { "Result" } else { "Previous result" };
     html! {
         div.hd {

@@ -1,4 +1,4 @@
-//! The way of a change, from the database to the caches.
+//! The path of a change, from the database to the caches.
 
 use maud::{Markup, html};
 use simulator_model::connect::ConnectorState;
@@ -9,7 +9,7 @@ use super::connector::{self, Halt};
 use super::icon::icon;
 use super::text::{grouped, millis, short};
 
-/// How a part is doing.
+/// The health of a part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Health {
     Fine,
@@ -37,12 +37,12 @@ impl Node {
     }
 }
 
-/// A fault that can be switched at the part that it breaks.
+/// The switch of a fault, shown at the part that it affects.
 struct Switch {
     fault: &'static str,
     words: &'static str,
     on: bool,
-    /// What switches it on, and off.
+    /// The values that switch it on and off.
     values: [&'static str; 2],
 }
 
@@ -59,7 +59,7 @@ impl Switch {
 struct Stage {
     lag: String,
     words: &'static str,
-    /// Nothing flows.
+    /// True if no changes flow through the stage.
     idle: bool,
     slow: bool,
 }
@@ -104,10 +104,10 @@ pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
     }
 }
 
-/// The stage that leads from the database's log to Debezium.
+/// Index of the stage from the database's log to Debezium.
 const TO_CONNECTOR: usize = 1;
 
-/// Changes wait in the log, and nothing flows behind it.
+/// Shows that changes wait in the log and that all later stages are idle.
 fn wait_before_the_connector(stages: &mut [Stage], lag_ms: Option<f64>) {
     for (at, stage) in stages.iter_mut().enumerate() {
         if at == TO_CONNECTOR {
@@ -138,7 +138,7 @@ fn end_to_end(context: &PageContext<'_>) -> Markup {
     }
 }
 
-/// The parts on the way, in order. Between the log and the consumer there may be Debezium and Kafka.
+/// Returns the parts on the path, in order. Between the log and the consumer there may be Debezium and Kafka.
 fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Node> {
     let (moment, faults) = (context.moment, context.moment.faults);
     let view = &moment.pipeline;
@@ -171,10 +171,10 @@ fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Nod
     parts
 }
 
-/// Who carries the changes over Kafka: Debezium's connector, or embedded a feeder of the same form.
+/// Returns the parts that carry changes over Kafka: Debezium's connector, or its embedded replacement, and Kafka.
 fn carriers(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> [Node; 2] {
     let view = &context.moment.pipeline;
-    // A consumer that was paused on purpose says nothing of those before it.
+    // A consumer that was paused on purpose does not show whether the parts before it work.
     let flows = view.running || context.moment.faults.pause_consumer;
     let carrier = match carrier {
         Some(state) => {
@@ -192,7 +192,7 @@ fn carriers(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> [Nod
     [carrier, Node::new("kafka", "Kafka", "carries them".to_owned(), flows, Vec::new())]
 }
 
-/// What database, consumer and store say of themselves.
+/// Returns the texts of database, consumer and store.
 fn words(context: &PageContext<'_>) -> [String; 3] {
     let (moment, faults) = (context.moment, context.moment.faults);
     let view = &moment.pipeline;
@@ -213,7 +213,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     [database, consumer, store]
 }
 
-/// How long each part of the way takes, as far as it was measured lately; and where changes wait.
+/// Returns the latency of each stage, as far as it was measured recently, and where changes wait.
 fn stages(context: &PageContext<'_>, count: usize) -> Vec<Stage> {
     let view = &context.moment.pipeline;
     // The last two stages lead from the consumer to the store and on to the processes.
@@ -229,7 +229,7 @@ fn stages(context: &PageContext<'_>, count: usize) -> Vec<Stage> {
     let idle = |lag: &str| Stage { lag: lag.to_owned(), words: "", idle: true, slow: false };
     (0..count)
         .map(|at| match at {
-            // The log is written within the commit: its time is where the other stages begin.
+            // The log is written within the commit, which is where the times of the other stages start.
             0 => Stage { lag: "0 ms".to_owned(), ..measured(None, "commit") },
             _ if at == to_consumer && waits => Stage { slow: true, ..measured(view.lag_ms, "wait") },
             _ if at == to_consumer => measured(view.stages.read_ms, "read"),
@@ -237,7 +237,7 @@ fn stages(context: &PageContext<'_>, count: usize) -> Vec<Stage> {
             _ if at < to_consumer => measured(view.stages.queue_ms, "queued"),
             _ if ttl => idle("off"),
             _ if waits => idle("–"),
-            // With the wait at the gate, which is most of it.
+            // Includes the wait at the visibility gate, which is most of it.
             _ if at == to_consumer + 1 => measured(view.stages.store_ms(), "removal"),
             _ => measured(context.panel.live.gauges.bus_ms(), "push"),
         })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cachefront::Timestamp;
 
-/// `3.4 ms`, `12.0 s`.
+/// Formats milliseconds: `3.4 ms`, `12.0 s`.
 pub(super) fn millis(millis: f64) -> String {
     match millis {
         _ if millis < 10.0 => format!("{millis:.1} ms"),
@@ -14,7 +14,7 @@ pub(super) fn millis(millis: f64) -> String {
     }
 }
 
-/// A duration that people watch: it changes once a second while it is long.
+/// Formats a duration that people watch: a long one changes once a second.
 pub(super) fn countdown(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
@@ -24,14 +24,14 @@ pub(super) fn countdown(duration: Duration) -> String {
     }
 }
 
-/// The time of day in UTC, with milliseconds.
+/// Formats the time of day in UTC, with milliseconds.
 pub(super) fn time(at: Timestamp) -> String {
     let millis = at.as_millis() % 86_400_000;
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
     format!("{hours:02}:{minutes:02}:{:02}.{:03}", millis / 1_000 % 60, millis % 1_000)
 }
 
-/// The end of a position: its beginning is a server's UUID.
+/// Shortens a position to its end: the beginning is a server's UUID.
 pub(super) fn short(position: &str) -> String {
     match position.rsplit_once(':') {
         Some((_, end)) if end.chars().count() <= 12 => format!("…:{end}"),
@@ -43,7 +43,7 @@ pub(super) fn short(position: &str) -> String {
     }
 }
 
-/// `1,284`.
+/// Groups the digits of a number: `1,284`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

@@ -1,4 +1,4 @@
-//! The API's tokens, for the admin: how many there are and what each may do, and never what they say.
+//! The API's tokens, for the admin: their number and what each may do, but never their values.
 
 use maud::{Markup, html};
 use simulator_model::credentials::Role;

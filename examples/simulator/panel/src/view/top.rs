@@ -1,4 +1,4 @@
-//! What stands above everything: the verdict, the mode, and what is wrong.
+//! The top of every page: the verdict, the mode, and what is wrong.
 
 use maud::{Markup, html};
 use simulator_model::domain::Mode;
@@ -10,10 +10,10 @@ use crate::live::Slow;
 use crate::look::Switch;
 use crate::verdict::Word;
 
-/// So many changes of the mode are shown.
+/// Maximum number of changes of the mode that are shown.
 const SWITCHES_SHOWN: usize = 20;
 
-/// What is wrong and what to do, if anything is. What was broken on purpose comes first: it explains the rest.
+/// Renders what is wrong and what to do about it. Injected faults come first: they explain the rest.
 pub(super) fn banner(context: &PageContext<'_>) -> Markup {
     let faults = faults(context);
     let outage = outage(context);
@@ -24,7 +24,7 @@ pub(super) fn banner(context: &PageContext<'_>) -> Markup {
     }
 }
 
-/// The faults that are switched on.
+/// Returns the faults that are switched on.
 fn faults(context: &PageContext<'_>) -> Vec<(String, &'static str)> {
     let faults = context.moment.faults;
     let words = |head: &str| format!("{head} by a fault switch:");
@@ -58,7 +58,7 @@ fn faults(context: &PageContext<'_>) -> Vec<(String, &'static str)> {
     on
 }
 
-/// What does not answer, and no fault says why.
+/// Returns what does not respond, unless an injected fault explains it.
 fn outage(context: &PageContext<'_>) -> Option<(&'static str, String)> {
     let (moment, faults) = (context.moment, context.moment.faults);
     let embedded = moment.pipeline.embedded;
@@ -91,7 +91,7 @@ fn outage(context: &PageContext<'_>) -> Option<(&'static str, String)> {
     })
 }
 
-/// The verdict: quiet when healthy, loud when stale.
+/// Renders the verdict: inconspicuous when healthy, prominent when stale.
 pub(super) fn verdict(context: &PageContext<'_>) -> Markup {
     let verdict = &context.moment.verdict;
     let counts = &verdict.counts;
@@ -136,7 +136,7 @@ pub(super) fn verdict(context: &PageContext<'_>) -> Markup {
     }
 }
 
-/// The two modes; the other one is asked for before it is switched to.
+/// Renders the two modes. Switching to the other one asks for confirmation.
 pub(super) fn mode(context: &PageContext<'_>) -> Markup {
     let row = &context.moment.mode;
     let ttl = countdown(context.panel.ttl);

@@ -1,4 +1,4 @@
-//! The users beside their entries; the comparison opens inside the row.
+//! The users next to their entries; the comparison opens inside the row.
 
 use cachefront::Timestamp;
 use maud::{Markup, html};
@@ -34,13 +34,13 @@ pub(super) fn users(context: &PageContext<'_>) -> Markup {
     }
 }
 
-/// What is kept of an earlier look is shown with its time.
+/// Renders the time of the rows if they come from an earlier survey.
 pub(super) fn as_of(context: &PageContext<'_>) -> Markup {
     let Some(at) = context.moment.survey.as_of else { return html! {} };
     html! { p.pad.warn { (icon("unk")) " As of " (at_time(at)) " UTC: how entries stand now is not known." } }
 }
 
-/// The seconds are enough: what is shown does not change while it is old.
+/// Formats a time to the second, which is enough: rows that are outdated do not change.
 fn at_time(at: Timestamp) -> String {
     super::text::time(at).split('.').next().unwrap_or_default().to_owned()
 }
@@ -49,7 +49,7 @@ fn unreachable() -> Markup {
     html! { p.pad.warn { "The database could not be asked for further users: these are of the first " (SURVEY_MAX) " only. It is tried again by itself." } }
 }
 
-/// The pages lie between ids, so that none is skipped or shown twice when rows come and go.
+/// Renders the pager. Pages are bounded by ids, so that no row is skipped or shown twice when rows come and go.
 fn pager(context: &PageContext<'_>) -> Markup {
     let rows = &context.page.rows;
     html! {
@@ -200,7 +200,7 @@ fn comparison(context: &PageContext<'_>, row: &UserRow) -> Markup {
     }
 }
 
-/// The stale entry that makes a row stale beside the one under its id.
+/// Renders a stale entry of the user other than the one under its id in this process.
 fn other(found: &Found) -> Markup {
     let entry = &found.entry;
     html! {
@@ -214,7 +214,7 @@ fn other(found: &Found) -> Markup {
     }
 }
 
-/// The fields of a user; those that differ from `other` carry a sign.
+/// Renders the fields of a user; those that differ from `other` carry a sign.
 pub(super) fn fields(user: &User, other: Option<&User>, position: Option<&str>) -> Markup {
     let pairs = [
         ("name", &user.name, other.map(|other| &other.name)),

@@ -1,4 +1,4 @@
-//! Charts as data: the page's script draws them.
+//! Data of charts, which the page's script draws.
 
 use maud::{Markup, html};
 use serde::Serialize;
@@ -10,7 +10,7 @@ pub struct Series {
     /// The name of a colour of the page.
     colour: &'static str,
     dashed: bool,
-    /// A gap where nothing was measured.
+    /// `None` where nothing was measured, drawn as a gap.
     values: Vec<Option<f64>>,
 }
 
@@ -24,7 +24,7 @@ impl Series {
     }
 }
 
-/// Its name, its colour, and values in µs with how often each was measured.
+/// Label, colour, and values in µs with their counts.
 pub type Distribution<'a> = (&'a str, &'static str, &'a [(u64, u64)]);
 
 /// A chart and its heading.
@@ -37,7 +37,7 @@ pub struct Chart {
     unit: &'static str,
     x_unit: &'static str,
     log_x: bool,
-    /// The end of the y axis, if it is fixed.
+    /// Upper end of the y axis, if fixed.
     max: Option<f64>,
     empty: &'static str,
     x: Vec<f64>,
@@ -45,7 +45,7 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// Over the seconds of a run.
+    /// Creates a chart over the seconds of a run.
     pub fn over_time(
         id: &'static str,
         title: &'static str,
@@ -57,7 +57,7 @@ impl Chart {
         Self { id, title, unit, x_unit: " s", log_x: false, max: None, empty, x, series }
     }
 
-    /// The part of requests that was answered within a time, from histograms of µs.
+    /// Creates a chart of the cumulative share of requests by latency, from histograms in µs.
     pub fn distribution(id: &'static str, of: &[Distribution<'_>]) -> Self {
         let mut x: Vec<u64> = of.iter().flat_map(|(_, _, counts)| counts.iter().map(|(value, _)| *value)).collect();
         x.sort_unstable();
@@ -69,17 +69,17 @@ impl Chart {
         Self { log_x: true, x_unit: " ms", max: Some(100.0), ..Self::over_time(id, title, " %", x, series) }
     }
 
-    /// With a fixed end of the y axis.
+    /// Fixes the upper end of the y axis.
     pub fn up_to(self, max: f64) -> Self {
         Self { max: Some(max), ..self }
     }
 
-    /// The text shown instead if there are no numbers.
+    /// Sets the text shown if there are no values.
     pub fn when_empty(self, empty: &'static str) -> Self {
         Self { empty, ..self }
     }
 
-    /// Its place on the page, with title and legend.
+    /// Renders the chart's element, with title and legend.
     pub fn figure(&self) -> Markup {
         html! {
             figure.card.chart {
@@ -95,7 +95,7 @@ impl Chart {
     }
 }
 
-/// Points enough for a line, few enough for a page.
+/// Maximum number of points of a distribution, to bound the size of the page.
 const POINTS_MAX: usize = 400;
 
 fn thin(x: &mut Vec<u64>) {
@@ -108,7 +108,7 @@ fn thin(x: &mut Vec<u64>) {
     });
 }
 
-/// The part of all, in percent, up to each value of `x`.
+/// Returns the cumulative share, in percent, up to each value of `x`.
 fn below(counts: &[(u64, u64)], x: &[u64]) -> Vec<Option<f64>> {
     let total: u64 = counts.iter().map(|(_, count)| count).sum();
     let (mut sum, mut rest) = (0, counts.iter().peekable());

@@ -1,4 +1,4 @@
-//! What all reports share: the page around them, in one file.
+//! The page around every report, in one file, and the elements that reports share.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -10,23 +10,23 @@ use crate::uplot;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("charts.js");
 
-/// Nothing is fetched, from nowhere.
+/// Content security policy of a report, which fetches nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
                       base-uri 'none'; form-action 'none'";
 
-/// What a verdict looks like.
+/// Appearance of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     Good,
     Bad,
-    /// Not known, for a reason that is given next to it.
+    /// Uncertain, for a reason given next to it.
     Warn,
     Plain,
 }
 
-/// The whole page.
+/// Renders the whole page.
 pub fn frame(title: &str, started_at: &str, body: &Markup, charts: &[Chart]) -> String {
-    // Text in data must not end the element that it lies in.
+    // Escaped, so that text in the data cannot close the script element.
     let data = serde_json::to_string(charts).unwrap_or_default().replace('<', "\\u003c");
     let moment = started_at.split('.').next().unwrap_or_default().replace('T', " ");
     let page = html! {
@@ -55,7 +55,7 @@ pub fn frame(title: &str, started_at: &str, body: &Markup, charts: &[Chart]) -> 
     page.into_string()
 }
 
-/// The first thing on the page: what it all comes to.
+/// Renders the verdict, the first element of the page.
 pub fn verdict(tone: Tone, title: &str, sentence: &str) -> Markup {
     let class = match tone {
         Tone::Good => "met",
@@ -71,7 +71,7 @@ pub fn verdict(tone: Tone, title: &str, sentence: &str) -> Markup {
     }
 }
 
-/// Goals with what was measured, with words and a sign in addition to the colour.
+/// Renders goals with their measurements. Text and icons repeat what the colour says.
 pub fn goals(goals: &[Judged]) -> Markup {
     html! {
         ul.chips { @for goal in goals {
@@ -96,7 +96,7 @@ fn icon(tone: Tone) -> Markup {
     }
 }
 
-/// Rows of quantiles; a row without values is left out.
+/// Renders a table of quantiles, without rows that have no values.
 pub fn quantiles(rows: &[(&str, Quantiles)]) -> Markup {
     let ms = |value: f64| span(value);
     html! {
@@ -112,12 +112,12 @@ pub fn quantiles(rows: &[(&str, Quantiles)]) -> Markup {
     }
 }
 
-/// Names and values.
+/// Renders names and values.
 pub fn facts(facts: &[(&str, String)]) -> Markup {
     html! { dl.facts { @for (name, value) in facts { dt { (name) } dd { (value) } } } }
 }
 
-/// A time in the unit that fits.
+/// Formats a time in ms or s.
 pub fn span(ms: f64) -> String {
     match ms {
         ms if ms >= 1_000.0 => format!("{:.1} s", ms / 1e3),

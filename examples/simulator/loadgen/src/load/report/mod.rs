@@ -1,4 +1,4 @@
-//! A result as one HTML file that needs no network: a verdict, the numbers, the charts.
+//! A result as a self-contained HTML file: a verdict, the numbers, the charts.
 
 pub mod chart;
 pub mod frame;
@@ -11,7 +11,7 @@ pub use super::outcome::TimelinePoint;
 use super::outcome::{Ending, LoadResult};
 use super::plan::{LoadPlan, Model};
 
-/// The page of one run.
+/// Renders the report of one run.
 pub fn page(result: &LoadResult) -> String {
     let (tone, title) = match result.verdict.ending {
         Ending::Met => (Tone::Good, "Goals met"),
@@ -61,7 +61,7 @@ fn notes(result: &LoadResult) -> Vec<String> {
     notes
 }
 
-/// The numbers that a manager asks for first.
+/// Renders the most important numbers.
 fn numbers(result: &LoadResult) -> Markup {
     let (requests, fresh, cache) = (&result.requests, &result.freshness, &result.cache);
     let wanted = requests.rate_wanted.map_or("closed model".to_owned(), |rate| format!("of {rate:.0} wanted"));
@@ -117,7 +117,7 @@ fn staleness(result: &LoadResult) -> Markup {
     }
 }
 
-/// What the latencies mean.
+/// Returns a note on how latencies are measured.
 fn model_note(plan: &LoadPlan) -> &'static str {
     match plan.model {
         Model::Open { .. } => "Open model: counted from the moment a request was due, so that waiting cannot hide.",
@@ -127,7 +127,7 @@ fn model_note(plan: &LoadPlan) -> &'static str {
     }
 }
 
-/// The plan in words.
+/// Renders the plan.
 pub fn plan_facts(plan: &LoadPlan, mode: Option<&str>) -> Markup {
     let model = match plan.model {
         Model::Open { in_flight, start_within } => {

@@ -1,4 +1,4 @@
-//! The first connection: what is wrong is said in one line, and what is absent is made.
+//! The first connection: reports an error in one line, and creates what is missing.
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use crate::settings::{Settings, Stack};
 use crate::waiting::{PAUSE, Waiting};
 
-/// The database of a URL that names none.
+/// The database if the URL names none.
 const DATABASE_DEFAULT: &str = "cachefront";
 
-/// Connections that are kept, and that there may be at most.
+/// Minimum and maximum number of connections in the pool.
 const CONNECTIONS: (usize, usize) = (2, 64);
 
 const USERS: &str = "CREATE TABLE IF NOT EXISTS users (
@@ -29,8 +29,8 @@ const SETTINGS: &str = "CREATE TABLE IF NOT EXISTS cachefront_settings (
     changed_at TIMESTAMP(6) NOT NULL
 ) DEFAULT CHARACTER SET utf8mb4";
 
-/// Debezium writes what the server has executed into its one row, and reads it back from the log: all that the row
-/// names stands before it there.
+/// Debezium writes the set of executed transactions into its one row, and reads it back from the log: there, all
+/// transactions that the row names come before it.
 const HEARTBEAT: &str = "CREATE TABLE IF NOT EXISTS cachefront_heartbeat (
     id INT PRIMARY KEY,
     executed LONGTEXT NOT NULL,
@@ -51,19 +51,19 @@ const AUDIT: &str = "CREATE TABLE IF NOT EXISTS cachefront_audit (
     result VARCHAR(255) NOT NULL
 ) DEFAULT CHARACTER SET utf8mb4";
 
-/// Texts of any length, some of them until a time in seconds since 1970.
+/// Texts of any length, some of which expire at a time in seconds since 1970.
 const KEPT: &str = "CREATE TABLE IF NOT EXISTS cachefront_kept (
     name VARCHAR(128) CHARACTER SET ascii PRIMARY KEY,
     value LONGTEXT NOT NULL,
     expires BIGINT UNSIGNED
 ) DEFAULT CHARACTER SET utf8mb4";
 
-/// The database that a URL means.
+/// The database that a URL names, or the default one.
 pub fn database_name(opts: &Opts) -> &str {
     opts.db_name().filter(|name| !name.is_empty()).unwrap_or(DATABASE_DEFAULT)
 }
 
-/// What the URL says, with this program's own settings.
+/// The URL's options, with this program's own settings.
 ///
 /// # Errors
 /// A line that names the variable.
@@ -85,18 +85,18 @@ pub fn options(stack: &Stack) -> Result<Opts, CliError> {
         // No statement changes the session, so a connection is returned as it was taken.
         .pool_opts(PoolOpts::default().with_constraints(constraints).with_reset_connection(false));
     if let (Some(ssl), Some(ca)) = (ssl, stack.tls_ca.as_deref()) {
-        // Whoever names an authority trusts it and no other: not those that everybody trusts.
+        // A configured authority is the only one that is trusted: the built-in ones are not.
         let ssl = ssl.with_root_certs(vec![ca.to_owned().into()]).with_disable_built_in_roots(true);
         builder = builder.ssl_opts(ssl);
     }
     Ok(builder.into())
 }
 
-/// Connects, and makes the database if it is absent. A server that does not answer is tried again until the start's
-/// deadline.
+/// Connects, and creates the database if it is missing. Tries again until the start's deadline if the server cannot be
+/// reached.
 ///
 /// # Errors
-/// A line that says what to mend.
+/// A line that says what to fix.
 pub async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> Result<Pool, CliError> {
     let (host, deadline, timeout) = (stack.mysql_url.host(), settings.startup_deadline, settings.startup_timeout);
     let waiting = Waiting::default();
@@ -122,7 +122,8 @@ pub async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> Result<
                     root_cause(&failure)
                 )));
             }
-            // A server invents a plug-in for a user that it does not know, so that nobody learns which names exist.
+            // For an unknown user a server makes up an authentication plug-in, so that a client cannot find out which
+            // names exist.
             Ok(Err(failure @ Error::Driver(DriverError::UnknownAuthPlugin { .. }))) => {
                 return Err(CliError::new(format!(
                     "MySQL at {host} refuses: {}; check user and password in CACHEFRONT_MYSQL_URL",
@@ -142,12 +143,12 @@ pub async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> Result<
     }
 }
 
-/// The server's certificate does not pass: it will not the next time either.
+/// The server's certificate is not trusted: trying again does not help.
 fn is_certificate(failure: &Error) -> bool {
     matches!(failure, Error::Io(_)) && root_cause(failure).contains("certificate")
 }
 
-/// Too many connections, or on its way down or up.
+/// Too many connections, or the server is shutting down or starting up.
 fn is_passing(failure: &Error) -> bool {
     matches!(failure, Error::Server(error) if matches!(error.code, 1040 | 1053 | 1203))
 }
@@ -155,7 +156,7 @@ fn is_passing(failure: &Error) -> bool {
 async fn create_database(opts: &Opts) -> mysql_async::Result<()> {
     let without = OptsBuilder::from_opts(opts.clone()).db_name(None::<String>);
     let mut connection = Conn::new(without).await?;
-    // The name was checked: it needs no more than these quotes.
+    // The name was checked: quoting it is enough.
     connection.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{}`", database_name(opts))).await?;
     connection.disconnect().await
 }
@@ -173,8 +174,8 @@ fn refused(host: &str, database: &str, failure: &Error) -> CliError {
     CliError::new(format!("MySQL at {host} refuses: {failure}; {advice}"))
 }
 
-/// Makes the tables that are absent. Those that are there are left alone: even a statement that changes nothing would
-/// stand in the log as a change of the table.
+/// Creates the tables that are missing. Existing ones are left alone: even a statement that changes nothing would be in
+/// the log as a change of the table.
 pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
     let tables = [
         ("users", USERS),

@@ -1,22 +1,23 @@
-//! What a failed statement means to its caller, decided in one place.
+//! Classifies failed statements, in one place.
 
 use mysql_async::Error;
 
 use crate::domain::DbError;
 
-/// Server errors that pass: too many connections, shutdown, lock wait, deadlock, read-only (a failover is on its way).
+/// Temporary server errors: too many connections, shutdown, lock wait, deadlock, read-only during a failover, time
+/// limit.
 const PASSING: [u16; 9] = [1040, 1053, 1203, 1205, 1213, 1290, 1792, 1836, 3024];
 
 const DUPLICATE_ENTRY: u16 = 1062;
 
-/// The counter of AUTO_INCREMENT has come to its end.
+/// The AUTO_INCREMENT counter is exhausted.
 const NO_ID_LEFT: u16 = 1467;
 
 pub(super) fn classify(failure: Error) -> DbError {
     match &failure {
         Error::Server(error) if error.code == NO_ID_LEFT => DbError::NoIdLeft,
         Error::Server(error) if error.code == DUPLICATE_ENTRY => match duplicate_key(&error.message) {
-            // Some servers give the last id again and again.
+            // Some servers assign the last id again and again.
             key if key.eq_ignore_ascii_case("primary") => DbError::NoIdLeft,
             key if key.to_ascii_lowercase().contains("email") => DbError::EmailTaken,
             _ => DbError::Failed(failure.into()),
@@ -27,7 +28,7 @@ pub(super) fn classify(failure: Error) -> DbError {
     }
 }
 
-/// The name of the key, which stands at the end: `Duplicate entry 'x' for key 'users.email'`, in older servers without
+/// The name of the key at the end of a message: `Duplicate entry 'x' for key 'users.email'`, in older servers without
 /// the table.
 fn duplicate_key(message: &str) -> &str {
     let key = message.rsplit_once("for key '").map_or("", |(_, key)| key.trim_end_matches('\''));

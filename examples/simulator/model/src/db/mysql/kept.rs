@@ -1,4 +1,4 @@
-//! Texts of any length in `cachefront_kept`, some of them for a time.
+//! Texts of any length in `cachefront_kept`, some of which expire.
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;

@@ -11,14 +11,14 @@ pub(super) async fn note(connection: &mut Conn, name: &str) -> mysql_async::Resu
     Ok(kept.map(|(text, version)| Note { text, version }))
 }
 
-/// Nothing if the version is not the expected one.
+/// Returns `None` if the version is not the expected one.
 pub(super) async fn set_note(
     connection: &mut Conn,
     name: &str,
     text: &str,
     expected: Option<u64>,
 ) -> mysql_async::Result<Option<Note>> {
-    // Of several processes that find the note absent one makes it, with version 0 until it has its text.
+    // If several processes find the note missing, one of them creates it, with version 0 until it has its text.
     if note(connection, name).await?.is_none() {
         connection
             .exec_drop(

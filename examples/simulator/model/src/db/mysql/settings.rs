@@ -8,7 +8,7 @@ use crate::domain::{HISTORY_MAX, Mode, ModeRow, mode_at_start};
 const SELECT: &str = "SELECT value, DATE_FORMAT(changed_at, '%Y-%m-%dT%H:%i:%s.%fZ'), version, environment
     FROM cachefront_settings WHERE name = 'mode'";
 
-/// The same, holding off every other role that starts or switches.
+/// The same, with a lock that makes other roles that start or switch wait.
 const SELECT_FOR_UPDATE: &str = "SELECT value, DATE_FORMAT(changed_at, '%Y-%m-%dT%H:%i:%s.%fZ'), version, environment
     FROM cachefront_settings WHERE name = 'mode' FOR UPDATE";
 
@@ -39,8 +39,8 @@ pub(super) async fn adopt_mode(connection: &mut Conn, environment: Option<Mode>)
     Ok(changed)
 }
 
-/// Makes the row. Its version is above all that there were: the ETag of a row that somebody has removed matches nothing.
-/// Several roles may start at once: one of them makes it.
+/// Creates the row. Its version is above all earlier ones, so that the ETag of a row that was deleted never matches. If
+/// several roles start at once, one of them creates it.
 async fn make(connection: &mut impl Queryable, mode: Mode, environment: Option<Mode>) -> mysql_async::Result<()> {
     connection
         .exec_drop(
@@ -51,7 +51,7 @@ async fn make(connection: &mut impl Queryable, mode: Mode, environment: Option<M
         .await
 }
 
-/// Nothing if the version is not an expected one.
+/// Returns `None` if the version is not one of `expected`.
 pub(super) async fn set_mode(
     connection: &mut Conn,
     mode: Mode,
@@ -60,7 +60,7 @@ pub(super) async fn set_mode(
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
     let present: Option<KeptRow> = transaction.query_first(SELECT_FOR_UPDATE).await?;
     if present.is_none() {
-        // Somebody emptied the table.
+        // Another program emptied the table.
         make(&mut transaction, mode, None).await?;
     }
     let kept = row(&kept(&mut transaction).await?);
@@ -89,7 +89,7 @@ async fn change(transaction: &mut Transaction<'_>, kept: ModeRow, mode: Mode) ->
     changed.map(|kept| row(&kept)).ok_or_else(gone)
 }
 
-/// The modes that were in force, the newest first.
+/// Returns the modes that were in force, the newest first.
 pub(super) async fn history(connection: &mut Conn) -> mysql_async::Result<Vec<ModeRow>> {
     connection
         .exec_map(
@@ -105,7 +105,7 @@ pub(super) async fn history(connection: &mut Conn) -> mysql_async::Result<Vec<Mo
         .await
 }
 
-/// Puts the row as it stands into the history, where it is not there already.
+/// Adds the current row to the history, unless it is there already.
 async fn remember(transaction: &mut Transaction<'_>, version: u64) -> mysql_async::Result<()> {
     transaction
         .query_drop(
@@ -126,7 +126,7 @@ fn gone() -> mysql_async::Error {
 }
 
 fn row((mode, changed_at, version, _): &KeptRow) -> ModeRow {
-    // A value that somebody else wrote by hand and that is no mode counts as the default.
+    // A value that is no mode, because another program wrote it, counts as the default.
     let mode = mode.parse().unwrap_or(Mode::Cdc);
     ModeRow { mode, changed_at: changed_at.clone(), version: *version }
 }

@@ -70,8 +70,9 @@ pub(super) async fn list(connection: &mut Conn, after: u64, limit: u32) -> mysql
     connection.exec(format!("SELECT {COLUMNS} FROM users WHERE id > ? ORDER BY id LIMIT ?"), (after, limit)).await
 }
 
-/// The pattern's own signs are escaped by `!`, whatever the server's mode says about backslashes. Addresses are compared
-/// as names are, without regard to case. No index helps: a table that is too large for it is not searched for ever.
+/// `!` escapes the pattern's special characters, whatever the server's SQL mode says about backslashes. Addresses are
+/// compared without regard to case, as names are. No index helps, so the time is limited: the search fails on a table
+/// that is too large for it.
 pub(super) async fn find(connection: &mut Conn, text: &str, seek: Seek, limit: u32) -> mysql_async::Result<Vec<User>> {
     let pattern = pattern(text);
     let (bound, order, id) = match seek {
@@ -88,7 +89,7 @@ pub(super) async fn find(connection: &mut Conn, text: &str, seek: Seek, limit: u
     Ok(found)
 }
 
-/// What the server has executed before this write is committed.
+/// Returns what the server has executed before this write is committed.
 async fn executed(connection: &mut impl Queryable) -> mysql_async::Result<String> {
     Ok(connection.query_first("SELECT @@GLOBAL.gtid_executed").await?.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The database file: where it is, how it is opened, and which one it is.
+//! The database file: its path, its connections and its identity.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::domain::DbError;
 
 const FILE_NAME: &str = "simulator.sqlite3";
 
-/// How long a statement waits for another program's write to end.
+/// How long a statement waits for another program's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An SQLite file with the simulator's tables and triggers in it.
+/// An SQLite file with the simulator's tables and triggers.
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub struct SqliteFile {
 }
 
 impl SqliteFile {
-    /// Makes the directory, the file and everything in it that is absent.
+    /// Creates the directory, the file and its tables and triggers, as far as they are missing.
     ///
     /// # Errors
     /// [`DbError::Failed`] if the directory or the file cannot be used.
@@ -45,7 +45,7 @@ impl SqliteFile {
         &self.path
     }
 
-    /// A connection with this program's settings.
+    /// Opens a connection with this program's settings.
     ///
     /// # Errors
     /// As [`SqliteFile::create`].
@@ -54,7 +54,7 @@ impl SqliteFile {
     }
 }
 
-/// Creates tables and triggers that are absent.
+/// Creates the tables and triggers that are missing.
 ///
 /// # Errors
 /// If a statement fails.
@@ -66,7 +66,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // In WAL mode this keeps the file sound; only a power cut may take back the last commits.
+    // In WAL mode the file stays consistent; only a power failure may lose the last commits.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "recursive_triggers", "ON")?;
     Ok(connection)
@@ -85,14 +85,14 @@ pub fn head(connection: &Connection) -> rusqlite::Result<u64> {
     }
 }
 
-/// Everything up to the log row `seq`.
+/// Returns the position of everything up to the log row `seq`.
 pub fn position_of(uuid: &Arc<str>, seq: u64) -> Position {
     let mut position = Position::new();
     position.insert_range(uuid, 1, seq);
     position
 }
 
-/// What a failed statement means to its caller.
+/// Classifies a failed statement.
 pub(super) fn classify(error: rusqlite::Error) -> DbError {
     let extended = error.sqlite_error().map(|failure| failure.extended_code);
     match error.sqlite_error_code() {
@@ -109,7 +109,7 @@ pub(super) fn classify(error: rusqlite::Error) -> DbError {
     }
 }
 
-/// A time that another program wrote, in the API's form; as it stands if it is no time.
+/// Converts a time that another program wrote to the API's form; returns the text unchanged if it is not a time.
 pub(super) fn normalise(text: String) -> String {
     let bytes = text.as_bytes();
     if bytes.len() == 27 && bytes.last() == Some(&b'Z') && bytes.get(10) == Some(&b'T') {

@@ -1,4 +1,4 @@
-//! Texts of any length in `cachefront_kept`, some of them for a time. `now` is in seconds since 1970.
+//! Texts of any length in `cachefront_kept`, some of which expire. `now` is in seconds since 1970.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 

@@ -13,7 +13,7 @@ pub(super) fn note(connection: &Connection, name: &str) -> rusqlite::Result<Opti
     }
 }
 
-/// Nothing if the version is not the expected one.
+/// Returns `None` if the version is not the expected one.
 pub(super) fn set_note(
     connection: &mut Connection,
     name: &str,

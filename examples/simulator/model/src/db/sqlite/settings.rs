@@ -39,7 +39,7 @@ pub(super) fn adopt_mode(
     Ok(row)
 }
 
-/// Makes the row. Its version is above all that there were: the ETag of a row that somebody has removed matches nothing.
+/// Creates the row. Its version is above all earlier ones, so that the ETag of a row that was deleted never matches.
 fn make(connection: &Connection, mode: Mode, environment: Option<Mode>, now: &str) -> rusqlite::Result<ModeRow> {
     let newest: i64 =
         connection.query_row("SELECT ifnull(max(version), 0) FROM cachefront_modes", [], |row| row.get(0))?;
@@ -52,7 +52,7 @@ fn make(connection: &Connection, mode: Mode, environment: Option<Mode>, now: &st
     Ok(ModeRow { mode, changed_at: now.to_owned(), version: version.unsigned_abs() })
 }
 
-/// Nothing if the version is not an expected one.
+/// Returns `None` if the version is not one of `expected`.
 pub(super) fn set_mode(
     connection: &mut Connection,
     mode: Mode,
@@ -62,7 +62,7 @@ pub(super) fn set_mode(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let kept = match kept(&transaction)? {
         Some(kept) => kept.row,
-        // Somebody emptied the table.
+        // Another program emptied the table.
         None => make(&transaction, mode, None, now)?,
     };
     if expected.is_some_and(|versions| !versions.contains(&kept.version)) {
@@ -86,7 +86,7 @@ fn change(connection: &Connection, kept: ModeRow, mode: Mode, now: &str) -> rusq
     Ok(ModeRow { mode, changed_at: now.to_owned(), version })
 }
 
-/// The modes that were in force, the newest first.
+/// Returns the modes that were in force, the newest first.
 pub(super) fn history(connection: &Connection) -> rusqlite::Result<Vec<ModeRow>> {
     let mut statement = connection
         .prepare_cached("SELECT mode, changed_at, version FROM cachefront_modes ORDER BY version DESC LIMIT ?1")?;
@@ -117,7 +117,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Kept> {
     let environment: Option<String> = row.get(3)?;
     Ok(Kept {
         row: ModeRow {
-            // A value that somebody else wrote by hand and that is no mode counts as the default.
+            // A value that is no mode, because another program wrote it, counts as the default.
             mode: mode.parse().unwrap_or(Mode::Cdc),
             changed_at: row.get(1)?,
             version: row.get::<_, i64>(2)?.unsigned_abs(),

@@ -1,11 +1,11 @@
-//! The statements on `users`. Each answers the log's head from the same transaction.
+//! The statements on `users`. Those on single rows also return the log's head, read in the same transaction.
 
 use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 
 use super::file::{head, normalise};
 use crate::domain::{Seek, User, UserInput, pattern};
 
-/// Nothing if there is no id left.
+/// Returns `None` if there is no id left.
 pub(super) fn create(
     connection: &mut Connection,
     input: &UserInput,
@@ -17,7 +17,7 @@ pub(super) fn create(
         params![input.name, input.email, now],
     );
     match inserted {
-        // It says that the disk is full, whichever of the two is.
+        // SQLite reports a full disk in both cases: no id left, or no space.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) && last_id(&transaction)? == i64::MAX => {
             return Ok(None);
         }
@@ -29,7 +29,7 @@ pub(super) fn create(
     Ok(Some((user, seq)))
 }
 
-/// The largest id that was ever given.
+/// Returns the largest id that was ever assigned.
 fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'users'", [], |row| row.get(0))
 }
@@ -108,12 +108,12 @@ pub(super) fn find(connection: &Connection, text: &str, seek: Seek, limit: u32) 
     Ok(found)
 }
 
-/// The write lock is taken at the start: a transaction that reads first and writes later may find it taken.
+/// Takes the write lock at the start: a transaction that reads first and writes later may fail to get it.
 fn write(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// One snapshot for everything that the transaction reads.
+/// Begins a transaction that reads from one snapshot.
 fn read(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Deferred)
 }

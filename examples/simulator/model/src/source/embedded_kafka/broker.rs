@@ -1,4 +1,4 @@
-//! librdkafka's own broker, on a thread that keeps it alive: its handle may not move between threads.
+//! librdkafka's own broker, on a thread that keeps it alive: its handle must not move between threads.
 
 use std::sync::mpsc;
 use std::thread;
@@ -7,7 +7,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use simulator_cli::CliError;
 
-/// A running broker; it ends with the value.
+/// A running broker, stopped when the value is dropped.
 #[derive(Debug)]
 pub(super) struct Broker {
     address: String,

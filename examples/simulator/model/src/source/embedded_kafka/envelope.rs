@@ -1,4 +1,4 @@
-//! Rows of the log in the form that Debezium gives to MySQL's.
+//! Rows of the log in the form that Debezium gives to MySQL's rows.
 
 use cachefront::Timestamp;
 use cachefront::event::{Change, Column, Operation, RowChange, RowImage, Transaction, Value};
@@ -22,7 +22,8 @@ pub(super) fn transaction_topic() -> String {
     format!("{PREFIX}.transaction")
 }
 
-/// The records of a transaction that was read from the log at this time, in the order in which the connector sends them.
+/// Returns the records of a transaction that was read from the log at `captured_at`, in the order in which the
+/// connector sends them.
 pub(super) fn records(transaction: &Transaction, captured_at: Timestamp) -> Vec<Record> {
     let gtid = transaction.gtid.to_string();
     let ms = transaction.committed_at.as_micros() / 1_000;
@@ -53,7 +54,7 @@ pub(super) fn records(transaction: &Transaction, captured_at: Timestamp) -> Vec<
 
 type Event<'a> = (&'static str, Option<&'a RowImage>, Option<&'a RowImage>);
 
-/// A change of the primary key is a delete of the one and a create of the other, as the connector has it.
+/// As in the connector, a changed primary key is a delete of the old row and a create of the new one.
 fn split(row: &RowChange) -> Vec<Event<'_>> {
     let (before, after) = (row.before.as_ref(), row.after.as_ref());
     match row.operation {
@@ -74,7 +75,7 @@ fn event(
     after: Option<&RowImage>,
 ) -> Record {
     let (database, name) = table.split_once('.').unwrap_or(("main", table));
-    // Written field by field: the decoder's quick way knows the connector's order.
+    // Written field by field: the decoder's fast path expects the connector's order.
     let value = format!(
         r#"{{"before":{},"after":{},"source":{},"transaction":{},"op":"{operation}","ts_ms":{},"ts_us":{us},"ts_ns":{}}}"#,
         image(before),

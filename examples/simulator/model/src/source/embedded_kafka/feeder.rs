@@ -16,20 +16,20 @@ use super::super::LogTableSource;
 use super::envelope::{Record, records, topic};
 use crate::db::sqlite::SqliteFile;
 
-/// So many rows at most are fed and not applied yet: with their transactions they are well below what the broker
-/// keeps of a partition.
+/// Maximum number of rows that are fed and not applied yet. With their transaction records they are well below what the
+/// broker keeps of a partition.
 const AHEAD_MAX: u64 = 2_000;
 
-/// How often it is looked whether rows were applied, when the feeder has gone as far ahead as it may.
+/// The poll interval while the feeder is [`AHEAD_MAX`] rows ahead.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// A record that the broker does not take within this time is tried again.
+/// A record that the broker does not acknowledge within this time is sent again.
 const DELIVERY: Duration = Duration::from_secs(5);
 
-/// The running task; it ends with the value.
+/// The running task, aborted when the value is dropped.
 #[derive(Debug)]
 pub(super) struct Feeder(JoinHandle<()>);
 
@@ -58,7 +58,7 @@ impl Feeder {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("linger.ms", "0")
-            // One after the other: what is sent first stands first.
+            // One request at a time keeps the records in order.
             .set("max.in.flight.requests.per.connection", "1")
             .create()
             .map_err(|error| CliError::new(format!("the embedded Kafka cannot be fed: {error}")))?;
@@ -79,8 +79,8 @@ impl Feeder {
 }
 
 impl Work {
-    /// Sends a record that says nothing to each topic: the client looks for a topic's leader once a second, and the
-    /// first change should not wait for that.
+    /// Sends a tombstone to each topic: the client looks up a topic's leader once a second, and the first change should
+    /// not wait for that.
     async fn warm_up(&self) {
         for topic in super::topics() {
             let nothing = FutureRecord::<str, [u8]>::to(&topic).key("null").partition(0);
@@ -90,7 +90,7 @@ impl Work {
         }
     }
 
-    /// Begins at the log's end.
+    /// Starts at the end of the log.
     async fn open(&mut self) -> Result<()> {
         let head = self.source.probe().head().await?;
         self.fed = super::last_row(&head.checkpoint.position);
@@ -102,7 +102,7 @@ impl Work {
             let Err(error) = self.feed().await else { continue };
             tracing::warn!(error = %error.chain(), "the embedded Kafka is not fed for a moment");
             tokio::time::sleep(RETRY).await;
-            // What is lost is told as the connector tells it: by a new snapshot, after which nothing cached is trusted.
+            // A loss is reported as the connector does it: by a new snapshot, after which nothing cached is trusted.
             if error.kind() == ErrorKind::Gap && self.open().await.is_ok() {
                 self.send(&[snapshot()]).await;
             }
@@ -129,7 +129,7 @@ impl Work {
         self.source.acknowledge(&batch.checkpoint).await
     }
 
-    /// Sends the records in order, and waits until the broker has them all.
+    /// Sends the records in order and waits until the broker has all of them.
     async fn send(&self, carried: &[Record]) {
         let mut pending: Vec<&Record> = carried.iter().collect();
         while !pending.is_empty() {
@@ -138,7 +138,7 @@ impl Work {
                 self.producer.send(message, DELIVERY)
             });
             let outcomes = futures_util::future::join_all(deliveries).await;
-            // What failed goes again; what came twice is counted once.
+            // Failed records are sent again; duplicates are recognized by the reader.
             let failed =
                 outcomes.iter().zip(&pending).filter(|(outcome, _)| outcome.is_err()).map(|(_, record)| *record);
             let failed: Vec<&Record> = failed.collect();
@@ -151,7 +151,7 @@ impl Work {
     }
 }
 
-/// The first row of a snapshot.
+/// The first row of a snapshot, as a record.
 fn snapshot() -> Record {
     let value = r#"{"before":null,"after":{"id":0},"source":{"version":"3.6.1.Final","connector":"mysql","name":"embedded","ts_ms":0,"snapshot":"first","db":"main","sequence":null,"ts_us":0,"ts_ns":0,"table":"users","server_id":0,"gtid":null,"file":"cachefront_log","pos":0,"row":0,"thread":null,"query":null},"transaction":null,"op":"r","ts_ms":0,"ts_us":0,"ts_ns":0}"#;
     Record { topic: topic("main.users"), key: r#"{"id":0}"#.to_owned(), value: value.to_owned() }

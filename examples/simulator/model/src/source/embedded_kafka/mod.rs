@@ -1,5 +1,5 @@
-//! Kafka inside this process: what the log table says goes, in Debezium's form, through librdkafka's own broker, and
-//! comes back by the very adapter that reads a real Kafka.
+//! Kafka inside this process: the rows of the log table, in Debezium's form, go through librdkafka's own broker and are
+//! read by the same adapter that reads a real Kafka.
 
 mod broker;
 mod envelope;
@@ -21,20 +21,20 @@ use self::feeder::Feeder;
 use super::LogTableSource;
 use crate::db::sqlite::SqliteFile;
 
-/// What the topics begin with.
+/// The prefix of the topics.
 const PREFIX: &str = "embedded";
 
-/// The broker, and the task that feeds it; both end with the value.
+/// The broker and the task that feeds it; both end when the value is dropped.
 #[derive(Debug)]
 pub struct EmbeddedKafka {
     broker: Broker,
     _feeder: Feeder,
-    /// The last row that was applied: the feeder goes only so far ahead, since the broker keeps little.
+    /// The last row that was applied: the feeder must not get far ahead, since the broker keeps little.
     applied: Arc<AtomicU64>,
 }
 
 impl EmbeddedKafka {
-    /// Starts both. What the log holds already is not carried: the store is empty at a start, too.
+    /// Starts both. Rows that are in the log already are not fed: the store is empty at a start, too.
     ///
     /// # Errors
     /// If the broker does not start, or the file cannot be read.
@@ -52,7 +52,7 @@ impl EmbeddedKafka {
     pub fn source(&self, file: &SqliteFile) -> Result<CarriedSource> {
         let source = KafkaSource::builder(self.broker.address(), PREFIX)
             .topics(topics())
-            // The broker waits for this long where a real one answers at once.
+            // This broker waits for the full time even if it has records; a real one replies at once.
             .client_setting("fetch.wait.max.ms", "1")
             .build(LogTableSource::new(file)?)?;
         Ok(CarriedSource { source, applied: Arc::clone(&self.applied) })
@@ -63,7 +63,7 @@ fn topics() -> [String; 2] {
     [envelope::topic("main.users"), envelope::transaction_topic()]
 }
 
-/// The Kafka source, which also tells the feeder how far everything was applied.
+/// The Kafka source, which also reports to the feeder up to where everything was applied.
 #[derive(Debug)]
 pub struct CarriedSource {
     source: KafkaSource,
@@ -82,7 +82,7 @@ impl ChangeSource for CarriedSource {
     }
 
     async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
-        // What it finds about markers and topics does not concern this broker.
+        // Its warnings about markers and topics do not apply to this broker.
         self.source.preflight(filter).await.map(|_| Vec::new())
     }
 

@@ -1,4 +1,4 @@
-//! The blocking half: waits for rows and takes them, on a thread of its own.
+//! The blocking half: waits for rows and reads them, on a thread of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +13,16 @@ use super::failed;
 use super::row::{LogRow, SELECT};
 use crate::db::sqlite::{head, install};
 
-/// How often SQLite is asked whether anybody committed. The question reads a few bytes of shared memory.
+/// How often SQLite is asked whether there was a commit. The query reads a few bytes of shared memory.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The same after a while without any commit.
+/// The same after [`IDLE_AFTER`] without any rows.
 const PAUSE_IDLE: Duration = Duration::from_millis(3);
 
-/// How long it takes until nothing happening counts as idle.
+/// How long no rows must arrive until the log counts as idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// The triggers without which a change would go unseen.
+/// The triggers; without one of them, some changes would not be logged.
 const TRIGGERS: [&str; 6] = [
     "cachefront_users_delete",
     "cachefront_users_displace",
@@ -32,7 +32,7 @@ const TRIGGERS: [&str; 6] = [
     "cachefront_users_update",
 ];
 
-/// Rows that were taken, as transactions, and the number of the last one.
+/// The transactions of the rows that were read, and the number of the last row.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) transactions: Vec<Transaction>,
@@ -44,7 +44,7 @@ pub(super) struct Taken {
 pub(super) struct Reader {
     connection: Connection,
     uuid: Arc<str>,
-    /// SQLite's count of schema changes when the triggers were last seen to be there.
+    /// SQLite's schema version when the triggers were last known to exist.
     schema: Option<i64>,
     active_at: Instant,
 }
@@ -54,7 +54,7 @@ impl Reader {
         Self { connection, uuid, schema: None, active_at: Instant::now() }
     }
 
-    /// Looks for the triggers, and for a collation that would make unequal keys equal.
+    /// Checks the triggers, and that no collation makes unequal keys equal.
     pub(super) fn preflight(&mut self) -> Result<Vec<String>> {
         self.mend_triggers()?;
         let sql: String = self
@@ -73,7 +73,7 @@ impl Reader {
         }
     }
 
-    /// Sees whether everything after row `at` is still there.
+    /// Checks that no row after `at` is missing.
     pub(super) fn check(&mut self, at: u64) -> Result<()> {
         if self.schema.is_none() {
             self.mend_triggers()?;
@@ -82,7 +82,7 @@ impl Reader {
         self.rows(at, &one).map(drop)
     }
 
-    /// The next rows after `after`; none if none came in time, or if it was told to stop.
+    /// Returns the next rows after `after`; none if none arrive before the deadline or before `stopped` is set.
     pub(super) fn take(
         &mut self,
         after: u64,
@@ -92,7 +92,7 @@ impl Reader {
     ) -> Result<Taken> {
         let deadline = Instant::now() + limits.wait_max;
         loop {
-            // Read before the rows: a commit between the two is seen by the next look.
+            // Read before the rows: a commit between the two is then seen by the next query.
             let version = self.data_version()?;
             self.check_schema()?;
             let mut rows = self.rows(after, limits)?;
@@ -127,7 +127,7 @@ impl Reader {
         statement.query_row([], |row| row.get(0)).map_err(failed)
     }
 
-    /// A changed schema may mean that the table was made anew, or that its triggers are gone.
+    /// A changed schema may mean that the table was created again or that its triggers are gone.
     fn check_schema(&mut self) -> Result<()> {
         let schema = self.number("PRAGMA schema_version")?;
         if self.schema == Some(schema) {
@@ -147,7 +147,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Rows after `after` in one snapshot, none missing.
+    /// Returns the rows after `after`, read in one snapshot. Fails with `Gap` if one is missing.
     fn rows(&mut self, after: u64, limits: &BatchLimits) -> Result<Vec<LogRow>> {
         let snapshot = self.connection.transaction().map_err(failed)?;
         let last = head(&snapshot).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! One row of the log: JSON images in, a transaction out.
+//! One row of the log: decodes JSON images into a transaction.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use cachefront::{Error, ErrorKind, Gtid, Result, Timestamp};
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
-/// Rows after a number, at most so many.
+/// Selects the rows after `?1`, at most `?2` of them.
 pub(super) const SELECT: &str =
     "SELECT seq, tbl, op, before, after, at FROM cachefront_log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-/// A row as it stands in the table. The images are bytes: another program may have written what is not UTF-8.
+/// A row as the table holds it. The images are bytes: another program may have written invalid UTF-8.
 #[derive(Debug)]
 pub(super) struct LogRow {
     pub(super) seq: u64,
@@ -40,10 +40,10 @@ impl LogRow {
         length(&self.before) + length(&self.after)
     }
 
-    /// The row as a transaction; without the change if nobody asked for its table.
+    /// Decodes the row into a transaction, without its change if the filter does not ask for its table.
     ///
     /// # Errors
-    /// `Gap` if it cannot be understood: then nobody knows which keys it made stale.
+    /// `Gap` if the row cannot be decoded: the keys that it made stale are then unknown.
     pub(super) fn decode(&self, uuid: &Arc<str>, filter: &TableFilter) -> Result<Transaction> {
         let table = TableName::new("main", &self.table);
         let changes = match filter.get(table.as_str()) {
@@ -81,7 +81,7 @@ fn image_bytes(value: ValueRef<'_>) -> Option<Vec<u8>> {
     match value {
         ValueRef::Null => None,
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
-        // Not an image at all: decoding says so.
+        // Not an image: decoding reports it.
         ValueRef::Integer(_) | ValueRef::Real(_) => Some(Vec::new()),
     }
 }
