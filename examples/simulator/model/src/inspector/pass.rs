@@ -256,7 +256,7 @@ impl Inspector {
             _ => None,
         };
         let mut known = std::mem::take(&mut memory.stale);
-        let mut entries = Vec::with_capacity(stale.len());
+        let (mut entries, mut has_waited) = (Vec::with_capacity(stale.len()), false);
         for Differing { entry, hit, row } in stale {
             let kind = match mode {
                 Mode::Ttl => StaleKind::Aging,
@@ -270,6 +270,14 @@ impl Inspector {
                         applied.as_ref().zip(committed.as_ref()).is_some_and(|(applied, at)| applied.covers(at));
                     if let Some(position) = committed.filter(|_| memory.stale.len() < REMEMBERED_MAX) {
                         memory.stale.insert(entry.clone(), (row.clone(), position));
+                    }
+                    // The entry was read before the applied position: its removal may have come in between, and reaches
+                    // this process's own tier a moment after the store.
+                    if is_covered && !std::mem::replace(&mut has_waited, true) {
+                        tokio::time::sleep(GRACE).await;
+                    }
+                    if is_covered && self.peek(&entry).await?.is_none_or(|now| now.value != hit.value) {
+                        continue;
                     }
                     match is_covered {
                         true if memory.is_misnamed(&entry, row.as_ref()) => StaleKind::Mapping,
