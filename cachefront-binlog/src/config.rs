@@ -66,22 +66,8 @@ impl Default for BinlogSettings {
     }
 }
 
-/// Declares one setter for each field.
-macro_rules! setters {
-    ($($setter:ident = $field:ident: $type:ty;)*) => {
-        $(
-            #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-            #[must_use]
-            pub fn $setter(mut self, $field: $type) -> Self {
-                self.$field = $field;
-                self
-            }
-        )*
-    };
-}
-
 impl BinlogSettings {
-    setters! {
+    cachefront_core::settings_setters! {
         with_connect_timeout = connect_timeout: Duration;
         with_query_timeout = query_timeout: Duration;
         with_preflight_timeout = preflight_timeout: Duration;

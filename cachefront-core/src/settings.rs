@@ -16,6 +16,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Declares a `with_*` setter for each field of a settings struct. For the crates of this workspace only.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! settings_setters {
+    ($($setter:ident = $field:ident: $type:ty;)*) => {
+        $(
+            #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+            #[must_use]
+            pub fn $setter(mut self, $field: $type) -> Self {
+                self.$field = $field;
+                self
+            }
+        )*
+    };
+}
+
 /// Settings of a cache.
 ///
 /// ```
@@ -88,6 +104,23 @@ impl Default for CacheSettings {
 }
 
 impl CacheSettings {
+    settings_setters! {
+        with_lease = lease: Duration;
+        with_lease_wait = lease_wait: Duration;
+        with_lease_poll_min = lease_poll_min: Duration;
+        with_lease_poll_max = lease_poll_max: Duration;
+        with_loads_max = loads_max: usize;
+        with_loads_waiting_max = loads_waiting_max: usize;
+        with_load_timeout = load_timeout: Duration;
+        with_proof_wait = proof_wait: Duration;
+        with_clock_skew = clock_skew: Duration;
+        with_epoch_slots = epoch_slots: usize;
+        with_bus_silence_max = bus_silence_max: Duration;
+        with_bus_retry_min = bus_retry_min: Duration;
+        with_bus_retry_max = bus_retry_max: Duration;
+        with_tick = tick: Duration;
+    }
+
     /// Checks every field.
     ///
     /// # Errors
@@ -170,6 +203,19 @@ impl Default for CdcSettings {
 }
 
 impl CdcSettings {
+    settings_setters! {
+        with_batch_changes_max = batch_changes_max: usize;
+        with_batch_bytes_max = batch_bytes_max: usize;
+        with_batch_linger = batch_linger: Duration;
+        with_keys_per_command_max = keys_per_command_max: usize;
+        with_compared_keys_max = compared_keys_max: usize;
+        with_heartbeat = heartbeat: Duration;
+        with_gate_timeout = gate_timeout: Duration;
+        with_retry_min = retry_min: Duration;
+        with_retry_max = retry_max: Duration;
+        with_drain_max = drain_max: Duration;
+    }
+
     /// Checks every field.
     ///
     /// # Errors

@@ -67,29 +67,18 @@ impl Default for KafkaSettings {
     }
 }
 
-macro_rules! setters {
-    ($($setter:ident: $field:ident: $type:ty,)*) => {$(
-        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-        #[must_use]
-        pub fn $setter(mut self, value: $type) -> Self {
-            self.$field = value;
-            self
-        }
-    )*};
-}
-
 impl KafkaSettings {
-    setters! {
-        with_request_timeout: request_timeout: Duration,
-        with_discovery_interval: discovery_interval: Duration,
-        with_fetch_bytes_max: fetch_bytes_max: usize,
-        with_buffer_events_max: buffer_events_max: usize,
-        with_open_transactions_max: open_transactions_max: usize,
-        with_position_ranges_max: position_ranges_max: usize,
-        with_completion_timeout: completion_timeout: Duration,
-        with_commit_interval: commit_interval: Duration,
-        with_session_timeout: session_timeout: Duration,
-        with_tail_records: tail_records: u32,
+    cachefront_core::settings_setters! {
+        with_request_timeout = request_timeout: Duration;
+        with_discovery_interval = discovery_interval: Duration;
+        with_fetch_bytes_max = fetch_bytes_max: usize;
+        with_buffer_events_max = buffer_events_max: usize;
+        with_open_transactions_max = open_transactions_max: usize;
+        with_position_ranges_max = position_ranges_max: usize;
+        with_completion_timeout = completion_timeout: Duration;
+        with_commit_interval = commit_interval: Duration;
+        with_session_timeout = session_timeout: Duration;
+        with_tail_records = tail_records: u32;
     }
 
     /// Checks every setting. [`KafkaSourceBuilder::build`](crate::KafkaSourceBuilder::build) calls it.

@@ -79,22 +79,8 @@ impl Default for RedisSettings {
     }
 }
 
-/// Declares one setter for each field.
-macro_rules! setters {
-    ($($setter:ident = $field:ident: $type:ty;)*) => {
-        $(
-            #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-            #[must_use]
-            pub fn $setter(mut self, $field: $type) -> Self {
-                self.$field = $field;
-                self
-            }
-        )*
-    };
-}
-
 impl RedisSettings {
-    setters! {
+    cachefront_core::settings_setters! {
         with_connect_timeout = connect_timeout: Duration;
         with_response_timeout = response_timeout: Duration;
         with_writer_response_timeout = writer_response_timeout: Duration;

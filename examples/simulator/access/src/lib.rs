@@ -31,6 +31,7 @@ use cachefront::Clock;
 use simulator_cli::CliError;
 use simulator_model::credentials::{ApiToken, Passwords, Role};
 use simulator_model::domain::{AuditEntry, Database, DbError};
+use simulator_model::poll::poll;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -205,15 +206,7 @@ impl Access {
     /// Polls accounts, the signing key and ended sessions until `stop`. If the database is unavailable, the last state
     /// remains in use.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(POLL) => {}
-            }
-            if let Err(error) = self.refresh().await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "accounts cannot be read");
-            }
-        }
+        poll(POLL, &stop, "accounts", || self.refresh()).await;
     }
 
     async fn refresh(&self) -> Result<(), DbError> {

@@ -17,6 +17,6 @@ pub(crate) async fn run(settings: &Settings, flags: &HealthFlags) -> Result<(), 
     let status = client.get(&url).send().await.map_err(failed)?.status();
     match status.is_success() {
         true => Ok(()),
-        false => Err(CliError::new(format!("{url} answers {status}"))),
+        false => Err(CliError::new(format!("{url} returned {status}"))),
     }
 }

@@ -142,10 +142,10 @@ impl Api {
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status if status == 401 || status == 403 => Err(CliError::new(format!(
-                "{} answers {status}: give a token of the role operator in CACHEFRONT_API_TOKENS",
+                "{} returned {status}: give a token of the role operator in CACHEFRONT_API_TOKENS",
                 self.url
             ))),
-            status => Err(CliError::new(format!("{} answers {status}", self.url))),
+            status => Err(CliError::new(format!("{} returned {status}", self.url))),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod kafka_report;
 pub mod metrics;
 pub mod mode;
 pub mod pipeline;
+pub mod poll;
 pub mod settings;
 pub mod shared_task;
 pub mod source;

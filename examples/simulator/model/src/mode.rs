@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Database, DbError, Mode, ModeRow};
+use crate::poll::poll;
 use crate::shared_task::SharedTask;
 
 /// How often the row is read. A change takes effect everywhere within a second.
@@ -84,15 +85,7 @@ impl Modes {
 
     /// Follows the row until `stop`. While the database is unavailable, the mode stays as it is.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(POLL) => {}
-            }
-            if let Err(error) = self.refresh().await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the mode's row cannot be read");
-            }
-        }
+        poll(POLL, &stop, "mode", || self.refresh()).await;
     }
 
     fn put_in_force(&self, row: &ModeRow) {

@@ -55,7 +55,7 @@ impl Peer {
             status if status == 401 || status == 403 => {
                 Err(format!("The API at {url} wants a token: {unknown}. Set CACHEFRONT_API_TOKENS for the panel, too."))
             }
-            status => Err(format!("The API at {url} answers {status}: {unknown}.")),
+            status => Err(format!("The API at {url} returned {status}: {unknown}.")),
         }
     }
 

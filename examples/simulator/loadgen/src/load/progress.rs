@@ -37,7 +37,7 @@ impl Phase {
             Self::Preparing => "preparing",
             Self::WarmingUp => "warming up",
             Self::Running => "running",
-            Self::Draining => "waiting for the last answers",
+            Self::Draining => "waiting for the last responses",
             Self::Finished => "finished",
             Self::Stopped => "stopped",
             Self::Failed => "failed",

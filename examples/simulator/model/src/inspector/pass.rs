@@ -162,6 +162,11 @@ impl Inspector {
         }
         drop(looks);
         let compared = cached.len() as u64;
+        // Read before the entries are confirmed: one that is still there afterwards was not removed by what is applied.
+        let applied = match mode {
+            Mode::Cdc if !differing.is_empty() => self.pipeline.applied().await,
+            _ => None,
+        };
         let stale = self.confirm_all(differing, mode).await?;
         // Stale ones first, so that every pass checks them again, whatever the sample is.
         memory.cached = stale.iter().map(|differing| differing.entry.clone()).take(REMEMBERED_MAX).collect();
@@ -171,7 +176,7 @@ impl Inspector {
             }
             memory.cached.insert(entry);
         }
-        let stale = self.classify(memory, stale, mode).await?;
+        let stale = self.classify(memory, stale, mode, applied.as_ref()).await?;
         Ok(Found { users, complete, compared, stale })
     }
 
@@ -250,13 +255,10 @@ impl Inspector {
         memory: &mut Memory,
         stale: Vec<Differing>,
         mode: Mode,
+        applied: Option<&Position>,
     ) -> Result<Vec<StaleEntry>, String> {
-        let applied = match (stale.is_empty(), mode) {
-            (false, Mode::Cdc) => self.pipeline.applied().await,
-            _ => None,
-        };
         let mut known = std::mem::take(&mut memory.stale);
-        let (mut entries, mut has_waited) = (Vec::with_capacity(stale.len()), false);
+        let mut entries = Vec::with_capacity(stale.len());
         for Differing { entry, hit, row } in stale {
             let kind = match mode {
                 Mode::Ttl => StaleKind::Aging,
@@ -266,18 +268,9 @@ impl Inspector {
                         // Read after the row was seen, so the position contains the commit that made it so.
                         None => self.row(&entry).await?.position,
                     };
-                    let is_covered =
-                        applied.as_ref().zip(committed.as_ref()).is_some_and(|(applied, at)| applied.covers(at));
+                    let is_covered = applied.zip(committed.as_ref()).is_some_and(|(applied, at)| applied.covers(at));
                     if let Some(position) = committed.filter(|_| memory.stale.len() < REMEMBERED_MAX) {
                         memory.stale.insert(entry.clone(), (row.clone(), position));
-                    }
-                    // The entry was read before the applied position: its removal may have come in between, and reaches
-                    // this process's own tier a moment after the store.
-                    if is_covered && !std::mem::replace(&mut has_waited, true) {
-                        tokio::time::sleep(GRACE).await;
-                    }
-                    if is_covered && self.peek(&entry).await?.is_none_or(|now| now.value != hit.value) {
-                        continue;
                     }
                     match is_covered {
                         true if memory.is_misnamed(&entry, row.as_ref()) => StaleKind::Mapping,

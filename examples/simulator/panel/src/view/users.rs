@@ -15,7 +15,7 @@ pub(super) fn users(context: &PageContext<'_>) -> Markup {
     html! {
         (as_of(context))
         @if page.rows.is_empty() {
-            (nobody(context))
+            (no_users(context))
         } @else {
             @if page.failed { (unreachable()) }
             table {
@@ -65,7 +65,7 @@ fn pager(context: &PageContext<'_>) -> Markup {
     }
 }
 
-fn nobody(context: &PageContext<'_>) -> Markup {
+fn no_users(context: &PageContext<'_>) -> Markup {
     html! {
         div.empty {
             @if context.moment.database_away {
