@@ -20,6 +20,10 @@ pub(crate) struct Config {
     pub(crate) lost_calls: u64,
     /// How many of a thousand readings of the bus lose a message.
     pub(crate) lost_messages: u64,
+    /// How often a replica of the store copies its primary, compared with other faults.
+    pub(crate) copies: u64,
+    /// How many of a thousand logs that were opened deliver nothing for a while.
+    pub(crate) slow_logs: u64,
     /// The log notices by itself that the probe found another server.
     pub(crate) careful_log: bool,
     /// How many of a thousand ways are long.
@@ -47,10 +51,13 @@ pub(crate) struct Config {
     pub(crate) switches: bool,
     /// Whole tables change, rows cannot be mapped, logs are purged.
     pub(crate) odd_changes: bool,
+    /// How many of a thousand changes of a definition leave a table whose changes the log lacks.
+    pub(crate) partial_tables: u64,
     /// Applications invalidate by themselves.
     pub(crate) manual: bool,
     pub(crate) batch_changes_max: usize,
     pub(crate) keys_per_command_max: usize,
+    pub(crate) compared_keys_max: usize,
     pub(crate) loads_max: usize,
     /// Messages that the bus keeps.
     pub(crate) bus_kept: usize,
@@ -73,6 +80,8 @@ impl Config {
             heartbeat: millis([10, 20, 40][random.index(3)]),
             lost_calls: [0, 0, 2, 10][random.index(4)],
             lost_messages: [0, 5, 50][random.index(3)],
+            copies: [40, 40, 5][random.index(3)],
+            slow_logs: [250, 250, 900][random.index(3)],
             careful_log: some(500),
             long_ways: [0, 20, 200][random.index(3)],
             slow_max: [10, 100, 1_000][random.index(3)],
@@ -86,9 +95,11 @@ impl Config {
             replica: some(300),
             switches: some(250),
             odd_changes: some(400),
+            partial_tables: [0, 300][random.index(2)],
             manual: some(300),
             batch_changes_max: [1, 3, 100][random.index(3)],
             keys_per_command_max: [1, 100][random.index(2)],
+            compared_keys_max: [0, 1, 64][random.index(3)],
             loads_max: [1, 4, 64][random.index(3)],
             bus_kept: [4, 16, 64][random.index(3)],
             pace: [0, 1, 2, 4][random.index(4)],

@@ -63,6 +63,8 @@ pub(crate) enum Write {
     /// A definition changed, and no row.
     Define {
         table: &'static str,
+        /// From now on the log lacks the table's rows, as it does those that a foreign key's action changes.
+        partial: bool,
     },
 }
 
@@ -109,6 +111,14 @@ pub(crate) struct Stamp {
     pub(crate) value: Option<u64>,
 }
 
+/// A table's definition from an event on.
+#[derive(Clone, Copy, Debug)]
+struct Definition {
+    event: usize,
+    table: &'static str,
+    partial: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) events: Vec<Event>,
@@ -117,6 +127,7 @@ pub(crate) struct Database {
     rows: Rows,
     /// The rows after each of the last events.
     recent: VecDeque<(usize, Rows)>,
+    definitions: Vec<Definition>,
     visible: usize,
     /// Events before this one are gone from the log.
     pub(crate) purged: usize,
@@ -139,6 +150,7 @@ impl Database {
             stamps: vec![vec![Stamp { event: 0, value: None }]; LINES],
             rows: Rows::default(),
             recent: VecDeque::from([(0, Rows::default())]),
+            definitions: Vec::new(),
             visible: 0,
             purged: 0,
         }
@@ -183,6 +195,12 @@ impl Database {
         self.stamps[line].iter().rev().find(|stamp| stamp.event <= event).and_then(|stamp| stamp.value)
     }
 
+    /// True if the log lacks changes of this table's rows, as the definition is after a prefix of the events.
+    pub(crate) fn is_partial(&self, table: &str, event: usize) -> bool {
+        let mut before = self.definitions.iter().rev();
+        before.find(|one| one.table == table && one.event <= event).is_some_and(|one| one.partial)
+    }
+
     pub(crate) fn commit(&mut self, writes: &[Write], way: Way) -> usize {
         let event = self.events.len();
         let mut changes = Vec::new();
@@ -190,6 +208,10 @@ impl Database {
         for write in writes {
             self.write(*write, event as u64, way.unmappable, &mut changes);
         }
+        let partial = |change: &Change| {
+            matches!(change, Change::Row(row) if self.is_partial(row.table.as_str(), event))
+        };
+        changes.retain(|change| !partial(change));
         let origin = self.primary();
         let server = &mut self.servers[origin];
         server.numbers += 1;
@@ -209,6 +231,16 @@ impl Database {
         });
         self.stamp(&before, event);
         event
+    }
+
+    /// Changes the definitions of partial tables, so that the log has all of their changes again.
+    pub(crate) fn complete_tables(&mut self, now: Moment) {
+        for table in [USERS, ORDERS] {
+            if self.is_partial(table, self.last()) {
+                let way = Way { visible_at: now, replica_at: now, unmappable: false };
+                self.commit(&[Write::Define { table, partial: false }], way);
+            }
+        }
     }
 
     fn stamp(&mut self, before: &Rows, event: usize) {
@@ -256,7 +288,8 @@ impl Database {
                 rows.orders = Default::default();
                 changes.push(Change::Tables { tables: vec![ORDERS.into()], reason: "TRUNCATE".into() });
             }
-            Write::Define { table } => {
+            Write::Define { table, partial } => {
+                self.definitions.push(Definition { event: written as usize, table, partial });
                 changes.push(Change::Tables { tables: vec![table.into()], reason: "ALTER TABLE".into() });
             }
         }
@@ -279,6 +312,10 @@ impl Database {
             if event.visible_at > now {
                 event.visible_at = NEVER;
             }
+        }
+        for table in [USERS, ORDERS] {
+            let partial = self.is_partial(table, survives);
+            self.definitions.push(Definition { event: last + 1, table, partial });
         }
         let before = self.rows;
         let at = self.recent.iter().rev().find(|(event, _)| *event <= survives);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use cachefront_core::{CdcState, InvalidationMode};
 
-use crate::keys::{PLACES, RELEASES};
+use crate::keys::{NARROW, PLACES, RELEASES};
 use crate::process::Invalidator;
 use crate::server::{Role, Server};
 use crate::stage::Stage;
@@ -40,6 +40,7 @@ enum Fault {
     SwitchMode,
     SwitchBypass,
     StepClock,
+    RollOut,
 }
 
 /// Does one of the faults that this world has.
@@ -48,7 +49,7 @@ pub(crate) fn strike(stage: &mut Stage) {
     let has = |is: bool, weight: u64| if is { weight } else { 0 };
     let store = config.store_faults;
     let choices = [
-        (40, Fault::Replicate),
+        (config.copies, Fault::Replicate),
         (has(store, 6), Fault::PromoteStore),
         (has(store, 2), Fault::RestartStore),
         (has(store, 6), Fault::EndFormerStore),
@@ -75,6 +76,7 @@ pub(crate) fn strike(stage: &mut Stage) {
         (has(config.switches, 4), Fault::SwitchMode),
         (has(config.switches, 3), Fault::SwitchBypass),
         (6, Fault::StepClock),
+        (has(config.releases && config.churn, 8), Fault::RollOut),
     ];
     let Some(fault) = stage.world.random.weighted(&choices) else { return };
     stage.world.log(|| format!("fault {fault:?}"));
@@ -94,6 +96,7 @@ pub(crate) fn strike(stage: &mut Stage) {
         Fault::StartInvalidator | Fault::StopInvalidator | Fault::KillInvalidator | Fault::FreezeInvalidator => {
             among_invalidators(stage, fault);
         }
+        Fault::RollOut => roll_out(stage),
         Fault::StartProcess | Fault::EndProcess => among_processes(stage, fault),
         Fault::SwitchMode | Fault::SwitchBypass => switch(stage, fault),
         _ => in_process(stage, fault),
@@ -231,6 +234,8 @@ fn in_database(stage: &mut Stage, fault: Fault) {
 fn among_invalidators(stage: &mut Stage, fault: Fault) {
     let world = Arc::clone(&stage.world);
     if let Fault::StartInvalidator = fault {
+        // One that found a table partial when it started has ended.
+        stage.invalidators.retain(|one| !matches!(one.handle.status().state, CdcState::Failed));
         if stage.invalidators.len() < 4 {
             let release = stage.random_release();
             stage.invalidators.push(Invalidator::start(&world, release, InvalidationMode::Cdc));
@@ -241,7 +246,7 @@ fn among_invalidators(stage: &mut Stage, fault: Fault) {
     match fault {
         Fault::StopInvalidator => {
             let invalidator = stage.invalidators.remove(which);
-            tokio::spawn(invalidator.handle.shutdown());
+            tokio::spawn(invalidator.leave(world));
         }
         Fault::KillInvalidator => {
             let invalidator = stage.invalidators.remove(which);
@@ -252,6 +257,27 @@ fn among_invalidators(stage: &mut Stage, fault: Fault) {
             let until = world.now() + world.random.below(1_500_000);
             world.state().actors[stage.invalidators[which].actor].frozen_until = until;
         }
+    }
+}
+
+/// A release that knows less is replaced by one that knows more, while commits of the tables that only the latter knows
+/// are not visible yet: the former did not wait for them.
+fn roll_out(stage: &mut Stage) {
+    let world = Arc::clone(&stage.world);
+    let random = &world.random;
+    let release = if random.chance(500) {
+        for invalidator in stage.invalidators.drain(..) {
+            tokio::spawn(invalidator.leave(Arc::clone(&world)));
+        }
+        NARROW
+    } else {
+        if world.config.slow_visibility {
+            world.state().hidden_until = world.now() + random.below(300_000);
+        }
+        random.index(NARROW)
+    };
+    if stage.invalidators.len() < 4 {
+        stage.invalidators.push(Invalidator::start(&world, release, InvalidationMode::Cdc));
     }
 }
 
@@ -347,8 +373,12 @@ pub(crate) fn heal(stage: &mut Stage) {
         }
         state.slow_until = 0;
         state.hidden_until = 0;
+        // What is on its way already may be slow.
+        state.calm_since = world.now() + 1_500_000;
         state.database.purged = state.database.purged.min(state.database.last());
+        state.database.complete_tables(world.now());
     }
+    world.logged.notify_waiters();
     for process in &stage.processes {
         process.clock.set(0);
         for member in &process.members {
@@ -360,16 +390,24 @@ pub(crate) fn heal(stage: &mut Stage) {
     for invalidator in &stage.invalidators {
         invalidator.clock.set(0);
         let wires = &invalidator.wires;
-        for wire in [&wires.probe, &wires.gate, &wires.log] {
-            wire.store(primary, Ordering::Relaxed);
+        wires.probe.store(primary, Ordering::Relaxed);
+        wires.log.store(primary, Ordering::Relaxed);
+        // A connection that is in use stays where it is, until it is noticed to lead to a former primary.
+        if world.random.chance(500) {
+            wires.gate.store(primary, Ordering::Relaxed);
         }
         wires.broken.store(false, Ordering::Relaxed);
         invalidator.handle.set_mode(InvalidationMode::Cdc);
     }
-    stage.invalidators.retain(|invalidator| !matches!(invalidator.handle.status().state, CdcState::Failed));
+    keep_one(stage);
+}
+
+/// Starts an invalidator if there is none: one that found a table partial when it started has ended.
+pub(crate) fn keep_one(stage: &mut Stage) {
+    stage.invalidators.retain(|one| !matches!(one.handle.status().state, CdcState::Failed));
     if stage.invalidators.is_empty() {
         let release = stage.processes.first().map_or(0, |process| process.release);
-        let invalidator = Invalidator::start(&world, release.min(RELEASES.len() - 1), InvalidationMode::Cdc);
+        let invalidator = Invalidator::start(&stage.world, release.min(RELEASES.len() - 1), InvalidationMode::Cdc);
         invalidator.clock.set(0);
         stage.invalidators.push(invalidator);
     }

@@ -42,6 +42,9 @@ pub(crate) const RELEASES: [&[Kind]; 4] = [
     &[Kind::Mails],
 ];
 
+/// The first release that knows less.
+pub(crate) const NARROW: usize = 2;
+
 /// One key of one kind of cache.
 pub(crate) type Line = usize;
 

@@ -24,6 +24,7 @@ mod readers;
 mod rest;
 mod runner;
 mod server;
+mod session;
 mod source;
 mod stage;
 mod store;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachefront_core::source::ChangeSource;
 use cachefront_core::store::{MappingId, Store};
-use cachefront_core::{Cache, Cdc, CdcHandle, Clock, Entropy, InvalidationMode, Local};
+use cachefront_core::{Cache, Cdc, CdcHandle, CdcState, CdcStatus, Clock, Entropy, InvalidationMode, Local};
 
-use crate::clock::{WorldClock, millis};
+use crate::clock::{WorldClock, millis, pass};
 use crate::keys::{Key, Kind, RELEASES};
 use crate::loader::Rows;
 use crate::source::{Source, Wires};
@@ -126,5 +126,25 @@ impl Invalidator {
         let handle = cdc.spawn().expect("an invalidator");
         world.log(|| format!("invalidator {actor} of release {release} starts"));
         Self { actor, wires, handle, clock }
+    }
+
+    /// Shuts it down, or drops its handle. If it ran and nothing failed, it says that it leaves.
+    pub(crate) async fn leave(self, world: Arc<World>) {
+        let works = |state: CdcState, status: &CdcStatus| status.state == state && status.last_error.is_none();
+        let statuses = self.handle.watch();
+        let ran = works(CdcState::Running, &statuses.borrow());
+        if world.random.chance(500) {
+            drop(self.handle);
+            // It ends in the background, within this time.
+            pass(world.cdc_settings().drain_max + millis(1)).await;
+        } else {
+            self.handle.shutdown().await;
+        }
+        let resigned = ran && works(CdcState::Stopped, &statuses.borrow());
+        let wrong = {
+            let session = &world.state().actors[self.actor].session;
+            resigned && session.runs && !session.resigned && !world.config.switches
+        };
+        world.judged(self.actor, wrong.then_some("it has left, and does not say so"));
     }
 }

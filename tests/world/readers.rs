@@ -133,10 +133,24 @@ impl Reader {
         self.world.log(|| format!("{} reads {key:?}: {error}", self.process.actor));
     }
 
-    /// Removes a key by hand, from all tiers.
+    /// Removes a key by hand, from all tiers, while others read it; often after a commit of its own.
     pub(crate) async fn invalidate(self) {
+        let world = &self.world;
+        let key = random_key(world, self.member().kind);
+        if world.random.chance(500) {
+            commit(world, &writes_of(key)).await;
+        }
+        let readers = async {
+            for _ in 0..world.random.below(5) {
+                let _ = self.one(key, &Asked::default(), false).await;
+            }
+        };
+        tokio::join!(self.remove(key), readers);
+        let _ = self.one(key, &Asked::default(), true).await;
+    }
+
+    async fn remove(&self, key: Key) {
         let (world, member) = (&self.world, self.member());
-        let key = random_key(world, member.kind);
         let now = world.now();
         let (visible, link) = {
             let mut state = world.state();
@@ -178,6 +192,11 @@ pub(crate) fn random_key(world: &World, kind: Kind) -> Key {
 /// A client commits.
 pub(crate) async fn write(world: Arc<World>) {
     let writes = random_writes(&world);
+    commit(&world, &writes).await;
+}
+
+/// Commits, and returns once that is visible.
+async fn commit(world: &World, writes: &[Write]) {
     let now = world.now();
     let (random, config) = (&world.random, &world.config);
     let late = match random.below(10) {
@@ -191,7 +210,7 @@ pub(crate) async fn write(world: Arc<World>) {
         let mut state = world.state();
         let visible_at = (now + late).max(state.hidden_until);
         let unmappable = config.odd_changes && random.chance(15);
-        let event = state.database.commit(&writes, Way { visible_at, replica_at: visible_at + lag, unmappable });
+        let event = state.database.commit(writes, Way { visible_at, replica_at: visible_at + lag, unmappable });
         state.counts.commits += 1;
         let event_at = state.database.events[event].visible_at;
         (event, event_at, Arc::clone(&state.database.events[event].executed))
@@ -216,6 +235,15 @@ pub(crate) async fn write(world: Arc<World>) {
     state.tokens.push(token);
 }
 
+/// Changes what this key stands for.
+fn writes_of(key: Key) -> Vec<Write> {
+    match key.kind {
+        Kind::Orders => vec![Write::Order { number: key.number }],
+        Kind::Mails => vec![Write::User { number: key.number, mail: Some(key.number) }],
+        _ => vec![Write::User { number: key.number, mail: None }],
+    }
+}
+
 fn random_writes(world: &World) -> Vec<Write> {
     let (random, config) = (&world.random, &world.config);
     let number = || random.below(config.keys.into()) as u16;
@@ -230,7 +258,10 @@ fn random_writes(world: &World) -> Vec<Write> {
         53..=89 => Write::Order { number: number() },
         90..=97 => Write::DeleteOrder { number: number() },
         98 if config.odd_changes => Write::TruncateOrders,
-        99 if config.odd_changes => Write::Define { table: [USERS, ORDERS][random.index(2)] },
+        99 if config.odd_changes => Write::Define {
+            table: [USERS, ORDERS][random.index(2)],
+            partial: random.chance(config.partial_tables),
+        },
         _ => Write::Order { number: number() },
     };
     let most = if random.chance(200) { 3 } else { 1 };

@@ -8,6 +8,7 @@ use cachefront_core::store::{InvalidationMode, Meta};
 use cachefront_core::{CdcState, ErrorKind, Tier};
 
 use crate::clock::{millis, pass};
+use crate::database::{Way, Write};
 use crate::faults;
 use crate::keys::{KEYS, KINDS, Key, Kind, line};
 use crate::oracle::Asked;
@@ -20,16 +21,21 @@ use crate::world::World;
 const SETTLED_WITHIN: u64 = 60_000;
 
 pub(crate) async fn rest(stage: &mut Stage) {
-    faults::heal(stage);
     let world = Arc::clone(&stage.world);
-    let begun = world.now();
-    while stage.in_progress() > 0 || !is_settled(stage) {
-        if world.now() > begun + SETTLED_WITHIN * 1_000 {
-            let states: Vec<_> = stage.invalidators.iter().map(|one| (one.actor, one.handle.status())).collect();
-            world.violated(|| format!("it does not settle: {} calls in progress, {states:?}", stage.in_progress()));
+    if world.config.database_faults && world.random.chance(300) {
+        fail_over_behind_the_gate(&world).await;
+    }
+    faults::heal(stage);
+    if !settles(stage).await {
+        return;
+    }
+    if world.config.slow_visibility {
+        let calm_since = world.state().calm_since;
+        world.time.reach(calm_since).await;
+        commit_hidden(&world, 1_000_000);
+        if !settles(stage).await {
             return;
         }
-        pass(millis(20)).await;
     }
     pass(world.config.silence() * 2 + millis(700)).await;
     look_at_store(&world);
@@ -38,6 +44,42 @@ pub(crate) async fn rest(stage: &mut Stage) {
             look_through(&world, process, member).await;
         }
     }
+}
+
+/// Commits what is in the log now and visible later.
+fn commit_hidden(world: &World, micros: u64) {
+    let visible_at = world.now() + micros;
+    let way = Way { visible_at, replica_at: visible_at, unmappable: false };
+    let writes = [Write::User { number: 0, mail: None }, Write::Order { number: 0 }];
+    let event = world.state().database.commit(&writes, way);
+    world.log(|| format!("commit {event} visible at {visible_at}"));
+    world.logged.notify_waiters();
+}
+
+/// The primary is replaced while an invalidator waits for what the former one will never show.
+async fn fail_over_behind_the_gate(world: &World) {
+    commit_hidden(world, 500_000);
+    pass(millis(100)).await;
+    let now = world.now();
+    world.state().database.fail_over(world.random.index(2), now);
+    world.logged.notify_waiters();
+    pass(millis(world.random.below(50))).await;
+}
+
+/// Waits until everything has settled.
+async fn settles(stage: &mut Stage) -> bool {
+    let world = Arc::clone(&stage.world);
+    let begun = world.now();
+    while stage.in_progress() > 0 || !is_settled(stage) {
+        if world.now() > begun + SETTLED_WITHIN * 1_000 {
+            let states: Vec<_> = stage.invalidators.iter().map(|one| (one.actor, one.handle.status())).collect();
+            world.violated(|| format!("it does not settle: {} calls in progress, {states:?}", stage.in_progress()));
+            return false;
+        }
+        pass(millis(20)).await;
+        faults::keep_one(stage);
+    }
+    true
 }
 
 /// One invalidator runs, and all that was committed is applied.

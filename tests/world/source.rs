@@ -98,6 +98,24 @@ impl Source {
         let checkpoint = Checkpoint { position: self.delivered.clone(), ..Checkpoint::default() };
         Ok((!transactions.is_empty()).then_some(Batch { transactions, checkpoint }))
     }
+
+    /// What the servers show that loaders read, if `server` is the primary.
+    fn shown(&self, server: usize) -> [Arc<Position>; 2] {
+        let now = self.world.now();
+        let mut state = self.world.state();
+        let database = &mut state.database;
+        let visible = database.visible(server, now);
+        let on_replica = if self.world.config.replica { database.on_replica(now) } else { visible };
+        [visible, on_replica].map(|event| Arc::clone(&database.events[event].executed))
+    }
+
+    fn judge_wait(&self, position: &Position) {
+        let server = self.wires.origin.load(Ordering::Relaxed);
+        let [one, other] = self.shown(server);
+        let shown = if one.covers(&other) { other } else { one };
+        let wrong = self.world.state().actors[self.actor].session.wait(position, server, &shown);
+        self.world.judged(self.actor, wrong);
+    }
 }
 
 #[async_trait]
@@ -106,10 +124,23 @@ impl ChangeSource for Source {
         format!("log of {}", self.actor)
     }
 
-    async fn preflight(&mut self, _filter: &TableFilter) -> Result<Vec<String>> {
-        self.world.awake(self.actor).await;
-        tokio::task::yield_now().await;
-        Ok(Vec::new())
+    /// Reads the tables' definitions where the probe's connection leads.
+    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+        let world = &self.world;
+        world.awake(self.actor).await;
+        world.travel(false).await;
+        let now = world.now();
+        let server = self.wires.probe.load(Ordering::Relaxed);
+        let mut state = world.state();
+        if server != state.database.primary() {
+            state.former_asked = now;
+        }
+        let seen = state.database.visible(server, now);
+        let partial = filter.iter().find(|(table, _)| state.database.is_partial(table.as_str(), seen));
+        match partial {
+            Some((table, _)) => Err(Error::new(ErrorKind::Config, format!("the log lacks changes of {table}"))),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn open(&mut self, from: &Checkpoint, _filter: &TableFilter) -> Result<()> {
@@ -135,7 +166,7 @@ impl ChangeSource for Source {
         if !end_of_log.covers(&from.position) && self.server == database.primary() {
             return Err(Error::new(ErrorKind::Gap, "the position is not in this server's history"));
         }
-        if self.world.random.chance(250) && !self.world.is_calm() {
+        if self.world.random.chance(self.world.config.slow_logs) && !self.world.is_calm() {
             self.delivers_from = self.world.now() + self.world.random.below(600_000);
         }
         self.next = Some(next.max(1));
@@ -219,30 +250,28 @@ impl VisibilityGate for Source {
         let world = &self.world;
         world.awake(self.actor).await;
         let deadline = world.now() + timeout.as_micros() as u64;
+        self.judge_wait(position);
         loop {
             if self.wires.fails() {
                 return Err(unavailable("the gate's connection broke"));
             }
             let server = self.wires.gate.load(Ordering::Relaxed);
             if server != self.wires.origin.load(Ordering::Relaxed) {
+                if world.is_calm() {
+                    // The next connection leads to where the address does.
+                    self.wires.gate.store(world.state().database.primary(), Ordering::Relaxed);
+                }
                 return Err(unavailable("the gate leads to another server than the log"));
             }
             let now = world.now();
-            let is_visible = {
-                let mut state = world.state();
-                let database = &mut state.database;
-                let visible = database.visible(server, now);
-                let on_replica = if world.config.replica { database.on_replica(now) } else { visible };
-                database.events[visible].executed.covers(position)
-                    && database.events[on_replica].executed.covers(position)
-            };
+            let is_visible = self.shown(server).iter().all(|shown| shown.covers(position));
             if is_visible {
                 world.travel(false).await;
                 world.awake(self.actor).await;
-                return Ok(true);
             }
-            if now >= deadline {
-                return Ok(false);
+            if is_visible || now >= deadline {
+                world.state().actors[self.actor].session.waited(position, server, is_visible);
+                return Ok(is_visible);
             }
             pass(millis(1)).await;
         }

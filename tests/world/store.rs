@@ -6,14 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::store::{
-    Fill, FillReply, LeaseReply, LeaseRequest, Reading, Store, StoreWriter, Token, transition,
+    Fill, FillReply, LeaseReply, LeaseRequest, Reading, ServerId, Store, StoreWriter, Token, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
 use crate::bus::Bus;
 use crate::clock::shown;
+use crate::keys::{KEYS, place_of};
 use crate::server::{Server, unavailable};
-use crate::world::World;
+use crate::world::{Held, World};
 use crate::writer::Writer;
 
 /// An actor's connections to the store.
@@ -30,17 +31,55 @@ impl Conn {
     }
 
     /// The server that is read, over a connection that is made again if there is none.
-    fn connected(&self) -> usize {
+    fn connected(&self) -> (usize, ServerId) {
         let now = self.world.now();
         let mut state = self.world.state();
-        if let Some(server) = state.actors[self.actor].reads {
-            return server;
+        let me = &state.actors[self.actor];
+        if let Some(server) = me.reads {
+            return (server, me.reads_id);
         }
         let server = state.dial(self.actor, now);
+        let id = state.servers[server].id;
         let me = &mut state.actors[self.actor];
-        me.reads = Some(server);
+        (me.reads, me.reads_id) = (Some(server), id);
         me.moves += 1;
-        server
+        (server, id)
+    }
+
+    /// Counts a lease that is asked for while as many loads of the cache as may run wait for other processes' leases: they
+    /// pause, and hold no permit ("Permit before lease").
+    fn count_crowded(&self, request: &LeaseRequest<'_>) {
+        let Some(place) = place_of(request.key.as_str()) else { return };
+        let now = self.world.now();
+        let mut state = self.world.state();
+        // Refused again a moment ago, and not for so long that the load goes on without the lease.
+        let pauses = |held: &&Held| {
+            held.place / KEYS == place / KEYS
+                && held.place != place
+                && held.times > 1
+                && held.last == now
+                && now - held.since < 200_000
+        };
+        let pausing = state.actors[self.actor].held.iter().filter(pauses).count();
+        state.counts.crowded += u64::from(pausing >= self.world.config.loads_max);
+    }
+
+    fn note_held(&self, request: &LeaseRequest<'_>, reply: &Result<LeaseReply>) {
+        let Some(place) = place_of(request.key.as_str()) else { return };
+        let now = self.world.now();
+        let mut state = self.world.state();
+        let held = &mut state.actors[self.actor].held;
+        let known = held.iter().position(|one| one.place == place);
+        match (reply, known) {
+            (Ok(LeaseReply::Held { .. }), _) if request.reload => {}
+            (Ok(LeaseReply::Held { .. }), None) => held.push(Held { place, since: now, last: now, times: 1 }),
+            (Ok(LeaseReply::Held { .. }), Some(at)) => {
+                let one = &mut held[at];
+                (one.last, one.times) = (now, one.times + 1);
+            }
+            (_, Some(at)) => drop(held.swap_remove(at)),
+            (_, None) => {}
+        }
     }
 
     fn disconnect(&self, server: usize) {
@@ -53,10 +92,11 @@ impl Conn {
     }
 
     /// One command: there, done at one instant, and back. Either way may lose it.
-    async fn call<T: Send>(&self, writes: bool, command: impl FnOnce(&mut Server) -> T + Send) -> Result<T> {
+    /// The command learns the server's identity as it was noted when the connection was made.
+    async fn call<T: Send>(&self, writes: bool, command: impl FnOnce(&mut Server, ServerId) -> T + Send) -> Result<T> {
         let world = &self.world;
         world.awake(self.actor).await;
-        let server = self.connected();
+        let (server, id) = self.connected();
         let slow = world.state().slow_until > world.now();
         world.travel(slow).await;
         let lost = world.loses();
@@ -72,7 +112,7 @@ impl Conn {
             } else if writes && !server.takes_writes() {
                 Err(unavailable("the server is a replica now"))
             } else {
-                Ok(command(server))
+                Ok(command(server, id))
             }
         };
         if done.is_err() {
@@ -98,30 +138,34 @@ impl Store for Conn {
 
     async fn get(&self, key: &StoreKey) -> Result<Reading> {
         let now = self.world.time;
-        self.call(false, |server| read(server, key, now.now())).await
+        self.call(false, |server, id| read(server, id, key, now.now())).await
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
         let now = self.world.time;
-        self.call(false, |server| keys.iter().map(|key| read(server, key, now.now())).collect()).await
+        self.call(false, |server, id| keys.iter().map(|key| read(server, id, key, now.now())).collect()).await
     }
 
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
         let time = self.world.time;
-        self.call(true, |server| {
-            let now = time.now();
-            let (meta, slot) = server.look(request.key, now);
-            let (reply, change) = transition::lease(meta, slot, shown(now, server.clock), request);
-            server.apply(request.key, change);
-            reply.given_by(server.id)
-        })
-        .await
+        self.count_crowded(request);
+        let reply = self
+            .call(true, |server, id| {
+                let now = time.now();
+                let (meta, slot) = server.look(request.key, now);
+                let (reply, change) = transition::lease(meta, slot, shown(now, server.clock), request);
+                server.apply(request.key, change);
+                reply.given_by(id)
+            })
+            .await;
+        self.note_held(request, &reply);
+        reply
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
         let time = self.world.time;
         let reply = self
-            .call(true, |server| {
+            .call(true, |server, _| {
                 let now = time.now();
                 let (meta, slot) = server.look(fill.key, now);
                 let (reply, change) = transition::fill(meta.map(Arc::as_ref), slot, shown(now, server.clock), fill);
@@ -135,7 +179,7 @@ impl Store for Conn {
 
     async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
         let time = self.world.time;
-        self.call(true, |server| {
+        self.call(true, |server, _| {
             let change = transition::release(server.look(key, time.now()).1, token);
             server.apply(key, change);
         })
@@ -143,27 +187,31 @@ impl Store for Conn {
     }
 
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
-        self.call(true, |server| keys.iter().for_each(|key| server.apply(key, transition::Change::Remove))).await
+        self.call(true, |server, _| keys.iter().for_each(|key| server.apply(key, transition::Change::Remove))).await
     }
 
     async fn suspend(&self) -> Result<()> {
         let time = self.world.time;
         self.world.log(|| format!("{} suspends", self.actor));
-        self.call(true, |server| {
+        self.call(true, |server, _| {
             for shard in 0..server.data.metas.len() {
                 if let Some(meta) = server.data.metas[shard].as_deref().map(transition::suspend) {
                     server.set_meta(shard, meta, time.now());
                 }
             }
         })
-        .await
+        .await?;
+        self.world.state().actors[self.actor].session.suspend();
+        Ok(())
     }
 
     async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
         self.world.awake(self.actor).await;
         let server = {
             let now = self.world.now();
-            self.world.state().dial(self.actor, now)
+            let mut state = self.world.state();
+            state.actors[self.actor].session.begin();
+            state.dial(self.actor, now)
         };
         self.world.travel(false).await;
         Ok(Box::new(Writer::new(&self.world, self.actor, server)))
@@ -178,9 +226,9 @@ impl Store for Conn {
     }
 }
 
-fn read(server: &Server, key: &StoreKey, now: u64) -> Reading {
+fn read(server: &Server, id: ServerId, key: &StoreKey, now: u64) -> Reading {
     let (meta, slot) = server.look(key, now);
-    Reading { server: server.id, meta: meta.cloned(), entry: slot.map(|slot| slot.bytes.clone()) }
+    Reading { server: id, meta: meta.cloned(), entry: slot.map(|slot| slot.bytes.clone()) }
 }
 
 impl fmt::Debug for Conn {

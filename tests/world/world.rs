@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cachefront_core::store::ServerId;
 use cachefront_core::{CacheSettings, CdcSettings, Position};
 use tokio::sync::Notify;
 
@@ -13,6 +14,7 @@ use crate::database::Database;
 use crate::keys::LINES;
 use crate::random::Random;
 use crate::server::{Data, Role, Server, origin_of};
+use crate::session::Session;
 use crate::trace::Trace;
 
 /// What an actor has handled of the bus: the last message's promise.
@@ -33,6 +35,16 @@ pub(crate) struct Discarded {
     pub(crate) copies: u64,
 }
 
+/// A lease that another process holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) place: usize,
+    /// When it was refused for the first time, and for the last time.
+    pub(crate) since: Moment,
+    pub(crate) last: Moment,
+    pub(crate) times: u32,
+}
+
 /// One process, or one invalidator: its connections, and what was done to it.
 #[derive(Debug, Default)]
 pub(crate) struct Actor {
@@ -41,6 +53,8 @@ pub(crate) struct Actor {
     pub(crate) frozen_until: Moment,
     /// The store's server that it reads.
     pub(crate) reads: Option<usize>,
+    /// That server's identity, as it was noted when the connection was made.
+    pub(crate) reads_id: ServerId,
     /// Counts replacements of that connection.
     pub(crate) moves: u64,
     /// It finds the former primary of the store until then.
@@ -62,6 +76,10 @@ pub(crate) struct Actor {
     pub(crate) on_replica: bool,
     /// The last loads of each line: when each began, and its value.
     pub(crate) loads: Vec<Vec<(Moment, Option<u64>)>>,
+    /// What it has done as an invalidator.
+    pub(crate) session: Session,
+    /// The lines whose leases other processes hold.
+    pub(crate) held: Vec<Held>,
 }
 
 #[derive(Debug)]
@@ -79,6 +97,8 @@ pub(crate) struct State {
     pub(crate) former_asked: Moment,
     pub(crate) slow_until: Moment,
     pub(crate) hidden_until: Moment,
+    /// Nothing is slow any more since then; 0 before.
+    pub(crate) calm_since: Moment,
     pub(crate) violations: Vec<String>,
     pub(crate) counts: Counts,
 }
@@ -95,6 +115,8 @@ pub(crate) struct Counts {
     pub(crate) failovers: u64,
     pub(crate) flushes: u64,
     pub(crate) covers: u64,
+    /// Leases that were asked for while as many loads of the cache as may run waited for other processes' leases.
+    pub(crate) crowded: u64,
 }
 
 impl Counts {
@@ -108,6 +130,7 @@ impl Counts {
         self.failovers += other.failovers;
         self.flushes += other.flushes;
         self.covers += other.covers;
+        self.crowded += other.crowded;
     }
 }
 
@@ -141,6 +164,7 @@ impl World {
             former_asked: 0,
             slow_until: 0,
             hidden_until: 0,
+            calm_since: 0,
             violations: Vec::new(),
             counts: Counts::default(),
         };
@@ -171,6 +195,13 @@ impl World {
         let text = text();
         self.log(|| format!("VIOLATION {text}"));
         self.state().violations.push(text);
+    }
+
+    /// Notes what a judgement found, if it found something.
+    pub(crate) fn judged(&self, actor: usize, wrong: Option<&'static str>) {
+        if let Some(wrong) = wrong {
+            self.violated(|| format!("invalidator {actor}: {wrong}"));
+        }
     }
 
     pub(crate) fn new_actor(&self) -> usize {
@@ -250,6 +281,7 @@ impl World {
         let mut settings = CdcSettings::default();
         settings.batch_changes_max = self.config.batch_changes_max;
         settings.keys_per_command_max = self.config.keys_per_command_max;
+        settings.compared_keys_max = self.config.compared_keys_max;
         settings.heartbeat = self.config.heartbeat;
         settings.gate_timeout = self.config.heartbeat * 2;
         settings.retry_min = millis(5);

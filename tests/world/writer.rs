@@ -11,6 +11,7 @@ use cachefront_core::store::{
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
 use crate::server::{Server, origin_of, unavailable};
+use crate::session::Session;
 use crate::world::World;
 
 pub(crate) struct Writer {
@@ -22,12 +23,14 @@ pub(crate) struct Writer {
     /// The source's server that the last meta written over this connection names: what its publisher follows. The meta in
     /// force may be a successor's already.
     origin: usize,
+    /// The generation of that meta.
+    generation: Generation,
 }
 
 impl Writer {
     pub(crate) fn new(world: &Arc<World>, actor: usize, server: usize) -> Self {
         let copies = world.state().servers[server].copies;
-        Self { world: Arc::clone(world), actor, server, copies, origin: 0 }
+        Self { world: Arc::clone(world), actor, server, copies, origin: 0, generation: Generation::default() }
     }
 
     async fn call<T: Send>(&self, command: impl FnOnce(&mut Server, u64) -> Result<T> + Send) -> Result<T> {
@@ -57,23 +60,40 @@ impl Writer {
         done
     }
 
+    fn judge(&self, judgement: impl FnOnce(&mut Session) -> Option<&'static str>) {
+        let wrong = judgement(&mut self.world.state().actors[self.actor].session);
+        self.world.judged(self.actor, wrong);
+    }
+
+    fn judge_high_watermark(&self) {
+        let wrong = {
+            let state = self.world.state();
+            let server = &state.servers[self.server];
+            if server.copies == self.copies { Session::invalidate(server, self.generation) } else { None }
+        };
+        self.world.judged(self.actor, wrong);
+    }
+
     /// Changes the meta of every shard, one after the other; stops at the first that refuses.
     async fn change_metas(
         &mut self,
         what: &'static str,
         change: impl Fn(Option<&Meta>) -> Result<Meta> + Send + Sync,
     ) -> Result<()> {
+        if what != "flush" {
+            self.judge(Session::write);
+        }
         for shard in 0..self.world.config.shards {
-            let mut origin = self.origin;
+            let (mut origin, mut generation) = (self.origin, self.generation);
             let outcome = self
                 .call(|server, now| {
                     let next = change(server.data.metas[shard].as_deref())?;
-                    origin = origin_of(&next.origin);
+                    (origin, generation) = (origin_of(&next.origin), next.generation);
                     server.set_meta(shard, next, now);
                     Ok(())
                 })
                 .await;
-            self.origin = origin;
+            (self.origin, self.generation) = (origin, generation);
             self.world.log(|| {
                 let error = outcome.as_ref().err().map(ToString::to_string);
                 let state = self.world.state();
@@ -94,6 +114,7 @@ impl Writer {
 #[async_trait]
 impl StoreWriter for Writer {
     async fn state(&mut self) -> Result<StoreState> {
+        self.world.state().actors[self.actor].session.look();
         let mut metas = Vec::new();
         for shard in 0..self.world.config.shards {
             metas.push(self.call(|server, _| Ok(server.data.metas[shard].clone())).await?);
@@ -112,7 +133,9 @@ impl StoreWriter for Writer {
     }
 
     async fn resign(&mut self, expected: &Expected) -> Result<()> {
-        self.change_metas("resign", |meta| transition::resign(meta, expected)).await
+        self.change_metas("resign", |meta| transition::resign(meta, expected)).await?;
+        self.world.state().actors[self.actor].session.resigned = true;
+        Ok(())
     }
 
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
@@ -124,6 +147,7 @@ impl StoreWriter for Writer {
     }
 
     async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
+        self.judge_high_watermark();
         for shard in 0..self.world.config.shards {
             self.world.log(|| format!("{} invalidates {keys:?} on {}/{shard}", self.actor, self.server));
             self.call(|server, now| {
@@ -142,6 +166,7 @@ impl StoreWriter for Writer {
     }
 
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
+        self.judge_high_watermark();
         for shard in 0..self.world.config.shards {
             self.world.log(|| format!("{} invalidates unseen {changes:?} on {}/{shard}", self.actor, self.server));
             self.call(|server, now| {
@@ -160,6 +185,7 @@ impl StoreWriter for Writer {
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
+        self.judge(|session| session.publish(&message.event, &self.world.config));
         let (origin, kept) = (self.origin, self.world.config.bus_kept);
         let sequence = self.call(|server, _| Ok(server.post(message, origin, kept))).await;
         self.world.log(|| {
@@ -168,6 +194,8 @@ impl StoreWriter for Writer {
                 self.actor, message.event, message.applied, self.server
             )
         });
+        let (now, calm_since) = (self.world.now(), self.world.state().calm_since);
+        self.judge(|session| session.speak(now, calm_since, &self.world.config));
         sequence
     }
 
@@ -178,7 +206,10 @@ impl StoreWriter for Writer {
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         self.world.state().counts.flushes += 1;
         let shards = self.world.config.shards as u32;
-        self.change_metas("flush", |now| transition::flush(now, meta, shards)).await
+        self.judge(|session| session.flush(meta));
+        self.change_metas("flush", |now| transition::flush(now, meta, shards)).await?;
+        self.world.state().actors[self.actor].session.flushed();
+        Ok(())
     }
 }
 

@@ -10,13 +10,14 @@
 use crate::bus::{BusEvent, Publisher};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::invalidator::pump::Pump;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::source::{Checkpoint, Head};
 use crate::store::{Cover, Expected, Generation, InvalidationMode, Meta, MetaState, StoreState, StoreWriter};
 
-impl Worker {
+impl Pump {
     /// Takes the term and resumes from the store's checkpoint; or flushes at the source's head.
     pub(super) async fn begin(
         &mut self,
@@ -28,15 +29,15 @@ impl Worker {
             InvalidationMode::Cdc => MetaState::Live,
             InvalidationMode::Ttl => {
                 // From here on no entry of CDC mode is valid.
-                self.store.suspend().await?;
+                self.worker.store.suspend().await?;
                 MetaState::Suspended
             }
         };
         let state = writer.state().await?;
         let mut session = Session {
             writer,
-            publisher: Publisher(self.entropy.random_u128().max(1)),
-            expected: Expected { generation: Generation::default(), term: self.term, applied_order: 0 },
+            publisher: Publisher(self.worker.entropy.random_u128().max(1)),
+            expected: Expected { generation: Generation::default(), term: self.worker.term, applied_order: 0 },
             origin: head.origin.clone(),
             checkpoint: Checkpoint::default(),
             source_time: Timestamp::UNKNOWN,
@@ -62,16 +63,18 @@ impl Worker {
     /// Takes the term and resumes from the store's checkpoint. If it is older than what this invalidator has applied, the store
     /// has lost invalidations, which are then repeated.
     async fn resume(&mut self, session: &mut Session, meta: &Meta, checkpoint: Checkpoint) -> Result<()> {
-        let known = self.status.borrow().applied.clone();
-        if self.term > 0 && !checkpoint.position.covers(&known) {
-            self.metrics.rewinds.increment(1);
-            self.status.send_modify(|status| status.rewinds_total += 1);
+        let worker = &mut self.worker;
+        let known = worker.status.borrow().applied.clone();
+        if worker.term > 0 && !checkpoint.position.covers(&known) {
+            worker.metrics.rewinds.increment(1);
+            worker.status.send_modify(|status| status.rewinds_total += 1);
             tracing::warn!(applied = %known, stored = %checkpoint.position, "the store has lost invalidations: they are repeated");
         }
-        self.term = self.term.max(meta.term).max(session.writer.term().await?) + 1;
-        session.writer.take_term(meta, self.term).await?;
-        self.next_order = self.next_order.max(meta.high_watermark);
-        session.expected = Expected { generation: meta.generation, term: self.term, applied_order: meta.applied_order };
+        worker.term = worker.term.max(meta.term).max(session.writer.term().await?) + 1;
+        session.writer.take_term(meta, worker.term).await?;
+        worker.next_order = worker.next_order.max(meta.high_watermark);
+        session.expected =
+            Expected { generation: meta.generation, term: worker.term, applied_order: meta.applied_order };
         session.checkpoint = checkpoint;
         session.source_time = meta.source_time;
         self.cover(session, meta).await
@@ -81,7 +84,8 @@ impl Worker {
     /// An added one gets a new generation, once everything applied so far is visible at *this* invalidator's gate: the former
     /// holder may have waited at another one.
     async fn cover(&mut self, session: &mut Session, meta: &Meta) -> Result<()> {
-        let rows = self.caches.rows(&*self.entropy, &[]);
+        let worker = &mut self.worker;
+        let rows = worker.caches.rows(&*worker.entropy, &[]);
         let (kept, added): (Vec<Cover>, Vec<Cover>) =
             rows.into_iter().partition(|row| meta.coverage.covers(row.covered.mapping));
         let names =
@@ -97,62 +101,51 @@ impl Worker {
         }
         // Written in any case: a former holder may have been interrupted between two shards, or may have written another
         // table since this one read the meta.
-        self.write_coverage(session, &kept).await?;
+        worker.write_coverage(session, &kept).await?;
         if added.is_empty() {
             return Ok(());
         }
         tracing::info!(caches = names(&added), "these caches are covered from now on");
         let applied = session.checkpoint.position.clone();
-        while !self.gate.wait(&applied, self.settings.gate_timeout).await? {
-            self.check_shutdown(&applied)?;
-            self.refresh_beat(session).await?;
-            self.same_origin(&session.origin).await?;
-        }
-        let all: Vec<Cover> = kept.into_iter().chain(added).collect();
-        self.write_coverage(session, &all).await
-    }
-
-    /// Returns true if everything that the store has applied is visible at this invalidator's gate.
-    ///
-    /// The source's end is requested first, because the reply names the server of the log, on which the gate waits: what a
-    /// standby knows of it may be older than a change of the primary.
-    pub(super) async fn gate_shows(&self, meta: &Meta) -> Result<bool> {
-        self.probe.head().await?;
-        self.gate.wait(meta.applied(), self.settings.gate_timeout).await
-    }
-
-    /// Returns an error if the source's server has changed.
-    async fn same_origin(&self, origin: &str) -> Result<()> {
-        let head = self.probe.head().await?;
-        if *head.origin == *origin {
-            return Ok(());
-        }
-        let message = format!("the source's server changed from {origin} to {}", head.origin);
-        Err(Error::new(ErrorKind::Unavailable, message))
+        worker.wait_visible(session, &applied).await?;
+        // A former holder without this cache applied changes of its tables' definitions without a check, or a wait for them.
+        self.check_all_tables(Some(session)).await?;
+        self.worker.wait_for_end(session).await?;
+        let rows = self.worker.caches.rows(&*self.worker.entropy, &[]);
+        self.worker.write_coverage(session, &rows).await
     }
 
     /// Flushes every cache, into new generations in which everything up to the source's head is applied ("Flush order").
     ///
-    /// The order is fixed: the head is read, the gate waits for it, then generations, high watermark and `applied` are
-    /// replaced in one value, then processes clear their tiers, then the source resumes from the head. In any other order a
-    /// load that saw less than the head could be cached in a generation that claims the head.
+    /// The order is fixed: the head is read, the gate waits for it, the tables are checked, then generations, high watermark
+    /// and `applied` are replaced in one value, then processes clear their tiers, then the source resumes from the head. In
+    /// any other order a load that saw less than the head could be cached in a generation that claims the head, or a table
+    /// could be covered as it was before the head.
     pub(super) async fn flush(&mut self, session: &mut Session, state: MetaState, reason: &'static str) -> Result<()> {
-        let head = self.visible_head(session).await?;
-        let ran_before = self.term > 0;
-        self.term = self.term.max(session.writer.term().await?) + 1;
-        self.next_order += 1;
-        let (generation, order) = (Generation(self.entropy.random_u128()), self.next_order);
-        let mut meta = Meta::at_head(generation, self.term, order, 0, &head.origin, &head.checkpoint)
-            .covering(self.caches.coverage(&*self.entropy));
+        let head = self.worker.visible_head(session).await?;
+        // The log after the head does not repeat that a table was altered before it.
+        let holds = session.expected.generation != Generation::default();
+        self.check_all_tables(holds.then_some(&mut *session)).await?;
+        if self.worker.caches.load_from_replicas() {
+            // As in `wait_for_end`; without a term, and with the store suspended.
+            self.worker.visible_head(session).await?;
+        }
+        let worker = &mut self.worker;
+        let ran_before = worker.term > 0;
+        worker.term = worker.term.max(session.writer.term().await?) + 1;
+        worker.next_order += 1;
+        let (generation, order) = (Generation(worker.entropy.random_u128()), worker.next_order);
+        let mut meta = Meta::at_head(generation, worker.term, order, 0, &head.origin, &head.checkpoint)
+            .covering(worker.caches.coverage(&*worker.entropy));
         meta.state = state;
         session.writer.flush(&meta).await?;
-        session.expected = Expected { generation, term: self.term, applied_order: order };
+        session.expected = Expected { generation, term: worker.term, applied_order: order };
         session.source_time = Timestamp::UNKNOWN;
         let applied = Some(head.checkpoint.position.clone());
-        let message = self.message(session, BusEvent::Flush, applied, Timestamp::UNKNOWN);
+        let message = worker.message(session, BusEvent::Flush, applied, Timestamp::UNKNOWN);
         session.writer.publish(&message).await?;
         CdcMetrics::flushed(reason);
-        self.status.send_modify(|status| status.flushes_total += 1);
+        worker.status.send_modify(|status| status.flushes_total += 1);
         let position = &head.checkpoint.position;
         // A first start and a switch of mode are expected; a loss is not.
         if reason == "mode" || (reason == "no_meta" && !ran_before) {
@@ -162,6 +155,50 @@ impl Worker {
         }
         (session.origin, session.checkpoint) = (head.origin, head.checkpoint);
         Ok(())
+    }
+}
+
+impl Worker {
+    /// Returns true if everything that the store has applied is visible at this invalidator's gate.
+    ///
+    /// The source's end is requested first, because the reply names the server of the log, on which the gate waits: what a
+    /// standby knows of it may be older than a change of the primary.
+    pub(super) async fn gate_shows(&self, meta: &Meta) -> Result<bool> {
+        self.probe.head().await?;
+        self.gate.wait(meta.applied(), self.settings.gate_timeout).await
+    }
+
+    /// Waits until `position` is visible at this invalidator's gate, and shows meanwhile that the holder is alive.
+    async fn wait_visible(&mut self, session: &mut Session, position: &Position) -> Result<()> {
+        while !self.gate.wait(position, self.settings.gate_timeout).await? {
+            self.check_shutdown(position)?;
+            self.refresh_beat(session).await?;
+            self.head_of(&session.origin).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits, after tables were checked, until loaders can read everything that was committed before the check.
+    ///
+    /// A check tells of the tables as they are now, which may be later than the change that is being applied. What the log
+    /// lacks between the two must be part of every value that is stored under the new generation. Loaders of the server
+    /// that was checked see it; those of a replica may not yet.
+    pub(super) async fn wait_for_end(&mut self, session: &mut Session) -> Result<()> {
+        if !self.caches.load_from_replicas() {
+            return Ok(());
+        }
+        let head = self.head_of(&session.origin).await?;
+        self.wait_visible(session, &head.checkpoint.position).await
+    }
+
+    /// Returns the source's end, or an error if the source's server has changed.
+    async fn head_of(&self, origin: &str) -> Result<Head> {
+        let head = self.probe.head().await?;
+        if *head.origin == *origin {
+            return Ok(head);
+        }
+        let message = format!("the source's server changed from {origin} to {}", head.origin);
+        Err(Error::new(ErrorKind::Unavailable, message))
     }
 
     /// Returns the source's head, once all of it is visible to readers. Until then cached values may miss changes that will

@@ -143,6 +143,9 @@ impl Pump {
                 .filter_map(|(index, flush)| matches!(flush, Flush::Table(_)).then_some(*index))
                 .collect();
             self.check_tables(&changed, Some(session)).await?;
+            if !changed.is_empty() {
+                self.worker.wait_for_end(session).await?;
+            }
             order = self.worker.invalidate(session, &plan, &batch.checkpoint, &stages).await?;
         }
         self.worker.advance(session, batch.checkpoint, order, watermark).await?;

@@ -104,6 +104,11 @@ impl Caches {
         self.0.get_mut(index)
     }
 
+    /// Returns true if a cache loads from another server than the one whose log is read.
+    pub(crate) fn load_from_replicas(&self) -> bool {
+        self.0.iter().any(|cache| !cache.map.loads_from().is_empty())
+    }
+
     /// Returns every table and column that the caches depend on.
     pub(crate) fn table_filter(&self) -> TableFilter {
         let mut filter = TableFilter::new();

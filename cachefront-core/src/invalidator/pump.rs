@@ -99,7 +99,7 @@ impl Pump {
             self.check_all_tables(None).await?;
         }
         let head = self.worker.probe.head().await?;
-        let mut session = self.worker.begin(writer, head, desired.mode).await?;
+        let mut session = self.begin(writer, head, desired.mode).await?;
         if let Err(error) = self.open(&session.origin, &session.checkpoint).await {
             if error.kind() != ErrorKind::Gap {
                 return Err(error);
@@ -137,12 +137,11 @@ impl Pump {
         let source = self.source.describe();
         tracing::error!(%source, error = %error.chain(), "changes were lost: every cache is flushed");
         self.worker.status.send_modify(|status| status.last_error = Some(error.clone()));
-        self.check_all_tables(Some(session)).await?;
         let state = match desired.mode {
             InvalidationMode::Cdc => MetaState::Live,
             InvalidationMode::Ttl => MetaState::Suspended,
         };
-        self.worker.flush(session, state, "gap").await
+        self.flush(session, state, "gap").await
     }
 
     /// Checks before the first session that the server meets the source's requirements. Returns true if it was checked now.

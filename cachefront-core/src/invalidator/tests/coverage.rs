@@ -6,16 +6,16 @@ use crate::store::{Coverage, Meta};
 use crate::testing::TokioClock;
 
 /// Two tables, and processes of several releases over one store.
-struct Shop {
+pub(super) struct Shop {
     store: Arc<MemoryStore>,
-    source: ScriptedSource,
+    pub(super) source: ScriptedSource,
     users: Table,
     orders: Table,
     clock: Arc<TokioClock>,
 }
 
 impl Shop {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = Arc::new(TokioClock::new());
         Self {
             store: Arc::new(MemoryStore::new("shop").with_clock(Arc::<TokioClock>::clone(&clock))),
@@ -27,7 +27,7 @@ impl Shop {
     }
 
     /// Returns the store with another hub, as another process would have.
-    fn process(&self) -> Process<'_> {
+    pub(super) fn process(&self) -> Process<'_> {
         Process { shop: self, store: Arc::new(crate::testing::FaultyStore::new((*self.store).clone())) }
     }
 
@@ -37,7 +37,7 @@ impl Shop {
         self.source.executed()
     }
 
-    async fn meta(&self) -> Meta {
+    pub(super) async fn meta(&self) -> Meta {
         match self.store.writer().await.expect("a writer").state().await.expect("a state") {
             StoreState::Live(meta) => meta,
             other => panic!("the store should be live: {other:?}"),
@@ -48,7 +48,7 @@ impl Shop {
         self.meta().await.coverage
     }
 
-    async fn covered(&self) -> Vec<String> {
+    pub(super) async fn covered(&self) -> Vec<String> {
         let mut names: Vec<_> = self.coverage().await.rows().iter().map(|row| row.cache.to_string()).collect();
         names.sort();
         names
@@ -67,7 +67,7 @@ impl Shop {
     }
 }
 
-struct Process<'a> {
+pub(super) struct Process<'a> {
     shop: &'a Shop,
     store: Arc<crate::testing::FaultyStore>,
 }
@@ -78,15 +78,15 @@ impl Process<'_> {
         Cache::builder(name).shared(Arc::clone(&self.store)).clock(clock).loader(loader.clone())
     }
 
-    fn users(&self) -> CacheBuilder<u64, u64> {
+    pub(super) fn users(&self) -> CacheBuilder<u64, u64> {
         self.builder("users", &self.shop.users).depends_on("shop.users", |row| Ok(vec![row.get::<u64>("id")?]))
     }
 
-    fn orders(&self) -> CacheBuilder<u64, u64> {
+    pub(super) fn orders(&self) -> CacheBuilder<u64, u64> {
         self.builder("orders", &self.shop.orders).depends_on("shop.orders", |row| Ok(vec![row.get::<u64>("id")?]))
     }
 
-    fn cdc(&self, caches: &[&Cache<u64, u64>]) -> Cdc {
+    pub(super) fn cdc(&self, caches: &[&Cache<u64, u64>]) -> Cdc {
         let cdc = Cdc::new(self.shop.source.clone()).clock(Arc::<TokioClock>::clone(&self.shop.clock));
         caches.iter().fold(cdc, |cdc, cache| cdc.bind(cache))
     }

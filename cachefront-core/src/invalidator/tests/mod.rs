@@ -1,6 +1,7 @@
 //! The invalidator over a scripted log and the in-memory store: gate, rewind, gap, takeover, switch of mode.
 
 mod coverage;
+mod definitions;
 mod failover;
 mod liveness;
 mod order;
