@@ -33,7 +33,7 @@ pub struct RedisSettings {
     pub writer_response_timeout: Duration,
     /// Number of replicas that must have an invalidation before it counts as applied (`WAIT`). Default: 0: the primary's
     /// reply is enough, and a failover may lose what was applied until it is repeated. In a cluster each node that was
-    /// written to must have so many replicas. If fewer confirm in time, the batch is not applied and is repeated.
+    /// written to needs that many replicas. If fewer confirm in time, the batch is not applied and is repeated.
     pub wait_replicas: usize,
     /// Maximum time to wait for these replicas, per batch. Default: 1 s. It must be shorter than
     /// `writer_response_timeout`.

@@ -125,9 +125,10 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
 fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static str) {
     match kind {
         ServerErrorKind::NoPerm => LACKS_A_RIGHT,
-        ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain => {
-            (ErrorKind::Unavailable, "does not serve the slot of a key at the moment: the slot has moved or is being moved")
-        }
+        ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain => (
+            ErrorKind::Unavailable,
+            "does not serve the slot of a key at the moment: the slot has moved or is being moved",
+        ),
         ServerErrorKind::ReadOnly => (ErrorKind::Unavailable, IS_A_REPLICA),
         ServerErrorKind::BusyLoading => (ErrorKind::Unavailable, "is loading its data"),
         _ => describe_code(code),

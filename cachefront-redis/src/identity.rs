@@ -1,7 +1,7 @@
 //! The identity of the server at the other end of a connection: its kind, its process and its replication history.
 
-use cachefront_core::{Error, ErrorKind, Result};
 use cachefront_core::store::ServerId;
+use cachefront_core::{Error, ErrorKind, Result};
 use redis::Value;
 
 use crate::error::{Address, IS_A_REPLICA};

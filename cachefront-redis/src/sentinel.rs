@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_configuration_counts_whoever_replies_first() {
+    fn the_latest_configuration_counts_in_any_order_of_replies() {
         let said = |epoch, host: &str| Said { epoch, host: host.into(), port: 1 };
         for order in [[1, 2], [2, 1]] {
             let best = order.into_iter().fold(None, |best, epoch| later(best, said(epoch, &format!("host-{epoch}"))));

@@ -244,8 +244,7 @@ mod tests {
     #[test]
     fn a_socket_keeps_its_own_parameters() {
         for scheme in ["unix", "redis+unix"] {
-            let (info, namespace) =
-                one(&format!("{scheme}:///run/redis.sock?db=3&user=ada&pass=a%26b&namespace=shop"));
+            let (info, namespace) = one(&format!("{scheme}:///run/redis.sock?db=3&user=ada&pass=a%26b&namespace=shop"));
             assert_eq!(namespace.as_deref(), Some("shop"));
             assert_eq!(info.addr().to_string(), "/run/redis.sock");
             let settings = info.redis_settings();

@@ -142,7 +142,9 @@ async fn with_wait_replicas_a_killed_primary_costs_plain_reads_nothing() {
     group.group.servers[0].kill();
     let (elected, took) = group.elected(0).await;
     let recovered = group.run.recovered().await;
-    tell(&format!("killed, with a replica's confirmation: elected after {took:?}, invalidation goes on {recovered:?} later"));
+    tell(&format!(
+        "killed, with a replica's confirmation: elected after {took:?}, invalidation goes on {recovered:?} later"
+    ));
     assert_ne!(elected, 0);
     group.run.commits(PHASE).await;
     group.run.rest("with wait_replicas").await;

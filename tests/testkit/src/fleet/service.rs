@@ -31,7 +31,7 @@ pub struct Fleet {
     pub mysql_url: String,
     /// Where processes find Redis.
     pub redis_url: String,
-    /// What processes are told about [`Setup::wait_replicas`]: 0.
+    /// [`Setup::wait_replicas`] of the processes: 0.
     pub wait_replicas: usize,
     dir: TempDir,
 }

@@ -93,12 +93,10 @@ impl SentinelGroup {
         let name = Self::NAME;
         let lines: Vec<String> = [format!("sentinel monitor {name} 127.0.0.1 {} 2", servers[0].port())]
             .into_iter()
-            .chain(
-                ["down-after-milliseconds 500", "failover-timeout 3000", "parallel-syncs 1"].map(|setting| {
-                    let (key, value) = setting.split_once(' ').expect("a key and a value");
-                    format!("sentinel {key} {name} {value}")
-                }),
-            )
+            .chain(["down-after-milliseconds 500", "failover-timeout 3000", "parallel-syncs 1"].map(|setting| {
+                let (key, value) = setting.split_once(' ').expect("a key and a value");
+                format!("sentinel {key} {name} {value}")
+            }))
             .chain(sentinel.iter().map(|line| (*line).to_owned()))
             .collect();
         let mut sentinels = Vec::new();
