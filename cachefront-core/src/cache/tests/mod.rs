@@ -3,6 +3,7 @@
 mod hooks;
 mod levels;
 mod permits;
+mod size;
 mod split;
 
 use std::sync::Arc;
