@@ -28,7 +28,7 @@ pub(crate) struct Dialer {
 #[derive(Clone)]
 enum Target {
     /// At a fixed address.
-    Server(Client),
+    Server(Arc<Client>),
     /// Where the Sentinels say at the time of each dial.
     Sentinel(Arc<Sentinels>),
 }
@@ -44,7 +44,7 @@ impl Dialer {
     /// Opens connections to one server of this kind.
     pub(crate) fn new(client: Client, mode: Mode, settings: RedisSettings) -> Self {
         let address = Address::new(client.get_connection_info().addr());
-        Self { target: Target::Server(client), address, mode, settings }
+        Self { target: Target::Server(Arc::new(client)), address, mode, settings }
     }
 
     /// Opens connections to the primary that Sentinels name.
@@ -80,7 +80,7 @@ impl Dialer {
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(response_timeout);
         let (client, address) = match &self.target {
-            Target::Server(client) => (client.clone(), self.address.clone()),
+            Target::Server(client) => (Client::clone(client), self.address.clone()),
             Target::Sentinel(sentinels) => sentinels.primary(&self.settings).await?,
         };
         let dialed = async {

@@ -12,6 +12,7 @@ pub(crate) enum Mode {
     /// A single server, with replicas or without.
     Standalone,
     /// A node of a cluster.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a cluster is refused"))]
     Cluster,
 }
 

@@ -76,7 +76,7 @@ impl Link {
             let (link, sentinels) = (Arc::downgrade(&self.shared), Arc::clone(sentinels));
             let settings = *self.shared.dialer.settings();
             tasks.spawn_on(
-                async move { sentinels.switched(index, &settings, || elected(link.clone())).await },
+                async move { sentinels.switched(index, &settings, || elected(Weak::clone(&link))).await },
                 &self.shared.runtime,
             );
         }
