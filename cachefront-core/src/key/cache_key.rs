@@ -17,8 +17,8 @@ use bytes::Bytes;
 /// | `str`, `String`, `Cow<str>` | the text itself |
 /// | bytes: `[u8; N]`, `[u8]`, `Vec<u8>`, [`Bytes`] | lower-case hexadecimal digits, so the limit for a key is 512 bytes |
 /// | `uuid::Uuid` (feature `uuid`) | lower case, with hyphens |
-/// | `()` | nothing: a cache of one value |
-/// | `Option<T>` | nothing for `None`; `=` and the encoding of `T` for `Some` |
+/// | `()` | empty: a cache of one value |
+/// | `Option<T>` | empty if `None`; `=` and the encoding of `T` if `Some` |
 /// | tuples of up to 12 elements | the encodings of the elements, joined by `:`; a `:` or `\` in an element gets a `\` in front |
 /// | `&T`, `Box<T>`, `Arc<T>` | as `T` |
 ///

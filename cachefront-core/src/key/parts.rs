@@ -10,7 +10,7 @@ use crate::key::cache_key::CacheKey;
 /// Separates the parts of a key. It is also what people write by hand, as in `7:de`.
 const SEPARATOR: char = ':';
 
-/// Stands before a separator, and before itself, inside of a part.
+/// Precedes a separator, and itself, inside of a part.
 const ESCAPE: char = '\\';
 
 /// Writes the parts of a key.

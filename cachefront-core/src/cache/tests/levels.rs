@@ -6,26 +6,26 @@ use crate::testing::TokioClock;
 
 /// A database server, as a loader describes it.
 #[derive(Clone)]
-struct Server {
+pub(super) struct Server {
     /// The row's value, which is the number of the last commit that it has.
     executed: Arc<AtomicU64>,
-    loads: Arc<AtomicU64>,
+    pub(super) loads: Arc<AtomicU64>,
     position: bool,
     origin: Option<&'static str>,
     replica: bool,
 }
 
 impl Server {
-    fn primary() -> Self {
+    pub(super) fn primary() -> Self {
         let executed = Arc::new(AtomicU64::new(1));
         Self { executed, loads: Arc::default(), position: true, origin: Some("server"), replica: false }
     }
 
-    fn replica() -> Self {
+    pub(super) fn replica() -> Self {
         Self { origin: None, replica: true, ..Self::primary() }
     }
 
-    fn reach(&self, commit: u64) {
+    pub(super) fn reach(&self, commit: u64) {
         self.executed.store(commit, Ordering::SeqCst);
     }
 }
@@ -49,7 +49,7 @@ impl Loader<u64, u64> for Server {
     }
 }
 
-fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
+pub(super) fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
     Cache::builder("row")
         .shared(Arc::clone(store))
         .clock(Arc::new(TokioClock::new()))
@@ -74,7 +74,7 @@ async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>
     (cache, invalidator)
 }
 
-fn token(commit: u64) -> Position {
+pub(super) fn token(commit: u64) -> Position {
     format!("db:{commit}").parse().expect("a position")
 }
 

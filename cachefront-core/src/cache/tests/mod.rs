@@ -2,6 +2,7 @@
 
 mod hooks;
 mod levels;
+mod many;
 mod permits;
 mod split;
 
