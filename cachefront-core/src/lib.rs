@@ -55,8 +55,8 @@ pub mod store;
 pub mod testing;
 
 pub use cache::{
-    Cache, CacheBuilder, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Hit,
-    IntoStore, IntoToken, Local, Tier,
+    Cache, CacheBuilder, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
+    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier,
 };
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};

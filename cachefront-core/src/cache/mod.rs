@@ -24,9 +24,9 @@ mod read;
 mod shared;
 mod store_loaded;
 mod subscription;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use builder::{CacheBuilder, IntoStore};
 pub use get::{Get, GetDetailed, GetFuture};

@@ -39,9 +39,9 @@ async fn many_keys_are_read_at_a_level() {
     server.reach(2);
     assert_eq!(cache.get_many([7, 8]).await.expect("values"), [Some(1), Some(1)], "a plain read is served");
     // The entry of 7 proves the token from here on, that of 8 does not.
-    assert_eq!(cache.get(&7).at_least(&token(2)).await.expect("a value"), Some(2));
+    assert_eq!(cache.get(&7).at_least(token(2)).await.expect("a value"), Some(2));
     let loads = server.loads.load(Ordering::SeqCst);
-    let hits = cache.get_many([8, 7, 8]).at_least(&token(2)).detailed().await.expect("values");
+    let hits = cache.get_many([8, 7, 8]).at_least(token(2)).detailed().await.expect("values");
     let found: Vec<_> = hits.iter().map(|hit| (hit.value, hit.tier)).collect();
     assert_eq!(found, [(Some(2), Tier::Database), (Some(2), Tier::Shared), (Some(2), Tier::Database)]);
     assert_eq!(server.loads.load(Ordering::SeqCst), loads + 1, "one load for both places of 8");
@@ -53,9 +53,9 @@ async fn many_keys_are_not_returned_without_the_token() {
     let (store, server) = (Arc::new(MemoryStore::new("t")), Server::primary());
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
-    let error = cache.get_many([7, 8]).at_least(&token(2)).await.expect_err("no server has it");
+    let error = cache.get_many([7, 8]).at_least(token(2)).await.expect_err("no server has it");
     assert_eq!(error.kind(), ErrorKind::Unproven);
-    let each = cache.get_many([7, 8]).at_least(&token(2)).per_key().await;
+    let each = cache.get_many([7, 8]).at_least(token(2)).per_key().await;
     assert!(each.iter().all(|hit| hit.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unproven)), "{each:?}");
     let bound = Duration::from_secs(5);
     let replica = cache_of(&Arc::new(MemoryStore::new("t")), &Server::replica());
@@ -69,7 +69,7 @@ async fn many_keys_wait_for_a_replica_that_lags() {
         let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
         let cache = cache_of(&store, &server);
         cache.set_bypass(bypass);
-        let read = tokio::spawn(cache.get_many([7, 8]).at_least(&token(2)));
+        let read = tokio::spawn(cache.get_many([7, 8]).at_least(token(2)));
         wait_until("it has loaded without success", || async { server.loads.load(Ordering::SeqCst) > 6 }).await;
         server.reach(2);
         assert_eq!(read.await.expect("joined").expect("values"), [Some(2), Some(2)], "bypass: {bypass}");
@@ -122,13 +122,13 @@ async fn a_loader_for_one_call_is_held_to_the_level() {
         }
     };
     assert_eq!(cache.get_or_load(&7, load(2)).await.expect("a value"), Some(1), "it is cached");
-    let hit = cache.get_or_load(&7, load(2)).at_least(&token(2)).detailed().await.expect("a value");
+    let hit = cache.get_or_load(&7, load(2)).at_least(token(2)).detailed().await.expect("a value");
     assert_eq!((hit.value, hit.tier), (Some(2), Tier::Database));
     assert_eq!(cache.get_or_load(&7, load(9)).bypass().await.expect("a value"), Some(9));
     // The loader has run, lacks the token, and there is no other one.
     for bypass in [false, true] {
         cache.set_bypass(bypass);
-        let error = cache.get_or_load(&7, load(2)).at_least(&token(3)).await.expect_err("commit 3 is missing");
+        let error = cache.get_or_load(&7, load(2)).at_least(token(3)).await.expect_err("commit 3 is missing");
         assert_eq!(error.kind(), ErrorKind::Unproven, "bypass {bypass}: {error}");
     }
 }
@@ -152,7 +152,7 @@ async fn a_loader_for_one_call_is_kept_until_it_runs() {
         cx.position("db:1-2".parse().expect("a position"));
         Ok::<_, io::Error>(Some(2))
     };
-    let value = cache.get_or_load(&7, load).at_least(&token(2)).await;
+    let value = cache.get_or_load(&7, load).at_least(token(2)).await;
     assert_eq!(value.expect("its own loader has the token"), Some(2));
 }
 
