@@ -84,8 +84,11 @@ where
     #[inline(never)]
     pub(super) fn slow(self, work: Work<V>) -> HitFuture<V> {
         let inner = Arc::clone(self.cache);
-        let (key, level) = (self.key.to_owned(), self.level.unwrap_or_default());
-        Box::pin(async move { Inner::read(inner, key, &level, work).await })
+        let (key, level) = (self.key.to_owned(), self.level);
+        Box::pin(async move {
+            let level = level.as_deref().unwrap_or(&Level::EVENTUAL);
+            Inner::read(inner, key, level, work).await
+        })
     }
 }
 

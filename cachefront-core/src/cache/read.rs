@@ -71,13 +71,16 @@ where
     }
 
     /// A complete read, for everything but plain hits in the process-local tier.
+    ///
+    /// Everything but a hit is in boxed futures of its own, so that the future of a hit, which every read allocates, holds
+    /// no state of a load.
     pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.shared.cache, &key)?;
         let through = !self.is_bypassed() && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
             self.metrics.bypass.increment(1);
-            return self.bypass(&key, level, &work, self.proof_wait()).await;
+            return Box::pin(self.bypass(&key, level, &work, self.proof_wait())).await;
         };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
         if (!level.is_eventual() || level.detailed)
@@ -85,11 +88,20 @@ where
         {
             return Ok(hit);
         }
+        match self.lookup(&read).await {
+            Lookup::Hit(stored) => Ok(self.shared_hit(stored, level)),
+            first @ (Lookup::Miss | Lookup::Unproven) => Box::pin(self.read_by_load(&read, first, work)).await,
+        }
+    }
+
+    /// A read whose first lookup was no hit: loads and looks up by turns until a value satisfies the level.
+    async fn read_by_load(self: &Arc<Self>, read: &Read<'_, K>, first: Lookup<V>, work: Work<V>) -> Result<Hit<V>> {
         let mut proof_wait = self.proof_wait();
         let mut reload = false;
+        let mut lookup = first;
         for _ in 0..ROUNDS_MAX {
-            match self.lookup(&read).await {
-                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, level)),
+            match lookup {
+                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, read.level)),
                 Lookup::Miss if reload => {}
                 Lookup::Miss => self.metrics.miss.increment(1),
                 Lookup::Unproven => {
@@ -97,17 +109,21 @@ where
                     reload = true;
                 }
             }
-            match self.join(&read, reload, &work).await? {
+            match self.join(read, reload, &work).await? {
                 JoinOutcome::Hit(hit) => return Ok(hit),
-                JoinOutcome::Unsuitable => reload = reload || !level.is_eventual(),
+                JoinOutcome::Unsuitable => reload = reload || !read.level.is_eventual(),
                 JoinOutcome::Lagging { permanent } => {
                     reload = true;
                     self.wait_for_proof(&mut proof_wait, permanent || !self.can_load(&work)).await?;
                 }
             }
+            lookup = self.lookup(read).await;
+        }
+        if let Lookup::Hit(stored) = lookup {
+            return Ok(self.shared_hit(stored, read.level));
         }
         // The key changes faster than it can be filled: the read loads by itself.
-        self.bypass(&read.key, level, &work, proof_wait).await
+        self.bypass(&read.key, read.level, &work, proof_wait).await
     }
 
     /// Joins or starts one load.

@@ -16,7 +16,7 @@ use crate::cache::load_gate::{Fresh, LoadFacts};
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
-use crate::entry::{Entry, FILL_POSITION_BYTES_MAX, Header, PayloadState, fill_position};
+use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
@@ -74,8 +74,10 @@ pub(super) struct Stored<V> {
     pub(super) expires_at: Timestamp,
     /// The server that the value was read from.
     pub(super) server: ServerId,
-    /// The fill position as text; parsed only on demand.
-    position: Bytes,
+    /// The whole entry: its fill position is parsed only on demand.
+    entry: Bytes,
+    /// Where its payload begins, and its fill position ends.
+    body: usize,
     pub(super) meta: Option<Arc<Meta>>,
     /// Size of the encoded value, in bytes.
     pub(super) weight: usize,
@@ -84,7 +86,7 @@ pub(super) struct Stored<V> {
 impl<V> Stored<V> {
     /// Returns what the loader's server had executed; `None` if that is not known.
     pub(super) fn loaded(&self) -> Option<Position> {
-        fill_position(&self.position)
+        fill_position(self.entry.get(HEADER_BYTES..self.body)?)
     }
 }
 
@@ -153,14 +155,15 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
     fn decode(&self, reading: Reading) -> Option<Stored<V>> {
-        let entry = match Entry::decode(reading.entry?) {
-            Ok(entry) => entry,
+        let entry = reading.entry?;
+        let fixed = match Fixed::decode(&entry) {
+            Ok(fixed) => fixed,
             Err(error) => {
                 tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
                 return None;
             }
         };
-        let header = &entry.header;
+        let (header, payload) = (&fixed.header, fixed.payload(&entry));
         let meta = match self.mode() {
             InvalidationMode::Cdc => {
                 let meta = reading.meta.filter(|meta| meta.is_live())?;
@@ -180,7 +183,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let value = match header.state {
             PayloadState::Negative => None,
             PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(&entry.payload) {
+                match self.codec.decode(payload) {
                     Ok(value) => Some(value),
                     Err(error) => {
                         tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
@@ -195,9 +198,10 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
             server: reading.server,
-            position: entry.header.position,
+            weight: payload.len(),
+            body: fixed.body,
+            entry,
             meta,
-            weight: entry.payload.len(),
         })
     }
 

@@ -4,6 +4,7 @@ mod hooks;
 mod levels;
 mod many;
 mod permits;
+mod size;
 mod split;
 
 use std::sync::Arc;
