@@ -1,12 +1,13 @@
 //! What a session read takes as its token.
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 use crate::position::Position;
 
 /// The argument of [`Get::at_least`](crate::Get::at_least): a token, or none where a request may have none.
 ///
-/// Implemented for `Position`, `&Position`, and options of both.
+/// Implemented for `Position`, `Arc<Position>`, references to both, and options of all of them.
 ///
 /// ```
 /// use cachefront::{IntoToken, Position};
@@ -30,6 +31,18 @@ impl IntoToken for Position {
 impl IntoToken for &Position {
     fn into_token(self) -> Option<Position> {
         Some(self.clone())
+    }
+}
+
+impl IntoToken for Arc<Position> {
+    fn into_token(self) -> Option<Position> {
+        Some(Self::unwrap_or_clone(self))
+    }
+}
+
+impl IntoToken for &Arc<Position> {
+    fn into_token(self) -> Option<Position> {
+        Some((**self).clone())
     }
 }
 
