@@ -26,7 +26,7 @@ struct Part<'a, K> {
     /// Its place in the result.
     index: usize,
     read: Read<'a, K>,
-    /// Load even if the store has a valid value: it does not prove the level.
+    /// Load even if the store has a valid value: it does not prove the level, or is outdated.
     reload: bool,
 }
 
@@ -165,6 +165,10 @@ where
                 Lookup::Miss => self.metrics.miss.increment(1),
                 Lookup::Unproven => {
                     self.metrics.unproven.increment(1);
+                    part.reload = true;
+                }
+                Lookup::Outdated => {
+                    self.metrics.outdated.increment(1);
                     part.reload = true;
                 }
             }

@@ -1,6 +1,6 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
-//! From the lowest file to the highest: [`hit`], [`level`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
+//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
 //! [`store_loaded`], [`load`], [`read`] and [`many`] are the paths through them; [`get`], [`get_many`], [`get_or_load`],
 //! [`token`], [`handle`] and [`builder`] have the public types.
@@ -8,6 +8,7 @@
 mod builder;
 mod epochs;
 mod flight;
+mod freshness;
 mod get;
 mod get_many;
 mod get_or_load;

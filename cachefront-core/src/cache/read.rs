@@ -62,12 +62,37 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let tier = self.local.as_ref()?;
-        if self.is_bypassed() {
-            return None;
+        if !self.subscription.is_unlimited() {
+            return self.local_get_limited(tier, key);
         }
         let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
         self.metrics.hit_local.increment(1);
         Some(entry.value)
+    }
+
+    /// The first tier while it is bypassed, or while the freshness objective is not met.
+    #[cold]
+    fn local_get_limited<Q>(&self, tier: &LocalTier<K, V>, key: &Q) -> Option<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.is_bypassed() {
+            return None;
+        }
+        let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
+        if !self.local_is_fresh(&entry) {
+            return None;
+        }
+        self.metrics.hit_local.increment(1);
+        Some(entry.value)
+    }
+
+    /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
+    fn local_is_fresh(&self, entry: &LocalEntry<V>) -> bool {
+        let by_log = self.shared.mode() == InvalidationMode::Cdc;
+        let source_time = self.subscription.handled.load().source_time;
+        !by_log || self.subscription.is_fresh(source_time, entry.filled_at, self.clock.now())
     }
 
     /// A complete read, for everything but plain hits in the process-local tier.
@@ -90,7 +115,9 @@ where
         }
         match self.lookup(&read).await {
             Lookup::Hit(stored) => Ok(self.shared_hit(stored, level)),
-            first @ (Lookup::Miss | Lookup::Unproven) => Box::pin(self.read_by_load(&read, first, work)).await,
+            first @ (Lookup::Miss | Lookup::Unproven | Lookup::Outdated) => {
+                Box::pin(self.read_by_load(&read, first, work)).await
+            }
         }
     }
 
@@ -106,6 +133,10 @@ where
                 Lookup::Miss => self.metrics.miss.increment(1),
                 Lookup::Unproven => {
                     self.metrics.unproven.increment(1);
+                    reload = true;
+                }
+                Lookup::Outdated => {
+                    self.metrics.outdated.increment(1);
                     reload = true;
                 }
             }
@@ -196,6 +227,9 @@ where
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
         let handled = self.subscription.handled.load();
         let entry = get(tier, self.clock.coarse())?;
+        if level.is_eventual() && !self.subscription.is_unlimited() && !self.local_is_fresh(&entry) {
+            return None;
+        }
         let now = self.clock.now();
         let evidence = Evidence {
             loaded: None,
