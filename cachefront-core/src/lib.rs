@@ -54,7 +54,10 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Tier};
+pub use cache::{
+    Cache, CacheBuilder, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
+    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier,
+};
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus};

@@ -59,21 +59,24 @@ pub struct CacheBuilder<K, V, C = Json> {
     entropy: Arc<dyn Entropy>,
 }
 
-impl Cache<(), ()> {
-    /// Starts to build a cache of this name; the name is part of every stored key.
+impl<K, V> Cache<K, V> {
+    /// Starts to build a cache of this name; the name is part of every stored key. Key and value types are named once, in an
+    /// alias or where the cache is kept:
     ///
     /// ```
     /// use cachefront::{Cache, loader_fn};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
-    /// let greetings: Cache<u64, String> = Cache::builder("greetings")
-    ///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
+    /// type Greetings = Cache<u64, String>;
+    ///
+    /// let greetings = Greetings::builder("greetings")
+    ///     .loader(loader_fn(|id| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
     ///     .build()?;
     /// assert_eq!(greetings.get(&7).await?, Some("hello 7".to_owned()));
     /// # Ok::<(), cachefront::Error>(())
     /// # }).expect("the example runs");
     /// ```
-    pub fn builder<K, V>(name: &str) -> CacheBuilder<K, V> {
+    pub fn builder(name: &str) -> CacheBuilder<K, V> {
         CacheBuilder::new(name)
     }
 }

@@ -3,6 +3,7 @@
 mod freshness;
 mod hooks;
 mod levels;
+mod many;
 mod permits;
 mod size;
 mod split;
