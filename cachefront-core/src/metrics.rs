@@ -5,6 +5,7 @@
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by the tier of the value |
+//! | `cachefront_refreshes_total` | counter | `cache` | loads in the background of values whose time to live ends |
 //! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
 //! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store, by outcome |
@@ -31,6 +32,8 @@ use metrics::{
 
 /// Reads, by the tier of the value.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
+/// Loads in the background of values whose time to live ends.
+pub const REFRESHES_TOTAL: &str = "cachefront_refreshes_total";
 /// Loads from the database.
 pub const LOADS_TOTAL: &str = "cachefront_loads_total";
 /// How long a load took.
@@ -83,6 +86,8 @@ pub(crate) struct CacheMetrics {
     pub(crate) miss: Counter,
     pub(crate) unproven: Counter,
     pub(crate) outdated: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) refreshes: Counter,
     pub(crate) bypass: Counter,
     pub(crate) load_ok: Counter,
     pub(crate) load_absent: Counter,
@@ -110,6 +115,8 @@ impl CacheMetrics {
             miss: read("miss"),
             unproven: read("unproven"),
             outdated: read("outdated"),
+            stale: read("stale"),
+            refreshes: counter!(REFRESHES_TOTAL, "cache" => cache.to_owned()),
             bypass: read("bypass"),
             load_ok: load("value"),
             load_absent: load("absent"),
@@ -179,6 +186,7 @@ impl CdcMetrics {
 
 fn describe() {
     describe_counter!(READS_TOTAL, "Reads, by the tier of the value");
+    describe_counter!(REFRESHES_TOTAL, "Loads in the background of values whose time to live ends");
     describe_counter!(LOADS_TOTAL, "Loads from the database");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "How long a load took");
     describe_counter!(FILLS_TOTAL, "Fills of the shared store, by outcome");

@@ -88,6 +88,22 @@ pub struct CacheSettings {
     /// What plain reads do while the watermark is older. Default: [`OnLag::ShortenTtl`] of 10 s: a plain read of a dead
     /// invalidator's cache is 20 s old at most, and the database serves each key once in 10 s.
     pub on_lag: OnLag,
+    /// How long a value is served after its time to live while one process loads it again in the background. It is kept correct
+    /// by invalidation all the while; in TTL mode it is that much older. Default: 0: a value that has expired is a miss.
+    pub stale_while_revalidate: Duration,
+    /// How early values are loaded again in the background, before their time to live ends: a read refreshes at random, with
+    /// a higher probability the closer the end is and the longer the value took to load. 1.0 is the value of the XFetch
+    /// paper, more is earlier. Default: 0.0: never.
+    pub early_refresh: f64,
+    /// Maximum age of a value that a plain read may be served if its load fails (loader error, timeout, overload), although it
+    /// was invalidated or has expired. Only the process-local tier keeps such values. Session and bounded reads are never served one.
+    /// Default: 0: an error is returned.
+    pub stale_if_error: Duration,
+    /// How long a plain read that has such a value does not load a key again after a failure. Default: 1 s.
+    pub stale_if_error_throttle: Duration,
+    /// How long a plain read that has such a value waits for its load, which then goes on in the background.
+    /// Default: 0: it waits for the load.
+    pub load_soft_timeout: Duration,
     /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
     /// achieves.
     pub clock_skew: Duration,
@@ -117,6 +133,11 @@ impl Default for CacheSettings {
             proof_wait: Duration::from_secs(2),
             freshness_objective: Duration::from_secs(10),
             on_lag: OnLag::ShortenTtl(Duration::from_secs(10)),
+            stale_while_revalidate: Duration::ZERO,
+            early_refresh: 0.0,
+            stale_if_error: Duration::ZERO,
+            stale_if_error_throttle: Duration::from_secs(1),
+            load_soft_timeout: Duration::ZERO,
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),
@@ -139,12 +160,22 @@ impl CacheSettings {
         with_proof_wait = proof_wait: Duration;
         with_freshness_objective = freshness_objective: Duration;
         with_on_lag = on_lag: OnLag;
+        with_stale_while_revalidate = stale_while_revalidate: Duration;
+        with_early_refresh = early_refresh: f64;
+        with_stale_if_error = stale_if_error: Duration;
+        with_stale_if_error_throttle = stale_if_error_throttle: Duration;
+        with_load_soft_timeout = load_soft_timeout: Duration;
         with_clock_skew = clock_skew: Duration;
         with_epoch_slots = epoch_slots: usize;
         with_bus_silence_max = bus_silence_max: Duration;
         with_bus_retry_min = bus_retry_min: Duration;
         with_bus_retry_max = bus_retry_max: Duration;
         with_tick = tick: Duration;
+    }
+
+    /// Returns true if values are loaded again in the background when their time to live ends.
+    pub(crate) fn refreshes(&self) -> bool {
+        !self.stale_while_revalidate.is_zero() || self.early_refresh > 0.0
     }
 
     /// Checks every field.
@@ -176,6 +207,9 @@ impl CacheSettings {
                     self.clock_skew
                 )));
             }
+        }
+        if !(0.0..=100.0).contains(&self.early_refresh) {
+            return Err(invalid(format!("`early_refresh` is {}: give 0.0 to 100.0", self.early_refresh)));
         }
         if !self.epoch_slots.is_power_of_two() {
             return Err(invalid(format!("`epoch_slots` is {}: give a power of two", self.epoch_slots)));

@@ -273,6 +273,53 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
+    /// Serves a value for this long after its time to live, while one process loads it again in the background: no reader
+    /// waits when a hot value expires. Invalidations take effect at once, as always.
+    ///
+    /// Sets [`CacheSettings::stale_while_revalidate`]. Default: 0: a value that has expired is a miss.
+    pub fn stale_while_revalidate(mut self, duration: Duration) -> Self {
+        self.settings.stale_while_revalidate = duration;
+        self
+    }
+
+    /// Loads values again in the background before their time to live ends, at random, so that hot values do not expire at
+    /// all: 1.0 is a good value, more is earlier (XFetch).
+    ///
+    /// Sets [`CacheSettings::early_refresh`]. Default: 0.0: never.
+    pub fn early_refresh(mut self, factor: f64) -> Self {
+        self.settings.early_refresh = factor;
+        self
+    }
+
+    /// Serves a plain read whose load fails the last value that this process had, if it is at most this old, although it
+    /// was invalidated or has expired. Needs a process-local tier, which keeps such values. [`Hit::stale`](crate::Hit::stale) is then true; session
+    /// and bounded reads, and reads of other keys, return the error.
+    ///
+    /// Sets [`CacheSettings::stale_if_error`]. Default: 0: an error is returned.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachefront::{Cache, CacheBuilder, Local};
+    ///
+    /// let users: CacheBuilder<u64, String> = Cache::builder("users")
+    ///     .local(Local::max_weight(64 << 20))
+    ///     .stale_if_error(Duration::from_secs(600))
+    ///     .load_soft_timeout(Duration::from_millis(200));
+    /// ```
+    pub fn stale_if_error(mut self, age_max: Duration) -> Self {
+        self.settings.stale_if_error = age_max;
+        self
+    }
+
+    /// Waits this long for a load if there is a value for [`stale_if_error`](Self::stale_if_error), and then serves that value;
+    /// the load goes on and its value is stored.
+    ///
+    /// Sets [`CacheSettings::load_soft_timeout`]. Default: 0: it waits for the load.
+    pub fn load_soft_timeout(mut self, duration: Duration) -> Self {
+        self.settings.load_soft_timeout = duration;
+        self
+    }
+
     /// Sets every tunable number. Default: [`CacheSettings::default`].
     pub fn settings(mut self, settings: CacheSettings) -> Self {
         self.settings = settings;
@@ -348,6 +395,16 @@ impl<K, V, C> CacheBuilder<K, V, C> {
                 "`local` of cache `{}` has a weight or a time to live of zero: give both above zero",
                 self.name
             ));
+        }
+        let stale = &self.settings;
+        if !stale.stale_if_error.is_zero() && self.local.is_none() {
+            return config(format!(
+                "`stale_if_error` of cache `{}` needs a process-local tier: add `local`",
+                self.name
+            ));
+        }
+        if !stale.load_soft_timeout.is_zero() && stale.stale_if_error.is_zero() {
+            return config(format!("`load_soft_timeout` of cache `{}` needs `stale_if_error`", self.name));
         }
         if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
             return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));

@@ -21,6 +21,7 @@ use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
 use crate::cache::shared::SharedTier;
+use crate::cache::stale::FAILURES_MAX;
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
@@ -222,6 +223,8 @@ where
             mode: AtomicU8::new(parts.mode as u8),
             lease: parts.settings.lease,
             clock_skew: parts.settings.clock_skew,
+            stale_while_revalidate: parts.settings.stale_while_revalidate,
+            refreshes: parts.settings.refreshes(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             subscription: Arc::clone(&subscription),
@@ -229,6 +232,7 @@ where
             uncovered: AtomicBool::new(false),
             metrics: metrics.clone(),
         };
+        let keeps_stale = !parts.settings.stale_if_error.is_zero();
         let inner = Inner {
             local: parts.local.map(LocalTier::new),
             shared,
@@ -239,6 +243,7 @@ where
             loader: parts.loader,
             policy: parts.policy,
             rules: parts.rules,
+            failures: keeps_stale.then(|| quick_cache::sync::Cache::new(FAILURES_MAX)),
             settings: parts.settings,
             clock: parts.clock,
             entropy: parts.entropy,

@@ -11,7 +11,7 @@ use crate::cache::load_gate::LoadGate;
 use crate::cache::local::LocalTier;
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Timestamp};
 use crate::keymap::TableRules;
 use crate::loader::DynLoader;
 use crate::metrics::CacheMetrics;
@@ -40,6 +40,8 @@ pub(super) struct Inner<K, V> {
     /// Maps changes to keys of this cache.
     pub(super) rules: Arc<TableRules>,
     pub(super) settings: CacheSettings,
+    /// When keys whose load failed may be loaded again; `None` without `stale_if_error`.
+    pub(super) failures: Option<quick_cache::sync::Cache<K, Timestamp>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) metrics: CacheMetrics,

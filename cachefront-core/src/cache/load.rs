@@ -12,7 +12,7 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
-use crate::cache::plan::{LoadPlan, Work};
+use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +24,8 @@ enum Next<'a, V> {
     Load(Permit<'a>, Option<Lease>),
     /// Another process has filled the key.
     Present(Loaded<V>),
+    /// Another process refreshes the key.
+    Abandon,
 }
 
 /// How long a read may repeat loads from a database that lags.
@@ -45,12 +47,18 @@ where
 
     /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
     async fn load_and_store(&self, leader: &Leader<K, V>, plan: &LoadPlan, work: Work<V>) -> Outcome<V> {
-        let (permit, lease) = match self.permit_and_lease(&plan.store_key, plan.reload).await? {
+        let (permit, lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
             Next::Present(loaded) => return Ok(Arc::new(loaded)),
+            Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
         let fresh = match self.load(permit, leader.key(), &work).await {
             Ok(fresh) => fresh,
+            Err(error) if plan.purpose == Purpose::Refresh => {
+                // The lease is left to expire: the value is still served, and no process tries again before that.
+                tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a refresh in the background failed");
+                return Ok(Arc::new(Loaded::abandoned()));
+            }
             Err(error) => {
                 self.release_lease(&plan.store_key, lease.as_ref()).await;
                 return Err(error);
@@ -63,7 +71,8 @@ where
     /// Waits for a permit to load, then requests the lease: a lease begins when its load can begin, so that it does not
     /// expire in a queue ("Permit before lease"). Waits a bounded time for another process that holds the lease, without
     /// a permit.
-    async fn permit_and_lease(&self, key: &StoreKey, reload: bool) -> Result<Next<'_, V>> {
+    async fn permit_and_lease(&self, key: &StoreKey, purpose: Purpose) -> Result<Next<'_, V>> {
+        let reload = purpose != Purpose::Miss;
         let deadline = self.clock.now().after(self.settings.lease_wait);
         let mut pause = self.settings.lease_poll_min;
         loop {
@@ -72,6 +81,7 @@ where
                 Leased::Present(loaded) => return Ok(Next::Present(loaded)),
                 Leased::Granted(lease) => return Ok(Next::Load(permit, Some(lease))),
                 Leased::Without => return Ok(Next::Load(permit, None)),
+                Leased::Held(_) if purpose == Purpose::Refresh => return Ok(Next::Abandon),
                 // A reader that needs more than what other processes fill does not wait for them.
                 Leased::Held(_) if reload || self.clock.now() >= deadline => return Ok(Next::Load(permit, None)),
                 Leased::Held(remaining) => {
@@ -176,6 +186,7 @@ where
             position: facts.notes.position,
             staleness_bound: primary.then(|| now.since(facts.started_at) + self.settings.clock_skew),
             ttl: None,
+            stale: false,
             age: age(facts.started_at, now),
         })
     }

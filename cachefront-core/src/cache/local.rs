@@ -100,6 +100,11 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         self.map.peek(key).filter(|entry| entry.serves(epochs, now))
     }
 
+    /// Returns the last value of `key` in this tier and the time before its load, also if it was invalidated or has expired.
+    pub(crate) fn last(&self, key: &K) -> Option<(Option<V>, Timestamp)> {
+        self.map.peek(key).map(|entry| (entry.value, entry.filled_at))
+    }
+
     /// Inserts a value that was read after its ticket was taken.
     pub(crate) fn insert(&self, key: K, value: Option<V>, facts: &Insertion) {
         let expires_at = facts.now.after(self.ttl).min(facts.expires_at);

@@ -14,7 +14,7 @@ use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
-use crate::cache::plan::{LoadPlan, Work};
+use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
 use crate::cache::shared::{Lease, Leased, Lookup};
 use crate::error::{Error, ErrorKind, Result};
@@ -101,8 +101,8 @@ where
             let (flight, leads) = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
                 Joined::Waiter(flight) => (flight, false),
                 Joined::Leader(leader) => {
-                    let flight = leader.flight();
-                    let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload };
+                    let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                    let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
                     pending.push(PendingLoad { leader, plan });
                     (flight, true)
                 }
@@ -116,7 +116,7 @@ where
     }
 
     /// Reads the store once for all remaining reads, and removes the hits from `parts`.
-    async fn lookup_many(&self, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Result<Hit<V>>>]) {
+    async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Result<Hit<V>>>]) {
         if parts.is_empty() {
             return;
         }
@@ -137,6 +137,7 @@ where
             }
             match self.shared.evaluate(reading, level) {
                 Lookup::Hit(stored) => {
+                    self.refresh_if_due(key, store_key, &stored);
                     if let Some(ticket) = ticket {
                         self.keep_read(key, store_key, &stored, ticket);
                     }
@@ -164,7 +165,7 @@ where
         flight: Arc<Flight<V>>,
         leads: bool,
     ) -> (usize, Result<Hit<V>>) {
-        let hit = match self.landed(&read, &flight, leads).await {
+        let hit = match self.or_stale(&read, self.landed(&read, &flight, leads)).await {
             Ok(JoinOutcome::Hit(hit)) => Ok(hit),
             Ok(JoinOutcome::Unsuitable | JoinOutcome::Lagging { .. }) => {
                 Arc::clone(self).read(read.key, read.level, Work::Registered).await
@@ -205,7 +206,9 @@ where
 
     /// Requests a lease for each load, and returns the loads that are still necessary.
     async fn lease_many(self: &Arc<Self>, pending: Vec<PendingLoad<K, V>>) -> Vec<(PendingLoad<K, V>, Option<Lease>)> {
-        let leases = join_all(pending.iter().map(|load| self.shared.lease(&load.plan.store_key, load.plan.reload)));
+        let leases = join_all(
+            pending.iter().map(|load| self.shared.lease(&load.plan.store_key, load.plan.purpose != Purpose::Miss)),
+        );
         let mut loads = Vec::with_capacity(pending.len());
         let leases = leases.await;
         for (leased, load) in leases.into_iter().zip(pending) {

@@ -2,7 +2,7 @@
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`read`] and [`many`] are the paths through them; [`get`], [`get_many`], [`get_or_load`],
+//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`] and [`many`] are the paths through them; [`get`], [`get_many`], [`get_or_load`],
 //! [`token`], [`handle`] and [`builder`] have the public types.
 
 mod builder;
@@ -22,7 +22,9 @@ mod local;
 mod many;
 mod plan;
 mod read;
+mod refresh;
 mod shared;
+mod stale;
 mod store_loaded;
 mod subscription;
 #[cfg(test)]

@@ -62,11 +62,28 @@ impl<V> Work<V> {
     }
 }
 
+/// Why a load runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// There is no value that may be served. A value that another process fills meanwhile will do.
+    Miss,
+    /// The store's value does not satisfy a read: load even if it is valid.
+    Reload,
+    /// The store's value is served, and its time to live ends: load, unless another process does.
+    Refresh,
+}
+
+impl Purpose {
+    /// Returns the purpose of a read's load.
+    pub(super) fn of_read(reload: bool) -> Self {
+        if reload { Self::Reload } else { Self::Miss }
+    }
+}
+
 /// What a single-flight load is to do.
 pub(super) struct LoadPlan {
     pub(super) store_key: StoreKey,
     /// Present if the value may be put into the process-local tier.
     pub(super) ticket: Option<Ticket>,
-    /// Load even if the store has a valid value.
-    pub(super) reload: bool,
+    pub(super) purpose: Purpose,
 }

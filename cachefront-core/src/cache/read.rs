@@ -14,7 +14,7 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::{Evidence, Level};
 use crate::cache::local::{Insertion, LocalEntry, LocalTier};
-use crate::cache::plan::{LoadPlan, Work};
+use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lookup, Stored};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -140,7 +140,7 @@ where
                     reload = true;
                 }
             }
-            match self.join(read, reload, &work).await? {
+            match self.or_stale(read, self.join(read, reload, &work)).await? {
                 JoinOutcome::Hit(hit) => return Ok(hit),
                 JoinOutcome::Unsuitable => reload = reload || !read.level.is_eventual(),
                 JoinOutcome::Lagging { permanent } => {
@@ -162,8 +162,8 @@ where
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
-                let flight = leader.flight();
-                let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload };
+                let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
                 tokio::spawn(Arc::clone(self).run_load(leader, plan, work.share()));
                 self.landed(read, &flight, true).await
             }
@@ -243,12 +243,13 @@ where
             position: evidence.applied.cloned(),
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: Some(entry.expires_at.since(now)),
+            stale: false,
             age: age(entry.filled_at, now),
         })
     }
 
     /// The second tier: the shared store. A store that cannot be read is a miss.
-    async fn lookup(&self, read: &Read<'_, K>) -> Lookup<V> {
+    async fn lookup(self: &Arc<Self>, read: &Read<'_, K>) -> Lookup<V> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
         match self.shared.store.get(&read.store_key).await {
@@ -258,8 +259,11 @@ where
                     self.shared.note_origin(reading.meta.as_deref());
                 }
                 let lookup = self.shared.evaluate(reading, read.level);
-                if let (Lookup::Hit(stored), Some(ticket)) = (&lookup, keep) {
-                    self.keep_read(&read.key, &read.store_key, stored, ticket);
+                if let Lookup::Hit(stored) = &lookup {
+                    self.refresh_if_due(&read.key, &read.store_key, stored);
+                    if let Some(ticket) = keep {
+                        self.keep_read(&read.key, &read.store_key, stored, ticket);
+                    }
                 }
                 lookup
             }
@@ -298,6 +302,7 @@ where
             position,
             staleness_bound,
             ttl: Some(stored.expires_at.since(now)),
+            stale: false,
             age: age(stored.filled_at, now),
         }
     }
@@ -313,6 +318,7 @@ where
             // A value that was loaded from a replica has no known time at which it was current.
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: loaded.expires_at.is_known().then(|| loaded.expires_at.since(now)),
+            stale: false,
             age: age(loaded.filled_at, now),
         }
     }
@@ -329,7 +335,7 @@ where
             ticket,
             now: self.clock.now(),
             filled_at: stored.filled_at,
-            expires_at: stored.expires_at,
+            expires_at: stored.fresh_until(),
             weight: store_key.as_str().len() + stored.weight,
         };
         tier.insert(key.clone(), stored.value.clone(), &facts);

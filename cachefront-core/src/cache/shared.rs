@@ -44,6 +44,10 @@ pub(super) struct SharedTier<V> {
     pub(super) lease: Duration,
     /// Maximum difference between clocks, added to staleness bounds.
     pub(super) clock_skew: Duration,
+    /// How long a value is served after its time to live.
+    pub(super) stale_while_revalidate: Duration,
+    /// Values carry the end of their time to live, for refreshes in the background.
+    pub(super) refreshes: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     /// Tells whether a server that grants a lease is the one that the bus is read from.
@@ -74,6 +78,10 @@ pub(super) struct Stored<V> {
     pub(super) filled_at: Timestamp,
     /// When the value stops being served; unknown for never.
     pub(super) expires_at: Timestamp,
+    /// When the value's time to live ends; unknown if it is not refreshed in the background.
+    pub(super) soft_expiry: Timestamp,
+    /// How long its load took, in µs.
+    pub(super) load_cost_us: u32,
     /// The server that the value was read from.
     pub(super) server: ServerId,
     /// The whole entry: its fill position is parsed only on demand.
@@ -86,6 +94,11 @@ pub(super) struct Stored<V> {
 }
 
 impl<V> Stored<V> {
+    /// Returns when the value's time to live ends.
+    pub(super) fn fresh_until(&self) -> Timestamp {
+        if self.soft_expiry.is_known() { self.soft_expiry } else { self.expires_at }
+    }
+
     /// Returns what the loader's server had executed; `None` if that is not known.
     pub(super) fn loaded(&self) -> Option<Position> {
         fill_position(self.entry.get(HEADER_BYTES..self.body)?)
@@ -201,6 +214,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             value,
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
+            soft_expiry: header.soft_expiry,
+            load_cost_us: header.load_cost_us,
             server: reading.server,
             weight: payload.len(),
             body: fixed.body,
@@ -293,7 +308,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             mode: lease.mode,
             generation: header.generation,
             entry: &header.encode_with(&payload),
-            expiry: ttl,
+            expiry: ttl.saturating_add(self.stale_while_revalidate),
         };
         self.send_fill(&fill).await.then_some(payload.len())
     }
@@ -311,8 +326,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             // The high watermark is written after the gate, so what it names was visible before this load began.
             order: lease.meta.as_ref().map_or(0, |meta| meta.high_watermark),
             filled_at: if load.notes.replica { Timestamp::UNKNOWN } else { load.started_at },
-            soft_expiry: Timestamp::UNKNOWN,
-            hard_expiry: load.started_at.after(ttl),
+            soft_expiry: if self.refreshes { load.started_at.after(ttl) } else { Timestamp::UNKNOWN },
+            hard_expiry: load.started_at.after(ttl.saturating_add(self.stale_while_revalidate)),
             load_cost_us: u32::try_from(load.took.as_micros()).unwrap_or(u32::MAX),
             position: if position.len() > FILL_POSITION_BYTES_MAX { Bytes::new() } else { position.into() },
         }

@@ -5,6 +5,7 @@ mod hooks;
 mod levels;
 mod many;
 mod permits;
+mod refresh;
 mod size;
 mod split;
 
