@@ -4,7 +4,6 @@
 //! together under one permit. A key whose lease another process holds gets its own task, so that it does not delay the rest.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -47,22 +46,26 @@ where
         let newest = self.flights.newest();
         let mut found: Vec<Option<Result<Hit<V>>>> =
             keys.iter().map(|key| self.local_of_many(key, &level).map(Ok)).collect();
-        let (copies, rest) = self.distinct(&keys, &found);
         let (mut reads, mut strong) = (Vec::new(), Vec::new());
         let through = !self.is_bypassed() && !level.bypass;
-        for (index, key) in rest {
-            match StoreKey::encode_short(&self.shared.cache, key) {
+        for (index, key) in keys.into_iter().enumerate() {
+            if found.get(index).is_some_and(Option::is_some) {
+                continue;
+            }
+            match StoreKey::encode_short(&self.shared.cache, &key) {
                 Ok(Some(store_key)) if through => {
-                    let read = Read { key: key.clone(), store_key, level: &level, newest };
+                    let read = Read { key, store_key, level: &level, newest };
                     reads.push(Part { index, read, reload: false });
                 }
                 // A key that is too long to be stored is loaded every time.
-                Ok(_) => strong.push((index, key.clone())),
+                Ok(_) => strong.push((index, key)),
                 Err(error) => set(&mut found, index, Err(error)),
             }
         }
         self.metrics.bypass.increment(strong.len() as u64);
         self.lookup_many(&mut reads, &mut found).await;
+        let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
+        copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
         let loads = self.join_many(reads).into_iter().map(|(part, flight, leads)| self.await_load(part, flight, leads));
         let (loaded, strong) = join(join_all(loads), self.bypass_many(strong, &level)).await;
         for (index, hit) in loaded.into_iter().chain(strong) {
@@ -85,28 +88,6 @@ where
             return self.local_get(key).map(|value| Hit::plain(value, Tier::Local));
         }
         self.local_proven(key, level)
-    }
-
-    /// Splits the keys that were not found into each key's first place, and the places of its copies with the first one: a
-    /// batch loads no key twice.
-    #[expect(clippy::type_complexity, reason = "two lists of places, which are used at once")]
-    fn distinct<'k>(
-        &self,
-        keys: &'k [K],
-        found: &[Option<Result<Hit<V>>>],
-    ) -> (Vec<(usize, usize)>, Vec<(usize, &'k K)>) {
-        let (mut copies, mut rest) = (Vec::new(), Vec::new());
-        let mut first = HashMap::new();
-        for (index, key) in keys.iter().enumerate().filter(|(index, _)| matches!(found.get(*index), Some(None))) {
-            match first.entry(key) {
-                Entry::Occupied(original) => copies.push((index, *original.get())),
-                Entry::Vacant(place) => {
-                    place.insert(index);
-                    rest.push((index, key));
-                }
-            }
-        }
-        (copies, rest)
     }
 
     /// Joins or starts a load for each read; those that this call leads run in one task. Returns each read with its flight,
@@ -247,6 +228,30 @@ where
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         load.leader.complete(Ok(Arc::new(loaded)));
     }
+}
+
+/// Removes the parts whose key an earlier part has, because a batch must load no key twice. Returns the place of each, with
+/// the place of the first part of the key.
+fn split_copies<K: Eq + Hash, T>(parts: &mut Vec<T>, of: impl Fn(&T) -> (usize, &K)) -> Vec<(usize, usize)> {
+    if parts.len() < 2 {
+        return Vec::new();
+    }
+    let mut first: HashMap<&K, usize> = HashMap::with_capacity(parts.len());
+    let mut copies = Vec::new();
+    let kept: Vec<bool> = parts
+        .iter()
+        .map(|part| {
+            let (index, key) = of(part);
+            let original = *first.entry(key).or_insert(index);
+            if original != index {
+                copies.push((index, original));
+            }
+            original == index
+        })
+        .collect();
+    let mut kept = kept.into_iter();
+    parts.retain(|_| kept.next().unwrap_or(true));
+    copies
 }
 
 /// Sets the result of one key.

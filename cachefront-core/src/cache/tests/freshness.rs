@@ -106,6 +106,21 @@ async fn in_lag_no_cached_value_is_served_under_bypass_and_every_value_under_ser
 }
 
 #[tokio::test]
+async fn many_keys_have_the_objective_of_one_key() {
+    for local in [false, true] {
+        let mut fixture = Fixture::new(OnLag::ShortenTtl(SHORTENED), local).await;
+        fixture.cache.get_many([7, 8]).await.expect("values");
+        fixture.pass(Duration::from_secs(5)).await;
+        fixture.database.write(2);
+        let loads = fixture.database.loads();
+        assert_eq!(fixture.cache.get_many([7, 8]).await.expect("values"), [Some(2), Some(2)]);
+        assert_eq!(fixture.database.loads(), loads + 2);
+        fixture.cache.get_many([7, 8]).await.expect("values");
+        assert_eq!(fixture.database.loads(), loads + 2, "the loaded values were stored");
+    }
+}
+
+#[tokio::test]
 async fn a_cache_that_is_kept_by_time_has_no_objective() {
     let clock = Arc::new(ManualClock::new());
     let database = Database::free();
