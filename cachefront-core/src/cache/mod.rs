@@ -2,7 +2,7 @@
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`read`] and [`many`] are the paths through them; [`get`], [`get_many`], [`get_or_load`],
+//! [`store_loaded`], [`load`], [`read`], [`many`] and [`invalidate`] are the paths through them; [`get`], [`get_many`], [`get_or_load`],
 //! [`token`], [`handle`] and [`builder`] have the public types.
 
 mod builder;
@@ -15,6 +15,7 @@ mod get_or_load;
 mod handle;
 mod hit;
 mod inner;
+mod invalidate;
 mod level;
 mod load;
 mod load_gate;

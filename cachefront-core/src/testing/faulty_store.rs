@@ -12,8 +12,8 @@ use crate::bus::{BusMessage, BusReader, Hub, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::StoreKey;
 use crate::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
-    Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, MappingId, Meta,
+    Reading, Store, StoreState, StoreWriter, Token,
 };
 
 /// An operation of a store.
@@ -34,6 +34,10 @@ pub enum Operation {
     Release,
     /// [`Store::discard`].
     Discard,
+    /// [`Store::discard_cache`].
+    DiscardCache,
+    /// [`Store::flush_caches`].
+    FlushCaches,
     /// [`Store::suspend`].
     Suspend,
     /// [`Store::writer`].
@@ -223,6 +227,14 @@ impl Store for FaultyStore {
 
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         self.faults.run(Operation::Discard, self.inner.discard(keys)).await
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.faults.run(Operation::DiscardCache, self.inner.discard_cache(cache)).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        self.faults.run(Operation::FlushCaches, self.inner.flush_caches(rows)).await
     }
 
     async fn suspend(&self) -> Result<()> {

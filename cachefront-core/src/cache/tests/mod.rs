@@ -1,5 +1,6 @@
 //! The races of the read path, on the in-memory store.
 
+mod clear;
 mod freshness;
 mod hooks;
 mod levels;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
-    Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, MappingId, Meta,
+    Reading, Store, StoreState, StoreWriter, Token,
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
 
@@ -94,6 +94,16 @@ impl Store for FaultyStore {
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         self.pass().await?;
         self.store.discard(keys).await
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.pass().await?;
+        self.store.discard_cache(cache).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        self.pass().await?;
+        self.store.flush_caches(rows).await
     }
 
     async fn suspend(&self) -> Result<()> {

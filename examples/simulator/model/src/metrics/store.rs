@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use cachefront::bus::{BusMessage, Hub, InvalidationBus};
 use cachefront::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
-    Store, StoreState, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, MappingId, Meta,
+    Reading, Store, StoreState, StoreWriter, Token,
 };
 use cachefront::{Result, StoreKey};
 use metrics::histogram;
@@ -68,6 +68,14 @@ impl Store for MeasuredStore {
 
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         timed("discard", self.store.discard(keys)).await
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        timed("discard_cache", self.store.discard_cache(cache)).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        timed("flush_caches", self.store.flush_caches(rows)).await
     }
 
     async fn suspend(&self) -> Result<()> {
