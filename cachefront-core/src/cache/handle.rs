@@ -162,7 +162,7 @@ where
     pub async fn invalidate<Q>(&self, key: &Q) -> Result<()>
     where
         K: Borrow<Q>,
-        Q: ToOwned<Owned = K> + ?Sized,
+        Q: ToOwned<Owned = K> + Sync + ?Sized,
     {
         // A key that is too long to be stored is in no tier.
         match StoreKey::encode_short(&self.inner.shared.cache, &key.to_owned())? {

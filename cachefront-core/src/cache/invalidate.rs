@@ -12,7 +12,7 @@ use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::mode::InvalidationMode;
 
-impl<K, V> Inner<K, V> {
+impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Inner<K, V> {
     /// Removes keys from all tiers of all processes, in bounded commands and messages.
     pub(super) async fn invalidate(&self, keys: &[StoreKey]) -> Result<()> {
         let advance = |keys: &[StoreKey]| keys.iter().for_each(|key| self.subscription.epochs.invalidate(key));
