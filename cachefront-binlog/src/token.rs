@@ -56,10 +56,10 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
 /// it returns what [`commit_token`] does, which contains the write too.
 ///
 /// ```no_run
-/// # async fn run(pool: &mysql_async::Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn run(pool: &cachefront::binlog::mysql_async::Pool) -> Result<(), Box<dyn std::error::Error>> {
 /// use cachefront::Position;
 /// use cachefront::binlog::own_commit_token;
-/// use mysql_async::prelude::Queryable;
+/// use cachefront::binlog::mysql_async::prelude::Queryable;
 ///
 /// // What this client has written, so far nothing.
 /// let mut token = Position::new();

@@ -54,6 +54,11 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+/// The attribute for implementations of [`Store`](store::Store), [`ChangeSource`](source::ChangeSource) and the other traits
+/// with `async` methods that are used as objects.
+pub use async_trait::async_trait;
+/// The crate of `Bytes`, in which stores and codecs pass values on.
+pub use bytes;
 pub use cache::{
     Cache, CacheBuilder, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
     GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier,
@@ -67,6 +72,11 @@ pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
 pub use settings::{CacheSettings, CdcSettings, OnLag};
 pub use store::{MemorySettings, MemoryStore};
+/// The module of the receiver that [`CdcHandle::watch`] returns.
+pub use tokio::sync::watch;
+/// The crate of the keys of this type.
+#[cfg(feature = "uuid")]
+pub use uuid;
 
 /// The program of README.md.
 #[cfg(doctest)]

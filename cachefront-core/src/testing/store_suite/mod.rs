@@ -11,7 +11,7 @@
 //!
 //! struct InMemory { store: MemoryStore, clock: ManualClock }
 //!
-//! #[async_trait::async_trait]
+//! #[cachefront::async_trait]
 //! impl StoreFixture for InMemory {
 //!     fn store(&self) -> Arc<dyn Store> { Arc::new(self.store.clone()) }
 //!     async fn pass(&self, duration: Duration) { self.clock.advance(duration) }
