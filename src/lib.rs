@@ -48,10 +48,10 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "uuid")))]
 pub use cachefront_core::uuid;
 pub use cachefront_core::{
-    AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, Cdc, CdcHandle, CdcObserver,
-    CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture, GetMany,
-    GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, IntoStore, IntoToken, InvalidationMode,
-    KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings, MemoryStore, OnLag,
+    AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, CacheStats, Cdc, CdcHandle,
+    CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture,
+    GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, IntoStore, IntoToken,
+    InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings, MemoryStore, OnLag,
     POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier, Timestamp, cache_key,
     loader_fn,
 };

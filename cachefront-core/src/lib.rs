@@ -60,7 +60,7 @@ pub use async_trait::async_trait;
 /// The crate of `Bytes`, in which stores and codecs pass values on.
 pub use bytes;
 pub use cache::{
-    Cache, CacheBuilder, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
+    Cache, CacheBuilder, CacheStats, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
     GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier,
 };
 pub use clock::{Clock, Entropy, Timestamp};

@@ -25,6 +25,9 @@
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -74,19 +77,43 @@ pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
 
+/// A counter of the recorder, with the count of this cache for [`Cache::stats`](crate::Cache::stats).
+#[derive(Clone)]
+pub(crate) struct Counted {
+    counter: Counter,
+    total: Arc<AtomicU64>,
+}
+
+impl Counted {
+    fn new(counter: Counter) -> Self {
+        Self { counter, total: Arc::default() }
+    }
+
+    pub(crate) fn increment(&self, by: u64) {
+        self.counter.increment(by);
+        self.total.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Returns the count so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+}
+
 /// The metric handles of one cache.
 #[derive(Clone)]
 pub(crate) struct CacheMetrics {
     name: String,
     pub(crate) hit_local: Counter,
-    pub(crate) hit_shared: Counter,
-    pub(crate) miss: Counter,
-    pub(crate) unproven: Counter,
-    pub(crate) outdated: Counter,
-    pub(crate) bypass: Counter,
-    pub(crate) load_ok: Counter,
-    pub(crate) load_absent: Counter,
-    pub(crate) load_failed: Counter,
+    hits_local: Arc<AtomicU64>,
+    pub(crate) hit_shared: Counted,
+    pub(crate) miss: Counted,
+    pub(crate) unproven: Counted,
+    pub(crate) outdated: Counted,
+    pub(crate) bypass: Counted,
+    pub(crate) load_ok: Counted,
+    pub(crate) load_absent: Counted,
+    pub(crate) load_failed: Counted,
     pub(crate) load_seconds: Histogram,
     pub(crate) bus_seconds: Histogram,
     pub(crate) fill_stored: Counter,
@@ -103,17 +130,19 @@ impl CacheMetrics {
         // No operation has failed yet; without this, a cache that is not read would report an unreachable store.
         store_up.set(1.0);
         let load = |outcome: &'static str| counter!(LOADS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
+        let (read_of, load_of) = (|outcome| Counted::new(read(outcome)), |outcome| Counted::new(load(outcome)));
         Self {
             name: cache.to_owned(),
             hit_local: read("local"),
-            hit_shared: read("shared"),
-            miss: read("miss"),
-            unproven: read("unproven"),
-            outdated: read("outdated"),
-            bypass: read("bypass"),
-            load_ok: load("value"),
-            load_absent: load("absent"),
-            load_failed: load("failed"),
+            hits_local: Arc::default(),
+            hit_shared: read_of("shared"),
+            miss: read_of("miss"),
+            unproven: read_of("unproven"),
+            outdated: read_of("outdated"),
+            bypass: read_of("bypass"),
+            load_ok: load_of("value"),
+            load_absent: load_of("absent"),
+            load_failed: load_of("failed"),
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
             bus_seconds: histogram!(BUS_SECONDS, "cache" => cache.to_owned()),
             fill_stored: counter!(FILLS_TOTAL, "cache" => cache.to_owned(), "outcome" => "stored"),
@@ -121,6 +150,16 @@ impl CacheMetrics {
             local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
             store_up,
         }
+    }
+
+    /// Counts a hit in the process-local tier where such hits are counted for the statistics.
+    pub(crate) fn count_local_hit(&self) {
+        self.hits_local.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of hits in the process-local tier that were counted.
+    pub(crate) fn hits_local(&self) -> u64 {
+        self.hits_local.load(Ordering::Relaxed)
     }
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {

@@ -21,6 +21,7 @@ use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
 use crate::cache::shared::SharedTier;
+use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy};
 use crate::codec::Codec;
@@ -219,6 +220,11 @@ where
     /// Not cancel safe: the cache may have been cleared in some tiers or shards only.
     pub async fn clear(&self) -> Result<()> {
         self.inner.clear().await
+    }
+
+    /// Returns what the cache did in this process since it was built. It reads a few numbers and takes no lock for long.
+    pub fn stats(&self) -> CacheStats {
+        self.inner.stats()
     }
 
     /// Sets whether reads go to the database without the tiers; values are then not stored.

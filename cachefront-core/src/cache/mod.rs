@@ -24,6 +24,7 @@ mod many;
 mod plan;
 mod read;
 mod shared;
+mod stats;
 mod store_loaded;
 mod subscription;
 #[cfg(test)]
@@ -37,4 +38,5 @@ pub use get_or_load::{GetOrLoad, GetOrLoadDetailed};
 pub use handle::Cache;
 pub use hit::{Hit, Tier};
 pub use local::Local;
+pub use stats::CacheStats;
 pub use token::IntoToken;

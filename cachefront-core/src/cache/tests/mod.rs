@@ -8,6 +8,7 @@ mod many;
 mod permits;
 mod size;
 mod split;
+mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

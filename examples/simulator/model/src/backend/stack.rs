@@ -84,7 +84,7 @@ where
         }
         if Instant::now() + PAUSE >= settings.startup_deadline {
             return Err(CliError::new(format!(
-                "{server} at {host} cannot be reached within {:?} ({variable}, CACHEFRONT_STARTUP_TIMEOUT): {}",
+                "{server} at {host} was not usable within {:?} ({variable}, CACHEFRONT_STARTUP_TIMEOUT): {}",
                 settings.startup_timeout,
                 error.chain()
             )));
