@@ -162,11 +162,11 @@ impl Error {
         let mut line = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            let text = error.to_string();
+            let words = error.to_string();
             // Many errors repeat the text of their cause in their own.
-            if !line.contains(&text) {
+            if !line.contains(&words) {
                 line.push_str(": ");
-                line.push_str(&text);
+                line.push_str(&words);
             }
             cause = error.source();
         }
