@@ -141,3 +141,19 @@ async fn many_keys_are_invalidated_in_bounded_commands() {
     cache.invalidate_many(0..3).await.expect_err("the store is away");
     cache.clear().await.expect_err("the store is away");
 }
+
+/// Not promised: no log has the clear, so nothing repeats it when the store falls back to an older state.
+#[tokio::test]
+async fn a_clear_that_a_failover_of_the_store_loses_is_not_repeated() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = builder(&store, &database).build().expect("a cache");
+    cache.get(&7).await.expect("a value");
+    let before = store.get(&key()).await.expect("a reading").meta.expect("a meta");
+    let generation = before.coverage.generation(mapping()).expect("the cache is covered");
+    cache.clear().await.expect("cleared");
+    assert!(cache.peek(&7).await.expect("a peek").is_none());
+    store.flush_caches(&[(mapping(), generation)]).await.expect("the older state");
+    database.write(2);
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+}

@@ -3,6 +3,7 @@
 mod clear;
 mod freshness;
 mod hooks;
+mod keys;
 mod levels;
 mod many;
 mod permits;
