@@ -1,6 +1,5 @@
 //! Limits of the panel: concurrent requests in total, and rates for each session and each address.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,9 +9,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use simulator_access::network;
+use simulator_access::{KeyedLimit, network};
 use tokio::sync::Semaphore;
 
 use super::Panel;
@@ -23,56 +20,39 @@ use super::login::CurrentUser;
 /// them wait for the same snapshot; a team that opens its tabs together stays far below.
 const AT_ONCE: usize = 64;
 
-/// Burst and rate of one session. Typing in the search box causes seven requests a second, and a browser that restores
-/// all its tabs sends several dozen at once.
+/// Burst of one session, and the time after which it gets one more request. Typing in the search box causes seven
+/// requests a second, and a browser that restores all its tabs sends several dozen at once.
 const SESSION_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
-const SESSION_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const SESSION_PERIOD: Duration = Duration::from_millis(50);
 
-/// Burst and rate of one address, which a whole office may share.
+/// As above for one address, which a whole office may share.
 const ADDRESS_AT_ONCE: NonZeroU32 = NonZeroU32::new(500).unwrap();
-const ADDRESS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
-
-/// Number of sessions, and of addresses, above which those that are idle are forgotten.
-const REMEMBERED_MAX: usize = 1_024;
+const ADDRESS_PERIOD: Duration = Duration::from_millis(10);
 
 /// Limits the requests of sessions and addresses.
+#[derive(Debug)]
 pub(super) struct Limits {
     at_once: Semaphore,
-    sessions: DefaultKeyedRateLimiter<String>,
-    addresses: DefaultKeyedRateLimiter<IpAddr>,
-    clock: DefaultClock,
+    sessions: KeyedLimit<String>,
+    addresses: KeyedLimit<IpAddr>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             at_once: Semaphore::new(AT_ONCE),
-            sessions: RateLimiter::keyed(Quota::per_second(SESSION_PER_SECOND).allow_burst(SESSION_AT_ONCE)),
-            addresses: RateLimiter::keyed(Quota::per_second(ADDRESS_PER_SECOND).allow_burst(ADDRESS_AT_ONCE)),
-            clock: DefaultClock::default(),
+            sessions: KeyedLimit::new(SESSION_AT_ONCE, SESSION_PERIOD),
+            addresses: KeyedLimit::new(ADDRESS_AT_ONCE, ADDRESS_PERIOD),
         }
-    }
-}
-
-impl fmt::Debug for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limits").field("at_once", &self.at_once.available_permits()).finish_non_exhaustive()
     }
 }
 
 impl Limits {
     /// Counts a request. Returns the time to wait as the error if it exceeds a rate.
     fn check(&self, session: &str, from: IpAddr) -> Result<(), Duration> {
-        if self.sessions.len() >= REMEMBERED_MAX {
-            self.sessions.retain_recent();
-        }
-        if self.addresses.len() >= REMEMBERED_MAX {
-            self.addresses.retain_recent();
-        }
-        let wait = |until: governor::NotUntil<_>| until.wait_time_from(self.clock.now());
         // The session first: a session over its limit uses up nothing of its address's quota.
-        self.sessions.check_key(&session.to_owned()).map_err(wait)?;
-        self.addresses.check_key(&network(from)).map_err(wait)
+        self.sessions.check(&session.to_owned())?;
+        self.addresses.check(&network(from))
     }
 }
 

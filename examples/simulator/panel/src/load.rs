@@ -11,7 +11,7 @@ use loadgen::load::preset::Preset;
 use loadgen::load::threshold::Threshold;
 use loadgen::load::{LoadControl, LoadPlan, PRESETS, StartError, Target};
 use serde::Deserialize;
-use simulator_cli::Secret;
+use simulator_cli::SecretString;
 use simulator_model::settings::Settings;
 
 use super::Panel;
@@ -33,7 +33,7 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn new(settings: &Settings) -> Self {
-        let token: Option<Secret> = settings.client_token().cloned();
+        let token: Option<SecretString> = settings.client_token().cloned();
         let load = LoadControl::new(Target { url: settings.api_url.clone(), token });
         Self {
             experiment: ExperimentControl::new(&load),

@@ -8,7 +8,7 @@ use cachefront::binlog::BinlogSource;
 use cachefront::kafka::KafkaSource;
 use cachefront::redis::RedisStore;
 use cachefront::{Cdc, Clock, Error, ErrorKind};
-use simulator_cli::CliError;
+use simulator_cli::{CliError, ExposeSecret, host};
 use tokio::time::Instant;
 
 use super::relay::{RedisEvents, RedisStatusStore, RelayClient};
@@ -51,7 +51,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clo
 }
 
 async fn redis(stack: &Stack, namespace: &str) -> cachefront::Result<RedisStore> {
-    let url = stack.redis_url.expose();
+    let url = stack.redis_url.expose_secret();
     let mut builder = RedisStore::builder(url).namespace(namespace);
     if let (Some(ca), true) = (&stack.tls_ca, url.starts_with("rediss://")) {
         builder = builder.tls_ca_file(ca);
@@ -70,8 +70,8 @@ where
     F: Future<Output = cachefront::Result<T>>,
 {
     let (host, variable) = match server {
-        "Redis" => (stack.redis_url.host(), "CACHEFRONT_REDIS_URL"),
-        _ => (stack.mysql_url.host(), "CACHEFRONT_MYSQL_URL"),
+        "Redis" => (host(&stack.redis_url), "CACHEFRONT_REDIS_URL"),
+        _ => (host(&stack.mysql_url), "CACHEFRONT_MYSQL_URL"),
     };
     let waiting = Waiting::default();
     loop {
@@ -103,7 +103,7 @@ struct Binlog {
 
 impl Binlog {
     async fn source(&self) -> cachefront::Result<BinlogSource> {
-        let mut builder = BinlogSource::builder(self.stack.mysql_url.expose());
+        let mut builder = BinlogSource::builder(self.stack.mysql_url.expose_secret());
         if let (Some(ca), true) = (&self.stack.tls_ca, self.tls) {
             builder = builder.tls_ca_file(ca);
         }
@@ -150,7 +150,7 @@ impl SourceFactory for Kafka {
         let mut source =
             KafkaSource::builder(&kafka.brokers, &kafka.prefix).group(&kafka.group).marker(&marker, "executed");
         for (name, value) in &kafka.client {
-            source = source.client_setting(name, value.expose());
+            source = source.client_setting(name, value.expose_secret());
         }
         let source = NotingSource::new(
             source.build(server).map_err(CliError::from_error)?,

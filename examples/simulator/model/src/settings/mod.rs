@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use flags::Flags;
 pub use kafka::{Kafka, Source};
-use simulator_cli::{CliError, Environment, Secret, duration};
+use simulator_cli::{CliError, Environment, ExposeSecret, SecretString, duration};
 use tokio::time::Instant;
 
 use crate::credentials::{ApiToken, Passwords, Role};
@@ -57,8 +57,8 @@ pub enum Backend {
 /// The servers.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    pub mysql_url: Secret,
-    pub redis_url: Secret,
+    pub mysql_url: SecretString,
+    pub redis_url: SecretString,
     pub tls_ca: Option<PathBuf>,
     pub source: Source,
     pub kafka: Kafka,
@@ -96,7 +96,7 @@ impl Settings {
     }
 
     /// The token that a client of the API sends: the first one that may change something.
-    pub fn client_token(&self) -> Option<&Secret> {
+    pub fn client_token(&self) -> Option<&SecretString> {
         self.api_tokens.iter().find(|known| known.role >= Role::Operator).map(|known| &known.token)
     }
 
@@ -154,7 +154,7 @@ impl Lookup<'_> {
     }
 
     fn passwords(&self) -> Passwords {
-        let password = |name: &str| self.environment.get(name).map(Secret::new);
+        let password = |name: &str| self.environment.get(name).map(SecretString::from);
         Passwords {
             admin: password("CACHEFRONT_UI_ADMIN_PASSWORD"),
             operator: password("CACHEFRONT_UI_OPERATOR_PASSWORD"),
@@ -171,7 +171,8 @@ impl Lookup<'_> {
         let tokens: Vec<ApiToken> = tokens.into_iter().map(ApiToken::parse).collect();
         // A variable that is set means that the API is to be closed. Without a token, or with an empty one, it would
         // be open.
-        if !list.is_empty() && (tokens.is_empty() || tokens.iter().any(|known| known.token.expose().is_empty())) {
+        if !list.is_empty() && (tokens.is_empty() || tokens.iter().any(|known| known.token.expose_secret().is_empty()))
+        {
             return Err(CliError::new(
                 "CACHEFRONT_API_TOKENS: a token is empty: write role:token or token, separated by commas",
             ));
@@ -207,8 +208,8 @@ impl Lookup<'_> {
         }
         Ok(Backend::Stack(Box::new(Stack {
             kafka: self.kafka(flags, &mysql_url)?,
-            mysql_url: Secret::new(mysql_url),
-            redis_url: Secret::new(redis_url),
+            mysql_url: SecretString::from(mysql_url),
+            redis_url: SecretString::from(redis_url),
             tls_ca,
             source,
         })))
