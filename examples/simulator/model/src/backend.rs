@@ -1,25 +1,24 @@
 //! The components of a role: database, store, change source, and the transport of events and reports.
 
 mod admin;
+mod components;
 mod embedded;
 mod relay;
 mod stack;
 
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use cachefront::clock::SystemClock;
 use cachefront::store::Store;
-use cachefront::{Cdc, CdcHandle, Clock};
+use cachefront::{CdcHandle, Clock};
 
 pub use self::admin::StoreAdmin;
 use simulator_cli::CliError;
 
-use self::admin::NamespaceAdmin;
+use self::components::{SourceFactory, cannot_open};
 use self::relay::RelayClient;
 use crate::caches::Caches;
-use crate::domain::{Database, DbError, Mode};
+use crate::domain::{Database, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
 use crate::faults::{Faults, FaultyDatabase, FaultyStatusStore, FaultyStore};
 use crate::kafka_report::Notebook;
@@ -51,34 +50,6 @@ pub struct Backend {
     pub hint: String,
     /// Measures the stages of changes, if this process runs the consumer.
     pub stages: Arc<StageMeter>,
-    sources: Box<dyn SourceFactory>,
-}
-
-/// Creates change sources.
-#[async_trait]
-trait SourceFactory: fmt::Debug + Send + Sync {
-    /// Returns their name in `/pipeline`.
-    fn name(&self) -> &'static str;
-
-    /// Returns where a source over the servers' Kafka records its progress and gaps; `None` for other sources.
-    fn notebook(&self) -> Option<Arc<Notebook>> {
-        None
-    }
-
-    /// Returns an invalidator over a new source, with the faults that are switched on.
-    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError>;
-}
-
-/// The components that differ between backends.
-struct Components {
-    database: Arc<dyn Database>,
-    store: Arc<dyn Store>,
-    events: EventHub,
-    followed: Option<RelayClient>,
-    sink: Arc<dyn ChangeSink>,
-    board: Arc<dyn StatusStore>,
-    hint: String,
-    keys: Arc<dyn NamespaceAdmin>,
     sources: Box<dyn SourceFactory>,
 }
 
@@ -152,10 +123,4 @@ impl Backend {
             embedded: settings.embedded(),
         }
     }
-}
-
-/// The error for a database that cannot be used.
-fn cannot_open(what: &str, error: &DbError) -> CliError {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    CliError::new(format!("{what} cannot be used: {cause}"))
 }

@@ -22,6 +22,7 @@
 //! | `simulator_build_info` | gauge | `version`, `source` | always 1 |
 
 mod freshness;
+mod names;
 mod saturation;
 mod store;
 
@@ -33,27 +34,18 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::freshness::observe_freshness;
+pub use self::names::{
+    FAULT_ACTIVE, FAULT_DROPPED_CHANGES_TOTAL, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_IN_FLIGHT,
+    HTTP_REQUESTS_TOTAL,
+};
 pub use self::saturation::observe_saturation;
 pub use self::store::MeasuredStore;
 use simulator_cli::CliError;
 
-pub const HTTP_REQUESTS_TOTAL: &str = "simulator_http_requests_total";
-pub const HTTP_REQUEST_DURATION_SECONDS: &str = "simulator_http_request_duration_seconds";
-pub const HTTP_REQUESTS_IN_FLIGHT: &str = "simulator_http_requests_in_flight";
-const HTTP_PERMITS: &str = "simulator_http_permits";
-const HTTP_PERMITS_IN_USE: &str = "simulator_http_permits_in_use";
-const DATABASE_CONNECTIONS: &str = "simulator_database_connections";
-const DATABASE_WAITING: &str = "simulator_database_waiting";
-const STORE_OPERATION_DURATION_SECONDS: &str = "simulator_store_operation_duration_seconds";
-/// Set by the fault switches.
-pub const FAULT_ACTIVE: &str = "simulator_fault_active";
-/// Counted by `FaultySource`.
-pub const FAULT_DROPPED_CHANGES_TOTAL: &str = "simulator_fault_dropped_changes_total";
-const STALENESS_BOUND_SECONDS: &str = "simulator_staleness_bound_seconds";
-const PIPELINE_RUNNING: &str = "simulator_pipeline_running";
-const PIPELINE_LAG_SECONDS: &str = "simulator_pipeline_lag_seconds";
-const MODE: &str = "simulator_mode";
-const BUILD_INFO: &str = "simulator_build_info";
+use self::names::{
+    BUILD_INFO, DATABASE_CONNECTIONS, DATABASE_WAITING, HTTP_PERMITS, HTTP_PERMITS_IN_USE, MODE, PIPELINE_LAG_SECONDS,
+    PIPELINE_RUNNING, STALENESS_BOUND_SECONDS, STORE_OPERATION_DURATION_SECONDS,
+};
 
 /// Upper bounds of histograms of seconds: from a hit in memory to a request that is given up. The alerts count requests
 /// at the bound 0.1.

@@ -12,7 +12,7 @@ use simulator_model::domain::Mode;
 use simulator_model::settings::Settings;
 
 use super::activity::{ActivityLog, percentile};
-use super::live::Moment;
+use super::moment::Moment;
 use super::verdict::Word;
 
 /// Maximum number of samples: what the charts show, and a few more.

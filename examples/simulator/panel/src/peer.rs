@@ -8,7 +8,7 @@ use simulator_model::inspector::Consistency;
 use simulator_model::settings::Settings;
 use tokio::time::Instant;
 
-use super::live::AGE_MAX;
+use super::moment::AGE_MAX;
 
 /// Time limit of a request to the API.
 const ANSWER_MAX: Duration = Duration::from_millis(800);

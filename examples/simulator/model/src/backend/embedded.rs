@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cachefront::{Cdc, Clock, MemoryStore};
 use simulator_cli::CliError;
 
-use super::{Components, SourceFactory, cannot_open};
+use super::components::{Components, SourceFactory, cannot_open};
 use crate::db::sqlite::{Sqlite, SqliteFile};
 use crate::events::EventHub;
 use crate::faults::{Faults, FaultySource};

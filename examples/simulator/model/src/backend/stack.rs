@@ -11,8 +11,8 @@ use cachefront::{Cdc, Clock, Error, ErrorKind};
 use simulator_cli::{CliError, ExposeSecret, host};
 use tokio::time::Instant;
 
+use super::components::{Components, SourceFactory, cannot_open};
 use super::relay::{RedisEvents, RedisStatusStore, RelayClient};
-use super::{Components, SourceFactory, cannot_open};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
 use crate::faults::{Faults, FaultySource};

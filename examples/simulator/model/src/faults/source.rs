@@ -8,7 +8,8 @@ use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
 use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
 
-use super::{FaultState, Faults};
+use super::state::FaultState;
+use super::switches::Faults;
 
 /// A wrapper between the real source and the invalidator.
 #[derive(Debug)]

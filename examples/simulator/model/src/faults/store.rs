@@ -11,7 +11,7 @@ use cachefront::store::{
 };
 use cachefront::{Error, ErrorKind, Result, StoreKey};
 
-use super::Faults;
+use super::switches::Faults;
 
 /// A client gives up after this time, as the Redis client does by default: one limit for readers, one for the
 /// invalidator.

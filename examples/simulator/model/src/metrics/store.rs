@@ -13,7 +13,7 @@ use cachefront::store::{
 use cachefront::{Result, StoreKey};
 use metrics::histogram;
 
-use super::STORE_OPERATION_DURATION_SECONDS;
+use super::names::STORE_OPERATION_DURATION_SECONDS;
 
 /// A store whose operations are timed.
 #[derive(Debug)]

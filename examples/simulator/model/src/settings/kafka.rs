@@ -2,7 +2,8 @@
 
 use simulator_cli::{CliError, SecretString};
 
-use super::{Flags, Lookup, http_url};
+use super::flags::Flags;
+use super::lookup::{Lookup, http_url};
 
 const BROKERS_DEFAULT: &str = "127.0.0.1:29092";
 const CONNECT_URL_DEFAULT: &str = "http://127.0.0.1:8083";

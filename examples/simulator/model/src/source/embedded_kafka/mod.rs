@@ -4,25 +4,24 @@
 mod broker;
 mod envelope;
 mod feeder;
+mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use cachefront::Result;
 use cachefront::event::Batch;
 use cachefront::gate::VisibilityGate;
 use cachefront::kafka::KafkaSource;
 use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
-use cachefront::{Position, Result};
 use simulator_cli::CliError;
 
 use self::broker::Broker;
 use self::feeder::Feeder;
-use super::LogTableSource;
+use self::topics::{PREFIX, last_row, topics};
+use super::log_table::LogTableSource;
 use crate::db::sqlite::SqliteFile;
-
-/// The prefix of the topics.
-const PREFIX: &str = "embedded";
 
 /// The broker and the task that feeds it; both end when the value is dropped.
 #[derive(Debug)]
@@ -59,20 +58,11 @@ impl EmbeddedKafka {
     }
 }
 
-fn topics() -> [String; 2] {
-    [envelope::topic("main.users"), envelope::transaction_topic()]
-}
-
 /// The Kafka source, which also reports to the feeder up to where everything was applied.
 #[derive(Debug)]
 pub struct CarriedSource {
     source: KafkaSource,
     applied: Arc<AtomicU64>,
-}
-
-/// The number of the last row in a position of the log table.
-fn last_row(position: &Position) -> u64 {
-    position.ranges().filter_map(|(_, ranges)| ranges.last().map(|range| range.1)).max().unwrap_or(0)
 }
 
 #[async_trait]
