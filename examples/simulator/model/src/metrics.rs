@@ -1,25 +1,4 @@
 //! The metrics of this process, in the text format of Prometheus.
-//!
-//! The library's own are listed in [`cachefront::metrics`], the inspector's (`cachefront_consistency_healthy` and
-//! `cachefront_stale_entries` first) in the module `inspector`; the simulator's are:
-//!
-//! | metric | kind | labels | meaning |
-//! |---|---|---|---|
-//! | `simulator_http_requests_total` | counter | `method`, `route`, `status` | completed requests, by class (`2xx`) |
-//! | `simulator_http_request_duration_seconds` | histogram | `method`, `route` | from arrival to response |
-//! | `simulator_http_requests_in_flight` | gauge | | requests in progress |
-//! | `simulator_http_permits` | gauge | | maximum number of concurrent requests (`CACHEFRONT_API_IN_FLIGHT`) |
-//! | `simulator_http_permits_in_use` | gauge | | how many of them are in use |
-//! | `simulator_database_connections` | gauge | `state` | connections of this process: `in_use`, `idle` |
-//! | `simulator_database_waiting` | gauge | | statements that wait for a connection |
-//! | `simulator_store_operation_duration_seconds` | histogram | `operation` | how long the shared store takes |
-//! | `simulator_staleness_bound_seconds` | histogram | | maximum staleness of a cached read, measured every 250 ms |
-//! | `simulator_pipeline_running` | gauge | | 1 while the change capture gives signs of life, wherever it runs |
-//! | `simulator_pipeline_lag_seconds` | gauge | | time since everything committed was known to be handled |
-//! | `simulator_mode` | gauge | `mode` | 1 for the mode in force, 0 for the other |
-//! | `simulator_fault_active` | gauge | `fault` | 1 while this fault is switched on, 0 after it was |
-//! | `simulator_fault_dropped_changes_total` | counter | | changes dropped by the fault switch `drop_events` |
-//! | `simulator_build_info` | gauge | `version`, `source` | always 1 |
 
 mod freshness;
 mod names;
