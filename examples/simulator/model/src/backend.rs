@@ -9,7 +9,7 @@ mod stack;
 use std::sync::Arc;
 
 use cachefront::clock::SystemClock;
-use cachefront::store::Store;
+use cachefront::store::{LayeredStore, Store, StoreMeter};
 use cachefront::{CdcHandle, Clock};
 
 pub use self::admin::StoreAdmin;
@@ -20,9 +20,8 @@ use self::relay::RelayClient;
 use crate::caches::Caches;
 use crate::domain::{Database, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
-use crate::faults::{Faults, FaultyDatabase, FaultyStatusStore, FaultyStore};
+use crate::faults::{Faults, FaultyDatabase, FaultyStatusStore, StoreFaults};
 use crate::kafka_report::Notebook;
-use crate::metrics::MeasuredStore;
 use crate::mode::Modes;
 use crate::pipeline::{Pipeline, StatusStore};
 use crate::settings::{self, Settings};
@@ -67,7 +66,8 @@ impl Backend {
         let faults = Faults::new(Arc::clone(&parts.database));
         // A fault that was on before a restart is on from the first moment.
         faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
-        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(Arc::new(FaultyStore::new(parts.store, &faults))));
+        let store: Arc<dyn Store> =
+            Arc::new(LayeredStore::around(StoreFaults::around(parts.store, &faults), StoreMeter::new()));
         Ok(Self {
             database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
             true_database: parts.database,

@@ -3,7 +3,6 @@
 mod freshness;
 mod names;
 mod saturation;
-mod store;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,12 +17,11 @@ pub use self::names::{
     HTTP_REQUESTS_TOTAL,
 };
 pub use self::saturation::observe_saturation;
-pub use self::store::MeasuredStore;
 use simulator_cli::CliError;
 
 use self::names::{
     BUILD_INFO, DATABASE_CONNECTIONS, DATABASE_WAITING, HTTP_PERMITS, HTTP_PERMITS_IN_USE, MODE, PIPELINE_LAG_SECONDS,
-    PIPELINE_RUNNING, STALENESS_BOUND_SECONDS, STORE_OPERATION_DURATION_SECONDS,
+    PIPELINE_RUNNING, STALENESS_BOUND_SECONDS,
 };
 
 /// Upper bounds of histograms of seconds: from a hit in memory to a request that is given up. The alerts count requests
@@ -93,7 +91,6 @@ fn describe() {
     describe_gauge!(HTTP_PERMITS_IN_USE, "How many of the permits for requests are in use");
     describe_gauge!(DATABASE_CONNECTIONS, "Connections of this process to the database, by state");
     describe_gauge!(DATABASE_WAITING, "Statements that wait for a connection to the database");
-    describe_histogram!(STORE_OPERATION_DURATION_SECONDS, Unit::Seconds, "How long the shared store takes");
     describe_gauge!(FAULT_ACTIVE, "1 while this fault is switched on");
     describe_counter!(FAULT_DROPPED_CHANGES_TOTAL, "Changes that a fault switch took away");
     describe_histogram!(

@@ -15,8 +15,8 @@ use super::components::{Components, SourceFactory, cannot_open};
 use super::relay::{RedisEvents, RedisStatusStore, RelayClient};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
-use crate::faults::{Faults, FaultySource};
-use crate::kafka_report::{Notebook, NotingSource};
+use crate::faults::{Faults, SourceFaults};
+use crate::kafka_report::{GapRecorder, Notebook};
 use crate::settings::{Settings, Source, Stack};
 use crate::waiting::{PAUSE, Waiting};
 
@@ -119,7 +119,7 @@ impl SourceFactory for Binlog {
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
         let source = retried(&self.stack, &self.settings, "MySQL's binary log", || self.source()).await?;
-        Ok(Cdc::new(FaultySource::new(source, faults)))
+        Ok(Cdc::new(SourceFaults::around(source, faults)))
     }
 }
 
@@ -152,11 +152,11 @@ impl SourceFactory for Kafka {
         for (name, value) in &kafka.client {
             source = source.client_setting(name, value.expose_secret());
         }
-        let source = NotingSource::new(
+        let source = GapRecorder::around(
             source.build(server).map_err(CliError::from_error)?,
             &self.notebook,
             Arc::clone(&self.clock),
         );
-        Ok(Cdc::new(FaultySource::new(source, faults)))
+        Ok(Cdc::new(SourceFaults::around(source, faults)))
     }
 }

@@ -12,7 +12,6 @@
 //! | `simulator_http_permits_in_use` | gauge | | how many of them are in use |
 //! | `simulator_database_connections` | gauge | `state` | connections of this process: `in_use`, `idle` |
 //! | `simulator_database_waiting` | gauge | | statements that wait for a connection |
-//! | `simulator_store_operation_duration_seconds` | histogram | `operation` | how long the shared store takes |
 //! | `simulator_staleness_bound_seconds` | histogram | | maximum staleness of a cached read, measured every 250 ms |
 //! | `simulator_pipeline_running` | gauge | | 1 while the change capture gives signs of life, wherever it runs |
 //! | `simulator_pipeline_lag_seconds` | gauge | | time since everything committed was known to be handled |
@@ -28,10 +27,9 @@ pub(super) const HTTP_PERMITS: &str = "simulator_http_permits";
 pub(super) const HTTP_PERMITS_IN_USE: &str = "simulator_http_permits_in_use";
 pub(super) const DATABASE_CONNECTIONS: &str = "simulator_database_connections";
 pub(super) const DATABASE_WAITING: &str = "simulator_database_waiting";
-pub(super) const STORE_OPERATION_DURATION_SECONDS: &str = "simulator_store_operation_duration_seconds";
 /// Set by the fault switches.
 pub const FAULT_ACTIVE: &str = "simulator_fault_active";
-/// Counted by `FaultySource`.
+/// Counted by `SourceFaults`.
 pub const FAULT_DROPPED_CHANGES_TOTAL: &str = "simulator_fault_dropped_changes_total";
 pub(super) const STALENESS_BOUND_SECONDS: &str = "simulator_staleness_bound_seconds";
 pub(super) const PIPELINE_RUNNING: &str = "simulator_pipeline_running";
