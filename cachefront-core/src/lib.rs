@@ -62,7 +62,7 @@ pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
-pub use settings::{CacheSettings, CdcSettings};
+pub use settings::{CacheSettings, CdcSettings, OnLag};
 pub use store::{MemorySettings, MemoryStore};
 
 /// The program of README.md.

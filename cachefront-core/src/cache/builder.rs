@@ -16,7 +16,7 @@ use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, Loader};
 use crate::mode::InvalidationMode;
 use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
-use crate::settings::CacheSettings;
+use crate::settings::{CacheSettings, OnLag};
 use crate::store::{MemoryStore, Store};
 
 /// Maximum length of a cache's name, in bytes.
@@ -247,6 +247,27 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             clock: self.clock,
             entropy: self.entropy,
         }
+    }
+
+    /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
+    /// settings [`freshness_objective`](CacheSettings::freshness_objective) and [`on_lag`](CacheSettings::on_lag).
+    ///
+    /// With [`OnLag::ShortenTtl`] a plain read is never older than `objective`, plus that time, plus its own load. Session
+    /// and bounded reads prove more and are not affected; a cache that is kept correct by time has no objective.
+    ///
+    /// Default: 10 s and `ShortenTtl` of 10 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachefront::{Cache, CacheBuilder, OnLag};
+    ///
+    /// let users: CacheBuilder<u64, String> = Cache::builder("users")
+    ///     .freshness_objective(Duration::from_secs(2), OnLag::ShortenTtl(Duration::from_secs(5)));
+    /// ```
+    pub fn freshness_objective(mut self, objective: Duration, on_lag: OnLag) -> Self {
+        self.settings.freshness_objective = objective;
+        self.settings.on_lag = on_lag;
+        self
     }
 
     /// Sets every tunable number. Default: [`CacheSettings::default`].

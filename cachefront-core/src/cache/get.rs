@@ -97,8 +97,11 @@ where
     #[inline(never)]
     fn slow(self) -> Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>> {
         let inner = Arc::clone(self.cache);
-        let (key, level) = (self.key.to_owned(), self.level.unwrap_or_default());
-        Box::pin(async move { Inner::read(inner, key, &level, Work::Registered).await })
+        let (key, level) = (self.key.to_owned(), self.level);
+        Box::pin(async move {
+            let level = level.as_deref().unwrap_or(&Level::EVENTUAL);
+            Inner::read(inner, key, level, Work::Registered).await
+        })
     }
 }
 

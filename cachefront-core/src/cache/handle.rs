@@ -176,7 +176,7 @@ where
     ///
     /// Default: `false`.
     pub fn set_bypass(&self, bypass: bool) {
-        self.inner.bypass.store(bypass, Ordering::SeqCst);
+        self.inner.subscription.set_bypass(bypass);
     }
 
     /// Returns true if reads go to the database without the tiers.
@@ -202,8 +202,8 @@ where
     pub(super) fn assemble(parts: Parts<K, V>) -> Self {
         let metrics = CacheMetrics::new(&parts.name);
         let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
-        let slots = parts.settings.epoch_slots;
-        let subscription = Arc::new(Subscription::new(Arc::clone(&parts.name), covered, slots, metrics.clone()));
+        let (name, clock) = (Arc::clone(&parts.name), Arc::clone(&parts.clock));
+        let subscription = Arc::new(Subscription::new(name, covered, &parts.settings, clock, metrics.clone()));
         let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
         if covered.is_some() || parts.local.is_some() {
             let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
@@ -241,7 +241,6 @@ where
             settings: parts.settings,
             clock: parts.clock,
             entropy: parts.entropy,
-            bypass: AtomicBool::new(false),
             metrics,
             ticker,
         };

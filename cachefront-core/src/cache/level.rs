@@ -51,6 +51,9 @@ impl Evidence<'_> {
 }
 
 impl Level {
+    /// No requirement.
+    pub(crate) const EVENTUAL: Self = Self { at_least: None, max_staleness: None, bypass: false, detailed: false };
+
     /// Returns true if there is no requirement: the eventual level.
     pub(crate) fn is_eventual(&self) -> bool {
         self.at_least.is_none() && self.max_staleness.is_none()

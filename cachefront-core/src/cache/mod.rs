@@ -1,6 +1,6 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
-//! From the lowest file to the highest: [`hit`], [`level`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
+//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
 //! [`store_loaded`], [`load`], [`read`] and [`many`] are the paths through them; [`get`], [`handle`] and [`builder`] the
 //! public types.
@@ -8,6 +8,7 @@
 mod builder;
 mod epochs;
 mod flight;
+mod freshness;
 mod get;
 mod handle;
 mod hit;

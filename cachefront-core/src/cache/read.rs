@@ -62,22 +62,50 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let tier = self.local.as_ref()?;
-        if self.is_bypassed() {
-            return None;
+        if !self.subscription.is_unlimited() {
+            return self.local_get_limited(tier, key);
         }
         let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
         self.metrics.hit_local.increment(1);
         Some(entry.value)
     }
 
+    /// The first tier while it is bypassed, or while the freshness objective is not met.
+    #[cold]
+    fn local_get_limited<Q>(&self, tier: &LocalTier<K, V>, key: &Q) -> Option<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.is_bypassed() {
+            return None;
+        }
+        let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
+        if !self.local_is_fresh(&entry) {
+            return None;
+        }
+        self.metrics.hit_local.increment(1);
+        Some(entry.value)
+    }
+
+    /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
+    fn local_is_fresh(&self, entry: &LocalEntry<V>) -> bool {
+        let by_log = self.shared.mode() == InvalidationMode::Cdc;
+        let source_time = self.subscription.handled.load().source_time;
+        !by_log || self.subscription.is_fresh(source_time, entry.filled_at, self.clock.now())
+    }
+
     /// A complete read, for everything but plain hits in the process-local tier.
-    pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
+    ///
+    /// Everything but a hit is in boxed futures of its own, so that the future of a hit, which every read allocates, holds
+    /// no state of a load.
+    pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.shared.cache, &key)?;
         let through = !self.is_bypassed() && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
             self.metrics.bypass.increment(1);
-            return self.bypass(&key, level, work, self.proof_wait()).await;
+            return Box::pin(self.bypass(&key, level, work, self.proof_wait())).await;
         };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
         if (!level.is_eventual() || level.detailed)
@@ -85,29 +113,48 @@ where
         {
             return Ok(hit);
         }
+        match self.lookup(&read).await {
+            Lookup::Hit(stored) => Ok(self.shared_hit(stored, level)),
+            first @ (Lookup::Miss | Lookup::Unproven | Lookup::Outdated) => {
+                Box::pin(self.read_by_load(&read, first, work)).await
+            }
+        }
+    }
+
+    /// A read whose first lookup was no hit: loads and looks up by turns until a value satisfies the level.
+    async fn read_by_load(self: &Arc<Self>, read: &Read<'_, K>, first: Lookup<V>, mut work: Work<V>) -> Result<Hit<V>> {
         let mut proof_wait = self.proof_wait();
         let mut reload = false;
+        let mut lookup = first;
         for _ in 0..ROUNDS_MAX {
-            match self.lookup(&read).await {
-                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, level)),
+            match lookup {
+                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, read.level)),
                 Lookup::Miss if reload => {}
                 Lookup::Miss => self.metrics.miss.increment(1),
                 Lookup::Unproven => {
                     self.metrics.unproven.increment(1);
                     reload = true;
                 }
+                Lookup::Outdated => {
+                    self.metrics.outdated.increment(1);
+                    reload = true;
+                }
             }
-            match self.join(&read, reload, &mut work).await? {
+            match self.join(read, reload, &mut work).await? {
                 JoinOutcome::Hit(hit) => return Ok(hit),
-                JoinOutcome::Unsuitable => reload = reload || !level.is_eventual(),
+                JoinOutcome::Unsuitable => reload = reload || !read.level.is_eventual(),
                 JoinOutcome::Lagging { permanent } => {
                     reload = true;
                     self.wait_for_proof(&mut proof_wait, permanent).await?;
                 }
             }
+            lookup = self.lookup(read).await;
+        }
+        if let Lookup::Hit(stored) = lookup {
+            return Ok(self.shared_hit(stored, read.level));
         }
         // The key changes faster than it can be filled: the read loads by itself.
-        self.bypass(&read.key, level, work, proof_wait).await
+        self.bypass(&read.key, read.level, work, proof_wait).await
     }
 
     /// Joins or starts one load.
@@ -176,6 +223,9 @@ where
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
         let handled = self.subscription.handled.load();
         let entry = get(tier, self.clock.coarse())?;
+        if level.is_eventual() && !self.subscription.is_unlimited() && !self.local_is_fresh(&entry) {
+            return None;
+        }
         let now = self.clock.now();
         let evidence = Evidence {
             loaded: None,

@@ -2,6 +2,7 @@
 //! replica bounds no staleness.
 
 use super::*;
+use crate::settings::OnLag;
 use crate::testing::TokioClock;
 
 /// A database server, as a loader describes it.
@@ -65,6 +66,8 @@ async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>
         ManualInvalidator::covering(store, MappingId::new("row", &table_filter(), &["replica".into()], 0)).await;
     let cache = Cache::builder("row")
         .shared(Arc::clone(store))
+        // The invalidator of this test has no watermark.
+        .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
         .clock(Arc::new(TokioClock::new()))
         .loader(server.clone())
         .loads_from("replica")
