@@ -52,8 +52,8 @@ pub use cachefront_core::{
     CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture,
     GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, IntoStore, IntoToken,
     InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings, MemoryStore, OnLag,
-    POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier, Timestamp, cache_key,
-    loader_fn,
+    POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StageLatency, StoreKey, Tier,
+    Timestamp, cache_key, loader_fn,
 };
 pub use cachefront_core::{async_trait, bytes, watch};
 pub use cachefront_core::{

@@ -13,6 +13,7 @@
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
 //! | `cachefront_lagging` | gauge | `cache` | 1 while plain reads fall back because the freshness objective is not met |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
+//! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
 //! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
@@ -50,6 +51,8 @@ pub const LOCAL_ON: &str = "cachefront_local_on";
 pub const LAGGING: &str = "cachefront_lagging";
 /// 0 after a store operation failed, 1 until then and after one succeeded.
 pub const STORE_UP: &str = "cachefront_store_up";
+/// Time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter).
+pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 /// Row changes delivered by the source.
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
 /// Keys invalidated in the store.
@@ -214,6 +217,10 @@ impl CdcMetrics {
     pub(crate) fn failed(kind: &'static str) {
         counter!(SOURCE_ERRORS_TOTAL, "kind" => kind).increment(1);
     }
+}
+
+pub(crate) fn describe_store() {
+    describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of an operation of the shared store");
 }
 
 fn describe() {
