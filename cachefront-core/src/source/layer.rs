@@ -15,7 +15,7 @@ use crate::source::contract::{BatchLimits, ChangeSource, Lead, SourceProbe};
 /// What is done around the calls of a source: observing, faults. By default each call is passed on.
 ///
 /// ```
-/// use async_trait::async_trait;
+/// use cachefront::async_trait;
 /// use cachefront::Result;
 /// use cachefront::event::Batch;
 /// use cachefront::source::{BatchLimits, ChangeSource, LayeredSource, SourceLayer};
