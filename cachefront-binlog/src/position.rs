@@ -23,7 +23,7 @@ pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.serve
 /// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs.
 ///
 /// ```no_run
-/// # async fn run(pool: &mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn run(pool: &cachefront::binlog::mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut conn = pool.get_conn().await?;
 /// let (executed, server) = cachefront::binlog::read_position(&mut conn).await?;
 /// cx.position(executed);

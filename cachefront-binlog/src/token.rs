@@ -8,12 +8,13 @@ use crate::error;
 use crate::position::parse_executed;
 
 /// Reads the GTID of the transaction that the previous statement of this connection committed. The Performance Schema
-/// numbers what a connection does: the transaction must have ended right before this statement began. So a transaction that
-/// was not recorded, as those of XA are not, is never mistaken for an older one. And the server must know this connection by
-/// the number that it was greeted with: a proxy may send the statement over another connection.
+/// numbers what a connection does: the transaction must have ended right before this statement, which is still running, began.
+/// So an older transaction is never taken for one that was not recorded, as those of XA are not. And the server must know
+/// this connection by the number that it was greeted with: a proxy may send the statement over another connection.
 const OWN_COMMIT: &str = "SELECT t.GTID FROM performance_schema.events_transactions_current t \
      JOIN performance_schema.events_statements_current s USING (THREAD_ID) \
      WHERE THREAD_ID = PS_CURRENT_THREAD_ID() AND s.NESTING_EVENT_LEVEL = 0 AND t.END_EVENT_ID = s.EVENT_ID - 1 \
+     AND s.END_EVENT_ID IS NULL \
      AND t.STATE = 'COMMITTED' AND t.GTID LIKE '%:%' AND CONNECTION_ID() = ";
 
 /// Reads the token of all commits so far, for writers. Call it after COMMIT, on any connection to the same server.
@@ -50,14 +51,15 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
 /// ```
 ///
 /// Where the server does not say which transaction this connection committed last (another statement came in between, the
-/// commit was one of XA or changed nothing, the rights are missing, the Performance Schema is off, a proxy shares connections),
+/// commit was one of XA or changed nothing, the rights are missing, the Performance Schema does not record the connection, a proxy
+/// shares connections),
 /// it returns what [`commit_token`] does, which contains the write too.
 ///
 /// ```no_run
-/// # async fn run(pool: &mysql_async::Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn run(pool: &cachefront::binlog::mysql_async::Pool) -> Result<(), Box<dyn std::error::Error>> {
 /// use cachefront::Position;
 /// use cachefront::binlog::own_commit_token;
-/// use mysql_async::prelude::Queryable;
+/// use cachefront::binlog::mysql_async::prelude::Queryable;
 ///
 /// // What this client has written, so far nothing.
 /// let mut token = Position::new();

@@ -14,6 +14,7 @@
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
 //! | `cachefront_lagging` | gauge | `cache` | 1 while plain reads fall back because the freshness objective is not met |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
+//! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
 //! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
@@ -25,6 +26,9 @@
 //! | `cachefront_bus_seconds` | histogram | `cache` | time from the publication of an invalidation to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -50,6 +54,8 @@ pub const LOCAL_ON: &str = "cachefront_local_on";
 pub const LAGGING: &str = "cachefront_lagging";
 /// 0 after a store operation failed, 1 until then and after one succeeded.
 pub const STORE_UP: &str = "cachefront_store_up";
+/// Time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter).
+pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 /// Row changes delivered by the source.
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
 /// Keys invalidated in the store.
@@ -77,21 +83,45 @@ pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
 
+/// A counter of the recorder, with the count of this cache for [`Cache::stats`](crate::Cache::stats).
+#[derive(Clone)]
+pub(crate) struct Counted {
+    counter: Counter,
+    total: Arc<AtomicU64>,
+}
+
+impl Counted {
+    fn new(counter: Counter) -> Self {
+        Self { counter, total: Arc::default() }
+    }
+
+    pub(crate) fn increment(&self, by: u64) {
+        self.counter.increment(by);
+        self.total.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Returns the count so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+}
+
 /// The metric handles of one cache.
 #[derive(Clone)]
 pub(crate) struct CacheMetrics {
     name: String,
     pub(crate) hit_local: Counter,
-    pub(crate) hit_shared: Counter,
-    pub(crate) miss: Counter,
-    pub(crate) unproven: Counter,
-    pub(crate) outdated: Counter,
-    pub(crate) stale: Counter,
+    hits_local: Arc<AtomicU64>,
+    pub(crate) hit_shared: Counted,
+    pub(crate) miss: Counted,
+    pub(crate) unproven: Counted,
+    pub(crate) outdated: Counted,
+    pub(crate) stale: Counted,
     pub(crate) refreshes: Counter,
-    pub(crate) bypass: Counter,
-    pub(crate) load_ok: Counter,
-    pub(crate) load_absent: Counter,
-    pub(crate) load_failed: Counter,
+    pub(crate) bypass: Counted,
+    pub(crate) load_ok: Counted,
+    pub(crate) load_absent: Counted,
+    pub(crate) load_failed: Counted,
     pub(crate) load_seconds: Histogram,
     pub(crate) bus_seconds: Histogram,
     pub(crate) fill_stored: Counter,
@@ -108,19 +138,21 @@ impl CacheMetrics {
         // No operation has failed yet; without this, a cache that is not read would report an unreachable store.
         store_up.set(1.0);
         let load = |outcome: &'static str| counter!(LOADS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
+        let (read_of, load_of) = (|outcome| Counted::new(read(outcome)), |outcome| Counted::new(load(outcome)));
         Self {
             name: cache.to_owned(),
             hit_local: read("local"),
-            hit_shared: read("shared"),
-            miss: read("miss"),
-            unproven: read("unproven"),
-            outdated: read("outdated"),
-            stale: read("stale"),
+            hits_local: Arc::default(),
+            hit_shared: read_of("shared"),
+            miss: read_of("miss"),
+            unproven: read_of("unproven"),
+            outdated: read_of("outdated"),
+            stale: read_of("stale"),
             refreshes: counter!(REFRESHES_TOTAL, "cache" => cache.to_owned()),
-            bypass: read("bypass"),
-            load_ok: load("value"),
-            load_absent: load("absent"),
-            load_failed: load("failed"),
+            bypass: read_of("bypass"),
+            load_ok: load_of("value"),
+            load_absent: load_of("absent"),
+            load_failed: load_of("failed"),
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
             bus_seconds: histogram!(BUS_SECONDS, "cache" => cache.to_owned()),
             fill_stored: counter!(FILLS_TOTAL, "cache" => cache.to_owned(), "outcome" => "stored"),
@@ -128,6 +160,16 @@ impl CacheMetrics {
             local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
             store_up,
         }
+    }
+
+    /// Counts a hit in the process-local tier where such hits are counted for the statistics.
+    pub(crate) fn count_local_hit(&self) {
+        self.hits_local.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of hits in the process-local tier that were counted.
+    pub(crate) fn hits_local(&self) -> u64 {
+        self.hits_local.load(Ordering::Relaxed)
     }
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {
@@ -182,6 +224,10 @@ impl CdcMetrics {
     pub(crate) fn failed(kind: &'static str) {
         counter!(SOURCE_ERRORS_TOTAL, "kind" => kind).increment(1);
     }
+}
+
+pub(crate) fn describe_store() {
+    describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of an operation of the shared store");
 }
 
 fn describe() {

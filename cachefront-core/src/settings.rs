@@ -116,6 +116,12 @@ pub struct CacheSettings {
     pub bus_retry_min: Duration,
     /// The maximum of this pause. Default: 1 s.
     pub bus_retry_max: Duration,
+    /// Maximum number of keys that [`invalidate_many`](crate::Cache::invalidate_many) removes by one command and announces in
+    /// one message. Default: 1,000, so that a long list delays no reader.
+    pub keys_per_command_max: usize,
+    /// Whether hits in the process-local tier are counted for [`Cache::stats`](crate::Cache::stats), which costs an atomic
+    /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
+    pub count_local_hits: bool,
     /// Period of the coarse clock of the process-local tier: the accuracy of its times to live. Default: 10 ms.
     pub tick: Duration,
 }
@@ -143,6 +149,8 @@ impl Default for CacheSettings {
             bus_silence_max: Duration::from_secs(2),
             bus_retry_min: Duration::from_millis(20),
             bus_retry_max: Duration::from_secs(1),
+            keys_per_command_max: 1_000,
+            count_local_hits: false,
             tick: Duration::from_millis(10),
         }
     }
@@ -170,6 +178,8 @@ impl CacheSettings {
         with_bus_silence_max = bus_silence_max: Duration;
         with_bus_retry_min = bus_retry_min: Duration;
         with_bus_retry_max = bus_retry_max: Duration;
+        with_keys_per_command_max = keys_per_command_max: usize;
+        with_count_local_hits = count_local_hits: bool;
         with_tick = tick: Duration;
     }
 
@@ -195,7 +205,11 @@ impl CacheSettings {
             ("tick", self.tick),
         ];
         above_zero(&positive)?;
-        at_least_one(&[("loads_max", self.loads_max), ("loads_waiting_max", self.loads_waiting_max)])?;
+        at_least_one(&[
+            ("loads_max", self.loads_max),
+            ("loads_waiting_max", self.loads_waiting_max),
+            ("keys_per_command_max", self.keys_per_command_max),
+        ])?;
         let within_lag = match self.on_lag {
             OnLag::ShortenTtl(ttl) => ttl,
             OnLag::Bypass | OnLag::Serve => Duration::MAX,

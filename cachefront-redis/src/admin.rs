@@ -58,6 +58,27 @@ impl RedisStore {
             Err(elapsed) => Err(self.shared.address().timed_out("could not be cleared", elapsed)),
         }
     }
+
+    /// Removes all entries of one cache, with their leases, by a walk over the server's keys. A lease that was granted before
+    /// is found: `SCAN` returns every key that exists from its start to its end.
+    pub(crate) async fn discard_entries_of(&self, cache: &str) -> Result<()> {
+        let walk = async {
+            let mut scan = Scan::new(&self.shared);
+            while let Some(names) = scan.next().await? {
+                let is_of_cache = |name: &Vec<u8>| {
+                    let text = self.shared.keys().parse(name).map(|(_, text)| text);
+                    text.and_then(|text| text.split_once(':')).is_some_and(|(name, _)| name == cache)
+                };
+                let names: Vec<Vec<u8>> = names.into_iter().filter(is_of_cache).collect();
+                unlink_names(&self.shared, &names).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.shared.settings.clear_timeout, walk).await {
+            Ok(done) => done,
+            Err(elapsed) => Err(self.shared.address().timed_out("could not be cleared of one cache", elapsed)),
+        }
+    }
 }
 
 async fn clear(shared: &Shared) -> Result<u64> {

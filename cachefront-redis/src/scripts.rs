@@ -7,6 +7,7 @@
 //! | `fill` | reader | stores a loaded value if its lease is still valid |
 //! | `release` | reader | releases a lease |
 //! | `suspend` | reader | suspends a meta, when a cache leaves CDC mode |
+//! | `flush_caches` | reader | gives cleared caches new generations |
 //! | `invalidate_unseen` | invalidator | removes entries whose load has not seen a commit |
 //! | `raise_high_watermark` | invalidator | raises the high watermark of issued batches |
 //! | `take_term` | invalidator | becomes the holder |
@@ -48,6 +49,7 @@ scripts! {
     RELEASE = "release.lua";
     INVALIDATE_UNSEEN = "meta.lua" "entry.lua" "invalidate_unseen.lua";
     SUSPEND = "meta.lua" "suspend.lua";
+    FLUSH_CACHES = "meta.lua" "flush_caches.lua";
     RAISE_HIGH_WATERMARK = "meta.lua" "raise_high_watermark.lua";
     TAKE_TERM = "meta.lua" "take_term.lua";
     COVER = "meta.lua" "cover.lua";

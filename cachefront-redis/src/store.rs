@@ -9,8 +9,8 @@ use bytes::Bytes;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, Reading, Refusal, Store, StoreWriter,
-    Token, transition,
+    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Reading, Refusal, Store,
+    StoreWriter, Token, transition,
 };
 use cachefront_core::{Error, Result, StoreKey, Timestamp};
 use futures_util::future::try_join_all;
@@ -18,7 +18,7 @@ use redis::{Cmd, Pipeline, RedisWrite, Value};
 
 use crate::bus::RedisBus;
 use crate::reads;
-use crate::scripts::{FILL, LEASE, RELEASE, SUSPEND, Script};
+use crate::scripts::{FILL, FLUSH_CACHES, LEASE, RELEASE, SUSPEND, Script};
 use crate::shared::{Shared, unlink};
 use crate::writer::RedisWriter;
 
@@ -177,6 +177,23 @@ impl Store for RedisStore {
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         let pipelines = unlink(self.shared.keys(), keys, self.shared.settings.keys_per_command_max);
         try_join_all(pipelines.iter().map(|pipeline| self.shared.call_all(pipeline))).await.map(drop)
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.discard_entries_of(cache).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        let mut pipeline = Pipeline::new();
+        for meta in self.shared.keys().metas() {
+            let mut command = FLUSH_CACHES.command(1, rows.len(), meta.len() + 48 * rows.len());
+            command.write_arg(meta.as_bytes());
+            for (mapping, generation) in rows {
+                command.write_arg(&[mapping.0.to_be_bytes(), generation.0.to_be_bytes()].concat());
+            }
+            pipeline.add_command(command);
+        }
+        self.shared.call_all(&pipeline).await.map(drop)
     }
 
     async fn suspend(&self) -> Result<()> {

@@ -50,7 +50,7 @@ async fn the_token_of_a_commit_is_its_own_gtid() {
         &["SET autocommit = 0", "UPDATE item SET value = 2", "COMMIT"],
         &[
             "SET autocommit = 1",
-            "SET SESSION gtid_next = 'AUTOMATIC:a_tag_of_the_longest_kind_0123456'",
+            "SET SESSION gtid_next = 'AUTOMATIC:a_tag_of_the_longest_kind_012345'",
             "DELETE FROM item",
         ],
     ] {
@@ -82,6 +82,13 @@ async fn the_drivers_transactions_and_prepared_statements_have_tokens() {
     }
 }
 
+/// The statement that makes the server record what its connection does, or stop to.
+fn record(instrumented: &str) -> String {
+    format!(
+        "UPDATE performance_schema.threads SET INSTRUMENTED = '{instrumented}' WHERE THREAD_ID = PS_CURRENT_THREAD_ID()"
+    )
+}
+
 /// What the server does not say is never an older commit: the token is everything executed then.
 #[tokio::test]
 async fn a_commit_that_is_not_known_gives_everything_executed() {
@@ -96,6 +103,15 @@ async fn a_commit_that_is_not_known_gives_everything_executed() {
         // Nothing was changed, or the change was rolled back.
         &["UPDATE item SET value = value"],
         &["BEGIN", "DELETE FROM item", "ROLLBACK"],
+        // The server records neither the commit nor the request for its token; then the request, and not the commit.
+        &["INSERT INTO item VALUES (4, 0)", &record("NO"), "INSERT INTO item VALUES (5, 0)"],
+        &[
+            &record("YES"),
+            "INSERT INTO item VALUES (6, 0)",
+            &record("NO"),
+            "INSERT INTO item VALUES (7, 0)",
+            &record("YES"),
+        ],
     ] {
         db.run(&["INSERT INTO item VALUES (100, 0)", "DELETE FROM item WHERE id = 100"]).await;
         for statement in statements {

@@ -219,6 +219,11 @@ async fn read(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
         Step::Fill { .. } => fill(store, step, current).await,
         Step::Release { key: id, token: number } => done(store.release(&key(*id), token(*number)).await),
         Step::Discard { keys: ids } => done(store.discard(&keys(ids)).await),
+        Step::DiscardCache => done(store.discard_cache("users").await),
+        Step::FlushCaches { rows } => {
+            let rows: Vec<_> = rows.iter().map(|&(mapping, generation)| (mapped(mapping), named(generation))).collect();
+            done(store.flush_caches(&rows).await)
+        }
         Step::Suspend => done(store.suspend().await),
         _ => unreachable!("a step of the invalidator: {step:?}"),
     }

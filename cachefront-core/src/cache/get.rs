@@ -21,7 +21,8 @@ pub(super) type HitFuture<V> = Pin<Box<dyn Future<Output = Result<Hit<V>>> + Sen
 /// A read that has not begun yet; `.await` begins it. See [`Cache::get`](crate::Cache::get).
 ///
 /// ```
-/// /// use cachefront::{Cache, Tier, loader_fn};
+/// use std::time::Duration;
+/// use cachefront::{Cache, Tier, loader_fn};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
 /// let users: Cache<u64, String> = Cache::builder("users")

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
-use crate::bus::{BusEvent, BusMessage, Listener, Pace, Publisher};
+use crate::bus::{Listener, Pace};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
 use crate::cache::get_many::GetMany;
@@ -22,8 +22,9 @@ use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
 use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
+use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
-use crate::clock::{Clock, Entropy, Timestamp};
+use crate::clock::{Clock, Entropy};
 use crate::codec::Codec;
 use crate::error::{BoxError, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -149,29 +150,82 @@ where
         self.inner.peek(key).await
     }
 
-    /// Removes a key from all tiers of all processes. Changes in the database do not need this call.
+    /// Removes a key from all tiers of all processes. Changes in the database do not need this call; it is for changes that no
+    /// log has, and it comes after their commit.
+    ///
+    /// When it returns, no process reads an older value from the shared store, and no load that began before stores one. The
+    /// process-local tiers of other processes follow within the time that a message takes, or are turned off.
     ///
     /// # Errors
     /// If the store or its bus cannot be reached. The key is removed from this process's tier in any case.
     ///
     /// # Cancel safety
     /// Not cancel safe: the key may have been removed from some tiers only.
-    pub async fn invalidate(&self, key: &K) -> Result<()> {
-        let inner = &*self.inner;
+    pub async fn invalidate<Q>(&self, key: &Q) -> Result<()>
+    where
+        K: Borrow<Q>,
+        Q: ToOwned<Owned = K> + Sync + ?Sized,
+    {
         // A key that is too long to be stored is in no tier.
-        let Some(key) = StoreKey::encode_short(&inner.shared.cache, key)? else { return Ok(()) };
-        inner.subscription.epochs.invalidate(&key);
-        inner.shared.store.discard(std::slice::from_ref(&key)).await?;
-        // Again: a value that was read before the store replied may have been inserted since the first time.
-        inner.subscription.epochs.invalidate(&key);
-        let message = BusMessage {
-            publisher: Publisher::READER,
-            event: BusEvent::Keys(vec![key.as_str().into()]),
-            applied: None,
-            source_time: Timestamp::UNKNOWN,
-            sent_at: inner.clock.now(),
-        };
-        inner.shared.store.bus().publish(&message).await.map(drop)
+        match StoreKey::encode_short(&self.inner.shared.cache, &key.to_owned())? {
+            Some(key) => self.inner.invalidate(std::slice::from_ref(&key)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Like [`invalidate`](Self::invalidate), for many keys: in commands and messages of up to
+    /// [`keys_per_command_max`](crate::CacheSettings::keys_per_command_max) keys, one after the other.
+    ///
+    /// ```
+    /// # use cachefront::{Cache, loader_fn};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+    /// # let users: Cache<u64, String> = Cache::builder("users")
+    /// #     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("user {id}"))) }))
+    /// #     .build()?;
+    /// # users.get_many([7, 8, 9]).await?;
+    /// users.invalidate_many([7, 8]).await?;
+    /// assert!(users.peek(&7).await?.is_none() && users.peek(&9).await?.is_some());
+    /// users.clear().await?;
+    /// assert!(users.peek(&9).await?.is_none());
+    /// # Ok::<(), cachefront::Error>(())
+    /// # }).expect("the example runs");
+    /// ```
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate): keys of the first commands may have been removed from the store. All keys are
+    /// removed from this process's tier in any case.
+    ///
+    /// # Cancel safety
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_many<Q>(&self, keys: impl IntoIterator<Item = Q>) -> Result<()>
+    where
+        Q: Borrow<K>,
+    {
+        let encode = |key: Q| StoreKey::encode_short(&self.inner.shared.cache, key.borrow()).transpose();
+        let keys = keys.into_iter().filter_map(encode).collect::<Result<Vec<_>>>()?;
+        self.inner.invalidate(&keys).await
+    }
+
+    /// Removes everything in this cache from all tiers of all processes, with the guarantee of
+    /// [`invalidate`](Self::invalidate) for each key. Other caches are not affected.
+    ///
+    /// In CDC mode the cache gets a new generation, which costs the same whatever is in it; the invalidator is not disturbed.
+    /// In TTL mode the store removes entry by entry, and has to walk over all of its keys; entries that were stored in the
+    /// other mode stay, as they are not served.
+    ///
+    /// # Errors
+    /// If the store or its bus cannot be reached: call it again. In TTL mode also if the store may not list its keys, or needs
+    /// too long. This process's tier is cleared in any case.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the cache may have been cleared in some tiers or shards only.
+    pub async fn clear(&self) -> Result<()> {
+        self.inner.clear().await
+    }
+
+    /// Returns what the cache did in this process since it was built. It reads a few numbers and takes no lock for long.
+    pub fn stats(&self) -> CacheStats {
+        self.inner.stats()
     }
 
     /// Sets whether reads go to the database without the tiers; values are then not stored.

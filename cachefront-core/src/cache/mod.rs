@@ -2,7 +2,8 @@
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`] and [`many`] are the paths through them; [`get`], [`get_many`], [`get_or_load`],
+//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them;
+//! [`get`], [`get_many`], [`get_or_load`],
 //! [`token`], [`handle`] and [`builder`] have the public types.
 
 mod builder;
@@ -15,6 +16,7 @@ mod get_or_load;
 mod handle;
 mod hit;
 mod inner;
+mod invalidate;
 mod level;
 mod load;
 mod load_gate;
@@ -25,6 +27,7 @@ mod read;
 mod refresh;
 mod shared;
 mod stale;
+mod stats;
 mod store_loaded;
 mod subscription;
 #[cfg(test)]
@@ -38,4 +41,5 @@ pub use get_or_load::{GetOrLoad, GetOrLoadDetailed};
 pub use handle::Cache;
 pub use hit::{Hit, Tier};
 pub use local::Local;
+pub use stats::CacheStats;
 pub use token::IntoToken;

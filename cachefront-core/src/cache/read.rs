@@ -70,7 +70,7 @@ where
         Some(entry.value)
     }
 
-    /// The first tier while it is bypassed, or while the freshness objective is not met.
+    /// The first tier while it is bypassed, while the freshness objective is not met, or where its hits are counted.
     #[cold]
     fn local_get_limited<Q>(&self, tier: &LocalTier<K, V>, key: &Q) -> Option<Option<V>>
     where
@@ -81,11 +81,19 @@ where
             return None;
         }
         let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
-        if !self.local_is_fresh(&entry) {
+        if self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
             return None;
         }
-        self.metrics.hit_local.increment(1);
+        self.note_local_hit();
         Some(entry.value)
+    }
+
+    /// Counts a hit in the process-local tier.
+    fn note_local_hit(&self) {
+        self.metrics.hit_local.increment(1);
+        if self.settings.count_local_hits {
+            self.metrics.count_local_hit();
+        }
     }
 
     /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
@@ -209,7 +217,7 @@ where
     /// Returns a hit of the process-local tier that satisfies the level.
     pub(super) fn local_proven(&self, key: &K, level: &Level) -> Option<Hit<V>> {
         let hit = self.local_lookup(level, |tier, now| tier.get(key, &self.subscription.epochs, now))?;
-        self.metrics.hit_local.increment(1);
+        self.note_local_hit();
         Some(hit)
     }
 
@@ -227,7 +235,7 @@ where
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
         let handled = self.subscription.handled.load();
         let entry = get(tier, self.clock.coarse())?;
-        if level.is_eventual() && !self.subscription.is_unlimited() && !self.local_is_fresh(&entry) {
+        if level.is_eventual() && self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
             return None;
         }
         let now = self.clock.now();

@@ -25,6 +25,9 @@ const BYPASSED: u8 = 1;
 /// What was handled of the bus is older than the freshness objective.
 const LAGGING: u8 = 2;
 
+/// Hits in the process-local tier are counted for the statistics.
+const COUNTED: u8 = 4;
+
 /// What this process has handled of the bus: the proof for values of the process-local tier.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handled {
@@ -46,7 +49,7 @@ pub(crate) struct Subscription {
     pub(crate) handled: ArcSwap<Handled>,
     /// The server that the bus is read from.
     server: AtomicU64,
-    /// [`BYPASSED`] and [`LAGGING`]: a hit in the process-local tier checks both at once.
+    /// [`BYPASSED`], [`LAGGING`] and [`COUNTED`]: a hit in the process-local tier checks all at once.
     limits: AtomicU8,
     /// True once a warning was logged that plain reads fall back.
     lag_noted: AtomicBool,
@@ -72,7 +75,7 @@ impl Subscription {
             epochs: Epochs::new(settings.epoch_slots),
             handled: ArcSwap::default(),
             server: AtomicU64::new(ServerId::UNKNOWN.0),
-            limits: AtomicU8::new(0),
+            limits: AtomicU8::new(if settings.count_local_hits { COUNTED } else { 0 }),
             lag_noted: AtomicBool::new(false),
             freshness: Freshness::new(settings),
             clock,
@@ -91,7 +94,12 @@ impl Subscription {
         self.limits.load(Ordering::Relaxed) & BYPASSED != 0
     }
 
-    /// Returns true if plain reads may be served from the process-local tier as always.
+    /// Returns true if a plain read may be served a value of the process-local tier only if its age allows it.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.limits.load(Ordering::Relaxed) & LAGGING != 0
+    }
+
+    /// Returns true if plain reads may be served from the process-local tier as always, uncounted.
     #[inline]
     pub(crate) fn is_unlimited(&self) -> bool {
         self.limits.load(Ordering::Relaxed) == 0

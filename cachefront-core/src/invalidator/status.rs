@@ -200,19 +200,19 @@ mod tests {
         status.source_time = clock.now();
         status.applied = "a:1-5".parse().expect("a position");
         status.not_covered = vec!["users".into()];
-        status.last_error = Some(Error::new(ErrorKind::Unavailable, "no server answers"));
+        status.last_error = Some(Error::new(ErrorKind::Unavailable, "no server replies"));
         clock.advance(Duration::from_millis(1500));
         assert_eq!(status.lag(), Some(Duration::from_millis(1500)), "a status that is kept proves less and less");
         assert_eq!(
             status.to_string(),
             "a log: retrying, lag 1.5s, 0 changes, 0 invalidations, 0 flushes, 0 rewinds; not covered: users; last error: \
-             no server answers"
+             no server replies"
         );
         let expected = json!({
             "state": "retrying", "mode": "cdc", "source": "a log", "applied": "a:1-5",
             "source_time": status.source_time.as_micros(), "lag_seconds": 1.5, "events_total": 0,
             "invalidations_total": 0, "flushes_total": 0, "rewinds_total": 0, "not_covered": ["users"],
-            "last_error": "no server answers",
+            "last_error": "no server replies",
         });
         assert_eq!(serde_json::to_value(&status).expect("JSON"), expected);
     }

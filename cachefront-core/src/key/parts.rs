@@ -194,7 +194,11 @@ mod tests {
         assert_eq!(text(&()), "");
         assert_eq!(text(&(("only",),)), "only");
         assert_eq!(text(&(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)), "1:2:3:4:5:6:7:8:9:10:11:12");
-        #[cfg(feature = "uuid")]
-        assert_eq!(text(&uuid::Uuid::from_u128(1)), "00000000-0000-0000-0000-000000000001");
+    }
+
+    #[cfg(feature = "uuid")]
+    #[test]
+    fn a_uuid_is_a_key() {
+        assert_eq!(text(&(uuid::Uuid::from_u128(1), 2)), "00000000-0000-0000-0000-000000000001:2");
     }
 }

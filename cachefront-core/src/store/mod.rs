@@ -19,6 +19,7 @@
 
 mod contract;
 pub mod coverage;
+mod layer;
 mod lease;
 mod memory;
 mod memory_bus;
@@ -29,6 +30,7 @@ pub mod transition;
 
 pub use contract::{Store, StoreWriter};
 pub use coverage::{Cover, Coverage, Covered};
+pub use layer::{LayeredStore, Operation, StoreLayer, StoreMeter};
 pub use lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal};
 pub use memory::{MemorySettings, MemoryStore};
 pub use meta::{META_HEADER_BYTES, Meta, MetaState};

@@ -295,6 +295,13 @@ pub fn suspend(meta: &Meta) -> Meta {
     next
 }
 
+/// Returns the meta in which these caches, as far as they are covered, have new generations.
+pub fn flush_caches(meta: &Meta, rows: &[(MappingId, Generation)]) -> Meta {
+    let mut next = meta.clone();
+    next.coverage = next.coverage.flushing(rows);
+    next
+}
+
 /// Returns the meta with a high watermark of at least `order`.
 ///
 /// # Errors

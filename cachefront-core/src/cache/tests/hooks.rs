@@ -20,6 +20,8 @@ pub(super) enum At {
     BeforeLease,
     AfterFill,
     BeforeDiscard,
+    BeforeFlush,
+    AfterFlush,
 }
 
 /// A store that passes operations on, and runs hooks.
@@ -90,6 +92,17 @@ impl Store for Hooked {
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         self.act(At::BeforeDiscard).await;
         self.inner.discard(keys).await
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.inner.discard_cache(cache).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        self.act(At::BeforeFlush).await;
+        self.inner.flush_caches(rows).await?;
+        self.act(At::AfterFlush).await;
+        Ok(())
     }
 
     async fn suspend(&self) -> Result<()> {

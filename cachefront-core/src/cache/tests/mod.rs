@@ -1,13 +1,16 @@
 //! The races of the read path, on the in-memory store.
 
+mod clear;
 mod freshness;
 mod hooks;
+mod keys;
 mod levels;
 mod many;
 mod permits;
 mod refresh;
 mod size;
 mod split;
+mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
