@@ -13,5 +13,6 @@ mod preflight;
 mod server;
 mod suite;
 mod tls;
+mod token;
 mod values;
 mod xa;

@@ -86,6 +86,7 @@ const ORDERS: [Order; 7] = [
             "origin",
             "link",
             "position",
+            "token",
             "schema",
             "table",
             "rows",

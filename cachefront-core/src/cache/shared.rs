@@ -63,6 +63,8 @@ pub(super) enum Lookup<V> {
     Miss,
     /// A valid value that is not proven fresh enough for this read.
     Unproven,
+    /// A valid value that a plain read is not served, because the freshness objective is not met.
+    Outdated,
 }
 
 /// A value from the shared store, with what is known about it.
@@ -132,9 +134,10 @@ impl<V> SharedTier<V> {
 impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
     pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
-        let Some(stored) = self.decode(reading) else { return Lookup::Miss };
+        let now = self.clock.now();
+        let Some(stored) = self.decode(reading, now) else { return Lookup::Miss };
         if level.is_eventual() {
-            return Lookup::Hit(stored);
+            return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
         }
         // The applied position has usually been parsed already, so it is checked first.
         let applied = stored.meta.as_ref().map(|meta| meta.applied());
@@ -146,15 +149,16 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             filled_at: stored.filled_at,
             source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
         };
-        if level.is_proven(&evidence, self.clock.now(), self.clock_skew) {
-            Lookup::Hit(stored)
-        } else {
-            Lookup::Unproven
-        }
+        if level.is_proven(&evidence, now, self.clock_skew) { Lookup::Hit(stored) } else { Lookup::Unproven }
+    }
+
+    /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
+    fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
+        stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
     }
 
     /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    fn decode(&self, reading: Reading) -> Option<Stored<V>> {
+    fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
         let entry = reading.entry?;
         let fixed = match Fixed::decode(&entry) {
             Ok(fixed) => fixed,
@@ -176,7 +180,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             }
             InvalidationMode::Ttl => None,
         };
-        let expired = header.hard_expiry.is_known() && self.clock.now() >= header.hard_expiry;
+        let expired = header.hard_expiry.is_known() && now >= header.hard_expiry;
         if header.schema_version != self.schema_version || expired {
             return None;
         }
@@ -256,7 +260,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 expires_at: stored.expires_at,
                 accepted: true,
             }),
-            Lookup::Miss | Lookup::Unproven => Leased::Without,
+            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Leased::Without,
         }
     }
 
@@ -401,7 +405,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let reading = self.store.peek(key).await?;
         match self.evaluate(reading, &Level::default()) {
             Lookup::Hit(stored) => Ok(Some(stored)),
-            Lookup::Miss | Lookup::Unproven => Ok(None),
+            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
         }
     }
 }
