@@ -28,6 +28,7 @@ mod admin;
 mod builder;
 mod bus;
 mod clients;
+mod cluster;
 mod config;
 mod conn;
 mod error;
@@ -37,13 +38,17 @@ mod link;
 mod message;
 mod meta;
 mod reads;
+mod route;
 mod scripts;
 mod sentinel;
 mod shared;
+mod slots;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod topology;
 mod url;
+mod wires;
 mod writer;
 
 pub use builder::RedisStoreBuilder;

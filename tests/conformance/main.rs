@@ -17,3 +17,8 @@ mod one_shard {
 mod several_shards {
     cachefront_core::store_suite!(crate::fixture::redis(5));
 }
+
+/// The suite over a cluster, whose shards are on three nodes.
+mod in_a_cluster {
+    cachefront_core::store_suite!(crate::fixture::cluster(7));
+}
