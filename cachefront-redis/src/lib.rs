@@ -16,7 +16,7 @@
 //! ```
 //!
 //! # What the server needs
-//! Redis 6.2 or later, or Valkey; a primary, not a replica, and not a node of Redis Cluster. The user of the URL needs
+//! Redis 6.2 or later, or Valkey; a primary, not a replica; or Redis Cluster. The user of the URL needs
 //! `+@read +@write +@scripting +@connection +info +time ~{cf:*`. If `maxmemory` is set, use a `maxmemory-policy` that
 //! evicts only keys with a time to live, such as `volatile-ttl`: entries have one, metas have none. An evicted entry costs
 //! one load; an evicted meta flushes everything.

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::error::closed;
 use crate::keys::KeySpace;
-use crate::route::Route;
 use crate::meta::MetaCache;
+use crate::route::Route;
 
 /// The connection, key names and queues that all readers share.
 #[derive(Debug)]

@@ -36,9 +36,12 @@ mod tests {
     #[test]
     fn slots_are_those_of_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
-        for (key, slot) in
-            [("foo", 12182), ("{user1000}.following", 3443), ("{user1000}.followers", 3443), ("a{}b{c}", slot_of("a{}b{c}"))]
-        {
+        for (key, slot) in [
+            ("foo", 12182),
+            ("{user1000}.following", 3443),
+            ("{user1000}.followers", 3443),
+            ("a{}b{c}", slot_of("a{}b{c}")),
+        ] {
             assert_eq!(slot_of(key), slot, "{key}");
         }
         assert_ne!(slot_of("a{}b{c}"), slot_of("c"), "an empty tag is none");

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, Reading, Refusal, ServerId, Store, StoreWriter,
-    Token, transition,
+    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, Reading, Refusal, ServerId, Store,
+    StoreWriter, Token, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey, Timestamp};
 use futures_util::future::{join_all, try_join_all};

@@ -192,7 +192,10 @@ fn parse(reply: Value, slots: &[u16], asked: &str) -> Option<Topology> {
 impl std::fmt::Debug for Nodes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Not the seeds: they hold the credentials.
-        f.debug_struct("Nodes").field("address", &self.address).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Nodes")
+            .field("address", &self.address)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

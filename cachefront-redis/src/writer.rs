@@ -134,7 +134,9 @@ impl RedisWriter {
         }
         let homes = self.get_all((0..shards).map(|shard| self.keys().home(shard))).await?;
         let moved = |(shard, home)| match home {
-            Value::BulkString(home) => !self.wires.connection(shard).identity.continues(&String::from_utf8_lossy(&home)),
+            Value::BulkString(home) => {
+                !self.wires.connection(shard).identity.continues(&String::from_utf8_lossy(&home))
+            }
             _ => true,
         };
         Ok(homes.into_iter().enumerate().map(moved).collect())

@@ -42,7 +42,7 @@ const ORDERS: [Order; 7] = [
         "cachefront-redis/src",
         &[
             "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
-            "link", "reads", "shared", "bus", "writer", "store", "admin", "builder", "testing",
+            "link", "reads", "shared", "wires", "bus", "writer", "store", "admin", "builder", "testing",
         ],
     ),
     (
