@@ -168,10 +168,13 @@ impl RedisStoreBuilder {
         let in_cluster = matches!(url.servers, url::Servers::Cluster(_));
         let keys = self.key_space(&namespace, self.shards.unwrap_or(if in_cluster { CLUSTER_SHARDS } else { 1 }))?;
         let servers = match url.servers {
-            url::Servers::One(info) => Servers::One(Dialer::new(clients.open(info)?, Mode::Standalone, self.settings)),
-            url::Servers::Sentinel { sentinels, name, server } => {
-                Servers::One(Dialer::by_sentinel(Sentinels::new(sentinels, name, server, clients)?, self.settings))
+            url::Servers::One(info) => {
+                Servers::One(Arc::new(Dialer::new(clients.open(info)?, Mode::Standalone, self.settings)))
             }
+            url::Servers::Sentinel { sentinels, name, server } => Servers::One(Arc::new(Dialer::by_sentinel(
+                Sentinels::new(sentinels, name, server, clients)?,
+                self.settings,
+            ))),
             url::Servers::Cluster(seeds) => {
                 Servers::Cluster(Arc::new(Nodes::new(seeds, clients, slots_of(&keys), self.settings)?))
             }

@@ -18,7 +18,7 @@ use crate::topology::Nodes;
 #[derive(Clone, Debug)]
 pub(crate) enum Servers {
     /// One server has every place.
-    One(Dialer),
+    One(Arc<Dialer>),
     /// The nodes of a cluster.
     Cluster(Arc<Nodes>),
 }
@@ -43,7 +43,7 @@ impl Servers {
     /// Opens the readers' connections. Background tasks run in the runtime that calls it.
     pub(crate) async fn open(&self, purpose: Purpose) -> Result<Route> {
         match self {
-            Self::One(dialer) => Link::open(dialer.clone(), purpose).await.map(Route::One),
+            Self::One(dialer) => Link::open(Dialer::clone(dialer), purpose).await.map(Route::One),
             Self::Cluster(nodes) => ClusterLink::open(Arc::clone(nodes), purpose).await.map(Route::Cluster),
         }
     }

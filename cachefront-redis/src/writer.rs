@@ -172,15 +172,15 @@ impl RedisWriter {
         let moved = self.moved().await?;
         // Each shard keeps its own coverage.
         let state = state.clone().covering(Coverage::EMPTY);
-        let mut anew = state.clone();
-        (anew.term, anew.vacant, anew.shards) = (term, false, self.keys().shards());
-        let (state, anew, term) = (state.encode(), anew.encode(), term.to_be_bytes());
+        let mut restarted = state.clone();
+        (restarted.term, restarted.vacant, restarted.shards) = (term, false, self.keys().shards());
+        let (state, restarted, term) = (state.encode(), restarted.encode(), term.to_be_bytes());
         let call = |(shard, moved): (usize, &bool)| {
             let mut command;
             if *moved {
                 tracing::info!(shard, "a shard of the store has moved: what it holds is not used");
-                command = self.on_meta(&FLUSH, shard, 1, anew.len());
-                command.write_arg(&anew);
+                command = self.on_meta(&FLUSH, shard, 1, restarted.len());
+                command.write_arg(&restarted);
             } else {
                 command = self.on_meta(&TAKE_TERM, shard, 2, state.len() + term.len());
                 command.write_arg(&state);

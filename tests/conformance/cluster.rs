@@ -80,7 +80,7 @@ async fn a_shard_that_has_moved_begins_new_generations_and_no_other_does() {
     writer.take_term(&state, 2).await.expect("a term");
     wait::until_async("readers find the shard", WAIT, async || store.get(&key(1)).await.is_ok()).await;
     let coverage = async |id: u64| store.get(&key(id)).await.expect("a reading").meta.expect("a meta").coverage.clone();
-    assert!(coverage(1).await.rows().is_empty(), "until it is covered anew");
+    assert!(coverage(1).await.rows().is_empty(), "until it is covered again");
     let mut row = state.coverage.rows()[0].clone();
     row.generation = Generation(99);
     let held = Expected { term: 2, ..held };

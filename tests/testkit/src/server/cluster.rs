@@ -3,7 +3,7 @@
 
 use std::{
     path::Path,
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -239,15 +239,15 @@ fn parse(nodes: &str) -> Vec<Line> {
 /// # Panics
 /// If it does not form in time.
 pub async fn shared_cluster() -> String {
-    static SHARED: OnceCell<(String, ChildStdin)> = OnceCell::const_new();
+    static SHARED: OnceCell<(String, Child)> = OnceCell::const_new();
     let (url, _) = SHARED
         .get_or_init(|| async {
             let dir = temporary_dir("cluster").keep();
             let ports = [port::free(), port::free(), port::free()];
             let mut shell = Command::new("sh");
             shell.arg("-c").arg(script(&dir, &ports)).stdin(Stdio::piped()).stdout(Stdio::null());
-            let mut shell = shell.spawn().expect("a shell");
-            let input = shell.stdin.take().expect("a pipe was asked for");
+            // Its input is a pipe of this program's, and closed with it.
+            let shell = shell.spawn().expect("a shell");
             wait::until_async("the nodes serve", FORMED, async || {
                 for port in ports {
                     if !raw_command(port, "PING").await.is_ok_and(|reply| reply.starts_with("+PONG")) {
@@ -259,7 +259,7 @@ pub async fn shared_cluster() -> String {
             .await;
             create(&ports, 0).await;
             let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-            (format!("redis+cluster://{}/", hosts.join(",")), input)
+            (format!("redis+cluster://{}/", hosts.join(",")), shell)
         })
         .await;
     url.clone()
