@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront_core::Result;
+use futures_util::future::try_join_all;
 
 use crate::clients::{Ca, Clients};
 use crate::config::RedisSettings;
@@ -13,18 +14,23 @@ use crate::conn::{Dialer, Purpose};
 use crate::error::invalid;
 use crate::identity::Mode;
 use crate::keys::KeySpace;
-use crate::link::Link;
 use crate::reads::Reads;
+use crate::route::Servers;
 use crate::sentinel::Sentinels;
 use crate::shared::Shared;
+use crate::slots::slots_of;
 use crate::store::RedisStore;
-use crate::url::{ServerUrl, Servers};
+use crate::topology::Nodes;
+use crate::url::{self, ServerUrl};
 
 /// Maximum length of a namespace in bytes: every key contains it.
 const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// Maximum number of logical shards: more of them only cost memory and round trips.
 const SHARDS_MAX: u32 = 1_024;
+
+/// Number of logical shards in a cluster, unless another one is asked for.
+const CLUSTER_SHARDS: u32 = 64;
 
 impl RedisStore {
     /// Connects to `redis://host:port/database?namespace=service` or `rediss://…`, with the default settings. The
@@ -33,6 +39,8 @@ impl RedisStore {
     /// `redis+sentinel://host:port,host:port/name/database` and `rediss+sentinel://…` find the primary of that name through
     /// Sentinels. User and password are those of the servers; `sentinel_user` and `sentinel_password` in the query are those
     /// of the Sentinels.
+    ///
+    /// `redis+cluster://host:port,host:port/` and `rediss+cluster://…` lead to the cluster that these nodes belong to.
     ///
     /// # Errors
     /// `Config` if the URL, the password or the certificate is wrong or the namespace is missing; `Unavailable` or
@@ -76,14 +84,14 @@ impl RedisStore {
 pub struct RedisStoreBuilder {
     url: String,
     namespace: Option<String>,
-    shards: u32,
+    shards: Option<u32>,
     ca: Option<Ca>,
     settings: RedisSettings,
 }
 
 impl RedisStoreBuilder {
     pub(crate) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), namespace: None, shards: 1, ca: None, settings: RedisSettings::default() }
+        Self { url: url.to_owned(), namespace: None, shards: None, ca: None, settings: RedisSettings::default() }
     }
 
     /// Sets the namespace: the name that separates the keys of one service from those of others in the same server. It
@@ -97,10 +105,11 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets the number of logical shards, each of which has a meta of its own. Every process must use the same number,
-    /// which is checked against the meta. Default: 1, which suits a single server.
+    /// Sets the number of logical shards, each of which has a meta of its own. In a cluster a shard is on one node: give
+    /// several times as many as there will ever be nodes. Every process must use the same number, which is checked against
+    /// the meta. Default: 64 in a cluster, else 1.
     pub fn shards(mut self, shards: u32) -> Self {
-        self.shards = shards;
+        self.shards = Some(shards);
         self
     }
 
@@ -156,21 +165,26 @@ impl RedisStoreBuilder {
         let url = ServerUrl::parse(&self.url)?;
         let clients = Clients::new(self.ca.as_ref(), url.has_tls())?;
         let namespace = self.chosen_namespace(url.namespace)?;
-        let keys = self.key_space(&namespace)?;
-        let dialer = match url.servers {
-            Servers::One(info) => Dialer::new(clients.open(info)?, Mode::Standalone, self.settings),
-            Servers::Sentinel { sentinels, name, server } => {
-                Dialer::by_sentinel(Sentinels::new(sentinels, name, server, clients)?, self.settings)
+        let in_cluster = matches!(url.servers, url::Servers::Cluster(_));
+        let keys = self.key_space(&namespace, self.shards.unwrap_or(if in_cluster { CLUSTER_SHARDS } else { 1 }))?;
+        let servers = match url.servers {
+            url::Servers::One(info) => {
+                Servers::One(Arc::new(Dialer::new(clients.open(info)?, Mode::Standalone, self.settings)))
             }
-            Servers::Cluster(_) => return Err(invalid("a cluster is not supported yet".to_owned())),
+            url::Servers::Sentinel { sentinels, name, server } => Servers::One(Arc::new(Dialer::by_sentinel(
+                Sentinels::new(sentinels, name, server, clients)?,
+                self.settings,
+            ))),
+            url::Servers::Cluster(seeds) => {
+                Servers::Cluster(Arc::new(Nodes::new(seeds, clients, slots_of(&keys), self.settings)?))
+            }
         };
-        let link = Link::open(dialer.clone(), Purpose::Scripts).await?;
-        let reads = Arc::new(Reads::new(link, keys, self.settings.read_batch_keys_max));
+        let route = servers.open(Purpose::Scripts).await?;
+        let reads = Arc::new(Reads::new(route, keys, self.settings.read_batch_keys_max));
         // Reading the meta of every shard checks the number of shards.
-        for shard in 0..reads.keys.shards() as usize {
-            reads.fetch(shard, std::iter::empty()).await?;
-        }
-        Ok(RedisStore { shared: Arc::new(Shared::new(reads, dialer, self.settings)) })
+        let shards = 0..reads.keys.shards() as usize;
+        try_join_all(shards.map(|shard| reads.fetch(shard, std::iter::empty()))).await?;
+        Ok(RedisStore { shared: Arc::new(Shared::new(reads, servers, self.settings)) })
     }
 
     /// The namespace, which is given to the builder or in the URL.
@@ -189,7 +203,7 @@ impl RedisStoreBuilder {
         }
     }
 
-    fn key_space(&self, namespace: &str) -> Result<KeySpace> {
+    fn key_space(&self, namespace: &str, shards: u32) -> Result<KeySpace> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
         if namespace.is_empty() || namespace.len() > NAMESPACE_BYTES_MAX || !namespace.bytes().all(plain) {
             return Err(invalid(format!(
@@ -197,10 +211,10 @@ impl RedisStoreBuilder {
                 namespace.escape_debug()
             )));
         }
-        if self.shards == 0 || self.shards > SHARDS_MAX {
-            return Err(invalid(format!("`shards` is {}: give 1 to {SHARDS_MAX}", self.shards)));
+        if shards == 0 || shards > SHARDS_MAX {
+            return Err(invalid(format!("`shards` is {shards}: give 1 to {SHARDS_MAX}")));
         }
-        Ok(KeySpace::new(namespace, self.shards))
+        Ok(KeySpace::new(namespace, shards))
     }
 }
 

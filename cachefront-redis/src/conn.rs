@@ -122,6 +122,17 @@ impl Dialer {
 }
 
 impl Connection {
+    /// Returns true if the server still has the identity that it had when the connection was opened.
+    pub(crate) async fn is_same_server(&self) -> bool {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        let replies = self.wire.clone().send_packed_commands(&pipeline, 0, pipeline.len()).await;
+        let address = self.identity.address();
+        replies.is_ok_and(|replies| {
+            Identity::read(address, Mode::Cluster, replies).is_ok_and(|identity| identity == *self.identity)
+        })
+    }
+
     /// Sends a command; an error reply of the server is returned as an error.
     pub(crate) async fn send(&mut self, command: &redis::Cmd) -> Result<Value, RedisError> {
         self.wire.send_packed_command(command).await.and_then(into_result)

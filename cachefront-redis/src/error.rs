@@ -85,6 +85,12 @@ pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
         || matches!(error.kind(), RedisKind::Server(ServerErrorKind::ReadOnly))
 }
 
+/// Returns true if the topology of a cluster has changed: a slot has another node, or the node is not part of a working
+/// cluster. While a slot is being moved (`ASK`, `TRYAGAIN`) the topology is still the former one.
+pub(crate) fn is_redirect(error: &RedisError) -> bool {
+    matches!(error.kind(), RedisKind::Server(ServerErrorKind::Moved | ServerErrorKind::ClusterDown))
+}
+
 /// An error of kind `Config`.
 pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
@@ -129,6 +135,7 @@ fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static st
             ErrorKind::Unavailable,
             "does not serve the slot of a key at the moment: the slot has moved or is being moved",
         ),
+        ServerErrorKind::ClusterDown => (ErrorKind::Unavailable, "is a node of a cluster that is down"),
         ServerErrorKind::ReadOnly => (ErrorKind::Unavailable, IS_A_REPLICA),
         ServerErrorKind::BusyLoading => (ErrorKind::Unavailable, "is loading its data"),
         _ => describe_code(code),

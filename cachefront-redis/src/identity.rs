@@ -12,7 +12,6 @@ pub(crate) enum Mode {
     /// A single server, with replicas or without.
     Standalone,
     /// A node of a cluster.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a cluster is refused"))]
     Cluster,
 }
 
@@ -25,6 +24,8 @@ pub(crate) struct Identity {
     address: Address,
     run_id: Box<str>,
     replication_id: Box<str>,
+    /// The history that this one continues, after a promotion.
+    former_replication_id: Box<str>,
     server: ServerId,
 }
 
@@ -35,30 +36,35 @@ impl Identity {
     /// `Config` if the server is of another kind, `Unavailable` if it is a replica, `Corrupt` if a reply lacks one of the
     /// ids.
     pub(crate) fn read(address: &Address, mode: Mode, replies: impl IntoIterator<Item = Value>) -> Result<Self> {
-        let mut text = String::new();
-        for reply in replies {
-            match address.check(reply)? {
-                Value::BulkString(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
-                Value::VerbatimString { text: verbatim, .. } => text.push_str(&verbatim),
-                _ => return Err(address.unexpected_reply("INFO")),
-            }
-        }
-        let line = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.map(str::trim).filter(|value| !value.is_empty())
-        };
-        let field = |name: &str| line(name).ok_or_else(|| address.unexpected_reply("INFO"));
-        // Valkey may call it `server_mode`.
-        check_mode(address, mode, line("redis_mode").or_else(|| line("server_mode")))?;
+        let text = text_of(address, replies)?;
+        check_mode(address, mode, mode_of(&text))?;
+        let field = |name: &str| line_of(&text, name).ok_or_else(|| address.unexpected_reply("INFO"));
         if field("role")? != "master" {
             return Err(address.unavailable(IS_A_REPLICA));
         }
-        Ok(Self::new(address.clone(), field("run_id")?, field("master_replid")?))
+        let mut identity = Self::new(address.clone(), field("run_id")?, field("master_replid")?);
+        identity.former_replication_id = line_of(&text, "master_replid2").unwrap_or_default().into();
+        Ok(identity)
+    }
+
+    /// Compares the kind of a server, in its reply to `INFO server`, with the one that is expected.
+    ///
+    /// # Errors
+    /// `Config` if it is of another kind, `Corrupt` if the reply has another shape.
+    pub(crate) fn check_mode(address: &Address, mode: Mode, reply: Value) -> Result<()> {
+        let text = text_of(address, [reply])?;
+        check_mode(address, mode, mode_of(&text))
     }
 
     fn new(address: Address, run_id: &str, replication_id: &str) -> Self {
         let server = hash(run_id, replication_id);
-        Self { address, run_id: run_id.into(), replication_id: replication_id.into(), server }
+        let (run_id, replication_id, former_replication_id) = (run_id.into(), replication_id.into(), "".into());
+        Self { address, run_id, replication_id, former_replication_id, server }
+    }
+
+    /// True if this server has the history of this replication id: it is the same server, or was promoted in its place.
+    pub(crate) fn continues(&self, replication_id: &str) -> bool {
+        *self.replication_id == *replication_id || *self.former_replication_id == *replication_id
     }
 
     /// The address that the connection was opened to.
@@ -75,6 +81,30 @@ impl Identity {
     pub(crate) fn server(&self) -> ServerId {
         self.server
     }
+}
+
+/// Joins the texts of replies to `INFO`.
+fn text_of(address: &Address, replies: impl IntoIterator<Item = Value>) -> Result<String> {
+    let mut text = String::new();
+    for reply in replies {
+        match address.check(reply)? {
+            Value::BulkString(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
+            Value::VerbatimString { text: verbatim, .. } => text.push_str(&verbatim),
+            _ => return Err(address.unexpected_reply("INFO")),
+        }
+    }
+    Ok(text)
+}
+
+/// The value of a field; `None` if it is missing or empty.
+fn line_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// The kind of the server. Valkey may call it `server_mode`.
+fn mode_of(text: &str) -> Option<&str> {
+    line_of(text, "redis_mode").or_else(|| line_of(text, "server_mode"))
 }
 
 /// Compares the kind of a server with the one that the URL says. A server that does not say its kind is accepted as

@@ -50,7 +50,11 @@ struct State {
 /// The current connection and its epoch.
 pub(crate) struct Live {
     pub(crate) connection: Connection,
-    epoch: u64,
+    pub(crate) epoch: u64,
+    /// What is read over it was read from there: the server, or the set of nodes that it is one of.
+    pub(crate) server: ServerId,
+    /// The index of the node.
+    pub(crate) node: usize,
 }
 
 impl Link {
@@ -89,7 +93,10 @@ impl Link {
     pub(crate) fn live(&self) -> Result<Live> {
         let state = self.shared.lock();
         match &state.current {
-            Ok(connection) => Ok(Live { connection: connection.clone(), epoch: state.epoch }),
+            Ok(connection) => {
+                let server = connection.identity.server();
+                Ok(Live { connection: connection.clone(), epoch: state.epoch, server, node: 0 })
+            }
             Err(error) => Err(error.clone()),
         }
     }

@@ -1,5 +1,6 @@
 //! Several processes, releases and services on the same servers: what is not kept correct is not served from a cache.
 
+mod cluster;
 mod common;
 mod mysql;
 mod progress;

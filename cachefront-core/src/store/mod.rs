@@ -17,6 +17,7 @@
 //! [`Store`] and [`StoreWriter`] are the contract of an adapter; [`transition`] has each operation as a pure function;
 //! [`MemoryStore`] is the reference implementation.
 
+mod combine;
 mod contract;
 pub mod coverage;
 mod layer;
