@@ -3,10 +3,11 @@
 
 pub use cachefront_core::{
     AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, Cdc, CdcHandle, CdcObserver,
-    CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture, Gtid, Hit,
-    IntoStore, InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings,
-    MemoryStore, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier,
-    Timestamp, loader_fn,
+    CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture, GetMany,
+    GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, IntoStore, IntoToken, InvalidationMode,
+    KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings, MemoryStore, OnLag,
+    POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier, Timestamp, cache_key,
+    loader_fn,
 };
 pub use cachefront_core::{
     backoff, bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store,

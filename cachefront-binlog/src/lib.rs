@@ -2,7 +2,7 @@
 //!
 //! [`BinlogSource`] follows the log of a MySQL server (8.0 and later, with GTIDs and row format) and delivers every committed
 //! change to the invalidator of the cache. [`MySqlGate`] waits until commits are visible to readers, because the log delivers
-//! them before that. [`read_position`] and [`commit_token`] are for loaders and writers.
+//! them before that. [`read_position`] is for loaders, [`own_commit_token`] and [`commit_token`] are for writers.
 //!
 //! ```no_run
 //! # async fn run() -> cachefront::Result<()> {
@@ -73,14 +73,16 @@ mod source;
 mod statement;
 mod stream;
 mod table;
+mod token;
 mod xa;
 
 pub use builder::BinlogSourceBuilder;
 pub use config::{BinlogSettings, Collations};
 pub use file::BinlogFile;
 pub use gate::MySqlGate;
-pub use position::{commit_token, read_position};
+pub use position::read_position;
 pub use source::BinlogSource;
+pub use token::{commit_token, own_commit_token};
 
 /// The program of README.md.
 #[cfg(doctest)]

@@ -54,7 +54,10 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Tier};
+pub use cache::{
+    Cache, CacheBuilder, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
+    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier,
+};
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus};
@@ -62,7 +65,7 @@ pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
-pub use settings::{CacheSettings, CdcSettings};
+pub use settings::{CacheSettings, CdcSettings, OnLag};
 pub use store::{MemorySettings, MemoryStore};
 
 /// The program of README.md.

@@ -11,6 +11,7 @@
 //! | `cachefront_store_errors_total` | counter | `cache`, `operation` | failed store operations; reads used the database |
 //! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared because messages may have been lost |
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
+//! | `cachefront_lagging` | gauge | `cache` | 1 while plain reads fall back because the freshness objective is not met |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
@@ -42,6 +43,8 @@ pub const STORE_ERRORS_TOTAL: &str = "cachefront_store_errors_total";
 pub const LOCAL_RESETS_TOTAL: &str = "cachefront_local_resets_total";
 /// 1 while the process-local tier serves.
 pub const LOCAL_ON: &str = "cachefront_local_on";
+/// 1 while plain reads fall back because the freshness objective is not met.
+pub const LAGGING: &str = "cachefront_lagging";
 /// 0 after a store operation failed, 1 until then and after one succeeded.
 pub const STORE_UP: &str = "cachefront_store_up";
 /// Row changes delivered by the source.
@@ -79,6 +82,7 @@ pub(crate) struct CacheMetrics {
     pub(crate) hit_shared: Counter,
     pub(crate) miss: Counter,
     pub(crate) unproven: Counter,
+    pub(crate) outdated: Counter,
     pub(crate) bypass: Counter,
     pub(crate) load_ok: Counter,
     pub(crate) load_absent: Counter,
@@ -87,6 +91,7 @@ pub(crate) struct CacheMetrics {
     pub(crate) bus_seconds: Histogram,
     pub(crate) fill_stored: Counter,
     pub(crate) local_on: Gauge,
+    pub(crate) lagging: Gauge,
     pub(crate) store_up: Gauge,
 }
 
@@ -104,6 +109,7 @@ impl CacheMetrics {
             hit_shared: read("shared"),
             miss: read("miss"),
             unproven: read("unproven"),
+            outdated: read("outdated"),
             bypass: read("bypass"),
             load_ok: load("value"),
             load_absent: load("absent"),
@@ -111,6 +117,7 @@ impl CacheMetrics {
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
             bus_seconds: histogram!(BUS_SECONDS, "cache" => cache.to_owned()),
             fill_stored: counter!(FILLS_TOTAL, "cache" => cache.to_owned(), "outcome" => "stored"),
+            lagging: gauge!(LAGGING, "cache" => cache.to_owned()),
             local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
             store_up,
         }
@@ -181,6 +188,7 @@ fn describe() {
         "Times the process-local tier was cleared because messages may have been lost"
     );
     describe_gauge!(LOCAL_ON, "1 while the process-local tier serves");
+    describe_gauge!(LAGGING, "1 while plain reads fall back because the freshness objective is not met");
     describe_gauge!(STORE_UP, "0 after a store operation failed, 1 until then and after one succeeded");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");

@@ -32,6 +32,21 @@ macro_rules! settings_setters {
     };
 }
 
+/// What a plain read does while the watermark is older than the freshness objective, or unknown; see
+/// [`CacheBuilder::freshness_objective`](crate::CacheBuilder::freshness_objective).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnLag {
+    /// Serves only values that were loaded within this time, and loads others again. A value that was loaded from a replica
+    /// has no known age and is loaded again.
+    ShortenTtl(Duration),
+    /// Serves no cached value: loads from the database.
+    Bypass,
+    /// Serves as always: if the invalidator dies, values are served until their time to live ends.
+    Serve,
+}
+
 /// Settings of a cache.
 ///
 /// ```
@@ -66,6 +81,13 @@ pub struct CacheSettings {
     /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
+    /// Maximum age of the watermark at which plain reads are served as always; it includes `clock_skew`. While the watermark
+    /// is older, or unknown, plain reads do what `on_lag` says.
+    /// Default: 10 s, forty heartbeats: above the lag of a healthy invalidator, also in a large transaction.
+    pub freshness_objective: Duration,
+    /// What plain reads do while the watermark is older. Default: [`OnLag::ShortenTtl`] of 10 s: a plain read of a dead
+    /// invalidator's cache is 20 s old at most, and the database serves each key once in 10 s.
+    pub on_lag: OnLag,
     /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
     /// achieves.
     pub clock_skew: Duration,
@@ -93,6 +115,8 @@ impl Default for CacheSettings {
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
             proof_wait: Duration::from_secs(2),
+            freshness_objective: Duration::from_secs(10),
+            on_lag: OnLag::ShortenTtl(Duration::from_secs(10)),
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),
@@ -113,6 +137,8 @@ impl CacheSettings {
         with_loads_waiting_max = loads_waiting_max: usize;
         with_load_timeout = load_timeout: Duration;
         with_proof_wait = proof_wait: Duration;
+        with_freshness_objective = freshness_objective: Duration;
+        with_on_lag = on_lag: OnLag;
         with_clock_skew = clock_skew: Duration;
         with_epoch_slots = epoch_slots: usize;
         with_bus_silence_max = bus_silence_max: Duration;
@@ -139,6 +165,18 @@ impl CacheSettings {
         ];
         above_zero(&positive)?;
         at_least_one(&[("loads_max", self.loads_max), ("loads_waiting_max", self.loads_waiting_max)])?;
+        let within_lag = match self.on_lag {
+            OnLag::ShortenTtl(ttl) => ttl,
+            OnLag::Bypass | OnLag::Serve => Duration::MAX,
+        };
+        for (name, duration) in [("freshness_objective", self.freshness_objective), ("on_lag", within_lag)] {
+            if duration <= self.clock_skew {
+                return Err(invalid(format!(
+                    "`{name}` is {duration:?}, which the allowance for clocks, `clock_skew`, uses up: give more than {:?}",
+                    self.clock_skew
+                )));
+            }
+        }
         if !self.epoch_slots.is_power_of_two() {
             return Err(invalid(format!("`epoch_slots` is {}: give a power of two", self.epoch_slots)));
         }

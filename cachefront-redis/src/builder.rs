@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachefront_core::{Error, ErrorKind, Result};
-use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use cachefront_core::Result;
 
+use crate::clients::{Ca, Clients};
 use crate::config::RedisSettings;
 use crate::conn::{Dialer, Purpose};
 use crate::error::invalid;
+use crate::identity::Mode;
 use crate::keys::KeySpace;
 use crate::link::Link;
 use crate::reads::Reads;
+use crate::sentinel::Sentinels;
 use crate::shared::Shared;
 use crate::store::RedisStore;
-use crate::url::{self, ServerUrl};
+use crate::url::{ServerUrl, Servers};
 
 /// Maximum length of a namespace in bytes: every key contains it.
 const NAMESPACE_BYTES_MAX: usize = 64;
@@ -27,6 +29,10 @@ const SHARDS_MAX: u32 = 1_024;
 impl RedisStore {
     /// Connects to `redis://host:port/database?namespace=service` or `rediss://…`, with the default settings. The
     /// namespace is described at [`RedisStoreBuilder::namespace`]; there is no default one.
+    ///
+    /// `redis+sentinel://host:port,host:port/name/database` and `rediss+sentinel://…` find the primary of that name through
+    /// Sentinels. User and password are those of the servers; `sentinel_user` and `sentinel_password` in the query are those
+    /// of the Sentinels.
     ///
     /// # Errors
     /// `Config` if the URL, the password or the certificate is wrong or the namespace is missing; `Unavailable` or
@@ -73,11 +79,6 @@ pub struct RedisStoreBuilder {
     shards: u32,
     ca: Option<Ca>,
     settings: RedisSettings,
-}
-
-enum Ca {
-    File(PathBuf),
-    Pem(Vec<u8>),
 }
 
 impl RedisStoreBuilder {
@@ -153,9 +154,16 @@ impl RedisStoreBuilder {
     pub async fn connect(self) -> Result<RedisStore> {
         self.settings.validate()?;
         let url = ServerUrl::parse(&self.url)?;
+        let clients = Clients::new(self.ca.as_ref(), url.has_tls())?;
         let namespace = self.chosen_namespace(url.namespace)?;
         let keys = self.key_space(&namespace)?;
-        let dialer = Dialer::new(self.client(url.info)?, self.settings);
+        let dialer = match url.servers {
+            Servers::One(info) => Dialer::new(clients.open(info)?, Mode::Standalone, self.settings),
+            Servers::Sentinel { sentinels, name, server } => {
+                Dialer::by_sentinel(Sentinels::new(sentinels, name, server, clients)?, self.settings)
+            }
+            Servers::Cluster(_) => return Err(invalid("a cluster is not supported yet".to_owned())),
+        };
         let link = Link::open(dialer.clone(), Purpose::Scripts).await?;
         let reads = Arc::new(Reads::new(link, keys, self.settings.read_batch_keys_max));
         // Reading the meta of every shard checks the number of shards.
@@ -194,57 +202,6 @@ impl RedisStoreBuilder {
         }
         Ok(KeySpace::new(namespace, self.shards))
     }
-
-    fn client(&self, info: ConnectionInfo) -> Result<Client> {
-        match info.addr() {
-            ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
-                "the Redis URL ends in `#insecure`: certificates are always checked; name the server's CA in \
-                 `tls_ca_file`"
-                    .to_owned(),
-            )),
-            ConnectionAddr::TcpTls { .. } => {
-                install_crypto_provider();
-                let certificates = TlsCertificates { client_tls: None, root_cert: self.ca_pem()? };
-                Client::build_with_tls(info, certificates).map_err(|error| {
-                    Error::with_source(
-                        ErrorKind::Config,
-                        "the certificates of the CA given for Redis cannot be used",
-                        error,
-                    )
-                })
-            }
-            _ if self.ca.is_some() => Err(invalid(
-                "a CA is given and the Redis URL is not `rediss://`: no certificate would be checked".to_owned(),
-            )),
-            _ => Client::open(info).map_err(url::malformed),
-        }
-    }
-
-    fn ca_pem(&self) -> Result<Option<Vec<u8>>> {
-        let pem = match &self.ca {
-            None => return Ok(None),
-            Some(Ca::Pem(pem)) => pem.clone(),
-            Some(Ca::File(path)) => std::fs::read(path).map_err(|error| {
-                let message = format!("`tls_ca_file` {} cannot be read", path.display());
-                Error::with_source(ErrorKind::Config, message, error)
-            })?,
-        };
-        // Without a certificate every handshake would fail, with a message that does not name the cause.
-        const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-        if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
-            return Err(invalid("the CA given for Redis has no certificate in PEM form".to_owned()));
-        }
-        Ok(Some(pem))
-    }
-}
-
-/// Installs *ring* as the default provider of the process, unless there is one. The client always uses the default
-/// provider, and rustls panics if several are compiled in and none is installed.
-fn install_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // It fails only if another thread has just installed one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -260,6 +217,8 @@ impl fmt::Debug for RedisStoreBuilder {
 
 #[cfg(test)]
 mod tests {
+    use cachefront_core::{Error, ErrorKind};
+
     use super::*;
 
     async fn error(builder: RedisStoreBuilder) -> Error {
@@ -299,6 +258,14 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
         assert!(!format!("{error:?} {}", error.chain()).contains("hunter2"));
+        let by_sentinel = RedisStore::builder(
+            "redis+sentinel://ada:hunter2@127.0.0.1:1/shop?namespace=shop&sentinel_password=hunter2",
+        );
+        assert!(!format!("{by_sentinel:?}").contains("hunter2"));
+        let unreachable = self::error(by_sentinel).await;
+        assert_eq!(unreachable.kind(), ErrorKind::Unavailable);
+        assert!(unreachable.to_string().contains("127.0.0.1:1 (Sentinel)"), "{unreachable}");
+        assert!(!format!("{unreachable:?} {}", unreachable.chain()).contains("hunter2"));
         for url in ["redis://ada:hunter2@:x:/", "redis://ada:12?hunter2@127.0.0.1:1/", "redis://:1/?a&hunter2@host"] {
             let malformed = self::error(RedisStore::builder(url)).await;
             assert_eq!(malformed.kind(), ErrorKind::Config, "{malformed}");

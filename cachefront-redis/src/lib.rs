@@ -27,6 +27,7 @@
 mod admin;
 mod builder;
 mod bus;
+mod clients;
 mod config;
 mod conn;
 mod error;
@@ -37,6 +38,7 @@ mod message;
 mod meta;
 mod reads;
 mod scripts;
+mod sentinel;
 mod shared;
 mod store;
 #[cfg(feature = "testing")]

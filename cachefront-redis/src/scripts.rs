@@ -69,14 +69,12 @@ impl Script {
     }
 }
 
-/// The commands that load all scripts. A server drops its scripts when it restarts, so a call may still have to load them
-/// again.
-pub(crate) fn load_all() -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(ALL.len());
+/// Appends the commands that load all scripts. A server drops its scripts when it restarts, so a call may still have to
+/// load them again.
+pub(crate) fn load_all(pipeline: &mut Pipeline) {
     for script in ALL {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source);
     }
-    pipeline
 }
 
 /// Sends one call, and repeats it after loading the scripts if the server did not know the script: such a call had no
@@ -111,7 +109,8 @@ pub(crate) async fn call_all(connection: &mut MultiplexedConnection, calls: &Pip
 
 /// Loads all scripts again.
 async fn reload(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let pipeline = load_all();
+    let mut pipeline = Pipeline::with_capacity(ALL.len());
+    load_all(&mut pipeline);
     // If the server refuses to load a script, the call that follows fails and reports it.
     connection.send_packed_commands(&pipeline, 0, pipeline.len()).await.map(drop)
 }

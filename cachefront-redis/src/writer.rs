@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::coverage::COVERED_MAX;
 use cachefront_core::store::{
-    Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, StoreState, StoreWriter, transition,
+    Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, ServerId, StoreState, StoreWriter, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 use futures_util::future::try_join_all;
@@ -33,6 +33,8 @@ pub(crate) struct RedisWriter {
     connection: Connection,
     /// Set while an operation runs and after one failed: the effect of a dropped or failed operation is unknown.
     poisoned: bool,
+    /// Set by an invalidation until replicas have confirmed it, if that is asked for.
+    unconfirmed: bool,
 }
 
 impl RedisWriter {
@@ -40,7 +42,7 @@ impl RedisWriter {
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
         let connection = shared.dialer.dial(Some(shared.settings.writer_response_timeout), Purpose::Scripts).await?;
         tracing::debug!(identity = ?connection.identity, "opened an invalidator's connection to Redis");
-        Ok(Self { shared, connection, poisoned: false })
+        Ok(Self { shared, connection, poisoned: false, unconfirmed: false })
     }
 
     fn address(&self) -> &Address {
@@ -195,8 +197,56 @@ impl RedisWriter {
         self.on_metas(&COVER, &[generation, term, applied_order, &next, &table, &fresh, &names]).await
     }
 
+    /// Checks that this writer is where readers are, if Sentinels say where the primary is: readers leave a former primary
+    /// at once, and it may go on as a primary for a while.
+    ///
+    /// # Errors
+    /// `Unavailable` if readers are on another server.
+    fn check_readers(&self) -> Result<()> {
+        let readers = self.shared.reads.link.server_now();
+        let elsewhere = readers != ServerId::UNKNOWN && !readers.is_same(self.connection.identity.server());
+        if elsewhere && self.shared.dialer.sentinels().is_some() {
+            return Err(self.address().unavailable("is another server for this writer than for readers"));
+        }
+        Ok(())
+    }
+
+    /// Waits until `wait_replicas` replicas have every invalidation of this writer. Called before anything says that the
+    /// invalidations are applied: a message on the bus, or `applied`.
+    ///
+    /// # Errors
+    /// `Unavailable` if fewer replicas confirm within `wait_timeout`, or if readers are on another server.
+    async fn confirm(&mut self) -> Result<()> {
+        self.check_readers()?;
+        let settings = self.shared.settings;
+        if !self.unconfirmed || settings.wait_replicas == 0 {
+            return Ok(());
+        }
+        let mut command = Cmd::new();
+        command.arg("WAIT").arg(settings.wait_replicas);
+        // The server takes a wait of 0 for one without end; the settings require at least 1 ms.
+        command.arg(u64::try_from(settings.wait_timeout.as_millis()).unwrap_or(u64::MAX).max(1));
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command);
+        let confirmed = match self.send(&pipeline).await?.first() {
+            Some(Value::Int(count)) => usize::try_from(*count).unwrap_or_default(),
+            _ => return Err(self.address().unexpected_reply("WAIT")),
+        };
+        if confirmed < settings.wait_replicas {
+            let message = format!(
+                "{confirmed} of the {} replicas that `wait_replicas` asks for have confirmed an invalidation within {:?}: \
+                 it is not applied, and is repeated; start replicas, or lower `wait_replicas`",
+                settings.wait_replicas, settings.wait_timeout
+            );
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        self.unconfirmed = false;
+        Ok(())
+    }
+
     /// Appends a message to the bus over this connection.
-    async fn append(&self, message: &BusMessage) -> Result<u64> {
+    async fn append(&mut self, message: &BusMessage) -> Result<u64> {
+        self.confirm().await?;
         let command = bus::append(&self.shared, &self.connection.identity, message)?;
         let reply = scripts::call(&mut self.connection.wire.clone(), &command).await;
         let reply = reply.map_err(|error| self.address().error(&error))?;
@@ -204,7 +254,8 @@ impl RedisWriter {
     }
 
     /// Advances the applied position of every shard.
-    async fn move_applied(&self, expected: &Expected, applied: &Applied) -> Result<()> {
+    async fn move_applied(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
+        self.confirm().await?;
         let position = applied.checkpoint.position.to_string();
         let [generation, term, applied_order] = &compared(expected);
         let args: [&[u8]; 8] = [
@@ -270,6 +321,7 @@ impl StoreWriter for RedisWriter {
 
     async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         self.begin()?;
+        self.unconfirmed = true;
         let outcome = self.set_coverage(expected, next, rows).await;
         self.end(outcome)
     }
@@ -291,12 +343,14 @@ impl StoreWriter for RedisWriter {
 
     async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
         self.begin()?;
+        self.unconfirmed = true;
         let outcome = self.remove(keys).await;
         self.end(outcome)
     }
 
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
         self.begin()?;
+        self.unconfirmed = true;
         let outcome = self.remove_unseen(changes).await;
         self.end(outcome)
     }
@@ -315,6 +369,7 @@ impl StoreWriter for RedisWriter {
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         self.begin()?;
+        self.unconfirmed = true;
         let outcome = match transition::flush(None, meta, self.keys().shards()) {
             Ok(meta) => self.on_metas(&FLUSH, &[&meta.encode()]).await,
             Err(error) => Err(error),

@@ -15,5 +15,6 @@ mod preflight;
 mod server;
 mod suite;
 mod tls;
+mod token;
 mod values;
 mod xa;

@@ -5,6 +5,7 @@ mod connection;
 mod failover;
 mod fixture;
 mod login;
+mod sentinel;
 mod writer;
 
 /// The suite over one logical shard, the default for a single server.

@@ -5,4 +5,5 @@ mod mysql;
 mod progress;
 mod redis;
 mod releases;
+mod sentinel;
 mod traps;

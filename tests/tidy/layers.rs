@@ -41,8 +41,8 @@ const ORDERS: [Order; 7] = [
     (
         "cachefront-redis/src",
         &[
-            "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "conn", "link", "reads",
-            "shared", "bus", "writer", "store", "admin", "builder", "testing",
+            "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
+            "link", "reads", "shared", "bus", "writer", "store", "admin", "builder", "testing",
         ],
     ),
     (
@@ -87,6 +87,7 @@ const ORDERS: [Order; 7] = [
             "origin",
             "link",
             "position",
+            "token",
             "schema",
             "table",
             "rows",

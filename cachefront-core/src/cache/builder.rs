@@ -16,7 +16,7 @@ use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, Loader};
 use crate::mode::InvalidationMode;
 use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
-use crate::settings::CacheSettings;
+use crate::settings::{CacheSettings, OnLag};
 use crate::store::{MemoryStore, Store};
 
 /// Maximum length of a cache's name, in bytes.
@@ -59,21 +59,24 @@ pub struct CacheBuilder<K, V, C = Json> {
     entropy: Arc<dyn Entropy>,
 }
 
-impl Cache<(), ()> {
-    /// Starts to build a cache of this name; the name is part of every stored key.
+impl<K, V> Cache<K, V> {
+    /// Starts to build a cache of this name; the name is part of every stored key. Key and value types are named once, in an
+    /// alias or where the cache is kept:
     ///
     /// ```
     /// use cachefront::{Cache, loader_fn};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
-    /// let greetings: Cache<u64, String> = Cache::builder("greetings")
-    ///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
+    /// type Greetings = Cache<u64, String>;
+    ///
+    /// let greetings = Greetings::builder("greetings")
+    ///     .loader(loader_fn(|id| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
     ///     .build()?;
     /// assert_eq!(greetings.get(&7).await?, Some("hello 7".to_owned()));
     /// # Ok::<(), cachefront::Error>(())
     /// # }).expect("the example runs");
     /// ```
-    pub fn builder<K, V>(name: &str) -> CacheBuilder<K, V> {
+    pub fn builder(name: &str) -> CacheBuilder<K, V> {
         CacheBuilder::new(name)
     }
 }
@@ -247,6 +250,27 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             clock: self.clock,
             entropy: self.entropy,
         }
+    }
+
+    /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
+    /// settings [`freshness_objective`](CacheSettings::freshness_objective) and [`on_lag`](CacheSettings::on_lag).
+    ///
+    /// With [`OnLag::ShortenTtl`] a plain read is never older than `objective`, plus that time, plus its own load. Session
+    /// and bounded reads prove more and are not affected; a cache that is kept correct by time has no objective.
+    ///
+    /// Default: 10 s and `ShortenTtl` of 10 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachefront::{Cache, CacheBuilder, OnLag};
+    ///
+    /// let users: CacheBuilder<u64, String> = Cache::builder("users")
+    ///     .freshness_objective(Duration::from_secs(2), OnLag::ShortenTtl(Duration::from_secs(5)));
+    /// ```
+    pub fn freshness_objective(mut self, objective: Duration, on_lag: OnLag) -> Self {
+        self.settings.freshness_objective = objective;
+        self.settings.on_lag = on_lag;
+        self
     }
 
     /// Sets every tunable number. Default: [`CacheSettings::default`].

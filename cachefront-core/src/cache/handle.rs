@@ -14,12 +14,12 @@ use tokio::task::JoinHandle;
 use crate::bus::{BusEvent, BusMessage, Listener, Pace, Publisher};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
+use crate::cache::get_many::GetMany;
+use crate::cache::get_or_load::GetOrLoad;
 use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
-use crate::cache::level::Level;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
-use crate::cache::plan::Work;
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
@@ -98,41 +98,42 @@ where
     }
 
     /// Returns the values of many keys, in the order of `keys`: one read of the store for all, and one
-    /// [`load_many`](crate::Loader::load_many) for those that this call has to load.
+    /// [`load_many`](crate::Loader::load_many) for those that this call has to load. A key may come several times; it is read
+    /// once. Requirements are set before `.await`, as for [`get`](Self::get), and [`per_key`](GetMany::per_key) returns a
+    /// result for each key.
+    ///
+    /// The values are not of one moment: each satisfies the level by itself.
     ///
     /// # Errors
     /// As [`get`](Self::get): the first error of any key.
     ///
     /// # Cancel safety
     /// As [`get`](Self::get).
-    pub async fn get_many<Q>(&self, keys: impl IntoIterator<Item = Q>) -> Result<Vec<Option<V>>>
+    pub fn get_many<Q>(&self, keys: impl IntoIterator<Item = Q>) -> GetMany<K, V>
     where
         Q: Borrow<K>,
     {
-        let keys: Vec<K> = keys.into_iter().map(|key| key.borrow().clone()).collect();
-        Arc::clone(&self.inner).read_many(keys).await
+        let keys = keys.into_iter().map(|key| key.borrow().clone()).collect();
+        GetMany::new(Arc::clone(&self.inner), keys)
     }
 
     /// Like [`get`](Self::get), with a loader for this call. The loader runs only if no load of this key is in progress
-    /// that this call can join.
+    /// that this call can join. Requirements are set before `.await`, as for [`get`](Self::get).
     ///
     /// # Errors
     /// As [`get`](Self::get).
     ///
     /// # Cancel safety
     /// As [`get`](Self::get).
-    pub async fn get_or_load<F, Fut, E>(&self, key: &K, load: F) -> Result<Option<V>>
+    pub fn get_or_load<'a, Q, F, Fut, E>(&'a self, key: &'a Q, load: F) -> GetOrLoad<'a, K, V, Q, F>
     where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
         F: FnOnce(Arc<LoadCx>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        if let Some(value) = self.inner.local_get(key) {
-            return Ok(value);
-        }
-        let work = Work::once(load);
-        let hit = Arc::clone(&self.inner).read(key.clone(), &Level::default(), work).await?;
-        Ok(hit.value)
+        GetOrLoad::new(&self.inner, key, load)
     }
 
     /// Returns what a plain read would return now without loading; `None` if it would load. Eviction orders are not
@@ -176,7 +177,7 @@ where
     ///
     /// Default: `false`.
     pub fn set_bypass(&self, bypass: bool) {
-        self.inner.bypass.store(bypass, Ordering::SeqCst);
+        self.inner.subscription.set_bypass(bypass);
     }
 
     /// Returns true if reads go to the database without the tiers.
@@ -202,8 +203,8 @@ where
     pub(super) fn assemble(parts: Parts<K, V>) -> Self {
         let metrics = CacheMetrics::new(&parts.name);
         let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
-        let slots = parts.settings.epoch_slots;
-        let subscription = Arc::new(Subscription::new(Arc::clone(&parts.name), covered, slots, metrics.clone()));
+        let (name, clock) = (Arc::clone(&parts.name), Arc::clone(&parts.clock));
+        let subscription = Arc::new(Subscription::new(name, covered, &parts.settings, clock, metrics.clone()));
         let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
         if covered.is_some() || parts.local.is_some() {
             let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
@@ -241,7 +242,6 @@ where
             settings: parts.settings,
             clock: parts.clock,
             entropy: parts.entropy,
-            bypass: AtomicBool::new(false),
             metrics,
             ticker,
         };

@@ -46,6 +46,13 @@ pub struct Hit<V> {
     pub age: Option<Duration>,
 }
 
+impl<V> Hit<V> {
+    /// A value of which nothing else was asked.
+    pub(crate) fn plain(value: Option<V>, tier: Tier) -> Self {
+        Self { value, tier, position: None, staleness_bound: None, ttl: None, age: None }
+    }
+}
+
 /// Returns the age of a value whose load began at `filled_at`.
 pub(crate) fn age(filled_at: Timestamp, now: Timestamp) -> Option<Duration> {
     filled_at.is_known().then(|| now.since(filled_at))

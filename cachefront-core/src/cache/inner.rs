@@ -1,7 +1,6 @@
 //! The parts of a cache, shared by all of its handles and tasks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinHandle;
 
@@ -43,8 +42,6 @@ pub(super) struct Inner<K, V> {
     pub(super) settings: CacheSettings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
-    /// True if reads go to the database without the tiers.
-    pub(super) bypass: AtomicBool,
     pub(super) metrics: CacheMetrics,
     /// Ticks the coarse clock. It ends with the last handle.
     pub(super) ticker: Option<JoinHandle<()>>,
@@ -54,7 +51,7 @@ impl<K, V> Inner<K, V> {
     /// Returns true if reads go to the database without the tiers.
     #[inline]
     pub(super) fn is_bypassed(&self) -> bool {
-        self.bypass.load(Ordering::Relaxed)
+        self.subscription.is_bypassed()
     }
 
     /// Returns the ticket, if a value that is read under it may be put into the process-local tier. Must be called after

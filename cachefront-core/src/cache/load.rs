@@ -49,7 +49,7 @@ where
             Next::Present(loaded) => return Ok(Arc::new(loaded)),
             Next::Load(permit, lease) => (permit, lease),
         };
-        let fresh = match self.load(permit, leader.key(), work).await {
+        let fresh = match self.load(permit, leader.key(), &work).await {
             Ok(fresh) => fresh,
             Err(error) => {
                 self.release_lease(&plan.store_key, lease.as_ref()).await;
@@ -84,15 +84,13 @@ where
     }
 
     /// Loads one key from the database.
-    async fn load(&self, permit: Permit<'_>, key: &K, work: Work<V>) -> Result<Fresh<V>> {
+    async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>) -> Result<Fresh<V>> {
         let cx = self.gate.context();
         let load = async {
-            match work {
-                Work::Once(load) => load(Arc::clone(&cx)).await,
-                Work::Registered => match &self.loader {
-                    Some(loader) => loader.load(key, &cx).await,
-                    None => Err(self.gate.no_loader()),
-                },
+            match (work.take_once(), &self.loader) {
+                (Some(load), _) => load(Arc::clone(&cx)).await,
+                (None, Some(loader)) => loader.load(key, &cx).await,
+                (None, None) => Err(self.gate.no_loader()),
             }
         };
         let (value, facts) = self.gate.run(permit, &cx, load).await?;
@@ -125,25 +123,66 @@ where
         &self,
         key: &K,
         level: &Level,
-        mut work: Work<V>,
+        work: &Work<V>,
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
-            let Fresh { value, facts } = self.load(self.gate.permit().await?, key, work.take()).await?;
-            let primary = self.shared.is_primary(&facts.notes);
-            if level.accepts_loaded(facts.notes.position.as_ref(), primary) {
-                let now = self.clock.now();
-                return Ok(Hit {
-                    value,
-                    tier: Tier::Database,
-                    position: facts.notes.position,
-                    staleness_bound: primary.then(|| now.since(facts.started_at) + self.settings.clock_skew),
-                    ttl: None,
-                    age: age(facts.started_at, now),
-                });
+            let fresh = self.load(self.gate.permit().await?, key, work).await?;
+            match self.strong_hit(fresh, level) {
+                Some(hit) => return Ok(hit),
+                None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
             }
-            self.wait_for_proof(&mut proof_wait, false).await?;
         }
+    }
+
+    /// Loads many keys from the database without the tiers, as [`bypass`](Self::bypass) does one.
+    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Result<Hit<V>>)> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut proof_wait = self.proof_wait();
+        while !keys.is_empty() {
+            let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
+            let loaded = match self.gate.permit().await {
+                Ok(permit) => self.load_many(permit, &batch).await,
+                Err(error) => Err(error),
+            };
+            let outcome = match loaded {
+                Ok(loaded) => {
+                    let mut lagging = Vec::new();
+                    for ((index, key), fresh) in keys.drain(..).zip(loaded) {
+                        match self.strong_hit(fresh, level) {
+                            Some(hit) => found.push((index, Ok(hit))),
+                            None => lagging.push((index, key)),
+                        }
+                    }
+                    keys = lagging;
+                    if keys.is_empty() { Ok(()) } else { self.wait_for_proof(&mut proof_wait, false).await }
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                found.extend(keys.drain(..).map(|(index, _)| (index, Err(error.clone()))));
+            }
+        }
+        found
+    }
+
+    /// Returns the hit of a value that was loaded without the tiers; `None` if it is known not to satisfy the level.
+    fn strong_hit(&self, Fresh { value, facts }: Fresh<V>, level: &Level) -> Option<Hit<V>> {
+        let primary = self.shared.is_primary(&facts.notes);
+        let now = self.clock.now();
+        level.accepts_loaded(facts.notes.position.as_ref(), primary).then(|| Hit {
+            value,
+            tier: Tier::Database,
+            position: facts.notes.position,
+            staleness_bound: primary.then(|| now.since(facts.started_at) + self.settings.clock_skew),
+            ttl: None,
+            age: age(facts.started_at, now),
+        })
+    }
+
+    /// Returns true if another load is possible: a loader for one call is spent once it has run.
+    pub(super) fn can_load(&self, work: &Work<V>) -> bool {
+        self.loader.is_some() || work.has_once()
     }
 
     /// Returns the time that a read which begins now may repeat its loads.

@@ -16,7 +16,7 @@ use crate::cache::load_gate::{Fresh, LoadFacts};
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
-use crate::entry::{Entry, FILL_POSITION_BYTES_MAX, Header, PayloadState, fill_position};
+use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
@@ -63,6 +63,8 @@ pub(super) enum Lookup<V> {
     Miss,
     /// A valid value that is not proven fresh enough for this read.
     Unproven,
+    /// A valid value that a plain read is not served, because the freshness objective is not met.
+    Outdated,
 }
 
 /// A value from the shared store, with what is known about it.
@@ -74,8 +76,10 @@ pub(super) struct Stored<V> {
     pub(super) expires_at: Timestamp,
     /// The server that the value was read from.
     pub(super) server: ServerId,
-    /// The fill position as text; parsed only on demand.
-    position: Bytes,
+    /// The whole entry: its fill position is parsed only on demand.
+    entry: Bytes,
+    /// Where its payload begins, and its fill position ends.
+    body: usize,
     pub(super) meta: Option<Arc<Meta>>,
     /// Size of the encoded value, in bytes.
     pub(super) weight: usize,
@@ -84,7 +88,7 @@ pub(super) struct Stored<V> {
 impl<V> Stored<V> {
     /// Returns what the loader's server had executed; `None` if that is not known.
     pub(super) fn loaded(&self) -> Option<Position> {
-        fill_position(&self.position)
+        fill_position(self.entry.get(HEADER_BYTES..self.body)?)
     }
 }
 
@@ -130,9 +134,10 @@ impl<V> SharedTier<V> {
 impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
     pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
-        let Some(stored) = self.decode(reading) else { return Lookup::Miss };
+        let now = self.clock.now();
+        let Some(stored) = self.decode(reading, now) else { return Lookup::Miss };
         if level.is_eventual() {
-            return Lookup::Hit(stored);
+            return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
         }
         // The applied position has usually been parsed already, so it is checked first.
         let applied = stored.meta.as_ref().map(|meta| meta.applied());
@@ -144,23 +149,25 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             filled_at: stored.filled_at,
             source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
         };
-        if level.is_proven(&evidence, self.clock.now(), self.clock_skew) {
-            Lookup::Hit(stored)
-        } else {
-            Lookup::Unproven
-        }
+        if level.is_proven(&evidence, now, self.clock_skew) { Lookup::Hit(stored) } else { Lookup::Unproven }
+    }
+
+    /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
+    fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
+        stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
     }
 
     /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    fn decode(&self, reading: Reading) -> Option<Stored<V>> {
-        let entry = match Entry::decode(reading.entry?) {
-            Ok(entry) => entry,
+    fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
+        let entry = reading.entry?;
+        let fixed = match Fixed::decode(&entry) {
+            Ok(fixed) => fixed,
             Err(error) => {
                 tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
                 return None;
             }
         };
-        let header = &entry.header;
+        let (header, payload) = (&fixed.header, fixed.payload(&entry));
         let meta = match self.mode() {
             InvalidationMode::Cdc => {
                 let meta = reading.meta.filter(|meta| meta.is_live())?;
@@ -173,14 +180,14 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             }
             InvalidationMode::Ttl => None,
         };
-        let expired = header.hard_expiry.is_known() && self.clock.now() >= header.hard_expiry;
+        let expired = header.hard_expiry.is_known() && now >= header.hard_expiry;
         if header.schema_version != self.schema_version || expired {
             return None;
         }
         let value = match header.state {
             PayloadState::Negative => None,
             PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(&entry.payload) {
+                match self.codec.decode(payload) {
                     Ok(value) => Some(value),
                     Err(error) => {
                         tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
@@ -195,9 +202,10 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
             server: reading.server,
-            position: entry.header.position,
+            weight: payload.len(),
+            body: fixed.body,
+            entry,
             meta,
-            weight: entry.payload.len(),
         })
     }
 
@@ -252,7 +260,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 expires_at: stored.expires_at,
                 accepted: true,
             }),
-            Lookup::Miss | Lookup::Unproven => Leased::Without,
+            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Leased::Without,
         }
     }
 
@@ -397,7 +405,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let reading = self.store.peek(key).await?;
         match self.evaluate(reading, &Level::default()) {
             Lookup::Hit(stored) => Ok(Some(stored)),
-            Lookup::Miss | Lookup::Unproven => Ok(None),
+            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
         }
     }
 }

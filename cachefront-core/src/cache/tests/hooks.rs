@@ -109,7 +109,7 @@ impl Store for Hooked {
     }
 }
 
-fn hooked(store: &Arc<Hooked>, database: &Database) -> CacheBuilder<u64, u64> {
+pub(super) fn hooked(store: &Arc<Hooked>, database: &Database) -> CacheBuilder<u64, u64> {
     Cache::builder("row")
         .shared(Arc::clone(store))
         .loader(database.clone())

@@ -2,6 +2,7 @@
 
 mod coverage;
 mod failover;
+mod handle;
 mod liveness;
 mod order;
 

@@ -11,6 +11,7 @@ pub mod kafka;
 pub mod mysql;
 mod private;
 pub mod redis;
+pub mod sentinel;
 
 pub use child::Process;
 pub use connect::Connect;
@@ -19,3 +20,4 @@ pub use kafka::Kafka;
 pub use mysql::MySql;
 pub use private::{Private, Spec};
 pub use redis::Redis;
+pub use sentinel::SentinelGroup;
