@@ -60,6 +60,7 @@ mod file;
 mod gate;
 mod link;
 mod metadata;
+mod names;
 mod origin;
 mod position;
 mod preflight;

@@ -8,6 +8,8 @@ mod limits;
 mod login;
 mod long_sets;
 mod metadata;
+mod minimal;
+mod names;
 mod origin;
 mod preflight;
 mod server;

@@ -75,6 +75,7 @@ const ORDERS: [Order; 7] = [
             "error",
             "cursor",
             "charset",
+            "names",
             "metadata",
             "column",
             "config",

@@ -183,24 +183,24 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// let users: CacheBuilder<u64, String> =
     ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<String>("email")?]));
     /// ```
-    pub fn depends_on<F>(mut self, table: &str, keys_of: F) -> Self
+    pub fn depends_on<F>(mut self, table: impl Into<TableName>, keys_of: F) -> Self
     where
         K: CacheKey,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
-        self.rules.add(TableName::from(table), Columns::All, keys_of);
+        self.rules.add(table.into(), Columns::All, keys_of);
         self
     }
 
     /// Like [`depends_on`](Self::depends_on), but the source decodes only `columns`: this is cheaper, and limits the checks
     /// at the start to these columns (a string column that keys are made of needs a binary collation).
-    pub fn depends_on_columns<F>(mut self, table: &str, columns: &[&str], keys_of: F) -> Self
+    pub fn depends_on_columns<F>(mut self, table: impl Into<TableName>, columns: &[&str], keys_of: F) -> Self
     where
         K: CacheKey,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());
-        self.rules.add(TableName::from(table), columns, keys_of);
+        self.rules.add(table.into(), columns, keys_of);
         self
     }
 
@@ -410,7 +410,11 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));
         }
         if let Some((table, _)) = self.rules.table_filter().iter().find(|(table, _)| !is_full_name(table)) {
-            return config(format!("`{table}` in `depends_on` of cache `{}` is not `database.table`", self.name));
+            return config(format!(
+                "`{table}` in `depends_on` of cache `{}` is not `database.table`: a name that has a dot itself is given as a \
+                 pair, (\"database\", \"table\")",
+                self.name
+            ));
         }
         if tokio::runtime::Handle::try_current().is_err() {
             return config(format!("cache `{}` is built outside a tokio runtime: build it inside one", self.name));
@@ -435,7 +439,7 @@ fn refuse_another_mapping(store: &Arc<dyn Store>, rules: &TableRules) -> Result<
 }
 
 fn is_full_name(table: &TableName) -> bool {
-    table.as_str().split_once('.').is_some_and(|(database, name)| !database.is_empty() && !name.is_empty())
+    !table.database().is_empty() && !table.name().is_empty()
 }
 
 impl<K, V, C> std::fmt::Debug for CacheBuilder<K, V, C> {

@@ -34,6 +34,8 @@ pub enum Column {
     Missing,
     /// The column was not decoded because no mapping asked for it.
     Skipped,
+    /// The source cannot decode the column.
+    Unsupported,
 }
 
 /// One image of a row: column names and values.
@@ -88,6 +90,12 @@ impl RowImage {
             Some(Column::Skipped) => Err(Error::new(
                 ErrorKind::Config,
                 format!("column `{name}` was not decoded: name it in the mapping's columns"),
+            )),
+            Some(Column::Unsupported) => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "column `{name}` has a type or character set that the source cannot decode: convert it to utf8mb4"
+                ),
             )),
             None => Err(Error::new(
                 ErrorKind::Corrupt,
