@@ -127,8 +127,6 @@ fn transaction_number(number: u64) -> Result<u64> {
 /// A statement of the log, and what its meaning depends on in its session (`Query_event`).
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
-    /// The session, as the server numbers it. A temporary table belongs to one.
-    pub(crate) thread: u32,
     /// The current database, in UTF-8.
     pub(crate) database: &'a [u8],
     /// The statement, in the client's character set.
@@ -159,15 +157,14 @@ mod variable {
 /// | … | status variables, database, a zero byte, the statement |
 pub(crate) fn query(body: &[u8]) -> Result<Query<'_>> {
     let mut cursor = Cursor::new(body);
-    let thread = cursor.u32()?;
-    cursor.skip(4)?;
+    cursor.skip(8)?;
     let database_length = usize::from(cursor.u8()?);
     cursor.skip(2)?;
     let variables_length = usize::from(cursor.u16()?);
     let mut variables = Cursor::new(cursor.take(variables_length)?);
     let database = cursor.take(database_length)?;
     cursor.skip(1)?;
-    let mut query = Query { thread, database, text: cursor.rest(), ..Query::default() };
+    let mut query = Query { database, text: cursor.rest(), ..Query::default() };
     status(&mut variables, &mut query)?;
     Ok(query)
 }
@@ -405,7 +402,7 @@ mod tests {
         body.extend(&variables);
         body.extend(b"shop\0TRUNCATE t");
         let read = query(&body).expect("a statement");
-        assert_eq!((read.thread, read.database, read.text), (7, &b"shop"[..], &b"TRUNCATE t"[..]));
+        assert_eq!((read.database, read.text), (&b"shop"[..], &b"TRUNCATE t"[..]));
         assert_eq!((read.sql_mode, read.client_collation), (Some(0x10_0004), Some(28)));
         for end in 0..body.len() {
             // Truncated anywhere, it is parsed or refused, and does not panic.

@@ -33,9 +33,14 @@
 //!
 //! # What is a gap, and what is not detected
 //! A part of the log that cannot be followed exactly is an error of kind `Gap`, after which the whole cache is flushed: rows
-//! changed by statements, differences of JSON documents, images without a column that a mapping names, an incident, a damaged
-//! or unknown event, a purged or foreign position. A session that sets its own `binlog_format`, `binlog_row_image` or
-//! `binlog_row_value_options` is detected in this way.
+//! changed by statements, differences of JSON documents, an incident, a damaged or unknown event, a purged or foreign
+//! position. A session that sets its own `binlog_format` or `binlog_row_value_options` is detected in this way. Rows of which
+//! the log lacks a column that a mapping names (`binlog_row_image`) flush the caches of their table only.
+//!
+//! # Names
+//! Tables are compared as the server compares them: on a server with `lower_case_table_names` 1 or 2 a mapping may have any
+//! case. A statement is read in the character set and the SQL mode of its session; where its text could mean several mapped
+//! tables, each of them is flushed.
 //!
 //! Changes that are not logged cannot be detected: writes with `sql_log_bin=0`, and before MySQL 9.6 the rows that a foreign
 //! key changes by cascade (the preflight warns of those).

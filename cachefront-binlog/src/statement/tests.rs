@@ -6,7 +6,7 @@ const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
 
 fn of_session(text: &[u8], sql_mode: u64, collation: u64) -> Statement {
     let (sql_mode, client_collation) = (Some(sql_mode), Some(collation));
-    classify(&Query { database: b"shop", text, sql_mode, client_collation, ..Query::default() })
+    classify(&Query { database: b"shop", text, sql_mode, client_collation })
 }
 
 fn read(text: &str) -> Statement {

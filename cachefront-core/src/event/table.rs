@@ -19,9 +19,12 @@ use std::sync::Arc;
 /// assert_eq!(TableName::from("shop.example.org.users").database(), "");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TableName {
+pub struct TableName(Arc<Name>);
+
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Name {
     /// `database.table`.
-    text: Arc<str>,
+    text: Box<str>,
     /// Where the database ends in the text. `None` if the text does not show it.
     dot: Option<usize>,
 }
@@ -29,29 +32,30 @@ pub struct TableName {
 impl TableName {
     /// Makes the name of the table `name` in `database`.
     pub fn new(database: &str, name: &str) -> Self {
-        Self { text: format!("{database}.{name}").into(), dot: Some(database.len()) }
+        let text = format!("{database}.{name}").into();
+        Self(Arc::new(Name { text, dot: Some(database.len()) }))
     }
 
     /// Returns the name in the form `database.table`, for people: names of different tables may have the same text.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// Returns the database's name; the empty text if the name was made of a text that has no dot, or more than one.
     pub fn database(&self) -> &str {
-        self.dot.and_then(|dot| self.text.get(..dot)).unwrap_or_default()
+        self.0.dot.and_then(|dot| self.0.text.get(..dot)).unwrap_or_default()
     }
 
     /// Returns the table's own name; the whole text if it was made of a text that has no dot, or more than one.
     pub fn name(&self) -> &str {
-        self.dot.and_then(|dot| self.text.get(dot + 1..)).unwrap_or(&self.text)
+        self.0.dot.and_then(|dot| self.0.text.get(dot + 1..)).unwrap_or(&self.0.text)
     }
 }
 
 impl From<&str> for TableName {
     fn from(text: &str) -> Self {
         let dot = text.find('.').filter(|dot| text.rfind('.') == Some(*dot));
-        Self { text: text.into(), dot }
+        Self(Arc::new(Name { text: text.into(), dot }))
     }
 }
 
@@ -75,7 +79,7 @@ impl From<&Self> for TableName {
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
