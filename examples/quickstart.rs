@@ -32,7 +32,7 @@ async fn main() -> cachefront::Result<()> {
         println!("user {id}: {:?}, from {}", hit.value, hit.tier.as_str());
     }
     // Many keys: one read of the store, and one load for the missing keys.
-    println!("{:?}", users.get_many(&[1, 2, 3]).await?);
+    println!("{:?}", users.get_many([1, 2, 3]).await?);
 
     // The cache does not know of this change: it returns the old name until the ten seconds are over.
     table.lock().map(|mut rows| rows.insert(1, "Ada King".to_owned())).unwrap_or_default();

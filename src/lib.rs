@@ -1,13 +1,61 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to find what
+//!
+//! | for | see |
+//! |---|---|
+//! | reads and their levels | [`Cache`], [`Get`], [`GetMany`], [`GetOrLoad`], [`Hit`] |
+//! | keys | [`CacheKey`], [`cache_key!`] |
+//! | loads | [`Loader`], [`LoadCx`], [`loader_fn`] |
+//! | the invalidator | [`Cdc`], [`CdcHandle`], [`CdcStatus`], [`CdcObserver`] |
+//! | tokens | [`Position`], [`IntoToken`] |
+//! | every tunable number, every metric | [`settings`], [`metrics`] |
+//! | adapters of your own | [`store`], [`source`], [`bus`], [`gate`], [`codec`], [`keymap`] |
+//!
+//! # Types of other crates
+//!
+//! What appears in signatures is exported here, in the version that this crate uses: [`bytes`], [`async_trait`], [`watch`] of
+//! tokio, with the feature `uuid` the crate `uuid`, and with the feature `binlog` the driver as `binlog::mysql_async`. The
+//! adapters for Redis and Kafka show no types of their clients. A codec of your own and the values of
+//! [`Json`](codec::Json) use serde 1.
+//!
+//! ```
+//! use cachefront::bytes::Bytes;
+//! use cachefront::codec::Raw;
+//! use cachefront::gate::VisibilityGate;
+//! use cachefront::{Cache, CacheBuilder, Position, Result, watch};
+//! use std::time::Duration;
+//!
+//! // Values that are bytes already.
+//! fn pages() -> CacheBuilder<String, Bytes, Raw> {
+//!     Cache::builder("pages").codec(Raw)
+//! }
+//!
+//! /// For a test: a commit is visible once it is in the watched position.
+//! #[derive(Debug)]
+//! struct Watched(watch::Receiver<Position>);
+//!
+//! #[cachefront::async_trait]
+//! impl VisibilityGate for Watched {
+//!     async fn wait(&self, position: &Position, _timeout: Duration) -> Result<bool> {
+//!         Ok(self.0.borrow().covers(position))
+//!     }
+//! }
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "uuid")]
+#[cfg_attr(docsrs, doc(cfg(feature = "uuid")))]
+pub use cachefront_core::uuid;
 pub use cachefront_core::{
-    AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, Cdc, CdcHandle, CdcObserver,
-    CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture, Gtid, Hit,
-    IntoStore, InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings,
-    MemoryStore, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StoreKey, Tier,
-    Timestamp, loader_fn,
+    AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, CacheStats, Cdc, CdcHandle,
+    CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture,
+    GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, IntoStore, IntoToken,
+    InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings, MemoryStore, OnLag,
+    POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StageLatency, StoreKey, Tier,
+    Timestamp, cache_key, loader_fn,
 };
+pub use cachefront_core::{async_trait, bytes, watch};
 pub use cachefront_core::{
     backoff, bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store,
 };

@@ -14,17 +14,18 @@
 //!
 //! Everything else is skipped if it cannot concern rows, and is a gap otherwise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cachefront_core::clock::Timestamp;
 use cachefront_core::event::{Change, TableName};
-use cachefront_core::source::TableFilter;
+use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::Event;
 
 use crate::config::BinlogSettings;
 use crate::error::{as_gap, gap};
 use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
+use crate::names::Names;
 use crate::queue::Piece;
 use crate::rows;
 use crate::schema::{Lookup, Schema};
@@ -51,7 +52,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Assembler {
     /// The mapped tables, and the columns that mappings read.
-    filter: TableFilter,
+    names: Names,
     /// A transaction with more changes is split.
     part_changes_max: usize,
     /// A transaction with more bytes of log is split.
@@ -97,11 +98,11 @@ struct Open {
 }
 
 impl Assembler {
-    pub(crate) fn new(filter: TableFilter, schema: Schema, settings: &BinlogSettings) -> Self {
+    pub(crate) fn new(names: Names, schema: Schema, settings: &BinlogSettings) -> Self {
         Self {
             // With all tables in the filter, a lookup for each would be expensive, and too late for old rows.
-            numbered: filter.is_everything(),
-            filter,
+            numbered: names.is_everything(),
+            names,
             part_changes_max: settings.part_changes_max,
             part_bytes_max: settings.part_bytes_max,
             origins: Origins::default(),
@@ -118,7 +119,7 @@ impl Assembler {
     pub(crate) fn for_files(filter: TableFilter) -> Self {
         let mut settings = BinlogSettings::default();
         (settings.part_changes_max, settings.part_bytes_max) = (usize::MAX, usize::MAX);
-        Self { numbered: true, ..Self::new(filter, Schema::default(), &settings) }
+        Self { numbered: true, ..Self::new(Names::of_files(filter), Schema::default(), &settings) }
     }
 
     /// Discards the open transaction after an error, and returns its GTID.
@@ -265,28 +266,34 @@ impl Assembler {
         if self.maps.get(&map.table_id).is_some_and(|mapped| *mapped.raw == *body) {
             return Ok(Step::Done);
         }
-        let name = TableName::new(&String::from_utf8_lossy(map.database), &String::from_utf8_lossy(map.table));
-        let table = match self.describe(&map, &name)? {
+        let logged = map.name().map_err(|e| as_gap("a table map", e))?;
+        let described = match self.names.mapped(&logged) {
             None => None,
-            Some(Described::Table(table)) => Some(table),
-            Some(Described::NeedsNames) => return Ok(Step::NeedsColumns(name)),
+            Some((name, wanted)) => match self.describe(&map, &name, wanted)? {
+                Described::Table(table) => Some(table),
+                Described::NeedsNames => return Ok(Step::NeedsColumns(name)),
+                Described::Unfit => {
+                    let columns = map.types.len();
+                    self.schema.forget(&name);
+                    return Err(unfit(&name, columns));
+                }
+            },
         };
+        let table = described;
         self.maps.insert(map.table_id, Mapped { raw: body.into(), table });
         Ok(Step::Done)
     }
 
-    /// Decodes a table map. Returns `None` if the table is not mapped.
-    fn describe(&self, map: &TableMap<'_>, name: &TableName) -> Result<Option<Described>> {
-        let Some(wanted) = self.filter.get(name.as_str()) else { return Ok(None) };
+    /// Decodes the table map of a mapped table.
+    fn describe(&self, map: &TableMap<'_>, name: &TableName, wanted: &Columns) -> Result<Described> {
         let open = self.open.as_ref().ok_or_else(outside)?;
-        let describe =
-            |naming| table::describe(map, name, wanted, naming).map(Some).map_err(|e| as_gap("a table map", e));
+        let describe = |naming| table::describe(map, name, wanted, naming).map_err(|e| as_gap("a table map", e));
         match describe(if self.numbered { Naming::Numbered } else { Naming::LogOnly })? {
-            Some(Described::NeedsNames) => {}
+            Described::NeedsNames => {}
             described => return Ok(described),
         }
         match self.schema.columns(name, &open.gtid) {
-            Lookup::Unknown => Ok(Some(Described::NeedsNames)),
+            Lookup::Unknown => Ok(Described::NeedsNames),
             Lookup::Columns(columns) => describe(Naming::LookedUp(columns)),
             Lookup::TooNew => Err(gap(format!(
                 "the log does not name the columns of `{name}`, and this change is older than the lookup of its columns: SET \
@@ -352,11 +359,10 @@ impl Assembler {
             Statement::Inside => return Ok(()),
             Statement::Rows => return Err(statement_format(&query)),
             Statement::Harmless => None,
-            Statement::Created(table) => {
-                self.columns_changed(std::slice::from_ref(&table));
+            Statement::Created(tables) => {
                 // Tools that read all tables get it; for a cache no row has changed.
-                let shown = self.filter.is_everything();
-                shown.then(|| Change::Tables { tables: vec![table], reason: shorten(query.text) })
+                let change = self.tables_changed(tables, &query);
+                change.filter(|_| self.names.is_everything())
             }
             Statement::XaRollback(xid) => {
                 self.prepared.forget(&xid);
@@ -369,24 +375,13 @@ impl Assembler {
                 }
                 None => Some(any_table("an XA transaction committed whose rows were not kept".into())),
             },
-            Statement::Tables(tables) if self.filter.is_everything() => {
-                self.columns_changed(&tables);
-                Some(Change::Tables { tables, reason: shorten(query.text) })
+            Statement::Tables(tables) => self.tables_changed(tables, &query),
+            Statement::Databases(databases) if !self.names.is_everything() => {
+                let of_database = |database: &String| self.names.of_database(database).cloned().collect::<Vec<_>>();
+                let tables = databases.iter().flat_map(of_database).collect();
+                self.tables_changed(tables, &query)
             }
-            Statement::Tables(tables) => self.tables_changed(
-                |name| tables.iter().any(|table| table.as_str().eq_ignore_ascii_case(name.as_str())),
-                &query,
-            ),
-            Statement::Database(_) if self.filter.is_everything() => {
-                self.schema.forget_all();
-                self.maps.clear();
-                Some(any_table(shorten(query.text)))
-            }
-            Statement::Database(database) => self.tables_changed(
-                |name| name.as_str().split_once('.').is_some_and(|(own, _)| own.eq_ignore_ascii_case(&database)),
-                &query,
-            ),
-            Statement::Anything => {
+            Statement::Databases(_) | Statement::Anything => {
                 self.schema.forget_all();
                 self.maps.clear();
                 Some(any_table(shorten(query.text)))
@@ -400,19 +395,19 @@ impl Assembler {
         if open.begun { Ok(()) } else { self.end(out) }
     }
 
-    /// The change of the mapped tables that a statement concerns. Callers compare names without regard to case, as some
-    /// servers do.
-    fn tables_changed(&mut self, concerned: impl Fn(&TableName) -> bool, query: &event::Query<'_>) -> Option<Change> {
-        let tables: Vec<TableName> =
-            self.filter.iter().map(|(name, _)| name).filter(|name| concerned(name)).cloned().collect();
-        self.columns_changed(&tables);
-        (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
-    }
-
-    /// Drops looked-up columns and table maps, because DDL may have changed them.
-    fn columns_changed(&mut self, tables: &[TableName]) {
+    /// The change of the mapped tables that a statement may mean by these names. `None` if it means none of them.
+    fn tables_changed(&mut self, written: Vec<TableName>, query: &event::Query<'_>) -> Option<Change> {
+        let tables: Vec<TableName> = match self.names.is_everything() {
+            true => written,
+            false => {
+                let meant: BTreeSet<_> = written.iter().flat_map(|table| self.names.meant_by(table)).cloned().collect();
+                meant.into_iter().collect()
+            }
+        };
+        // Looked-up columns and table maps may not be valid any more.
         tables.iter().for_each(|table| self.schema.forget(table));
         self.maps.clear();
+        (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }
 
     /// Ends the first phase of an XA transaction. Its changes are kept: the log does not repeat them at XA COMMIT.
@@ -475,6 +470,14 @@ fn outside() -> Error {
 fn anonymous() -> Error {
     let text = "the log has transactions without GTID: SET PERSIST gtid_mode=ON, step by step as MySQL's manual says";
     Error::new(ErrorKind::Config, text)
+}
+
+/// The error of a table map that does not have the columns that the server returned.
+fn unfit(table: &TableName, columns: usize) -> Error {
+    gap(format!(
+        "the log has rows of `{table}` with {columns} columns that are not those which the table now has: SET PERSIST \
+         binlog_row_metadata=FULL on the source, then the log itself names the columns"
+    ))
 }
 
 fn statement_format(query: &event::Query<'_>) -> Error {

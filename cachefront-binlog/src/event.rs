@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use cachefront_core::clock::Timestamp;
+use cachefront_core::event::TableName;
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::{Event, GtidEvent};
 use uuid::Uuid;
@@ -123,18 +124,33 @@ fn transaction_number(number: u64) -> Result<u64> {
     }
 }
 
-/// A statement of the log, and the current database of its session (`Query_event`).
-#[derive(Debug)]
+/// A statement of the log, and what its meaning depends on in its session (`Query_event`).
+#[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
+    /// The current database, in UTF-8.
     pub(crate) database: &'a [u8],
+    /// The statement, in the client's character set.
     pub(crate) text: &'a [u8],
+    /// The session's `sql_mode`. `None` if it is not logged.
+    pub(crate) sql_mode: Option<u64>,
+    /// A collation of the client's character set, `@@character_set_client`. `None` if it is not logged.
+    pub(crate) client_collation: Option<u64>,
+}
+
+/// The types of status variables that precede a statement, as far as they are read (`Query_event::Query_event_status_vars`).
+mod variable {
+    pub(super) const FLAGS2: u8 = 0;
+    pub(super) const SQL_MODE: u8 = 1;
+    pub(super) const AUTO_INCREMENT: u8 = 3;
+    pub(super) const CHARSET: u8 = 4;
+    pub(super) const CATALOG: u8 = 6;
 }
 
 /// Decodes a statement:
 ///
 /// | bytes | field |
 /// |---:|---|
-/// | 4 + 4 | thread id, execution time |
+/// | 4 + 4 | number of the session, execution time |
 /// | 1 | length of the database's name |
 /// | 2 | error code |
 /// | 2 | length of the status variables |
@@ -145,10 +161,34 @@ pub(crate) fn query(body: &[u8]) -> Result<Query<'_>> {
     let database_length = usize::from(cursor.u8()?);
     cursor.skip(2)?;
     let variables_length = usize::from(cursor.u16()?);
-    cursor.skip(variables_length)?;
+    let mut variables = Cursor::new(cursor.take(variables_length)?);
     let database = cursor.take(database_length)?;
     cursor.skip(1)?;
-    Ok(Query { database, text: cursor.rest() })
+    let mut query = Query { database, text: cursor.rest(), ..Query::default() };
+    status(&mut variables, &mut query)?;
+    Ok(query)
+}
+
+/// Decodes the status variables: a type byte and a value, whose length depends on the type. Servers write those that are read
+/// here first, so the first of another type ends it.
+fn status(variables: &mut Cursor<'_>, query: &mut Query<'_>) -> Result<()> {
+    while !variables.is_empty() {
+        match variables.u8()? {
+            variable::FLAGS2 | variable::AUTO_INCREMENT => variables.skip(4)?,
+            variable::SQL_MODE => query.sql_mode = Some(variables.u64()?),
+            variable::CATALOG => {
+                let length = usize::from(variables.u8()?);
+                variables.skip(length)?;
+            }
+            variable::CHARSET => {
+                query.client_collation = Some(u64::from(variables.u16()?));
+                // The collations of the connection and of the server.
+                variables.skip(4)?;
+            }
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// A table map: assigns a table id to a table, and describes its columns (`Table_map_event`).
@@ -163,6 +203,20 @@ pub(crate) struct TableMap<'a> {
     pub(crate) type_metadata: &'a [u8],
     /// Names, signedness and character sets, as far as the server logs them.
     pub(crate) optional_metadata: &'a [u8],
+}
+
+impl TableMap<'_> {
+    /// The table's name.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not valid UTF-8.
+    pub(crate) fn name(&self) -> Result<TableName> {
+        let text = |name| {
+            let invalid = |cause| Error::with_source(ErrorKind::Corrupt, "a table's name is not valid UTF-8", cause);
+            std::str::from_utf8(name).map_err(invalid)
+        };
+        Ok(TableName::new(text(self.database)?, text(self.table)?))
+    }
 }
 
 /// Decodes a table map:
@@ -331,6 +385,29 @@ mod tests {
         let (gtid, committed_at) = gtid(&body, &mut Origins::default()).expect("a GTID");
         assert_eq!(gtid.to_string(), "3e11fa47-71ca-11e1-9e33-c80aa9429562:7");
         assert_eq!(committed_at, Timestamp::from_micros(1_700_000_000_000_000));
+    }
+
+    #[test]
+    fn a_statement_comes_with_its_sessions_mode_and_character_set() {
+        let variables = [
+            &[0, 0, 0, 0, 1][..],
+            &[1, 4, 0, 0x10, 0, 0, 0, 0, 0],
+            &[6, 3, b's', b't', b'd'],
+            &[3, 1, 0, 1, 0],
+            &[4, 28, 0, 28, 0, 255, 0],
+            &[99, 1, 2, 3],
+        ]
+        .concat();
+        let mut body = vec![7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, variables.len() as u8, 0];
+        body.extend(&variables);
+        body.extend(b"shop\0TRUNCATE t");
+        let read = query(&body).expect("a statement");
+        assert_eq!((read.database, read.text), (&b"shop"[..], &b"TRUNCATE t"[..]));
+        assert_eq!((read.sql_mode, read.client_collation), (Some(0x10_0004), Some(28)));
+        for end in 0..body.len() {
+            // Truncated anywhere, it is parsed or refused, and does not panic.
+            let _ = query(&body[..end]);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::iter::FusedIterator;
 
-use cachefront_core::event::{TableName, Transaction, TransitTimes};
+use cachefront_core::event::{Transaction, TransitTimes};
 use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayloadEvent};
@@ -67,9 +67,8 @@ impl<'a> BinlogFile<'a> {
         let mut events = Events::new(self.events);
         while let Some(event) = events.next()? {
             if event.header().event_type_raw() == kind::TABLE_MAP {
-                let map = event::table_map(event.data()).map_err(|e| as_gap("a table map", e))?;
-                let (database, table) = (String::from_utf8_lossy(map.database), String::from_utf8_lossy(map.table));
-                filter.add(TableName::new(&database, &table), &Columns::All);
+                let name = event::table_map(event.data()).and_then(|map| map.name());
+                filter.add(name.map_err(|e| as_gap("a table map", e))?, &Columns::All);
             }
         }
         Ok(filter)

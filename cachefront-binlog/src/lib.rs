@@ -2,7 +2,7 @@
 //!
 //! [`BinlogSource`] follows the log of a MySQL server (8.0 and later, with GTIDs and row format) and delivers every committed
 //! change to the invalidator of the cache. [`MySqlGate`] waits until commits are visible to readers, because the log delivers
-//! them before that. [`read_position`] and [`commit_token`] are for loaders and writers.
+//! them before that. [`read_position`] is for loaders, [`own_commit_token`] and [`commit_token`] are for writers.
 //!
 //! ```no_run
 //! # async fn run() -> cachefront::Result<()> {
@@ -33,9 +33,14 @@
 //!
 //! # What is a gap, and what is not detected
 //! A part of the log that cannot be followed exactly is an error of kind `Gap`, after which the whole cache is flushed: rows
-//! changed by statements, differences of JSON documents, images without a column that a mapping names, an incident, a damaged
-//! or unknown event, a purged or foreign position. A session that sets its own `binlog_format`, `binlog_row_image` or
-//! `binlog_row_value_options` is detected in this way.
+//! changed by statements, differences of JSON documents, an incident, a damaged or unknown event, a purged or foreign
+//! position. A session that sets its own `binlog_format` or `binlog_row_value_options` is detected in this way. Rows of which
+//! the log lacks a column that a mapping names (`binlog_row_image`) flush the caches of their table only.
+//!
+//! # Names
+//! Tables are compared as the server compares them: on a server with `lower_case_table_names` 1 or 2 a mapping may have any
+//! case. A statement is read in the character set and the SQL mode of its session; where its text could mean several mapped
+//! tables, each of them is flushed.
 //!
 //! Changes that are not logged cannot be detected: writes with `sql_log_bin=0`, and before MySQL 9.6 the rows that a foreign
 //! key changes by cascade (the preflight warns of those).
@@ -60,6 +65,7 @@ mod file;
 mod gate;
 mod link;
 mod metadata;
+mod names;
 mod origin;
 mod position;
 mod preflight;
@@ -72,14 +78,19 @@ mod source;
 mod statement;
 mod stream;
 mod table;
+mod token;
 mod xa;
 
 pub use builder::BinlogSourceBuilder;
 pub use config::{BinlogSettings, Collations};
 pub use file::BinlogFile;
 pub use gate::MySqlGate;
-pub use position::{commit_token, read_position};
+/// The driver, whose connections [`read_position`], [`commit_token`] and [`own_commit_token`] take. A service that uses this
+/// export always has the right version.
+pub use mysql_async;
+pub use position::read_position;
 pub use source::BinlogSource;
+pub use token::{commit_token, own_commit_token};
 
 /// The program of README.md.
 #[cfg(doctest)]

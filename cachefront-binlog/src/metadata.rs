@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cachefront_core::Result;
 
+use crate::charset::Charset;
 use crate::cursor::Cursor;
 
 /// The description of a table's columns, except for their types. Each list has one item for each column.
@@ -21,6 +22,15 @@ pub(crate) struct Metadata {
     pub(crate) collations: Vec<Option<u64>>,
     /// The labels of each ENUM or SET column.
     pub(crate) labels: Vec<Option<Labels>>,
+}
+
+impl Metadata {
+    /// Returns true if the labels of this ENUM or SET column are not known, because its character set cannot be decoded.
+    pub(crate) fn has_unknown_labels(&self, column: usize) -> bool {
+        let collation = self.collations.get(column).copied().flatten();
+        self.labels.get(column).is_none_or(Option::is_none)
+            && collation.is_some_and(|collation| !Charset::of_collation(collation).is_decodable())
+    }
 }
 
 /// The labels of an ENUM or SET column, in order.
@@ -55,6 +65,7 @@ pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
     let of = |wanted: &[Class]| -> Vec<usize> {
         classes.iter().enumerate().filter(|(_, class)| wanted.contains(class)).map(|(index, _)| index).collect()
     };
+    let mut stored: Vec<Option<Vec<&[u8]>>> = vec![None; classes.len()];
     let mut cursor = Cursor::new(bytes);
     while !cursor.is_empty() {
         let field = cursor.u8()?;
@@ -72,12 +83,28 @@ pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
                 column_charsets(&mut value, &of(&[Class::Enum, Class::Set]), &mut metadata.collations)?;
             }
             field::COLUMN_NAME => metadata.names = Some(strings(&mut value, classes.len())?),
-            field::SET_VALUES => labels(&mut value, &of(&[Class::Set]), &mut metadata.labels)?,
-            field::ENUM_VALUES => labels(&mut value, &of(&[Class::Enum]), &mut metadata.labels)?,
+            field::SET_VALUES => labels(&mut value, &of(&[Class::Set]), &mut stored)?,
+            field::ENUM_VALUES => labels(&mut value, &of(&[Class::Enum]), &mut stored)?,
             _ => {}
         }
     }
+    // Their character set may come after them.
+    for ((slot, stored), collation) in metadata.labels.iter_mut().zip(stored).zip(&metadata.collations) {
+        let charset = collation.map_or(Charset::Other, Charset::of_collation);
+        *slot = stored.and_then(|labels| labels.into_iter().map(|label| decode_label(charset, label)).collect());
+    }
     Ok(metadata)
+}
+
+/// A label in UTF-8. `None` if its character set cannot be decoded.
+fn decode_label(charset: Charset, label: &[u8]) -> Option<Box<str>> {
+    match charset {
+        // Labels of a `binary` column are ASCII, or their text is not known.
+        Charset::Binary => std::str::from_utf8(label).ok().map(Box::from),
+        // ASCII characters are the same in all of these.
+        Charset::Multi(_) | Charset::Other if label.is_ascii() => std::str::from_utf8(label).ok().map(Box::from),
+        charset => charset.decode(label).map(Box::from),
+    }
 }
 
 /// Parses one bit for each number; the highest bit of a byte is the first.
@@ -124,12 +151,12 @@ fn set(collations: &mut [Option<u64>], column: usize, collation: u64) {
 }
 
 /// Parses the labels of each column of these classes.
-fn labels(value: &mut Cursor<'_>, counted: &[usize], labels: &mut [Option<Labels>]) -> Result<()> {
+fn labels<'a>(value: &mut Cursor<'a>, counted: &[usize], labels: &mut [Option<Vec<&'a [u8]>>]) -> Result<()> {
     for &column in counted {
         let count = value.packed_count()?;
-        let names = strings(value, count)?;
+        let names = (0..count).map(|_| value.packed_bytes()).collect::<Result<_>>()?;
         if let Some(slot) = labels.get_mut(column) {
-            *slot = Some(names.into());
+            *slot = Some(names);
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.serve
 /// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs.
 ///
 /// ```no_run
-/// # async fn run(pool: &mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn run(pool: &cachefront::binlog::mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut conn = pool.get_conn().await?;
 /// let (executed, server) = cachefront::binlog::read_position(&mut conn).await?;
 /// cx.position(executed);
@@ -37,23 +37,6 @@ pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, Stri
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_executed"))?;
     Ok((parse_executed(&executed)?, server))
-}
-
-/// Reads the token of all commits so far, for writers. Call it after COMMIT, on any connection to the same server.
-///
-/// A read with `at_least` of this token contains the write. The text form is `token.to_string()`.
-///
-/// # Cancel safety
-/// As [`read_position`].
-///
-/// # Errors
-/// As [`read_position`].
-pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
-    let executed: Option<String> = conn
-        .query_first("SELECT @@GLOBAL.gtid_executed")
-        .await
-        .map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
-    parse_executed(&executed.unwrap_or_default())
 }
 
 /// Length in bytes of the pieces in which the ranges of one server are parsed; it is far below the limit for a position

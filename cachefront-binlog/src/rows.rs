@@ -8,16 +8,31 @@ use std::sync::Arc;
 use cachefront_core::event::{Change, Column as Cell, Operation, RowChange, RowImage, Value};
 use cachefront_core::{Error, ErrorKind, Result};
 
+use crate::column::Kind;
 use crate::cursor::Cursor;
 use crate::decode;
 use crate::error;
 use crate::event::Rows;
 use crate::table::{Column, Table};
 
+/// Maximum number of cells that one rows event may decode to, besides [`CELLS_PER_BYTE`]. A row of NULLs needs one bit
+/// for each column and a decoded cell is much larger, so without a bound a damaged event could take any amount of memory.
+const CELLS_MAX: usize = 1 << 16;
+
+/// Cells for each byte of an event: more than any table has whose values are not all NULL.
+const CELLS_PER_BYTE: usize = 4;
+
+/// What a row counts in addition to its cells, for the bound of an event.
+const ROW_CELLS: usize = 8;
+
 /// Appends the changes of one rows event.
 ///
+/// The rows of an event whose images lack a column that a mapping names, or have no column at all
+/// (`binlog_row_image=MINIMAL`), are not known: the event then becomes a change of the whole table. In an update, a column
+/// that only the image after the change lacks is unchanged, and is taken from the image before it.
+///
 /// # Errors
-/// `Gap` if a mapped column is missing or cannot be decoded.
+/// `Gap` if the event has no row, or a mapped column cannot be decoded.
 pub(crate) fn decode(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     decode_rows(rows, table, changes).map_err(|cause| error::as_gap(&format!("a row of `{}`", table.name), cause))
 }
@@ -29,36 +44,109 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Res
             format!("the image has {} columns and the table map has {}", rows.columns, table.columns.len()),
         ));
     }
+    if let Some(column) = lacking(rows, table) {
+        add_table(table, format!("rows without column `{column}`, which a mapping reads"), changes);
+        return Ok(());
+    }
+    if let Some(column) = unknown_type(rows, table) {
+        add_table(table, format!("rows with column `{column}`, whose type is unknown to this version"), changes);
+        return Ok(());
+    }
+    let widths = [rows.before, rows.after].map(|present| present.map_or(0, |bits| present_count(bits, rows.columns)));
+    match (widths, rows.images) {
+        // MINIMAL logs no column of a row that has only defaults, so the number of rows is not known either.
+        ([0, 0], []) => {
+            add_table(table, "rows without any column".into(), changes);
+            Ok(())
+        }
+        ([0, 0], _) => Err(Error::new(ErrorKind::Corrupt, "the images have no column and are followed by bytes")),
+        (_, []) => Err(Error::new(ErrorKind::Corrupt, "the event has no row")),
+        (widths, _) => decode_images(rows, widths, table, changes),
+    }
+}
+
+/// Decodes the rows of an event. An image with a column takes at least one byte, so each round advances.
+fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     let operation = match (rows.before, rows.after) {
         (None, _) => Operation::Insert,
         (Some(_), None) => Operation::Delete,
         (Some(_), Some(_)) => Operation::Update,
     };
+    let known = changes.len();
+    let row_cells = ROW_CELLS + table.columns.len();
+    let rows_max = (CELLS_MAX + CELLS_PER_BYTE * rows.images.len()) / row_cells;
     let mut cursor = Cursor::new(rows.images);
     while !cursor.is_empty() {
-        let before = rows.before.map(|present| image(&mut cursor, present, table)).transpose()?;
-        let after = rows.after.map(|present| image(&mut cursor, present, table)).transpose()?;
+        if changes.len() - known > rows_max {
+            changes.truncate(known);
+            add_table(table, "an event with more rows than its size can hold".into(), changes);
+            return Ok(());
+        }
+        let image_of = |cursor: &mut Cursor<'_>, present: Option<&[u8]>, width| {
+            present.map(|present| cells(cursor, present, width, table)).transpose()
+        };
+        let before = image_of(&mut cursor, rows.before, widths[0])?;
+        let mut after = image_of(&mut cursor, rows.after, widths[1])?;
+        if let (Some(before), Some(after)) = (&before, &mut after) {
+            keep_unchanged(before, after);
+        }
+        let image = |cells: Option<Vec<Cell>>| cells.map(|cells| RowImage::new(Arc::clone(&table.names), cells));
+        let (before, after) = (image(before), image(after));
         changes.push(Change::Row(RowChange { table: table.name.clone(), operation, before, after }));
     }
     Ok(())
 }
 
-/// Decodes one image: the bits of NULL values, then the values. `present` has one bit for each column of the table.
-fn image(cursor: &mut Cursor<'_>, present: &[u8], table: &Table) -> Result<RowImage> {
-    let in_image = present_count(present, table.columns.len());
-    let nulls = cursor.take(in_image.div_ceil(8))?;
+/// Adds a change of the whole table, unless the last change is one.
+fn add_table(table: &Table, reason: String, changes: &mut Vec<Change>) {
+    let is_last = matches!(changes.last(), Some(Change::Tables { tables, .. }) if *tables == [table.name.clone()]);
+    if !is_last {
+        changes.push(Change::Tables { tables: vec![table.name.clone()], reason });
+    }
+}
+
+/// The first column that a mapping names and whose value the images do not tell. An update must have it in the image before
+/// the change: what the image after it lacks is unchanged.
+fn lacking<'a>(rows: &Rows<'_>, table: &'a Table) -> Option<&'a str> {
+    let present = rows.before.or(rows.after).unwrap_or_default();
+    let wanted = table.columns.iter().enumerate().filter(|(_, column)| table.strict && column.wanted);
+    let index = wanted.map(|(index, _)| index).find(|&index| !bit(present, index))?;
+    Some(table.names.get(index).map_or("?", |name| name))
+}
+
+/// The first column of the images whose type is not known: what follows it cannot be found.
+fn unknown_type<'a>(rows: &Rows<'_>, table: &'a Table) -> Option<&'a str> {
+    let has = |index| [rows.before, rows.after].into_iter().flatten().any(|present| bit(present, index));
+    let unknown = |(_, column): &(usize, &Column)| matches!(column.kind, Kind::Unknown(_));
+    let index = table.columns.iter().enumerate().filter(unknown).map(|(index, _)| index).find(|&index| has(index))?;
+    Some(table.names.get(index).map_or("?", |name| name))
+}
+
+/// Completes the image after an update: a column that it lacks has the value of the image before it.
+fn keep_unchanged(before: &[Cell], after: &mut [Cell]) {
+    for (after, before) in after.iter_mut().zip(before) {
+        if *after == Cell::Missing {
+            *after = before.clone();
+        }
+    }
+}
+
+/// Decodes the `width` columns of one image: the bits of NULL values, then the values. `present` has one bit for each column
+/// of the table.
+fn cells(cursor: &mut Cursor<'_>, present: &[u8], width: usize, table: &Table) -> Result<Vec<Cell>> {
+    let nulls = cursor.take(width.div_ceil(8))?;
     let mut cells = Vec::with_capacity(table.columns.len());
     let mut null_bit = 0;
     for (index, column) in table.columns.iter().enumerate() {
         if !bit(present, index) {
-            cells.push(absent(column, index, table)?);
+            cells.push(Cell::Missing);
             continue;
         }
         let null = bit(nulls, null_bit);
         null_bit += 1;
         cells.push(cell(cursor, column, null)?);
     }
-    Ok(RowImage::new(Arc::clone(&table.names), cells))
+    Ok(cells)
 }
 
 /// Decodes one value, or skips it if no mapping reads the column.
@@ -66,23 +154,10 @@ fn image(cursor: &mut Cursor<'_>, present: &[u8], table: &Table) -> Result<RowIm
 fn cell(cursor: &mut Cursor<'_>, column: &Column, null: bool) -> Result<Cell> {
     match (column.wanted, null) {
         (true, true) => Ok(Cell::Value(Value::Null)),
-        (true, false) => decode::value(&column.kind, cursor).map(Cell::Value),
+        (true, false) => decode::cell(&column.kind, cursor),
         (false, true) => Ok(Cell::Skipped),
         (false, false) => decode::skip(&column.kind, cursor).map(|()| Cell::Skipped),
     }
-}
-
-/// The cell of a column that the image does not have.
-fn absent(column: &Column, index: usize, table: &Table) -> Result<Cell> {
-    if table.strict && column.wanted {
-        let name = table.names.get(index).map_or("?", |name| name);
-        return Err(error::gap(format!(
-            "an image of `{}` lacks column `{name}`, which a mapping reads: a session wrote it with another \
-             binlog_row_image than FULL. SET PERSIST binlog_row_image=FULL, and let no session change it",
-            table.name
-        )));
-    }
-    Ok(Cell::Missing)
 }
 
 /// Number of columns that an image has.
@@ -103,7 +178,6 @@ fn bit(bits: &[u8], index: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::column::Kind;
 
     fn table(strict: bool) -> Table {
         let column = |wanted| Column { kind: Kind::Integer { bytes: 1, unsigned: true }, wanted };
@@ -135,14 +209,88 @@ mod tests {
         assert_eq!(ids, [7, 8]);
     }
 
+    fn tables_of(changes: &[Change]) -> Vec<&str> {
+        changes
+            .iter()
+            .map(|change| match change {
+                Change::Tables { tables, .. } => tables[0].as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
     #[test]
-    fn a_missing_column_is_a_gap_if_a_mapping_names_it() {
+    fn a_missing_column_that_a_mapping_names_changes_the_whole_table() {
         let mut changes = Vec::new();
-        let rows = event(Some(&[0b01]), Some(&[0b10]), &[0, 7, 0, 41]);
-        let error = decode(&rows, &table(true), &mut changes).expect_err("the image after lacks `id`");
-        assert_eq!(error.kind(), ErrorKind::Gap);
-        assert!(error.to_string().contains("`id`") && error.to_string().contains("binlog_row_image=FULL"));
-        decode(&rows, &table(false), &mut changes).expect("no column is required");
+        for rows in [
+            event(None, Some(&[0b10]), &[0, 41]),
+            event(Some(&[0b10]), None, &[0, 41]),
+            event(Some(&[0b10]), Some(&[0b11]), &[0, 41, 0, 7, 42]),
+        ] {
+            decode(&rows, &table(true), &mut changes).expect("the table is flushed");
+        }
+        assert_eq!(tables_of(&changes), ["shop.users"], "once, however many events lack it");
+        changes.clear();
+        decode(&event(None, Some(&[0b10]), &[0, 41]), &table(false), &mut changes).expect("no column is required");
+        assert!(matches!(&changes[..], [Change::Row(_)]));
+    }
+
+    #[test]
+    fn a_column_that_only_the_image_after_an_update_lacks_is_unchanged() {
+        let mut changes = Vec::new();
+        decode(&event(Some(&[0b01]), Some(&[0b10]), &[0, 7, 0, 41]), &table(true), &mut changes).expect("an update");
+        let [Change::Row(row)] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!(row.after.as_ref().expect("an image").get::<u64>("id").expect("the id"), 7);
+    }
+
+    #[test]
+    fn an_event_always_has_an_effect_or_is_a_gap() {
+        for strict in [true, false] {
+            let mut changes = Vec::new();
+            let none: &[u8] = &[0];
+            for rows in [event(None, Some(none), &[]), event(Some(none), None, &[]), event(Some(none), Some(none), &[])]
+            {
+                decode(&rows, &table(strict), &mut changes).expect("no column is in the image");
+            }
+            assert_eq!(tables_of(&changes), ["shop.users"]);
+        }
+        // An unmapped column is the only one that these images have.
+        for rows in [event(None, Some(&[0b11]), &[]), event(Some(&[0b11]), Some(&[0b11]), &[])] {
+            let error = decode(&rows, &table(true), &mut Vec::new()).expect_err("an event without a row");
+            assert_eq!(error.kind(), ErrorKind::Gap);
+        }
+    }
+
+    #[test]
+    fn images_without_a_column_that_are_followed_by_bytes_are_a_gap() {
+        let loose = Table { strict: false, ..table(true) };
+        for (before, after) in [(None, Some(&[0_u8][..])), (Some(&[0][..]), None), (Some(&[0][..]), Some(&[0][..]))] {
+            let error = decode(&event(before, after, &[0; 100]), &loose, &mut Vec::new()).expect_err("no end");
+            assert_eq!(error.kind(), ErrorKind::Gap);
+        }
+    }
+
+    #[test]
+    fn a_column_of_an_unknown_type_costs_its_table_only() {
+        let mut later = table(true);
+        later.columns[1].kind = Kind::Unknown(200);
+        let mut changes = Vec::new();
+        decode(&event(None, Some(&[0b11]), &[0, 7, 40]), &later, &mut changes).expect("a flush");
+        assert_eq!(tables_of(&changes), ["shop.users"]);
+        changes.clear();
+        decode(&event(Some(&[0b01]), None, &[0, 7]), &later, &mut changes).expect("an image without it");
+        assert!(matches!(&changes[..], [Change::Row(_)]));
+    }
+
+    #[test]
+    fn an_event_decodes_to_a_bounded_number_of_rows() {
+        let mut changes = Vec::new();
+        let nulls = vec![0b11; 1 << 20];
+        decode(&event(None, Some(&[0b11]), &nulls), &table(true), &mut changes).expect("a flush");
+        assert_eq!(tables_of(&changes), ["shop.users"]);
+        changes.clear();
+        decode(&event(None, Some(&[0b11]), &nulls[..6_000]), &table(true), &mut changes).expect("rows");
+        assert_eq!(changes.len(), 6_000);
     }
 
     #[test]

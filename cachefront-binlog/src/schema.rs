@@ -11,18 +11,33 @@ use cachefront_core::{Gtid, Position, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use crate::column::codes_of;
 use crate::conn::Server;
 use crate::metadata::Labels;
 use crate::origin::wrong_server;
 use crate::position::read_position;
 
+/// The server does not know a variable.
+const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+
 /// A table's columns, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableColumns {
     pub(crate) names: Vec<Box<str>>,
+    /// The type codes that the log may have for each column; none if the type is not known.
+    pub(crate) codes: Vec<&'static [u8]>,
     pub(crate) unsigned: Vec<bool>,
     pub(crate) labels: Vec<Option<Labels>>,
     pub(crate) collations: Vec<Option<u64>>,
+}
+
+impl TableColumns {
+    /// Returns true if a table map with these types may be one of these columns. Types detect an alteration that was not
+    /// recognised, unless the columns that it exchanged have one type.
+    pub(crate) fn fit(&self, types: &[u8]) -> bool {
+        self.codes.len() == types.len()
+            && self.codes.iter().zip(types).all(|(codes, code)| codes.is_empty() || codes.contains(code))
+    }
 }
 
 /// The lookups, each with the transactions that it is valid for.
@@ -83,6 +98,7 @@ impl Schema {
         origin: &str,
         table: &TableName,
     ) -> Result<()> {
+        show_generated_keys(conn, server).await?;
         let columns = read_columns(conn, server, table).await?;
         // Read after the columns: later transactions cannot have changed the columns that were read.
         let position = async { Ok(read_position(conn).await) };
@@ -105,16 +121,28 @@ pub(crate) enum Lookup<'a> {
     Columns(&'a TableColumns),
 }
 
+/// Turns on that `information_schema` shows primary keys that the server generated: rows of the log have them. Servers before
+/// 8.0.30 have neither.
+async fn show_generated_keys(conn: &mut Conn, server: &Server) -> Result<()> {
+    let query = async {
+        match conn.query_drop("SET SESSION show_gipk_in_create_table_and_information_schema = ON").await {
+            Err(mysql_async::Error::Server(refused)) if refused.code == ER_UNKNOWN_SYSTEM_VARIABLE => Ok(()),
+            done => done,
+        }
+    };
+    server.within("turning on generated primary keys", server.query_timeout(), query).await
+}
+
 async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Result<TableColumns> {
-    let sql = "SELECT COLUMN_NAME, COLUMN_TYPE, COALESCE((SELECT ID FROM information_schema.COLLATIONS \
+    let sql = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COALESCE((SELECT ID FROM information_schema.COLLATIONS \
                WHERE COLLATION_NAME = c.COLLATION_NAME), 0) FROM information_schema.COLUMNS c \
                WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
-    let (database, name) = table.as_str().split_once('.').unwrap_or(("", table.as_str()));
-    let query = conn.exec::<(String, String, u64), _, _>(sql, (database, name));
+    let query = conn.exec::<(String, String, String, u64), _, _>(sql, (table.database(), table.name()));
     let rows = server.within(&format!("reading the columns of `{table}`"), server.query_timeout(), query).await?;
     let mut columns = TableColumns::default();
-    for (name, column_type, collation) in rows {
+    for (name, data_type, column_type, collation) in rows {
         columns.names.push(name.into());
+        columns.codes.push(codes_of(&data_type));
         columns.unsigned.push(column_type.contains("unsigned"));
         columns.labels.push(labels(&column_type));
         columns.collations.push(Some(collation).filter(|&id| id != 0));
@@ -122,7 +150,8 @@ async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Re
     Ok(columns)
 }
 
-/// Parses the labels in `enum('a','it''s')` or `set(..)`. Returns `None` for other types.
+/// Parses the labels in `enum('a','it''s')` or `set(..)`, in which the server escapes backslashes and control characters.
+/// Returns `None` for other types.
 fn labels(column_type: &str) -> Option<Labels> {
     let list = column_type.strip_prefix("enum(").or_else(|| column_type.strip_prefix("set("))?.strip_suffix(')')?;
     let mut labels = Vec::new();
@@ -138,18 +167,21 @@ fn labels(column_type: &str) -> Option<Labels> {
 /// Splits at the closing quote. A doubled quote is part of the text, as a single one.
 fn quoted_text(quoted: &str) -> Option<(String, &str)> {
     let mut text = String::new();
-    let mut rest = quoted;
-    loop {
-        let (before, after) = rest.split_once('\'')?;
-        text.push_str(before);
-        match after.strip_prefix('\'') {
-            Some(more) => {
-                text.push('\'');
-                rest = more;
-            }
-            None => return Some((text, after)),
-        }
+    let mut characters = quoted.char_indices().peekable();
+    while let Some((index, character)) = characters.next() {
+        text.push(match character {
+            '\\' => match characters.next()?.1 {
+                '0' => '\0',
+                'n' => '\n',
+                'r' => '\r',
+                other => other,
+            },
+            '\'' if characters.next_if(|(_, next)| *next == '\'').is_some() => '\'',
+            '\'' => return quoted.get(index + 1..).map(|after| (text, after)),
+            other => other,
+        });
     }
+    None
 }
 
 #[cfg(test)]
@@ -160,9 +192,24 @@ mod tests {
     fn labels_are_parsed_from_the_column_type() {
         let names = |column_type| labels(column_type).map(|labels| labels.join("|"));
         assert_eq!(names("enum('x','it''s','a,b')").as_deref(), Some("x|it's|a,b"));
+        assert_eq!(names(r"enum('b\\c','f\ng','\\')").as_deref(), Some("b\\c|f\ng|\\"));
         assert_eq!(names("set('p')").as_deref(), Some("p"));
         assert_eq!(names("varchar(20)"), None);
         assert_eq!(names("enum('x'"), None);
+    }
+
+    #[test]
+    fn a_table_map_of_other_types_does_not_fit() {
+        let columns = |types: &[&str]| TableColumns {
+            codes: types.iter().map(|data_type| codes_of(data_type)).collect(),
+            ..TableColumns::default()
+        };
+        let pairs = columns(&["int", "varchar", "enum"]);
+        assert!(pairs.fit(&[3, 15, 254]));
+        for other in [&[3, 254, 15][..], &[3, 15], &[8, 15, 254], &[3, 15, 254, 3]] {
+            assert!(!pairs.fit(other), "{other:?}");
+        }
+        assert!(columns(&["linestring"]).fit(&[255]), "an unknown type may be any");
     }
 
     #[test]

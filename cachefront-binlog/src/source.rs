@@ -19,6 +19,7 @@ use crate::config::BinlogSettings;
 use crate::conn::Server;
 use crate::error;
 use crate::gate::MySqlGate;
+use crate::names::{Casing, Names};
 use crate::origin::Origin;
 use crate::position::parse_executed;
 use crate::preflight::{self, Rules};
@@ -123,13 +124,14 @@ impl BinlogSource {
         }
     }
 
-    /// Reads the UUID of the server that a connection leads to, and whether its log has column names.
-    async fn identify(&self, conn: &mut Conn) -> Result<(Box<str>, bool)> {
-        let query = conn.query_first("SELECT @@GLOBAL.server_uuid, @@GLOBAL.binlog_row_metadata");
+    /// Reads the UUID of the server that a connection leads to, whether its log has column names, and how it compares names.
+    async fn identify(&self, conn: &mut Conn) -> Result<(Box<str>, bool, Casing)> {
+        let query = conn
+            .query_first("SELECT @@GLOBAL.server_uuid, @@GLOBAL.binlog_row_metadata, @@GLOBAL.lower_case_table_names");
         let row = self.server.within("reading @@GLOBAL.server_uuid", self.server.query_timeout(), query).await?;
-        let (uuid, metadata): (String, String) =
+        let (uuid, metadata, casing): (String, String, u64) =
             row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.server_uuid"))?;
-        Ok((uuid.into(), metadata == "FULL"))
+        Ok((uuid.into(), metadata == "FULL", Casing::of_server(casing)))
     }
 
     /// Looks up the columns of the mapped tables, for a log that does not have their names. This happens before the stream
@@ -196,7 +198,8 @@ impl ChangeSource for BinlogSource {
     async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
         self.stop().await;
         let mut conn = self.server.connect().await?;
-        let (origin, names_columns) = self.identify(&mut conn).await?;
+        let (origin, names_columns, casing) = self.identify(&mut conn).await?;
+        let names = Names::new(filter.clone(), casing)?;
         // If it is another server than before, the probe and the gate reconnect too.
         self.origin.note(&origin);
         if !names_columns {
@@ -204,7 +207,7 @@ impl ChangeSource for BinlogSource {
         }
         let (stream, first) = Stream::open(&self.server, conn, &self.identity, &from.position, &self.settings).await?;
         let schema = std::mem::take(&mut self.schema);
-        let assembler = Assembler::new(filter.clone(), schema, &self.settings);
+        let assembler = Assembler::new(names, schema, &self.settings);
         let queue = Arc::new(Queue::new(self.settings.buffer_bytes_max));
         let reader = Reader::new(self.server.clone(), origin.clone(), stream, assembler, Arc::clone(&queue));
         self.position = from.position.clone();

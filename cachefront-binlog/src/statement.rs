@@ -5,12 +5,20 @@
 //! matters: its verb, its object and the names of tables. A full parser returns an error for each clause of MySQL that it
 //! does not know, although the head is clear, and each such error would flush everything.
 
+//!
+//! A statement is read in the character set and the SQL mode of its session. Servers also log text in another character set
+//! than they say (CREATE TABLE .. SELECT is in UTF-8), so a text that is not ASCII is read in each way that it may be meant,
+//! and has all of the effects.
+
 mod lexer;
+
+use std::borrow::Cow;
 
 use cachefront_core::event::TableName;
 
+use crate::charset::{Charset, to_latin1};
 use crate::event::Query;
-use lexer::{Token, Tokens};
+use lexer::{Quoting, Token, Tokens, Unread};
 
 /// The effect of a statement on a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +37,13 @@ pub(crate) enum Statement {
     Harmless,
     /// A table was created, or existed and is unchanged (IF NOT EXISTS). Its rows, if it is created from a query, are logged
     /// as row events. Its columns may differ from those of an older table of the same name.
-    Created(TableName),
+    ///
+    /// More than one name is one table whose name is not certain.
+    Created(Vec<TableName>),
     /// All rows of these tables may have changed.
     Tables(Vec<TableName>),
-    /// All rows of all tables of this database may have changed.
-    Database(String),
+    /// All rows of all tables of these databases may have changed.
+    Databases(Vec<String>),
     /// Any row may have changed.
     Anything,
     /// A change of rows that was logged as a statement, so that the rows are unknown.
@@ -42,17 +52,74 @@ pub(crate) enum Statement {
 
 /// Classifies a statement.
 pub(crate) fn classify(query: &Query<'_>) -> Statement {
-    let text = String::from_utf8_lossy(query.text);
-    let database = String::from_utf8_lossy(query.database);
     // Fast path for the statements of every transaction.
-    match text.as_ref() {
-        "BEGIN" => return Statement::Begin,
-        "COMMIT" => return Statement::Commit,
+    match query.text {
+        b"BEGIN" => return Statement::Begin,
+        b"COMMIT" => return Statement::Commit,
         _ => {}
     }
-    let Some(tokens) = Tokens::read(&text) else { return Statement::Anything };
-    let mut parser = Parser { tokens, database: &database };
-    parser.statement().unwrap_or(Statement::Anything)
+    let database = String::from_utf8_lossy(query.database);
+    let quotings: &[Quoting] = match query.sql_mode {
+        Some(mode) => &[Quoting::of_mode(mode)],
+        None => &Quoting::ALL,
+    };
+    let (texts, is_known) = readings(query);
+    let read = texts.iter().flat_map(|text| quotings.iter().map(|&quoting| Tokens::read(text, quoting)));
+    let effects = read.filter_map(|read| match read {
+        Ok(tokens) => Some(Parser { tokens, database: &database }.statement().unwrap_or(Statement::Anything)),
+        // The server has read the text in another way.
+        Err(Unread::Unclosed) => None,
+        Err(Unread::Unsure) => Some(Statement::Anything),
+    });
+    effects.chain((!is_known).then_some(Statement::Anything)).reduce(either).unwrap_or(Statement::Anything)
+}
+
+/// The texts that a statement's bytes may mean: in the client's character set, in UTF-8, and in UTF-8 whose bytes were
+/// converted as if they were latin1. False if it may mean another one, because the character set is not known.
+fn readings<'a>(query: &Query<'a>) -> (Vec<Cow<'a, str>>, bool) {
+    let charset = query.client_collation.map_or(Charset::Other, Charset::of_collation);
+    let declared = charset.decode_statement(query.text);
+    let utf8 = std::str::from_utf8(query.text).ok();
+    if query.text.is_ascii() {
+        // Character sets that differ from ASCII in its range are rare.
+        return (
+            if utf8 == Some(&declared) {
+                vec![declared]
+            } else {
+                vec![declared, Cow::Borrowed(utf8.unwrap_or_default())]
+            },
+            true,
+        );
+    }
+    let converted = to_latin1(&declared).and_then(|bytes| String::from_utf8(bytes).ok());
+    let mut readings = vec![declared];
+    for more in [utf8.map(Cow::Borrowed), converted.map(Cow::Owned)].into_iter().flatten() {
+        if !readings.contains(&more) {
+            readings.push(more);
+        }
+    }
+    (readings, charset != Charset::Other)
+}
+
+/// The effect of a statement that has one of two effects.
+fn either(one: Statement, other: Statement) -> Statement {
+    match (one, other) {
+        (one, other) if one == other => one,
+        (Statement::Tables(mut tables), Statement::Tables(more)) => {
+            tables.extend(more);
+            Statement::Tables(tables)
+        }
+        (Statement::Created(mut tables), Statement::Created(more)) => {
+            tables.extend(more);
+            Statement::Created(tables)
+        }
+        (Statement::Databases(mut databases), Statement::Databases(more)) => {
+            databases.extend(more);
+            Statement::Databases(databases)
+        }
+        (Statement::Rows, Statement::Rows) => Statement::Rows,
+        _ => Statement::Anything,
+    }
 }
 
 struct Parser<'a> {
@@ -62,7 +129,7 @@ struct Parser<'a> {
 
 /// The object of CREATE, ALTER or DROP.
 enum Object {
-    Table { temporary: bool },
+    Table { temporary: bool, replaced: bool },
     Database,
     View,
     Harmless,
@@ -113,7 +180,11 @@ impl Parser<'_> {
                 self.names()
             }
             "RENAME" => self.rename(),
-            "REPAIR" | "IMPORT" => None,
+            "REPAIR" => {
+                let _ = self.tokens.word("NO_WRITE_TO_BINLOG") || self.tokens.word("LOCAL");
+                (self.tokens.word("TABLE") || self.tokens.word("TABLES")).then_some(())?;
+                self.names()
+            }
             "GRANT" | "REVOKE" | "SET" | "FLUSH" | "ANALYZE" | "OPTIMIZE" | "CHECK" | "CHECKSUM" | "INSTALL"
             | "UNINSTALL" | "LOCK" | "UNLOCK" | "USE" => Some(Statement::Harmless),
             "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "CALL" | "WITH" | "DO" | "SELECT" => {
@@ -156,10 +227,10 @@ impl Parser<'_> {
     /// Classifies CREATE, ALTER and DROP.
     fn definition(&mut self, verb: &str) -> Option<Statement> {
         match self.object()? {
-            Object::Harmless | Object::Table { temporary: true } => Some(Statement::Harmless),
+            Object::Harmless | Object::Table { temporary: true, .. } => Some(Statement::Harmless),
             Object::Database if verb == "DROP" => {
                 self.if_exists();
-                self.tokens.next_name().map(Statement::Database)
+                self.tokens.next_name().map(|name| Statement::Databases(vec![name]))
             }
             Object::Database => Some(Statement::Harmless),
             Object::View => {
@@ -167,10 +238,7 @@ impl Parser<'_> {
                 self.names()
             }
             Object::Table { .. } if verb == "ALTER" => self.alter_table(),
-            Object::Table { .. } if verb == "CREATE" => {
-                self.if_exists();
-                self.table().map(Statement::Created)
-            }
+            Object::Table { replaced, .. } if verb == "CREATE" => self.create_table(replaced),
             Object::Table { .. } => {
                 self.if_exists();
                 self.names()
@@ -178,9 +246,27 @@ impl Parser<'_> {
         }
     }
 
+    /// CREATE TABLE changes no row, unless it replaces a table (MariaDB's OR REPLACE), or is logged with its query instead of
+    /// the rows.
+    fn create_table(&mut self, replaced: bool) -> Option<Statement> {
+        self.if_exists();
+        let tables = vec![self.table()?];
+        let mut depth = 0_usize;
+        let mut queried = false;
+        while let Some(token) = self.tokens.next() {
+            match token {
+                Token::Symbol('(') => depth += 1,
+                Token::Symbol(')') => depth = depth.saturating_sub(1),
+                Token::Word(word) => queried |= word == "SELECT" || depth == 0 && matches!(&*word, "TABLE" | "VALUES"),
+                _ => {}
+            }
+        }
+        Some(if replaced || queried { Statement::Tables(tables) } else { Statement::Created(tables) })
+    }
+
     /// Finds the keyword of the object, after optional words.
     fn object(&mut self) -> Option<Object> {
-        let mut temporary = false;
+        let (mut temporary, mut replaced) = (false, false);
         // The longest optional part is DEFINER = `user`@`host`. The bound limits the cost of a malformed statement.
         for _ in 0..24 {
             let Some(word) = self.tokens.peek_word() else {
@@ -190,7 +276,8 @@ impl Parser<'_> {
             self.tokens.next()?;
             match word.as_str() {
                 "TEMPORARY" => temporary = true,
-                "TABLE" | "TABLES" => return Some(Object::Table { temporary }),
+                "REPLACE" => replaced = true,
+                "TABLE" | "TABLES" => return Some(Object::Table { temporary, replaced }),
                 "DATABASE" | "SCHEMA" => return Some(Object::Database),
                 "VIEW" => return Some(Object::View),
                 word if ROWLESS.contains(&word) => return Some(Object::Harmless),

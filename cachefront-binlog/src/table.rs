@@ -10,9 +10,8 @@ use cachefront_core::source::Columns;
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::charset::Charset;
-use crate::column::Kind;
+use crate::column::{Kind, code};
 use crate::cursor::Cursor;
-use crate::error;
 use crate::event::TableMap;
 use crate::metadata::{self, Class, Metadata};
 use crate::schema::TableColumns;
@@ -42,45 +41,13 @@ struct Typed {
     class: Class,
 }
 
-/// The type codes of columns (`enum_field_types`).
-mod code {
-    pub(super) const TINY: u8 = 1;
-    pub(super) const SHORT: u8 = 2;
-    pub(super) const LONG: u8 = 3;
-    pub(super) const FLOAT: u8 = 4;
-    pub(super) const DOUBLE: u8 = 5;
-    pub(super) const TIMESTAMP: u8 = 7;
-    pub(super) const LONGLONG: u8 = 8;
-    pub(super) const INT24: u8 = 9;
-    pub(super) const DATE: u8 = 10;
-    pub(super) const TIME: u8 = 11;
-    pub(super) const DATETIME: u8 = 12;
-    pub(super) const YEAR: u8 = 13;
-    pub(super) const NEWDATE: u8 = 14;
-    pub(super) const VARCHAR: u8 = 15;
-    pub(super) const BIT: u8 = 16;
-    pub(super) const TIMESTAMP2: u8 = 17;
-    pub(super) const DATETIME2: u8 = 18;
-    pub(super) const TIME2: u8 = 19;
-    pub(super) const VECTOR: u8 = 242;
-    pub(super) const JSON: u8 = 245;
-    pub(super) const NEWDECIMAL: u8 = 246;
-    pub(super) const ENUM: u8 = 247;
-    pub(super) const SET: u8 = 248;
-    pub(super) const TINY_BLOB: u8 = 249;
-    pub(super) const MEDIUM_BLOB: u8 = 250;
-    pub(super) const LONG_BLOB: u8 = 251;
-    pub(super) const BLOB: u8 = 252;
-    pub(super) const VAR_STRING: u8 = 253;
-    pub(super) const STRING: u8 = 254;
-    pub(super) const GEOMETRY: u8 = 255;
-}
-
 /// A decoded table map, or what is missing to decode its rows.
 pub(crate) enum Described {
     Table(Box<Table>),
     /// The log does not name the columns: they must be looked up.
     NeedsNames,
+    /// The columns that were looked up are not those of the log.
+    Unfit,
 }
 
 /// The source of column names if the log does not have them.
@@ -107,7 +74,8 @@ pub(crate) fn describe(
     if metadata.names.is_none() {
         match naming {
             Naming::LogOnly => return Ok(Described::NeedsNames),
-            Naming::LookedUp(columns) => complete(&mut metadata, columns, name, typed.len())?,
+            Naming::LookedUp(columns) if !columns.fit(map.types) => return Ok(Described::Unfit),
+            Naming::LookedUp(columns) => complete(&mut metadata, columns),
             Naming::Numbered => {
                 metadata.names = Some((1..=typed.len()).map(|number| format!("@{number}").into()).collect());
             }
@@ -135,14 +103,7 @@ fn contains(only: &[Box<str>], name: &str) -> bool {
 }
 
 /// Adds the description of `information_schema` to that of the log, which takes precedence.
-fn complete(metadata: &mut Metadata, columns: &TableColumns, name: &TableName, count: usize) -> Result<()> {
-    if columns.names.len() != count {
-        return Err(error::gap(format!(
-            "the log has rows of `{name}` with {count} columns, but the table now has {}: SET PERSIST \
-             binlog_row_metadata=FULL on the source, then the log itself names the columns",
-            columns.names.len()
-        )));
-    }
+fn complete(metadata: &mut Metadata, columns: &TableColumns) {
     metadata.names = Some(columns.names.clone());
     if metadata.unsigned.is_none() {
         metadata.unsigned = Some(columns.unsigned.clone());
@@ -153,7 +114,6 @@ fn complete(metadata: &mut Metadata, columns: &TableColumns, name: &TableName, c
     for (slot, collation) in metadata.collations.iter_mut().zip(&columns.collations) {
         *slot = slot.or(*collation);
     }
-    Ok(())
 }
 
 /// Refines a type by signedness, collation and labels.
@@ -164,12 +124,17 @@ fn refine(typed: Typed, index: usize, metadata: &Metadata) -> Kind {
             let unsigned = metadata.unsigned.as_ref().and_then(|unsigned| unsigned.get(index)).copied();
             Kind::Integer { bytes, unsigned: unsigned.unwrap_or_default() }
         }
+        Kind::Enum { bytes, .. } | Kind::Set { bytes, .. } if metadata.has_unknown_labels(index) => {
+            Kind::Unlabelled { bytes }
+        }
         Kind::Enum { bytes, .. } => Kind::Enum { bytes, labels: labels() },
         Kind::Set { bytes, .. } => Kind::Set { bytes, labels: labels() },
         Kind::Bytes { length_bytes, pad } if typed.class == Class::Character => {
-            match Charset::of_collation(metadata.collations.get(index).copied().flatten()) {
-                Charset::Binary => Kind::Bytes { length_bytes, pad },
-                charset => Kind::Text { length_bytes, charset },
+            match metadata.collations.get(index).copied().flatten().map(Charset::of_collation) {
+                Some(Charset::Binary) => Kind::Bytes { length_bytes, pad },
+                Some(charset) => Kind::Text { length_bytes, charset },
+                // Only servers before MySQL 8.0 do not log it.
+                None => Kind::Text { length_bytes, charset: Charset::Binary },
             }
         }
         kind => kind,

@@ -66,7 +66,11 @@ impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<V, BoxError> {
-        serde_json::from_slice(bytes).map_err(Into::into)
+        // One validation of the whole text is cheaper than one of each string and name in it.
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str(text).map_err(Into::into),
+            Err(_) => serde_json::from_slice(bytes).map_err(Into::into),
+        }
     }
 }
 

@@ -104,12 +104,22 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
-impl Entry {
-    /// Decodes an entry.
+/// What the fixed header of an entry says. The fill position is not part of it: decoding allocates nothing.
+pub(crate) struct Fixed {
+    /// The header, with an empty position.
+    pub(crate) header: Header,
+    token: Option<Token>,
+    lease_expiry: Timestamp,
+    /// Where the payload begins, and the fill position ends.
+    pub(crate) body: usize,
+}
+
+impl Fixed {
+    /// Decodes the fixed header of an entry, and checks the length of the rest.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the bytes are not an entry of this format. Such an entry counts as a miss.
-    pub fn decode(bytes: Bytes) -> Result<Self> {
+    /// As [`Entry::decode`].
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         if bytes.len() < HEADER_BYTES {
             return Err(corrupt(format!("an entry of {} bytes is shorter than its header", bytes.len())));
         }
@@ -129,28 +139,49 @@ impl Entry {
             1 => InvalidationMode::Ttl,
             other => return Err(corrupt(format!("an entry has the unknown mode {other}"))),
         };
-        let position_bytes = u32_at(&bytes, 12) as usize;
+        let position_bytes = u32_at(bytes, 12) as usize;
         if position_bytes > bytes.len() - HEADER_BYTES {
             return Err(corrupt("an entry's fill position is longer than the entry".into()));
         }
-        let body = HEADER_BYTES + position_bytes;
+        let header = Header {
+            state,
+            mode,
+            codec: byte(5),
+            compression: byte(6),
+            schema_version: u32_at(bytes, 8),
+            generation: Generation(u128_at(bytes, 16)),
+            order: u64_at(bytes, 32),
+            filled_at: Timestamp::from_micros(u64_at(bytes, 40)),
+            soft_expiry: Timestamp::from_micros(u64_at(bytes, 48)),
+            hard_expiry: Timestamp::from_micros(u64_at(bytes, 56)),
+            load_cost_us: u32_at(bytes, 64),
+            position: Bytes::new(),
+        };
         Ok(Self {
-            header: Header {
-                state,
-                mode,
-                codec: byte(5),
-                compression: byte(6),
-                schema_version: u32_at(&bytes, 8),
-                generation: Generation(u128_at(&bytes, 16)),
-                order: u64_at(&bytes, 32),
-                filled_at: Timestamp::from_micros(u64_at(&bytes, 40)),
-                soft_expiry: Timestamp::from_micros(u64_at(&bytes, 48)),
-                hard_expiry: Timestamp::from_micros(u64_at(&bytes, 56)),
-                load_cost_us: u32_at(&bytes, 64),
-                position: bytes.slice(HEADER_BYTES..body),
-            },
-            token: Token::from_u128(u128_at(&bytes, TOKEN_OFFSET)),
-            lease_expiry: Timestamp::from_micros(u64_at(&bytes, 88)),
+            header,
+            token: Token::from_u128(u128_at(bytes, TOKEN_OFFSET)),
+            lease_expiry: Timestamp::from_micros(u64_at(bytes, 88)),
+            body: HEADER_BYTES + position_bytes,
+        })
+    }
+
+    /// Returns the payload of the entry that was decoded.
+    pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.body..).unwrap_or_default()
+    }
+}
+
+impl Entry {
+    /// Decodes an entry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if the bytes are not an entry of this format. Such an entry counts as a miss.
+    pub fn decode(bytes: Bytes) -> Result<Self> {
+        let Fixed { header, token, lease_expiry, body } = Fixed::decode(&bytes)?;
+        Ok(Self {
+            header: Header { position: bytes.slice(HEADER_BYTES..body), ..header },
+            token,
+            lease_expiry,
             payload: bytes.slice(body..),
         })
     }

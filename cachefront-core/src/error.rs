@@ -156,13 +156,18 @@ impl Error {
         }
     }
 
-    /// Returns the message and all its causes on one line, for a log or a terminal.
+    /// Returns the message and all its causes on one line, for a log or a terminal. A cause whose text the line has already is
+    /// omitted.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
+            let words = error.to_string();
+            // Many errors repeat the text of their cause in their own.
+            if !line.contains(&words) {
+                line.push_str(": ");
+                line.push_str(&words);
+            }
             cause = error.source();
         }
         line
@@ -202,5 +207,13 @@ mod tests {
         assert_eq!(error.clone().load_error::<std::io::Error>().map(ToString::to_string), Some("table is gone".into()));
         assert!(error.load_error::<fmt::Error>().is_none());
         assert_eq!(error.chain(), "the loader of cache `users` failed: table is gone");
+    }
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        let refused = || std::io::Error::other("connection refused");
+        let inner = Error::with_source(ErrorKind::Unavailable, "no route: connection refused", refused());
+        let outer = Error::with_source(ErrorKind::Unavailable, "the store is away", inner);
+        assert_eq!(outer.chain(), "the store is away: no route: connection refused");
     }
 }

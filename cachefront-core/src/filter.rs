@@ -38,8 +38,8 @@ impl Columns {
 /// let mut filter = TableFilter::new();
 /// filter.add("shop.users".into(), &Columns::Only(vec!["id".into()]));
 /// filter.add("shop.users".into(), &Columns::Only(vec!["email".into()]));
-/// assert_eq!(filter.get("shop.users"), Some(&Columns::Only(vec!["id".into(), "email".into()])));
-/// assert_eq!(filter.get("shop.orders"), None);
+/// assert_eq!(filter.get(&"shop.users".into()), Some(&Columns::Only(vec!["id".into(), "email".into()])));
+/// assert_eq!(filter.get(&"shop.orders".into()), None);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableFilter {
@@ -78,11 +78,11 @@ impl TableFilter {
         self.everything |= other.everything;
     }
 
-    /// Returns the columns to read of `table` (`database.table`); `None` if the table is not included.
-    pub fn get(&self, table: &str) -> Option<&Columns> {
+    /// Returns the columns to read of `table`; `None` if the table is not included.
+    pub fn get(&self, table: &TableName) -> Option<&Columns> {
         match self.everything {
             true => Some(&Columns::All),
-            false => self.tables.get(&TableName::from(table)),
+            false => self.tables.get(table),
         }
     }
 

@@ -54,16 +54,29 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use cache::{Cache, CacheBuilder, Get, GetDetailed, GetFuture, Hit, IntoStore, Local, Tier};
+/// The attribute for implementations of [`Store`](store::Store), [`ChangeSource`](source::ChangeSource) and the other traits
+/// with `async` methods that are used as objects.
+pub use async_trait::async_trait;
+/// The crate of `Bytes`, in which stores and codecs pass values on.
+pub use bytes;
+pub use cache::{
+    Cache, CacheBuilder, CacheStats, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
+    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier,
+};
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
-pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus};
+pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus, StageLatency};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
 pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
-pub use settings::{CacheSettings, CdcSettings};
+pub use settings::{CacheSettings, CdcSettings, OnLag};
 pub use store::{MemorySettings, MemoryStore};
+/// The module of the receiver that [`CdcHandle::watch`] returns.
+pub use tokio::sync::watch;
+/// The crate of the keys of this type.
+#[cfg(feature = "uuid")]
+pub use uuid;
 
 /// The program of README.md.
 #[cfg(doctest)]

@@ -25,6 +25,10 @@ impl MappingId {
         hash.part(&version.to_be_bytes());
         for (table, columns) in filter.iter() {
             hash.part(table.as_str().as_bytes());
+            // Such a text alone does not show where the database ends.
+            if table.as_str().matches('.').nth(1).is_some() {
+                hash.part(table.database().as_bytes());
+            }
             match columns {
                 Columns::All => hash.part(b"*"),
                 Columns::Only(names) => {
@@ -95,6 +99,13 @@ mod tests {
         ] {
             assert_ne!(users, other);
         }
+        let of = |table: TableName| {
+            let mut filter = TableFilter::new();
+            filter.add(table, &Columns::All);
+            MappingId::new("users", &filter, &[], 0)
+        };
+        assert_ne!(of(("shop.example.org", "users").into()), of(("shop", "example.org.users").into()));
+        assert_ne!(of(("shop.example.org", "users").into()), of("shop.example.org.users".into()));
         // Other processes and releases rely on this number.
         assert_eq!(
             MappingId::new("users", &filter("shop.users", only(&["id"])), &[], 7).0,

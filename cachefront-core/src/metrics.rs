@@ -5,13 +5,16 @@
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by the tier of the value |
+//! | `cachefront_refreshes_total` | counter | `cache` | loads in the background of values whose time to live ends |
 //! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
 //! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store, by outcome |
 //! | `cachefront_store_errors_total` | counter | `cache`, `operation` | failed store operations; reads used the database |
 //! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared because messages may have been lost |
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
+//! | `cachefront_lagging` | gauge | `cache` | 1 while plain reads fall back because the freshness objective is not met |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
+//! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
 //! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
@@ -24,12 +27,17 @@
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
 /// Reads, by the tier of the value.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
+/// Loads in the background of values whose time to live ends.
+pub const REFRESHES_TOTAL: &str = "cachefront_refreshes_total";
 /// Loads from the database.
 pub const LOADS_TOTAL: &str = "cachefront_loads_total";
 /// How long a load took.
@@ -42,8 +50,12 @@ pub const STORE_ERRORS_TOTAL: &str = "cachefront_store_errors_total";
 pub const LOCAL_RESETS_TOTAL: &str = "cachefront_local_resets_total";
 /// 1 while the process-local tier serves.
 pub const LOCAL_ON: &str = "cachefront_local_on";
+/// 1 while plain reads fall back because the freshness objective is not met.
+pub const LAGGING: &str = "cachefront_lagging";
 /// 0 after a store operation failed, 1 until then and after one succeeded.
 pub const STORE_UP: &str = "cachefront_store_up";
+/// Time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter).
+pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 /// Row changes delivered by the source.
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
 /// Keys invalidated in the store.
@@ -71,22 +83,50 @@ pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
 
+/// A counter of the recorder, with the count of this cache for [`Cache::stats`](crate::Cache::stats).
+#[derive(Clone)]
+pub(crate) struct Counted {
+    counter: Counter,
+    total: Arc<AtomicU64>,
+}
+
+impl Counted {
+    fn new(counter: Counter) -> Self {
+        Self { counter, total: Arc::default() }
+    }
+
+    pub(crate) fn increment(&self, by: u64) {
+        self.counter.increment(by);
+        self.total.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Returns the count so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+}
+
 /// The metric handles of one cache.
 #[derive(Clone)]
 pub(crate) struct CacheMetrics {
     name: String,
     pub(crate) hit_local: Counter,
-    pub(crate) hit_shared: Counter,
-    pub(crate) miss: Counter,
-    pub(crate) unproven: Counter,
-    pub(crate) bypass: Counter,
-    pub(crate) load_ok: Counter,
-    pub(crate) load_absent: Counter,
-    pub(crate) load_failed: Counter,
+    hits_local: Arc<AtomicU64>,
+    pub(crate) hit_shared: Counted,
+    pub(crate) miss: Counted,
+    pub(crate) unproven: Counted,
+    pub(crate) outdated: Counted,
+    pub(crate) stale: Counted,
+    pub(crate) refreshes: Counter,
+    pub(crate) bypass: Counted,
+    pub(crate) load_ok: Counted,
+    pub(crate) load_absent: Counted,
+    pub(crate) load_failed: Counted,
     pub(crate) load_seconds: Histogram,
     pub(crate) bus_seconds: Histogram,
     pub(crate) fill_stored: Counter,
     pub(crate) local_on: Gauge,
+    pub(crate) lagging: Gauge,
     pub(crate) store_up: Gauge,
 }
 
@@ -98,22 +138,38 @@ impl CacheMetrics {
         // No operation has failed yet; without this, a cache that is not read would report an unreachable store.
         store_up.set(1.0);
         let load = |outcome: &'static str| counter!(LOADS_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome);
+        let (read_of, load_of) = (|outcome| Counted::new(read(outcome)), |outcome| Counted::new(load(outcome)));
         Self {
             name: cache.to_owned(),
             hit_local: read("local"),
-            hit_shared: read("shared"),
-            miss: read("miss"),
-            unproven: read("unproven"),
-            bypass: read("bypass"),
-            load_ok: load("value"),
-            load_absent: load("absent"),
-            load_failed: load("failed"),
+            hits_local: Arc::default(),
+            hit_shared: read_of("shared"),
+            miss: read_of("miss"),
+            unproven: read_of("unproven"),
+            outdated: read_of("outdated"),
+            stale: read_of("stale"),
+            refreshes: counter!(REFRESHES_TOTAL, "cache" => cache.to_owned()),
+            bypass: read_of("bypass"),
+            load_ok: load_of("value"),
+            load_absent: load_of("absent"),
+            load_failed: load_of("failed"),
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
             bus_seconds: histogram!(BUS_SECONDS, "cache" => cache.to_owned()),
             fill_stored: counter!(FILLS_TOTAL, "cache" => cache.to_owned(), "outcome" => "stored"),
+            lagging: gauge!(LAGGING, "cache" => cache.to_owned()),
             local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
             store_up,
         }
+    }
+
+    /// Counts a hit in the process-local tier where such hits are counted for the statistics.
+    pub(crate) fn count_local_hit(&self) {
+        self.hits_local.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of hits in the process-local tier that were counted.
+    pub(crate) fn hits_local(&self) -> u64 {
+        self.hits_local.load(Ordering::Relaxed)
     }
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {
@@ -170,8 +226,13 @@ impl CdcMetrics {
     }
 }
 
+pub(crate) fn describe_store() {
+    describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of an operation of the shared store");
+}
+
 fn describe() {
     describe_counter!(READS_TOTAL, "Reads, by the tier of the value");
+    describe_counter!(REFRESHES_TOTAL, "Loads in the background of values whose time to live ends");
     describe_counter!(LOADS_TOTAL, "Loads from the database");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "How long a load took");
     describe_counter!(FILLS_TOTAL, "Fills of the shared store, by outcome");
@@ -181,6 +242,7 @@ fn describe() {
         "Times the process-local tier was cleared because messages may have been lost"
     );
     describe_gauge!(LOCAL_ON, "1 while the process-local tier serves");
+    describe_gauge!(LAGGING, "1 while plain reads fall back because the freshness objective is not met");
     describe_gauge!(STORE_UP, "0 after a store operation failed, 1 until then and after one succeeded");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");

@@ -32,6 +32,21 @@ macro_rules! settings_setters {
     };
 }
 
+/// What a plain read does while the watermark is older than the freshness objective, or unknown; see
+/// [`CacheBuilder::freshness_objective`](crate::CacheBuilder::freshness_objective).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnLag {
+    /// Serves only values that were loaded within this time, and loads others again. A value that was loaded from a replica
+    /// has no known age and is loaded again.
+    ShortenTtl(Duration),
+    /// Serves no cached value: loads from the database.
+    Bypass,
+    /// Serves as always: if the invalidator dies, values are served until their time to live ends.
+    Serve,
+}
+
 /// Settings of a cache.
 ///
 /// ```
@@ -66,6 +81,29 @@ pub struct CacheSettings {
     /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
+    /// Maximum age of the watermark at which plain reads are served as always; it includes `clock_skew`. While the watermark
+    /// is older, or unknown, plain reads do what `on_lag` says.
+    /// Default: 10 s, forty heartbeats: above the lag of a healthy invalidator, also in a large transaction.
+    pub freshness_objective: Duration,
+    /// What plain reads do while the watermark is older. Default: [`OnLag::ShortenTtl`] of 10 s: a plain read of a dead
+    /// invalidator's cache is 20 s old at most, and the database serves each key once in 10 s.
+    pub on_lag: OnLag,
+    /// How long a value is served after its time to live while one process loads it again in the background. It is kept correct
+    /// by invalidation all the while; in TTL mode it is that much older. Default: 0: a value that has expired is a miss.
+    pub stale_while_revalidate: Duration,
+    /// How early values are loaded again in the background, before their time to live ends: a read refreshes at random, with
+    /// a higher probability the closer the end is and the longer the value took to load. 1.0 is the value of the XFetch
+    /// paper, more is earlier. Default: 0.0: never.
+    pub early_refresh: f64,
+    /// Maximum age of a value that a plain read may be served if its load fails (loader error, timeout, overload), although it
+    /// was invalidated or has expired. Only the process-local tier keeps such values. Session and bounded reads are never served one.
+    /// Default: 0: an error is returned.
+    pub stale_if_error: Duration,
+    /// How long a plain read that has such a value does not load a key again after a failure. Default: 1 s.
+    pub stale_if_error_throttle: Duration,
+    /// How long a plain read that has such a value waits for its load, which then goes on in the background.
+    /// Default: 0: it waits for the load.
+    pub load_soft_timeout: Duration,
     /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
     /// achieves.
     pub clock_skew: Duration,
@@ -78,6 +116,12 @@ pub struct CacheSettings {
     pub bus_retry_min: Duration,
     /// The maximum of this pause. Default: 1 s.
     pub bus_retry_max: Duration,
+    /// Maximum number of keys that [`invalidate_many`](crate::Cache::invalidate_many) removes by one command and announces in
+    /// one message. Default: 1,000, so that a long list delays no reader.
+    pub keys_per_command_max: usize,
+    /// Whether hits in the process-local tier are counted for [`Cache::stats`](crate::Cache::stats), which costs an atomic
+    /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
+    pub count_local_hits: bool,
     /// Period of the coarse clock of the process-local tier: the accuracy of its times to live. Default: 10 ms.
     pub tick: Duration,
 }
@@ -93,11 +137,20 @@ impl Default for CacheSettings {
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
             proof_wait: Duration::from_secs(2),
+            freshness_objective: Duration::from_secs(10),
+            on_lag: OnLag::ShortenTtl(Duration::from_secs(10)),
+            stale_while_revalidate: Duration::ZERO,
+            early_refresh: 0.0,
+            stale_if_error: Duration::ZERO,
+            stale_if_error_throttle: Duration::from_secs(1),
+            load_soft_timeout: Duration::ZERO,
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),
             bus_retry_min: Duration::from_millis(20),
             bus_retry_max: Duration::from_secs(1),
+            keys_per_command_max: 1_000,
+            count_local_hits: false,
             tick: Duration::from_millis(10),
         }
     }
@@ -113,12 +166,26 @@ impl CacheSettings {
         with_loads_waiting_max = loads_waiting_max: usize;
         with_load_timeout = load_timeout: Duration;
         with_proof_wait = proof_wait: Duration;
+        with_freshness_objective = freshness_objective: Duration;
+        with_on_lag = on_lag: OnLag;
+        with_stale_while_revalidate = stale_while_revalidate: Duration;
+        with_early_refresh = early_refresh: f64;
+        with_stale_if_error = stale_if_error: Duration;
+        with_stale_if_error_throttle = stale_if_error_throttle: Duration;
+        with_load_soft_timeout = load_soft_timeout: Duration;
         with_clock_skew = clock_skew: Duration;
         with_epoch_slots = epoch_slots: usize;
         with_bus_silence_max = bus_silence_max: Duration;
         with_bus_retry_min = bus_retry_min: Duration;
         with_bus_retry_max = bus_retry_max: Duration;
+        with_keys_per_command_max = keys_per_command_max: usize;
+        with_count_local_hits = count_local_hits: bool;
         with_tick = tick: Duration;
+    }
+
+    /// Returns true if values are loaded again in the background when their time to live ends.
+    pub(crate) fn refreshes(&self) -> bool {
+        !self.stale_while_revalidate.is_zero() || self.early_refresh > 0.0
     }
 
     /// Checks every field.
@@ -138,7 +205,26 @@ impl CacheSettings {
             ("tick", self.tick),
         ];
         above_zero(&positive)?;
-        at_least_one(&[("loads_max", self.loads_max), ("loads_waiting_max", self.loads_waiting_max)])?;
+        at_least_one(&[
+            ("loads_max", self.loads_max),
+            ("loads_waiting_max", self.loads_waiting_max),
+            ("keys_per_command_max", self.keys_per_command_max),
+        ])?;
+        let within_lag = match self.on_lag {
+            OnLag::ShortenTtl(ttl) => ttl,
+            OnLag::Bypass | OnLag::Serve => Duration::MAX,
+        };
+        for (name, duration) in [("freshness_objective", self.freshness_objective), ("on_lag", within_lag)] {
+            if duration <= self.clock_skew {
+                return Err(invalid(format!(
+                    "`{name}` is {duration:?}, which the allowance for clocks, `clock_skew`, uses up: give more than {:?}",
+                    self.clock_skew
+                )));
+            }
+        }
+        if !(0.0..=100.0).contains(&self.early_refresh) {
+            return Err(invalid(format!("`early_refresh` is {}: give 0.0 to 100.0", self.early_refresh)));
+        }
         if !self.epoch_slots.is_power_of_two() {
             return Err(invalid(format!("`epoch_slots` is {}: give a power of two", self.epoch_slots)));
         }

@@ -6,6 +6,7 @@ use cachefront_core::{Result, StoreKey};
 use redis::{Cmd, Pipeline, Value};
 
 use crate::keys::KeySpace;
+use crate::link::Live;
 use crate::shared::Shared;
 use crate::store::RedisStore;
 
@@ -58,6 +59,27 @@ impl RedisStore {
             Err(elapsed) => Err(self.shared.address().timed_out("could not be cleared", elapsed)),
         }
     }
+
+    /// Removes all entries of one cache, with their leases, by a walk over the server's keys. A lease that was granted before
+    /// is found: `SCAN` returns every key that exists from its start to its end.
+    pub(crate) async fn discard_entries_of(&self, cache: &str) -> Result<()> {
+        let walk = async {
+            let mut scan = Scan::new(&self.shared);
+            while let Some(names) = scan.next().await? {
+                let is_of_cache = |name: &Vec<u8>| {
+                    let text = self.shared.keys().parse(name).map(|(_, text)| text);
+                    text.and_then(|text| text.split_once(':')).is_some_and(|(name, _)| name == cache)
+                };
+                let names: Vec<Vec<u8>> = names.into_iter().filter(is_of_cache).collect();
+                unlink_names(&self.shared, &names).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.shared.settings.clear_timeout, walk).await {
+            Ok(done) => done,
+            Err(elapsed) => Err(self.shared.address().timed_out("could not be cleared of one cache", elapsed)),
+        }
+    }
 }
 
 async fn clear(shared: &Shared) -> Result<u64> {
@@ -80,27 +102,36 @@ fn entry_key(keys: &KeySpace, name: &[u8]) -> Option<StoreKey> {
     StoreKey::from_text(text).ok().filter(|_| !text.starts_with('#'))
 }
 
-/// A walk over the server's keys that may belong to the namespace.
+/// A walk over the keys of all nodes that may belong to the namespace.
 struct Scan<'a> {
     shared: &'a Shared,
     pattern: String,
-    /// Where the next step continues. `None` at the end.
-    cursor: Option<u64>,
+    /// The nodes that are left, the current one last; `None` before the first step.
+    nodes: Option<Vec<Live>>,
+    /// Where the next step continues in the current node.
+    cursor: u64,
 }
 
 impl<'a> Scan<'a> {
     fn new(shared: &'a Shared) -> Self {
-        Self { shared, pattern: shared.keys().pattern(), cursor: Some(0) }
+        Self { shared, pattern: shared.keys().pattern(), nodes: None, cursor: 0 }
     }
 
     /// The names that the next step finds, often none. Returns `None` after the last step.
     async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
-        let Some(cursor) = self.cursor else { return Ok(None) };
+        let nodes = match &mut self.nodes {
+            Some(nodes) => nodes,
+            None => self.nodes.insert(self.shared.reads.route.all().into_iter().collect::<Result<_>>()?),
+        };
+        let Some(node) = nodes.last_mut() else { return Ok(None) };
         let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(self.shared.settings.scan_step_keys);
-        let reply = self.shared.send(&command).await?;
+        command.arg(self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(self.shared.settings.scan_step_keys);
+        let reply = self.shared.send_over(node, &command).await?;
         let (next, names) = step(reply).ok_or_else(|| self.shared.address().unexpected_reply("SCAN"))?;
-        self.cursor = (next != 0).then_some(next);
+        self.cursor = next;
+        if next == 0 {
+            nodes.pop();
+        }
         Ok(Some(names))
     }
 }
@@ -126,8 +157,15 @@ async fn unlink_names(shared: &Shared, names: &[Vec<u8>]) -> Result<u64> {
     let mut by_shard: Vec<(u32, &Vec<u8>)> =
         names.iter().filter_map(|name| Some((shared.keys().parse(name)?.0, name))).collect();
     by_shard.sort_by_key(|(shard, _)| *shard);
-    let mut pipeline = Pipeline::new();
+    let mut removed = 0;
     for names in by_shard.chunk_by(|one, other| one.0 == other.0) {
+        let Some(shard) = names.first().map(|(shard, _)| *shard) else { continue };
+        let in_cluster = shared.reads.route.is_cluster();
+        if in_cluster && shard >= shared.keys().shards() {
+            // A store with more shards was another one, and this one does not know where they are.
+            continue;
+        }
+        let mut pipeline = Pipeline::new();
         for chunk in names.chunks(shared.settings.keys_per_command_max) {
             let mut command = Cmd::new();
             command.arg("UNLINK");
@@ -136,15 +174,11 @@ async fn unlink_names(shared: &Shared, names: &[Vec<u8>]) -> Result<u64> {
             }
             pipeline.add_command(command);
         }
-    }
-    if pipeline.is_empty() {
-        return Ok(0);
-    }
-    let mut removed = 0;
-    for reply in shared.call_all(&pipeline).await? {
-        match reply {
-            Value::Int(count) => removed += u64::try_from(count).unwrap_or_default(),
-            _ => return Err(shared.address().unexpected_reply("UNLINK")),
+        for reply in shared.call_all(shard as usize, &pipeline).await? {
+            match reply {
+                Value::Int(count) => removed += u64::try_from(count).unwrap_or_default(),
+                _ => return Err(shared.address().unexpected_reply("UNLINK")),
+            }
         }
     }
     Ok(removed)

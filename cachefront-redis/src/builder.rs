@@ -5,17 +5,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachefront_core::{Error, ErrorKind, Result};
-use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use cachefront_core::Result;
+use futures_util::future::try_join_all;
 
+use crate::clients::{Ca, Clients};
 use crate::config::RedisSettings;
 use crate::conn::{Dialer, Purpose};
 use crate::error::invalid;
+use crate::identity::Mode;
 use crate::keys::KeySpace;
-use crate::link::Link;
 use crate::reads::Reads;
+use crate::route::Servers;
+use crate::sentinel::Sentinels;
 use crate::shared::Shared;
+use crate::slots::slots_of;
 use crate::store::RedisStore;
+use crate::topology::Nodes;
 use crate::url::{self, ServerUrl};
 
 /// Maximum length of a namespace in bytes: every key contains it.
@@ -24,9 +29,18 @@ const NAMESPACE_BYTES_MAX: usize = 64;
 /// Maximum number of logical shards: more of them only cost memory and round trips.
 const SHARDS_MAX: u32 = 1_024;
 
+/// Number of logical shards in a cluster, unless another one is asked for.
+const CLUSTER_SHARDS: u32 = 64;
+
 impl RedisStore {
     /// Connects to `redis://host:port/database?namespace=service` or `rediss://…`, with the default settings. The
     /// namespace is described at [`RedisStoreBuilder::namespace`]; there is no default one.
+    ///
+    /// `redis+sentinel://host:port,host:port/name/database` and `rediss+sentinel://…` find the primary of that name through
+    /// Sentinels. User and password are those of the servers; `sentinel_user` and `sentinel_password` in the query are those
+    /// of the Sentinels.
+    ///
+    /// `redis+cluster://host:port,host:port/` and `rediss+cluster://…` lead to the cluster that these nodes belong to.
     ///
     /// # Errors
     /// `Config` if the URL, the password or the certificate is wrong or the namespace is missing; `Unavailable` or
@@ -70,19 +84,14 @@ impl RedisStore {
 pub struct RedisStoreBuilder {
     url: String,
     namespace: Option<String>,
-    shards: u32,
+    shards: Option<u32>,
     ca: Option<Ca>,
     settings: RedisSettings,
 }
 
-enum Ca {
-    File(PathBuf),
-    Pem(Vec<u8>),
-}
-
 impl RedisStoreBuilder {
     pub(crate) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), namespace: None, shards: 1, ca: None, settings: RedisSettings::default() }
+        Self { url: url.to_owned(), namespace: None, shards: None, ca: None, settings: RedisSettings::default() }
     }
 
     /// Sets the namespace: the name that separates the keys of one service from those of others in the same server. It
@@ -96,10 +105,11 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets the number of logical shards, each of which has a meta of its own. Every process must use the same number,
-    /// which is checked against the meta. Default: 1, which suits a single server.
+    /// Sets the number of logical shards, each of which has a meta of its own. In a cluster a shard is on one node: give
+    /// several times as many as there will ever be nodes. Every process must use the same number, which is checked against
+    /// the meta. Default: 64 in a cluster, else 1.
     pub fn shards(mut self, shards: u32) -> Self {
-        self.shards = shards;
+        self.shards = Some(shards);
         self
     }
 
@@ -153,16 +163,28 @@ impl RedisStoreBuilder {
     pub async fn connect(self) -> Result<RedisStore> {
         self.settings.validate()?;
         let url = ServerUrl::parse(&self.url)?;
+        let clients = Clients::new(self.ca.as_ref(), url.has_tls())?;
         let namespace = self.chosen_namespace(url.namespace)?;
-        let keys = self.key_space(&namespace)?;
-        let dialer = Dialer::new(self.client(url.info)?, self.settings);
-        let link = Link::open(dialer.clone(), Purpose::Scripts).await?;
-        let reads = Arc::new(Reads::new(link, keys, self.settings.read_batch_keys_max));
+        let in_cluster = matches!(url.servers, url::Servers::Cluster(_));
+        let keys = self.key_space(&namespace, self.shards.unwrap_or(if in_cluster { CLUSTER_SHARDS } else { 1 }))?;
+        let servers = match url.servers {
+            url::Servers::One(info) => {
+                Servers::One(Arc::new(Dialer::new(clients.open(info)?, Mode::Standalone, self.settings)))
+            }
+            url::Servers::Sentinel { sentinels, name, server } => Servers::One(Arc::new(Dialer::by_sentinel(
+                Sentinels::new(sentinels, name, server, clients)?,
+                self.settings,
+            ))),
+            url::Servers::Cluster(seeds) => {
+                Servers::Cluster(Arc::new(Nodes::new(seeds, clients, slots_of(&keys), self.settings)?))
+            }
+        };
+        let route = servers.open(Purpose::Scripts).await?;
+        let reads = Arc::new(Reads::new(route, keys, self.settings.read_batch_keys_max));
         // Reading the meta of every shard checks the number of shards.
-        for shard in 0..reads.keys.shards() as usize {
-            reads.fetch(shard, std::iter::empty()).await?;
-        }
-        Ok(RedisStore { shared: Arc::new(Shared::new(reads, dialer, self.settings)) })
+        let shards = 0..reads.keys.shards() as usize;
+        try_join_all(shards.map(|shard| reads.fetch(shard, std::iter::empty()))).await?;
+        Ok(RedisStore { shared: Arc::new(Shared::new(reads, servers, self.settings)) })
     }
 
     /// The namespace, which is given to the builder or in the URL.
@@ -181,7 +203,7 @@ impl RedisStoreBuilder {
         }
     }
 
-    fn key_space(&self, namespace: &str) -> Result<KeySpace> {
+    fn key_space(&self, namespace: &str, shards: u32) -> Result<KeySpace> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
         if namespace.is_empty() || namespace.len() > NAMESPACE_BYTES_MAX || !namespace.bytes().all(plain) {
             return Err(invalid(format!(
@@ -189,61 +211,10 @@ impl RedisStoreBuilder {
                 namespace.escape_debug()
             )));
         }
-        if self.shards == 0 || self.shards > SHARDS_MAX {
-            return Err(invalid(format!("`shards` is {}: give 1 to {SHARDS_MAX}", self.shards)));
+        if shards == 0 || shards > SHARDS_MAX {
+            return Err(invalid(format!("`shards` is {shards}: give 1 to {SHARDS_MAX}")));
         }
-        Ok(KeySpace::new(namespace, self.shards))
-    }
-
-    fn client(&self, info: ConnectionInfo) -> Result<Client> {
-        match info.addr() {
-            ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
-                "the Redis URL ends in `#insecure`: certificates are always checked; name the server's CA in \
-                 `tls_ca_file`"
-                    .to_owned(),
-            )),
-            ConnectionAddr::TcpTls { .. } => {
-                install_crypto_provider();
-                let certificates = TlsCertificates { client_tls: None, root_cert: self.ca_pem()? };
-                Client::build_with_tls(info, certificates).map_err(|error| {
-                    Error::with_source(
-                        ErrorKind::Config,
-                        "the certificates of the CA given for Redis cannot be used",
-                        error,
-                    )
-                })
-            }
-            _ if self.ca.is_some() => Err(invalid(
-                "a CA is given and the Redis URL is not `rediss://`: no certificate would be checked".to_owned(),
-            )),
-            _ => Client::open(info).map_err(url::malformed),
-        }
-    }
-
-    fn ca_pem(&self) -> Result<Option<Vec<u8>>> {
-        let pem = match &self.ca {
-            None => return Ok(None),
-            Some(Ca::Pem(pem)) => pem.clone(),
-            Some(Ca::File(path)) => std::fs::read(path).map_err(|error| {
-                let message = format!("`tls_ca_file` {} cannot be read", path.display());
-                Error::with_source(ErrorKind::Config, message, error)
-            })?,
-        };
-        // Without a certificate every handshake would fail, with a message that does not name the cause.
-        const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-        if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
-            return Err(invalid("the CA given for Redis has no certificate in PEM form".to_owned()));
-        }
-        Ok(Some(pem))
-    }
-}
-
-/// Installs *ring* as the default provider of the process, unless there is one. The client always uses the default
-/// provider, and rustls panics if several are compiled in and none is installed.
-fn install_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // It fails only if another thread has just installed one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(KeySpace::new(namespace, shards))
     }
 }
 
@@ -260,6 +231,8 @@ impl fmt::Debug for RedisStoreBuilder {
 
 #[cfg(test)]
 mod tests {
+    use cachefront_core::{Error, ErrorKind};
+
     use super::*;
 
     async fn error(builder: RedisStoreBuilder) -> Error {
@@ -299,6 +272,14 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
         assert!(!format!("{error:?} {}", error.chain()).contains("hunter2"));
+        let by_sentinel = RedisStore::builder(
+            "redis+sentinel://ada:hunter2@127.0.0.1:1/shop?namespace=shop&sentinel_password=hunter2",
+        );
+        assert!(!format!("{by_sentinel:?}").contains("hunter2"));
+        let unreachable = self::error(by_sentinel).await;
+        assert_eq!(unreachable.kind(), ErrorKind::Unavailable);
+        assert!(unreachable.to_string().contains("127.0.0.1:1 (Sentinel)"), "{unreachable}");
+        assert!(!format!("{unreachable:?} {}", unreachable.chain()).contains("hunter2"));
         for url in ["redis://ada:hunter2@:x:/", "redis://ada:12?hunter2@127.0.0.1:1/", "redis://:1/?a&hunter2@host"] {
             let malformed = self::error(RedisStore::builder(url)).await;
             assert_eq!(malformed.kind(), ErrorKind::Config, "{malformed}");

@@ -18,9 +18,10 @@ use redis::{Cmd, RedisWrite, Value};
 use tokio::sync::watch;
 
 use crate::conn::{Connection, Purpose};
-use crate::error::Address;
+use crate::error::{Address, closed, is_redirect};
 use crate::identity::Identity;
 use crate::message;
+use crate::route::{Route, Servers};
 use crate::scripts::{self, HEAD, PUBLISH};
 use crate::shared::Shared;
 
@@ -38,10 +39,11 @@ impl RedisBus {
     }
 }
 
-/// Builds the call that appends a message, for a connection to the server with this identity.
-pub(crate) fn append(shared: &Shared, identity: &Identity, message: &BusMessage) -> Result<Cmd> {
+/// Builds the call that appends a message, for a connection to the server with this identity. `server` is the identity of
+/// everything that the message speaks of: the same server, or the set of nodes that it is one of.
+pub(crate) fn append(shared: &Shared, identity: &Identity, server: ServerId, message: &BusMessage) -> Result<Cmd> {
     let stream = shared.keys().stream();
-    let bytes = message::encode(identity.server(), message)?;
+    let bytes = message::encode(server, message)?;
     let mut command = PUBLISH.command(1, 3, stream.len() + bytes.len() + 64);
     command.write_arg(stream.as_bytes());
     command.write_arg(identity.replication_id().as_bytes());
@@ -78,18 +80,18 @@ fn sequence(address: &Address, reply: Value) -> Result<u64> {
 #[async_trait]
 impl InvalidationBus for RedisBus {
     async fn publish(&self, message: &BusMessage) -> Result<u64> {
-        let link = &self.shared.reads.link;
-        let live = link.live()?;
-        let command = append(&self.shared, &live.connection.identity, message)?;
+        let route = &self.shared.reads.route;
+        let live = route.live(self.shared.keys().bus())?;
+        let command = append(&self.shared, &live.connection.identity, live.server, message)?;
         let reply = self.shared.call_over(&live, &command).await?;
-        appended(self.shared.address(), reply).inspect_err(|error| link.discard(&live, error))
+        appended(self.shared.address(), reply).inspect_err(|error| route.discard(&live, error))
     }
 
     async fn subscribe(&self) -> Result<Box<dyn BusReader>> {
         let shared = Arc::clone(&self.shared);
         // No response timeout, because reads block at the server. `next` has a limit of its own.
-        let mut connection = shared.dialer.dial(None, Purpose::Bus).await?;
-        shared.follow(connection.identity.server());
+        let (mut connection, server) = dial(&shared).await?;
+        shared.follow(server);
         let stream = shared.keys().stream();
         let mut command = HEAD.command(1, 0, stream.len());
         command.write_arg(stream.as_bytes());
@@ -98,8 +100,21 @@ impl InvalidationBus for RedisBus {
         let reply = tokio::time::timeout(shared.settings.response_timeout, call).await;
         let reply = reply.map_err(|elapsed| address.timed_out("did not reply to a reader of the bus", elapsed))?;
         let head = sequence(address, address.check(reply.map_err(|error| address.error(&error))?)?)?;
-        let readers_server = shared.reads.link.server();
-        Ok(Box::new(RedisBusReader { shared, connection, readers_server, head, read: head }))
+        let readers_server = shared.reads.route.server();
+        Ok(Box::new(RedisBusReader { shared, connection, server, readers_server, head, read: head }))
+    }
+}
+
+/// Opens the connection of a reader of the bus. Returns the identity of what it follows too.
+async fn dial(shared: &Shared) -> Result<(Connection, ServerId)> {
+    match &shared.reads.route {
+        Route::One(_) => {
+            let Servers::One(dialer) = &shared.servers else { return Err(closed()) };
+            let connection = dialer.dial(None, Purpose::Bus).await?;
+            let server = connection.identity.server();
+            Ok((connection, server))
+        }
+        Route::Cluster(cluster) => cluster.dial_bus(shared.keys().bus()).await,
     }
 }
 
@@ -108,6 +123,8 @@ struct RedisBusReader {
     shared: Arc<Shared>,
     /// It is never replaced: its first error ends this reader.
     connection: Connection,
+    /// The identity of what it follows: the server of the connection, or the set of nodes that it is one of.
+    server: ServerId,
     /// The server that the readers' connection leads to.
     readers_server: watch::Receiver<ServerId>,
     /// The sequence at the end of the bus when the reader subscribed.
@@ -117,13 +134,9 @@ struct RedisBusReader {
 }
 
 impl RedisBusReader {
-    fn server(&self) -> ServerId {
-        self.connection.identity.server()
-    }
-
     /// Waits for the next reply. Fails if readers are on another server, so that the caller subscribes again.
     async fn wait(&mut self) -> Result<Value> {
-        let server = self.server();
+        let server = self.server;
         let settings = &self.shared.settings;
         let address = self.shared.address();
         let mut command = Cmd::new();
@@ -141,7 +154,12 @@ impl RedisBusReader {
             }
             reply = tokio::time::timeout(limit, self.connection.send(&command)) => {
                 let reply = reply.map_err(|elapsed| address.timed_out("did not reply to a reader of the bus", elapsed))?;
-                reply.map_err(|error| address.error(&error))
+                reply.map_err(|error| {
+                    if let Route::Cluster(cluster) = &self.shared.reads.route && is_redirect(&error) {
+                        cluster.refresh();
+                    }
+                    address.error(&error)
+                })
             }
         }
     }
@@ -164,7 +182,11 @@ impl RedisBusReader {
                     Error::with_source(error.kind(), message, error)
                 })?;
                 // It was published on another server than the one that this connection was opened to.
-                if !sent.server.is_same(self.server()) {
+                if !sent.server.is_same(self.server) {
+                    // In a cluster another node may have been replaced, which readers have not noticed.
+                    if let Route::Cluster(cluster) = &self.shared.reads.route {
+                        cluster.refresh();
+                    }
                     return Err(server_changed(address));
                 }
                 reads.push(BusRead { server: sent.server, sequence: last, message: sent.message });

@@ -31,6 +31,13 @@ pub struct RedisSettings {
     pub response_timeout: Duration,
     /// Maximum time for an invalidator's command, which carries many keys. Default: 5 s.
     pub writer_response_timeout: Duration,
+    /// Number of replicas that must have an invalidation before it counts as applied (`WAIT`). Default: 0: the primary's
+    /// reply is enough, and a failover may lose what was applied until it is repeated. In a cluster each node that was
+    /// written to needs that many replicas. If fewer confirm in time, the batch is not applied and is repeated.
+    pub wait_replicas: usize,
+    /// Maximum time to wait for these replicas, per batch. Default: 1 s. It must be shorter than
+    /// `writer_response_timeout`.
+    pub wait_timeout: Duration,
     /// The first pause between two attempts to reconnect; it doubles up to `reconnect_max`. Each pause is shortened by a
     /// random part of up to a half, so that processes do not reconnect in step. Default: 50 ms.
     pub reconnect_min: Duration,
@@ -66,6 +73,8 @@ impl Default for RedisSettings {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             writer_response_timeout: Duration::from_secs(5),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
             reconnect_min: Duration::from_millis(50),
             reconnect_max: Duration::from_secs(1),
             read_batch_keys_max: 256,
@@ -84,6 +93,8 @@ impl RedisSettings {
         with_connect_timeout = connect_timeout: Duration;
         with_response_timeout = response_timeout: Duration;
         with_writer_response_timeout = writer_response_timeout: Duration;
+        with_wait_replicas = wait_replicas: usize;
+        with_wait_timeout = wait_timeout: Duration;
         with_reconnect_min = reconnect_min: Duration;
         with_reconnect_max = reconnect_max: Duration;
         with_read_batch_keys_max = read_batch_keys_max: usize;
@@ -104,6 +115,7 @@ impl RedisSettings {
             ("connect_timeout", self.connect_timeout),
             ("response_timeout", self.response_timeout),
             ("writer_response_timeout", self.writer_response_timeout),
+            ("wait_timeout", self.wait_timeout),
             ("reconnect_min", self.reconnect_min),
             ("reconnect_max", self.reconnect_max),
             ("bus_block", self.bus_block),
@@ -112,6 +124,12 @@ impl RedisSettings {
         // The server counts in milliseconds, and takes a wait of 0 for one without end.
         if let Some((name, _)) = durations.iter().find(|(_, value)| *value < Duration::from_millis(1)) {
             return Err(invalid(format!("`{name}` is below 1 ms: give a longer time")));
+        }
+        if self.wait_replicas > 0 && self.wait_timeout >= self.writer_response_timeout {
+            return Err(invalid(
+                "`wait_timeout` is not shorter than `writer_response_timeout`: the reply to `WAIT` would come too late"
+                    .to_owned(),
+            ));
         }
         let numbers = [
             ("read_batch_keys_max", self.read_batch_keys_max),

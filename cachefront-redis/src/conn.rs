@@ -10,15 +10,27 @@ use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, Value};
 
 use crate::config::RedisSettings;
 use crate::error::{Address, into_result, is_connection_lost};
-use crate::identity::Identity;
+use crate::identity::{Identity, Mode};
 use crate::scripts;
+use crate::sentinel::Sentinels;
 
 /// Opens connections to one address. Every timeout is set here; none is left to the client's defaults.
 #[derive(Clone)]
 pub(crate) struct Dialer {
-    client: Client,
+    target: Target,
     address: Address,
+    /// What kind of server is expected.
+    mode: Mode,
     settings: RedisSettings,
+}
+
+/// Where the server is.
+#[derive(Clone)]
+enum Target {
+    /// At a fixed address.
+    Server(Arc<Client>),
+    /// Where the Sentinels say at the time of each dial.
+    Sentinel(Arc<Sentinels>),
 }
 
 /// A connection, and the identity of the primary at its other end.
@@ -29,13 +41,28 @@ pub(crate) struct Connection {
 }
 
 impl Dialer {
-    pub(crate) fn new(client: Client, settings: RedisSettings) -> Self {
+    /// Opens connections to one server of this kind.
+    pub(crate) fn new(client: Client, mode: Mode, settings: RedisSettings) -> Self {
         let address = Address::new(client.get_connection_info().addr());
-        Self { client, address, settings }
+        Self { target: Target::Server(Arc::new(client)), address, mode, settings }
+    }
+
+    /// Opens connections to the primary that Sentinels name.
+    pub(crate) fn by_sentinel(sentinels: Sentinels, settings: RedisSettings) -> Self {
+        let address = sentinels.address().clone();
+        Self { target: Target::Sentinel(Arc::new(sentinels)), address, mode: Mode::Standalone, settings }
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The Sentinels that name the primary, if there are any.
+    pub(crate) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
+        match &self.target {
+            Target::Server(_) => None,
+            Target::Sentinel(sentinels) => Some(sentinels),
+        }
     }
 
     pub(crate) fn settings(&self) -> &RedisSettings {
@@ -44,45 +71,68 @@ impl Dialer {
 
     /// Opens a connection whose commands time out after `response_timeout`. `None` is for reads that block at the server.
     ///
+    /// Sentinels are asked first, which may take `connect_timeout` more.
+    ///
     /// # Errors
-    /// The client's error, or `Unavailable` if the server is a replica.
+    /// The client's error, or `Unavailable` if the server is a replica; `Config` if it is of another kind.
     pub(crate) async fn dial(&self, response_timeout: Option<Duration>, purpose: Purpose) -> Result<Connection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(response_timeout);
+        let (client, address) = match &self.target {
+            Target::Server(client) => (Client::clone(client), self.address.clone()),
+            Target::Sentinel(sentinels) => sentinels.primary(&self.settings).await?,
+        };
         let dialed = async {
-            let dialed = self.client.get_multiplexed_async_connection_with_config(&config).await;
-            self.prepare(dialed.map_err(|error| self.address.error(&error))?, purpose).await
+            let dialed = client.get_multiplexed_async_connection_with_config(&config).await;
+            self.prepare(dialed.map_err(|error| address.error(&error))?, &address, purpose).await
         };
         // The client's own timeout does not cover every step of a handshake.
         match tokio::time::timeout(2 * self.settings.connect_timeout, dialed).await {
             Ok(connection) => connection,
-            Err(elapsed) => Err(self.address.timed_out("did not accept the connection", elapsed)),
+            Err(elapsed) => Err(address.timed_out("did not accept the connection", elapsed)),
         }
     }
 
     /// Identifies the server and loads the scripts, in one round trip.
-    async fn prepare(&self, mut wire: MultiplexedConnection, purpose: Purpose) -> Result<Connection> {
-        let mut pipeline = match purpose {
-            Purpose::Scripts => scripts::load_all(),
-            Purpose::Peeks | Purpose::Bus => Pipeline::new(),
-        };
-        let loads = pipeline.len();
+    async fn prepare(
+        &self,
+        mut wire: MultiplexedConnection,
+        address: &Address,
+        purpose: Purpose,
+    ) -> Result<Connection> {
+        let mut pipeline = Pipeline::new();
         pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
-        let replies = wire.send_packed_commands(&pipeline, 0, pipeline.len()).await;
-        let mut replies = replies.map_err(|error| self.address.error(&error))?.into_iter();
-        for reply in replies.by_ref().take(loads) {
-            self.address.check(reply)?;
+        let facts = pipeline.len();
+        if purpose == Purpose::Scripts {
+            scripts::load_all(&mut pipeline);
         }
-        let identity = Arc::new(Identity::read(&self.address, replies)?);
+        let replies = wire.send_packed_commands(&pipeline, 0, pipeline.len()).await;
+        let mut replies = replies.map_err(|error| address.error(&error))?.into_iter();
+        // First: a server of another kind refuses scripts too.
+        let identity = Arc::new(Identity::read(address, self.mode, replies.by_ref().take(facts))?);
+        for reply in replies {
+            address.check(reply)?;
+        }
         if purpose == Purpose::Peeks {
-            disable_touch(&mut wire).await.map_err(|error| self.address.error(&error))?;
+            disable_touch(&mut wire).await.map_err(|error| address.error(&error))?;
         }
         Ok(Connection { wire, identity })
     }
 }
 
 impl Connection {
+    /// Returns true if the server still has the identity that it had when the connection was opened.
+    pub(crate) async fn is_same_server(&self) -> bool {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        let replies = self.wire.clone().send_packed_commands(&pipeline, 0, pipeline.len()).await;
+        let address = self.identity.address();
+        replies.is_ok_and(|replies| {
+            Identity::read(address, Mode::Cluster, replies).is_ok_and(|identity| identity == *self.identity)
+        })
+    }
+
     /// Sends a command; an error reply of the server is returned as an error.
     pub(crate) async fn send(&mut self, command: &redis::Cmd) -> Result<Value, RedisError> {
         self.wire.send_packed_command(command).await.and_then(into_result)

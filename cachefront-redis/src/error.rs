@@ -10,7 +10,7 @@ use redis::{ErrorKind as RedisKind, RedisError, RedisResult, ServerErrorKind, Va
 use tokio::time::error::Elapsed;
 
 /// The address of a server, for messages: host and port, or a path. It never holds the credentials of the URL.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address(Arc<str>);
 
 impl Address {
@@ -85,6 +85,12 @@ pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
         || matches!(error.kind(), RedisKind::Server(ServerErrorKind::ReadOnly))
 }
 
+/// Returns true if the topology of a cluster has changed: a slot has another node, or the node is not part of a working
+/// cluster. While a slot is being moved (`ASK`, `TRYAGAIN`) the topology is still the former one.
+pub(crate) fn is_redirect(error: &RedisError) -> bool {
+    matches!(error.kind(), RedisKind::Server(ServerErrorKind::Moved | ServerErrorKind::ClusterDown))
+}
+
 /// An error of kind `Config`.
 pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
@@ -96,7 +102,10 @@ const LACKS_A_RIGHT: (ErrorKind, &str) = (
      `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
 );
 
-const LOGIN_REFUSED: (ErrorKind, &str) = (ErrorKind::Config, "refused the login: correct user and password in the URL");
+const LOGIN_REFUSED: (ErrorKind, &str) = (
+    ErrorKind::Config,
+    "refused the login: correct user and password in the URL; a Sentinel's are `sentinel_user` and `sentinel_password`",
+);
 
 /// Returns the kind of an error, and the part of its message that follows the address.
 fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
@@ -122,9 +131,11 @@ fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
 fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static str) {
     match kind {
         ServerErrorKind::NoPerm => LACKS_A_RIGHT,
-        ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot => {
-            (ErrorKind::Config, "is a node of a cluster: name a single server in the URL")
-        }
+        ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain => (
+            ErrorKind::Unavailable,
+            "does not serve the slot of a key at the moment: the slot has moved or is being moved",
+        ),
+        ServerErrorKind::ClusterDown => (ErrorKind::Unavailable, "is a node of a cluster that is down"),
         ServerErrorKind::ReadOnly => (ErrorKind::Unavailable, IS_A_REPLICA),
         ServerErrorKind::BusyLoading => (ErrorKind::Unavailable, "is loading its data"),
         _ => describe_code(code),

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `{cf:<namespace>:<shard>}<cache>:<key>` | an entry, with its lease in the header |
 //! | `{cf:<namespace>:<shard>}#meta` | the meta of a shard |
+//! | `{cf:<namespace>:<shard>}#home` | in a cluster: the replication id of the node that the shard was last found on |
 //! | `{cf:<namespace>:bus}#stream` | the stream of the bus |
+//!
+//! A *place* is a shard, or the bus, whose index is the number of shards.
 
 use std::io::Write;
 
@@ -17,6 +20,7 @@ pub(crate) struct KeySpace {
     namespace: Box<str>,
     prefixes: Box<[Box<str>]>,
     metas: Box<[Box<str>]>,
+    homes: Box<[Box<str>]>,
     stream: Box<str>,
 }
 
@@ -42,6 +46,7 @@ impl KeySpace {
             namespace: namespace.into(),
             prefixes: (0..shards).map(|shard| prefix(namespace, shard).into()).collect(),
             metas: (0..shards).map(|shard| meta_name(namespace, shard).into()).collect(),
+            homes: (0..shards).map(|shard| format!("{}#home", prefix(namespace, shard)).into()).collect(),
             stream: stream_name(namespace).into(),
         }
     }
@@ -68,6 +73,16 @@ impl KeySpace {
     /// The keys of all metas, in the order of the shards.
     pub(crate) fn metas(&self) -> impl ExactSizeIterator<Item = &str> {
         self.metas.iter().map(|name| &**name)
+    }
+
+    /// The key of the replication id of a shard's node.
+    pub(crate) fn home(&self, shard: usize) -> &str {
+        &self.homes[shard]
+    }
+
+    /// The place of the bus.
+    pub(crate) fn bus(&self) -> usize {
+        self.metas.len()
     }
 
     /// The key of the bus.

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! # What the server needs
-//! Redis 6.2 or later, or Valkey; a primary, not a replica, and not a node of Redis Cluster. The user of the URL needs
+//! Redis 6.2 or later, or Valkey; a primary, not a replica; or Redis Cluster. The user of the URL needs
 //! `+@read +@write +@scripting +@connection +info +time ~{cf:*`. If `maxmemory` is set, use a `maxmemory-policy` that
 //! evicts only keys with a time to live, such as `volatile-ttl`: entries have one, metas have none. An evicted entry costs
 //! one load; an evicted meta flushes everything.
@@ -27,6 +27,8 @@
 mod admin;
 mod builder;
 mod bus;
+mod clients;
+mod cluster;
 mod config;
 mod conn;
 mod error;
@@ -36,12 +38,17 @@ mod link;
 mod message;
 mod meta;
 mod reads;
+mod route;
 mod scripts;
+mod sentinel;
 mod shared;
+mod slots;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod topology;
 mod url;
+mod wires;
 mod writer;
 
 pub use builder::RedisStoreBuilder;

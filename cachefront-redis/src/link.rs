@@ -11,7 +11,7 @@ use cachefront_core::{Error, ErrorKind, Result};
 use redis::RedisError;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::conn::{Connection, Dialer, Purpose};
@@ -32,6 +32,8 @@ struct Shared {
     server: watch::Sender<ServerId>,
     /// The runtime that reconnects. A loss may be detected in another one, which may end earlier.
     runtime: Handle,
+    /// One task for each Sentinel, which notices that another primary was elected. They end with the link.
+    elections: Mutex<JoinSet<()>>,
 }
 
 struct State {
@@ -48,7 +50,11 @@ struct State {
 /// The current connection and its epoch.
 pub(crate) struct Live {
     pub(crate) connection: Connection,
-    epoch: u64,
+    pub(crate) epoch: u64,
+    /// What is read over it was read from there: the server, or the set of nodes that it is one of.
+    pub(crate) server: ServerId,
+    /// The index of the node.
+    pub(crate) node: usize,
 }
 
 impl Link {
@@ -57,7 +63,27 @@ impl Link {
         let connection = dialer.dial(Some(dialer.settings().response_timeout), purpose).await?;
         let server = watch::Sender::new(connection.identity.server());
         let state = Mutex::new(State { epoch: 1, current: Ok(connection), reconnect: None, last_diverged: None });
-        Ok(Self { shared: Arc::new(Shared { dialer, purpose, state, server, runtime: Handle::current() }) })
+        let (runtime, elections) = (Handle::current(), Mutex::default());
+        let link = Self { shared: Arc::new(Shared { dialer, purpose, state, server, runtime, elections }) };
+        if purpose == Purpose::Scripts {
+            link.follow_elections();
+        }
+        Ok(link)
+    }
+
+    /// Starts the tasks that replace the connection when the Sentinels name another primary. The other connections follow:
+    /// those of the bus and for peeks, because the readers' server is another one, and a writer's for the same reason.
+    fn follow_elections(&self) {
+        let Some(sentinels) = self.shared.dialer.sentinels() else { return };
+        let mut tasks = self.shared.elections.lock().unwrap_or_else(PoisonError::into_inner);
+        for index in 0..sentinels.len() {
+            let (link, sentinels) = (Arc::downgrade(&self.shared), Arc::clone(sentinels));
+            let settings = *self.shared.dialer.settings();
+            tasks.spawn_on(
+                async move { sentinels.switched(index, &settings, || elected(Weak::clone(&link))).await },
+                &self.shared.runtime,
+            );
+        }
     }
 
     /// Returns the current connection.
@@ -67,7 +93,10 @@ impl Link {
     pub(crate) fn live(&self) -> Result<Live> {
         let state = self.shared.lock();
         match &state.current {
-            Ok(connection) => Ok(Live { connection: connection.clone(), epoch: state.epoch }),
+            Ok(connection) => {
+                let server = connection.identity.server();
+                Ok(Live { connection: connection.clone(), epoch: state.epoch, server, node: 0 })
+            }
             Err(error) => Err(error.clone()),
         }
     }
@@ -109,6 +138,11 @@ impl Link {
         self.shared.server.subscribe()
     }
 
+    /// The identity of the server now; `UNKNOWN` while the connection is being replaced.
+    pub(crate) fn server_now(&self) -> ServerId {
+        *self.shared.server.borrow()
+    }
+
     pub(crate) fn address(&self) -> &Address {
         self.shared.dialer.address()
     }
@@ -134,6 +168,21 @@ impl Shared {
         let task = self.runtime.spawn(reconnect(Arc::downgrade(self), self.dialer.clone(), self.purpose));
         state.reconnect = Some(task.abort_handle());
     }
+}
+
+/// Replaces the connection if the Sentinels name another primary than the one that it leads to. Returns false if the link
+/// was dropped.
+async fn elected(link: Weak<Shared>) -> bool {
+    let Some(shared) = link.upgrade() else { return false };
+    let Some(sentinels) = shared.dialer.sentinels() else { return false };
+    if let Ok((_, address)) = sentinels.primary(shared.dialer.settings()).await {
+        let state = shared.lock();
+        if matches!(&state.current, Ok(connection) if *connection.identity.address() != address) {
+            let reason = shared.dialer.address().unavailable("has another server as its primary");
+            shared.replace(state, &reason);
+        }
+    }
+    true
 }
 
 /// Tries to connect until it succeeds or the store is dropped.

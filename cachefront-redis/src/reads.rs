@@ -13,13 +13,13 @@ use tokio::sync::oneshot;
 
 use crate::error::closed;
 use crate::keys::KeySpace;
-use crate::link::Link;
 use crate::meta::MetaCache;
+use crate::route::Route;
 
 /// The connection, key names and queues that all readers share.
 #[derive(Debug)]
 pub(crate) struct Reads {
-    pub(crate) link: Link,
+    pub(crate) route: Route,
     pub(crate) keys: KeySpace,
     pub(crate) metas: MetaCache,
     /// For each shard, the reads that the next command takes.
@@ -36,11 +36,11 @@ struct PendingRead {
 }
 
 impl Reads {
-    pub(crate) fn new(link: Link, keys: KeySpace, batch_max: usize) -> Self {
+    pub(crate) fn new(route: Route, keys: KeySpace, batch_max: usize) -> Self {
         let shards = keys.shards();
         let queues = (0..shards).map(|_| Mutex::default()).collect();
-        let metas = MetaCache::new(link.address().clone(), shards);
-        Self { link, keys, metas, queues, batch_max }
+        let metas = MetaCache::new(route.address().clone(), shards);
+        Self { route, keys, metas, queues, batch_max }
     }
 
     /// No code panics while it holds the lock.
@@ -62,19 +62,19 @@ impl Reads {
         for key in keys {
             self.keys.write(&mut command, shard, key);
         }
-        let mut live = self.link.live()?;
+        let mut live = self.route.live(shard)?;
         let reply = live.connection.send(&command).await;
-        let reply = reply.map_err(|error| self.link.failed(&live, &error))?;
-        self.readings(shard, count, live.connection.identity.server(), reply)
+        let reply = reply.map_err(|error| self.route.failed(&live, &error))?;
+        self.readings(shard, count, live.server, reply)
     }
 
     /// Splits the reply of an `MGET` into readings that share the meta.
     fn readings(&self, shard: usize, count: usize, server: ServerId, reply: Value) -> Result<Vec<Reading>> {
         let Value::Array(values) = reply else {
-            return Err(self.link.address().unexpected_reply("MGET"));
+            return Err(self.route.address().unexpected_reply("MGET"));
         };
         if values.len() != count + 1 {
-            return Err(self.link.address().unexpected_reply("MGET"));
+            return Err(self.route.address().unexpected_reply("MGET"));
         }
         let mut values = values.into_iter();
         let meta = self.metas.read(shard, values.next().unwrap_or_default())?;
@@ -83,7 +83,7 @@ impl Reads {
                 let entry = match value {
                     Value::Nil => None,
                     Value::BulkString(bytes) => Some(bytes.into()),
-                    _ => return Err(self.link.address().unexpected_reply("MGET")),
+                    _ => return Err(self.route.address().unexpected_reply("MGET")),
                 };
                 Ok(Reading { server, meta: meta.clone(), entry })
             })
@@ -103,7 +103,7 @@ pub(crate) async fn get(reads: &Arc<Reads>, key: &StoreKey) -> Result<Reading> {
     if is_first {
         // A task of its own: the other reads go on even if this reader is dropped or not polled any more.
         let drain = Drain { reads: Arc::clone(reads), shard, taken: false };
-        reads.link.runtime().spawn(drain.run());
+        reads.route.runtime().spawn(drain.run());
     }
     reading.await.unwrap_or_else(|_| Err(closed()))
 }
@@ -122,7 +122,7 @@ impl Drain {
         let mut batch = self.take();
         while batch.len() > self.reads.batch_max {
             let rest = batch.split_off(batch.len() - self.reads.batch_max);
-            self.reads.link.runtime().spawn(send(Arc::clone(&self.reads), self.shard, rest));
+            self.reads.route.runtime().spawn(send(Arc::clone(&self.reads), self.shard, rest));
         }
         send(Arc::clone(&self.reads), self.shard, batch).await;
     }

@@ -7,6 +7,7 @@
 //! | `fill` | reader | stores a loaded value if its lease is still valid |
 //! | `release` | reader | releases a lease |
 //! | `suspend` | reader | suspends a meta, when a cache leaves CDC mode |
+//! | `flush_caches` | reader | gives cleared caches new generations |
 //! | `invalidate_unseen` | invalidator | removes entries whose load has not seen a commit |
 //! | `raise_high_watermark` | invalidator | raises the high watermark of issued batches |
 //! | `take_term` | invalidator | becomes the holder |
@@ -48,6 +49,7 @@ scripts! {
     RELEASE = "release.lua";
     INVALIDATE_UNSEEN = "meta.lua" "entry.lua" "invalidate_unseen.lua";
     SUSPEND = "meta.lua" "suspend.lua";
+    FLUSH_CACHES = "meta.lua" "flush_caches.lua";
     RAISE_HIGH_WATERMARK = "meta.lua" "raise_high_watermark.lua";
     TAKE_TERM = "meta.lua" "take_term.lua";
     COVER = "meta.lua" "cover.lua";
@@ -69,14 +71,12 @@ impl Script {
     }
 }
 
-/// The commands that load all scripts. A server drops its scripts when it restarts, so a call may still have to load them
-/// again.
-pub(crate) fn load_all() -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(ALL.len());
+/// Appends the commands that load all scripts. A server drops its scripts when it restarts, so a call may still have to
+/// load them again.
+pub(crate) fn load_all(pipeline: &mut Pipeline) {
     for script in ALL {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source);
     }
-    pipeline
 }
 
 /// Sends one call, and repeats it after loading the scripts if the server did not know the script: such a call had no
@@ -111,7 +111,8 @@ pub(crate) async fn call_all(connection: &mut MultiplexedConnection, calls: &Pip
 
 /// Loads all scripts again.
 async fn reload(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let pipeline = load_all();
+    let mut pipeline = Pipeline::with_capacity(ALL.len());
+    load_all(&mut pipeline);
     // If the server refuses to load a script, the call that follows fails and reports it.
     connection.send_packed_commands(&pipeline, 0, pipeline.len()).await.map(drop)
 }

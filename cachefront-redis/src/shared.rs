@@ -9,11 +9,12 @@ use redis::{Cmd, Pipeline, RedisWrite, Value};
 use tokio::sync::OnceCell;
 
 use crate::config::RedisSettings;
-use crate::conn::{Dialer, Purpose};
+use crate::conn::Purpose;
 use crate::error::{Address, into_result};
 use crate::keys::KeySpace;
-use crate::link::{Link, Live};
+use crate::link::Live;
 use crate::reads::Reads;
+use crate::route::Servers;
 use crate::scripts;
 
 #[derive(Debug)]
@@ -21,14 +22,14 @@ pub(crate) struct Shared {
     pub(crate) reads: Arc<Reads>,
     /// The connection for peeks. Most processes never open it.
     peeks: OnceCell<Arc<Reads>>,
-    pub(crate) dialer: Dialer,
+    pub(crate) servers: Servers,
     pub(crate) settings: RedisSettings,
     pub(crate) hub: Arc<Hub>,
 }
 
 impl Shared {
-    pub(crate) fn new(reads: Arc<Reads>, dialer: Dialer, settings: RedisSettings) -> Self {
-        Self { reads, peeks: OnceCell::new(), dialer, settings, hub: Arc::new(Hub::new()) }
+    pub(crate) fn new(reads: Arc<Reads>, servers: Servers, settings: RedisSettings) -> Self {
+        Self { reads, peeks: OnceCell::new(), servers, settings, hub: Arc::new(Hub::new()) }
     }
 
     pub(crate) fn keys(&self) -> &KeySpace {
@@ -36,14 +37,14 @@ impl Shared {
     }
 
     pub(crate) fn address(&self) -> &Address {
-        self.dialer.address()
+        self.servers.address()
     }
 
     /// Returns the connection for peeks; the first call opens it.
     pub(crate) async fn peeks(&self) -> Result<Arc<Reads>> {
         let open = self.peeks.get_or_try_init(async || {
-            let link = Link::open(self.dialer.clone(), Purpose::Peeks).await?;
-            Ok(Arc::new(Reads::new(link, self.keys().clone(), self.settings.read_batch_keys_max)))
+            let route = self.servers.open(Purpose::Peeks).await?;
+            Ok(Arc::new(Reads::new(route, self.keys().clone(), self.settings.read_batch_keys_max)))
         });
         // Concurrent callers try one after the other; the timeout bounds the wait of each, not the attempts of all.
         match tokio::time::timeout(self.settings.connect_timeout, open).await {
@@ -54,41 +55,41 @@ impl Shared {
 
     /// Makes readers reconnect if they are on another server than `server`, which the bus was found on.
     pub(crate) fn follow(&self, server: ServerId) {
-        self.reads.link.follow(server);
+        self.reads.route.follow(server);
         if let Some(peeks) = self.peeks.get() {
-            peeks.link.follow(server);
+            peeks.route.follow(server);
         }
     }
 
-    /// Sends one command over the readers' connection.
-    pub(crate) async fn send(&self, command: &Cmd) -> Result<Value> {
-        let mut live = self.reads.link.live()?;
+    /// Sends one command over one of the readers' connections.
+    pub(crate) async fn send_over(&self, live: &mut Live, command: &Cmd) -> Result<Value> {
         let reply = live.connection.send(command).await;
-        reply.map_err(|error| self.reads.link.failed(&live, &error))
+        reply.map_err(|error| self.reads.route.failed(live, &error))
     }
 
-    /// Calls a script over the readers' connection.
-    pub(crate) async fn call(&self, command: &Cmd) -> Result<Value> {
-        self.call_over(&self.reads.link.live()?, command).await
+    /// Calls a script over the readers' connection to a place.
+    pub(crate) async fn call(&self, place: usize, command: &Cmd) -> Result<Value> {
+        self.call_over(&self.reads.route.live(place)?, command).await
     }
 
-    /// Calls a script over a connection that was returned by [`Link::live`].
+    /// Calls a script over a connection that was returned by [`Route::live`](crate::route::Route::live).
     pub(crate) async fn call_over(&self, live: &Live, command: &Cmd) -> Result<Value> {
         let reply = scripts::call(&mut live.connection.wire.clone(), command).await.and_then(into_result);
-        reply.map_err(|error| self.reads.link.failed(live, &error))
+        reply.map_err(|error| self.reads.route.failed(live, &error))
     }
 
-    /// Sends commands in one pipeline, which must not depend on each other's order, and returns their replies.
-    pub(crate) async fn call_all(&self, calls: &Pipeline) -> Result<Vec<Value>> {
-        let mut live = self.reads.link.live()?;
+    /// Sends commands that concern one place in one pipeline, which must not depend on each other's order, and returns
+    /// their replies.
+    pub(crate) async fn call_all(&self, place: usize, calls: &Pipeline) -> Result<Vec<Value>> {
+        let mut live = self.reads.route.live(place)?;
         let replies = scripts::call_all(&mut live.connection.wire, calls).await;
         let replies = replies.and_then(|replies| replies.into_iter().map(into_result).collect::<Result<Vec<_>, _>>());
-        replies.map_err(|error| self.reads.link.failed(&live, &error))
+        replies.map_err(|error| self.reads.route.failed(&live, &error))
     }
 }
 
-/// The commands that remove keys: one pipeline for each shard, with as few commands as the limit permits.
-pub(crate) fn unlink(space: &KeySpace, keys: &[StoreKey], keys_per_command_max: usize) -> Vec<Pipeline> {
+/// The commands that remove keys: one pipeline for each shard that has any, with as few commands as the limit permits.
+pub(crate) fn unlink(space: &KeySpace, keys: &[StoreKey], keys_per_command_max: usize) -> Vec<(usize, Pipeline)> {
     let pipeline = |(shard, keys): (usize, Vec<(usize, &StoreKey)>)| {
         let mut pipeline = Pipeline::with_capacity(keys.len().div_ceil(keys_per_command_max));
         for chunk in keys.chunks(keys_per_command_max) {
@@ -100,7 +101,7 @@ pub(crate) fn unlink(space: &KeySpace, keys: &[StoreKey], keys_per_command_max: 
             }
             pipeline.add_command(command);
         }
-        pipeline
+        (shard, pipeline)
     };
-    space.by_shard(keys).into_iter().map(pipeline).filter(|pipeline| !pipeline.is_empty()).collect()
+    space.by_shard(keys).into_iter().map(pipeline).filter(|(_, pipeline)| !pipeline.is_empty()).collect()
 }

@@ -9,16 +9,16 @@ use bytes::Bytes;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, Reading, Refusal, Store, StoreWriter,
-    Token, transition,
+    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Reading, Refusal, ServerId,
+    Store, StoreWriter, Token, transition,
 };
-use cachefront_core::{Error, Result, StoreKey, Timestamp};
-use futures_util::future::try_join_all;
-use redis::{Cmd, Pipeline, RedisWrite, Value};
+use cachefront_core::{Error, ErrorKind, Result, StoreKey, Timestamp};
+use futures_util::future::{join_all, try_join_all};
+use redis::{Cmd, RedisWrite, Value};
 
 use crate::bus::RedisBus;
 use crate::reads;
-use crate::scripts::{FILL, LEASE, RELEASE, SUSPEND, Script};
+use crate::scripts::{FILL, FLUSH_CACHES, LEASE, RELEASE, SUSPEND, Script};
 use crate::shared::{Shared, unlink};
 use crate::writer::RedisWriter;
 
@@ -91,7 +91,7 @@ impl Store for RedisStore {
 
     async fn peek(&self, key: &StoreKey) -> Result<Reading> {
         // While the readers' connection is lost, no connection is opened for a peek.
-        self.shared.reads.link.live()?;
+        self.shared.reads.route.live(self.shared.keys().shard_of(key))?;
         reads::get(&self.shared.peeks().await?, key).await
     }
 
@@ -100,13 +100,27 @@ impl Store for RedisStore {
         let by_shard = self.shared.keys().by_shard(keys);
         let max = self.shared.settings.keys_per_command_max;
         let commands = by_shard.iter().flat_map(|(shard, keys)| keys.chunks(max).map(move |chunk| (*shard, chunk)));
-        let fetched = try_join_all(commands.map(|(shard, chunk)| async move {
-            let readings = self.shared.reads.fetch(shard, chunk.iter().map(|(_, key)| *key)).await?;
-            Ok::<_, Error>((chunk, readings))
-        }));
-        for (chunk, fetched) in fetched.await? {
-            for ((index, _), reading) in chunk.iter().zip(fetched) {
-                readings[*index] = Some(reading);
+        let fetched = commands.map(|(shard, chunk)| async move {
+            (chunk, self.shared.reads.fetch(shard, chunk.iter().map(|(_, key)| *key)).await)
+        });
+        let fetched = join_all(fetched).await;
+        // A node that is away costs its own keys: they are misses, and nothing can be stored there. Where nothing was
+        // read, the store is away.
+        let some = self.shared.reads.route.is_cluster() && fetched.iter().any(|(_, outcome)| outcome.is_ok());
+        for (chunk, outcome) in fetched {
+            match outcome {
+                Ok(fetched) => {
+                    for ((index, _), reading) in chunk.iter().zip(fetched) {
+                        readings[*index] = Some(reading);
+                    }
+                }
+                Err(error) if some && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
+                    tracing::debug!(error = %error.chain(), keys = chunk.len(), "the keys of one shard cannot be read");
+                    for (index, _) in chunk {
+                        readings[*index] = Some(Reading { server: ServerId::UNKNOWN, meta: None, entry: None });
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         readings.into_iter().map(|reading| reading.ok_or_else(|| self.unexpected("MGET"))).collect()
@@ -120,7 +134,7 @@ impl Store for RedisStore {
         command.arg(duration_us).arg(u8::from(request.reload));
         command.write_arg(&request.mapping.0.to_be_bytes());
         for _ in 0..LEASE_ATTEMPTS_MAX {
-            let live = self.shared.reads.link.live()?;
+            let live = self.shared.reads.route.live(self.shared.keys().shard_of(request.key))?;
             let Value::Array(reply) = self.shared.call_over(&live, &command).await? else {
                 return Err(self.unexpected("the lease script"));
             };
@@ -130,7 +144,7 @@ impl Store for RedisStore {
                 (Some(Value::Int(1)), Some(meta)) => {
                     let shard = self.shared.keys().shard_of(request.key);
                     let meta = self.shared.reads.metas.read(shard, meta)?;
-                    LeaseReply::Granted { server: live.connection.identity.server(), meta }
+                    LeaseReply::Granted { server: live.server, meta }
                 }
                 (Some(Value::Int(2)), None) => match self.present(request).await? {
                     Some(present) => present,
@@ -157,7 +171,7 @@ impl Store for RedisStore {
         command.write_arg(&fill.generation.0.to_be_bytes());
         command.arg(micros(fill.expiry).div_ceil(1_000).max(1));
         command.write_arg(fill.entry);
-        match self.shared.call(&command).await? {
+        match self.shared.call(self.shared.keys().shard_of(fill.key), &command).await? {
             Value::Int(0) => Ok(FillReply::Stored),
             Value::Int(1) => Ok(FillReply::Refused(Refusal::NoMeta)),
             Value::Int(2) => Ok(FillReply::Refused(Refusal::GenerationChanged)),
@@ -171,22 +185,41 @@ impl Store for RedisStore {
         let mut command = RELEASE.command(1, 1, self.shared.keys().name_bytes(shard, key) + 16);
         self.shared.keys().write(&mut command, shard, key);
         command.write_arg(&token.as_u128().to_be_bytes());
-        self.shared.call(&command).await.map(drop)
+        self.shared.call(shard, &command).await.map(drop)
     }
 
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         let pipelines = unlink(self.shared.keys(), keys, self.shared.settings.keys_per_command_max);
-        try_join_all(pipelines.iter().map(|pipeline| self.shared.call_all(pipeline))).await.map(drop)
+        try_join_all(pipelines.iter().map(|(shard, pipeline)| self.shared.call_all(*shard, pipeline))).await.map(drop)
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.discard_entries_of(cache).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        let flush = |(shard, meta): (usize, &str)| {
+            let mut command = FLUSH_CACHES.command(1, rows.len(), meta.len() + 48 * rows.len());
+            command.write_arg(meta.as_bytes());
+            for (mapping, generation) in rows {
+                command.write_arg(&[mapping.0.to_be_bytes(), generation.0.to_be_bytes()].concat());
+            }
+            async move { self.shared.call(shard, &command).await }
+        };
+        // Every shard that can be reached is flushed, also if another one cannot.
+        let outcomes = join_all(self.shared.keys().metas().enumerate().map(flush)).await;
+        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
     async fn suspend(&self) -> Result<()> {
-        let mut pipeline = Pipeline::new();
-        for meta in self.shared.keys().metas() {
+        let suspend = |(shard, meta): (usize, &str)| {
             let mut command = SUSPEND.command(1, 0, meta.len());
             command.write_arg(meta.as_bytes());
-            pipeline.add_command(command);
-        }
-        self.shared.call_all(&pipeline).await.map(drop)
+            async move { self.shared.call(shard, &command).await }
+        };
+        // Every shard that can be reached is suspended, also if another one cannot.
+        let outcomes = join_all(self.shared.keys().metas().enumerate().map(suspend)).await;
+        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
     async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
@@ -233,8 +266,8 @@ impl fmt::Debug for RedisStore {
         f.debug_struct("RedisStore")
             .field("namespace", &self.namespace())
             .field("shards", &self.shared.keys().shards())
-            .field("dialer", &self.shared.dialer)
-            .field("link", &self.shared.reads.link)
+            .field("servers", &self.shared.servers)
+            .field("route", &self.shared.reads.route)
             .finish()
     }
 }

@@ -1,11 +1,17 @@
-//! The `StoreWriter` of an invalidator: one connection to one server, unusable after the first error.
+//! The `StoreWriter` of an invalidator: one connection to each server that has a shard, unusable after the first error.
 //!
-//! An operation on the meta calls one script for each shard, in one pipeline. A script compares and writes atomically within
-//! its shard; several shards are not atomic together, which is why each of them compares on its own. Removing entries is a
-//! plain `UNLINK`, because an entry and its lease are one key.
+//! An operation on the meta calls one script for each shard, in one pipeline for each server. A script compares and writes
+//! atomically within its shard; several shards are not atomic together, which is why each of them compares on its own.
+//! Removing entries is a plain `UNLINK`, because an entry and its lease are one key.
 //!
 //! A commit and a message on the bus also name the replication id of the server, which the script compares: a server that
 //! was demoted and promoted again within one connection may have lost writes.
+//!
+//! # A shard that has moved
+//! In a cluster each shard keeps the replication id of the server that it was last found on (its *home*). A shard that is
+//! found on a server with another history has moved while no invalidator watched, perhaps in part from a replica that had
+//! been promoted without the last invalidations. What its meta says is then not trusted: its state is left aside, and the
+//! next term begins new generations for its caches, on this shard only ("Moved shard").
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,37 +20,39 @@ use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::coverage::COVERED_MAX;
 use cachefront_core::store::{
-    Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, StoreState, StoreWriter, transition,
+    Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, ServerId, StoreState, StoreWriter, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
-use futures_util::future::try_join_all;
 use redis::{Cmd, Pipeline, RedisWrite, Value};
 
 use crate::bus;
-use crate::conn::{Connection, Purpose};
 use crate::error::Address;
 use crate::keys::KeySpace;
-use crate::scripts::{self, COMMIT, COVER, FLUSH, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script, TAKE_TERM};
+use crate::route::Servers;
+use crate::scripts::{COMMIT, COVER, FLUSH, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script, TAKE_TERM};
 use crate::shared::{Shared, unlink};
+use crate::wires::Wires;
 
-/// A writer over a connection of its own.
+/// A writer over connections of its own.
 pub(crate) struct RedisWriter {
     shared: Arc<Shared>,
-    connection: Connection,
+    wires: Wires,
     /// Set while an operation runs and after one failed: the effect of a dropped or failed operation is unknown.
     poisoned: bool,
+    /// Set by an invalidation until replicas have confirmed it, if that is asked for.
+    unconfirmed: bool,
 }
 
 impl RedisWriter {
-    /// Opens the connection.
+    /// Opens the connections.
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
-        let connection = shared.dialer.dial(Some(shared.settings.writer_response_timeout), Purpose::Scripts).await?;
-        tracing::debug!(identity = ?connection.identity, "opened an invalidator's connection to Redis");
-        Ok(Self { shared, connection, poisoned: false })
+        let wires = Wires::open(Arc::clone(&shared)).await?;
+        tracing::debug!(?wires, "opened an invalidator's connections to Redis");
+        Ok(Self { shared, wires, poisoned: false, unconfirmed: false })
     }
 
     fn address(&self) -> &Address {
-        self.shared.dialer.address()
+        self.shared.servers.address()
     }
 
     fn keys(&self) -> &KeySpace {
@@ -71,37 +79,30 @@ impl RedisWriter {
         outcome
     }
 
-    /// Sends one pipeline. An error reply to any of its commands is an error.
-    async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
-        if pipeline.is_empty() {
-            return Ok(Vec::new());
-        }
-        let replies = scripts::call_all(&mut self.connection.wire.clone(), pipeline).await;
-        let replies = replies.map_err(|error| self.address().error(&error))?;
-        if replies.len() != pipeline.len() {
-            return Err(self.address().unexpected_reply("a pipeline"));
-        }
-        replies.into_iter().map(|reply| self.address().check(reply)).collect()
-    }
-
-    /// Sends one pipeline for each shard, all at once, over the same connection.
-    async fn send_all(&self, pipelines: &[Pipeline]) -> Result<()> {
-        try_join_all(pipelines.iter().map(|pipeline| self.send(pipeline))).await.map(drop)
+    /// Starts a call of a script on the meta of a shard. The caller appends `args` arguments of `bytes` in total.
+    fn on_meta(&self, script: &Script, shard: usize, args: usize, bytes: usize) -> Cmd {
+        let meta = self.keys().meta(shard);
+        let mut command = script.command(1, args, bytes + meta.len());
+        command.write_arg(meta.as_bytes());
+        command
     }
 
     /// Calls a script on the meta of every shard. A shard whose meta is not as expected is a conflict.
     async fn on_metas(&self, script: &Script, args: &[&[u8]]) -> Result<()> {
         let bytes: usize = args.iter().map(|arg| arg.len()).sum();
-        let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
-        for meta in self.keys().metas() {
-            let mut command = script.command(1, args.len(), bytes + meta.len());
-            command.write_arg(meta.as_bytes());
+        let call = |shard| {
+            let mut command = self.on_meta(script, shard, args.len(), bytes);
             for arg in args {
                 command.write_arg(arg);
             }
-            pipeline.add_command(command);
-        }
-        self.send(&pipeline).await?.into_iter().try_for_each(|reply| match reply {
+            (shard, command)
+        };
+        self.all_done((0..self.keys().metas().len()).map(call)).await
+    }
+
+    /// Calls scripts that return 0, or a code that says what is not as expected.
+    async fn all_done(&self, calls: impl IntoIterator<Item = (usize, Cmd)>) -> Result<()> {
+        self.wires.call_each(calls).await?.into_iter().try_for_each(|reply| match reply {
             Value::Int(0) => Ok(()),
             Value::Int(code) => Err(conflict(self.address(), code)),
             _ => Err(self.address().unexpected_reply("a script on the meta")),
@@ -110,18 +111,90 @@ impl RedisWriter {
 
     /// Reads the meta of every shard.
     async fn metas(&self) -> Result<Vec<Option<Arc<Meta>>>> {
-        let mut pipeline = Pipeline::with_capacity(self.keys().metas().len());
-        for meta in self.keys().metas() {
-            pipeline.cmd("GET").arg(meta);
-        }
-        let replies = self.send(&pipeline).await?;
+        let replies = self.get_all(self.keys().metas()).await?;
         let metas = &self.shared.reads.metas;
         replies.into_iter().enumerate().map(|(shard, reply)| metas.read(shard, reply)).collect()
     }
 
+    /// Reads one key of every shard.
+    async fn get_all<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
+        let get = |(shard, key)| {
+            let mut command = Cmd::new();
+            command.arg("GET").arg(key);
+            (shard, command)
+        };
+        self.wires.call_each(keys.enumerate().map(get)).await
+    }
+
+    /// For each shard, true if it was last found on a server with another history than that of its current one.
+    async fn moved(&self) -> Result<Vec<bool>> {
+        let shards = self.keys().metas().len();
+        if matches!(self.shared.servers, Servers::One(_)) {
+            return Ok(vec![false; shards]);
+        }
+        let homes = self.get_all((0..shards).map(|shard| self.keys().home(shard))).await?;
+        let moved = |(shard, home)| match home {
+            Value::BulkString(home) => {
+                !self.wires.connection(shard).identity.continues(&String::from_utf8_lossy(&home))
+            }
+            _ => true,
+        };
+        Ok(homes.into_iter().enumerate().map(moved).collect())
+    }
+
+    /// Notes where each shard is. Done after the metas were written.
+    async fn settle(&self) -> Result<()> {
+        if matches!(self.shared.servers, Servers::One(_)) {
+            return Ok(());
+        }
+        let set = |shard| {
+            let mut command = Cmd::new();
+            command.arg("SET").arg(self.keys().home(shard));
+            command.arg(self.wires.connection(shard).identity.replication_id());
+            (shard, command)
+        };
+        self.wires.call_each((0..self.keys().metas().len()).map(set)).await.map(drop)
+    }
+
+    /// Combines the metas of all shards that have not moved.
+    async fn combined(&self) -> Result<StoreState> {
+        let (metas, moved) = (self.metas().await?, self.moved().await?);
+        let stayed = metas.iter().zip(&moved).filter(|(_, moved)| !**moved).map(|(meta, _)| meta.as_deref());
+        Ok(match transition::state(stayed) {
+            StoreState::Missing if metas.iter().any(Option::is_some) => StoreState::Mixed,
+            state => state,
+        })
+    }
+
+    /// Takes the term of every shard. One that has moved gets the state of the others, and covers nothing: the coverage that
+    /// is written next begins new generations there.
+    async fn set_term(&self, state: &Meta, term: u64) -> Result<()> {
+        let moved = self.moved().await?;
+        // Each shard keeps its own coverage.
+        let state = state.clone().covering(Coverage::EMPTY);
+        let mut restarted = state.clone();
+        (restarted.term, restarted.vacant, restarted.shards) = (term, false, self.keys().shards());
+        let (state, restarted, term) = (state.encode(), restarted.encode(), term.to_be_bytes());
+        let call = |(shard, moved): (usize, &bool)| {
+            let mut command;
+            if *moved {
+                tracing::info!(shard, "a shard of the store has moved: what it holds is not used");
+                command = self.on_meta(&FLUSH, shard, 1, restarted.len());
+                command.write_arg(&restarted);
+            } else {
+                command = self.on_meta(&TAKE_TERM, shard, 2, state.len() + term.len());
+                command.write_arg(&state);
+                command.write_arg(&term);
+            }
+            (shard, command)
+        };
+        self.all_done(moved.iter().enumerate().map(call)).await?;
+        self.settle().await
+    }
+
     /// Removes entries together with their leases.
     async fn remove(&self, keys: &[StoreKey]) -> Result<()> {
-        self.send_all(&unlink(self.keys(), keys, self.shared.settings.keys_per_command_max)).await
+        self.wires.send_all(&unlink(self.keys(), keys, self.shared.settings.keys_per_command_max)).await
     }
 
     /// Removes entries, except for those whose load has seen the commits of their change.
@@ -147,9 +220,9 @@ impl RedisWriter {
             for chunk in keys.chunks(max) {
                 pipeline.add_command(call(shard, chunk));
             }
-            pipelines.push(pipeline);
+            pipelines.push((shard, pipeline));
         }
-        self.send_all(&pipelines).await
+        self.wires.send_all(&pipelines).await
     }
 
     /// Starts a call on a shard's meta and entries. The caller appends `args` arguments of `args_bytes` in total.
@@ -195,20 +268,70 @@ impl RedisWriter {
         self.on_metas(&COVER, &[generation, term, applied_order, &next, &table, &fresh, &names]).await
     }
 
-    /// Appends a message to the bus over this connection.
-    async fn append(&self, message: &BusMessage) -> Result<u64> {
-        let command = bus::append(&self.shared, &self.connection.identity, message)?;
-        let reply = scripts::call(&mut self.connection.wire.clone(), &command).await;
-        let reply = reply.map_err(|error| self.address().error(&error))?;
-        bus::appended(self.address(), self.address().check(reply)?)
+    /// Checks that this writer is where readers are, if Sentinels say where the primary is: readers leave a former primary
+    /// at once, and it may go on as a primary for a while.
+    ///
+    /// # Errors
+    /// `Unavailable` if readers are on another server.
+    fn check_readers(&self) -> Result<()> {
+        let Servers::One(dialer) = &self.shared.servers else { return Ok(()) };
+        let readers = self.shared.reads.route.server_now();
+        let elsewhere = readers != ServerId::UNKNOWN && !readers.is_same(self.wires.server());
+        if elsewhere && dialer.sentinels().is_some() {
+            return Err(self.address().unavailable("is another server for this writer than for readers"));
+        }
+        Ok(())
+    }
+
+    /// Waits until `wait_replicas` replicas of each server have every invalidation of this writer. Called before anything
+    /// says that the invalidations are applied: a message on the bus, or `applied`.
+    ///
+    /// # Errors
+    /// `Unavailable` if fewer replicas confirm within `wait_timeout`, or if readers are on another server.
+    async fn confirm(&mut self) -> Result<()> {
+        self.check_readers()?;
+        let settings = self.shared.settings;
+        if !self.unconfirmed || settings.wait_replicas == 0 {
+            return Ok(());
+        }
+        let mut command = Cmd::new();
+        command.arg("WAIT").arg(settings.wait_replicas);
+        // The server takes a wait of 0 for one without end; the settings require at least 1 ms.
+        command.arg(u64::try_from(settings.wait_timeout.as_millis()).unwrap_or(u64::MAX).max(1));
+        for reply in self.wires.call_servers(&command).await? {
+            let confirmed = match reply {
+                Value::Int(count) => usize::try_from(count).unwrap_or_default(),
+                _ => return Err(self.address().unexpected_reply("WAIT")),
+            };
+            if confirmed < settings.wait_replicas {
+                let message = format!(
+                    "{confirmed} of the {} replicas that `wait_replicas` asks for have confirmed an invalidation within \
+                     {:?}: it is not applied, and is repeated; start replicas, or lower `wait_replicas`",
+                    settings.wait_replicas, settings.wait_timeout
+                );
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+        }
+        self.unconfirmed = false;
+        Ok(())
+    }
+
+    /// Appends a message to the bus over this writer's connection.
+    async fn append(&mut self, message: &BusMessage) -> Result<u64> {
+        self.confirm().await?;
+        let place = self.keys().bus();
+        let identity = &self.wires.connection(place).identity;
+        let command = bus::append(&self.shared, identity, self.wires.server(), message)?;
+        let reply = self.wires.call(place, &command).await?;
+        bus::appended(self.address(), reply)
     }
 
     /// Advances the applied position of every shard.
-    async fn move_applied(&self, expected: &Expected, applied: &Applied) -> Result<()> {
+    async fn move_applied(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
+        self.confirm().await?;
         let position = applied.checkpoint.position.to_string();
         let [generation, term, applied_order] = &compared(expected);
-        let args: [&[u8]; 8] = [
-            self.connection.identity.replication_id().as_bytes(),
+        let args: [&[u8]; 7] = [
             generation,
             term,
             applied_order,
@@ -217,7 +340,24 @@ impl RedisWriter {
             position.as_bytes(),
             &applied.checkpoint.resume,
         ];
-        self.on_metas(&COMMIT, &args).await
+        let bytes: usize = args.iter().map(|arg| arg.len()).sum();
+        let call = |shard| {
+            let replication_id = self.wires.connection(shard).identity.replication_id();
+            let mut command = self.on_meta(&COMMIT, shard, args.len() + 1, bytes + replication_id.len());
+            command.write_arg(replication_id.as_bytes());
+            for arg in args {
+                command.write_arg(arg);
+            }
+            (shard, command)
+        };
+        self.all_done((0..self.keys().metas().len()).map(call)).await
+    }
+
+    /// Replaces the meta of every shard.
+    async fn replace(&self, meta: &Meta) -> Result<()> {
+        let meta = transition::flush(None, meta, self.keys().shards())?;
+        self.on_metas(&FLUSH, &[&meta.encode()]).await?;
+        self.settle().await
     }
 }
 
@@ -248,8 +388,7 @@ fn conflict(address: &Address, code: i64) -> Error {
 impl StoreWriter for RedisWriter {
     async fn state(&mut self) -> Result<StoreState> {
         self.begin()?;
-        let metas = self.metas().await;
-        let state = metas.map(|metas| transition::state(metas.iter().map(Option::as_deref)));
+        let state = self.combined().await;
         self.end(state)
     }
 
@@ -262,14 +401,13 @@ impl StoreWriter for RedisWriter {
 
     async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
         self.begin()?;
-        // Each shard keeps its own coverage.
-        let state = state.clone().covering(Coverage::EMPTY).encode();
-        let outcome = self.on_metas(&TAKE_TERM, &[&state, &term.to_be_bytes()]).await;
+        let outcome = self.set_term(state, term).await;
         self.end(outcome)
     }
 
     async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
         self.begin()?;
+        self.unconfirmed = true;
         let outcome = self.set_coverage(expected, next, rows).await;
         self.end(outcome)
     }
@@ -291,12 +429,14 @@ impl StoreWriter for RedisWriter {
 
     async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
         self.begin()?;
+        self.unconfirmed = true;
         let outcome = self.remove(keys).await;
         self.end(outcome)
     }
 
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
         self.begin()?;
+        self.unconfirmed = true;
         let outcome = self.remove_unseen(changes).await;
         self.end(outcome)
     }
@@ -315,10 +455,8 @@ impl StoreWriter for RedisWriter {
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         self.begin()?;
-        let outcome = match transition::flush(None, meta, self.keys().shards()) {
-            Ok(meta) => self.on_metas(&FLUSH, &[&meta.encode()]).await,
-            Err(error) => Err(error),
-        };
+        self.unconfirmed = true;
+        let outcome = self.replace(meta).await;
         self.end(outcome)
     }
 }
@@ -327,7 +465,7 @@ impl fmt::Debug for RedisWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisWriter")
             .field("namespace", &self.keys().namespace())
-            .field("identity", &self.connection.identity)
+            .field("wires", &self.wires)
             .field("poisoned", &self.poisoned)
             .finish_non_exhaustive()
     }

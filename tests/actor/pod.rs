@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cachefront::binlog::{BinlogSource, read_position};
-use cachefront::redis::RedisStore;
+use cachefront::redis::{RedisSettings, RedisStore};
 use cachefront::settings::CdcSettings;
 use cachefront::store::Store;
 use cachefront::{Cache, Cdc, CdcHandle, Error, LoadCx, Loader, Local};
@@ -102,10 +102,12 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     let opts = OptsBuilder::from_opts(Opts::from_url(&setup.mysql).expect("a URL"))
         .pool_opts(PoolOpts::default().with_abs_conn_ttl(Some(CONNECTIONS_AGE)));
     let pool = Pool::new(opts);
-    let store = match &setup.namespace {
-        Some(namespace) => RedisStore::builder(&setup.redis).namespace(namespace.as_str()).connect().await?,
-        None => RedisStore::connect(&setup.redis).await?,
-    };
+    let settings = RedisSettings::default().with_wait_replicas(setup.wait_replicas);
+    let mut builder = RedisStore::builder(&setup.redis).settings(settings);
+    if let Some(namespace) = &setup.namespace {
+        builder = builder.namespace(namespace.as_str());
+    }
+    let store = builder.connect().await?;
     let store: Arc<dyn Store> = Arc::new(store);
     let mut caches = Vec::new();
     for spec in &setup.caches {

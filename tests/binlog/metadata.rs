@@ -26,6 +26,23 @@ async fn names_signs_and_labels_are_looked_up() {
 }
 
 #[tokio::test]
+async fn hidden_keys_and_escaped_labels_are_looked_up_too() {
+    let (_mysql, mut db) = server().await;
+    db.run(&[
+        "SET SESSION sql_generate_invisible_primary_key = ON",
+        r"CREATE TABLE pairs (kind ENUM('b\\c','d\ne','f\'g'), latin ENUM('né') CHARACTER SET latin1)",
+        "SET GLOBAL show_gipk_in_create_table_and_information_schema = OFF",
+    ])
+    .await;
+    let mut source = db.following("pairs").await;
+    db.run(&[r"INSERT INTO pairs VALUES ('b\\c', 'né'), ('d\ne', 'né'), ('f\'g', 'né')"]).await;
+    let transactions = drain(&mut source, &mut db).await;
+    assert_eq!(lines(&transactions, "kind"), [r"insert >b\c", "insert >d\ne", "insert >f'g"]);
+    assert_eq!(lines(&transactions, "my_row_id"), ["insert >1", "insert >2", "insert >3"]);
+    assert_eq!(lines(&transactions, "latin"), ["insert >né"; 3]);
+}
+
+#[tokio::test]
 async fn rows_older_than_the_answer_are_a_gap_and_not_misread() {
     let (_mysql, mut db) = server().await;
     db.run(&["CREATE TABLE pairs (id INT PRIMARY KEY, a INT, b INT)"]).await;

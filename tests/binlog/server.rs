@@ -171,7 +171,7 @@ pub(crate) fn lines(transactions: &[Transaction], column: &str) -> Vec<String> {
         .map(|change| match change {
             Change::Row(row) => format!("{} {}>{}", row.operation.as_str(), cell(&row.before), cell(&row.after)),
             Change::Tables { tables, .. } => {
-                let names: Vec<&str> = tables.iter().filter_map(|table| table.as_str().split('.').nth(1)).collect();
+                let names: Vec<&str> = tables.iter().map(|table| table.name()).collect();
                 format!("tables {}", names.join(","))
             }
             other => panic!("{other:?}"),

@@ -23,6 +23,52 @@ pub(crate) async fn redis(shards: u32) -> InRedis {
     InRedis { store, raw: raw(&url).await, shards }
 }
 
+/// The same in a cluster that all tests share.
+pub(crate) async fn cluster(shards: u32) -> InCluster {
+    let url = cachefront_testkit::server::shared_cluster().await;
+    let builder = RedisStore::builder(&url).namespace(unique::namespace()).shards(shards);
+    InCluster { store: builder.connect().await.expect("a store in the cluster"), url, shards }
+}
+
+pub(crate) struct InCluster {
+    store: RedisStore,
+    url: String,
+    shards: u32,
+}
+
+#[async_trait]
+impl StoreFixture for InCluster {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn pass(&self, duration: Duration) {
+        // sleep: as above.
+        tokio::time::sleep(duration + Duration::from_millis(5)).await;
+    }
+
+    async fn lose_metas(&self) {
+        let metas = (0..self.shards).map(|shard| testing::meta_key(self.store.namespace(), shard));
+        assert_eq!(delete_in_cluster(&self.url, metas).await, self.shards, "every shard had a meta");
+    }
+}
+
+/// Deletes keys, each at whichever node has it; returns how many there were.
+pub(crate) async fn delete_in_cluster(url: &str, keys: impl Iterator<Item = String>) -> u32 {
+    let hosts = url.trim_start_matches("redis+cluster://").trim_end_matches('/').split(',');
+    let mut nodes = Vec::new();
+    for host in hosts {
+        nodes.push(raw(&format!("redis://{host}/")).await);
+    }
+    let mut deleted = 0;
+    for key in keys {
+        for node in &mut nodes {
+            deleted += redis::cmd("DEL").arg(&key).query_async::<u32>(node).await.unwrap_or_default();
+        }
+    }
+    deleted
+}
+
 /// A connection of the test's own, to look behind the store.
 pub(crate) async fn raw(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");

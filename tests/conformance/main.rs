@@ -1,10 +1,12 @@
 //! Every store keeps the same laws: the store suite over Redis, and what only a server of its own can show.
 
 mod admin;
+mod cluster;
 mod connection;
 mod failover;
 mod fixture;
 mod login;
+mod sentinel;
 mod writer;
 
 /// The suite over one logical shard, the default for a single server.
@@ -15,4 +17,9 @@ mod one_shard {
 /// The suite over several: every operation on the meta and on many keys goes to each of them.
 mod several_shards {
     cachefront_core::store_suite!(crate::fixture::redis(5));
+}
+
+/// The suite over a cluster, whose shards are on three nodes.
+mod in_a_cluster {
+    cachefront_core::store_suite!(crate::fixture::cluster(7));
 }

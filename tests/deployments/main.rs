@@ -1,8 +1,10 @@
 //! Several processes, releases and services on the same servers: what is not kept correct is not served from a cache.
 
+mod cluster;
 mod common;
 mod mysql;
 mod progress;
 mod redis;
 mod releases;
+mod sentinel;
 mod traps;

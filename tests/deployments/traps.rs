@@ -109,7 +109,7 @@ async fn a_dropped_handle_is_an_error_in_the_log_and_another_process_takes_over(
     setup.drop_handle = true;
     let mut careless = Pod::ready(ACTOR, &fleet, &setup).await;
     careless.is("Stopped").await;
-    assert!(careless.log().contains("the handle of an invalidator was dropped"), "{}", careless.log());
+    assert!(careless.log().contains("the last handle of an invalidator was dropped"), "{}", careless.log());
     commits(&writer, PHASE).await;
     // No invalidator works: tokens and bounds still hold.
     let alone = careless.report().await;

@@ -37,6 +37,10 @@ pub(crate) enum Step {
     Discard {
         keys: Vec<u64>,
     },
+    DiscardCache,
+    FlushCaches {
+        rows: Vec<Row>,
+    },
     Suspend,
     LoseMetas,
     Invalidate {
@@ -180,6 +184,8 @@ fn reader() -> impl Strategy<Value = Step> {
         ),
         2 => (key(), token()).prop_map(|(key, token)| Step::Release { key, token }),
         1 => vec(key(), 0..3).prop_map(|keys| Step::Discard { keys }),
+        1 => Just(Step::DiscardCache),
+        2 => vec(row(), 0..3).prop_map(|rows| Step::FlushCaches { rows }),
     ]
 }
 

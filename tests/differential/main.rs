@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use proptest::test_runner::{Config, TestRunner};
 
 use history::histories;
-use pair::Pair;
+use pair::{Pair, Place};
 
 /// What must have been seen in all histories together; else they were too tame to prove anything.
 const REPLIES: &[&str] = &[
@@ -32,14 +32,14 @@ const REPLIES: &[&str] = &[
     "live",
 ];
 
-fn run(shards: u32, cases: u32) {
+fn run(place: Place, shards: u32, cases: u32) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let seen = Mutex::new(BTreeSet::new());
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&histories(), |history| {
         let replies = runtime.block_on(async {
-            let mut pair = Pair::new(shards).await;
+            let mut pair = Pair::new(place, shards).await;
             let mut replies = BTreeSet::new();
             for step in &history {
                 replies.insert(pair.step(step).await?);
@@ -58,10 +58,15 @@ fn run(shards: u32, cases: u32) {
 
 #[test]
 fn one_shard_replies_alike() {
-    run(1, 300);
+    run(Place::Server, 1, 300);
 }
 
 #[test]
 fn several_shards_answer_alike() {
-    run(3, 200);
+    run(Place::Server, 3, 200);
+}
+
+#[test]
+fn a_cluster_replies_alike() {
+    run(Place::Cluster, 5, 100);
 }

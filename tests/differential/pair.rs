@@ -11,6 +11,7 @@ use cachefront_core::store::{
 };
 use cachefront_core::{Gtid, MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
 use cachefront_redis::{RedisStore, testing};
+use cachefront_testkit::server::shared_cluster;
 use cachefront_testkit::{stack, unique};
 use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
@@ -20,12 +21,22 @@ use crate::history::{FillPick, HeldPick, Pick, Row, State, Step};
 
 const LONG: Duration = Duration::from_secs(600);
 
+/// Where the store of a pair is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// The shared server.
+    Server,
+    /// A cluster.
+    Cluster,
+}
+
 pub(crate) struct Pair {
     memory: MemoryStore,
     redis: RedisStore,
     memory_writer: Box<dyn StoreWriter>,
     redis_writer: Box<dyn StoreWriter>,
-    raw: MultiplexedConnection,
+    /// A connection to each node.
+    raw: Vec<MultiplexedConnection>,
     shards: u32,
 }
 
@@ -33,19 +44,27 @@ pub(crate) struct Pair {
 type Reply = (&'static str, String);
 
 impl Pair {
-    pub(crate) async fn new(shards: u32) -> Self {
-        let url = stack::redis_url();
+    pub(crate) async fn new(place: Place, shards: u32) -> Self {
+        let url = match place {
+            Place::Server => stack::redis_url(),
+            Place::Cluster => shared_cluster().await,
+        };
         let namespace = unique::namespace();
         let mut settings = MemorySettings::default();
         settings.shards = shards;
         let memory = MemoryStore::new(&namespace).with_settings(settings).expect("settings");
         let builder = RedisStore::builder(&url).namespace(&namespace).shards(shards);
         let redis = builder.connect().await.expect("the shared Redis");
-        let client = redis::Client::open(url).expect("a URL");
+        let hosts = url.split_once("://").expect("a URL").1.trim_end_matches('/').split(',');
+        let mut raw = Vec::new();
+        for host in hosts {
+            let client = redis::Client::open(format!("redis://{host}/")).expect("a URL");
+            raw.push(client.get_multiplexed_async_connection().await.expect("a connection"));
+        }
         Self {
             memory_writer: memory.writer().await.expect("a writer"),
             redis_writer: redis.writer().await.expect("a writer"),
-            raw: client.get_multiplexed_async_connection().await.expect("a connection"),
+            raw,
             memory,
             redis,
             shards,
@@ -105,7 +124,10 @@ impl Pair {
         self.memory.forget_meta();
         for shard in 0..self.shards {
             let meta = testing::meta_key(self.redis.namespace(), shard);
-            redis::cmd("DEL").arg(meta).exec_async(&mut self.raw).await.expect("the meta is deleted");
+            for node in &mut self.raw {
+                // Only the node that has the shard deletes it; the others redirect.
+                let _ = redis::cmd("DEL").arg(&meta).query_async::<u32>(node).await;
+            }
         }
         done(Ok(()))
     }
@@ -219,6 +241,11 @@ async fn read(store: &dyn Store, step: &Step, current: &Meta) -> Reply {
         Step::Fill { .. } => fill(store, step, current).await,
         Step::Release { key: id, token: number } => done(store.release(&key(*id), token(*number)).await),
         Step::Discard { keys: ids } => done(store.discard(&keys(ids)).await),
+        Step::DiscardCache => done(store.discard_cache("users").await),
+        Step::FlushCaches { rows } => {
+            let rows: Vec<_> = rows.iter().map(|&(mapping, generation)| (mapped(mapping), named(generation))).collect();
+            done(store.flush_caches(&rows).await)
+        }
         Step::Suspend => done(store.suspend().await),
         _ => unreachable!("a step of the invalidator: {step:?}"),
     }

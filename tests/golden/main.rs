@@ -10,6 +10,7 @@ mod print;
 use std::path::{Path, PathBuf};
 
 use cachefront_binlog::BinlogFile;
+use cachefront_core::source::{Columns, TableFilter};
 
 pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/data").join(name)
@@ -19,12 +20,26 @@ pub(crate) fn file(case: &str) -> Vec<u8> {
     std::fs::read(path(&format!("{case}.binlog"))).expect("the log file")
 }
 
-fn check(case: &str) {
+/// Checks a case with all tables of its file.
+fn check_all(case: &str) {
+    let bytes = file(case);
+    check(case, &BinlogFile::new(&bytes).and_then(|file| file.tables()).expect("its tables"));
+}
+
+/// Checks a case with these tables, as a mapping names them.
+fn check_mapped(case: &str, tables: &[(&str, &str)], columns: &Columns) {
+    let mut filter = TableFilter::new();
+    for &table in tables {
+        filter.add(table.into(), columns);
+    }
+    check(case, &filter);
+}
+
+fn check(case: &str, tables: &TableFilter) {
     let bytes = file(case);
     let file = BinlogFile::new(&bytes).expect("a log file");
-    let tables = file.tables().expect("its tables");
     let mut printed = String::new();
-    for transaction in file.transactions(&tables) {
+    for transaction in file.transactions(tables) {
         printed.push_str(&print::transaction(transaction));
     }
     let expected = path(&format!("{case}.expected"));
@@ -39,7 +54,22 @@ macro_rules! cases {
     ($($name:ident: $case:literal;)*) => {$(
         #[test]
         fn $name() {
-            check($case);
+            check_all($case);
+        }
+    )*};
+}
+
+/// Cases with tables as mappings name them; only these columns are read, or all of them.
+macro_rules! mapped {
+    ($($name:ident: $case:literal, [$($column:literal),*], [$($table:expr),*];)*) => {$(
+        #[test]
+        fn $name() {
+            let columns: &[&str] = &[$($column),*];
+            let columns = match columns {
+                [] => Columns::All,
+                names => Columns::Only(names.iter().map(|&name| name.into()).collect()),
+            };
+            check_mapped($case, &[$($table),*], &columns);
         }
     )*};
 }
@@ -53,4 +83,22 @@ cases! {
     compressed_transactions: "07compress_my";
     tagged_and_untagged_gtids: "08tagged_my";
     rows_changed_by_statements: "12stmt";
+    text_and_labels_of_many_character_sets: "21character_sets";
+}
+
+mapped! {
+    rows_of_which_the_log_has_no_column: "13minimal_defaults", ["id"],
+        [("shop", "users"), ("shop", "nokey"), ("shop", "minted")];
+    statements_of_a_client_in_latin1: "14client_latin1", ["id"], [("shop", "café"), ("shop", "né"), ("dé", "t")];
+    statements_of_a_client_in_gbk: "15client_gbk", ["id"],
+        [("shop", "表誠"), ("shop", "誠"), ("功", "t"), ("shop", "plain")];
+    statements_of_a_client_in_sjis: "16client_sjis", ["id"],
+        [("shop", "表"), ("shop", "ソ能"), ("ソ", "t"), ("shop", "plain")];
+    statements_of_a_client_in_cp1251: "17client_cp1251", ["id"], [("shop", "Жук"), ("shop", "ёж"), ("Ж", "t")];
+    statements_of_a_client_in_big5: "18client_big5", ["id"],
+        [("shop", "功許"), ("shop", "許"), ("功", "t"), ("shop", "plain")];
+    quotes_and_backslashes_of_sql_modes: "19sql_modes", [],
+        [("shop", "us\\ers"), ("shop", "users"), ("shop", "gone"), ("shop", "people"), ("shop", "plain")];
+    names_that_have_a_dot: "20dotted_names", [], [("shop.example.org", "users"), ("shop", "example.org.users")];
+    names_in_another_case: "22folded_names", [], [("Shop", "Users"), ("Shop", "Übersicht")];
 }

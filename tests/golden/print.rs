@@ -1,6 +1,6 @@
 //! Transactions as lines of text.
 
-use cachefront_core::event::{Change, Column, RowImage, Transaction, Value};
+use cachefront_core::event::{Change, Column, RowImage, TableName, Transaction, Value};
 use cachefront_core::{Error, Result};
 
 pub(crate) fn transaction(transaction: Result<Transaction>) -> String {
@@ -23,7 +23,7 @@ fn error(error: &Error) -> String {
 pub(crate) fn change(change: &Change) -> String {
     match change {
         Change::Row(row) => {
-            let mut text = format!("{} {}", row.operation.as_str(), row.table);
+            let mut text = format!("{} {}", row.operation.as_str(), table(&row.table));
             for (side, row) in [("before", &row.before), ("after", &row.after)] {
                 if let Some(row) = row {
                     text.push_str(&format!(" {side} {}", image(row)));
@@ -32,10 +32,18 @@ pub(crate) fn change(change: &Change) -> String {
             text
         }
         Change::Tables { tables, reason } => {
-            let names: Vec<&str> = tables.iter().map(|table| table.as_str()).collect();
+            let names: Vec<String> = tables.iter().map(table).collect();
             format!("tables [{}] by {reason}", names.join(", "))
         }
         other => format!("{other:?}"),
+    }
+}
+
+/// A name as text; with a dot in a part, in quotes.
+fn table(name: &TableName) -> String {
+    match name.as_str().matches('.').count() {
+        1 => name.to_string(),
+        _ => format!("`{}`.`{}`", name.database(), name.name()),
     }
 }
 

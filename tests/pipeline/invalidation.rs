@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use cachefront::binlog::{commit_token, own_commit_token};
 use cachefront::{Position, Tier};
 use cachefront_testkit::connector::Servers;
 use cachefront_testkit::shop::{PATIENCE, Shop, applied};
@@ -36,6 +37,7 @@ laws! {
     truncate_and_ddl_void_the_table: 3
     a_commit_is_evicted_within_milliseconds: 10
     a_writer_reads_its_own_writes_at_once_and_a_bound_is_kept: 1
+    the_token_of_ones_own_write_is_small_and_enough: 2
 }
 
 async fn every_kind_of_change_makes_exactly_its_key_miss(shop: Shop) {
@@ -123,4 +125,32 @@ async fn a_writer_reads_its_own_writes_at_once_and_a_bound_is_kept(shop: Shop) {
         hit.tier == Tier::Shared && hit.staleness_bound.is_some_and(|bound| bound <= Duration::from_secs(2))
     })
     .await;
+}
+
+/// Two caches over two connections to the store stand for two processes; another program commits all the time.
+async fn the_token_of_ones_own_write_is_small_and_enough(shop: Shop) {
+    let (cache, other) = (shop.cache().await, shop.cache().await);
+    let _cdc = shop.run(&cache).await;
+    let mut busy = shop.pool.get_conn().await.expect("a connection");
+    let traffic = tokio::spawn(async move {
+        loop {
+            busy.query_drop("UPDATE item SET value = value + 1 WHERE id = 2").await.expect("updated");
+        }
+    });
+    let mut conn = shop.pool.get_conn().await.expect("a connection");
+    let mut session = Position::new();
+    for round in 2..200_u64 {
+        other.get(&1).await.expect("an answer");
+        conn.exec_drop("UPDATE item SET value = value + 1 WHERE id = 1", ()).await.expect("updated");
+        let token = own_commit_token(&mut conn).await.expect("a token");
+        assert!(token.to_string().len() < 64, "{token}");
+        let read = other.get(&1).at_least(&token).await.expect("an answer");
+        assert_eq!(read, Some(round));
+        session.union(&token);
+    }
+    traffic.abort();
+    let all = commit_token(&mut conn).await.expect("a token");
+    assert!(all.covers(&session) && !session.covers(&all), "only this session's commits");
+    let read = cache.get_many([1, 1]).at_least(&session).await.expect("an answer");
+    assert_eq!(read, [Some(199), Some(199)]);
 }

@@ -63,6 +63,7 @@ async fn servers_that_are_missing_or_refuse_are_named() {
         assert!(!line.contains("hush"), "{line}");
         let line = refusal(role(name).env("CACHEFRONT_REDIS_URL", format!("redis://:hush@127.0.0.1:{nowhere}"))).await;
         assert!(line.contains(&nowhere.to_string()) && line.contains("CACHEFRONT_REDIS_URL"), "{line}");
+        assert_eq!(line.matches("cannot be reached").count(), 1, "{line}");
         assert!(!line.contains("hush"), "{line}");
     }
     let wrong = format!("mysql://unknown:hush@{}", database.url().rsplit('@').next().expect("a host"));

@@ -41,8 +41,9 @@ const ORDERS: [Order; 7] = [
     (
         "cachefront-redis/src",
         &[
-            "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "conn", "link", "reads",
-            "shared", "bus", "writer", "store", "admin", "builder", "testing",
+            "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
+            "link", "slots", "topology", "cluster", "route", "reads", "shared", "wires", "bus", "writer", "store",
+            "admin", "builder", "testing",
         ],
     ),
     (
@@ -74,6 +75,7 @@ const ORDERS: [Order; 7] = [
             "error",
             "cursor",
             "charset",
+            "names",
             "metadata",
             "column",
             "config",
@@ -86,6 +88,7 @@ const ORDERS: [Order; 7] = [
             "origin",
             "link",
             "position",
+            "token",
             "schema",
             "table",
             "rows",

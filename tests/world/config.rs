@@ -32,9 +32,9 @@ pub(crate) struct Config {
     pub(crate) slow_max: u64,
     /// Faults of the store's servers: failover, restart.
     pub(crate) store_faults: bool,
-    /// Shards are copied to their replicas each at its own time, as on nodes of their own. No store has such shards yet:
-    /// `CACHEFRONT_WORLD_NODES` turns it on.
-    pub(crate) torn_copies: bool,
+    /// Each shard is on a node of its own, as in a cluster: shards are copied to their replicas each at its own time, fail
+    /// over one by one, and come back from old files.
+    pub(crate) nodes: bool,
     /// Entries and metas vanish.
     pub(crate) evictions: bool,
     /// Processes and invalidators come, go, freeze and die.
@@ -86,7 +86,7 @@ impl Config {
             long_ways: [0, 20, 200][random.index(3)],
             slow_max: [10, 100, 1_000][random.index(3)],
             store_faults: some(500),
-            torn_copies: some(300) && std::env::var_os("CACHEFRONT_WORLD_NODES").is_some(),
+            nodes: some(300),
             evictions: some(400),
             churn: some(600),
             releases: some(400),

@@ -208,9 +208,8 @@ impl Database {
         for write in writes {
             self.write(*write, event as u64, way.unmappable, &mut changes);
         }
-        let partial = |change: &Change| {
-            matches!(change, Change::Row(row) if self.is_partial(row.table.as_str(), event))
-        };
+        let partial =
+            |change: &Change| matches!(change, Change::Row(row) if self.is_partial(row.table.as_str(), event));
         changes.retain(|change| !partial(change));
         let origin = self.primary();
         let server = &mut self.servers[origin];

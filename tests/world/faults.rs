@@ -7,7 +7,7 @@ use cachefront_core::{CdcState, InvalidationMode};
 
 use crate::keys::{NARROW, PLACES, RELEASES};
 use crate::process::Invalidator;
-use crate::server::{Role, Server};
+use crate::server::{Data, Role, Server};
 use crate::stage::Stage;
 use crate::world::World;
 
@@ -15,6 +15,7 @@ use crate::world::World;
 enum Fault {
     Replicate,
     PromoteStore,
+    FailOverNode,
     RestartStore,
     EndFormerStore,
     CutReads,
@@ -51,6 +52,7 @@ pub(crate) fn strike(stage: &mut Stage) {
     let choices = [
         (config.copies, Fault::Replicate),
         (has(store, 6), Fault::PromoteStore),
+        (has(store && config.nodes, 8), Fault::FailOverNode),
         (has(store, 2), Fault::RestartStore),
         (has(store, 6), Fault::EndFormerStore),
         (8, Fault::CutReads),
@@ -83,6 +85,7 @@ pub(crate) fn strike(stage: &mut Stage) {
     match fault {
         Fault::Replicate
         | Fault::PromoteStore
+        | Fault::FailOverNode
         | Fault::RestartStore
         | Fault::EndFormerStore
         | Fault::EvictEntry
@@ -112,9 +115,12 @@ pub(crate) fn replicate(world: &World) {
             server.replace(data.clone());
         }
     }
-    match world.config.torn_copies {
+    match world.config.nodes {
         false => state.replica = data,
         true => state.replica.copy_some(data, &world.random),
+    }
+    if world.random.chance(100) {
+        state.saved = state.servers[state.primary].data.clone();
     }
 }
 
@@ -133,9 +139,24 @@ fn in_store(world: &World, fault: Fault) {
                 1 => Role::Down,
                 _ => Role::Demoted { follows },
             };
-            promote(world, role);
+            let data = world.state().replica.clone();
+            promote(world, data, role);
         }
-        Fault::RestartStore => promote(world, Role::Down),
+        Fault::FailOverNode => {
+            // The other nodes keep what they have. The set of nodes is another one from now on.
+            let data = {
+                let state = world.state();
+                let older = if random.chance(300) { &state.saved } else { &state.replica };
+                let mut data = state.servers[state.primary].data.clone();
+                data.take_shard(random.index(world.config.shards), older);
+                data
+            };
+            promote(world, data, Role::Down);
+        }
+        Fault::RestartStore => {
+            let data = world.state().replica.clone();
+            promote(world, data, Role::Down);
+        }
         Fault::EndFormerStore => {
             let follows = random.chance(500);
             let mut state = world.state();
@@ -168,14 +189,13 @@ fn in_store(world: &World, fault: Fault) {
     }
 }
 
-/// The replica becomes the primary.
-fn promote(world: &World, role: Role) {
+/// A server with this data becomes the primary.
+fn promote(world: &World, data: Data, role: Role) {
     let random = &world.random;
     let id = random.next() | 1;
     let clock = world.config.server_clock(random);
     let mut state = world.state();
     let primary = state.primary;
-    let data = state.replica.clone();
     state.servers[primary].role = role;
     state.servers[primary].changed.notify_waiters();
     for server in &mut state.servers[..primary] {

@@ -258,10 +258,9 @@ fn random_writes(world: &World) -> Vec<Write> {
         53..=89 => Write::Order { number: number() },
         90..=97 => Write::DeleteOrder { number: number() },
         98 if config.odd_changes => Write::TruncateOrders,
-        99 if config.odd_changes => Write::Define {
-            table: [USERS, ORDERS][random.index(2)],
-            partial: random.chance(config.partial_tables),
-        },
+        99 if config.odd_changes => {
+            Write::Define { table: [USERS, ORDERS][random.index(2)], partial: random.chance(config.partial_tables) }
+        }
         _ => Write::Order { number: number() },
     };
     let most = if random.chance(200) { 3 } else { 1 };

@@ -52,21 +52,26 @@ impl Data {
         Self { metas: vec![None; shards], slots: vec![None; PLACES], bus: VecDeque::new(), head: 0 }
     }
 
-    /// Each shard has a replica of its own, which may be behind the others. The bus is on the first shard.
+    /// Each shard has a replica of its own, which may be behind the others.
     pub(crate) fn copy_some(&mut self, from: Self, random: &Random) {
-        let copied: Vec<bool> = self.metas.iter().map(|_| random.chance(600)).collect();
-        for (place, (slot, newer)) in self.slots.iter_mut().zip(from.slots).enumerate() {
-            if copied[shard_of_place(place, copied.len())] {
-                *slot = newer;
+        for shard in 0..self.metas.len() {
+            if random.chance(600) {
+                self.take_shard(shard, &from);
             }
         }
-        for (shard, (meta, newer)) in self.metas.iter_mut().zip(from.metas).enumerate() {
-            if copied[shard] {
-                *meta = newer;
+    }
+
+    /// Takes over everything that another copy has of one shard. The bus is on the first shard.
+    pub(crate) fn take_shard(&mut self, shard: usize, from: &Self) {
+        let shards = self.metas.len();
+        for (place, (slot, other)) in self.slots.iter_mut().zip(&from.slots).enumerate() {
+            if shard_of_place(place, shards) == shard {
+                slot.clone_from(other);
             }
         }
-        if copied[0] {
-            (self.bus, self.head) = (from.bus, from.head);
+        self.metas[shard].clone_from(&from.metas[shard]);
+        if shard == 0 {
+            (self.bus, self.head) = (from.bus.clone(), from.head);
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::store::{
-    Fill, FillReply, LeaseReply, LeaseRequest, Reading, ServerId, Store, StoreWriter, Token, transition,
+    Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Reading, ServerId, Store, StoreWriter, Token,
+    transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
@@ -188,6 +189,23 @@ impl Store for Conn {
 
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         self.call(true, |server, _| keys.iter().for_each(|key| server.apply(key, transition::Change::Remove))).await
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        Err(Error::new(ErrorKind::Config, format!("`{cache}` is in TTL mode, which this world does not have")))
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        let time = self.world.time;
+        self.call(true, |server, _| {
+            for shard in 0..server.data.metas.len() {
+                if let Some(meta) = server.data.metas[shard].as_deref().map(|meta| transition::flush_caches(meta, rows))
+                {
+                    server.set_meta(shard, meta, time.now());
+                }
+            }
+        })
+        .await
     }
 
     async fn suspend(&self) -> Result<()> {

@@ -90,6 +90,8 @@ pub(crate) struct State {
     pub(crate) primary: usize,
     /// What a replica of the primary holds.
     pub(crate) replica: Data,
+    /// What a file of the primary holds, from some earlier time.
+    pub(crate) saved: Data,
     pub(crate) actors: Vec<Actor>,
     /// Tokens that clients were given.
     pub(crate) tokens: Vec<Arc<Position>>,
@@ -158,6 +160,7 @@ impl World {
             database: Database::new(),
             servers: vec![Server::new(random.next() | 1, data.clone(), clock)],
             primary: 0,
+            saved: data.clone(),
             replica: data,
             actors: Vec::new(),
             tokens: Vec::new(),

@@ -79,7 +79,7 @@ fn assembler(part_changes_max: usize) -> Assembler {
     let mut filter = TableFilter::new();
     filter.add("shop.users".into(), &Columns::All);
     let settings = BinlogSettings { part_changes_max, ..BinlogSettings::default() };
-    Assembler::new(filter, Schema::default(), &settings)
+    Assembler::new(Names::of_files(filter), Schema::default(), &settings)
 }
 
 fn run(events: &[Event]) -> Result<Vec<Piece>> {

@@ -15,6 +15,19 @@ use crate::decode::{decimal, temporal};
 /// Maximum depth of a document, as in MySQL.
 const DEPTH_MAX: usize = 100;
 
+/// Maximum size of the text for each byte of a document: a control character is printed as six, a number of 8 bytes as up to
+/// 24. Elements of a damaged document may share their bytes, and these again, without end.
+const TEXT_PER_BYTE: usize = 8;
+
+/// What is left of the bounds of a document.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Depth of the containers that may follow.
+    depth: usize,
+    /// Maximum size of the whole text, in bytes.
+    text: usize,
+}
+
 /// The types of values.
 mod tag {
     pub(super) const SMALL_OBJECT: u8 = 0;
@@ -38,18 +51,18 @@ pub(crate) fn text(bytes: &[u8]) -> Result<String> {
     // Old servers log an empty value for a NULL that was written to a NOT NULL column.
     let Some((&kind, document)) = bytes.split_first() else { return Ok("null".to_owned()) };
     let mut text = String::with_capacity(bytes.len());
-    value(kind, document, 0, &mut text)?;
+    value(kind, document, Bounds { depth: DEPTH_MAX, text: 64 + TEXT_PER_BYTE * bytes.len() }, &mut text)?;
     Ok(text)
 }
 
 /// Prints a value of this type, which begins at the first byte.
-fn value(kind: u8, bytes: &[u8], depth: usize, text: &mut String) -> Result<()> {
+fn value(kind: u8, bytes: &[u8], bounds: Bounds, text: &mut String) -> Result<()> {
     let mut cursor = Cursor::new(bytes);
     match kind {
-        tag::SMALL_OBJECT => container(bytes, 2, true, depth, text)?,
-        tag::LARGE_OBJECT => container(bytes, 4, true, depth, text)?,
-        tag::SMALL_ARRAY => container(bytes, 2, false, depth, text)?,
-        tag::LARGE_ARRAY => container(bytes, 4, false, depth, text)?,
+        tag::SMALL_OBJECT => container(bytes, 2, true, bounds, text)?,
+        tag::LARGE_OBJECT => container(bytes, 4, true, bounds, text)?,
+        tag::SMALL_ARRAY => container(bytes, 2, false, bounds, text)?,
+        tag::LARGE_ARRAY => container(bytes, 4, false, bounds, text)?,
         tag::LITERAL => text.push_str(match cursor.u8()? {
             0 => "null",
             1 => "true",
@@ -74,10 +87,8 @@ fn value(kind: u8, bytes: &[u8], depth: usize, text: &mut String) -> Result<()> 
 }
 
 /// Prints an object or an array. Counts and offsets have `width` bytes; offsets are relative to the container.
-fn container(bytes: &[u8], width: usize, object: bool, depth: usize, text: &mut String) -> Result<()> {
-    if depth >= DEPTH_MAX {
-        return Err(malformed());
-    }
+fn container(bytes: &[u8], width: usize, object: bool, bounds: Bounds, text: &mut String) -> Result<()> {
+    let depth = bounds.depth.checked_sub(1).ok_or_else(malformed)?;
     let mut head = Cursor::new(bytes);
     let count = head.uint(width)? as usize;
     let size = head.uint(width)? as usize;
@@ -104,7 +115,10 @@ fn container(bytes: &[u8], width: usize, object: bool, depth: usize, text: &mut 
             let offset = Cursor::new(slot).uint(width)? as usize;
             bytes.get(offset..).ok_or_else(malformed)?
         };
-        value(kind, element, depth + 1, text)?;
+        value(kind, element, Bounds { depth, ..bounds }, text)?;
+        if text.len() > bounds.text {
+            return Err(malformed());
+        }
     }
     text.push(if object { '}' } else { ']' });
     Ok(())
@@ -207,6 +221,29 @@ mod tests {
         assert_eq!(text(&[5, 0xff, 0xff]).expect("a number"), "-1");
         assert_eq!(text(&[12, 3, b'a', b'"', b'\n']).expect("a string"), r#""a\"\n""#);
         assert!(text(&[99]).is_err());
+    }
+
+    #[test]
+    fn elements_that_share_their_bytes_are_malformed() {
+        // Arrays of 200 elements, each of which is the array after it.
+        let mut document = vec![tag::SMALL_ARRAY];
+        let mut arrays = Vec::new();
+        for level in 0..8_u16 {
+            let last = level == 7;
+            arrays.extend(200_u16.to_le_bytes());
+            arrays.extend(u16::MAX.to_le_bytes());
+            for _ in 0..200 {
+                arrays.push(if last { tag::LITERAL } else { tag::SMALL_ARRAY });
+                arrays.extend(if last { 0 } else { 604_u16 }.to_le_bytes());
+            }
+        }
+        arrays.resize(usize::from(u16::MAX) + 604 * 8, 0);
+        for level in 0..8 {
+            let size = (arrays.len() - level * 604).min(60_000) as u16;
+            arrays[level * 604 + 2..level * 604 + 4].copy_from_slice(&size.to_le_bytes());
+        }
+        document.extend(arrays);
+        assert!(text(&document).is_err());
     }
 
     #[test]

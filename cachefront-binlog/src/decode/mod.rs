@@ -14,10 +14,10 @@ mod decimal;
 mod json;
 mod temporal;
 
-use cachefront_core::event::Value;
+use cachefront_core::event::{Column as Cell, Value};
 use cachefront_core::{Error, ErrorKind, Result};
 
-use crate::charset::{self, Charset};
+use crate::charset::Charset;
 use crate::column::Kind;
 use crate::cursor::Cursor;
 use crate::metadata::Labels;
@@ -29,7 +29,10 @@ use crate::metadata::Labels;
 #[inline]
 pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
     let size = match kind {
-        Kind::Integer { bytes, .. } | Kind::Enum { bytes, .. } | Kind::Set { bytes, .. } => *bytes,
+        Kind::Integer { bytes, .. }
+        | Kind::Enum { bytes, .. }
+        | Kind::Set { bytes, .. }
+        | Kind::Unlabelled { bytes } => *bytes,
         Kind::Text { length_bytes, .. } | Kind::Bytes { length_bytes, .. } | Kind::Json { length_bytes } => {
             cursor.uint(*length_bytes)? as usize
         }
@@ -47,11 +50,23 @@ pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
     cursor.skip(size)
 }
 
+/// Decodes a column that is not NULL. A text whose character set is not known has no value.
+///
+/// # Errors
+/// `Corrupt` if it cannot be decoded.
+pub(crate) fn cell(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Cell> {
+    match kind {
+        Kind::Text { charset, .. } if !charset.is_decodable() => skip(kind, cursor).map(|()| Cell::Unsupported),
+        Kind::Unlabelled { .. } => skip(kind, cursor).map(|()| Cell::Unsupported),
+        kind => value(kind, cursor).map(Cell::Value),
+    }
+}
+
 /// Decodes a value.
 ///
 /// # Errors
 /// `Corrupt` if it cannot be decoded.
-pub(crate) fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
+fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
     Ok(match kind {
         Kind::Integer { bytes, unsigned: true } => Value::UInt(cursor.uint(*bytes)?),
         Kind::Integer { bytes, unsigned: false } => {
@@ -80,6 +95,7 @@ pub(crate) fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
         Kind::Text { length_bytes, charset } => string(sized(cursor, *length_bytes)?, *charset),
         Kind::Bytes { length_bytes, pad } => binary(sized(cursor, *length_bytes)?, *pad),
         Kind::Json { length_bytes } => text(json::text(sized(cursor, *length_bytes)?)?),
+        Kind::Unlabelled { .. } => return Err(out_of_list("an ENUM or a SET")),
         Kind::Unknown(code) => return Err(unknown(*code)),
     })
 }
@@ -123,15 +139,11 @@ fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     Ok(text(members.join(",")))
 }
 
-/// Text in UTF-8; bytes if the character set is not supported or the bytes are not valid.
+/// Text in UTF-8; bytes if they are not valid in the character set.
 fn string(bytes: &[u8], charset: Charset) -> Value {
-    match charset {
-        Charset::Utf8 => match std::str::from_utf8(bytes) {
-            Ok(text) => Value::Text(text.into()),
-            Err(_) => Value::Bytes(bytes.into()),
-        },
-        Charset::Latin1 => text(charset::latin1(bytes)),
-        Charset::Binary | Charset::Other => Value::Bytes(bytes.into()),
+    match charset.decode(bytes) {
+        Some(text) => Value::Text(text.into()),
+        None => Value::Bytes(bytes.into()),
     }
 }
 
@@ -185,6 +197,22 @@ mod tests {
         let utf8 = || Kind::Text { length_bytes: 1, charset: Charset::Utf8 };
         assert_eq!(read(utf8(), &[2, 0xc3, 0xa4]), Value::Text("ä".into()));
         assert_eq!(read(utf8(), &[1, 0xff]), Value::Bytes([0xff].into()));
+    }
+
+    #[test]
+    fn text_of_an_unknown_character_set_has_no_value() {
+        for (charset, cell_of) in [
+            (Charset::of_name("gbk"), Cell::Unsupported),
+            (Charset::Other, Cell::Unsupported),
+            (Charset::of_name("cp1251"), Cell::Value(Value::Text("Ж".into()))),
+            (Charset::Binary, Cell::Value(Value::Bytes([0xc6].into()))),
+        ] {
+            let mut cursor = Cursor::new(&[1, 0xc6]);
+            assert_eq!(cell(&Kind::Text { length_bytes: 1, charset }, &mut cursor).expect("a cell"), cell_of);
+            assert!(cursor.is_empty());
+        }
+        let label = cell(&Kind::Unlabelled { bytes: 1 }, &mut Cursor::new(&[1])).expect("a cell");
+        assert_eq!(label, Cell::Unsupported);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use cachefront_core::event::TableName;
 use cachefront_core::source::Columns;
 
+use crate::charset::Charset;
 use crate::config::Collations;
 use crate::preflight::finding::Finding;
 
@@ -76,6 +77,29 @@ const REFUSED: &str = "it treats different texts as equal (case, accents or trai
 const WARNED: &str = "it treats different texts as equal (case, accents or trailing spaces), so an entry with a key that \
                       the application does not normalise is stale until its time to live ends";
 
+/// Refuses columns whose values cannot be decoded, if a mapping can read them: with a mapping of all columns, each one.
+pub(crate) fn undecodable(table: &TableName, columns: &[ColumnFacts], wanted: &Columns) -> Vec<Finding> {
+    let is_read = |column: &&ColumnFacts| *wanted == Columns::All || column.matters(wanted);
+    let charset = |column: &ColumnFacts| Some(column.collation.as_deref()?.split('_').next()?.to_owned());
+    let found = columns.iter().filter(is_read).filter_map(|column| Some((column, charset(column)?)));
+    found
+        .filter(|(_, charset)| !Charset::of_name(charset).is_decodable())
+        .map(|(column, charset)| {
+            Finding::refuse(
+                format!("column `{}` of `{table}` has character set {charset}", column.name),
+                "the source cannot decode it, so a key that is made of it would be wrong",
+                format!(
+                    "ALTER TABLE `{}`.`{}` {}; or name the columns that the mapping reads with `depends_on_columns`, \
+                     without this one",
+                    table.database(),
+                    table.name(),
+                    column.modify()
+                ),
+            )
+        })
+        .collect()
+}
+
 /// Checks the columns of one table.
 pub(crate) fn check(
     table: &TableName,
@@ -96,7 +120,7 @@ pub(crate) fn check(
                 Collations::Refuse => REFUSED,
                 Collations::Warn => WARNED,
             };
-            let (database, name) = table.as_str().split_once('.').unwrap_or(("", table.as_str()));
+            let (database, name) = (table.database(), table.name());
             let fix = match column.extra.contains("GENERATED") && !column.extra.contains("DEFAULT_GENERATED") {
                 true => "define the generated column with COLLATE utf8mb4_0900_bin".to_owned(),
                 false => format!("ALTER TABLE `{database}`.`{name}` {}", column.modify()),
@@ -134,6 +158,20 @@ mod tests {
         assert!(refused(email("utf8mb4_bin", true)));
         assert!(refused(email("utf8mb4_0900_ai_ci", false)));
         assert!(!refused(ColumnFacts { in_unique_key: false, ..email("utf8mb4_0900_ai_ci", false) }));
+    }
+
+    #[test]
+    fn a_column_that_cannot_be_decoded_is_refused_if_a_mapping_can_read_it() {
+        let table = TableName::from("shop.users");
+        let refused = |collation, wanted| undecodable(&table, &[email(collation, true)], &wanted).len();
+        for collation in ["gbk_bin", "sjis_bin", "gb18030_bin", "unheardof_bin"] {
+            assert_eq!(refused(collation, Columns::All), 1, "{collation}");
+            assert_eq!(refused(collation, Columns::Only(vec!["Email".into()])), 1);
+            assert_eq!(refused(collation, Columns::Only(vec!["id".into()])), 0);
+        }
+        for collation in ["utf8mb4_bin", "latin1_bin", "cp1251_bin", "utf16_bin", "binary"] {
+            assert_eq!(refused(collation, Columns::All), 0, "{collation}");
+        }
     }
 
     #[test]

@@ -41,12 +41,28 @@ pub(crate) async fn table(
     let found: Vec<(String, String)> = queries.rows("looking for similar tables", &sql, Some((database, name))).await?;
     let names: Vec<String> = found.into_iter().map(|(database, name)| format!("{database}.{name}")).collect();
     let hint = hint(similar(table.as_str(), names.iter().map(String::as_str)));
+    if let Some(other) = in_another_case(queries, (database, name)).await? {
+        return Ok(Finding::refuse(
+            format!("the mapped table `{table}` does not exist, but `{other}` does"),
+            "the server distinguishes the case of names (lower_case_table_names=0), so the changes of that table would \
+             not be recognised",
+            format!("name it `{other}` in the mapping"),
+        ));
+    }
     Ok(finding(
         rules,
         format!("the mapped table `{table}` does not exist{hint}"),
         "the log has no changes of it, so entries that are loaded from it would never be invalidated",
         format!("correct the name in the mapping, or create the table{}", allowance(rules)),
     ))
+}
+
+/// The name of a table that differs from this one in its case only.
+async fn in_another_case(queries: &mut Queries<'_>, names: (&str, &str)) -> Result<Option<TableName>> {
+    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE LOWER(TABLE_SCHEMA) = LOWER(?) AND \
+               LOWER(TABLE_NAME) = LOWER(?) LIMIT 1";
+    let found: Vec<(String, String)> = queries.rows("looking for a table in another case", sql, Some(names)).await?;
+    Ok(found.first().map(|(database, name)| TableName::new(database, name)))
 }
 
 /// Findings for mapped columns that are not among the visible ones.

@@ -17,6 +17,7 @@ use mysql_async::Conn;
 
 use crate::config::BinlogSettings;
 use crate::conn::Server;
+use crate::names::Names;
 use crate::origin::Origin;
 use crate::preflight::finding::Finding;
 pub(crate) use crate::preflight::finding::Rules;
@@ -96,6 +97,9 @@ async fn check(
     }
     // The checks do not wait for a table that is locked or being altered.
     queries.rows::<mysql_async::Row>("limiting the wait for locks", "SET SESSION lock_wait_timeout = 1", None).await?;
+    if let Some(twice) = checks.variables.casing().and_then(|casing| Names::new(filter.clone(), casing).err()) {
+        return Err(twice);
+    }
     for (table, columns) in filter.iter() {
         tables::check(&mut queries, table, columns, &mut checks).await?;
     }

@@ -7,6 +7,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::conn::Server;
+use crate::names::Casing;
 use crate::preflight::finding::{Finding, Rules};
 
 /// The state that the checks share.
@@ -71,6 +72,11 @@ impl Variables {
 
     pub(crate) fn is(&self, name: &str, value: &str) -> bool {
         self.get(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
+    }
+
+    /// How the server compares names. `None` if it does not say.
+    pub(crate) fn casing(&self) -> Option<Casing> {
+        Some(Casing::of_server(self.get("lower_case_table_names")?.parse().ok()?))
     }
 
     /// The major and minor version; 0 if a part cannot be parsed.

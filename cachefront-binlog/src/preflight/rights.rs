@@ -51,7 +51,7 @@ fn filters(only: &str, ignored: &str, filter: &TableFilter) -> Vec<Finding> {
     let mut findings: Vec<Finding> = filter
         .iter()
         .filter_map(|(table, _)| {
-            let database = table.as_str().split_once('.').map_or("", |(database, _)| database);
+            let database = table.database();
             let is_omitted = !only.is_empty() && !listed(only, database) || listed(ignored, database);
             is_omitted.then(|| {
                 Finding::refuse(

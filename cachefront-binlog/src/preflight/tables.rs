@@ -20,29 +20,22 @@ pub(crate) async fn check(
     checks: &mut Checks,
 ) -> Result<()> {
     let Checks { account, variables, rules, findings } = checks;
-    let Some((database, name)) = table.as_str().split_once('.') else {
+    let (database, name) = (table.database(), table.name());
+    if database.is_empty() {
         findings.push(Finding::refuse(
             format!("the mapped table `{table}` names no database"),
             "the log names tables by database and name",
-            "name it `database.table` in the mapping",
-        ));
-        return Ok(());
-    };
-    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND \
-               TABLE_NAME = ?";
-    let found: Vec<(String, String, String)> = queries.rows("looking up a table", sql, Some((database, name))).await?;
-    let Some((own_database, own_name, table_type)) = found.into_iter().next() else {
-        findings.push(missing::table(queries, account, table, (database, name), *rules).await?);
-        return Ok(());
-    };
-    if (own_database.as_str(), own_name.as_str()) != (database, name) {
-        findings.push(Finding::refuse(
-            format!("the server's name of the mapped table `{table}` is `{own_database}.{own_name}`"),
-            "names of the log are compared exactly, so its changes would not be recognised",
-            format!("name it `{own_database}.{own_name}` in the mapping"),
+            "name it `database.table` in the mapping, or as the pair (\"database\", \"table\") if a name has a dot",
         ));
         return Ok(());
     }
+    // A server that folds names finds the table in any case.
+    let sql = "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+    let found: Vec<String> = queries.rows("looking up a table", sql, Some((database, name))).await?;
+    let Some(table_type) = found.into_iter().next() else {
+        findings.push(missing::table(queries, account, table, (database, name), *rules).await?);
+        return Ok(());
+    };
     if table_type == "VIEW" {
         findings.push(Finding::refuse(
             format!("`{table}` is a view"),
@@ -63,6 +56,7 @@ pub(crate) async fn check(
     } else {
         findings.extend(unknown);
     }
+    findings.extend(collation::undecodable(table, &columns, wanted));
     findings.extend(collation::check(table, &columns, wanted, rules.collations));
     findings.extend(nullable(table, &columns, wanted));
     findings.extend(cascades(queries, table, (database, name), variables).await?);
@@ -137,8 +131,9 @@ async fn cascades(
                 format!("foreign key `{key}` of `{table}` changes rows by cascade"),
                 "before MySQL 9.6 such changes are not logged, so their entries are stale until their time to live ends",
                 format!(
-                    "ALTER TABLE {table} DROP FOREIGN KEY `{key}`, add it again without CASCADE and SET NULL, and change \
-                     the rows by statements; or use MySQL 9.6"
+                    "ALTER TABLE `{}`.`{}` DROP FOREIGN KEY `{key}`, add it again without CASCADE and SET NULL, and change \
+                     the rows by statements; or use MySQL 9.6",
+                    names.0, names.1
                 ),
             )
         })

@@ -7,11 +7,44 @@ use std::vec::IntoIter;
 pub(super) enum Token {
     /// An unquoted word in upper case: a keyword or a name.
     Word(String),
-    /// A name in backticks or double quotes. [`Tokens::next_name`] also returns an unquoted word, in its own case.
+    /// A name in quotes. [`Tokens::next_name`] also returns an unquoted word, in its own case.
     Name(String),
     Text(String),
     Number(String),
     Symbol(char),
+}
+
+/// The settings of `sql_mode` that decide where a quote ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Quoting {
+    /// `ANSI_QUOTES`: double quotes are around names, not around text.
+    pub(super) ansi: bool,
+    /// `NO_BACKSLASH_ESCAPES`: a backslash in a text is an ordinary character.
+    pub(super) plain_backslash: bool,
+}
+
+impl Quoting {
+    /// The settings of a session.
+    pub(super) fn of_mode(sql_mode: u64) -> Self {
+        Self { ansi: sql_mode & 4 != 0, plain_backslash: sql_mode & 1 << 20 != 0 }
+    }
+
+    /// All settings, for a session whose mode is not known.
+    pub(super) const ALL: [Self; 4] = [
+        Self { ansi: false, plain_backslash: false },
+        Self { ansi: false, plain_backslash: true },
+        Self { ansi: true, plain_backslash: false },
+        Self { ansi: true, plain_backslash: true },
+    ];
+}
+
+/// Why a text cannot be split into tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// A quote or a comment does not end, so the server did not read the text in this way.
+    Unclosed,
+    /// There are too many tokens, or a character is a space in some character sets and a part of a name in others.
+    Unsure,
 }
 
 /// The tokens of a statement, read from the front.
@@ -24,20 +57,23 @@ pub(super) struct Tokens {
 const TOKENS_MAX: usize = 100_000;
 
 impl Tokens {
-    /// Returns `None` if a quote or a comment does not end, or if there are too many tokens.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    /// Splits a statement.
+    ///
+    /// # Errors
+    /// The reason why it cannot be split.
+    pub(super) fn read(text: &str, quoting: Quoting) -> Result<Self, Unread> {
         let mut tokens = Vec::new();
-        let mut rest = text.trim_start();
+        let mut rest = text.trim_start_matches(is_space);
         while !rest.is_empty() {
-            if tokens.len() >= TOKENS_MAX {
-                return None;
+            if tokens.len() >= TOKENS_MAX || rest.starts_with('\u{a0}') {
+                return Err(Unread::Unsure);
             }
-            rest = one(rest, &mut tokens)?.trim_start();
+            rest = one(rest, quoting, &mut tokens).ok_or(Unread::Unclosed)?.trim_start_matches(is_space);
         }
         while matches!(tokens.last(), Some((Token::Symbol(';'), _))) {
             tokens.pop();
         }
-        Some(Self { rest: tokens.into_iter().peekable() })
+        Ok(Self { rest: tokens.into_iter().peekable() })
     }
 
     pub(super) fn next(&mut self) -> Option<Token> {
@@ -100,8 +136,8 @@ impl Tokens {
     }
 }
 
-/// Reads one token or comment, and returns the rest of the text.
-fn one<'a>(text: &'a str, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> {
+/// Reads one token or comment, and returns the rest of the text. `None` if a quote or a comment does not end.
+fn one<'a>(text: &'a str, quoting: Quoting, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> {
     if let Some(comment) = text.strip_prefix("/*") {
         // `/*!50100 .. */` is executed, so its contents are tokens; its end is skipped below.
         if let Some(executed) = comment.strip_prefix('!') {
@@ -113,16 +149,17 @@ fn one<'a>(text: &'a str, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> 
         return Some(after);
     }
     let line_comment = text.starts_with('#')
-        || text.strip_prefix("--").is_some_and(|after| after.is_empty() || after.starts_with(char::is_whitespace));
+        || text
+            .strip_prefix("--")
+            .is_some_and(|after| after.is_empty() || after.starts_with(|c: char| is_space(c) || c.is_control()));
     if line_comment {
         return Some(text.split_once('\n').map_or("", |(_, after)| after));
     }
     let first = text.chars().next()?;
     match first {
         '`' => quoted(text, '`', false).map(|(name, after)| (Token::Name(name), after)),
-        // A name with ANSI_QUOTES, text otherwise; where a name is expected it can only be a name.
-        '"' => quoted(text, '"', true).map(|(name, after)| (Token::Name(name), after)),
-        '\'' => quoted(text, '\'', true).map(|(text, after)| (Token::Text(text), after)),
+        '"' if quoting.ansi => quoted(text, '"', false).map(|(name, after)| (Token::Name(name), after)),
+        '"' | '\'' => quoted(text, first, !quoting.plain_backslash).map(|(text, after)| (Token::Text(text), after)),
         first if is_word(first) => {
             let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
             let (word, after) = text.split_at_checked(end)?;
@@ -141,8 +178,14 @@ fn one<'a>(text: &'a str, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> 
     })
 }
 
+/// Returns true for the spaces of the server's lexer.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
+/// Returns true for the characters of words and unquoted names.
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
+    c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii() && c != '\u{a0}'
 }
 
 /// Splits at the closing quote. A doubled quote is a single one of the text; in strings a backslash escapes the next

@@ -1,7 +1,16 @@
 use super::*;
 
+const UTF8MB4: u64 = 255;
+const ANSI_QUOTES: u64 = 4;
+const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
+
+fn of_session(text: &[u8], sql_mode: u64, collation: u64) -> Statement {
+    let (sql_mode, client_collation) = (Some(sql_mode), Some(collation));
+    classify(&Query { database: b"shop", text, sql_mode, client_collation })
+}
+
 fn read(text: &str) -> Statement {
-    classify(&Query { database: b"shop", text: text.as_bytes() })
+    of_session(text.as_bytes(), 0, UTF8MB4)
 }
 
 fn tables(names: &[&str]) -> Statement {
@@ -20,17 +29,22 @@ fn ddl_names_its_tables() {
         ("alter table users rename people", vec!["shop.users", "shop.people"]),
         ("ALTER TABLE users EXCHANGE PARTITION p0 WITH TABLE old.users", vec!["shop.users", "old.users"]),
         ("CREATE ALGORITHM=MERGE DEFINER=`a`@`%` SQL SECURITY DEFINER VIEW v AS SELECT 1", vec!["shop.v"]),
-        ("# note\n-- another\nTRUNCATE \"users\"", vec!["shop.users"]),
+        ("# note\n-- another\nTRUNCATE users", vec!["shop.users"]),
+        ("REPAIR NO_WRITE_TO_BINLOG TABLE users, x.t QUICK", vec!["shop.users", "x.t"]),
+        ("CREATE TABLE users AS SELECT 1 AS id", vec!["shop.users"]),
+        ("CREATE TABLE users (id INT) TABLE other", vec!["shop.users"]),
+        ("CREATE OR REPLACE TABLE users (id INT)", vec!["shop.users"]),
     ] {
         assert_eq!(read(text), tables(&names), "{text}");
     }
     for (text, name) in [
         ("CREATE TABLE IF NOT EXISTS x.y (a INT)", "x.y"),
+        ("CREATE TABLE x.y (a INT) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (1))", "x.y"),
         ("/*!50100 CREATE */ TABLE `t` ( `a` int ) START TRANSACTION", "shop.t"),
     ] {
-        assert_eq!(read(text), Statement::Created(name.into()), "{text}");
+        assert_eq!(read(text), Statement::Created(vec![name.into()]), "{text}");
     }
-    assert_eq!(read("DROP DATABASE IF EXISTS `shop`"), Statement::Database("shop".into()));
+    assert_eq!(read("DROP DATABASE IF EXISTS `shop`"), Statement::Databases(vec!["shop".into()]));
 }
 
 #[test]
@@ -57,11 +71,65 @@ fn objects_without_rows_are_harmless() {
 }
 
 #[test]
+fn a_statement_is_read_in_the_character_set_of_its_session() {
+    let unknown = |name: &str| Statement::Tables(vec![TableName::new("shop", name)]);
+    // latin1, cp1251: the character is known.
+    assert_eq!(of_session(b"TRUNCATE `caf\xe9`", 0, 8), tables(&["shop.café"]));
+    assert_eq!(of_session(b"TRUNCATE \xc6", 0, 51), tables(&["shop.Ж"]));
+    // gbk, sjis, cp932, big5: any character, whose second byte is no backslash and no backtick.
+    assert_eq!(of_session(b"TRUNCATE `\xd5\\`", 0, 28), unknown("\u{fffd}"));
+    assert_eq!(of_session(b"TRUNCATE `\x95`\x95\\`", 0, 13), unknown("\u{fffd}\u{fffd}"));
+    assert_eq!(of_session(b"ALTER TABLE t COMMENT '\x83\\', RENAME TO u", 0, 95), tables(&["shop.t", "shop.u"]));
+    assert_eq!(of_session(b"TRUNCATE \xa5\\", 0, 1), unknown("\u{fffd}"));
+    // A second byte that is no backslash does not escape a quote; one that is, does.
+    assert_eq!(of_session(b"ALTER TABLE t COMMENT '\x83\\', RENAME TO u", 0, 8), Statement::Anything);
+}
+
+#[test]
+fn text_in_another_character_set_than_the_log_says_has_every_meaning() {
+    // CREATE TABLE .. SELECT is logged in UTF-8, whatever the session's character set is.
+    let utf8 = "CREATE TABLE `表é` (`id` int) START TRANSACTION".as_bytes();
+    for collation in [8, 28, 13, 51] {
+        let Statement::Created(tables) = of_session(utf8, 0, collation) else { panic!("{collation}") };
+        assert!(tables.contains(&"shop.表é".into()), "{collation}: {tables:?}");
+    }
+    // UTF-8 that was converted to UTF-8 once more.
+    let Statement::Tables(twice) = of_session("TRUNCATE `cafÃ©`".as_bytes(), 0, UTF8MB4) else { panic!("tables") };
+    assert_eq!(twice, ["shop.cafÃ©".into(), "shop.café".into()]);
+    assert_eq!(of_session(b"DROP DATABASE `d\xe9`", 0, 8), Statement::Databases(vec!["dé".into()]));
+    // A character set that is not known.
+    assert_eq!(of_session(b"TRUNCATE `\xe9`", 0, 4_711), Statement::Anything);
+    assert_eq!(of_session(b"TRUNCATE t", 0, 4_711), tables(&["shop.t"]));
+}
+
+#[test]
+fn quotes_and_backslashes_mean_what_the_sessions_mode_says() {
+    assert_eq!(of_session(br#"TRUNCATE "a\\""#, ANSI_QUOTES, UTF8MB4), tables(&[r"shop.a\\"]));
+    assert_eq!(of_session(br#"TRUNCATE "a""b""#, ANSI_QUOTES, UTF8MB4), tables(&["shop.a\"b"]));
+    assert_eq!(read(r#"TRUNCATE "users""#), Statement::Anything, "a text is no name");
+    let renamed = br"ALTER TABLE t COMMENT 'a\\', RENAME TO u";
+    assert_eq!(of_session(&renamed[..], 0, UTF8MB4), tables(&["shop.t", "shop.u"]));
+    assert_eq!(of_session(&renamed[..], NO_BACKSLASH_ESCAPES, UTF8MB4), tables(&["shop.t", "shop.u"]));
+    let renamed = br#"ALTER TABLE t COMMENT 'a\', RENAME TO u"#;
+    assert_eq!(of_session(&renamed[..], NO_BACKSLASH_ESCAPES, UTF8MB4), tables(&["shop.t", "shop.u"]));
+    assert_eq!(of_session(&renamed[..], 0, UTF8MB4), Statement::Anything, "the text does not end");
+    // Both, if the mode is not known.
+    let query = Query { database: b"shop", text: br#"TRUNCATE "a""#, client_collation: Some(255), ..Query::default() };
+    assert_eq!(classify(&query), Statement::Anything);
+}
+
+#[test]
+fn a_character_that_may_be_a_space_is_not_guessed() {
+    assert_eq!(of_session(b"TRUNCATE\xa0t", 0, 8), Statement::Anything);
+    assert_eq!(of_session(b"TRUNCATE `a\xa0t`", 0, 8), tables(&["shop.a\u{a0}t"]));
+}
+
+#[test]
 fn an_unrecognised_statement_may_change_anything() {
     for text in ["FROBNICATE users", "ALTER TABLE", "TRUNCATE `users", "RENAME TABLE a", "DROP", "/* no end"] {
         assert_eq!(read(text), Statement::Anything, "{text}");
     }
-    let nowhere = classify(&Query { database: b"", text: b"TRUNCATE users" });
+    let nowhere = classify(&Query { text: b"TRUNCATE users", sql_mode: Some(0), ..Query::default() });
     assert_eq!(nowhere, Statement::Anything, "no database is current");
 }
 

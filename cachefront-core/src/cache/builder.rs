@@ -16,7 +16,7 @@ use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, Loader};
 use crate::mode::InvalidationMode;
 use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
-use crate::settings::CacheSettings;
+use crate::settings::{CacheSettings, OnLag};
 use crate::store::{MemoryStore, Store};
 
 /// Maximum length of a cache's name, in bytes.
@@ -59,21 +59,24 @@ pub struct CacheBuilder<K, V, C = Json> {
     entropy: Arc<dyn Entropy>,
 }
 
-impl Cache<(), ()> {
-    /// Starts to build a cache of this name; the name is part of every stored key.
+impl<K, V> Cache<K, V> {
+    /// Starts to build a cache of this name; the name is part of every stored key. Key and value types are named once, in an
+    /// alias or where the cache is kept:
     ///
     /// ```
     /// use cachefront::{Cache, loader_fn};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
-    /// let greetings: Cache<u64, String> = Cache::builder("greetings")
-    ///     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
+    /// type Greetings = Cache<u64, String>;
+    ///
+    /// let greetings = Greetings::builder("greetings")
+    ///     .loader(loader_fn(|id| async move { Ok::<_, std::io::Error>(Some(format!("hello {id}"))) }))
     ///     .build()?;
     /// assert_eq!(greetings.get(&7).await?, Some("hello 7".to_owned()));
     /// # Ok::<(), cachefront::Error>(())
     /// # }).expect("the example runs");
     /// ```
-    pub fn builder<K, V>(name: &str) -> CacheBuilder<K, V> {
+    pub fn builder(name: &str) -> CacheBuilder<K, V> {
         CacheBuilder::new(name)
     }
 }
@@ -180,24 +183,24 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// let users: CacheBuilder<u64, String> =
     ///     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<String>("email")?]));
     /// ```
-    pub fn depends_on<F>(mut self, table: &str, keys_of: F) -> Self
+    pub fn depends_on<F>(mut self, table: impl Into<TableName>, keys_of: F) -> Self
     where
         K: CacheKey,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
-        self.rules.add(TableName::from(table), Columns::All, keys_of);
+        self.rules.add(table.into(), Columns::All, keys_of);
         self
     }
 
     /// Like [`depends_on`](Self::depends_on), but the source decodes only `columns`: this is cheaper, and limits the checks
     /// at the start to these columns (a string column that keys are made of needs a binary collation).
-    pub fn depends_on_columns<F>(mut self, table: &str, columns: &[&str], keys_of: F) -> Self
+    pub fn depends_on_columns<F>(mut self, table: impl Into<TableName>, columns: &[&str], keys_of: F) -> Self
     where
         K: CacheKey,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());
-        self.rules.add(TableName::from(table), columns, keys_of);
+        self.rules.add(table.into(), columns, keys_of);
         self
     }
 
@@ -247,6 +250,74 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             clock: self.clock,
             entropy: self.entropy,
         }
+    }
+
+    /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
+    /// settings [`freshness_objective`](CacheSettings::freshness_objective) and [`on_lag`](CacheSettings::on_lag).
+    ///
+    /// With [`OnLag::ShortenTtl`] a plain read is never older than `objective`, plus that time, plus its own load. Session
+    /// and bounded reads prove more and are not affected; a cache that is kept correct by time has no objective.
+    ///
+    /// Default: 10 s and `ShortenTtl` of 10 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachefront::{Cache, CacheBuilder, OnLag};
+    ///
+    /// let users: CacheBuilder<u64, String> = Cache::builder("users")
+    ///     .freshness_objective(Duration::from_secs(2), OnLag::ShortenTtl(Duration::from_secs(5)));
+    /// ```
+    pub fn freshness_objective(mut self, objective: Duration, on_lag: OnLag) -> Self {
+        self.settings.freshness_objective = objective;
+        self.settings.on_lag = on_lag;
+        self
+    }
+
+    /// Serves a value for this long after its time to live, while one process loads it again in the background: no reader
+    /// waits when a hot value expires. Invalidations take effect at once, as always.
+    ///
+    /// Sets [`CacheSettings::stale_while_revalidate`]. Default: 0: a value that has expired is a miss.
+    pub fn stale_while_revalidate(mut self, duration: Duration) -> Self {
+        self.settings.stale_while_revalidate = duration;
+        self
+    }
+
+    /// Loads values again in the background before their time to live ends, at random, so that hot values do not expire at
+    /// all: 1.0 is a good value, more is earlier (XFetch).
+    ///
+    /// Sets [`CacheSettings::early_refresh`]. Default: 0.0: never.
+    pub fn early_refresh(mut self, factor: f64) -> Self {
+        self.settings.early_refresh = factor;
+        self
+    }
+
+    /// Serves a plain read whose load fails the last value that this process had, if it is at most this old, although it
+    /// was invalidated or has expired. Needs a process-local tier, which keeps such values. [`Hit::stale`](crate::Hit::stale) is then true; session
+    /// and bounded reads, and reads of other keys, return the error.
+    ///
+    /// Sets [`CacheSettings::stale_if_error`]. Default: 0: an error is returned.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachefront::{Cache, CacheBuilder, Local};
+    ///
+    /// let users: CacheBuilder<u64, String> = Cache::builder("users")
+    ///     .local(Local::max_weight(64 << 20))
+    ///     .stale_if_error(Duration::from_secs(600))
+    ///     .load_soft_timeout(Duration::from_millis(200));
+    /// ```
+    pub fn stale_if_error(mut self, age_max: Duration) -> Self {
+        self.settings.stale_if_error = age_max;
+        self
+    }
+
+    /// Waits this long for a load if there is a value for [`stale_if_error`](Self::stale_if_error), and then serves that value;
+    /// the load goes on and its value is stored.
+    ///
+    /// Sets [`CacheSettings::load_soft_timeout`]. Default: 0: it waits for the load.
+    pub fn load_soft_timeout(mut self, duration: Duration) -> Self {
+        self.settings.load_soft_timeout = duration;
+        self
     }
 
     /// Sets every tunable number. Default: [`CacheSettings::default`].
@@ -325,11 +396,25 @@ impl<K, V, C> CacheBuilder<K, V, C> {
                 self.name
             ));
         }
+        let stale = &self.settings;
+        if !stale.stale_if_error.is_zero() && self.local.is_none() {
+            return config(format!(
+                "`stale_if_error` of cache `{}` needs a process-local tier: add `local`",
+                self.name
+            ));
+        }
+        if !stale.load_soft_timeout.is_zero() && stale.stale_if_error.is_zero() {
+            return config(format!("`load_soft_timeout` of cache `{}` needs `stale_if_error`", self.name));
+        }
         if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
             return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));
         }
         if let Some((table, _)) = self.rules.table_filter().iter().find(|(table, _)| !is_full_name(table)) {
-            return config(format!("`{table}` in `depends_on` of cache `{}` is not `database.table`", self.name));
+            return config(format!(
+                "`{table}` in `depends_on` of cache `{}` is not `database.table`: a name that has a dot itself is given as a \
+                 pair, (\"database\", \"table\")",
+                self.name
+            ));
         }
         if tokio::runtime::Handle::try_current().is_err() {
             return config(format!("cache `{}` is built outside a tokio runtime: build it inside one", self.name));
@@ -354,7 +439,7 @@ fn refuse_another_mapping(store: &Arc<dyn Store>, rules: &TableRules) -> Result<
 }
 
 fn is_full_name(table: &TableName) -> bool {
-    table.as_str().split_once('.').is_some_and(|(database, name)| !database.is_empty() && !name.is_empty())
+    !table.database().is_empty() && !table.name().is_empty()
 }
 
 impl<K, V, C> std::fmt::Debug for CacheBuilder<K, V, C> {

@@ -102,6 +102,12 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         self.shard(key).get(key).map_or(0, |flight| Arc::strong_count(flight) - 2)
     }
 
+    /// Returns the number of readers that wait for the flight of `key`; `None` if there is no flight.
+    #[cfg(test)]
+    pub(crate) fn waiters_or_none(&self, key: &K) -> Option<usize> {
+        self.shard(key).get(key).map(|flight| Arc::strong_count(flight) - 2)
+    }
+
     /// Locks the part of the table that has `key`.
     fn shard(&self, key: &K) -> MutexGuard<'_, Table<K, V>> {
         lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])

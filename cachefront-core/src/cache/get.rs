@@ -7,15 +7,16 @@ use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
-use crate::cache::level::Level;
+use crate::cache::level::{Level, read_levels};
 use crate::cache::plan::Work;
 use crate::error::Result;
 use crate::key::CacheKey;
-use crate::position::Position;
+
+/// A read in progress.
+pub(super) type HitFuture<V> = Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>;
 
 /// A read that has not begun yet; `.await` begins it. See [`Cache::get`](crate::Cache::get).
 ///
@@ -55,26 +56,7 @@ impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
         Self { cache, key, level: None }
     }
 
-    /// Requires a value that contains the commits of `token`: read-your-writes, also across processes that hand on their
-    /// tokens. A value without proof is loaded from the database. Default: no token.
-    pub fn at_least(mut self, token: &Position) -> Self {
-        self.level().at_least = Some(token.clone());
-        self
-    }
-
-    /// Requires a value that was current at some moment within the last `duration`. A value without proof is loaded from
-    /// the database. Default: no bound but the time to live.
-    pub fn max_staleness(mut self, duration: Duration) -> Self {
-        self.level().max_staleness = Some(duration);
-        self
-    }
-
-    /// Reads the database without the tiers, and does not cache the value: the strong level. Tokens and bounds are not
-    /// checked. Default: the tiers are read first.
-    pub fn bypass(mut self) -> Self {
-        self.level().bypass = true;
-        self
-    }
+    read_levels!();
 
     /// Returns a [`Hit`]: the value, where it came from, and how fresh it is known to be.
     pub fn detailed(mut self) -> GetDetailed<'a, K, V, Q> {
@@ -82,7 +64,7 @@ impl<'a, K, V, Q: ?Sized> Get<'a, K, V, Q> {
         GetDetailed(self)
     }
 
-    fn level(&mut self) -> &mut Level {
+    pub(super) fn level(&mut self) -> &mut Level {
         self.level.get_or_insert_default()
     }
 }
@@ -93,12 +75,21 @@ where
     V: Clone + Send + Sync + 'static,
     Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
 {
+    /// Returns the value of the process-local tier, for a read without requirements.
+    #[inline(always)]
+    pub(super) fn local(&self) -> Option<Option<V>> {
+        if self.level.is_none() { self.cache.local_get(self.key) } else { None }
+    }
+
     #[cold]
     #[inline(never)]
-    fn slow(self) -> Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>> {
+    pub(super) fn slow(self, work: Work<V>) -> HitFuture<V> {
         let inner = Arc::clone(self.cache);
-        let (key, level) = (self.key.to_owned(), self.level.unwrap_or_default());
-        Box::pin(async move { Inner::read(inner, key, &level, Work::Registered).await })
+        let (key, level) = (self.key.to_owned(), self.level);
+        Box::pin(async move {
+            let level = level.as_deref().unwrap_or(&Level::EVENTUAL);
+            Inner::read(inner, key, level, work).await
+        })
     }
 }
 
@@ -113,12 +104,10 @@ where
 
     #[inline(always)]
     fn into_future(self) -> GetFuture<V> {
-        if self.level.is_none()
-            && let Some(value) = self.cache.local_get(self.key)
-        {
-            return GetFuture(State::Ready(Some(value)));
+        match self.local() {
+            Some(value) => GetFuture::ready(value),
+            None => GetFuture::slow(self.slow(Work::Registered)),
         }
-        GetFuture(State::Slow(self.slow()))
     }
 }
 
@@ -129,10 +118,10 @@ where
     Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
 {
     type Output = Result<Hit<V>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>;
+    type IntoFuture = HitFuture<V>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        self.0.slow()
+    fn into_future(self) -> HitFuture<V> {
+        self.0.slow(Work::Registered)
     }
 }
 
@@ -142,7 +131,20 @@ pub struct GetFuture<V>(State<V>);
 
 enum State<V> {
     Ready(Option<Option<V>>),
-    Slow(Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>),
+    Slow(HitFuture<V>),
+}
+
+impl<V> GetFuture<V> {
+    /// A read that found its value.
+    #[inline(always)]
+    pub(super) fn ready(value: Option<V>) -> Self {
+        Self(State::Ready(Some(value)))
+    }
+
+    /// A read that is still to be made.
+    pub(super) fn slow(read: HitFuture<V>) -> Self {
+        Self(State::Slow(read))
+    }
 }
 
 // A value is moved out as a whole and never pinned.

@@ -11,18 +11,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
-use crate::bus::{BusEvent, BusMessage, Listener, Pace, Publisher};
+use crate::bus::{Listener, Pace};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
+use crate::cache::get_many::GetMany;
+use crate::cache::get_or_load::GetOrLoad;
 use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
-use crate::cache::level::Level;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
-use crate::cache::plan::Work;
 use crate::cache::shared::SharedTier;
+use crate::cache::stale::FAILURES_MAX;
+use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
-use crate::clock::{Clock, Entropy, Timestamp};
+use crate::clock::{Clock, Entropy};
 use crate::codec::Codec;
 use crate::error::{BoxError, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -98,41 +100,42 @@ where
     }
 
     /// Returns the values of many keys, in the order of `keys`: one read of the store for all, and one
-    /// [`load_many`](crate::Loader::load_many) for those that this call has to load.
+    /// [`load_many`](crate::Loader::load_many) for those that this call has to load. A key may come several times; it is read
+    /// once. Requirements are set before `.await`, as for [`get`](Self::get), and [`per_key`](GetMany::per_key) returns a
+    /// result for each key.
+    ///
+    /// The values are not of one moment: each satisfies the level by itself.
     ///
     /// # Errors
     /// As [`get`](Self::get): the first error of any key.
     ///
     /// # Cancel safety
     /// As [`get`](Self::get).
-    pub async fn get_many<Q>(&self, keys: impl IntoIterator<Item = Q>) -> Result<Vec<Option<V>>>
+    pub fn get_many<Q>(&self, keys: impl IntoIterator<Item = Q>) -> GetMany<K, V>
     where
         Q: Borrow<K>,
     {
-        let keys: Vec<K> = keys.into_iter().map(|key| key.borrow().clone()).collect();
-        Arc::clone(&self.inner).read_many(keys).await
+        let keys = keys.into_iter().map(|key| key.borrow().clone()).collect();
+        GetMany::new(Arc::clone(&self.inner), keys)
     }
 
     /// Like [`get`](Self::get), with a loader for this call. The loader runs only if no load of this key is in progress
-    /// that this call can join.
+    /// that this call can join. Requirements are set before `.await`, as for [`get`](Self::get).
     ///
     /// # Errors
     /// As [`get`](Self::get).
     ///
     /// # Cancel safety
     /// As [`get`](Self::get).
-    pub async fn get_or_load<F, Fut, E>(&self, key: &K, load: F) -> Result<Option<V>>
+    pub fn get_or_load<'a, Q, F, Fut, E>(&'a self, key: &'a Q, load: F) -> GetOrLoad<'a, K, V, Q, F>
     where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
         F: FnOnce(Arc<LoadCx>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        if let Some(value) = self.inner.local_get(key) {
-            return Ok(value);
-        }
-        let work = Work::once(load);
-        let hit = Arc::clone(&self.inner).read(key.clone(), &Level::default(), work).await?;
-        Ok(hit.value)
+        GetOrLoad::new(&self.inner, key, load)
     }
 
     /// Returns what a plain read would return now without loading; `None` if it would load. Eviction orders are not
@@ -147,36 +150,89 @@ where
         self.inner.peek(key).await
     }
 
-    /// Removes a key from all tiers of all processes. Changes in the database do not need this call.
+    /// Removes a key from all tiers of all processes. Changes in the database do not need this call; it is for changes that no
+    /// log has, and it comes after their commit.
+    ///
+    /// When it returns, no process reads an older value from the shared store, and no load that began before stores one. The
+    /// process-local tiers of other processes follow within the time that a message takes, or are turned off.
     ///
     /// # Errors
     /// If the store or its bus cannot be reached. The key is removed from this process's tier in any case.
     ///
     /// # Cancel safety
     /// Not cancel safe: the key may have been removed from some tiers only.
-    pub async fn invalidate(&self, key: &K) -> Result<()> {
-        let inner = &*self.inner;
+    pub async fn invalidate<Q>(&self, key: &Q) -> Result<()>
+    where
+        K: Borrow<Q>,
+        Q: ToOwned<Owned = K> + Sync + ?Sized,
+    {
         // A key that is too long to be stored is in no tier.
-        let Some(key) = StoreKey::encode_short(&inner.shared.cache, key)? else { return Ok(()) };
-        inner.subscription.epochs.invalidate(&key);
-        inner.shared.store.discard(std::slice::from_ref(&key)).await?;
-        // Again: a value that was read before the store replied may have been inserted since the first time.
-        inner.subscription.epochs.invalidate(&key);
-        let message = BusMessage {
-            publisher: Publisher::READER,
-            event: BusEvent::Keys(vec![key.as_str().into()]),
-            applied: None,
-            source_time: Timestamp::UNKNOWN,
-            sent_at: inner.clock.now(),
-        };
-        inner.shared.store.bus().publish(&message).await.map(drop)
+        match StoreKey::encode_short(&self.inner.shared.cache, &key.to_owned())? {
+            Some(key) => self.inner.invalidate(std::slice::from_ref(&key)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Like [`invalidate`](Self::invalidate), for many keys: in commands and messages of up to
+    /// [`keys_per_command_max`](crate::CacheSettings::keys_per_command_max) keys, one after the other.
+    ///
+    /// ```
+    /// # use cachefront::{Cache, loader_fn};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+    /// # let users: Cache<u64, String> = Cache::builder("users")
+    /// #     .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(format!("user {id}"))) }))
+    /// #     .build()?;
+    /// # users.get_many([7, 8, 9]).await?;
+    /// users.invalidate_many([7, 8]).await?;
+    /// assert!(users.peek(&7).await?.is_none() && users.peek(&9).await?.is_some());
+    /// users.clear().await?;
+    /// assert!(users.peek(&9).await?.is_none());
+    /// # Ok::<(), cachefront::Error>(())
+    /// # }).expect("the example runs");
+    /// ```
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate): keys of the first commands may have been removed from the store. All keys are
+    /// removed from this process's tier in any case.
+    ///
+    /// # Cancel safety
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_many<Q>(&self, keys: impl IntoIterator<Item = Q>) -> Result<()>
+    where
+        Q: Borrow<K>,
+    {
+        let encode = |key: Q| StoreKey::encode_short(&self.inner.shared.cache, key.borrow()).transpose();
+        let keys = keys.into_iter().filter_map(encode).collect::<Result<Vec<_>>>()?;
+        self.inner.invalidate(&keys).await
+    }
+
+    /// Removes everything in this cache from all tiers of all processes, with the guarantee of
+    /// [`invalidate`](Self::invalidate) for each key. Other caches are not affected.
+    ///
+    /// In CDC mode the cache gets a new generation, which costs the same whatever is in it; the invalidator is not disturbed.
+    /// In TTL mode the store removes entry by entry, and has to walk over all of its keys; entries that were stored in the
+    /// other mode stay, as they are not served.
+    ///
+    /// # Errors
+    /// If the store or its bus cannot be reached: call it again. In TTL mode also if the store may not list its keys, or needs
+    /// too long. This process's tier is cleared in any case.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the cache may have been cleared in some tiers or shards only.
+    pub async fn clear(&self) -> Result<()> {
+        self.inner.clear().await
+    }
+
+    /// Returns what the cache did in this process since it was built. It reads a few numbers and takes no lock for long.
+    pub fn stats(&self) -> CacheStats {
+        self.inner.stats()
     }
 
     /// Sets whether reads go to the database without the tiers; values are then not stored.
     ///
     /// Default: `false`.
     pub fn set_bypass(&self, bypass: bool) {
-        self.inner.bypass.store(bypass, Ordering::SeqCst);
+        self.inner.subscription.set_bypass(bypass);
     }
 
     /// Returns true if reads go to the database without the tiers.
@@ -202,8 +258,8 @@ where
     pub(super) fn assemble(parts: Parts<K, V>) -> Self {
         let metrics = CacheMetrics::new(&parts.name);
         let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
-        let slots = parts.settings.epoch_slots;
-        let subscription = Arc::new(Subscription::new(Arc::clone(&parts.name), covered, slots, metrics.clone()));
+        let (name, clock) = (Arc::clone(&parts.name), Arc::clone(&parts.clock));
+        let subscription = Arc::new(Subscription::new(name, covered, &parts.settings, clock, metrics.clone()));
         let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
         if covered.is_some() || parts.local.is_some() {
             let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
@@ -221,6 +277,8 @@ where
             mode: AtomicU8::new(parts.mode as u8),
             lease: parts.settings.lease,
             clock_skew: parts.settings.clock_skew,
+            stale_while_revalidate: parts.settings.stale_while_revalidate,
+            refreshes: parts.settings.refreshes(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             subscription: Arc::clone(&subscription),
@@ -228,6 +286,7 @@ where
             uncovered: AtomicBool::new(false),
             metrics: metrics.clone(),
         };
+        let keeps_stale = !parts.settings.stale_if_error.is_zero();
         let inner = Inner {
             local: parts.local.map(LocalTier::new),
             shared,
@@ -238,10 +297,10 @@ where
             loader: parts.loader,
             policy: parts.policy,
             rules: parts.rules,
+            failures: keeps_stale.then(|| quick_cache::sync::Cache::new(FAILURES_MAX)),
             settings: parts.settings,
             clock: parts.clock,
             entropy: parts.entropy,
-            bypass: AtomicBool::new(false),
             metrics,
             ticker,
         };

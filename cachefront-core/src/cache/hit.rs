@@ -42,8 +42,18 @@ pub struct Hit<V> {
     pub staleness_bound: Option<Duration>,
     /// How long the value may still be served; `None` if it is not cached.
     pub ttl: Option<Duration>,
+    /// True if the value may have been invalidated and was served because its load failed or was slow; see
+    /// [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error). Position and bound are then `None`.
+    pub stale: bool,
     /// Time since the value's load began, whichever tier the value comes from.
     pub age: Option<Duration>,
+}
+
+impl<V> Hit<V> {
+    /// A value of which nothing else was asked.
+    pub(crate) fn plain(value: Option<V>, tier: Tier) -> Self {
+        Self { value, tier, position: None, staleness_bound: None, ttl: None, stale: false, age: None }
+    }
 }
 
 /// Returns the age of a value whose load began at `filled_at`.
@@ -70,4 +80,20 @@ pub(crate) struct Loaded<V> {
     pub(crate) expires_at: Timestamp,
     /// True if the store accepted the value under its lease: every waiter may have it.
     pub(crate) accepted: bool,
+}
+
+impl<V> Loaded<V> {
+    /// The end of a flight that has loaded no value, and whose waiters look up again.
+    pub(crate) fn abandoned() -> Self {
+        Self {
+            value: None,
+            tier: Tier::Shared,
+            position: None,
+            filled_at: Timestamp::UNKNOWN,
+            primary: false,
+            known_primary: false,
+            expires_at: Timestamp::UNKNOWN,
+            accepted: false,
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! The parts of a cache, shared by all of its handles and tasks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinHandle;
 
@@ -12,7 +11,7 @@ use crate::cache::load_gate::LoadGate;
 use crate::cache::local::LocalTier;
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Timestamp};
 use crate::keymap::TableRules;
 use crate::loader::DynLoader;
 use crate::metrics::CacheMetrics;
@@ -41,10 +40,10 @@ pub(super) struct Inner<K, V> {
     /// Maps changes to keys of this cache.
     pub(super) rules: Arc<TableRules>,
     pub(super) settings: CacheSettings,
+    /// When keys whose load failed may be loaded again; `None` without `stale_if_error`.
+    pub(super) failures: Option<quick_cache::sync::Cache<K, Timestamp>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
-    /// True if reads go to the database without the tiers.
-    pub(super) bypass: AtomicBool,
     pub(super) metrics: CacheMetrics,
     /// Ticks the coarse clock. It ends with the last handle.
     pub(super) ticker: Option<JoinHandle<()>>,
@@ -54,7 +53,7 @@ impl<K, V> Inner<K, V> {
     /// Returns true if reads go to the database without the tiers.
     #[inline]
     pub(super) fn is_bypassed(&self) -> bool {
-        self.bypass.load(Ordering::Relaxed)
+        self.subscription.is_bypassed()
     }
 
     /// Returns the ticket, if a value that is read under it may be put into the process-local tier. Must be called after

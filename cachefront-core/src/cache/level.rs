@@ -27,6 +27,50 @@ pub(crate) struct Level {
     pub(crate) detailed: bool,
 }
 
+impl Level {
+    /// Requires the commits of `token` too.
+    pub(crate) fn add_token(&mut self, token: &Position) {
+        self.at_least.get_or_insert_default().union(token);
+    }
+
+    /// Requires the tighter of this bound and `duration`.
+    pub(crate) fn add_bound(&mut self, duration: Duration) {
+        self.max_staleness = Some(self.max_staleness.map_or(duration, |bound| bound.min(duration)));
+    }
+}
+
+/// Defines the methods of a read that set its level, for a type with a method `level`.
+macro_rules! read_levels {
+    () => {
+        /// Requires a value that contains the commits of `token`: read-your-writes, also across processes that hand on their
+        /// tokens. `None` requires nothing, and of several tokens all are required. A value without proof is loaded from the
+        /// database. Default: no token.
+        pub fn at_least(mut self, token: impl $crate::cache::IntoToken) -> Self {
+            if let Some(token) = token.into_token() {
+                self.level().add_token(&token);
+            }
+            self
+        }
+
+        /// Requires a value that was current at some moment within the last `duration`, a `Duration` or an option of one; of
+        /// several, the shortest. A value without proof is loaded from the database. Default: no bound but the time to live.
+        pub fn max_staleness(mut self, duration: impl Into<Option<::std::time::Duration>>) -> Self {
+            if let Some(duration) = duration.into() {
+                self.level().add_bound(duration);
+            }
+            self
+        }
+
+        /// Reads the database without the tiers, and does not cache the value: the strong level. Tokens and bounds are not
+        /// checked. Default: the tiers are read first.
+        pub fn bypass(mut self) -> Self {
+            self.level().bypass = true;
+            self
+        }
+    };
+}
+pub(crate) use read_levels;
+
 /// What is known about a value's freshness.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Evidence<'a> {
@@ -51,6 +95,9 @@ impl Evidence<'_> {
 }
 
 impl Level {
+    /// No requirement.
+    pub(crate) const EVENTUAL: Self = Self { at_least: None, max_staleness: None, bypass: false, detailed: false };
+
     /// Returns true if there is no requirement: the eventual level.
     pub(crate) fn is_eventual(&self) -> bool {
         self.at_least.is_none() && self.max_staleness.is_none()

@@ -12,7 +12,7 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
-use crate::cache::plan::{LoadPlan, Work};
+use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +24,8 @@ enum Next<'a, V> {
     Load(Permit<'a>, Option<Lease>),
     /// Another process has filled the key.
     Present(Loaded<V>),
+    /// Another process refreshes the key.
+    Abandon,
 }
 
 /// How long a read may repeat loads from a database that lags.
@@ -45,12 +47,18 @@ where
 
     /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
     async fn load_and_store(&self, leader: &Leader<K, V>, plan: &LoadPlan, work: Work<V>) -> Outcome<V> {
-        let (permit, lease) = match self.permit_and_lease(&plan.store_key, plan.reload).await? {
+        let (permit, lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
             Next::Present(loaded) => return Ok(Arc::new(loaded)),
+            Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
-        let fresh = match self.load(permit, leader.key(), work).await {
+        let fresh = match self.load(permit, leader.key(), &work).await {
             Ok(fresh) => fresh,
+            Err(error) if plan.purpose == Purpose::Refresh => {
+                // The lease is left to expire: the value is still served, and no process tries again before that.
+                tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a refresh in the background failed");
+                return Ok(Arc::new(Loaded::abandoned()));
+            }
             Err(error) => {
                 self.release_lease(&plan.store_key, lease.as_ref()).await;
                 return Err(error);
@@ -63,7 +71,8 @@ where
     /// Waits for a permit to load, then requests the lease: a lease begins when its load can begin, so that it does not
     /// expire in a queue ("Permit before lease"). Waits a bounded time for another process that holds the lease, without
     /// a permit.
-    async fn permit_and_lease(&self, key: &StoreKey, reload: bool) -> Result<Next<'_, V>> {
+    async fn permit_and_lease(&self, key: &StoreKey, purpose: Purpose) -> Result<Next<'_, V>> {
+        let reload = purpose != Purpose::Miss;
         let deadline = self.clock.now().after(self.settings.lease_wait);
         let mut pause = self.settings.lease_poll_min;
         loop {
@@ -72,6 +81,7 @@ where
                 Leased::Present(loaded) => return Ok(Next::Present(loaded)),
                 Leased::Granted(lease) => return Ok(Next::Load(permit, Some(lease))),
                 Leased::Without => return Ok(Next::Load(permit, None)),
+                Leased::Held(_) if purpose == Purpose::Refresh => return Ok(Next::Abandon),
                 // A reader that needs more than what other processes fill does not wait for them.
                 Leased::Held(_) if reload || self.clock.now() >= deadline => return Ok(Next::Load(permit, None)),
                 Leased::Held(remaining) => {
@@ -84,15 +94,13 @@ where
     }
 
     /// Loads one key from the database.
-    async fn load(&self, permit: Permit<'_>, key: &K, work: Work<V>) -> Result<Fresh<V>> {
+    async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>) -> Result<Fresh<V>> {
         let cx = self.gate.context();
         let load = async {
-            match work {
-                Work::Once(load) => load(Arc::clone(&cx)).await,
-                Work::Registered => match &self.loader {
-                    Some(loader) => loader.load(key, &cx).await,
-                    None => Err(self.gate.no_loader()),
-                },
+            match (work.take_once(), &self.loader) {
+                (Some(load), _) => load(Arc::clone(&cx)).await,
+                (None, Some(loader)) => loader.load(key, &cx).await,
+                (None, None) => Err(self.gate.no_loader()),
             }
         };
         let (value, facts) = self.gate.run(permit, &cx, load).await?;
@@ -125,25 +133,67 @@ where
         &self,
         key: &K,
         level: &Level,
-        mut work: Work<V>,
+        work: &Work<V>,
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
-            let Fresh { value, facts } = self.load(self.gate.permit().await?, key, work.take()).await?;
-            let primary = self.shared.is_primary(&facts.notes);
-            if level.accepts_loaded(facts.notes.position.as_ref(), primary) {
-                let now = self.clock.now();
-                return Ok(Hit {
-                    value,
-                    tier: Tier::Database,
-                    position: facts.notes.position,
-                    staleness_bound: primary.then(|| now.since(facts.started_at) + self.settings.clock_skew),
-                    ttl: None,
-                    age: age(facts.started_at, now),
-                });
+            let fresh = self.load(self.gate.permit().await?, key, work).await?;
+            match self.strong_hit(fresh, level) {
+                Some(hit) => return Ok(hit),
+                None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
             }
-            self.wait_for_proof(&mut proof_wait, false).await?;
         }
+    }
+
+    /// Loads many keys from the database without the tiers, as [`bypass`](Self::bypass) does one.
+    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Result<Hit<V>>)> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut proof_wait = self.proof_wait();
+        while !keys.is_empty() {
+            let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
+            let loaded = match self.gate.permit().await {
+                Ok(permit) => self.load_many(permit, &batch).await,
+                Err(error) => Err(error),
+            };
+            let outcome = match loaded {
+                Ok(loaded) => {
+                    let mut lagging = Vec::new();
+                    for ((index, key), fresh) in keys.drain(..).zip(loaded) {
+                        match self.strong_hit(fresh, level) {
+                            Some(hit) => found.push((index, Ok(hit))),
+                            None => lagging.push((index, key)),
+                        }
+                    }
+                    keys = lagging;
+                    if keys.is_empty() { Ok(()) } else { self.wait_for_proof(&mut proof_wait, false).await }
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                found.extend(keys.drain(..).map(|(index, _)| (index, Err(error.clone()))));
+            }
+        }
+        found
+    }
+
+    /// Returns the hit of a value that was loaded without the tiers; `None` if it is known not to satisfy the level.
+    fn strong_hit(&self, Fresh { value, facts }: Fresh<V>, level: &Level) -> Option<Hit<V>> {
+        let primary = self.shared.is_primary(&facts.notes);
+        let now = self.clock.now();
+        level.accepts_loaded(facts.notes.position.as_ref(), primary).then(|| Hit {
+            value,
+            tier: Tier::Database,
+            position: facts.notes.position,
+            staleness_bound: primary.then(|| now.since(facts.started_at) + self.settings.clock_skew),
+            ttl: None,
+            stale: false,
+            age: age(facts.started_at, now),
+        })
+    }
+
+    /// Returns true if another load is possible: a loader for one call is spent once it has run.
+    pub(super) fn can_load(&self, work: &Work<V>) -> bool {
+        self.loader.is_some() || work.has_once()
     }
 
     /// Returns the time that a read which begins now may repeat its loads.

@@ -1,10 +1,12 @@
 //! The process-local tier: bounded by weight, invalidated by epochs, its times to live checked with a coarse clock.
 
 use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache as Map;
-use quick_cache::{DefaultHashBuilder, Equivalent, Weighter};
+use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, Weighter};
 
 use crate::cache::epochs::{Epochs, Ticket};
 use crate::clock::Timestamp;
@@ -66,11 +68,25 @@ impl<K, V> Weighter<K, LocalEntry<V>> for ByWeight {
     }
 }
 
+/// Counts evictions. Evicted entries are dropped after the map's lock is released.
+#[derive(Clone, Debug, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl<K, V> Lifecycle<K, LocalEntry<V>> for Evictions {
+    type RequestState = Vec<(K, LocalEntry<V>)>;
+
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: K, entry: LocalEntry<V>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        evicted.push((key, entry));
+    }
+}
+
 /// The tier itself.
 #[derive(Debug)]
 pub(crate) struct LocalTier<K, V> {
     /// The entries, evicted by weight.
-    map: Map<K, LocalEntry<V>, ByWeight, DefaultHashBuilder>,
+    map: Map<K, LocalEntry<V>, ByWeight, DefaultHashBuilder, Evictions>,
+    evictions: Evictions,
     /// Maximum time that a value is served from this tier.
     ttl: Duration,
 }
@@ -79,8 +95,9 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     /// Creates an empty tier.
     pub(crate) fn new(local: Local) -> Self {
         let items = usize::try_from(local.max_weight / TYPICAL_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 20);
-        let map = Map::with(items, local.max_weight, ByWeight, DefaultHashBuilder::default(), Default::default());
-        Self { map, ttl: local.ttl }
+        let evictions = Evictions::default();
+        let map = Map::with(items, local.max_weight, ByWeight, DefaultHashBuilder::default(), evictions.clone());
+        Self { map, evictions, ttl: local.ttl }
     }
 
     /// Returns the value of `key`, unless it was invalidated since it was read or has expired.
@@ -98,6 +115,16 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         self.map.peek(key).filter(|entry| entry.serves(epochs, now))
+    }
+
+    /// Returns the last value of `key` in this tier and the time before its load, also if it was invalidated or has expired.
+    pub(crate) fn last(&self, key: &K) -> Option<(Option<V>, Timestamp)> {
+        self.map.peek(key).map(|entry| (entry.value, entry.filled_at))
+    }
+
+    /// Returns the number of entries, their weight in bytes, and the number of evictions so far.
+    pub(crate) fn usage(&self) -> (u64, u64, u64) {
+        (self.map.len() as u64, self.map.weight(), self.evictions.0.load(Ordering::Relaxed))
     }
 
     /// Inserts a value that was read after its ticket was taken.

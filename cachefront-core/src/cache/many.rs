@@ -3,20 +3,31 @@
 //! Single-flight applies to each key: a key that another reader is loading is waited for, and the others are loaded
 //! together under one permit. A key whose lease another process holds gets its own task, so that it does not delay the rest.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use crate::cache::flight::{Flight, Joined, Leader};
+use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
-use crate::cache::plan::{LoadPlan, Work};
-use crate::cache::read::Read;
+use crate::cache::plan::{LoadPlan, Purpose, Work};
+use crate::cache::read::{JoinOutcome, Read};
 use crate::cache::shared::{Lease, Leased, Lookup};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+
+/// One read of many.
+struct Part<'a, K> {
+    /// Its place in the result.
+    index: usize,
+    read: Read<'a, K>,
+    /// Load even if the store has a valid value: it does not prove the level, or is outdated.
+    reload: bool,
+}
 
 /// A load that this call leads.
 struct PendingLoad<K: Hash + Eq, V> {
@@ -30,57 +41,73 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// Reads many keys: the process-local tier for each, one read of the store for the rest, and then single-flight loads of
-    /// which those that this call leads run as one batch.
-    pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>) -> Result<Vec<Option<V>>> {
-        let level = Level::default();
+    /// which those that this call leads run as one batch. The result has the order of `keys`, of which some may be equal.
+    pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Hit<V>>> {
         let newest = self.flights.newest();
-        let mut values: Vec<Option<Option<V>>> = keys.iter().map(|key| self.local_get(key)).collect();
-        let mut reads = Vec::new();
-        let mut unstorable = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            if values.get(index).is_some_and(Option::is_none) {
-                match StoreKey::encode_short(&self.shared.cache, key)? {
-                    Some(store_key) => reads.push((index, Read { key: key.clone(), store_key, level: &level, newest })),
-                    None => unstorable.push((index, key)),
+        let mut found: Vec<Option<Result<Hit<V>>>> =
+            keys.iter().map(|key| self.local_of_many(key, &level).map(Ok)).collect();
+        let (mut reads, mut strong) = (Vec::new(), Vec::new());
+        let through = !self.is_bypassed() && !level.bypass;
+        for (index, key) in keys.into_iter().enumerate() {
+            if found.get(index).is_some_and(Option::is_some) {
+                continue;
+            }
+            match StoreKey::encode_short(&self.shared.cache, &key) {
+                Ok(Some(store_key)) if through => {
+                    let read = Read { key, store_key, level: &level, newest };
+                    reads.push(Part { index, read, reload: false });
                 }
+                // A key that is too long to be stored is loaded every time.
+                Ok(_) => strong.push((index, key)),
+                Err(error) => set(&mut found, index, Err(error)),
             }
         }
-        self.lookup_many(&mut reads, &mut values).await;
-        let flights = self.join_many(reads);
-        let loads = flights.into_iter().map(|(index, read, flight)| self.await_load(index, read, flight));
-        for loaded in join_all(loads).await {
-            let (index, value) = loaded?;
-            if let Some(place) = values.get_mut(index) {
-                *place = Some(value);
-            }
+        self.metrics.bypass.increment(strong.len() as u64);
+        self.lookup_many(&mut reads, &mut found).await;
+        let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
+        copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
+        let loads = self.join_many(reads).into_iter().map(|(part, flight, leads)| self.await_load(part, flight, leads));
+        let (loaded, strong) = join(join_all(loads), self.bypass_many(strong, &level)).await;
+        for (index, hit) in loaded.into_iter().chain(strong) {
+            set(&mut found, index, hit);
         }
-        // Keys that are too long to be stored are loaded every time.
-        for (index, key) in unstorable {
-            let hit = self.bypass(key, &level, Work::Registered, self.proof_wait()).await?;
-            if let Some(place) = values.get_mut(index) {
-                *place = Some(hit.value);
-            }
+        for (index, original) in copies {
+            let copy = found.get(original).cloned().flatten();
+            copy.into_iter().for_each(|copy| set(&mut found, index, copy));
         }
-        Ok(values.into_iter().map(Option::flatten).collect())
+        let lost = || Err(Error::new(ErrorKind::Load, "the load was cancelled"));
+        found.into_iter().map(|hit| hit.unwrap_or_else(lost)).collect()
     }
 
-    /// Joins or starts a load for each read; those that this call leads run in one task.
-    fn join_many<'a>(self: &Arc<Self>, reads: Vec<(usize, Read<'a, K>)>) -> Vec<(usize, Read<'a, K>, Arc<Flight<V>>)> {
-        let mut flights = Vec::with_capacity(reads.len());
+    /// Returns the hit of one key in the process-local tier that satisfies the level.
+    fn local_of_many(&self, key: &K, level: &Level) -> Option<Hit<V>> {
+        if level.bypass || self.is_bypassed() {
+            return None;
+        }
+        if level.is_eventual() && !level.detailed {
+            return self.local_get(key).map(|value| Hit::plain(value, Tier::Local));
+        }
+        self.local_proven(key, level)
+    }
+
+    /// Joins or starts a load for each read; those that this call leads run in one task. Returns each read with its flight,
+    /// and whether this call leads it.
+    fn join_many<'a>(self: &Arc<Self>, parts: Vec<Part<'a, K>>) -> Vec<(Part<'a, K>, Arc<Flight<V>>, bool)> {
+        let mut flights = Vec::with_capacity(parts.len());
         let mut pending = Vec::new();
-        for (index, read) in reads {
+        for part in parts {
+            let (read, reload) = (&part.read, part.reload);
             let ticket = self.subscription.epochs.ticket(&read.store_key);
-            let flight = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
-                Joined::Waiter(flight) => flight,
+            let (flight, leads) = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
+                Joined::Waiter(flight) => (flight, false),
                 Joined::Leader(leader) => {
-                    let flight = leader.flight();
-                    let plan =
-                        LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload: false };
+                    let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                    let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
                     pending.push(PendingLoad { leader, plan });
-                    flight
+                    (flight, true)
                 }
             };
-            flights.push((index, read, flight));
+            flights.push((part, flight, leads));
         }
         if !pending.is_empty() {
             tokio::spawn(Arc::clone(self).run_loads(pending));
@@ -88,50 +115,64 @@ where
         flights
     }
 
-    /// Reads the store once for all remaining reads, and removes the hits from `reads`.
-    async fn lookup_many(&self, reads: &mut Vec<(usize, Read<'_, K>)>, values: &mut [Option<Option<V>>]) {
-        if reads.is_empty() || self.is_bypassed() {
+    /// Reads the store once for all remaining reads, and removes the hits from `parts`.
+    async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Result<Hit<V>>>]) {
+        if parts.is_empty() {
             return;
         }
         let tickets: Vec<_> =
-            reads.iter().map(|(_, read)| self.keepable(self.subscription.epochs.ticket(&read.store_key))).collect();
-        let store_keys: Vec<StoreKey> = reads.iter().map(|(_, read)| read.store_key.clone()).collect();
+            parts.iter().map(|part| self.keepable(self.subscription.epochs.ticket(&part.read.store_key))).collect();
+        let store_keys: Vec<StoreKey> = parts.iter().map(|part| part.read.store_key.clone()).collect();
         let readings = match self.shared.store.get_many(&store_keys).await {
             Ok(readings) => readings,
             Err(error) => return self.shared.failed("get_many", &error),
         };
         self.metrics.store_up.set(1.0);
-        let mut found = readings.into_iter().zip(tickets);
-        reads.retain(|(index, read)| {
-            let Some((reading, ticket)) = found.next() else { return true };
-            let Lookup::Hit(stored) = self.shared.evaluate(reading, read.level) else {
-                self.metrics.miss.increment(1);
-                return true;
-            };
-            self.metrics.hit_shared.increment(1);
-            if let Some(ticket) = ticket {
-                self.keep_read(&read.key, &read.store_key, &stored, ticket);
+        let mut read = readings.into_iter().zip(tickets);
+        parts.retain_mut(|part| {
+            let Some((reading, ticket)) = read.next() else { return true };
+            let (key, store_key, level) = (&part.read.key, &part.read.store_key, part.read.level);
+            if !level.is_eventual() {
+                self.shared.note_origin(reading.meta.as_deref());
             }
-            if let Some(place) = values.get_mut(*index) {
-                *place = Some(stored.value);
+            match self.shared.evaluate(reading, level) {
+                Lookup::Hit(stored) => {
+                    self.refresh_if_due(key, store_key, &stored);
+                    if let Some(ticket) = ticket {
+                        self.keep_read(key, store_key, &stored, ticket);
+                    }
+                    set(found, part.index, Ok(self.shared_hit(stored, level)));
+                    return false;
+                }
+                Lookup::Miss => self.metrics.miss.increment(1),
+                Lookup::Unproven => {
+                    self.metrics.unproven.increment(1);
+                    part.reload = true;
+                }
+                Lookup::Outdated => {
+                    self.metrics.outdated.increment(1);
+                    part.reload = true;
+                }
             }
-            false
+            true
         });
     }
 
     /// Waits for one load of many; if this reader may not take the value, it reads the key by itself.
     async fn await_load(
         self: &Arc<Self>,
-        index: usize,
-        read: Read<'_, K>,
+        Part { index, read, .. }: Part<'_, K>,
         flight: Arc<Flight<V>>,
-    ) -> Result<(usize, Option<V>)> {
-        let loaded = flight.wait().await?;
-        if self.waiter_may_take(&read, &flight, &loaded) {
-            return Ok((index, loaded.value.clone()));
-        }
-        let hit = Arc::clone(self).read(read.key, &Level::default(), Work::Registered).await?;
-        Ok((index, hit.value))
+        leads: bool,
+    ) -> (usize, Result<Hit<V>>) {
+        let hit = match self.or_stale(&read, self.landed(&read, &flight, leads)).await {
+            Ok(JoinOutcome::Hit(hit)) => Ok(hit),
+            Ok(JoinOutcome::Unsuitable | JoinOutcome::Lagging { .. }) => {
+                Arc::clone(self).read(read.key, read.level, Work::Registered).await
+            }
+            Err(error) => Err(error),
+        };
+        (index, hit)
     }
 
     /// Runs the loads that one call leads, as one batch load.
@@ -165,10 +206,9 @@ where
 
     /// Requests a lease for each load, and returns the loads that are still necessary.
     async fn lease_many(self: &Arc<Self>, pending: Vec<PendingLoad<K, V>>) -> Vec<(PendingLoad<K, V>, Option<Lease>)> {
-        let bypass = self.is_bypassed();
-        let leases = join_all(pending.iter().map(|load| async {
-            if bypass { Leased::Without } else { self.shared.lease(&load.plan.store_key, false).await }
-        }));
+        let leases = join_all(
+            pending.iter().map(|load| self.shared.lease(&load.plan.store_key, load.plan.purpose != Purpose::Miss)),
+        );
         let mut loads = Vec::with_capacity(pending.len());
         let leases = leases.await;
         for (leased, load) in leases.into_iter().zip(pending) {
@@ -190,5 +230,36 @@ where
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         load.leader.complete(Ok(Arc::new(loaded)));
+    }
+}
+
+/// Removes the parts whose key an earlier part has, because a batch must load no key twice. Returns the place of each, with
+/// the place of the first part of the key.
+fn split_copies<K: Eq + Hash, T>(parts: &mut Vec<T>, of: impl Fn(&T) -> (usize, &K)) -> Vec<(usize, usize)> {
+    if parts.len() < 2 {
+        return Vec::new();
+    }
+    let mut first: HashMap<&K, usize> = HashMap::with_capacity(parts.len());
+    let mut copies = Vec::new();
+    let kept: Vec<bool> = parts
+        .iter()
+        .map(|part| {
+            let (index, key) = of(part);
+            let original = *first.entry(key).or_insert(index);
+            if original != index {
+                copies.push((index, original));
+            }
+            original == index
+        })
+        .collect();
+    let mut kept = kept.into_iter();
+    parts.retain(|_| kept.next().unwrap_or(true));
+    copies
+}
+
+/// Sets the result of one key.
+fn set<T>(found: &mut [Option<T>], index: usize, hit: T) {
+    if let Some(place) = found.get_mut(index) {
+        *place = Some(hit);
     }
 }

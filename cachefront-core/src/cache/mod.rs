@@ -1,17 +1,22 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
-//! From the lowest file to the highest: [`hit`], [`level`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
+//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`read`] and [`many`] are the paths through them; [`get`], [`handle`] and [`builder`] the
-//! public types.
+//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them;
+//! [`get`], [`get_many`], [`get_or_load`],
+//! [`token`], [`handle`] and [`builder`] have the public types.
 
 mod builder;
 mod epochs;
 mod flight;
+mod freshness;
 mod get;
+mod get_many;
+mod get_or_load;
 mod handle;
 mod hit;
 mod inner;
+mod invalidate;
 mod level;
 mod load;
 mod load_gate;
@@ -19,14 +24,22 @@ mod local;
 mod many;
 mod plan;
 mod read;
+mod refresh;
 mod shared;
+mod stale;
+mod stats;
 mod store_loaded;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use builder::{CacheBuilder, IntoStore};
 pub use get::{Get, GetDetailed, GetFuture};
+pub use get_many::{GetMany, GetManyDetailed, GetManyPerKey};
+pub use get_or_load::{GetOrLoad, GetOrLoadDetailed};
 pub use handle::Cache;
 pub use hit::{Hit, Tier};
 pub use local::Local;
+pub use stats::CacheStats;
+pub use token::IntoToken;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::epochs::Ticket;
 use crate::error::{BoxError, Result};
@@ -11,12 +11,14 @@ use crate::loader::LoadCx;
 
 type LoadFuture<V> = Pin<Box<dyn Future<Output = Result<Option<V>, BoxError>> + Send>>;
 
+type LoadOnce<V> = Box<dyn FnOnce(Arc<LoadCx>) -> LoadFuture<V> + Send>;
+
 /// Which loader a load runs.
 pub(super) enum Work<V> {
     /// The cache's loader.
     Registered,
-    /// A loader for one call.
-    Once(Box<dyn FnOnce(Arc<LoadCx>) -> LoadFuture<V> + Send>),
+    /// A loader for one call, until a load has run it; from then on the cache's loader.
+    Once(Arc<Mutex<Option<LoadOnce<V>>>>),
 }
 
 impl<V> Work<V> {
@@ -26,15 +28,55 @@ impl<V> Work<V> {
         Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        Self::Once(Box::new(|cx| {
+        let once: LoadOnce<V> = Box::new(|cx| {
             let load = load(cx);
             Box::pin(async move { load.await.map_err(Into::into) })
-        }))
+        });
+        Self::Once(Arc::new(Mutex::new(Some(once))))
     }
 
-    /// Takes the work, and leaves the cache's loader for another try.
-    pub(super) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Registered)
+    /// Returns the same work, for a load in a task of its own. A loader for one call stays available to the reader until
+    /// the load runs it: the load may find that another process has filled the key.
+    pub(super) fn share(&self) -> Self {
+        match self {
+            Self::Registered => Self::Registered,
+            Self::Once(once) => Self::Once(Arc::clone(once)),
+        }
+    }
+
+    /// Takes the loader for one call, if there is one that has not run.
+    pub(super) fn take_once(&self) -> Option<LoadOnce<V>> {
+        match self {
+            Self::Registered => None,
+            // No code panics while it holds the lock.
+            Self::Once(once) => once.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        }
+    }
+
+    /// Returns true if there is a loader for one call that has not run.
+    pub(super) fn has_once(&self) -> bool {
+        match self {
+            Self::Registered => false,
+            Self::Once(once) => once.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+        }
+    }
+}
+
+/// Why a load runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// There is no value that may be served. A value that another process fills meanwhile will do.
+    Miss,
+    /// The store's value does not satisfy a read: load even if it is valid.
+    Reload,
+    /// The store's value is served, and its time to live ends: load, unless another process does.
+    Refresh,
+}
+
+impl Purpose {
+    /// Returns the purpose of a read's load.
+    pub(super) fn of_read(reload: bool) -> Self {
+        if reload { Self::Reload } else { Self::Miss }
     }
 }
 
@@ -43,6 +85,5 @@ pub(super) struct LoadPlan {
     pub(super) store_key: StoreKey,
     /// Present if the value may be put into the process-local tier.
     pub(super) ticket: Option<Ticket>,
-    /// Load even if the store has a valid value.
-    pub(super) reload: bool,
+    pub(super) purpose: Purpose,
 }

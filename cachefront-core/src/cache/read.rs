@@ -14,7 +14,7 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::{Evidence, Level};
 use crate::cache::local::{Insertion, LocalEntry, LocalTier};
-use crate::cache::plan::{LoadPlan, Work};
+use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lookup, Stored};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -26,7 +26,7 @@ use crate::mode::InvalidationMode;
 const ROUNDS_MAX: usize = 8;
 
 /// What came of joining a flight.
-enum JoinOutcome<V> {
+pub(super) enum JoinOutcome<V> {
     /// The value satisfies the read.
     Hit(Hit<V>),
     /// The value may be returned to other readers only.
@@ -62,71 +62,130 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let tier = self.local.as_ref()?;
-        if self.is_bypassed() {
-            return None;
+        if !self.subscription.is_unlimited() {
+            return self.local_get_limited(tier, key);
         }
         let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
         self.metrics.hit_local.increment(1);
         Some(entry.value)
     }
 
+    /// The first tier while it is bypassed, while the freshness objective is not met, or where its hits are counted.
+    #[cold]
+    fn local_get_limited<Q>(&self, tier: &LocalTier<K, V>, key: &Q) -> Option<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.is_bypassed() {
+            return None;
+        }
+        let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
+        if self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
+            return None;
+        }
+        self.note_local_hit();
+        Some(entry.value)
+    }
+
+    /// Counts a hit in the process-local tier.
+    fn note_local_hit(&self) {
+        self.metrics.hit_local.increment(1);
+        if self.settings.count_local_hits {
+            self.metrics.count_local_hit();
+        }
+    }
+
+    /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
+    fn local_is_fresh(&self, entry: &LocalEntry<V>) -> bool {
+        let by_log = self.shared.mode() == InvalidationMode::Cdc;
+        let source_time = self.subscription.handled.load().source_time;
+        !by_log || self.subscription.is_fresh(source_time, entry.filled_at, self.clock.now())
+    }
+
     /// A complete read, for everything but plain hits in the process-local tier.
-    pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, mut work: Work<V>) -> Result<Hit<V>> {
+    ///
+    /// Everything but a hit is in boxed futures of its own, so that the future of a hit, which every read allocates, holds
+    /// no state of a load.
+    pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.shared.cache, &key)?;
         let through = !self.is_bypassed() && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
             self.metrics.bypass.increment(1);
-            return self.bypass(&key, level, work, self.proof_wait()).await;
+            return Box::pin(self.bypass(&key, level, &work, self.proof_wait())).await;
         };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
         if (!level.is_eventual() || level.detailed)
-            && let Some(hit) = self.local_proven(&read)
+            && let Some(hit) = self.local_proven(&read.key, level)
         {
             return Ok(hit);
         }
+        match self.lookup(&read).await {
+            Lookup::Hit(stored) => Ok(self.shared_hit(stored, level)),
+            first @ (Lookup::Miss | Lookup::Unproven | Lookup::Outdated) => {
+                Box::pin(self.read_by_load(&read, first, work)).await
+            }
+        }
+    }
+
+    /// A read whose first lookup was no hit: loads and looks up by turns until a value satisfies the level.
+    async fn read_by_load(self: &Arc<Self>, read: &Read<'_, K>, first: Lookup<V>, work: Work<V>) -> Result<Hit<V>> {
         let mut proof_wait = self.proof_wait();
         let mut reload = false;
+        let mut lookup = first;
         for _ in 0..ROUNDS_MAX {
-            match self.lookup(&read).await {
-                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, level)),
+            match lookup {
+                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, read.level)),
                 Lookup::Miss if reload => {}
                 Lookup::Miss => self.metrics.miss.increment(1),
                 Lookup::Unproven => {
                     self.metrics.unproven.increment(1);
                     reload = true;
                 }
-            }
-            match self.join(&read, reload, &mut work).await? {
-                JoinOutcome::Hit(hit) => return Ok(hit),
-                JoinOutcome::Unsuitable => reload = reload || !level.is_eventual(),
-                JoinOutcome::Lagging { permanent } => {
+                Lookup::Outdated => {
+                    self.metrics.outdated.increment(1);
                     reload = true;
-                    self.wait_for_proof(&mut proof_wait, permanent).await?;
                 }
             }
+            match self.or_stale(read, self.join(read, reload, &work)).await? {
+                JoinOutcome::Hit(hit) => return Ok(hit),
+                JoinOutcome::Unsuitable => reload = reload || !read.level.is_eventual(),
+                JoinOutcome::Lagging { permanent } => {
+                    reload = true;
+                    self.wait_for_proof(&mut proof_wait, permanent || !self.can_load(&work)).await?;
+                }
+            }
+            lookup = self.lookup(read).await;
+        }
+        if let Lookup::Hit(stored) = lookup {
+            return Ok(self.shared_hit(stored, read.level));
         }
         // The key changes faster than it can be filled: the read loads by itself.
-        self.bypass(&read.key, level, work, proof_wait).await
+        self.bypass(&read.key, read.level, &work, proof_wait).await
     }
 
     /// Joins or starts one load.
-    async fn join(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &mut Work<V>) -> Result<JoinOutcome<V>> {
+    async fn join(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &Work<V>) -> Result<JoinOutcome<V>> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
-        let (loaded, suitable) = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
+        match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
-                let flight = leader.flight();
-                let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), reload };
-                tokio::spawn(Arc::clone(self).run_load(leader, plan, work.take()));
-                let loaded = flight.wait().await?;
-                let suitable = loaded.tier == Tier::Database || self.proves(read.level, &loaded);
-                (loaded, suitable)
+                let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
+                tokio::spawn(Arc::clone(self).run_load(leader, plan, work.share()));
+                self.landed(read, &flight, true).await
             }
-            Joined::Waiter(flight) => {
-                let loaded = flight.wait().await?;
-                let suitable = self.waiter_may_take(read, &flight, &loaded);
-                (loaded, suitable)
-            }
+            Joined::Waiter(flight) => self.landed(read, &flight, false).await,
+        }
+    }
+
+    /// Waits for the value of a flight, which this read leads or has joined, and judges it.
+    pub(super) async fn landed(&self, read: &Read<'_, K>, flight: &Flight<V>, leads: bool) -> Result<JoinOutcome<V>> {
+        let loaded = flight.wait().await?;
+        let suitable = if leads {
+            loaded.tier == Tier::Database || self.proves(read.level, &loaded)
+        } else {
+            self.waiter_may_take(read, flight, &loaded)
         };
         if !suitable {
             return Ok(JoinOutcome::Unsuitable);
@@ -139,7 +198,7 @@ where
 
     /// "Joining": a waiter takes a value that was loaded after the waiter started; or a value that the store accepted
     /// after it started and, for a session or bounded read, that proves itself.
-    pub(super) fn waiter_may_take(&self, read: &Read<'_, K>, flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
+    fn waiter_may_take(&self, read: &Read<'_, K>, flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
         loaded.tier == Tier::Database
             && (flight.serves(read.newest) || (loaded.accepted && self.proves(read.level, loaded)))
     }
@@ -155,10 +214,10 @@ where
         level.is_proven(&evidence, self.clock.now(), self.settings.clock_skew)
     }
 
-    /// Returns a hit of the process-local tier that satisfies the level of `read`.
-    fn local_proven(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
-        let hit = self.local_lookup(read.level, |tier, now| tier.get(&read.key, &self.subscription.epochs, now))?;
-        self.metrics.hit_local.increment(1);
+    /// Returns a hit of the process-local tier that satisfies the level.
+    pub(super) fn local_proven(&self, key: &K, level: &Level) -> Option<Hit<V>> {
+        let hit = self.local_lookup(level, |tier, now| tier.get(key, &self.subscription.epochs, now))?;
+        self.note_local_hit();
         Some(hit)
     }
 
@@ -176,6 +235,9 @@ where
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
         let handled = self.subscription.handled.load();
         let entry = get(tier, self.clock.coarse())?;
+        if level.is_eventual() && self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
+            return None;
+        }
         let now = self.clock.now();
         let evidence = Evidence {
             loaded: None,
@@ -189,12 +251,13 @@ where
             position: evidence.applied.cloned(),
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: Some(entry.expires_at.since(now)),
+            stale: false,
             age: age(entry.filled_at, now),
         })
     }
 
     /// The second tier: the shared store. A store that cannot be read is a miss.
-    async fn lookup(&self, read: &Read<'_, K>) -> Lookup<V> {
+    async fn lookup(self: &Arc<Self>, read: &Read<'_, K>) -> Lookup<V> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
         match self.shared.store.get(&read.store_key).await {
@@ -204,8 +267,11 @@ where
                     self.shared.note_origin(reading.meta.as_deref());
                 }
                 let lookup = self.shared.evaluate(reading, read.level);
-                if let (Lookup::Hit(stored), Some(ticket)) = (&lookup, keep) {
-                    self.keep_read(&read.key, &read.store_key, stored, ticket);
+                if let Lookup::Hit(stored) = &lookup {
+                    self.refresh_if_due(&read.key, &read.store_key, stored);
+                    if let Some(ticket) = keep {
+                        self.keep_read(&read.key, &read.store_key, stored, ticket);
+                    }
                 }
                 lookup
             }
@@ -217,12 +283,12 @@ where
     }
 
     /// Counts a hit in the store. A plain read returns the value only, and pays for nothing else.
-    fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
+    pub(super) fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
         self.metrics.hit_shared.increment(1);
         if level.detailed {
             return self.stored_hit(stored);
         }
-        Hit { value: stored.value, tier: Tier::Shared, position: None, staleness_bound: None, ttl: None, age: None }
+        Hit::plain(stored.value, Tier::Shared)
     }
 
     /// Returns a hit with everything that is known about a stored value: it contains its fill position and what was applied.
@@ -244,6 +310,7 @@ where
             position,
             staleness_bound,
             ttl: Some(stored.expires_at.since(now)),
+            stale: false,
             age: age(stored.filled_at, now),
         }
     }
@@ -259,6 +326,7 @@ where
             // A value that was loaded from a replica has no known time at which it was current.
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
             ttl: loaded.expires_at.is_known().then(|| loaded.expires_at.since(now)),
+            stale: false,
             age: age(loaded.filled_at, now),
         }
     }
@@ -275,7 +343,7 @@ where
             ticket,
             now: self.clock.now(),
             filled_at: stored.filled_at,
-            expires_at: stored.expires_at,
+            expires_at: stored.fresh_until(),
             weight: store_key.as_str().len() + stored.weight,
         };
         tier.insert(key.clone(), stored.value.clone(), &facts);

@@ -16,7 +16,7 @@ use crate::cache::load_gate::{Fresh, LoadFacts};
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
-use crate::entry::{Entry, FILL_POSITION_BYTES_MAX, Header, PayloadState, fill_position};
+use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
@@ -44,6 +44,10 @@ pub(super) struct SharedTier<V> {
     pub(super) lease: Duration,
     /// Maximum difference between clocks, added to staleness bounds.
     pub(super) clock_skew: Duration,
+    /// How long a value is served after its time to live.
+    pub(super) stale_while_revalidate: Duration,
+    /// Values carry the end of their time to live, for refreshes in the background.
+    pub(super) refreshes: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     /// Tells whether a server that grants a lease is the one that the bus is read from.
@@ -63,6 +67,8 @@ pub(super) enum Lookup<V> {
     Miss,
     /// A valid value that is not proven fresh enough for this read.
     Unproven,
+    /// A valid value that a plain read is not served, because the freshness objective is not met.
+    Outdated,
 }
 
 /// A value from the shared store, with what is known about it.
@@ -72,19 +78,30 @@ pub(super) struct Stored<V> {
     pub(super) filled_at: Timestamp,
     /// When the value stops being served; unknown for never.
     pub(super) expires_at: Timestamp,
+    /// When the value's time to live ends; unknown if it is not refreshed in the background.
+    pub(super) soft_expiry: Timestamp,
+    /// How long its load took, in µs.
+    pub(super) load_cost_us: u32,
     /// The server that the value was read from.
     pub(super) server: ServerId,
-    /// The fill position as text; parsed only on demand.
-    position: Bytes,
+    /// The whole entry: its fill position is parsed only on demand.
+    entry: Bytes,
+    /// Where its payload begins, and its fill position ends.
+    body: usize,
     pub(super) meta: Option<Arc<Meta>>,
     /// Size of the encoded value, in bytes.
     pub(super) weight: usize,
 }
 
 impl<V> Stored<V> {
+    /// Returns when the value's time to live ends.
+    pub(super) fn fresh_until(&self) -> Timestamp {
+        if self.soft_expiry.is_known() { self.soft_expiry } else { self.expires_at }
+    }
+
     /// Returns what the loader's server had executed; `None` if that is not known.
     pub(super) fn loaded(&self) -> Option<Position> {
-        fill_position(&self.position)
+        fill_position(self.entry.get(HEADER_BYTES..self.body)?)
     }
 }
 
@@ -130,9 +147,10 @@ impl<V> SharedTier<V> {
 impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
     pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
-        let Some(stored) = self.decode(reading) else { return Lookup::Miss };
+        let now = self.clock.now();
+        let Some(stored) = self.decode(reading, now) else { return Lookup::Miss };
         if level.is_eventual() {
-            return Lookup::Hit(stored);
+            return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
         }
         // The applied position has usually been parsed already, so it is checked first.
         let applied = stored.meta.as_ref().map(|meta| meta.applied());
@@ -144,23 +162,25 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             filled_at: stored.filled_at,
             source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
         };
-        if level.is_proven(&evidence, self.clock.now(), self.clock_skew) {
-            Lookup::Hit(stored)
-        } else {
-            Lookup::Unproven
-        }
+        if level.is_proven(&evidence, now, self.clock_skew) { Lookup::Hit(stored) } else { Lookup::Unproven }
+    }
+
+    /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
+    fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
+        stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
     }
 
     /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    fn decode(&self, reading: Reading) -> Option<Stored<V>> {
-        let entry = match Entry::decode(reading.entry?) {
-            Ok(entry) => entry,
+    fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
+        let entry = reading.entry?;
+        let fixed = match Fixed::decode(&entry) {
+            Ok(fixed) => fixed,
             Err(error) => {
                 tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
                 return None;
             }
         };
-        let header = &entry.header;
+        let (header, payload) = (&fixed.header, fixed.payload(&entry));
         let meta = match self.mode() {
             InvalidationMode::Cdc => {
                 let meta = reading.meta.filter(|meta| meta.is_live())?;
@@ -173,14 +193,14 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             }
             InvalidationMode::Ttl => None,
         };
-        let expired = header.hard_expiry.is_known() && self.clock.now() >= header.hard_expiry;
+        let expired = header.hard_expiry.is_known() && now >= header.hard_expiry;
         if header.schema_version != self.schema_version || expired {
             return None;
         }
         let value = match header.state {
             PayloadState::Negative => None,
             PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(&entry.payload) {
+                match self.codec.decode(payload) {
                     Ok(value) => Some(value),
                     Err(error) => {
                         tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
@@ -194,10 +214,13 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             value,
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
+            soft_expiry: header.soft_expiry,
+            load_cost_us: header.load_cost_us,
             server: reading.server,
-            position: entry.header.position,
+            weight: payload.len(),
+            body: fixed.body,
+            entry,
             meta,
-            weight: entry.payload.len(),
         })
     }
 
@@ -252,7 +275,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 expires_at: stored.expires_at,
                 accepted: true,
             }),
-            Lookup::Miss | Lookup::Unproven => Leased::Without,
+            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Leased::Without,
         }
     }
 
@@ -285,7 +308,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             mode: lease.mode,
             generation: header.generation,
             entry: &header.encode_with(&payload),
-            expiry: ttl,
+            expiry: ttl.saturating_add(self.stale_while_revalidate),
         };
         self.send_fill(&fill).await.then_some(payload.len())
     }
@@ -303,8 +326,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             // The high watermark is written after the gate, so what it names was visible before this load began.
             order: lease.meta.as_ref().map_or(0, |meta| meta.high_watermark),
             filled_at: if load.notes.replica { Timestamp::UNKNOWN } else { load.started_at },
-            soft_expiry: Timestamp::UNKNOWN,
-            hard_expiry: load.started_at.after(ttl),
+            soft_expiry: if self.refreshes { load.started_at.after(ttl) } else { Timestamp::UNKNOWN },
+            hard_expiry: load.started_at.after(ttl.saturating_add(self.stale_while_revalidate)),
             load_cost_us: u32::try_from(load.took.as_micros()).unwrap_or(u32::MAX),
             position: if position.len() > FILL_POSITION_BYTES_MAX { Bytes::new() } else { position.into() },
         }
@@ -397,7 +420,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let reading = self.store.peek(key).await?;
         match self.evaluate(reading, &Level::default()) {
             Lookup::Hit(stored) => Ok(Some(stored)),
-            Lookup::Miss | Lookup::Unproven => Ok(None),
+            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
         }
     }
 }

@@ -2,20 +2,31 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::bus::Listener;
 use crate::cache::epochs::Epochs;
-use crate::clock::Timestamp;
+use crate::cache::freshness::Freshness;
+use crate::clock::{Clock, Timestamp};
 use crate::identity::ServerId;
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::metrics::CacheMetrics;
 use crate::position::Position;
+use crate::settings::CacheSettings;
 use crate::store::Meta;
+
+/// Reads go to the database without the tiers.
+const BYPASSED: u8 = 1;
+
+/// What was handled of the bus is older than the freshness objective.
+const LAGGING: u8 = 2;
+
+/// Hits in the process-local tier are counted for the statistics.
+const COUNTED: u8 = 4;
 
 /// What this process has handled of the bus: the proof for values of the process-local tier.
 #[derive(Clone, Debug, Default)]
@@ -38,15 +49,97 @@ pub(crate) struct Subscription {
     pub(crate) handled: ArcSwap<Handled>,
     /// The server that the bus is read from.
     server: AtomicU64,
+    /// [`BYPASSED`], [`LAGGING`] and [`COUNTED`]: a hit in the process-local tier checks all at once.
+    limits: AtomicU8,
+    /// True once a warning was logged that plain reads fall back.
+    lag_noted: AtomicBool,
+    freshness: Freshness,
+    clock: Arc<dyn Clock>,
     metrics: CacheMetrics,
 }
 
 impl Subscription {
     /// Creates a subscription that has not started: the tier is off.
-    pub(crate) fn new(cache: Arc<str>, mapping: Option<MappingId>, epoch_slots: usize, metrics: CacheMetrics) -> Self {
-        let (epochs, handled) = (Epochs::new(epoch_slots), ArcSwap::default());
+    pub(crate) fn new(
+        cache: Arc<str>,
+        mapping: Option<MappingId>,
+        settings: &CacheSettings,
+        clock: Arc<dyn Clock>,
+        metrics: CacheMetrics,
+    ) -> Self {
         metrics.local_on.set(0.0);
-        Self { cache, mapping, epochs, handled, server: AtomicU64::new(ServerId::UNKNOWN.0), metrics }
+        metrics.lagging.set(0.0);
+        Self {
+            cache,
+            mapping,
+            epochs: Epochs::new(settings.epoch_slots),
+            handled: ArcSwap::default(),
+            server: AtomicU64::new(ServerId::UNKNOWN.0),
+            limits: AtomicU8::new(if settings.count_local_hits { COUNTED } else { 0 }),
+            lag_noted: AtomicBool::new(false),
+            freshness: Freshness::new(settings),
+            clock,
+            metrics,
+        }
+    }
+
+    /// Sets whether reads go to the database without the tiers.
+    pub(crate) fn set_bypass(&self, bypass: bool) {
+        self.limit(BYPASSED, bypass);
+    }
+
+    /// Returns true if reads go to the database without the tiers.
+    #[inline]
+    pub(crate) fn is_bypassed(&self) -> bool {
+        self.limits.load(Ordering::Relaxed) & BYPASSED != 0
+    }
+
+    /// Returns true if a plain read may be served a value of the process-local tier only if its age allows it.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.limits.load(Ordering::Relaxed) & LAGGING != 0
+    }
+
+    /// Returns true if plain reads may be served from the process-local tier as always, uncounted.
+    #[inline]
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.limits.load(Ordering::Relaxed) == 0
+    }
+
+    fn limit(&self, limit: u8, on: bool) {
+        if on {
+            self.limits.fetch_or(limit, Ordering::SeqCst);
+        } else {
+            self.limits.fetch_and(!limit, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns true if a plain read may be served a value that was loaded at `filled_at`, with this watermark
+    /// ("Freshness objective"). A cache that depends on no table has no watermark and no objective.
+    pub(crate) fn is_fresh(&self, source_time: Timestamp, filled_at: Timestamp, now: Timestamp) -> bool {
+        if self.mapping.is_none() {
+            return true;
+        }
+        let met = self.freshness.is_met(source_time, now);
+        self.note_lag(!met);
+        met || self.freshness.serves(filled_at, now)
+    }
+
+    /// Logs when plain reads begin to fall back, and when they return to normal; once each.
+    fn note_lag(&self, lagging: bool) {
+        if self.lag_noted.load(Ordering::Relaxed) == lagging
+            || self.lag_noted.swap(lagging, Ordering::SeqCst) == lagging
+        {
+            return;
+        }
+        self.metrics.lagging.set(f64::from(u8::from(lagging)));
+        if lagging {
+            tracing::warn!(
+                cache = %self.cache,
+                "the freshness objective is not met: plain reads do what `on_lag` says until the invalidator keeps up"
+            );
+        } else {
+            tracing::info!(cache = %self.cache, "the freshness objective is met: plain reads are served as always");
+        }
     }
 
     /// Returns true if a value that was read from, or filled at, this server may be cached in this process.
@@ -109,6 +202,8 @@ impl Listener for Subscription {
     }
 
     fn handled(&self, applied: &Position, source_time: Timestamp) {
+        let lagging = !self.freshness.is_met(source_time, self.clock.now());
+        self.limit(LAGGING, lagging);
         self.handled.store(Arc::new(Handled { applied: Some(applied.clone()), source_time }));
     }
 

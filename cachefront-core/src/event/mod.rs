@@ -6,42 +6,14 @@
 
 pub mod calendar;
 mod row;
-
-use std::sync::Arc;
+mod table;
 
 pub use row::{Column, FromValue, RowImage, Value};
+pub use table::TableName;
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::Timestamp;
 use crate::position::Gtid;
-
-/// A table's full name, `database.table`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TableName(Arc<str>);
-
-impl TableName {
-    /// Makes the name of the table `name` in `database`.
-    pub fn new(database: &str, name: &str) -> Self {
-        Self(format!("{database}.{name}").into())
-    }
-
-    /// Returns the name in the form `database.table`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for TableName {
-    fn from(name: &str) -> Self {
-        Self(name.into())
-    }
-}
-
-impl std::fmt::Display for TableName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The operation of a row event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// A column's value, in the types that keys are made of.
@@ -32,6 +34,8 @@ pub enum Column {
     Missing,
     /// The column was not decoded because no mapping asked for it.
     Skipped,
+    /// The source cannot decode the column.
+    Unsupported,
 }
 
 /// One image of a row: column names and values.
@@ -87,6 +91,12 @@ impl RowImage {
                 ErrorKind::Config,
                 format!("column `{name}` was not decoded: name it in the mapping's columns"),
             )),
+            Some(Column::Unsupported) => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "column `{name}` has a type or character set that the source cannot decode: convert it to utf8mb4"
+                ),
+            )),
             None => Err(Error::new(
                 ErrorKind::Corrupt,
                 format!("the row has no column `{name}`; it has {}", self.names.join(", ")),
@@ -99,8 +109,7 @@ impl RowImage {
         if plain.is_some() || !self.nulls_are_empty || *value != Value::Null {
             return plain;
         }
-        let empty = [Value::Text("".into()), Value::UInt(0), Value::Bytes([].into()), Value::Float(0.0)];
-        empty.iter().find_map(T::from_value)
+        T::empty()
     }
 
     /// Returns the same image with NULLs read as empty values if a value is expected; `None` if the image has no NULL.
@@ -129,6 +138,16 @@ pub trait FromValue: Sized {
 
     /// Converts the value; returns `None` if it cannot be converted without loss.
     fn from_value(value: &Value) -> Option<Self>;
+
+    /// Returns the value that stands for a NULL in a mapping which does not expect one, so that the keys that the mapping
+    /// makes of other columns are found nevertheless.
+    ///
+    /// Default: what empty text, 0, no bytes or 0.0 is converted to, whichever can be. A type that can be made of none of
+    /// them must return a value, or a NULL flushes the cache.
+    fn empty() -> Option<Self> {
+        let empty = [Value::Text("".into()), Value::UInt(0), Value::Bytes([].into()), Value::Float(0.0)];
+        empty.iter().find_map(Self::from_value)
+    }
 }
 
 macro_rules! integers {
@@ -147,28 +166,75 @@ macro_rules! integers {
     )*};
 }
 
-integers!(u8, u16, u32, u64, i8, i16, i32, i64);
+integers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
 
-impl FromValue for String {
-    const EXPECTED: &'static str = "text";
+macro_rules! texts {
+    ($($type:ty),*) => {$(
+        impl FromValue for $type {
+            const EXPECTED: &'static str = "text";
+
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Text(text) => Some(Self::from(&**text)),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+texts!(String, Box<str>, Arc<str>);
+
+macro_rules! byte_strings {
+    ($($type:ty),*) => {$(
+        impl FromValue for $type {
+            const EXPECTED: &'static str = "bytes or text";
+
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Bytes(bytes) => Some(Self::from(bytes.clone())),
+                    Value::Text(text) => Some(Self::from(text.clone().into_boxed_bytes())),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+byte_strings!(Vec<u8>, Bytes);
+
+/// A BINARY column of this size; the source restores the zeros at its end that the log omits.
+impl<const N: usize> FromValue for [u8; N] {
+    const EXPECTED: &'static str = "bytes of the array's length";
 
     fn from_value(value: &Value) -> Option<Self> {
         match value {
-            Value::Text(text) => Some(text.to_string()),
+            Value::Bytes(bytes) => (**bytes).try_into().ok(),
+            Value::Text(text) => text.as_bytes().try_into().ok(),
             _ => None,
         }
     }
+
+    fn empty() -> Option<Self> {
+        Some([0; N])
+    }
 }
 
-impl FromValue for Vec<u8> {
-    const EXPECTED: &'static str = "bytes or text";
+/// A BINARY(16) column, or the text of a UUID.
+#[cfg(feature = "uuid")]
+impl FromValue for uuid::Uuid {
+    const EXPECTED: &'static str = "16 bytes or the text of a UUID";
 
     fn from_value(value: &Value) -> Option<Self> {
         match value {
-            Value::Bytes(bytes) => Some(bytes.to_vec()),
-            Value::Text(text) => Some(text.as_bytes().to_vec()),
+            Value::Bytes(bytes) => Self::from_slice(bytes).ok(),
+            Value::Text(text) => Self::try_parse(text).ok(),
             _ => None,
         }
+    }
+
+    fn empty() -> Option<Self> {
+        Some(Self::nil())
     }
 }
 
@@ -198,5 +264,44 @@ fn shape(value: &Value) -> &'static str {
         Value::Float(_) => "a floating-point number",
         Value::Text(_) => "text",
         Value::Bytes(_) => "bytes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_another_length_are_no_array() {
+        let row = RowImage::from_pairs([("id", Value::Bytes([7; 16].into())), ("short", Value::Bytes([7; 15].into()))]);
+        assert_eq!(row.get::<[u8; 16]>("id").expect("16 bytes"), [7; 16]);
+        assert_eq!(row.get::<Bytes>("id").expect("bytes"), [7; 16].as_slice());
+        row.get::<[u8; 16]>("short").expect_err("15 bytes");
+    }
+
+    #[cfg(feature = "uuid")]
+    #[test]
+    fn a_uuid_is_read_from_bytes_and_from_text() {
+        use uuid::Uuid;
+
+        let row = RowImage::from_pairs([
+            ("id", Value::Bytes([7; 16].into())),
+            ("short", Value::Bytes([7; 15].into())),
+            ("text", Value::Text("67E55044-10B1-426F-9247-BB680E5FE0C8".into())),
+            ("null", Value::Null),
+        ]);
+        assert_eq!(row.get::<Uuid>("id").expect("16 bytes"), Uuid::from_bytes([7; 16]));
+        row.get::<Uuid>("short").expect_err("15 bytes");
+        assert_eq!(row.get::<Uuid>("text").expect("text").to_string(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
+        assert!(row.without_nulls().expect("a NULL").get::<Uuid>("null").expect("the nil UUID").is_nil());
+    }
+
+    #[test]
+    fn every_type_of_a_column_has_a_value_for_null() {
+        let row = RowImage::from_pairs([("x", Value::Null)]).without_nulls().expect("it has a NULL");
+        assert_eq!(row.get::<[u8; 16]>("x").expect("zeros"), [0; 16]);
+        assert_eq!(row.get::<Bytes>("x").expect("no bytes"), "");
+        assert_eq!(&*row.get::<Arc<str>>("x").expect("no text"), "");
+        assert_eq!(row.get::<u128>("x").expect("zero"), 0);
     }
 }

@@ -10,7 +10,7 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::VisibilityGate;
 use crate::invalidator::control::DesiredState;
-use crate::invalidator::handle::CdcHandle;
+use crate::invalidator::handle::{CdcHandle, Owner};
 use crate::invalidator::mapped::Caches;
 use crate::invalidator::observer::CdcObserver;
 use crate::invalidator::pump::Pump;
@@ -173,7 +173,8 @@ impl Cdc {
             Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
         })?;
         let (desired, desired_states) = watch::channel(DesiredState { mode: self.mode, shutdown: false });
-        let (status, statuses) = watch::channel(CdcStatus::starting(self.mode, self.source.describe()));
+        let (status, statuses) =
+            watch::channel(CdcStatus::starting(self.mode, self.source.describe(), Arc::clone(&self.clock)));
         let worker = Worker {
             probe: self.source.probe(),
             gate,
@@ -192,8 +193,8 @@ impl Cdc {
         };
         let pump = Pump { source: self.source, worker };
         let drain_max = self.settings.drain_max;
-        let task = runtime.spawn(pump.run());
-        Ok(CdcHandle { desired, statuses, task: Some(task), clock: self.clock, drain_max })
+        let task = runtime.spawn(pump.run()).abort_handle();
+        Ok(CdcHandle::new(Owner { desired, statuses, task, clock: self.clock, drain_max }))
     }
 }
 

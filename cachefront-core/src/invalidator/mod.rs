@@ -1,6 +1,6 @@
 //! The write side: applies a source's changes to a store, in the one order that cannot leave a stale entry.
 //!
-//! From the lowest file to the highest: [`control`], [`status`], [`mapped`], [`batch`], [`observer`], [`latency`] and
+//! From the lowest file to the highest: [`control`], [`status`], [`mapped`], [`batch`], [`latency`], [`observer`] and
 //! [`watermark`] are the parts; [`worker`] writes to the store, [`begin`] starts a session; [`pump`] runs one session
 //! after another, [`standby`] and [`main_loop`] are its phases; [`handle`] and [`cdc`] are the public types.
 
@@ -24,5 +24,6 @@ mod worker;
 pub use batch::AppliedChange;
 pub use cdc::Cdc;
 pub use handle::CdcHandle;
+pub use latency::StageLatency;
 pub use observer::{AppliedBatch, CdcObserver};
 pub use status::{CdcState, CdcStatus};

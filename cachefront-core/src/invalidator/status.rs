@@ -1,14 +1,20 @@
 //! The status of an invalidator.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::position::Position;
 use crate::store::InvalidationMode;
 
 /// What an invalidator is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum CdcState {
     /// It has not started to apply changes yet.
@@ -26,7 +32,48 @@ pub enum CdcState {
     Stopped,
 }
 
+impl CdcState {
+    /// Returns the state as one lower-case word, for labels and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Standby => "standby",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for CdcState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The status of an invalidator.
+///
+/// `Display` makes one line of it for logs. `Serialize` is for a health endpoint: every field by its name, with the state and
+/// mode as words, positions and errors as text, `source_time` in microseconds since the epoch, and in addition `lag_seconds`;
+/// what is not known is null.
+///
+/// ```
+/// # use cachefront::{Cdc, Cache, testing::ScriptedSource};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+/// # let users: Cache<u64, String> =
+/// #     Cache::builder("users").depends_on("shop.users", |row| Ok(vec![row.get::<u64>("id")?])).build()?;
+/// let cdc = Cdc::new(ScriptedSource::new("server-a")).bind(&users).spawn()?;
+/// cdc.ready().await?;
+/// let status = cdc.status();
+/// println!("{status}"); // a scripted log of server-a: running, lag 1.2ms, 0 changes, ...
+/// if status.lag().is_none_or(|lag| lag.as_secs() > 5) {
+///     println!("behind by {:?}", status.lag());
+/// }
+/// # cdc.shutdown().await;
+/// # Ok::<(), cachefront::Error>(())
+/// # }).expect("the example runs");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CdcStatus {
@@ -54,10 +101,12 @@ pub struct CdcStatus {
     pub not_covered: Vec<String>,
     /// The last error; `None` once the invalidator runs or stands by without one.
     pub last_error: Option<Error>,
+    /// For the lag.
+    clock: Arc<dyn Clock>,
 }
 
 impl CdcStatus {
-    pub(crate) fn starting(mode: InvalidationMode, source: String) -> Self {
+    pub(crate) fn starting(mode: InvalidationMode, source: String, clock: Arc<dyn Clock>) -> Self {
         Self {
             state: CdcState::Starting,
             mode,
@@ -70,11 +119,101 @@ impl CdcStatus {
             rewinds_total: 0,
             not_covered: Vec::new(),
             last_error: None,
+            clock,
         }
     }
 
+    /// Returns how far behind the source the store may be now, as far as this status says: it grows while the status is kept.
+    /// `None` if that is not known, as before the first heartbeat of a holder.
+    pub fn lag(&self) -> Option<Duration> {
+        self.lag_at(self.clock.now())
+    }
+
     /// Returns how far behind the source the store may be at `now`; `None` if that is not known.
-    pub fn lag(&self, now: Timestamp) -> Option<Duration> {
+    pub fn lag_at(&self, now: Timestamp) -> Option<Duration> {
         self.source_time.is_known().then(|| now.since(self.source_time))
+    }
+}
+
+impl fmt::Display for CdcStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.source, self.state)?;
+        if self.mode == InvalidationMode::Ttl {
+            write!(f, " in TTL mode")?;
+        }
+        match self.lag() {
+            Some(lag) => write!(f, ", lag {lag:?}")?,
+            None => write!(f, ", lag unknown")?,
+        }
+        write!(f, ", {} changes, {} invalidations", self.events_total, self.invalidations_total)?;
+        write!(f, ", {} flushes, {} rewinds", self.flushes_total, self.rewinds_total)?;
+        if !self.not_covered.is_empty() {
+            write!(f, "; not covered: {}", self.not_covered.join(", "))?;
+        }
+        match &self.last_error {
+            Some(error) => write!(f, "; last error: {}", error.chain()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Serialize for CdcStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("CdcStatus", 12)?;
+        fields.serialize_field("state", &self.state)?;
+        fields.serialize_field("mode", &self.mode)?;
+        fields.serialize_field("source", &self.source)?;
+        fields.serialize_field("applied", &self.applied.to_string())?;
+        fields.serialize_field("source_time", &self.source_time.is_known().then(|| self.source_time.as_micros()))?;
+        fields.serialize_field("lag_seconds", &self.lag().map(|lag| lag.as_secs_f64()))?;
+        fields.serialize_field("events_total", &self.events_total)?;
+        fields.serialize_field("invalidations_total", &self.invalidations_total)?;
+        fields.serialize_field("flushes_total", &self.flushes_total)?;
+        fields.serialize_field("rewinds_total", &self.rewinds_total)?;
+        fields.serialize_field("not_covered", &self.not_covered)?;
+        fields.serialize_field("last_error", &self.last_error.as_ref().map(Error::chain))?;
+        fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::testing::ManualClock;
+
+    #[test]
+    fn a_status_is_one_line_and_one_json_object() {
+        let clock = ManualClock::new();
+        let mut status = CdcStatus::starting(InvalidationMode::Cdc, "a log".into(), Arc::new(clock.clone()));
+        assert_eq!(status.lag(), None);
+        assert_eq!(
+            status.to_string(),
+            "a log: starting, lag unknown, 0 changes, 0 invalidations, 0 flushes, 0 rewinds"
+        );
+        let begun = serde_json::to_value(&status).expect("JSON");
+        assert!(begun["lag_seconds"].is_null() && begun["source_time"].is_null() && begun["last_error"].is_null());
+
+        status.state = CdcState::Retrying;
+        status.source_time = clock.now();
+        status.applied = "a:1-5".parse().expect("a position");
+        status.not_covered = vec!["users".into()];
+        status.last_error = Some(Error::new(ErrorKind::Unavailable, "no server replies"));
+        clock.advance(Duration::from_millis(1500));
+        assert_eq!(status.lag(), Some(Duration::from_millis(1500)), "a status that is kept proves less and less");
+        assert_eq!(
+            status.to_string(),
+            "a log: retrying, lag 1.5s, 0 changes, 0 invalidations, 0 flushes, 0 rewinds; not covered: users; last error: \
+             no server replies"
+        );
+        let expected = json!({
+            "state": "retrying", "mode": "cdc", "source": "a log", "applied": "a:1-5",
+            "source_time": status.source_time.as_micros(), "lag_seconds": 1.5, "events_total": 0,
+            "invalidations_total": 0, "flushes_total": 0, "rewinds_total": 0, "not_covered": ["users"],
+            "last_error": "no server replies",
+        });
+        assert_eq!(serde_json::to_value(&status).expect("JSON"), expected);
     }
 }

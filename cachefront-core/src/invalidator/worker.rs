@@ -233,7 +233,7 @@ impl Worker {
         if desired.mode == InvalidationMode::Cdc {
             self.publish_heartbeat(session).await?;
         }
-        let age = self.status.borrow().lag(self.clock.now());
+        let age = self.status.borrow().lag();
         self.metrics.watermark_age.set(age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
         Ok(())
     }

@@ -98,6 +98,6 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
     ///
     /// Default: true if [`table_filter`](KeyMap::table_filter) includes the table.
     fn depends_on(&self, table: &TableName) -> bool {
-        self.table_filter().get(table.as_str()).is_some()
+        self.table_filter().get(table).is_some()
     }
 }

@@ -9,6 +9,7 @@ use crate::bus::{BusMessage, Hub, InvalidationBus};
 use crate::error::Result;
 use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
+use crate::mapping::MappingId;
 use crate::store::coverage::Cover;
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
@@ -66,6 +67,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes entries and revokes their leases on explicit request, not because of a change event.
     async fn discard(&self, keys: &[StoreKey]) -> Result<()>;
+
+    /// Removes every entry of one cache, given by its name, and revokes their leases, on explicit request. An entry or lease
+    /// that is written meanwhile may stay. For caches of TTL mode; a store may have to walk over all of its keys.
+    async fn discard_cache(&self, cache: &str) -> Result<()>;
+
+    /// Gives covered caches new generations on every shard, on explicit request: their entries are misses from then on, and
+    /// their leases are revoked. A mapping that a shard does not cover, and a shard without a meta, stay as they are. Nothing
+    /// that a [`StoreWriter`] compares changes, so the invalidator continues undisturbed.
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()>;
 
     /// Suspends the meta of every shard: until the next [`flush`](StoreWriter::flush) no entry of CDC mode is served or
     /// stored. Used when CDC mode is left.

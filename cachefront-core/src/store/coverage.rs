@@ -97,6 +97,18 @@ impl Coverage {
         }))
     }
 
+    /// Returns the table after [`Store::flush_caches`](crate::store::Store::flush_caches): the covered caches among `rows`
+    /// have the generations given there.
+    #[must_use]
+    pub fn flushing(&self, rows: &[(MappingId, Generation)]) -> Self {
+        let flushed = |row: &Covered| rows.iter().find(|(mapping, _)| *mapping == row.mapping);
+        let row = |row: &Covered| match flushed(row) {
+            Some((_, generation)) => Covered { generation: *generation, ..row.clone() },
+            None => row.clone(),
+        };
+        Self(self.0.iter().map(row).collect())
+    }
+
     /// Appends the encoded rows, each a mapping id and a generation.
     pub fn encode_rows(&self, out: &mut Vec<u8>) {
         for row in &self.0 {

@@ -11,6 +11,7 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
+use crate::mapping::MappingId;
 use crate::store::contract::{Store, StoreWriter};
 use crate::store::coverage::Cover;
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
@@ -280,6 +281,15 @@ impl Store for MemoryStore {
             self.shared.shard_of(key).remove(key);
         }
         Ok(())
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.shared.locks().for_each(|mut shard| shard.remove_cache(cache));
+        Ok(())
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        self.shared.change_metas(|meta| Ok(meta.map(|meta| transition::flush_caches(meta, rows))))
     }
 
     async fn suspend(&self) -> Result<()> {

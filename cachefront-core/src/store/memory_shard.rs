@@ -81,6 +81,13 @@ impl Shard {
         }
     }
 
+    /// Removes all entries of a cache.
+    pub(super) fn remove_cache(&mut self, cache: &str) {
+        let is_of_cache = |key: &&StoreKey| key.as_str().split_once(':').is_some_and(|(name, _)| name == cache);
+        let keys: Vec<StoreKey> = self.entries.keys().filter(is_of_cache).cloned().collect();
+        keys.iter().for_each(|key| self.remove(key));
+    }
+
     /// Removes the meta and all entries.
     pub(super) fn clear(&mut self) {
         self.meta = None;

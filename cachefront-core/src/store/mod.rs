@@ -17,8 +17,10 @@
 //! [`Store`] and [`StoreWriter`] are the contract of an adapter; [`transition`] has each operation as a pure function;
 //! [`MemoryStore`] is the reference implementation.
 
+mod combine;
 mod contract;
 pub mod coverage;
+mod layer;
 mod lease;
 mod memory;
 mod memory_bus;
@@ -29,6 +31,7 @@ pub mod transition;
 
 pub use contract::{Store, StoreWriter};
 pub use coverage::{Cover, Coverage, Covered};
+pub use layer::{LayeredStore, Operation, StoreLayer, StoreMeter};
 pub use lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal};
 pub use memory::{MemorySettings, MemoryStore};
 pub use meta::{META_HEADER_BYTES, Meta, MetaState};

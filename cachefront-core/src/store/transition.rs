@@ -47,7 +47,9 @@ use crate::position::Gtid;
 use crate::store::coverage::Cover;
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal};
 use crate::store::meta::{Meta, MetaState};
-use crate::store::state::{Applied, Expected, StoreState};
+use crate::store::state::{Applied, Expected};
+
+pub use crate::store::combine::state;
 
 /// What a shard holds for a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -240,58 +242,17 @@ fn decode(slot: &Slot) -> Option<Entry> {
     Entry::decode(slot.bytes.clone()).ok()
 }
 
-/// Combines the metas of all shards.
-pub fn state<'a>(metas: impl Iterator<Item = Option<&'a Meta>>) -> StoreState {
-    let (mut shards, mut present) = (0_usize, 0_usize);
-    let mut together: Option<Meta> = None;
-    let mut agreed = true;
-    for meta in metas {
-        shards += 1;
-        let Some(meta) = meta else {
-            continue;
-        };
-        present += 1;
-        match &mut together {
-            None => together = Some(meta.clone()),
-            Some(together) => {
-                agreed &= together.generation == meta.generation;
-                compose(together, meta);
-            }
-        }
-    }
-    match together {
-        None => StoreState::Missing,
-        Some(_) if !agreed || present < shards => StoreState::Mixed,
-        Some(meta) if !meta.is_live() => StoreState::Suspended(meta),
-        Some(meta) => StoreState::Live(meta),
-    }
-}
-
-/// Combines another shard's meta into `together`: the lowest applied order, the highest watermark and term, and the coverage
-/// that both have.
-fn compose(together: &mut Meta, meta: &Meta) {
-    let (high_watermark, term) = (together.high_watermark.max(meta.high_watermark), together.term.max(meta.term));
-    let source_time = together.source_time.min(meta.source_time);
-    let suspended = !together.is_live() || !meta.is_live();
-    let coverage = together.coverage.intersection(&meta.coverage);
-    let (beat, vacant) = (together.beat.wrapping_add(meta.beat), together.vacant && meta.vacant);
-    if meta.applied_order < together.applied_order {
-        *together = meta.clone();
-    }
-    together.coverage = coverage;
-    (together.beat, together.vacant) = (beat, vacant);
-    together.high_watermark = high_watermark;
-    together.term = term;
-    together.source_time = source_time;
-    if suspended {
-        together.state = MetaState::Suspended;
-    }
-}
-
 /// Returns the meta, suspended.
 pub fn suspend(meta: &Meta) -> Meta {
     let mut next = meta.clone();
     next.state = MetaState::Suspended;
+    next
+}
+
+/// Returns the meta in which these caches, as far as they are covered, have new generations.
+pub fn flush_caches(meta: &Meta, rows: &[(MappingId, Generation)]) -> Meta {
+    let mut next = meta.clone();
+    next.coverage = next.coverage.flushing(rows);
     next
 }
 

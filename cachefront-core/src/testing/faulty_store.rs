@@ -2,63 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::bus::{BusMessage, BusReader, Hub, InvalidationBus};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::StoreKey;
-use crate::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, LeaseReply, LeaseRequest, Meta, Reading,
-    Store, StoreState, StoreWriter, Token,
-};
-
-/// An operation of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Operation {
-    /// [`Store::get`].
-    Get,
-    /// [`Store::peek`].
-    Peek,
-    /// [`Store::get_many`].
-    GetMany,
-    /// [`Store::lease`].
-    Lease,
-    /// [`Store::fill`].
-    Fill,
-    /// [`Store::release`].
-    Release,
-    /// [`Store::discard`].
-    Discard,
-    /// [`Store::suspend`].
-    Suspend,
-    /// [`Store::writer`].
-    Writer,
-    /// [`StoreWriter::state`] and [`StoreWriter::term`].
-    State,
-    /// [`StoreWriter::take_term`].
-    TakeTerm,
-    /// [`StoreWriter::cover`].
-    Cover,
-    /// [`StoreWriter::resign`].
-    Resign,
-    /// [`StoreWriter::raise_high_watermark`].
-    RaiseHighWatermark,
-    /// [`StoreWriter::invalidate`] and [`StoreWriter::invalidate_unseen`].
-    Invalidate,
-    /// [`StoreWriter::publish`] and [`InvalidationBus::publish`].
-    Publish,
-    /// [`StoreWriter::commit`].
-    Commit,
-    /// [`StoreWriter::flush`].
-    Flush,
-    /// [`InvalidationBus::subscribe`].
-    Subscribe,
-}
+use crate::store::{LayeredStore, Operation, Store, StoreLayer};
 
 /// The outcome of one operation of a [`FaultyStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +36,10 @@ pub enum Fate {
 /// store.set_down(true);
 /// assert_eq!(store.calls(Operation::Get), 0);
 /// ```
-#[derive(Clone)]
-pub struct FaultyStore {
-    inner: Arc<dyn Store>,
-    faults: Arc<Faults>,
-    hub: Arc<Hub>,
-}
+pub type FaultyStore = LayeredStore<Faults>;
 
-struct Faults {
+/// The faults of a [`FaultyStore`].
+pub struct Faults {
     plan: Mutex<Plan>,
     held_up: watch::Sender<bool>,
 }
@@ -113,37 +60,37 @@ impl FaultyStore {
     /// Wraps a store, without faults.
     pub fn new(store: impl Store) -> Self {
         let faults = Faults { plan: Mutex::default(), held_up: watch::Sender::new(false) };
-        Self { inner: Arc::new(store), faults: Arc::new(faults), hub: Arc::default() }
+        Self::around(store, faults)
     }
 
     /// Sets whether every operation is refused. Outcomes set with [`next`](Self::next) are kept for later.
     pub fn set_down(&self, down: bool) {
-        self.faults.plan().down = down;
+        self.layer().plan().down = down;
     }
 
     /// Sets whether operations are held up: they begin and do not end.
     pub fn set_held_up(&self, held_up: bool) {
-        self.faults.held_up.send_replace(held_up);
+        self.layer().held_up.send_replace(held_up);
     }
 
     /// Sets the outcomes of the next calls of an operation, in order.
     pub fn next(&self, operation: Operation, fates: impl IntoIterator<Item = Fate>) {
-        self.faults.plan().fates.entry(operation).or_default().extend(fates);
+        self.layer().plan().fates.entry(operation).or_default().extend(fates);
     }
 
     /// Sets a delay of every call, in tokio's time.
     pub fn set_delay(&self, delay: Duration) {
-        self.faults.plan().delay = delay;
+        self.layer().plan().delay = delay;
     }
 
     /// Returns the calls since the last call of this method, oldest first; at most 10,000 calls are recorded.
     pub fn take_history(&self) -> Vec<Operation> {
-        self.faults.plan().history.drain(..).collect()
+        self.layer().plan().history.drain(..).collect()
     }
 
     /// Returns the number of calls of an operation, with any outcome.
     pub fn calls(&self, operation: Operation) -> u64 {
-        self.faults.plan().calls.get(&operation).copied().unwrap_or_default()
+        self.layer().plan().calls.get(&operation).copied().unwrap_or_default()
     }
 }
 
@@ -170,8 +117,13 @@ impl Faults {
         }
         plan.delay
     }
+}
 
-    async fn run<T>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+impl StoreLayer for Faults {
+    async fn around<T: Send>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        if operation == Operation::Receive {
+            return call.await;
+        }
         let delay = self.note(operation);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
@@ -190,144 +142,9 @@ impl Faults {
     }
 }
 
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl Store for FaultyStore {
-    fn namespace(&self) -> &str {
-        self.inner.namespace()
-    }
-
-    async fn get(&self, key: &StoreKey) -> Result<Reading> {
-        self.faults.run(Operation::Get, self.inner.get(key)).await
-    }
-
-    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
-        self.faults.run(Operation::Peek, self.inner.peek(key)).await
-    }
-
-    async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
-        self.faults.run(Operation::GetMany, self.inner.get_many(keys)).await
-    }
-
-    async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
-        self.faults.run(Operation::Lease, self.inner.lease(request)).await
-    }
-
-    async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
-        self.faults.run(Operation::Fill, self.inner.fill(fill)).await
-    }
-
-    async fn release(&self, key: &StoreKey, token: Token) -> Result<()> {
-        self.faults.run(Operation::Release, self.inner.release(key, token)).await
-    }
-
-    async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
-        self.faults.run(Operation::Discard, self.inner.discard(keys)).await
-    }
-
-    async fn suspend(&self) -> Result<()> {
-        self.faults.run(Operation::Suspend, self.inner.suspend()).await
-    }
-
-    async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
-        let inner = self.faults.run(Operation::Writer, self.inner.writer()).await?;
-        Ok(Box::new(FaultyWriter { inner, faults: Arc::clone(&self.faults) }))
-    }
-
-    fn bus(&self) -> Arc<dyn InvalidationBus> {
-        Arc::new(FaultyBus { inner: self.inner.bus(), faults: Arc::clone(&self.faults) })
-    }
-
-    fn hub(&self) -> Option<&Arc<Hub>> {
-        Some(&self.hub)
-    }
-}
-
-struct FaultyWriter {
-    inner: Box<dyn StoreWriter>,
-    faults: Arc<Faults>,
-}
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl StoreWriter for FaultyWriter {
-    async fn state(&mut self) -> Result<StoreState> {
-        self.faults.run(Operation::State, self.inner.state()).await
-    }
-
-    async fn term(&mut self) -> Result<u64> {
-        self.faults.run(Operation::State, self.inner.term()).await
-    }
-
-    async fn take_term(&mut self, state: &Meta, term: u64) -> Result<()> {
-        self.faults.run(Operation::TakeTerm, self.inner.take_term(state, term)).await
-    }
-
-    async fn cover(&mut self, expected: &Expected, next: Generation, rows: &[Cover]) -> Result<()> {
-        self.faults.run(Operation::Cover, self.inner.cover(expected, next, rows)).await
-    }
-
-    async fn resign(&mut self, expected: &Expected) -> Result<()> {
-        self.faults.run(Operation::Resign, self.inner.resign(expected)).await
-    }
-
-    async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
-        self.faults.run(Operation::RaiseHighWatermark, self.inner.raise_high_watermark(expected, order)).await
-    }
-
-    async fn invalidate(&mut self, keys: &[StoreKey]) -> Result<()> {
-        self.faults.run(Operation::Invalidate, self.inner.invalidate(keys)).await
-    }
-
-    async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
-        self.faults.run(Operation::Invalidate, self.inner.invalidate_unseen(changes)).await
-    }
-
-    async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
-        self.faults.run(Operation::Publish, self.inner.publish(message)).await
-    }
-
-    async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
-        self.faults.run(Operation::Commit, self.inner.commit(expected, applied)).await
-    }
-
-    async fn flush(&mut self, meta: &Meta) -> Result<()> {
-        self.faults.run(Operation::Flush, self.inner.flush(meta)).await
-    }
-}
-
-struct FaultyBus {
-    inner: Arc<dyn InvalidationBus>,
-    faults: Arc<Faults>,
-}
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl InvalidationBus for FaultyBus {
-    async fn publish(&self, message: &BusMessage) -> Result<u64> {
-        self.faults.run(Operation::Publish, self.inner.publish(message)).await
-    }
-
-    async fn subscribe(&self) -> Result<Box<dyn BusReader>> {
-        self.faults.run(Operation::Subscribe, self.inner.subscribe()).await
-    }
-}
-
-impl fmt::Debug for FaultyStore {
+impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultyStore").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for FaultyWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultyWriter").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for FaultyBus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultyBus").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Faults").field("down", &self.plan().down).finish_non_exhaustive()
     }
 }
 
@@ -336,6 +153,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::key::StoreKey;
     use crate::store::MemoryStore;
 
     #[tokio::test]

@@ -17,8 +17,9 @@ pub mod source_suite;
 mod store_suite;
 mod wait;
 
+pub use crate::store::Operation;
 pub use fakes::{ManualClock, TokioClock};
-pub use faulty_store::{Fate, FaultyStore, Operation};
+pub use faulty_store::{Fate, Faults, FaultyStore};
 pub use scripted_source::ScriptedSource;
 pub use source_suite::SourceFixture;
 pub use store_suite::{LAWS, Law, StoreFixture, law};

@@ -205,7 +205,7 @@ impl ChangeSource for ScriptedSource {
         self.script.take_failure()?;
         let log = self.script.lock();
         *self.connected() = Some(Arc::clone(&log.origin));
-        match log.refused.iter().find(|table| filter.get(table.as_str()).is_some()) {
+        match log.refused.iter().find(|table| filter.get(table).is_some()) {
             Some(table) => Err(Error::new(ErrorKind::Config, format!("table `{table}` is refused by the test"))),
             None => Ok(Vec::new()),
         }

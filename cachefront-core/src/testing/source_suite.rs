@@ -10,7 +10,7 @@
 //!
 //! struct Scripted(ScriptedSource);
 //!
-//! #[async_trait::async_trait]
+//! #[cachefront::async_trait]
 //! impl SourceFixture for Scripted {
 //!     async fn source(&mut self) -> Box<dyn ChangeSource> { Box::new(self.0.clone()) }
 //!     fn table_filter(&self) -> TableFilter { TableFilter::new() }

@@ -20,6 +20,8 @@ pub(super) enum At {
     BeforeLease,
     AfterFill,
     BeforeDiscard,
+    BeforeFlush,
+    AfterFlush,
 }
 
 /// A store that passes operations on, and runs hooks.
@@ -92,6 +94,17 @@ impl Store for Hooked {
         self.inner.discard(keys).await
     }
 
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.inner.discard_cache(cache).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        self.act(At::BeforeFlush).await;
+        self.inner.flush_caches(rows).await?;
+        self.act(At::AfterFlush).await;
+        Ok(())
+    }
+
     async fn suspend(&self) -> Result<()> {
         self.inner.suspend().await
     }
@@ -109,7 +122,7 @@ impl Store for Hooked {
     }
 }
 
-fn hooked(store: &Arc<Hooked>, database: &Database) -> CacheBuilder<u64, u64> {
+pub(super) fn hooked(store: &Arc<Hooked>, database: &Database) -> CacheBuilder<u64, u64> {
     Cache::builder("row")
         .shared(Arc::clone(store))
         .loader(database.clone())

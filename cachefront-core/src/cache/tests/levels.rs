@@ -2,30 +2,31 @@
 //! replica bounds no staleness.
 
 use super::*;
+use crate::settings::OnLag;
 use crate::testing::TokioClock;
 
 /// A database server, as a loader describes it.
 #[derive(Clone)]
-struct Server {
+pub(super) struct Server {
     /// The row's value, which is the number of the last commit that it has.
     executed: Arc<AtomicU64>,
-    loads: Arc<AtomicU64>,
+    pub(super) loads: Arc<AtomicU64>,
     position: bool,
     origin: Option<&'static str>,
     replica: bool,
 }
 
 impl Server {
-    fn primary() -> Self {
+    pub(super) fn primary() -> Self {
         let executed = Arc::new(AtomicU64::new(1));
         Self { executed, loads: Arc::default(), position: true, origin: Some("server"), replica: false }
     }
 
-    fn replica() -> Self {
+    pub(super) fn replica() -> Self {
         Self { origin: None, replica: true, ..Self::primary() }
     }
 
-    fn reach(&self, commit: u64) {
+    pub(super) fn reach(&self, commit: u64) {
         self.executed.store(commit, Ordering::SeqCst);
     }
 }
@@ -49,7 +50,7 @@ impl Loader<u64, u64> for Server {
     }
 }
 
-fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
+pub(super) fn cache_of(store: &Arc<MemoryStore>, server: &Server) -> Cache<u64, u64> {
     Cache::builder("row")
         .shared(Arc::clone(store))
         .clock(Arc::new(TokioClock::new()))
@@ -65,6 +66,8 @@ async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>
         ManualInvalidator::covering(store, MappingId::new("row", &table_filter(), &["replica".into()], 0)).await;
     let cache = Cache::builder("row")
         .shared(Arc::clone(store))
+        // The invalidator of this test has no watermark.
+        .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
         .clock(Arc::new(TokioClock::new()))
         .loader(server.clone())
         .loads_from("replica")
@@ -74,7 +77,7 @@ async fn declared(store: &Arc<MemoryStore>, server: &Server) -> (Cache<u64, u64>
     (cache, invalidator)
 }
 
-fn token(commit: u64) -> Position {
+pub(super) fn token(commit: u64) -> Position {
     format!("db:{commit}").parse().expect("a position")
 }
 
@@ -86,7 +89,7 @@ async fn a_session_read_waits_for_a_replica_that_lags() {
         let cache = cache_of(&store, &server);
         let read = tokio::spawn({
             let cache = cache.clone();
-            async move { cache.get(&7).at_least(&token(2)).detailed().await }
+            async move { cache.get(&7).at_least(token(2)).detailed().await }
         });
         wait_until("it has loaded without success", || async { server.loads.load(Ordering::SeqCst) > 3 }).await;
         server.reach(2);
@@ -102,7 +105,7 @@ async fn a_session_read_fails_when_the_replica_does_not_catch_up() {
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
     let began = tokio::time::Instant::now();
-    let error = cache.get(&7).at_least(&token(2)).await.expect_err("the replica lacks it");
+    let error = cache.get(&7).at_least(token(2)).await.expect_err("the replica lacks it");
     assert_eq!(error.kind(), ErrorKind::Unproven);
     let wait = CacheSettings::default().proof_wait;
     assert!((wait..wait * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
@@ -115,7 +118,7 @@ async fn a_primary_that_lacks_the_token_is_not_waited_for() {
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
     let began = tokio::time::Instant::now();
-    let error = cache.get(&7).at_least(&token(2)).await.expect_err("no server has it");
+    let error = cache.get(&7).at_least(token(2)).await.expect_err("no server has it");
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Unproven, Duration::ZERO));
 }
 
@@ -151,7 +154,7 @@ async fn a_value_from_another_server_than_the_logs_is_returned_and_not_cached() 
     let bound = cache.get(&7).max_staleness(Duration::from_secs(5)).await;
     assert_eq!(bound.expect_err("another server proves no time").kind(), ErrorKind::Unproven);
     server.reach(2);
-    let hit = cache.get(&7).at_least(&token(2)).detailed().await.expect("it says that it has the token");
+    let hit = cache.get(&7).at_least(token(2)).detailed().await.expect("it says that it has the token");
     assert_eq!(hit.value, Some(2));
 }
 
@@ -162,9 +165,9 @@ async fn a_loader_without_notes_reads_the_primary_and_claims_no_position() {
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
     server.reach(2);
-    let hit = cache.get(&7).at_least(&token(2)).detailed().await.expect("a value");
+    let hit = cache.get(&7).at_least(token(2)).detailed().await.expect("a value");
     assert_eq!((hit.value, hit.position), (Some(2), None));
     let silent = Server { position: false, ..Server::replica() };
-    let error = cache_of(&Arc::new(MemoryStore::new("t")), &silent).get(&7).at_least(&token(2)).await;
+    let error = cache_of(&Arc::new(MemoryStore::new("t")), &silent).get(&7).at_least(token(2)).await;
     assert_eq!(error.expect_err("a replica must say what it has").kind(), ErrorKind::Unproven);
 }

@@ -1,9 +1,16 @@
 //! The races of the read path, on the in-memory store.
 
+mod clear;
+mod freshness;
 mod hooks;
+mod keys;
 mod levels;
+mod many;
 mod permits;
+mod refresh;
+mod size;
 mod split;
+mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,6 +99,7 @@ struct ManualInvalidator {
     held: Expected,
     position: Position,
     publisher: Publisher,
+    source_time: Timestamp,
 }
 
 impl ManualInvalidator {
@@ -110,7 +118,8 @@ impl ManualInvalidator {
         let meta = Meta::at_head(generation, term, 1, 1, "server", &head).covering(Coverage::new([covered]));
         writer.flush(&meta).await.expect("a flush");
         let held = Expected { generation, term, applied_order: 1 };
-        let mut invalidator = Self { writer, held, position, publisher: Publisher(rand_u128()) };
+        let publisher = Publisher(rand_u128());
+        let mut invalidator = Self { writer, held, position, publisher, source_time: Timestamp::UNKNOWN };
         invalidator.publish(BusEvent::Flush).await;
         invalidator.beat().await;
         invalidator
@@ -125,7 +134,7 @@ impl ManualInvalidator {
             publisher: self.publisher,
             event,
             applied: Some(self.position.clone()),
-            source_time: Timestamp::UNKNOWN,
+            source_time: self.source_time,
             sent_at: Timestamp::UNKNOWN,
         };
         self.writer.publish(&message).await.expect("published");
@@ -138,8 +147,17 @@ impl ManualInvalidator {
         self.writer.raise_high_watermark(&self.held, order).await.expect("the high watermark is raised");
         self.writer.invalidate(std::slice::from_ref(key)).await.expect("invalidated");
         self.publish(BusEvent::Keys(vec![key.as_str().into()])).await;
+        self.commit_at(order).await;
+    }
+
+    /// Writes the applied position and the source time again.
+    async fn commit(&mut self) {
+        self.commit_at(self.held.applied_order).await;
+    }
+
+    async fn commit_at(&mut self, order: u64) {
         let checkpoint = Checkpoint { position: self.position.clone(), ..Checkpoint::default() };
-        let applied = Applied { order, checkpoint, source_time: Timestamp::UNKNOWN };
+        let applied = Applied { order, checkpoint, source_time: self.source_time };
         self.writer.commit(&self.held, &applied).await.expect("applied");
         self.held.applied_order = order;
     }

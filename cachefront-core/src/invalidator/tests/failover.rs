@@ -14,7 +14,8 @@ use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use crate::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, Meta, Reading, StoreWriter, Token,
+    Applied, Cover, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading,
+    StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
@@ -100,6 +101,14 @@ impl Store for Failover {
 
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {
         self.reads().discard(keys).await
+    }
+
+    async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.reads().discard_cache(cache).await
+    }
+
+    async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
+        self.reads().flush_caches(rows).await
     }
 
     async fn suspend(&self) -> Result<()> {

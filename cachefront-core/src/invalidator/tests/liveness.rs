@@ -247,7 +247,7 @@ async fn a_holder_that_dies_is_replaced_after_its_silence() {
     let first = scene.run().await;
     wait_until("the second stands by", || async { second.status().state == CdcState::Standby }).await;
     // Its task ends as in a crash, without a last write.
-    first.task.as_ref().expect("a task").abort();
+    first.kill();
     let began = tokio::time::Instant::now();
     let mut states = second.watch();
     states.wait_for(|status| status.state == CdcState::Running).await.expect("it takes over");
@@ -269,7 +269,7 @@ async fn a_holder_that_dies_after_a_change_of_the_primary_is_replaced() {
     let second = scene.cdc().spawn().expect("spawned");
     wait_until("the second stands by", || async { second.status().state == CdcState::Standby }).await;
     scene.source.become_server("server-b");
-    holder.task.as_ref().expect("a task").abort();
+    holder.kill();
     scene.source.reveal();
     let began = tokio::time::Instant::now();
     while second.status().state != CdcState::Running {

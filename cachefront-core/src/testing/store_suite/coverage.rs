@@ -5,11 +5,12 @@ use super::harness::{
     LONG, MAPPING, START, StoreHarness, applied, checkpoint, conflict, generation, header, meta, token,
 };
 use crate::entry::Entry;
+use crate::key::StoreKey;
 use crate::position::Position;
 use crate::source::Checkpoint;
 use crate::store::{
-    Applied, Cover, Coverage, Covered, Expected, FillReply, Generation, InvalidationMode, LeaseReply, MappingId,
-    Refusal, StoreState, Token,
+    Applied, Cover, Coverage, Covered, Expected, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest,
+    MappingId, Refusal, StoreState, Token,
 };
 
 const FLUSHED: FillReply = FillReply::Refused(Refusal::GenerationChanged);
@@ -69,6 +70,67 @@ impl Two {
     async fn put(&mut self, id: u64, mapping: MappingId, generation: Generation) {
         let token = self.take(id, mapping).await;
         assert_eq!(self.fill(id, token, generation).await, FillReply::Stored);
+    }
+}
+
+/// A reader that clears a cache ends its entries and leases on every shard, and changes nothing else: neither another cache
+/// nor what the invalidator compares.
+pub(super) async fn caches_that_are_flushed_by_a_reader_end_alone(fixture: &dyn StoreFixture) {
+    let mut two = Two::covered(fixture).await;
+    for id in 0..20 {
+        two.put(id, MAPPING, two.mine).await;
+        two.put(100 + id, OTHER, two.other).await;
+    }
+    let (mine, old) = (two.take(200, MAPPING).await, two.mine);
+    let other = two.take(201, OTHER).await;
+    let new = generation();
+    let rows = [(MAPPING, new), (THIRD, generation())];
+    two.harness.store.flush_caches(&rows).await.expect("a flush");
+    for id in 0..20 {
+        let (_, reply) = two.lease(id, MAPPING).await;
+        assert!(matches!(reply, LeaseReply::Granted { .. }), "{id}: an old entry counts, {reply:?}");
+        let (_, reply) = two.lease(100 + id, OTHER).await;
+        assert!(matches!(reply, LeaseReply::Present { .. }), "{id}: the other cache lost its entry, {reply:?}");
+    }
+    assert_eq!(two.fill(200, mine, old).await, FLUSHED);
+    assert_eq!(two.fill(201, other, two.other).await, FillReply::Stored);
+    assert!(matches!(two.lease(300, THIRD).await.1, LeaseReply::NotCovered), "it is covered by a flush");
+    two.put(200, MAPPING, new).await;
+    // The invalidator goes on with what it expects, and keeps the new generation.
+    let held = two.harness.held(START);
+    two.harness.writer.commit(&held, &applied(START + 1, 0)).await.expect("a commit");
+    let meta = two.harness.read(200).await.meta.expect("a meta");
+    assert_eq!(meta.coverage.generation(MAPPING), Some(new));
+    assert_eq!(meta.coverage.generation(OTHER), Some(two.other));
+}
+
+/// All entries and leases of one cache are discarded by its name, and none of a cache whose name begins with it.
+pub(super) async fn a_cache_is_discarded_by_its_name(fixture: &dyn StoreFixture) {
+    let store = fixture.store();
+    let key = |cache: &str, id: u64| StoreKey::encode(cache, &id).expect("a key");
+    let lease = async |key: &StoreKey| {
+        let request = LeaseRequest {
+            key,
+            token: token(),
+            duration: LONG,
+            mode: InvalidationMode::Ttl,
+            mapping: MappingId::default(),
+            schema_version: 0,
+            reload: false,
+        };
+        store.lease(&request).await.expect("a reply")
+    };
+    for id in 0..50 {
+        for cache in ["users", "users2", "user"] {
+            assert!(matches!(lease(&key(cache, id)).await, LeaseReply::Granted { .. }));
+        }
+    }
+    store.discard_cache("users").await.expect("discarded");
+    for id in 0..50 {
+        assert!(store.get(&key("users", id)).await.expect("a reading").entry.is_none(), "{id} is still there");
+        for cache in ["users2", "user"] {
+            assert!(store.get(&key(cache, id)).await.expect("a reading").entry.is_some(), "{cache}:{id} is gone");
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! struct InMemory { store: MemoryStore, clock: ManualClock }
 //!
-//! #[async_trait::async_trait]
+//! #[cachefront::async_trait]
 //! impl StoreFixture for InMemory {
 //!     fn store(&self) -> Arc<dyn Store> { Arc::new(self.store.clone()) }
 //!     async fn pass(&self, duration: Duration) { self.clock.advance(duration) }
@@ -148,6 +148,8 @@ laws! {
         a_fill_is_refused_after_its_cache_was_flushed,
         a_fill_is_accepted_after_another_cache_was_flushed,
         an_entry_of_a_flushed_cache_does_not_survive,
+        caches_that_are_flushed_by_a_reader_end_alone,
+        a_cache_is_discarded_by_its_name,
         covering_changes_the_coverage_only,
         covering_and_resigning_compare_first,
         a_term_keeps_what_is_covered,
@@ -221,6 +223,8 @@ macro_rules! store_suite {
             a_fill_is_refused_after_its_cache_was_flushed
             a_fill_is_accepted_after_another_cache_was_flushed
             an_entry_of_a_flushed_cache_does_not_survive
+            caches_that_are_flushed_by_a_reader_end_alone
+            a_cache_is_discarded_by_its_name
             covering_changes_the_coverage_only
             covering_and_resigning_compare_first
             a_term_keeps_what_is_covered
@@ -238,7 +242,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 55_usize };
+    (@count) => { 57_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use cachefront::Entropy;
 use cachefront::clock::SystemEntropy;
-use simulator_cli::Secret;
+use simulator_cli::{ExposeSecret, SecretString};
 use simulator_model::credentials::{Passwords, Role};
 use simulator_model::domain::{Database, DbError};
 
@@ -11,7 +11,7 @@ use simulator_model::domain::{Database, DbError};
 #[derive(Clone, Debug)]
 pub struct Printed {
     pub name: &'static str,
-    pub password: Secret,
+    pub password: SecretString,
 }
 
 /// An account that can log in.
@@ -58,8 +58,8 @@ pub(super) async fn adopt(database: &dyn Database, passwords: &Passwords) -> Res
     if passwords.admin.is_some() {
         return Ok(None);
     }
-    let password = Secret::new(made_up());
-    let hash = hashed(password.expose().to_owned()).await?;
+    let password = SecretString::from(made_up());
+    let hash = hashed(password.expose_secret().to_owned()).await?;
     // Several processes may start at once: only the one that creates the admin prints the password.
     match database.set_note(&note_of(Role::Admin), &hash, Some(0)).await {
         Ok(_) => Ok(Some(Printed { name: Role::Admin.as_str(), password })),
@@ -69,12 +69,12 @@ pub(super) async fn adopt(database: &dyn Database, passwords: &Passwords) -> Res
 }
 
 /// Sets a role's password. Setting the current password again writes nothing, so that its sessions remain valid.
-async fn set(database: &dyn Database, role: Role, password: &Secret) -> Result<(), DbError> {
+async fn set(database: &dyn Database, role: Role, password: &SecretString) -> Result<(), DbError> {
     let kept = database.note(&note_of(role)).await?.map(|note| note.text);
-    if kept.is_some() && check(kept, password.expose().to_owned()).await {
+    if kept.is_some() && check(kept, password.expose_secret().to_owned()).await {
         return Ok(());
     }
-    let hash = hashed(password.expose().to_owned()).await?;
+    let hash = hashed(password.expose_secret().to_owned()).await?;
     database.set_note(&note_of(role), &hash, None).await.map(drop)
 }
 

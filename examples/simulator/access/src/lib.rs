@@ -39,7 +39,7 @@ use self::account::Accounts;
 pub use self::account::Printed;
 pub use self::denied::Denied;
 use self::limit::Attempts;
-pub use self::limit::network;
+pub use self::limit::{KeyedLimit, network};
 pub use self::session::Session;
 use self::session::{Sessions, SigningKey};
 pub use self::token::Tokens;

@@ -1,6 +1,7 @@
-//! Rate limits on password attempts: per address, and in total.
+//! Rate limits by key, and those on password attempts.
 
 use std::fmt;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,39 +17,69 @@ const EACH_PERIOD: Duration = Duration::from_secs(3);
 const ALL_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 const ALL_PERIOD: Duration = Duration::from_millis(500);
 
-/// Maximum number of remembered addresses, each for at most a minute.
-const ADDRESSES_MAX: usize = 1_024;
+/// Maximum number of remembered keys. Those that are idle are forgotten first; if none is idle, a new key is refused.
+const KEYS_MAX: usize = 1_024;
+
+/// A burst and a rate for each key.
+pub struct KeyedLimit<K: Clone + Eq + Hash> {
+    limiter: DefaultKeyedRateLimiter<K>,
+    period: Duration,
+    clock: DefaultClock,
+}
+
+impl<K: Clone + Eq + Hash> KeyedLimit<K> {
+    /// Allows `at_once` requests, and then one per `period`.
+    pub fn new(at_once: NonZeroU32, period: Duration) -> Self {
+        Self { limiter: RateLimiter::keyed(quota(at_once, period)), period, clock: DefaultClock::default() }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// The time to wait, if the request exceeds the limit.
+    pub fn check(&self, key: &K) -> Result<(), Duration> {
+        if self.limiter.len() >= KEYS_MAX {
+            self.limiter.retain_recent();
+            if self.limiter.len() >= KEYS_MAX {
+                return Err(self.period);
+            }
+        }
+        self.limiter.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))
+    }
+}
+
+impl<K: Clone + Eq + Hash> fmt::Debug for KeyedLimit<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedLimit").field("keys", &self.limiter.len()).finish_non_exhaustive()
+    }
+}
+
+fn quota(at_once: NonZeroU32, period: Duration) -> Quota {
+    // `with_period` returns `None` only for a period of zero.
+    Quota::with_period(period).unwrap_or(Quota::per_second(at_once)).allow_burst(at_once)
+}
 
 /// Counts attempts.
 pub(super) struct Attempts {
-    each: DefaultKeyedRateLimiter<IpAddr>,
+    each: KeyedLimit<IpAddr>,
     all: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
 
 impl Attempts {
     pub(super) fn new() -> Self {
-        // `with_period` returns `None` only for a period of zero.
-        let quota = |period, burst| Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         Self {
-            each: RateLimiter::keyed(quota(EACH_PERIOD, EACH_AT_ONCE)),
-            all: RateLimiter::direct(quota(ALL_PERIOD, ALL_AT_ONCE)),
+            each: KeyedLimit::new(EACH_AT_ONCE, EACH_PERIOD),
+            all: RateLimiter::direct(quota(ALL_AT_ONCE, ALL_PERIOD)),
             clock: DefaultClock::default(),
         }
     }
 
     /// Counts an attempt. Returns the time to wait as an error if it exceeds a limit.
     pub(super) fn check(&self, from: IpAddr) -> Result<(), Duration> {
-        let wait = |until: governor::NotUntil<_>| until.wait_time_from(self.clock.now());
-        if self.each.len() >= ADDRESSES_MAX {
-            self.each.retain_recent();
-            if self.each.len() >= ADDRESSES_MAX {
-                return Err(EACH_PERIOD);
-            }
-        }
         // Checked first: a blocked address does not use up the shared quota.
-        self.each.check_key(&network(from)).map_err(wait)?;
-        self.all.check().map_err(wait)
+        self.each.check(&network(from))?;
+        self.all.check().map_err(|until| until.wait_time_from(self.clock.now()))
     }
 }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use cachefront::clock::SystemEntropy;
 use cachefront::{Entropy, Timestamp};
 use ring::hmac;
-use simulator_cli::Secret;
+use simulator_cli::{ExposeSecret, SecretString, matches};
 use simulator_model::credentials::Role;
 use simulator_model::domain::{Database, DbError};
 
@@ -32,7 +32,7 @@ pub struct Session {
     /// The account.
     pub name: String,
     pub role: Role,
-    csrf: Secret,
+    csrf: SecretString,
     pub(super) nonce: String,
     /// Expiry time, in seconds since the Unix epoch.
     pub(super) expires: u64,
@@ -41,7 +41,7 @@ pub struct Session {
 impl Session {
     /// Returns the CSRF token that every form of this session sends in its field `csrf`.
     pub fn csrf(&self) -> &str {
-        self.csrf.expose()
+        self.csrf.expose_secret()
     }
 
     /// Returns true if the session's role includes `role`.
@@ -50,14 +50,14 @@ impl Session {
     }
 
     pub(super) fn csrf_matches(&self, given: &str) -> bool {
-        self.csrf.matches(given)
+        matches(&self.csrf, given)
     }
 }
 
 /// The key that signs cookies.
 #[derive(Clone)]
 pub(super) struct SigningKey {
-    text: Secret,
+    text: SecretString,
     key: hmac::Key,
 }
 
@@ -83,7 +83,7 @@ impl SigningKey {
     }
 
     fn of(text: &str) -> Self {
-        Self { text: Secret::new(text), key: hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()) }
+        Self { text: SecretString::from(text), key: hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()) }
     }
 
     fn sign(&self, parts: &[&str]) -> String {
@@ -122,7 +122,7 @@ impl Sessions {
 
     pub(super) fn replace_key(&self, key: SigningKey) {
         if let Ok(mut current) = self.key.write()
-            && !current.text.matches(key.text.expose())
+            && !matches(&current.text, key.text.expose_secret())
         {
             *current = Arc::new(key);
         }
@@ -150,11 +150,11 @@ impl Sessions {
         let (nonce, given) = (parts.next()?, parts.next()?);
         let account = accounts.get(name)?;
         let key = self.key();
-        let expected = Secret::new(tag(&key, &account, expires, nonce));
+        let expected = SecretString::from(tag(&key, &account, expires, nonce));
         let is_over = now.as_millis() / 1_000 >= expires;
         let is_closed = self.closed.lock().is_ok_and(|closed| closed.iter().any(|closed| closed == nonce));
         let is_closed = is_closed || self.ended.read().is_ok_and(|ended| ended.contains(nonce));
-        let good = parts.next().is_none() && expected.matches(given) && !is_over && !is_closed;
+        let good = parts.next().is_none() && matches(&expected, given) && !is_over && !is_closed;
         good.then(|| session(&key, &account, nonce.to_owned(), expires))
     }
 
@@ -192,7 +192,7 @@ fn tag(key: &SigningKey, account: &Account, expires: u64, nonce: &str) -> String
 }
 
 fn session(key: &SigningKey, account: &Account, nonce: String, expires: u64) -> Session {
-    let csrf = Secret::new(key.sign(&["csrf", &nonce]));
+    let csrf = SecretString::from(key.sign(&["csrf", &nonce]));
     Session { name: account.role.as_str().to_owned(), role: account.role, csrf, nonce, expires }
 }
 

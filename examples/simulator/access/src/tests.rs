@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::http::header;
 use cachefront::Timestamp;
 use cachefront::clock::Sleep;
-use simulator_cli::Secret;
+use simulator_cli::{ExposeSecret, SecretString};
 use simulator_model::db::sqlite::Sqlite;
 use tempfile::TempDir;
 
@@ -41,7 +41,7 @@ impl Place {
     }
 
     fn passwords() -> Passwords {
-        let password = |text: &str| Some(Secret::new(text));
+        let password = |text: &str| Some(SecretString::from(text));
         Passwords { admin: password("root"), operator: password("work"), viewer: password("look") }
     }
 
@@ -73,15 +73,15 @@ async fn the_first_start_tells_a_password_once_and_keeps_only_its_hash() {
     let place = Place::new();
     let (access, printed) = place.open(&Passwords::default()).await;
     let printed = printed.expect("a password");
-    assert!(!format!("{printed:?} {access:?}").contains(printed.password.expose()));
-    logged_in(&access, "admin", printed.password.expose()).await;
+    assert!(!format!("{printed:?} {access:?}").contains(printed.password.expose_secret()));
+    logged_in(&access, "admin", printed.password.expose_secret()).await;
     assert_eq!(access.login("viewer", "", HERE).await.expect_err("no such account"), Denied::WrongPassword);
     let (again, second) = place.open(&Passwords::default()).await;
     assert!(second.is_none(), "printed again");
-    logged_in(&again, "admin", printed.password.expose()).await;
+    logged_in(&again, "admin", printed.password.expose_secret()).await;
     for file in std::fs::read_dir(place.directory.path()).expect("a directory") {
         let bytes = std::fs::read(file.expect("a file").path()).expect("bytes");
-        let secret = printed.password.expose().as_bytes();
+        let secret = printed.password.expose_secret().as_bytes();
         assert!(!bytes.windows(secret.len()).any(|window| window == secret), "the password is in a file");
     }
 }
@@ -160,7 +160,7 @@ async fn a_session_outlives_a_restart_and_ends_by_time_logout_key_and_password()
     let copied = access.database.kept_names(ENDED).await.expect("names");
     assert_eq!(copied.len(), 1, "{copied:?}");
 
-    let changed = Passwords { operator: Some(Secret::new("another")), ..Place::passwords() };
+    let changed = Passwords { operator: Some(SecretString::from("another")), ..Place::passwords() };
     let (renewed, _) = place.open(&changed).await;
     assert!(renewed.viewer(&headers).is_err(), "the old password's session");
     assert_eq!(renewed.login("operator", "work", HERE).await.expect_err("the old one"), Denied::WrongPassword);

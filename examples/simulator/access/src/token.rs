@@ -1,5 +1,6 @@
 //! API tokens.
 
+use simulator_cli::ExposeSecret;
 use std::fmt;
 
 use axum::http::{HeaderMap, header};
@@ -19,7 +20,7 @@ impl Tokens {
     pub(super) fn new(tokens: Vec<ApiToken>) -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .expect("the operating system provides randomness");
-        let tag = |known: ApiToken| (known.role, hmac::sign(&key, known.token.expose().as_bytes()));
+        let tag = |known: ApiToken| (known.role, hmac::sign(&key, known.token.expose_secret().as_bytes()));
         let known = tokens.into_iter().map(tag).collect();
         Self { key, known }
     }

@@ -1,7 +1,6 @@
 //! The middleware that every request passes: tokens, timeout, panic handler, metrics.
 
 use std::any::Any;
-use std::future::{Ready, ready};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use simulator_model::credentials::Role;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::body::{BODY_BYTES_MAX, gather};
 use super::caller::Caller;
@@ -40,15 +40,15 @@ fn is_description(path: &str) -> bool {
 
 /// Wraps `routes` in the checks. The last layer here sees a request first.
 pub fn wrap(routes: Router, api: Arc<Api>) -> Router {
-    routes
+    let routes = routes
         .layer(middleware::from_fn(limit_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), shed))
         .layer(middleware::from_fn(gather))
         .layer(middleware::from_fn_with_state(api, authorize))
         .layer(middleware::from_fn(count))
-        .layer(middleware::from_fn(trace::trace))
-        .layer(middleware::from_fn(harden))
+        .layer(middleware::from_fn(trace::trace));
+    harden(routes)
 }
 
 /// `/metrics` of a process that serves the panel without the API. Empty without tokens, which control access to it.
@@ -62,19 +62,17 @@ pub fn metrics_page(api: Arc<Api>) -> Router {
 
 /// Wraps the panel's pages, which have their own login.
 pub fn wrap_pages(pages: Router) -> Router {
-    pages
+    let pages = pages
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(limit_time))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::map_response(allow_own))
-        .layer(middleware::from_fn(harden))
-}
-
-fn allow_own(mut page: Response<Body>) -> Ready<Response<Body>> {
-    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGES_POLICY));
-    // With `no-referrer` a browser would also send no usable `Origin` with a form.
-    page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    ready(page)
+        .layer(SetResponseHeaderLayer::overriding(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(PAGES_POLICY),
+        ))
+        // With `no-referrer` a browser would also send no usable `Origin` with a form.
+        .layer(SetResponseHeaderLayer::overriding(header::REFERRER_POLICY, HeaderValue::from_static("same-origin")));
+    harden(pages)
 }
 
 /// DNS-rebinding protection: without tokens, only `localhost` names and literal IP addresses are accepted in `Host`. A
@@ -130,6 +128,7 @@ async fn shed(State(api): State<Arc<Api>>, request: Request, next: Next) -> Resp
     }
 }
 
+/// Not tower-http's `TimeoutLayer`, whose response has no body: clients of the API find the reason in `detail`.
 async fn limit_time(request: Request, next: Next) -> Response<Body> {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
@@ -149,19 +148,19 @@ async fn count(request: Request, next: Next) -> Response<Body> {
     response
 }
 
-/// Adds headers that keep a browser from sniffing, caching or embedding a response.
-pub async fn harden(request: Request, next: Next) -> Response<Body> {
-    let mut response = next.run(request).await;
-    for (name, value) in [
+/// Sets headers that keep a browser from sniffing, caching or embedding a response, unless the handler has set them.
+fn harden(routes: Router) -> Router {
+    [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    ] {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    response
+    ]
+    .into_iter()
+    .fold(routes, |routes, (name, value)| {
+        routes.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)))
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Listens on an address and serves it: reports an unusable address in one line, limits the number of connections, and
 //! drains requests in progress on shutdown.
+//!
+//! The loop is not `axum::serve`, which has no timeout and no maximum size for a request's head, and whose listener pauses
+//! for a second when the process has too many open files. A semaphore is no limit for connections here: clients that open
+//! many and send nothing would lock out all others until a timeout, so an idle connection is closed for a new one instead.
 
 mod body;
 mod door;
@@ -15,6 +19,7 @@ use axum::http::{Request, header};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use simulator_cli::CliError;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,25 +76,23 @@ impl Listener {
     /// Serves `router` until `stop` is cancelled, then waits up to 10 s for requests in progress.
     pub fn serve(self, router: Router, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(async move {
-            let mut serving = JoinSet::new();
+            let (draining, mut serving) = (GracefulShutdown::new(), JoinSet::new());
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.take_in(&router, &stop, &mut serving) => {}
+                () = self.accept_forever(&router, &draining, &mut serving) => {}
             }
             // No connection is accepted any more. Dropping the set aborts those that outlast the drain.
-            let ended = async { while serving.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout(DRAIN_MAX, ended).await;
+            let _ = tokio::time::timeout(DRAIN_MAX, draining.shutdown()).await;
         })
     }
 
-    /// Accepts connections forever.
-    async fn take_in(&self, router: &Router, stop: &CancellationToken, serving: &mut JoinSet<()>) {
+    async fn accept_forever(&self, router: &Router, draining: &GracefulShutdown, serving: &mut JoinSet<()>) {
         let door = Door::new(CONNECTIONS_MAX);
         loop {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
                     if let Some(guest) = door.enter() {
-                        serving.spawn(attend(stream, from, guest, router.clone(), stop.clone()));
+                        serving.spawn(attend(stream, from, guest, router.clone(), draining.watcher()));
                     }
                 }
                 Err(error) if is_of_the_connection(&error) => {}
@@ -110,8 +113,8 @@ fn is_of_the_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Serves one connection until it closes, is evicted, or, after the request in progress, `stop` is cancelled.
-async fn attend(stream: TcpStream, from: SocketAddr, guest: Guest, router: Router, stop: CancellationToken) {
+/// Serves one connection until it closes, is evicted, or, after the request in progress, the server drains.
+async fn attend(stream: TcpStream, from: SocketAddr, guest: Guest, router: Router, draining: Watcher) {
     // Responses are small: disable Nagle's algorithm so that none waits for the next.
     let _ = stream.set_nodelay(true);
     let guest = Arc::new(guest);
@@ -131,13 +134,9 @@ async fn attend(stream: TcpStream, from: SocketAddr, guest: Guest, router: Route
         .header_read_timeout(HEAD_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
     tokio::select! {
         // Errors are the client's: it has disconnected, or does not speak HTTP.
-        _ = &mut connection => return,
-        () = guest.dismissed() => return,
-        () = stop.cancelled() => {}
+        _ = draining.watch(connection) => {}
+        () = guest.dismissed() => {}
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
 }

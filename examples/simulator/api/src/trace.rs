@@ -1,4 +1,6 @@
 //! Request ids, and the time that each request took.
+//!
+//! Not tower-http's `SetRequestIdLayer`, which takes any id that a client sends: ids appear in logs.
 
 use std::time::Instant;
 

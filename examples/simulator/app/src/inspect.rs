@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
-use simulator_cli::{CliError, root_cause, shutdown_signal};
+use simulator_cli::{CliError, ExposeSecret, root_cause, shutdown_signal};
 use simulator_model::backend::Backend;
 use simulator_model::domain::User;
 use simulator_model::inspector::{Consistency, Inspector, StaleEntry, Verdict};
@@ -121,7 +121,7 @@ impl Api {
         Ok(Self {
             client: client.map_err(|error| CliError::new(error.to_string()))?,
             url: settings.api_url.clone(),
-            authorization: settings.client_token().map(|token| format!("Bearer {}", token.expose())),
+            authorization: settings.client_token().map(|token| format!("Bearer {}", token.expose_secret())),
         })
     }
 

@@ -9,7 +9,7 @@ use loadgen::experiment::ExperimentControl;
 use simulator_access::{Access, Printed};
 use simulator_api::serve::Listener;
 use simulator_api::{Api, announcements};
-use simulator_cli::{CliError, shutdown_signal};
+use simulator_cli::{CliError, ExposeSecret, shutdown_signal};
 use simulator_model::backend::Backend;
 use simulator_model::caches::Caches;
 use simulator_model::connect::{self, Watchdog};
@@ -129,7 +129,10 @@ fn announce(lines: &[String]) {
 
 fn login_line(printed: &Printed) -> String {
     let Printed { name, password } = printed;
-    format!("login    {name} / {}  (shown this once; CACHEFRONT_UI_ADMIN_PASSWORD sets another)", password.expose())
+    format!(
+        "login    {name} / {}  (shown this once; CACHEFRONT_UI_ADMIN_PASSWORD sets another)",
+        password.expose_secret()
+    )
 }
 
 /// The components that run next to the servers.

@@ -1,4 +1,9 @@
 //! Settings from the process's environment and, with lower precedence, from the file `.env` in the current directory.
+//!
+//! This is not `dotenvy` with clap's `env`, for reasons that a user would notice. `dotenvy` expands `$` in values, so a
+//! password with a `$` would silently become another one; its error contains the line, which may hold a password; and it
+//! refuses lines that belong to other programs. clap takes an empty variable, which a compose file passes for a setting
+//! that is not set, for a value; and its error repeats a value that cannot be used, such as a URL with a password.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -1,29 +1,27 @@
 //! The components of a role: database, store, change source, and the transport of events and reports.
 
 mod admin;
+mod components;
 mod embedded;
 mod relay;
 mod stack;
 
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use cachefront::clock::SystemClock;
-use cachefront::store::Store;
-use cachefront::{Cdc, CdcHandle, Clock};
+use cachefront::store::{LayeredStore, Store, StoreMeter};
+use cachefront::{CdcHandle, Clock};
 
 pub use self::admin::StoreAdmin;
 use simulator_cli::CliError;
 
-use self::admin::NamespaceAdmin;
+use self::components::{SourceFactory, cannot_open};
 use self::relay::RelayClient;
 use crate::caches::Caches;
-use crate::domain::{Database, DbError, Mode};
+use crate::domain::{Database, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
-use crate::faults::{Faults, FaultyDatabase, FaultyStatusStore, FaultyStore};
+use crate::faults::{Faults, FaultyDatabase, FaultyStatusStore, StoreFaults};
 use crate::kafka_report::Notebook;
-use crate::metrics::MeasuredStore;
 use crate::mode::Modes;
 use crate::pipeline::{Pipeline, StatusStore};
 use crate::settings::{self, Settings};
@@ -54,34 +52,6 @@ pub struct Backend {
     sources: Box<dyn SourceFactory>,
 }
 
-/// Creates change sources.
-#[async_trait]
-trait SourceFactory: fmt::Debug + Send + Sync {
-    /// Returns their name in `/pipeline`.
-    fn name(&self) -> &'static str;
-
-    /// Returns where a source over the servers' Kafka records its progress and gaps; `None` for other sources.
-    fn notebook(&self) -> Option<Arc<Notebook>> {
-        None
-    }
-
-    /// Returns an invalidator over a new source, with the faults that are switched on.
-    async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError>;
-}
-
-/// The components that differ between backends.
-struct Components {
-    database: Arc<dyn Database>,
-    store: Arc<dyn Store>,
-    events: EventHub,
-    followed: Option<RelayClient>,
-    sink: Arc<dyn ChangeSink>,
-    board: Arc<dyn StatusStore>,
-    hint: String,
-    keys: Arc<dyn NamespaceAdmin>,
-    sources: Box<dyn SourceFactory>,
-}
-
 impl Backend {
     /// Opens the backend that the settings name.
     ///
@@ -96,7 +66,8 @@ impl Backend {
         let faults = Faults::new(Arc::clone(&parts.database));
         // A fault that was on before a restart is on from the first moment.
         faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
-        let store: Arc<dyn Store> = Arc::new(MeasuredStore::new(Arc::new(FaultyStore::new(parts.store, &faults))));
+        let store: Arc<dyn Store> =
+            Arc::new(LayeredStore::around(StoreFaults::around(parts.store, &faults), StoreMeter::new()));
         Ok(Self {
             database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
             true_database: parts.database,
@@ -152,10 +123,4 @@ impl Backend {
             embedded: settings.embedded(),
         }
     }
-}
-
-/// The error for a database that cannot be used.
-fn cannot_open(what: &str, error: &DbError) -> CliError {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    CliError::new(format!("{what} cannot be used: {cause}"))
 }

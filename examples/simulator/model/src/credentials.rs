@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use simulator_cli::Secret;
+use simulator_cli::SecretString;
 
 /// What an account or a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +48,7 @@ impl FromStr for Role {
 #[derive(Clone, Debug)]
 pub struct ApiToken {
     pub role: Role,
-    pub token: Secret,
+    pub token: SecretString,
 }
 
 impl ApiToken {
@@ -56,14 +56,14 @@ impl ApiToken {
     pub fn parse(text: &str) -> Self {
         let named = text.split_once(':').and_then(|(role, token)| Some((role.parse().ok()?, token)));
         let (role, token) = named.unwrap_or((Role::Operator, text));
-        Self { role, token: Secret::new(token) }
+        Self { role, token: SecretString::from(token) }
     }
 }
 
 /// The passwords in the environment. An account without one there keeps the password that it has, or stays closed.
 #[derive(Clone, Debug, Default)]
 pub struct Passwords {
-    pub admin: Option<Secret>,
-    pub operator: Option<Secret>,
-    pub viewer: Option<Secret>,
+    pub admin: Option<SecretString>,
+    pub operator: Option<SecretString>,
+    pub viewer: Option<SecretString>,
 }

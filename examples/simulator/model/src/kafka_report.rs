@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use cachefront::event::Batch;
-use cachefront::gate::VisibilityGate;
 use cachefront::kafka::decode::DecodeError;
 use cachefront::kafka::{KafkaProgress, KafkaSource};
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
+use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, LayeredSource, SourceLayer, TableFilter};
 use cachefront::{Clock, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -129,18 +128,18 @@ impl Notebook {
     }
 }
 
-/// A Kafka source whose gaps are recorded.
+/// Records the gaps of a Kafka source.
 #[derive(Debug)]
-pub struct NotingSource {
-    source: KafkaSource,
+pub struct GapRecorder {
     notebook: Arc<Notebook>,
     clock: Arc<dyn Clock>,
 }
 
-impl NotingSource {
-    pub fn new(source: KafkaSource, notebook: &Arc<Notebook>, clock: Arc<dyn Clock>) -> Self {
+impl GapRecorder {
+    /// Wraps a source.
+    pub fn around(source: KafkaSource, notebook: &Arc<Notebook>, clock: Arc<dyn Clock>) -> LayeredSource<Self> {
         notebook.lock().progress = Some(source.progress());
-        Self { source, notebook: Arc::clone(notebook), clock }
+        LayeredSource::around(source, Self { notebook: Arc::clone(notebook), clock })
     }
 
     fn record<T>(&self, outcome: Result<T>) -> Result<T> {
@@ -153,49 +152,16 @@ impl NotingSource {
     }
 }
 
-#[deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would break the inner source")]
 #[async_trait]
-impl ChangeSource for NotingSource {
-    fn describe(&self) -> String {
-        self.source.describe()
-    }
-
-    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
-        self.source.preflight(filter).await
-    }
-
-    async fn lead(&mut self) -> Result<Lead> {
-        self.source.lead().await
-    }
-
-    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
-        let outcome = self.source.open(from, filter).await;
+impl SourceLayer for GapRecorder {
+    async fn open(&mut self, source: &mut dyn ChangeSource, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
+        let outcome = source.open(from, filter).await;
         self.record(outcome)
     }
 
-    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
-        let outcome = self.source.next_batch(limits).await;
+    async fn next_batch(&mut self, source: &mut dyn ChangeSource, limits: &BatchLimits) -> Result<Batch> {
+        let outcome = source.next_batch(limits).await;
         self.record(outcome)
-    }
-
-    fn origin(&self) -> Option<Box<str>> {
-        self.source.origin()
-    }
-
-    async fn close(&mut self) {
-        self.source.close().await;
-    }
-
-    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.source.acknowledge(checkpoint).await
-    }
-
-    fn probe(&self) -> Arc<dyn SourceProbe> {
-        self.source.probe()
-    }
-
-    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
-        self.source.gate()
     }
 }
 

@@ -1,29 +1,8 @@
 //! The metrics of this process, in the text format of Prometheus.
-//!
-//! The library's own are listed in [`cachefront::metrics`], the inspector's (`cachefront_consistency_healthy` and
-//! `cachefront_stale_entries` first) in the module `inspector`; the simulator's are:
-//!
-//! | metric | kind | labels | meaning |
-//! |---|---|---|---|
-//! | `simulator_http_requests_total` | counter | `method`, `route`, `status` | completed requests, by class (`2xx`) |
-//! | `simulator_http_request_duration_seconds` | histogram | `method`, `route` | from arrival to response |
-//! | `simulator_http_requests_in_flight` | gauge | | requests in progress |
-//! | `simulator_http_permits` | gauge | | maximum number of concurrent requests (`CACHEFRONT_API_IN_FLIGHT`) |
-//! | `simulator_http_permits_in_use` | gauge | | how many of them are in use |
-//! | `simulator_database_connections` | gauge | `state` | connections of this process: `in_use`, `idle` |
-//! | `simulator_database_waiting` | gauge | | statements that wait for a connection |
-//! | `simulator_store_operation_duration_seconds` | histogram | `operation` | how long the shared store takes |
-//! | `simulator_staleness_bound_seconds` | histogram | | maximum staleness of a cached read, measured every 250 ms |
-//! | `simulator_pipeline_running` | gauge | | 1 while the change capture gives signs of life, wherever it runs |
-//! | `simulator_pipeline_lag_seconds` | gauge | | time since everything committed was known to be handled |
-//! | `simulator_mode` | gauge | `mode` | 1 for the mode in force, 0 for the other |
-//! | `simulator_fault_active` | gauge | `fault` | 1 while this fault is switched on, 0 after it was |
-//! | `simulator_fault_dropped_changes_total` | counter | | changes dropped by the fault switch `drop_events` |
-//! | `simulator_build_info` | gauge | `version`, `source` | always 1 |
 
 mod freshness;
+mod names;
 mod saturation;
-mod store;
 
 use std::fmt;
 use std::time::Duration;
@@ -33,27 +12,17 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::freshness::observe_freshness;
+pub use self::names::{
+    FAULT_ACTIVE, FAULT_DROPPED_CHANGES_TOTAL, HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_IN_FLIGHT,
+    HTTP_REQUESTS_TOTAL,
+};
 pub use self::saturation::observe_saturation;
-pub use self::store::MeasuredStore;
 use simulator_cli::CliError;
 
-pub const HTTP_REQUESTS_TOTAL: &str = "simulator_http_requests_total";
-pub const HTTP_REQUEST_DURATION_SECONDS: &str = "simulator_http_request_duration_seconds";
-pub const HTTP_REQUESTS_IN_FLIGHT: &str = "simulator_http_requests_in_flight";
-const HTTP_PERMITS: &str = "simulator_http_permits";
-const HTTP_PERMITS_IN_USE: &str = "simulator_http_permits_in_use";
-const DATABASE_CONNECTIONS: &str = "simulator_database_connections";
-const DATABASE_WAITING: &str = "simulator_database_waiting";
-const STORE_OPERATION_DURATION_SECONDS: &str = "simulator_store_operation_duration_seconds";
-/// Set by the fault switches.
-pub const FAULT_ACTIVE: &str = "simulator_fault_active";
-/// Counted by `FaultySource`.
-pub const FAULT_DROPPED_CHANGES_TOTAL: &str = "simulator_fault_dropped_changes_total";
-const STALENESS_BOUND_SECONDS: &str = "simulator_staleness_bound_seconds";
-const PIPELINE_RUNNING: &str = "simulator_pipeline_running";
-const PIPELINE_LAG_SECONDS: &str = "simulator_pipeline_lag_seconds";
-const MODE: &str = "simulator_mode";
-const BUILD_INFO: &str = "simulator_build_info";
+use self::names::{
+    BUILD_INFO, DATABASE_CONNECTIONS, DATABASE_WAITING, HTTP_PERMITS, HTTP_PERMITS_IN_USE, MODE, PIPELINE_LAG_SECONDS,
+    PIPELINE_RUNNING, STALENESS_BOUND_SECONDS,
+};
 
 /// Upper bounds of histograms of seconds: from a hit in memory to a request that is given up. The alerts count requests
 /// at the bound 0.1.
@@ -122,7 +91,6 @@ fn describe() {
     describe_gauge!(HTTP_PERMITS_IN_USE, "How many of the permits for requests are in use");
     describe_gauge!(DATABASE_CONNECTIONS, "Connections of this process to the database, by state");
     describe_gauge!(DATABASE_WAITING, "Statements that wait for a connection to the database");
-    describe_histogram!(STORE_OPERATION_DURATION_SECONDS, Unit::Seconds, "How long the shared store takes");
     describe_gauge!(FAULT_ACTIVE, "1 while this fault is switched on");
     describe_counter!(FAULT_DROPPED_CHANGES_TOTAL, "Changes that a fault switch took away");
     describe_histogram!(

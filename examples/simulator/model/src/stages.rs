@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cachefront::{AppliedBatch, InvalidationMode, Timestamp};
+use cachefront::{AppliedBatch, InvalidationMode, StageLatency, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// An older transaction says nothing about the present.
@@ -29,6 +29,17 @@ pub struct Stages {
 }
 
 impl Stages {
+    fn of(latency: &StageLatency) -> Self {
+        let millis = |stage: Option<Duration>| stage.map(|stage| stage.as_secs_f64() * 1e3);
+        Self {
+            capture_ms: millis(latency.capture),
+            queue_ms: millis(latency.queue),
+            read_ms: millis(latency.read),
+            gate_ms: millis(latency.gate),
+            apply_ms: millis(latency.apply),
+        }
+    }
+
     /// From the consumer to the store.
     pub fn store_ms(&self) -> Option<f64> {
         Some(self.gate_ms? + self.apply_ms?)
@@ -53,21 +64,8 @@ impl StageMeter {
         if kept.mode.replace(batch.mode) != Some(batch.mode) {
             kept.recent.clear();
         }
-        let mut last = None;
-        for change in batch.changes.iter().rev() {
-            if last.replace(&change.gtid) == Some(&change.gtid) {
-                continue;
-            }
-            let (captured, queued) = (change.transit.captured_at, change.transit.queued_at);
-            let from = if queued.is_known() { queued } else { change.committed_at };
-            let stages = Stages {
-                capture_ms: millis(change.committed_at, captured),
-                queue_ms: millis(captured, queued),
-                read_ms: millis(from, batch.received_at),
-                gate_ms: millis(batch.received_at, batch.visible_at),
-                apply_ms: millis(batch.visible_at, batch.applied_at),
-            };
-            kept.recent.push_back((batch.applied_at, stages));
+        for latency in batch.latencies() {
+            kept.recent.push_back((batch.applied_at, Stages::of(&latency)));
             if kept.recent.len() > KEPT_MAX {
                 kept.recent.pop_front();
             }
@@ -94,10 +92,6 @@ impl StageMeter {
             apply_ms: mean(|stages| stages.apply_ms),
         }
     }
-}
-
-fn millis(from: Timestamp, to: Timestamp) -> Option<f64> {
-    (from.is_known() && to.is_known()).then(|| to.since(from).as_secs_f64() * 1e3)
 }
 
 #[cfg(test)]

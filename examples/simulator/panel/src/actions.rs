@@ -1,55 +1,21 @@
 //! Handlers of the buttons. Each returns one line for people to read; changes of the page are pushed.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use simulator_access::Session;
+use axum::response::Response;
+use serde::Deserialize;
 use simulator_model::domain::{DbError, Mode, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 
-use super::Panel;
 use super::login::CurrentUser;
-use super::tour::{self, Scenario};
-
-/// The response to every button.
-#[derive(Debug, Serialize)]
-struct ActionResponse {
-    ok: bool,
-    message: String,
-}
-
-/// Why the mode cannot be switched during a comparison.
-pub(super) const COMPARING: &str =
-    "An A/B run is under way, and it switches the mode itself: wait for its end, or stop it.";
-
-/// Records an action and its outcome in the audit list, and returns the outcome.
-pub(super) async fn noted<T, E: Display>(
-    panel: &Panel,
-    reader: &Session,
-    what: String,
-    outcome: Result<T, E>,
-) -> Result<T, E> {
-    let result = match &outcome {
-        Ok(_) => "ok".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    panel.api.access.audit(&reader.name, &what, &result).await;
-    outcome
-}
-
-pub(super) fn done(panel: &Panel, message: impl Into<String>) -> Response {
-    panel.live.nudge();
-    Json(ActionResponse { ok: true, message: message.into() }).into_response()
-}
-
-pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, Json(ActionResponse { ok: false, message: message.into() })).into_response()
-}
+use super::outcome::{done, noted};
+use super::panel::Panel;
+use super::reply::refused;
+use super::runs::COMPARING;
+use super::tour::Scenario;
+use super::tour::script;
 
 fn failed(error: &DbError) -> Response {
     match error {
@@ -218,7 +184,7 @@ pub(super) async fn demo(
         let _ = noted(&panel, &reader, format!("demo {}", scenario.as_str()), refusal).await;
         return refused(StatusCode::CONFLICT, COMPARING);
     }
-    let started = tour::start(&panel, scenario);
+    let started = script::start(&panel, scenario);
     let outcome = if started { Ok(()) } else { Err("another one is under way") };
     match noted(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {
         Ok(()) => done(&panel, ""),

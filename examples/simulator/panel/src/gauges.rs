@@ -7,12 +7,12 @@ use std::time::Duration;
 use cachefront::Timestamp;
 use serde::{Deserialize, Serialize};
 use simulator_api::Api;
-use simulator_cli::Secret;
+use simulator_cli::{ExposeSecret, SecretString};
 use simulator_model::domain::Mode;
 use simulator_model::settings::Settings;
 
 use super::activity::{ActivityLog, percentile};
-use super::live::Moment;
+use super::moment::Moment;
 use super::verdict::Word;
 
 /// Maximum number of samples: what the charts show, and a few more.
@@ -82,7 +82,7 @@ pub(super) enum Numbers {
     /// This process.
     Here,
     /// Another process, which serves `/metrics`.
-    There { http: reqwest::Client, url: String, token: Option<Secret> },
+    There { http: reqwest::Client, url: String, token: Option<SecretString> },
 }
 
 impl Numbers {
@@ -99,7 +99,7 @@ impl Numbers {
             Self::There { http, url, token } => {
                 let request = http.get(url);
                 let request = match token {
-                    Some(token) => request.bearer_auth(token.expose()),
+                    Some(token) => request.bearer_auth(token.expose_secret()),
                     None => request,
                 };
                 request.send().await.ok()?.error_for_status().ok()?.text().await.ok()

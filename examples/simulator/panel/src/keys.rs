@@ -1,7 +1,6 @@
 //! What is cached, key by key, for the cache browser. Peeks only: no fill, no lease, no touch.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,56 +10,24 @@ use axum::response::Response;
 use cachefront::{Hit, StoreKey};
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
-use simulator_model::caches::{BY_EMAIL, EmailKey};
+use simulator_model::caches::EmailKey;
 use simulator_model::domain::User;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use super::Panel;
-use super::actions::{done, noted, refused};
-use super::live::Moment;
+use super::listing::{Key, LISTED_MAX};
 use super::login::CurrentUser;
+use super::moment::Moment;
+use super::outcome::{done, noted};
+use super::panel::Panel;
 use super::query::QueryParameters;
-use super::users::{PAGE_MAX, State, UserRow, beside_entry};
-
-/// Maximum number of listed keys: more than a person pages through. A search covers only these.
-pub(super) const LISTED_MAX: usize = 10_000;
-
-/// How long all tabs share a list: the store's server has to scan all its keys for a new one.
-const LIST_SHARED: Duration = Duration::from_secs(1);
+use super::reply::refused;
+use super::rows::{PAGE_MAX, State, UserRow};
+use super::users::beside_entry;
 
 /// Maximum number of keys of a page that are peeked concurrently.
 const AT_ONCE: usize = 32;
 
 /// Maximum number of peeks at an entry that changes from one to the next.
 const LOOKS_MAX: usize = 3;
-
-/// A key of one of the two caches. Ids come first, in their order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    Id(u64),
-    Email(String),
-}
-
-impl Key {
-    /// Returns `None` if the key belongs to neither cache.
-    fn of(text: &str) -> Option<Self> {
-        match text.split_once(':')? {
-            ("users", id) => id.parse().ok().map(Self::Id),
-            (BY_EMAIL, email) => Some(Self::Email(email.to_owned())),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => write!(f, "users:{id}"),
-            Self::Email(email) => write!(f, "{BY_EMAIL}:{email}"),
-        }
-    }
-}
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,30 +57,9 @@ pub(super) struct Keys {
     pub(super) whole: bool,
 }
 
-/// The list that tabs share.
-#[derive(Debug, Default)]
-pub(super) struct Listing(Mutex<Option<(Instant, Arc<BTreeSet<Key>>)>>);
-
-impl Listing {
-    /// Returns the keys that the store holds, `None` if they cannot be listed.
-    async fn keys(&self, panel: &Panel) -> Option<Arc<BTreeSet<Key>>> {
-        let mut kept = self.0.lock().await;
-        if let Some((at, keys)) = &*kept
-            && at.elapsed() < LIST_SHARED
-        {
-            return Some(Arc::clone(keys));
-        }
-        *kept = None;
-        let listed = panel.api.store_admin.list(LISTED_MAX).await.ok()?;
-        let keys: Arc<BTreeSet<Key>> = Arc::new(listed.iter().filter_map(|text| Key::of(text)).collect());
-        *kept = Some((Instant::now(), Arc::clone(&keys)));
-        Some(keys)
-    }
-}
-
 /// Returns the entries that a tab requests, `None` if the store cannot be listed.
 pub(super) async fn of(panel: &Panel, moment: &Moment, wanted: &QueryParameters) -> Option<Keys> {
-    let listed = panel.listing.keys(panel).await?;
+    let listed = panel.listing.keys(&panel.api.store_admin).await?;
     let survey = &moment.survey;
     // Entries that only this process holds are cached, too.
     let held = survey.rows.iter().filter(|row| row.cached.is_some() || row.negative).map(|row| Key::Id(row.id));
@@ -279,23 +225,9 @@ pub(super) async fn evict(
     };
     match noted(&panel, &reader, format!("cache entry {key} removed"), outcome).await {
         Ok(()) => {
-            *panel.listing.0.lock().await = None;
+            panel.listing.forget().await;
             done(&panel, format!("The entry {key} is gone from all tiers."))
         }
         Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_read_as_the_store_names_them_and_ids_come_in_their_order() {
-        let texts = ["users_by_email:a:b@x", "users:10", "users:9"];
-        let mut keys: Vec<Key> = texts.iter().filter_map(|text| Key::of(text)).collect();
-        keys.sort();
-        assert_eq!(keys.iter().map(ToString::to_string).collect::<Vec<_>>(), [texts[2], texts[1], texts[0]]);
-        assert!([Key::of("users:x"), Key::of("pipeline:probe"), Key::of("users")].iter().all(Option::is_none));
     }
 }

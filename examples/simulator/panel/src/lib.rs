@@ -1,6 +1,6 @@
 //! The control panel: the mode, the users with what the cache holds of them, the pipeline, charts, the guided demo.
 //!
-//! The server renders and pushes everything: [`live`] takes snapshots, [`view`] renders the parts of a page, [`stream`]
+//! The server renders and pushes everything: [`refresh`] takes snapshots, [`view`] renders the parts of a page, [`stream`]
 //! sends those that changed, and the scripts in `assets/` put them in place. Every user has to log in.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
@@ -9,25 +9,37 @@ mod actions;
 mod activity;
 mod assets;
 mod gauges;
+mod keeper;
 mod keys;
 mod limit;
+mod limits;
+mod listing;
 mod live;
 mod load;
 mod login;
 mod look;
+mod moment;
+mod outcome;
+mod page_data;
 mod pages;
+mod panel;
 mod peer;
 mod query;
+mod recorder;
+mod refresh;
 mod refusals;
+mod reply;
 mod results;
+mod rows;
+mod runs;
 mod stream;
+mod tab;
 mod tour;
 mod users;
 mod verdict;
 mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -38,38 +50,15 @@ use simulator_model::settings::Settings;
 use tokio::task::JoinHandle;
 
 use self::gauges::Numbers;
-use self::keys::Listing;
-use self::limit::Limits;
+use self::limits::Limits;
+use self::listing::Listing;
 use self::live::Live;
-use self::load::Runs;
+use self::panel::Panel;
 use self::peer::Peer;
 use self::refusals::Refusals;
+use self::rows::RowCache;
+use self::runs::Runs;
 use self::tour::Tour;
-use self::users::RowCache;
-
-/// The shared state of the panel's handlers.
-#[derive(Debug)]
-struct Panel {
-    api: Arc<Api>,
-    /// A command with which another program can change a row, for people to copy.
-    hint: String,
-    /// Maximum lifetime of an entry.
-    ttl: Duration,
-    /// The database without injected faults, so that entries are compared with the actual rows.
-    database: Arc<dyn Database>,
-    live: Live,
-    row_cache: RowCache,
-    tour: Tour,
-    runs: Runs,
-    numbers: Numbers,
-    /// The API, if other processes serve it.
-    peer: Option<Peer>,
-    listing: Listing,
-    limits: Limits,
-    refusals: Refusals,
-    /// True if no user may change anything through this panel.
-    read_only: bool,
-}
 
 /// The panel, ready to be served.
 #[derive(Debug)]
@@ -106,10 +95,10 @@ impl Ui {
             read_only: settings.ui_read_only,
             api,
         });
-        tokio::spawn(live::look_on(Arc::clone(&panel)));
-        tokio::spawn(live::sample_on(Arc::clone(&panel)));
-        tokio::spawn(activity::write(Arc::clone(&panel)));
-        let kept = tokio::spawn(results::keep(Arc::clone(&panel)));
+        tokio::spawn(refresh::look_on(Arc::clone(&panel)));
+        tokio::spawn(refresh::sample_on(Arc::clone(&panel)));
+        tokio::spawn(recorder::write(Arc::clone(&panel)));
+        let kept = tokio::spawn(keeper::keep(Arc::clone(&panel)));
         let pages = Router::new()
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))

@@ -1,80 +1,16 @@
-//! Limits of the panel: concurrent requests in total, and rates for each session and each address.
+//! Refuses requests over a limit of the panel before any work is done for them.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use simulator_access::network;
-use tokio::sync::Semaphore;
 
-use super::Panel;
-use super::actions::refused;
 use super::login::CurrentUser;
-
-/// Maximum number of concurrent requests of all sessions. Each holds rows and the text of a page in memory, and most of
-/// them wait for the same snapshot; a team that opens its tabs together stays far below.
-const AT_ONCE: usize = 64;
-
-/// Burst and rate of one session. Typing in the search box causes seven requests a second, and a browser that restores
-/// all its tabs sends several dozen at once.
-const SESSION_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
-const SESSION_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
-
-/// Burst and rate of one address, which a whole office may share.
-const ADDRESS_AT_ONCE: NonZeroU32 = NonZeroU32::new(500).unwrap();
-const ADDRESS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
-
-/// Number of sessions, and of addresses, above which those that are idle are forgotten.
-const REMEMBERED_MAX: usize = 1_024;
-
-/// Limits the requests of sessions and addresses.
-pub(super) struct Limits {
-    at_once: Semaphore,
-    sessions: DefaultKeyedRateLimiter<String>,
-    addresses: DefaultKeyedRateLimiter<IpAddr>,
-    clock: DefaultClock,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            at_once: Semaphore::new(AT_ONCE),
-            sessions: RateLimiter::keyed(Quota::per_second(SESSION_PER_SECOND).allow_burst(SESSION_AT_ONCE)),
-            addresses: RateLimiter::keyed(Quota::per_second(ADDRESS_PER_SECOND).allow_burst(ADDRESS_AT_ONCE)),
-            clock: DefaultClock::default(),
-        }
-    }
-}
-
-impl fmt::Debug for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limits").field("at_once", &self.at_once.available_permits()).finish_non_exhaustive()
-    }
-}
-
-impl Limits {
-    /// Counts a request. Returns the time to wait as the error if it exceeds a rate.
-    fn check(&self, session: &str, from: IpAddr) -> Result<(), Duration> {
-        if self.sessions.len() >= REMEMBERED_MAX {
-            self.sessions.retain_recent();
-        }
-        if self.addresses.len() >= REMEMBERED_MAX {
-            self.addresses.retain_recent();
-        }
-        let wait = |until: governor::NotUntil<_>| until.wait_time_from(self.clock.now());
-        // The session first: a session over its limit uses up nothing of its address's quota.
-        self.sessions.check_key(&session.to_owned()).map_err(wait)?;
-        self.addresses.check_key(&network(from)).map_err(wait)
-    }
-}
+use super::panel::Panel;
+use super::reply::{later, too_many};
 
 /// Refuses requests over a limit before any work is done for them. A stream counts only when it is opened.
 pub(super) async fn bound(
@@ -91,39 +27,5 @@ pub(super) async fn bound(
     match limits.at_once.try_acquire() {
         Ok(_permit) => next.run(request).await,
         Err(_) => too_many("Too many requests at once: wait a moment."),
-    }
-}
-
-/// Returns `503 Service Unavailable` and asks the client to retry after a second.
-pub(super) fn too_many(message: &str) -> Response {
-    later(StatusCode::SERVICE_UNAVAILABLE, message, Duration::ZERO)
-}
-
-fn later(status: StatusCode, message: &str, wait: Duration) -> Response {
-    let mut response = refused(status, message);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_is_held_back_and_another_at_its_address_is_not() {
-        let limits = Limits::default();
-        let address = IpAddr::from([10, 0, 0, 1]);
-        let passed = (0..1_000).take_while(|_| limits.check("one", address).is_ok()).count();
-        assert!((100..120).contains(&passed), "{passed}");
-        limits.check("other", address).expect("another session");
-    }
-
-    #[test]
-    fn an_address_with_many_sessions_is_held_back() {
-        let limits = Limits::default();
-        let address = IpAddr::from([10, 0, 0, 1]);
-        let passed = (0..5_000).take_while(|n| limits.check(&n.to_string(), address).is_ok()).count();
-        assert!((500..700).contains(&passed), "{passed}");
-        limits.check("one more", IpAddr::from([10, 0, 0, 2])).expect("another address");
     }
 }

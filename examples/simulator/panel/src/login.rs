@@ -19,8 +19,8 @@ use simulator_access::{Denied, Session};
 use simulator_api::read_body;
 use simulator_model::credentials::Role;
 
-use super::Panel;
-use super::actions::refused;
+use super::panel::Panel;
+use super::reply::refused;
 use super::view::icon;
 
 /// The session of a request that passed [`require`].

@@ -9,9 +9,10 @@ use simulator_model::inspector::Consistency;
 use simulator_model::pipeline::PipelineView;
 use tokio::time::{Instant, timeout_at};
 
-use super::Panel;
-use super::live::{Moment, Slow};
-use super::users::{self, Found, Survey};
+use super::moment::{Moment, Slow, Switch};
+use super::panel::Panel;
+use super::rows::{Found, Survey};
+use super::users;
 use super::verdict::Verdict;
 
 /// Time limit of a snapshot; a slower one has an unknown verdict. Together with the pause after it, it is shorter than
@@ -26,14 +27,6 @@ const STORE_SLOW: Duration = Duration::from_millis(100);
 
 /// Maximum time between a change of the mode and its entry in the audit list, in seconds.
 const NAMED_WITHIN_S: f64 = 5.0;
-
-/// A change of the mode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Switch {
-    pub(super) row: ModeRow,
-    /// `None` if the audit list has no entry for it: another program wrote the row, or it is long ago.
-    pub(super) who: Option<String>,
-}
 
 /// The outcome of comparing rows with their entries.
 enum Seen {

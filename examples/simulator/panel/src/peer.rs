@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use simulator_cli::Secret;
+use simulator_cli::{ExposeSecret, SecretString};
 use simulator_model::inspector::Consistency;
 use simulator_model::settings::Settings;
 use tokio::time::Instant;
 
-use super::live::AGE_MAX;
+use super::moment::AGE_MAX;
 
 /// Time limit of a request to the API.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
@@ -18,7 +18,7 @@ const ANSWER_MAX: Duration = Duration::from_millis(800);
 pub(super) struct Peer {
     http: reqwest::Client,
     url: String,
-    token: Option<Secret>,
+    token: Option<SecretString>,
     /// The time of the last reported pass by the API's clock, and when it was first received.
     newest: Mutex<Option<(String, Instant)>>,
 }
@@ -38,7 +38,7 @@ impl Peer {
         let url = &self.url;
         let request = self.http.get(format!("{url}/consistency"));
         let request = match &self.token {
-            Some(token) => request.bearer_auth(token.expose()),
+            Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
         let unknown = "what its processes hold themselves is not known";

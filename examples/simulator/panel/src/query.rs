@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use simulator_model::domain::User;
 
-use super::users::{State, UserRow};
+use super::rows::{State, UserRow};
 
 /// The query parameters of a page. A number that cannot be parsed counts as absent, so that a mistyped URL shows the
 /// first page.

@@ -20,14 +20,15 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::Panel;
 use super::gauges::Sample;
-use super::limit::too_many;
-use super::live::{AGE_MAX, Moment};
 use super::login::{CurrentUser, Headers};
-use super::pages::PageData;
+use super::moment::{AGE_MAX, Moment};
+use super::page_data::PageData;
+use super::panel::Panel;
 use super::query::QueryParameters;
-use super::view::{self, PageContext, Tab};
+use super::reply::too_many;
+use super::tab::Tab;
+use super::view::{self, PageContext};
 
 /// Interval between two heartbeats: a tab that receives no event for some time treats the connection as lost.
 const BEAT_EVERY: Duration = Duration::from_millis(900);

@@ -1,16 +1,13 @@
 //! The two demo scenarios, step by step, measured as they happen.
 
-mod script;
+pub(super) mod script;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-
-pub(super) use self::script::run;
-use super::Panel;
 
 /// Which demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -115,29 +112,4 @@ impl Tour {
     fn change(&self, change: impl FnOnce(&mut TourView)) {
         self.view.send_modify(change);
     }
-}
-
-/// Starts a demo, or stops the running one. Returns false if a demo is already running.
-pub(super) fn start(panel: &Arc<Panel>, scenario: Scenario) -> bool {
-    let Ok(mut task) = panel.tour.task.lock() else { return false };
-    if scenario == Scenario::Stop {
-        if let Some(task) = task.take() {
-            task.abort();
-        }
-        panel.tour.change(|view| {
-            view.running = false;
-            view.left = None;
-            if let Some(step) = view.steps.iter_mut().find(|step| step.progress == Progress::Now) {
-                step.progress = Progress::Failed;
-                step.note = "stopped".into();
-            }
-        });
-        return true;
-    }
-    if panel.tour.view.borrow().running {
-        return false;
-    }
-    panel.tour.view.send_replace(TourView { running: true, ..TourView::of(scenario) });
-    *task = Some(tokio::spawn(run(Arc::clone(panel), scenario)).abort_handle());
-    true
 }

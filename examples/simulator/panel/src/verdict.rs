@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use simulator_model::inspector::{self, Consistency};
 
-use super::users::{State, UserRow};
+use super::rows::{State, UserRow};
 
 /// The verdict in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,6 +87,14 @@ impl Pod {
         self.ask("report").await
     }
 
+    /// How its invalidator is; counts of reads are kept for [`Pod::report`].
+    ///
+    /// # Panics
+    /// If it ends.
+    pub async fn status(&mut self) -> Report {
+        self.ask("status").await
+    }
+
     /// What it would serve now. No write may be in progress.
     ///
     /// # Panics
@@ -101,7 +109,7 @@ impl Pod {
     /// If that takes too long.
     pub async fn is(&mut self, state: &str) -> u64 {
         wait::until_some(&format!("the invalidator is {state}"), PATIENCE, async || {
-            let mut status: Report = self.ask("status").await;
+            let mut status = self.status().await;
             (status.state == state).then_some(std::mem::take(&mut status.since))
         })
         .await

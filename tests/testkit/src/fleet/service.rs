@@ -31,6 +31,8 @@ pub struct Fleet {
     pub mysql_url: String,
     /// Where processes find Redis.
     pub redis_url: String,
+    /// [`Setup::wait_replicas`] of the processes: 0.
+    pub wait_replicas: usize,
     dir: TempDir,
 }
 
@@ -66,6 +68,7 @@ impl Fleet {
             namespace: unique::namespace(),
             mysql_url: mysql_url.to_owned(),
             redis_url: redis_url.to_owned(),
+            wait_replicas: 0,
             dir: temporary_dir("fleet"),
         }
     }
@@ -76,6 +79,7 @@ impl Fleet {
             mysql: self.mysql_database(),
             redis: self.redis_url.clone(),
             namespace: Some(self.namespace.clone()),
+            wait_replicas: self.wait_replicas,
             database: self.database.name().to_owned(),
             ledger: self.ledger().to_owned(),
             caches: caches.to_vec(),

@@ -48,6 +48,8 @@ pub struct Setup {
     pub redis: String,
     /// The namespace; `None` gives the store none.
     pub namespace: Option<String>,
+    /// Replicas of the store that must have an invalidation before it counts as applied.
+    pub wait_replicas: usize,
     /// The database's name.
     pub database: String,
     /// The file of the ledger.

@@ -4,6 +4,7 @@
 //! stack's, and end when their value is dropped. They stay in the test's process group, so that Ctrl-C reaches them.
 
 mod child;
+pub mod cluster;
 pub mod connect;
 mod folder;
 pub mod jvm;
@@ -11,11 +12,14 @@ pub mod kafka;
 pub mod mysql;
 mod private;
 pub mod redis;
+pub mod sentinel;
 
 pub use child::Process;
+pub use cluster::{Cluster, shared_cluster};
 pub use connect::Connect;
 pub use folder::temporary_dir;
 pub use kafka::Kafka;
 pub use mysql::MySql;
 pub use private::{Private, Spec};
 pub use redis::Redis;
+pub use sentinel::SentinelGroup;

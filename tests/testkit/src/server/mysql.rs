@@ -76,6 +76,31 @@ impl MySql {
         .await
     }
 
+    /// Starts a server that compares names of tables without regard to case (`lower_case_table_names=1`), which a data
+    /// directory decides when it is made. About three seconds.
+    ///
+    /// # Panics
+    /// As [`MySql::start`].
+    pub async fn start_folding() -> Self {
+        const FOLDING: &str = "--lower-case-table-names=1";
+        Self::launch(|dir| {
+            let users = dir.join("users.sql");
+            let sql = format!(
+                "CREATE USER '{ADMIN}'@'%' IDENTIFIED BY '{ADMIN_PASSWORD}';\nGRANT ALL ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n"
+            );
+            std::fs::write(&users, sql).expect("the users can be written");
+            let made = Command::new(stack::mysqld())
+                .args(["--initialize-insecure", "--secure-file-priv=NULL", FOLDING])
+                .arg(format!("--datadir={}", data_of(dir).display()))
+                .arg(format!("--init-file={}", users.display()))
+                .output()
+                .expect("mysqld can be run");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            MySqlSpec { port: port::free(), extra: owned(&[FOLDING]) }
+        })
+        .await
+    }
+
     /// Starts a durable server with semi-synchronous replication and no replica: each commit is in the log for three
     /// seconds before other sessions see it, if [`SEMISYNC_AGAIN`] was run before.
     ///

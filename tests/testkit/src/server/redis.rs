@@ -39,7 +39,7 @@ impl Spec for RedisSpec {
 
     /// Another program may have taken the port in between, and a Redis of its own may listen there.
     async fn is_ready(&self, _dir: &Path, pid: u32) -> bool {
-        let reply = command(self.port, "INFO server").await.unwrap_or_default();
+        let reply = raw_command(self.port, "INFO server").await.unwrap_or_default();
         reply.contains(&format!("process_id:{pid}\r\n")) || reply.starts_with("-NOAUTH")
     }
 
@@ -111,11 +111,11 @@ impl Redis {
     /// # Errors
     /// If the server does not reply.
     pub async fn command(&self, line: &str) -> io::Result<String> {
-        command(self.spec.port, line).await
+        raw_command(self.spec.port, line).await
     }
 }
 
-async fn command(port: u16, line: &str) -> io::Result<String> {
+pub(super) async fn raw_command(port: u16, line: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(format!("{line}\r\n").as_bytes()).await?;
     let mut reply = vec![0; 64 * 1024];

@@ -10,7 +10,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use simulator_cli::{CliError, Secret, root_cause};
+use simulator_cli::{CliError, ExposeSecret, SecretString, root_cause};
 
 /// Page size for listing users, the maximum that the API accepts.
 const PAGE: usize = 1_000;
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Target {
     pub url: String,
-    pub token: Option<Secret>,
+    pub token: Option<SecretString>,
 }
 
 /// A row that the load generator created.
@@ -77,7 +77,7 @@ impl Client {
     pub fn new(target: &Target, timeout: Duration, connections: usize) -> Result<Self, CliError> {
         let mut headers = HeaderMap::new();
         if let Some(token) = &target.token {
-            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
             let mut value =
                 value.map_err(|_| CliError::new("CACHEFRONT_API_TOKENS: the token cannot stand in a header"))?;
             value.set_sensitive(true);
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_token_is_not_shown() {
-        let target = Target { url: "http://x".into(), token: Some(Secret::new("hush")) };
+        let target = Target { url: "http://x".into(), token: Some(SecretString::from("hush")) };
         let client = Client::new(&target, Duration::from_secs(1), 1).expect("a client");
         assert!(!format!("{client:?} {target:?}").contains("hush"));
     }

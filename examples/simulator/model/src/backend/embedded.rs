@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use cachefront::{Cdc, Clock, MemoryStore};
 use simulator_cli::CliError;
 
-use super::{Components, SourceFactory, cannot_open};
+use super::components::{Components, SourceFactory, cannot_open};
 use crate::db::sqlite::{Sqlite, SqliteFile};
 use crate::events::EventHub;
-use crate::faults::{Faults, FaultySource};
+use crate::faults::{Faults, SourceFaults};
 use crate::pipeline::LocalStatusStore;
 use crate::settings::Source;
 use crate::source::{EmbeddedKafka, LogTableSource};
@@ -53,7 +53,7 @@ impl SourceFactory for LogTable {
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
-        Ok(Cdc::new(FaultySource::new(LogTableSource::new(&self.0).map_err(CliError::from_error)?, faults)))
+        Ok(Cdc::new(SourceFaults::around(LogTableSource::new(&self.0).map_err(CliError::from_error)?, faults)))
     }
 }
 
@@ -70,6 +70,6 @@ impl SourceFactory for Kafka {
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
-        Ok(Cdc::new(FaultySource::new(self.carrier.source(&self.file).map_err(CliError::from_error)?, faults)))
+        Ok(Cdc::new(SourceFaults::around(self.carrier.source(&self.file).map_err(CliError::from_error)?, faults)))
     }
 }

@@ -11,7 +11,7 @@ use cachefront::{Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisResult, TlsCertificates};
-use simulator_cli::CliError;
+use simulator_cli::{CliError, ExposeSecret};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +56,7 @@ impl RelayClient {
     pub(super) fn new(stack: &Stack, namespace: &str) -> Result<Self, CliError> {
         let bad_url =
             |_| CliError::new("CACHEFRONT_REDIS_URL is not a Redis URL: write redis://[:password@]host:6379/");
-        let info = stack.redis_url.expose().into_connection_info().map_err(bad_url)?;
+        let info = stack.redis_url.expose_secret().into_connection_info().map_err(bad_url)?;
         let client = match (info.addr(), &stack.tls_ca) {
             (ConnectionAddr::TcpTls { .. }, Some(ca)) => {
                 let pem = std::fs::read(ca).map_err(|error| CliError::new(format!("CACHEFRONT_TLS_CA: {error}")))?;

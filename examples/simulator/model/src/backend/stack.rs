@@ -8,15 +8,15 @@ use cachefront::binlog::BinlogSource;
 use cachefront::kafka::KafkaSource;
 use cachefront::redis::RedisStore;
 use cachefront::{Cdc, Clock, Error, ErrorKind};
-use simulator_cli::CliError;
+use simulator_cli::{CliError, ExposeSecret, host};
 use tokio::time::Instant;
 
+use super::components::{Components, SourceFactory, cannot_open};
 use super::relay::{RedisEvents, RedisStatusStore, RelayClient};
-use super::{Components, SourceFactory, cannot_open};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
-use crate::faults::{Faults, FaultySource};
-use crate::kafka_report::{Notebook, NotingSource};
+use crate::faults::{Faults, SourceFaults};
+use crate::kafka_report::{GapRecorder, Notebook};
 use crate::settings::{Settings, Source, Stack};
 use crate::waiting::{PAUSE, Waiting};
 
@@ -51,7 +51,7 @@ pub(super) async fn open(stack: &Stack, settings: &Settings, clock: &Arc<dyn Clo
 }
 
 async fn redis(stack: &Stack, namespace: &str) -> cachefront::Result<RedisStore> {
-    let url = stack.redis_url.expose();
+    let url = stack.redis_url.expose_secret();
     let mut builder = RedisStore::builder(url).namespace(namespace);
     if let (Some(ca), true) = (&stack.tls_ca, url.starts_with("rediss://")) {
         builder = builder.tls_ca_file(ca);
@@ -70,8 +70,8 @@ where
     F: Future<Output = cachefront::Result<T>>,
 {
     let (host, variable) = match server {
-        "Redis" => (stack.redis_url.host(), "CACHEFRONT_REDIS_URL"),
-        _ => (stack.mysql_url.host(), "CACHEFRONT_MYSQL_URL"),
+        "Redis" => (host(&stack.redis_url), "CACHEFRONT_REDIS_URL"),
+        _ => (host(&stack.mysql_url), "CACHEFRONT_MYSQL_URL"),
     };
     let waiting = Waiting::default();
     loop {
@@ -84,7 +84,7 @@ where
         }
         if Instant::now() + PAUSE >= settings.startup_deadline {
             return Err(CliError::new(format!(
-                "{server} at {host} cannot be reached within {:?} ({variable}, CACHEFRONT_STARTUP_TIMEOUT): {}",
+                "{server} at {host} was not usable within {:?} ({variable}, CACHEFRONT_STARTUP_TIMEOUT): {}",
                 settings.startup_timeout,
                 error.chain()
             )));
@@ -103,7 +103,7 @@ struct Binlog {
 
 impl Binlog {
     async fn source(&self) -> cachefront::Result<BinlogSource> {
-        let mut builder = BinlogSource::builder(self.stack.mysql_url.expose());
+        let mut builder = BinlogSource::builder(self.stack.mysql_url.expose_secret());
         if let (Some(ca), true) = (&self.stack.tls_ca, self.tls) {
             builder = builder.tls_ca_file(ca);
         }
@@ -119,7 +119,7 @@ impl SourceFactory for Binlog {
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
         let source = retried(&self.stack, &self.settings, "MySQL's binary log", || self.source()).await?;
-        Ok(Cdc::new(FaultySource::new(source, faults)))
+        Ok(Cdc::new(SourceFaults::around(source, faults)))
     }
 }
 
@@ -150,13 +150,13 @@ impl SourceFactory for Kafka {
         let mut source =
             KafkaSource::builder(&kafka.brokers, &kafka.prefix).group(&kafka.group).marker(&marker, "executed");
         for (name, value) in &kafka.client {
-            source = source.client_setting(name, value.expose());
+            source = source.client_setting(name, value.expose_secret());
         }
-        let source = NotingSource::new(
+        let source = GapRecorder::around(
             source.build(server).map_err(CliError::from_error)?,
             &self.notebook,
             Arc::clone(&self.clock),
         );
-        Ok(Cdc::new(FaultySource::new(source, faults)))
+        Ok(Cdc::new(SourceFaults::around(source, faults)))
     }
 }

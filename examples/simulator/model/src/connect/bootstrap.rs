@@ -5,7 +5,7 @@ use cachefront::kafka::connect::{
     ConnectClient, ConnectError, ConnectorConfig, Registered, Watchdog, WatchdogSettings,
 };
 use mysql_async::Opts;
-use simulator_cli::{CliError, shutdown_signal};
+use simulator_cli::{CliError, ExposeSecret, shutdown_signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,7 @@ async fn create_tables(stack: &Stack, settings: &Settings) -> Result<String, Cli
 /// they are no errors.
 async fn warn_of_settings(stack: &Stack) {
     let findings = async {
-        let mut builder = BinlogSource::builder(stack.mysql_url.expose());
+        let mut builder = BinlogSource::builder(stack.mysql_url.expose_secret());
         if let (Some(ca), true) = (&stack.tls_ca, options(stack).is_ok_and(|opts| opts.ssl_opts().is_some())) {
             builder = builder.tls_ca_file(ca);
         }
@@ -91,14 +91,17 @@ async fn warn_of_settings(stack: &Stack) {
 
 /// Returns the connector's configuration.
 fn config(kafka: &Kafka, database: &str) -> Result<ConnectorConfig, CliError> {
-    let opts = Opts::from_url(kafka.connect_mysql_url.expose())
+    let opts = Opts::from_url(kafka.connect_mysql_url.expose_secret())
         .map_err(|error| CliError::new(format!("CACHEFRONT_CONNECT_MYSQL_URL is not a MySQL URL: {error}")))?;
     let config = ConnectorConfig::new(&kafka.prefix, database, &kafka.connect_brokers)
         .server(opts.ip_or_hostname(), opts.tcp_port())
         .credentials(opts.user().unwrap_or("root"), opts.pass().unwrap_or_default())
         .require_tls(opts.ssl_opts().is_some());
     let config = TABLES.iter().fold(config, |config, table| config.table(*table));
-    Ok(kafka.connect_client.iter().fold(config, |config, (name, value)| config.client_setting(name, value.expose())))
+    Ok(kafka
+        .connect_client
+        .iter()
+        .fold(config, |config, (name, value)| config.client_setting(name, value.expose_secret())))
 }
 
 /// Names the variables to check.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cachefront::kafka::connect::{ConnectClient, Redactor};
-use simulator_cli::CliError;
+use simulator_cli::{CliError, ExposeSecret};
 
 use crate::settings::Kafka;
 
@@ -12,10 +12,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns a client that hides the passwords of the settings.
 pub(super) fn client(kafka: &Kafka) -> Result<ConnectClient, CliError> {
-    let redactor = Redactor::new().with_url(kafka.connect_mysql_url.expose());
-    let redactor =
-        kafka.connect_client.iter().fold(redactor, |redactor, (_, value)| redactor.with_client_setting(value.expose()));
-    ConnectClient::builder(kafka.connect_url.expose())
+    let redactor = Redactor::new().with_url(kafka.connect_mysql_url.expose_secret());
+    let redactor = kafka
+        .connect_client
+        .iter()
+        .fold(redactor, |redactor, (_, value)| redactor.with_client_setting(value.expose_secret()));
+    ConnectClient::builder(kafka.connect_url.expose_secret())
         .request_timeout(REQUEST_TIMEOUT)
         .redactor(redactor)
         .build()

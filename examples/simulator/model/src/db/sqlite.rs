@@ -221,6 +221,9 @@ fn absent(error: rusqlite::Error) -> rusqlite::Result<()> {
 }
 
 /// A few connections, each used by one statement at a time, on threads that may block.
+///
+/// Not from a crate: `deadpool-sqlite` and `tokio-rusqlite` bring an older rusqlite, and a program can link SQLite only
+/// once; `deadpool`'s pool of any objects does not count who waits, which a metric and the panel show.
 #[derive(Debug)]
 struct Pool {
     free: Arc<std::sync::Mutex<Vec<Connection>>>,

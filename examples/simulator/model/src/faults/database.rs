@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Faults;
+use super::switches::Faults;
 use crate::domain::{
     AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written,
 };

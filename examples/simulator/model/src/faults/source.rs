@@ -5,21 +5,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront::Result;
 use cachefront::event::Batch;
-use cachefront::gate::VisibilityGate;
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
+use cachefront::source::{BatchLimits, ChangeSource, LayeredSource, SourceLayer};
 
-use super::{FaultState, Faults};
+use super::state::FaultState;
+use super::switches::Faults;
 
-/// A wrapper between the real source and the invalidator.
+/// The switches, between the real source and the invalidator.
 #[derive(Debug)]
-pub struct FaultySource {
-    source: Box<dyn ChangeSource>,
-    faults: Arc<Faults>,
-}
+pub struct SourceFaults(Arc<Faults>);
 
-impl FaultySource {
-    pub fn new(source: impl ChangeSource, faults: &Arc<Faults>) -> Self {
-        Self { source: Box::new(source), faults: Arc::clone(faults) }
+impl SourceFaults {
+    /// Wraps a source.
+    pub fn around(source: impl ChangeSource, faults: &Arc<Faults>) -> LayeredSource<Self> {
+        LayeredSource::around(source, Self(Arc::clone(faults)))
     }
 }
 
@@ -27,27 +25,10 @@ fn is_still(state: &FaultState) -> bool {
     state.pause_consumer || state.freeze_stream
 }
 
-#[deny(clippy::missing_trait_methods, reason = "a method that is not handed on would break the source behind")]
 #[async_trait]
-impl ChangeSource for FaultySource {
-    fn describe(&self) -> String {
-        self.source.describe()
-    }
-
-    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
-        self.source.preflight(filter).await
-    }
-
-    async fn lead(&mut self) -> Result<Lead> {
-        self.source.lead().await
-    }
-
-    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
-        self.source.open(from, filter).await
-    }
-
-    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
-        let mut switches = self.faults.watch();
+impl SourceLayer for SourceFaults {
+    async fn next_batch(&mut self, source: &mut dyn ChangeSource, limits: &BatchLimits) -> Result<Batch> {
+        let mut switches = self.0.watch();
         let mut batch = loop {
             // Cannot fail: the watch ends with its sender, which this value keeps alive.
             let _ = switches.wait_for(|state| !is_still(state)).await;
@@ -55,10 +36,10 @@ impl ChangeSource for FaultySource {
                 biased;
                 // Dropping the source's future loses nothing: its changes are delivered by a later call.
                 _ = switches.wait_for(is_still) => {}
-                batch = self.source.next_batch(limits) => break batch?,
+                batch = source.next_batch(limits) => break batch?,
             }
         };
-        if self.faults.current().drop_events {
+        if self.0.current().drop_events {
             let lost = batch.changes();
             batch.transactions.iter_mut().for_each(|transaction| transaction.changes.clear());
             if lost > 0 {
@@ -67,25 +48,5 @@ impl ChangeSource for FaultySource {
             }
         }
         Ok(batch)
-    }
-
-    fn origin(&self) -> Option<Box<str>> {
-        self.source.origin()
-    }
-
-    async fn close(&mut self) {
-        self.source.close().await;
-    }
-
-    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.source.acknowledge(checkpoint).await
-    }
-
-    fn probe(&self) -> Arc<dyn SourceProbe> {
-        self.source.probe()
-    }
-
-    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
-        self.source.gate()
     }
 }

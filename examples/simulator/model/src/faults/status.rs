@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront::Result;
 
-use super::Faults;
+use super::switches::Faults;
 use crate::pipeline::{Report, StatusStore};
 
 /// A status store that drops the reports of a paused consumer.

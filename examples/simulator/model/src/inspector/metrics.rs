@@ -9,7 +9,7 @@
 
 use metrics::gauge;
 
-use super::{Consistency, StaleKind, Verdict};
+use super::consistency::{Consistency, StaleKind, Verdict};
 
 const CONSISTENCY_HEALTHY: &str = "cachefront_consistency_healthy";
 const STALE_ENTRIES: &str = "cachefront_stale_entries";

@@ -16,15 +16,15 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use cachefront::{Clock, Hit, Timestamp};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use cachefront::{Clock, Timestamp};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use self::consistency::{Consistency, StaleEntry, StaleKind, Verdict};
-use self::pass::Memory;
+use self::pass::{Comparer, Memory};
 pub use self::view::{CacheView, EntryState};
 use crate::caches::{Caches, EmailKey};
-use crate::domain::{Database, DbError, User, rfc3339};
+use crate::domain::{Database, DbError, rfc3339};
 use crate::events::EventHub;
 use crate::mode::Modes;
 use crate::pipeline::Pipeline;
@@ -39,28 +39,16 @@ const CURRENT_FOR: Duration = Duration::from_secs(10);
 /// A pass that takes longer has failed.
 const PASS_MAX: Duration = Duration::from_secs(5);
 
-/// Maximum number of single rows that are read at once, in addition to those of a list: the database has few
-/// connections, and other work needs them.
-const ROWS_AT_ONCE: usize = 32;
-
-/// How often an entry that changes between two peeks is compared again, at most.
-const LOOKS_MAX: usize = 32;
-
 /// Compares entries with their rows and keeps the outcome of the last pass.
 pub struct Inspector {
-    caches: Caches,
-    /// Without the simulated delays: it holds the rows that entries are compared with.
-    database: Arc<dyn Database>,
+    comparer: Comparer,
     modes: Arc<Modes>,
-    pipeline: Pipeline,
     clock: Arc<dyn Clock>,
     /// What one pass remembers for the next; locked while a pass runs.
     memory: Mutex<Memory>,
     /// When the last pass began and ended, and its outcome.
     last: RwLock<(Timestamp, Timestamp, Consistency)>,
     interest: Viewers,
-    /// Limits the reads of single rows to [`ROWS_AT_ONCE`].
-    rows: Semaphore,
 }
 
 impl Inspector {
@@ -76,15 +64,12 @@ impl Inspector {
         let first = Consistency::unknown(rfc3339(clock.now()), modes.current().mode, "no pass has ended yet");
         let last = RwLock::new((Timestamp::UNKNOWN, Timestamp::UNKNOWN, first));
         Arc::new(Self {
-            caches,
-            database,
+            comparer: Comparer::new(caches, database, pipeline),
             modes,
-            pipeline,
             clock,
             memory: Mutex::new(Memory::new(events.subscribe())),
             last,
             interest: Viewers::default(),
-            rows: Semaphore::new(ROWS_AT_ONCE),
         })
     }
 
@@ -134,7 +119,7 @@ impl Inspector {
     async fn pass_with(&self, memory: &mut Memory) -> Consistency {
         let began = self.clock.now();
         let mode = self.modes.current().mode;
-        let outcome = tokio::time::timeout(PASS_MAX, self.compare_all(memory, mode)).await;
+        let outcome = tokio::time::timeout(PASS_MAX, self.comparer.compare_all(memory, mode)).await;
         let as_of = rfc3339(self.clock.now());
         let consistency = match outcome {
             Ok(Ok(found)) => Consistency::of(as_of, mode, found.users, found.complete, found.compared, found.stale),
@@ -174,31 +159,14 @@ impl Inspector {
     /// # Errors
     /// The database's.
     pub async fn compare(&self, id: u64) -> Result<CacheView, DbError> {
-        let mut before = self.caches.peek(id).await;
-        let mut row = self.read(id).await?;
-        for _ in 0..LOOKS_MAX {
-            match before {
-                None => return Ok(CacheView::absent(row)),
-                Some(hit) if hit.value == row => return Ok(CacheView::of(hit, row)),
-                Some(hit) => {
-                    let after = self.caches.peek(id).await;
-                    if after.as_ref().is_some_and(|after| after.value == hit.value) {
-                        return Ok(CacheView::of(hit, row));
-                    }
-                    before = after;
-                    row = self.read(id).await?;
-                }
-            }
-        }
-        // Replaced at every peek: no entry lived long enough to be called stale.
-        Ok(CacheView::absent(row))
+        self.comparer.compare(id).await
     }
 
     /// Like [`compare`](Self::compare), but reports the state `unknown` if the database cannot be read.
     pub async fn look(&self, id: u64) -> CacheView {
         match self.compare(id).await {
             Ok(view) => view,
-            Err(error) => CacheView::unknown(self.cached(id).await, &error),
+            Err(error) => CacheView::unknown(self.comparer.cached(id).await, &error),
         }
     }
 
@@ -207,27 +175,13 @@ impl Inspector {
     /// # Errors
     /// If the store or its bus cannot be reached.
     pub async fn remove(&self, id: u64) -> cachefront::Result<()> {
-        let cached = self.caches.peek(id).await.and_then(|hit| hit.value).map(|user| user.email);
-        let row = self.database.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
-        self.caches.users.invalidate(&id).await?;
+        let cached = self.comparer.caches.peek(id).await.and_then(|hit| hit.value).map(|user| user.email);
+        let row = self.comparer.database.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
+        self.comparer.caches.users.invalidate(&id).await?;
         for email in cached.into_iter().chain(row) {
-            self.caches.by_email.invalidate(&EmailKey::new(email)).await?;
+            self.comparer.caches.by_email.invalidate(&EmailKey::new(email)).await?;
         }
         Ok(())
-    }
-
-    async fn read(&self, id: u64) -> Result<Option<User>, DbError> {
-        let _turn = self.turn().await;
-        Ok(self.database.get(id).await?.value)
-    }
-
-    /// Waits for a permit to read a row. `None` cannot happen: the semaphore is never closed.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.rows.acquire().await.ok()
-    }
-
-    async fn cached(&self, id: u64) -> Option<Hit<User>> {
-        self.caches.peek(id).await
     }
 }
 

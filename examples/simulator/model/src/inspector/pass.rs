@@ -1,6 +1,7 @@
 //! One pass over users and their entries.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront::{CacheKey, Hit, Position, StoreKey};
@@ -8,11 +9,14 @@ use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Inspector, LOOKS_MAX, StaleEntry, StaleKind};
-use crate::caches::{BY_EMAIL, EmailKey};
-use crate::domain::{DbError, Mode, Seen, User};
+use super::consistency::{StaleEntry, StaleKind};
+use super::view::CacheView;
+use crate::caches::{BY_EMAIL, Caches, EmailKey};
+use crate::domain::{Database, DbError, Mode, Seen, User};
 use crate::events::Event;
+use crate::pipeline::Pipeline;
 
 /// Number of users, the first by id, that every pass checks.
 const USERS_MAX: u32 = 500;
@@ -31,6 +35,13 @@ const PEEKS_AT_ONCE: usize = 256;
 
 /// In CDC mode an entry that differs may be about to be invalidated: it is compared again after this time.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// Maximum number of single rows that are read at once, in addition to those of a list: the database has few
+/// connections, and other work needs them.
+const ROWS_AT_ONCE: usize = 32;
+
+/// How often an entry that changes between two peeks is compared again, at most.
+const LOOKS_MAX: usize = 32;
 
 /// What one pass hands to the next.
 #[derive(Debug)]
@@ -135,7 +146,21 @@ struct Differing {
     row: Option<User>,
 }
 
-impl Inspector {
+/// What a pass reads from.
+pub(super) struct Comparer {
+    pub(super) caches: Caches,
+    /// Without the simulated delays: it holds the rows that entries are compared with.
+    pub(super) database: Arc<dyn Database>,
+    pipeline: Pipeline,
+    /// Limits the reads of single rows to [`ROWS_AT_ONCE`].
+    rows: Semaphore,
+}
+
+impl Comparer {
+    pub(super) fn new(caches: Caches, database: Arc<dyn Database>, pipeline: Pipeline) -> Self {
+        Self { caches, database, pipeline, rows: Semaphore::new(ROWS_AT_ONCE) }
+    }
+
     /// # Errors
     /// The reason why the pass has no outcome.
     pub(super) async fn compare_all(&self, memory: &mut Memory, mode: Mode) -> Result<Found, String> {
@@ -178,6 +203,45 @@ impl Inspector {
         }
         let stale = self.classify(memory, stale, mode, applied.as_ref()).await?;
         Ok(Found { users, complete, compared, stale })
+    }
+
+    /// Compares one user's entry with its row, again if the entry changed while the database was read.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn compare(&self, id: u64) -> Result<CacheView, DbError> {
+        let mut before = self.caches.peek(id).await;
+        let mut row = self.read(id).await?;
+        for _ in 0..LOOKS_MAX {
+            match before {
+                None => return Ok(CacheView::absent(row)),
+                Some(hit) if hit.value == row => return Ok(CacheView::of(hit, row)),
+                Some(hit) => {
+                    let after = self.caches.peek(id).await;
+                    if after.as_ref().is_some_and(|after| after.value == hit.value) {
+                        return Ok(CacheView::of(hit, row));
+                    }
+                    before = after;
+                    row = self.read(id).await?;
+                }
+            }
+        }
+        // Replaced at every peek: no entry lived long enough to be called stale.
+        Ok(CacheView::absent(row))
+    }
+
+    async fn read(&self, id: u64) -> Result<Option<User>, DbError> {
+        let _turn = self.turn().await;
+        Ok(self.database.get(id).await?.value)
+    }
+
+    /// Waits for a permit to read a row. `None` cannot happen: the semaphore is never closed.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.rows.acquire().await.ok()
+    }
+
+    pub(super) async fn cached(&self, id: u64) -> Option<Hit<User>> {
+        self.caches.peek(id).await
     }
 
     /// Reads the first users and a sample of the others, by id. The flag is true if these are all users.

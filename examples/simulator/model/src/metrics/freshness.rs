@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{Gauge, Histogram, gauge, histogram};
 use tokio_util::sync::CancellationToken;
 
-use super::{MODE, PIPELINE_LAG_SECONDS, PIPELINE_RUNNING, STALENESS_BOUND_SECONDS};
+use super::names::{MODE, PIPELINE_LAG_SECONDS, PIPELINE_RUNNING, STALENESS_BOUND_SECONDS};
 use crate::domain::Mode;
 use crate::pipeline::{Pipeline, PipelineView};
 use crate::viewers::Viewers;

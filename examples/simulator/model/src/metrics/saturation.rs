@@ -2,7 +2,7 @@
 
 use metrics::gauge;
 
-use super::{DATABASE_CONNECTIONS, DATABASE_WAITING, HTTP_PERMITS, HTTP_PERMITS_IN_USE};
+use super::names::{DATABASE_CONNECTIONS, DATABASE_WAITING, HTTP_PERMITS, HTTP_PERMITS_IN_USE};
 use crate::domain::Connections;
 
 /// Sets the gauges. Called right before they are rendered, so that they show the current state.

@@ -1,8 +1,9 @@
 //! Where changes are read from, and the settings of Kafka and Kafka Connect.
 
-use simulator_cli::{CliError, Secret};
+use simulator_cli::{CliError, SecretString};
 
-use super::{Flags, Lookup, http_url};
+use super::flags::Flags;
+use super::lookup::{Lookup, http_url};
 
 const BROKERS_DEFAULT: &str = "127.0.0.1:29092";
 const CONNECT_URL_DEFAULT: &str = "http://127.0.0.1:8083";
@@ -25,15 +26,15 @@ pub struct Kafka {
     pub group: String,
     /// The prefix of topics, and the connector's name.
     pub prefix: String,
-    pub connect_url: Secret,
+    pub connect_url: SecretString,
     /// The database as Connect reaches it.
-    pub connect_mysql_url: Secret,
+    pub connect_mysql_url: SecretString,
     /// Brokers as Connect reaches them.
     pub connect_brokers: String,
     /// Settings of the client, for TLS and SASL.
-    pub client: Vec<(String, Secret)>,
+    pub client: Vec<(String, SecretString)>,
     /// Settings of the connector's own client for its schema history, by the names of Kafka's Java client.
-    pub connect_client: Vec<(String, Secret)>,
+    pub connect_client: Vec<(String, SecretString)>,
     /// False if no URL of Connect is set and the brokers are: then there is no connector to follow.
     pub is_connect_known: bool,
 }
@@ -88,8 +89,8 @@ impl Lookup<'_> {
             brokers,
             group: self.text("CACHEFRONT_KAFKA_GROUP", &flags.kafka_group).unwrap_or(default_name),
             prefix,
-            connect_url: Secret::new(http_url("CACHEFRONT_CONNECT_URL", &connect_url)?),
-            connect_mysql_url: Secret::new(connect_mysql_url),
+            connect_url: SecretString::from(http_url("CACHEFRONT_CONNECT_URL", &connect_url)?),
+            connect_mysql_url: SecretString::from(connect_mysql_url),
             connect_brokers,
         })
     }
@@ -103,11 +104,11 @@ fn database_of(mysql_url: &str) -> &str {
 }
 
 /// `name=value` pairs, separated by semicolons.
-fn client_settings(variable: &str, list: &str) -> Result<Vec<(String, Secret)>, CliError> {
+fn client_settings(variable: &str, list: &str) -> Result<Vec<(String, SecretString)>, CliError> {
     let pairs = list.split(';').map(str::trim).filter(|pair| !pair.is_empty());
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=')?;
-        (!name.trim().is_empty()).then(|| (name.trim().to_owned(), Secret::new(value.trim())))
+        (!name.trim().is_empty()).then(|| (name.trim().to_owned(), SecretString::from(value.trim())))
     };
     pairs.map(pair).collect::<Option<Vec<_>>>().ok_or_else(|| {
         CliError::new(format!(
@@ -127,7 +128,7 @@ fn is_address(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use simulator_cli::Environment;
+    use simulator_cli::{Environment, ExposeSecret, host};
 
     use super::*;
 
@@ -141,7 +142,7 @@ mod tests {
         let kafka = kafka(&[]).expect("defaults");
         assert_eq!((kafka.group.as_str(), kafka.prefix.as_str()), ("cachefront-shop", "cachefront-shop"));
         assert_eq!((kafka.brokers.as_str(), kafka.connect_brokers.as_str()), (BROKERS_DEFAULT, BROKERS_DEFAULT));
-        assert_eq!(kafka.connect_mysql_url.host(), "db");
+        assert_eq!(host(&kafka.connect_mysql_url), "db");
         assert!(!format!("{kafka:?}").contains("hidden"));
         assert_eq!(database_of("mysql://u@h:3306"), "cachefront");
     }
@@ -167,7 +168,7 @@ mod tests {
         let kafka = Lookup { environment: &environment }.kafka(&flags, "mysql://u@db/shop").expect("settings");
         assert_eq!((kafka.brokers.as_str(), kafka.connect_brokers.as_str()), ("flag:1", "flag:1"));
         assert_eq!((kafka.group.as_str(), kafka.prefix.as_str()), ("flag", "flag"));
-        assert_eq!((kafka.connect_url.host(), kafka.connect_mysql_url.host()), ("flag:1", "flag"));
+        assert_eq!((host(&kafka.connect_url), host(&kafka.connect_mysql_url)), ("flag:1", "flag"));
     }
 
     #[test]
@@ -185,7 +186,7 @@ mod tests {
     fn settings_of_the_client_are_kept_secret() {
         let kafka = kafka(&[("CACHEFRONT_KAFKA_SETTINGS", "sasl.username=u; sasl.password=hidden=;")]).expect("a list");
         assert_eq!(kafka.client.len(), 2);
-        assert_eq!((kafka.client[1].0.as_str(), kafka.client[1].1.expose()), ("sasl.password", "hidden="));
+        assert_eq!((kafka.client[1].0.as_str(), kafka.client[1].1.expose_secret()), ("sasl.password", "hidden="));
         assert!(!format!("{kafka:?}").contains("hidden"));
     }
 

@@ -2,6 +2,7 @@
 
 mod flags;
 mod kafka;
+mod lookup;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 pub use flags::Flags;
 pub use kafka::{Kafka, Source};
-use simulator_cli::{CliError, Environment, Secret, duration};
+use lookup::{Lookup, http_url};
+use simulator_cli::{CliError, Environment, SecretString};
+
 use tokio::time::Instant;
 
 use crate::credentials::{ApiToken, Passwords, Role};
@@ -57,8 +60,8 @@ pub enum Backend {
 /// The servers.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    pub mysql_url: Secret,
-    pub redis_url: Secret,
+    pub mysql_url: SecretString,
+    pub redis_url: SecretString,
     pub tls_ca: Option<PathBuf>,
     pub source: Source,
     pub kafka: Kafka,
@@ -96,7 +99,7 @@ impl Settings {
     }
 
     /// The token that a client of the API sends: the first one that may change something.
-    pub fn client_token(&self) -> Option<&Secret> {
+    pub fn client_token(&self) -> Option<&SecretString> {
         self.api_tokens.iter().find(|known| known.role >= Role::Operator).map(|known| &known.token)
     }
 
@@ -106,79 +109,7 @@ impl Settings {
     }
 }
 
-struct Lookup<'a> {
-    environment: &'a Environment,
-}
-
 impl Lookup<'_> {
-    fn text(&self, name: &str, flag: &Option<String>) -> Option<String> {
-        flag.clone().or_else(|| self.environment.get(name).map(str::to_owned))
-    }
-
-    fn duration(&self, name: &str, flag: &Option<String>) -> Result<Option<Duration>, CliError> {
-        self.text(name, flag).map(|text| duration::parse(name, &text)).transpose()
-    }
-
-    /// False unless the variable is set.
-    fn switch(&self, name: &str) -> Result<bool, CliError> {
-        match self.environment.get(name) {
-            None | Some("false" | "0" | "no") => Ok(false),
-            Some("true" | "1" | "yes") => Ok(true),
-            Some(_) => Err(CliError::new(format!("{name} is neither true nor false"))),
-        }
-    }
-
-    fn in_flight(&self, flags: &Flags) -> Result<usize, CliError> {
-        let Some(text) = self.text("CACHEFRONT_API_IN_FLIGHT", &flags.api_in_flight) else { return Ok(512) };
-        match text.parse() {
-            Ok(number @ 1..=65_536) => Ok(number),
-            _ => Err(CliError::new("CACHEFRONT_API_IN_FLIGHT is not a number from 1 to 65536")),
-        }
-    }
-
-    fn address(&self, name: &str, flag: &Option<String>) -> Result<Option<String>, CliError> {
-        let Some(text) = self.text(name, flag) else { return Ok(None) };
-        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-        match port {
-            Some(Ok(_)) => Ok(Some(text)),
-            _ => Err(CliError::new(format!("{name} is not an address: write host:port, for example 127.0.0.1:8000"))),
-        }
-    }
-
-    fn mode(&self, flags: &Flags) -> Result<Option<Mode>, CliError> {
-        let Some(text) = self.text("CACHEFRONT_MODE", &flags.mode) else { return Ok(None) };
-        match text.parse() {
-            Ok(mode) => Ok(Some(mode)),
-            Err(()) => Err(CliError::new("CACHEFRONT_MODE is neither ttl nor cdc")),
-        }
-    }
-
-    fn passwords(&self) -> Passwords {
-        let password = |name: &str| self.environment.get(name).map(Secret::new);
-        Passwords {
-            admin: password("CACHEFRONT_UI_ADMIN_PASSWORD"),
-            operator: password("CACHEFRONT_UI_OPERATOR_PASSWORD"),
-            viewer: password("CACHEFRONT_UI_VIEWER_PASSWORD"),
-        }
-    }
-
-    fn tokens(&self) -> Result<Vec<ApiToken>, CliError> {
-        let list = self.environment.get("CACHEFRONT_API_TOKENS").unwrap_or_default();
-        let tokens: Vec<&str> = list.split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
-        if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(CliError::new("CACHEFRONT_API_TOKENS: a token may hold visible ASCII characters only"));
-        }
-        let tokens: Vec<ApiToken> = tokens.into_iter().map(ApiToken::parse).collect();
-        // A variable that is set means that the API is to be closed. Without a token, or with an empty one, it would
-        // be open.
-        if !list.is_empty() && (tokens.is_empty() || tokens.iter().any(|known| known.token.expose().is_empty())) {
-            return Err(CliError::new(
-                "CACHEFRONT_API_TOKENS: a token is empty: write role:token or token, separated by commas",
-            ));
-        }
-        Ok(tokens)
-    }
-
     fn backend(&self, needs_servers: bool, flags: &Flags) -> Result<Backend, CliError> {
         let mysql_url = self.text("CACHEFRONT_MYSQL_URL", &flags.mysql_url);
         let on_servers = flags.stack || mysql_url.is_some() || needs_servers;
@@ -207,26 +138,11 @@ impl Lookup<'_> {
         }
         Ok(Backend::Stack(Box::new(Stack {
             kafka: self.kafka(flags, &mysql_url)?,
-            mysql_url: Secret::new(mysql_url),
-            redis_url: Secret::new(redis_url),
+            mysql_url: SecretString::from(mysql_url),
+            redis_url: SecretString::from(redis_url),
             tls_ca,
             source,
         })))
-    }
-}
-
-fn http_url(name: &str, text: &str) -> Result<String, CliError> {
-    let url = text.trim_end_matches('/');
-    if url.starts_with("https://") {
-        return Err(CliError::new(format!(
-            "{name} begins with https://, and TLS is not supported there: write http://host:port, of the server itself \
-             or of a proxy beside this program that speaks TLS to it"
-        )));
-    }
-    let host = url.strip_prefix("http://").unwrap_or_default();
-    match host.is_empty() {
-        true => Err(CliError::new(format!("{name} is not a URL: write http://host:port"))),
-        false => Ok(url.to_owned()),
     }
 }
 

@@ -15,7 +15,7 @@ use cachefront::event::Batch;
 use cachefront::gate::{OpenGate, VisibilityGate};
 use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Head, SourceProbe, TableFilter};
 use cachefront::{Error, ErrorKind, Position, Result};
-use reader::Reader;
+use reader::{Reader, failed};
 use rusqlite::Connection;
 
 use crate::db::sqlite::{SqliteFile, head, position_of};
@@ -177,10 +177,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 fn locked<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>> {
     mutex.lock().map_err(|_| Error::new(ErrorKind::Closed, "reading the log table panicked before"))
-}
-
-fn failed(error: rusqlite::Error) -> Error {
-    Error::with_source(ErrorKind::Unavailable, "the embedded database's log table cannot be read", error)
 }
 
 fn unavailable(error: DbError) -> Error {

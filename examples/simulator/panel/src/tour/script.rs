@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use simulator_model::domain::{DbError, Mode, User, UserInput};
 use simulator_model::inspector::EntryState;
 
-use super::{Progress, Scenario};
-use crate::Panel;
+use super::{Progress, Scenario, TourView};
+use crate::panel::Panel;
 
 /// E-mail address of the user that the demos read and change. They create it if it does not exist.
 const ADDRESS: &str = "ada@demo.example";
@@ -20,6 +20,31 @@ const COUNTDOWN_POLL: Duration = Duration::from_millis(50);
 
 /// Time limit of a step that should take milliseconds.
 const PROMPT_MAX: Duration = Duration::from_secs(10);
+
+/// Starts a demo, or stops the running one. Returns false if a demo is already running.
+pub(crate) fn start(panel: &Arc<Panel>, scenario: Scenario) -> bool {
+    let Ok(mut task) = panel.tour.task.lock() else { return false };
+    if scenario == Scenario::Stop {
+        if let Some(task) = task.take() {
+            task.abort();
+        }
+        panel.tour.change(|view| {
+            view.running = false;
+            view.left = None;
+            if let Some(step) = view.steps.iter_mut().find(|step| step.progress == Progress::Now) {
+                step.progress = Progress::Failed;
+                step.note = "stopped".into();
+            }
+        });
+        return true;
+    }
+    if panel.tour.view.borrow().running {
+        return false;
+    }
+    panel.tour.view.send_replace(TourView { running: true, ..TourView::of(scenario) });
+    *task = Some(tokio::spawn(run(Arc::clone(panel), scenario)).abort_handle());
+    true
+}
 
 /// Why a demo ended early, for people to read.
 struct Failure(String);

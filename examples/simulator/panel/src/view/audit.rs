@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use simulator_model::credentials::Role;
 
-use super::PageContext;
+use super::context::PageContext;
 
 pub(super) fn audit(context: &PageContext<'_>) -> Markup {
     html! {

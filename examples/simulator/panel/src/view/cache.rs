@@ -2,12 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::PageContext;
+use super::context::PageContext;
 use super::icon::icon;
 use super::text::{countdown, grouped, short};
 use super::users::{as_of, chip, fields, tier};
-use crate::keys::{Key, KeyRow, Keys, LISTED_MAX};
-use crate::users::{PAGE_MAX, State};
+use crate::keys::{KeyRow, Keys};
+use crate::listing::{Key, LISTED_MAX};
+use crate::rows::{PAGE_MAX, State};
 use crate::verdict::Word;
 
 pub(super) fn cache(context: &PageContext<'_>) -> Markup {

@@ -6,9 +6,10 @@ use simulator_model::connect::{ConnectorState, TaskState};
 use simulator_model::domain::Mode;
 use simulator_model::kafka_report::{KafkaReport, TopicPlace};
 
+use super::context::PageContext;
 use super::icon::icon;
 use super::text::{grouped, millis};
-use super::{PageContext, Tab};
+use crate::tab::Tab;
 
 /// The setting for Kafka Connect's own dead letter topic.
 const DEAD_LETTERS: &str = "errors.deadletterqueue.topic.name";

@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 use simulator_model::domain::User;
 
-use super::PageContext;
+use super::context::PageContext;
 use super::icon::icon;
 use super::users::chip;
+use crate::rows::UserRow;
 use crate::tour::{Progress, Scenario, Step, TourView};
-use crate::users::UserRow;
 
 pub(super) fn demo(context: &PageContext<'_>) -> Markup {
     let tour = &context.moment.tour;

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::PageContext;
+use super::context::PageContext;
 use super::text::{millis, short, time};
 use crate::activity::{ActivityEntry, What};
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::PageContext;
+use super::context::PageContext;
 
 struct Fault {
     name: &'static str,

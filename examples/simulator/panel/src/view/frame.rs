@@ -2,12 +2,12 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::context::PageContext;
 use super::icon::{icon, sprite};
-use super::{PageContext, Tab, parts};
+use crate::tab::Tab;
 
 /// Renders a whole page.
-pub(crate) fn whole(context: &PageContext<'_>) -> Markup {
-    let parts: Vec<(&str, Markup)> = parts(context);
+pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)]) -> Markup {
     let part = |name: &str| parts.iter().find(|(part, _)| *part == name).map(|(_, markup)| markup);
     html! {
         (DOCTYPE)

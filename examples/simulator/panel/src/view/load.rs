@@ -6,11 +6,11 @@ use loadgen::load::threshold::{Measure, Measured, Threshold};
 use loadgen::load::{LoadProgress, PRESETS};
 use maud::{Markup, html};
 
-use super::PageContext;
+use super::context::PageContext;
 use super::icon::icon;
 use super::text::{grouped, millis};
-use crate::load::Chosen;
 use crate::results::{About, Figures, Goal, Pair};
+use crate::runs::Chosen;
 
 /// The numbers that are shown; the others are in the report.
 const SHOWN: [&str; 4] = ["Stale reads", "Staleness, p99", "Hit ratio", "Database loads"];

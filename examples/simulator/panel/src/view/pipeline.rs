@@ -4,8 +4,8 @@ use maud::{Markup, html};
 use simulator_model::connect::ConnectorState;
 use simulator_model::domain::Mode;
 
-use super::PageContext;
 use super::connector::{self, Halt};
+use super::context::PageContext;
 use super::icon::icon;
 use super::text::{grouped, millis, short};
 

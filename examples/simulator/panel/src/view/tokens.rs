@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use simulator_model::credentials::Role;
 
-use super::PageContext;
+use super::context::PageContext;
 
 pub(super) fn tokens(context: &PageContext<'_>) -> Markup {
     if !context.reader.may(Role::Admin) {

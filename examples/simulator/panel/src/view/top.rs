@@ -3,11 +3,10 @@
 use maud::{Markup, html};
 use simulator_model::domain::Mode;
 
-use super::PageContext;
+use super::context::PageContext;
 use super::icon::icon;
 use super::text::countdown;
-use crate::live::Slow;
-use crate::look::Switch;
+use crate::moment::{Slow, Switch};
 use crate::verdict::Word;
 
 /// Maximum number of changes of the mode that are shown.

@@ -4,10 +4,10 @@ use cachefront::Timestamp;
 use maud::{Markup, html};
 use simulator_model::domain::{Mode, User};
 
-use super::PageContext;
+use super::context::PageContext;
 use super::icon::icon;
 use super::text::{countdown, short};
-use crate::users::{Found, SURVEY_MAX, State, UserRow};
+use crate::rows::{Found, SURVEY_MAX, State, UserRow};
 use crate::verdict::Word;
 
 pub(super) fn users(context: &PageContext<'_>) -> Markup {

@@ -2,7 +2,7 @@
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, Error, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
-use simulator_cli::{CliError, root_cause};
+use simulator_cli::{CliError, ExposeSecret, host, root_cause};
 use tokio::time::Instant;
 
 use crate::settings::{Settings, Stack};
@@ -68,7 +68,7 @@ pub fn database_name(opts: &Opts) -> &str {
 /// # Errors
 /// A line that names the variable.
 pub fn options(stack: &Stack) -> Result<Opts, CliError> {
-    let opts = Opts::from_url(stack.mysql_url.expose())
+    let opts = Opts::from_url(stack.mysql_url.expose_secret())
         .map_err(|error| CliError::new(format!("CACHEFRONT_MYSQL_URL is not a MySQL URL: {error}")))?;
     let database = database_name(&opts).to_owned();
     if !database.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$')) {
@@ -98,7 +98,7 @@ pub fn options(stack: &Stack) -> Result<Opts, CliError> {
 /// # Errors
 /// A line that says what to fix.
 pub async fn connect(stack: &Stack, opts: &Opts, settings: &Settings) -> Result<Pool, CliError> {
-    let (host, deadline, timeout) = (stack.mysql_url.host(), settings.startup_deadline, settings.startup_timeout);
+    let (host, deadline, timeout) = (host(&stack.mysql_url), settings.startup_deadline, settings.startup_timeout);
     let waiting = Waiting::default();
     loop {
         let failure = match tokio::time::timeout_at(deadline, Conn::new(opts.clone())).await {

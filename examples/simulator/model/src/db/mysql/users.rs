@@ -3,7 +3,7 @@
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Row, TxOpts};
 
-use super::written;
+use super::executed::written;
 use crate::domain::{Seek, User, UserInput, Written, pattern};
 
 /// A user's columns. The session's time zone is UTC.

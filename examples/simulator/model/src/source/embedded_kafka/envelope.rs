@@ -4,7 +4,7 @@ use cachefront::Timestamp;
 use cachefront::event::{Change, Column, Operation, RowChange, RowImage, Transaction, Value};
 use serde_json::{Map, Value as Json, json};
 
-use super::PREFIX;
+use super::topics::{PREFIX, topic, transaction_topic};
 
 /// A record for a topic.
 #[derive(Debug, PartialEq)]
@@ -12,14 +12,6 @@ pub(super) struct Record {
     pub(super) topic: String,
     pub(super) key: String,
     pub(super) value: String,
-}
-
-pub(super) fn topic(table: &str) -> String {
-    format!("{PREFIX}.{table}")
-}
-
-pub(super) fn transaction_topic() -> String {
-    format!("{PREFIX}.transaction")
 }
 
 /// Returns the records of a transaction that was read from the log at `captured_at`, in the order in which the

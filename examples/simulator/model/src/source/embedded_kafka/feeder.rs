@@ -12,8 +12,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use simulator_cli::CliError;
 use tokio::task::JoinHandle;
 
-use super::super::LogTableSource;
-use super::envelope::{Record, records, topic};
+use super::super::log_table::LogTableSource;
+use super::envelope::{Record, records};
+use super::topics::{last_row, topic, topics};
 use crate::db::sqlite::SqliteFile;
 
 /// Maximum number of rows that are fed and not applied yet. With their transaction records they are well below what the
@@ -82,7 +83,7 @@ impl Work {
     /// Sends a tombstone to each topic: the client looks up a topic's leader once a second, and the first change should
     /// not wait for that.
     async fn warm_up(&self) {
-        for topic in super::topics() {
+        for topic in topics() {
             let nothing = FutureRecord::<str, [u8]>::to(&topic).key("null").partition(0);
             if let Err((error, _)) = self.producer.send(nothing, DELIVERY).await {
                 tracing::warn!(%error, "the embedded Kafka takes its time");
@@ -93,7 +94,7 @@ impl Work {
     /// Starts at the end of the log.
     async fn open(&mut self) -> Result<()> {
         let head = self.source.probe().head().await?;
-        self.fed = super::last_row(&head.checkpoint.position);
+        self.fed = last_row(&head.checkpoint.position);
         self.source.open(&head.checkpoint, &self.filter).await
     }
 
@@ -125,7 +126,7 @@ impl Work {
             batch.transactions.iter().flat_map(|transaction| records(transaction, captured_at)).collect()
         };
         self.send(&carried).await;
-        self.fed = super::last_row(&batch.checkpoint.position);
+        self.fed = last_row(&batch.checkpoint.position);
         self.source.acknowledge(&batch.checkpoint).await
     }
 

@@ -4,25 +4,22 @@
 mod broker;
 mod envelope;
 mod feeder;
+mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use cachefront::event::Batch;
-use cachefront::gate::VisibilityGate;
+use cachefront::Result;
 use cachefront::kafka::KafkaSource;
-use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
-use cachefront::{Position, Result};
+use cachefront::source::{ChangeSource, Checkpoint, LayeredSource, SourceLayer, TableFilter};
 use simulator_cli::CliError;
 
 use self::broker::Broker;
 use self::feeder::Feeder;
-use super::LogTableSource;
+use self::topics::{PREFIX, last_row, topics};
+use super::log_table::LogTableSource;
 use crate::db::sqlite::SqliteFile;
-
-/// The prefix of the topics.
-const PREFIX: &str = "embedded";
 
 /// The broker and the task that feeds it; both end when the value is dropped.
 #[derive(Debug)]
@@ -49,74 +46,34 @@ impl EmbeddedKafka {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn source(&self, file: &SqliteFile) -> Result<CarriedSource> {
+    pub fn source(&self, file: &SqliteFile) -> Result<LayeredSource<AppliedRows>> {
         let source = KafkaSource::builder(self.broker.address(), PREFIX)
             .topics(topics())
             // This broker waits for the full time even if it has records; a real one replies at once.
             .client_setting("fetch.wait.max.ms", "1")
             .build(LogTableSource::new(file)?)?;
-        Ok(CarriedSource { source, applied: Arc::clone(&self.applied) })
+        Ok(LayeredSource::around(source, AppliedRows(Arc::clone(&self.applied))))
     }
 }
 
-fn topics() -> [String; 2] {
-    [envelope::topic("main.users"), envelope::transaction_topic()]
-}
-
-/// The Kafka source, which also reports to the feeder up to where everything was applied.
+/// Reports to the feeder up to where everything was applied.
 #[derive(Debug)]
-pub struct CarriedSource {
-    source: KafkaSource,
-    applied: Arc<AtomicU64>,
-}
-
-/// The number of the last row in a position of the log table.
-fn last_row(position: &Position) -> u64 {
-    position.ranges().filter_map(|(_, ranges)| ranges.last().map(|range| range.1)).max().unwrap_or(0)
-}
+pub struct AppliedRows(Arc<AtomicU64>);
 
 #[async_trait]
-impl ChangeSource for CarriedSource {
-    fn describe(&self) -> String {
-        self.source.describe()
-    }
-
-    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
+impl SourceLayer for AppliedRows {
+    async fn preflight(&mut self, source: &mut dyn ChangeSource, filter: &TableFilter) -> Result<Vec<String>> {
         // Its warnings about markers and topics do not apply to this broker.
-        self.source.preflight(filter).await.map(|_| Vec::new())
+        source.preflight(filter).await.map(|_| Vec::new())
     }
 
-    async fn lead(&mut self) -> Result<Lead> {
-        self.source.lead().await
+    async fn open(&mut self, source: &mut dyn ChangeSource, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
+        self.0.fetch_max(last_row(&from.position), Ordering::Relaxed);
+        source.open(from, filter).await
     }
 
-    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
-        self.applied.fetch_max(last_row(&from.position), Ordering::Relaxed);
-        self.source.open(from, filter).await
-    }
-
-    fn origin(&self) -> Option<Box<str>> {
-        self.source.origin()
-    }
-
-    async fn close(&mut self) {
-        self.source.close().await;
-    }
-
-    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
-        self.source.next_batch(limits).await
-    }
-
-    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.applied.fetch_max(last_row(&checkpoint.position), Ordering::Relaxed);
-        self.source.acknowledge(checkpoint).await
-    }
-
-    fn probe(&self) -> Arc<dyn SourceProbe> {
-        self.source.probe()
-    }
-
-    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
-        self.source.gate()
+    async fn acknowledge(&mut self, source: &mut dyn ChangeSource, checkpoint: &Checkpoint) -> Result<()> {
+        self.0.fetch_max(last_row(&checkpoint.position), Ordering::Relaxed);
+        source.acknowledge(checkpoint).await
     }
 }

@@ -9,7 +9,6 @@ use cachefront::source::{BatchLimits, TableFilter};
 use cachefront::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
-use super::failed;
 use super::row::{LogRow, SELECT};
 use crate::db::sqlite::{head, install};
 
@@ -187,4 +186,8 @@ impl Reader {
 
 fn gap(message: String) -> Error {
     Error::new(ErrorKind::Gap, message)
+}
+
+pub(super) fn failed(error: rusqlite::Error) -> Error {
+    Error::with_source(ErrorKind::Unavailable, "the embedded database's log table cannot be read", error)
 }

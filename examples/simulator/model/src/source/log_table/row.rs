@@ -46,7 +46,7 @@ impl LogRow {
     /// `Gap` if the row cannot be decoded: the keys that it made stale are then unknown.
     pub(super) fn decode(&self, uuid: &Arc<str>, filter: &TableFilter) -> Result<Transaction> {
         let table = TableName::new("main", &self.table);
-        let changes = match filter.get(table.as_str()) {
+        let changes = match filter.get(&table) {
             Some(_) => vec![Change::Row(self.change(table)?)],
             None => Vec::new(),
         };

@@ -1,4 +1,4 @@
-//! The change source: where committed changes come from, in commit order.
+//! The contract of a change source.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::event::Batch;
+use crate::filter::TableFilter;
 use crate::gate::VisibilityGate;
-
-pub use crate::checkpoint::Checkpoint;
-pub use crate::filter::{Columns, TableFilter};
 
 /// The end of the source's log, as read from the server that commits.
 #[derive(Clone, Debug, PartialEq, Eq)]

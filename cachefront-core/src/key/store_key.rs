@@ -1,69 +1,14 @@
-//! Keys: the text form of a user's key type in the store, and its shard.
+//! The stored form of a key: its text, its hash and its shard.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::cache_key::CacheKey;
 
 /// Maximum length of an encoded key, in bytes, including its cache's name: far above what ids need, far below what hurts a
 /// store.
 pub const KEY_BYTES_MAX: usize = 1024;
-
-/// A type that identifies a cached value.
-///
-/// The encoding must be injective (different keys have different encodings) and stable over releases, because other
-/// processes and later versions read the same store. The cache's name is added in front.
-///
-/// ```
-/// use std::fmt;
-/// use cachefront::CacheKey;
-///
-/// #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-/// struct OrderLine { order: u64, line: u32 }
-///
-/// impl CacheKey for OrderLine {
-///     fn encode(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-///         write!(out, "{}:{}", self.order, self.line)
-///     }
-/// }
-/// ```
-pub trait CacheKey {
-    /// Writes the key in its text form.
-    ///
-    /// # Errors
-    /// Only the errors of `out`.
-    fn encode(&self, out: &mut dyn Write) -> fmt::Result;
-}
-
-macro_rules! display_keys {
-    ($($type:ty),*) => {$(
-        impl CacheKey for $type {
-            fn encode(&self, out: &mut dyn Write) -> fmt::Result {
-                write!(out, "{self}")
-            }
-        }
-    )*};
-}
-
-display_keys!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char, str, String);
-
-impl<T: CacheKey + ?Sized> CacheKey for &T {
-    fn encode(&self, out: &mut dyn Write) -> fmt::Result {
-        (**self).encode(out)
-    }
-}
-
-impl<T: CacheKey + ?Sized> CacheKey for Arc<T> {
-    fn encode(&self, out: &mut dyn Write) -> fmt::Result {
-        (**self).encode(out)
-    }
-}
-
-impl<T: CacheKey + ?Sized> CacheKey for Box<T> {
-    fn encode(&self, out: &mut dyn Write) -> fmt::Result {
-        (**self).encode(out)
-    }
-}
 
 /// A key in its stored form: the cache's name, a colon, and the encoded key; with its hash.
 ///

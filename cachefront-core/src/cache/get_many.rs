@@ -1,0 +1,163 @@
+//! The builder that [`Cache::get_many`](crate::Cache::get_many) returns.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::Hash;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::cache::hit::Hit;
+use crate::cache::inner::Inner;
+use crate::cache::level::{Level, read_levels};
+use crate::error::Result;
+use crate::key::CacheKey;
+
+type Found<V> = Vec<Result<Hit<V>>>;
+
+/// A read of many keys that has not begun yet; `.await` begins it. See [`Cache::get_many`](crate::Cache::get_many).
+///
+/// | awaited | returns, in the order of the keys |
+/// |---|---|
+/// | as it is | the values, or the first error of any key |
+/// | [`detailed`](Self::detailed) | a [`Hit`] for each, or the first error |
+/// | [`per_key`](Self::per_key) | a `Result<Hit>` for each: what was found, although other keys failed |
+///
+/// ```
+/// use std::time::Duration;
+/// use cachefront::{Cache, loader_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+/// let users: Cache<u64, String> = Cache::builder("users")
+///     .loader(loader_fn(|id: u64| async move {
+///         if id < 100 { Ok(Some(format!("user {id}"))) } else { Err(std::io::Error::other("out of range")) }
+///     }))
+///     .build()?;
+///
+/// let both = users.get_many([7, 8]).max_staleness(Duration::from_secs(1)).await?;
+/// assert_eq!(both, [Some("user 7".to_owned()), Some("user 8".to_owned())]);
+/// // What is cached is returned, though the database refuses the rest.
+/// let found = users.get_many([7, 500, 7]).per_key().await;
+/// assert_eq!(found[0].as_ref().expect("it is cached").value.as_deref(), Some("user 7"));
+/// assert!(found[1].is_err() && found[2].is_ok());
+/// # Ok::<(), cachefront::Error>(())
+/// # }).expect("the example runs");
+/// ```
+#[must_use = "a read does nothing until it is awaited"]
+pub struct GetMany<K, V> {
+    cache: Arc<Inner<K, V>>,
+    keys: Vec<K>,
+    level: Level,
+    /// Present once the read has begun.
+    running: Option<Pin<Box<dyn Future<Output = Found<V>> + Send>>>,
+}
+
+/// A [`GetMany`] that returns everything that is known about each value.
+#[must_use = "a read does nothing until it is awaited"]
+pub struct GetManyDetailed<K, V>(GetMany<K, V>);
+
+/// A [`GetMany`] that returns what was found of each key by itself.
+#[must_use = "a read does nothing until it is awaited"]
+pub struct GetManyPerKey<K, V>(GetMany<K, V>);
+
+impl<K, V> GetMany<K, V> {
+    pub(super) fn new(cache: Arc<Inner<K, V>>, keys: Vec<K>) -> Self {
+        Self { cache, keys, level: Level::default(), running: None }
+    }
+
+    read_levels!();
+
+    fn level(&mut self) -> &mut Level {
+        &mut self.level
+    }
+
+    /// Returns a [`Hit`] for each key: the value, where it came from, and how fresh it is known to be.
+    pub fn detailed(mut self) -> GetManyDetailed<K, V> {
+        self.level.detailed = true;
+        GetManyDetailed(self)
+    }
+
+    /// Returns a result for each key, so that one key that cannot be loaded does not hide the values of the others.
+    pub fn per_key(mut self) -> GetManyPerKey<K, V> {
+        self.level.detailed = true;
+        GetManyPerKey(self)
+    }
+}
+
+impl<K, V> GetMany<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Begins the read if it has not begun, and polls it.
+    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Found<V>> {
+        let running = self.running.get_or_insert_with(|| {
+            let (keys, level) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.level));
+            Box::pin(Arc::clone(&self.cache).read_many(keys, level))
+        });
+        running.as_mut().poll(cx)
+    }
+}
+
+// Nothing is pinned but what the box holds.
+impl<K, V> Unpin for GetMany<K, V> {}
+impl<K, V> Unpin for GetManyDetailed<K, V> {}
+impl<K, V> Unpin for GetManyPerKey<K, V> {}
+
+impl<K, V> Future for GetMany<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    type Output = Result<Vec<Option<V>>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_found(cx).map(|found| found.into_iter().map(|hit| hit.map(|hit| hit.value)).collect())
+    }
+}
+
+impl<K, V> Future for GetManyDetailed<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    type Output = Result<Vec<Hit<V>>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_found(cx).map(|found| found.into_iter().collect())
+    }
+}
+
+impl<K, V> Future for GetManyPerKey<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    type Output = Vec<Result<Hit<V>>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_found(cx)
+    }
+}
+
+impl<K, V> fmt::Debug for GetMany<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetMany")
+            .field("keys", &self.keys.len())
+            .field("level", &self.level)
+            .field("running", &self.running.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for GetManyDetailed<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GetManyDetailed").field(&self.0).finish()
+    }
+}
+
+impl<K, V> fmt::Debug for GetManyPerKey<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GetManyPerKey").field(&self.0).finish()
+    }
+}

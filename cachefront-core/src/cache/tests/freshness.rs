@@ -1,0 +1,140 @@
+//! The freshness objective: no plain read is served a value until its TTL ends while the log is not applied.
+
+use super::*;
+use crate::settings::OnLag;
+
+const OBJECTIVE: Duration = Duration::from_secs(4);
+const SHORTENED: Duration = Duration::from_secs(2);
+
+struct Fixture {
+    clock: Arc<ManualClock>,
+    database: Database,
+    invalidator: ManualInvalidator,
+    cache: Cache<u64, u64>,
+}
+
+impl Fixture {
+    async fn new(on_lag: OnLag, local: bool) -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let store = Arc::new(MemoryStore::new("t").with_clock(Arc::<ManualClock>::clone(&clock)));
+        let (database, mut invalidator) = (Database::free(), ManualInvalidator::begin(&store).await);
+        let settings = CacheSettings::default().with_freshness_objective(OBJECTIVE).with_on_lag(on_lag);
+        let builder = Cache::builder("row")
+            .settings(settings.with_bus_silence_max(Duration::from_secs(3_600)))
+            .clock(Arc::<ManualClock>::clone(&clock))
+            .shared(Arc::clone(&store))
+            .loader(database.clone())
+            .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]));
+        let builder = if local { builder.local(Local::max_weight(1 << 20)) } else { builder };
+        let cache = builder.build().expect("a cache");
+        followed(&cache, &mut invalidator).await;
+        let mut fixture = Self { clock, database, invalidator, cache };
+        fixture.watermark().await;
+        fixture
+    }
+
+    /// The invalidator has applied everything up to now.
+    async fn watermark(&mut self) {
+        self.invalidator.source_time = self.clock.now();
+        self.invalidator.commit().await;
+        self.invalidator.beat().await;
+        let reached = self.clock.now();
+        wait_until("the heartbeat was handled", || async {
+            self.cache.inner.subscription.handled.load().source_time == reached
+        })
+        .await;
+    }
+
+    /// Time passes; heartbeats go on, but the log is not applied.
+    async fn pass(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.clock.tick();
+        self.invalidator.beat().await;
+        let now = self.clock.now();
+        let lag = now.since(self.invalidator.source_time) + CacheSettings::default().clock_skew > OBJECTIVE;
+        wait_until("the heartbeat was handled", || async { self.cache.inner.subscription.is_unlimited() != lag }).await;
+    }
+
+    async fn read(&mut self) -> Tier {
+        let plain = self.cache.get(&7).await.expect("a value");
+        let hit = self.cache.get(&7).detailed().await.expect("a value");
+        assert_eq!(hit.value, plain);
+        hit.tier
+    }
+}
+
+#[tokio::test]
+async fn in_lag_a_value_is_served_by_its_age_from_both_tiers_and_then_loaded_again() {
+    for local in [false, true] {
+        let tier = if local { Tier::Local } else { Tier::Shared };
+        let mut fixture = Fixture::new(OnLag::ShortenTtl(SHORTENED), local).await;
+        fixture.read().await;
+        assert_eq!((fixture.read().await, fixture.database.loads()), (tier, 1));
+        fixture.pass(Duration::from_millis(3_900)).await;
+        assert_eq!((fixture.read().await, fixture.database.loads()), (tier, 1), "the objective is met");
+        fixture.pass(Duration::from_millis(200)).await;
+        fixture.database.write(2);
+        assert_eq!(fixture.cache.get(&7).await.expect("a value"), Some(2), "older than the shortened time");
+        assert_eq!(fixture.database.loads(), 2);
+        assert_eq!((fixture.read().await, fixture.database.loads()), (tier, 2), "young enough");
+        fixture.pass(Duration::from_secs(2)).await;
+        fixture.cache.get(&7).await.expect("a value");
+        assert_eq!(fixture.database.loads(), 3, "it is loaded once in the shortened time");
+        fixture.pass(Duration::from_secs(2)).await;
+        fixture.watermark().await;
+        assert_eq!((fixture.read().await, fixture.database.loads()), (tier, 3), "what was cached is served again");
+    }
+}
+
+#[tokio::test]
+async fn in_lag_no_cached_value_is_served_under_bypass_and_every_value_under_serve() {
+    for (on_lag, loads) in [(OnLag::Bypass, 3), (OnLag::Serve, 1)] {
+        for local in [false, true] {
+            let mut fixture = Fixture::new(on_lag, local).await;
+            fixture.cache.get(&7).await.expect("a value");
+            fixture.clock.advance(Duration::from_secs(5));
+            fixture.clock.tick();
+            fixture.invalidator.beat().await;
+            wait_until("the heartbeat was handled", || async {
+                fixture.cache.inner.subscription.is_unlimited() == (on_lag == OnLag::Serve)
+            })
+            .await;
+            fixture.read().await;
+            assert_eq!(fixture.database.loads(), loads, "{on_lag:?}, local tier: {local}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_keys_have_the_objective_of_one_key() {
+    for local in [false, true] {
+        let mut fixture = Fixture::new(OnLag::ShortenTtl(SHORTENED), local).await;
+        fixture.cache.get_many([7, 8]).await.expect("values");
+        fixture.pass(Duration::from_secs(5)).await;
+        fixture.database.write(2);
+        let loads = fixture.database.loads();
+        assert_eq!(fixture.cache.get_many([7, 8]).await.expect("values"), [Some(2), Some(2)]);
+        assert_eq!(fixture.database.loads(), loads + 2);
+        fixture.cache.get_many([7, 8]).await.expect("values");
+        assert_eq!(fixture.database.loads(), loads + 2, "the loaded values were stored");
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_is_kept_by_time_has_no_objective() {
+    let clock = Arc::new(ManualClock::new());
+    let database = Database::free();
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .settings(CacheSettings::default().with_on_lag(OnLag::Bypass))
+        .clock(Arc::<ManualClock>::clone(&clock))
+        .local(Local::max_weight(1 << 20))
+        .loader(database.clone())
+        .build()
+        .expect("a cache");
+    for _ in 0..3 {
+        cache.get(&7).await.expect("a value");
+        clock.advance(Duration::from_secs(20));
+        clock.tick();
+    }
+    assert_eq!(database.loads(), 1);
+}

@@ -1,0 +1,89 @@
+//! Makes clients of the Redis library: certificates are read and checked once, then used for every server.
+
+use std::path::PathBuf;
+
+use cachefront_core::{Error, ErrorKind, Result};
+use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
+
+use crate::error::invalid;
+use crate::url;
+
+/// The CA certificates that the caller named.
+pub(crate) enum Ca {
+    File(PathBuf),
+    Pem(Vec<u8>),
+}
+
+/// Makes clients for servers that share credentials and certificates.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    /// The PEM of the CA; `None` for the CAs that the system trusts.
+    ca: Option<Vec<u8>>,
+}
+
+impl Clients {
+    /// Reads the certificates.
+    ///
+    /// # Errors
+    /// `Config` if a certificate is wrong, or is given and `with_tls` is false.
+    pub(crate) fn new(ca: Option<&Ca>, with_tls: bool) -> Result<Self> {
+        if !with_tls && ca.is_some() {
+            return Err(invalid(
+                "a CA is given and the Redis URL is not `rediss://`: no certificate would be checked".to_owned(),
+            ));
+        }
+        Ok(Self { ca: ca.map(ca_pem).transpose()? })
+    }
+
+    /// Makes a client. It connects to nothing.
+    ///
+    /// # Errors
+    /// `Config` if the certificates or the URL cannot be used.
+    pub(crate) fn open(&self, info: ConnectionInfo) -> Result<Client> {
+        match info.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
+                "the Redis URL ends in `#insecure`: certificates are always checked; name the server's CA in \
+                 `tls_ca_file`"
+                    .to_owned(),
+            )),
+            ConnectionAddr::TcpTls { .. } => {
+                install_crypto_provider();
+                let certificates = TlsCertificates { client_tls: None, root_cert: self.ca.clone() };
+                Client::build_with_tls(info, certificates).map_err(|error| {
+                    Error::with_source(
+                        ErrorKind::Config,
+                        "the certificates of the CA given for Redis cannot be used",
+                        error,
+                    )
+                })
+            }
+            _ => Client::open(info).map_err(url::malformed),
+        }
+    }
+}
+
+/// Reads the PEM and checks that it has a certificate.
+fn ca_pem(ca: &Ca) -> Result<Vec<u8>> {
+    let pem = match ca {
+        Ca::Pem(pem) => pem.clone(),
+        Ca::File(path) => std::fs::read(path).map_err(|error| {
+            let message = format!("`tls_ca_file` {} cannot be read", path.display());
+            Error::with_source(ErrorKind::Config, message, error)
+        })?,
+    };
+    // Without a certificate every handshake would fail, with a message that does not name the cause.
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
+        return Err(invalid("the CA given for Redis has no certificate in PEM form".to_owned()));
+    }
+    Ok(pem)
+}
+
+/// Installs *ring* as the default provider of the process, unless there is one. The client always uses the default
+/// provider, and rustls panics if several are compiled in and none is installed.
+fn install_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // It fails only if another thread has just installed one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}

@@ -1,0 +1,41 @@
+//! The state that all handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use simulator_api::Api;
+use simulator_model::domain::Database;
+
+use super::gauges::Numbers;
+use super::limits::Limits;
+use super::listing::Listing;
+use super::live::Live;
+use super::peer::Peer;
+use super::refusals::Refusals;
+use super::rows::RowCache;
+use super::runs::Runs;
+use super::tour::Tour;
+
+/// The shared state of the panel's handlers.
+#[derive(Debug)]
+pub(crate) struct Panel {
+    pub(crate) api: Arc<Api>,
+    /// A command with which another program can change a row, for people to copy.
+    pub(crate) hint: String,
+    /// Maximum lifetime of an entry.
+    pub(crate) ttl: Duration,
+    /// The database without injected faults, so that entries are compared with the actual rows.
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) live: Live,
+    pub(crate) row_cache: RowCache,
+    pub(crate) tour: Tour,
+    pub(crate) runs: Runs,
+    pub(crate) numbers: Numbers,
+    /// The API, if other processes serve it.
+    pub(crate) peer: Option<Peer>,
+    pub(crate) listing: Listing,
+    pub(crate) limits: Limits,
+    pub(crate) refusals: Refusals,
+    /// True if no user may change anything through this panel.
+    pub(crate) read_only: bool,
+}

@@ -1,0 +1,32 @@
+//! The pages of the panel.
+
+use serde::Deserialize;
+
+/// The pages of the panel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tab {
+    #[default]
+    Live,
+    Cache,
+    Faults,
+    Audit,
+}
+
+impl Tab {
+    pub(super) const ALL: [(Self, &'static str, &'static str); 4] = [
+        (Self::Live, "/", "Live"),
+        (Self::Cache, "/cache", "Cache browser"),
+        (Self::Faults, "/faults", "Faults"),
+        (Self::Audit, "/audit", "Audit"),
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Cache => "cache",
+            Self::Faults => "faults",
+            Self::Audit => "audit",
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A Redis Cluster under load, with the local tier on in several processes: slots move, nodes die.
+
+use cachefront_redis::testing;
+use cachefront_testkit::fleet::{Fleet, now};
+use cachefront_testkit::server::Cluster;
+use cachefront_testkit::shop::PATIENCE;
+use cachefront_testkit::{stack, wait};
+
+use crate::common::{PHASE, Run, code, item, tell};
+
+/// Logical shards of a cluster by default.
+const SHARDS: u32 = 64;
+
+struct Clustered {
+    run: Run,
+    cluster: Cluster,
+}
+
+impl Clustered {
+    async fn start(processes: usize) -> Self {
+        let cluster = Cluster::start().await;
+        let fleet = Fleet::open_on(&stack::mysql_url(), &cluster.url()).await;
+        let mut run = Run::begin(fleet);
+        for _ in 0..processes {
+            run.start(&[item(), code()]).await;
+        }
+        run.commits(PHASE).await;
+        Self { run, cluster }
+    }
+}
+
+/// Slots of shards and of the bus move from node to node, with their keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_that_move_under_load_cost_no_wrong_answer() {
+    let mut test = Clustered::start(2).await;
+    let namespace = test.run.fleet.namespace.clone();
+    let shards = (0..SHARDS).step_by(8).map(|shard| testing::meta_key(&namespace, shard));
+    let keys: Vec<String> = shards.chain([testing::bus_key(&namespace)]).collect();
+    let begun = now();
+    for key in &keys {
+        let (slot, from) = (test.cluster.slot_of(key).await, test.cluster.owner_of(key).await);
+        let mut primaries = Vec::new();
+        for other in
+            [testing::meta_key(&namespace, 1), testing::meta_key(&namespace, 2), testing::meta_key(&namespace, 3)]
+        {
+            primaries.push(test.cluster.owner_of(&other).await);
+        }
+        let to = (0..6).find(|node| *node != from && *node < 3).expect("another primary");
+        test.cluster.begin_move(slot, from, to).await;
+        test.run.commits(10).await;
+        while test.cluster.move_keys(slot, from, to, 1).await > 0 {}
+        test.cluster.end_move(slot, to).await;
+        test.run.commits(10).await;
+    }
+    tell(&format!("{} slots moved in {} ms", keys.len(), (now() - begun) / 1000));
+    tell(&format!("slots moved: invalidation goes on after {:?}", test.run.recovered().await));
+    test.run.commits(PHASE).await;
+    test.run.rest("slots moved").await;
+    test.run.sum.is_right("slots that move", &["session", "bounded"]);
+    test.run.is_right_from_now_on("after the moves").await;
+}
+
+/// The node of a shard dies after its replica has lost the connection to it: what it had applied last is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_node_with_lost_writes_is_repaired() {
+    let mut test = Clustered::start(3).await;
+    let meta = testing::meta_key(&test.run.fleet.namespace, 0);
+    let mark = meta.replace("#meta", "#mark");
+    let primary = test.cluster.owner_of(&meta).await;
+    let replica = test.cluster.replica_of(primary).await;
+    test.cluster.nodes[replica].freeze();
+    test.cluster.nodes[primary].command("CLIENT KILL TYPE SLAVE").await.expect("a reply");
+    // These are lost.
+    let set = test.cluster.nodes[primary].command(&format!("SET {mark} 1")).await.expect("a reply");
+    assert!(set.starts_with("+OK"), "{set}");
+    test.run.commits(20).await;
+    test.run.report().await;
+    test.cluster.nodes[primary].kill();
+    test.cluster.nodes[replica].resume();
+    let begun = now();
+    wait::until_async("the replica is the primary", PATIENCE, async || {
+        let info = test.cluster.nodes[replica].command("INFO replication").await.unwrap_or_default();
+        info.contains("role:master")
+    })
+    .await;
+    tell(&format!("node killed: elected after {} ms", (now() - begun) / 1000));
+    tell(&format!("node killed: invalidation goes on {:?} later", test.run.recovered().await));
+    let found = test.cluster.nodes[replica].command(&format!("GET {mark}")).await.expect("a reply");
+    assert_eq!(found, "$-1\r\n", "the write was lost");
+    test.run.commits(PHASE).await;
+    test.run.rest("node killed").await;
+    test.run.sum.is_right("node killed, with lost writes", &["session", "bounded"]);
+    test.run.is_right_from_now_on("after the election of a node").await;
+}

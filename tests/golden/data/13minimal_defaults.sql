@@ -1,0 +1,11 @@
+use shop; set session binlog_row_image=MINIMAL;
+insert into users values ();
+insert into nokey values ();
+insert into minted values ();
+update users set n = 1 where id = 5;
+update users set id = 6 where id = 5;
+delete from users where id = 6;
+update nokey set n = 3;
+delete from nokey;
+set session binlog_row_image=NOBLOB;
+insert into users values (7, 'b@x', 1);

@@ -1,0 +1,285 @@
+//! A Redis Cluster: one of a test's own, whose nodes may be killed and whose slots may be moved, or one that all tests of a
+//! program share.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use cachefront_stack::redis::arguments;
+use tokio::sync::OnceCell;
+
+use super::folder::temporary_dir;
+use super::redis::{Redis, raw_command};
+use crate::{port, stack, wait};
+
+/// How long a cluster may take to form, or to elect a primary.
+const FORMED: Duration = Duration::from_secs(30);
+
+/// Arguments that make a server a node. Failures are noticed after a second, and a node that is away costs its own slots.
+const NODE: [&str; 12] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-config-file",
+    "nodes.conf",
+    "--cluster-node-timeout",
+    "1000",
+    "--cluster-require-full-coverage",
+    "no",
+    "--cluster-replica-validity-factor",
+    "0",
+    "--repl-diskless-sync-delay",
+    "0",
+];
+
+/// A cluster of one test's own: three primaries, and a replica for each.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes; dropped, they are killed.
+    pub nodes: Vec<Redis>,
+    ids: Vec<String>,
+}
+
+/// One line of `CLUSTER NODES`.
+#[derive(Debug)]
+struct Line {
+    id: String,
+    port: u16,
+    flags: String,
+    primary: String,
+    slots: Vec<(u16, u16)>,
+}
+
+impl Cluster {
+    /// Starts six nodes and forms the cluster with `redis-cli --cluster create`.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn start() -> Self {
+        let mut nodes = Vec::new();
+        for _ in 0..6 {
+            nodes.push(Redis::start_with(&NODE).await);
+        }
+        let ports: Vec<u16> = nodes.iter().map(Redis::port).collect();
+        create(&ports, 1).await;
+        let mut ids = Vec::new();
+        for port in &ports {
+            let reply = raw_command(*port, "CLUSTER MYID").await.expect("a reply");
+            ids.push(reply.lines().nth(1).expect("an id").to_owned());
+        }
+        let cluster = Self { nodes, ids };
+        wait::until_async("every replica is in step", FORMED, async || {
+            for node in &cluster.nodes {
+                let info = node.command("INFO replication").await.unwrap_or_default();
+                if !info.contains("master_link_status:up") && !info.contains("connected_slaves:1") {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        cluster
+    }
+
+    /// The URL `redis+cluster://…` of all nodes.
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        format!("redis+cluster://{}/", hosts.join(","))
+    }
+
+    /// The slot of a key.
+    ///
+    /// # Panics
+    /// If the first node that is asked does not reply.
+    pub async fn slot_of(&self, key: &str) -> u16 {
+        let line = format!("CLUSTER KEYSLOT {key}");
+        let reply = wait::until_some("a node replies", FORMED, async || {
+            for node in &self.nodes {
+                if let Ok(reply) = node.command(&line).await {
+                    return Some(reply);
+                }
+            }
+            None
+        });
+        reply.await.trim_start_matches(':').trim_end().parse().expect("a slot")
+    }
+
+    /// Index of the node that has the slot of a key, as the nodes say that run.
+    ///
+    /// # Panics
+    /// If they do not agree in time.
+    pub async fn owner_of(&self, key: &str) -> usize {
+        let slot = self.slot_of(key).await;
+        wait::until_some("the nodes agree who has a slot", FORMED, async || {
+            let mut owners = Vec::new();
+            for node in &self.nodes {
+                let Ok(reply) = node.command("CLUSTER NODES").await else { continue };
+                let lines = parse(&reply);
+                let owner = lines.iter().find(|line| {
+                    !line.flags.contains("fail")
+                        && line.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+                });
+                owners.push(owner?.id.clone());
+            }
+            owners.dedup();
+            let [owner] = &owners[..] else { return None };
+            self.ids.iter().position(|id| id == owner)
+        })
+        .await
+    }
+
+    /// Index of the replica of a node.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub async fn replica_of(&self, primary: usize) -> usize {
+        let reply = self.nodes[primary].command("CLUSTER NODES").await.expect("the primary replies");
+        let line = parse(&reply).into_iter().find(|line| line.primary == self.ids[primary]).expect("a replica");
+        self.ids.iter().position(|id| *id == line.id).expect("one of the nodes")
+    }
+
+    /// Begins to move a slot: from now on, keys that the old node does not have are asked for at the new one.
+    ///
+    /// # Panics
+    /// If a node refuses.
+    pub async fn begin_move(&self, slot: u16, from: usize, to: usize) {
+        self.ok(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", self.ids[from])).await;
+        self.ok(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {}", self.ids[to])).await;
+    }
+
+    /// Moves up to `count` keys of a slot; returns how many there were.
+    ///
+    /// # Panics
+    /// If a node refuses.
+    pub async fn move_keys(&self, slot: u16, from: usize, to: usize, count: usize) -> usize {
+        let reply = self.nodes[from].command(&format!("CLUSTER GETKEYSINSLOT {slot} {count}")).await.expect("keys");
+        let keys: Vec<&str> = reply.lines().skip(1).filter(|line| !line.starts_with('$')).collect();
+        for key in &keys {
+            let line = format!("MIGRATE 127.0.0.1 {} {key} 0 5000", self.nodes[to].port());
+            let moved = self.nodes[from].command(&line).await.expect("a reply");
+            assert!(moved.starts_with("+OK") || moved.starts_with("+NOKEY"), "{line}: {moved}");
+        }
+        keys.len()
+    }
+
+    /// Ends a move: the new node has the slot.
+    ///
+    /// # Panics
+    /// If a node refuses.
+    pub async fn end_move(&self, slot: u16, to: usize) {
+        let line = format!("CLUSTER SETSLOT {slot} NODE {}", self.ids[to]);
+        self.ok(to, &line).await;
+        for (index, node) in self.nodes.iter().enumerate() {
+            let info = node.command("INFO replication").await.unwrap_or_default();
+            if index != to && info.contains("role:master") {
+                self.ok(index, &line).await;
+            }
+        }
+    }
+
+    /// Moves a slot with all its keys.
+    ///
+    /// # Panics
+    /// If a node refuses.
+    pub async fn move_slot(&self, slot: u16, from: usize, to: usize) {
+        self.begin_move(slot, from, to).await;
+        while self.move_keys(slot, from, to, 100).await > 0 {}
+        self.end_move(slot, to).await;
+    }
+
+    async fn ok(&self, node: usize, line: &str) {
+        let reply = self.nodes[node].command(line).await.expect("a reply");
+        assert!(reply.starts_with("+OK"), "{line}: {reply}");
+    }
+}
+
+/// Forms a cluster of nodes that run.
+async fn create(ports: &[u16], replicas: usize) {
+    let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let mut command = tokio::process::Command::new(stack::redis_cli());
+    command.args(["--cluster", "create"]).args(&nodes);
+    command.args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"]);
+    let output = tokio::time::timeout(FORMED, command.output()).await.expect("in time").expect("redis-cli runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    wait::until_async("the cluster is formed", FORMED, async || {
+        for port in ports {
+            let info = raw_command(*port, "CLUSTER INFO").await.unwrap_or_default();
+            if !info.contains("cluster_state:ok") {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
+
+fn parse(nodes: &str) -> Vec<Line> {
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [id, address, flags, primary, _, _, _, _, slots @ ..] = &words[..] else { return None };
+        let range = |slots: &&str| {
+            let (first, last) = slots.trim_end().split_once('-').unwrap_or((slots.trim_end(), slots.trim_end()));
+            Some((first.parse().ok()?, last.parse().ok()?))
+        };
+        Some(Line {
+            id: (*id).to_owned(),
+            port: address.split_once('@')?.0.rsplit_once(':')?.1.parse().ok()?,
+            flags: (*flags).to_owned(),
+            primary: (*primary).to_owned(),
+            slots: slots.iter().filter_map(range).collect(),
+        })
+    };
+    nodes.lines().filter_map(line).filter(|line| line.port > 0).collect()
+}
+
+/// A cluster of three primaries that all tests of a program share. It ends with the program, however that ends: its nodes
+/// belong to a shell that kills them when its input is closed.
+///
+/// # Panics
+/// If it does not form in time.
+pub async fn shared_cluster() -> String {
+    static SHARED: OnceCell<(String, Child)> = OnceCell::const_new();
+    let (url, _) = SHARED
+        .get_or_init(|| async {
+            let dir = temporary_dir("cluster").keep();
+            let ports = [port::free(), port::free(), port::free()];
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(script(&dir, &ports)).stdin(Stdio::piped()).stdout(Stdio::null());
+            // Its input is a pipe of this program's, and closed with it.
+            let shell = shell.spawn().expect("a shell");
+            wait::until_async("the nodes serve", FORMED, async || {
+                for port in ports {
+                    if !raw_command(port, "PING").await.is_ok_and(|reply| reply.starts_with("+PONG")) {
+                        return false;
+                    }
+                }
+                true
+            })
+            .await;
+            create(&ports, 0).await;
+            let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+            (format!("redis+cluster://{}/", hosts.join(",")), shell)
+        })
+        .await;
+    url.clone()
+}
+
+/// A shell script that runs the nodes until its input is closed.
+fn script(dir: &Path, ports: &[u16]) -> String {
+    let mut script = "trap '' INT\n".to_owned();
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    for port in ports {
+        let dir = dir.join(port.to_string());
+        std::fs::create_dir_all(&dir).expect("a folder for the node");
+        let words: Vec<String> = [stack::redis_server().display().to_string()]
+            .into_iter()
+            .chain(arguments(&dir, *port))
+            .chain(NODE.map(str::to_owned))
+            .map(|word| quoted(&word))
+            .collect();
+        script += &format!("{} >/dev/null 2>&1 </dev/null & pids=\"$pids $!\"\n", words.join(" "));
+    }
+    let dir = quoted(&dir.display().to_string());
+    script + &format!("read -r _\nkill -9 $pids\nwait $pids 2>/dev/null\nrm -rf {dir}\n")
+}
