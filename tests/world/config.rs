@@ -22,7 +22,7 @@ pub(crate) struct Config {
     pub(crate) lost_messages: u64,
     /// How often a replica of the store copies its primary, compared with other faults.
     pub(crate) copies: u64,
-    /// How many of a thousand logs that were opened deliver nothing for a while.
+    /// How many of a thousand opened logs have a delay before their first change.
     pub(crate) slow_logs: u64,
     /// The log notices by itself that the probe found another server.
     pub(crate) careful_log: bool,
