@@ -33,6 +33,31 @@ pub fn free() -> u16 {
     panic!("no free port in {range:?}: widen {RANGE}, or end the servers that listen there");
 }
 
+/// The first port of Linux's ephemeral range, by default.
+const EPHEMERAL: u16 = 32_768;
+
+/// Number of ports that [`free_with`] tries before it takes a second port within the ephemeral range.
+const OUTSIDE_TRIES: usize = 64;
+
+/// A port as [`free`] gives it, with the port `offset` above it free as well: a node of a Redis Cluster listens on both. The
+/// second one is outside of the ephemeral range too, if the range of ports allows that: an outgoing connection that was
+/// closed a moment ago still occupies its port.
+///
+/// # Panics
+/// As [`free`].
+pub fn free_with(offset: u16) -> u16 {
+    let mut tries = 0;
+    loop {
+        let port = free();
+        let second = port.checked_add(offset).expect("a port below 65,536");
+        tries += 1;
+        let outside = second < EPHEMERAL || tries > OUTSIDE_TRIES;
+        if outside && TcpListener::bind(("127.0.0.1", second)).is_ok() {
+            return port;
+        }
+    }
+}
+
 fn range() -> RangeInclusive<u16> {
     let Ok(text) = env::var(RANGE) else { return 20_000..=29_999 };
     let parsed =

@@ -11,7 +11,7 @@ use cachefront_stack::redis::arguments;
 use tokio::sync::OnceCell;
 
 use super::folder::temporary_dir;
-use super::redis::{Redis, raw_command};
+use super::redis::{BUS_PORT_OFFSET, Redis, raw_command};
 use crate::{port, stack, wait};
 
 /// How long a cluster may take to form, or to elect a primary.
@@ -243,7 +243,7 @@ pub async fn shared_cluster() -> String {
     let (url, _) = SHARED
         .get_or_init(|| async {
             let dir = temporary_dir("cluster").keep();
-            let ports = [port::free(), port::free(), port::free()];
+            let ports = [(); 3].map(|()| port::free_with(BUS_PORT_OFFSET));
             let mut shell = Command::new("sh");
             shell.arg("-c").arg(script(&dir, &ports)).stdin(Stdio::piped()).stdout(Stdio::null());
             // Its input is a pipe of this program's, and closed with it.

@@ -52,6 +52,9 @@ impl Spec for RedisSpec {
 /// [`Private::restart`] starts it empty.
 pub type Redis = Private<RedisSpec>;
 
+/// The port of a cluster's node for other nodes is this much above its port for clients.
+pub(super) const BUS_PORT_OFFSET: u16 = 10_000;
+
 impl Redis {
     /// Starts an empty server.
     ///
@@ -66,8 +69,9 @@ impl Redis {
     /// # Panics
     /// If it does not serve in time; the message holds its log.
     pub async fn start_with(extra: &[&str]) -> Self {
+        let in_cluster = extra.contains(&"--cluster-enabled");
         Self::launch(|_| RedisSpec {
-            port: port::free(),
+            port: if in_cluster { port::free_with(BUS_PORT_OFFSET) } else { port::free() },
             extra: extra.iter().map(|argument| (*argument).to_owned()).collect(),
         })
         .await
