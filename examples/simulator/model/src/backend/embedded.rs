@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cachefront::source::ChangeSource;
 use cachefront::{Cdc, Clock, MemoryStore};
 use simulator_cli::CliError;
 
@@ -43,6 +44,10 @@ pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>
     })
 }
 
+fn inspected(file: &SqliteFile) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
+    Ok(Some(Box::new(LogTableSource::new(file).map_err(CliError::from_error)?)))
+}
+
 #[derive(Debug)]
 struct LogTable(SqliteFile);
 
@@ -50,6 +55,10 @@ struct LogTable(SqliteFile);
 impl SourceFactory for LogTable {
     fn name(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn inspected(&self) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
+        inspected(&self.0)
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
@@ -67,6 +76,11 @@ struct Kafka {
 impl SourceFactory for Kafka {
     fn name(&self) -> &'static str {
         "kafka"
+    }
+
+    /// The log table itself: what the embedded Kafka loses is found, too.
+    fn inspected(&self) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
+        inspected(&self.file)
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
