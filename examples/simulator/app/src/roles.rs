@@ -13,6 +13,7 @@ use simulator_cli::{CliError, ExposeSecret, shutdown_signal};
 use simulator_model::backend::Backend;
 use simulator_model::caches::Caches;
 use simulator_model::connect::{self, Watchdog};
+use simulator_model::credentials::is_weak;
 use simulator_model::domain::{DbError, Mode};
 use simulator_model::events::Event;
 use simulator_model::inspector::Inspector;
@@ -35,7 +36,7 @@ const END_MAX: Duration = Duration::from_secs(15);
 /// Runs everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
     let listener = api_listener(&settings).await?;
-    let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let panel_listener = panel_listener(&settings).await?;
     let mut running = Running::start(&settings, true).await?;
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
@@ -70,7 +71,7 @@ pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
 
 /// Runs the control panel only.
 pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
-    let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let listener = panel_listener(&settings).await?;
     let mut running = Running::start(&settings, false).await?;
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
@@ -113,6 +114,24 @@ async fn api_listener(settings: &Settings) -> Result<Listener, CliError> {
             "the API would be open to other machines on {}: set CACHEFRONT_API_TOKENS, or say --insecure-open-api",
             listener.addr
         )));
+    }
+    if !listener.addr.ip().is_loopback() && settings.api_tokens.iter().any(|token| is_weak(&token.token)) {
+        tracing::warn!(
+            "CACHEFRONT_API_TOKENS has a token that is quickly guessed, and other machines can reach the API: use at least 12 \
+             different characters"
+        );
+    }
+    Ok(listener)
+}
+
+/// Binds the panel's address.
+async fn panel_listener(settings: &Settings) -> Result<Listener, CliError> {
+    let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let reachable = !listener.addr.ip().is_loopback();
+    for (setting, _) in settings.passwords.named().filter(|(_, password)| reachable && is_weak(password)) {
+        tracing::warn!(
+            "{setting} is quickly guessed, and other machines can reach the panel: use at least 12 different characters"
+        );
     }
     Ok(listener)
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cachefront::source::ChangeSource;
@@ -15,6 +16,9 @@ use crate::faults::{Faults, SourceFaults};
 use crate::pipeline::LocalStatusStore;
 use crate::settings::Source;
 use crate::source::{EmbeddedKafka, LogTableSource};
+
+/// How often the inspector looks for commits: often enough for its first check, 50 ms after a commit.
+const INSPECTOR_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>) -> Result<Components, CliError> {
     let database = Sqlite::open(data_dir, Arc::clone(clock)).map_err(|error| {
@@ -45,7 +49,8 @@ pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>
 }
 
 fn inspected(file: &SqliteFile) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
-    Ok(Some(Box::new(LogTableSource::new(file).map_err(CliError::from_error)?)))
+    let source = LogTableSource::new(file).and_then(|source| source.with_pause(INSPECTOR_PAUSE));
+    Ok(Some(Box::new(source.map_err(CliError::from_error)?)))
 }
 
 #[derive(Debug)]
