@@ -155,7 +155,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     where
         L: Loader<K, V>,
         K: Clone + Eq + Hash + Send + Sync,
-        V: Send,
+        V: Send + Sync,
     {
         self.loader = Some(Arc::new(loader));
         self

@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
+use crate::breaker::Breaker;
 use crate::bus::{Listener, Pace};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
@@ -20,10 +21,12 @@ use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
+use crate::cache::merge::Merger;
 use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
+use crate::cache::warm_up::WarmUp;
 use crate::clock::{Clock, Entropy};
 use crate::codec::Codec;
 use crate::error::{BoxError, Result};
@@ -117,6 +120,23 @@ where
     {
         let keys = keys.into_iter().map(|key| key.borrow().clone()).collect();
         GetMany::new(Arc::clone(&self.inner), keys)
+    }
+
+    /// Loads the values of these keys that are not cached, in batches and at a rate: before a process takes traffic, or after a
+    /// flush. It reads like [`get_many`](Self::get_many), under leases and within the bounds of all loads, so a warm-up never
+    /// stores an old value, and other processes do not load the same keys at the same time.
+    ///
+    /// # Errors
+    /// If no key of three batches in a row could be loaded: the last error. Other failures are counted in the report.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was loaded is cached.
+    pub fn warm_up<Q, I>(&self, keys: I) -> WarmUp<'_, K, V, impl Iterator<Item = K> + use<Q, I, K, V>>
+    where
+        Q: Borrow<K>,
+        I: IntoIterator<Item = Q>,
+    {
+        WarmUp::new(&self.inner, keys.into_iter().map(|key| key.borrow().clone()))
     }
 
     /// Like [`get`](Self::get), with a loader for this call. The loader runs only if no load of this key is in progress
@@ -266,10 +286,14 @@ where
             hub.join(parts.store.bus(), pace(&parts), &listener);
         }
         let ticker = parts.local.is_some().then(|| tick(Arc::clone(&parts.clock), parts.settings.tick));
-        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, Arc::clone(&parts.clock), metrics.clone());
+        let seams = || (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
+        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
+        let (clock, entropy) = seams();
+        let breaker = Breaker::new(parts.settings.store_breaker, clock, entropy, metrics.breaker("store"));
         let shared = SharedTier {
             cache: parts.name,
             store: parts.store,
+            breaker,
             codec: parts.codec,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
@@ -292,6 +316,7 @@ where
             shared,
             gate,
             flights: Arc::new(Flights::new()),
+            merger: Box::new(Merger::new()),
             subscription,
             _hub: hub,
             loader: parts.loader,

@@ -17,6 +17,7 @@ use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+use crate::loader::Reloaded;
 
 /// What a load does after it has asked for a lease.
 enum Next<'a, V> {
@@ -52,7 +53,8 @@ where
             Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
-        let fresh = match self.load(permit, leader.key(), &work).await {
+        let previous = self.previous(plan, lease.as_ref(), &work).await;
+        let fresh = match self.load(permit, leader.key(), previous, &work).await {
             Ok(fresh) => fresh,
             Err(error) if plan.purpose == Purpose::Refresh => {
                 // The lease is left to expire: the value is still served, and no process tries again before that.
@@ -86,38 +88,49 @@ where
                 Leased::Held(_) if reload || self.clock.now() >= deadline => return Ok(Next::Load(permit, None)),
                 Leased::Held(remaining) => {
                     drop(permit);
-                    self.clock.sleep(pause.min(remaining.max(self.settings.lease_poll_min))).await;
-                    pause = (pause * 2).min(self.settings.lease_poll_max);
+                    self.wait_for_holder(key, remaining, &mut pause).await;
                 }
             }
         }
     }
 
-    /// Loads one key from the database.
-    async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>) -> Result<Fresh<V>> {
+    /// Loads one key from the database; from a value that is cached, if `previous` is one.
+    async fn load(&self, permit: Permit<'_>, key: &K, previous: Option<V>, work: &Work<V>) -> Result<Fresh<V>> {
         let cx = self.gate.context();
         let load = async {
-            match (work.take_once(), &self.loader) {
-                (Some(load), _) => load(Arc::clone(&cx)).await,
-                (None, Some(loader)) => loader.load(key, &cx).await,
-                (None, None) => Err(self.gate.no_loader()),
+            match (work.take_once(), &self.loader, &previous) {
+                (Some(load), _, _) => load(Arc::clone(&cx)).await.map(Reloaded::Value),
+                (None, Some(loader), Some(previous)) => loader.reload(key, previous, &cx).await,
+                (None, Some(loader), None) => loader.load(key, &cx).await.map(Reloaded::Value),
+                (None, None, _) => Err(self.gate.no_loader()),
             }
         };
-        let (value, facts) = self.gate.run(permit, &cx, load).await?;
-        Ok(self.gate.fresh(value, facts))
+        let (reloaded, facts) = self.gate.run(permit, &cx, load).await?;
+        Ok(match reloaded {
+            Reloaded::Value(value) => self.gate.fresh(value, facts),
+            Reloaded::NotModified => self.gate.unchanged(previous, facts),
+        })
     }
 
-    /// Loads many keys at once. Every key has a value in the result, in the order of `keys`.
-    pub(super) async fn load_many(&self, permit: Permit<'_>, keys: &[K]) -> Result<Vec<Fresh<V>>> {
+    /// Loads many keys at once. Every key has a result, in the order of `keys`.
+    ///
+    /// # Errors
+    /// If no key could be loaded.
+    pub(super) async fn load_many(&self, permit: Permit<'_>, keys: &[K]) -> Result<Vec<Result<Fresh<V>>>> {
         let cx = self.gate.context();
         let load = async {
             match &self.loader {
-                Some(loader) => loader.load_many(keys, &cx).await,
+                Some(loader) => loader.load_each(keys, &cx).await,
                 None => Err(self.gate.no_loader()),
             }
         };
         let (mut values, facts) = self.gate.run(permit, &cx, load).await?;
-        Ok(keys.iter().map(|key| self.gate.fresh(values.remove(key), facts.clone())).collect())
+        let fresh = |key| match values.remove(key) {
+            Some(Ok(loaded)) => Ok(self.gate.fresh_of_many(loaded, &facts)),
+            Some(Err(error)) => Err(self.gate.failed(error)),
+            None => Ok(self.gate.fresh(None, facts.clone())),
+        };
+        Ok(keys.iter().map(fresh).collect())
     }
 
     /// Releases the lease of a failed load, if it had one.
@@ -137,7 +150,7 @@ where
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
-            let fresh = self.load(self.gate.permit().await?, key, work).await?;
+            let fresh = self.load(self.gate.permit().await?, key, None, work).await?;
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
                 None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
@@ -159,9 +172,10 @@ where
                 Ok(loaded) => {
                     let mut lagging = Vec::new();
                     for ((index, key), fresh) in keys.drain(..).zip(loaded) {
-                        match self.strong_hit(fresh, level) {
-                            Some(hit) => found.push((index, Ok(hit))),
-                            None => lagging.push((index, key)),
+                        match fresh.map(|fresh| self.strong_hit(fresh, level)) {
+                            Ok(Some(hit)) => found.push((index, Ok(hit))),
+                            Ok(None) => lagging.push((index, key)),
+                            Err(error) => found.push((index, Err(error))),
                         }
                     }
                     keys = lagging;

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use crate::cache::flight::{Flight, Joined, Leader};
+use crate::cache::flight::{Flight, Joined};
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
+use crate::cache::merge::PendingLoad;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
 use crate::cache::shared::{Lease, Leased, Lookup};
@@ -27,12 +28,6 @@ struct Part<'a, K> {
     read: Read<'a, K>,
     /// Load even if the store has a valid value: it does not prove the level, or is outdated.
     reload: bool,
-}
-
-/// A load that this call leads.
-struct PendingLoad<K: Hash + Eq, V> {
-    leader: Leader<K, V>,
-    plan: LoadPlan,
 }
 
 impl<K, V> Inner<K, V>
@@ -110,7 +105,7 @@ where
             flights.push((part, flight, leads));
         }
         if !pending.is_empty() {
-            tokio::spawn(Arc::clone(self).run_loads(pending));
+            self.start_many(pending);
         }
         flights
     }
@@ -123,10 +118,8 @@ where
         let tickets: Vec<_> =
             parts.iter().map(|part| self.keepable(self.subscription.epochs.ticket(&part.read.store_key))).collect();
         let store_keys: Vec<StoreKey> = parts.iter().map(|part| part.read.store_key.clone()).collect();
-        let readings = match self.shared.store.get_many(&store_keys).await {
-            Ok(readings) => readings,
-            Err(error) => return self.shared.failed("get_many", &error),
-        };
+        let readings = self.shared.guarded("get_many", self.shared.store.get_many(&store_keys)).await;
+        let Some(readings) = readings else { return };
         self.metrics.store_up.set(1.0);
         let mut read = readings.into_iter().zip(tickets);
         parts.retain_mut(|part| {
@@ -176,7 +169,7 @@ where
     }
 
     /// Runs the loads that one call leads, as one batch load.
-    async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+    pub(super) async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
         let permit = match self.gate.permit().await {
             Ok(permit) => permit,
             Err(error) => {
@@ -196,10 +189,8 @@ where
                 join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
-                for (load, lease) in loads {
-                    self.release_lease(&load.plan.store_key, lease.as_ref()).await;
-                    load.leader.complete(Err(error.clone()));
-                }
+                let failed = loads.into_iter().map(|(load, lease)| self.fail_one(load, lease, error.clone()));
+                join_all(failed.collect::<Vec<_>>()).await;
             }
         }
     }
@@ -226,10 +217,20 @@ where
     }
 
     /// Offers one value of a batch load to the tiers, and completes its flight.
-    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Fresh<V>) {
+    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Result<Fresh<V>>) {
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(error) => return self.fail_one(load, lease, error).await,
+        };
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         load.leader.complete(Ok(Arc::new(loaded)));
+    }
+
+    /// Releases the lease of a key that could not be loaded, and completes its flight.
+    async fn fail_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, error: Error) {
+        self.release_lease(&load.plan.store_key, lease.as_ref()).await;
+        load.leader.complete(Err(error));
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use crate::breaker::Breaker;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load_gate::{Fresh, LoadFacts};
@@ -32,6 +33,8 @@ pub(super) struct SharedTier<V> {
     /// The cache's name, part of every key.
     pub(super) cache: Arc<str>,
     pub(super) store: Arc<dyn Store>,
+    /// Reads go to the database while the store fails or is slow.
+    pub(super) breaker: Breaker,
     pub(super) codec: Arc<dyn Codec<V>>,
     pub(super) schema_version: u32,
     /// The cache under its mapping: it is cached only while the store's meta covers it.
@@ -115,6 +118,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// The token of this attempt.
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
     /// Returns the cache's generation when the lease was granted.
     fn generation(&self, mapping: MappingId) -> Generation {
         let meta = self.meta.as_ref().filter(|_| self.mode == InvalidationMode::Cdc);
@@ -171,7 +179,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
+    pub(super) fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
         let entry = reading.entry?;
         let fixed = match Fixed::decode(&entry) {
             Ok(fixed) => fixed,
@@ -239,24 +247,21 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             schema_version: self.schema_version,
             reload,
         };
-        match self.store.lease(&request).await {
-            Ok(LeaseReply::Granted { server, meta }) => {
+        let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Leased::Without };
+        match reply {
+            LeaseReply::Granted { server, meta } => {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
                 Leased::Granted(Lease { token, mode, followed, meta })
             }
-            Ok(LeaseReply::NoMeta) => Leased::Without,
-            Ok(LeaseReply::NotCovered) => {
+            LeaseReply::NoMeta => Leased::Without,
+            LeaseReply::NotCovered => {
                 self.note_covered(false);
                 Leased::Without
             }
-            Ok(LeaseReply::Present { meta, entry }) => self.present(meta, entry),
-            Ok(LeaseReply::Held { remaining }) => Leased::Held(remaining),
-            Err(error) => {
-                self.failed("lease", &error);
-                Leased::Without
-            }
+            LeaseReply::Present { meta, entry } => self.present(meta, entry),
+            LeaseReply::Held { remaining } => Leased::Held(remaining),
         }
     }
 
@@ -335,27 +340,22 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Returns true if the store accepted the fill.
     async fn send_fill(&self, fill: &Fill<'_>) -> bool {
-        match self.store.fill(fill).await {
-            Ok(FillReply::Stored) => {
+        match self.guarded("fill", self.store.fill(fill)).await {
+            Some(FillReply::Stored) => {
                 self.metrics.fill_stored.increment(1);
                 true
             }
-            Ok(FillReply::Refused(refusal)) => {
+            Some(FillReply::Refused(refusal)) => {
                 self.metrics.fill_refused(Refusal::as_str(refusal));
                 false
             }
-            Err(error) => {
-                self.failed("fill", &error);
-                false
-            }
+            None => false,
         }
     }
 
     /// Releases a lease without a fill.
     pub(super) async fn release(&self, key: &StoreKey, lease: &Lease) {
-        if let Err(error) = self.store.release(key, lease.token).await {
-            self.failed("release", &error);
-        }
+        self.guarded("release", self.store.release(key, lease.token)).await;
     }
 
     /// Returns the size of the encoded value, for a value that is not in the store. A value that cannot be encoded is too
@@ -402,10 +402,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
+    /// Calls the store for a reader. Returns `None` if the call failed, or if the circuit breaker refuses it.
+    pub(super) async fn guarded<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Option<T> {
+        let admitted = self.breaker.call()?;
+        let outcome = call.await;
+        admitted.end(matches!(&outcome, Err(error) if is_outage(error)));
+        outcome.inspect_err(|error| self.failed(operation, error)).ok()
+    }
+
     /// Records a failed operation. Reads treat it as a miss and load from the database.
-    pub(super) fn failed(&self, operation: &'static str, error: &Error) {
+    fn failed(&self, operation: &'static str, error: &Error) {
         self.metrics.store_failed(operation);
-        if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {
+        if !is_outage(error) {
             tracing::warn!(cache = %self.cache, operation, error = %error.chain(), "a store operation failed; reads use the database");
         } else {
             tracing::debug!(cache = %self.cache, operation, error = %error.chain(), "the store is not reachable; reads use the database");
@@ -423,4 +431,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
         }
     }
+}
+
+/// Returns true if the store could not be reached, or did not reply in time.
+fn is_outage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
