@@ -73,6 +73,6 @@ pub use cachefront_kafka as kafka;
 pub use cachefront_redis as redis;
 
 /// The programs of the guide, which are compiled like those of the README above, and run if they need no server.
-#[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "testing"))]
+#[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "json", feature = "testing"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}

@@ -124,6 +124,9 @@ pub struct CacheSettings {
     /// How long a plain read that has such a value waits for its load, which then goes on in the background.
     /// Default: 0: it waits for the load.
     pub load_soft_timeout: Duration,
+    /// Maximum size of an encoded value in bytes, before compression: a larger one is returned and not cached, and no entry is
+    /// inflated to more. Default: 1 MiB: a server that moves larger values delays all others.
+    pub value_bytes_max: usize,
     /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
     /// achieves.
     pub clock_skew: Duration,
@@ -170,6 +173,7 @@ impl Default for CacheSettings {
             stale_if_error: Duration::ZERO,
             stale_if_error_throttle: Duration::from_secs(1),
             load_soft_timeout: Duration::ZERO,
+            value_bytes_max: 1 << 20,
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),
@@ -205,6 +209,7 @@ impl CacheSettings {
         with_stale_if_error = stale_if_error: Duration;
         with_stale_if_error_throttle = stale_if_error_throttle: Duration;
         with_load_soft_timeout = load_soft_timeout: Duration;
+        with_value_bytes_max = value_bytes_max: usize;
         with_clock_skew = clock_skew: Duration;
         with_epoch_slots = epoch_slots: usize;
         with_bus_silence_max = bus_silence_max: Duration;
@@ -242,6 +247,7 @@ impl CacheSettings {
             ("loads_max", self.loads_max),
             ("loads_waiting_max", self.loads_waiting_max),
             ("load_batch_max", self.load_batch_max),
+            ("value_bytes_max", self.value_bytes_max),
             ("keys_per_command_max", self.keys_per_command_max),
         ])?;
         self.load_breaker.validate("load_breaker")?;

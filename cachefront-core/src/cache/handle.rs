@@ -28,7 +28,7 @@ use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
 use crate::cache::warm_up::WarmUp;
 use crate::clock::{Clock, Entropy};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::{KeyMap, TableRules};
@@ -71,6 +71,7 @@ pub(super) struct Parts<K, V> {
     pub(super) policy: Arc<dyn TtlPolicy>,
     pub(super) loader: Option<Arc<dyn DynLoader<K, V>>>,
     pub(super) codec: Arc<dyn Codec<V>>,
+    pub(super) compression: Option<Compression>,
     pub(super) rules: Arc<TableRules>,
     pub(super) mode: InvalidationMode,
     pub(super) settings: CacheSettings,
@@ -295,6 +296,8 @@ where
             store: parts.store,
             breaker,
             codec: parts.codec,
+            compression: parts.compression,
+            value_bytes_max: parts.settings.value_bytes_max,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
             declares_replicas: !parts.rules.loads_from().is_empty(),

@@ -18,6 +18,10 @@ where
     /// request where the store wakes no one.
     pub(super) async fn wait_for_holder(&self, key: &StoreKey, remaining: Duration, pause: &mut Duration) {
         let settings = &self.settings;
+        if remaining.is_zero() {
+            // No attempt holds the lease: entries come and go.
+            return self.clock.sleep(settings.lease_poll_min).await;
+        }
         let remaining = remaining.max(settings.lease_poll_min);
         let told = tokio::select! {
             biased;

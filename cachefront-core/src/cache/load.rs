@@ -150,7 +150,8 @@ where
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
-            let fresh = self.load(self.gate.permit().await?, key, None, work).await?;
+            let load = async { self.load(self.gate.permit().await?, key, None, work).await };
+            let fresh = self.within_hard_timeout(load).await?;
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
                 None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
@@ -164,10 +165,8 @@ where
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
-            let loaded = match self.gate.permit().await {
-                Ok(permit) => self.load_many(permit, &batch).await,
-                Err(error) => Err(error),
-            };
+            let load = async { self.load_many(self.gate.permit().await?, &batch).await };
+            let loaded = self.within_hard_timeout(load).await;
             let outcome = match loaded {
                 Ok(loaded) => {
                     let mut lagging = Vec::new();

@@ -16,7 +16,7 @@ use crate::cache::level::{Evidence, Level};
 use crate::cache::load_gate::{Fresh, LoadFacts};
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression, inflate};
 use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
@@ -36,6 +36,10 @@ pub(super) struct SharedTier<V> {
     /// Reads go to the database while the store fails or is slow.
     pub(super) breaker: Breaker,
     pub(super) codec: Arc<dyn Codec<V>>,
+    /// How encoded values are compressed.
+    pub(super) compression: Option<Compression>,
+    /// Maximum size of an encoded value, in bytes.
+    pub(super) value_bytes_max: usize,
     pub(super) schema_version: u32,
     /// The cache under its mapping: it is cached only while the store's meta covers it.
     pub(super) mapping: MappingId,
@@ -205,11 +209,16 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         if header.schema_version != self.schema_version || expired {
             return None;
         }
+        let mut weight = 0;
         let value = match header.state {
             PayloadState::Negative => None,
-            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(payload) {
-                    Ok(value) => Some(value),
+            PayloadState::Fresh if header.codec == self.codec.id() => {
+                let inflated = inflate(header.compression, payload, self.value_bytes_max);
+                match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
+                    Ok((bytes, value)) => {
+                        weight = bytes;
+                        Some(value)
+                    }
                     Err(error) => {
                         tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
                         return None;
@@ -225,7 +234,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             soft_expiry: header.soft_expiry,
             load_cost_us: header.load_cost_us,
             server: reading.server,
-            weight: payload.len(),
+            weight,
             body: fixed.body,
             entry,
             meta,
@@ -293,29 +302,40 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.release(key, lease).await;
             return None;
         }
-        let mut payload = Vec::new();
-        let state = match &fresh.value {
-            None => PayloadState::Negative,
-            Some(value) => match self.codec.encode(value, &mut payload) {
-                Ok(()) => PayloadState::Fresh,
-                Err(error) => {
-                    tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
-                    self.metrics.fill_refused("codec");
-                    self.release(key, lease).await;
-                    return None;
-                }
-            },
+        let Some(encoded) = self.encode(fresh.value.as_ref()) else {
+            self.release(key, lease).await;
+            return None;
         };
-        let header = self.header(lease, &fresh.facts, state, ttl);
+        let state = if fresh.value.is_some() { PayloadState::Fresh } else { PayloadState::Negative };
+        let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
+        let (compression, payload) = compressed.as_ref().map_or((0, &encoded), |(id, payload)| (*id, payload));
+        let header = Header { compression, ..self.header(lease, &fresh.facts, state, ttl) };
         let fill = Fill {
             key,
             token: lease.token,
             mode: lease.mode,
             generation: header.generation,
-            entry: &header.encode_with(&payload),
+            entry: &header.encode_with(payload),
             expiry: ttl.saturating_add(self.stale_while_revalidate),
         };
-        self.send_fill(&fill).await.then_some(payload.len())
+        self.send_fill(&fill).await.then_some(encoded.len())
+    }
+
+    /// Encodes a value, or the absence of one. Returns `None` if it cannot be encoded or is too large.
+    fn encode(&self, value: Option<&V>) -> Option<Vec<u8>> {
+        let mut encoded = Vec::new();
+        if let Some(Err(error)) = value.map(|value| self.codec.encode(value, &mut encoded)) {
+            tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
+            self.metrics.fill_refused("codec");
+            return None;
+        }
+        let (bytes, max) = (encoded.len(), self.value_bytes_max);
+        if bytes > max {
+            tracing::warn!(cache = %self.cache, bytes, max, "a value is larger than `value_bytes_max` and is not cached");
+            self.metrics.fill_refused("too_large");
+            return None;
+        }
+        Some(encoded)
     }
 
     /// Makes the header of an entry that is stored under `lease`.

@@ -60,8 +60,8 @@ where
         }
     }
 
-    /// Waits for a load, but not longer than the hard timeout. The load runs in a task of its own and goes on.
-    async fn within_hard_timeout(&self, load: impl Future<Output = Result<JoinOutcome<V>>>) -> Result<JoinOutcome<V>> {
+    /// Waits for a load, but not longer than the hard timeout. A load in a task of its own goes on.
+    pub(super) async fn within_hard_timeout<T>(&self, load: impl Future<Output = Result<T>>) -> Result<T> {
         let hard_timeout = self.settings.load_hard_timeout;
         if hard_timeout.is_zero() {
             return load.await;
@@ -71,7 +71,7 @@ where
             loaded = load => loaded,
             () = self.clock.sleep(hard_timeout) => Err(Error::new(
                 ErrorKind::Timeout,
-                format!("a load of cache `{}` takes longer than {hard_timeout:?} and goes on", self.shared.cache),
+                format!("a read of cache `{}` has waited {hard_timeout:?} for its load", self.shared.cache),
             )),
         }
     }

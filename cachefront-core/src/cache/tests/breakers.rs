@@ -158,10 +158,12 @@ async fn a_read_stops_waiting_and_its_load_goes_on_and_fills() {
     assert_eq!(one.expect_err("too slow").kind(), ErrorKind::Timeout);
     assert!(many.iter().all(|hit| hit.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout)), "{many:?}");
     assert_eq!(began.elapsed(), SECOND);
+    let strong = cache.get(&9).bypass().await.expect_err("too slow");
+    assert_eq!((strong.kind(), began.elapsed()), (ErrorKind::Timeout, 2 * SECOND));
     database.0.returning.add_permits(8);
     wait_until("the load has ended", || async { cache.inner.flights.waiters_or_none(&7).is_none() }).await;
     assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
-    assert_eq!(database.loads(), 2);
+    assert_eq!(database.loads(), 3);
 }
 
 /// The load that goes on is overtaken by an invalidation: it stores nothing.

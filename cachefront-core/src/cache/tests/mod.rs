@@ -2,6 +2,7 @@
 
 mod breakers;
 mod clear;
+mod codecs;
 mod freshness;
 mod hooks;
 mod keys;
