@@ -208,7 +208,7 @@ impl Call<'_> {
 }
 
 impl Drop for Call<'_> {
-    /// A probe that nobody waits for any more leaves the place to the next call.
+    /// A probe that is not waited for any more leaves the place to the next call.
     fn drop(&mut self) {
         if self.is_probe && !self.ended {
             let pause = self.breaker.lock();

@@ -141,7 +141,7 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// [`load`](Loader::load) for refreshes in the background, and for reads that require more than what is cached, if
     /// [`reloads`](Loader::reloads) returns true.
     ///
-    /// Not modified means: a load that begins now would return `previous`. So `cx` is told the position and server of *this*
+    /// Not modified means: a load that begins now would return `previous`. So `cx` is given the position and server of *this*
     /// read, which then count for the value. Compare what identifies a version for certain, such as a counter: times of
     /// seconds cannot tell two changes within one.
     ///
@@ -293,7 +293,7 @@ impl LoadCx {
         self.note(|notes| notes.shorten(ttl));
     }
 
-    /// Invalidates this value with `tag`, beside its key. The value is returned and not cached if it has more than
+    /// Invalidates this value with `tag`, in addition to its key. The value is returned and not cached if it has more than
     /// [`TAGS_MAX`] tags, or one that is empty or longer than [`TAG_BYTES_MAX`].
     pub fn tag(&self, tag: &str) {
         self.note(|notes| notes.tag(tag));

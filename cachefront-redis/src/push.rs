@@ -52,7 +52,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Keys {
     by_name: HashMap<Box<[u8]>, watch::Sender<bool>>,
-    /// The connection is gone: nobody is woken any more.
+    /// The connection is gone: no one is woken any more.
     lost: bool,
 }
 

@@ -23,12 +23,12 @@ where
             return self.clock.sleep(settings.lease_poll_min).await;
         }
         let remaining = remaining.max(settings.lease_poll_min);
-        let told = tokio::select! {
+        let woken = tokio::select! {
             biased;
             changed = self.shared.store.entry_changed(key) => changed.is_ok(),
             () = self.clock.sleep(settings.lease_push_max.min(remaining)) => true,
         };
-        if !told {
+        if !woken {
             self.clock.sleep((*pause).min(remaining)).await;
             *pause = (*pause * 2).min(settings.lease_poll_max);
         }

@@ -67,7 +67,7 @@ impl Shard {
         Fixed::decode(&self.slot(key, now)?.bytes).ok()?.token()
     }
 
-    /// Returns a receiver that is told of every later change of an entry or of the meta.
+    /// Returns a receiver that is notified of every later change of an entry or of the meta.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
