@@ -236,6 +236,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn settings() -> BreakerSettings {
+        BreakerSettings::of_loads().with_enabled(true).with_slow(Duration::from_millis(100))
+    }
+
     /// Pauses are exact.
     #[derive(Debug)]
     struct Longest;
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn it_opens_when_half_of_the_calls_fail_and_not_before() {
-        let (breaker, _clock) = breaker(BreakerSettings::of_store());
+        let (breaker, _clock) = breaker(settings());
         for _ in 0..4 {
             end(&breaker, true);
         }
@@ -289,7 +293,7 @@ mod tests {
 
     #[test]
     fn slow_calls_count_as_failed() {
-        let (breaker, clock) = breaker(BreakerSettings::of_store());
+        let (breaker, clock) = breaker(settings());
         for _ in 0..5 {
             let call = breaker.call().expect("it goes through");
             clock.advance(Duration::from_millis(100));
@@ -300,7 +304,7 @@ mod tests {
 
     #[test]
     fn failures_are_forgotten_after_the_window() {
-        let (breaker, clock) = breaker(BreakerSettings::of_store());
+        let (breaker, clock) = breaker(settings());
         for _ in 0..4 {
             end(&breaker, true);
         }
@@ -316,7 +320,7 @@ mod tests {
 
     #[test]
     fn one_probe_goes_through_after_the_pause_which_doubles_when_it_fails() {
-        let (breaker, clock) = breaker(BreakerSettings::of_store());
+        let (breaker, clock) = breaker(settings());
         (0..5).for_each(|_| end(&breaker, true));
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             clock.advance(pause * SECOND - Duration::from_millis(1));
@@ -341,8 +345,7 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_prolong_the_pause() {
         let clock = Arc::new(Settable(AtomicU64::new(3_600_000_000)));
         let meters = (Gauge::noop(), Counter::noop());
-        let breaker =
-            Breaker::new(BreakerSettings::of_store(), Arc::<Settable>::clone(&clock), Arc::new(Longest), meters);
+        let breaker = Breaker::new(settings(), Arc::<Settable>::clone(&clock), Arc::new(Longest), meters);
         (0..5).for_each(|_| end(&breaker, true));
         assert!(breaker.refuses());
         clock.0.store(1_000_000, Ordering::SeqCst);
@@ -351,7 +354,7 @@ mod tests {
 
     #[test]
     fn one_that_is_disabled_never_opens() {
-        let (breaker, _clock) = breaker(BreakerSettings::of_store().with_enabled(false));
+        let (breaker, _clock) = breaker(settings().with_enabled(false));
         (0..100).for_each(|_| end(&breaker, true));
         assert!(breaker.call().is_some());
     }

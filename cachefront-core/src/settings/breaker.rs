@@ -37,9 +37,10 @@ pub struct BreakerSettings {
     pub window: Duration,
     /// A call that takes this long counts as failed.
     pub slow: Duration,
-    /// The first pause before a probe; it doubles with each probe that fails. Default: 1 s.
+    /// The first pause before a probe; it doubles with each probe that fails. Default: 250 ms for a store, 1 s for loads.
     pub open_min: Duration,
-    /// The longest pause before a probe. Default: 30 s, so that readers recover soon after an outage ends.
+    /// The longest pause before a probe. Default: 2 s for a store, so that readers recover soon after an outage ends; 30 s for
+    /// loads, so that a database that is overloaded recovers.
     pub open_max: Duration,
 }
 
@@ -53,15 +54,16 @@ impl BreakerSettings {
             failures_share: 0.5,
             window: Duration::from_secs(10),
             slow: Duration::from_millis(100),
-            open_min: Duration::from_secs(1),
-            open_max: Duration::from_secs(30),
+            open_min: Duration::from_millis(250),
+            open_max: Duration::from_secs(2),
         }
     }
 
     /// Returns the defaults for a database: off, because only the service knows whether an error of its loader means that
     /// the database is in trouble; and a load of 5 s is slow.
     pub const fn of_loads() -> Self {
-        Self { enabled: false, slow: Duration::from_secs(5), ..Self::of_store() }
+        let (slow, open_min, open_max) = (Duration::from_secs(5), Duration::from_secs(1), Duration::from_secs(30));
+        Self { enabled: false, slow, open_min, open_max, ..Self::of_store() }
     }
 
     crate::settings_setters! {
