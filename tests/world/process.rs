@@ -50,9 +50,9 @@ impl Process {
                 .loader(rows.clone())
                 .mapping_version(kind.version())
                 .schema_version(schema_version(kind))
-                .ttl(millis(20_000))
-                .negative_ttl(millis(5_000))
-                .settings(world.cache_settings())
+                .settings(world.cache_settings(local))
+                .ttl(millis(world.config.lives.ttl))
+                .negative_ttl(millis(world.config.lives.negative_ttl))
                 .clock(dyn_clock)
                 .entropy(entropy);
             for (table, keys_of) in kind.rules() {

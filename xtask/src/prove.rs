@@ -23,7 +23,7 @@ pub(crate) struct Options {
 
 /// Runs the worlds, and prints how many operations they did and what was wrong.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let test = ["test", "--release", "--quiet", "--package", "cachefront-tests", "--test", "world"];
+    let test = ["test", "--release", "--quiet", "--package", "cachefront-world", "--test", "world"];
     let only = ["--", "--nocapture", "--exact", "every_answer_is_right_at_its_level"];
     let mut command = exec::cargo();
     command

@@ -12,6 +12,7 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
+use crate::cache::many::Found;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
@@ -146,7 +147,7 @@ where
     }
 
     /// Loads many keys from the database without the tiers, as [`bypass`](Self::bypass) does one.
-    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Result<Hit<V>>)> {
+    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Found<V>)> {
         let mut found = Vec::with_capacity(keys.len());
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
@@ -157,10 +158,10 @@ where
             };
             let outcome = match loaded {
                 Ok(loaded) => {
-                    let mut lagging = Vec::new();
+                    let (mut lagging, now) = (Vec::new(), self.clock.now());
                     for ((index, key), fresh) in keys.drain(..).zip(loaded) {
                         match self.strong_hit(fresh, level) {
-                            Some(hit) => found.push((index, Ok(hit))),
+                            Some(hit) => found.push((index, (now, Ok(hit)))),
                             None => lagging.push((index, key)),
                         }
                     }
@@ -170,7 +171,8 @@ where
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                found.extend(keys.drain(..).map(|(index, _)| (index, Err(error.clone()))));
+                let now = self.clock.now();
+                found.extend(keys.drain(..).map(|(index, _)| (index, (now, Err(error.clone())))));
             }
         }
         found
