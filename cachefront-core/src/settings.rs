@@ -122,7 +122,8 @@ pub struct CacheSettings {
     /// Whether hits in the process-local tier are counted for [`Cache::stats`](crate::Cache::stats), which costs an atomic
     /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
     pub count_local_hits: bool,
-    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live. Default: 10 ms.
+    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live, and how often the watermark is
+    /// compared with `freshness_objective` while no message comes. Default: 10 ms.
     pub tick: Duration,
 }
 
