@@ -10,12 +10,13 @@ use cachefront::binlog::{BinlogSource, read_position};
 use cachefront::redis::{RedisSettings, RedisStore};
 use cachefront::settings::CdcSettings;
 use cachefront::store::Store;
-use cachefront::{Cache, Cdc, CdcHandle, Error, LoadCx, Loader, Local};
-use cachefront_testkit::fleet::{CODES, CacheSpec, Ledger, ROWS, Report, Rest, Setup, Tally, now};
+use cachefront::{Cache, CacheSettings, Cdc, CdcHandle, Error, LoadCx, Loader, Local, OnLag};
+use cachefront_testkit::fleet::{CODES, CacheSpec, LagPolicy, Ledger, ROWS, Report, Rest, Setup, Tally, now};
 use mysql_async::{Opts, OptsBuilder, Pool, PoolOpts, prelude::Queryable};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::crowd::{self, Meter};
 use crate::gate::Lag;
 use crate::judge::Judge;
 use crate::output::say;
@@ -28,6 +29,7 @@ struct Running {
     caches: Vec<(CacheSpec, Cache<u64, u64>)>,
     pool: Pool,
     tally: Arc<Mutex<Tally>>,
+    crowd: Arc<Meter>,
     cdc: Option<CdcHandle>,
     state: Arc<Mutex<(String, u64)>>,
 }
@@ -37,12 +39,18 @@ struct Running {
 struct Values {
     pool: Pool,
     column: String,
+    /// A load takes that much longer.
+    delay: Duration,
+    crowd: Arc<Meter>,
 }
 
 impl Loader<u64, u64> for Values {
     type Error = mysql_async::Error;
 
     async fn load(&self, key: &u64, cx: &LoadCx) -> Result<Option<u64>, mysql_async::Error> {
+        let _loading = self.crowd.load();
+        // sleep: a slow database.
+        tokio::time::sleep(self.delay).await;
         let mut conn = self.pool.get_conn().await?;
         let (position, server) = read_position(&mut conn)
             .await
@@ -67,6 +75,12 @@ pub(crate) async fn run(setup: Setup) {
         };
         for (spec, cache) in &running.caches {
             judge.start(&spec.name, added(spec), cache);
+        }
+    }
+    let ledger = Arc::new(Ledger::open(&setup.ledger).expect("the ledger"));
+    for (spec, cache) in &running.caches {
+        for reader in 0..setup.crowd {
+            crowd::read(&running.crowd, &ledger, cache, (added(spec), reader as u64));
         }
     }
     say(&said);
@@ -109,12 +123,14 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     }
     let store = builder.connect().await?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let mut caches = Vec::new();
+    let (mut caches, crowd) = (Vec::new(), Arc::<Meter>::default());
     for spec in &setup.caches {
-        caches.push((spec.clone(), cache(setup, spec, Arc::clone(&store), pool.clone())?));
+        let delay = Duration::from_millis(setup.load_ms);
+        let loader = Values { pool: pool.clone(), column: spec.columns[0].clone(), delay, crowd: Arc::clone(&crowd) };
+        caches.push((spec.clone(), cache(setup, spec, Arc::clone(&store), loader)?));
     }
     let state = Arc::new(Mutex::new(("none".to_owned(), now())));
-    let mut running = Running { caches, pool, tally: Arc::default(), cdc: None, state };
+    let mut running = Running { caches, pool, tally: Arc::default(), crowd, cdc: None, state };
     if setup.bind.as_ref().is_some_and(Vec::is_empty) {
         return Ok((running, "Running".into()));
     }
@@ -127,14 +143,23 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     Ok((running, said))
 }
 
-fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, pool: Pool) -> Result<Cache<u64, u64>, Error> {
+fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, loader: Values) -> Result<Cache<u64, u64>, Error> {
     let table = format!("{}.{}", setup.database, spec.table.as_deref().unwrap_or("item"));
     let columns: Vec<&str> = spec.columns.iter().map(String::as_str).collect();
     let column = spec.columns[0].clone();
+    let mut settings = CacheSettings::default();
+    if let Some(LagPolicy { objective_ms, ttl_ms }) = setup.lag {
+        settings.freshness_objective = Duration::from_millis(objective_ms);
+        settings.on_lag = OnLag::ShortenTtl(Duration::from_millis(ttl_ms));
+    }
+    if setup.loads_max > 0 {
+        settings.loads_max = setup.loads_max;
+    }
     Cache::builder(&spec.name)
+        .settings(settings)
         .local(Local::max_weight(1 << 20))
         .shared(store)
-        .loader(Values { pool, column: column.clone() })
+        .loader(loader)
         .mapping_version(spec.version)
         .depends_on_columns(&table, &columns, move |row| Ok(row.get::<Option<u64>>(&column)?.into_iter().collect()))
         .build()
@@ -187,6 +212,7 @@ impl Running {
         };
         Report {
             counts,
+            crowd: self.crowd.report(reset),
             state,
             since,
             flushes: status.as_ref().map_or(0, |status| status.flushes_total),

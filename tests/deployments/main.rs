@@ -2,6 +2,7 @@
 
 mod cluster;
 mod common;
+mod frozen;
 mod mysql;
 mod progress;
 mod redis;

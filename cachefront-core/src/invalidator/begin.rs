@@ -7,6 +7,8 @@
 //! | a checkpoint that cannot be parsed | flushes |
 //! | no meta, or shards that disagree | flushes |
 
+use std::time::Duration;
+
 use crate::bus::{BusEvent, Publisher};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -170,12 +172,17 @@ impl Worker {
 
     /// Waits until `position` is visible at this invalidator's gate, and shows meanwhile that the holder is alive.
     async fn wait_visible(&mut self, session: &mut Session, position: &Position) -> Result<()> {
-        while !self.gate.wait(position, self.settings.gate_timeout).await? {
+        while !self.gate.wait(position, self.gate_turn()).await? {
             self.check_shutdown(position)?;
             self.refresh_beat(session).await?;
             self.head_of(&session.origin).await?;
         }
         Ok(())
+    }
+
+    /// How long one wait at the gate may take while nothing else shows that the holder lives: well below the standbys' patience.
+    fn gate_turn(&self) -> Duration {
+        self.settings.gate_timeout.min(self.settings.heartbeat * 2)
     }
 
     /// Waits, after tables were checked, until loaders can read everything that was committed before the check.
@@ -208,7 +215,7 @@ impl Worker {
     async fn visible_head(&mut self, session: &mut Session) -> Result<Head> {
         let mut suspended = false;
         let mut head = self.probe.head().await?;
-        while !self.gate.wait(&head.checkpoint.position, self.settings.gate_timeout).await? {
+        while !self.gate.wait(&head.checkpoint.position, self.gate_turn()).await? {
             self.check_shutdown(&head.checkpoint.position)?;
             if !suspended {
                 self.store.suspend().await?;

@@ -88,6 +88,10 @@ impl Fleet {
             drop_handle: false,
             quiet: false,
             allow_missing_tables: false,
+            crowd: 0,
+            lag: None,
+            loads_max: 0,
+            load_ms: 0,
         }
     }
 

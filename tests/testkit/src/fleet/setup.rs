@@ -66,4 +66,21 @@ pub struct Setup {
     pub quiet: bool,
     /// The source starts without tables that are missing.
     pub allow_missing_tables: bool,
+    /// Plain readers of each cache, whose values' ages are reported.
+    pub crowd: usize,
+    /// What plain reads do in lag; the library's default if `None`.
+    pub lag: Option<LagPolicy>,
+    /// Maximum number of concurrent loads of each cache; 0 for the library's default.
+    pub loads_max: usize,
+    /// A load takes that much longer.
+    pub load_ms: u64,
+}
+
+/// When plain reads fall back, and how.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct LagPolicy {
+    /// The freshness objective.
+    pub objective_ms: u64,
+    /// The shortened time to live.
+    pub ttl_ms: u64,
 }
