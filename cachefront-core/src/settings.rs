@@ -81,6 +81,10 @@ pub struct CacheSettings {
     /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
+    /// How long a load of a [fenced](crate::CacheBuilder::fenced) cache waits until its server has executed what was invalidated
+    /// before the load; then the value is returned and not kept. Less than `lease`. Default: 500 ms, above a healthy replica's
+    /// lag.
+    pub fence_wait: Duration,
     /// Maximum age of the watermark at which plain reads are served as always; it includes `clock_skew`. While the watermark
     /// is older, or unknown, plain reads do what `on_lag` says.
     /// Default: 10 s, forty heartbeats: above the lag of a healthy invalidator, also in a large transaction.
@@ -138,6 +142,7 @@ impl Default for CacheSettings {
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
             proof_wait: Duration::from_secs(2),
+            fence_wait: Duration::from_millis(500),
             freshness_objective: Duration::from_secs(10),
             on_lag: OnLag::ShortenTtl(Duration::from_secs(10)),
             stale_while_revalidate: Duration::ZERO,
@@ -167,6 +172,7 @@ impl CacheSettings {
         with_loads_waiting_max = loads_waiting_max: usize;
         with_load_timeout = load_timeout: Duration;
         with_proof_wait = proof_wait: Duration;
+        with_fence_wait = fence_wait: Duration;
         with_freshness_objective = freshness_objective: Duration;
         with_on_lag = on_lag: OnLag;
         with_stale_while_revalidate = stale_while_revalidate: Duration;
@@ -200,6 +206,7 @@ impl CacheSettings {
             ("lease_poll_min", self.lease_poll_min),
             ("lease_poll_max", self.lease_poll_max),
             ("load_timeout", self.load_timeout),
+            ("fence_wait", self.fence_wait),
             ("bus_silence_max", self.bus_silence_max),
             ("bus_retry_min", self.bus_retry_min),
             ("bus_retry_max", self.bus_retry_max),
@@ -211,6 +218,12 @@ impl CacheSettings {
             ("loads_waiting_max", self.loads_waiting_max),
             ("keys_per_command_max", self.keys_per_command_max),
         ])?;
+        if self.fence_wait >= self.lease {
+            return Err(invalid(format!(
+                "`fence_wait` is {:?}, and a lease ends after {:?}: give less than `lease`, or raise `lease`",
+                self.fence_wait, self.lease
+            )));
+        }
         let within_lag = match self.on_lag {
             OnLag::ShortenTtl(ttl) => ttl,
             OnLag::Bypass | OnLag::Serve => Duration::MAX,

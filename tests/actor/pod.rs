@@ -6,12 +6,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachefront::binlog::{BinlogSource, read_position};
+use cachefront::binlog::{BinlogSource, MySqlGate, read_fenced_position};
+use cachefront::gate::{AllGates, VisibilityGate};
 use cachefront::redis::{RedisSettings, RedisStore};
 use cachefront::settings::CdcSettings;
 use cachefront::store::Store;
 use cachefront::{Cache, CacheSettings, Cdc, CdcHandle, Error, LoadCx, Loader, Local, OnLag};
-use cachefront_testkit::fleet::{CODES, CacheSpec, LagPolicy, Ledger, ROWS, Report, Rest, Setup, Tally, now};
+use cachefront_testkit::fleet::{CODES, CacheSpec, Guard, LagPolicy, Ledger, ROWS, Report, Rest, Setup, Tally, now};
 use mysql_async::{Opts, OptsBuilder, Pool, PoolOpts, prelude::Queryable};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +42,7 @@ struct Values {
     column: String,
     /// A load takes that much longer.
     delay: Duration,
+    of_replica: bool,
     crowd: Arc<Meter>,
 }
 
@@ -52,11 +54,14 @@ impl Loader<u64, u64> for Values {
         // sleep: a slow database.
         tokio::time::sleep(self.delay).await;
         let mut conn = self.pool.get_conn().await?;
-        let (position, server) = read_position(&mut conn)
+        let server = read_fenced_position(&mut conn, cx)
             .await
             .map_err(|error| mysql_async::Error::Other(Box::new(error) as Box<dyn std::error::Error + Send + Sync>))?;
-        cx.position(position);
-        cx.origin(&server);
+        if self.of_replica {
+            cx.replica();
+        } else {
+            cx.origin(&server);
+        }
         conn.query_first(format!("SELECT value FROM item WHERE {} = {key}", self.column)).await
     }
 }
@@ -112,10 +117,14 @@ fn added(spec: &CacheSpec) -> u64 {
     if spec.columns[0] == "code" { CODES } else { 0 }
 }
 
+fn pool(url: &str) -> Pool {
+    let opts = OptsBuilder::from_opts(Opts::from_url(url).expect("a URL"));
+    Pool::new(opts.pool_opts(PoolOpts::default().with_abs_conn_ttl(Some(CONNECTIONS_AGE))))
+}
+
 async fn start(setup: &Setup) -> Result<(Running, String), Error> {
-    let opts = OptsBuilder::from_opts(Opts::from_url(&setup.mysql).expect("a URL"))
-        .pool_opts(PoolOpts::default().with_abs_conn_ttl(Some(CONNECTIONS_AGE)));
-    let pool = Pool::new(opts);
+    let pool = pool(&setup.mysql);
+    let loaders = setup.replica.as_ref().map_or_else(|| pool.clone(), |replica| self::pool(&replica.url));
     let settings = RedisSettings::default().with_wait_replicas(setup.wait_replicas);
     let mut builder = RedisStore::builder(&setup.redis).settings(settings);
     if let Some(namespace) = &setup.namespace {
@@ -126,7 +135,13 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     let (mut caches, crowd) = (Vec::new(), Arc::<Meter>::default());
     for spec in &setup.caches {
         let delay = Duration::from_millis(setup.load_ms);
-        let loader = Values { pool: pool.clone(), column: spec.columns[0].clone(), delay, crowd: Arc::clone(&crowd) };
+        let loader = Values {
+            pool: loaders.clone(),
+            column: spec.columns[0].clone(),
+            delay,
+            of_replica: setup.replica.is_some(),
+            crowd: Arc::clone(&crowd),
+        };
         caches.push((spec.clone(), cache(setup, spec, Arc::clone(&store), loader)?));
     }
     let state = Arc::new(Mutex::new(("none".to_owned(), now())));
@@ -155,7 +170,16 @@ fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, loader: Values)
     if setup.loads_max > 0 {
         settings.loads_max = setup.loads_max;
     }
-    Cache::builder(&spec.name)
+    let mut builder = Cache::builder(&spec.name);
+    if let Some(replica) = &setup.replica {
+        settings.fence_wait = Duration::from_millis(replica.fence_wait_ms);
+        settings.lease = Duration::from_millis(replica.lease_ms);
+        builder = builder.loads_from("replica");
+        if replica.guard == Guard::Fence {
+            builder = builder.fenced();
+        }
+    }
+    builder
         .settings(settings)
         .local(Local::max_weight(1 << 20))
         .shared(store)
@@ -173,6 +197,13 @@ impl Running {
         let mut cdc = Cdc::new(source);
         if let Some(lag) = lag {
             cdc = cdc.gate(Arc::new(lag));
+        }
+        if let Some(replica) = setup.replica.as_ref().filter(|replica| replica.guard != Guard::Fence) {
+            let mut gates: Vec<Arc<dyn VisibilityGate>> = vec![Arc::new(MySqlGate::connect(&setup.mysql).await?)];
+            if replica.guard == Guard::Gate {
+                gates.push(Arc::new(MySqlGate::connect(&replica.url).await?));
+            }
+            cdc = cdc.gate(Arc::new(AllGates::new(gates)));
         }
         for (spec, cache) in &self.caches {
             if setup.bind.as_ref().is_none_or(|names| names.contains(&spec.name)) {

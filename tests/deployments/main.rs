@@ -7,5 +7,6 @@ mod mysql;
 mod progress;
 mod redis;
 mod releases;
+mod replicas;
 mod sentinel;
 mod traps;

@@ -44,6 +44,7 @@ impl Pump {
             checkpoint: Checkpoint::default(),
             source_time: Timestamp::UNKNOWN,
             beats: 0,
+            sent: Position::new(),
         };
         let reason = match state {
             StoreState::Live(meta) | StoreState::Suspended(meta) if meta.state == wanted => match meta.checkpoint() {
@@ -79,6 +80,8 @@ impl Pump {
             Expected { generation: meta.generation, term: worker.term, applied_order: meta.applied_order };
         session.checkpoint = checkpoint;
         session.source_time = meta.source_time;
+        // After the term was taken: the former holder can raise the high watermark no more.
+        worker.fence_to_end(session).await?;
         self.cover(session, meta).await
     }
 
@@ -133,6 +136,8 @@ impl Pump {
             self.worker.visible_head(session).await?;
         }
         let worker = &mut self.worker;
+        // As in `fence_to_end`: nothing else that was sent before can be in the new generations.
+        session.sent = if worker.caches.are_fenced() { worker.probe.head().await?.checkpoint.position } else { Position::new() };
         let ran_before = worker.term > 0;
         worker.term = worker.term.max(session.writer.term().await?) + 1;
         worker.next_order += 1;
@@ -140,6 +145,7 @@ impl Pump {
         let mut meta = Meta::at_head(generation, worker.term, order, 0, &head.origin, &head.checkpoint)
             .covering(worker.caches.coverage(&*worker.entropy));
         meta.state = state;
+        meta.high_watermark += u64::from(!head.checkpoint.position.covers(&session.sent));
         session.writer.flush(&meta).await?;
         session.expected = Expected { generation, term: worker.term, applied_order: order };
         session.source_time = Timestamp::UNKNOWN;
@@ -191,6 +197,7 @@ impl Worker {
     /// lacks between the two must be part of every value that is stored under the new generation. Loaders of the server
     /// that was checked see it; those of a replica may not yet.
     pub(super) async fn wait_for_end(&mut self, session: &mut Session) -> Result<()> {
+        self.fence_to_end(session).await?;
         if !self.caches.load_from_replicas() {
             return Ok(());
         }
@@ -199,7 +206,7 @@ impl Worker {
     }
 
     /// Returns the source's end, or an error if the source's server has changed.
-    async fn head_of(&self, origin: &str) -> Result<Head> {
+    pub(super) async fn head_of(&self, origin: &str) -> Result<Head> {
         let head = self.probe.head().await?;
         if *head.origin == *origin {
             return Ok(head);

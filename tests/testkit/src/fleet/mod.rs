@@ -15,5 +15,5 @@ pub use ledger::{Ledger, now};
 pub use pod::Pod;
 pub use report::{Count, Crowd, LEVELS, Report, Rest, Tally};
 pub use service::{CODES, Fleet, ROWS};
-pub use setup::{CacheSpec, LagPolicy, Setup};
+pub use setup::{CacheSpec, Guard, LagPolicy, ReplicaSpec, Setup};
 pub use writer::{Rows, Writer};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cachefront::Position;
 use cachefront::store::Store;
@@ -92,6 +93,7 @@ impl Fleet {
             lag: None,
             loads_max: 0,
             load_ms: 0,
+            replica: None,
         }
     }
 
@@ -112,6 +114,11 @@ impl Fleet {
     /// Begins to write to all rows.
     pub fn write(&self) -> Writer {
         Writer::start(&self.mysql_database(), &self.ledger(), ROWS)
+    }
+
+    /// Begins to write to all rows, with this pause between two commits.
+    pub fn write_paced(&self, pace: Duration) -> Writer {
+        Writer::paced(&self.mysql_database(), &self.ledger(), ROWS, pace)
     }
 
     /// A handle to the store.

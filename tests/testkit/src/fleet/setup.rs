@@ -74,6 +74,32 @@ pub struct Setup {
     pub loads_max: usize,
     /// A load takes that much longer.
     pub load_ms: u64,
+    /// Loaders read a replica.
+    pub replica: Option<ReplicaSpec>,
+}
+
+/// The replica that loaders read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReplicaSpec {
+    /// Its URL with the database chosen.
+    pub url: String,
+    /// What keeps old values out of the cache.
+    pub guard: Guard,
+    /// How long a load waits for its fence.
+    pub fence_wait_ms: u64,
+    /// How long a lease is valid.
+    pub lease_ms: u64,
+}
+
+/// What keeps the old values of a replica out of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Guard {
+    /// The fence of each lease.
+    Fence,
+    /// The gate waits on the replica too.
+    Gate,
+    /// Nothing: the gate waits on the server that commits only.
+    Nothing,
 }
 
 /// When plain reads fall back, and how.
