@@ -82,8 +82,8 @@ pub struct CacheSettings {
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
     /// How long a load of a [fenced](crate::CacheBuilder::fenced) cache waits until its server has executed what was invalidated
-    /// before the load; then the value is returned and not kept. Less than `lease`. Default: 500 ms, above a healthy replica's
-    /// lag.
+    /// before the load; then the value is returned and not kept. It never waits longer than `lease`. Default: 500 ms, above a
+    /// healthy replica's lag.
     pub fence_wait: Duration,
     /// Maximum age of the watermark at which plain reads are served as always; it includes `clock_skew`. While the watermark
     /// is older, or unknown, plain reads do what `on_lag` says.
@@ -218,12 +218,6 @@ impl CacheSettings {
             ("loads_waiting_max", self.loads_waiting_max),
             ("keys_per_command_max", self.keys_per_command_max),
         ])?;
-        if self.fence_wait >= self.lease {
-            return Err(invalid(format!(
-                "`fence_wait` is {:?}, and a lease ends after {:?}: give less than `lease`, or raise `lease`",
-                self.fence_wait, self.lease
-            )));
-        }
         let within_lag = match self.on_lag {
             OnLag::ShortenTtl(ttl) => ttl,
             OnLag::Bypass | OnLag::Serve => Duration::MAX,

@@ -191,7 +191,8 @@ fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, loader: Values)
 
 impl Running {
     async fn invalidator(&self, setup: &Setup) -> Result<Cdc, Error> {
-        let source = BinlogSource::builder(&setup.mysql).allow_missing_tables(setup.allow_missing_tables);
+        let source = BinlogSource::builder(setup.log.as_ref().unwrap_or(&setup.mysql))
+            .allow_missing_tables(setup.allow_missing_tables);
         let source = source.connect().await?;
         let lag = (setup.gate_lag_ms > 0).then(|| Lag::behind(&source, Duration::from_millis(setup.gate_lag_ms)));
         let mut cdc = Cdc::new(source);

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use cachefront_testkit::fleet::{Crowd, Fleet, LagPolicy, Pod, ROWS, now};
+use cachefront_testkit::fleet::{Fleet, LagPolicy, Pod, ROWS, now};
 
 use crate::common::{ACTOR, PHASE, code, commits, item, tell};
+use crate::crowd::{during, say};
 
 /// How long the invalidator is frozen.
 const FROZEN: Duration = Duration::from_secs(30);
@@ -15,35 +16,6 @@ const SHORTENED: Duration = Duration::from_secs(1);
 const LOADS_MAX: usize = 4;
 /// How long a load takes, at least.
 const LOAD: Duration = Duration::from_millis(20);
-
-/// What the readers of all processes saw since the last call.
-async fn seen(pods: &mut [Pod]) -> Crowd {
-    let mut sum = Crowd::default();
-    for pod in pods {
-        sum.add(&pod.report().await.crowd);
-    }
-    sum
-}
-
-/// Lets `time` pass under load; returns what was seen meanwhile.
-async fn during(pods: &mut [Pod], time: Duration) -> Crowd {
-    seen(pods).await;
-    // sleep: the load runs for this time.
-    tokio::time::sleep(time).await;
-    seen(pods).await
-}
-
-fn say(what: &str, time: Duration, crowd: &Crowd) {
-    let per_second = |count: u64| count as f64 / time.as_secs_f64();
-    tell(&format!(
-        "frozen: {what}: {:.0} plain reads/s, the oldest {:?}; {:.1} loads/s, at most {} at once in a process; {} errors",
-        per_second(crowd.reads),
-        crowd.oldest(),
-        per_second(crowd.loads),
-        crowd.loads_at_once,
-        crowd.errors
-    ));
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_invalidator_costs_age_and_no_more() {
@@ -66,20 +38,20 @@ async fn a_frozen_invalidator_costs_age_and_no_more() {
 
     let second = Duration::from_secs(1);
     let before = during(&mut pods, 4 * second).await;
-    say("before", 4 * second, &before);
+    say("frozen", "before", 4 * second, &before);
     holder.freeze();
     let onset = during(&mut pods, OBJECTIVE + SHORTENED).await;
-    say("the first 3 s", OBJECTIVE + SHORTENED, &onset);
+    say("frozen", "the first 3 s", OBJECTIVE + SHORTENED, &onset);
     let rest = FROZEN - OBJECTIVE - SHORTENED;
     let frozen = during(&mut pods, rest).await;
-    say("the other 27 s", rest, &frozen);
+    say("frozen", "the other 27 s", rest, &frozen);
     let resumed = holder.resume();
     let back = during(&mut pods, second).await;
-    say("the first second after", second, &back);
+    say("frozen", "the first second after", second, &back);
     fleet.settle().await;
     tell(&format!("frozen: everything is applied {:?} after", Duration::from_micros(now() - resumed)));
     let after = during(&mut pods, 4 * second).await;
-    say("later", 4 * second, &after);
+    say("frozen", "later", 4 * second, &after);
 
     let allowed = OBJECTIVE + SHORTENED;
     for seen in [&before, &onset, &frozen, &back, &after] {
@@ -89,10 +61,11 @@ async fn a_frozen_invalidator_costs_age_and_no_more() {
     }
     // Values do get old: else the invalidator was not frozen.
     assert!(frozen.oldest() > second / 4, "{frozen:?}");
-    // One load of each key in the shortened time and process, and those that are in progress at both ends.
+    // One load of each key in the shortened time and process, those that are in progress at both ends, and some that met
+    // another process's lease and were not kept.
     let keys = ROWS * caches.len() as u64;
     let times = rest.as_secs_f64() / SHORTENED.as_secs_f64() + 1.0;
-    let bound = keys as f64 * times * pods.len() as f64;
+    let bound = keys as f64 * times * pods.len() as f64 * 1.25;
     tell(&format!("frozen: {} loads in {rest:?}, {bound} are the bound", frozen.loads));
     assert!((frozen.loads as f64) <= bound, "{} loads", frozen.loads);
     // Each key may be invalidated once more than usual.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod common;
+mod crowd;
 mod frozen;
 mod mysql;
 mod progress;

@@ -8,8 +8,9 @@ use cachefront::store::Store;
 use cachefront::testing::FaultyStore;
 use cachefront::{Cdc, CdcState, binlog::BinlogSource, redis::RedisStore};
 use cachefront_testkit::fleet::{Fleet, Pod, now};
+use cachefront_testkit::server::MySql;
 use cachefront_testkit::shop::{PATIENCE, Shop, applied, builder};
-use cachefront_testkit::{stack, unique, wait};
+use cachefront_testkit::{stack, wait};
 use mysql_async::prelude::Queryable;
 
 use crate::common::{ACTOR, PHASE, Sum, at_rest, commits, item, tell};
@@ -21,7 +22,8 @@ fn since(begun: u64, ended: u64) -> Duration {
 /// An orderly end hands over at once, a kill after the silence that standbys wait for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orderly_end_hands_over_at_once_and_a_kill_after_a_silence() {
-    let fleet = Fleet::open().await;
+    let mysql = MySql::start(&[]).await;
+    let fleet = Fleet::open_on(&mysql.url(), &stack::redis_url()).await;
     let writer = fleet.write();
     let setup = fleet.setup(&[item()]);
     let mut sum = Sum::default();
@@ -32,7 +34,10 @@ async fn an_orderly_end_hands_over_at_once_and_a_kill_after_a_silence() {
             let mut holder = Pod::ready(ACTOR, &fleet, &setup).await;
             standby.is("Standby").await;
             holder.is("Running").await;
-            assert_eq!(dumps(&fleet).await, 1, "a standby reads no log");
+            wait::until_async("one invalidator reads the log, the standby does not", PATIENCE, async || {
+                dumps(&mysql).await == 1
+            })
+            .await;
             sum.add(&holder.report().await);
             let ended = if orderly { holder.tell_to_end() } else { holder.kill().await };
             let took = since(ended, standby.is("Running").await);
@@ -55,11 +60,10 @@ async fn an_orderly_end_hands_over_at_once_and_a_kill_after_a_silence() {
     assert!(takeovers.iter().all(|took| *took < Duration::from_secs(10)), "{takeovers:?}");
 }
 
-/// The number of connections that read the log for this service.
-async fn dumps(fleet: &Fleet) -> u64 {
-    let mut conn = unique::connect(&fleet.mysql_url).await;
-    let select = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%' AND DB = ?";
-    conn.exec_first(select, (fleet.database.name(),)).await.expect("a reply").expect("a row")
+/// The number of connections that read the log.
+async fn dumps(mysql: &MySql) -> u64 {
+    let select = "SELECT COUNT(*) FROM performance_schema.processlist WHERE COMMAND LIKE 'Binlog Dump%'";
+    mysql.connect().await.query_first(select).await.expect("a reply").expect("a row")
 }
 
 /// How often `applied` moved during `time`.

@@ -162,10 +162,8 @@ async fn stale(lagging: &Lagging, pods: &mut [Pod]) -> usize {
     let _paused = lagging.writer.pause().await;
     let executed = lagging.fleet.executed().await;
     let mut conn = lagging.replica.connect().await;
-    let late: Option<u64> = conn
-        .exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, 60)", (executed.to_string(),))
-        .await
-        .expect("a reply");
+    let late: Option<u64> =
+        conn.exec_first("SELECT WAIT_FOR_EXECUTED_GTID_SET(?, 60)", (executed.to_string(),)).await.expect("a reply");
     assert_eq!(late, Some(0), "the replica is in step");
     let mut stale = 0;
     for pod in pods {

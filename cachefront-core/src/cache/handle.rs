@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -265,9 +265,10 @@ where
             let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
             hub.join(parts.store.bus(), pace(&parts), &listener);
         }
-        let ticker = parts.local.is_some().then(|| {
-            tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick)
-        });
+        let ticker = parts
+            .local
+            .is_some()
+            .then(|| tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick));
         let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, Arc::clone(&parts.clock), metrics.clone());
         let shared = SharedTier {
             cache: parts.name,
@@ -279,7 +280,7 @@ where
             mode: AtomicU8::new(parts.mode as u8),
             fenced: parts.rules.is_fenced(),
             lease: parts.settings.lease,
-            fence_wait: parts.settings.fence_wait,
+            fence_wait: parts.settings.fence_wait.min(parts.settings.lease),
             fence_poll: parts.settings.lease_poll_min,
             clock_skew: parts.settings.clock_skew,
             stale_while_revalidate: parts.settings.stale_while_revalidate,

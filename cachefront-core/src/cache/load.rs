@@ -95,13 +95,7 @@ where
     }
 
     /// Loads one key from the database, under this lease if there is one.
-    async fn load(
-        &self,
-        permit: Permit<'_>,
-        key: &K,
-        work: &Work<V>,
-        lease: Option<&Lease>,
-    ) -> Result<Fresh<V>> {
+    async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>, lease: Option<&Lease>) -> Result<Fresh<V>> {
         let cx = self.gate.context(lease.and_then(|lease| lease.fence.as_ref()).into_iter());
         let load = async {
             match (work.take_once(), &self.loader) {

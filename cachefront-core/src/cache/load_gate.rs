@@ -67,7 +67,7 @@ impl LoadGate {
             waiting: AtomicUsize::new(0),
             waiting_max: settings.loads_waiting_max,
             timeout: settings.load_timeout,
-            fence_wait: settings.fence_wait,
+            fence_wait: settings.fence_wait.min(settings.lease),
             clock,
             metrics,
         }

@@ -144,9 +144,7 @@ impl Subscription {
     /// watermark may be younger, and is the one that decides whether plain reads fall back.
     pub(crate) fn is_fresh_here(&self, filled_at: Timestamp, now: Timestamp) -> bool {
         let source_time = self.handled.load().source_time;
-        self.mapping.is_none()
-            || self.freshness.is_met(source_time, now)
-            || self.freshness.serves(filled_at, now)
+        self.mapping.is_none() || self.freshness.is_met(source_time, now) || self.freshness.serves(filled_at, now)
     }
 
     /// Logs when plain reads begin to fall back, and when they return to normal; once each.

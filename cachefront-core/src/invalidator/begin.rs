@@ -137,7 +137,8 @@ impl Pump {
         }
         let worker = &mut self.worker;
         // As in `fence_to_end`: nothing else that was sent before can be in the new generations.
-        session.sent = if worker.caches.are_fenced() { worker.probe.head().await?.checkpoint.position } else { Position::new() };
+        session.sent =
+            if worker.caches.are_fenced() { worker.probe.head().await?.checkpoint.position } else { Position::new() };
         let ran_before = worker.term > 0;
         worker.term = worker.term.max(session.writer.term().await?) + 1;
         worker.next_order += 1;

@@ -30,7 +30,7 @@ impl Scene {
     }
 
     /// Reads twice: returns the value and where the second read found it.
-    async fn read(&self) -> (Option<u64>, Tier) {
+    async fn read(&mut self) -> (Option<u64>, Tier) {
         let first = self.cache.get(&7).await.expect("a value");
         let second = self.cache.get(&7).detailed().await.expect("a value");
         assert_eq!(first, second.value);

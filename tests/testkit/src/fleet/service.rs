@@ -30,6 +30,8 @@ pub struct Fleet {
     pub namespace: String,
     /// Where processes find MySQL; without a database.
     pub mysql_url: String,
+    /// Where invalidators find MySQL, if that is another URL.
+    pub log_url: Option<String>,
     /// Where processes find Redis.
     pub redis_url: String,
     /// [`Setup::wait_replicas`] of the processes: 0.
@@ -68,6 +70,7 @@ impl Fleet {
             database,
             namespace: unique::namespace(),
             mysql_url: mysql_url.to_owned(),
+            log_url: None,
             redis_url: redis_url.to_owned(),
             wait_replicas: 0,
             dir: temporary_dir("fleet"),
@@ -78,6 +81,7 @@ impl Fleet {
     pub fn setup(&self, caches: &[CacheSpec]) -> Setup {
         Setup {
             mysql: self.mysql_database(),
+            log: self.log_url.clone(),
             redis: self.redis_url.clone(),
             namespace: Some(self.namespace.clone()),
             wait_replicas: self.wait_replicas,

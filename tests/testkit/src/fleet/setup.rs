@@ -44,6 +44,8 @@ impl CacheSpec {
 pub struct Setup {
     /// URL of MySQL with the database chosen.
     pub mysql: String,
+    /// URL of the source, if it is another one.
+    pub log: Option<String>,
     /// URL of Redis.
     pub redis: String,
     /// The namespace; `None` gives the store none.
