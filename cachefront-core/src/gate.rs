@@ -56,10 +56,11 @@ impl VisibilityGate for OpenGate {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use cachefront::gate::{AllGates, OpenGate};
+/// use cachefront::gate::{AllGates, OpenGate, VisibilityGate};
 ///
 /// // In production: one `MySqlGate` for the server whose log is read, and one for each replica that loaders read.
-/// let gate = AllGates::new([Arc::new(OpenGate) as _, Arc::new(OpenGate) as _]);
+/// let gates: [Arc<dyn VisibilityGate>; 2] = [Arc::new(OpenGate), Arc::new(OpenGate)];
+/// let gate = AllGates::new(gates);
 /// # let _ = gate;
 /// ```
 #[derive(Clone, Debug)]

@@ -47,7 +47,7 @@ async fn an_orderly_end_hands_over_at_once_and_a_kill_after_a_silence() {
     tell("| another invalidator works after | first | second | third | intended |");
     tell("|---|---|---|---|---|");
     for (what, times, intended) in [("a clean stop", &handovers, "0.5 s"), ("kill -9", &takeovers, "2 s")] {
-        tell(&format!("| {what} | {:.0?} | {:.0?} | {:.0?} | {intended} |", times[0], times[1], times[2]));
+        tell(&format!("| {what} | {:.2?} | {:.2?} | {:.2?} | {intended} |", times[0], times[1], times[2]));
     }
     commits(&writer, PHASE).await;
     let mut pods = [standby];

@@ -13,7 +13,7 @@ use std::time::Instant;
 use cachefront_model::check::{Machine, Outcome, run};
 
 /// States of a configuration that holds, where nothing else is asked for: enough to be quick.
-const STATES: usize = 30_000;
+const STATES: usize = 100_000;
 
 /// States within which a removed mechanism must be noticed.
 const STATES_TO_FIND: usize = 1_500_000;
