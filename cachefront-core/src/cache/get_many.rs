@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::cache::hit::Hit;
+use crate::cache::hit::{Found, Hit};
 use crate::cache::inner::Inner;
 use crate::cache::level::{Level, read_levels};
 use crate::error::Result;
 use crate::key::CacheKey;
 
-type Found<V> = Vec<Result<Hit<V>>>;
+type Many<V> = Vec<Result<Found<V>>>;
 
 /// A read of many keys that has not begun yet; `.await` begins it. See [`Cache::get_many`](crate::Cache::get_many).
 ///
@@ -49,7 +49,7 @@ pub struct GetMany<K, V> {
     keys: Vec<K>,
     level: Level,
     /// Present once the read has begun.
-    running: Option<Pin<Box<dyn Future<Output = Found<V>> + Send>>>,
+    running: Option<Pin<Box<dyn Future<Output = Many<V>> + Send>>>,
 }
 
 /// A [`GetMany`] that returns everything that is known about each value.
@@ -90,7 +90,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// Begins the read if it has not begun, and polls it.
-    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Found<V>> {
+    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Many<V>> {
         let running = self.running.get_or_insert_with(|| {
             let (keys, level) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.level));
             Box::pin(Arc::clone(&self.cache).read_many(keys, level))
@@ -112,7 +112,7 @@ where
     type Output = Result<Vec<Option<V>>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_found(cx).map(|found| found.into_iter().map(|hit| hit.map(|hit| hit.value)).collect())
+        self.poll_found(cx).map(|found| found.into_iter().map(|found| found.map(Found::into_value)).collect())
     }
 }
 
@@ -124,7 +124,7 @@ where
     type Output = Result<Vec<Hit<V>>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_found(cx).map(|found| found.into_iter().collect())
+        self.0.poll_found(cx).map(|found| found.into_iter().map(|found| found.map(Found::into_hit)).collect())
     }
 }
 
@@ -136,7 +136,7 @@ where
     type Output = Vec<Result<Hit<V>>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_found(cx)
+        self.0.poll_found(cx).map(|found| found.into_iter().map(|found| found.map(Found::into_hit)).collect())
     }
 }
 

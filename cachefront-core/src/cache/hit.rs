@@ -56,6 +56,36 @@ impl<V> Hit<V> {
     }
 }
 
+/// What a read of many keys found of one: everything that is known about it if that was asked for, else the value.
+#[derive(Clone, Debug)]
+pub(crate) enum Found<V> {
+    Value(Option<V>),
+    Hit(Box<Hit<V>>),
+}
+
+impl<V> Found<V> {
+    /// Keeps of a hit what was asked for.
+    pub(crate) fn new(hit: Hit<V>, detailed: bool) -> Self {
+        if detailed { Self::Hit(Box::new(hit)) } else { Self::Value(hit.value) }
+    }
+
+    /// Returns the value.
+    pub(crate) fn into_value(self) -> Option<V> {
+        match self {
+            Self::Value(value) => value,
+            Self::Hit(hit) => hit.value,
+        }
+    }
+
+    /// Returns what is known about the value; of one of which nothing else was asked, that is its tier at most.
+    pub(crate) fn into_hit(self) -> Hit<V> {
+        match self {
+            Self::Value(value) => Hit::plain(value, Tier::Shared),
+            Self::Hit(hit) => *hit,
+        }
+    }
+}
+
 /// Returns the age of a value whose load began at `filled_at`.
 pub(crate) fn age(filled_at: Timestamp, now: Timestamp) -> Option<Duration> {
     filled_at.is_known().then(|| now.since(filled_at))

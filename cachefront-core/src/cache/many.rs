@@ -9,16 +9,20 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
+use crate::cache::epochs::Ticket;
 use crate::cache::flight::{Flight, Joined, Leader};
-use crate::cache::hit::{Hit, Tier};
+use crate::cache::hit::{Found, Hit};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
-use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::cache::shared::{Lease, Leased, Lookup, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+
+/// What was found so far, by the place of each key.
+type Slots<V> = [Option<Result<Found<V>>>];
 
 /// One read of many.
 struct Part<'a, K> {
@@ -42,52 +46,71 @@ where
 {
     /// Reads many keys: the process-local tier for each, one read of the store for the rest, and then single-flight loads of
     /// which those that this call leads run as one batch. The result has the order of `keys`, of which some may be equal.
-    pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Hit<V>>> {
+    pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Found<V>>> {
         let newest = self.flights.newest();
-        let mut found: Vec<Option<Result<Hit<V>>>> =
+        let mut found: Vec<Option<Result<Found<V>>>> =
             keys.iter().map(|key| self.local_of_many(key, &level).map(Ok)).collect();
-        let (mut reads, mut strong) = (Vec::new(), Vec::new());
         let through = !self.is_bypassed() && !level.bypass;
+        let (mut open, mut store_keys, mut strong) = (Vec::new(), Vec::new(), Vec::new());
+        if through {
+            open.reserve_exact(keys.len());
+            store_keys.reserve_exact(keys.len());
+        }
         for (index, key) in keys.into_iter().enumerate() {
             if found.get(index).is_some_and(Option::is_some) {
                 continue;
             }
             match StoreKey::encode_short(&self.shared.cache, &key) {
                 Ok(Some(store_key)) if through => {
-                    let read = Read { key, store_key, level: &level, newest };
-                    reads.push(Part { index, read, reload: false });
+                    open.push((index, key));
+                    store_keys.push(store_key);
                 }
                 // A key that is too long to be stored is loaded every time.
                 Ok(_) => strong.push((index, key)),
                 Err(error) => set(&mut found, index, Err(error)),
             }
         }
-        self.metrics.bypass.increment(strong.len() as u64);
-        self.lookup_many(&mut reads, &mut found).await;
-        let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
-        copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
-        let loads = self.join_many(reads).into_iter().map(|(part, flight, leads)| self.await_load(part, flight, leads));
-        let (loaded, strong) = join(join_all(loads), self.bypass_many(strong, &level)).await;
-        for (index, hit) in loaded.into_iter().chain(strong) {
-            set(&mut found, index, hit);
-        }
-        for (index, original) in copies {
-            let copy = found.get(original).cloned().flatten();
-            copy.into_iter().for_each(|copy| set(&mut found, index, copy));
+        let mut reads = self.lookup_many(open, store_keys, (&level, newest), &mut found).await;
+        if !reads.is_empty() || !strong.is_empty() {
+            // In a box of its own, so that the future of hits holds no state of a load.
+            Box::pin(self.load_of_many(&mut reads, &mut strong, &level, &mut found)).await;
         }
         let lost = || Err(Error::new(ErrorKind::Load, "the load was cancelled"));
         found.into_iter().map(|hit| hit.unwrap_or_else(lost)).collect()
     }
 
+    /// Loads what no tier has.
+    async fn load_of_many(
+        self: &Arc<Self>,
+        reads: &mut Vec<Part<'_, K>>,
+        strong: &mut Vec<(usize, K)>,
+        level: &Level,
+        found: &mut Slots<V>,
+    ) {
+        self.metrics.bypass.increment(strong.len() as u64);
+        let mut copies = split_copies(reads, |part| (part.index, &part.read.key));
+        copies.extend(split_copies(strong, |(index, key)| (*index, key)));
+        let reads = std::mem::take(reads);
+        let loads = self.join_many(reads).into_iter().map(|(part, flight, leads)| self.await_load(part, flight, leads));
+        let (loaded, strong) = join(join_all(loads), self.bypass_many(std::mem::take(strong), level)).await;
+        for (index, hit) in loaded.into_iter().chain(strong) {
+            set(found, index, hit.map(|hit| Found::new(hit, level.detailed)));
+        }
+        for (index, original) in copies {
+            let copy = found.get(original).cloned().flatten();
+            copy.into_iter().for_each(|copy| set(found, index, copy));
+        }
+    }
+
     /// Returns the hit of one key in the process-local tier that satisfies the level.
-    fn local_of_many(&self, key: &K, level: &Level) -> Option<Hit<V>> {
-        if level.bypass || self.is_bypassed() {
+    fn local_of_many(&self, key: &K, level: &Level) -> Option<Found<V>> {
+        if self.local.is_none() || level.bypass || self.is_bypassed() {
             return None;
         }
         if level.is_eventual() && !level.detailed {
-            return self.local_get(key).map(|value| Hit::plain(value, Tier::Local));
+            return self.local_get(key).map(Found::Value);
         }
-        self.local_proven(key, level)
+        self.local_proven(key, level).map(|hit| Found::new(hit, level.detailed))
     }
 
     /// Joins or starts a load for each read; those that this call leads run in one task. Returns each read with its flight,
@@ -115,47 +138,76 @@ where
         flights
     }
 
-    /// Reads the store once for all remaining reads, and removes the hits from `parts`.
-    async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Result<Hit<V>>>]) {
-        if parts.is_empty() {
-            return;
+    /// Reads the store once for all remaining keys, and returns those whose value is no hit.
+    async fn lookup_many<'a>(
+        self: &Arc<Self>,
+        open: Vec<(usize, K)>,
+        store_keys: Vec<StoreKey>,
+        (level, newest): (&'a Level, u64),
+        found: &mut Slots<V>,
+    ) -> Vec<Part<'a, K>> {
+        if open.is_empty() {
+            return Vec::new();
         }
-        let tickets: Vec<_> =
-            parts.iter().map(|part| self.keepable(self.subscription.epochs.ticket(&part.read.store_key))).collect();
-        let store_keys: Vec<StoreKey> = parts.iter().map(|part| part.read.store_key.clone()).collect();
+        // A value may be kept in the process-local tier if no invalidation came since before it was read.
+        let tickets: Vec<Ticket> = match &self.local {
+            Some(_) => store_keys.iter().map_while(|key| self.keepable(self.subscription.epochs.ticket(key))).collect(),
+            None => Vec::new(),
+        };
         let readings = match self.shared.store.get_many(&store_keys).await {
             Ok(readings) => readings,
-            Err(error) => return self.shared.failed("get_many", &error),
+            Err(error) => {
+                self.shared.failed("get_many", &error);
+                Vec::new()
+            }
         };
-        self.metrics.store_up.set(1.0);
-        let mut read = readings.into_iter().zip(tickets);
-        parts.retain_mut(|part| {
-            let Some((reading, ticket)) = read.next() else { return true };
-            let (key, store_key, level) = (&part.read.key, &part.read.store_key, part.read.level);
-            if !level.is_eventual() {
-                self.shared.note_origin(reading.meta.as_deref());
-            }
-            match self.shared.evaluate(reading, level) {
-                Lookup::Hit(stored) => {
-                    self.refresh_if_due(key, store_key, &stored);
+        if !readings.is_empty() {
+            self.metrics.store_up.set(1.0);
+        }
+        let now = self.clock.now();
+        let (mut readings, mut tickets) = (readings.into_iter(), tickets.into_iter());
+        let (mut misses, mut hits) = (Vec::new(), 0);
+        for ((index, key), store_key) in open.into_iter().zip(store_keys) {
+            let ticket = tickets.next();
+            let lookup = readings.next().map(|reading| {
+                if !level.is_eventual() {
+                    self.shared.note_origin(reading.meta.as_deref());
+                }
+                self.shared.evaluate(reading, level, now)
+            });
+            let reload = match lookup {
+                Some(Lookup::Hit(stored)) => {
+                    self.refresh_if_due(&key, &store_key, &stored);
                     if let Some(ticket) = ticket {
-                        self.keep_read(key, store_key, &stored, ticket);
+                        self.keep_read(&key, &store_key, &stored, ticket);
                     }
-                    set(found, part.index, Ok(self.shared_hit(stored, level)));
-                    return false;
+                    hits += 1;
+                    set(found, index, Ok(self.found_in_store(stored, level)));
+                    continue;
                 }
-                Lookup::Miss => self.metrics.miss.increment(1),
-                Lookup::Unproven => {
+                Some(Lookup::Miss) => {
+                    self.metrics.miss.increment(1);
+                    false
+                }
+                Some(Lookup::Unproven) => {
                     self.metrics.unproven.increment(1);
-                    part.reload = true;
+                    true
                 }
-                Lookup::Outdated => {
+                Some(Lookup::Outdated) => {
                     self.metrics.outdated.increment(1);
-                    part.reload = true;
+                    true
                 }
-            }
-            true
-        });
+                None => false,
+            };
+            misses.push(Part { index, read: Read { key, store_key, level, newest }, reload });
+        }
+        self.metrics.hit_shared.increment(hits);
+        misses
+    }
+
+    /// Returns what a read of many returns of a value in the store.
+    fn found_in_store(&self, stored: Stored<V>, level: &Level) -> Found<V> {
+        if level.detailed { Found::new(self.stored_hit(stored), true) } else { Found::Value(stored.value) }
     }
 
     /// Waits for one load of many; if this reader may not take the value, it reads the key by itself.

@@ -265,7 +265,7 @@ where
                 if !read.level.is_eventual() {
                     self.shared.note_origin(reading.meta.as_deref());
                 }
-                let lookup = self.shared.evaluate(reading, read.level);
+                let lookup = self.shared.evaluate(reading, read.level, self.clock.now());
                 if let Lookup::Hit(stored) = &lookup {
                     self.refresh_if_due(&read.key, &read.store_key, stored);
                     if let Some(ticket) = keep {
@@ -291,7 +291,7 @@ where
     }
 
     /// Returns a hit with everything that is known about a stored value: it contains its fill position and what was applied.
-    fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
+    pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence {
             filled_at: stored.filled_at,

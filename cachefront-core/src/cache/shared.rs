@@ -154,8 +154,7 @@ impl<V> SharedTier<V> {
 
 impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
-    pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
-        let now = self.clock.now();
+    pub(super) fn evaluate(&self, reading: Reading, level: &Level, now: Timestamp) -> Lookup<V> {
         let Some(stored) = self.decode(reading, now) else { return Lookup::Miss };
         if level.is_eventual() {
             return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
@@ -300,7 +299,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// the store considers valid and this process cannot decode must be loaded over.
     fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
-        match self.evaluate(reading, &Level::default()) {
+        match self.evaluate(reading, &Level::default(), self.clock.now()) {
             Lookup::Hit(stored) => Leased::Present(Loaded {
                 position: stored.loaded(),
                 value: stored.value,
@@ -461,7 +460,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// As [`Store`].
     pub(super) async fn peek(&self, key: &StoreKey) -> Result<Option<Stored<V>>> {
         let reading = self.store.peek(key).await?;
-        match self.evaluate(reading, &Level::default()) {
+        match self.evaluate(reading, &Level::default(), self.clock.now()) {
             Lookup::Hit(stored) => Ok(Some(stored)),
             Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
         }
