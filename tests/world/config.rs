@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) slow_visibility: bool,
     /// Some processes load from a replica, which lags.
     pub(crate) replica: bool,
+    /// The gate does not wait on the replica: its loads have fences.
+    pub(crate) fenced: bool,
     /// InvalidationMode and mode are switched.
     pub(crate) switches: bool,
     /// Whole tables change, rows cannot be mapped, logs are purged.
@@ -108,6 +110,8 @@ impl Config {
             pace: [0, 1, 2, 4][random.index(4)],
             writes: [50, 150, 300][random.index(3)],
             faults: [3, 10, 40][random.index(3)],
+            // Of no effect without a replica. Drawn last, as it came last.
+            fenced: some(500),
         }
     }
 

@@ -42,7 +42,14 @@ impl Rows {
         let draw = self.world.random.next();
         self.world.awake(self.actor).await;
         self.world.travel(false).await;
-        let before = self.look();
+        let mut before = self.look();
+        if let Some(fence) = cx.fence() {
+            let deadline = self.world.now() + cx.fence_wait().as_micros() as u64;
+            while !before.executed.covers(fence) && self.world.now() < deadline {
+                pass(millis(1)).await;
+                before = self.look();
+            }
+        }
         cx.position(Position::clone(&before.executed));
         match &before.primary {
             Some(primary) => cx.origin(primary),

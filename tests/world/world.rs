@@ -295,6 +295,7 @@ impl World {
         settings.lease_wait = millis(300);
         settings.load_timeout = millis(3_000);
         settings.proof_wait = millis(200);
+        settings.fence_wait = millis(100);
         settings.clock_skew = Duration::from_micros(2 * self.config.skew_micros.unsigned_abs());
         settings.epoch_slots = 16;
         settings.bus_silence_max = self.config.silence();

@@ -196,7 +196,8 @@ where
             return;
         }
         let keys: Vec<K> = loads.iter().map(|(load, _)| load.leader.key().clone()).collect();
-        match self.load_many(permit, &keys).await {
+        let fences = loads.iter().filter_map(|(_, lease)| lease.as_ref()?.fence.as_ref());
+        match self.load_many(permit, &keys, fences).await {
             Ok(fresh) => {
                 let stored =
                     loads.into_iter().zip(fresh).map(|((load, lease), fresh)| self.store_one(load, lease, fresh));
