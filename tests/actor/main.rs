@@ -6,6 +6,7 @@
 //! all took. With `patient` after it, its readers never ask again for the lease of another process: only the store wakes
 //! them. `actor pod` is one process of a service.
 
+mod crowd;
 mod gate;
 mod judge;
 mod output;

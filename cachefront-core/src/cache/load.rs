@@ -12,12 +12,14 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
+use crate::cache::many::Found;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::loader::Reloaded;
+use crate::position::Position;
 
 /// What a load does after it has asked for a lease.
 enum Next<'a, V> {
@@ -54,7 +56,7 @@ where
             Next::Load(permit, lease) => (permit, lease),
         };
         let previous = self.previous(plan, lease.as_ref(), &work).await;
-        let fresh = match self.load(permit, leader.key(), previous, &work).await {
+        let fresh = match self.load(permit, leader.key(), previous, &work, lease.as_ref()).await {
             Ok(fresh) => fresh,
             Err(error) if plan.purpose == Purpose::Refresh => {
                 // The lease is left to expire: the value is still served, and no process tries again before that.
@@ -94,9 +96,16 @@ where
         }
     }
 
-    /// Loads one key from the database; from a value that is cached, if `previous` is one.
-    async fn load(&self, permit: Permit<'_>, key: &K, previous: Option<V>, work: &Work<V>) -> Result<Fresh<V>> {
-        let cx = self.gate.context();
+    /// Loads one key from the database, under this lease if there is one; from a value that is cached, if `previous` is one.
+    async fn load(
+        &self,
+        permit: Permit<'_>,
+        key: &K,
+        previous: Option<V>,
+        work: &Work<V>,
+        lease: Option<&Lease>,
+    ) -> Result<Fresh<V>> {
+        let cx = self.gate.context(lease.and_then(|lease| lease.fence.as_ref()).into_iter());
         let load = async {
             match (work.take_once(), &self.loader, &previous) {
                 (Some(load), _, _) => load(Arc::clone(&cx)).await.map(Reloaded::Value),
@@ -112,12 +121,17 @@ where
         })
     }
 
-    /// Loads many keys at once. Every key has a result, in the order of `keys`.
+    /// Loads many keys at once, under leases with these fences. Every key has a result, in the order of `keys`.
     ///
     /// # Errors
     /// If no key could be loaded.
-    pub(super) async fn load_many(&self, permit: Permit<'_>, keys: &[K]) -> Result<Vec<Result<Fresh<V>>>> {
-        let cx = self.gate.context();
+    pub(super) async fn load_many<'a>(
+        &self,
+        permit: Permit<'_>,
+        keys: &[K],
+        fences: impl Iterator<Item = &'a Position>,
+    ) -> Result<Vec<Result<Fresh<V>>>> {
+        let cx = self.gate.context(fences);
         let load = async {
             match &self.loader {
                 Some(loader) => loader.load_each(keys, &cx).await,
@@ -150,7 +164,7 @@ where
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
-            let load = async { self.load(self.gate.permit().await?, key, None, work).await };
+            let load = async { self.load(self.gate.permit().await?, key, None, work, None).await };
             let fresh = self.within_hard_timeout(load).await?;
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
@@ -160,21 +174,21 @@ where
     }
 
     /// Loads many keys from the database without the tiers, as [`bypass`](Self::bypass) does one.
-    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Result<Hit<V>>)> {
+    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Found<V>)> {
         let mut found = Vec::with_capacity(keys.len());
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
-            let load = async { self.load_many(self.gate.permit().await?, &batch).await };
+            let load = async { self.load_many(self.gate.permit().await?, &batch, std::iter::empty()).await };
             let loaded = self.within_hard_timeout(load).await;
             let outcome = match loaded {
                 Ok(loaded) => {
-                    let mut lagging = Vec::new();
+                    let (mut lagging, now) = (Vec::new(), self.clock.now());
                     for ((index, key), fresh) in keys.drain(..).zip(loaded) {
                         match fresh.map(|fresh| self.strong_hit(fresh, level)) {
-                            Ok(Some(hit)) => found.push((index, Ok(hit))),
+                            Ok(Some(hit)) => found.push((index, (now, Ok(hit)))),
                             Ok(None) => lagging.push((index, key)),
-                            Err(error) => found.push((index, Err(error))),
+                            Err(error) => found.push((index, (now, Err(error)))),
                         }
                     }
                     keys = lagging;
@@ -183,7 +197,8 @@ where
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                found.extend(keys.drain(..).map(|(index, _)| (index, Err(error.clone()))));
+                let now = self.clock.now();
+                found.extend(keys.drain(..).map(|(index, _)| (index, (now, Err(error.clone())))));
             }
         }
         found

@@ -17,6 +17,7 @@ use crate::clock::{Clock, Entropy, Timestamp};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::loader::{LoadCx, LoadNotes, LoadedValue};
 use crate::metrics::CacheMetrics;
+use crate::position::Position;
 use crate::settings::CacheSettings;
 
 /// The bulkhead between a cache and its database, so that an outage of the store cannot stampede the database.
@@ -31,6 +32,8 @@ pub(super) struct LoadGate {
     timeout: Duration,
     /// Refuses loads while the database fails or is slow.
     breaker: Breaker,
+    /// Maximum time for which a loader waits for its fence.
+    fence_wait: Duration,
     clock: Arc<dyn Clock>,
     metrics: CacheMetrics,
 }
@@ -74,6 +77,7 @@ impl LoadGate {
             waiting: AtomicUsize::new(0),
             waiting_max: settings.loads_waiting_max,
             timeout: settings.load_timeout,
+            fence_wait: settings.fence_wait.min(settings.lease),
             clock,
             metrics,
         }
@@ -109,9 +113,13 @@ impl LoadGate {
         Ok(Permit { _permit: permit.map_err(closed)?, remaining: self.timeout.saturating_sub(waited) })
     }
 
-    /// Returns the context of a load that begins now.
-    pub(super) fn context(&self) -> Arc<LoadCx> {
-        Arc::new(LoadCx::new(self.clock.now()))
+    /// Returns the context of a load that begins now, under leases with these fences.
+    pub(super) fn context<'a>(&self, fences: impl Iterator<Item = &'a Position>) -> Arc<LoadCx> {
+        let mut fence: Option<Position> = None;
+        for required in fences {
+            fence.get_or_insert_default().union(required);
+        }
+        Arc::new(LoadCx::new(self.clock.now()).with_fence(fence, self.fence_wait))
     }
 
     /// Runs one load under its permit, and records its duration and a failure.

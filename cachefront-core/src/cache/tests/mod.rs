@@ -3,6 +3,7 @@
 mod breakers;
 mod clear;
 mod codecs;
+mod fence;
 mod freshness;
 mod hooks;
 mod keys;
