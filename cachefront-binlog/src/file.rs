@@ -13,9 +13,12 @@ use crate::assemble::{Assembler, Step};
 use crate::cursor::Cursor;
 use crate::error::{as_gap, gap};
 use crate::event::{self, kind};
+use crate::mariadb::event::kind as mariadb;
 use crate::stream::verified;
 
 const MAGIC: &[u8] = b"\xfebin";
+/// The beginning of an encrypted file.
+const ENCRYPTED: &[u8] = b"\xfdbin";
 const HEADER_BYTES: usize = 19;
 
 /// A file of MySQL's binary log, in memory.
@@ -51,6 +54,10 @@ impl<'a> BinlogFile<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Self> {
         match bytes.strip_prefix(MAGIC) {
             Some(events) => Ok(Self { events }),
+            None if bytes.starts_with(ENCRYPTED) => Err(Error::new(
+                ErrorKind::Corrupt,
+                "this binary log is encrypted (binlog_encryption): follow the server, which decrypts it",
+            )),
             None => Err(Error::new(
                 ErrorKind::Corrupt,
                 "this is not a binary log of MySQL: it does not begin with FE 62 69 6E",
@@ -146,7 +153,7 @@ impl Transactions<'_> {
                     None => Ok(None),
                 };
             };
-            let begins = matches!(event.header().event_type_raw(), kind::GTID | kind::GTID_TAGGED);
+            let begins = matches!(event.header().event_type_raw(), kind::GTID | kind::GTID_TAGGED | mariadb::GTID);
             if self.skipping && !begins {
                 continue;
             }
@@ -213,6 +220,9 @@ impl<'a> Events<'a> {
             kind::FORMAT_DESCRIPTION => {
                 let format: FormatDescriptionEvent<'_> = event.read_event().map_err(malformed)?;
                 self.format = format.into_owned().with_footer(event.footer());
+            }
+            mariadb::START_ENCRYPTION => {
+                return Err(gap("the file is encrypted (encrypt_binlog): follow the server, which decrypts it"));
             }
             kind::TRANSACTION_PAYLOAD => {
                 self.unpacked = unpack(event.data()).map_err(|e| as_gap("a compressed transaction", e))?;

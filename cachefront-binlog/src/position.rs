@@ -2,16 +2,27 @@
 //!
 //! See <https://dev.mysql.com/doc/refman/8.4/en/replication-gtids-concepts.html#replication-gtids-concepts-gtid-sets>.
 
+use std::time::Duration;
+
 use cachefront_core::{Error, ErrorKind, Position, Result};
 use mysql_async::Sid;
 use mysql_async::prelude::Queryable;
+use tokio::time::Instant;
 
 use crate::error;
+use crate::mariadb::{IDENTITY_PREFIX, position as mariadb, visible};
 
-/// Reads the executed GTIDs and the server's UUID in one statement: a proxy may send a second one to another server.
-pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid";
+/// Reads the executed GTIDs and the server's identity in one statement: a proxy may send a second one to another server. A
+/// server of MySQL executes the first comment, one of MariaDB the second.
+pub(crate) const POSITION: &str = "SELECT /*!50700 @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid */ /*M! \
+     @@GLOBAL.gtid_binlog_state, CONCAT('mariadb-', @@GLOBAL.server_id, '-', LEFT(MD5(CONCAT(@@GLOBAL.hostname, ':', \
+     @@GLOBAL.port)), 24)) */";
 
-/// Reads the position that the server has executed, and its UUID, for loaders.
+/// Reads the position that the server has executed, and its identity, for loaders. The identity is the server's UUID; on
+/// MariaDB, which has none, it is made of server id, host and port.
+///
+/// On MariaDB a commit is in the position before other sessions see it, so this waits until it is visible, for at most 100 ms;
+/// after that the position is empty, which claims nothing. The user needs the right BINLOG MONITOR.
 ///
 /// Call it on the loader's connection *before* its SELECT and outside of a transaction, and pass both to
 /// `LoadCx::position` and `LoadCx::origin`. The value that is read afterwards contains every commit of that position.
@@ -20,7 +31,7 @@ pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.serve
 /// Cancel safe: mysql_async closes a connection whose query was dropped.
 ///
 /// # Errors
-/// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs.
+/// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs, or a right is missing.
 ///
 /// ```no_run
 /// # async fn run(pool: &cachefront::binlog::mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
@@ -32,11 +43,28 @@ pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.serve
 /// # }
 /// ```
 pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
+    let (position, server) = logged(conn).await?;
+    if server.starts_with(IDENTITY_PREFIX) && !visible::all(conn, Instant::now() + VISIBLE_WITHIN).await? {
+        return Ok((Position::new(), server));
+    }
+    Ok((position, server))
+}
+
+/// Maximum time that a loader waits on MariaDB until what it has logged is visible.
+const VISIBLE_WITHIN: Duration = Duration::from_millis(100);
+
+/// Reads the position that the log has, and the server's identity. On MariaDB its last commits may not be visible yet.
+pub(crate) async fn logged<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
     let row: Option<(String, String)> =
         conn.query_first(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_executed"))?;
-    Ok((parse_executed(&executed)?, server))
+    Ok((parse(&executed, &server)?, server))
+}
+
+/// Parses the position of the server with this identity.
+pub(crate) fn parse(text: &str, server: &str) -> Result<Position> {
+    if server.starts_with(IDENTITY_PREFIX) { mariadb::parse(text) } else { parse_executed(text) }
 }
 
 /// Length in bytes of the pieces in which the ranges of one server are parsed; it is far below the limit for a position
