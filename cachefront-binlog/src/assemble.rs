@@ -24,7 +24,7 @@ use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::Event;
 
-use crate::config::BinlogSettings;
+use crate::config::{BinlogSettings, RowDecoder};
 use crate::effects::Effects;
 use crate::error::{as_gap, gap};
 use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
@@ -73,6 +73,8 @@ pub(crate) struct Assembler {
     payload_left: u64,
     /// XA transactions between XA PREPARE and their commit.
     prepared: Prepared,
+    #[cfg(feature = "mysql-cdc")]
+    second: Option<crate::second::Second>,
     /// What statements change besides the tables that they name.
     effects: Effects,
     /// Temporary tables of sessions that log statements.
@@ -119,8 +121,19 @@ impl Assembler {
             open: None,
             payload_left: 0,
             prepared: Prepared::default(),
+            #[cfg(feature = "mysql-cdc")]
+            second: None,
             effects,
             temporary: Temporary::default(),
+        }
+    }
+
+    /// Chooses the decoder of rows.
+    pub(crate) fn decode_rows_by(&mut self, decoder: RowDecoder) {
+        match decoder {
+            RowDecoder::Own => {}
+            #[cfg(feature = "mysql-cdc")]
+            RowDecoder::MySqlCdc => self.second = Some(crate::second::Second::default()),
         }
     }
 
@@ -330,6 +343,10 @@ impl Assembler {
                 }
             },
         };
+        #[cfg(feature = "mysql-cdc")]
+        if let (Some(second), true) = (&mut self.second, described.is_some()) {
+            second.table_map(body);
+        }
         let table = described;
         self.maps.insert(map.table_id, Mapped { raw: body.into(), table });
         Ok(Step::Done)
@@ -359,7 +376,14 @@ impl Assembler {
         let open = self.open.as_mut().ok_or_else(outside)?;
         let rows = event::rows(event_kind, body).map_err(|e| as_gap("a rows event", e))?;
         let known = open.changes.len();
-        rows::decode(&rows, table, &mut open.changes)?;
+        #[cfg(feature = "mysql-cdc")]
+        let decoded = self.second.as_mut().and_then(|second| second.rows(event_kind, body, &rows, table));
+        #[cfg(not(feature = "mysql-cdc"))]
+        let decoded = None::<Vec<Change>>;
+        match decoded {
+            Some(changes) => open.changes.extend(changes),
+            None => rows::decode(&rows, table, &mut open.changes)?,
+        }
         open.note(known, size);
         if open.changes.len() >= self.part_changes_max || open.bytes >= self.part_bytes_max {
             out.push(open.part());

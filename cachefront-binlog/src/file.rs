@@ -10,6 +10,7 @@ use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayl
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion, TransactionPayloadCompressionType};
 
 use crate::assemble::{Assembler, Step};
+use crate::config::RowDecoder;
 use crate::cursor::Cursor;
 use crate::error::{as_gap, gap};
 use crate::event::{self, kind};
@@ -38,6 +39,7 @@ const HEADER_BYTES: usize = 19;
 #[derive(Clone, Copy)]
 pub struct BinlogFile<'a> {
     events: &'a [u8],
+    decoder: RowDecoder,
 }
 
 impl std::fmt::Debug for BinlogFile<'_> {
@@ -53,7 +55,7 @@ impl<'a> BinlogFile<'a> {
     /// `Corrupt` if it is not a binary log.
     pub fn new(bytes: &'a [u8]) -> Result<Self> {
         match bytes.strip_prefix(MAGIC) {
-            Some(events) => Ok(Self { events }),
+            Some(events) => Ok(Self { events, decoder: RowDecoder::Own }),
             None if bytes.starts_with(ENCRYPTED) => Err(Error::new(
                 ErrorKind::Corrupt,
                 "this binary log is encrypted (binlog_encryption): follow the server, which decrypts it",
@@ -63,6 +65,12 @@ impl<'a> BinlogFile<'a> {
                 "this is not a binary log of MySQL: it does not begin with FE 62 69 6E",
             )),
         }
+    }
+
+    /// Sets the decoder of rows. Default: [`RowDecoder::Own`].
+    #[must_use]
+    pub fn row_decoder(self, decoder: RowDecoder) -> Self {
+        Self { decoder, ..self }
     }
 
     /// Returns a filter with every table that the file has rows of, with all columns.
@@ -86,7 +94,8 @@ impl<'a> BinlogFile<'a> {
     ///
     /// The iterator ends after an error (`Gap`: the file is damaged, or a part of it cannot be followed exactly).
     pub fn transactions(&self, filter: &TableFilter) -> Transactions<'a> {
-        let assembler = Assembler::for_files(filter.clone());
+        let mut assembler = Assembler::for_files(filter.clone());
+        assembler.decode_rows_by(self.decoder);
         Transactions {
             events: Events::new(self.events),
             assembler,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::{Error, ErrorKind, Position, Result};
+use mysql_async::Conn;
 use tokio::time::Instant;
 
 use crate::config::BinlogSettings;
@@ -141,11 +142,11 @@ impl MySqlGate {
         let limit = deadline.saturating_duration_since(Instant::now()) + self.link.server().query_timeout();
         let conn = lent.conn();
         let waited = tokio::time::timeout(limit, async {
-            let (logged, server) = logged(conn).await?;
+            let (has, server) = logged(conn).await?;
             if let Some(expected) = expected.filter(|expected| *expected != server) {
                 return Err(wrong_server("the gate", self.link.server().address(), &server, expected));
             }
-            visible::wait(conn, position, deadline, logged).await
+            wait_on(conn, position, deadline, has).await
         });
         waited.await.unwrap_or_else(|_| {
             let text = format!(
@@ -188,6 +189,21 @@ impl VisibilityGate for MySqlGate {
             }
         }
     }
+}
+
+/// Waits on MariaDB until the log has a position, and it is visible. `has` is what the log had last.
+async fn wait_on(conn: &mut Conn, position: &Position, deadline: Instant, mut has: Position) -> Result<bool> {
+    let mut pause = visible::PAUSE_MIN;
+    while !has.covers(position) {
+        let now = Instant::now();
+        if now >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep_until((now + pause).min(deadline)).await;
+        pause = (pause * 2).min(visible::PAUSE_MAX);
+        has = logged(conn).await?.0;
+    }
+    visible::all(conn, deadline).await
 }
 
 /// Builds the statement that waits and also returns the server's UUID, because a proxy may send a second statement to

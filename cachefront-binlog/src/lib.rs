@@ -85,6 +85,8 @@ mod queue;
 mod reader;
 mod rows;
 mod schema;
+#[cfg(feature = "mysql-cdc")]
+mod second;
 mod source;
 mod statement;
 mod stream;
@@ -94,7 +96,7 @@ mod token;
 mod xa;
 
 pub use builder::BinlogSourceBuilder;
-pub use config::{BinlogSettings, Collations};
+pub use config::{BinlogSettings, Collations, RowDecoder};
 pub use file::BinlogFile;
 pub use gate::MySqlGate;
 /// The driver, whose connections [`read_position`], [`commit_token`] and [`own_commit_token`] take. A service that uses this

@@ -20,6 +20,9 @@ use crate::position::logged;
 /// The server does not know a variable.
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
+/// The id of the collation `binary`.
+const BINARY: u64 = 63;
+
 /// A table's columns, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableColumns {
@@ -145,7 +148,8 @@ async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Re
         columns.codes.push(codes_of(&data_type));
         columns.unsigned.push(column_type.contains("unsigned"));
         columns.labels.push(labels(&column_type));
-        columns.collations.push(Some(collation).filter(|&id| id != 0));
+        // A column without one has bytes.
+        columns.collations.push(Some(if collation == 0 { BINARY } else { collation }));
     }
     Ok(columns)
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::assemble::Assembler;
-use crate::config::BinlogSettings;
+use crate::config::{BinlogSettings, RowDecoder};
 use crate::conn::Server;
 use crate::effects::Effects;
 use crate::error;
@@ -51,6 +51,7 @@ pub struct BinlogSource {
     pub(crate) identity: Identity,
     pub(crate) settings: BinlogSettings,
     pub(crate) rules: Rules,
+    pub(crate) decoder: RowDecoder,
     /// The server that the address leads to.
     pub(crate) origin: Arc<Origin>,
     /// All transactions that this stream has delivered.
@@ -240,7 +241,8 @@ impl ChangeSource for BinlogSource {
         let effects = self.look_up_effects().await;
         let (stream, first) = Stream::open(&self.server, conn, &self.identity, &from.position, &self.settings).await?;
         let schema = std::mem::take(&mut self.schema);
-        let assembler = Assembler::new(names, schema, effects, &self.settings);
+        let mut assembler = Assembler::new(names, schema, effects, &self.settings);
+        assembler.decode_rows_by(self.decoder);
         let queue = Arc::new(Queue::new(self.settings.buffer_bytes_max));
         let reader = Reader::new(self.server.clone(), origin.clone(), stream, assembler, Arc::clone(&queue));
         self.position = from.position.clone();
@@ -383,6 +385,7 @@ mod tests {
             identity: Identity::new(None),
             settings: BinlogSettings::default(),
             rules: Rules::default(),
+            decoder: RowDecoder::Own,
             origin: Arc::default(),
             position: "a:1-5".parse().expect("a position"),
             running: None,

@@ -213,7 +213,7 @@ impl Parser<'_> {
                 Some(Statement::Harmless)
             }
             "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "CALL" | "WITH" | "DO" | "SELECT" => {
-                Some(Statement::Rows(write::targets(self, &word).unwrap_or_default()))
+                Some(Statement::Rows(write::targets(&mut self.tokens, self.database, &word).unwrap_or_default()))
             }
             _ => None,
         }
@@ -398,12 +398,7 @@ impl Parser<'_> {
 
     /// Parses the name of a table, with the current database if it has none.
     fn table(&mut self) -> Option<TableName> {
-        let first = self.tokens.next_name()?;
-        if self.tokens.symbol('.') {
-            return Some(TableName::new(&first, &self.tokens.next_name()?));
-        }
-        // Without a current database the table is ambiguous.
-        (!self.database.is_empty()).then(|| TableName::new(self.database, &first))
+        self.tokens.next_table(self.database)
     }
 }
 

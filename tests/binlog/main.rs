@@ -13,6 +13,7 @@ mod minimal;
 mod names;
 mod origin;
 mod preflight;
+mod random;
 mod server;
 mod suite;
 mod tls;

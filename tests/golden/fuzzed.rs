@@ -5,8 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 #[path = "../fuzz/src/logs.rs"]
-#[allow(dead_code)]
-mod logs;
+pub(crate) mod logs;
 
 /// The most memory that reading one input may take at once.
 const BYTES_MAX: u64 = 8 << 20;

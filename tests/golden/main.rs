@@ -7,6 +7,7 @@ mod damage;
 mod debezium;
 mod fuzzed;
 mod print;
+mod second;
 
 use std::path::{Path, PathBuf};
 

@@ -121,7 +121,7 @@ fn bit(bytes: &[u8]) -> Value {
 }
 
 /// Labels are numbered from 1. 0 is the empty text that MySQL stores for a value that is not in the list.
-fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
+pub(crate) fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(number)) };
     if number == 0 {
         return Ok(Value::Text("".into()));
@@ -131,7 +131,7 @@ fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
 }
 
 /// The labels of the bits that are set, joined by commas, as MySQL prints a SET.
-fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
+pub(crate) fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(bits)) };
     if labels.len() < 64 && bits >> labels.len() != 0 {
         return Err(out_of_list("a SET"));

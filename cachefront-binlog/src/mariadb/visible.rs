@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use cachefront_core::{Error, ErrorKind, Position, Result};
+use cachefront_core::{Error, ErrorKind, Result};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
@@ -20,10 +20,10 @@ use crate::error;
 type Place = (u64, u64);
 
 /// The first pause between two polls. Commits become visible within a fraction of a millisecond.
-const PAUSE_MIN: Duration = Duration::from_micros(200);
+pub(crate) const PAUSE_MIN: Duration = Duration::from_micros(200);
 
 /// The longest pause, for commits that wait for a replica.
-const PAUSE_MAX: Duration = Duration::from_millis(5);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// Waits until everything that is in the log now is visible. Returns false if it is not at `deadline`.
 ///
@@ -41,29 +41,6 @@ pub(crate) async fn all<Q: Queryable>(conn: &mut Q, deadline: Instant) -> Result
         pause = (pause * 2).min(PAUSE_MAX);
     }
     Ok(true)
-}
-
-/// Waits until the log has this position, and it is visible. `state` reads what the log has.
-///
-/// # Errors
-/// As [`all`].
-pub(crate) async fn wait<Q: Queryable>(
-    conn: &mut Q,
-    position: &Position,
-    deadline: Instant,
-    mut logged: Position,
-) -> Result<bool> {
-    let mut pause = PAUSE_MIN;
-    while !logged.covers(position) {
-        let now = Instant::now();
-        if now >= deadline {
-            return Ok(false);
-        }
-        tokio::time::sleep_until((now + pause).min(deadline)).await;
-        pause = (pause * 2).min(PAUSE_MAX);
-        logged = crate::position::logged(conn).await?.0;
-    }
-    all(conn, deadline).await
 }
 
 /// The end of the log.

@@ -3,6 +3,8 @@
 
 use std::vec::IntoIter;
 
+use cachefront_core::event::TableName;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// An unquoted word in upper case: a keyword or a name.
@@ -135,6 +137,16 @@ impl Tokens {
             Lexeme { token: Token::Word(_) | Token::Number(_), written, .. } => Some(written),
             _ => None,
         }
+    }
+
+    /// Takes the name of a table, with the current database if it has none.
+    pub(super) fn next_table(&mut self, database: &str) -> Option<TableName> {
+        let first = self.next_name()?;
+        if self.symbol('.') {
+            return Some(TableName::new(&first, &self.next_name()?));
+        }
+        // Without a current database the table is ambiguous.
+        (!database.is_empty()).then(|| TableName::new(database, &first))
     }
 
     pub(super) fn next_number(&mut self) -> Option<u32> {

@@ -174,7 +174,7 @@ fn row_changes_logged_as_statements_name_their_targets() {
 }
 
 #[test]
-fn temporary_tables_are_told_apart() {
+fn temporary_tables_are_recognised() {
     assert_eq!(read("CREATE TEMPORARY TABLE users (a INT)"), Statement::Temporary("shop.users".into()));
     let dropped = Statement::NoTemporary(vec!["shop.users".into(), "x.t".into()]);
     assert_eq!(read("DROP TEMPORARY TABLE IF EXISTS `shop`.`users`, x.t"), dropped);

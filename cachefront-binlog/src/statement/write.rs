@@ -8,8 +8,7 @@
 
 use cachefront_core::event::TableName;
 
-use super::Parser;
-use super::lexer::Token;
+use super::lexer::{Token, Tokens};
 
 /// Words that may be before a parenthesis and are no function. They are reserved: a function of this name must be quoted.
 const KEYWORDS: &[&str] = &[
@@ -154,37 +153,37 @@ pub(super) fn either(one: Vec<TableName>, other: Vec<TableName>) -> Vec<TableNam
 
 /// Returns the targets of a statement that begins with `verb`. `None` if they are not recognised, or the statement may call
 /// a stored function.
-pub(super) fn targets(parser: &mut Parser<'_>, verb: &str) -> Option<Vec<TableName>> {
+pub(super) fn targets(tokens: &mut Tokens, database: &str, verb: &str) -> Option<Vec<TableName>> {
     let tables = match verb {
-        "INSERT" | "REPLACE" => insert(parser)?,
-        "UPDATE" => update(parser)?,
-        "DELETE" => delete(parser)?,
-        "LOAD" => load(parser)?,
+        "INSERT" | "REPLACE" => insert(tokens, database)?,
+        "UPDATE" => update(tokens, database)?,
+        "DELETE" => delete(tokens, database)?,
+        "LOAD" => load(tokens, database)?,
         _ => return None,
     };
-    calls_only_known(parser).then_some(tables)
+    calls_only_known(tokens).then_some(tables)
 }
 
 /// `INSERT [LOW_PRIORITY | DELAYED | HIGH_PRIORITY] [IGNORE] [INTO] t`; the same for REPLACE.
-fn insert(parser: &mut Parser<'_>) -> Option<Vec<TableName>> {
-    skip(parser, &["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"]);
-    let table = parser.table()?;
+fn insert(tokens: &mut Tokens, database: &str) -> Option<Vec<TableName>> {
+    skip(tokens, &["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"]);
+    let table = tokens.next_table(database)?;
     Some(vec![table])
 }
 
 /// `UPDATE [LOW_PRIORITY] [IGNORE] t [[AS] a], ..  SET`. Joins are not parsed: an alias could be mistaken for a table.
-fn update(parser: &mut Parser<'_>) -> Option<Vec<TableName>> {
-    skip(parser, &["LOW_PRIORITY", "IGNORE"]);
+fn update(tokens: &mut Tokens, database: &str) -> Option<Vec<TableName>> {
+    skip(tokens, &["LOW_PRIORITY", "IGNORE"]);
     let mut tables = Vec::new();
     loop {
-        tables.push(parser.table()?);
-        if parser.tokens.word("SET") {
+        tables.push(tokens.next_table(database)?);
+        if tokens.word("SET") {
             return Some(tables);
         }
-        if !parser.tokens.symbol(',') {
-            parser.tokens.word("AS");
-            parser.tokens.next_name()?;
-            match (parser.tokens.word("SET"), parser.tokens.symbol(',')) {
+        if !tokens.symbol(',') {
+            tokens.word("AS");
+            tokens.next_name()?;
+            match (tokens.word("SET"), tokens.symbol(',')) {
                 (true, _) => return Some(tables),
                 (false, true) => {}
                 (false, false) => return None,
@@ -194,35 +193,35 @@ fn update(parser: &mut Parser<'_>) -> Option<Vec<TableName>> {
 }
 
 /// `DELETE [LOW_PRIORITY] [QUICK] [IGNORE] FROM t` of one table.
-fn delete(parser: &mut Parser<'_>) -> Option<Vec<TableName>> {
-    skip(parser, &["LOW_PRIORITY", "QUICK", "IGNORE"]);
-    parser.tokens.word("FROM").then_some(())?;
-    let table = parser.table()?;
-    let ends = parser.tokens.at_end()
-        || parser.tokens.peek_word().is_some_and(|word| ["WHERE", "ORDER", "LIMIT", "RETURNING"].contains(&&*word));
+fn delete(tokens: &mut Tokens, database: &str) -> Option<Vec<TableName>> {
+    skip(tokens, &["LOW_PRIORITY", "QUICK", "IGNORE"]);
+    tokens.word("FROM").then_some(())?;
+    let table = tokens.next_table(database)?;
+    let ends = tokens.at_end()
+        || tokens.peek_word().is_some_and(|word| ["WHERE", "ORDER", "LIMIT", "RETURNING"].contains(&&*word));
     ends.then(|| vec![table])
 }
 
 /// `LOAD DATA .. INTO TABLE t`.
-fn load(parser: &mut Parser<'_>) -> Option<Vec<TableName>> {
-    while !(parser.tokens.word("INTO") && parser.tokens.word("TABLE")) {
-        parser.tokens.next()?;
+fn load(tokens: &mut Tokens, database: &str) -> Option<Vec<TableName>> {
+    while !(tokens.word("INTO") && tokens.word("TABLE")) {
+        tokens.next()?;
     }
-    let table = parser.table()?;
+    let table = tokens.next_table(database)?;
     Some(vec![table])
 }
 
-fn skip(parser: &mut Parser<'_>, words: &[&str]) {
-    while words.iter().any(|word| parser.tokens.word(word)) {}
+fn skip(tokens: &mut Tokens, words: &[&str]) {
+    while words.iter().any(|word| tokens.word(word)) {}
 }
 
 /// Returns true if the rest of a statement calls no function but those of the server.
-fn calls_only_known(parser: &mut Parser<'_>) -> bool {
+fn calls_only_known(tokens: &mut Tokens) -> bool {
     // The list of columns after the table.
-    parser.tokens.symbol('(');
+    tokens.symbol('(');
     let mut last: Option<(Token, bool)> = None;
     let mut qualified = false;
-    while let Some((token, called)) = parser.tokens.next_called() {
+    while let Some((token, called)) = tokens.next_called() {
         if token == Token::Symbol('(') {
             match &last {
                 Some((Token::Word(word), _)) if !qualified && KEYWORDS.contains(&&**word) => {}

@@ -37,6 +37,11 @@ impl Log {
         log
     }
 
+    /// The file so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Adds an event.
     pub fn event(&mut self, kind: u8, body: &[u8]) {
         self.bytes.extend([0; 4]);

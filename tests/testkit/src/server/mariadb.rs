@@ -57,6 +57,8 @@ impl Spec for MariaDbSpec {
         let mut command = Command::new(self.release.program());
         let data = data_of(dir);
         command.arg(format!("--datadir={}", data.display())).arg(format!("--port={}", self.port));
+        // A server removes the temporary tables of all others in its folder when it starts.
+        command.arg(format!("--tmpdir={}", dir.display()));
         // Relative paths are relative to the data directory.
         let fixed = "--socket=mariadbd.sock --pid-file=mariadbd.pid --bind-address=127.0.0.1 --skip-name-resolve \
             --server-id=101 --log-bin=binlog --binlog-format=ROW --binlog-row-image=FULL --binlog-row-metadata=FULL \
