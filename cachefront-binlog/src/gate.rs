@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::{Error, ErrorKind, Position, Result};
-use mysql_async::Conn;
 use tokio::time::Instant;
 
 use crate::config::BinlogSettings;
@@ -15,7 +14,7 @@ use crate::conn::{Server, Tls};
 use crate::link::{Lent, Link};
 use crate::mariadb::{is_mariadb, visible};
 use crate::origin::{Origin, wrong_server};
-use crate::position::logged;
+use crate::position::{logged, wait_visible};
 
 /// Maximum time of one wait on the server: a wait whose future is dropped occupies a server thread until it ends.
 const WAIT_ON_SERVER_MAX: Duration = Duration::from_millis(500);
@@ -146,7 +145,7 @@ impl MySqlGate {
             if let Some(expected) = expected.filter(|expected| *expected != server) {
                 return Err(wrong_server("the gate", self.link.server().address(), &server, expected));
             }
-            wait_on(conn, position, deadline, has).await
+            wait_visible(conn, position, deadline, has).await
         });
         waited.await.unwrap_or_else(|_| {
             let text = format!(
@@ -189,21 +188,6 @@ impl VisibilityGate for MySqlGate {
             }
         }
     }
-}
-
-/// Waits on MariaDB until the log has a position, and it is visible. `has` is what the log had last.
-async fn wait_on(conn: &mut Conn, position: &Position, deadline: Instant, mut has: Position) -> Result<bool> {
-    let mut pause = visible::PAUSE_MIN;
-    while !has.covers(position) {
-        let now = Instant::now();
-        if now >= deadline {
-            return Ok(false);
-        }
-        tokio::time::sleep_until((now + pause).min(deadline)).await;
-        pause = (pause * 2).min(visible::PAUSE_MAX);
-        has = logged(conn).await?.0;
-    }
-    visible::all(conn, deadline).await
 }
 
 /// Builds the statement that waits and also returns the server's UUID, because a proxy may send a second statement to

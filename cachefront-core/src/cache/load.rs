@@ -12,11 +12,13 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
+use crate::cache::many::Found;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+use crate::position::Position;
 
 /// What a load does after it has asked for a lease.
 enum Next<'a, V> {
@@ -52,7 +54,7 @@ where
             Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
-        let fresh = match self.load(permit, leader.key(), &work).await {
+        let fresh = match self.load(permit, leader.key(), &work, lease.as_ref()).await {
             Ok(fresh) => fresh,
             Err(error) if plan.purpose == Purpose::Refresh => {
                 // The lease is left to expire: the value is still served, and no process tries again before that.
@@ -93,9 +95,9 @@ where
         }
     }
 
-    /// Loads one key from the database.
-    async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>) -> Result<Fresh<V>> {
-        let cx = self.gate.context();
+    /// Loads one key from the database, under this lease if there is one.
+    async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>, lease: Option<&Lease>) -> Result<Fresh<V>> {
+        let cx = self.gate.context(lease.and_then(|lease| lease.fence.as_ref()).into_iter());
         let load = async {
             match (work.take_once(), &self.loader) {
                 (Some(load), _) => load(Arc::clone(&cx)).await,
@@ -107,9 +109,14 @@ where
         Ok(self.gate.fresh(value, facts))
     }
 
-    /// Loads many keys at once. Every key has a value in the result, in the order of `keys`.
-    pub(super) async fn load_many(&self, permit: Permit<'_>, keys: &[K]) -> Result<Vec<Fresh<V>>> {
-        let cx = self.gate.context();
+    /// Loads many keys at once, under leases with these fences. Every key has a value in the result, in the order of `keys`.
+    pub(super) async fn load_many<'a>(
+        &self,
+        permit: Permit<'_>,
+        keys: &[K],
+        fences: impl Iterator<Item = &'a Position>,
+    ) -> Result<Vec<Fresh<V>>> {
+        let cx = self.gate.context(fences);
         let load = async {
             match &self.loader {
                 Some(loader) => loader.load_many(keys, &cx).await,
@@ -137,7 +144,7 @@ where
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
-            let fresh = self.load(self.gate.permit().await?, key, work).await?;
+            let fresh = self.load(self.gate.permit().await?, key, work, None).await?;
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
                 None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
@@ -146,21 +153,21 @@ where
     }
 
     /// Loads many keys from the database without the tiers, as [`bypass`](Self::bypass) does one.
-    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Result<Hit<V>>)> {
+    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Found<V>)> {
         let mut found = Vec::with_capacity(keys.len());
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
             let loaded = match self.gate.permit().await {
-                Ok(permit) => self.load_many(permit, &batch).await,
+                Ok(permit) => self.load_many(permit, &batch, std::iter::empty()).await,
                 Err(error) => Err(error),
             };
             let outcome = match loaded {
                 Ok(loaded) => {
-                    let mut lagging = Vec::new();
+                    let (mut lagging, now) = (Vec::new(), self.clock.now());
                     for ((index, key), fresh) in keys.drain(..).zip(loaded) {
                         match self.strong_hit(fresh, level) {
-                            Some(hit) => found.push((index, Ok(hit))),
+                            Some(hit) => found.push((index, (now, Ok(hit)))),
                             None => lagging.push((index, key)),
                         }
                     }
@@ -170,7 +177,8 @@ where
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                found.extend(keys.drain(..).map(|(index, _)| (index, Err(error.clone()))));
+                let now = self.clock.now();
+                found.extend(keys.drain(..).map(|(index, _)| (index, (now, Err(error.clone())))));
             }
         }
         found
