@@ -35,6 +35,7 @@ const ORDERS: [Order; 7] = [
             "keymap",
             "store",
             "cache",
+            "inspect",
             "invalidator",
             "testing",
         ],
