@@ -49,12 +49,13 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "uuid")))]
 pub use cachefront_core::uuid;
 pub use cachefront_core::{
-    AppliedBatch, AppliedChange, BoxError, Cache, CacheBuilder, CacheKey, CacheSettings, CacheStats, Cdc, CdcHandle,
-    CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed, GetFuture,
-    GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, InspectSettings, Inspector,
-    IntoStore, IntoToken, InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, Loader, LoaderFn, Local, MemorySettings,
-    MemoryStore, OnLag, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Result, Retry, StageLatency,
-    StoreKey, Tier, Timestamp, cache_key, loader_fn,
+    AppliedBatch, AppliedChange, BoxError, BreakerSettings, Cache, CacheBuilder, CacheKey, CacheSettings, CacheStats,
+    Cdc, CdcHandle, CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed,
+    GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, InspectSettings,
+    Inspector, IntoStore, IntoToken, InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, LoadedValue, Loader, LoaderFn,
+    Local, MemorySettings, MemoryStore, OnLag, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Reloaded,
+    Result, Retry, StageLatency, StoreKey, TAG_BYTES_MAX, TAGS_MAX, Tier, Timestamp, WarmUp, WarmUpReport, cache_key,
+    loader_fn,
 };
 pub use cachefront_core::{async_trait, bytes, watch};
 pub use cachefront_core::{
@@ -74,6 +75,6 @@ pub use cachefront_kafka as kafka;
 pub use cachefront_redis as redis;
 
 /// The programs of the guide, which are compiled like those of the README above, and run if they need no server.
-#[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "testing"))]
+#[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "json", feature = "testing"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}

@@ -29,6 +29,7 @@
 //! [`VisibilityGate`](gate::VisibilityGate), and run the conformance suites of the feature `testing` against it.
 
 pub mod backoff;
+mod breaker;
 pub mod bus;
 mod cache;
 mod checkpoint;
@@ -63,17 +64,17 @@ pub use async_trait::async_trait;
 pub use bytes;
 pub use cache::{
     Cache, CacheBuilder, CacheStats, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
-    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier,
+    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier, WarmUp, WarmUpReport,
 };
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use inspect::Inspector;
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus, StageLatency};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
-pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
+pub use loader::{LoadCx, LoadNotes, LoadedValue, Loader, LoaderFn, Reloaded, TAG_BYTES_MAX, TAGS_MAX, loader_fn};
 pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
-pub use settings::{CacheSettings, CdcSettings, InspectSettings, OnLag};
+pub use settings::{BreakerSettings, CacheSettings, CdcSettings, InspectSettings, OnLag};
 pub use store::{MemorySettings, MemoryStore};
 /// The module of the receiver that [`CdcHandle::watch`] returns.
 pub use tokio::sync::watch;

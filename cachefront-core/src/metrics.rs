@@ -14,6 +14,8 @@
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
 //! | `cachefront_lagging` | gauge | `cache` | 1 while plain reads fall back because the freshness objective is not met |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
+//! | `cachefront_breaker_open` | gauge | `cache`, `breaker` | 1 while a circuit breaker refuses calls: `store` for those of the store, `load` for loads |
+//! | `cachefront_breaker_openings_total` | counter | `cache`, `breaker` | times a closed circuit breaker has opened |
 //! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
@@ -62,6 +64,10 @@ pub const LOCAL_ON: &str = "cachefront_local_on";
 pub const LAGGING: &str = "cachefront_lagging";
 /// 0 after a store operation failed, 1 until then and after one succeeded.
 pub const STORE_UP: &str = "cachefront_store_up";
+/// 1 while a circuit breaker refuses calls.
+pub const BREAKER_OPEN: &str = "cachefront_breaker_open";
+/// Times a closed circuit breaker has opened.
+pub const BREAKER_OPENINGS_TOTAL: &str = "cachefront_breaker_openings_total";
 /// Time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter).
 pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 /// Row changes delivered by the source.
@@ -150,6 +156,7 @@ pub(crate) struct CacheMetrics {
     pub(crate) bypass: Counted,
     pub(crate) load_ok: Counted,
     pub(crate) load_absent: Counted,
+    pub(crate) load_unchanged: Counted,
     pub(crate) load_failed: Counted,
     pub(crate) load_seconds: Histogram,
     pub(crate) bus_seconds: Histogram,
@@ -181,6 +188,7 @@ impl CacheMetrics {
             bypass: read_of("bypass"),
             load_ok: load_of("value"),
             load_absent: load_of("absent"),
+            load_unchanged: load_of("unchanged"),
             load_failed: load_of("failed"),
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
             bus_seconds: histogram!(BUS_SECONDS, "cache" => cache.to_owned()),
@@ -203,6 +211,15 @@ impl CacheMetrics {
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {
         counter!(FILLS_TOTAL, "cache" => self.name.clone(), "outcome" => reason).increment(1);
+    }
+
+    /// Returns the gauge and the counter of a circuit breaker.
+    pub(crate) fn breaker(&self, breaker: &'static str) -> (Gauge, Counter) {
+        let cache = || self.name.clone();
+        (
+            gauge!(BREAKER_OPEN, "cache" => cache(), "breaker" => breaker),
+            counter!(BREAKER_OPENINGS_TOTAL, "cache" => cache(), "breaker" => breaker),
+        )
     }
 
     pub(crate) fn store_failed(&self, operation: &'static str) {
@@ -329,6 +346,8 @@ fn describe() {
     describe_gauge!(LOCAL_ON, "1 while the process-local tier serves");
     describe_gauge!(LAGGING, "1 while plain reads fall back because the freshness objective is not met");
     describe_gauge!(STORE_UP, "0 after a store operation failed, 1 until then and after one succeeded");
+    describe_gauge!(BREAKER_OPEN, "1 while a circuit breaker refuses calls");
+    describe_counter!(BREAKER_OPENINGS_TOTAL, "Times a closed circuit breaker has opened");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
     describe_counter!(BATCHES_TOTAL, "Batches applied, or interrupted and repeated");

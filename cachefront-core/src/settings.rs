@@ -16,6 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
+mod breaker;
+
+pub use breaker::BreakerSettings;
+
 /// Declares a `with_*` setter for each field of a settings struct. For the crates of this workspace only.
 #[doc(hidden)]
 #[macro_export]
@@ -71,16 +75,36 @@ pub struct CacheSettings {
     pub lease_poll_min: Duration,
     /// The maximum of this pause. Default: 25 ms: a tenth of what a person notices.
     pub lease_poll_max: Duration,
+    /// How long such a reader waits at most before it asks again, where the store tells it that the load has ended.
+    /// Default: 250 ms, for the case that the store does not.
+    pub lease_push_max: Duration,
     /// Maximum number of concurrent loads, so that an outage of the store cannot stampede the database. Default: 64.
     pub loads_max: usize,
     /// Maximum number of loads that wait for a permit; further reads fail as overloaded. Default: 65,536.
     pub loads_waiting_max: usize,
-    /// Timeout of a load, including the wait for a permit. Default: 30 s.
+    /// Timeout of a load, including the wait for a permit: a load that takes longer is cancelled. Default: 30 s.
     pub load_timeout: Duration,
+    /// How long a read waits for a load before it fails with [`ErrorKind::Timeout`]; the load goes on, and its value is
+    /// stored. Default: 0: it waits for `load_timeout`.
+    pub load_hard_timeout: Duration,
+    /// How long a load waits for loads of other keys, so that [`load_each`](crate::Loader::load_each) gets them all at once:
+    /// fewer statements for a database that is far away, and that much more latency for each miss. Default: 0: it does not wait.
+    pub load_linger: Duration,
+    /// Maximum number of keys of one load that was merged in this way; a load of as many does not wait. Default: 100.
+    pub load_batch_max: usize,
+    /// When loads are refused because the database fails or is slow. Default: never; see [`BreakerSettings::of_loads`].
+    pub load_breaker: BreakerSettings,
+    /// When reads go to the database at once because the store fails or is slow. Invalidations never do. Default: on; see
+    /// [`BreakerSettings::of_store`].
+    pub store_breaker: BreakerSettings,
     /// How long a session or bounded read repeats its load when the database that was read is known to lag; then it fails
     /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
+    /// How long a load of a [fenced](crate::CacheBuilder::fenced) cache waits until its server has executed what was invalidated
+    /// before the load; then the value is returned and not kept. It never waits longer than `lease`. Default: 500 ms, above a
+    /// healthy replica's lag.
+    pub fence_wait: Duration,
     /// Maximum age of the watermark at which plain reads are served as always; it includes `clock_skew`. While the watermark
     /// is older, or unknown, plain reads do what `on_lag` says.
     /// Default: 10 s, forty heartbeats: above the lag of a healthy invalidator, also in a large transaction.
@@ -104,6 +128,9 @@ pub struct CacheSettings {
     /// How long a plain read that has such a value waits for its load, which then goes on in the background.
     /// Default: 0: it waits for the load.
     pub load_soft_timeout: Duration,
+    /// Maximum size of an encoded value in bytes, before compression: a larger one is returned and not cached, and no entry is
+    /// inflated to more. Default: 1 MiB: a server that moves larger values delays all others.
+    pub value_bytes_max: usize,
     /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
     /// achieves.
     pub clock_skew: Duration,
@@ -122,7 +149,8 @@ pub struct CacheSettings {
     /// Whether hits in the process-local tier are counted for [`Cache::stats`](crate::Cache::stats), which costs an atomic
     /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
     pub count_local_hits: bool,
-    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live. Default: 10 ms.
+    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live, and how often the watermark is
+    /// compared with `freshness_objective` while no message comes. Default: 10 ms.
     pub tick: Duration,
 }
 
@@ -133,10 +161,17 @@ impl Default for CacheSettings {
             lease_wait: Duration::from_secs(3),
             lease_poll_min: Duration::from_millis(1),
             lease_poll_max: Duration::from_millis(25),
+            lease_push_max: Duration::from_millis(250),
             loads_max: 64,
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
+            load_hard_timeout: Duration::ZERO,
+            load_linger: Duration::ZERO,
+            load_batch_max: 100,
+            load_breaker: BreakerSettings::of_loads(),
+            store_breaker: BreakerSettings::of_store(),
             proof_wait: Duration::from_secs(2),
+            fence_wait: Duration::from_millis(500),
             freshness_objective: Duration::from_secs(10),
             on_lag: OnLag::ShortenTtl(Duration::from_secs(10)),
             stale_while_revalidate: Duration::ZERO,
@@ -144,6 +179,7 @@ impl Default for CacheSettings {
             stale_if_error: Duration::ZERO,
             stale_if_error_throttle: Duration::from_secs(1),
             load_soft_timeout: Duration::ZERO,
+            value_bytes_max: 1 << 20,
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),
@@ -162,10 +198,17 @@ impl CacheSettings {
         with_lease_wait = lease_wait: Duration;
         with_lease_poll_min = lease_poll_min: Duration;
         with_lease_poll_max = lease_poll_max: Duration;
+        with_lease_push_max = lease_push_max: Duration;
         with_loads_max = loads_max: usize;
         with_loads_waiting_max = loads_waiting_max: usize;
         with_load_timeout = load_timeout: Duration;
+        with_load_hard_timeout = load_hard_timeout: Duration;
+        with_load_linger = load_linger: Duration;
+        with_load_batch_max = load_batch_max: usize;
+        with_load_breaker = load_breaker: BreakerSettings;
+        with_store_breaker = store_breaker: BreakerSettings;
         with_proof_wait = proof_wait: Duration;
+        with_fence_wait = fence_wait: Duration;
         with_freshness_objective = freshness_objective: Duration;
         with_on_lag = on_lag: OnLag;
         with_stale_while_revalidate = stale_while_revalidate: Duration;
@@ -173,6 +216,7 @@ impl CacheSettings {
         with_stale_if_error = stale_if_error: Duration;
         with_stale_if_error_throttle = stale_if_error_throttle: Duration;
         with_load_soft_timeout = load_soft_timeout: Duration;
+        with_value_bytes_max = value_bytes_max: usize;
         with_clock_skew = clock_skew: Duration;
         with_epoch_slots = epoch_slots: usize;
         with_bus_silence_max = bus_silence_max: Duration;
@@ -198,7 +242,9 @@ impl CacheSettings {
             ("lease_wait", self.lease_wait),
             ("lease_poll_min", self.lease_poll_min),
             ("lease_poll_max", self.lease_poll_max),
+            ("lease_push_max", self.lease_push_max),
             ("load_timeout", self.load_timeout),
+            ("fence_wait", self.fence_wait),
             ("bus_silence_max", self.bus_silence_max),
             ("bus_retry_min", self.bus_retry_min),
             ("bus_retry_max", self.bus_retry_max),
@@ -208,8 +254,12 @@ impl CacheSettings {
         at_least_one(&[
             ("loads_max", self.loads_max),
             ("loads_waiting_max", self.loads_waiting_max),
+            ("load_batch_max", self.load_batch_max),
+            ("value_bytes_max", self.value_bytes_max),
             ("keys_per_command_max", self.keys_per_command_max),
         ])?;
+        self.load_breaker.validate("load_breaker")?;
+        self.store_breaker.validate("store_breaker")?;
         let within_lag = match self.on_lag {
             OnLag::ShortenTtl(ttl) => ttl,
             OnLag::Bypass | OnLag::Serve => Duration::MAX,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::codec::{Codec, Json};
+use crate::codec::{Codec, Compression, DefaultCodec};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RowImage, TableName};
 use crate::filter::Columns;
@@ -41,7 +41,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// # }).expect("the example runs");
 /// ```
 #[must_use]
-pub struct CacheBuilder<K, V, C = Json> {
+pub struct CacheBuilder<K, V, C = DefaultCodec> {
     name: String,
     schema_version: u32,
     local: Option<Local>,
@@ -52,6 +52,7 @@ pub struct CacheBuilder<K, V, C = Json> {
     policy: Option<Arc<dyn TtlPolicy>>,
     loader: Option<Arc<dyn DynLoader<K, V>>>,
     codec: C,
+    compression: Option<Compression>,
     rules: TableRules,
     mode: Option<InvalidationMode>,
     settings: CacheSettings,
@@ -81,7 +82,7 @@ impl<K, V> Cache<K, V> {
     }
 }
 
-impl<K, V> CacheBuilder<K, V, Json> {
+impl<K, V> CacheBuilder<K, V, DefaultCodec> {
     fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -93,7 +94,8 @@ impl<K, V> CacheBuilder<K, V, Json> {
             negative_ttl: Duration::from_secs(30),
             policy: None,
             loader: None,
-            codec: Json,
+            codec: DefaultCodec::default(),
+            compression: None,
             rules: TableRules::new(name),
             mode: None,
             settings: CacheSettings::default(),
@@ -155,7 +157,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     where
         L: Loader<K, V>,
         K: Clone + Eq + Hash + Send + Sync,
-        V: Send,
+        V: Send + Sync,
     {
         self.loader = Some(Arc::new(loader));
         self
@@ -223,6 +225,20 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
+    /// Keeps a loaded value only if the server that was read had executed everything that was invalidated before the load: the
+    /// *fence*, which the loader gets from [`LoadCx::fence`](crate::LoadCx::fence), waits for on its connection before its
+    /// SELECT, and confirms by [`LoadCx::position`](crate::LoadCx::position). Other values are returned and not kept.
+    ///
+    /// So a loader may read replicas that lag, and invalidations do not wait for them: the gate waits only on the server whose
+    /// log is followed. The price is the wait of each load, up to [`fence_wait`](CacheSettings::fence_wait); replicas that lag
+    /// more keep nothing while there are changes.
+    ///
+    /// Default: there is no fence, and the gate waits on every server that loaders read.
+    pub fn fenced(mut self) -> Self {
+        self.rules.set_fenced();
+        self
+    }
+
     /// Sets the initial rule by which values are kept correct; see [`Cache::set_mode`].
     ///
     /// Default: [`InvalidationMode::Cdc`] if the cache depends on a table, else [`InvalidationMode::Ttl`].
@@ -231,7 +247,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Sets how values become bytes. Default: [`Json`].
+    /// Sets how values become bytes. Default: JSON, with the feature `json`.
     pub fn codec<D: Codec<V>>(self, codec: D) -> CacheBuilder<K, V, D> {
         CacheBuilder {
             name: self.name,
@@ -244,12 +260,19 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             policy: self.policy,
             loader: self.loader,
             codec,
+            compression: self.compression,
             rules: self.rules,
             mode: self.mode,
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
         }
+    }
+
+    /// Compresses encoded values above a size, in the shared store. Processes with other settings read them. Default: no compression.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
     }
 
     /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
@@ -365,6 +388,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             policy,
             loader: self.loader,
             codec: Arc::new(self.codec),
+            compression: self.compression,
             rules: Arc::new(self.rules),
             mode: self.mode.unwrap_or(by_rules),
             settings: self.settings,

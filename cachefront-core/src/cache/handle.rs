@@ -4,13 +4,14 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
+use crate::breaker::Breaker;
 use crate::bus::{Listener, Pace};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
@@ -20,12 +21,14 @@ use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
+use crate::cache::merge::Merger;
 use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
+use crate::cache::warm_up::WarmUp;
 use crate::clock::{Clock, Entropy};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::{KeyMap, TableRules};
@@ -33,7 +36,7 @@ use crate::loader::{DynLoader, LoadCx};
 use crate::metrics::CacheMetrics;
 use crate::mode::InvalidationMode;
 use crate::policy::TtlPolicy;
-use crate::settings::CacheSettings;
+use crate::settings::{CacheSettings, OnLag};
 use crate::store::Store;
 
 /// A read-through cache of `V` by `K`: a cheap handle, meant to be cloned.
@@ -68,6 +71,7 @@ pub(super) struct Parts<K, V> {
     pub(super) policy: Arc<dyn TtlPolicy>,
     pub(super) loader: Option<Arc<dyn DynLoader<K, V>>>,
     pub(super) codec: Arc<dyn Codec<V>>,
+    pub(super) compression: Option<Compression>,
     pub(super) rules: Arc<TableRules>,
     pub(super) mode: InvalidationMode,
     pub(super) settings: CacheSettings,
@@ -117,6 +121,23 @@ where
     {
         let keys = keys.into_iter().map(|key| key.borrow().clone()).collect();
         GetMany::new(Arc::clone(&self.inner), keys)
+    }
+
+    /// Loads the values of these keys that are not cached, in batches and at a rate: before a process takes traffic, or after a
+    /// flush. It reads like [`get_many`](Self::get_many), under leases and within the bounds of all loads, so a warm-up never
+    /// stores an old value, and other processes do not load the same keys at the same time.
+    ///
+    /// # Errors
+    /// If no key of three batches in a row could be loaded: the last error. Other failures are counted in the report.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was loaded is cached.
+    pub fn warm_up<Q, I>(&self, keys: I) -> WarmUp<'_, K, V, impl Iterator<Item = K> + use<Q, I, K, V>>
+    where
+        Q: Borrow<K>,
+        I: IntoIterator<Item = Q>,
+    {
+        WarmUp::new(&self.inner, keys.into_iter().map(|key| key.borrow().clone()))
     }
 
     /// Like [`get`](Self::get), with a loader for this call. The loader runs only if no load of this key is in progress
@@ -265,17 +286,29 @@ where
             let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
             hub.join(parts.store.bus(), pace(&parts), &listener);
         }
-        let ticker = parts.local.is_some().then(|| tick(Arc::clone(&parts.clock), parts.settings.tick));
-        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, Arc::clone(&parts.clock), metrics.clone());
+        let ticker = parts
+            .local
+            .is_some()
+            .then(|| tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick));
+        let seams = || (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
+        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
+        let (clock, entropy) = seams();
+        let breaker = Breaker::new(parts.settings.store_breaker, clock, entropy, metrics.breaker("store"));
         let shared = SharedTier {
             cache: parts.name,
             store: parts.store,
+            breaker,
             codec: parts.codec,
+            compression: parts.compression,
+            value_bytes_max: parts.settings.value_bytes_max,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
             declares_replicas: !parts.rules.loads_from().is_empty(),
             mode: AtomicU8::new(parts.mode as u8),
+            fenced: parts.rules.is_fenced(),
             lease: parts.settings.lease,
+            fence_wait: parts.settings.fence_wait.min(parts.settings.lease),
+            fence_poll: parts.settings.lease_poll_min,
             clock_skew: parts.settings.clock_skew,
             stale_while_revalidate: parts.settings.stale_while_revalidate,
             refreshes: parts.settings.refreshes(),
@@ -292,6 +325,7 @@ where
             shared,
             gate,
             flights: Arc::new(Flights::new()),
+            merger: Box::new(Merger::new()),
             subscription,
             _hub: hub,
             loader: parts.loader,
@@ -312,6 +346,15 @@ impl<K, V> Cache<K, V> {
     /// Returns the cache's name.
     pub fn name(&self) -> &str {
         &self.inner.shared.cache
+    }
+
+    /// Returns the age of the watermark above which plain reads fall back, see
+    /// [`CacheBuilder::freshness_objective`](crate::CacheBuilder::freshness_objective). `None` if they never do: the cache
+    /// depends on no table, or serves as always ([`OnLag::Serve`](crate::OnLag::Serve)).
+    pub fn freshness_objective(&self) -> Option<Duration> {
+        let settings = &self.inner.settings;
+        let falls_back = settings.on_lag != OnLag::Serve && !self.inner.rules.is_empty();
+        falls_back.then_some(settings.freshness_objective)
     }
 
     /// Returns the store that the cache shares with other processes.
@@ -336,11 +379,13 @@ fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
     }
 }
 
-/// Starts the task that ticks the coarse clock.
-fn tick(clock: Arc<dyn Clock>, period: Duration) -> JoinHandle<()> {
+/// Starts the task that ticks the coarse clock, and compares the watermark with the freshness objective at each tick.
+fn tick(clock: Arc<dyn Clock>, subscription: Weak<Subscription>, period: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
-        loop {
+        while let Some(subscription) = subscription.upgrade() {
             clock.tick();
+            subscription.tick();
+            drop(subscription);
             clock.sleep(period).await;
         }
     })

@@ -9,6 +9,7 @@ use crate::cache::epochs::Ticket;
 use crate::cache::flight::Flights;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::LocalTier;
+use crate::cache::merge::Merge;
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
@@ -29,6 +30,8 @@ pub(super) struct Inner<K, V> {
     pub(super) gate: LoadGate,
     /// Single-flight: the loads in progress.
     pub(super) flights: Arc<Flights<K, V>>,
+    /// The loads that wait for others, to be merged with them.
+    pub(super) merger: Box<dyn Merge<K, V>>,
     /// What the bus says about this cache.
     pub(super) subscription: Arc<Subscription>,
     /// Follows the bus, for all caches on this store if the store has a hub.

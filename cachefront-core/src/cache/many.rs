@@ -9,16 +9,21 @@ use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
 
-use crate::cache::flight::{Flight, Joined, Leader};
+use crate::cache::flight::{Flight, Joined};
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
+use crate::cache::merge::PendingLoad;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
 use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+
+/// What was found of one key, and when: the read returns once the last key was found.
+pub(super) type Found<V> = (Timestamp, Result<Hit<V>>);
 
 /// One read of many.
 struct Part<'a, K> {
@@ -29,12 +34,6 @@ struct Part<'a, K> {
     reload: bool,
 }
 
-/// A load that this call leads.
-struct PendingLoad<K: Hash + Eq, V> {
-    leader: Leader<K, V>,
-    plan: LoadPlan,
-}
-
 impl<K, V> Inner<K, V>
 where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
@@ -43,9 +42,9 @@ where
     /// Reads many keys: the process-local tier for each, one read of the store for the rest, and then single-flight loads of
     /// which those that this call leads run as one batch. The result has the order of `keys`, of which some may be equal.
     pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Hit<V>>> {
-        let newest = self.flights.newest();
-        let mut found: Vec<Option<Result<Hit<V>>>> =
-            keys.iter().map(|key| self.local_of_many(key, &level).map(Ok)).collect();
+        let (newest, began) = (self.flights.newest(), self.clock.now());
+        let mut found: Vec<Option<Found<V>>> =
+            keys.iter().map(|key| Some((began, Ok(self.local_of_many(key, &level)?)))).collect();
         let (mut reads, mut strong) = (Vec::new(), Vec::new());
         let through = !self.is_bypassed() && !level.bypass;
         for (index, key) in keys.into_iter().enumerate() {
@@ -59,7 +58,7 @@ where
                 }
                 // A key that is too long to be stored is loaded every time.
                 Ok(_) => strong.push((index, key)),
-                Err(error) => set(&mut found, index, Err(error)),
+                Err(error) => set(&mut found, index, (began, Err(error))),
             }
         }
         self.metrics.bypass.increment(strong.len() as u64);
@@ -75,8 +74,10 @@ where
             let copy = found.get(original).cloned().flatten();
             copy.into_iter().for_each(|copy| set(&mut found, index, copy));
         }
+        let now = self.clock.now();
         let lost = || Err(Error::new(ErrorKind::Load, "the load was cancelled"));
-        found.into_iter().map(|hit| hit.unwrap_or_else(lost)).collect()
+        let at_last = |(at, hit): Found<V>| hit.map(|hit| hit.later(now.since(at)));
+        found.into_iter().map(|found| found.map_or_else(lost, at_last)).collect()
     }
 
     /// Returns the hit of one key in the process-local tier that satisfies the level.
@@ -110,24 +111,23 @@ where
             flights.push((part, flight, leads));
         }
         if !pending.is_empty() {
-            tokio::spawn(Arc::clone(self).run_loads(pending));
+            self.start_many(pending);
         }
         flights
     }
 
     /// Reads the store once for all remaining reads, and removes the hits from `parts`.
-    async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Result<Hit<V>>>]) {
+    async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Found<V>>]) {
         if parts.is_empty() {
             return;
         }
         let tickets: Vec<_> =
             parts.iter().map(|part| self.keepable(self.subscription.epochs.ticket(&part.read.store_key))).collect();
         let store_keys: Vec<StoreKey> = parts.iter().map(|part| part.read.store_key.clone()).collect();
-        let readings = match self.shared.store.get_many(&store_keys).await {
-            Ok(readings) => readings,
-            Err(error) => return self.shared.failed("get_many", &error),
-        };
+        let readings = self.shared.guarded("get_many", self.shared.store.get_many(&store_keys)).await;
+        let Some(readings) = readings else { return };
         self.metrics.store_up.set(1.0);
+        let now = self.clock.now();
         let mut read = readings.into_iter().zip(tickets);
         parts.retain_mut(|part| {
             let Some((reading, ticket)) = read.next() else { return true };
@@ -141,7 +141,7 @@ where
                     if let Some(ticket) = ticket {
                         self.keep_read(key, store_key, &stored, ticket);
                     }
-                    set(found, part.index, Ok(self.shared_hit(stored, level)));
+                    set(found, part.index, (now, Ok(self.shared_hit(stored, level))));
                     return false;
                 }
                 Lookup::Miss => self.metrics.miss.increment(1),
@@ -164,7 +164,7 @@ where
         Part { index, read, .. }: Part<'_, K>,
         flight: Arc<Flight<V>>,
         leads: bool,
-    ) -> (usize, Result<Hit<V>>) {
+    ) -> (usize, Found<V>) {
         let hit = match self.or_stale(&read, self.landed(&read, &flight, leads)).await {
             Ok(JoinOutcome::Hit(hit)) => Ok(hit),
             Ok(JoinOutcome::Unsuitable | JoinOutcome::Lagging { .. }) => {
@@ -172,11 +172,11 @@ where
             }
             Err(error) => Err(error),
         };
-        (index, hit)
+        (index, (self.clock.now(), hit))
     }
 
     /// Runs the loads that one call leads, as one batch load.
-    async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+    pub(super) async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
         let permit = match self.gate.permit().await {
             Ok(permit) => permit,
             Err(error) => {
@@ -189,17 +189,16 @@ where
             return;
         }
         let keys: Vec<K> = loads.iter().map(|(load, _)| load.leader.key().clone()).collect();
-        match self.load_many(permit, &keys).await {
+        let fences = loads.iter().filter_map(|(_, lease)| lease.as_ref()?.fence.as_ref());
+        match self.load_many(permit, &keys, fences).await {
             Ok(fresh) => {
                 let stored =
                     loads.into_iter().zip(fresh).map(|((load, lease), fresh)| self.store_one(load, lease, fresh));
                 join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
-                for (load, lease) in loads {
-                    self.release_lease(&load.plan.store_key, lease.as_ref()).await;
-                    load.leader.complete(Err(error.clone()));
-                }
+                let failed = loads.into_iter().map(|(load, lease)| self.fail_one(load, lease, error.clone()));
+                join_all(failed.collect::<Vec<_>>()).await;
             }
         }
     }
@@ -226,10 +225,20 @@ where
     }
 
     /// Offers one value of a batch load to the tiers, and completes its flight.
-    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Fresh<V>) {
+    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Result<Fresh<V>>) {
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(error) => return self.fail_one(load, lease, error).await,
+        };
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         load.leader.complete(Ok(Arc::new(loaded)));
+    }
+
+    /// Releases the lease of a key that could not be loaded, and completes its flight.
+    async fn fail_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, error: Error) {
+        self.release_lease(&load.plan.store_key, lease.as_ref()).await;
+        load.leader.complete(Err(error));
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them, and
+//! [`store_loaded`], [`load`], [`held`], [`merge`], [`refresh`], [`reload`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them, and
 //! [`inspection`] what the inspector sees of them;
-//! [`get`], [`get_many`], [`get_or_load`],
+//! [`get`], [`get_many`], [`get_or_load`], [`warm_up`],
 //! [`token`], [`handle`] and [`builder`] have the public types.
 
 mod builder;
@@ -15,6 +15,7 @@ mod get;
 mod get_many;
 mod get_or_load;
 mod handle;
+mod held;
 mod hit;
 mod inner;
 mod inspection;
@@ -24,9 +25,11 @@ mod load;
 mod load_gate;
 mod local;
 mod many;
+mod merge;
 mod plan;
 mod read;
 mod refresh;
+mod reload;
 mod shared;
 mod stale;
 mod stats;
@@ -35,6 +38,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 mod token;
+mod warm_up;
 
 pub use builder::{CacheBuilder, IntoStore};
 pub use get::{Get, GetDetailed, GetFuture};
@@ -46,3 +50,4 @@ pub(crate) use inspection::EntryId;
 pub use local::Local;
 pub use stats::CacheStats;
 pub use token::IntoToken;
+pub use warm_up::{WarmUp, WarmUpReport};

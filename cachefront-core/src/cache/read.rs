@@ -99,8 +99,7 @@ where
     /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
     fn local_is_fresh(&self, entry: &LocalEntry<V>) -> bool {
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
-        let source_time = self.subscription.handled.load().source_time;
-        !by_log || self.subscription.is_fresh(source_time, entry.filled_at, self.clock.now())
+        !by_log || self.subscription.is_fresh_here(entry.filled_at, self.clock.now())
     }
 
     /// A complete read, for everything but plain hits in the process-local tier.
@@ -172,7 +171,7 @@ where
             Joined::Leader(leader) => {
                 let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
                 let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
-                tokio::spawn(Arc::clone(self).run_load(leader, plan, work.share()));
+                self.start(leader, plan, work.share());
                 self.landed(read, &flight, true).await
             }
             Joined::Waiter(flight) => self.landed(read, &flight, false).await,
@@ -260,26 +259,20 @@ where
     async fn lookup(self: &Arc<Self>, read: &Read<'_, K>) -> Lookup<V> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
-        match self.shared.store.get(&read.store_key).await {
-            Ok(reading) => {
-                self.metrics.store_up.set(1.0);
-                if !read.level.is_eventual() {
-                    self.shared.note_origin(reading.meta.as_deref());
-                }
-                let lookup = self.shared.evaluate(reading, read.level);
-                if let Lookup::Hit(stored) = &lookup {
-                    self.refresh_if_due(&read.key, &read.store_key, stored);
-                    if let Some(ticket) = keep {
-                        self.keep_read(&read.key, &read.store_key, stored, ticket);
-                    }
-                }
-                lookup
-            }
-            Err(error) => {
-                self.shared.failed("get", &error);
-                Lookup::Miss
+        let reading = self.shared.guarded("get", self.shared.store.get(&read.store_key)).await;
+        let Some(reading) = reading else { return Lookup::Miss };
+        self.metrics.store_up.set(1.0);
+        if !read.level.is_eventual() {
+            self.shared.note_origin(reading.meta.as_deref());
+        }
+        let lookup = self.shared.evaluate(reading, read.level);
+        if let Lookup::Hit(stored) = &lookup {
+            self.refresh_if_due(&read.key, &read.store_key, stored);
+            if let Some(ticket) = keep {
+                self.keep_read(&read.key, &read.store_key, stored, ticket);
             }
         }
+        lookup
     }
 
     /// Counts a hit in the store. A plain read returns the value only, and pays for nothing else.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use crate::breaker::Breaker;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load_gate::{Fresh, LoadFacts};
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression, inflate};
 use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
@@ -32,7 +33,13 @@ pub(super) struct SharedTier<V> {
     /// The cache's name, part of every key.
     pub(super) cache: Arc<str>,
     pub(super) store: Arc<dyn Store>,
+    /// Reads go to the database while the store fails or is slow.
+    pub(super) breaker: Breaker,
     pub(super) codec: Arc<dyn Codec<V>>,
+    /// How encoded values are compressed.
+    pub(super) compression: Option<Compression>,
+    /// Maximum size of an encoded value, in bytes.
+    pub(super) value_bytes_max: usize,
     pub(super) schema_version: u32,
     /// The cache under its mapping: it is cached only while the store's meta covers it.
     pub(super) mapping: MappingId,
@@ -40,8 +47,14 @@ pub(super) struct SharedTier<V> {
     pub(super) declares_replicas: bool,
     /// The current [`InvalidationMode`], as a number.
     pub(super) mode: AtomicU8,
+    /// A value is kept only if its position covers the fence.
+    pub(super) fenced: bool,
     /// How long a lease is valid.
     pub(super) lease: Duration,
+    /// How long a load waits until its fence is known.
+    pub(super) fence_wait: Duration,
+    /// How often it looks meanwhile.
+    pub(super) fence_poll: Duration,
     /// Maximum difference between clocks, added to staleness bounds.
     pub(super) clock_skew: Duration,
     /// How long a value is served after its time to live.
@@ -117,9 +130,16 @@ pub(super) struct Lease {
     /// Granted by the server that the bus is read from: a value loaded under it may be cached in this process too.
     pub(super) followed: bool,
     meta: Option<Arc<Meta>>,
+    /// What the loader's server must have executed; `None` if the cache is not fenced.
+    pub(super) fence: Option<Position>,
 }
 
 impl Lease {
+    /// The token of this attempt.
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
     /// Returns the cache's generation when the lease was granted.
     fn generation(&self, mapping: MappingId) -> Generation {
         let meta = self.meta.as_ref().filter(|_| self.mode == InvalidationMode::Cdc);
@@ -176,7 +196,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
+    pub(super) fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
         let entry = reading.entry?;
         let fixed = match Fixed::decode(&entry) {
             Ok(fixed) => fixed,
@@ -202,11 +222,16 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         if header.schema_version != self.schema_version || expired {
             return None;
         }
+        let mut weight = 0;
         let value = match header.state {
             PayloadState::Negative => None,
-            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(payload) {
-                    Ok(value) => Some(value),
+            PayloadState::Fresh if header.codec == self.codec.id() => {
+                let inflated = inflate(header.compression, payload, self.value_bytes_max);
+                match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
+                    Ok((bytes, value)) => {
+                        weight = bytes;
+                        Some(value)
+                    }
                     Err(error) => {
                         tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
                         return None;
@@ -222,7 +247,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             soft_expiry: header.soft_expiry,
             load_cost_us: header.load_cost_us,
             server: reading.server,
-            weight: payload.len(),
+            weight,
             body: fixed.body,
             entry,
             meta,
@@ -244,24 +269,49 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             schema_version: self.schema_version,
             reload,
         };
-        match self.store.lease(&request).await {
-            Ok(LeaseReply::Granted { server, meta }) => {
+        let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Leased::Without };
+        match reply {
+            LeaseReply::Granted { server, meta } => {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
-                Leased::Granted(Lease { token, mode, followed, meta })
+                let mut lease = Lease { token, mode, followed, meta, fence: None };
+                if self.fenced && mode == InvalidationMode::Cdc {
+                    lease.fence = self.fence(key, server, lease.meta.clone()).await;
+                    if lease.fence.is_none() {
+                        self.metrics.fill_refused("no_fence");
+                        self.release(key, &lease).await;
+                        return Leased::Without;
+                    }
+                }
+                Leased::Granted(lease)
             }
-            Ok(LeaseReply::NoMeta) => Leased::Without,
-            Ok(LeaseReply::NotCovered) => {
+            LeaseReply::NoMeta => Leased::Without,
+            LeaseReply::NotCovered => {
                 self.note_covered(false);
                 Leased::Without
             }
-            Ok(LeaseReply::Present { meta, entry }) => self.present(meta, entry),
-            Ok(LeaseReply::Held { remaining }) => Leased::Held(remaining),
-            Err(error) => {
-                self.failed("lease", &error);
-                Leased::Without
+            LeaseReply::Present { meta, entry } => self.present(meta, entry),
+            LeaseReply::Held { remaining } => Leased::Held(remaining),
+        }
+    }
+
+    /// Returns the fence of a lease that was granted under `meta`: a position that covers everything that was sent to the store
+    /// before the grant ("Fence"). While the high watermark is above the order of `applied`, something was sent that `applied`
+    /// does not cover yet: then the meta is read again, for a bounded time. A later fence is a stronger one.
+    async fn fence(&self, key: &StoreKey, granted_by: ServerId, mut meta: Option<Arc<Meta>>) -> Option<Position> {
+        let deadline = self.clock.now().after(self.fence_wait);
+        loop {
+            let current = meta.filter(|meta| meta.is_live())?;
+            if current.high_watermark <= current.applied_order {
+                return Some(current.applied().clone());
             }
+            if self.clock.now() >= deadline {
+                return None;
+            }
+            self.clock.sleep(self.fence_poll).await;
+            let reading = self.guarded("get", self.store.get(key)).await?;
+            meta = reading.meta.filter(|_| reading.server.is_same(granted_by));
         }
     }
 
@@ -293,29 +343,47 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.release(key, lease).await;
             return None;
         }
-        let mut payload = Vec::new();
-        let state = match &fresh.value {
-            None => PayloadState::Negative,
-            Some(value) => match self.codec.encode(value, &mut payload) {
-                Ok(()) => PayloadState::Fresh,
-                Err(error) => {
-                    tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
-                    self.metrics.fill_refused("codec");
-                    self.release(key, lease).await;
-                    return None;
-                }
-            },
+        if let Some(fence) = &lease.fence
+            && !notes.position.as_ref().is_some_and(|position| position.covers(fence))
+        {
+            self.metrics.fill_refused("behind_fence");
+            self.release(key, lease).await;
+            return None;
+        }
+        let Some(encoded) = self.encode(fresh.value.as_ref()) else {
+            self.release(key, lease).await;
+            return None;
         };
-        let header = self.header(lease, &fresh.facts, state, ttl);
+        let state = if fresh.value.is_some() { PayloadState::Fresh } else { PayloadState::Negative };
+        let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
+        let (compression, payload) = compressed.as_ref().map_or((0, &encoded), |(id, payload)| (*id, payload));
+        let header = Header { compression, ..self.header(lease, &fresh.facts, state, ttl) };
         let fill = Fill {
             key,
             token: lease.token,
             mode: lease.mode,
             generation: header.generation,
-            entry: &header.encode_with(&payload),
+            entry: &header.encode_with(payload),
             expiry: ttl.saturating_add(self.stale_while_revalidate),
         };
-        self.send_fill(&fill).await.then_some(payload.len())
+        self.send_fill(&fill).await.then_some(encoded.len())
+    }
+
+    /// Encodes a value, or the absence of one. Returns `None` if it cannot be encoded or is too large.
+    fn encode(&self, value: Option<&V>) -> Option<Vec<u8>> {
+        let mut encoded = Vec::new();
+        if let Some(Err(error)) = value.map(|value| self.codec.encode(value, &mut encoded)) {
+            tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
+            self.metrics.fill_refused("codec");
+            return None;
+        }
+        let (bytes, max) = (encoded.len(), self.value_bytes_max);
+        if bytes > max {
+            tracing::warn!(cache = %self.cache, bytes, max, "a value is larger than `value_bytes_max` and is not cached");
+            self.metrics.fill_refused("too_large");
+            return None;
+        }
+        Some(encoded)
     }
 
     /// Makes the header of an entry that is stored under `lease`.
@@ -340,27 +408,22 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Returns true if the store accepted the fill.
     async fn send_fill(&self, fill: &Fill<'_>) -> bool {
-        match self.store.fill(fill).await {
-            Ok(FillReply::Stored) => {
+        match self.guarded("fill", self.store.fill(fill)).await {
+            Some(FillReply::Stored) => {
                 self.metrics.fill_stored.increment(1);
                 true
             }
-            Ok(FillReply::Refused(refusal)) => {
+            Some(FillReply::Refused(refusal)) => {
                 self.metrics.fill_refused(Refusal::as_str(refusal));
                 false
             }
-            Err(error) => {
-                self.failed("fill", &error);
-                false
-            }
+            None => false,
         }
     }
 
     /// Releases a lease without a fill.
     pub(super) async fn release(&self, key: &StoreKey, lease: &Lease) {
-        if let Err(error) = self.store.release(key, lease.token).await {
-            self.failed("release", &error);
-        }
+        self.guarded("release", self.store.release(key, lease.token)).await;
     }
 
     /// Returns the size of the encoded value, for a value that is not in the store. A value that cannot be encoded is too
@@ -407,10 +470,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
+    /// Calls the store for a reader. Returns `None` if the call failed, or if the circuit breaker refuses it.
+    pub(super) async fn guarded<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Option<T> {
+        let admitted = self.breaker.call()?;
+        let outcome = call.await;
+        admitted.end(matches!(&outcome, Err(error) if is_outage(error)));
+        outcome.inspect_err(|error| self.failed(operation, error)).ok()
+    }
+
     /// Records a failed operation. Reads treat it as a miss and load from the database.
-    pub(super) fn failed(&self, operation: &'static str, error: &Error) {
+    fn failed(&self, operation: &'static str, error: &Error) {
         self.metrics.store_failed(operation);
-        if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {
+        if !is_outage(error) {
             tracing::warn!(cache = %self.cache, operation, error = %error.chain(), "a store operation failed; reads use the database");
         } else {
             tracing::debug!(cache = %self.cache, operation, error = %error.chain(), "the store is not reachable; reads use the database");
@@ -428,4 +499,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
         }
     }
+}
+
+/// Returns true if the store could not be reached, or did not reply in time.
+fn is_outage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }

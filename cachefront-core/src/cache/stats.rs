@@ -39,7 +39,7 @@ pub struct CacheStats {
     pub unproven: u64,
     /// Reads that went to the database without the tiers.
     pub bypassed: u64,
-    /// Values loaded from the database, absent rows included.
+    /// Values loaded from the database, absent rows and unchanged values included.
     pub loads: u64,
     /// Loads that failed or timed out.
     pub load_errors: u64,
@@ -62,7 +62,7 @@ impl<K: std::hash::Hash + Eq, V: Clone> Inner<K, V> {
             misses: metrics.miss.total(),
             unproven: metrics.unproven.total() + metrics.outdated.total(),
             bypassed: metrics.bypass.total(),
-            loads: metrics.load_ok.total() + metrics.load_absent.total(),
+            loads: metrics.load_ok.total() + metrics.load_absent.total() + metrics.load_unchanged.total(),
             load_errors: metrics.load_failed.total(),
             evictions,
             local_entries: entries,

@@ -1,7 +1,6 @@
 //! A cache under inspection, and its form without type parameters.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -266,13 +265,16 @@ where
     async fn equal_ones(&self, entries: &[(Subject, Entry)]) -> Result<Vec<bool>> {
         let keys = entries.iter().map(|(subject, _)| typed::<K>(subject).cloned()).collect::<Result<Vec<K>>>()?;
         let cx = LoadCx::new(self.cache.clock().now());
-        let mut values: HashMap<K, V> =
-            self.required_loader()?.load_many(&keys, &cx).await.map_err(|error| self.failed(error))?;
-        let rows = keys.iter().map(|key| values.remove(key));
-        let equal = |(row, (_, entry)): (Option<V>, &(Subject, Entry))| {
-            entry.value.downcast_ref::<Option<V>>().is_some_and(|value| *value == row)
+        let mut values = self.required_loader()?.load_each(&keys, &cx).await.map_err(|error| self.failed(error))?;
+        let rows = keys.iter().map(|key| match values.remove(key) {
+            Some(Ok(loaded)) => Ok(loaded.into_parts().0),
+            Some(Err(error)) => Err(self.failed(error)),
+            None => Ok(None),
+        });
+        let equal = |(row, (_, entry)): (Result<Option<V>>, &(Subject, Entry))| {
+            row.map(|row| entry.value.downcast_ref::<Option<V>>().is_some_and(|value| *value == row))
         };
-        Ok(rows.zip(entries).map(equal).collect())
+        rows.zip(entries).map(equal).collect()
     }
 
     fn is_equal(&self, one: &AnyValue, other: &AnyValue) -> bool {

@@ -36,13 +36,14 @@ pub struct TableRules {
     cache: Arc<str>,
     version: u32,
     loads_from: Vec<Box<str>>,
+    fenced: bool,
     rules: BTreeMap<TableName, Vec<(Columns, Rule)>>,
 }
 
 impl TableRules {
     /// Creates a map without rules for the cache of this name.
     pub fn new(cache: &str) -> Self {
-        Self { cache: cache.into(), version: 0, loads_from: Vec::new(), rules: BTreeMap::new() }
+        Self { cache: cache.into(), version: 0, loads_from: Vec::new(), fenced: false, rules: BTreeMap::new() }
     }
 
     /// Sets the version of the code that makes keys of rows; see [`KeyMap::version`]. Default: 0.
@@ -53,6 +54,11 @@ impl TableRules {
     /// Adds a server that the cache loads from; see [`KeyMap::loads_from`]. Default: none.
     pub fn add_server(&mut self, server: &str) {
         self.loads_from.push(server.into());
+    }
+
+    /// Makes the cache a fenced one; see [`KeyMap::is_fenced`]. Default: it is not.
+    pub fn set_fenced(&mut self) {
+        self.fenced = true;
     }
 
     /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
@@ -122,6 +128,10 @@ impl KeyMap for TableRules {
 
     fn loads_from(&self) -> &[Box<str>] {
         &self.loads_from
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.fenced
     }
 
     fn table_filter(&self) -> TableFilter {

@@ -1,16 +1,22 @@
 //! The races of the read path, on the in-memory store.
 
+mod breakers;
 mod clear;
+mod codecs;
+mod fence;
 mod freshness;
 mod hooks;
 mod keys;
 mod levels;
+mod loaded;
 mod many;
+mod merge;
 mod permits;
 mod refresh;
 mod size;
 mod split;
 mod stats;
+mod warm_up;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
