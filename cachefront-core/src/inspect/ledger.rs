@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_knows_the_newest_change_of_a_key_once_the_log_was_read_up_to_there() {
+    fn the_newest_change_is_known_once_the_log_was_read() {
         let mut ledger = Ledger::new(10);
         assert_eq!(ledger.standing(&key(1), &position("a:1")), Standing::Behind);
         ledger.begin(position("a:1-5"));

@@ -4,7 +4,7 @@ use super::*;
 use crate::inspect::HORIZONS;
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_invalidated_at_once_is_consistent_from_the_first_check_on() {
+async fn an_applied_change_is_consistent_from_the_first_check_on() {
     let world = World::new(true).await;
     let inspector = world.inspector(false).await;
     world.fill().await;
@@ -27,7 +27,7 @@ async fn a_change_that_is_invalidated_at_once_is_consistent_from_the_first_check
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_late_is_inconsistent_at_first_and_its_cause_is_named() {
+async fn a_late_change_is_inconsistent_and_named() {
     let world = World::new(false).await;
     let inspector = world.inspector(false).await;
     world.fill().await;
@@ -45,7 +45,7 @@ async fn a_change_that_is_late_is_inconsistent_at_first_and_its_cause_is_named()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_changed_again_is_checked_for_the_newer_change_only() {
+async fn a_key_that_is_changed_again_counts_once() {
     let world = World::new(false).await;
     let inspector = world.inspector(false).await;
     world.fill().await;
@@ -63,7 +63,7 @@ async fn a_key_that_is_changed_again_is_checked_for_the_newer_change_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_and_a_gap_leave_checks_undecided_and_following_begins_again() {
+async fn after_a_pause_or_a_gap_the_log_is_followed_again() {
     let world = World::new(false).await;
     let (faults, settings) = (Faults::default(), InspectSettings::default().with_pass_every(Duration::ZERO));
     let source = LayeredSource::around(world.table.log.clone(), faults.clone());

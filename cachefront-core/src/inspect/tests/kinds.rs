@@ -21,7 +21,7 @@ async fn entries_that_equal_their_rows_are_no_findings() {
 }
 
 #[tokio::test]
-async fn an_entry_whose_change_waits_for_the_invalidator_is_late_and_is_not_repaired() {
+async fn a_waiting_change_is_late_and_not_repaired() {
     let world = World::new(false).await;
     let inspector = world.inspector(true).await;
     world.fill().await;
@@ -43,7 +43,7 @@ async fn an_entry_whose_change_waits_for_the_invalidator_is_late_and_is_not_repa
 }
 
 #[tokio::test]
-async fn an_entry_whose_change_was_dropped_is_lost_and_is_repaired() {
+async fn a_dropped_change_is_lost_and_repaired() {
     for local in [false, true] {
         let world = World::new(local).await;
         world.fill().await;
@@ -74,7 +74,7 @@ async fn an_entry_whose_change_was_dropped_is_lost_and_is_repaired() {
 }
 
 #[tokio::test]
-async fn an_entry_that_contains_every_change_that_its_mapping_names_shows_a_wrong_mapping() {
+async fn a_wrong_mapping_is_found() {
     let world = World::new(false).await;
     let inspector = world.inspector(false).await;
     world.fill().await;
@@ -117,7 +117,7 @@ async fn in_ttl_mode_an_entry_ages() {
 
 /// A row that leaves the sample is checked as long as its entry was cached at the pass before.
 #[tokio::test]
-async fn what_was_cached_is_checked_again_although_the_sample_has_moved_on() {
+async fn what_was_cached_is_checked_again() {
     let world = World::new(false).await;
     world.fill().await;
     let next = Arc::new(AtomicU64::new(1));
