@@ -18,7 +18,7 @@ struct LogTable {
 }
 
 impl LogTable {
-    async fn create() -> Self {
+    fn create() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = SqliteFile::create(directory.path()).expect("a file");
         let other = Connection::open(file.path()).expect("a connection");
