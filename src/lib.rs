@@ -8,6 +8,7 @@
 //! | keys | [`CacheKey`], [`cache_key!`] |
 //! | loads | [`Loader`], [`LoadCx`], [`loader_fn`] |
 //! | the invalidator | [`Cdc`], [`CdcHandle`], [`CdcStatus`], [`CdcObserver`] |
+//! | whether it works: cache against database, and how soon | [`Inspector`], [`inspect`] |
 //! | tokens | [`Position`], [`IntoToken`] |
 //! | every tunable number, every metric | [`settings`], [`metrics`] |
 //! | adapters of your own | [`store`], [`source`], [`bus`], [`gate`], [`codec`], [`keymap`] |
@@ -50,14 +51,15 @@ pub use cachefront_core::uuid;
 pub use cachefront_core::{
     AppliedBatch, AppliedChange, BoxError, BreakerSettings, Cache, CacheBuilder, CacheKey, CacheSettings, CacheStats,
     Cdc, CdcHandle, CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed,
-    GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, IntoStore, IntoToken,
-    InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, LoadedValue, Loader, LoaderFn, Local, MemorySettings,
-    MemoryStore, OnLag, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Reloaded, Result, Retry,
-    StageLatency, StoreKey, TAG_BYTES_MAX, TAGS_MAX, Tier, Timestamp, WarmUp, WarmUpReport, cache_key, loader_fn,
+    GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, InspectSettings,
+    Inspector, IntoStore, IntoToken, InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, LoadedValue, Loader, LoaderFn,
+    Local, MemorySettings, MemoryStore, OnLag, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Reloaded,
+    Result, Retry, StageLatency, StoreKey, TAG_BYTES_MAX, TAGS_MAX, Tier, Timestamp, WarmUp, WarmUpReport, cache_key,
+    loader_fn,
 };
 pub use cachefront_core::{async_trait, bytes, watch};
 pub use cachefront_core::{
-    backoff, bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store,
+    backoff, bus, clock, codec, entry, event, gate, inspect, keymap, metrics, policy, settings, source, store,
 };
 #[cfg(feature = "testing")]
 pub use cachefront_core::{source_suite, store_suite, testing};

@@ -28,6 +28,14 @@
 //! | `cachefront_bus_seconds` | histogram | `cache` | time from the publication of an invalidation to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
+//! | `cachefront_consistency_healthy` | gauge | | 1 if the inspector's last pass found no stale entry, 0 if it did, NaN if it failed |
+//! | `cachefront_stale_entries` | gauge | | entries that differed from their rows at the last pass |
+//! | `cachefront_stale_entries_by_kind` | gauge | `kind` | the same: `aging`, `late`, `lost`, `mapping` |
+//! | `cachefront_inspector_known` | gauge | | 1 if the inspector's last pass succeeded, else 0, and the other gauges are NaN |
+//! | `cachefront_inspector_entries` | gauge | | entries that the last pass compared |
+//! | `cachefront_inspector_findings_total` | counter | `cache`, `kind` | entries that are stale and that no invalidation will remove |
+//! | `cachefront_inspector_repairs_total` | counter | `cache` | entries that the inspector removed |
+//! | `cachefront_convergence_checks_total` | counter | `within`, `outcome` | changed keys that were checked so long after the commit |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,6 +96,27 @@ const STAGES: [&str; 4] = ["capture", "queue", "read", "apply"];
 pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
+
+/// 1 if the inspector's last pass found no stale entry.
+pub const CONSISTENCY_HEALTHY: &str = "cachefront_consistency_healthy";
+/// Entries that differed from their rows at the last pass.
+pub const STALE_ENTRIES: &str = "cachefront_stale_entries";
+/// The same, by kind.
+pub const STALE_ENTRIES_BY_KIND: &str = "cachefront_stale_entries_by_kind";
+/// 1 if the inspector's last pass succeeded.
+pub const INSPECTOR_KNOWN: &str = "cachefront_inspector_known";
+/// Entries that the last pass compared.
+pub const INSPECTOR_ENTRIES: &str = "cachefront_inspector_entries";
+/// Entries that are stale and that no invalidation will remove.
+pub const INSPECTOR_FINDINGS_TOTAL: &str = "cachefront_inspector_findings_total";
+/// Entries that the inspector removed.
+pub const INSPECTOR_REPAIRS_TOTAL: &str = "cachefront_inspector_repairs_total";
+/// Changed keys that were checked at one of the [`HORIZONS`](crate::inspect::HORIZONS) after the commit.
+pub const CONVERGENCE_CHECKS_TOTAL: &str = "cachefront_convergence_checks_total";
+/// The values of `within`, in the order of the horizons.
+const WITHIN: [&str; 4] = ["50ms", "1s", "5s", "5min"];
+/// The values of `kind`.
+const STALE_KINDS: [&str; 4] = ["aging", "late", "lost", "mapping"];
 
 /// A counter of the recorder, with the count of this cache for [`Cache::stats`](crate::Cache::stats).
 #[derive(Clone)]
@@ -240,6 +269,62 @@ impl CdcMetrics {
 
     pub(crate) fn failed(kind: &'static str) {
         counter!(SOURCE_ERRORS_TOTAL, "kind" => kind).increment(1);
+    }
+}
+
+/// The metric handles of an inspector.
+#[derive(Clone)]
+pub(crate) struct InspectMetrics;
+
+impl InspectMetrics {
+    pub(crate) fn new() -> Self {
+        describe_gauge!(CONSISTENCY_HEALTHY, "1 if the last pass found no stale entry, 0 if it did, NaN if it failed");
+        describe_gauge!(STALE_ENTRIES, "Entries that differed from their rows at the last pass");
+        describe_gauge!(STALE_ENTRIES_BY_KIND, "The same, by kind");
+        describe_gauge!(INSPECTOR_KNOWN, "1 if the inspector's last pass succeeded");
+        describe_gauge!(INSPECTOR_ENTRIES, "Entries that the inspector's last pass compared");
+        describe_counter!(INSPECTOR_FINDINGS_TOTAL, "Entries that are stale and that no invalidation will remove");
+        describe_counter!(INSPECTOR_REPAIRS_TOTAL, "Entries that the inspector removed");
+        describe_counter!(CONVERGENCE_CHECKS_TOTAL, "Changed keys that were checked so long after the commit");
+        Self
+    }
+
+    pub(crate) fn checked(&self, horizon: usize, outcome: &'static str) {
+        let within = WITHIN.get(horizon).copied().unwrap_or_default();
+        counter!(CONVERGENCE_CHECKS_TOTAL, "within" => within, "outcome" => outcome).increment(1);
+    }
+
+    pub(crate) fn found(&self, cache: &str, kind: &'static str) {
+        counter!(INSPECTOR_FINDINGS_TOTAL, "cache" => cache.to_owned(), "kind" => kind).increment(1);
+    }
+
+    pub(crate) fn repaired(&self, cache: &str) {
+        counter!(INSPECTOR_REPAIRS_TOTAL, "cache" => cache.to_owned()).increment(1);
+    }
+}
+
+/// The gauges of an inspector's last pass. One that failed makes them NaN: no alert on a value fires or resolves because
+/// of it.
+pub(crate) struct PassGauges {
+    /// Entries that were compared; `None` if the pass failed.
+    pub(crate) compared: Option<u64>,
+    /// Stale entries, in the order of [`STALE_KINDS`].
+    pub(crate) by_kind: [u64; STALE_KINDS.len()],
+}
+
+impl PassGauges {
+    pub(crate) const UNKNOWN: Self = Self { compared: None, by_kind: [0; STALE_KINDS.len()] };
+
+    pub(crate) fn publish(&self) {
+        let or_nan = |value: u64| if self.compared.is_some() { value as f64 } else { f64::NAN };
+        let stale = self.by_kind.iter().sum();
+        gauge!(CONSISTENCY_HEALTHY).set(or_nan(u64::from(stale == 0)));
+        gauge!(STALE_ENTRIES).set(or_nan(stale));
+        for (kind, count) in STALE_KINDS.into_iter().zip(self.by_kind) {
+            gauge!(STALE_ENTRIES_BY_KIND, "kind" => kind).set(or_nan(count));
+        }
+        gauge!(INSPECTOR_KNOWN).set(f64::from(u8::from(self.compared.is_some())));
+        gauge!(INSPECTOR_ENTRIES).set(or_nan(self.compared.unwrap_or_default()));
     }
 }
 

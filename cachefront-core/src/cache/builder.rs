@@ -187,7 +187,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// ```
     pub fn depends_on<F>(mut self, table: impl Into<TableName>, keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         self.rules.add(table.into(), Columns::All, keys_of);
@@ -198,7 +198,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// at the start to these columns (a string column that keys are made of needs a binary collation).
     pub fn depends_on_columns<F>(mut self, table: impl Into<TableName>, columns: &[&str], keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());

@@ -2,7 +2,8 @@
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
 //! [`flight`], [`merge`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`held`], [`start`], [`refresh`], [`reload`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them;
+//! [`store_loaded`], [`load`], [`held`], [`start`], [`refresh`], [`reload`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them, and
+//! [`inspection`] what the inspector sees of them;
 //! [`get`], [`get_many`], [`get_or_load`], [`warm_up`],
 //! [`token`], [`handle`] and [`builder`] have the public types.
 
@@ -17,6 +18,7 @@ mod handle;
 mod held;
 mod hit;
 mod inner;
+mod inspection;
 mod invalidate;
 mod level;
 mod load;
@@ -45,6 +47,7 @@ pub use get_many::{GetMany, GetManyDetailed, GetManyPerKey};
 pub use get_or_load::{GetOrLoad, GetOrLoadDetailed};
 pub use handle::Cache;
 pub use hit::{Hit, Tier};
+pub(crate) use inspection::EntryId;
 pub use local::Local;
 pub use stats::CacheStats;
 pub use token::IntoToken;

@@ -285,7 +285,7 @@ where
     }
 
     /// Returns a hit with everything that is known about a stored value: it contains its fill position and what was applied.
-    fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
+    pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence {
             filled_at: stored.filled_at,

@@ -112,6 +112,11 @@ impl<V> Stored<V> {
         if self.soft_expiry.is_known() { self.soft_expiry } else { self.expires_at }
     }
 
+    /// Returns the whole entry, as stored.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.entry.clone()
+    }
+
     /// Returns what the loader's server had executed; `None` if that is not known.
     pub(super) fn loaded(&self) -> Option<Position> {
         fill_position(self.entry.get(HEADER_BYTES..self.body)?)

@@ -6,7 +6,7 @@
 //! | a key map, or what a service does after a commit | [`ScriptedSource`] with [`MemoryStore`](crate::MemoryStore) |
 //! | a store adapter | `store_suite!`, with a [`StoreFixture`] |
 //! | a source adapter | `source_suite!`, with a [`SourceFixture`] |
-//! | anything that happens in another task | [`wait_until`]: bounded, and names its caller |
+//! | anything that happens in another task | [`wait_until`], [`wait_for`]: bounded, and name their caller |
 //!
 //! With tokio's paused time (`start_paused`), give [`TokioClock`] to store, caches and invalidator: minutes take no time.
 
@@ -23,4 +23,4 @@ pub use faulty_store::{Fate, Faults, FaultyStore};
 pub use scripted_source::ScriptedSource;
 pub use source_suite::SourceFixture;
 pub use store_suite::{LAWS, Law, StoreFixture, law};
-pub use wait::{WAIT_MAX, wait_until};
+pub use wait::{WAIT_MAX, wait_for, wait_until};

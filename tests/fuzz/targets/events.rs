@@ -1,0 +1,7 @@
+//! See `logs::events`.
+#![no_main]
+
+#[path = "../src/logs.rs"]
+mod logs;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| logs::events(data));

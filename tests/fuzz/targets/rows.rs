@@ -1,0 +1,7 @@
+//! See `logs::rows`.
+#![no_main]
+
+#[path = "../src/logs.rs"]
+mod logs;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| logs::rows(data));

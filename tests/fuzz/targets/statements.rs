@@ -1,0 +1,7 @@
+//! See `logs::statements`.
+#![no_main]
+
+#[path = "../src/logs.rs"]
+mod logs;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| logs::statements(data));
