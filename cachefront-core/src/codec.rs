@@ -178,7 +178,7 @@ pub type DefaultCodec = NoCodec;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoCodec;
 
-#[cfg(all(test, feature = "json", feature = "postcard", feature = "msgpack"))]
+#[cfg(test)]
 mod tests {
     use serde::Deserialize;
 

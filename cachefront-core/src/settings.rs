@@ -16,10 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-mod breaker;
-
-pub use breaker::BreakerSettings;
-
 /// Declares a `with_*` setter for each field of a settings struct. For the crates of this workspace only.
 #[doc(hidden)]
 #[macro_export]
@@ -35,6 +31,11 @@ macro_rules! settings_setters {
         )*
     };
 }
+
+// After the macro, which it uses.
+mod breaker;
+
+pub use breaker::BreakerSettings;
 
 /// What a plain read does while the watermark is older than the freshness objective, or unknown; see
 /// [`CacheBuilder::freshness_objective`](crate::CacheBuilder::freshness_objective).

@@ -1,8 +1,8 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
-//! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`held`], [`merge`], [`refresh`], [`reload`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them, and
+//! [`flight`], [`merge`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
+//! [`store_loaded`], [`load`], [`held`], [`start`], [`refresh`], [`reload`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them, and
 //! [`inspection`] what the inspector sees of them;
 //! [`get`], [`get_many`], [`get_or_load`], [`warm_up`],
 //! [`token`], [`handle`] and [`builder`] have the public types.
@@ -32,6 +32,7 @@ mod refresh;
 mod reload;
 mod shared;
 mod stale;
+mod start;
 mod stats;
 mod store_loaded;
 mod subscription;
