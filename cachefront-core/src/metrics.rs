@@ -5,6 +5,7 @@
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by the tier of the value |
+//! | `cachefront_shadow_total` | counter | `cache`, `outcome` | reads in shadow mode, by how the cached value compares with the database's: `equal`, `different`, `absent`, `changed` meanwhile |
 //! | `cachefront_refreshes_total` | counter | `cache` | loads in the background of values whose time to live ends |
 //! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
@@ -36,6 +37,8 @@ use metrics::{
 
 /// Reads, by the tier of the value.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
+/// Reads in shadow mode, by how the cached value compares with the database's.
+pub const SHADOW_TOTAL: &str = "cachefront_shadow_total";
 /// Loads in the background of values whose time to live ends.
 pub const REFRESHES_TOTAL: &str = "cachefront_refreshes_total";
 /// Loads from the database.
@@ -83,6 +86,9 @@ pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
 
+/// The values of `outcome` in [`SHADOW_TOTAL`].
+const SHADOW_OUTCOMES: [&str; 4] = ["equal", "different", "absent", "changed"];
+
 /// A counter of the recorder, with the count of this cache for [`Cache::stats`](crate::Cache::stats).
 #[derive(Clone)]
 pub(crate) struct Counted {
@@ -116,7 +122,9 @@ pub(crate) struct CacheMetrics {
     pub(crate) miss: Counted,
     pub(crate) unproven: Counted,
     pub(crate) outdated: Counted,
+    pub(crate) tag_invalidated: Counted,
     pub(crate) stale: Counted,
+    shadow: [Counted; SHADOW_OUTCOMES.len()],
     pub(crate) refreshes: Counter,
     pub(crate) bypass: Counted,
     pub(crate) load_ok: Counted,
@@ -147,7 +155,10 @@ impl CacheMetrics {
             miss: read_of("miss"),
             unproven: read_of("unproven"),
             outdated: read_of("outdated"),
+            tag_invalidated: read_of("tag_invalidated"),
             stale: read_of("stale"),
+            shadow: SHADOW_OUTCOMES
+                .map(|outcome| Counted::new(counter!(SHADOW_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome))),
             refreshes: counter!(REFRESHES_TOTAL, "cache" => cache.to_owned()),
             bypass: read_of("bypass"),
             load_ok: load_of("value"),
@@ -170,6 +181,33 @@ impl CacheMetrics {
     /// Returns the number of hits in the process-local tier that were counted.
     pub(crate) fn hits_local(&self) -> u64 {
         self.hits_local.load(Ordering::Relaxed)
+    }
+
+    /// Counts the outcome of a read, by its label.
+    pub(crate) fn count_read(&self, outcome: &'static str) {
+        match outcome {
+            "shared" => self.hit_shared.increment(1),
+            "miss" => self.miss.increment(1),
+            "unproven" => self.unproven.increment(1),
+            "outdated" => self.outdated.increment(1),
+            "tag_invalidated" => self.tag_invalidated.increment(1),
+            "stale" => self.stale.increment(1),
+            "bypass" => self.bypass.increment(1),
+            // Hits in the process-local tier have a counter of their own.
+            _ => {}
+        }
+    }
+
+    /// Counts a read in shadow mode.
+    pub(crate) fn shadow(&self, outcome: &str) {
+        let counters = SHADOW_OUTCOMES.iter().zip(&self.shadow);
+        counters.filter(|(name, _)| **name == outcome).for_each(|(_, counter)| counter.increment(1));
+    }
+
+    /// Returns the number of reads in shadow mode with this outcome.
+    pub(crate) fn shadow_total(&self, outcome: &str) -> u64 {
+        let counters = SHADOW_OUTCOMES.iter().zip(&self.shadow);
+        counters.filter(|(name, _)| **name == outcome).map(|(_, counter)| counter.total()).sum()
     }
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {
@@ -232,6 +270,7 @@ pub(crate) fn describe_store() {
 
 fn describe() {
     describe_counter!(READS_TOTAL, "Reads, by the tier of the value");
+    describe_counter!(SHADOW_TOTAL, "Reads in shadow mode, by how the cached value compares with the database's");
     describe_counter!(REFRESHES_TOTAL, "Loads in the background of values whose time to live ends");
     describe_counter!(LOADS_TOTAL, "Loads from the database");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "How long a load took");

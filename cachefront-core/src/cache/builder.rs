@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
+use crate::cache::observer::CacheObserver;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::codec::{Codec, Json};
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +58,7 @@ pub struct CacheBuilder<K, V, C = Json> {
     settings: CacheSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
 }
 
 impl<K, V> Cache<K, V> {
@@ -99,6 +101,7 @@ impl<K, V> CacheBuilder<K, V, Json> {
             settings: CacheSettings::default(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
+            observer: None,
         }
     }
 }
@@ -249,6 +252,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
+            observer: self.observer,
         }
     }
 
@@ -370,6 +374,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
+            observer: self.observer,
         }))
     }
 

@@ -20,10 +20,13 @@ use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
+use crate::cache::observer::CacheObserver;
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
+use crate::cache::tasks::Tasks;
 use crate::clock::{Clock, Entropy};
 use crate::codec::Codec;
 use crate::error::{BoxError, Result};
@@ -73,6 +76,7 @@ pub(super) struct Parts<K, V> {
     pub(super) settings: CacheSettings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
 }
 
 impl<K, V> Cache<K, V>
@@ -228,11 +232,12 @@ where
         self.inner.stats()
     }
 
-    /// Sets whether reads go to the database without the tiers; values are then not stored.
+    /// Sets whether reads go to the database without the tiers; values are then not stored: the serving modes
+    /// [`Bypass`](ServingMode::Bypass) and [`Normal`](ServingMode::Normal).
     ///
     /// Default: `false`.
     pub fn set_bypass(&self, bypass: bool) {
-        self.inner.subscription.set_bypass(bypass);
+        self.set_serving_mode(if bypass { ServingMode::Bypass } else { ServingMode::Normal });
     }
 
     /// Returns true if reads go to the database without the tiers.
@@ -286,6 +291,9 @@ where
             uncovered: AtomicBool::new(false),
             metrics: metrics.clone(),
         };
+        if parts.observer.as_ref().is_some_and(|observer| observer.wants_local_hits()) {
+            shared.subscription.watch_local_hits();
+        }
         let keeps_stale = !parts.settings.stale_if_error.is_zero();
         let inner = Inner {
             local: parts.local.map(LocalTier::new),
@@ -302,6 +310,8 @@ where
             clock: parts.clock,
             entropy: parts.entropy,
             metrics,
+            observer: parts.observer,
+            tasks: Arc::new(Tasks::new()),
             ticker,
         };
         Self { inner: Arc::new(inner) }

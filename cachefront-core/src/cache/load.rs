@@ -7,11 +7,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use crate::cache::flight::{Leader, Outcome};
 use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
+use crate::cache::observer::LoadReport;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
@@ -39,10 +42,43 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// Runs a single-flight load in a task of its own, under the span `cachefront.load`.
+    pub(super) fn spawn_load(self: &Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>) {
+        match self.tasks.begin(&self.shared.cache) {
+            Ok(running) => {
+                let span = tracing::debug_span!(
+                    "cachefront.load",
+                    cache = %self.shared.cache,
+                    key = %plan.store_key,
+                    purpose = plan.purpose.as_str(),
+                    outcome = tracing::field::Empty,
+                );
+                running.spawn(Arc::clone(self).run_load(leader, plan, work, span.clone()).instrument(span));
+            }
+            Err(error) => leader.complete(Err(error)),
+        }
+    }
+
     /// Runs a single-flight load to its end: the leader's task.
-    pub(super) async fn run_load(self: Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>) {
+    async fn run_load(self: Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>, span: Span) {
+        let began = self.clock.now();
         let outcome = self.load_and_store(&leader, &plan, work).await;
+        span.record("outcome", ended(&outcome));
+        self.note_load(leader.key(), began, &outcome);
         leader.complete(outcome);
+    }
+
+    /// Reports a load that has ended to the observer.
+    pub(super) fn note_load(&self, key: &K, began: Timestamp, outcome: &Outcome<V>) {
+        let Some(observer) = &self.observer else { return };
+        let report = match outcome {
+            // Nothing was loaded here.
+            Ok(loaded) if loaded.tier != Tier::Database => return,
+            Ok(loaded) => (loaded.value.is_none(), loaded.accepted, None),
+            Err(error) => (false, false, Some(error.clone())),
+        };
+        let (absent, stored, error) = report;
+        observer.loaded(key, &LoadReport { took: self.clock.now().since(began), absent, stored, error });
     }
 
     /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
@@ -137,6 +173,7 @@ where
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
+            self.tasks.check_open(&self.shared.cache)?;
             let fresh = self.load(self.gate.permit().await?, key, work).await?;
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
@@ -151,7 +188,11 @@ where
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
-            let loaded = match self.gate.permit().await {
+            let permit = match self.tasks.check_open(&self.shared.cache) {
+                Ok(()) => self.gate.permit().await,
+                Err(error) => Err(error),
+            };
+            let loaded = match permit {
                 Ok(permit) => self.load_many(permit, &batch).await,
                 Err(error) => Err(error),
             };
@@ -219,5 +260,15 @@ where
         self.clock.sleep(proof_wait.pause).await;
         proof_wait.pause = (proof_wait.pause * 2).min(self.settings.lease_poll_max);
         Ok(())
+    }
+}
+
+/// Returns how a load ended, for its span.
+fn ended<V>(outcome: &Outcome<V>) -> &'static str {
+    match outcome {
+        Ok(loaded) if loaded.tier != Tier::Database => "filled_elsewhere",
+        Ok(loaded) if loaded.accepted => "stored",
+        Ok(_) => "not_stored",
+        Err(error) => error.kind().as_str(),
     }
 }

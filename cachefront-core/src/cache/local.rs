@@ -9,6 +9,8 @@ use quick_cache::sync::Cache as Map;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, Weighter};
 
 use crate::cache::epochs::{Epochs, Ticket};
+use crate::cache::explain::LocalValue;
+use crate::cache::hit::age;
 use crate::clock::Timestamp;
 
 /// Weight of an entry in addition to its key and encoded value, in bytes: the map's slot and the bookkeeping.
@@ -122,6 +124,16 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         self.map.peek(key).map(|entry| (entry.value, entry.filled_at))
     }
 
+    /// Explains what the tier has for `key`, also if it is no longer served.
+    pub(crate) fn explain(&self, key: &K, epochs: &Epochs, now: Timestamp) -> Option<LocalValue> {
+        self.map.peek(key).map(|entry| LocalValue {
+            invalidated: !entry.is_valid(epochs),
+            expired: now >= entry.expires_at,
+            age: age(entry.filled_at, now),
+            ttl: entry.expires_at.since(now),
+        })
+    }
+
     /// Returns the number of entries, their weight in bytes, and the number of evictions so far.
     pub(crate) fn usage(&self) -> (u64, u64, u64) {
         (self.map.len() as u64, self.map.weight(), self.evictions.0.load(Ordering::Relaxed))
@@ -155,6 +167,12 @@ impl<V> LocalEntry<V> {
     /// Returns true if the entry is neither invalidated nor expired.
     #[inline]
     fn serves(&self, epochs: &Epochs, now: Timestamp) -> bool {
-        epochs.holds(self.ticket) && now < self.expires_at
+        self.is_valid(epochs) && now < self.expires_at
+    }
+
+    /// Returns true if nothing has invalidated the entry.
+    #[inline]
+    fn is_valid(&self, epochs: &Epochs) -> bool {
+        epochs.holds(self.ticket)
     }
 }

@@ -8,15 +8,19 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
+use tracing::Instrument;
 
 use crate::cache::flight::{Flight, Joined, Leader};
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
+use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 
@@ -43,11 +47,15 @@ where
     /// Reads many keys: the process-local tier for each, one read of the store for the rest, and then single-flight loads of
     /// which those that this call leads run as one batch. The result has the order of `keys`, of which some may be equal.
     pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Hit<V>>> {
+        let serving = self.subscription.serving();
+        if serving == ServingMode::Shadow && !level.bypass {
+            return self.read_many_shadowed(keys, &level).await;
+        }
         let newest = self.flights.newest();
         let mut found: Vec<Option<Result<Hit<V>>>> =
             keys.iter().map(|key| self.local_of_many(key, &level).map(Ok)).collect();
         let (mut reads, mut strong) = (Vec::new(), Vec::new());
-        let through = !self.is_bypassed() && !level.bypass;
+        let through = serving != ServingMode::Bypass && !level.bypass;
         for (index, key) in keys.into_iter().enumerate() {
             if found.get(index).is_some_and(Option::is_some) {
                 continue;
@@ -62,7 +70,7 @@ where
                 Err(error) => set(&mut found, index, Err(error)),
             }
         }
-        self.metrics.bypass.increment(strong.len() as u64);
+        strong.iter().for_each(|(_, key)| self.note_read(key, ReadOutcome::Bypass));
         self.lookup_many(&mut reads, &mut found).await;
         let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
         copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
@@ -110,9 +118,21 @@ where
             flights.push((part, flight, leads));
         }
         if !pending.is_empty() {
-            tokio::spawn(Arc::clone(self).run_loads(pending));
+            self.spawn_loads(pending);
         }
         flights
+    }
+
+    /// Runs loads in one task.
+    fn spawn_loads(self: &Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+        match self.tasks.begin(&self.shared.cache) {
+            Ok(running) => {
+                let span =
+                    tracing::debug_span!("cachefront.load_many", cache = %self.shared.cache, keys = pending.len());
+                running.spawn(Arc::clone(self).run_loads(pending).instrument(span));
+            }
+            Err(error) => pending.into_iter().for_each(|load| load.leader.complete(Err(error.clone()))),
+        }
     }
 
     /// Reads the store once for all remaining reads, and removes the hits from `parts`.
@@ -141,16 +161,16 @@ where
                     if let Some(ticket) = ticket {
                         self.keep_read(key, store_key, &stored, ticket);
                     }
-                    set(found, part.index, Ok(self.shared_hit(stored, level)));
+                    set(found, part.index, Ok(self.shared_hit(key, stored, level)));
                     return false;
                 }
-                Lookup::Miss => self.metrics.miss.increment(1),
+                Lookup::Miss => self.note_read(key, ReadOutcome::Miss),
                 Lookup::Unproven => {
-                    self.metrics.unproven.increment(1);
+                    self.note_read(key, ReadOutcome::Unproven);
                     part.reload = true;
                 }
                 Lookup::Outdated => {
-                    self.metrics.outdated.increment(1);
+                    self.note_read(key, ReadOutcome::Outdated);
                     part.reload = true;
                 }
             }
@@ -177,6 +197,7 @@ where
 
     /// Runs the loads that one call leads, as one batch load.
     async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+        let began = self.clock.now();
         let permit = match self.gate.permit().await {
             Ok(permit) => permit,
             Err(error) => {
@@ -191,14 +212,18 @@ where
         let keys: Vec<K> = loads.iter().map(|(load, _)| load.leader.key().clone()).collect();
         match self.load_many(permit, &keys).await {
             Ok(fresh) => {
-                let stored =
-                    loads.into_iter().zip(fresh).map(|((load, lease), fresh)| self.store_one(load, lease, fresh));
+                let stored = loads
+                    .into_iter()
+                    .zip(fresh)
+                    .map(|((load, lease), fresh)| self.store_one(load, lease, fresh, began));
                 join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
                 for (load, lease) in loads {
                     self.release_lease(&load.plan.store_key, lease.as_ref()).await;
-                    load.leader.complete(Err(error.clone()));
+                    let outcome = Err(error.clone());
+                    self.note_load(load.leader.key(), began, &outcome);
+                    load.leader.complete(outcome);
                 }
             }
         }
@@ -218,7 +243,7 @@ where
                 Leased::Without => loads.push((load, None)),
                 // It is waited for in a task of its own: a task that waits for a lease holds none ("Permit before lease").
                 Leased::Held(_) => {
-                    tokio::spawn(Arc::clone(self).run_load(load.leader, load.plan, Work::Registered));
+                    self.spawn_load(load.leader, load.plan, Work::Registered);
                 }
             }
         }
@@ -226,10 +251,12 @@ where
     }
 
     /// Offers one value of a batch load to the tiers, and completes its flight.
-    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Fresh<V>) {
+    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Fresh<V>, began: Timestamp) {
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
-        load.leader.complete(Ok(Arc::new(loaded)));
+        let outcome = Ok(Arc::new(loaded));
+        self.note_load(load.leader.key(), began, &outcome);
+        load.leader.complete(outcome);
     }
 }
 

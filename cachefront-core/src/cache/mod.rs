@@ -1,13 +1,14 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
-//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`],
+//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`serving`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`], [`tasks`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`], [`many`] and [`invalidate`] are the paths through them;
-//! [`get`], [`get_many`], [`get_or_load`],
-//! [`token`], [`handle`] and [`builder`] have the public types.
+//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`], [`shadow`], [`many`], [`explain`] and [`invalidate`] are the
+//! paths through them; [`get`], [`get_many`], [`get_or_load`],
+//! [`token`], [`handle`], [`operate`] and [`builder`] have the public types.
 
 mod builder;
 mod epochs;
+mod explain;
 mod flight;
 mod freshness;
 mod get;
@@ -22,24 +23,34 @@ mod load;
 mod load_gate;
 mod local;
 mod many;
+mod observer;
+mod operate;
 mod plan;
 mod read;
 mod refresh;
+mod serving;
+mod shadow;
 mod shared;
 mod stale;
 mod stats;
 mod store_loaded;
 mod subscription;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use builder::{CacheBuilder, IntoStore};
+pub use explain::{
+    EntryExplanation, Explanation, LoadReason, LocalExplanation, LocalValue, MetaExplanation, StoreExplanation,
+};
 pub use get::{Get, GetDetailed, GetFuture};
 pub use get_many::{GetMany, GetManyDetailed, GetManyPerKey};
 pub use get_or_load::{GetOrLoad, GetOrLoadDetailed};
 pub use handle::Cache;
 pub use hit::{Hit, Tier};
 pub use local::Local;
+pub use observer::{CacheObserver, LoadReport, ReadOutcome};
+pub use serving::ServingMode;
 pub use stats::CacheStats;
 pub use token::IntoToken;

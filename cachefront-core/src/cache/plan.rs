@@ -74,6 +74,15 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    /// Returns the purpose as one word, for spans.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Miss => "miss",
+            Self::Reload => "reload",
+            Self::Refresh => "refresh",
+        }
+    }
+
     /// Returns the purpose of a read's load.
     pub(super) fn of_read(reload: bool) -> Self {
         if reload { Self::Reload } else { Self::Miss }

@@ -14,7 +14,9 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::{Evidence, Level};
 use crate::cache::local::{Insertion, LocalEntry, LocalTier};
+use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lookup, Stored};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -59,7 +61,7 @@ where
     pub(super) fn local_get<Q>(&self, key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let tier = self.local.as_ref()?;
         if !self.subscription.is_unlimited() {
@@ -70,29 +72,32 @@ where
         Some(entry.value)
     }
 
-    /// The first tier while it is bypassed, while the freshness objective is not met, or where its hits are counted.
+    /// The first tier while it serves no read, while the freshness objective is not met, or where its hits are counted.
     #[cold]
     fn local_get_limited<Q>(&self, tier: &LocalTier<K, V>, key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        if self.is_bypassed() {
+        if self.subscription.is_local_off() {
             return None;
         }
         let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
         if self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
             return None;
         }
-        self.note_local_hit();
+        self.note_local_hit(|| key.to_owned());
         Some(entry.value)
     }
 
     /// Counts a hit in the process-local tier.
-    fn note_local_hit(&self) {
+    fn note_local_hit(&self, key: impl FnOnce() -> K) {
         self.metrics.hit_local.increment(1);
         if self.settings.count_local_hits {
             self.metrics.count_local_hit();
+        }
+        if let Some(observer) = self.observer.as_ref().filter(|observer| observer.wants_local_hits()) {
+            observer.read(&key(), ReadOutcome::Hit(Tier::Local));
         }
     }
 
@@ -110,9 +115,13 @@ where
     pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.shared.cache, &key)?;
-        let through = !self.is_bypassed() && !level.bypass;
+        let serving = self.subscription.serving();
+        if serving == ServingMode::Shadow && !level.bypass {
+            return Box::pin(self.read_shadowed(key, level, work)).await;
+        }
+        let through = serving != ServingMode::Bypass && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
-            self.metrics.bypass.increment(1);
+            self.note_read(&key, ReadOutcome::Bypass);
             return Box::pin(self.bypass(&key, level, &work, self.proof_wait())).await;
         };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
@@ -122,7 +131,7 @@ where
             return Ok(hit);
         }
         match self.lookup(&read).await {
-            Lookup::Hit(stored) => Ok(self.shared_hit(stored, level)),
+            Lookup::Hit(stored) => Ok(self.shared_hit(&read.key, stored, level)),
             first @ (Lookup::Miss | Lookup::Unproven | Lookup::Outdated) => {
                 Box::pin(self.read_by_load(&read, first, work)).await
             }
@@ -136,15 +145,15 @@ where
         let mut lookup = first;
         for _ in 0..ROUNDS_MAX {
             match lookup {
-                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, read.level)),
+                Lookup::Hit(stored) => return Ok(self.shared_hit(&read.key, stored, read.level)),
                 Lookup::Miss if reload => {}
-                Lookup::Miss => self.metrics.miss.increment(1),
+                Lookup::Miss => self.note_read(&read.key, ReadOutcome::Miss),
                 Lookup::Unproven => {
-                    self.metrics.unproven.increment(1);
+                    self.note_read(&read.key, ReadOutcome::Unproven);
                     reload = true;
                 }
                 Lookup::Outdated => {
-                    self.metrics.outdated.increment(1);
+                    self.note_read(&read.key, ReadOutcome::Outdated);
                     reload = true;
                 }
             }
@@ -159,20 +168,25 @@ where
             lookup = self.lookup(read).await;
         }
         if let Lookup::Hit(stored) = lookup {
-            return Ok(self.shared_hit(stored, read.level));
+            return Ok(self.shared_hit(&read.key, stored, read.level));
         }
         // The key changes faster than it can be filled: the read loads by itself.
         self.bypass(&read.key, read.level, &work, proof_wait).await
     }
 
     /// Joins or starts one load.
-    async fn join(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &Work<V>) -> Result<JoinOutcome<V>> {
+    pub(super) async fn join(
+        self: &Arc<Self>,
+        read: &Read<'_, K>,
+        reload: bool,
+        work: &Work<V>,
+    ) -> Result<JoinOutcome<V>> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
                 let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
                 let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
-                tokio::spawn(Arc::clone(self).run_load(leader, plan, work.share()));
+                self.spawn_load(leader, plan, work.share());
                 self.landed(read, &flight, true).await
             }
             Joined::Waiter(flight) => self.landed(read, &flight, false).await,
@@ -217,7 +231,7 @@ where
     /// Returns a hit of the process-local tier that satisfies the level.
     pub(super) fn local_proven(&self, key: &K, level: &Level) -> Option<Hit<V>> {
         let hit = self.local_lookup(level, |tier, now| tier.get(key, &self.subscription.epochs, now))?;
-        self.note_local_hit();
+        self.note_local_hit(|| key.clone());
         Some(hit)
     }
 
@@ -283,8 +297,8 @@ where
     }
 
     /// Counts a hit in the store. A plain read returns the value only, and pays for nothing else.
-    pub(super) fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
-        self.metrics.hit_shared.increment(1);
+    pub(super) fn shared_hit(&self, key: &K, stored: Stored<V>, level: &Level) -> Hit<V> {
+        self.note_read(key, ReadOutcome::Hit(Tier::Shared));
         if level.detailed {
             return self.stored_hit(stored);
         }

@@ -10,9 +10,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use crate::cache::explain::LoadReason;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load_gate::{Fresh, LoadFacts};
+use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
@@ -148,7 +150,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
     pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
         let now = self.clock.now();
-        let Some(stored) = self.decode(reading, now) else { return Lookup::Miss };
+        let Ok(stored) = self.decode(reading, now) else { return Lookup::Miss };
         if level.is_eventual() {
             return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
         }
@@ -166,51 +168,49 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
-    fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
+    pub(super) fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
         stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
     }
 
-    /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
-        let entry = reading.entry?;
+    /// Decodes an entry that may be served at the eventual level under the current mode; else returns the reason for a load.
+    pub(super) fn decode(&self, reading: Reading, now: Timestamp) -> Result<Stored<V>, LoadReason> {
+        let mode = self.mode();
+        let meta = match mode {
+            InvalidationMode::Cdc => Some(reading.meta.ok_or(LoadReason::NoMeta)?),
+            InvalidationMode::Ttl => None,
+        };
+        let covered = match &meta {
+            Some(meta) if !meta.is_live() => return Err(LoadReason::Suspended),
+            Some(meta) => Some(meta.coverage.generation(self.mapping).ok_or(LoadReason::NotCovered)?),
+            None => None,
+        };
+        let entry = reading.entry.ok_or(LoadReason::Absent)?;
         let fixed = match Fixed::decode(&entry) {
             Ok(fixed) => fixed,
             Err(error) => {
                 tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
-                return None;
+                return Err(LoadReason::Damaged);
             }
         };
         let (header, payload) = (&fixed.header, fixed.payload(&entry));
-        let meta = match self.mode() {
-            InvalidationMode::Cdc => {
-                let meta = reading.meta.filter(|meta| meta.is_live())?;
-                // If the cache is not covered, or the entry has another generation, the entry is not valid.
-                let covered = meta.coverage.generation(self.mapping);
-                if header.mode != InvalidationMode::Cdc || covered != Some(header.generation) {
-                    return None;
-                }
-                Some(meta)
-            }
-            InvalidationMode::Ttl => None,
-        };
-        let expired = header.hard_expiry.is_known() && now >= header.hard_expiry;
-        if header.schema_version != self.schema_version || expired {
-            return None;
+        // If the cache is not covered, or the entry has another generation, the entry is not valid.
+        if mode == InvalidationMode::Cdc && header.mode != mode {
+            return Err(LoadReason::OtherMode);
         }
-        let value = match header.state {
-            PayloadState::Negative => None,
-            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(payload) {
-                    Ok(value) => Some(value),
-                    Err(error) => {
-                        tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
-                        return None;
-                    }
-                }
-            }
-            _ => return None,
-        };
-        Some(Stored {
+        if covered.is_some_and(|covered| covered != header.generation) {
+            return Err(LoadReason::OtherGeneration);
+        }
+        if header.state == PayloadState::None {
+            return Err(LoadReason::Loading);
+        }
+        if header.schema_version != self.schema_version {
+            return Err(LoadReason::OtherSchemaVersion);
+        }
+        if header.hard_expiry.is_known() && now >= header.hard_expiry {
+            return Err(LoadReason::Expired);
+        }
+        let value = self.decode_payload(header, payload)?;
+        Ok(Stored {
             value,
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
@@ -224,9 +224,26 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         })
     }
 
+    /// Decodes the value of an entry; `None` if the database has no such row.
+    fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<Option<V>, LoadReason> {
+        match header.state {
+            PayloadState::Negative => Ok(None),
+            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
+                self.codec.decode(payload).map(Some).map_err(|error| {
+                    tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
+                    LoadReason::NotDecodable
+                })
+            }
+            _ => Err(LoadReason::NotDecodable),
+        }
+    }
+
     /// Requests the right to fill a key, once.
     pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
         let mode = self.mode();
+        if self.subscription.serving() == ServingMode::ReadOnly {
+            return Leased::Without;
+        }
         let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
             return Leased::Held(Duration::ZERO);
         };

@@ -6,9 +6,11 @@ mod hooks;
 mod keys;
 mod levels;
 mod many;
+mod operate;
 mod permits;
 mod refresh;
 mod size;
+mod spans;
 mod split;
 mod stats;
 
