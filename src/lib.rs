@@ -54,7 +54,7 @@ pub use cachefront_core::{
     Gtid, Hit, IntoStore, IntoToken, InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, LoadReason, LoadReport,
     Loader, LoaderFn, Local, LocalExplanation, LocalValue, MemorySettings, MemoryStore, MetaExplanation, OnLag,
     POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, ReadOutcome, Result, Retry, ServingMode,
-    StageLatency, StoreExplanation, StoreKey, Tier, Timestamp, cache_key, loader_fn,
+    StageLatency, StoreExplanation, StoreKey, TAG_BYTES_MAX, TAGS_MAX, Tier, Timestamp, cache_key, loader_fn,
 };
 pub use cachefront_core::{async_trait, bytes, watch};
 pub use cachefront_core::{

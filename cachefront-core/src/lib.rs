@@ -68,7 +68,7 @@ pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus, StageLatency};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
-pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, loader_fn};
+pub use loader::{LoadCx, LoadNotes, Loader, LoaderFn, TAG_BYTES_MAX, TAGS_MAX, loader_fn};
 pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
 pub use settings::{CacheSettings, CdcSettings, OnLag};

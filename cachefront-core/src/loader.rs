@@ -104,6 +104,12 @@ pub struct LoadCx {
     notes: Mutex<LoadNotes>,
 }
 
+/// Maximum number of tags of a value. A value with more is returned and not cached.
+pub const TAGS_MAX: usize = 16;
+
+/// Maximum length of a tag, in bytes. A value with a longer one is returned and not cached.
+pub const TAG_BYTES_MAX: usize = 128;
+
 /// The facts that a loader reported about a value.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -118,6 +124,8 @@ pub struct LoadNotes {
     pub replica: bool,
     /// The value must not be cached.
     pub no_store: bool,
+    /// The value is invalidated with each of these tags, of which no two are equal.
+    pub tags: Vec<Box<str>>,
 }
 
 impl LoadNotes {
@@ -176,6 +184,21 @@ impl LoadCx {
     /// Caches this value for `ttl` instead of the cache's time to live.
     pub fn ttl(&self, ttl: Duration) {
         self.note(|notes| notes.ttl = Some(ttl));
+    }
+
+    /// Invalidates this value together with all values that have the same tag; see
+    /// [`CacheBuilder::tagged`](crate::CacheBuilder::tagged). A loader of many keys sets it for all of them.
+    pub fn tag(&self, tag: &str) {
+        self.note(|notes| {
+            if notes.tags.iter().any(|known| **known == *tag) {
+                return;
+            }
+            if notes.tags.len() == TAGS_MAX || tag.is_empty() || tag.len() > TAG_BYTES_MAX {
+                notes.no_store = true;
+                return;
+            }
+            notes.tags.push(tag.into());
+        });
     }
 
     /// Prevents this value from being cached.

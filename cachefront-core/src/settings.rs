@@ -119,6 +119,9 @@ pub struct CacheSettings {
     /// Maximum number of keys that [`invalidate_many`](crate::Cache::invalidate_many) removes by one command and announces in
     /// one message. Default: 1,000, so that a long list delays no reader.
     pub keys_per_command_max: usize,
+    /// How long the marker of a tag lives. When it ends, the values that have the tag are loaded again. Default: 24 h, so that
+    /// markers of tags that are no longer used do not stay.
+    pub tag_ttl: Duration,
     /// How long [`Cache::shutdown`](crate::Cache::shutdown) waits for loads in progress. Default: 10 s, what orchestrators
     /// usually leave of the time that they grant.
     pub drain_max: Duration,
@@ -153,6 +156,7 @@ impl Default for CacheSettings {
             bus_retry_min: Duration::from_millis(20),
             bus_retry_max: Duration::from_secs(1),
             keys_per_command_max: 1_000,
+            tag_ttl: Duration::from_secs(24 * 3600),
             drain_max: Duration::from_secs(10),
             count_local_hits: false,
             tick: Duration::from_millis(10),
@@ -183,6 +187,7 @@ impl CacheSettings {
         with_bus_retry_min = bus_retry_min: Duration;
         with_bus_retry_max = bus_retry_max: Duration;
         with_keys_per_command_max = keys_per_command_max: usize;
+        with_tag_ttl = tag_ttl: Duration;
         with_drain_max = drain_max: Duration;
         with_count_local_hits = count_local_hits: bool;
         with_tick = tick: Duration;
@@ -207,6 +212,7 @@ impl CacheSettings {
             ("bus_silence_max", self.bus_silence_max),
             ("bus_retry_min", self.bus_retry_min),
             ("bus_retry_max", self.bus_retry_max),
+            ("tag_ttl", self.tag_ttl),
             ("drain_max", self.drain_max),
             ("tick", self.tick),
         ];

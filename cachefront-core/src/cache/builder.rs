@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
 use crate::cache::observer::CacheObserver;
+use crate::cache::tag_load::TagsOf;
+use crate::cache::tags::TAGGED;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::codec::{Codec, Json};
 use crate::error::{Error, ErrorKind, Result};
@@ -53,12 +55,13 @@ pub struct CacheBuilder<K, V, C = Json> {
     policy: Option<Arc<dyn TtlPolicy>>,
     loader: Option<Arc<dyn DynLoader<K, V>>>,
     codec: C,
-    rules: TableRules,
+    pub(super) rules: TableRules,
     mode: Option<InvalidationMode>,
     settings: CacheSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    pub(super) tags_of: Option<TagsOf<K>>,
 }
 
 impl<K, V> Cache<K, V> {
@@ -102,6 +105,7 @@ impl<K, V> CacheBuilder<K, V, Json> {
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
             observer: None,
+            tags_of: None,
         }
     }
 }
@@ -253,6 +257,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
+            tags_of: self.tags_of,
         }
     }
 
@@ -375,10 +380,14 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
+            tags_of: self.tags_of,
         }))
     }
 
-    fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()>
+    where
+        C: Codec<V>,
+    {
         let config = |message: String| Err(Error::new(ErrorKind::Config, message));
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !self.name.bytes().all(legal) {
@@ -410,6 +419,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         }
         if !stale.load_soft_timeout.is_zero() && stale.stale_if_error.is_zero() {
             return config(format!("`load_soft_timeout` of cache `{}` needs `stale_if_error`", self.name));
+        }
+        if self.codec.id() & TAGGED != 0 {
+            return config(format!("the codec of cache `{}` has the id {}: give 1 to 127", self.name, self.codec.id()));
         }
         if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
             return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));

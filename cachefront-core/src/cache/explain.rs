@@ -12,6 +12,7 @@ use crate::cache::hit::{Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::{Evidence, Level};
 use crate::cache::serving::ServingMode;
+use crate::cache::tag_store::Look;
 use crate::clock::Timestamp;
 use crate::entry::{Entry, PayloadState};
 use crate::error::Result;
@@ -242,7 +243,8 @@ where
 
     /// Returns why what was read from the store would not be served to a plain read; `None` if it would be.
     async fn explain_lookup(&self, reading: Reading, now: Timestamp) -> Option<LoadReason> {
-        match self.shared.decode(reading, now) {
+        let decoded = self.shared.decode(reading, now);
+        match self.shared.verify(vec![decoded], Look::Peek).await.pop().unwrap_or(Err(LoadReason::Absent)) {
             Ok(stored) if self.shared.is_fresh(&stored, now) => None,
             Ok(_) => Some(LoadReason::Outdated),
             Err(reason) => Some(reason),

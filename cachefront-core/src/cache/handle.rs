@@ -26,6 +26,7 @@ use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
+use crate::cache::tag_load::{Tags, TagsOf};
 use crate::cache::tasks::Tasks;
 use crate::clock::{Clock, Entropy};
 use crate::codec::Codec;
@@ -77,6 +78,7 @@ pub(super) struct Parts<K, V> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    pub(super) tags_of: Option<TagsOf<K>>,
 }
 
 impl<K, V> Cache<K, V>
@@ -278,6 +280,9 @@ where
             codec: parts.codec,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
+            tagged: parts.rules.is_tagged(),
+            tag_ttl: parts.settings.tag_ttl,
+            tag_poll: parts.settings.lease_poll_min,
             declares_replicas: !parts.rules.loads_from().is_empty(),
             mode: AtomicU8::new(parts.mode as u8),
             lease: parts.settings.lease,
@@ -295,6 +300,7 @@ where
             shared.subscription.watch_local_hits();
         }
         let keeps_stale = !parts.settings.stale_if_error.is_zero();
+        let tags = parts.rules.is_tagged().then(|| Tags::new(parts.tags_of));
         let inner = Inner {
             local: parts.local.map(LocalTier::new),
             shared,
@@ -311,6 +317,7 @@ where
             entropy: parts.entropy,
             metrics,
             observer: parts.observer,
+            tags,
             tasks: Arc::new(Tasks::new()),
             ticker,
         };

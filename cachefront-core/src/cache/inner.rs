@@ -12,6 +12,7 @@ use crate::cache::local::LocalTier;
 use crate::cache::observer::{CacheObserver, ReadOutcome};
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
+use crate::cache::tag_load::Tags;
 use crate::cache::tasks::Tasks;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::keymap::TableRules;
@@ -49,6 +50,8 @@ pub(super) struct Inner<K, V> {
     pub(super) metrics: CacheMetrics,
     /// Is notified of reads and loads.
     pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    /// The cache's tags; `None` if its values have none.
+    pub(super) tags: Option<Tags<K>>,
     /// The loads that run apart from their readers.
     pub(super) tasks: Arc<Tasks>,
     /// Ticks the coarse clock. It ends with the last handle.

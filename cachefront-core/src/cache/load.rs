@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 
 /// What a load does after it has asked for a lease.
-enum Next<'a, V> {
+pub(super) enum Next<'a, V> {
     /// Load, and fill if there is a lease.
     Load(Permit<'a>, Option<Lease>),
     /// Another process has filled the key.
@@ -83,23 +83,19 @@ where
 
     /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
     async fn load_and_store(&self, leader: &Leader<K, V>, plan: &LoadPlan, work: Work<V>) -> Outcome<V> {
-        let (permit, lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
+        if self.tags.is_some() {
+            return self.load_tagged(leader, plan, work).await;
+        }
+        let (permit, mut lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
             Next::Present(loaded) => return Ok(Arc::new(loaded)),
             Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
-        let fresh = match self.load(permit, leader.key(), &work).await {
+        let mut fresh = match self.load(permit, leader.key(), &work).await {
             Ok(fresh) => fresh,
-            Err(error) if plan.purpose == Purpose::Refresh => {
-                // The lease is left to expire: the value is still served, and no process tries again before that.
-                tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a refresh in the background failed");
-                return Ok(Arc::new(Loaded::abandoned()));
-            }
-            Err(error) => {
-                self.release_lease(&plan.store_key, lease.as_ref()).await;
-                return Err(error);
-            }
+            Err(error) => return self.load_failed(plan, lease.as_ref(), error).await,
         };
+        self.mark(leader.key(), lease.as_mut(), &[], &mut fresh);
         leader.seal();
         Ok(Arc::new(self.store_loaded(leader.key(), plan, lease, fresh).await))
     }
@@ -107,7 +103,7 @@ where
     /// Waits for a permit to load, then requests the lease: a lease begins when its load can begin, so that it does not
     /// expire in a queue ("Permit before lease"). Waits a bounded time for another process that holds the lease, without
     /// a permit.
-    async fn permit_and_lease(&self, key: &StoreKey, purpose: Purpose) -> Result<Next<'_, V>> {
+    pub(super) async fn permit_and_lease(&self, key: &StoreKey, purpose: Purpose) -> Result<Next<'_, V>> {
         let reload = purpose != Purpose::Miss;
         let deadline = self.clock.now().after(self.settings.lease_wait);
         let mut pause = self.settings.lease_poll_min;
@@ -119,10 +115,17 @@ where
                 Leased::Without => return Ok(Next::Load(permit, None)),
                 Leased::Held(_) if purpose == Purpose::Refresh => return Ok(Next::Abandon),
                 // A reader that needs more than what other processes fill does not wait for them.
-                Leased::Held(_) if reload || self.clock.now() >= deadline => return Ok(Next::Load(permit, None)),
+                Leased::Held(_) if purpose == Purpose::Reload || self.clock.now() >= deadline => {
+                    return Ok(Next::Load(permit, None));
+                }
                 Leased::Held(remaining) => {
                     drop(permit);
                     self.clock.sleep(pause.min(remaining.max(self.settings.lease_poll_min))).await;
+                    if purpose == Purpose::Retag
+                        && let Some(loaded) = self.shared.present_now(key).await
+                    {
+                        return Ok(Next::Present(loaded));
+                    }
                     pause = (pause * 2).min(self.settings.lease_poll_max);
                 }
             }
@@ -130,7 +133,7 @@ where
     }
 
     /// Loads one key from the database.
-    async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>) -> Result<Fresh<V>> {
+    pub(super) async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>) -> Result<Fresh<V>> {
         let cx = self.gate.context();
         let load = async {
             match (work.take_once(), &self.loader) {

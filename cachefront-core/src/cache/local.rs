@@ -53,6 +53,8 @@ pub(crate) struct LocalEntry<V> {
     /// `None` if the database has no such row.
     pub(crate) value: Option<V>,
     ticket: Ticket,
+    /// The tickets of its tags' markers; `None` if it has no tags.
+    tags: Option<Arc<[Ticket]>>,
     /// When it stops being served.
     pub(crate) expires_at: Timestamp,
     /// The clock before the value's load.
@@ -143,16 +145,27 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     pub(crate) fn insert(&self, key: K, value: Option<V>, facts: &Insertion) {
         let expires_at = facts.now.after(self.ttl).min(facts.expires_at);
         let weight = u32::try_from(facts.weight).unwrap_or(u32::MAX);
-        self.map
-            .insert(key, LocalEntry { value, ticket: facts.ticket, expires_at, filled_at: facts.filled_at, weight });
+        self.map.insert(
+            key,
+            LocalEntry {
+                value,
+                ticket: facts.ticket,
+                tags: facts.tags.clone(),
+                expires_at,
+                filled_at: facts.filled_at,
+                weight,
+            },
+        );
     }
 }
 
 /// The facts about a value that is inserted into the tier.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Insertion {
     /// Taken before the value was read.
     pub(crate) ticket: Ticket,
+    /// Those of its tags, taken before their markers were read; `None` if it has no tags.
+    pub(crate) tags: Option<Arc<[Ticket]>>,
     /// The clock when the value is inserted.
     pub(crate) now: Timestamp,
     /// The clock before the value's load.
@@ -174,5 +187,6 @@ impl<V> LocalEntry<V> {
     #[inline]
     fn is_valid(&self, epochs: &Epochs) -> bool {
         epochs.holds(self.ticket)
+            && self.tags.as_ref().is_none_or(|tags| tags.iter().all(|ticket| epochs.holds(*ticket)))
     }
 }

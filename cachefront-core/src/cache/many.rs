@@ -20,6 +20,8 @@ use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::cache::tag_store::Look;
+use crate::cache::tags::Mark;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -29,8 +31,8 @@ struct Part<'a, K> {
     /// Its place in the result.
     index: usize,
     read: Read<'a, K>,
-    /// Load even if the store has a valid value: it does not prove the level, or is outdated.
-    reload: bool,
+    /// Why the key has to be loaded.
+    purpose: Purpose,
 }
 
 /// A load that this call leads.
@@ -63,7 +65,7 @@ where
             match StoreKey::encode_short(&self.shared.cache, &key) {
                 Ok(Some(store_key)) if through => {
                     let read = Read { key, store_key, level: &level, newest };
-                    reads.push(Part { index, read, reload: false });
+                    reads.push(Part { index, read, purpose: Purpose::Miss });
                 }
                 // A key that is too long to be stored is loaded every time.
                 Ok(_) => strong.push((index, key)),
@@ -104,12 +106,12 @@ where
         let mut flights = Vec::with_capacity(parts.len());
         let mut pending = Vec::new();
         for part in parts {
-            let (read, reload) = (&part.read, part.reload);
+            let (read, purpose) = (&part.read, part.purpose);
             let ticket = self.subscription.epochs.ticket(&read.store_key);
             let (flight, leads) = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
                 Joined::Waiter(flight) => (flight, false),
                 Joined::Leader(leader) => {
-                    let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                    let flight = leader.flight();
                     let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
                     pending.push(PendingLoad { leader, plan });
                     (flight, true)
@@ -148,14 +150,20 @@ where
             Err(error) => return self.shared.failed("get_many", &error),
         };
         self.metrics.store_up.set(1.0);
-        let mut read = readings.into_iter().zip(tickets);
+        let levels: Vec<&Level> = parts.iter().map(|part| part.read.level).collect();
+        if levels.iter().any(|level| !level.is_eventual()) {
+            readings.iter().for_each(|reading| self.shared.note_origin(reading.meta.as_deref()));
+        }
+        let lookups = if self.shared.tagged {
+            self.shared.evaluate_tagged(readings, &levels, Look::Read).await
+        } else {
+            readings.into_iter().zip(levels).map(|(reading, level)| self.shared.evaluate(reading, level)).collect()
+        };
+        let mut found_now = lookups.into_iter().zip(tickets);
         parts.retain_mut(|part| {
-            let Some((reading, ticket)) = read.next() else { return true };
+            let Some((lookup, ticket)) = found_now.next() else { return true };
             let (key, store_key, level) = (&part.read.key, &part.read.store_key, part.read.level);
-            if !level.is_eventual() {
-                self.shared.note_origin(reading.meta.as_deref());
-            }
-            match self.shared.evaluate(reading, level) {
+            match lookup {
                 Lookup::Hit(stored) => {
                     self.refresh_if_due(key, store_key, &stored);
                     if let Some(ticket) = ticket {
@@ -167,11 +175,15 @@ where
                 Lookup::Miss => self.note_read(key, ReadOutcome::Miss),
                 Lookup::Unproven => {
                     self.note_read(key, ReadOutcome::Unproven);
-                    part.reload = true;
+                    part.purpose = Purpose::Reload;
                 }
                 Lookup::Outdated => {
                     self.note_read(key, ReadOutcome::Outdated);
-                    part.reload = true;
+                    part.purpose = Purpose::Reload;
+                }
+                Lookup::TagInvalidated => {
+                    self.note_read(key, ReadOutcome::TagInvalidated);
+                    part.purpose = Purpose::Retag;
                 }
             }
             true
@@ -198,6 +210,8 @@ where
     /// Runs the loads that one call leads, as one batch load.
     async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
         let began = self.clock.now();
+        // Before the leases, as for one key.
+        let marks = self.expected_marks_of_many(&pending).await;
         let permit = match self.gate.permit().await {
             Ok(permit) => permit,
             Err(error) => {
@@ -215,7 +229,7 @@ where
                 let stored = loads
                     .into_iter()
                     .zip(fresh)
-                    .map(|((load, lease), fresh)| self.store_one(load, lease, fresh, began));
+                    .map(|((load, lease), fresh)| self.store_one(load, lease, fresh, (&marks, began)));
                 join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
@@ -227,6 +241,15 @@ where
                 }
             }
         }
+    }
+
+    /// Returns the marks of all tags that these keys are expected to have.
+    async fn expected_marks_of_many(&self, pending: &[PendingLoad<K, V>]) -> Vec<Mark> {
+        let Some(tags) = &self.tags else { return Vec::new() };
+        let mut expected: Vec<_> = pending.iter().flat_map(|load| tags.expected(load.leader.key())).collect();
+        expected.sort();
+        expected.dedup();
+        self.shared.marks(&expected).await
     }
 
     /// Requests a lease for each load, and returns the loads that are still necessary.
@@ -251,7 +274,15 @@ where
     }
 
     /// Offers one value of a batch load to the tiers, and completes its flight.
-    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Fresh<V>, began: Timestamp) {
+    async fn store_one(
+        &self,
+        load: PendingLoad<K, V>,
+        mut lease: Option<Lease>,
+        mut fresh: Fresh<V>,
+        (marks, began): (&[Mark], Timestamp),
+    ) {
+        // A value with a tag that was not expected is stored by the next load.
+        self.mark(load.leader.key(), lease.as_mut(), marks, &mut fresh);
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         let outcome = Ok(Arc::new(loaded));

@@ -1,10 +1,10 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
-//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`serving`], [`epochs`] and [`plan`] are values; [`local`], [`subscription`], [`tasks`],
-//! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`refresh`], [`stale`], [`read`], [`shadow`], [`many`], [`explain`] and [`invalidate`] are the
+//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`serving`], [`epochs`], [`tags`] and [`plan`] are values; [`local`], [`subscription`], [`tasks`],
+//! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] and [`tag_store`] the part in the store; [`inner`] holds them all;
+//! [`store_loaded`], [`load`], [`tag_load`], [`refresh`], [`stale`], [`read`], [`shadow`], [`many`], [`explain`] and [`invalidate`] are the
 //! paths through them; [`get`], [`get_many`], [`get_or_load`],
-//! [`token`], [`handle`], [`operate`] and [`builder`] have the public types.
+//! [`token`], [`handle`], [`operate`], [`tag_api`] and [`builder`] have the public types.
 
 mod builder;
 mod epochs;
@@ -35,6 +35,10 @@ mod stale;
 mod stats;
 mod store_loaded;
 mod subscription;
+mod tag_api;
+mod tag_load;
+mod tag_store;
+mod tags;
 mod tasks;
 #[cfg(test)]
 mod tests;

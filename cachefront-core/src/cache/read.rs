@@ -18,6 +18,8 @@ use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lookup, Stored};
+use crate::cache::tag_store::Look;
+use crate::cache::tags::tickets;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
@@ -132,36 +134,39 @@ where
         }
         match self.lookup(&read).await {
             Lookup::Hit(stored) => Ok(self.shared_hit(&read.key, stored, level)),
-            first @ (Lookup::Miss | Lookup::Unproven | Lookup::Outdated) => {
-                Box::pin(self.read_by_load(&read, first, work)).await
-            }
+            first => Box::pin(self.read_by_load(&read, first, work)).await,
         }
     }
 
     /// A read whose first lookup was no hit: loads and looks up by turns until a value satisfies the level.
     async fn read_by_load(self: &Arc<Self>, read: &Read<'_, K>, first: Lookup<V>, work: Work<V>) -> Result<Hit<V>> {
         let mut proof_wait = self.proof_wait();
-        let mut reload = false;
+        let mut purpose = Purpose::Miss;
         let mut lookup = first;
         for _ in 0..ROUNDS_MAX {
             match lookup {
                 Lookup::Hit(stored) => return Ok(self.shared_hit(&read.key, stored, read.level)),
-                Lookup::Miss if reload => {}
+                Lookup::Miss if purpose != Purpose::Miss => {}
                 Lookup::Miss => self.note_read(&read.key, ReadOutcome::Miss),
                 Lookup::Unproven => {
                     self.note_read(&read.key, ReadOutcome::Unproven);
-                    reload = true;
+                    purpose = Purpose::Reload;
                 }
                 Lookup::Outdated => {
                     self.note_read(&read.key, ReadOutcome::Outdated);
-                    reload = true;
+                    purpose = Purpose::Reload;
+                }
+                Lookup::TagInvalidated => {
+                    self.note_read(&read.key, ReadOutcome::TagInvalidated);
+                    purpose = purpose.or_retag();
                 }
             }
-            match self.or_stale(read, self.join(read, reload, &work)).await? {
+            match self.or_stale(read, self.join(read, purpose, &work)).await? {
                 JoinOutcome::Hit(hit) => return Ok(hit),
-                JoinOutcome::Unsuitable => reload = reload || !read.level.is_eventual(),
+                JoinOutcome::Unsuitable if !read.level.is_eventual() => purpose = Purpose::Reload,
+                JoinOutcome::Unsuitable => {}
                 JoinOutcome::Lagging { permanent } => {
-                    reload = true;
+                    purpose = Purpose::Reload;
                     self.wait_for_proof(&mut proof_wait, permanent || !self.can_load(&work)).await?;
                 }
             }
@@ -178,13 +183,13 @@ where
     pub(super) async fn join(
         self: &Arc<Self>,
         read: &Read<'_, K>,
-        reload: bool,
+        purpose: Purpose,
         work: &Work<V>,
     ) -> Result<JoinOutcome<V>> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
-                let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                let flight = leader.flight();
                 let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
                 self.spawn_load(leader, plan, work.share());
                 self.landed(read, &flight, true).await
@@ -280,7 +285,7 @@ where
                 if !read.level.is_eventual() {
                     self.shared.note_origin(reading.meta.as_deref());
                 }
-                let lookup = self.shared.evaluate(reading, read.level);
+                let lookup = self.shared.evaluate_one(reading, read.level, Look::Read).await;
                 if let Lookup::Hit(stored) = &lookup {
                     self.refresh_if_due(&read.key, &read.store_key, stored);
                     if let Some(ticket) = keep {
@@ -347,7 +352,7 @@ where
 
     /// Puts a value that was read from the store into the process-local tier.
     pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
-        let Some(tier) = &self.local else { return };
+        let (Some(tier), Ok(tags)) = (&self.local, tickets(&stored.marks)) else { return };
         if self.shared.mode() == InvalidationMode::Cdc
             && !self.subscription.follows(stored.server, stored.meta.as_deref())
         {
@@ -355,6 +360,7 @@ where
         }
         let facts = Insertion {
             ticket,
+            tags,
             now: self.clock.now(),
             filled_at: stored.filled_at,
             expires_at: stored.fresh_until(),

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
-use crate::cache::plan::Work;
+use crate::cache::plan::{Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
 use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
@@ -57,7 +57,7 @@ where
             return self.bypass(&key, level, &work, self.proof_wait()).await;
         };
         let read = Read { key, store_key, level, newest };
-        match self.join(&read, true, &work).await? {
+        match self.join(&read, Purpose::Reload, &work).await? {
             JoinOutcome::Hit(hit) => Ok(hit),
             JoinOutcome::Unsuitable | JoinOutcome::Lagging { .. } => {
                 self.bypass(&read.key, level, &work, self.proof_wait()).await

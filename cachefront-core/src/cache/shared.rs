@@ -11,11 +11,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use crate::cache::explain::LoadReason;
-use crate::cache::hit::{Loaded, Tier};
+use crate::cache::hit::Loaded;
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load_gate::{Fresh, LoadFacts};
 use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
+use crate::cache::tag_store::{Look, loaded_elsewhere};
+use crate::cache::tags::{self, Mark, TAGGED};
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
 use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
@@ -38,6 +40,12 @@ pub(super) struct SharedTier<V> {
     pub(super) schema_version: u32,
     /// The cache under its mapping: it is cached only while the store's meta covers it.
     pub(super) mapping: MappingId,
+    /// Values may have tags.
+    pub(super) tagged: bool,
+    /// How long a marker of a tag lives.
+    pub(super) tag_ttl: Duration,
+    /// The pause before a marker that another process makes is read again.
+    pub(super) tag_poll: Duration,
     /// The cache declares the replicas that its loader reads.
     pub(super) declares_replicas: bool,
     /// The current [`InvalidationMode`], as a number.
@@ -71,6 +79,8 @@ pub(super) enum Lookup<V> {
     Unproven,
     /// A valid value that a plain read is not served, because the freshness objective is not met.
     Outdated,
+    /// A value of which a tag was invalidated.
+    TagInvalidated,
 }
 
 /// A value from the shared store, with what is known about it.
@@ -90,7 +100,10 @@ pub(super) struct Stored<V> {
     entry: Bytes,
     /// Where its payload begins, and its fill position ends.
     body: usize,
+    /// The meta that proves the least of those that were read: of the value's shard, and of the shards of its tags' markers.
     pub(super) meta: Option<Arc<Meta>>,
+    /// The value's tags, which must be compared with their markers before it is served.
+    pub(super) marks: Vec<Mark>,
     /// Size of the encoded value, in bytes.
     pub(super) weight: usize,
 }
@@ -113,6 +126,8 @@ pub(super) struct Lease {
     mode: InvalidationMode,
     /// Granted by the server that the bus is read from: a value loaded under it may be cached in this process too.
     pub(super) followed: bool,
+    /// The tags of the value that is to be stored.
+    pub(super) marks: Vec<Mark>,
     meta: Option<Arc<Meta>>,
 }
 
@@ -147,10 +162,27 @@ impl<V> SharedTier<V> {
 }
 
 impl<V: Send + Sync + 'static> SharedTier<V> {
-    /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
+    /// Evaluates what was read from the store for one key. Values with tags are compared with their markers, which are read.
+    pub(super) async fn evaluate_one(&self, reading: Reading, level: &Level, look: Look) -> Lookup<V> {
+        if !self.tagged {
+            return self.evaluate(reading, level);
+        }
+        let evaluated = Box::pin(self.evaluate_tagged(vec![reading], &[level], look)).await;
+        evaluated.into_iter().next().unwrap_or(Lookup::Miss)
+    }
+
+    /// Evaluates what was read from the store for a cache without tags: whether it may be served, and whether it satisfies the
+    /// level.
     pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
         let now = self.clock.now();
-        let Ok(stored) = self.decode(reading, now) else { return Lookup::Miss };
+        match self.decode(reading, now) {
+            Ok(stored) => self.judge(stored, level, now),
+            Err(_) => Lookup::Miss,
+        }
+    }
+
+    /// Judges whether a valid value satisfies the level.
+    pub(super) fn judge(&self, stored: Stored<V>, level: &Level, now: Timestamp) -> Lookup<V> {
         if level.is_eventual() {
             return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
         }
@@ -209,7 +241,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         if header.hard_expiry.is_known() && now >= header.hard_expiry {
             return Err(LoadReason::Expired);
         }
-        let value = self.decode_payload(header, payload)?;
+        let (value, marks) = self.decode_payload(header, payload)?;
         Ok(Stored {
             value,
             filled_at: header.filled_at,
@@ -221,20 +253,36 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             body: fixed.body,
             entry,
             meta,
+            marks,
         })
     }
 
-    /// Decodes the value of an entry; `None` if the database has no such row.
-    fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<Option<V>, LoadReason> {
-        match header.state {
-            PayloadState::Negative => Ok(None),
-            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                self.codec.decode(payload).map(Some).map_err(|error| {
-                    tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
-                    LoadReason::NotDecodable
-                })
+    /// Decodes the value of an entry, `None` if the database has no such row, and its tags.
+    fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<(Option<V>, Vec<Mark>), LoadReason> {
+        if header.state == PayloadState::Negative {
+            return Ok((None, Vec::new()));
+        }
+        if header.state != PayloadState::Fresh || header.codec & !TAGGED != self.codec.id() || header.compression != 0 {
+            return Err(LoadReason::NotDecodable);
+        }
+        let (marks, absent, payload) = match header.codec & TAGGED {
+            0 => (Vec::new(), false, payload),
+            // Without tags of its own, this release cannot tell whether the value is current.
+            _ if !self.tagged => return Err(LoadReason::NotDecodable),
+            _ => match tags::split(&self.cache, payload) {
+                Some(tagged) => (tagged.marks, tagged.absent, tagged.payload),
+                None => return Err(LoadReason::Damaged),
+            },
+        };
+        if absent {
+            return Ok((None, marks));
+        }
+        match self.codec.decode(payload) {
+            Ok(value) => Ok((Some(value), marks)),
+            Err(error) => {
+                tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
+                Err(LoadReason::NotDecodable)
             }
-            _ => Err(LoadReason::NotDecodable),
         }
     }
 
@@ -261,14 +309,14 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
-                Leased::Granted(Lease { token, mode, followed, meta })
+                Leased::Granted(Lease { token, mode, followed, marks: Vec::new(), meta })
             }
             Ok(LeaseReply::NoMeta) => Leased::Without,
             Ok(LeaseReply::NotCovered) => {
                 self.note_covered(false);
                 Leased::Without
             }
-            Ok(LeaseReply::Present { meta, entry }) => self.present(meta, entry),
+            Ok(LeaseReply::Present { meta, entry }) => self.present(meta, entry).await,
             Ok(LeaseReply::Held { remaining }) => Leased::Held(remaining),
             Err(error) => {
                 self.failed("lease", &error);
@@ -279,20 +327,11 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Evaluates an entry that another process filled between this reader's lookup and its lease request. An entry that
     /// the store considers valid and this process cannot decode must be loaded over.
-    fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
+    async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
-        match self.evaluate(reading, &Level::default()) {
-            Lookup::Hit(stored) => Leased::Present(Loaded {
-                position: stored.loaded(),
-                value: stored.value,
-                tier: Tier::Shared,
-                filled_at: stored.filled_at,
-                primary: true,
-                known_primary: false,
-                expires_at: stored.expires_at,
-                accepted: true,
-            }),
-            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Leased::Without,
+        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Read).await {
+            Lookup::Hit(stored) => Leased::Present(loaded_elsewhere(stored)),
+            _ => Leased::Without,
         }
     }
 
@@ -306,7 +345,12 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             return None;
         }
         let mut payload = Vec::new();
+        let tagged = !lease.marks.is_empty();
+        if tagged {
+            tags::encode(&lease.marks, fresh.value.is_none(), &mut payload);
+        }
         let state = match &fresh.value {
+            None if tagged => PayloadState::Fresh,
             None => PayloadState::Negative,
             Some(value) => match self.codec.encode(value, &mut payload) {
                 Ok(()) => PayloadState::Fresh,
@@ -336,7 +380,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         Header {
             state,
             mode: lease.mode,
-            codec: self.codec.id(),
+            codec: if lease.marks.is_empty() { self.codec.id() } else { self.codec.id() | TAGGED },
             compression: 0,
             schema_version: self.schema_version,
             generation: lease.generation(self.mapping),
@@ -435,9 +479,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// As [`Store`].
     pub(super) async fn peek(&self, key: &StoreKey) -> Result<Option<Stored<V>>> {
         let reading = self.store.peek(key).await?;
-        match self.evaluate(reading, &Level::default()) {
+        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Peek).await {
             Lookup::Hit(stored) => Ok(Some(stored)),
-            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
+            _ => Ok(None),
         }
     }
 }

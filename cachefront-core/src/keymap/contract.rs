@@ -78,11 +78,19 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
         &[]
     }
 
+    /// Returns true if values of the cache may have tags.
+    ///
+    /// Default: false.
+    fn is_tagged(&self) -> bool {
+        false
+    }
+
     /// Returns the id of this mapping, as in the store's meta.
     ///
     /// Default: computed from the other methods.
     fn mapping(&self) -> MappingId {
-        MappingId::new(self.cache(), &self.table_filter(), self.loads_from(), self.version())
+        let mapping = MappingId::new(self.cache(), &self.table_filter(), self.loads_from(), self.version());
+        if self.is_tagged() { mapping.tagged() } else { mapping }
     }
 
     /// Returns the tables and columns that it depends on.

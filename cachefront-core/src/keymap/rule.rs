@@ -9,6 +9,7 @@ use crate::event::{RowChange, RowImage, TableName};
 use crate::filter::{Columns, TableFilter};
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::contract::KeyMap;
+use crate::loader::TAG_BYTES_MAX;
 
 type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync>;
 
@@ -28,13 +29,14 @@ pub struct TableRules {
     cache: Arc<str>,
     version: u32,
     loads_from: Vec<Box<str>>,
+    tagged: bool,
     rules: BTreeMap<TableName, Vec<(Columns, Rule)>>,
 }
 
 impl TableRules {
     /// Creates a map without rules for the cache of this name.
     pub fn new(cache: &str) -> Self {
-        Self { cache: cache.into(), version: 0, loads_from: Vec::new(), rules: BTreeMap::new() }
+        Self { cache: cache.into(), version: 0, loads_from: Vec::new(), tagged: false, rules: BTreeMap::new() }
     }
 
     /// Sets the version of the code that makes keys of rows; see [`KeyMap::version`]. Default: 0.
@@ -45,6 +47,28 @@ impl TableRules {
     /// Adds a server that the cache loads from; see [`KeyMap::loads_from`]. Default: none.
     pub fn add_server(&mut self, server: &str) {
         self.loads_from.push(server.into());
+    }
+
+    /// Lets values of the cache have tags; see [`CacheBuilder::tagged`](crate::CacheBuilder::tagged). Default: they have none.
+    pub fn set_tagged(&mut self) {
+        self.tagged = true;
+    }
+
+    /// Adds a rule for tags: `tags_of` returns those that have values made from a row of `table`.
+    pub fn add_tags<F>(&mut self, table: TableName, columns: Columns, tags_of: F)
+    where
+        F: Fn(&RowImage) -> Result<Vec<String>> + Send + Sync + 'static,
+    {
+        let cache = Arc::clone(&self.cache);
+        let rule: Rule = Arc::new(move |image, keys| {
+            // No value has a tag that is too long.
+            for tag in tags_of(image)?.iter().filter(|tag| tag.len() <= TAG_BYTES_MAX) {
+                keys.push(StoreKey::of_tag(&cache, tag)?);
+            }
+            Ok(())
+        });
+        self.tagged = true;
+        self.rules.entry(table).or_default().push((columns, rule));
     }
 
     /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
@@ -80,6 +104,10 @@ impl KeyMap for TableRules {
 
     fn loads_from(&self) -> &[Box<str>] {
         &self.loads_from
+    }
+
+    fn is_tagged(&self) -> bool {
+        self.tagged
     }
 
     fn table_filter(&self) -> TableFilter {

@@ -13,6 +13,7 @@ mod size;
 mod spans;
 mod split;
 mod stats;
+mod tags;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
