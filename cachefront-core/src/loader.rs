@@ -46,6 +46,17 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// If the database cannot be read.
     fn load(&self, key: &K, cx: &LoadCx) -> impl Future<Output = Result<Option<V>, Self::Error>> + Send;
 
+    /// Returns what the server that commits has executed now: MySQL's `@@GLOBAL.gtid_executed`. With it, a
+    /// [`consistent`](crate::GetMany::consistent) read of many keys can be served from the cache.
+    ///
+    /// Default: `None`: such a read loads.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    fn executed(&self) -> impl Future<Output = Result<Option<Position>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
     /// Loads the values of many keys; a key that is not in the result has no row.
     ///
     /// Default: calls [`load`](Loader::load) for one key after another.
@@ -267,6 +278,7 @@ where
 pub(crate) trait DynLoader<K, V>: Send + Sync {
     async fn load(&self, key: &K, cx: &LoadCx) -> Result<Option<V>, BoxError>;
     async fn load_many(&self, keys: &[K], cx: &LoadCx) -> Result<HashMap<K, V>, BoxError>;
+    async fn executed(&self) -> Result<Option<Position>, BoxError>;
 }
 
 #[async_trait]
@@ -282,6 +294,10 @@ where
 
     async fn load_many(&self, keys: &[K], cx: &LoadCx) -> Result<HashMap<K, V>, BoxError> {
         Loader::load_many(self, keys, cx).await.map_err(Into::into)
+    }
+
+    async fn executed(&self) -> Result<Option<Position>, BoxError> {
+        Loader::executed(self).await.map_err(Into::into)
     }
 }
 

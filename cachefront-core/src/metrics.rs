@@ -18,6 +18,7 @@
 //! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
+//! | `cachefront_row_images_total` | counter | `outcome` | values of changed rows, by what became of the entry: `replaced`, `kept` (it had been loaded after the commit), `removed`, `absent` |
 //! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
 //! | `cachefront_flushes_total` | counter | `reason` | flushes, of all caches or of one |
 //! | `cachefront_rewinds_total` | counter | | times the store had lost applied invalidations, which were repeated |
@@ -63,6 +64,8 @@ pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
 /// Keys invalidated in the store.
 pub const INVALIDATIONS_TOTAL: &str = "cachefront_invalidations_total";
+/// Values of changed rows, by what became of the entry.
+pub const ROW_IMAGES_TOTAL: &str = "cachefront_row_images_total";
 /// Batches applied, or interrupted and repeated.
 pub const BATCHES_TOTAL: &str = "cachefront_batches_total";
 /// Flushes, of all caches or of one.
@@ -255,6 +258,13 @@ impl CdcMetrics {
         }
     }
 
+    /// Counts values of changed rows, each by an outcome.
+    pub(crate) fn row_images(&self, counts: &[(&'static str, u64)]) {
+        for (outcome, count) in counts.iter().filter(|(_, count)| *count > 0) {
+            counter!(ROW_IMAGES_TOTAL, "outcome" => *outcome).increment(*count);
+        }
+    }
+
     pub(crate) fn flushed(reason: &'static str) {
         counter!(FLUSHES_TOTAL, "reason" => reason).increment(1);
     }
@@ -285,6 +295,7 @@ fn describe() {
     describe_gauge!(STORE_UP, "0 after a store operation failed, 1 until then and after one succeeded");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
+    describe_counter!(ROW_IMAGES_TOTAL, "Values of changed rows, by what became of the entry");
     describe_counter!(BATCHES_TOTAL, "Batches applied, or interrupted and repeated");
     describe_counter!(FLUSHES_TOTAL, "Flushes, of all caches or of one");
     describe_counter!(REWINDS_TOTAL, "Times the store had lost applied invalidations, which were repeated");

@@ -271,6 +271,13 @@ pub struct CdcSettings {
     /// that a service that reads what it has just written does not load it twice. Larger batches remove every entry, which
     /// costs the store less than comparing. 0: always remove. Default: 64.
     pub compared_keys_max: usize,
+    /// In a batch of at most this many row images of caches with
+    /// [`refresh_in_place`](crate::CacheBuilder::refresh_in_place), they replace values in place; a larger batch removes the
+    /// entries, which costs the store less. Default: 256, what a single node does within a millisecond or two.
+    pub row_images_max: usize,
+    /// Maximum size of an encoded value that replaces another in place, in bytes; an entry with a larger one is removed.
+    /// Default: 64 KiB, so that a script that compares and stores it delays no reader.
+    pub row_image_bytes_max: usize,
     /// Period of heartbeats, which move the watermark and show on the bus that the invalidator is alive. Default: 250 ms.
     pub heartbeat: Duration,
     /// Timeout of one wait at the visibility gate; after it the gate is tried again. Default: 1 s.
@@ -291,6 +298,8 @@ impl Default for CdcSettings {
             batch_linger: Duration::ZERO,
             keys_per_command_max: 1_000,
             compared_keys_max: 64,
+            row_images_max: 256,
+            row_image_bytes_max: 64 << 10,
             heartbeat: Duration::from_millis(250),
             gate_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(50),
@@ -307,6 +316,8 @@ impl CdcSettings {
         with_batch_linger = batch_linger: Duration;
         with_keys_per_command_max = keys_per_command_max: usize;
         with_compared_keys_max = compared_keys_max: usize;
+        with_row_images_max = row_images_max: usize;
+        with_row_image_bytes_max = row_image_bytes_max: usize;
         with_heartbeat = heartbeat: Duration;
         with_gate_timeout = gate_timeout: Duration;
         with_retry_min = retry_min: Duration;

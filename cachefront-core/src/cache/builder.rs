@@ -4,10 +4,11 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::expected_tags::TagsOf;
 use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
 use crate::cache::observer::CacheObserver;
-use crate::cache::tag_load::TagsOf;
+use crate::cache::row_value::{self, ValueOf};
 use crate::cache::tags::TAGGED;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::codec::{Codec, Json};
@@ -62,6 +63,7 @@ pub struct CacheBuilder<K, V, C = Json> {
     entropy: Arc<dyn Entropy>,
     pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
     pub(super) tags_of: Option<TagsOf<K>>,
+    pub(super) row_value: Option<(TableName, ValueOf<V>)>,
 }
 
 impl<K, V> Cache<K, V> {
@@ -106,6 +108,7 @@ impl<K, V> CacheBuilder<K, V, Json> {
             entropy: Arc::new(SystemEntropy),
             observer: None,
             tags_of: None,
+            row_value: None,
         }
     }
 }
@@ -258,6 +261,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             entropy: self.entropy,
             observer: self.observer,
             tags_of: self.tags_of,
+            row_value: self.row_value,
         }
     }
 
@@ -351,13 +355,17 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is wrong, or if no tokio runtime is running.
-    pub fn build(self) -> Result<Cache<K, V>>
+    pub fn build(mut self) -> Result<Cache<K, V>>
     where
         K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
         V: Clone + Send + Sync + 'static,
         C: Codec<V>,
     {
         self.validate()?;
+        let codec = Arc::new(self.codec);
+        if let Some((table, value_of)) = self.row_value.take() {
+            row_value::add_rule(&mut self.rules, table, value_of, &codec, self.schema_version);
+        }
         let policy = self.policy.unwrap_or_else(|| {
             let jittered = JitteredTtl { inner: FixedTtl(self.ttl), fraction: self.jitter };
             Arc::new(NegativeTtl { inner: jittered, ttl: self.negative_ttl })
@@ -373,7 +381,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             store,
             policy,
             loader: self.loader,
-            codec: Arc::new(self.codec),
+            codec,
             rules: Arc::new(self.rules),
             mode: self.mode.unwrap_or(by_rules),
             settings: self.settings,
@@ -432,6 +440,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
                  pair, (\"database\", \"table\")",
                 self.name
             ));
+        }
+        if let Some((table, _)) = &self.row_value {
+            row_value::validate(&self.name, &self.rules, table)?;
         }
         if tokio::runtime::Handle::try_current().is_err() {
             return config(format!("cache `{}` is built outside a tokio runtime: build it inside one", self.name));

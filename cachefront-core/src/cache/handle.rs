@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
 use crate::bus::{Listener, Pace};
+use crate::cache::expected_tags::{Tags, TagsOf};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
 use crate::cache::get_many::GetMany;
@@ -26,11 +27,11 @@ use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
-use crate::cache::tag_load::{Tags, TagsOf};
 use crate::cache::tasks::Tasks;
 use crate::clock::{Clock, Entropy};
 use crate::codec::Codec;
 use crate::error::{BoxError, Result};
+use crate::event::TableName;
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, LoadCx};
@@ -110,7 +111,7 @@ where
     /// once. Requirements are set before `.await`, as for [`get`](Self::get), and [`per_key`](GetMany::per_key) returns a
     /// result for each key.
     ///
-    /// The values are not of one moment: each satisfies the level by itself.
+    /// The values are not of one moment, unless [`consistent`](GetMany::consistent) is set: each satisfies the level by itself.
     ///
     /// # Errors
     /// As [`get`](Self::get): the first error of any key.
@@ -334,6 +335,12 @@ impl<K, V> Cache<K, V> {
     /// Returns the store that the cache shares with other processes.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.inner.shared.store)
+    }
+
+    /// Returns true if values of this cache depend on `table` (`database.table`): for imports that the log does not have, after
+    /// which every cache that depends on the table is [cleared](Cache::clear).
+    pub fn depends_on_table(&self, table: impl Into<TableName>) -> bool {
+        self.inner.rules.depends_on(&table.into())
     }
 
     /// Returns the map from changes to keys: what an invalidator needs of this cache.

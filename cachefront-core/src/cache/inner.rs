@@ -6,13 +6,13 @@ use tokio::task::JoinHandle;
 
 use crate::bus::Hub;
 use crate::cache::epochs::Ticket;
+use crate::cache::expected_tags::Tags;
 use crate::cache::flight::Flights;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::LocalTier;
 use crate::cache::observer::{CacheObserver, ReadOutcome};
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
-use crate::cache::tag_load::Tags;
 use crate::cache::tasks::Tasks;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::keymap::TableRules;

@@ -221,7 +221,7 @@ where
     }
 
     /// Returns the hit of a value that was loaded without the tiers; `None` if it is known not to satisfy the level.
-    fn strong_hit(&self, Fresh { value, facts }: Fresh<V>, level: &Level) -> Option<Hit<V>> {
+    pub(super) fn strong_hit(&self, Fresh { value, facts }: Fresh<V>, level: &Level) -> Option<Hit<V>> {
         let primary = self.shared.is_primary(&facts.notes);
         let now = self.clock.now();
         level.accepts_loaded(facts.notes.position.as_ref(), primary).then(|| Hit {

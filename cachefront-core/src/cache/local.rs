@@ -9,7 +9,7 @@ use quick_cache::sync::Cache as Map;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, Weighter};
 
 use crate::cache::epochs::{Epochs, Ticket};
-use crate::cache::explain::LocalValue;
+use crate::cache::explanation::LocalValue;
 use crate::cache::hit::age;
 use crate::clock::Timestamp;
 

@@ -1,14 +1,18 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
-//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`serving`], [`epochs`], [`tags`] and [`plan`] are values; [`local`], [`subscription`], [`tasks`],
+//! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`serving`], [`epochs`], [`tags`], [`expected_tags`], [`row_value`], [`explanation`] and [`plan`]
+//! are values; [`local`], [`subscription`], [`tasks`],
 //! [`flight`] and [`load_gate`] are the parts in this process, [`shared`] and [`tag_store`] the part in the store; [`inner`] holds them all;
-//! [`store_loaded`], [`load`], [`tag_load`], [`refresh`], [`stale`], [`read`], [`shadow`], [`many`], [`explain`] and [`invalidate`] are the
+//! [`store_loaded`], [`load`], [`tag_load`], [`refresh`], [`stale`], [`read`], [`shadow`], [`many`], [`consistent`], [`explain`] and [`invalidate`] are the
 //! paths through them; [`get`], [`get_many`], [`get_or_load`],
-//! [`token`], [`handle`], [`operate`], [`tag_api`] and [`builder`] have the public types.
+//! [`token`], [`handle`], [`operate`], [`tag_api`], [`row_api`] and [`builder`] have the public types.
 
 mod builder;
+mod consistent;
 mod epochs;
+mod expected_tags;
 mod explain;
+mod explanation;
 mod flight;
 mod freshness;
 mod get;
@@ -28,6 +32,8 @@ mod operate;
 mod plan;
 mod read;
 mod refresh;
+mod row_api;
+mod row_value;
 mod serving;
 mod shadow;
 mod shared;
@@ -45,7 +51,7 @@ mod tests;
 mod token;
 
 pub use builder::{CacheBuilder, IntoStore};
-pub use explain::{
+pub use explanation::{
     EntryExplanation, Explanation, LoadReason, LocalExplanation, LocalValue, MetaExplanation, StoreExplanation,
 };
 pub use get::{Get, GetDetailed, GetFuture};

@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::cache::builder::CacheBuilder;
-use crate::cache::explain::Explanation;
+use crate::cache::explanation::Explanation;
 use crate::cache::handle::Cache;
 use crate::cache::observer::CacheObserver;
 use crate::cache::serving::ServingMode;

@@ -18,8 +18,7 @@ use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lookup, Stored};
-use crate::cache::tag_store::Look;
-use crate::cache::tags::tickets;
+use crate::cache::tags::{Look, tickets};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
@@ -311,7 +310,7 @@ where
     }
 
     /// Returns a hit with everything that is known about a stored value: it contains its fill position and what was applied.
-    fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
+    pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence {
             filled_at: stored.filled_at,
@@ -335,7 +334,7 @@ where
     }
 
     /// Returns a hit with everything that is known about a loaded value.
-    fn loaded_hit(&self, loaded: &Loaded<V>) -> Hit<V> {
+    pub(super) fn loaded_hit(&self, loaded: &Loaded<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence { filled_at: loaded.filled_at, ..Evidence::default() };
         Hit {

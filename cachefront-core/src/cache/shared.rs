@@ -10,14 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use crate::cache::explain::LoadReason;
-use crate::cache::hit::Loaded;
+use crate::cache::explanation::LoadReason;
+use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load_gate::{Fresh, LoadFacts};
 use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
-use crate::cache::tag_store::{Look, loaded_elsewhere};
-use crate::cache::tags::{self, Mark, TAGGED};
+use crate::cache::tags::{self, Look, Mark, TAGGED};
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::Codec;
 use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
@@ -112,6 +111,20 @@ impl<V> Stored<V> {
     /// Returns when the value's time to live ends.
     pub(super) fn fresh_until(&self) -> Timestamp {
         if self.soft_expiry.is_known() { self.soft_expiry } else { self.expires_at }
+    }
+
+    /// Returns the value as the result of a load that another process made.
+    pub(super) fn into_loaded(self) -> Loaded<V> {
+        Loaded {
+            position: self.loaded(),
+            value: self.value,
+            tier: Tier::Shared,
+            filled_at: self.filled_at,
+            primary: true,
+            known_primary: false,
+            expires_at: self.expires_at,
+            accepted: true,
+        }
     }
 
     /// Returns what the loader's server had executed; `None` if that is not known.
@@ -330,7 +343,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
         match self.evaluate_one(reading, &Level::EVENTUAL, Look::Read).await {
-            Lookup::Hit(stored) => Leased::Present(loaded_elsewhere(stored)),
+            Lookup::Hit(stored) => Leased::Present(stored.into_loaded()),
             _ => Leased::Without,
         }
     }

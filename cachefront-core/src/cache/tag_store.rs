@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::cache::epochs::Ticket;
-use crate::cache::explain::LoadReason;
-use crate::cache::hit::{Loaded, Tier};
+use crate::cache::explanation::LoadReason;
+use crate::cache::hit::Loaded;
 use crate::cache::level::Level;
 use crate::cache::shared::{Lookup, SharedTier, Stored};
-use crate::cache::tags::{MARKER_CODEC, Mark, Version};
+use crate::cache::tags::{Look, MARKER_CODEC, Mark, Version};
 use crate::clock::Timestamp;
 use crate::entry::{Fixed, Header, PayloadState};
 use crate::error::Result;
@@ -22,15 +22,6 @@ use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading};
 
 /// Number of times that a marker is read while another process makes it, which takes two round trips.
 const READS_MAX: usize = 8;
-
-/// How the store is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    /// As a use of the entries.
-    Read,
-    /// Without an effect on the eviction order.
-    Peek,
-}
 
 impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Returns the current marks of tags, and makes the markers that do not exist. Without a mark are tags whose marker
@@ -247,7 +238,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let reading = self.store.get(key).await.ok()?;
         let lookup = self.evaluate_tagged(vec![reading], &[&Level::EVENTUAL], Look::Read).await.pop()?;
         match lookup {
-            Lookup::Hit(stored) => Some(loaded_elsewhere(stored)),
+            Lookup::Hit(stored) => Some(stored.into_loaded()),
             _ => None,
         }
     }
@@ -258,19 +249,5 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let Ok(readings) = self.store.get_many(&keys).await else { return false };
         let now = self.clock.now();
         marks.iter().zip(&readings).all(|(mark, reading)| self.marker(reading, now) == Some(mark.version))
-    }
-}
-
-/// Returns a stored value as the result of a load that another process made.
-pub(super) fn loaded_elsewhere<V>(stored: Stored<V>) -> Loaded<V> {
-    Loaded {
-        position: stored.loaded(),
-        value: stored.value,
-        tier: Tier::Shared,
-        filled_at: stored.filled_at,
-        primary: true,
-        known_primary: false,
-        expires_at: stored.expires_at,
-        accepted: true,
     }
 }

@@ -42,6 +42,15 @@ pub(super) struct Mark {
     pub(super) ticket: Option<Ticket>,
 }
 
+/// How the store is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// As a use of the entries.
+    Read,
+    /// Without an effect on the eviction order.
+    Peek,
+}
+
 /// Appends the tags of a value to its payload.
 pub(super) fn encode(marks: &[Mark], absent: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(&[u8::from(absent), u8::try_from(marks.len()).unwrap_or(u8::MAX)]);

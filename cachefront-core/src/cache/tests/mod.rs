@@ -1,6 +1,7 @@
 //! The races of the read path, on the in-memory store.
 
 mod clear;
+mod consistent;
 mod freshness;
 mod hooks;
 mod keys;

@@ -46,7 +46,7 @@ async fn a_shadow_read_is_served_by_the_database_and_compared_with_the_cache() {
 }
 
 #[tokio::test]
-async fn a_change_between_the_two_looks_of_a_shadow_read_is_no_difference() {
+async fn a_change_during_a_shadow_read_is_no_difference() {
     let (store, database) = (MemoryStore::new("t"), Database::default());
     database.0.returning.add_permits(1);
     let cache = ttl_cache(&store, &database).build().expect("a cache");

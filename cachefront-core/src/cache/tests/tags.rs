@@ -293,7 +293,7 @@ async fn a_release_without_tags_shares_no_entries_with_one_that_has_them() {
     let (store, lists) = (MemoryStore::new("t"), Lists::free());
     let tagged = by_age(&store, &lists).build().expect("a cache");
     tagged.get(&1).await.expect("a value");
-    // By age, entries are told apart by themselves.
+    // By age, entries are distinguished by themselves.
     let plain = Cache::<u64, u64>::builder("row").shared(store.clone()).loader(lists.clone()).build().expect("a cache");
     assert_eq!(plain.get(&1).detailed().await.expect("a hit").tier, Tier::Database);
     assert_ne!(by_log(&store, &lists).rules.mapping(), mapping());

@@ -4,6 +4,7 @@ mod coverage;
 mod definitions;
 mod failover;
 mod handle;
+mod images;
 mod liveness;
 mod order;
 
