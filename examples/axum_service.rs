@@ -59,10 +59,15 @@ async fn orders(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap)
     Ok(Json(orders.unwrap_or_default()))
 }
 
-async fn rename(State(app): State<App>, Path(id): Path<u64>, name: String) -> Result<[(&'static str, String); 1], StatusCode> {
+async fn rename(
+    State(app): State<App>,
+    Path(id): Path<u64>,
+    name: String,
+) -> Result<[(&'static str, String); 1], StatusCode> {
     let write = async {
         let mut conn = app.pool.get_conn().await?;
-        conn.exec_drop("REPLACE INTO example_users VALUES (:id, :name)", params! { "id" => id, "name" => name }).await?;
+        conn.exec_drop("REPLACE INTO example_users VALUES (:id, :name)", params! { "id" => id, "name" => name })
+            .await?;
         Ok::<_, BoxError>(own_commit_token(&mut conn).await?)
     };
     let token = write.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
@@ -81,7 +86,8 @@ async fn main() -> Outcome {
     let url = setting("CACHEFRONT_MYSQL_URL", "mysql://root@127.0.0.1/shop");
     let (database, pool) = (database_of(&url)?, Pool::from_url(&url)?);
     prepare(&pool).await?;
-    let orders_table = "CREATE TABLE IF NOT EXISTS example_orders (id BIGINT UNSIGNED PRIMARY KEY, user_id BIGINT UNSIGNED NOT NULL)";
+    let orders_table =
+        "CREATE TABLE IF NOT EXISTS example_orders (id BIGINT UNSIGNED PRIMARY KEY, user_id BIGINT UNSIGNED NOT NULL)";
     pool.get_conn().await?.query_drop(orders_table).await?;
     let names = cache(&pool, &database).await?;
     let loads = pool.clone();

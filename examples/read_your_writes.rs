@@ -30,11 +30,8 @@ async fn main() -> Outcome {
         return reader(&url, pool).await;
     }
     prepare(&pool).await?;
-    let mut reader = Command::new(std::env::current_exe()?)
-        .arg("reader")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut reader =
+        Command::new(std::env::current_exe()?).arg("reader").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let (input, output) = (reader.stdin.take(), reader.stdout.take());
     let (Some(mut tokens), Some(output)) = (input, output) else { return Err("the reader has no pipes".into()) };
     let mut names = BufReader::new(output).lines();

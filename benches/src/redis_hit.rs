@@ -69,7 +69,7 @@ where
         task.await.expect("the task ends without a panic");
     }
     let operations = operations as f64 * tasks as f64;
-    Sample { throughput: operations / started.elapsed().as_secs_f64(), cpu: (cpu_seconds() - cpu) / operations }
+    Sample { throughput: operations / started.elapsed().as_secs_f64(), cpu: 1e6 * (cpu_seconds() - cpu) / operations }
 }
 
 async fn ours(world: Arc<World<User>>, mut keys: Keys, reads: usize) {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 
 use crate::config::{BinlogSettings, invalid};
@@ -32,10 +34,14 @@ impl Tls {
     }
 }
 
-/// The address, credentials and timeouts of a server. Cheap to clone; its `Debug` form has no password.
+/// The address, credentials and timeouts of a server, or the addresses of several of which one takes writes. Cheap to clone;
+/// its `Debug` form has no password.
 #[derive(Clone)]
 pub(crate) struct Server {
-    opts: Opts,
+    /// For each address.
+    opts: Arc<[Opts]>,
+    /// The address that is tried first: the one that was used last.
+    first: Arc<AtomicUsize>,
     address: Arc<str>,
     user: Arc<str>,
     connect_timeout: Duration,
@@ -50,31 +56,37 @@ impl fmt::Debug for Server {
 
 impl Server {
     pub(crate) fn new(url: &str, tls: &Tls, settings: &BinlogSettings) -> Result<Self> {
-        let opts = Opts::from_url(url).map_err(|cause| {
-            let text = "the MySQL URL is malformed: mysql://user:password@host:3306/ is expected, special characters \
-                        percent-encoded, e.g. %40 for @";
+        let malformed = |cause| {
+            let text = "the MySQL URL is malformed: mysql://user:password@host:3306/ is expected, or several \
+                        host:port,host:port, special characters percent-encoded, e.g. %40 for @";
             Error::with_source(ErrorKind::Config, text, cause)
-        })?;
-        let address: Arc<str> = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port()).into();
-        let user: Arc<str> = opts.user().unwrap_or_default().into();
+        };
+        let each = urls(url).iter().map(|url| Opts::from_url(url)).collect::<Result<Vec<_>, _>>().map_err(malformed)?;
+        let address: Arc<str> = each.iter().map(host_of).collect::<Vec<_>>().join(",").into();
+        let user: Arc<str> = each.first().and_then(Opts::user).unwrap_or_default().into();
         if user.is_empty() {
             return Err(invalid(format!("the URL of {address} names no user: mysql://user:password@host:3306/")));
         }
-        let ssl = ssl_opts(opts.ssl_opts(), tls);
-        if ssl.is_some() {
-            install_crypto_provider();
-        }
-        let opts = OptsBuilder::from_opts(opts)
-            // Always the address of the URL, never the unix socket, which would bypass TLS.
-            .prefer_socket(false)
-            // The source reads every database; a missing one must not prevent it from connecting.
-            .db_name(None::<String>)
-            .stmt_cache_size(0)
-            .max_allowed_packet(Some(settings.event_bytes_max))
-            .ssl_opts(ssl)
-            .into();
+        let opts = each
+            .into_iter()
+            .map(|opts| {
+                let ssl = ssl_opts(opts.ssl_opts(), tls);
+                if ssl.is_some() {
+                    install_crypto_provider();
+                }
+                OptsBuilder::from_opts(opts)
+                    // Always the address of the URL, never the unix socket, which would bypass TLS.
+                    .prefer_socket(false)
+                    // The source reads every database; a missing one must not prevent it from connecting.
+                    .db_name(None::<String>)
+                    .stmt_cache_size(0)
+                    .max_allowed_packet(Some(settings.event_bytes_max))
+                    .ssl_opts(ssl)
+                    .into()
+            })
+            .collect();
         let (connect_timeout, query_timeout) = (settings.connect_timeout, settings.query_timeout);
-        Ok(Self { opts, address, user, connect_timeout, query_timeout })
+        Ok(Self { opts, first: Arc::default(), address, user, connect_timeout, query_timeout })
     }
 
     /// `host:port`.
@@ -92,7 +104,7 @@ impl Server {
 
     /// Returns true if TLS is on but the URL disables the check of the server's certificate.
     pub(crate) fn skips_verification(&self) -> bool {
-        self.opts.ssl_opts().is_some_and(SslOpts::accept_invalid_certs)
+        self.opts.iter().any(|opts| opts.ssl_opts().is_some_and(SslOpts::accept_invalid_certs))
     }
 
     /// Closes a connection gracefully. A failure does not matter: no reply is outstanding.
@@ -100,16 +112,50 @@ impl Server {
         let _ = tokio::time::timeout(self.query_timeout, conn.disconnect()).await;
     }
 
-    /// Opens a connection and logs in.
+    /// Opens a connection and logs in. Of several addresses the first one is used whose server takes writes, beginning with the
+    /// one that was used last.
     pub(crate) async fn connect(&self) -> Result<Conn> {
-        match tokio::time::timeout(self.connect_timeout, Conn::new(self.opts.clone())).await {
+        if let [only] = &*self.opts {
+            return self.dial(only).await;
+        }
+        let first = self.first.load(Ordering::Relaxed);
+        let mut failure = None;
+        for turn in 0..self.opts.len() {
+            let index = (first + turn) % self.opts.len();
+            match self.dial_primary(&self.opts[index]).await {
+                Ok(conn) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(conn);
+                }
+                Err(error) if error.kind() == ErrorKind::Config => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| invalid("the MySQL URL names no host".to_owned())))
+    }
+
+    /// Opens a connection to a server that takes writes.
+    async fn dial_primary(&self, opts: &Opts) -> Result<Conn> {
+        let mut conn = self.dial(opts).await?;
+        let query = conn.query_first("SELECT @@GLOBAL.read_only");
+        let read_only: Option<bool> = self.within("reading @@GLOBAL.read_only", self.query_timeout, query).await?;
+        if read_only == Some(false) {
+            return Ok(conn);
+        }
+        let message = format!("{} is read-only: of the addresses in {} none takes writes", host_of(opts), self.address);
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    async fn dial(&self, opts: &Opts) -> Result<Conn> {
+        match tokio::time::timeout(self.connect_timeout, Conn::new(opts.clone())).await {
             Ok(Ok(conn)) => Ok(conn),
-            Ok(Err(cause)) => Err(error::connect(&self.address, &self.user, cause)),
+            Ok(Err(cause)) => Err(error::connect(&host_of(opts), &self.user, cause)),
             Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
                 format!(
                     "connecting to {} took longer than {:?}: the server may be overloaded or frozen",
-                    self.address, self.connect_timeout
+                    host_of(opts),
+                    self.connect_timeout
                 ),
             )),
         }
@@ -128,6 +174,26 @@ impl Server {
                 Err(Error::new(ErrorKind::Timeout, format!("{doing} on {} took longer than {limit:?}", self.address)))
             }
         }
+    }
+}
+
+/// `host:port`.
+fn host_of(opts: &Opts) -> String {
+    format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
+}
+
+/// Returns one URL for each host of `mysql://user:password@host:port,host:port/…`.
+fn urls(url: &str) -> Vec<String> {
+    let parts = url.split_once("://").map(|(scheme, rest)| {
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        (scheme, user, hosts, path)
+    });
+    match parts {
+        Some((scheme, user, hosts, path)) => {
+            hosts.split(',').map(|host| format!("{scheme}://{user}{host}{path}")).collect()
+        }
+        None => vec![url.to_owned()],
     }
 }
 
@@ -188,6 +254,15 @@ mod tests {
         let ca = Tls { ca: Some(b"pem".to_vec()), server_name: None };
         let ssl = ssl_opts(None, &ca).expect("TLS");
         assert!(ssl.disable_built_in_roots() && !ssl.accept_invalid_certs());
-        assert!(server("mysql://repl@db/?require_ssl=true").expect("a server").opts.ssl_opts().is_some());
+        assert!(server("mysql://repl@db/?require_ssl=true").expect("a server").opts[0].ssl_opts().is_some());
+    }
+
+    #[test]
+    fn a_url_may_name_several_hosts() {
+        let server = server("mysql://repl:a%2Cb@db-1,db-2:3307,[::1]:3308/shop?require_ssl=true").expect("a server");
+        assert_eq!(server.address(), "db-1:3306,db-2:3307,[::1]:3308");
+        assert!(server.opts.iter().all(|opts| opts.ssl_opts().is_some() && opts.pass() == Some("a,b")));
+        assert_eq!(urls("mysql://repl@db"), ["mysql://repl@db"]);
+        assert_eq!(urls("no url"), ["no url"]);
     }
 }

@@ -88,7 +88,7 @@ pub use gate::MySqlGate;
 /// The driver, whose connections [`read_position`], [`commit_token`] and [`own_commit_token`] take. A service that uses this
 /// export always has the right version.
 pub use mysql_async;
-pub use position::read_position;
+pub use position::{read_fenced_position, read_position};
 pub use source::BinlogSource;
 pub use token::{commit_token, own_commit_token};
 

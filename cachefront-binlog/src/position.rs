@@ -2,7 +2,7 @@
 //!
 //! See <https://dev.mysql.com/doc/refman/8.4/en/replication-gtids-concepts.html#replication-gtids-concepts-gtid-sets>.
 
-use cachefront_core::{Error, ErrorKind, Position, Result};
+use cachefront_core::{Error, ErrorKind, LoadCx, Position, Result};
 use mysql_async::Sid;
 use mysql_async::prelude::Queryable;
 
@@ -37,6 +37,42 @@ pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, Stri
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_executed"))?;
     Ok((parse_executed(&executed)?, server))
+}
+
+/// For loaders of [fenced](cachefront_core::CacheBuilder::fenced) caches: waits until the server has executed the load's
+/// [fence](LoadCx::fence), for at most [`fence_wait`](LoadCx::fence_wait), then reports the position that it has executed.
+///
+/// Call it on the loader's connection before its SELECT and outside of a transaction. It returns in any case: a value of a
+/// server that lacks the fence is returned and not kept. A loader of a replica also calls `LoadCx::replica`, one of the
+/// server that commits `LoadCx::origin` with the UUID that this returns. Without a fence it is
+/// [`read_position`](read_position).
+///
+/// # Cancel safety
+/// Cancel safe: mysql_async closes a connection whose query was dropped.
+///
+/// # Errors
+/// As [`read_position`].
+///
+/// ```no_run
+/// # async fn run(replicas: &cachefront::binlog::mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut conn = replicas.get_conn().await?;
+/// cachefront::binlog::read_fenced_position(&mut conn, cx).await?;
+/// cx.replica();
+/// # Ok(())
+/// # }
+/// ```
+pub async fn read_fenced_position<Q: Queryable>(conn: &mut Q, cx: &LoadCx) -> Result<String> {
+    if let Some(fence) = cx.fence().filter(|fence| !fence.is_empty()) {
+        // The text of a position has only hexadecimal digits, tags and numbers, so it needs no quoting. A time of 0 would
+        // wait without end.
+        let wait = cx.fence_wait().as_secs_f64().max(0.001);
+        let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{fence}', {wait:.3})");
+        conn.query_drop(sql).await.map_err(|cause| error::query("waiting for the fence of a load", cause))?;
+    }
+    // A statement of its own: a variable in the same one could be read before the wait.
+    let (position, server) = read_position(conn).await?;
+    cx.position(position);
+    Ok(server)
 }
 
 /// Length in bytes of the pieces in which the ranges of one server are parsed; it is far below the limit for a position

@@ -10,9 +10,11 @@
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 
 use crate::error::Result;
 use crate::position::Position;
@@ -47,5 +49,59 @@ pub struct OpenGate;
 impl VisibilityGate for OpenGate {
     async fn wait(&self, _position: &Position, _timeout: Duration) -> Result<bool> {
         Ok(true)
+    }
+}
+
+/// Several gates as one, for loaders that read several servers: it is open when all of them are.
+///
+/// ```
+/// use std::sync::Arc;
+/// use cachefront::gate::{AllGates, OpenGate, VisibilityGate};
+///
+/// // In production: one `MySqlGate` for the server whose log is read, and one for each replica that loaders read.
+/// let gates: [Arc<dyn VisibilityGate>; 2] = [Arc::new(OpenGate), Arc::new(OpenGate)];
+/// let gate = AllGates::new(gates);
+/// # let _ = gate;
+/// ```
+#[derive(Clone, Debug)]
+pub struct AllGates(Vec<Arc<dyn VisibilityGate>>);
+
+impl AllGates {
+    /// Creates a gate of these. Without any it is always open.
+    pub fn new(gates: impl IntoIterator<Item = Arc<dyn VisibilityGate>>) -> Self {
+        Self(gates.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl VisibilityGate for AllGates {
+    async fn wait(&self, position: &Position, timeout: Duration) -> Result<bool> {
+        let waits = self.0.iter().map(|gate| gate.wait(position, timeout));
+        Ok(try_join_all(waits).await?.into_iter().all(|open| open))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ChangeSource;
+    use crate::testing::ScriptedSource;
+
+    #[tokio::test]
+    async fn all_gates_are_waited_for() {
+        let sources = [ScriptedSource::new("server-a"), ScriptedSource::new("server-b")];
+        let gates = sources.clone().map(|source| source.gate().expect("a scripted log has a gate"));
+        let mut position = Position::new();
+        let both = AllGates::new(gates);
+        for source in &sources {
+            source.hide();
+            position.insert(&source.commit([]));
+        }
+        for source in &sources {
+            assert!(!both.wait(&position, Duration::from_millis(1)).await.expect("a reply"));
+            source.reveal();
+        }
+        let seen = both.wait(&Position::new(), Duration::from_millis(1)).await.expect("a reply");
+        assert!(seen && AllGates::new([]).wait(&position, Duration::ZERO).await.expect("a reply"));
     }
 }

@@ -112,6 +112,8 @@ pub trait Loader<K, V>: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct LoadCx {
     started_at: Timestamp,
+    fence: Option<Position>,
+    fence_wait: Duration,
     notes: Mutex<LoadNotes>,
 }
 
@@ -150,7 +152,27 @@ impl LoadNotes {
 impl LoadCx {
     /// Creates a context for a load that begins at `started_at`.
     pub fn new(started_at: Timestamp) -> Self {
-        Self { started_at, notes: Mutex::default() }
+        Self { started_at, fence: None, fence_wait: Duration::ZERO, notes: Mutex::default() }
+    }
+
+    /// Sets the fence, and how long the loader may wait for it.
+    #[must_use]
+    pub fn with_fence(mut self, fence: Option<Position>, wait: Duration) -> Self {
+        (self.fence, self.fence_wait) = (fence, wait);
+        self
+    }
+
+    /// Returns what the server that is read must have executed before the SELECT, so that the value is kept; `None` if the cache
+    /// is not [fenced](crate::CacheBuilder::fenced), or the value is not kept anyway. The loader waits for it on the connection
+    /// of the load, up to [`fence_wait`](Self::fence_wait), then reports [`position`](Self::position) and reads. For MySQL,
+    /// `binlog::read_fenced_position` does all but the SELECT.
+    pub fn fence(&self) -> Option<&Position> {
+        self.fence.as_ref()
+    }
+
+    /// Returns how long the loader waits for the [`fence`](Self::fence).
+    pub fn fence_wait(&self) -> Duration {
+        self.fence_wait
     }
 
     /// Returns the clock before the load began.

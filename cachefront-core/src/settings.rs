@@ -81,6 +81,10 @@ pub struct CacheSettings {
     /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
+    /// How long a load of a [fenced](crate::CacheBuilder::fenced) cache waits until its server has executed what was invalidated
+    /// before the load; then the value is returned and not kept. It never waits longer than `lease`. Default: 500 ms, above a
+    /// healthy replica's lag.
+    pub fence_wait: Duration,
     /// Maximum age of the watermark at which plain reads are served as always; it includes `clock_skew`. While the watermark
     /// is older, or unknown, plain reads do what `on_lag` says.
     /// Default: 10 s, forty heartbeats: above the lag of a healthy invalidator, also in a large transaction.
@@ -128,7 +132,8 @@ pub struct CacheSettings {
     /// Whether hits in the process-local tier are counted for [`Cache::stats`](crate::Cache::stats), which costs an atomic
     /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
     pub count_local_hits: bool,
-    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live. Default: 10 ms.
+    /// Period of the coarse clock of the process-local tier: the accuracy of its times to live, and how often the watermark is
+    /// compared with `freshness_objective` while no message comes. Default: 10 ms.
     pub tick: Duration,
 }
 
@@ -143,6 +148,7 @@ impl Default for CacheSettings {
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
             proof_wait: Duration::from_secs(2),
+            fence_wait: Duration::from_millis(500),
             freshness_objective: Duration::from_secs(10),
             on_lag: OnLag::ShortenTtl(Duration::from_secs(10)),
             stale_while_revalidate: Duration::ZERO,
@@ -174,6 +180,7 @@ impl CacheSettings {
         with_loads_waiting_max = loads_waiting_max: usize;
         with_load_timeout = load_timeout: Duration;
         with_proof_wait = proof_wait: Duration;
+        with_fence_wait = fence_wait: Duration;
         with_freshness_objective = freshness_objective: Duration;
         with_on_lag = on_lag: OnLag;
         with_stale_while_revalidate = stale_while_revalidate: Duration;
@@ -209,6 +216,7 @@ impl CacheSettings {
             ("lease_poll_min", self.lease_poll_min),
             ("lease_poll_max", self.lease_poll_max),
             ("load_timeout", self.load_timeout),
+            ("fence_wait", self.fence_wait),
             ("bus_silence_max", self.bus_silence_max),
             ("bus_retry_min", self.bus_retry_min),
             ("bus_retry_max", self.bus_retry_max),

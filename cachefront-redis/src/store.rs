@@ -96,9 +96,12 @@ impl Store for RedisStore {
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
+        let max = self.shared.settings.keys_per_command_max;
+        if self.shared.keys().shards() == 1 && keys.len() <= max {
+            return self.shared.reads.fetch(0, keys.iter()).await;
+        }
         let mut readings = vec![None; keys.len()];
         let by_shard = self.shared.keys().by_shard(keys);
-        let max = self.shared.settings.keys_per_command_max;
         let commands = by_shard.iter().flat_map(|(shard, keys)| keys.chunks(max).map(move |chunk| (*shard, chunk)));
         let fetched = commands.map(|(shard, chunk)| async move {
             (chunk, self.shared.reads.fetch(shard, chunk.iter().map(|(_, key)| *key)).await)

@@ -4,6 +4,7 @@
 //! if the test names brokers. `actor storm TASKS ID` waits for a line on standard input, then reads key `ID` by that
 //! many tasks at once, and prints each distinct value with its count. `actor pod` is one process of a service.
 
+mod crowd;
 mod gate;
 mod judge;
 mod output;

@@ -6,16 +6,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachefront::binlog::{BinlogSource, read_position};
+use cachefront::binlog::{BinlogSource, MySqlGate, read_fenced_position};
+use cachefront::gate::{AllGates, VisibilityGate};
 use cachefront::redis::{RedisSettings, RedisStore};
 use cachefront::settings::CdcSettings;
 use cachefront::store::Store;
-use cachefront::{Cache, Cdc, CdcHandle, Error, LoadCx, Loader, Local};
-use cachefront_testkit::fleet::{CODES, CacheSpec, Ledger, ROWS, Report, Rest, Setup, Tally, now};
+use cachefront::{Cache, CacheSettings, Cdc, CdcHandle, Error, LoadCx, Loader, Local, OnLag};
+use cachefront_testkit::fleet::{CODES, CacheSpec, Guard, LagPolicy, Ledger, ROWS, Report, Rest, Setup, Tally, now};
 use mysql_async::{Opts, OptsBuilder, Pool, PoolOpts, prelude::Queryable};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::crowd::{self, Meter};
 use crate::gate::Lag;
 use crate::judge::Judge;
 use crate::output::say;
@@ -28,6 +30,7 @@ struct Running {
     caches: Vec<(CacheSpec, Cache<u64, u64>)>,
     pool: Pool,
     tally: Arc<Mutex<Tally>>,
+    crowd: Arc<Meter>,
     cdc: Option<CdcHandle>,
     state: Arc<Mutex<(String, u64)>>,
 }
@@ -37,18 +40,28 @@ struct Running {
 struct Values {
     pool: Pool,
     column: String,
+    /// A load takes that much longer.
+    delay: Duration,
+    of_replica: bool,
+    crowd: Arc<Meter>,
 }
 
 impl Loader<u64, u64> for Values {
     type Error = mysql_async::Error;
 
     async fn load(&self, key: &u64, cx: &LoadCx) -> Result<Option<u64>, mysql_async::Error> {
+        let _loading = self.crowd.load();
+        // sleep: a slow database.
+        tokio::time::sleep(self.delay).await;
         let mut conn = self.pool.get_conn().await?;
-        let (position, server) = read_position(&mut conn)
+        let server = read_fenced_position(&mut conn, cx)
             .await
             .map_err(|error| mysql_async::Error::Other(Box::new(error) as Box<dyn std::error::Error + Send + Sync>))?;
-        cx.position(position);
-        cx.origin(&server);
+        if self.of_replica {
+            cx.replica();
+        } else {
+            cx.origin(&server);
+        }
         conn.query_first(format!("SELECT value FROM item WHERE {} = {key}", self.column)).await
     }
 }
@@ -67,6 +80,12 @@ pub(crate) async fn run(setup: Setup) {
         };
         for (spec, cache) in &running.caches {
             judge.start(&spec.name, added(spec), cache);
+        }
+    }
+    let ledger = Arc::new(Ledger::open(&setup.ledger).expect("the ledger"));
+    for (spec, cache) in &running.caches {
+        for reader in 0..setup.crowd {
+            crowd::read(&running.crowd, &ledger, cache, (added(spec), reader as u64));
         }
     }
     say(&said);
@@ -98,10 +117,14 @@ fn added(spec: &CacheSpec) -> u64 {
     if spec.columns[0] == "code" { CODES } else { 0 }
 }
 
+fn pool(url: &str) -> Pool {
+    let opts = OptsBuilder::from_opts(Opts::from_url(url).expect("a URL"));
+    Pool::new(opts.pool_opts(PoolOpts::default().with_abs_conn_ttl(Some(CONNECTIONS_AGE))))
+}
+
 async fn start(setup: &Setup) -> Result<(Running, String), Error> {
-    let opts = OptsBuilder::from_opts(Opts::from_url(&setup.mysql).expect("a URL"))
-        .pool_opts(PoolOpts::default().with_abs_conn_ttl(Some(CONNECTIONS_AGE)));
-    let pool = Pool::new(opts);
+    let pool = pool(&setup.mysql);
+    let loaders = setup.replica.as_ref().map_or_else(|| pool.clone(), |replica| self::pool(&replica.url));
     let settings = RedisSettings::default().with_wait_replicas(setup.wait_replicas);
     let mut builder = RedisStore::builder(&setup.redis).settings(settings);
     if let Some(namespace) = &setup.namespace {
@@ -109,12 +132,20 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     }
     let store = builder.connect().await?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let mut caches = Vec::new();
+    let (mut caches, crowd) = (Vec::new(), Arc::<Meter>::default());
     for spec in &setup.caches {
-        caches.push((spec.clone(), cache(setup, spec, Arc::clone(&store), pool.clone())?));
+        let delay = Duration::from_millis(setup.load_ms);
+        let loader = Values {
+            pool: loaders.clone(),
+            column: spec.columns[0].clone(),
+            delay,
+            of_replica: setup.replica.is_some(),
+            crowd: Arc::clone(&crowd),
+        };
+        caches.push((spec.clone(), cache(setup, spec, Arc::clone(&store), loader)?));
     }
     let state = Arc::new(Mutex::new(("none".to_owned(), now())));
-    let mut running = Running { caches, pool, tally: Arc::default(), cdc: None, state };
+    let mut running = Running { caches, pool, tally: Arc::default(), crowd, cdc: None, state };
     if setup.bind.as_ref().is_some_and(Vec::is_empty) {
         return Ok((running, "Running".into()));
     }
@@ -127,14 +158,32 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     Ok((running, said))
 }
 
-fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, pool: Pool) -> Result<Cache<u64, u64>, Error> {
+fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, loader: Values) -> Result<Cache<u64, u64>, Error> {
     let table = format!("{}.{}", setup.database, spec.table.as_deref().unwrap_or("item"));
     let columns: Vec<&str> = spec.columns.iter().map(String::as_str).collect();
     let column = spec.columns[0].clone();
-    Cache::builder(&spec.name)
+    let mut settings = CacheSettings::default();
+    if let Some(LagPolicy { objective_ms, ttl_ms }) = setup.lag {
+        settings.freshness_objective = Duration::from_millis(objective_ms);
+        settings.on_lag = OnLag::ShortenTtl(Duration::from_millis(ttl_ms));
+    }
+    if setup.loads_max > 0 {
+        settings.loads_max = setup.loads_max;
+    }
+    let mut builder = Cache::builder(&spec.name);
+    if let Some(replica) = &setup.replica {
+        settings.fence_wait = Duration::from_millis(replica.fence_wait_ms);
+        settings.lease = Duration::from_millis(replica.lease_ms);
+        builder = builder.loads_from("replica");
+        if replica.guard == Guard::Fence {
+            builder = builder.fenced();
+        }
+    }
+    builder
+        .settings(settings)
         .local(Local::max_weight(1 << 20))
         .shared(store)
-        .loader(Values { pool, column: column.clone() })
+        .loader(loader)
         .mapping_version(spec.version)
         .depends_on_columns(&table, &columns, move |row| Ok(row.get::<Option<u64>>(&column)?.into_iter().collect()))
         .build()
@@ -142,12 +191,20 @@ fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, pool: Pool) -> 
 
 impl Running {
     async fn invalidator(&self, setup: &Setup) -> Result<Cdc, Error> {
-        let source = BinlogSource::builder(&setup.mysql).allow_missing_tables(setup.allow_missing_tables);
+        let source = BinlogSource::builder(setup.log.as_ref().unwrap_or(&setup.mysql))
+            .allow_missing_tables(setup.allow_missing_tables);
         let source = source.connect().await?;
         let lag = (setup.gate_lag_ms > 0).then(|| Lag::behind(&source, Duration::from_millis(setup.gate_lag_ms)));
         let mut cdc = Cdc::new(source);
         if let Some(lag) = lag {
             cdc = cdc.gate(Arc::new(lag));
+        }
+        if let Some(replica) = setup.replica.as_ref().filter(|replica| replica.guard != Guard::Fence) {
+            let mut gates: Vec<Arc<dyn VisibilityGate>> = vec![Arc::new(MySqlGate::connect(&setup.mysql).await?)];
+            if replica.guard == Guard::Gate {
+                gates.push(Arc::new(MySqlGate::connect(&replica.url).await?));
+            }
+            cdc = cdc.gate(Arc::new(AllGates::new(gates)));
         }
         for (spec, cache) in &self.caches {
             if setup.bind.as_ref().is_none_or(|names| names.contains(&spec.name)) {
@@ -187,6 +244,7 @@ impl Running {
         };
         Report {
             counts,
+            crowd: self.crowd.report(reset),
             state,
             since,
             flushes: status.as_ref().map_or(0, |status| status.flushes_total),

@@ -1,12 +1,15 @@
 //! A Redis Cluster under load, with the local tier on in several processes: slots move, nodes die.
 
+use std::time::Duration;
+
 use cachefront_redis::testing;
-use cachefront_testkit::fleet::{Fleet, now};
+use cachefront_testkit::fleet::{Fleet, LagPolicy, Pod, now};
 use cachefront_testkit::server::Cluster;
 use cachefront_testkit::shop::PATIENCE;
 use cachefront_testkit::{stack, wait};
 
-use crate::common::{PHASE, Run, code, item, tell};
+use crate::common::{ACTOR, PHASE, Run, code, commits, item, tell};
+use crate::crowd::{during, say};
 
 /// Logical shards of a cluster by default.
 const SHARDS: u32 = 64;
@@ -91,4 +94,53 @@ async fn a_killed_node_with_lost_writes_is_repaired() {
     test.run.rest("node killed").await;
     test.run.sum.is_right("node killed, with lost writes", &["session", "bounded"]);
     test.run.is_right_from_now_on("after the election of a node").await;
+}
+
+/// A node and its replica are away, so nothing is applied: the keys of their shards are loaded, and all others are served by
+/// the freshness objective. No plain read is older than that, and invalidation goes on when the node is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_that_are_away_cost_their_keys_loads_and_the_others_age() {
+    let (objective, shortened) = (2_000, 1_000);
+    let mut cluster = Cluster::start().await;
+    let fleet = Fleet::open_on(&stack::mysql_url(), &cluster.url()).await;
+    let writer = fleet.write_paced(Duration::from_millis(100));
+    let mut setup = fleet.setup(&[item(), code()]);
+    setup.quiet = true;
+    let _holder = Pod::ready(ACTOR, &fleet, &setup).await;
+    (setup.bind, setup.crowd, setup.loads_max) = (Some(Vec::new()), 2, 4);
+    setup.lag = Some(LagPolicy { objective_ms: objective, ttl_ms: shortened });
+    let mut pods = [Pod::ready(ACTOR, &fleet, &setup).await, Pod::ready(ACTOR, &fleet, &setup).await];
+    commits(&writer, 10).await;
+    let time = Duration::from_secs(5);
+    let before = during(&mut pods, time).await;
+    say("shards away", "before", time, &before);
+    let gone = cluster.owner_of(&testing::meta_key(&fleet.namespace, 0)).await;
+    let replica = cluster.replica_of(gone).await;
+    cluster.nodes[replica].kill();
+    cluster.nodes[gone].kill();
+    let onset = during(&mut pods, Duration::from_secs(4)).await;
+    say("shards away", "the first 4 s", Duration::from_secs(4), &onset);
+    let away = during(&mut pods, 2 * time).await;
+    say("shards away", "the next 10 s", 2 * time, &away);
+    cluster.nodes[gone].restart().await;
+    let back = now();
+    fleet.settle().await;
+    tell(&format!("shards away: everything is applied {:?} after they are back", Duration::from_micros(now() - back)));
+    let after = during(&mut pods, time).await;
+    say("shards away", "after", time, &after);
+    let allowed = Duration::from_millis(objective + shortened);
+    for seen in [&before, &onset, &away, &after] {
+        assert!(seen.reads > 0 && seen.errors == 0, "{seen:?}");
+        assert!(seen.oldest() < allowed, "{:?} old, and {allowed:?} are allowed", seen.oldest());
+        assert!(seen.loads_at_once <= 8, "{seen:?}");
+    }
+    // Without the store every plain read is a load.
+    assert!(away.loads < away.reads / 2, "the other shards' keys are served: {away:?}");
+    let mut conn = pods;
+    let _paused = writer.pause().await;
+    fleet.settle().await;
+    for pod in &mut conn {
+        let rest = pod.rest().await;
+        assert!(rest.stale.is_empty(), "{rest:?}");
+    }
 }

@@ -2,9 +2,12 @@
 
 mod cluster;
 mod common;
+mod crowd;
+mod frozen;
 mod mysql;
 mod progress;
 mod redis;
 mod releases;
+mod replicas;
 mod sentinel;
 mod traps;

@@ -64,13 +64,20 @@ async fn promote(server: &MySql) {
 
 impl Pair {
     async fn start(processes: usize) -> Self {
+        Self::start_with(processes, false).await
+    }
+
+    /// `listed`: invalidators know both servers by a list of addresses; loaders and the writer have one address.
+    async fn start_with(processes: usize, listed: bool) -> Self {
         let (primary, replica) = tokio::join!(MySql::start(&[]), MySql::start(&["--server-id=2"]));
         for server in [&primary, &replica] {
             server.execute("RESET BINARY LOGS AND GTIDS").await;
         }
         follow(&replica, &primary).await;
         let address = Address::of(primary.port()).await;
-        let fleet = Fleet::open_on(&address.mysql_url(), &stack::redis_url()).await;
+        let mut fleet = Fleet::open_on(&address.mysql_url(), &stack::redis_url()).await;
+        let hosts = format!("127.0.0.1:{},127.0.0.1:{}", replica.port(), primary.port());
+        fleet.log_url = listed.then(|| format!("mysql://{ADMIN}:{ADMIN_PASSWORD}@{hosts}"));
         let mut run = Run::begin(fleet);
         for _ in 0..processes {
             run.start(&[item(), code()]).await;
@@ -130,10 +137,19 @@ async fn a_frozen_demoted_primary_proves_nothing() {
     planned("planned change, the old primary is frozen", false).await;
 }
 
+/// Invalidators find the new primary by their list of addresses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_is_followed_by_a_list_of_addresses() {
+    crash(Pair::start_with(2, true).await, "crash, a list of addresses").await;
+}
+
 /// The primary is killed with commits that its replica never got.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_that_loses_the_last_commits_leaves_nothing_stale() {
-    let mut pair = Pair::start(2).await;
+    crash(Pair::start(2).await, "crash").await;
+}
+
+async fn crash(mut pair: Pair, what: &str) {
     pair.replica.execute("STOP REPLICA").await;
     pair.run.commits(PHASE / 2).await;
     {
@@ -144,9 +160,9 @@ async fn a_crash_that_loses_the_last_commits_leaves_nothing_stale() {
         assert!(back > 0, "nothing was lost: the test proves nothing");
         pair.address.move_to(pair.replica.port());
     }
-    tell(&format!("crash: invalidation goes on after {:?}", pair.run.recovered().await));
+    tell(&format!("{what}: invalidation goes on after {:?}", pair.run.recovered().await));
     pair.run.commits(PHASE).await;
-    pair.run.rest("crash").await;
+    pair.run.rest(what).await;
     pair.run.sum.is_right("crash of the database's primary", &["session", "bounded"]);
     pair.run.is_right_from_now_on("after the crash of the database's primary").await;
 }

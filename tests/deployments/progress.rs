@@ -8,8 +8,10 @@ use cachefront::store::Store;
 use cachefront::testing::FaultyStore;
 use cachefront::{Cdc, CdcState, binlog::BinlogSource, redis::RedisStore};
 use cachefront_testkit::fleet::{Fleet, Pod, now};
+use cachefront_testkit::server::MySql;
 use cachefront_testkit::shop::{PATIENCE, Shop, applied, builder};
 use cachefront_testkit::{stack, wait};
+use mysql_async::prelude::Queryable;
 
 use crate::common::{ACTOR, PHASE, Sum, at_rest, commits, item, tell};
 
@@ -20,36 +22,48 @@ fn since(begun: u64, ended: u64) -> Duration {
 /// An orderly end hands over at once, a kill after the silence that standbys wait for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orderly_end_hands_over_at_once_and_a_kill_after_a_silence() {
-    let fleet = Fleet::open().await;
+    let mysql = MySql::start(&[]).await;
+    let fleet = Fleet::open_on(&mysql.url(), &stack::redis_url()).await;
     let writer = fleet.write();
     let setup = fleet.setup(&[item()]);
     let mut sum = Sum::default();
-    let mut handovers = Vec::new();
+    let (mut handovers, mut takeovers) = (Vec::new(), Vec::new());
     let mut standby = Pod::ready(ACTOR, &fleet, &setup).await;
     for _ in 0..3 {
-        let mut holder = Pod::ready(ACTOR, &fleet, &setup).await;
-        standby.is("Standby").await;
-        holder.is("Running").await;
-        sum.add(&holder.report().await);
-        let asked = holder.tell_to_end();
-        handovers.push(since(asked, standby.is("Running").await));
+        for orderly in [true, false] {
+            let mut holder = Pod::ready(ACTOR, &fleet, &setup).await;
+            standby.is("Standby").await;
+            holder.is("Running").await;
+            wait::until_async("one invalidator reads the log, the standby does not", PATIENCE, async || {
+                dumps(&mysql).await == 1
+            })
+            .await;
+            sum.add(&holder.report().await);
+            let ended = if orderly { holder.tell_to_end() } else { holder.kill().await };
+            let took = since(ended, standby.is("Running").await);
+            if orderly { handovers.push(took) } else { takeovers.push(took) }
+        }
     }
-    tell(&format!("orderly handover after {handovers:?}"));
-    let mut holder = Pod::ready(ACTOR, &fleet, &setup).await;
-    standby.is("Standby").await;
-    holder.is("Running").await;
-    sum.add(&holder.report().await);
-    let killed = holder.kill().await;
-    let takeover = since(killed, standby.is("Running").await);
-    tell(&format!("takeover after a kill: {takeover:?}"));
+    tell("| another invalidator works after | first | second | third | intended |");
+    tell("|---|---|---|---|---|");
+    for (what, times, intended) in [("a clean stop", &handovers, "0.5 s"), ("kill -9", &takeovers, "2 s")] {
+        tell(&format!("| {what} | {:.2?} | {:.2?} | {:.2?} | {intended} |", times[0], times[1], times[2]));
+    }
     commits(&writer, PHASE).await;
     let mut pods = [standby];
     let rest = at_rest(&fleet, &writer, &mut pods).await;
     sum.add(&pods[0].report().await);
     sum.is_right("handovers", &["session", "bounded", "eventual"]);
     assert!(rest.stale.is_empty(), "{:?}", rest.stale);
+    // A loaded machine is slower; what these bounds exclude is that a clean stop is waited for like a silence.
     assert!(handovers.iter().all(|took| *took < Duration::from_secs(2)), "{handovers:?}");
-    assert!(takeover < Duration::from_secs(10), "{takeover:?}");
+    assert!(takeovers.iter().all(|took| *took < Duration::from_secs(10)), "{takeovers:?}");
+}
+
+/// The number of connections that read the log.
+async fn dumps(mysql: &MySql) -> u64 {
+    let select = "SELECT COUNT(*) FROM performance_schema.processlist WHERE COMMAND LIKE 'Binlog Dump%'";
+    mysql.connect().await.query_first(select).await.expect("a reply").expect("a row")
 }
 
 /// How often `applied` moved during `time`.

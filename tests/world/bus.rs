@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cachefront_core::bus::{BusMessage, BusRead, BusReader, InvalidationBus};
+use cachefront_core::bus::{BusEvent, BusMessage, BusRead, BusReader, InvalidationBus};
 use cachefront_core::store::ServerId;
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::clock::{Moment, millis, pass};
-use crate::server::{Posted, Role, unavailable};
+use crate::keys::{Line, lines_of, lines_of_text};
+use crate::server::{Discarded, Posted, Role, unavailable};
 use crate::world::{Handed, World};
 
 #[derive(Debug)]
@@ -33,8 +34,13 @@ impl InvalidationBus for Bus {
         world.travel(false).await;
         let kept = world.config.bus_kept;
         let mut state = world.state();
+        let discarded = state.discarded_by(self.actor, server);
         let server = &mut state.servers[server];
-        if server.takes_writes() { Ok(server.post(message, 0, kept)) } else { Err(unavailable("not a primary")) }
+        if server.takes_writes() {
+            Ok(server.post(message, 0, discarded, kept))
+        } else {
+            Err(unavailable("not a primary"))
+        }
     }
 
     async fn subscribe(&self) -> Result<Box<dyn BusReader>> {
@@ -57,6 +63,7 @@ impl InvalidationBus for Bus {
         me.bus = Some(server);
         me.bus_links += 1;
         me.handed = None;
+        me.told.fill(None);
         let link = me.bus_links;
         drop(state);
         world.log(|| format!("{} follows the bus of {server} after {head}", self.actor));
@@ -113,9 +120,16 @@ impl Reader {
     /// Hands messages over: from here on the process knows.
     fn hand(&mut self, messages: &[Arc<Posted>]) -> Vec<BusRead> {
         let mut state = self.world.state();
+        let copies = state.servers[self.server].copies;
         let me = &mut state.actors[self.actor];
         for posted in messages {
             self.read = posted.sequence;
+            if let Some(discarded) = posted.discarded.filter(|discarded| discarded.copies == copies) {
+                for line in lines_of_event(&posted.message.event) {
+                    let before = me.told[line].filter(|before| before.event > discarded.event);
+                    me.told[line] = before.or(Some(Discarded { link: self.link, ..discarded }));
+                }
+            }
             if let Some(applied) = &posted.message.applied {
                 me.handed = Some(Handed { applied: Arc::new(applied.clone()), origin: posted.origin });
             }
@@ -128,6 +142,15 @@ impl Reader {
             message: posted.message.clone(),
         };
         messages.iter().map(read).collect()
+    }
+}
+
+/// The lines that a message invalidates by name.
+fn lines_of_event(event: &BusEvent) -> Vec<Line> {
+    match event {
+        BusEvent::Keys(keys) => keys.iter().flat_map(|key| lines_of_text(key)).collect(),
+        BusEvent::Caches(caches) => caches.iter().flat_map(|cache| lines_of(cache, None)).collect(),
+        _ => Vec::new(),
     }
 }
 

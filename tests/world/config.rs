@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::millis;
+use crate::lives::Lives;
 use crate::random::Random;
 
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) slow_visibility: bool,
     /// Some processes load from a replica, which lags.
     pub(crate) replica: bool,
+    /// The gate does not wait on the replica: its loads have fences.
+    pub(crate) fenced: bool,
     /// InvalidationMode and mode are switched.
     pub(crate) switches: bool,
     /// Whole tables change, rows cannot be mapped, logs are purged.
@@ -55,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) partial_tables: u64,
     /// Applications invalidate by themselves.
     pub(crate) manual: bool,
+    pub(crate) lives: Lives,
     pub(crate) batch_changes_max: usize,
     pub(crate) keys_per_command_max: usize,
     pub(crate) compared_keys_max: usize,
@@ -81,7 +85,7 @@ impl Config {
             lost_calls: [0, 0, 2, 10][random.index(4)],
             lost_messages: [0, 5, 50][random.index(3)],
             copies: [40, 40, 5][random.index(3)],
-            slow_logs: [250, 250, 900][random.index(3)],
+            slow_logs: [250, 900][random.index(2)],
             careful_log: some(500),
             long_ways: [0, 20, 200][random.index(3)],
             slow_max: [10, 100, 1_000][random.index(3)],
@@ -97,6 +101,7 @@ impl Config {
             odd_changes: some(400),
             partial_tables: [0, 300][random.index(2)],
             manual: some(300),
+            lives: Lives::draw(random),
             batch_changes_max: [1, 3, 100][random.index(3)],
             keys_per_command_max: [1, 100][random.index(2)],
             compared_keys_max: [0, 1, 64][random.index(3)],
@@ -105,6 +110,8 @@ impl Config {
             pace: [0, 1, 2, 4][random.index(4)],
             writes: [50, 150, 300][random.index(3)],
             faults: [3, 10, 40][random.index(3)],
+            // Of no effect without a replica. Drawn last, as it came last.
+            fenced: some(500),
         }
     }
 

@@ -7,6 +7,7 @@ use cachefront_core::{CdcState, InvalidationMode};
 
 use crate::keys::{NARROW, PLACES, RELEASES};
 use crate::process::Invalidator;
+use crate::readers::late_orders;
 use crate::server::{Data, Role, Server};
 use crate::stage::Stage;
 use crate::world::World;
@@ -51,7 +52,7 @@ pub(crate) fn strike(stage: &mut Stage) {
     let store = config.store_faults;
     let choices = [
         (config.copies, Fault::Replicate),
-        (has(store, 6), Fault::PromoteStore),
+        (has(store, 10), Fault::PromoteStore),
         (has(store && config.nodes, 8), Fault::FailOverNode),
         (has(store, 2), Fault::RestartStore),
         (has(store, 6), Fault::EndFormerStore),
@@ -78,7 +79,7 @@ pub(crate) fn strike(stage: &mut Stage) {
         (has(config.switches, 4), Fault::SwitchMode),
         (has(config.switches, 3), Fault::SwitchBypass),
         (6, Fault::StepClock),
-        (has(config.releases && config.churn, 8), Fault::RollOut),
+        (has(config.releases && config.churn, 20), Fault::RollOut),
     ];
     let Some(fault) = stage.world.random.weighted(&choices) else { return };
     stage.world.log(|| format!("fault {fault:?}"));
@@ -106,32 +107,14 @@ pub(crate) fn strike(stage: &mut Stage) {
     }
 }
 
-/// The replica has what the primary has now.
-pub(crate) fn replicate(world: &World) {
-    let mut state = world.state();
-    let data = state.servers[state.primary].data.clone();
-    for server in &mut state.servers {
-        if server.role == (Role::Demoted { follows: true }) {
-            server.replace(data.clone());
-        }
-    }
-    match world.config.nodes {
-        false => state.replica = data,
-        true => state.replica.copy_some(data, &world.random),
-    }
-    if world.random.chance(100) {
-        state.saved = state.servers[state.primary].data.clone();
-    }
-}
-
 fn in_store(world: &World, fault: Fault) {
     let random = &world.random;
     match fault {
-        Fault::Replicate => replicate(world),
+        Fault::Replicate => world.replicate(),
         Fault::PromoteStore => {
             if random.chance(300) {
                 // A planned failover loses nothing.
-                replicate(world);
+                world.replicate();
             }
             let follows = random.chance(500);
             let role = match random.below(4) {
@@ -289,9 +272,11 @@ fn roll_out(stage: &mut Stage) {
         for invalidator in stage.invalidators.drain(..) {
             tokio::spawn(invalidator.leave(Arc::clone(&world)));
         }
-        NARROW
+        NARROW + random.index(RELEASES.len() - NARROW)
     } else {
-        if world.config.slow_visibility {
+        if world.config.slow_visibility && random.chance(700) {
+            stage.spawn(late_orders(Arc::clone(&world)));
+        } else if world.config.slow_visibility {
             world.state().hidden_until = world.now() + random.below(300_000);
         }
         random.index(NARROW)

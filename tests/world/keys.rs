@@ -144,17 +144,39 @@ fn by_mail(row: &RowImage) -> Result<Vec<Key>> {
     Ok(vec![Key::new(Kind::Mails, number)])
 }
 
+/// The names of the caches, in the order of their places in the store.
+const CACHES: [&str; 3] = ["users", "mails", "orders"];
+
+/// True if this place of the store belongs to the cache.
+pub(crate) fn is_of_cache(place: usize, cache: &str) -> bool {
+    CACHES[place / KEYS] == cache
+}
+
 /// Where the store keeps a key: the three names of caches, with their numbers.
 pub(crate) fn place_of(text: &str) -> Option<usize> {
     let (cache, key) = text.split_once(':')?;
     let number = usize::from(key.bytes().next()?.checked_sub(b'0')?);
-    let cache = ["users", "mails", "orders"].iter().position(|name| *name == cache)?;
+    let cache = CACHES.iter().position(|name| *name == cache)?;
     (number < KEYS && key.len() == 1).then_some(cache * KEYS + number)
+}
+
+/// The lines that a key of a cache stands for, in all releases; all lines of the cache without a number.
+pub(crate) fn lines_of(cache: &str, number: Option<usize>) -> impl Iterator<Item = Line> {
+    let numbers = number.map_or(0..KEYS, |number| number..number + 1);
+    let kinds = KINDS.into_iter().filter(move |kind| kind.cache() == cache);
+    kinds.flat_map(move |kind| numbers.clone().map(move |number| kind as usize * KEYS + number))
+}
+
+/// The lines of what the store keeps under this text.
+pub(crate) fn lines_of_text(text: &str) -> impl Iterator<Item = Line> {
+    let number = place_of(text).map(|place| place % KEYS);
+    let cache = text.split_once(':').map_or("", |(cache, _)| cache);
+    number.into_iter().flat_map(move |number| lines_of(cache, Some(number)))
 }
 
 /// The shard of a place.
 pub(crate) fn shard_of_place(place: usize, shards: usize) -> usize {
-    let text = format!("{}:{}", ["users", "mails", "orders"][place / KEYS], place % KEYS);
+    let text = format!("{}:{}", CACHES[place / KEYS], place % KEYS);
     StoreKey::from_text(text).expect("a short key").shard(shards as u32) as usize
 }
 

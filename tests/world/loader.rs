@@ -42,7 +42,14 @@ impl Rows {
         let draw = self.world.random.next();
         self.world.awake(self.actor).await;
         self.world.travel(false).await;
-        let before = self.look();
+        let mut before = self.look();
+        if let Some(fence) = cx.fence() {
+            let deadline = self.world.now() + cx.fence_wait().as_micros() as u64;
+            while !before.executed.covers(fence) && self.world.now() < deadline {
+                pass(millis(1)).await;
+                before = self.look();
+            }
+        }
         cx.position(Position::clone(&before.executed));
         match &before.primary {
             Some(primary) => cx.origin(primary),
@@ -55,7 +62,10 @@ impl Rows {
             80..=96 => pass(millis(1 + (draw >> 32) % 4)).await,
             97 => pass(millis((draw >> 32) % 500)).await,
             98 => cx.no_store(),
-            _ => return Err(std::io::Error::other("the load failed")),
+            _ => return Err(self.fail(key)),
+        }
+        if self.world.random.chance(10 * self.world.config.lives.failing) && !self.world.is_calm() {
+            return Err(self.fail(key));
         }
         let seen = self.look();
         if seen.primary != before.primary {
@@ -69,10 +79,18 @@ impl Rows {
         Ok(value)
     }
 
+    fn fail(&self, key: Key) -> std::io::Error {
+        let now = self.world.now();
+        self.world.state().actors[self.actor].failed[line(key.kind, key)] = Some(now);
+        std::io::Error::other("the load failed")
+    }
+
     /// Notes what was loaded, for the oracle.
     fn note(&self, line: Line, begun: Moment, value: Option<u64>) {
         self.world.log(|| format!("{} loads {line} = {value:?}", self.actor));
         let mut state = self.world.state();
+        let last = state.last_loads[line].entry(value).or_default();
+        *last = begun.max(*last);
         let loads = &mut state.actors[self.actor].loads[line];
         if loads.len() == 64 {
             loads.remove(0);

@@ -10,17 +10,20 @@
 
 #![expect(clippy::print_stdout, reason = "a long run says how far it is, and a world that is wrong shows its log")]
 
+mod age;
 mod bus;
 mod clock;
 mod config;
 mod database;
 mod faults;
 mod keys;
+mod lives;
 mod loader;
 mod oracle;
 mod process;
 mod random;
 mod readers;
+mod removals;
 mod rest;
 mod runner;
 mod server;
@@ -103,7 +106,7 @@ fn show(outcome: &Outcome) {
         println!("  {violation}");
     }
     println!(
-        "  replay: CACHEFRONT_WORLD_SEED={} CACHEFRONT_WORLD_OPERATIONS={} cargo test -p cachefront-tests --test world \
+        "  replay: CACHEFRONT_WORLD_SEED={} CACHEFRONT_WORLD_OPERATIONS={} cargo test -p cachefront-world \
          every_answer_is_right_at_its_level -- --nocapture",
         outcome.seed, outcome.operations
     );
@@ -132,6 +135,9 @@ fn every_answer_is_right_at_its_level() {
         println!("seed {}: {}", outcome.seed, outcome.violations.first().map_or("", |text| text));
     }
     assert!(report.failed.is_empty(), "{} worlds are wrong", report.failed.len());
+    if operations >= OPERATIONS {
+        report.counts.assert_lively();
+    }
 }
 
 #[test]

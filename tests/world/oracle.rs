@@ -10,8 +10,8 @@ use crate::clock::{Moment, NEVER};
 use crate::database::{Database, Event};
 use crate::keys::{Key, Line, kind_of, line};
 use crate::process::{Member, Process};
-use crate::server::Server;
-use crate::world::{Discarded, Handed, State, World};
+use crate::server::{Discarded, Server};
+use crate::world::{Discarding, Handed, State, World};
 
 /// What a reader asks for.
 #[derive(Clone, Debug, Default)]
@@ -24,17 +24,20 @@ pub(crate) struct Asked {
 /// What is known when a read begins.
 #[derive(Debug)]
 pub(crate) struct Begun {
-    at: Moment,
-    line: Line,
-    actor: usize,
+    pub(crate) at: Moment,
+    pub(crate) line: Line,
+    pub(crate) actor: usize,
     /// The server that it reads, the connection's number, and the server's copy.
     link: Option<(usize, u64, u64)>,
     promises: u64,
     meta: Option<Arc<Meta>>,
     handed: Option<Handed>,
     bus_links: u64,
-    /// What this process has invalidated by itself, if nothing has moved since.
+    /// What was removed by hand: by this process, over the same connection; by any process, on the same server; and by
+    /// others, as the bus has said.
     discarded: Option<Discarded>,
+    removed: Option<Discarded>,
+    told: Option<Discarded>,
     /// What had been applied long before, where the bus is read and on the primary.
     applied_long_ago: Vec<Arc<Meta>>,
     by_log: Option<u64>,
@@ -50,13 +53,15 @@ pub(crate) struct Answer {
     pub(crate) maybe_local: bool,
     pub(crate) position: Option<Position>,
     pub(crate) bound: Option<Duration>,
+    /// It says of itself that it may have been invalidated.
+    pub(crate) stale: bool,
 }
 
 impl Answer {
     /// A value alone. `local` says whether it came from the process's own tier, if that is known.
     pub(crate) fn plain(value: Option<u64>, local: Option<bool>) -> Self {
         let tier = (local == Some(true)).then_some(Tier::Local);
-        Self { value, tier, maybe_local: local.is_none(), position: None, bound: None }
+        Self { value, tier, maybe_local: local.is_none(), position: None, bound: None, stale: false }
     }
 
     pub(crate) fn detailed(hit: Hit<u64>) -> Self {
@@ -66,6 +71,7 @@ impl Answer {
             maybe_local: false,
             position: hit.position,
             bound: hit.staleness_bound,
+            stale: hit.stale,
         }
     }
 }
@@ -97,8 +103,11 @@ pub(crate) fn begin(world: &World, process: &Process, member: &Member, key: Key)
         let store_key = cachefront_core::StoreKey::encode(member.kind.cache(), &key).ok()?;
         server.data.metas[server.shard_of(&store_key)].clone()
     });
-    let discarded = me.discarded[line].filter(|discarded| {
-        link.is_some_and(|(_, moves, copies)| moves == discarded.moves && copies == discarded.copies)
+    let over_link = |discarded: &Discarded| {
+        link.is_some_and(|(_, moves, copies)| moves == discarded.link && copies == discarded.copies)
+    };
+    let removed = link.and_then(|(server, _, copies)| {
+        state.servers[server].discarded[line].filter(|discarded| discarded.copies == copies)
     });
     Begun {
         at: now,
@@ -109,7 +118,9 @@ pub(crate) fn begin(world: &World, process: &Process, member: &Member, key: Key)
         meta,
         handed: me.handed.clone(),
         bus_links: me.bus_links,
-        discarded,
+        discarded: me.discarded[line].filter(over_link),
+        removed,
+        told: me.told[line],
         applied_long_ago: applied_long_ago(world, &state, process.actor, now),
         by_log: member.by_log(),
     }
@@ -132,7 +143,7 @@ pub(crate) fn judge(world: &World, process: &Process, member: &Member, begun: &B
     let wrong = {
         let now = world.now();
         let mut state = world.state();
-        count(&mut state, answer.tier);
+        count(&mut state, answer);
         let judgement = Judgement { world, state: &state, begun, answer, now };
         judgement.run(member, asked)
     };
@@ -151,8 +162,9 @@ pub(crate) fn judge(world: &World, process: &Process, member: &Member, begun: &B
     }
 }
 
-fn count(state: &mut State, tier: Option<Tier>) {
-    match tier {
+fn count(state: &mut State, answer: &Answer) {
+    match answer.tier {
+        _ if answer.stale => state.counts.stale += 1,
         Some(Tier::Local) => state.counts.local += 1,
         Some(Tier::Shared) => state.counts.shared += 1,
         Some(Tier::Database) => state.counts.database += 1,
@@ -160,12 +172,12 @@ fn count(state: &mut State, tier: Option<Tier>) {
     }
 }
 
-struct Judgement<'a> {
-    world: &'a World,
-    state: &'a State,
-    begun: &'a Begun,
-    answer: &'a Answer,
-    now: Moment,
+pub(crate) struct Judgement<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) state: &'a State,
+    pub(crate) begun: &'a Begun,
+    pub(crate) answer: &'a Answer,
+    pub(crate) now: Moment,
 }
 
 impl Judgement<'_> {
@@ -174,6 +186,9 @@ impl Judgement<'_> {
         let line = self.begun.line;
         if !database.stamps[line].iter().any(|stamp| stamp.value == self.answer.value) {
             return Some("the value was never committed".into());
+        }
+        if self.answer.stale {
+            return self.stale(asked).map(str::to_owned);
         }
         if asked.bypass {
             return (!self.was_loaded()).then(|| "the database did not return this value".into());
@@ -198,8 +213,16 @@ impl Judgement<'_> {
         {
             return Some("the value is staler than its bound says".into());
         }
+        if self.lived_too_long() {
+            return Some("the value has lived for too long".into());
+        }
         let by_log = self.begun.by_log.is_some() && self.begun.by_log == member.by_log();
-        if by_log && !self.is_torn_back() { self.eventual(member) } else { None }
+        if by_log && self.is_outdated(asked) {
+            return Some("the value is older than the freshness objective allows".into());
+        }
+        let wrong = if by_log && !self.is_torn_back() { self.eventual(member) } else { None };
+        // A plain read is not told that its value is stale.
+        wrong.filter(|_| self.answer.tier.is_some() || self.stale(asked).is_some())
     }
 
     /// True if an invalidator of a former primary of the database has taken over a moment ago: it cannot know what was
@@ -227,7 +250,7 @@ impl Judgement<'_> {
     }
 
     /// True if the value was current at no instant from so long before `until` on.
-    fn is_older(&self, allowed: Duration, until: Moment) -> bool {
+    pub(crate) fn is_older(&self, allowed: Duration, until: Moment) -> bool {
         let earliest = until.saturating_sub(allowed.as_micros() as Moment);
         // A server that does not know that it is not the primary any more can prove nothing else.
         if self.world.config.wild_clocks || earliest <= self.state.former_asked + self.doubt() {
@@ -275,7 +298,8 @@ impl Judgement<'_> {
         if !self.link_is_up() {
             return None;
         }
-        if let Some(wrong) = self.discarded() {
+        let by_any = || self.discarded(self.begun.removed, "the key was removed by hand from this server");
+        if let Some(wrong) = self.discarded(self.begun.discarded, "this process removed the key").or_else(by_any) {
             return Some(wrong);
         }
         let meta = self.begun.meta.as_ref().filter(|meta| meta.is_live() && meta.coverage.covers(member.mapping))?;
@@ -287,10 +311,9 @@ impl Judgement<'_> {
     }
 
     /// What a process removed by hand is not older, unless a process loads from a former primary.
-    fn discarded(&self) -> Option<String> {
-        let discarded = self.begun.discarded.filter(|discarded| self.state.former_asked < discarded.at)?;
-        let event = discarded.event;
-        self.is_before(event).then(|| format!("this process invalidated the key after event {event}"))
+    fn discarded(&self, by: Option<Discarded>, what: &str) -> Option<String> {
+        let event = by.filter(|discarded| self.state.former_asked < discarded.at)?.event;
+        self.is_before(event).then(|| format!("{what} after event {event}"))
     }
 
     /// True if an invalidator whose connections all lead to a former primary of the database has taken over since: it
@@ -313,7 +336,16 @@ impl Judgement<'_> {
 
     fn local(&self) -> Option<String> {
         let me = &self.state.actors[self.begun.actor];
-        if let Some(wrong) = self.discarded().filter(|_| self.link_is_up()) {
+        if let Some(wrong) = self.discarded(self.begun.discarded, "this process removed the key")
+            && self.link_is_up()
+        {
+            return Some(wrong);
+        }
+        let is_up = |told: &Discarded| {
+            let copies = me.bus.map(|server| self.state.servers[server].copies);
+            me.bus_links == told.link && copies == Some(told.copies)
+        };
+        if let Some(wrong) = self.discarded(self.begun.told.filter(is_up), "the bus said that the key was removed") {
             return Some(wrong);
         }
         if let Some(handed) = self.begun.handed.as_ref().filter(|_| me.bus_links == self.begun.bus_links) {
@@ -348,14 +380,19 @@ fn current_until(database: &Database, line: Line, value: Option<u64>, now: Momen
     }
 }
 
-/// The application invalidated a key over this connection: what was visible before is what its process reads from now
-/// on, unless it can load from a server that lags.
-pub(crate) fn invalidated(world: &World, process: &Process, line: Line, event: usize, at: Moment, link: (usize, u64)) {
+/// An application has removed lines by hand: what was visible before is what is read from now on from the server that it
+/// removed them from.
+pub(crate) fn removed(world: &World, process: &Process, lines: &[Line], begun: &Discarding) {
     let mut state = world.state();
+    let (server, moves, copies) = begun.link;
     let me = &state.actors[process.actor];
-    if world.config.replica || me.reads != Some(link.0) || me.moves != link.1 {
+    if (me.reads, me.moves) != (Some(server), moves) || state.servers[server].copies != copies {
         return;
     }
-    let copies = state.servers[link.0].copies;
-    state.actors[process.actor].discarded[line] = Some(Discarded { event, at, moves: link.1, copies });
+    let discarded = Discarded { event: begun.event, at: begun.at, link: moves, copies };
+    for line in lines {
+        state.actors[process.actor].discarded[*line] = Some(discarded);
+        let before = &mut state.servers[server].discarded[*line];
+        *before = before.filter(|before| before.event > begun.event && before.copies == copies).or(Some(discarded));
+    }
 }

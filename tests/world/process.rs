@@ -50,9 +50,9 @@ impl Process {
                 .loader(rows.clone())
                 .mapping_version(kind.version())
                 .schema_version(schema_version(kind))
-                .ttl(millis(20_000))
-                .negative_ttl(millis(5_000))
-                .settings(world.cache_settings())
+                .settings(world.cache_settings(local))
+                .ttl(millis(world.config.lives.ttl))
+                .negative_ttl(millis(world.config.lives.negative_ttl))
                 .clock(dyn_clock)
                 .entropy(entropy);
             for (table, keys_of) in kind.rules() {
@@ -60,6 +60,9 @@ impl Process {
             }
             if world.config.replica {
                 builder = builder.loads_from(REPLICA);
+                if world.config.fenced {
+                    builder = builder.fenced();
+                }
             }
             if local {
                 builder = builder.local(Local::max_weight(1 << 16).ttl(millis(5_000)));
@@ -113,13 +116,16 @@ impl Invalidator {
         let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
         let source = Source::new(world, actor, &wires);
         let gate = source.gate().expect("a source with a gate");
-        // Where there is a replica, this gate waits on it too.
+        // Where there is a replica, this gate waits on it too, unless loads have fences.
         let mut cdc =
             Cdc::new(source).gate(gate).settings(world.cdc_settings()).mode(mode).clock(dyn_clock).entropy(entropy);
         for kind in RELEASES[release] {
             let mut rules = kind.table_rules();
             if world.config.replica {
                 rules.add_server(REPLICA);
+                if world.config.fenced {
+                    rules.set_fenced();
+                }
             }
             cdc = cdc.bind_map(Arc::clone(&conn), Arc::new(rules));
         }

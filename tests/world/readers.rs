@@ -1,29 +1,31 @@
-//! What applications do: reads at every level, writes, and invalidations of their own.
+//! What applications do: reads at every level and in every form, and writes.
 
 use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use cachefront_core::{Error, Position};
+use cachefront_core::{Cache, Error, GetMany, Hit, Position};
 
-use crate::clock::millis;
+use crate::clock::{millis, pass};
 use crate::database::{Way, Write};
-use crate::keys::{KEYS, Key, Kind, LONG, ORDERS, USERS, line};
+use crate::keys::{KEYS, Key, Kind, LONG, ORDERS, USERS};
 use crate::oracle::{self, Answer, Asked};
 use crate::process::{Member, Process};
 use crate::world::World;
 
 /// How one read is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+enum Form {
     Get,
     Detailed,
     Many,
     OrLoad,
+    Peek,
 }
 
 /// What an application asks of a cache.
+#[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) world: Arc<World>,
     pub(crate) process: Arc<Process>,
@@ -32,24 +34,33 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn member(&self) -> &Member {
+    pub(crate) fn member(&self) -> &Member {
         &self.process.members[self.member]
+    }
+
+    fn cache(&self) -> &Cache<Key, u64> {
+        &self.member().cache
     }
 
     /// A random read.
     pub(crate) async fn read(self) {
         let random = &self.world.random;
-        let kind = self.member().kind;
-        let key = random_key(&self.world, kind);
-        let form = random.weighted(&[(45, Form::Get), (40, Form::Detailed), (8, Form::Many), (7, Form::OrLoad)]);
-        let form = form.unwrap_or(Form::Get);
-        let asked = if matches!(form, Form::Get | Form::Detailed) { self.level() } else { Asked::default() };
+        let key = random_key(&self.world, self.member().kind);
+        let form = random.weighted(&[
+            (43, Form::Get),
+            (38, Form::Detailed),
+            (10, Form::Many),
+            (7, Form::OrLoad),
+            (2, Form::Peek),
+        ]);
+        let asked = self.level();
         match form {
-            Form::Many => self.many(key).await,
-            Form::OrLoad => self.or_load(key).await,
-            Form::Get | Form::Detailed => {
+            Some(Form::Many) => self.many(key, &asked).await,
+            Some(Form::OrLoad) => self.or_load(key, &asked).await,
+            Some(Form::Peek) => self.peek(key).await,
+            form => {
                 // A failure is no wrong answer.
-                let _ = self.one(key, &asked, form == Form::Detailed).await;
+                let _ = self.one(key, &asked, form == Some(Form::Detailed)).await;
             }
         }
     }
@@ -74,56 +85,75 @@ impl Reader {
 
     /// One key, judged.
     pub(crate) async fn one(&self, key: Key, asked: &Asked, detailed: bool) -> Result<Answer, Error> {
-        let (world, member) = (&self.world, self.member());
-        let begun = oracle::begin(world, &self.process, member, key);
-        let mut get = member.cache.get(&key);
-        if let Some(token) = &asked.at_least {
-            get = get.at_least(token);
-        }
-        if let Some(allowed) = asked.max_staleness {
-            get = get.max_staleness(allowed);
-        }
-        if asked.bypass {
-            get = get.bypass();
-        }
+        let begun = oracle::begin(&self.world, &self.process, self.member(), key);
+        let get = self.cache().get(&key).at_least(&asked.at_least).max_staleness(asked.max_staleness);
+        let get = if asked.bypass { get.bypass() } else { get };
         let answer = if detailed {
             get.detailed().await.map(Answer::detailed)
         } else {
             at_first_poll(get).await.map(|(value, local)| Answer::plain(value, Some(local)))
         };
         let answer = answer.inspect_err(|error| self.failed(key, error))?;
-        oracle::judge(world, &self.process, member, &begun, asked, &answer);
+        oracle::judge(&self.world, &self.process, self.member(), &begun, asked, &answer);
         Ok(answer)
     }
 
-    async fn many(&self, first: Key) {
+    async fn many(&self, first: Key, asked: &Asked) {
         let (world, member) = (&self.world, self.member());
-        let mut keys = vec![first, random_key(world, member.kind), random_key(world, member.kind)];
-        if keys[1] == first {
-            keys.remove(1);
-        }
+        let mut keys = vec![first];
+        keys.extend((0..world.random.below(3)).map(|_| random_key(world, member.kind)));
         let begun: Vec<_> = keys.iter().map(|key| oracle::begin(world, &self.process, member, *key)).collect();
-        match member.cache.get_many(&keys).await {
-            Ok(values) => {
-                for (begun, value) in begun.iter().zip(values) {
-                    let answer = Answer::plain(value, None);
-                    oracle::judge(world, &self.process, member, begun, &Asked::default(), &answer);
-                }
+        let get = self.cache().get_many(&keys).at_least(&asked.at_least).max_staleness(asked.max_staleness);
+        let get = if asked.bypass { get.bypass() } else { get };
+        let answers = self.answers(get, keys.len()).await;
+        for ((begun, answer), key) in begun.iter().zip(answers).zip(&keys) {
+            match answer {
+                Ok(answer) => oracle::judge(world, &self.process, member, begun, asked, &answer),
+                Err(error) => self.failed(*key, &error),
             }
-            Err(error) => self.failed(first, &error),
         }
     }
 
-    async fn or_load(&self, key: Key) {
-        let (world, member) = (&self.world, self.member());
-        let begun = oracle::begin(world, &self.process, member, key);
+    /// Awaits many keys in one of the forms that there are.
+    async fn answers(&self, get: GetMany<Key, u64>, keys: usize) -> Vec<Result<Answer, Error>> {
+        let answers: Result<Vec<Answer>, Error> = match self.world.random.index(3) {
+            0 => get.await.map(|values| values.into_iter().map(|value| Answer::plain(value, None)).collect()),
+            1 => get.detailed().await.map(|hits| hits.into_iter().map(Answer::detailed).collect()),
+            _ => return get.per_key().await.into_iter().map(|hit| hit.map(Answer::detailed)).collect(),
+        };
+        match answers {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) => (0..keys).map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn or_load(&self, key: Key, asked: &Asked) {
+        let begun = oracle::begin(&self.world, &self.process, self.member(), key);
         let rows = self.process.rows.clone();
-        let get = member.cache.get_or_load(&key, move |cx| async move { rows.read(key, &cx).await });
-        match at_first_poll(get).await {
-            Ok((value, local)) => {
-                let answer = Answer::plain(value, Some(local));
-                oracle::judge(world, &self.process, member, &begun, &Asked::default(), &answer);
+        let load = move |cx: Arc<_>| async move { rows.read(key, &cx).await };
+        let get = self.cache().get_or_load(&key, load);
+        let get = get.at_least(&asked.at_least).max_staleness(asked.max_staleness);
+        let get = if asked.bypass { get.bypass() } else { get };
+        let answer = if self.world.random.chance(500) {
+            get.detailed().await.map(Answer::detailed)
+        } else {
+            at_first_poll(get).await.map(|(value, local)| Answer::plain(value, Some(local)))
+        };
+        match answer {
+            Ok(answer) => oracle::judge(&self.world, &self.process, self.member(), &begun, asked, &answer),
+            Err(error) => self.failed(key, &error),
+        }
+    }
+
+    async fn peek(&self, key: Key) {
+        let begun = oracle::begin(&self.world, &self.process, self.member(), key);
+        let found: Result<Option<Hit<u64>>, Error> = self.cache().peek(&key).await;
+        match found {
+            Ok(Some(hit)) => {
+                let answer = Answer::detailed(hit);
+                oracle::judge(&self.world, &self.process, self.member(), &begun, &Asked::default(), &answer);
             }
+            Ok(None) => {}
             Err(error) => self.failed(key, &error),
         }
     }
@@ -131,39 +161,6 @@ impl Reader {
     fn failed(&self, key: Key, error: &Error) {
         self.world.state().counts.errors += 1;
         self.world.log(|| format!("{} reads {key:?}: {error}", self.process.actor));
-    }
-
-    /// Removes a key by hand, from all tiers, while others read it; often after a commit of its own.
-    pub(crate) async fn invalidate(self) {
-        let world = &self.world;
-        let key = random_key(world, self.member().kind);
-        if world.random.chance(500) {
-            commit(world, &writes_of(key)).await;
-        }
-        let readers = async {
-            for _ in 0..world.random.below(5) {
-                let _ = self.one(key, &Asked::default(), false).await;
-            }
-        };
-        tokio::join!(self.remove(key), readers);
-        let _ = self.one(key, &Asked::default(), true).await;
-    }
-
-    async fn remove(&self, key: Key) {
-        let (world, member) = (&self.world, self.member());
-        let now = world.now();
-        let (visible, link) = {
-            let mut state = world.state();
-            let primary = state.database.primary();
-            let visible = state.database.visible(primary, now);
-            let me = &state.actors[self.process.actor];
-            (visible, me.reads.map(|server| (server, me.moves)))
-        };
-        let outcome = member.cache.invalidate(&key).await;
-        world.log(|| format!("{} invalidates {key:?} by hand: {:?}", self.process.actor, outcome.is_ok()));
-        if let (Ok(()), Some(link)) = (outcome, link) {
-            oracle::invalidated(world, &self.process, line(member.kind, key), visible, now, link);
-        }
     }
 }
 
@@ -195,8 +192,22 @@ pub(crate) async fn write(world: Arc<World>) {
     commit(&world, &writes).await;
 }
 
+/// Clients commit orders, one after the other, which are in the log a while before they are visible.
+pub(crate) async fn late_orders(world: Arc<World>) {
+    let (random, late) = (&world.random, world.config.heartbeat.as_micros() as u64);
+    for _ in 0..random.below(40) {
+        let now = world.now();
+        let writes = [Write::Order { number: random.below(world.config.keys.into()) as u16 }];
+        let way = Way { visible_at: now + late, replica_at: now + 2 * late, unmappable: false };
+        let event = world.state().database.commit(&writes, way);
+        world.log(|| format!("commit {event} {writes:?} visible at {}", way.visible_at));
+        world.logged.notify_waiters();
+        pass(millis(random.below(6))).await;
+    }
+}
+
 /// Commits, and returns once that is visible.
-async fn commit(world: &World, writes: &[Write]) {
+pub(crate) async fn commit(world: &World, writes: &[Write]) {
     let now = world.now();
     let (random, config) = (&world.random, &world.config);
     let late = match random.below(10) {
@@ -233,15 +244,6 @@ async fn commit(world: &World, writes: &[Write]) {
         _ => token,
     };
     state.tokens.push(token);
-}
-
-/// Changes what this key stands for.
-fn writes_of(key: Key) -> Vec<Write> {
-    match key.kind {
-        Kind::Orders => vec![Write::Order { number: key.number }],
-        Kind::Mails => vec![Write::User { number: key.number, mail: Some(key.number) }],
-        _ => vec![Write::User { number: key.number, mail: None }],
-    }
 }
 
 fn random_writes(world: &World) -> Vec<Write> {

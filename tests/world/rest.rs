@@ -166,7 +166,7 @@ async fn look_through(world: &Arc<World>, process: &Arc<Process>, at: usize) {
             let reader = Reader { world: Arc::clone(world), process: Arc::clone(process), member: at };
             let right = current(world, member.kind, key);
             match reader.one(key, asked, true).await {
-                Ok(answer) if answer.value == right => tier = answer.tier,
+                Ok(answer) if answer.value == right || answer.stale => tier = answer.tier,
                 // Only what is kept can be proven to be recent where a replica is read.
                 Err(error) if error.kind() == ErrorKind::Unproven && cannot_prove(world, process, member) => {}
                 other => {
@@ -197,7 +197,9 @@ fn misplaced(world: &World, member: &Member, tier: Option<Tier>) -> Option<&'sta
     let covered = is_covered(world, member);
     match tier {
         // A reader whose clock is far ahead of the store's finds an entry over that the store takes for good.
-        Some(Tier::Database) if covered && !world.config.wild_clocks => Some("it is not cached"),
+        Some(Tier::Database) if covered && !world.config.wild_clocks && world.config.lives.keeps_values() => {
+            Some("it is not cached")
+        }
         Some(Tier::Shared | Tier::Local) if !covered => Some("it is cached, and nothing keeps it"),
         _ => None,
     }

@@ -10,7 +10,7 @@ use cachefront_core::{Error, ErrorKind, StoreKey};
 use tokio::sync::Notify;
 
 use crate::clock::{Moment, shown};
-use crate::keys::{PLACES, place_of, shard_of_place};
+use crate::keys::{LINES, PLACES, place_of, shard_of_place};
 use crate::random::Random;
 
 /// How many applied states a server remembers for the oracle.
@@ -29,6 +29,18 @@ pub(crate) enum Role {
     Down,
 }
 
+/// A key that an application has removed by hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Discarded {
+    /// The last event that was visible before.
+    pub(crate) event: usize,
+    pub(crate) at: Moment,
+    /// The connection that it was done over, or the connection to the bus that said so.
+    pub(crate) link: u64,
+    /// What the store's server held was replaced this often.
+    pub(crate) copies: u64,
+}
+
 /// A message as the stream holds it.
 #[derive(Debug)]
 pub(crate) struct Posted {
@@ -36,6 +48,8 @@ pub(crate) struct Posted {
     pub(crate) message: BusMessage,
     /// The source's server that its publisher followed when it was sent.
     pub(crate) origin: usize,
+    /// What a process had removed by hand over this server before it sent this.
+    pub(crate) discarded: Option<Discarded>,
 }
 
 /// Everything that a server holds.
@@ -101,6 +115,8 @@ pub(crate) struct Server {
     pub(crate) went_back: Moment,
     /// The latest primary of the database that a meta has named: one that was evicted has named it too.
     latest_origin: usize,
+    /// What applications have removed by hand.
+    pub(crate) discarded: Vec<Option<Discarded>>,
     /// What was applied when.
     pub(crate) history: VecDeque<(Moment, Arc<Meta>)>,
     pub(crate) changed: Arc<Notify>,
@@ -117,6 +133,7 @@ impl Server {
             clock,
             went_back: 0,
             latest_origin: 0,
+            discarded: vec![None; LINES],
             history: VecDeque::new(),
             changed: Arc::default(),
         }
@@ -176,9 +193,15 @@ impl Server {
         self.history.iter().rev().find(|(at, _)| *at <= moment).map(|(_, meta)| meta)
     }
 
-    pub(crate) fn post(&mut self, message: &BusMessage, origin: usize, kept: usize) -> u64 {
+    pub(crate) fn post(
+        &mut self,
+        message: &BusMessage,
+        origin: usize,
+        discarded: Option<Discarded>,
+        kept: usize,
+    ) -> u64 {
         self.data.head += 1;
-        let posted = Posted { sequence: self.data.head, message: message.clone(), origin };
+        let posted = Posted { sequence: self.data.head, message: message.clone(), origin, discarded };
         self.data.bus.push_back(Arc::new(posted));
         while self.data.bus.len() > kept {
             self.data.bus.pop_front();

@@ -1,12 +1,13 @@
 //! The oracle of an invalidator's sessions: what one writes, in which order, and whether it gets on. No answer shows at
 //! once that a rule of these was broken: another one holds for a while, or only time is lost.
 
-use cachefront_core::Position;
 use cachefront_core::bus::BusEvent;
 use cachefront_core::store::{Generation, Meta};
+use cachefront_core::{Position, StoreKey};
 
 use crate::clock::{Moment, millis};
 use crate::config::Config;
+use crate::keys::{PLACES, place_of};
 use crate::server::Server;
 
 /// What an invalidator has done since its session with the store began.
@@ -25,6 +26,8 @@ pub(crate) struct Session {
     suspended: bool,
     /// When it last sent a message.
     spoke_at: Option<Moment>,
+    /// The places whose keys it has removed from the store since it last wrote what is applied.
+    removed: [bool; PLACES],
 }
 
 /// A position that a database server did not show yet.
@@ -92,6 +95,18 @@ impl Session {
         self.unannounced.then_some("the store was flushed, and the bus does not say so")
     }
 
+    /// Notes the invalidation of keys in the store.
+    pub(crate) fn remove<'a>(&mut self, keys: impl Iterator<Item = &'a StoreKey>) {
+        for place in keys.filter_map(|key| place_of(key.as_str())) {
+            self.removed[place] = true;
+        }
+    }
+
+    /// What is applied was written.
+    pub(crate) fn commit(&mut self) {
+        self.removed = [false; PLACES];
+    }
+
     /// Judges the invalidation of keys in the store ("High watermark").
     pub(crate) fn invalidate(server: &Server, generation: Generation) -> Option<&'static str> {
         let is_named = |meta: &Meta| meta.generation != generation || meta.high_watermark > meta.applied_order;
@@ -105,6 +120,9 @@ impl Session {
             BusEvent::Flush => self.unannounced = false,
             _ if self.unannounced => return Some("the store was flushed, and the bus does not say so"),
             BusEvent::Heartbeat(_) => self.runs = true,
+            BusEvent::Keys(keys) if !keys.iter().filter_map(|key| place_of(key)).all(|place| self.removed[place]) => {
+                return Some("keys are announced that the store still has");
+            }
             BusEvent::Caches(_) if !config.odd_changes => {
                 return Some("a cache was flushed, and every change of it can be mapped");
             }

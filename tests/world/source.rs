@@ -105,7 +105,8 @@ impl Source {
         let mut state = self.world.state();
         let database = &mut state.database;
         let visible = database.visible(server, now);
-        let on_replica = if self.world.config.replica { database.on_replica(now) } else { visible };
+        let waits = self.world.config.replica && !self.world.config.fenced;
+        let on_replica = if waits { database.on_replica(now) } else { visible };
         [visible, on_replica].map(|event| Arc::clone(&database.events[event].executed))
     }
 

@@ -13,9 +13,9 @@ use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
 use crate::bus::Bus;
 use crate::clock::shown;
-use crate::keys::{KEYS, place_of};
+use crate::keys::{PLACES, is_of_cache};
 use crate::server::{Server, unavailable};
-use crate::world::{Held, World};
+use crate::world::World;
 use crate::writer::Writer;
 
 /// An actor's connections to the store.
@@ -45,42 +45,6 @@ impl Conn {
         (me.reads, me.reads_id) = (Some(server), id);
         me.moves += 1;
         (server, id)
-    }
-
-    /// Counts a lease that is asked for while as many loads of the cache as may run wait for other processes' leases: they
-    /// pause, and hold no permit ("Permit before lease").
-    fn count_crowded(&self, request: &LeaseRequest<'_>) {
-        let Some(place) = place_of(request.key.as_str()) else { return };
-        let now = self.world.now();
-        let mut state = self.world.state();
-        // Refused again a moment ago, and not for so long that the load goes on without the lease.
-        let pauses = |held: &&Held| {
-            held.place / KEYS == place / KEYS
-                && held.place != place
-                && held.times > 1
-                && held.last == now
-                && now - held.since < 200_000
-        };
-        let pausing = state.actors[self.actor].held.iter().filter(pauses).count();
-        state.counts.crowded += u64::from(pausing >= self.world.config.loads_max);
-    }
-
-    fn note_held(&self, request: &LeaseRequest<'_>, reply: &Result<LeaseReply>) {
-        let Some(place) = place_of(request.key.as_str()) else { return };
-        let now = self.world.now();
-        let mut state = self.world.state();
-        let held = &mut state.actors[self.actor].held;
-        let known = held.iter().position(|one| one.place == place);
-        match (reply, known) {
-            (Ok(LeaseReply::Held { .. }), _) if request.reload => {}
-            (Ok(LeaseReply::Held { .. }), None) => held.push(Held { place, since: now, last: now, times: 1 }),
-            (Ok(LeaseReply::Held { .. }), Some(at)) => {
-                let one = &mut held[at];
-                (one.last, one.times) = (now, one.times + 1);
-            }
-            (_, Some(at)) => drop(held.swap_remove(at)),
-            (_, None) => {}
-        }
     }
 
     fn disconnect(&self, server: usize) {
@@ -149,18 +113,14 @@ impl Store for Conn {
 
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
         let time = self.world.time;
-        self.count_crowded(request);
-        let reply = self
-            .call(true, |server, id| {
-                let now = time.now();
-                let (meta, slot) = server.look(request.key, now);
-                let (reply, change) = transition::lease(meta, slot, shown(now, server.clock), request);
-                server.apply(request.key, change);
-                reply.given_by(id)
-            })
-            .await;
-        self.note_held(request, &reply);
-        reply
+        self.call(true, |server, id| {
+            let now = time.now();
+            let (meta, slot) = server.look(request.key, now);
+            let (reply, change) = transition::lease(meta, slot, shown(now, server.clock), request);
+            server.apply(request.key, change);
+            reply.given_by(id)
+        })
+        .await
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
@@ -192,7 +152,8 @@ impl Store for Conn {
     }
 
     async fn discard_cache(&self, cache: &str) -> Result<()> {
-        Err(Error::new(ErrorKind::Config, format!("`{cache}` is in TTL mode, which this world does not have")))
+        let of_cache: Vec<_> = (0..PLACES).filter(|place| is_of_cache(*place, cache)).collect();
+        self.call(true, |server, _| of_cache.iter().for_each(|place| server.data.slots[*place] = None)).await
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What all actors of a world share.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::keys::LINES;
 use crate::random::Random;
-use crate::server::{Data, Role, Server, origin_of};
+use crate::server::{Data, Discarded, Role, Server, origin_of};
 use crate::session::Session;
 use crate::trace::Trace;
 
@@ -24,25 +25,13 @@ pub(crate) struct Handed {
     pub(crate) origin: usize,
 }
 
-/// A key that a process invalidated by itself.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Discarded {
-    /// The last event that was visible before.
+/// What an application removes by hand at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Discarding {
     pub(crate) event: usize,
     pub(crate) at: Moment,
-    /// The connection that it was done over.
-    pub(crate) moves: u64,
-    pub(crate) copies: u64,
-}
-
-/// A lease that another process holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    pub(crate) place: usize,
-    /// When it was refused for the first time, and for the last time.
-    pub(crate) since: Moment,
-    pub(crate) last: Moment,
-    pub(crate) times: u32,
+    /// The store's server, the connection's number, and the server's copy.
+    pub(crate) link: (usize, u64, u64),
 }
 
 /// One process, or one invalidator: its connections, and what was done to it.
@@ -70,16 +59,20 @@ pub(crate) struct Actor {
     pub(crate) handed: Option<Handed>,
     /// What it invalidated itself.
     pub(crate) discarded: Vec<Option<Discarded>>,
+    /// What it is invalidating.
+    pub(crate) discarding: Vec<Discarding>,
+    /// What the bus told it that others have invalidated by themselves.
+    pub(crate) told: Vec<Option<Discarded>>,
     /// The database server that it loads from, or asks.
     pub(crate) database: usize,
     /// It loads from the replica.
     pub(crate) on_replica: bool,
     /// The last loads of each line: when each began, and its value.
     pub(crate) loads: Vec<Vec<(Moment, Option<u64>)>>,
+    /// When a load of each line failed last.
+    pub(crate) failed: Vec<Option<Moment>>,
     /// What it has done as an invalidator.
     pub(crate) session: Session,
-    /// The lines whose leases other processes hold.
-    pub(crate) held: Vec<Held>,
 }
 
 #[derive(Debug)]
@@ -93,6 +86,8 @@ pub(crate) struct State {
     /// What a file of the primary holds, from some earlier time.
     pub(crate) saved: Data,
     pub(crate) actors: Vec<Actor>,
+    /// When the last load of each value of each line began, in any process.
+    pub(crate) last_loads: Vec<HashMap<Option<u64>, Moment>>,
     /// Tokens that clients were given.
     pub(crate) tokens: Vec<Arc<Position>>,
     /// The last time that a former primary of the database was read or asked: it cannot know that it is not the primary.
@@ -112,27 +107,36 @@ pub(crate) struct Counts {
     pub(crate) local: u64,
     pub(crate) shared: u64,
     pub(crate) database: u64,
+    /// Values that are marked as stale.
+    pub(crate) stale: u64,
     pub(crate) errors: u64,
     pub(crate) commits: u64,
     pub(crate) failovers: u64,
     pub(crate) flushes: u64,
     pub(crate) covers: u64,
-    /// Leases that were asked for while as many loads of the cache as may run waited for other processes' leases.
-    pub(crate) crowded: u64,
 }
 
 impl Counts {
+    /// A run of many worlds has seen everything that is counted.
+    ///
+    /// # Panics
+    /// If something never happened.
+    pub(crate) fn assert_lively(&self) {
+        assert!(self.local > 0 && self.shared > 0 && self.database > 0 && self.stale > 0, "a tier served nothing");
+        assert!(self.failovers > 0 && self.flushes > 0 && self.covers > 0, "the store was never changed as a whole");
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.operations += other.operations;
         self.local += other.local;
         self.shared += other.shared;
         self.database += other.database;
+        self.stale += other.stale;
         self.errors += other.errors;
         self.commits += other.commits;
         self.failovers += other.failovers;
         self.flushes += other.flushes;
         self.covers += other.covers;
-        self.crowded += other.crowded;
     }
 }
 
@@ -163,6 +167,7 @@ impl World {
             saved: data.clone(),
             replica: data,
             actors: Vec::new(),
+            last_loads: vec![HashMap::new(); LINES],
             tokens: Vec::new(),
             former_asked: 0,
             slow_until: 0,
@@ -212,7 +217,9 @@ impl World {
         let database = state.database.primary();
         state.actors.push(Actor {
             discarded: vec![None; LINES],
+            told: vec![None; LINES],
             loads: vec![Vec::new(); LINES],
+            failed: vec![None; LINES],
             database,
             ..Actor::default()
         });
@@ -245,6 +252,24 @@ impl World {
         self.random.chance(self.config.lost_calls) && !self.is_calm()
     }
 
+    /// The store's replica has what the primary has now, or each shard's replica may.
+    pub(crate) fn replicate(&self) {
+        let mut state = self.state();
+        let data = state.servers[state.primary].data.clone();
+        for server in &mut state.servers {
+            if server.role == (Role::Demoted { follows: true }) {
+                server.replace(data.clone());
+            }
+        }
+        match self.config.nodes {
+            false => state.replica = data,
+            true => state.replica.copy_some(data, &self.random),
+        }
+        if self.random.chance(100) {
+            state.saved = state.servers[state.primary].data.clone();
+        }
+    }
+
     /// The way to a server or back.
     pub(crate) async fn travel(&self, slow: bool) {
         let draw = self.random.next();
@@ -264,12 +289,13 @@ impl World {
         }
     }
 
-    pub(crate) fn cache_settings(&self) -> CacheSettings {
+    pub(crate) fn cache_settings(&self, local: bool) -> CacheSettings {
         let mut settings = CacheSettings::default();
         settings.lease = millis(300);
         settings.lease_wait = millis(300);
         settings.load_timeout = millis(3_000);
         settings.proof_wait = millis(200);
+        settings.fence_wait = millis(100);
         settings.clock_skew = Duration::from_micros(2 * self.config.skew_micros.unsigned_abs());
         settings.epoch_slots = 16;
         settings.bus_silence_max = self.config.silence();
@@ -277,6 +303,8 @@ impl World {
         settings.bus_retry_max = millis(100);
         settings.loads_max = self.config.loads_max;
         settings.tick = millis(1_000);
+        settings.keys_per_command_max = self.config.keys_per_command_max;
+        self.config.lives.apply(&mut settings, local);
         settings
     }
 
@@ -300,6 +328,15 @@ impl State {
         let misled = self.actors[actor].misled_until > now && self.primary > 0;
         let former = self.primary.wrapping_sub(1);
         if misled && self.servers[former].is_up() { former } else { self.primary }
+    }
+
+    /// What an actor has removed by hand over its connection to this server, at least: the oldest of what it is removing.
+    pub(crate) fn discarded_by(&self, actor: usize, server: usize) -> Option<Discarded> {
+        let me = &self.actors[actor];
+        let link = me.reads.map(|reads| (reads, me.moves, self.servers[reads].copies))?;
+        let oldest = me.discarding.iter().min_by_key(|one| one.event)?;
+        let same = link.0 == server && me.discarding.iter().all(|one| one.link == link);
+        same.then_some(Discarded { event: oldest.event, at: oldest.at, link: 0, copies: link.2 })
     }
 
     /// The number of the database server of this name.

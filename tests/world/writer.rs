@@ -164,6 +164,7 @@ impl StoreWriter for Writer {
             })
             .await?;
         }
+        self.world.state().actors[self.actor].session.remove(keys.iter());
         Ok(())
     }
 
@@ -183,6 +184,8 @@ impl StoreWriter for Writer {
             })
             .await?;
         }
+        let keys = changes.iter().map(|change| &change.key);
+        self.world.state().actors[self.actor].session.remove(keys);
         Ok(())
     }
 
@@ -211,7 +214,7 @@ impl StoreWriter for Writer {
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
         self.judge(|session| session.publish(&message.event, &self.world.config));
         let (origin, kept) = (self.origin, self.world.config.bus_kept);
-        let sequence = self.call(|server, _| Ok(server.post(message, origin, kept))).await;
+        let sequence = self.call(|server, _| Ok(server.post(message, origin, None, kept))).await;
         self.world.log(|| {
             format!(
                 "{} publishes {:?} {:?} on {}: {sequence:?}",
@@ -224,7 +227,9 @@ impl StoreWriter for Writer {
     }
 
     async fn commit(&mut self, expected: &Expected, applied: &Applied) -> Result<()> {
-        self.change_metas("commit", |meta| transition::commit(meta, expected, applied)).await
+        self.change_metas("commit", |meta| transition::commit(meta, expected, applied)).await?;
+        self.world.state().actors[self.actor].session.commit();
+        Ok(())
     }
 
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
@@ -233,6 +238,10 @@ impl StoreWriter for Writer {
         self.judge(|session| session.flush(meta));
         self.change_metas("flush", |now| transition::flush(now, meta, shards)).await?;
         self.world.state().actors[self.actor].session.flushed();
+        if self.world.config.store_faults && !self.world.is_calm() && self.world.random.chance(300) {
+            // A replica that has the flush, and nothing that follows it.
+            self.world.replicate();
+        }
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Options {
 const WORLD_OPERATIONS: &str = "1000000";
 
 /// The world's only test that judges reads.
-const WORLD: [&str; 6] = ["--release", "--package", "cachefront-tests", "--test", "world", "every_answer"];
+const WORLD: [&str; 6] = ["--release", "--package", "cachefront-world", "--test", "world", "every_answer"];
 
 /// What came of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

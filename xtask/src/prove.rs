@@ -1,4 +1,4 @@
-//! `cargo xtask prove`: runs the simulated world in release, for as many operations as are asked for.
+//! `cargo xtask prove`: runs the simulated world and the model in release, for as many operations and states as are asked for.
 
 use clap::Args;
 
@@ -19,11 +19,38 @@ pub(crate) struct Options {
     /// Worlds that run at the same time, each on a thread of its own.
     #[arg(long, default_value_t = 2)]
     jobs: u64,
+    /// Maximum number of states of each configuration of the model; 0 leaves the model out.
+    #[arg(long, default_value_t = 20_000_000)]
+    states: u64,
 }
 
-/// Runs the worlds, and prints how many operations they did and what was wrong.
+/// Runs the model, then the worlds; prints what was visited and done, and what was wrong.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let test = ["test", "--release", "--quiet", "--package", "cachefront-tests", "--test", "world"];
+    if options.states > 0 {
+        check(options.states)?;
+    }
+    simulate(options)
+}
+
+/// Runs every configuration of the model.
+fn check(states: u64) -> Result<()> {
+    let mut command = exec::cargo();
+    command
+        .args(["test", "--release", "--quiet", "--package", "cachefront-model", "--test", "model"])
+        // One after the other: each may need gigabytes.
+        .args(["--", "--nocapture", "--test-threads", "1"])
+        .env("CACHEFRONT_MODEL_STATES", states.to_string());
+    let status = exec::run(&mut command)?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("the model is wrong, or does not build ({status})")))
+    }
+}
+
+/// Runs the worlds.
+fn simulate(options: &Options) -> Result<()> {
+    let test = ["test", "--release", "--quiet", "--package", "cachefront-world", "--test", "world"];
     let only = ["--", "--nocapture", "--exact", "every_answer_is_right_at_its_level"];
     let mut command = exec::cargo();
     command

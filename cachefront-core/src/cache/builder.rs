@@ -233,6 +233,20 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
+    /// Keeps a loaded value only if the server that was read had executed everything that was invalidated before the load: the
+    /// *fence*, which the loader gets from [`LoadCx::fence`](crate::LoadCx::fence), waits for on its connection before its
+    /// SELECT, and confirms by [`LoadCx::position`](crate::LoadCx::position). Other values are returned and not kept.
+    ///
+    /// So a loader may read replicas that lag, and invalidations do not wait for them: the gate waits only on the server whose
+    /// log is followed. The price is the wait of each load, up to [`fence_wait`](CacheSettings::fence_wait); replicas that lag
+    /// more keep nothing while there are changes.
+    ///
+    /// Default: there is no fence, and the gate waits on every server that loaders read.
+    pub fn fenced(mut self) -> Self {
+        self.rules.set_fenced();
+        self
+    }
+
     /// Sets the initial rule by which values are kept correct; see [`Cache::set_mode`].
     ///
     /// Default: [`InvalidationMode::Cdc`] if the cache depends on a table, else [`InvalidationMode::Ttl`].

@@ -139,7 +139,8 @@ where
         loop {
             let permit = self.gate.permit().await?;
             let leases = join_all(store_keys.iter().map(|key| self.free_lease(key))).await;
-            let fresh = match self.load_many(permit, keys).await {
+            let fences = leases.iter().filter_map(|lease| lease.as_ref()?.fence.as_ref());
+            let fresh = match self.load_many(permit, keys, fences).await {
                 Ok(fresh) => fresh,
                 Err(error) => {
                     for (key, lease) in store_keys.iter().zip(&leases) {

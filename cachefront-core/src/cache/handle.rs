@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -38,7 +38,7 @@ use crate::loader::{DynLoader, LoadCx};
 use crate::metrics::CacheMetrics;
 use crate::mode::InvalidationMode;
 use crate::policy::TtlPolicy;
-use crate::settings::CacheSettings;
+use crate::settings::{CacheSettings, OnLag};
 use crate::store::Store;
 
 /// A read-through cache of `V` by `K`: a cheap handle, meant to be cloned.
@@ -273,7 +273,10 @@ where
             let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
             hub.join(parts.store.bus(), pace(&parts), &listener);
         }
-        let ticker = parts.local.is_some().then(|| tick(Arc::clone(&parts.clock), parts.settings.tick));
+        let ticker = parts
+            .local
+            .is_some()
+            .then(|| tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick));
         let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, Arc::clone(&parts.clock), metrics.clone());
         let shared = SharedTier {
             cache: parts.name,
@@ -286,7 +289,10 @@ where
             tag_poll: parts.settings.lease_poll_min,
             declares_replicas: !parts.rules.loads_from().is_empty(),
             mode: AtomicU8::new(parts.mode as u8),
+            fenced: parts.rules.is_fenced(),
             lease: parts.settings.lease,
+            fence_wait: parts.settings.fence_wait.min(parts.settings.lease),
+            fence_poll: parts.settings.lease_poll_min,
             clock_skew: parts.settings.clock_skew,
             stale_while_revalidate: parts.settings.stale_while_revalidate,
             refreshes: parts.settings.refreshes(),
@@ -332,6 +338,15 @@ impl<K, V> Cache<K, V> {
         &self.inner.shared.cache
     }
 
+    /// Returns the age of the watermark above which plain reads fall back, see
+    /// [`CacheBuilder::freshness_objective`](crate::CacheBuilder::freshness_objective). `None` if they never do: the cache
+    /// depends on no table, or serves as always ([`OnLag::Serve`](crate::OnLag::Serve)).
+    pub fn freshness_objective(&self) -> Option<Duration> {
+        let settings = &self.inner.settings;
+        let falls_back = settings.on_lag != OnLag::Serve && !self.inner.rules.is_empty();
+        falls_back.then_some(settings.freshness_objective)
+    }
+
     /// Returns the store that the cache shares with other processes.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.inner.shared.store)
@@ -360,11 +375,13 @@ fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
     }
 }
 
-/// Starts the task that ticks the coarse clock.
-fn tick(clock: Arc<dyn Clock>, period: Duration) -> JoinHandle<()> {
+/// Starts the task that ticks the coarse clock, and compares the watermark with the freshness objective at each tick.
+fn tick(clock: Arc<dyn Clock>, subscription: Weak<Subscription>, period: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
-        loop {
+        while let Some(subscription) = subscription.upgrade() {
             clock.tick();
+            subscription.tick();
+            drop(subscription);
             clock.sleep(period).await;
         }
     })

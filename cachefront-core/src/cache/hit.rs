@@ -57,6 +57,15 @@ impl<V> Hit<V> {
     pub(crate) fn plain(value: Option<V>, tier: Tier) -> Self {
         Self { value, tier, position: None, staleness_bound: None, ttl: None, stale: false, age: None }
     }
+
+    /// The same hit, returned this much later than it was found.
+    pub(crate) fn later(mut self, by: Duration) -> Self {
+        let add = |time: &mut Option<Duration>| *time = time.map(|time| time.saturating_add(by));
+        add(&mut self.staleness_bound);
+        add(&mut self.age);
+        self.ttl = self.ttl.map(|ttl| ttl.saturating_sub(by));
+        self
+    }
 }
 
 /// Returns the age of a value whose load began at `filled_at`.

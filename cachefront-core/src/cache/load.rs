@@ -14,12 +14,14 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
+use crate::cache::many::Found;
 use crate::cache::observer::LoadReport;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+use crate::position::Position;
 
 /// What a load does after it has asked for a lease.
 pub(super) enum Next<'a, V> {
@@ -91,7 +93,7 @@ where
             Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
-        let mut fresh = match self.load(permit, leader.key(), &work).await {
+        let mut fresh = match self.load(permit, leader.key(), &work, lease.as_ref()).await {
             Ok(fresh) => fresh,
             Err(error) => return self.load_failed(plan, lease.as_ref(), error).await,
         };
@@ -132,9 +134,15 @@ where
         }
     }
 
-    /// Loads one key from the database.
-    pub(super) async fn load(&self, permit: Permit<'_>, key: &K, work: &Work<V>) -> Result<Fresh<V>> {
-        let cx = self.gate.context();
+    /// Loads one key from the database, under this lease if there is one.
+    pub(super) async fn load(
+        &self,
+        permit: Permit<'_>,
+        key: &K,
+        work: &Work<V>,
+        lease: Option<&Lease>,
+    ) -> Result<Fresh<V>> {
+        let cx = self.gate.context(lease.and_then(|lease| lease.fence.as_ref()).into_iter());
         let load = async {
             match (work.take_once(), &self.loader) {
                 (Some(load), _) => load(Arc::clone(&cx)).await,
@@ -146,9 +154,14 @@ where
         Ok(self.gate.fresh(value, facts))
     }
 
-    /// Loads many keys at once. Every key has a value in the result, in the order of `keys`.
-    pub(super) async fn load_many(&self, permit: Permit<'_>, keys: &[K]) -> Result<Vec<Fresh<V>>> {
-        let cx = self.gate.context();
+    /// Loads many keys at once, under leases with these fences. Every key has a value in the result, in the order of `keys`.
+    pub(super) async fn load_many<'a>(
+        &self,
+        permit: Permit<'_>,
+        keys: &[K],
+        fences: impl Iterator<Item = &'a Position>,
+    ) -> Result<Vec<Fresh<V>>> {
+        let cx = self.gate.context(fences);
         let load = async {
             match &self.loader {
                 Some(loader) => loader.load_many(keys, &cx).await,
@@ -177,7 +190,7 @@ where
     ) -> Result<Hit<V>> {
         loop {
             self.tasks.check_open(&self.shared.cache)?;
-            let fresh = self.load(self.gate.permit().await?, key, work).await?;
+            let fresh = self.load(self.gate.permit().await?, key, work, None).await?;
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
                 None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
@@ -186,7 +199,7 @@ where
     }
 
     /// Loads many keys from the database without the tiers, as [`bypass`](Self::bypass) does one.
-    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Result<Hit<V>>)> {
+    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Found<V>)> {
         let mut found = Vec::with_capacity(keys.len());
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
@@ -196,15 +209,15 @@ where
                 Err(error) => Err(error),
             };
             let loaded = match permit {
-                Ok(permit) => self.load_many(permit, &batch).await,
+                Ok(permit) => self.load_many(permit, &batch, std::iter::empty()).await,
                 Err(error) => Err(error),
             };
             let outcome = match loaded {
                 Ok(loaded) => {
-                    let mut lagging = Vec::new();
+                    let (mut lagging, now) = (Vec::new(), self.clock.now());
                     for ((index, key), fresh) in keys.drain(..).zip(loaded) {
                         match self.strong_hit(fresh, level) {
-                            Some(hit) => found.push((index, Ok(hit))),
+                            Some(hit) => found.push((index, (now, Ok(hit)))),
                             None => lagging.push((index, key)),
                         }
                     }
@@ -214,7 +227,8 @@ where
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                found.extend(keys.drain(..).map(|(index, _)| (index, Err(error.clone()))));
+                let now = self.clock.now();
+                found.extend(keys.drain(..).map(|(index, _)| (index, (now, Err(error.clone())))));
             }
         }
         found

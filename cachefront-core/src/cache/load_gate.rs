@@ -16,6 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::loader::{LoadCx, LoadNotes};
 use crate::metrics::CacheMetrics;
+use crate::position::Position;
 use crate::settings::CacheSettings;
 
 /// The bulkhead between a cache and its database, so that an outage of the store cannot stampede the database.
@@ -28,6 +29,8 @@ pub(super) struct LoadGate {
     waiting_max: usize,
     /// Maximum time of a load, including the wait for its permit.
     timeout: Duration,
+    /// Maximum time for which a loader waits for its fence.
+    fence_wait: Duration,
     clock: Arc<dyn Clock>,
     metrics: CacheMetrics,
 }
@@ -64,6 +67,7 @@ impl LoadGate {
             waiting: AtomicUsize::new(0),
             waiting_max: settings.loads_waiting_max,
             timeout: settings.load_timeout,
+            fence_wait: settings.fence_wait.min(settings.lease),
             clock,
             metrics,
         }
@@ -95,9 +99,13 @@ impl LoadGate {
         Ok(Permit { _permit: permit.map_err(closed)?, remaining: self.timeout.saturating_sub(waited) })
     }
 
-    /// Returns the context of a load that begins now.
-    pub(super) fn context(&self) -> Arc<LoadCx> {
-        Arc::new(LoadCx::new(self.clock.now()))
+    /// Returns the context of a load that begins now, under leases with these fences.
+    pub(super) fn context<'a>(&self, fences: impl Iterator<Item = &'a Position>) -> Arc<LoadCx> {
+        let mut fence: Option<Position> = None;
+        for required in fences {
+            fence.get_or_insert_default().union(required);
+        }
+        Arc::new(LoadCx::new(self.clock.now()).with_fence(fence, self.fence_wait))
     }
 
     /// Runs one load under its permit, and records its duration and a failure.

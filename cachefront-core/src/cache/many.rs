@@ -25,6 +25,9 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 
+/// What was found of one key, and when: the read returns once the last key was found.
+pub(super) type Found<V> = (Timestamp, Result<Hit<V>>);
+
 /// One read of many.
 struct Part<'a, K> {
     /// Its place in the result.
@@ -52,9 +55,9 @@ where
         if serving == ServingMode::Shadow && !level.bypass {
             return self.read_many_shadowed(keys, &level).await;
         }
-        let newest = self.flights.newest();
-        let mut found: Vec<Option<Result<Hit<V>>>> =
-            keys.iter().map(|key| self.local_of_many(key, &level).map(Ok)).collect();
+        let (newest, began) = (self.flights.newest(), self.clock.now());
+        let mut found: Vec<Option<Found<V>>> =
+            keys.iter().map(|key| Some((began, Ok(self.local_of_many(key, &level)?)))).collect();
         let (mut reads, mut strong) = (Vec::new(), Vec::new());
         let through = serving != ServingMode::Bypass && !level.bypass;
         for (index, key) in keys.into_iter().enumerate() {
@@ -68,7 +71,7 @@ where
                 }
                 // A key that is too long to be stored is loaded every time.
                 Ok(_) => strong.push((index, key)),
-                Err(error) => set(&mut found, index, Err(error)),
+                Err(error) => set(&mut found, index, (began, Err(error))),
             }
         }
         strong.iter().for_each(|(_, key)| self.note_read(key, ReadOutcome::Bypass));
@@ -84,8 +87,10 @@ where
             let copy = found.get(original).cloned().flatten();
             copy.into_iter().for_each(|copy| set(&mut found, index, copy));
         }
+        let now = self.clock.now();
         let lost = || Err(Error::new(ErrorKind::Load, "the load was cancelled"));
-        found.into_iter().map(|hit| hit.unwrap_or_else(lost)).collect()
+        let at_last = |(at, hit): Found<V>| hit.map(|hit| hit.later(now.since(at)));
+        found.into_iter().map(|found| found.map_or_else(lost, at_last)).collect()
     }
 
     /// Returns the hit of one key in the process-local tier that satisfies the level.
@@ -137,7 +142,7 @@ where
     }
 
     /// Reads the store once for all remaining reads, and removes the hits from `parts`.
-    async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Result<Hit<V>>>]) {
+    async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Found<V>>]) {
         if parts.is_empty() {
             return;
         }
@@ -149,6 +154,7 @@ where
             Err(error) => return self.shared.failed("get_many", &error),
         };
         self.metrics.store_up.set(1.0);
+        let now = self.clock.now();
         let levels: Vec<&Level> = parts.iter().map(|part| part.read.level).collect();
         if levels.iter().any(|level| !level.is_eventual()) {
             readings.iter().for_each(|reading| self.shared.note_origin(reading.meta.as_deref()));
@@ -168,7 +174,7 @@ where
                     if let Some(ticket) = ticket {
                         self.keep_read(key, store_key, &stored, ticket);
                     }
-                    set(found, part.index, Ok(self.shared_hit(key, stored, level)));
+                    set(found, part.index, (now, Ok(self.shared_hit(key, stored, level))));
                     return false;
                 }
                 Lookup::Miss => self.note_read(key, ReadOutcome::Miss),
@@ -195,7 +201,7 @@ where
         Part { index, read, .. }: Part<'_, K>,
         flight: Arc<Flight<V>>,
         leads: bool,
-    ) -> (usize, Result<Hit<V>>) {
+    ) -> (usize, Found<V>) {
         let hit = match self.or_stale(&read, self.landed(&read, &flight, leads)).await {
             Ok(JoinOutcome::Hit(hit)) => Ok(hit),
             Ok(JoinOutcome::Unsuitable | JoinOutcome::Lagging { .. }) => {
@@ -203,7 +209,7 @@ where
             }
             Err(error) => Err(error),
         };
-        (index, hit)
+        (index, (self.clock.now(), hit))
     }
 
     /// Runs the loads that one call leads, as one batch load.
@@ -223,7 +229,8 @@ where
             return;
         }
         let keys: Vec<K> = loads.iter().map(|(load, _)| load.leader.key().clone()).collect();
-        match self.load_many(permit, &keys).await {
+        let fences = loads.iter().filter_map(|(_, lease)| lease.as_ref()?.fence.as_ref());
+        match self.load_many(permit, &keys, fences).await {
             Ok(fresh) => {
                 let stored = loads
                     .into_iter()

@@ -105,8 +105,7 @@ where
     /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
     fn local_is_fresh(&self, entry: &LocalEntry<V>) -> bool {
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
-        let source_time = self.subscription.handled.load().source_time;
-        !by_log || self.subscription.is_fresh(source_time, entry.filled_at, self.clock.now())
+        !by_log || self.subscription.is_fresh_here(entry.filled_at, self.clock.now())
     }
 
     /// A complete read, for everything but plain hits in the process-local tier.

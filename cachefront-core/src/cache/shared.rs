@@ -49,8 +49,14 @@ pub(super) struct SharedTier<V> {
     pub(super) declares_replicas: bool,
     /// The current [`InvalidationMode`], as a number.
     pub(super) mode: AtomicU8,
+    /// A value is kept only if its position covers the fence.
+    pub(super) fenced: bool,
     /// How long a lease is valid.
     pub(super) lease: Duration,
+    /// How long a load waits until its fence is known.
+    pub(super) fence_wait: Duration,
+    /// How often it looks meanwhile.
+    pub(super) fence_poll: Duration,
     /// Maximum difference between clocks, added to staleness bounds.
     pub(super) clock_skew: Duration,
     /// How long a value is served after its time to live.
@@ -142,6 +148,8 @@ pub(super) struct Lease {
     /// The tags of the value that is to be stored.
     pub(super) marks: Vec<Mark>,
     meta: Option<Arc<Meta>>,
+    /// What the loader's server must have executed; `None` if the cache is not fenced.
+    pub(super) fence: Option<Position>,
 }
 
 impl Lease {
@@ -322,7 +330,16 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
-                Leased::Granted(Lease { token, mode, followed, marks: Vec::new(), meta })
+                let mut lease = Lease { token, mode, followed, marks: Vec::new(), meta, fence: None };
+                if self.fenced && mode == InvalidationMode::Cdc {
+                    lease.fence = self.fence(key, server, lease.meta.clone()).await;
+                    if lease.fence.is_none() {
+                        self.metrics.fill_refused("no_fence");
+                        self.release(key, &lease).await;
+                        return Leased::Without;
+                    }
+                }
+                Leased::Granted(lease)
             }
             Ok(LeaseReply::NoMeta) => Leased::Without,
             Ok(LeaseReply::NotCovered) => {
@@ -335,6 +352,25 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 self.failed("lease", &error);
                 Leased::Without
             }
+        }
+    }
+
+    /// Returns the fence of a lease that was granted under `meta`: a position that covers everything that was sent to the store
+    /// before the grant ("Fence"). While the high watermark is above the order of `applied`, something was sent that `applied`
+    /// does not cover yet: then the meta is read again, for a bounded time. A later fence is a stronger one.
+    async fn fence(&self, key: &StoreKey, granted_by: ServerId, mut meta: Option<Arc<Meta>>) -> Option<Position> {
+        let deadline = self.clock.now().after(self.fence_wait);
+        loop {
+            let current = meta.filter(|meta| meta.is_live())?;
+            if current.high_watermark <= current.applied_order {
+                return Some(current.applied().clone());
+            }
+            if self.clock.now() >= deadline {
+                return None;
+            }
+            self.clock.sleep(self.fence_poll).await;
+            let reading = self.store.get(key).await.ok()?;
+            meta = reading.meta.filter(|_| reading.server.is_same(granted_by));
         }
     }
 
@@ -354,6 +390,13 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let undeclared = notes.replica && !self.declares_replicas;
         if undeclared || lease.meta.as_ref().is_some_and(|meta| notes.is_elsewhere(&meta.origin)) {
             self.metrics.fill_refused("other_server");
+            self.release(key, lease).await;
+            return None;
+        }
+        if let Some(fence) = &lease.fence
+            && !notes.position.as_ref().is_some_and(|position| position.covers(fence))
+        {
+            self.metrics.fill_refused("behind_fence");
             self.release(key, lease).await;
             return None;
         }

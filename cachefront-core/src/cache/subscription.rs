@@ -140,6 +140,22 @@ impl Subscription {
         self.limits.load(Ordering::Relaxed) == 0
     }
 
+    /// Compares the watermark that was handled with the freshness objective, as time passes without a message: the invalidator
+    /// may be frozen, or the bus silent. A tier that is off serves nothing, and is not checked.
+    pub(crate) fn tick(&self) {
+        if self.mapping.is_some() && self.is_started() {
+            self.compare(self.handled.load().source_time);
+        }
+    }
+
+    /// Makes plain reads of the process-local tier fall back if this watermark is too old ("Freshness objective").
+    fn compare(&self, source_time: Timestamp) {
+        let lagging = !self.freshness.is_met(source_time, self.clock.now());
+        if self.is_lagging() != lagging {
+            self.limit(LAGGING, lagging);
+        }
+    }
+
     fn limit(&self, limit: u8, on: bool) {
         if on {
             self.limits.fetch_or(limit, Ordering::SeqCst);
@@ -157,6 +173,13 @@ impl Subscription {
         let met = self.freshness.is_met(source_time, now);
         self.note_lag(!met);
         met || self.freshness.serves(filled_at, now)
+    }
+
+    /// Like [`is_fresh`](Self::is_fresh) with the watermark that this process has handled. Nothing is logged: the store's
+    /// watermark may be younger, and is the one that decides whether plain reads fall back.
+    pub(crate) fn is_fresh_here(&self, filled_at: Timestamp, now: Timestamp) -> bool {
+        let source_time = self.handled.load().source_time;
+        self.mapping.is_none() || self.freshness.is_met(source_time, now) || self.freshness.serves(filled_at, now)
     }
 
     /// Logs when plain reads begin to fall back, and when they return to normal; once each.
@@ -237,9 +260,8 @@ impl Listener for Subscription {
     }
 
     fn handled(&self, applied: &Position, source_time: Timestamp) {
-        let lagging = !self.freshness.is_met(source_time, self.clock.now());
-        self.limit(LAGGING, lagging);
         self.handled.store(Arc::new(Handled { applied: Some(applied.clone()), source_time }));
+        self.compare(source_time);
     }
 
     fn delayed(&self, delay: Duration) {

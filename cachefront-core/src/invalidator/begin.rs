@@ -7,6 +7,8 @@
 //! | a checkpoint that cannot be parsed | flushes |
 //! | no meta, or shards that disagree | flushes |
 
+use std::time::Duration;
+
 use crate::bus::{BusEvent, Publisher};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +44,7 @@ impl Pump {
             checkpoint: Checkpoint::default(),
             source_time: Timestamp::UNKNOWN,
             beats: 0,
+            sent: Position::new(),
         };
         let reason = match state {
             StoreState::Live(meta) | StoreState::Suspended(meta) if meta.state == wanted => match meta.checkpoint() {
@@ -77,6 +80,8 @@ impl Pump {
             Expected { generation: meta.generation, term: worker.term, applied_order: meta.applied_order };
         session.checkpoint = checkpoint;
         session.source_time = meta.source_time;
+        // After the term was taken: the former holder can raise the high watermark no more.
+        worker.fence_to_end(session).await?;
         self.cover(session, meta).await
     }
 
@@ -131,6 +136,9 @@ impl Pump {
             self.worker.visible_head(session).await?;
         }
         let worker = &mut self.worker;
+        // As in `fence_to_end`: nothing else that was sent before can be in the new generations.
+        session.sent =
+            if worker.caches.are_fenced() { worker.probe.head().await?.checkpoint.position } else { Position::new() };
         let ran_before = worker.term > 0;
         worker.term = worker.term.max(session.writer.term().await?) + 1;
         worker.next_order += 1;
@@ -138,6 +146,7 @@ impl Pump {
         let mut meta = Meta::at_head(generation, worker.term, order, 0, &head.origin, &head.checkpoint)
             .covering(worker.caches.coverage(&*worker.entropy));
         meta.state = state;
+        meta.high_watermark += u64::from(!head.checkpoint.position.covers(&session.sent));
         session.writer.flush(&meta).await?;
         session.expected = Expected { generation, term: worker.term, applied_order: order };
         session.source_time = Timestamp::UNKNOWN;
@@ -170,12 +179,17 @@ impl Worker {
 
     /// Waits until `position` is visible at this invalidator's gate, and shows meanwhile that the holder is alive.
     async fn wait_visible(&mut self, session: &mut Session, position: &Position) -> Result<()> {
-        while !self.gate.wait(position, self.settings.gate_timeout).await? {
+        while !self.gate.wait(position, self.gate_turn()).await? {
             self.check_shutdown(position)?;
             self.refresh_beat(session).await?;
             self.head_of(&session.origin).await?;
         }
         Ok(())
+    }
+
+    /// How long one wait at the gate may take while nothing else shows that the holder lives: well below the standbys' patience.
+    fn gate_turn(&self) -> Duration {
+        self.settings.gate_timeout.min(self.settings.heartbeat * 2)
     }
 
     /// Waits, after tables were checked, until loaders can read everything that was committed before the check.
@@ -184,6 +198,7 @@ impl Worker {
     /// lacks between the two must be part of every value that is stored under the new generation. Loaders of the server
     /// that was checked see it; those of a replica may not yet.
     pub(super) async fn wait_for_end(&mut self, session: &mut Session) -> Result<()> {
+        self.fence_to_end(session).await?;
         if !self.caches.load_from_replicas() {
             return Ok(());
         }
@@ -192,7 +207,7 @@ impl Worker {
     }
 
     /// Returns the source's end, or an error if the source's server has changed.
-    async fn head_of(&self, origin: &str) -> Result<Head> {
+    pub(super) async fn head_of(&self, origin: &str) -> Result<Head> {
         let head = self.probe.head().await?;
         if *head.origin == *origin {
             return Ok(head);
@@ -208,7 +223,7 @@ impl Worker {
     async fn visible_head(&mut self, session: &mut Session) -> Result<Head> {
         let mut suspended = false;
         let mut head = self.probe.head().await?;
-        while !self.gate.wait(&head.checkpoint.position, self.settings.gate_timeout).await? {
+        while !self.gate.wait(&head.checkpoint.position, self.gate_turn()).await? {
             self.check_shutdown(&head.checkpoint.position)?;
             if !suspended {
                 self.store.suspend().await?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -62,6 +63,8 @@ pub struct Cdc {
     /// The name of a bound cache with another store.
     foreign: Option<String>,
     maps: Vec<Arc<dyn KeyMap>>,
+    /// The shortest freshness objective of the bound caches.
+    objective: Option<Duration>,
     observer: Option<Arc<dyn CdcObserver>>,
     mode: InvalidationMode,
     settings: CdcSettings,
@@ -80,6 +83,7 @@ impl Cdc {
             store: None,
             foreign: None,
             maps: Vec::new(),
+            objective: None,
             observer: None,
             mode: InvalidationMode::Cdc,
             settings: CdcSettings::default(),
@@ -90,7 +94,8 @@ impl Cdc {
 
     /// Binds a cache to keep correct. All caches of an invalidator share one store. Every invalidator of a namespace must bind
     /// all caches of the namespace: of several invalidators one is active, and a cache that it does not know is not cached.
-    pub fn bind<K, V>(self, cache: &Cache<K, V>) -> Self {
+    pub fn bind<K, V>(mut self, cache: &Cache<K, V>) -> Self {
+        self.objective = [self.objective, cache.freshness_objective()].into_iter().flatten().min();
         self.bind_map(cache.store(), cache.key_map())
     }
 
@@ -173,8 +178,9 @@ impl Cdc {
             Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
         })?;
         let (desired, desired_states) = watch::channel(DesiredState { mode: self.mode, shutdown: false });
-        let (status, statuses) =
-            watch::channel(CdcStatus::starting(self.mode, self.source.describe(), Arc::clone(&self.clock)));
+        let mut starting = CdcStatus::starting(self.mode, self.source.describe(), Arc::clone(&self.clock));
+        starting.freshness_objective = self.objective;
+        let (status, statuses) = watch::channel(starting);
         let worker = Worker {
             probe: self.source.probe(),
             gate,

@@ -49,12 +49,12 @@ impl Caches {
     /// [`ErrorKind::Config`] if no cache depends on a table, two caches of one name have different mappings, there are too
     /// many, or a cache loads from a replica that the source's own gate does not wait on.
     pub(crate) fn new(maps: Vec<Arc<dyn KeyMap>>, own_gate: bool) -> Result<Self> {
-        if let Some(map) = maps.iter().find(|map| !map.loads_from().is_empty() && !own_gate) {
+        if let Some(map) = maps.iter().find(|map| !map.loads_from().is_empty() && !map.is_fenced() && !own_gate) {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!(
                     "cache `{}` loads from {}, on which the source's own gate does not wait: give one that does with \
-                     `Cdc::gate`",
+                     `Cdc::gate`, or make the cache `fenced`",
                     map.cache(),
                     map.loads_from().join(", ")
                 ),
@@ -104,9 +104,14 @@ impl Caches {
         self.0.get_mut(index)
     }
 
-    /// Returns true if a cache loads from another server than the one whose log is read.
+    /// Returns true if a cache without a fence loads from another server than the one whose log is read.
     pub(crate) fn load_from_replicas(&self) -> bool {
-        self.0.iter().any(|cache| !cache.map.loads_from().is_empty())
+        self.0.iter().any(|cache| !cache.map.loads_from().is_empty() && !cache.map.is_fenced())
+    }
+
+    /// Returns true if a cache keeps only values whose position covers a fence.
+    pub(crate) fn are_fenced(&self) -> bool {
+        self.0.iter().any(|cache| cache.map.is_fenced())
     }
 
     /// Returns every table and column that the caches depend on.

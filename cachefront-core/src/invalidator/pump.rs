@@ -11,7 +11,7 @@ use crate::invalidator::control::DesiredState;
 use crate::invalidator::status::CdcState;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
-use crate::source::{ChangeSource, Checkpoint, Lead};
+use crate::source::{ChangeSource, Lead};
 use crate::store::{InvalidationMode, MetaState};
 
 /// The task behind a [`CdcHandle`](crate::CdcHandle).
@@ -100,12 +100,12 @@ impl Pump {
         }
         let head = self.worker.probe.head().await?;
         let mut session = self.begin(writer, head, desired.mode).await?;
-        if let Err(error) = self.open(&session.origin, &session.checkpoint).await {
+        if let Err(error) = self.open(&mut session).await {
             if error.kind() != ErrorKind::Gap {
                 return Err(error);
             }
             self.flush_after(&error, &mut session, desired).await?;
-            self.open(&session.origin, &session.checkpoint).await?;
+            self.open(&mut session).await?;
         }
         self.worker.announce(&mut session, desired).await?;
         let source = self.source.describe();
@@ -119,14 +119,25 @@ impl Pump {
     }
 
     /// Opens the log after the session's checkpoint, on the server that the session's head came from ("Every connection names
-    /// its server").
-    async fn open(&mut self, origin: &str, checkpoint: &Checkpoint) -> Result<()> {
-        let filter = self.worker.caches.table_filter();
-        self.source.open(checkpoint, &filter).await?;
-        match self.source.origin() {
-            Some(read) if *read != *origin => Err(Error::new(
+    /// its server"). That may take long, as a server searches its log for the position: meanwhile this shows that the holder
+    /// lives.
+    async fn open(&mut self, session: &mut Session) -> Result<()> {
+        let Self { source, worker } = self;
+        let (checkpoint, filter) = (session.checkpoint.clone(), worker.caches.table_filter());
+        {
+            let mut opened = std::pin::pin!(source.open(&checkpoint, &filter));
+            loop {
+                tokio::select! {
+                    biased;
+                    opened = &mut opened => break opened?,
+                    () = worker.clock.sleep(worker.settings.heartbeat) => worker.refresh_beat(session).await?,
+                }
+            }
+        }
+        match source.origin() {
+            Some(read) if *read != *session.origin => Err(Error::new(
                 ErrorKind::Gap,
-                format!("the log is read from server {read}, but its end was read from {origin}"),
+                format!("the log is read from server {read}, but its end was read from {}", session.origin),
             )),
             _ => Ok(()),
         }

@@ -14,8 +14,9 @@ use crate::invalidator::pump::{Ended, Pump};
 use crate::source::Lead;
 use crate::store::{Meta, StoreState, StoreWriter};
 
-/// A standby takes over after this many heartbeats without progress of the current holder.
-const SILENT_HEARTBEATS: u32 = 12;
+/// A standby takes over after this many heartbeats without progress of the current holder: 1.5 s by default, so that it works
+/// within two seconds of a holder's death. A living holder writes with every heartbeat, whatever it waits for.
+const SILENT_HEARTBEATS: u32 = 6;
 
 /// Number of heartbeats that a former holder waits before it flushes a store without a readable meta.
 const LOST_HEARTBEATS: u32 = 4;

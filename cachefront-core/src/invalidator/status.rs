@@ -55,8 +55,8 @@ impl fmt::Display for CdcState {
 /// The status of an invalidator.
 ///
 /// `Display` makes one line of it for logs. `Serialize` is for a health endpoint: every field by its name, with the state and
-/// mode as words, positions and errors as text, `source_time` in microseconds since the epoch, and in addition `lag_seconds`;
-/// what is not known is null.
+/// mode as words, positions and errors as text, `source_time` in microseconds since the epoch, the objective as
+/// `objective_seconds`, and in addition `lag_seconds` and `lagging`; what is not known is null.
 ///
 /// ```
 /// # use cachefront::{Cdc, Cache, testing::ScriptedSource};
@@ -99,6 +99,9 @@ pub struct CdcStatus {
     /// The names of the bound caches whose changes the source cannot deliver exactly: none of their values is cached. See
     /// `last_error`.
     pub not_covered: Vec<String>,
+    /// The shortest freshness objective of the bound caches: beyond this [`lag`](Self::lag) plain reads of such a cache fall
+    /// back. `None` if no bound cache has one.
+    pub freshness_objective: Option<Duration>,
     /// The last error; `None` once the invalidator runs or stands by without one.
     pub last_error: Option<Error>,
     /// For the lag.
@@ -118,9 +121,17 @@ impl CdcStatus {
             flushes_total: 0,
             rewinds_total: 0,
             not_covered: Vec::new(),
+            freshness_objective: None,
             last_error: None,
             clock,
         }
+    }
+
+    /// Returns true if plain reads of a bound cache fall back, because the lag is above its freshness objective or not known.
+    /// A standby does not know the lag, and returns false.
+    pub fn is_lagging(&self) -> bool {
+        let objective = self.freshness_objective.filter(|_| self.state != CdcState::Standby);
+        objective.is_some_and(|objective| self.lag().is_none_or(|lag| lag > objective))
     }
 
     /// Returns how far behind the source the store may be now, as far as this status says: it grows while the status is kept.
@@ -145,6 +156,9 @@ impl fmt::Display for CdcStatus {
             Some(lag) => write!(f, ", lag {lag:?}")?,
             None => write!(f, ", lag unknown")?,
         }
+        if let Some(objective) = self.freshness_objective.filter(|_| self.is_lagging()) {
+            write!(f, " (above the freshness objective, {objective:?})")?;
+        }
         write!(f, ", {} changes, {} invalidations", self.events_total, self.invalidations_total)?;
         write!(f, ", {} flushes, {} rewinds", self.flushes_total, self.rewinds_total)?;
         if !self.not_covered.is_empty() {
@@ -159,13 +173,15 @@ impl fmt::Display for CdcStatus {
 
 impl Serialize for CdcStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("CdcStatus", 12)?;
+        let mut fields = serializer.serialize_struct("CdcStatus", 14)?;
         fields.serialize_field("state", &self.state)?;
         fields.serialize_field("mode", &self.mode)?;
         fields.serialize_field("source", &self.source)?;
         fields.serialize_field("applied", &self.applied.to_string())?;
         fields.serialize_field("source_time", &self.source_time.is_known().then(|| self.source_time.as_micros()))?;
         fields.serialize_field("lag_seconds", &self.lag().map(|lag| lag.as_secs_f64()))?;
+        fields.serialize_field("objective_seconds", &self.freshness_objective.map(|time| time.as_secs_f64()))?;
+        fields.serialize_field("lagging", &self.is_lagging())?;
         fields.serialize_field("events_total", &self.events_total)?;
         fields.serialize_field("invalidations_total", &self.invalidations_total)?;
         fields.serialize_field("flushes_total", &self.flushes_total)?;
@@ -211,9 +227,30 @@ mod tests {
         let expected = json!({
             "state": "retrying", "mode": "cdc", "source": "a log", "applied": "a:1-5",
             "source_time": status.source_time.as_micros(), "lag_seconds": 1.5, "events_total": 0,
+            "objective_seconds": null, "lagging": false,
             "invalidations_total": 0, "flushes_total": 0, "rewinds_total": 0, "not_covered": ["users"],
             "last_error": "no server replies",
         });
         assert_eq!(serde_json::to_value(&status).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn a_lag_above_the_objective_is_shown() {
+        let clock = ManualClock::new();
+        let mut status = CdcStatus::starting(InvalidationMode::Cdc, "a log".into(), Arc::new(clock.clone()));
+        assert!(!status.is_lagging(), "no bound cache has an objective");
+        status.freshness_objective = Some(Duration::from_secs(2));
+        assert!(status.is_lagging(), "the lag is not known");
+        (status.source_time, status.state) = (clock.now(), CdcState::Running);
+        clock.advance(Duration::from_secs(2));
+        assert!(!status.is_lagging());
+        assert!(!status.to_string().contains("objective"), "{status}");
+        clock.advance(Duration::from_secs(1));
+        assert!(status.is_lagging());
+        assert!(status.to_string().contains("lag 3s (above the freshness objective, 2s)"), "{status}");
+        let json = serde_json::to_value(&status).expect("JSON");
+        assert_eq!((&json["lagging"], &json["objective_seconds"]), (&json!(true), &json!(2.0)));
+        status.state = CdcState::Standby;
+        assert!(!status.is_lagging());
     }
 }

@@ -76,6 +76,10 @@ pub(crate) struct Session {
     pub(crate) source_time: Timestamp,
     /// Number of heartbeats so far.
     pub(crate) beats: u64,
+    /// What may have been sent to the store and is possibly not applied: while `checkpoint` does not cover it, the high
+    /// watermark is kept above the order of `applied`, and no load of a fenced cache is kept ("Fence"). Empty without such
+    /// caches.
+    pub(crate) sent: Position,
 }
 
 impl Worker {
@@ -105,7 +109,10 @@ impl Worker {
         stages: &StageTimes,
     ) -> Result<u64> {
         self.next_order += 1;
-        session.writer.raise_high_watermark(&session.expected, self.next_order).await?;
+        if self.caches.are_fenced() {
+            session.sent.union(&plan.transactions);
+        }
+        self.raise(session, &after.position).await?;
         match plan.split(&session.checkpoint.position, self.settings.row_images_max) {
             Some((values, others)) => {
                 self.replace(session, &values).await?;
@@ -154,6 +161,24 @@ impl Worker {
         }
         self.metrics.row_images(&counts.by_outcome());
         Ok(())
+    }
+
+    /// Raises the high watermark to the current order; above it if `applied`, which the next commit writes, does not cover
+    /// everything that was sent, so that no fence is taken from it.
+    async fn raise(&mut self, session: &mut Session, applied: &Position) -> Result<()> {
+        let ahead = u64::from(!applied.covers(&session.sent));
+        session.writer.raise_high_watermark(&session.expected, self.next_order + ahead).await
+    }
+
+    /// Lets no load of a fenced cache be kept until everything up to the source's end is applied: a former holder may have sent
+    /// what it has not applied, or a table's definition was checked later than what is applied.
+    pub(super) async fn fence_to_end(&mut self, session: &mut Session) -> Result<()> {
+        if !self.caches.are_fenced() {
+            return Ok(());
+        }
+        let head = self.head_of(&session.origin).await?;
+        session.sent.union(&head.checkpoint.position);
+        session.writer.raise_high_watermark(&session.expected, self.next_order + 1).await
     }
 
     /// Writes the coverage table, together with a new generation that this session expects from then on.
@@ -266,7 +291,13 @@ impl Worker {
         {
             return Err(Error::new(ErrorKind::Conflict, "another process has suspended the store"));
         }
-        let (checkpoint, order) = (session.checkpoint.clone(), session.expected.applied_order);
+        let (checkpoint, mut order) = (session.checkpoint.clone(), session.expected.applied_order);
+        if !session.sent.is_empty() && checkpoint.position.covers(&session.sent) {
+            // The order that the high watermark was raised to.
+            self.next_order += 1;
+            order = self.next_order;
+            session.sent = Position::new();
+        }
         self.advance(session, checkpoint, order, watermark).await?;
         if desired.mode == InvalidationMode::Cdc {
             self.publish_heartbeat(session).await?;

@@ -100,11 +100,25 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Returns true if the cache keeps a loaded value only if the server that was read had executed everything that was
+    /// invalidated before the load; see [`CacheBuilder::fenced`](crate::CacheBuilder::fenced). The gate then need not wait on
+    /// the servers of [`loads_from`](KeyMap::loads_from).
+    ///
+    /// Default: `false`.
+    fn is_fenced(&self) -> bool {
+        false
+    }
+
     /// Returns the id of this mapping, as in the store's meta.
     ///
     /// Default: computed from the other methods.
     fn mapping(&self) -> MappingId {
-        let mapping = MappingId::new(self.cache(), &self.table_filter(), self.loads_from(), self.version());
+        let mut servers = self.loads_from().to_vec();
+        if self.is_fenced() {
+            // No server has such a name. An invalidator without fences does not cover the cache.
+            servers.push("\0fence".into());
+        }
+        let mapping = MappingId::new(self.cache(), &self.table_filter(), &servers, self.version());
         if self.is_tagged() { mapping.tagged() } else { mapping }
     }
 

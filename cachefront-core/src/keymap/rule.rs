@@ -41,6 +41,7 @@ pub struct TableRules {
     cache: Arc<str>,
     version: u32,
     loads_from: Vec<Box<str>>,
+    fenced: bool,
     tagged: bool,
     row_value: Option<RowValues>,
     rules: BTreeMap<TableName, Vec<(Columns, Rule)>>,
@@ -53,6 +54,7 @@ impl TableRules {
             cache: cache.into(),
             version: 0,
             loads_from: Vec::new(),
+            fenced: false,
             tagged: false,
             row_value: None,
             rules: BTreeMap::new(),
@@ -67,6 +69,11 @@ impl TableRules {
     /// Adds a server that the cache loads from; see [`KeyMap::loads_from`]. Default: none.
     pub fn add_server(&mut self, server: &str) {
         self.loads_from.push(server.into());
+    }
+
+    /// Makes the cache a fenced one; see [`KeyMap::is_fenced`]. Default: it is not.
+    pub fn set_fenced(&mut self) {
+        self.fenced = true;
     }
 
     /// Lets values of the cache have tags; see [`CacheBuilder::tagged`](crate::CacheBuilder::tagged). Default: they have none.
@@ -136,6 +143,10 @@ impl KeyMap for TableRules {
 
     fn loads_from(&self) -> &[Box<str>] {
         &self.loads_from
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.fenced
     }
 
     fn is_tagged(&self) -> bool {

@@ -55,6 +55,17 @@ impl Fixture {
         wait_until("the heartbeat was handled", || async { self.cache.inner.subscription.is_unlimited() != lag }).await;
     }
 
+    /// Time passes without any message, until the tier's task has ticked.
+    async fn silence(&mut self, time: Duration) {
+        self.clock.advance(time);
+        let now = self.clock.now();
+        let lag = now.since(self.invalidator.source_time) + CacheSettings::default().clock_skew > OBJECTIVE;
+        wait_until("the tier has ticked", || async {
+            self.cache.inner.subscription.is_unlimited() != lag && self.clock.coarse() >= now
+        })
+        .await;
+    }
+
     async fn read(&mut self) -> Tier {
         let plain = self.cache.get(&7).await.expect("a value");
         let hit = self.cache.get(&7).detailed().await.expect("a value");
@@ -137,4 +148,42 @@ async fn a_cache_that_is_kept_by_time_has_no_objective() {
         clock.tick();
     }
     assert_eq!(database.loads(), 1);
+}
+
+/// The invalidator is frozen, or this process's connection to the bus delivers nothing: no message says that time passes.
+#[tokio::test]
+async fn in_silence_the_local_tier_meets_the_objective_by_a_tick() {
+    for on_lag in [OnLag::ShortenTtl(SHORTENED), OnLag::Bypass] {
+        let mut fixture = Fixture::new(on_lag, true).await;
+        fixture.read().await;
+        assert_eq!((fixture.read().await, fixture.database.loads()), (Tier::Local, 1));
+        fixture.database.write(2);
+        fixture.silence(Duration::from_millis(3_900)).await;
+        assert_eq!(fixture.cache.get(&7).await.expect("a value"), Some(1), "{on_lag:?}: the objective is met");
+        fixture.silence(Duration::from_millis(200)).await;
+        assert_eq!(fixture.cache.get(&7).await.expect("a value"), Some(2), "{on_lag:?}: the objective is over");
+        let loads = fixture.database.loads();
+        fixture.cache.get(&7).await.expect("a value");
+        assert_eq!(fixture.database.loads() - loads, u64::from(on_lag == OnLag::Bypass), "{on_lag:?}");
+        fixture.watermark().await;
+        let loads = fixture.database.loads();
+        assert_eq!((fixture.read().await, fixture.database.loads()), (Tier::Local, loads), "back: nothing is loaded");
+    }
+}
+
+/// A process whose tier is off, as its bus is silent for too long, has the objective of the store's watermark.
+#[tokio::test]
+async fn in_doubt_the_stores_watermark_counts() {
+    let mut fixture = Fixture::new(OnLag::ShortenTtl(SHORTENED), true).await;
+    fixture.read().await;
+    let subscription = Arc::clone(&fixture.cache.inner.subscription);
+    subscription.stop("silence");
+    fixture.database.write(2);
+    fixture.clock.advance(Duration::from_millis(4_100));
+    subscription.tick();
+    assert_eq!(fixture.cache.get(&7).await.expect("a value"), Some(2), "the objective is over");
+    fixture.invalidator.source_time = fixture.clock.now();
+    fixture.invalidator.commit().await;
+    let loads = fixture.database.loads();
+    assert_eq!((fixture.read().await, fixture.database.loads()), (Tier::Shared, loads));
 }

@@ -171,3 +171,31 @@ async fn a_token_may_be_absent_and_several_are_all_required() {
         assert_eq!(error.kind(), ErrorKind::Unproven);
     }
 }
+
+#[tokio::test]
+async fn what_is_known_of_each_value_counts_to_the_return_of_the_last_one() {
+    let clock = Arc::new(ManualClock::new());
+    let store = Arc::new(MemoryStore::new("t").with_clock(Arc::<ManualClock>::clone(&clock)));
+    let (database, _invalidator) = (Database::default(), ManualInvalidator::begin(&store).await);
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .clock(Arc::<ManualClock>::clone(&clock))
+        .shared(Arc::clone(&store))
+        .loader(database.clone())
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache");
+    database.0.returning.add_permits(1);
+    cache.get(&7).await.expect("a value");
+    let many = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_many([7, 8]).detailed().await.expect("values") }
+    });
+    wait_until("8 is being loaded", || async { database.loads() == 2 }).await;
+    let later = Duration::from_secs(2);
+    clock.advance(later);
+    database.0.returning.add_permits(1);
+    let hits = many.await.expect("joined");
+    assert_eq!(hits[0].tier, Tier::Shared);
+    assert!(hits[0].staleness_bound.is_some_and(|bound| bound >= later), "{:?}", hits[0]);
+    assert!(hits.iter().all(|hit| hit.age.is_some_and(|age| age >= later)), "{hits:?}");
+}

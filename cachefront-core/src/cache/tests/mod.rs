@@ -2,6 +2,7 @@
 
 mod clear;
 mod consistent;
+mod fence;
 mod freshness;
 mod hooks;
 mod keys;

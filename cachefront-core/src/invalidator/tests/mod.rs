@@ -3,6 +3,7 @@
 mod coverage;
 mod definitions;
 mod failover;
+mod fence;
 mod handle;
 mod images;
 mod liveness;

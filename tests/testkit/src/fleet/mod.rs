@@ -13,7 +13,7 @@ mod writer;
 
 pub use ledger::{Ledger, now};
 pub use pod::Pod;
-pub use report::{Count, LEVELS, Report, Rest, Tally};
+pub use report::{Count, Crowd, LEVELS, Report, Rest, Tally};
 pub use service::{CODES, Fleet, ROWS};
-pub use setup::{CacheSpec, Setup};
+pub use setup::{CacheSpec, Guard, LagPolicy, ReplicaSpec, Setup};
 pub use writer::{Rows, Writer};

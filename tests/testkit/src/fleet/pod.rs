@@ -120,8 +120,28 @@ impl Pod {
     /// # Panics
     /// If it has ended.
     pub fn tell_to_end(&self) -> u64 {
+        self.signal(Signal::TERM)
+    }
+
+    /// Stops it where it is (`SIGSTOP`); returns when.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn freeze(&self) -> u64 {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it continue (`SIGCONT`); returns when.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn resume(&self) -> u64 {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> u64 {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        kill_process(pid.expect("it still runs"), Signal::TERM).expect("the signal is sent");
+        kill_process(pid.expect("it still runs"), signal).expect("the signal is sent");
         now()
     }
 

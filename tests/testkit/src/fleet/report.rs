@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,11 +32,45 @@ pub struct Count {
 /// Counts by `cache/level`.
 pub type Tally = BTreeMap<String, Count>;
 
+/// What the plain readers and the loads of a process saw.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Crowd {
+    /// Plain reads.
+    pub reads: u64,
+    /// Plain reads that ended with an error.
+    pub errors: u64,
+    /// The greatest time between a value's end in the database and the beginning of a plain read that returned it, in
+    /// microseconds.
+    pub oldest_us: u64,
+    /// Loads.
+    pub loads: u64,
+    /// The greatest number of loads at one time.
+    pub loads_at_once: u64,
+}
+
+impl Crowd {
+    /// Adds what another process saw.
+    pub fn add(&mut self, other: &Self) {
+        self.reads += other.reads;
+        self.errors += other.errors;
+        self.oldest_us = self.oldest_us.max(other.oldest_us);
+        self.loads += other.loads;
+        self.loads_at_once = self.loads_at_once.max(other.loads_at_once);
+    }
+
+    /// The greatest age of a plain read.
+    pub fn oldest(&self) -> Duration {
+        Duration::from_micros(self.oldest_us)
+    }
+}
+
 /// What a process says: what came since it was asked last, and how its invalidator is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Counts by `cache/level`.
     pub counts: Tally,
+    /// What plain readers and loads saw.
+    pub crowd: Crowd,
     /// The invalidator's state.
     pub state: String,
     /// Since when it is in this state, in microseconds of the system's clock.

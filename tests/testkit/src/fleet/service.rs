@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cachefront::Position;
 use cachefront::store::Store;
@@ -29,6 +30,8 @@ pub struct Fleet {
     pub namespace: String,
     /// Where processes find MySQL; without a database.
     pub mysql_url: String,
+    /// Where invalidators find MySQL, if that is another URL.
+    pub log_url: Option<String>,
     /// Where processes find Redis.
     pub redis_url: String,
     /// [`Setup::wait_replicas`] of the processes: 0.
@@ -67,6 +70,7 @@ impl Fleet {
             database,
             namespace: unique::namespace(),
             mysql_url: mysql_url.to_owned(),
+            log_url: None,
             redis_url: redis_url.to_owned(),
             wait_replicas: 0,
             dir: temporary_dir("fleet"),
@@ -77,6 +81,7 @@ impl Fleet {
     pub fn setup(&self, caches: &[CacheSpec]) -> Setup {
         Setup {
             mysql: self.mysql_database(),
+            log: self.log_url.clone(),
             redis: self.redis_url.clone(),
             namespace: Some(self.namespace.clone()),
             wait_replicas: self.wait_replicas,
@@ -88,6 +93,11 @@ impl Fleet {
             drop_handle: false,
             quiet: false,
             allow_missing_tables: false,
+            crowd: 0,
+            lag: None,
+            loads_max: 0,
+            load_ms: 0,
+            replica: None,
         }
     }
 
@@ -108,6 +118,11 @@ impl Fleet {
     /// Begins to write to all rows.
     pub fn write(&self) -> Writer {
         Writer::start(&self.mysql_database(), &self.ledger(), ROWS)
+    }
+
+    /// Begins to write to all rows, with this pause between two commits.
+    pub fn write_paced(&self, pace: Duration) -> Writer {
+        Writer::paced(&self.mysql_database(), &self.ledger(), ROWS, pace)
     }
 
     /// A handle to the store.

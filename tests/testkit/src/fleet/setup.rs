@@ -44,6 +44,8 @@ impl CacheSpec {
 pub struct Setup {
     /// URL of MySQL with the database chosen.
     pub mysql: String,
+    /// URL of the source, if it is another one.
+    pub log: Option<String>,
     /// URL of Redis.
     pub redis: String,
     /// The namespace; `None` gives the store none.
@@ -66,4 +68,47 @@ pub struct Setup {
     pub quiet: bool,
     /// The source starts without tables that are missing.
     pub allow_missing_tables: bool,
+    /// Plain readers of each cache, whose values' ages are reported.
+    pub crowd: usize,
+    /// What plain reads do in lag; the library's default if `None`.
+    pub lag: Option<LagPolicy>,
+    /// Maximum number of concurrent loads of each cache; 0 for the library's default.
+    pub loads_max: usize,
+    /// A load takes that much longer.
+    pub load_ms: u64,
+    /// Loaders read a replica.
+    pub replica: Option<ReplicaSpec>,
+}
+
+/// The replica that loaders read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReplicaSpec {
+    /// Its URL with the database chosen.
+    pub url: String,
+    /// What keeps old values out of the cache.
+    pub guard: Guard,
+    /// How long a load waits for its fence.
+    pub fence_wait_ms: u64,
+    /// How long a lease is valid.
+    pub lease_ms: u64,
+}
+
+/// What keeps the old values of a replica out of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Guard {
+    /// The fence of each lease.
+    Fence,
+    /// The gate waits on the replica too.
+    Gate,
+    /// Nothing: the gate waits on the server that commits only.
+    Nothing,
+}
+
+/// When plain reads fall back, and how.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct LagPolicy {
+    /// The freshness objective.
+    pub objective_ms: u64,
+    /// The shortened time to live.
+    pub ttl_ms: u64,
 }

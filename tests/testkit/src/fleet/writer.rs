@@ -44,6 +44,14 @@ impl Writer {
     /// # Panics
     /// If the ledger cannot be opened.
     pub fn start(url: &str, ledger: &Path, rows: u64) -> Self {
+        Self::paced(url, ledger, rows, PACE)
+    }
+
+    /// The same with another pause between two commits.
+    ///
+    /// # Panics
+    /// If the ledger cannot be opened.
+    pub fn paced(url: &str, ledger: &Path, rows: u64, pace: Duration) -> Self {
         let current = (0..rows).map(|_| 1).collect();
         let ledger = Ledger::open(ledger).expect("the ledger can be opened");
         let rows = Rows { url: url.to_owned(), ledger, conn: None, current, next: 2, unsure: None, lost: Vec::new() };
@@ -64,7 +72,7 @@ impl Writer {
                     }
                     drop(rows);
                     // sleep: the pace of the writes.
-                    tokio::time::sleep(PACE).await;
+                    tokio::time::sleep(pace).await;
                 }
             }
         });
