@@ -12,9 +12,11 @@
 //! | QUERY with DDL | changes whole tables, and ends the transaction unless it began with `BEGIN` |
 //! | XID, QUERY `COMMIT` | ends the transaction |
 //!
-//! Everything else is skipped if it cannot concern rows, and is a gap otherwise.
+//! Everything else is skipped if it cannot concern rows, and is a gap otherwise. What statements do is in `statements`.
 
-use std::collections::{BTreeSet, HashMap};
+mod statements;
+
+use std::collections::HashMap;
 
 use cachefront_core::clock::Timestamp;
 use cachefront_core::event::{Change, TableName};
@@ -22,15 +24,17 @@ use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use mysql_async::binlog::events::Event;
 
-use crate::config::BinlogSettings;
+use crate::config::{BinlogSettings, RowDecoder};
+use crate::effects::Effects;
 use crate::error::{as_gap, gap};
 use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
+use crate::mariadb::event as mariadb;
 use crate::names::Names;
 use crate::queue::Piece;
 use crate::rows;
 use crate::schema::{Lookup, Schema};
-use crate::statement::{self, Statement};
 use crate::table::{self, Described, Naming, Table};
+use crate::temporary::Temporary;
 use crate::xa::{Kept, Prepared};
 
 /// The table id of a rows event that has no rows and only marks the end of a statement.
@@ -69,6 +73,12 @@ pub(crate) struct Assembler {
     payload_left: u64,
     /// XA transactions between XA PREPARE and their commit.
     prepared: Prepared,
+    #[cfg(feature = "mysql-cdc")]
+    second: Option<crate::second::Second>,
+    /// What statements change besides the tables that they name.
+    effects: Effects,
+    /// Temporary tables of sessions that log statements.
+    temporary: Temporary,
 }
 
 /// A table map, as it was logged and as it was decoded.
@@ -98,7 +108,7 @@ struct Open {
 }
 
 impl Assembler {
-    pub(crate) fn new(names: Names, schema: Schema, settings: &BinlogSettings) -> Self {
+    pub(crate) fn new(names: Names, schema: Schema, effects: Effects, settings: &BinlogSettings) -> Self {
         Self {
             // With all tables in the filter, a lookup for each would be expensive, and too late for old rows.
             numbered: names.is_everything(),
@@ -111,6 +121,19 @@ impl Assembler {
             open: None,
             payload_left: 0,
             prepared: Prepared::default(),
+            #[cfg(feature = "mysql-cdc")]
+            second: None,
+            effects,
+            temporary: Temporary::default(),
+        }
+    }
+
+    /// Chooses the decoder of rows.
+    pub(crate) fn decode_rows_by(&mut self, decoder: RowDecoder) {
+        match decoder {
+            RowDecoder::Own => {}
+            #[cfg(feature = "mysql-cdc")]
+            RowDecoder::MySqlCdc => self.second = Some(crate::second::Second::default()),
         }
     }
 
@@ -119,7 +142,7 @@ impl Assembler {
     pub(crate) fn for_files(filter: TableFilter) -> Self {
         let mut settings = BinlogSettings::default();
         (settings.part_changes_max, settings.part_bytes_max) = (usize::MAX, usize::MAX);
-        Self { numbered: true, ..Self::new(Names::of_files(filter), Schema::default(), &settings) }
+        Self { numbered: true, ..Self::new(Names::of_files(filter), Schema::default(), Effects::default(), &settings) }
     }
 
     /// Discards the open transaction after an error, and returns its GTID.
@@ -136,6 +159,11 @@ impl Assembler {
     /// The columns that were looked up because the log does not name them.
     pub(crate) fn schema(&mut self) -> &mut Schema {
         &mut self.schema
+    }
+
+    /// What statements change besides the tables that they name.
+    pub(crate) fn effects(&mut self) -> &mut Effects {
+        &mut self.effects
     }
 
     /// Takes the tables whose looked-up columns may have changed. They should be looked up again before the next event, so
@@ -156,6 +184,12 @@ impl Assembler {
     pub(crate) fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<Step> {
         let header = event.header();
         let (event_kind, size) = (header.event_type_raw(), header.event_size() as usize);
+        if let Some((plain, body)) =
+            mariadb::uncompressed(event_kind, event.data()).map_err(|e| as_gap("a compressed event", e))?
+        {
+            self.body(event, plain, &body, size, out)?;
+            return Ok(Step::Done);
+        }
         let body = event.data();
         if event_kind == kind::TABLE_MAP {
             // The event may be passed again, so it is counted only when it is used.
@@ -166,11 +200,18 @@ impl Assembler {
             return Ok(Step::Done);
         }
         self.count_payload(event_kind, size)?;
+        self.body(event, event_kind, body, size, out)?;
+        Ok(Step::Done)
+    }
+
+    /// Processes any event but a table map. It may have another type and body than the log, if those are compressed.
+    fn body(&mut self, event: &Event, event_kind: u8, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
         match event_kind {
-            kind::WRITE_ROWS..=kind::DELETE_ROWS | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 => {
+            kind::WRITE_ROWS..=kind::DELETE_ROWS
+            | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1
+            | kind::PARTIAL_UPDATE_ROWS => {
                 self.rows(event_kind, body, size, out)?;
             }
-            kind::PARTIAL_UPDATE_ROWS => self.partial_rows(body)?,
             kind::GTID => {
                 let (gtid, committed_at) =
                     event::gtid(body, &mut self.origins).map_err(|e| as_gap("a GTID event", e))?;
@@ -180,8 +221,12 @@ impl Assembler {
                 let (gtid, committed_at) = event::gtid_tagged(event).map_err(|e| as_gap("a GTID event", e))?;
                 self.begin(gtid, committed_at)?;
             }
+            mariadb::kind::GTID => self.begin_on_mariadb(event)?,
             kind::ANONYMOUS_GTID => return Err(anonymous()),
-            kind::QUERY => self.query(body, size, out)?,
+            kind::QUERY => self.query(&event::query(body).map_err(|e| as_gap("a statement", e))?, size, out)?,
+            kind::EXECUTE_LOAD_QUERY => {
+                self.query(&event::load_query(body).map_err(|e| as_gap("a statement", e))?, size, out)?;
+            }
             kind::XID => self.end(out)?,
             kind::XA_PREPARE => self.xa_prepare(body, out)?,
             kind::TRANSACTION_PAYLOAD => {
@@ -192,12 +237,29 @@ impl Assembler {
             kind::INCIDENT => return Err(gap("the server logged an incident: its log has lost changes")),
             kind::HEARTBEAT | kind::HEARTBEAT_V2 | kind::PREVIOUS_GTIDS | kind::ROWS_QUERY | kind::IGNORABLE => {}
             kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE => {}
+            mariadb::kind::ANNOTATE_ROWS | mariadb::kind::BINLOG_CHECKPOINT | mariadb::kind::GTID_LIST => {}
+            // A server sends its log decrypted; in a file nothing that follows can be read.
+            mariadb::kind::START_ENCRYPTION => {}
             // They only belong to the statement that follows, which is classified on its own.
             kind::INTVAR | kind::RAND | kind::USER_VAR => {}
-            _ if header.flags_raw() & FLAG_IGNORABLE != 0 => {}
+            kind::BEGIN_LOAD_QUERY | kind::APPEND_BLOCK | kind::DELETE_FILE => {}
+            _ if event.header().flags_raw() & FLAG_IGNORABLE != 0 => {}
             other => return Err(gap(format!("the log has an event of unknown type {other}"))),
         }
-        Ok(Step::Done)
+        Ok(())
+    }
+
+    /// Opens a transaction of MariaDB, whose GTID event also says how it ends.
+    fn begin_on_mariadb(&mut self, event: &Event) -> Result<()> {
+        let header = event.header();
+        let begin = mariadb::gtid(event.data(), header.server_id()).map_err(|e| as_gap("a GTID event", e))?;
+        let committed_at = Timestamp::from_micros(u64::from(header.timestamp()) * 1_000_000);
+        self.begin(begin.gtid, committed_at)?;
+        if let Some(open) = &mut self.open {
+            open.begun = !begin.is_standalone;
+            open.kept = begin.is_xa.then(Kept::new);
+        }
+        Ok(())
     }
 
     /// Checks that the events of a compressed transaction add up to its declared size: the driver delivers none of them if
@@ -254,6 +316,8 @@ impl Assembler {
     /// Handles the begin or end of a log file, where no transaction may be open.
     fn boundary(&mut self) -> Result<()> {
         self.maps.clear();
+        // The server may have started again, without its temporary tables.
+        self.temporary.clear();
         match &self.open {
             Some(open) => Err(gap(format!("the log ends within transaction {}", open.gtid))),
             None => Ok(()),
@@ -279,6 +343,10 @@ impl Assembler {
                 }
             },
         };
+        #[cfg(feature = "mysql-cdc")]
+        if let (Some(second), true) = (&mut self.second, described.is_some()) {
+            second.table_map(body);
+        }
         let table = described;
         self.maps.insert(map.table_id, Mapped { raw: body.into(), table });
         Ok(Step::Done)
@@ -308,24 +376,19 @@ impl Assembler {
         let open = self.open.as_mut().ok_or_else(outside)?;
         let rows = event::rows(event_kind, body).map_err(|e| as_gap("a rows event", e))?;
         let known = open.changes.len();
-        rows::decode(&rows, table, &mut open.changes)?;
+        #[cfg(feature = "mysql-cdc")]
+        let decoded = self.second.as_mut().and_then(|second| second.rows(event_kind, body, &rows, table));
+        #[cfg(not(feature = "mysql-cdc"))]
+        let decoded = None::<Vec<Change>>;
+        match decoded {
+            Some(changes) => open.changes.extend(changes),
+            None => rows::decode(&rows, table, &mut open.changes)?,
+        }
         open.note(known, size);
         if open.changes.len() >= self.part_changes_max || open.bytes >= self.part_bytes_max {
             out.push(open.part());
         }
         Ok(())
-    }
-
-    /// Handles an update of which the log has only the difference between two JSON documents.
-    fn partial_rows(&mut self, body: &[u8]) -> Result<()> {
-        match Self::table_of(&self.maps, body)? {
-            None => Ok(()),
-            Some(table) => Err(gap(format!(
-                "an update of `{}` is logged as a difference only: SET PERSIST binlog_row_value_options='', and let no \
-                 session change it",
-                table.name
-            ))),
-        }
     }
 
     /// The table of a rows event; `None` if it is not mapped.
@@ -338,76 +401,6 @@ impl Assembler {
             Some(mapped) => Ok(mapped.table.as_deref()),
             None => Err(gap(format!("a rows event has the table id {id}, which no table map has"))),
         }
-    }
-
-    /// Applies a statement: the begin or end of a transaction, or DDL.
-    fn query(&mut self, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
-        let query = event::query(body).map_err(|e| as_gap("a statement", e))?;
-        let statement = statement::classify(&query);
-        let Some(open) = self.open.as_mut() else {
-            return if statement == Statement::Harmless { Ok(()) } else { Err(outside()) };
-        };
-        let change = match statement {
-            Statement::Begin => {
-                open.begun = true;
-                if query.text.starts_with(b"XA") {
-                    open.kept = Some(Kept::new());
-                }
-                return Ok(());
-            }
-            Statement::Commit => return self.end(out),
-            Statement::Inside => return Ok(()),
-            Statement::Rows => return Err(statement_format(&query)),
-            Statement::Harmless => None,
-            Statement::Created(tables) => {
-                // Tools that read all tables get it; for a cache no row has changed.
-                let change = self.tables_changed(tables, &query);
-                change.filter(|_| self.names.is_everything())
-            }
-            Statement::XaRollback(xid) => {
-                self.prepared.forget(&xid);
-                None
-            }
-            Statement::XaCommit(xid) => match self.prepared.forget(&xid) {
-                Some(changes) => {
-                    open.changes.extend(changes);
-                    None
-                }
-                None => Some(any_table("an XA transaction committed whose rows were not kept".into())),
-            },
-            Statement::Tables(tables) => self.tables_changed(tables, &query),
-            Statement::Databases(databases) if !self.names.is_everything() => {
-                let of_database = |database: &String| self.names.of_database(database).cloned().collect::<Vec<_>>();
-                let tables = databases.iter().flat_map(of_database).collect();
-                self.tables_changed(tables, &query)
-            }
-            Statement::Databases(_) | Statement::Anything => {
-                self.schema.forget_all();
-                self.maps.clear();
-                Some(any_table(shorten(query.text)))
-            }
-        };
-        let open = self.open.as_mut().ok_or_else(outside)?;
-        let known = open.changes.len();
-        open.changes.extend(change);
-        open.note(known, size);
-        // DDL commits implicitly. After BEGIN it is the first part of CREATE TABLE .. SELECT.
-        if open.begun { Ok(()) } else { self.end(out) }
-    }
-
-    /// The change of the mapped tables that a statement may mean by these names. `None` if it means none of them.
-    fn tables_changed(&mut self, written: Vec<TableName>, query: &event::Query<'_>) -> Option<Change> {
-        let tables: Vec<TableName> = match self.names.is_everything() {
-            true => written,
-            false => {
-                let meant: BTreeSet<_> = written.iter().flat_map(|table| self.names.meant_by(table)).cloned().collect();
-                meant.into_iter().collect()
-            }
-        };
-        // Looked-up columns and table maps may not be valid any more.
-        tables.iter().for_each(|table| self.schema.forget(table));
-        self.maps.clear();
-        (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }
 
     /// Ends the first phase of an XA transaction. Its changes are kept: the log does not repeat them at XA COMMIT.
@@ -458,11 +451,6 @@ impl Open {
     }
 }
 
-/// The change of any row of any table.
-fn any_table(reason: String) -> Change {
-    Change::Tables { tables: Vec::new(), reason }
-}
-
 fn outside() -> Error {
     gap("the log has a change outside of a transaction")
 }
@@ -478,26 +466,6 @@ fn unfit(table: &TableName, columns: usize) -> Error {
         "the log has rows of `{table}` with {columns} columns that are not those which the table now has: SET PERSIST \
          binlog_row_metadata=FULL on the source, then the log itself names the columns"
     ))
-}
-
-fn statement_format(query: &event::Query<'_>) -> Error {
-    gap(format!(
-        "rows were changed by a statement whose rows are not in the log ({}): SET PERSIST binlog_format=ROW, and let no \
-         session change it",
-        shorten(query.text)
-    ))
-}
-
-/// The first words of a statement: enough to identify it, without its data.
-fn shorten(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let head = text.split(['(', '\'', '"', '=']).next().unwrap_or_default();
-    let words: Vec<&str> = head.split_whitespace().take(4).collect();
-    let mut short: String = words.join(" ").chars().take(80).collect();
-    if short.len() < text.trim().len() {
-        short.push_str(" ..");
-    }
-    short
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cachefront_core::{Position, Result};
 
-use crate::config::{BinlogSettings, Collations};
+use crate::config::{BinlogSettings, Collations, RowDecoder};
 use crate::conn::{Server, Tls};
 use crate::preflight::Rules;
 use crate::schema::Schema;
@@ -33,6 +33,7 @@ impl BinlogSource {
             settings: BinlogSettings::default(),
             rules: Rules::default(),
             server_id: None,
+            decoder: RowDecoder::default(),
         }
     }
 }
@@ -62,6 +63,7 @@ pub struct BinlogSourceBuilder {
     settings: BinlogSettings,
     rules: Rules,
     server_id: Option<u32>,
+    decoder: RowDecoder,
 }
 
 impl fmt::Debug for BinlogSourceBuilder {
@@ -96,6 +98,13 @@ impl BinlogSourceBuilder {
         self
     }
 
+    /// Turns on TLS, and sets the files (PEM or DER) with the client's certificate chain and its private key, for accounts that
+    /// require one (`REQUIRE X509`). Default: no certificate.
+    pub fn tls_client_files(mut self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
+        self.tls = self.tls.and_then(|tls| tls.with_client_files(certificate.as_ref(), key.as_ref()));
+        self
+    }
+
     /// Turns on TLS, and sets the name that the server's certificate must have, for a server behind a tunnel or an
     /// address. Default: the URL's host.
     pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
@@ -122,6 +131,12 @@ impl BinlogSourceBuilder {
         self
     }
 
+    /// Sets the decoder of rows. Default: [`RowDecoder::Own`].
+    pub fn row_decoder(mut self, decoder: RowDecoder) -> Self {
+        self.decoder = decoder;
+        self
+    }
+
     /// Connects once, so that a wrong URL, user, password or certificate is detected at once.
     ///
     /// # Cancel safety
@@ -140,6 +155,7 @@ impl BinlogSourceBuilder {
             identity: Identity::new(self.server_id),
             settings: self.settings,
             rules: self.rules,
+            decoder: self.decoder,
             origin: Arc::default(),
             position: Position::new(),
             running: None,

@@ -73,6 +73,10 @@ pub(crate) enum Kind {
     Json {
         length_bytes: usize,
     },
+    /// A value that MariaDB has compressed, with its length in front: it is skipped.
+    Compressed {
+        length_bytes: usize,
+    },
     /// A type of a later server, which can be neither decoded nor skipped.
     Unknown(u8),
 }
@@ -97,6 +101,9 @@ pub(crate) mod code {
     pub(crate) const TIMESTAMP2: u8 = 17;
     pub(crate) const DATETIME2: u8 = 18;
     pub(crate) const TIME2: u8 = 19;
+    /// Compressed columns of MariaDB.
+    pub(crate) const BLOB_COMPRESSED: u8 = 140;
+    pub(crate) const VARCHAR_COMPRESSED: u8 = 141;
     pub(crate) const VECTOR: u8 = 242;
     pub(crate) const JSON: u8 = 245;
     pub(crate) const NEWDECIMAL: u8 = 246;
@@ -129,9 +136,9 @@ pub(crate) fn codes_of(data_type: &str) -> &'static [u8] {
         "datetime" => &[code::DATETIME, code::DATETIME2],
         "timestamp" => &[code::TIMESTAMP, code::TIMESTAMP2],
         "char" | "binary" | "enum" | "set" => &[code::STRING, code::ENUM, code::SET],
-        "varchar" | "varbinary" => &[code::VARCHAR, code::VAR_STRING],
+        "varchar" | "varbinary" => &[code::VARCHAR, code::VAR_STRING, code::VARCHAR_COMPRESSED],
         "tinytext" | "text" | "mediumtext" | "longtext" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
-            &[code::TINY_BLOB, code::BLOB, code::MEDIUM_BLOB, code::LONG_BLOB]
+            &[code::TINY_BLOB, code::BLOB, code::MEDIUM_BLOB, code::LONG_BLOB, code::BLOB_COMPRESSED]
         }
         "bit" => &[code::BIT],
         "json" => &[code::JSON],

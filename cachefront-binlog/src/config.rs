@@ -129,6 +129,18 @@ pub enum Collations {
     Warn,
 }
 
+/// Which decoder reads the rows of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowDecoder {
+    /// That of this crate: it reads only the columns that mappings need.
+    #[default]
+    Own,
+    /// The crate `mysql_cdc` where it is exact, and that of this crate for everything else.
+    #[cfg(feature = "mysql-cdc")]
+    MySqlCdc,
+}
+
 /// An error of kind `Config`.
 pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)

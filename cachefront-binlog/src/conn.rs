@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
@@ -21,17 +21,28 @@ pub(crate) struct Tls {
     pub(crate) ca: Option<Vec<u8>>,
     /// The name that the server's certificate must have, instead of the URL's host.
     pub(crate) server_name: Option<String>,
+    /// The client's certificate chain and its key, PEM or DER.
+    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Tls {
     /// Reads the CA file, so that a wrong path is detected early.
     pub(crate) fn with_ca_file(mut self, path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|cause| {
-            Error::with_source(ErrorKind::Config, format!("`tls_ca_file` {} cannot be read", path.display()), cause)
-        })?;
-        self.ca = Some(bytes);
+        self.ca = Some(read("tls_ca_file", path)?);
         Ok(self)
     }
+
+    /// Reads the files of the client's certificate and key.
+    pub(crate) fn with_client_files(mut self, certificate: &Path, key: &Path) -> Result<Self> {
+        self.client = Some((read("tls_client_files", certificate)?, read("tls_client_files", key)?));
+        Ok(self)
+    }
+}
+
+fn read(setting: &str, path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|cause| {
+        Error::with_source(ErrorKind::Config, format!("`{setting}` {} cannot be read", path.display()), cause)
+    })
 }
 
 /// The address, credentials and timeouts of a server, or the addresses of several of which one takes writes. Cheap to clone;
@@ -149,7 +160,7 @@ impl Server {
     async fn dial(&self, opts: &Opts) -> Result<Conn> {
         match tokio::time::timeout(self.connect_timeout, Conn::new(opts.clone())).await {
             Ok(Ok(conn)) => Ok(conn),
-            Ok(Err(cause)) => Err(error::connect(&host_of(opts), &self.user, cause)),
+            Ok(Err(cause)) => Err(error::connect(&host_of(opts), &self.user, has_ca(opts), cause)),
             Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
                 format!(
@@ -177,6 +188,11 @@ impl Server {
     }
 }
 
+/// Returns true if a CA was given; otherwise the public ones are trusted.
+fn has_ca(opts: &Opts) -> bool {
+    opts.ssl_opts().is_some_and(|ssl| !ssl.root_certs().is_empty())
+}
+
 /// `host:port`.
 fn host_of(opts: &Opts) -> String {
     format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
@@ -199,13 +215,16 @@ fn urls(url: &str) -> Vec<String> {
 
 /// Combines the TLS options of the URL and of the builder. Returns `None` if neither turns TLS on.
 fn ssl_opts(from_url: Option<&SslOpts>, tls: &Tls) -> Option<SslOpts> {
-    if from_url.is_none() && tls.ca.is_none() && tls.server_name.is_none() {
+    if from_url.is_none() && tls.ca.is_none() && tls.server_name.is_none() && tls.client.is_none() {
         return None;
     }
     let mut ssl = from_url.cloned().unwrap_or_default();
     if let Some(ca) = &tls.ca {
         // Only the given CA is trusted: a public CA must not be able to certify a private database.
         ssl = ssl.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
+    }
+    if let Some((certificate, key)) = &tls.client {
+        ssl = ssl.with_client_identity(Some(ClientIdentity::new(certificate.clone().into(), key.clone().into())));
     }
     if let Some(name) = &tls.server_name {
         ssl = ssl.with_danger_tls_hostname_override(Some(name.clone()));
@@ -251,7 +270,7 @@ mod tests {
     #[test]
     fn tls_is_on_if_the_url_or_a_ca_asks_for_it() {
         assert!(ssl_opts(None, &Tls::default()).is_none());
-        let ca = Tls { ca: Some(b"pem".to_vec()), server_name: None };
+        let ca = Tls { ca: Some(b"pem".to_vec()), ..Tls::default() };
         let ssl = ssl_opts(None, &ca).expect("TLS");
         assert!(ssl.disable_built_in_roots() && !ssl.accept_invalid_certs());
         assert!(server("mysql://repl@db/?require_ssl=true").expect("a server").opts[0].ssl_opts().is_some());

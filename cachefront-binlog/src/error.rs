@@ -43,12 +43,12 @@ fn classify_query(server: &ServerError) -> (ErrorKind, &'static str) {
     }
 }
 
-/// Converts the error of connecting. `address` is `host:port`.
-pub(crate) fn connect(address: &str, user: &str, cause: DriverFailure) -> Error {
+/// Converts the error of connecting. `address` is `host:port`; `has_ca` is true if a CA was given.
+pub(crate) fn connect(address: &str, user: &str, has_ca: bool, cause: DriverFailure) -> Error {
     let (kind, text) = match &cause {
         DriverFailure::Server(server) => classify_login(address, user, server),
-        DriverFailure::Io(IoError::Tls(tls)) => classify_tls(address, tls),
-        DriverFailure::Io(IoError::Io(io)) => classify_io(address, io),
+        DriverFailure::Io(IoError::Tls(tls)) => classify_tls(address, has_ca, tls),
+        DriverFailure::Io(IoError::Io(io)) => classify_io(address, has_ca, io),
         DriverFailure::Driver(DriverError::NoClientSslFlagFromServer) => (
             ErrorKind::Config,
             format!(
@@ -91,9 +91,9 @@ fn classify_login(address: &str, user: &str, server: &ServerError) -> (ErrorKind
 }
 
 /// The kind and text for an I/O error while connecting, which may wrap a TLS error.
-fn classify_io(address: &str, cause: &io::Error) -> (ErrorKind, String) {
+fn classify_io(address: &str, has_ca: bool, cause: &io::Error) -> (ErrorKind, String) {
     if let Some(tls) = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return classify_rustls(address, tls);
+        return classify_rustls(address, has_ca, tls);
     }
     let text = match cause.kind() {
         io::ErrorKind::ConnectionRefused => {
@@ -108,9 +108,9 @@ fn classify_io(address: &str, cause: &io::Error) -> (ErrorKind, String) {
 }
 
 /// The kind and text for a TLS error of the driver.
-fn classify_tls(address: &str, cause: &TlsError) -> (ErrorKind, String) {
+fn classify_tls(address: &str, has_ca: bool, cause: &TlsError) -> (ErrorKind, String) {
     match cause {
-        TlsError::Tls(tls) => classify_rustls(address, tls),
+        TlsError::Tls(tls) => classify_rustls(address, has_ca, tls),
         TlsError::InvalidDnsName(_) => (
             ErrorKind::Config,
             format!("the host in {address} is not a name that a certificate can have: set `tls_server_name`"),
@@ -120,12 +120,23 @@ fn classify_tls(address: &str, cause: &TlsError) -> (ErrorKind, String) {
 }
 
 /// The kind and text for a TLS error. An invalid certificate is an error of the configuration.
-fn classify_rustls(address: &str, cause: &rustls::Error) -> (ErrorKind, String) {
+fn classify_rustls(address: &str, has_ca: bool, cause: &rustls::Error) -> (ErrorKind, String) {
     use rustls::CertificateError as Bad;
     let rustls::Error::InvalidCertificate(bad) = cause else {
+        if let rustls::Error::AlertReceived(alert) = cause {
+            let text = format!(
+                "{address} refused the TLS handshake ({alert:?}): if its accounts need a certificate of the client, set \
+                 `tls_client_files`"
+            );
+            return (ErrorKind::Config, text);
+        }
         return (ErrorKind::Unavailable, format!("the TLS handshake with {address} failed"));
     };
     let text = match bad {
+        Bad::UnknownIssuer if !has_ca => format!(
+            "TLS is required and no CA was given, and the certificate of {address} is not signed by a public one: set \
+             `tls_ca_file` to the file of the CA that signed it"
+        ),
         Bad::UnknownIssuer | Bad::BadSignature => format!(
             "the certificate of {address} is not signed by the CA given: set `tls_ca_file` to the file of the CA that \
              signed it"
@@ -177,6 +188,12 @@ fn classify_fatal(address: &str, message: &str) -> (ErrorKind, String) {
     if lower.contains("not open") {
         return (ErrorKind::Config, format!("{address} writes no binary log: start it with --log-bin"));
     }
+    if lower.contains("gtid_strict_mode") || lower.contains("not in the master's binlog") {
+        let text = format!(
+            "{address} does not have the transaction of the requested position: it is another server, or lost it"
+        );
+        return (ErrorKind::Gap, text);
+    }
     if lower.contains("anonymous") || lower.contains("gtid_mode") {
         let text = format!("the log of {address} has transactions without GTID: SET PERSIST gtid_mode=ON");
         return (ErrorKind::Config, text);
@@ -223,7 +240,7 @@ mod tests {
     #[test]
     fn a_refused_login_names_the_user_but_no_password() {
         let cause = ServerError { code: 1045, message: "Access denied".into(), state: "28000".into() };
-        let error = connect("db:3306", "repl", DriverFailure::Server(cause));
+        let error = connect("db:3306", "repl", false, DriverFailure::Server(cause));
         assert_eq!(error.kind(), ErrorKind::Config);
         assert_eq!(error.to_string(), "db:3306 refused user `repl`: check the name and the password in the URL");
     }

@@ -24,6 +24,11 @@ pub(crate) mod kind {
     pub(crate) const INTVAR: u8 = 5;
     pub(crate) const RAND: u8 = 13;
     pub(crate) const USER_VAR: u8 = 14;
+    /// The contents of a file that LOAD DATA reads, and the end of it; the statement is in EXECUTE_LOAD_QUERY.
+    pub(crate) const APPEND_BLOCK: u8 = 9;
+    pub(crate) const DELETE_FILE: u8 = 11;
+    pub(crate) const BEGIN_LOAD_QUERY: u8 = 17;
+    pub(crate) const EXECUTE_LOAD_QUERY: u8 = 18;
     pub(crate) const FORMAT_DESCRIPTION: u8 = 15;
     pub(crate) const XID: u8 = 16;
     pub(crate) const TABLE_MAP: u8 = 19;
@@ -127,6 +132,8 @@ fn transaction_number(number: u64) -> Result<u64> {
 /// A statement of the log, and what its meaning depends on in its session (`Query_event`).
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
+    /// The number of the session, `@@pseudo_thread_id`.
+    pub(crate) session: u32,
     /// The current database, in UTF-8.
     pub(crate) database: &'a [u8],
     /// The statement, in the client's character set.
@@ -156,15 +163,28 @@ mod variable {
 /// | 2 | length of the status variables |
 /// | … | status variables, database, a zero byte, the statement |
 pub(crate) fn query(body: &[u8]) -> Result<Query<'_>> {
+    statement(body, 0)
+}
+
+/// Decodes the statement of a LOAD DATA: 13 bytes about the file follow the length of the status variables
+/// (`Execute_load_query_event`).
+pub(crate) fn load_query(body: &[u8]) -> Result<Query<'_>> {
+    statement(body, 13)
+}
+
+/// Decodes a statement with `more` bytes before its status variables.
+fn statement(body: &[u8], more: usize) -> Result<Query<'_>> {
     let mut cursor = Cursor::new(body);
-    cursor.skip(8)?;
+    let session = cursor.u32()?;
+    cursor.skip(4)?;
     let database_length = usize::from(cursor.u8()?);
     cursor.skip(2)?;
     let variables_length = usize::from(cursor.u16()?);
+    cursor.skip(more)?;
     let mut variables = Cursor::new(cursor.take(variables_length)?);
     let database = cursor.take(database_length)?;
     cursor.skip(1)?;
-    let mut query = Query { database, text: cursor.rest(), ..Query::default() };
+    let mut query = Query { session, database, text: cursor.rest(), ..Query::default() };
     status(&mut variables, &mut query)?;
     Ok(query)
 }
@@ -266,6 +286,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) before: Option<&'a [u8]>,
     /// One bit for each column, set if the image after the change has it. `None` for a delete.
     pub(crate) after: Option<&'a [u8]>,
+    /// Values of JSON columns may be differences: the image after the change begins with the options that say so.
+    pub(crate) is_partial: bool,
     /// For each row its images. An image has one bit for each column that it has, set if the value is NULL, and then the
     /// values that are not NULL.
     pub(crate) images: &'a [u8],
@@ -298,7 +320,8 @@ pub(crate) fn rows(event_kind: u8, body: &[u8]) -> Result<Rows<'_>> {
     if !matches!(event_kind, kind::DELETE_ROWS | kind::DELETE_ROWS_V1) {
         after = Some(cursor.take(bitmap)?);
     }
-    Ok(Rows { columns, before, after, images: cursor.rest() })
+    let is_partial = event_kind == kind::PARTIAL_UPDATE_ROWS;
+    Ok(Rows { columns, before, after, is_partial, images: cursor.rest() })
 }
 
 /// A compressed transaction: one event that contains its events (`Transaction_payload_event`).

@@ -10,12 +10,16 @@ use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayl
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion, TransactionPayloadCompressionType};
 
 use crate::assemble::{Assembler, Step};
+use crate::config::RowDecoder;
 use crate::cursor::Cursor;
 use crate::error::{as_gap, gap};
 use crate::event::{self, kind};
+use crate::mariadb::event::kind as mariadb;
 use crate::stream::verified;
 
 const MAGIC: &[u8] = b"\xfebin";
+/// The beginning of an encrypted file.
+const ENCRYPTED: &[u8] = b"\xfdbin";
 const HEADER_BYTES: usize = 19;
 
 /// A file of MySQL's binary log, in memory.
@@ -35,6 +39,7 @@ const HEADER_BYTES: usize = 19;
 #[derive(Clone, Copy)]
 pub struct BinlogFile<'a> {
     events: &'a [u8],
+    decoder: RowDecoder,
 }
 
 impl std::fmt::Debug for BinlogFile<'_> {
@@ -50,12 +55,22 @@ impl<'a> BinlogFile<'a> {
     /// `Corrupt` if it is not a binary log.
     pub fn new(bytes: &'a [u8]) -> Result<Self> {
         match bytes.strip_prefix(MAGIC) {
-            Some(events) => Ok(Self { events }),
+            Some(events) => Ok(Self { events, decoder: RowDecoder::Own }),
+            None if bytes.starts_with(ENCRYPTED) => Err(Error::new(
+                ErrorKind::Corrupt,
+                "this binary log is encrypted (binlog_encryption): follow the server, which decrypts it",
+            )),
             None => Err(Error::new(
                 ErrorKind::Corrupt,
                 "this is not a binary log of MySQL: it does not begin with FE 62 69 6E",
             )),
         }
+    }
+
+    /// Sets the decoder of rows. Default: [`RowDecoder::Own`].
+    #[must_use]
+    pub fn row_decoder(self, decoder: RowDecoder) -> Self {
+        Self { decoder, ..self }
     }
 
     /// Returns a filter with every table that the file has rows of, with all columns.
@@ -79,7 +94,8 @@ impl<'a> BinlogFile<'a> {
     ///
     /// The iterator ends after an error (`Gap`: the file is damaged, or a part of it cannot be followed exactly).
     pub fn transactions(&self, filter: &TableFilter) -> Transactions<'a> {
-        let assembler = Assembler::for_files(filter.clone());
+        let mut assembler = Assembler::for_files(filter.clone());
+        assembler.decode_rows_by(self.decoder);
         Transactions {
             events: Events::new(self.events),
             assembler,
@@ -146,7 +162,7 @@ impl Transactions<'_> {
                     None => Ok(None),
                 };
             };
-            let begins = matches!(event.header().event_type_raw(), kind::GTID | kind::GTID_TAGGED);
+            let begins = matches!(event.header().event_type_raw(), kind::GTID | kind::GTID_TAGGED | mariadb::GTID);
             if self.skipping && !begins {
                 continue;
             }
@@ -213,6 +229,9 @@ impl<'a> Events<'a> {
             kind::FORMAT_DESCRIPTION => {
                 let format: FormatDescriptionEvent<'_> = event.read_event().map_err(malformed)?;
                 self.format = format.into_owned().with_footer(event.footer());
+            }
+            mariadb::START_ENCRYPTION => {
+                return Err(gap("the file is encrypted (encrypt_binlog): follow the server, which decrypts it"));
             }
             kind::TRANSACTION_PAYLOAD => {
                 self.unpacked = unpack(event.data()).map_err(|e| as_gap("a compressed transaction", e))?;

@@ -11,13 +11,19 @@ use tokio::time::Instant;
 
 use crate::config::BinlogSettings;
 use crate::conn::{Server, Tls};
-use crate::link::Link;
+use crate::link::{Lent, Link};
+use crate::mariadb::{is_mariadb, visible};
 use crate::origin::{Origin, wrong_server};
+use crate::position::{logged, wait_visible};
 
 /// Maximum time of one wait on the server: a wait whose future is dropped occupies a server thread until it ends.
 const WAIT_ON_SERVER_MAX: Duration = Duration::from_millis(500);
 
 /// Waits with `WAIT_FOR_EXECUTED_GTID_SET` until commits are visible on the server that loaders read.
+///
+/// MariaDB has no such function. There it waits until the place in the log up to which commits are visible, which the server
+/// reports, has passed the one at which the log had all of them. The server must write a log of its own (a replica:
+/// `log_slave_updates`), and the user needs the right BINLOG MONITOR.
 ///
 /// It has a connection of its own, which is replaced after a failure and after a wait that was dropped. Its address must
 /// lead to one server: behind a load balancer it would wait on one server, and loaders could read another.
@@ -38,7 +44,7 @@ pub struct MySqlGate {
 }
 
 impl MySqlGate {
-    /// Connects to the server that loaders read. The user needs no privileges.
+    /// Connects to the server that loaders read. The user needs no privileges on MySQL.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -65,6 +71,14 @@ impl MySqlGate {
     async fn checked(server: Server) -> Result<Self> {
         let gate = Self::on(server);
         let limit = gate.link.server().query_timeout();
+        let mut lent = gate.link.lend().await?;
+        if is_mariadb(lent.conn()) {
+            // It needs the log of that server, and the right to read its end.
+            let waited = visible::all(lent.conn(), Instant::now() + limit).await;
+            gate.link.give_back(lent).await;
+            return waited.map(|_| gate);
+        }
+        gate.link.give_back(lent).await;
         let mode: String = gate.link.first("reading @@GLOBAL.gtid_mode", "SELECT @@GLOBAL.gtid_mode", limit).await?;
         if mode.starts_with("ON") {
             return Ok(gate);
@@ -90,6 +104,59 @@ impl MySqlGate {
     }
 }
 
+impl MySqlGate {
+    /// Waits on MariaDB, which has no function that does. A connection that turns out to be lost is replaced once.
+    async fn wait_on_mariadb(
+        &self,
+        mut lent: Lent,
+        position: &Position,
+        expected: Option<&str>,
+        deadline: Instant,
+    ) -> Result<bool> {
+        let was_idle = lent.was_idle;
+        match self.try_mariadb(&mut lent, position, expected, deadline).await {
+            Err(error) if was_idle && error.kind() == ErrorKind::Unavailable => {
+                drop(lent);
+                let mut fresh = self.link.lend().await?;
+                let visible = self.try_mariadb(&mut fresh, position, expected, deadline).await?;
+                self.link.give_back(fresh).await;
+                Ok(visible)
+            }
+            waited => {
+                if waited.is_ok() {
+                    self.link.give_back(lent).await;
+                }
+                waited
+            }
+        }
+    }
+
+    async fn try_mariadb(
+        &self,
+        lent: &mut Lent,
+        position: &Position,
+        expected: Option<&str>,
+        deadline: Instant,
+    ) -> Result<bool> {
+        let limit = deadline.saturating_duration_since(Instant::now()) + self.link.server().query_timeout();
+        let conn = lent.conn();
+        let waited = tokio::time::timeout(limit, async {
+            let (has, server) = logged(conn).await?;
+            if let Some(expected) = expected.filter(|expected| *expected != server) {
+                return Err(wrong_server("the gate", self.link.server().address(), &server, expected));
+            }
+            wait_visible(conn, position, deadline, has).await
+        });
+        waited.await.unwrap_or_else(|_| {
+            let text = format!(
+                "waiting for commits to become visible on {} took longer than {limit:?}",
+                self.link.server().address()
+            );
+            Err(Error::new(ErrorKind::Timeout, text))
+        })
+    }
+}
+
 #[async_trait]
 impl VisibilityGate for MySqlGate {
     async fn wait(&self, position: &Position, timeout: Duration) -> Result<bool> {
@@ -98,6 +165,11 @@ impl VisibilityGate for MySqlGate {
         }
         let expected = self.link.origin().uuid();
         let deadline = Instant::now() + timeout;
+        let mut lent = self.link.lend().await?;
+        if is_mariadb(lent.conn()) {
+            return self.wait_on_mariadb(lent, position, expected.as_deref(), deadline).await;
+        }
+        self.link.give_back(lent).await;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).min(WAIT_ON_SERVER_MAX);
             let sql = query(position, left, expected.as_deref());

@@ -1,6 +1,7 @@
 //! MySQL's binary log as the change source of cachefront.
 //!
-//! [`BinlogSource`] follows the log of a MySQL server (8.0 and later, with GTIDs and row format) and delivers every committed
+//! [`BinlogSource`] follows the log of a server of MySQL (8.0 and later) or MariaDB (10.5 and later), with GTIDs and row
+//! format, and delivers every committed
 //! change to the invalidator of the cache. [`MySqlGate`] waits until commits are visible to readers, because the log delivers
 //! them before that. [`read_position`] is for loaders, [`own_commit_token`] and [`commit_token`] are for writers.
 //!
@@ -25,6 +26,9 @@
 //! [`BinlogSourceBuilder::allow_missing_tables`] is set. The preflight can be repeated at any time, also for some of the
 //! tables only, for example after DDL or after a change of the server.
 //!
+//! MariaDB needs `log_bin`, `gtid_strict_mode=ON`, `binlog_format=ROW` and `binlog_row_image=FULL`, and a user with
+//! `REPLICATION SLAVE`, `BINLOG MONITOR` and `SELECT` on the mapped tables.
+//!
 //! # One address, one server
 //! The source, its probe and its gate have a connection each, and each reads `@@server_uuid`. If they reach different
 //! servers (a load balancer, a reader endpoint, a name or virtual address that has moved), the log ends in a gap or the gate
@@ -32,10 +36,15 @@
 //! address must lead to the new primary.
 //!
 //! # What is a gap, and what is not detected
-//! A part of the log that cannot be followed exactly is an error of kind `Gap`, after which the whole cache is flushed: rows
-//! changed by statements, differences of JSON documents, an incident, a damaged or unknown event, a purged or foreign
-//! position. A session that sets its own `binlog_format` or `binlog_row_value_options` is detected in this way. Rows of which
-//! the log lacks a column that a mapping names (`binlog_row_image`) flush the caches of their table only.
+//! A part of the log that cannot be followed exactly is an error of kind `Gap`, after which the whole cache is flushed: an
+//! incident, a damaged or unknown event, a purged or foreign position. Rows of which the log lacks a column that a mapping
+//! names (`binlog_row_image`, or a difference of JSON documents) flush the caches of their table only.
+//!
+//! A session that sets its own `binlog_format` logs statements without their rows. Such a statement flushes the caches of
+//! the tables that it names. It flushes everything if it may have changed other tables: its table has a trigger, is a view or
+//! has foreign keys that cascade, or it calls a function that may be a stored one. To know the triggers, views and foreign
+//! keys the user needs `SELECT` and `TRIGGER` on all tables. Tables of the database `mysql`, where servers of cloud providers
+//! write heartbeats, have no triggers, and temporary tables neither.
 //!
 //! # Names
 //! Tables are compared as the server compares them: on a server with `lower_case_table_names` 1 or 2 a mapping may have any
@@ -59,11 +68,13 @@ mod config;
 mod conn;
 mod cursor;
 mod decode;
+mod effects;
 mod error;
 mod event;
 mod file;
 mod gate;
 mod link;
+mod mariadb;
 mod metadata;
 mod names;
 mod origin;
@@ -74,15 +85,18 @@ mod queue;
 mod reader;
 mod rows;
 mod schema;
+#[cfg(feature = "mysql-cdc")]
+mod second;
 mod source;
 mod statement;
 mod stream;
 mod table;
+mod temporary;
 mod token;
 mod xa;
 
 pub use builder::BinlogSourceBuilder;
-pub use config::{BinlogSettings, Collations};
+pub use config::{BinlogSettings, Collations, RowDecoder};
 pub use file::BinlogFile;
 pub use gate::MySqlGate;
 /// The driver, whose connections [`read_position`], [`commit_token`] and [`own_commit_token`] take. A service that uses this

@@ -31,6 +31,19 @@ struct Idle {
     dialed_at: Instant,
 }
 
+/// A connection that is in use for several queries.
+pub(crate) struct Lent {
+    idle: Idle,
+    /// True if it was open before: the server may have closed it since.
+    pub(crate) was_idle: bool,
+}
+
+impl Lent {
+    pub(crate) fn conn(&mut self) -> &mut Conn {
+        &mut self.idle.conn
+    }
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("server", &self.server).field("origin", &self.origin).finish_non_exhaustive()
@@ -84,6 +97,21 @@ impl Link {
         let row = self.server.within(doing, limit, fresh.conn.query_first(sql)).await?;
         *idle = Some(fresh);
         row.ok_or_else(|| no_row(doing))
+    }
+
+    /// Takes the connection, or opens one, for several queries that must reach one server.
+    pub(crate) async fn lend(&self) -> Result<Lent> {
+        let mut idle = self.idle.lock().await;
+        self.refresh(&mut idle).await;
+        match idle.take() {
+            Some(idle) => Ok(Lent { idle, was_idle: true }),
+            None => Ok(Lent { idle: self.dial().await?, was_idle: false }),
+        }
+    }
+
+    /// Keeps a connection for the next query. One that is dropped instead is closed.
+    pub(crate) async fn give_back(&self, lent: Lent) {
+        *self.idle.lock().await = Some(lent.idle);
     }
 
     /// Closes an idle connection of an earlier epoch, and replaces one that has reached its maximum age.

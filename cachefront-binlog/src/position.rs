@@ -2,16 +2,27 @@
 //!
 //! See <https://dev.mysql.com/doc/refman/8.4/en/replication-gtids-concepts.html#replication-gtids-concepts-gtid-sets>.
 
+use std::time::Duration;
+
 use cachefront_core::{Error, ErrorKind, LoadCx, Position, Result};
 use mysql_async::Sid;
 use mysql_async::prelude::Queryable;
+use tokio::time::Instant;
 
 use crate::error;
+use crate::mariadb::{IDENTITY_PREFIX, position as mariadb, visible};
 
-/// Reads the executed GTIDs and the server's UUID in one statement: a proxy may send a second one to another server.
-pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid";
+/// Reads the executed GTIDs and the server's identity in one statement: a proxy may send a second one to another server. A
+/// server of MySQL executes the first comment, one of MariaDB the second.
+pub(crate) const POSITION: &str = "SELECT /*!50700 @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid */ /*M! \
+     @@GLOBAL.gtid_binlog_state, CONCAT('mariadb-', @@GLOBAL.server_id, '-', LEFT(MD5(CONCAT(@@GLOBAL.hostname, ':', \
+     @@GLOBAL.port)), 24)) */";
 
-/// Reads the position that the server has executed, and its UUID, for loaders.
+/// Reads the position that the server has executed, and its identity, for loaders. The identity is the server's UUID; on
+/// MariaDB, which has none, it is made of server id, host and port.
+///
+/// On MariaDB a commit is in the position before other sessions see it, so this waits until it is visible, for at most 100 ms;
+/// after that the position is empty, which claims nothing. The user needs the right BINLOG MONITOR.
 ///
 /// Call it on the loader's connection *before* its SELECT and outside of a transaction, and pass both to
 /// `LoadCx::position` and `LoadCx::origin`. The value that is read afterwards contains every commit of that position.
@@ -20,7 +31,7 @@ pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.serve
 /// Cancel safe: mysql_async closes a connection whose query was dropped.
 ///
 /// # Errors
-/// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs.
+/// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs, or a right is missing.
 ///
 /// ```no_run
 /// # async fn run(pool: &cachefront::binlog::mysql_async::Pool, cx: &cachefront::LoadCx) -> Result<(), Box<dyn std::error::Error>> {
@@ -32,11 +43,48 @@ pub(crate) const POSITION: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.serve
 /// # }
 /// ```
 pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
+    let (position, server) = logged(conn).await?;
+    if server.starts_with(IDENTITY_PREFIX) && !visible::all(conn, Instant::now() + VISIBLE_WITHIN).await? {
+        return Ok((Position::new(), server));
+    }
+    Ok((position, server))
+}
+
+/// Maximum time that a loader waits on MariaDB until what it has logged is visible.
+const VISIBLE_WITHIN: Duration = Duration::from_millis(100);
+
+/// Reads the position that the log has, and the server's identity. On MariaDB its last commits may not be visible yet.
+pub(crate) async fn logged<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
     let row: Option<(String, String)> =
         conn.query_first(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_executed"))?;
-    Ok((parse_executed(&executed)?, server))
+    Ok((parse(&executed, &server)?, server))
+}
+
+/// Waits on MariaDB until the log has a position, and it is visible. `has` is what the log had last.
+pub(crate) async fn wait_visible<Q: Queryable>(
+    conn: &mut Q,
+    position: &Position,
+    deadline: Instant,
+    mut has: Position,
+) -> Result<bool> {
+    let mut pause = visible::PAUSE_MIN;
+    while !has.covers(position) {
+        let now = Instant::now();
+        if now >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep_until((now + pause).min(deadline)).await;
+        pause = (pause * 2).min(visible::PAUSE_MAX);
+        has = logged(conn).await?.0;
+    }
+    visible::all(conn, deadline).await
+}
+
+/// Parses the position of the server with this identity.
+pub(crate) fn parse(text: &str, server: &str) -> Result<Position> {
+    if server.starts_with(IDENTITY_PREFIX) { mariadb::parse(text) } else { parse_executed(text) }
 }
 
 /// For loaders of [fenced](cachefront_core::CacheBuilder::fenced) caches: waits until the server has executed the load's
@@ -62,7 +110,13 @@ pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, Stri
 /// # }
 /// ```
 pub async fn read_fenced_position<Q: Queryable>(conn: &mut Q, cx: &LoadCx) -> Result<String> {
-    if let Some(fence) = cx.fence().filter(|fence| !fence.is_empty()) {
+    let fence = cx.fence().filter(|fence| !fence.is_empty());
+    if let Some(fence) = fence.as_ref().filter(|fence| mariadb::is_of_mariadb(fence)) {
+        // It has no function that waits on a primary.
+        let deadline = Instant::now() + cx.fence_wait();
+        let (has, _) = logged(conn).await?;
+        let _ = wait_visible(conn, fence, deadline, has).await?;
+    } else if let Some(fence) = fence {
         // The text of a position has only hexadecimal digits, tags and numbers, so it needs no quoting. A time of 0 would
         // wait without end.
         let wait = cx.fence_wait().as_secs_f64().max(0.001);

@@ -12,10 +12,7 @@ use cachefront_core::source::{Checkpoint, Head, SourceProbe};
 use crate::conn::Server;
 use crate::link::Link;
 use crate::origin::Origin;
-use crate::position::parse_executed;
-
-/// Reads the end of the log, the server's UUID and whether it takes writes, in one statement, so that all are of one server.
-const HEAD: &str = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid, @@GLOBAL.read_only";
+use crate::position::{POSITION, parse};
 
 /// Reads the executed GTIDs of the server, on a connection of its own.
 ///
@@ -44,7 +41,9 @@ impl MySqlProbe {
 impl SourceProbe for MySqlProbe {
     async fn head(&self) -> Result<Head> {
         let limit = self.link.server().query_timeout();
-        let query = || self.link.first::<(String, String, bool)>("reading the log's end", HEAD, limit);
+        // In one statement, so that all are of one server.
+        let head = format!("{POSITION}, @@GLOBAL.read_only");
+        let query = || self.link.first::<(String, String, bool)>("reading the log's end", &head, limit);
         let (mut executed, mut uuid, mut read_only) = query().await?;
         if read_only {
             self.link.close().await;
@@ -52,7 +51,7 @@ impl SourceProbe for MySqlProbe {
         }
         self.read_only.store(read_only, Ordering::SeqCst);
         self.link.origin().note(&uuid);
-        let position = parse_executed(&executed)?;
+        let position = parse(&executed, &uuid)?;
         Ok(Head { checkpoint: Checkpoint { position, resume: Bytes::new() }, origin: uuid.into() })
     }
 

@@ -91,6 +91,11 @@ impl Reader {
         while let Step::NeedsColumns(table) = self.assembler.event(event, pieces)? {
             self.look_up(&[table]).await?;
         }
+        if self.assembler.effects().is_outdated() {
+            let mut conn = self.server.connect().await?;
+            self.assembler.effects().read(&mut conn, &self.server).await?;
+            self.server.disconnect(conn).await;
+        }
         let altered = self.assembler.take_altered();
         if altered.is_empty() { Ok(()) } else { self.look_up(&altered).await }
     }

@@ -82,11 +82,18 @@ fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &m
             add_table(table, "an event with more rows than its size can hold".into(), changes);
             return Ok(());
         }
-        let image_of = |cursor: &mut Cursor<'_>, present: Option<&[u8]>, width| {
-            present.map(|present| cells(cursor, present, width, table)).transpose()
+        let image_of = |cursor: &mut Cursor<'_>, present: Option<&[u8]>, width, differences| {
+            present.map(|present| cells(cursor, present, width, differences, table)).transpose()
         };
-        let before = image_of(&mut cursor, rows.before, widths[0])?;
-        let mut after = image_of(&mut cursor, rows.after, widths[1])?;
+        let before = image_of(&mut cursor, rows.before, widths[0], None)?;
+        let differences = if rows.is_partial { differences(&mut cursor, table)? } else { None };
+        let mut after = image_of(&mut cursor, rows.after, widths[1], differences)?;
+        if differences.is_some() && after.iter().flatten().zip(&table.columns).any(is_difference) {
+            changes.truncate(known);
+            let why = "an update of a JSON column that is logged as a difference (binlog_row_value_options)";
+            add_table(table, why.into(), changes);
+            return Ok(());
+        }
         if let (Some(before), Some(after)) = (&before, &mut after) {
             keep_unchanged(before, after);
         }
@@ -95,6 +102,33 @@ fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &m
         changes.push(Change::Row(RowChange { table: table.name.clone(), operation, before, after }));
     }
     Ok(())
+}
+
+/// Takes the options of the image after a partial update: a number whose lowest bit says that one bit for each JSON column of
+/// the table follows, set if its value is a difference.
+fn differences<'a>(cursor: &mut Cursor<'a>, table: &Table) -> Result<Option<&'a [u8]>> {
+    if cursor.packed()? & 1 == 0 {
+        return Ok(None);
+    }
+    let documents = table.columns.iter().filter(|column| matches!(column.kind, Kind::Json { .. })).count();
+    cursor.take(documents.div_ceil(8)).map(Some)
+}
+
+/// Returns true for a document that is known as a difference only.
+fn is_difference((cell, column): (&Cell, &Column)) -> bool {
+    *cell == Cell::Unsupported && matches!(column.kind, Kind::Json { .. })
+}
+
+/// Decodes a document that is logged as a difference: without a length it is unchanged.
+fn difference(column: &Column, cursor: &mut Cursor<'_>) -> Result<Cell> {
+    let Kind::Json { length_bytes } = column.kind else { return Ok(Cell::Unsupported) };
+    let length = cursor.uint(length_bytes)? as usize;
+    cursor.skip(length)?;
+    Ok(match (column.wanted, length) {
+        (false, _) => Cell::Skipped,
+        (true, 0) => Cell::Missing,
+        (true, _) => Cell::Unsupported,
+    })
 }
 
 /// Adds a change of the whole table, unless the last change is one.
@@ -133,18 +167,34 @@ fn keep_unchanged(before: &[Cell], after: &mut [Cell]) {
 
 /// Decodes the `width` columns of one image: the bits of NULL values, then the values. `present` has one bit for each column
 /// of the table.
-fn cells(cursor: &mut Cursor<'_>, present: &[u8], width: usize, table: &Table) -> Result<Vec<Cell>> {
+///
+/// `differences` has one bit for each JSON column of the table, set if its value is a difference.
+fn cells(
+    cursor: &mut Cursor<'_>,
+    present: &[u8],
+    width: usize,
+    differences: Option<&[u8]>,
+    table: &Table,
+) -> Result<Vec<Cell>> {
     let nulls = cursor.take(width.div_ceil(8))?;
     let mut cells = Vec::with_capacity(table.columns.len());
-    let mut null_bit = 0;
+    let (mut null_bit, mut document) = (0, 0);
     for (index, column) in table.columns.iter().enumerate() {
+        let is_difference = differences.is_some_and(|bits| {
+            let is_document = matches!(column.kind, Kind::Json { .. });
+            document += usize::from(is_document);
+            is_document && bit(bits, document - 1)
+        });
         if !bit(present, index) {
             cells.push(Cell::Missing);
             continue;
         }
         let null = bit(nulls, null_bit);
         null_bit += 1;
-        cells.push(cell(cursor, column, null)?);
+        cells.push(match is_difference && !null {
+            true => difference(column, cursor)?,
+            false => cell(cursor, column, null)?,
+        });
     }
     Ok(cells)
 }
@@ -190,7 +240,7 @@ mod tests {
     }
 
     fn event<'a>(before: Option<&'a [u8]>, after: Option<&'a [u8]>, images: &'a [u8]) -> Rows<'a> {
-        Rows { columns: 2, before, after, images }
+        Rows { columns: 2, before, after, is_partial: false, images }
     }
 
     #[test]

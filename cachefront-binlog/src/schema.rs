@@ -15,10 +15,13 @@ use crate::column::codes_of;
 use crate::conn::Server;
 use crate::metadata::Labels;
 use crate::origin::wrong_server;
-use crate::position::read_position;
+use crate::position::logged;
 
 /// The server does not know a variable.
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+
+/// The id of the collation `binary`.
+const BINARY: u64 = 63;
 
 /// A table's columns, in order.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +104,7 @@ impl Schema {
         show_generated_keys(conn, server).await?;
         let columns = read_columns(conn, server, table).await?;
         // Read after the columns: later transactions cannot have changed the columns that were read.
-        let position = async { Ok(read_position(conn).await) };
+        let position = async { Ok(logged(conn).await) };
         let (read_at, uuid) = server.within("reading the position", server.query_timeout(), position).await??;
         if uuid != origin {
             return Err(wrong_server("a lookup of columns", server.address(), &uuid, origin));
@@ -134,8 +137,8 @@ async fn show_generated_keys(conn: &mut Conn, server: &Server) -> Result<()> {
 }
 
 async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Result<TableColumns> {
-    let sql = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COALESCE((SELECT ID FROM information_schema.COLLATIONS \
-               WHERE COLLATION_NAME = c.COLLATION_NAME), 0) FROM information_schema.COLUMNS c \
+    let sql = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COALESCE((SELECT MIN(ID) FROM \
+               information_schema.COLLATIONS l WHERE l.CHARACTER_SET_NAME = c.CHARACTER_SET_NAME), 0) FROM information_schema.COLUMNS c \
                WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
     let query = conn.exec::<(String, String, String, u64), _, _>(sql, (table.database(), table.name()));
     let rows = server.within(&format!("reading the columns of `{table}`"), server.query_timeout(), query).await?;
@@ -145,7 +148,8 @@ async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Re
         columns.codes.push(codes_of(&data_type));
         columns.unsigned.push(column_type.contains("unsigned"));
         columns.labels.push(labels(&column_type));
-        columns.collations.push(Some(collation).filter(|&id| id != 0));
+        // A column without one has bytes.
+        columns.collations.push(Some(if collation == 0 { BINARY } else { collation }));
     }
     Ok(columns)
 }

@@ -15,13 +15,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::assemble::Assembler;
-use crate::config::BinlogSettings;
+use crate::config::{BinlogSettings, RowDecoder};
 use crate::conn::Server;
+use crate::effects::Effects;
 use crate::error;
 use crate::gate::MySqlGate;
+use crate::mariadb;
+use crate::mariadb::position::insert;
 use crate::names::{Casing, Names};
 use crate::origin::Origin;
-use crate::position::parse_executed;
+use crate::position::{POSITION, parse_executed};
 use crate::preflight::{self, Rules};
 use crate::probe::MySqlProbe;
 use crate::queue::{End, Piece, Queue, State};
@@ -29,7 +32,7 @@ use crate::reader::Reader;
 use crate::schema::Schema;
 use crate::stream::{Identity, Stream};
 
-/// Follows the binary log of a MySQL server by GTID.
+/// Follows the binary log of a server of MySQL or MariaDB by GTID.
 ///
 /// A background task reads ahead, up to [`BinlogSettings::buffer_bytes_max`]; it ends when the source is dropped. The
 /// [probe](ChangeSource::probe) and the [gate](ChangeSource::gate) have a connection each, besides that of the log.
@@ -37,9 +40,8 @@ use crate::stream::{Identity, Stream};
 /// The address must lead to one server at a time. Each connection reads the UUID of its server. If the log, the probe or
 /// the gate reaches another server than before, the log ends in a gap or the gate returns an error.
 ///
-/// Row changes come from row events only. DDL, TRUNCATE and RENAME become [`Change::Tables`]. What cannot be followed
-/// exactly (rows changed by statements, differences of JSON documents, a damaged or unknown event, a purged log) is an
-/// error of kind [`Gap`](ErrorKind::Gap) and is never skipped.
+/// Row changes come from row events only. DDL, TRUNCATE, RENAME, and statements whose rows are not in the log become
+/// [`Change::Tables`]. What cannot be followed exactly (a damaged or unknown event, a purged log) is an error of kind [`Gap`](ErrorKind::Gap) and is never skipped.
 ///
 /// Start with [`BinlogSource::connect`] or [`BinlogSource::builder`].
 ///
@@ -49,6 +51,7 @@ pub struct BinlogSource {
     pub(crate) identity: Identity,
     pub(crate) settings: BinlogSettings,
     pub(crate) rules: Rules,
+    pub(crate) decoder: RowDecoder,
     /// The server that the address leads to.
     pub(crate) origin: Arc<Origin>,
     /// All transactions that this stream has delivered.
@@ -96,9 +99,23 @@ impl BinlogSource {
     /// `Unavailable` or `Timeout` if the server cannot be queried; `Config` if it has no GTIDs.
     pub async fn oldest(&self) -> Result<Position> {
         let mut conn = self.server.connect().await?;
+        if mariadb::is_mariadb(&conn) {
+            return self.oldest_of_mariadb(conn).await;
+        }
         let query = conn.query_first::<String, _>("SELECT @@GLOBAL.gtid_purged");
         let purged = self.server.within("reading @@GLOBAL.gtid_purged", self.server.query_timeout(), query).await?;
         parse_executed(&purged.unwrap_or_default())
+    }
+
+    /// The position at the beginning of MariaDB's first file.
+    async fn oldest_of_mariadb(&self, mut conn: Conn) -> Result<Position> {
+        let limit = self.server.query_timeout();
+        let logs = conn.query_first::<mysql_async::Row, _>("SHOW BINARY LOGS");
+        let first = self.server.within("listing the files of the log", limit, logs).await?;
+        let file: String = first.and_then(|row| row.get(0)).unwrap_or_default();
+        let state = conn.exec_first::<Option<String>, _, _>("SELECT BINLOG_GTID_POS(?, 4)", (file,));
+        let state = self.server.within("reading the beginning of the log", limit, state).await?;
+        mariadb::position::parse(&state.flatten().unwrap_or_default())
     }
 
     /// Checks the server's settings, and returns each one that prevents an exact reader of the log, as a sentence with the
@@ -126,10 +143,10 @@ impl BinlogSource {
 
     /// Reads the UUID of the server that a connection leads to, whether its log has column names, and how it compares names.
     async fn identify(&self, conn: &mut Conn) -> Result<(Box<str>, bool, Casing)> {
-        let query = conn
-            .query_first("SELECT @@GLOBAL.server_uuid, @@GLOBAL.binlog_row_metadata, @@GLOBAL.lower_case_table_names");
+        let query =
+            conn.query_first(format!("{POSITION}, @@GLOBAL.binlog_row_metadata, @@GLOBAL.lower_case_table_names"));
         let row = self.server.within("reading @@GLOBAL.server_uuid", self.server.query_timeout(), query).await?;
-        let (uuid, metadata, casing): (String, String, u64) =
+        let (_, uuid, metadata, casing): (String, String, String, u64) =
             row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.server_uuid"))?;
         Ok((uuid.into(), metadata == "FULL", Casing::of_server(casing)))
     }
@@ -149,6 +166,22 @@ impl BinlogSource {
             }
         }
         Ok(())
+    }
+
+    /// Looks up what statements change besides the tables that they name. Without it each statement that changes rows flushes
+    /// everything, which is no reason not to start.
+    async fn look_up_effects(&self) -> Effects {
+        let mut effects = Effects::default();
+        let looked_up = async {
+            let mut conn = self.server.connect().await?;
+            let read = effects.read(&mut conn, &self.server).await;
+            self.server.disconnect(conn).await;
+            read
+        };
+        if let Err(error) = looked_up.await {
+            tracing::warn!(error = %error.chain(), "triggers, views and foreign keys are unknown: each statement that changes rows flushes everything");
+        }
+        effects
     }
 
     /// Fails with a gap if the address leads to another server than the one whose log is read: this log does not have the
@@ -205,9 +238,11 @@ impl ChangeSource for BinlogSource {
         if !names_columns {
             self.look_up_columns(&mut conn, &origin, &from.position, filter).await?;
         }
+        let effects = self.look_up_effects().await;
         let (stream, first) = Stream::open(&self.server, conn, &self.identity, &from.position, &self.settings).await?;
         let schema = std::mem::take(&mut self.schema);
-        let assembler = Assembler::new(names, schema, &self.settings);
+        let mut assembler = Assembler::new(names, schema, effects, &self.settings);
+        assembler.decode_rows_by(self.decoder);
         let queue = Arc::new(Queue::new(self.settings.buffer_bytes_max));
         let reader = Reader::new(self.server.clone(), origin.clone(), stream, assembler, Arc::clone(&queue));
         self.position = from.position.clone();
@@ -274,7 +309,7 @@ impl ChangeSource for BinlogSource {
 fn skip_unmapped(state: &mut State, position: &mut Position) {
     while state.pieces.front().is_some_and(Piece::is_unmapped) {
         if let Some(piece) = state.pop() {
-            position.insert(&piece.gtid);
+            insert(position, &piece.gtid);
         }
     }
 }
@@ -316,7 +351,7 @@ fn fill(state: &mut State, position: &mut Position, limits: &BatchLimits) -> Bat
         changes += piece.changes.len();
         bytes += piece.bytes;
         if piece.complete {
-            position.insert(&piece.gtid);
+            insert(position, &piece.gtid);
         }
         add(&mut batch.transactions, piece);
     }
@@ -350,6 +385,7 @@ mod tests {
             identity: Identity::new(None),
             settings: BinlogSettings::default(),
             rules: Rules::default(),
+            decoder: RowDecoder::Own,
             origin: Arc::default(),
             position: "a:1-5".parse().expect("a position"),
             running: None,

@@ -11,6 +11,7 @@
 //! and has all of the effects.
 
 mod lexer;
+mod write;
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ use cachefront_core::event::TableName;
 
 use crate::charset::{Charset, to_latin1};
 use crate::event::Query;
-use lexer::{Quoting, Token, Tokens, Unread};
+use lexer::{Quoting, Token, Tokens, Unread, has_conditional};
 
 /// The effect of a statement on a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +47,13 @@ pub(crate) enum Statement {
     Databases(Vec<String>),
     /// Any row may have changed.
     Anything,
-    /// A change of rows that was logged as a statement, so that the rows are unknown.
-    Rows,
+    /// A change of rows of these tables that was logged as a statement, so that the rows are unknown. Without a table, the
+    /// statement may change rows of any. What triggers and foreign keys do besides is not in the log.
+    Rows(Vec<TableName>),
+    /// A temporary table was created.
+    Temporary(TableName),
+    /// Temporary tables were dropped.
+    NoTemporary(Vec<TableName>),
 }
 
 /// Classifies a statement.
@@ -64,7 +70,10 @@ pub(crate) fn classify(query: &Query<'_>) -> Statement {
         None => &Quoting::ALL,
     };
     let (texts, is_known) = readings(query);
-    let read = texts.iter().flat_map(|text| quotings.iter().map(|&quoting| Tokens::read(text, quoting)));
+    let read = texts.iter().flat_map(|text| {
+        let conditional = has_conditional(text).then(|| quotings.iter().map(|quoting| quoting.skipping_conditional()));
+        quotings.iter().copied().chain(conditional.into_iter().flatten()).map(|quoting| Tokens::read(text, quoting))
+    });
     let effects = read.filter_map(|read| match read {
         Ok(tokens) => Some(Parser { tokens, database: &database }.statement().unwrap_or(Statement::Anything)),
         // The server has read the text in another way.
@@ -105,6 +114,8 @@ fn readings<'a>(query: &Query<'a>) -> (Vec<Cow<'a, str>>, bool) {
 fn either(one: Statement, other: Statement) -> Statement {
     match (one, other) {
         (one, other) if one == other => one,
+        // Nothing, or this.
+        (Statement::Harmless, effect) | (effect, Statement::Harmless) => effect,
         (Statement::Tables(mut tables), Statement::Tables(more)) => {
             tables.extend(more);
             Statement::Tables(tables)
@@ -117,7 +128,12 @@ fn either(one: Statement, other: Statement) -> Statement {
             databases.extend(more);
             Statement::Databases(databases)
         }
-        (Statement::Rows, Statement::Rows) => Statement::Rows,
+        (Statement::Created(mut tables), Statement::Tables(more))
+        | (Statement::Tables(more), Statement::Created(mut tables)) => {
+            tables.extend(more);
+            Statement::Tables(tables)
+        }
+        (Statement::Rows(one), Statement::Rows(other)) => Statement::Rows(write::either(one, other)),
         _ => Statement::Anything,
     }
 }
@@ -158,6 +174,9 @@ const ROWLESS: [&str; 18] = [
     "MASKING",
 ];
 
+/// What follows a statement about the maintenance of tables.
+const TABLE_WORDS: [&str; 4] = ["TABLE", "TABLES", "NO_WRITE_TO_BINLOG", "LOCAL"];
+
 impl Parser<'_> {
     /// Returns `None` if the statement is not recognised.
     ///
@@ -168,7 +187,8 @@ impl Parser<'_> {
             return self.tokens.at_end().then_some(Statement::Harmless);
         };
         match word.as_str() {
-            "BEGIN" => Some(Statement::Begin),
+            // MariaDB's BEGIN NOT ATOMIC is a block of statements.
+            "BEGIN" => (!self.tokens.word("NOT")).then_some(Statement::Begin),
             "START" => self.tokens.word("TRANSACTION").then_some(Statement::Begin),
             "COMMIT" => Some(Statement::Commit),
             "ROLLBACK" => Some(self.rollback()),
@@ -185,13 +205,26 @@ impl Parser<'_> {
                 (self.tokens.word("TABLE") || self.tokens.word("TABLES")).then_some(())?;
                 self.names()
             }
+            "SET" if self.tokens.word("STATEMENT") => self.set_statement(),
+            // MariaDB's ANALYZE executes the statement that follows.
+            "ANALYZE" if !self.tokens.peek_word().is_some_and(|word| TABLE_WORDS.contains(&&*word)) => None,
             "GRANT" | "REVOKE" | "SET" | "FLUSH" | "ANALYZE" | "OPTIMIZE" | "CHECK" | "CHECKSUM" | "INSTALL"
-            | "UNINSTALL" | "LOCK" | "UNLOCK" | "USE" => Some(Statement::Harmless),
+            | "UNINSTALL" | "LOCK" | "UNLOCK" | "USE" | "CACHE" | "PURGE" | "RESET" | "KILL" | "SHOW" | "SHUTDOWN" => {
+                Some(Statement::Harmless)
+            }
             "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "CALL" | "WITH" | "DO" | "SELECT" => {
-                Some(Statement::Rows)
+                Some(Statement::Rows(write::targets(&mut self.tokens, self.database, &word).unwrap_or_default()))
             }
             _ => None,
         }
+    }
+
+    /// MariaDB's `SET STATEMENT name = value, .. FOR` precedes a statement.
+    fn set_statement(&mut self) -> Option<Statement> {
+        while !self.tokens.word("FOR") {
+            self.tokens.next()?;
+        }
+        self.statement()
     }
 
     /// ROLLBACK of a whole transaction is logged only if it could not undo all changes: those logged before it are valid.
@@ -227,7 +260,8 @@ impl Parser<'_> {
     /// Classifies CREATE, ALTER and DROP.
     fn definition(&mut self, verb: &str) -> Option<Statement> {
         match self.object()? {
-            Object::Harmless | Object::Table { temporary: true, .. } => Some(Statement::Harmless),
+            Object::Harmless => Some(Statement::Harmless),
+            Object::Table { temporary: true, .. } => self.temporary(verb),
             Object::Database if verb == "DROP" => {
                 self.if_exists();
                 self.tokens.next_name().map(|name| Statement::Databases(vec![name]))
@@ -243,6 +277,19 @@ impl Parser<'_> {
                 self.if_exists();
                 self.names()
             }
+        }
+    }
+
+    /// CREATE, ALTER or DROP TEMPORARY TABLE.
+    fn temporary(&mut self, verb: &str) -> Option<Statement> {
+        self.if_exists();
+        match verb {
+            "CREATE" => self.table().map(Statement::Temporary),
+            "DROP" => match self.names()? {
+                Statement::Tables(tables) => Some(Statement::NoTemporary(tables)),
+                other => Some(other),
+            },
+            _ => Some(Statement::Harmless),
         }
     }
 
@@ -351,12 +398,7 @@ impl Parser<'_> {
 
     /// Parses the name of a table, with the current database if it has none.
     fn table(&mut self) -> Option<TableName> {
-        let first = self.tokens.next_name()?;
-        if self.tokens.symbol('.') {
-            return Some(TableName::new(&first, &self.tokens.next_name()?));
-        }
-        // Without a current database the table is ambiguous.
-        (!self.database.is_empty()).then(|| TableName::new(self.database, &first))
+        self.tokens.next_table(self.database)
     }
 }
 

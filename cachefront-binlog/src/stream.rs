@@ -20,6 +20,8 @@ use uuid::Builder;
 use crate::config::BinlogSettings;
 use crate::conn::Server;
 use crate::error;
+use crate::mariadb::is_mariadb;
+use crate::mariadb::position::to_connect_state;
 use crate::position::to_sids;
 
 /// The identity of a reader. The server allows one reader for each replica UUID.
@@ -60,16 +62,27 @@ impl Stream {
         from: &Position,
         settings: &BinlogSettings,
     ) -> Result<(Self, Event)> {
-        let sids = to_sids(from)?;
+        let mariadb = is_mariadb(&conn);
+        let sids = if mariadb { Vec::new() } else { to_sids(from)? };
         let nanos = settings.heartbeat.as_nanos();
         let uuid = &identity.replica_uuid;
         // Servers before 8.0.26 know only the older names.
-        let set = format!(
+        let mut set = format!(
             "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}, @replica_uuid = '{uuid}', \
              @slave_uuid = '{uuid}'"
         );
+        if mariadb {
+            // Without the capability the server hides its GTIDs from a replica that it takes for one of MySQL.
+            set.push_str(
+                ", @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0",
+            );
+            set.push_str(&format!(", @slave_connect_state = '{}'", to_connect_state(from)?));
+        }
         server.within("preparing the log's stream", server.query_timeout(), conn.query_drop(set)).await?;
-        let request = BinlogStreamRequest::new(identity.server_id).with_gtid().with_gtid_set(sids);
+        let mut request = BinlogStreamRequest::new(identity.server_id);
+        if !mariadb {
+            request = request.with_gtid().with_gtid_set(sids);
+        }
         let opening = conn.get_binlog_stream(request);
         let events = match tokio::time::timeout(server.query_timeout(), opening).await {
             Ok(opened) => opened.map_err(|cause| error::stream(server.address(), server.user(), cause))?,

@@ -195,6 +195,13 @@ fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
         code::TINY_BLOB | code::BLOB | code::MEDIUM_BLOB | code::LONG_BLOB => {
             Typed { kind: Kind::Bytes { length_bytes: length_bytes(metadata)?, pad: None }, class: Character }
         }
+        code::VARCHAR_COMPRESSED => {
+            let length_bytes = if metadata.u16()? < 256 { 1 } else { 2 };
+            Typed { kind: Kind::Compressed { length_bytes }, class: Character }
+        }
+        code::BLOB_COMPRESSED => {
+            Typed { kind: Kind::Compressed { length_bytes: length_bytes(metadata)? }, class: Character }
+        }
         code::GEOMETRY | code::VECTOR => plain(Kind::Bytes { length_bytes: length_bytes(metadata)?, pad: None }),
         code::JSON => plain(Kind::Json { length_bytes: length_bytes(metadata)? }),
         code::STRING | code::ENUM | code::SET => string(metadata)?,

@@ -1,11 +1,12 @@
 //! Tokens of commits, for writers.
 
-use cachefront_core::{Position, Result};
+use cachefront_core::{Gtid, Position, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::error;
-use crate::position::parse_executed;
+use crate::mariadb::{self, position::parse_gtid};
+use crate::position::logged;
 
 /// Reads the GTID of the transaction that the previous statement of this connection committed. The Performance Schema
 /// numbers what a connection does: the transaction must have ended right before this statement, which is still running, began.
@@ -29,11 +30,7 @@ const OWN_COMMIT: &str = "SELECT t.GTID FROM performance_schema.events_transacti
 /// # Errors
 /// `Unavailable` if the server cannot be queried; `Config` if it has no GTIDs.
 pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
-    let executed: Option<String> = conn
-        .query_first("SELECT @@GLOBAL.gtid_executed")
-        .await
-        .map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
-    parse_executed(&executed.unwrap_or_default())
+    Ok(logged(conn).await?.0)
 }
 
 /// Reads the token of this connection's last commit. Call it right after COMMIT (or after a statement that commits by
@@ -49,6 +46,8 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
 /// GRANT SELECT ON performance_schema.events_transactions_current TO app;
 /// GRANT SELECT ON performance_schema.events_statements_current TO app;
 /// ```
+///
+/// MariaDB says it by itself (`@@last_gtid`), without these rights.
 ///
 /// Where the server does not say which transaction this connection committed last (another statement came in between, the
 /// commit was one of XA or changed nothing, the rights are missing, the Performance Schema does not record the connection, a proxy
@@ -78,10 +77,29 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
 /// # Errors
 /// As [`commit_token`].
 pub async fn own_commit_token(conn: &mut Conn) -> Result<Position> {
+    if mariadb::is_mariadb(conn) {
+        return last_gtid(conn).await;
+    }
     let query = format!("{OWN_COMMIT}{}", conn.id());
     match conn.query_first::<Option<String>, _>(query).await {
         Ok(Some(Some(gtid))) => gtid.parse(),
         Ok(_) | Err(mysql_async::Error::Server(_)) => commit_token(conn).await,
         Err(cause) => Err(error::query("reading the GTID of the last commit", cause)),
+    }
+}
+
+/// The last transaction that this connection logged on MariaDB.
+async fn last_gtid(conn: &mut Conn) -> Result<Position> {
+    let query = format!("SELECT IF(CONNECTION_ID() = {}, @@last_gtid, '')", conn.id());
+    let last: Option<String> =
+        conn.query_first(query).await.map_err(|cause| error::query("reading @@last_gtid", cause))?;
+    match last.filter(|last| !last.is_empty()) {
+        Some(last) => {
+            let (origin, number) = parse_gtid(&last)?;
+            let mut position = Position::new();
+            position.insert(&Gtid { origin, number });
+            Ok(position)
+        }
+        None => commit_token(conn).await,
     }
 }

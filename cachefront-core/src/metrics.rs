@@ -15,6 +15,8 @@
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
 //! | `cachefront_lagging` | gauge | `cache` | 1 while plain reads fall back because the freshness objective is not met |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
+//! | `cachefront_breaker_open` | gauge | `cache`, `breaker` | 1 while a circuit breaker refuses calls: `store` for those of the store, `load` for loads |
+//! | `cachefront_breaker_openings_total` | counter | `cache`, `breaker` | times a closed circuit breaker has opened |
 //! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
@@ -28,6 +30,14 @@
 //! | `cachefront_bus_seconds` | histogram | `cache` | time from the publication of an invalidation to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
+//! | `cachefront_consistency_healthy` | gauge | | 1 if the inspector's last pass found no stale entry, 0 if it did, NaN if it failed |
+//! | `cachefront_stale_entries` | gauge | | entries that differed from their rows at the last pass |
+//! | `cachefront_stale_entries_by_kind` | gauge | `kind` | the same: `aging`, `late`, `lost`, `mapping` |
+//! | `cachefront_inspector_known` | gauge | | 1 if the inspector's last pass succeeded, else 0, and the other gauges are NaN |
+//! | `cachefront_inspector_entries` | gauge | | entries that the last pass compared |
+//! | `cachefront_inspector_findings_total` | counter | `cache`, `kind` | entries that are stale and that no invalidation will remove |
+//! | `cachefront_inspector_repairs_total` | counter | `cache` | entries that the inspector removed |
+//! | `cachefront_convergence_checks_total` | counter | `within`, `outcome` | changed keys that were checked so long after the commit |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +68,10 @@ pub const LOCAL_ON: &str = "cachefront_local_on";
 pub const LAGGING: &str = "cachefront_lagging";
 /// 0 after a store operation failed, 1 until then and after one succeeded.
 pub const STORE_UP: &str = "cachefront_store_up";
+/// 1 while a circuit breaker refuses calls.
+pub const BREAKER_OPEN: &str = "cachefront_breaker_open";
+/// Times a closed circuit breaker has opened.
+pub const BREAKER_OPENINGS_TOTAL: &str = "cachefront_breaker_openings_total";
 /// Time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter).
 pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 /// Row changes delivered by the source.
@@ -91,6 +105,26 @@ pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
 
 /// The values of `outcome` in [`SHADOW_TOTAL`].
 const SHADOW_OUTCOMES: [&str; 4] = ["equal", "different", "absent", "changed"];
+/// 1 if the inspector's last pass found no stale entry.
+pub const CONSISTENCY_HEALTHY: &str = "cachefront_consistency_healthy";
+/// Entries that differed from their rows at the last pass.
+pub const STALE_ENTRIES: &str = "cachefront_stale_entries";
+/// The same, by kind.
+pub const STALE_ENTRIES_BY_KIND: &str = "cachefront_stale_entries_by_kind";
+/// 1 if the inspector's last pass succeeded.
+pub const INSPECTOR_KNOWN: &str = "cachefront_inspector_known";
+/// Entries that the last pass compared.
+pub const INSPECTOR_ENTRIES: &str = "cachefront_inspector_entries";
+/// Entries that are stale and that no invalidation will remove.
+pub const INSPECTOR_FINDINGS_TOTAL: &str = "cachefront_inspector_findings_total";
+/// Entries that the inspector removed.
+pub const INSPECTOR_REPAIRS_TOTAL: &str = "cachefront_inspector_repairs_total";
+/// Changed keys that were checked at one of the [`HORIZONS`](crate::inspect::HORIZONS) after the commit.
+pub const CONVERGENCE_CHECKS_TOTAL: &str = "cachefront_convergence_checks_total";
+/// The values of `within`, in the order of the horizons.
+const WITHIN: [&str; 4] = ["50ms", "1s", "5s", "5min"];
+/// The values of `kind`.
+const STALE_KINDS: [&str; 4] = ["aging", "late", "lost", "mapping"];
 
 /// A counter of the recorder, with the count of this cache for [`Cache::stats`](crate::Cache::stats).
 #[derive(Clone)]
@@ -132,6 +166,7 @@ pub(crate) struct CacheMetrics {
     pub(crate) bypass: Counted,
     pub(crate) load_ok: Counted,
     pub(crate) load_absent: Counted,
+    pub(crate) load_unchanged: Counted,
     pub(crate) load_failed: Counted,
     pub(crate) load_seconds: Histogram,
     pub(crate) bus_seconds: Histogram,
@@ -166,6 +201,7 @@ impl CacheMetrics {
             bypass: read_of("bypass"),
             load_ok: load_of("value"),
             load_absent: load_of("absent"),
+            load_unchanged: load_of("unchanged"),
             load_failed: load_of("failed"),
             load_seconds: histogram!(LOAD_SECONDS, "cache" => cache.to_owned()),
             bus_seconds: histogram!(BUS_SECONDS, "cache" => cache.to_owned()),
@@ -215,6 +251,15 @@ impl CacheMetrics {
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {
         counter!(FILLS_TOTAL, "cache" => self.name.clone(), "outcome" => reason).increment(1);
+    }
+
+    /// Returns the gauge and the counter of a circuit breaker.
+    pub(crate) fn breaker(&self, breaker: &'static str) -> (Gauge, Counter) {
+        let cache = || self.name.clone();
+        (
+            gauge!(BREAKER_OPEN, "cache" => cache(), "breaker" => breaker),
+            counter!(BREAKER_OPENINGS_TOTAL, "cache" => cache(), "breaker" => breaker),
+        )
     }
 
     pub(crate) fn store_failed(&self, operation: &'static str) {
@@ -274,6 +319,62 @@ impl CdcMetrics {
     }
 }
 
+/// The metric handles of an inspector.
+#[derive(Clone)]
+pub(crate) struct InspectMetrics;
+
+impl InspectMetrics {
+    pub(crate) fn new() -> Self {
+        describe_gauge!(CONSISTENCY_HEALTHY, "1 if the last pass found no stale entry, 0 if it did, NaN if it failed");
+        describe_gauge!(STALE_ENTRIES, "Entries that differed from their rows at the last pass");
+        describe_gauge!(STALE_ENTRIES_BY_KIND, "The same, by kind");
+        describe_gauge!(INSPECTOR_KNOWN, "1 if the inspector's last pass succeeded");
+        describe_gauge!(INSPECTOR_ENTRIES, "Entries that the inspector's last pass compared");
+        describe_counter!(INSPECTOR_FINDINGS_TOTAL, "Entries that are stale and that no invalidation will remove");
+        describe_counter!(INSPECTOR_REPAIRS_TOTAL, "Entries that the inspector removed");
+        describe_counter!(CONVERGENCE_CHECKS_TOTAL, "Changed keys that were checked so long after the commit");
+        Self
+    }
+
+    pub(crate) fn checked(&self, horizon: usize, outcome: &'static str) {
+        let within = WITHIN.get(horizon).copied().unwrap_or_default();
+        counter!(CONVERGENCE_CHECKS_TOTAL, "within" => within, "outcome" => outcome).increment(1);
+    }
+
+    pub(crate) fn found(&self, cache: &str, kind: &'static str) {
+        counter!(INSPECTOR_FINDINGS_TOTAL, "cache" => cache.to_owned(), "kind" => kind).increment(1);
+    }
+
+    pub(crate) fn repaired(&self, cache: &str) {
+        counter!(INSPECTOR_REPAIRS_TOTAL, "cache" => cache.to_owned()).increment(1);
+    }
+}
+
+/// The gauges of an inspector's last pass. One that failed makes them NaN: no alert on a value fires or resolves because
+/// of it.
+pub(crate) struct PassGauges {
+    /// Entries that were compared; `None` if the pass failed.
+    pub(crate) compared: Option<u64>,
+    /// Stale entries, in the order of [`STALE_KINDS`].
+    pub(crate) by_kind: [u64; STALE_KINDS.len()],
+}
+
+impl PassGauges {
+    pub(crate) const UNKNOWN: Self = Self { compared: None, by_kind: [0; STALE_KINDS.len()] };
+
+    pub(crate) fn publish(&self) {
+        let or_nan = |value: u64| if self.compared.is_some() { value as f64 } else { f64::NAN };
+        let stale = self.by_kind.iter().sum();
+        gauge!(CONSISTENCY_HEALTHY).set(or_nan(u64::from(stale == 0)));
+        gauge!(STALE_ENTRIES).set(or_nan(stale));
+        for (kind, count) in STALE_KINDS.into_iter().zip(self.by_kind) {
+            gauge!(STALE_ENTRIES_BY_KIND, "kind" => kind).set(or_nan(count));
+        }
+        gauge!(INSPECTOR_KNOWN).set(f64::from(u8::from(self.compared.is_some())));
+        gauge!(INSPECTOR_ENTRIES).set(or_nan(self.compared.unwrap_or_default()));
+    }
+}
+
 pub(crate) fn describe_store() {
     describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of an operation of the shared store");
 }
@@ -293,6 +394,8 @@ fn describe() {
     describe_gauge!(LOCAL_ON, "1 while the process-local tier serves");
     describe_gauge!(LAGGING, "1 while plain reads fall back because the freshness objective is not met");
     describe_gauge!(STORE_UP, "0 after a store operation failed, 1 until then and after one succeeded");
+    describe_gauge!(BREAKER_OPEN, "1 while a circuit breaker refuses calls");
+    describe_counter!(BREAKER_OPENINGS_TOTAL, "Times a closed circuit breaker has opened");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
     describe_counter!(ROW_IMAGES_TOTAL, "Values of changed rows, by what became of the entry");

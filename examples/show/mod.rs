@@ -9,12 +9,14 @@ use serde_json::value::RawValue;
 pub(crate) struct Line {
     /// `database.table`; several are separated by commas.
     pub(crate) table: Option<String>,
-    /// One of insert, update, delete, read, truncate, ddl, gap, none.
+    /// One of insert, update, delete, read, truncate, ddl, gap, none; as a mapping: invalidate, flush.
     pub(crate) op: &'static str,
     /// The row before the change.
     pub(crate) before: Option<Row>,
     /// The row after the change.
     pub(crate) after: Option<Row>,
+    /// The key that a change makes stale.
+    pub(crate) key: Option<Row>,
     /// The transaction's GTID.
     pub(crate) gtid: Option<String>,
     /// What the event was, if `op` is none.
@@ -60,8 +62,13 @@ impl Serialize for Line {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("table", &self.table)?;
         map.serialize_entry("op", self.op)?;
-        map.serialize_entry("before", &self.before)?;
-        map.serialize_entry("after", &self.after)?;
+        match &self.key {
+            Some(key) => map.serialize_entry("key", key)?,
+            None => {
+                map.serialize_entry("before", &self.before)?;
+                map.serialize_entry("after", &self.after)?;
+            }
+        }
         map.serialize_entry("gtid", &self.gtid)?;
         if let Some(kind) = self.kind {
             map.serialize_entry("kind", kind)?;
@@ -74,8 +81,8 @@ impl Serialize for Line {
 }
 
 /// A row's columns, without those that the image does not contain.
-#[derive(Debug)]
-pub(crate) struct Row(Vec<(String, Value)>);
+#[derive(Debug, PartialEq)]
+pub(crate) struct Row(pub(crate) Vec<(String, Value)>);
 
 /// Converts an image to a row.
 pub(crate) fn image(image: &RowImage) -> Row {
@@ -111,7 +118,12 @@ impl Serialize for Cell<'_> {
                 None => serializer.serialize_str(text),
             },
             Value::Bytes(bytes) => {
-                let text = bytes.iter().fold(String::from("0x"), |text, byte| format!("{text}{byte:02x}"));
+                let mut text = String::with_capacity(2 + 2 * bytes.len());
+                text.push_str("0x");
+                for byte in bytes.iter() {
+                    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('?');
+                    text.extend([digit(byte >> 4), digit(byte & 15)]);
+                }
                 serializer.serialize_str(&text)
             }
             other => serializer.serialize_str(&format!("{other:?}")),

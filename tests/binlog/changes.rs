@@ -3,7 +3,7 @@
 use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_testkit::server::mysql::MySql;
 
-use crate::server::{Database, USERS, drain, gap, lines, only};
+use crate::server::{Database, USERS, drain, lines, only};
 
 #[tokio::test]
 async fn inserts_updates_and_deletes_arrive_with_their_keys() {
@@ -161,18 +161,6 @@ async fn tagged_gtids_have_a_place_of_their_own() {
 }
 
 #[tokio::test]
-async fn rows_changed_by_statements_are_a_gap() {
-    // It concerns every source, so not on the server that all tests share.
-    let mysql = MySql::start(&[]).await;
-    let mut db = Database::on_private(&mysql).await;
-    db.run(&[USERS, "INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
-    let mut source = db.following("users").await;
-    db.run(&["SET SESSION binlog_format = STATEMENT", "UPDATE users SET age = 5 WHERE id = 1"]).await;
-    let text = gap(&mut source, &mut db).await;
-    assert!(text.contains("SET PERSIST binlog_format=ROW"), "{text}");
-}
-
-#[tokio::test]
 async fn an_image_that_lacks_a_needed_column_changes_the_whole_table() {
     let mut db = Database::create().await;
     db.run(&[USERS, "INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
@@ -184,19 +172,24 @@ async fn an_image_that_lacks_a_needed_column_changes_the_whole_table() {
 }
 
 #[tokio::test]
-async fn a_difference_between_json_documents_is_a_gap_only_where_it_matters() {
+async fn a_difference_between_json_documents_flushes_its_table_if_a_mapping_reads_it() {
     let mut db = Database::create().await;
     db.run(&[
-        USERS,
-        "CREATE TABLE docs (id INT PRIMARY KEY, doc JSON)",
-        "INSERT INTO docs VALUES (1, JSON_OBJECT('a', 1, 'pad', REPEAT('x', 500)))",
+        "CREATE TABLE docs (id INT PRIMARY KEY, other JSON, doc JSON, n INT)",
+        "INSERT INTO docs VALUES (1, '[]', JSON_OBJECT('a', 1, 'pad', REPEAT('x', 500)), 5)",
         "SET SESSION binlog_row_value_options = PARTIAL_JSON",
     ])
     .await;
-    let mut elsewhere = db.following("users").await;
-    let mut source = db.following("docs").await;
-    db.run(&["UPDATE docs SET doc = JSON_SET(doc, '$.a', 2) WHERE id = 1"]).await;
-    let text = gap(&mut source, &mut db).await;
-    assert!(text.contains("binlog_row_value_options=''"), "{text}");
-    assert!(drain(&mut elsewhere, &mut db).await.is_empty(), "a table of no interest is passed over");
+    let from = db.checkpoint().await;
+    db.run(&["UPDATE docs SET doc = JSON_SET(doc, '$.a', 2), n = 6 WHERE id = 1"]).await;
+    for (columns, expected) in [
+        (only(&["doc"]), "tables docs"),
+        (Columns::All, "tables docs"),
+        (only(&["n"]), "update 5>6"),
+        (only(&["other", "n"]), "update 5>6"),
+    ] {
+        let mut source = db.source().await;
+        source.open(&from, &db.interest("docs", columns.clone())).await.expect("open");
+        assert_eq!(lines(&drain(&mut source, &mut db).await, "n"), [expected], "{columns:?}");
+    }
 }

@@ -6,6 +6,7 @@ use cachefront_binlog::{BinlogSource, read_position};
 use cachefront_core::event::{Batch, Change, RowImage, Transaction};
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, TableFilter};
 use cachefront_core::{ErrorKind, Result};
+use cachefront_testkit::server::mariadb::MariaDb;
 use cachefront_testkit::server::mysql::MySql;
 use cachefront_testkit::{stack, unique};
 use mysql_async::Conn;
@@ -28,17 +29,22 @@ pub(crate) struct Database {
 impl Database {
     /// On the server that all tests share.
     pub(crate) async fn create() -> Self {
-        Self::on(&stack::mysql_url()).await
+        Self::on(&stack::mysql_url(), "utf8mb4_0900_bin").await
     }
 
     /// On a server of the test's own.
     pub(crate) async fn on_private(mysql: &MySql) -> Self {
-        Self::on(&mysql.url()).await
+        Self::on(&mysql.url(), "utf8mb4_0900_bin").await
     }
 
-    async fn on(url: &str) -> Self {
+    /// On a MariaDB of the test's own.
+    pub(crate) async fn on_mariadb(server: &MariaDb) -> Self {
+        Self::on(&server.url(), "utf8mb4_nopad_bin").await
+    }
+
+    async fn on(url: &str, collation: &str) -> Self {
         let database = unique::database_on(url, "binlog").await;
-        database.execute(&format!("ALTER DATABASE {} COLLATE utf8mb4_0900_bin", database.name())).await;
+        database.execute(&format!("ALTER DATABASE {} COLLATE {collation}", database.name())).await;
         Self { url: url.to_owned(), conn: database.connect().await, database }
     }
 

@@ -72,10 +72,8 @@ async fn the_certificate_is_checked_against_the_ca() {
     for (ca, what) in [(Some(theirs.path("ca.pem")), "another CA"), (None, "the public CAs")] {
         let error = refused(&format!("{}?require_ssl=true", user.url), ca.as_deref()).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{what}: {}", error.chain());
-        assert!(
-            error.to_string().contains("not signed by the CA given") && error.to_string().contains("`tls_ca_file`"),
-            "{error}"
-        );
+        let cause = if ca.is_some() { "not signed by the CA given" } else { "no CA was given" };
+        assert!(error.to_string().contains(cause) && error.to_string().contains("`tls_ca_file`"), "{error}");
     }
     let error = refused(&user.url, Some(Path::new("/nowhere/ca.pem"))).await;
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -98,6 +96,31 @@ async fn the_certificate_is_checked_against_the_ca() {
     let error = named("other.internal").await.expect_err("the certificate lacks this name");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("subject alternative name"), "{error}");
+}
+
+#[tokio::test]
+async fn an_account_may_require_a_certificate_of_the_client() {
+    let ours = Authority::new();
+    ours.issue("server", "IP:127.0.0.1");
+    ours.issue("client", "DNS:cache");
+    let file = |name: &str| ours.path(name).display().to_string();
+    let options = [
+        format!("--ssl-ca={}", file("ca.pem")),
+        format!("--ssl-cert={}", file("server.pem")),
+        format!("--ssl-key={}", file("server.key")),
+    ];
+    let mysql = MySql::start(&options.each_ref().map(String::as_str)).await;
+    let mut db = Database::on_private(&mysql).await;
+    let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.*").await;
+    db.run(&[USERS, &format!("ALTER USER {} REQUIRE X509", user.name)]).await;
+    let error = refused(&user.url, Some(&ours.path("ca.pem"))).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
+    let builder = BinlogSource::builder(&user.url).tls_ca_file(ours.path("ca.pem"));
+    let mut source =
+        builder.tls_client_files(ours.path("client.pem"), ours.path("client.key")).connect().await.expect("both");
+    source.preflight(&db.interest("users", Columns::All)).await.expect("every connection has the certificate");
+    let absent = BinlogSource::builder(&user.url).tls_client_files("/nowhere/client.pem", "/nowhere/client.key");
+    assert!(absent.connect().await.expect_err("no file").to_string().contains("/nowhere/client.pem"));
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 
 mod damage;
 mod debezium;
+mod fuzzed;
 mod print;
+mod second;
 
 use std::path::{Path, PathBuf};
 
@@ -84,6 +86,11 @@ cases! {
     tagged_and_untagged_gtids: "08tagged_my";
     rows_changed_by_statements: "12stmt";
     text_and_labels_of_many_character_sets: "21character_sets";
+    rows_of_mariadb: "23mariadb_rows";
+    types_of_mariadb: "24mariadb_types";
+    compressed_events_of_mariadb: "25mariadb_compressed";
+    every_form_of_a_transaction_of_mariadb: "26mariadb_transactions";
+    columns_that_only_mariadb_has: "27mariadb_columns";
 }
 
 mapped! {

@@ -59,7 +59,7 @@ fn every_crate_takes_the_workspace_lints() {
 }
 
 /// Dependencies of the workspace that no crate uses, and why they are listed.
-const UNUSED: [(&str, &str); 1] = [("mysql_cdc", "chosen for the project as an optional parser")];
+const UNUSED: [(&str, &str); 0] = [];
 
 #[test]
 fn every_dependency_of_the_workspace_is_used() {

@@ -66,6 +66,29 @@ fn definitions_are_shown_though_no_table_was_asked_for() {
 }
 
 #[test]
+fn one_table_is_shown_as_a_cache_would_be_told() {
+    let (file, other) = (golden("data/01basic.binlog"), golden("data/26mariadb_transactions.binlog"));
+    let keys = run("binlog_dump", &["--table", "cf.basic", "--columns", "id", "--as-mapping", text(&file)]);
+    assert_eq!(keys.code, Some(0), "{}", keys.errors);
+    assert_eq!((keys.count("insert"), keys.count("none")), (0, 0));
+    assert_eq!(
+        keys.lines[0],
+        json!({"table": "cf.basic", "op": "invalidate", "key": {"id": 1}, "gtid": "e46a3358-e6d8-11f1-9b40-02fc00000001:4"})
+    );
+    let names = run("binlog_dump", &["--table", "cf.basic", "--columns", "name", text(&file)]);
+    assert_eq!(names.lines.iter().find(|line| line["op"] == "insert").expect("a row")["after"], json!({"name": "a"}));
+    let elsewhere = run("binlog_dump", &["--table", "cf.other", text(&file)]);
+    assert_eq!(elsewhere.count("insert") + elsewhere.count("update"), 0);
+    let mariadb = run("binlog_dump", &[text(&other)]);
+    assert_eq!(mariadb.code, Some(0), "{}", mariadb.errors);
+    assert!(
+        mariadb.lines.iter().any(|line| line["op"] == "insert" && line["gtid"] == "0-101:7"),
+        "{:?}",
+        mariadb.lines
+    );
+}
+
+#[test]
 fn what_cannot_be_followed_is_a_gap_and_the_next_transaction_is_shown() {
     let ran = dump("12stmt");
     assert_eq!((ran.code, ran.count("gap")), (Some(3), 2), "one for each transaction: {:?}", ran.lines);

@@ -24,6 +24,14 @@ fn the_quick_start_needs_no_server() {
     assert!(text.contains("after a change: Some(\"Ada\")\nafter an invalidation: Some(\"Ada King\")"), "{text}");
 }
 
+#[test]
+fn a_warm_up_loads_in_batches_and_needs_no_server() {
+    let text = printed(Command::new(stack::example("warm_up")));
+    assert!(text.contains("warm: 999 loaded, 10 absent, 1 failed\nstatements: 11\n"), "{text}");
+    assert!(text.contains("again: 2 present, 1 failed"), "{text}");
+    assert!(text.contains("\"product 4\")]\nstatements: 1\n"), "{text}");
+}
+
 fn walked(text: &str) {
     assert!(text.contains("first read: Some(\"Ada\")"), "{text}");
     assert!(text.contains("with its token: Some(\"Ada King\")"), "{text}");

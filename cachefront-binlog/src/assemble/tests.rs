@@ -79,7 +79,7 @@ fn assembler(part_changes_max: usize) -> Assembler {
     let mut filter = TableFilter::new();
     filter.add("shop.users".into(), &Columns::All);
     let settings = BinlogSettings { part_changes_max, ..BinlogSettings::default() };
-    Assembler::new(Names::of_files(filter), Schema::default(), &settings)
+    Assembler::new(Names::of_files(filter), Schema::default(), Effects::default(), &settings)
 }
 
 fn run(events: &[Event]) -> Result<Vec<Piece>> {
@@ -127,7 +127,6 @@ fn a_broken_transaction_is_a_gap() {
         ("a new file", format()),
         ("a rotation", event(kind::ROTATE, 0, &[0; 12])),
         ("an incident", event(kind::INCIDENT, 0, &[1, 0, 0])),
-        ("a statement", query("DELETE FROM users")),
         ("an unknown kind", event(90, 0, &[])),
         ("rows of no table", event(kind::WRITE_ROWS, 0, &[9, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1, 1])),
         ("rows that are cut", event(kind::WRITE_ROWS, 0, &[7, 0, 0, 0, 0, 0, 1, 0, 2, 0, 1])),
@@ -211,4 +210,41 @@ fn a_log_without_column_names_needs_a_lookup() {
     let (mut assembler, mut pieces) = (assembler(1_000), Vec::new());
     assembler.event(&gtid(1), &mut pieces).expect("an event");
     assert_eq!(assembler.event(&nameless, &mut pieces).expect("a question"), Step::NeedsColumns("shop.users".into()));
+}
+
+/// The changes of one statement in a transaction: those of any table, of these, or none.
+fn written(assembler: &mut Assembler, text: &str) -> Vec<Vec<String>> {
+    let mut pieces = Vec::new();
+    for event in [gtid(11), query("BEGIN"), query(text), xid()] {
+        assembler.event(&event, &mut pieces).expect("an event");
+    }
+    let changes = pieces.into_iter().flat_map(|piece| piece.changes);
+    changes
+        .map(|change| match change {
+            Change::Tables { tables, .. } => tables.iter().map(ToString::to_string).collect(),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_statement_that_writes_flushes_what_it_may_have_changed() {
+    let origin = "00000000-0000-0000-0000-000000000000";
+    let mut assembler = assembler(1_000);
+    let any = || vec![Vec::<String>::new()];
+    let none = Vec::<Vec<String>>::new;
+    let users = || vec![vec!["shop.users".to_owned()]];
+    // Nothing is known of triggers and views.
+    assert_eq!(written(&mut assembler, "INSERT INTO mysql.rds_heartbeat2 VALUES (1, NOW())"), none());
+    assert_eq!(written(&mut assembler, "INSERT INTO mysql.rds_heartbeat2 VALUES (f())"), any());
+    assert_eq!(written(&mut assembler, "INSERT INTO shop.log VALUES (1)"), any());
+    assert_eq!(written(&mut assembler, "CREATE TEMPORARY TABLE shop.log (id INT)"), none());
+    assert_eq!(written(&mut assembler, "INSERT INTO shop.log VALUES (1)"), none());
+    *assembler.effects() = Effects::of(&["shop.audit"], format!("{origin}:1-10").parse().expect("a position"));
+    assert_eq!(written(&mut assembler, "INSERT INTO shop.other VALUES (1)"), none());
+    assert_eq!(written(&mut assembler, "DELETE FROM shop.users WHERE id = 1"), users());
+    assert_eq!(written(&mut assembler, "DELETE FROM shop.audit"), any(), "it has a trigger, or is a view");
+    assert_eq!(written(&mut assembler, "CREATE VIEW shop.other AS SELECT 1"), none());
+    assert!(assembler.effects().is_outdated());
+    assert_eq!(written(&mut assembler, "INSERT INTO shop.other VALUES (1)"), any());
 }

@@ -33,9 +33,10 @@ pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
         | Kind::Enum { bytes, .. }
         | Kind::Set { bytes, .. }
         | Kind::Unlabelled { bytes } => *bytes,
-        Kind::Text { length_bytes, .. } | Kind::Bytes { length_bytes, .. } | Kind::Json { length_bytes } => {
-            cursor.uint(*length_bytes)? as usize
-        }
+        Kind::Text { length_bytes, .. }
+        | Kind::Bytes { length_bytes, .. }
+        | Kind::Json { length_bytes }
+        | Kind::Compressed { length_bytes } => cursor.uint(*length_bytes)? as usize,
         Kind::Float | Kind::OldTimestamp => 4,
         Kind::Double | Kind::OldDateTime => 8,
         Kind::Decimal { precision, scale } => decimal::size(*precision, *scale),
@@ -57,7 +58,7 @@ pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
 pub(crate) fn cell(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Cell> {
     match kind {
         Kind::Text { charset, .. } if !charset.is_decodable() => skip(kind, cursor).map(|()| Cell::Unsupported),
-        Kind::Unlabelled { .. } => skip(kind, cursor).map(|()| Cell::Unsupported),
+        Kind::Unlabelled { .. } | Kind::Compressed { .. } => skip(kind, cursor).map(|()| Cell::Unsupported),
         kind => value(kind, cursor).map(Cell::Value),
     }
 }
@@ -96,6 +97,7 @@ fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
         Kind::Bytes { length_bytes, pad } => binary(sized(cursor, *length_bytes)?, *pad),
         Kind::Json { length_bytes } => text(json::text(sized(cursor, *length_bytes)?)?),
         Kind::Unlabelled { .. } => return Err(out_of_list("an ENUM or a SET")),
+        Kind::Compressed { .. } => return Err(Error::new(ErrorKind::Corrupt, "a compressed value is not decoded")),
         Kind::Unknown(code) => return Err(unknown(*code)),
     })
 }
@@ -119,7 +121,7 @@ fn bit(bytes: &[u8]) -> Value {
 }
 
 /// Labels are numbered from 1. 0 is the empty text that MySQL stores for a value that is not in the list.
-fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
+pub(crate) fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(number)) };
     if number == 0 {
         return Ok(Value::Text("".into()));
@@ -129,7 +131,7 @@ fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value> {
 }
 
 /// The labels of the bits that are set, joined by commas, as MySQL prints a SET.
-fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
+pub(crate) fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(bits)) };
     if labels.len() < 64 && bits >> labels.len() != 0 {
         return Err(out_of_list("a SET"));

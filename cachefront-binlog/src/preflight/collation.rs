@@ -21,6 +21,8 @@ pub(crate) struct ColumnFacts {
     pub(crate) comment: String,
     /// True if it is part of a PRIMARY or UNIQUE key.
     pub(crate) in_unique_key: bool,
+    /// Of a server of MariaDB.
+    pub(crate) is_mariadb: bool,
 }
 
 impl ColumnFacts {
@@ -42,14 +44,16 @@ impl ColumnFacts {
 
     /// The MODIFY clause that makes the column exact. It needs the whole definition: parts that it omits would be dropped.
     fn modify(&self) -> String {
+        let exact = if self.is_mariadb { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
         let mut sql = format!(
-            "MODIFY `{}` {} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin {}",
+            "MODIFY `{}` {} CHARACTER SET utf8mb4 COLLATE {exact} {}",
             self.name,
             self.column_type,
             if self.nullable { "NULL" } else { "NOT NULL" }
         );
         if let Some(default) = &self.default {
             match self.extra.contains("DEFAULT_GENERATED") {
+                _ if self.is_mariadb => sql.push_str(&format!(" DEFAULT {default}")),
                 true => sql.push_str(&format!(" DEFAULT ({default})")),
                 false => sql.push_str(&format!(" DEFAULT {}", quote(default))),
             }
@@ -100,6 +104,27 @@ pub(crate) fn undecodable(table: &TableName, columns: &[ColumnFacts], wanted: &C
         .collect()
 }
 
+/// Refuses columns of MariaDB whose values are logged in a form that is not decoded, if a mapping can read them.
+pub(crate) fn unreadable(table: &TableName, columns: &[ColumnFacts], wanted: &Columns) -> Vec<Finding> {
+    let is_read = |column: &&ColumnFacts| *wanted == Columns::All || column.matters(wanted);
+    let opaque = |column: &&ColumnFacts| {
+        column.is_mariadb
+            && (matches!(column.column_type.as_str(), "uuid" | "inet4" | "inet6")
+                || column.column_type.contains("COMPRESSED"))
+    };
+    let found = columns.iter().filter(is_read).filter(opaque);
+    found
+        .map(|column| {
+            Finding::refuse(
+                format!("column `{}` of `{table}` has type {}", column.name, column.column_type),
+                "the log has its values in another form than readers of the table, so a key that is made of it would be wrong",
+                "name the columns that the mapping reads with `depends_on_columns`, without this one; or keep the value in a \
+                 column of another type",
+            )
+        })
+        .collect()
+}
+
 /// Checks the columns of one table.
 pub(crate) fn check(
     table: &TableName,
@@ -122,7 +147,7 @@ pub(crate) fn check(
             };
             let (database, name) = (table.database(), table.name());
             let fix = match column.extra.contains("GENERATED") && !column.extra.contains("DEFAULT_GENERATED") {
-                true => "define the generated column with COLLATE utf8mb4_0900_bin".to_owned(),
+                true => "define the generated column with that collation".to_owned(),
                 false => format!("ALTER TABLE `{database}`.`{name}` {}", column.modify()),
             };
             match collations {

@@ -5,6 +5,7 @@
 
 mod collation;
 mod finding;
+mod mariadb;
 mod missing;
 mod queries;
 mod rights;
@@ -19,6 +20,7 @@ use crate::config::BinlogSettings;
 use crate::conn::Server;
 use crate::names::Names;
 use crate::origin::Origin;
+use crate::position::POSITION;
 use crate::preflight::finding::Finding;
 pub(crate) use crate::preflight::finding::Rules;
 use crate::preflight::queries::{Checks, Queries, Variables};
@@ -65,7 +67,11 @@ pub(crate) async fn of_server(server: &Server, settings: &BinlogSettings) -> Res
     let mut variables = variables?;
     // Such programs do not need the column names of the log.
     variables.0.remove("binlog_row_metadata");
-    Ok(server::check(&variables, settings).iter().map(ToString::to_string).collect())
+    let findings = match variables.is_mariadb() {
+        true => mariadb::check(&variables, settings),
+        false => server::check(&variables, settings),
+    };
+    Ok(findings.iter().map(ToString::to_string).collect())
 }
 
 /// Runs the checks in order of their cost. Each adds its findings.
@@ -79,10 +85,13 @@ async fn check(
 ) -> Result<Vec<Finding>> {
     let mut queries = Queries { conn, server };
     let variables = Variables::read(&mut queries).await?;
-    if let Some(uuid) = variables.get("server_uuid") {
-        origin.note(uuid);
+    if let Some(identity) = identity(&mut queries).await? {
+        origin.note(&identity);
     }
-    let mut findings = server::check(&variables, settings);
+    let mut findings = match variables.is_mariadb() {
+        true => mariadb::check(&variables, settings),
+        false => server::check(&variables, settings),
+    };
     if server.skips_verification() {
         findings.push(Finding::warn(
             "the URL says verify_ca=false",
@@ -104,6 +113,14 @@ async fn check(
         tables::check(&mut queries, table, columns, &mut checks).await?;
     }
     Ok(checks.findings)
+}
+
+/// Reads the identity of the server. `None` if it has no GTIDs.
+async fn identity(queries: &mut Queries<'_>) -> Result<Option<String>> {
+    match queries.attempt(POSITION).await? {
+        Ok(rows) => Ok(rows.first().and_then(|row| row.get(1))),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Reads the account, in the syntax of GRANT.

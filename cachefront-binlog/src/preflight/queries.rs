@@ -61,7 +61,7 @@ impl Variables {
     pub(super) async fn read(queries: &mut Queries<'_>) -> Result<Self> {
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'binlog\\_%' OR Variable_name LIKE '%log\\_bin' OR \
                    Variable_name IN ('gtid_mode', 'enforce_gtid_consistency', 'version', 'lower_case_table_names', \
-                   'log_replica_updates', 'innodb_native_foreign_keys', 'server_uuid')";
+                   'log_replica_updates', 'log_slave_updates', 'gtid_strict_mode', 'innodb_native_foreign_keys')";
         let rows: Vec<(String, String)> = queries.rows("reading the server's variables", sql, None).await?;
         Ok(Self(rows.into_iter().collect()))
     }
@@ -72,6 +72,10 @@ impl Variables {
 
     pub(crate) fn is(&self, name: &str, value: &str) -> bool {
         self.get(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
+    }
+
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.get("version").is_some_and(|version| version.to_ascii_lowercase().contains("mariadb"))
     }
 
     /// How the server compares names. `None` if it does not say.

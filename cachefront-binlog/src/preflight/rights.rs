@@ -15,10 +15,18 @@ const ER_SPECIFIC_ACCESS_DENIED: u16 = 1227;
 /// The error of the server, unless it is the lack of a privilege.
 pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, checks: &mut Checks) -> Result<()> {
     let Checks { account, variables, findings, .. } = checks;
+    let is_mariadb = variables.is_mariadb();
     // The old statements are gone in 8.4; the new ones are unknown before 8.0.22 and 8.2.
-    let old = variables.version() < (8, 2);
-    let replicas = queries.attempt(if old { "SHOW SLAVE HOSTS" } else { "SHOW REPLICAS" }).await?;
-    if replicas == Err(ER_SPECIFIC_ACCESS_DENIED) {
+    let old = is_mariadb || variables.version() < (8, 2);
+    let reads = match is_mariadb {
+        // There, listing the replicas needs another right than reading the log.
+        true => grants(queries).await?.iter().any(|grant| is_replica(grant)),
+        false => {
+            let replicas = queries.attempt(if old { "SHOW SLAVE HOSTS" } else { "SHOW REPLICAS" }).await?;
+            replicas != Err(ER_SPECIFIC_ACCESS_DENIED)
+        }
+    };
+    if !reads {
         findings.push(Finding::refuse(
             format!("user {account} lacks the right REPLICATION SLAVE"),
             "without it the server does not send its log",
@@ -32,14 +40,35 @@ pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, check
                 findings.extend(filters(&text(2), &text(3), filter));
             }
         }
+        // The gate reads the end of the log there.
+        Err(ER_SPECIFIC_ACCESS_DENIED) if is_mariadb => findings.push(Finding::refuse(
+            format!("user {account} lacks the right BINLOG MONITOR"),
+            "without it the end of the log cannot be read, which shows when commits are visible",
+            format!("GRANT BINLOG MONITOR ON *.* TO {account}"),
+        )),
         Err(ER_SPECIFIC_ACCESS_DENIED) => findings.push(Finding::warn(
             format!("user {account} lacks the right REPLICATION CLIENT"),
             "so it is unknown whether the log omits databases (--binlog-do-db, --binlog-ignore-db)",
             format!("GRANT REPLICATION CLIENT ON *.* TO {account}"),
         )),
-        Err(_) => {}
+        Err(code) => findings.push(Finding::warn(
+            format!("the server refused to show the end of its log (error {code})"),
+            "so it is unknown whether the log omits databases (--binlog-do-db, --binlog-ignore-db)",
+            format!("GRANT REPLICATION CLIENT ON *.* TO {account}"),
+        )),
     }
     Ok(())
+}
+
+/// Reads the rights of the user, and of the roles that are active.
+async fn grants(queries: &mut Queries<'_>) -> Result<Vec<String>> {
+    queries.rows("reading the user's rights", "SHOW GRANTS", None).await
+}
+
+/// Returns true if a grant includes reading the log.
+fn is_replica(grant: &str) -> bool {
+    let rights = grant.strip_prefix("GRANT ").and_then(|grant| grant.split_once(" ON *.* TO ")).map(|(list, _)| list);
+    rights.is_some_and(|list| list.split(", ").any(|own| matches!(own, "REPLICATION SLAVE" | "ALL PRIVILEGES")))
 }
 
 /// Checks `--binlog-do-db` and `--binlog-ignore-db`, which are comma-separated lists.

@@ -1,8 +1,8 @@
-//! Checks the server's settings:
+//! Checks the settings of a server of MySQL:
 //!
 //! | variable | required | otherwise |
 //! |---|---|---|
-//! | `version` | 8.0 or later, not MariaDB | refused |
+//! | `version` | 8.0 or later | refused |
 //! | `log_bin` | `ON` | refused |
 //! | `gtid_mode`, `enforce_gtid_consistency` | `ON` | refused |
 //! | `binlog_format` | `ROW` | refused |
@@ -20,10 +20,10 @@ use crate::preflight::queries::Variables;
 pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let version = variables.get("version").unwrap_or_default();
-    if version.to_ascii_lowercase().contains("mariadb") || variables.version() < (8, 0) {
+    if variables.version() < (8, 0) {
         findings.push(Finding::refuse(
             format!("the server is {version}"),
-            "GTIDs of MySQL 8.0 or later are needed",
+            "GTIDs of MySQL 8.0 or later, or those of MariaDB 10.5 or later, are needed",
             "use MySQL 8.0 or later",
         ));
         return findings;
@@ -158,7 +158,7 @@ mod tests {
             ("binlog_row_value_options", "PARTIAL_JSON", "SET PERSIST binlog_row_value_options=''"),
             ("binlog_row_metadata", "MINIMAL", "SET PERSIST binlog_row_metadata=FULL"),
             ("binlog_expire_logs_seconds", "600", "SET PERSIST binlog_expire_logs_seconds=86400"),
-            ("version", "10.11.9-MariaDB", "MySQL 8.0"),
+            ("version", "5.7.44", "MySQL 8.0"),
         ] {
             let findings = findings(&[(name, value)]);
             assert_eq!(findings.len(), 1, "{name}");

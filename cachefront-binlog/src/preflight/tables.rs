@@ -44,7 +44,7 @@ pub(crate) async fn check(
         ));
         return Ok(());
     }
-    let columns = read_columns(queries, database, name).await?;
+    let columns = read_columns(queries, database, name, variables.is_mariadb()).await?;
     let visible: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let unknown = match wanted {
         Columns::All => Vec::new(),
@@ -57,6 +57,7 @@ pub(crate) async fn check(
         findings.extend(unknown);
     }
     findings.extend(collation::undecodable(table, &columns, wanted));
+    findings.extend(collation::unreadable(table, &columns, wanted));
     findings.extend(collation::check(table, &columns, wanted, rules.collations));
     findings.extend(nullable(table, &columns, wanted));
     findings.extend(cascades(queries, table, (database, name), variables).await?);
@@ -68,14 +69,27 @@ pub(crate) async fn check(
 type ColumnRow = (String, String, Option<String>, Option<String>, String, Option<String>, String, String, u64);
 
 /// Reads the columns of a table that are visible to the user.
-async fn read_columns(queries: &mut Queries<'_>, database: &str, name: &str) -> Result<Vec<ColumnFacts>> {
-    let sql = "SELECT c.COLUMN_NAME, c.COLUMN_TYPE, c.COLLATION_NAME, (SELECT PAD_ATTRIBUTE FROM \
-               information_schema.COLLATIONS l WHERE l.COLLATION_NAME = c.COLLATION_NAME), c.IS_NULLABLE, \
+async fn read_columns(
+    queries: &mut Queries<'_>,
+    database: &str,
+    name: &str,
+    is_mariadb: bool,
+) -> Result<Vec<ColumnFacts>> {
+    // MariaDB names the collations that do not pad, and prints a default as SQL.
+    let pad = match is_mariadb {
+        true => "IF(c.COLLATION_NAME LIKE '%\\_nopad\\_%', 'NO PAD', 'PAD SPACE')",
+        false => {
+            "(SELECT PAD_ATTRIBUTE FROM information_schema.COLLATIONS l WHERE l.COLLATION_NAME = c.COLLATION_NAME)"
+        }
+    };
+    let sql = format!(
+        "SELECT c.COLUMN_NAME, c.COLUMN_TYPE, c.COLLATION_NAME, {pad}, c.IS_NULLABLE, \
                c.COLUMN_DEFAULT, c.EXTRA, c.COLUMN_COMMENT, (SELECT COUNT(*) FROM information_schema.STATISTICS s WHERE \
                s.TABLE_SCHEMA = c.TABLE_SCHEMA AND s.TABLE_NAME = c.TABLE_NAME AND s.COLUMN_NAME = c.COLUMN_NAME AND \
                s.NON_UNIQUE = 0) FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = ? AND c.TABLE_NAME = ? ORDER \
-               BY c.ORDINAL_POSITION";
-    let rows: Vec<ColumnRow> = queries.rows("reading a table's columns", sql, Some((database, name))).await?;
+               BY c.ORDINAL_POSITION"
+    );
+    let rows: Vec<ColumnRow> = queries.rows("reading a table's columns", &sql, Some((database, name))).await?;
     Ok(rows
         .into_iter()
         .map(|(name, column_type, collation, pad, nullable, default, extra, comment, unique)| ColumnFacts {
@@ -88,6 +102,7 @@ async fn read_columns(queries: &mut Queries<'_>, database: &str, name: &str) -> 
             extra,
             comment,
             in_unique_key: unique > 0,
+            is_mariadb,
         })
         .collect())
 }
@@ -117,7 +132,7 @@ async fn cascades(
     names: (&str, &str),
     variables: &Variables,
 ) -> Result<Vec<Finding>> {
-    if variables.version() >= (9, 6) && !variables.is("innodb_native_foreign_keys", "ON") {
+    if !variables.is_mariadb() && variables.version() >= (9, 6) && !variables.is("innodb_native_foreign_keys", "ON") {
         return Ok(Vec::new());
     }
     let sql = "SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND \

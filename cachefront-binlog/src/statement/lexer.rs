@@ -3,6 +3,8 @@
 
 use std::vec::IntoIter;
 
+use cachefront_core::event::TableName;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// An unquoted word in upper case: a keyword or a name.
@@ -14,27 +16,34 @@ pub(super) enum Token {
     Symbol(char),
 }
 
-/// The settings of `sql_mode` that decide where a quote ends.
+/// What decides where a token ends: two settings of `sql_mode`, and the server's version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quoting {
     /// `ANSI_QUOTES`: double quotes are around names, not around text.
     pub(super) ansi: bool,
     /// `NO_BACKSLASH_ESCAPES`: a backslash in a text is an ordinary character.
     pub(super) plain_backslash: bool,
+    /// Comments that only some servers execute are skipped: `/*!90000 .. */`, `/*M! .. */`.
+    pub(super) skips_conditional: bool,
 }
 
 impl Quoting {
     /// The settings of a session.
     pub(super) fn of_mode(sql_mode: u64) -> Self {
-        Self { ansi: sql_mode & 4 != 0, plain_backslash: sql_mode & 1 << 20 != 0 }
+        Self { ansi: sql_mode & 4 != 0, plain_backslash: sql_mode & 1 << 20 != 0, skips_conditional: false }
+    }
+
+    /// The same for a server that does not execute conditional comments.
+    pub(super) fn skipping_conditional(self) -> Self {
+        Self { skips_conditional: true, ..self }
     }
 
     /// All settings, for a session whose mode is not known.
     pub(super) const ALL: [Self; 4] = [
-        Self { ansi: false, plain_backslash: false },
-        Self { ansi: false, plain_backslash: true },
-        Self { ansi: true, plain_backslash: false },
-        Self { ansi: true, plain_backslash: true },
+        Self { ansi: false, plain_backslash: false, skips_conditional: false },
+        Self { ansi: false, plain_backslash: true, skips_conditional: false },
+        Self { ansi: true, plain_backslash: false, skips_conditional: false },
+        Self { ansi: true, plain_backslash: true, skips_conditional: false },
     ];
 }
 
@@ -47,10 +56,18 @@ pub(super) enum Unread {
     Unsure,
 }
 
+/// A token, the text of a word as it was written, and whether an opening parenthesis follows without a space.
+#[derive(Debug)]
+struct Lexeme {
+    token: Token,
+    written: String,
+    calls: bool,
+}
+
 /// The tokens of a statement, read from the front.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    rest: std::iter::Peekable<IntoIter<(Token, String)>>,
+    rest: std::iter::Peekable<IntoIter<Lexeme>>,
 }
 
 /// Maximum number of tokens; a longer statement is not recognised.
@@ -70,14 +87,19 @@ impl Tokens {
             }
             rest = one(rest, quoting, &mut tokens).ok_or(Unread::Unclosed)?.trim_start_matches(is_space);
         }
-        while matches!(tokens.last(), Some((Token::Symbol(';'), _))) {
+        while matches!(tokens.last(), Some(Lexeme { token: Token::Symbol(';'), .. })) {
             tokens.pop();
         }
         Ok(Self { rest: tokens.into_iter().peekable() })
     }
 
     pub(super) fn next(&mut self) -> Option<Token> {
-        self.rest.next().map(|(token, _)| token)
+        self.rest.next().map(|lexeme| lexeme.token)
+    }
+
+    /// Takes the next token, and returns with it whether an opening parenthesis follows without a space.
+    pub(super) fn next_called(&mut self) -> Option<(Token, bool)> {
+        self.rest.next().map(|lexeme| (lexeme.token, lexeme.calls))
     }
 
     pub(super) fn at_end(&mut self) -> bool {
@@ -86,7 +108,7 @@ impl Tokens {
 
     pub(super) fn peek_word(&mut self) -> Option<String> {
         match self.rest.peek() {
-            Some((Token::Word(word), _)) => Some(word.clone()),
+            Some(Lexeme { token: Token::Word(word), .. }) => Some(word.clone()),
             _ => None,
         }
     }
@@ -100,21 +122,31 @@ impl Tokens {
 
     /// Takes this word if it is next.
     pub(super) fn word(&mut self, expected: &str) -> bool {
-        self.rest.next_if(|(token, _)| matches!(token, Token::Word(word) if word == expected)).is_some()
+        self.rest.next_if(|next| matches!(&next.token, Token::Word(word) if word == expected)).is_some()
     }
 
     /// Takes this symbol if it is next.
     pub(super) fn symbol(&mut self, expected: char) -> bool {
-        self.rest.next_if(|(token, _)| *token == Token::Symbol(expected)).is_some()
+        self.rest.next_if(|next| next.token == Token::Symbol(expected)).is_some()
     }
 
     /// Takes a name, quoted or unquoted.
     pub(super) fn next_name(&mut self) -> Option<String> {
         match self.rest.next()? {
-            (Token::Name(name), _) => Some(name),
-            (Token::Word(_) | Token::Number(_), written) => Some(written),
+            Lexeme { token: Token::Name(name), .. } => Some(name),
+            Lexeme { token: Token::Word(_) | Token::Number(_), written, .. } => Some(written),
             _ => None,
         }
+    }
+
+    /// Takes the name of a table, with the current database if it has none.
+    pub(super) fn next_table(&mut self, database: &str) -> Option<TableName> {
+        let first = self.next_name()?;
+        if self.symbol('.') {
+            return Some(TableName::new(&first, &self.next_name()?));
+        }
+        // Without a current database the table is ambiguous.
+        (!database.is_empty()).then(|| TableName::new(database, &first))
     }
 
     pub(super) fn next_number(&mut self) -> Option<u32> {
@@ -137,13 +169,9 @@ impl Tokens {
 }
 
 /// Reads one token or comment, and returns the rest of the text. `None` if a quote or a comment does not end.
-fn one<'a>(text: &'a str, quoting: Quoting, tokens: &mut Vec<(Token, String)>) -> Option<&'a str> {
+fn one<'a>(text: &'a str, quoting: Quoting, tokens: &mut Vec<Lexeme>) -> Option<&'a str> {
     if let Some(comment) = text.strip_prefix("/*") {
-        // `/*!50100 .. */` is executed, so its contents are tokens; its end is skipped below.
-        if let Some(executed) = comment.strip_prefix('!') {
-            return Some(executed.trim_start_matches(|c: char| c.is_ascii_digit()));
-        }
-        return comment.split_once("*/").map(|(_, after)| after);
+        return self::comment(comment, quoting);
     }
     if let Some(after) = text.strip_prefix("*/") {
         return Some(after);
@@ -167,15 +195,60 @@ fn one<'a>(text: &'a str, quoting: Quoting, tokens: &mut Vec<(Token, String)>) -
                 true => Token::Number(word.to_owned()),
                 false => Token::Word(word.to_ascii_uppercase()),
             };
-            tokens.push((token, word.to_owned()));
+            tokens.push(Lexeme { token, written: word.to_owned(), calls: after.starts_with('(') });
             return Some(after);
         }
         symbol => text.get(symbol.len_utf8()..).map(|after| (Token::Symbol(symbol), after)),
     }
     .map(|(token, after)| {
-        tokens.push((token, String::new()));
+        tokens.push(Lexeme { token, written: String::new(), calls: false });
         after
     })
+}
+
+/// The oldest version whose comments (`/*!50700 .. */`) some server does not execute: MariaDB executes none of MySQL 5.7 and
+/// later, and no server those of a version after its own.
+const CONDITIONAL_FROM: u32 = 50_700;
+
+/// Returns the contents of a comment that is executed, and whether only some servers do. `None` for other comments. `inner`
+/// follows the opening `/*`.
+fn executed(inner: &str) -> Option<(bool, &str)> {
+    let is_digit = |c: char| c.is_ascii_digit();
+    if let Some(inner) = inner.strip_prefix("M!") {
+        return Some((true, inner.trim_start_matches(is_digit)));
+    }
+    let numbered = inner.strip_prefix('!')?;
+    let contents = numbered.trim_start_matches(is_digit);
+    let digits = numbered.get(..numbered.len() - contents.len()).unwrap_or_default();
+    let is_old =
+        digits.is_empty() || digits.len() == 5 && digits.parse().is_ok_and(|version: u32| version < CONDITIONAL_FROM);
+    Some((!is_old, contents))
+}
+
+/// Returns true if a text may have a comment that only some servers execute.
+pub(super) fn has_conditional(text: &str) -> bool {
+    let mut comments = text.match_indices("/*").filter_map(|(at, _)| executed(text.get(at + 2..)?));
+    comments.any(|(conditional, _)| conditional)
+}
+
+/// Skips a comment; of one that is executed only its beginning. `None` if it does not end.
+fn comment(inner: &str, quoting: Quoting) -> Option<&str> {
+    match executed(inner) {
+        // Its contents are tokens; its end is skipped as a token of its own.
+        Some((conditional, contents)) if !(conditional && quoting.skips_conditional) => Some(contents),
+        // Comments in a comment that is not executed are skipped with it.
+        Some((_, mut rest)) => {
+            let mut depth = 1_usize;
+            while depth > 0 {
+                let at = rest.find("*/")?;
+                let begins = rest.get(..at)?.matches("/*").count();
+                depth = (depth + begins).saturating_sub(1);
+                rest = rest.get(at + 2..)?;
+            }
+            Some(rest)
+        }
+        None => inner.split_once("*/").map(|(_, after)| after),
+    }
 }
 
 /// Returns true for the spaces of the server's lexer.

@@ -6,7 +6,7 @@ const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
 
 fn of_session(text: &[u8], sql_mode: u64, collation: u64) -> Statement {
     let (sql_mode, client_collation) = (Some(sql_mode), Some(collation));
-    classify(&Query { database: b"shop", text, sql_mode, client_collation })
+    classify(&Query { database: b"shop", text, sql_mode, client_collation, ..Query::default() })
 }
 
 fn read(text: &str) -> Statement {
@@ -54,8 +54,6 @@ fn objects_without_rows_are_harmless() {
         "GRANT ALL ON *.* TO `a`@`%`",
         "CREATE DEFINER=`root`@`localhost` PROCEDURE p() BEGIN UPDATE users SET id=1; END",
         "CREATE DEFINER=`root`@`%` TRIGGER t BEFORE INSERT ON users FOR EACH ROW SET NEW.id=1",
-        "DROP TEMPORARY TABLE IF EXISTS `shop`.`users`",
-        "CREATE TEMPORARY TABLE users (a INT)",
         "CREATE UNIQUE INDEX i USING BTREE ON users (id)",
         "DROP INDEX i ON x.users",
         "CREATE DATABASE other",
@@ -134,10 +132,62 @@ fn an_unrecognised_statement_may_change_anything() {
 }
 
 #[test]
-fn row_changes_logged_as_statements_are_recognised() {
-    for text in ["INSERT INTO users VALUES (1)", "update users set id=1", "LOAD DATA INFILE 'x' INTO TABLE users"] {
-        assert_eq!(read(text), Statement::Rows, "{text}");
+fn row_changes_logged_as_statements_name_their_targets() {
+    for (text, names) in [
+        ("INSERT INTO users VALUES (1)", vec!["shop.users"]),
+        (
+            "INSERT IGNORE `x`.`users` (id, `at`) VALUES (1, NOW()) ON DUPLICATE KEY UPDATE at = VALUES(at)",
+            vec!["x.users"],
+        ),
+        (
+            "REPLACE INTO checks (a, b) SELECT COUNT(*), COALESCE(LOWER(CONV(BIT_XOR(CAST(CRC32(CONCAT_WS('#', id)) AS UNSIGNED)), 10, 16)), 0) FROM users FORCE INDEX(`PRIMARY`) WHERE ((id >= 1)) AND ((id <= 5))",
+            vec!["shop.checks"],
+        ),
+        ("update users set id=1 where id in (select id from other)", vec!["shop.users"]),
+        ("UPDATE LOW_PRIORITY a AS x, b.c SET x.id = 1", vec!["shop.a", "b.c"]),
+        ("DELETE FROM `other`.`users`", vec!["other.users"]),
+        ("DELETE FROM users WHERE id = 7 LIMIT 1", vec!["shop.users"]),
+        ("LOAD DATA INFILE 'x' INTO TABLE users", vec!["shop.users"]),
+        ("SET STATEMENT max_statement_time = 1 FOR INSERT INTO users VALUES (1)", vec!["shop.users"]),
+    ] {
+        let tables = names.into_iter().map(TableName::from).collect();
+        assert_eq!(read(text), Statement::Rows(tables), "{text}");
     }
+    for text in [
+        // A stored function may change any table.
+        "INSERT INTO users VALUES (bonus(1))",
+        "INSERT INTO users VALUES (shop.now())",
+        "INSERT INTO users VALUES (`now`())",
+        "INSERT INTO users SELECT COUNT (id) FROM other",
+        "UPDATE users SET id = shop . `f` (1)",
+        // Targets that are not recognised.
+        "UPDATE users u JOIN other o ON u.id = o.id SET o.n = 1",
+        "DELETE u, o FROM users u JOIN other o",
+        "DELETE FROM u USING users u",
+        "WITH x AS (SELECT 1) DELETE FROM users",
+        "CALL p()",
+    ] {
+        assert_eq!(read(text), Statement::Rows(Vec::new()), "{text}");
+    }
+    assert_eq!(read("ANALYZE FORMAT=JSON UPDATE users SET id = 1"), Statement::Anything, "MariaDB executes it");
+    assert_eq!(read("BEGIN NOT ATOMIC DELETE FROM users; END"), Statement::Anything);
+}
+
+#[test]
+fn temporary_tables_are_recognised() {
+    assert_eq!(read("CREATE TEMPORARY TABLE users (a INT)"), Statement::Temporary("shop.users".into()));
+    let dropped = Statement::NoTemporary(vec!["shop.users".into(), "x.t".into()]);
+    assert_eq!(read("DROP TEMPORARY TABLE IF EXISTS `shop`.`users`, x.t"), dropped);
+}
+
+#[test]
+fn a_comment_that_only_some_servers_execute_has_both_meanings() {
+    assert_eq!(read("TRUNCATE /*!99999 other */ users"), tables(&["shop.other", "shop.users"]));
+    assert_eq!(read("TRUNCATE other /*!50799 , users */"), tables(&["shop.other", "shop.users", "shop.other"]));
+    assert_eq!(read("/*M!100100 TRUNCATE users */"), tables(&["shop.users"]));
+    assert_eq!(read("/*!80000 TRUNCATE /* inner */ users */"), tables(&["shop.users"]));
+    assert_eq!(read("/*!40101 SET NAMES utf8 */"), Statement::Harmless);
+    assert_eq!(read("TRUNCATE /*!50100 users */"), tables(&["shop.users"]));
 }
 
 #[test]

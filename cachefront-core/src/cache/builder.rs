@@ -11,7 +11,7 @@ use crate::cache::observer::CacheObserver;
 use crate::cache::row_value::{self, ValueOf};
 use crate::cache::tags::TAGGED;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::codec::{Codec, Json};
+use crate::codec::{Codec, Compression, DefaultCodec};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RowImage, TableName};
 use crate::filter::Columns;
@@ -45,7 +45,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// # }).expect("the example runs");
 /// ```
 #[must_use]
-pub struct CacheBuilder<K, V, C = Json> {
+pub struct CacheBuilder<K, V, C = DefaultCodec> {
     name: String,
     schema_version: u32,
     local: Option<Local>,
@@ -56,6 +56,7 @@ pub struct CacheBuilder<K, V, C = Json> {
     policy: Option<Arc<dyn TtlPolicy>>,
     loader: Option<Arc<dyn DynLoader<K, V>>>,
     codec: C,
+    compression: Option<Compression>,
     pub(super) rules: TableRules,
     mode: Option<InvalidationMode>,
     settings: CacheSettings,
@@ -88,7 +89,7 @@ impl<K, V> Cache<K, V> {
     }
 }
 
-impl<K, V> CacheBuilder<K, V, Json> {
+impl<K, V> CacheBuilder<K, V, DefaultCodec> {
     fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -100,7 +101,8 @@ impl<K, V> CacheBuilder<K, V, Json> {
             negative_ttl: Duration::from_secs(30),
             policy: None,
             loader: None,
-            codec: Json,
+            codec: DefaultCodec::default(),
+            compression: None,
             rules: TableRules::new(name),
             mode: None,
             settings: CacheSettings::default(),
@@ -165,7 +167,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     where
         L: Loader<K, V>,
         K: Clone + Eq + Hash + Send + Sync,
-        V: Send,
+        V: Send + Sync,
     {
         self.loader = Some(Arc::new(loader));
         self
@@ -195,7 +197,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// ```
     pub fn depends_on<F>(mut self, table: impl Into<TableName>, keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         self.rules.add(table.into(), Columns::All, keys_of);
@@ -206,7 +208,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// at the start to these columns (a string column that keys are made of needs a binary collation).
     pub fn depends_on_columns<F>(mut self, table: impl Into<TableName>, columns: &[&str], keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());
@@ -255,7 +257,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Sets how values become bytes. Default: [`Json`].
+    /// Sets how values become bytes. Default: JSON, with the feature `json`.
     pub fn codec<D: Codec<V>>(self, codec: D) -> CacheBuilder<K, V, D> {
         CacheBuilder {
             name: self.name,
@@ -268,6 +270,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             policy: self.policy,
             loader: self.loader,
             codec,
+            compression: self.compression,
             rules: self.rules,
             mode: self.mode,
             settings: self.settings,
@@ -277,6 +280,12 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             tags_of: self.tags_of,
             row_value: self.row_value,
         }
+    }
+
+    /// Compresses encoded values above a size, in the shared store. Processes with other settings read them. Default: no compression.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
     }
 
     /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
@@ -396,6 +405,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             policy,
             loader: self.loader,
             codec,
+            compression: self.compression,
             rules: Arc::new(self.rules),
             mode: self.mode.unwrap_or(by_rules),
             settings: self.settings,

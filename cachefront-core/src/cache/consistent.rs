@@ -140,7 +140,8 @@ where
             let permit = self.gate.permit().await?;
             let leases = join_all(store_keys.iter().map(|key| self.free_lease(key))).await;
             let fences = leases.iter().filter_map(|lease| lease.as_ref()?.fence.as_ref());
-            let fresh = match self.load_many(permit, keys, fences).await {
+            let loaded = self.load_many(permit, keys, fences).await.and_then(|each| each.into_iter().collect());
+            let fresh: Vec<_> = match loaded {
                 Ok(fresh) => fresh,
                 Err(error) => {
                     for (key, lease) in store_keys.iter().zip(&leases) {

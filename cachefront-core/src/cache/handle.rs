@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
+use crate::breaker::Breaker;
 use crate::bus::{Listener, Pace};
 use crate::cache::expected_tags::{Tags, TagsOf};
 use crate::cache::flight::Flights;
@@ -21,6 +22,7 @@ use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
+use crate::cache::merge::Merger;
 use crate::cache::observer::CacheObserver;
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::SharedTier;
@@ -28,8 +30,9 @@ use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
 use crate::cache::tasks::Tasks;
+use crate::cache::warm_up::WarmUp;
 use crate::clock::{Clock, Entropy};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
 use crate::event::TableName;
 use crate::key::{CacheKey, StoreKey};
@@ -73,6 +76,7 @@ pub(super) struct Parts<K, V> {
     pub(super) policy: Arc<dyn TtlPolicy>,
     pub(super) loader: Option<Arc<dyn DynLoader<K, V>>>,
     pub(super) codec: Arc<dyn Codec<V>>,
+    pub(super) compression: Option<Compression>,
     pub(super) rules: Arc<TableRules>,
     pub(super) mode: InvalidationMode,
     pub(super) settings: CacheSettings,
@@ -124,6 +128,23 @@ where
     {
         let keys = keys.into_iter().map(|key| key.borrow().clone()).collect();
         GetMany::new(Arc::clone(&self.inner), keys)
+    }
+
+    /// Loads the values of these keys that are not cached, in batches and at a rate: before a process takes traffic, or after a
+    /// flush. It reads like [`get_many`](Self::get_many), under leases and within the bounds of all loads, so a warm-up never
+    /// stores an old value, and other processes do not load the same keys at the same time.
+    ///
+    /// # Errors
+    /// If no key of three batches in a row could be loaded: the last error. Other failures are counted in the report.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was loaded is cached.
+    pub fn warm_up<Q, I>(&self, keys: I) -> WarmUp<'_, K, V, impl Iterator<Item = K> + use<Q, I, K, V>>
+    where
+        Q: Borrow<K>,
+        I: IntoIterator<Item = Q>,
+    {
+        WarmUp::new(&self.inner, keys.into_iter().map(|key| key.borrow().clone()))
     }
 
     /// Like [`get`](Self::get), with a loader for this call. The loader runs only if no load of this key is in progress
@@ -277,11 +298,17 @@ where
             .local
             .is_some()
             .then(|| tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick));
-        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, Arc::clone(&parts.clock), metrics.clone());
+        let seams = || (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
+        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
+        let (clock, entropy) = seams();
+        let breaker = Breaker::new(parts.settings.store_breaker, clock, entropy, metrics.breaker("store"));
         let shared = SharedTier {
             cache: parts.name,
             store: parts.store,
+            breaker,
             codec: parts.codec,
+            compression: parts.compression,
+            value_bytes_max: parts.settings.value_bytes_max,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
             tagged: parts.rules.is_tagged(),
@@ -313,6 +340,7 @@ where
             shared,
             gate,
             flights: Arc::new(Flights::new()),
+            merger: Box::new(Merger::new()),
             subscription,
             _hub: hub,
             loader: parts.loader,

@@ -10,6 +10,7 @@ use crate::cache::expected_tags::Tags;
 use crate::cache::flight::Flights;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::LocalTier;
+use crate::cache::merge::Merge;
 use crate::cache::observer::{CacheObserver, ReadOutcome};
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
@@ -32,6 +33,8 @@ pub(super) struct Inner<K, V> {
     pub(super) gate: LoadGate,
     /// Single-flight: the loads in progress.
     pub(super) flights: Arc<Flights<K, V>>,
+    /// The loads that wait for others, to be merged with them.
+    pub(super) merger: Box<dyn Merge<K, V>>,
     /// What the bus says about this cache.
     pub(super) subscription: Arc<Subscription>,
     /// Follows the bus, for all caches on this store if the store has a hub.

@@ -21,6 +21,7 @@ use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+use crate::loader::Reloaded;
 use crate::position::Position;
 
 /// What a load does after it has asked for a lease.
@@ -93,7 +94,8 @@ where
             Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
-        let mut fresh = match self.load(permit, leader.key(), &work, lease.as_ref()).await {
+        let previous = self.previous(plan, lease.as_ref(), &work).await;
+        let mut fresh = match self.load(permit, leader.key(), previous, &work, lease.as_ref()).await {
             Ok(fresh) => fresh,
             Err(error) => return self.load_failed(plan, lease.as_ref(), error).await,
         };
@@ -122,54 +124,66 @@ where
                 }
                 Leased::Held(remaining) => {
                     drop(permit);
-                    self.clock.sleep(pause.min(remaining.max(self.settings.lease_poll_min))).await;
+                    self.wait_for_holder(key, remaining, &mut pause).await;
                     if purpose == Purpose::Retag
                         && let Some(loaded) = self.shared.present_now(key).await
                     {
                         return Ok(Next::Present(loaded));
                     }
-                    pause = (pause * 2).min(self.settings.lease_poll_max);
                 }
             }
         }
     }
 
-    /// Loads one key from the database, under this lease if there is one.
+    /// Loads one key from the database, under this lease if there is one; from a value that is cached, if `previous` is one.
     pub(super) async fn load(
         &self,
         permit: Permit<'_>,
         key: &K,
+        previous: Option<V>,
         work: &Work<V>,
         lease: Option<&Lease>,
     ) -> Result<Fresh<V>> {
         let cx = self.gate.context(lease.and_then(|lease| lease.fence.as_ref()).into_iter());
         let load = async {
-            match (work.take_once(), &self.loader) {
-                (Some(load), _) => load(Arc::clone(&cx)).await,
-                (None, Some(loader)) => loader.load(key, &cx).await,
-                (None, None) => Err(self.gate.no_loader()),
+            match (work.take_once(), &self.loader, &previous) {
+                (Some(load), _, _) => load(Arc::clone(&cx)).await.map(Reloaded::Value),
+                (None, Some(loader), Some(previous)) => loader.reload(key, previous, &cx).await,
+                (None, Some(loader), None) => loader.load(key, &cx).await.map(Reloaded::Value),
+                (None, None, _) => Err(self.gate.no_loader()),
             }
         };
-        let (value, facts) = self.gate.run(permit, &cx, load).await?;
-        Ok(self.gate.fresh(value, facts))
+        let (reloaded, facts) = self.gate.run(permit, &cx, load).await?;
+        Ok(match reloaded {
+            Reloaded::Value(value) => self.gate.fresh(value, facts),
+            Reloaded::NotModified => self.gate.unchanged(previous, facts),
+        })
     }
 
-    /// Loads many keys at once, under leases with these fences. Every key has a value in the result, in the order of `keys`.
+    /// Loads many keys at once, under leases with these fences. Every key has a result, in the order of `keys`.
+    ///
+    /// # Errors
+    /// If no key could be loaded.
     pub(super) async fn load_many<'a>(
         &self,
         permit: Permit<'_>,
         keys: &[K],
         fences: impl Iterator<Item = &'a Position>,
-    ) -> Result<Vec<Fresh<V>>> {
+    ) -> Result<Vec<Result<Fresh<V>>>> {
         let cx = self.gate.context(fences);
         let load = async {
             match &self.loader {
-                Some(loader) => loader.load_many(keys, &cx).await,
+                Some(loader) => loader.load_each(keys, &cx).await,
                 None => Err(self.gate.no_loader()),
             }
         };
         let (mut values, facts) = self.gate.run(permit, &cx, load).await?;
-        Ok(keys.iter().map(|key| self.gate.fresh(values.remove(key), facts.clone())).collect())
+        let fresh = |key| match values.remove(key) {
+            Some(Ok(loaded)) => Ok(self.gate.fresh_of_many(loaded, &facts)),
+            Some(Err(error)) => Err(self.gate.failed(error)),
+            None => Ok(self.gate.fresh(None, facts.clone())),
+        };
+        Ok(keys.iter().map(fresh).collect())
     }
 
     /// Releases the lease of a failed load, if it had one.
@@ -190,7 +204,8 @@ where
     ) -> Result<Hit<V>> {
         loop {
             self.tasks.check_open(&self.shared.cache)?;
-            let fresh = self.load(self.gate.permit().await?, key, work, None).await?;
+            let load = async { self.load(self.gate.permit().await?, key, None, work, None).await };
+            let fresh = self.within_hard_timeout(load).await?;
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
                 None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
@@ -204,21 +219,19 @@ where
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
-            let permit = match self.tasks.check_open(&self.shared.cache) {
-                Ok(()) => self.gate.permit().await,
-                Err(error) => Err(error),
+            let load = async {
+                self.tasks.check_open(&self.shared.cache)?;
+                self.load_many(self.gate.permit().await?, &batch, std::iter::empty()).await
             };
-            let loaded = match permit {
-                Ok(permit) => self.load_many(permit, &batch, std::iter::empty()).await,
-                Err(error) => Err(error),
-            };
+            let loaded = self.within_hard_timeout(load).await;
             let outcome = match loaded {
                 Ok(loaded) => {
                     let (mut lagging, now) = (Vec::new(), self.clock.now());
                     for ((index, key), fresh) in keys.drain(..).zip(loaded) {
-                        match self.strong_hit(fresh, level) {
-                            Some(hit) => found.push((index, (now, Ok(hit)))),
-                            None => lagging.push((index, key)),
+                        match fresh.map(|fresh| self.strong_hit(fresh, level)) {
+                            Ok(Some(hit)) => found.push((index, (now, Ok(hit)))),
+                            Ok(None) => lagging.push((index, key)),
+                            Err(error) => found.push((index, (now, Err(error)))),
                         }
                     }
                     keys = lagging;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all};
 use tracing::Instrument;
 
-use crate::cache::flight::{Flight, Joined, Leader};
+use crate::cache::flight::{Flight, Joined};
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
+use crate::cache::merge::PendingLoad;
 use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
@@ -35,12 +36,6 @@ struct Part<'a, K> {
     read: Read<'a, K>,
     /// Why the key has to be loaded.
     purpose: Purpose,
-}
-
-/// A load that this call leads.
-struct PendingLoad<K: Hash + Eq, V> {
-    leader: Leader<K, V>,
-    plan: LoadPlan,
 }
 
 impl<K, V> Inner<K, V>
@@ -124,13 +119,13 @@ where
             flights.push((part, flight, leads));
         }
         if !pending.is_empty() {
-            self.spawn_loads(pending);
+            self.start_many(pending);
         }
         flights
     }
 
     /// Runs loads in one task.
-    fn spawn_loads(self: &Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+    pub(super) fn spawn_loads(self: &Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
         match self.tasks.begin(&self.shared.cache) {
             Ok(running) => {
                 let span =
@@ -149,10 +144,8 @@ where
         let tickets: Vec<_> =
             parts.iter().map(|part| self.keepable(self.subscription.epochs.ticket(&part.read.store_key))).collect();
         let store_keys: Vec<StoreKey> = parts.iter().map(|part| part.read.store_key.clone()).collect();
-        let readings = match self.shared.store.get_many(&store_keys).await {
-            Ok(readings) => readings,
-            Err(error) => return self.shared.failed("get_many", &error),
-        };
+        let readings = self.shared.guarded("get_many", self.shared.store.get_many(&store_keys)).await;
+        let Some(readings) = readings else { return };
         self.metrics.store_up.set(1.0);
         let now = self.clock.now();
         let levels: Vec<&Level> = parts.iter().map(|part| part.read.level).collect();
@@ -213,7 +206,7 @@ where
     }
 
     /// Runs the loads that one call leads, as one batch load.
-    async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+    pub(super) async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
         let began = self.clock.now();
         // Before the leases, as for one key.
         let marks = self.expected_marks_of_many(&pending).await;
@@ -239,12 +232,8 @@ where
                 join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
-                for (load, lease) in loads {
-                    self.release_lease(&load.plan.store_key, lease.as_ref()).await;
-                    let outcome = Err(error.clone());
-                    self.note_load(load.leader.key(), began, &outcome);
-                    load.leader.complete(outcome);
-                }
+                let failed = loads.into_iter().map(|(load, lease)| self.fail_one(load, lease, error.clone(), began));
+                join_all(failed.collect::<Vec<_>>()).await;
             }
         }
     }
@@ -284,14 +273,26 @@ where
         &self,
         load: PendingLoad<K, V>,
         mut lease: Option<Lease>,
-        mut fresh: Fresh<V>,
+        fresh: Result<Fresh<V>>,
         (marks, began): (&[Mark], Timestamp),
     ) {
+        let mut fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(error) => return self.fail_one(load, lease, error, began).await,
+        };
         // A value with a tag that was not expected is stored by the next load.
         self.mark(load.leader.key(), lease.as_mut(), marks, &mut fresh);
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         let outcome = Ok(Arc::new(loaded));
+        self.note_load(load.leader.key(), began, &outcome);
+        load.leader.complete(outcome);
+    }
+
+    /// Releases the lease of a key that could not be loaded, and completes its flight.
+    async fn fail_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, error: Error, began: Timestamp) {
+        self.release_lease(&load.plan.store_key, lease.as_ref()).await;
+        let outcome = Err(error);
         self.note_load(load.leader.key(), began, &outcome);
         load.leader.complete(outcome);
     }

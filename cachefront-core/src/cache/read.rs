@@ -189,7 +189,7 @@ where
             Joined::Leader(leader) => {
                 let flight = leader.flight();
                 let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
-                self.spawn_load(leader, plan, work.share());
+                self.start(leader, plan, work.share());
                 self.landed(read, &flight, true).await
             }
             Joined::Waiter(flight) => self.landed(read, &flight, false).await,
@@ -277,26 +277,20 @@ where
     async fn lookup(self: &Arc<Self>, read: &Read<'_, K>) -> Lookup<V> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
-        match self.shared.store.get(&read.store_key).await {
-            Ok(reading) => {
-                self.metrics.store_up.set(1.0);
-                if !read.level.is_eventual() {
-                    self.shared.note_origin(reading.meta.as_deref());
-                }
-                let lookup = self.shared.evaluate_one(reading, read.level, Look::Read).await;
-                if let Lookup::Hit(stored) = &lookup {
-                    self.refresh_if_due(&read.key, &read.store_key, stored);
-                    if let Some(ticket) = keep {
-                        self.keep_read(&read.key, &read.store_key, stored, ticket);
-                    }
-                }
-                lookup
-            }
-            Err(error) => {
-                self.shared.failed("get", &error);
-                Lookup::Miss
+        let reading = self.shared.guarded("get", self.shared.store.get(&read.store_key)).await;
+        let Some(reading) = reading else { return Lookup::Miss };
+        self.metrics.store_up.set(1.0);
+        if !read.level.is_eventual() {
+            self.shared.note_origin(reading.meta.as_deref());
+        }
+        let lookup = self.shared.evaluate_one(reading, read.level, Look::Read).await;
+        if let Lookup::Hit(stored) = &lookup {
+            self.refresh_if_due(&read.key, &read.store_key, stored);
+            if let Some(ticket) = keep {
+                self.keep_read(&read.key, &read.store_key, stored, ticket);
             }
         }
+        lookup
     }
 
     /// Counts a hit in the store. A plain read returns the value only, and pays for nothing else.

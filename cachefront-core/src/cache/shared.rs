@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use crate::breaker::Breaker;
 use crate::cache::explanation::LoadReason;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
@@ -18,7 +19,7 @@ use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
 use crate::cache::tags::{self, Look, Mark, TAGGED};
 use crate::clock::{Clock, Entropy, Timestamp};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression, inflate};
 use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
@@ -35,7 +36,13 @@ pub(super) struct SharedTier<V> {
     /// The cache's name, part of every key.
     pub(super) cache: Arc<str>,
     pub(super) store: Arc<dyn Store>,
+    /// Reads go to the database while the store fails or is slow.
+    pub(super) breaker: Breaker,
     pub(super) codec: Arc<dyn Codec<V>>,
+    /// How encoded values are compressed.
+    pub(super) compression: Option<Compression>,
+    /// Maximum size of an encoded value, in bytes.
+    pub(super) value_bytes_max: usize,
     pub(super) schema_version: u32,
     /// The cache under its mapping: it is cached only while the store's meta covers it.
     pub(super) mapping: MappingId,
@@ -133,6 +140,11 @@ impl<V> Stored<V> {
         }
     }
 
+    /// Returns the whole entry, as stored.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.entry.clone()
+    }
+
     /// Returns what the loader's server had executed; `None` if that is not known.
     pub(super) fn loaded(&self) -> Option<Position> {
         fill_position(self.entry.get(HEADER_BYTES..self.body)?)
@@ -153,6 +165,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// The token of this attempt.
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
     /// Returns the cache's generation when the lease was granted.
     fn generation(&self, mapping: MappingId) -> Generation {
         let meta = self.meta.as_ref().filter(|_| self.mode == InvalidationMode::Cdc);
@@ -262,7 +279,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         if header.hard_expiry.is_known() && now >= header.hard_expiry {
             return Err(LoadReason::Expired);
         }
-        let (value, marks) = self.decode_payload(header, payload)?;
+        let (value, marks, weight) = self.decode_payload(header, payload)?;
         Ok(Stored {
             value,
             filled_at: header.filled_at,
@@ -270,7 +287,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             soft_expiry: header.soft_expiry,
             load_cost_us: header.load_cost_us,
             server: reading.server,
-            weight: payload.len(),
+            weight,
             body: fixed.body,
             entry,
             meta,
@@ -278,12 +295,12 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         })
     }
 
-    /// Decodes the value of an entry, `None` if the database has no such row, and its tags.
-    fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<(Option<V>, Vec<Mark>), LoadReason> {
+    /// Decodes the value of an entry, `None` if the database has no such row; its tags; and its size before compression.
+    fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<(Option<V>, Vec<Mark>, usize), LoadReason> {
         if header.state == PayloadState::Negative {
-            return Ok((None, Vec::new()));
+            return Ok((None, Vec::new(), 0));
         }
-        if header.state != PayloadState::Fresh || header.codec & !TAGGED != self.codec.id() || header.compression != 0 {
+        if header.state != PayloadState::Fresh || header.codec & !TAGGED != self.codec.id() {
             return Err(LoadReason::NotDecodable);
         }
         let (marks, absent, payload) = match header.codec & TAGGED {
@@ -296,10 +313,11 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             },
         };
         if absent {
-            return Ok((None, marks));
+            return Ok((None, marks, 0));
         }
-        match self.codec.decode(payload) {
-            Ok(value) => Ok((Some(value), marks)),
+        let inflated = inflate(header.compression, payload, self.value_bytes_max);
+        match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
+            Ok((bytes, value)) => Ok((Some(value), marks, bytes)),
             Err(error) => {
                 tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
                 Err(LoadReason::NotDecodable)
@@ -325,8 +343,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             schema_version: self.schema_version,
             reload,
         };
-        match self.store.lease(&request).await {
-            Ok(LeaseReply::Granted { server, meta }) => {
+        let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Leased::Without };
+        match reply {
+            LeaseReply::Granted { server, meta } => {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
@@ -341,17 +360,13 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 }
                 Leased::Granted(lease)
             }
-            Ok(LeaseReply::NoMeta) => Leased::Without,
-            Ok(LeaseReply::NotCovered) => {
+            LeaseReply::NoMeta => Leased::Without,
+            LeaseReply::NotCovered => {
                 self.note_covered(false);
                 Leased::Without
             }
-            Ok(LeaseReply::Present { meta, entry }) => self.present(meta, entry).await,
-            Ok(LeaseReply::Held { remaining }) => Leased::Held(remaining),
-            Err(error) => {
-                self.failed("lease", &error);
-                Leased::Without
-            }
+            LeaseReply::Present { meta, entry } => self.present(meta, entry).await,
+            LeaseReply::Held { remaining } => Leased::Held(remaining),
         }
     }
 
@@ -369,7 +384,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 return None;
             }
             self.clock.sleep(self.fence_poll).await;
-            let reading = self.store.get(key).await.ok()?;
+            let reading = self.guarded("get", self.store.get(key)).await?;
             meta = reading.meta.filter(|_| reading.server.is_same(granted_by));
         }
     }
@@ -400,34 +415,49 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.release(key, lease).await;
             return None;
         }
-        let mut payload = Vec::new();
-        let tagged = !lease.marks.is_empty();
-        if tagged {
-            tags::encode(&lease.marks, fresh.value.is_none(), &mut payload);
-        }
-        let state = match &fresh.value {
-            None if tagged => PayloadState::Fresh,
-            None => PayloadState::Negative,
-            Some(value) => match self.codec.encode(value, &mut payload) {
-                Ok(()) => PayloadState::Fresh,
-                Err(error) => {
-                    tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
-                    self.metrics.fill_refused("codec");
-                    self.release(key, lease).await;
-                    return None;
-                }
-            },
+        let Some(encoded) = self.encode(fresh.value.as_ref()) else {
+            self.release(key, lease).await;
+            return None;
         };
-        let header = self.header(lease, &fresh.facts, state, ttl);
+        let tagged = !lease.marks.is_empty();
+        let state = if fresh.value.is_some() || tagged { PayloadState::Fresh } else { PayloadState::Negative };
+        let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
+        let (compression, payload) = compressed.as_ref().map_or((0, &encoded), |(id, payload)| (*id, payload));
+        let mut with_tags = Vec::new();
+        let payload = if tagged {
+            tags::encode(&lease.marks, fresh.value.is_none(), &mut with_tags);
+            with_tags.extend_from_slice(payload);
+            &with_tags
+        } else {
+            payload
+        };
+        let header = Header { compression, ..self.header(lease, &fresh.facts, state, ttl) };
         let fill = Fill {
             key,
             token: lease.token,
             mode: lease.mode,
             generation: header.generation,
-            entry: &header.encode_with(&payload),
+            entry: &header.encode_with(payload),
             expiry: ttl.saturating_add(self.stale_while_revalidate),
         };
-        self.send_fill(&fill).await.then_some(payload.len())
+        self.send_fill(&fill).await.then_some(encoded.len())
+    }
+
+    /// Encodes a value, or the absence of one. Returns `None` if it cannot be encoded or is too large.
+    fn encode(&self, value: Option<&V>) -> Option<Vec<u8>> {
+        let mut encoded = Vec::new();
+        if let Some(Err(error)) = value.map(|value| self.codec.encode(value, &mut encoded)) {
+            tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
+            self.metrics.fill_refused("codec");
+            return None;
+        }
+        let (bytes, max) = (encoded.len(), self.value_bytes_max);
+        if bytes > max {
+            tracing::warn!(cache = %self.cache, bytes, max, "a value is larger than `value_bytes_max` and is not cached");
+            self.metrics.fill_refused("too_large");
+            return None;
+        }
+        Some(encoded)
     }
 
     /// Makes the header of an entry that is stored under `lease`.
@@ -452,27 +482,22 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Returns true if the store accepted the fill.
     async fn send_fill(&self, fill: &Fill<'_>) -> bool {
-        match self.store.fill(fill).await {
-            Ok(FillReply::Stored) => {
+        match self.guarded("fill", self.store.fill(fill)).await {
+            Some(FillReply::Stored) => {
                 self.metrics.fill_stored.increment(1);
                 true
             }
-            Ok(FillReply::Refused(refusal)) => {
+            Some(FillReply::Refused(refusal)) => {
                 self.metrics.fill_refused(Refusal::as_str(refusal));
                 false
             }
-            Err(error) => {
-                self.failed("fill", &error);
-                false
-            }
+            None => false,
         }
     }
 
     /// Releases a lease without a fill.
     pub(super) async fn release(&self, key: &StoreKey, lease: &Lease) {
-        if let Err(error) = self.store.release(key, lease.token).await {
-            self.failed("release", &error);
-        }
+        self.guarded("release", self.store.release(key, lease.token)).await;
     }
 
     /// Returns the size of the encoded value, for a value that is not in the store. A value that cannot be encoded is too
@@ -519,10 +544,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
+    /// Calls the store for a reader. Returns `None` if the call failed, or if the circuit breaker refuses it.
+    pub(super) async fn guarded<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Option<T> {
+        let admitted = self.breaker.call()?;
+        let outcome = call.await;
+        admitted.end(matches!(&outcome, Err(error) if is_outage(error)));
+        outcome.inspect_err(|error| self.failed(operation, error)).ok()
+    }
+
     /// Records a failed operation. Reads treat it as a miss and load from the database.
-    pub(super) fn failed(&self, operation: &'static str, error: &Error) {
+    fn failed(&self, operation: &'static str, error: &Error) {
         self.metrics.store_failed(operation);
-        if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {
+        if !is_outage(error) {
             tracing::warn!(cache = %self.cache, operation, error = %error.chain(), "a store operation failed; reads use the database");
         } else {
             tracing::debug!(cache = %self.cache, operation, error = %error.chain(), "the store is not reachable; reads use the database");
@@ -540,4 +573,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             _ => Ok(None),
         }
     }
+}
+
+/// Returns true if the store could not be reached, or did not reply in time.
+fn is_outage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }

@@ -31,6 +31,7 @@ where
         read: &Read<'_, K>,
         load: impl Future<Output = Result<JoinOutcome<V>>>,
     ) -> Result<JoinOutcome<V>> {
+        let load = self.within_hard_timeout(load);
         let Some(stale) = self.stale_value(read) else { return load.await };
         let now = self.clock.now();
         let failure = self.failures.as_ref().and_then(|failures| failures.get(&read.key));
@@ -60,6 +61,22 @@ where
         }
     }
 
+    /// Waits for a load, but not longer than the hard timeout. A load in a task of its own goes on.
+    pub(super) async fn within_hard_timeout<T>(&self, load: impl Future<Output = Result<T>>) -> Result<T> {
+        let hard_timeout = self.settings.load_hard_timeout;
+        if hard_timeout.is_zero() {
+            return load.await;
+        }
+        tokio::select! {
+            biased;
+            loaded = load => loaded,
+            () = self.clock.sleep(hard_timeout) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("a read of cache `{}` has waited {hard_timeout:?} for its load", self.shared.cache),
+            )),
+        }
+    }
+
     /// Returns the last value that this process had, if this read may be served it.
     fn stale_value(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
         let allowed = self.settings.stale_if_error;
@@ -79,5 +96,5 @@ where
 
 /// Returns true if the database could not be read: the failures that a stale value may replace.
 fn is_load_failure(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Load | ErrorKind::Timeout | ErrorKind::Overloaded)
+    matches!(error.kind(), ErrorKind::Load | ErrorKind::Timeout | ErrorKind::Overloaded | ErrorKind::Unavailable)
 }

@@ -45,7 +45,7 @@ pub struct CacheStats {
     pub shadow_different: u64,
     /// Reads that went to the database without the tiers.
     pub bypassed: u64,
-    /// Values loaded from the database, absent rows included.
+    /// Values loaded from the database, absent rows and unchanged values included.
     pub loads: u64,
     /// Loads that failed or timed out.
     pub load_errors: u64,
@@ -71,7 +71,7 @@ impl<K: std::hash::Hash + Eq, V: Clone> Inner<K, V> {
             shadow_equal: metrics.shadow_total("equal"),
             shadow_different: metrics.shadow_total("different"),
             bypassed: metrics.bypass.total(),
-            loads: metrics.load_ok.total() + metrics.load_absent.total(),
+            loads: metrics.load_ok.total() + metrics.load_absent.total() + metrics.load_unchanged.total(),
             load_errors: metrics.load_failed.total(),
             evictions,
             local_entries: entries,

@@ -32,13 +32,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             return Vec::new();
         }
         let tickets: Vec<Ticket> = keys.iter().map(|key| self.subscription.epochs.ticket(key)).collect();
-        let readings = match self.store.get_many(&keys).await {
-            Ok(readings) => readings,
-            Err(error) => {
-                self.failed("get_many", &error);
-                return Vec::new();
-            }
-        };
+        let readings = self.guarded("get_many", self.store.get_many(&keys)).await;
+        let Some(readings) = readings else { return Vec::new() };
         let now = self.clock.now();
         let marks =
             keys.into_iter().zip(tickets).zip(tags).zip(readings).map(async |(((key, ticket), tag), reading)| {
@@ -89,18 +84,14 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 schema_version: 0,
                 reload: false,
             };
-            match self.store.lease(&request).await {
-                Ok(LeaseReply::Granted { meta, .. }) => return self.fill_marker(key, token, mode, meta).await,
-                Ok(LeaseReply::Present { meta, entry }) => {
+            match self.guarded("lease", self.store.lease(&request)).await? {
+                LeaseReply::Granted { meta, .. } => return self.fill_marker(key, token, mode, meta).await,
+                LeaseReply::Present { meta, entry } => {
                     return self
                         .marker(&Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) }, self.clock.now());
                 }
-                Ok(LeaseReply::Held { .. }) => self.clock.sleep(self.tag_poll).await,
-                Ok(LeaseReply::NoMeta | LeaseReply::NotCovered) => return None,
-                Err(error) => {
-                    self.failed("lease", &error);
-                    return None;
-                }
+                LeaseReply::Held { .. } => self.clock.sleep(self.tag_poll).await,
+                LeaseReply::NoMeta | LeaseReply::NotCovered => return None,
             }
         }
         None
@@ -136,13 +127,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         };
         let entry = header.encode_with(&version.to_be_bytes());
         let fill = Fill { key, token, mode, generation, entry: &entry, expiry: self.tag_ttl };
-        match self.store.fill(&fill).await {
-            Ok(FillReply::Stored) => Some(Version(version)),
-            Ok(FillReply::Refused(_)) => None,
-            Err(error) => {
-                self.failed("fill", &error);
-                None
-            }
+        match self.guarded("fill", self.store.fill(&fill)).await? {
+            FillReply::Stored => Some(Version(version)),
+            FillReply::Refused(_) => None,
         }
     }
 
@@ -183,13 +170,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             return decoded;
         }
         let keys: Vec<StoreKey> = tickets.keys().cloned().collect();
-        let found: HashMap<StoreKey, Reading> = match self.read_markers(&keys, look).await {
-            Ok(readings) => keys.into_iter().zip(readings).collect(),
-            Err(error) => {
-                self.failed("get_many", &error);
-                HashMap::new()
-            }
-        };
+        let readings = self.guarded("get_many", self.read_markers(&keys, look)).await.unwrap_or_default();
+        let found: HashMap<StoreKey, Reading> = keys.into_iter().zip(readings).collect();
         let now = self.clock.now();
         decoded.into_iter().map(|stored| self.compare(stored?, &found, &tickets, now)).collect()
     }
@@ -235,7 +217,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Returns the value that is in the store now, if a load may be replaced by it.
     pub(super) async fn present_now(&self, key: &StoreKey) -> Option<Loaded<V>> {
-        let reading = self.store.get(key).await.ok()?;
+        let reading = self.guarded("get", self.store.get(key)).await?;
         let lookup = self.evaluate_tagged(vec![reading], &[&Level::EVENTUAL], Look::Read).await.pop()?;
         match lookup {
             Lookup::Hit(stored) => Some(stored.into_loaded()),
@@ -246,7 +228,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Returns true if no tag of a value that was just stored has been invalidated since before its load.
     pub(super) async fn still_marked(&self, marks: &[Mark]) -> bool {
         let keys: Vec<StoreKey> = marks.iter().map(|mark| mark.key.clone()).collect();
-        let Ok(readings) = self.store.get_many(&keys).await else { return false };
+        let readings = self.guarded("get_many", self.store.get_many(&keys)).await;
+        let Some(readings) = readings else { return false };
         let now = self.clock.now();
         marks.iter().zip(&readings).all(|(mark, reading)| self.marker(reading, now) == Some(mark.version))
     }

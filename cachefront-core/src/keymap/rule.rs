@@ -1,5 +1,6 @@
 //! Rules by table: a closure from a row image to keys, which runs on the image before a change and on the one after it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +12,14 @@ use crate::key::{CacheKey, StoreKey};
 use crate::keymap::contract::{KeyMap, RowValue};
 use crate::loader::TAG_BYTES_MAX;
 
-type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync>;
+/// A rule in two forms: with its keys as stored, and with keys of their own type.
+#[derive(Clone)]
+struct Rule {
+    stored: Arc<KeysOf<StoreKey>>,
+    typed: Arc<KeysOf<Box<dyn Any>>>,
+}
+
+type KeysOf<K> = dyn Fn(&RowImage, &mut Vec<K>) -> Result<()> + Send + Sync;
 
 /// Encodes the value that is made from a row.
 type ValueOf = Arc<dyn Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync>;
@@ -113,17 +121,51 @@ impl TableRules {
     /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
     pub fn add<K, F>(&mut self, table: TableName, columns: Columns, keys_of: F)
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let cache = Arc::clone(&self.cache);
-        let rule: Rule = Arc::new(move |image, keys| {
-            for key in keys_of(image)? {
-                keys.extend(StoreKey::encode_short(&cache, &key)?);
-            }
-            Ok(())
-        });
+        let keys_of = Arc::new(keys_of);
+        let typed_of = Arc::clone(&keys_of);
+        let rule = Rule {
+            stored: Arc::new(move |image, keys| {
+                for key in keys_of(image)? {
+                    keys.extend(StoreKey::encode_short(&cache, &key)?);
+                }
+                Ok(())
+            }),
+            typed: Arc::new(move |image, keys| {
+                keys.extend(typed_of(image)?.into_iter().map(|key| Box::new(key) as Box<dyn Any>));
+                Ok(())
+            }),
+        };
         self.rules.entry(table).or_default().push((columns, rule));
+    }
+
+    /// Returns the keys that `change` makes stale, in their own type `K`. Keys of another type are left out.
+    ///
+    /// # Errors
+    /// As [`KeyMap::keys`].
+    pub(crate) fn typed_keys<K: 'static>(&self, change: &RowChange) -> Result<Vec<K>> {
+        let mut keys = Vec::new();
+        self.apply_all(change, &mut keys, |rule| &*rule.typed)?;
+        Ok(keys.into_iter().filter_map(|key| key.downcast().ok()).map(|key| *key).collect())
+    }
+
+    /// Runs the rules of the change's table on both images.
+    fn apply_all<K>(&self, change: &RowChange, keys: &mut Vec<K>, form: impl Fn(&Rule) -> &KeysOf<K>) -> Result<()> {
+        for (_, rule) in self.rules.get(&change.table).into_iter().flatten() {
+            for image in change.images() {
+                apply(form(rule), image, keys).map_err(|error| {
+                    let message = format!(
+                        "the mapping of cache `{}` cannot make keys of a row of table `{}`",
+                        self.cache, change.table
+                    );
+                    Error::with_source(error.kind(), message, error)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns true if there is no rule: no change affects this cache.
@@ -164,19 +206,7 @@ impl KeyMap for TableRules {
     }
 
     fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()> {
-        let Some(rules) = self.rules.get(&change.table) else { return Ok(()) };
-        for (_, rule) in rules {
-            for image in change.images() {
-                apply(rule, image, keys).map_err(|error| {
-                    let message = format!(
-                        "the mapping of cache `{}` cannot make keys of a row of table `{}`",
-                        self.cache, change.table
-                    );
-                    Error::with_source(error.kind(), message, error)
-                })?;
-            }
-        }
-        Ok(())
+        self.apply_all(change, keys, |rule| &*rule.stored)
     }
 
     fn row_value(&self, change: &RowChange) -> Result<Option<RowValue>> {
@@ -201,7 +231,7 @@ impl KeyMap for TableRules {
 /// Runs a rule on one image. If a column is NULL where the rule expects a value, readers have no key of that column. The rule
 /// then runs again with an empty value instead, so that keys made of other columns are not missed; a key made of the empty
 /// value is one invalidation too many, which costs a load at most.
-fn apply(rule: &Rule, image: &RowImage, keys: &mut Vec<StoreKey>) -> Result<()> {
+fn apply<K>(rule: &KeysOf<K>, image: &RowImage, keys: &mut Vec<K>) -> Result<()> {
     let before = keys.len();
     let Err(error) = rule(image, keys) else { return Ok(()) };
     keys.truncate(before);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::bus::{BusMessage, Hub, InvalidationBus};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
@@ -59,6 +59,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Reads the key again and, if there is no valid entry, grants the right to fill it.
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply>;
+
+    /// Waits until the lease of a key ends in any way but by time: its entry is filled or removed, or the lease is released or
+    /// revoked. It returns at once if no attempt holds the lease, and it may return although one still does. For readers that
+    /// found the lease of another attempt.
+    ///
+    /// Default: `Unavailable`: the store does not tell, and readers ask again.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store cannot tell, now or ever. The reader asks again after a pause.
+    async fn entry_changed(&self, key: &StoreKey) -> Result<()> {
+        let _ = key;
+        Err(Error::new(ErrorKind::Unavailable, "this store does not tell when a lease ends"))
+    }
 
     /// Stores a loaded value if the lease that was granted before its load is still valid.
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply>;

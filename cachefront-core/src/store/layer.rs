@@ -33,6 +33,8 @@ pub enum Operation {
     GetMany,
     /// [`Store::lease`].
     Lease,
+    /// [`Store::entry_changed`], which waits until there is a change.
+    EntryChanged,
     /// [`Store::fill`].
     Fill,
     /// [`Store::release`].
@@ -75,11 +77,12 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Get,
         Self::Peek,
         Self::GetMany,
         Self::Lease,
+        Self::EntryChanged,
         Self::Fill,
         Self::Release,
         Self::Discard,
@@ -108,6 +111,7 @@ impl Operation {
             Self::Peek => "peek",
             Self::GetMany => "get_many",
             Self::Lease => "lease",
+            Self::EntryChanged => "entry_changed",
             Self::Fill => "fill",
             Self::Release => "release",
             Self::Discard => "discard",
@@ -128,6 +132,11 @@ impl Operation {
             Self::Subscribe => "subscribe",
             Self::Receive => "receive",
         }
+    }
+
+    /// Returns true for the operations that wait until something happens: how long they take says nothing about the store.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::EntryChanged | Self::Receive)
     }
 
     /// Returns true for the operations of an invalidator.
@@ -260,6 +269,10 @@ impl<L: StoreLayer> Store for LayeredStore<L> {
 
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
         self.layer.around(Operation::Lease, self.inner.lease(request)).await
+    }
+
+    async fn entry_changed(&self, key: &StoreKey) -> Result<()> {
+        self.layer.around(Operation::EntryChanged, self.inner.entry_changed(key)).await
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
@@ -395,8 +408,8 @@ impl<L: StoreLayer> BusReader for LayeredReader<L> {
     }
 }
 
-/// Records how long each operation takes, also if it fails, as [`STORE_SECONDS`]. The wait for messages of the bus is not
-/// recorded.
+/// Records how long each operation takes, also if it fails, as [`STORE_SECONDS`]. Waiting for messages of the bus and for
+/// changes of an entry is not recorded.
 ///
 /// ```
 /// use cachefront::MemoryStore;
@@ -433,7 +446,7 @@ impl fmt::Debug for StoreMeter {
 
 impl StoreLayer for StoreMeter {
     async fn around<T: Send>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        if operation == Operation::Receive {
+        if operation.waits() {
             return call.await;
         }
         let started = Instant::now();

@@ -186,7 +186,7 @@ impl MemoryStore {
     /// Removes the meta of every shard and keeps the entries, as an eviction could.
     pub fn forget_meta(&self) {
         for mut shard in self.shared.locks() {
-            shard.meta = None;
+            shard.set_meta(None);
         }
     }
 }
@@ -210,7 +210,7 @@ impl Shared {
     fn change_metas(&self, change: impl Fn(Option<&Meta>) -> Result<Option<Meta>>) -> Result<()> {
         for mut shard in self.locks() {
             if let Some(next) = change(shard.meta.as_deref())? {
-                shard.meta = Some(Arc::new(next));
+                shard.set_meta(Some(next));
             }
         }
         Ok(())
@@ -259,6 +259,18 @@ impl Store for MemoryStore {
         let (reply, change) = transition::lease(shard.meta.as_ref(), shard.slot(request.key, now), now, request);
         shard.apply(request.key, change, now);
         Ok(reply.given_by(self.shared.server.id()))
+    }
+
+    async fn entry_changed(&self, key: &StoreKey) -> Result<()> {
+        // Subscribed before the first look: no change in between is missed.
+        let mut changes = self.shared.shard_of(key).changes();
+        let token = || self.shared.shard_of(key).token(key, self.shared.now());
+        let held = token();
+        while held.is_some() && token() == held {
+            // The shard holds the sender, and this store the shard.
+            let _ = changes.changed().await;
+        }
+        Ok(())
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {

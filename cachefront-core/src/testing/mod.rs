@@ -8,7 +8,7 @@
 //! | a source adapter | `source_suite!`, with a [`SourceFixture`] |
 //! | a codec, a key map, a visibility gate | [`check_codec`], [`check_key_map`], [`check_gate`] |
 //! | a bus | `store_suite!` of its store: a bus is a part of one |
-//! | anything that happens in another task | [`wait_until`]: bounded, and names its caller |
+//! | anything that happens in another task | [`wait_until`], [`wait_for`]: bounded, and name their caller |
 //!
 //! With tokio's paused time (`start_paused`), give [`TokioClock`] to store, caches and invalidator: minutes take no time.
 
@@ -27,4 +27,4 @@ pub use faulty_store::{Fate, Faults, FaultyStore};
 pub use scripted_source::ScriptedSource;
 pub use source_suite::SourceFixture;
 pub use store_suite::{LAWS, Law, StoreFixture, law};
-pub use wait::{WAIT_MAX, wait_until};
+pub use wait::{WAIT_MAX, wait_for, wait_until};

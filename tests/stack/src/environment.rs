@@ -15,6 +15,14 @@ pub const REDIS_URL: &str = "CACHEFRONT_REDIS_URL";
 pub const MYSQLD: &str = "CACHEFRONT_MYSQLD";
 /// Folder that holds an initialised MySQL data directory, copied for each private server.
 pub const MYSQL_TEMPLATE: &str = "CACHEFRONT_MYSQL_TEMPLATE";
+/// Program that runs `mariadbd`, of this machine's Debian (10.11 on Debian 12).
+pub const MARIADBD: &str = "CACHEFRONT_MARIADBD";
+/// Folder that holds an initialised MariaDB data directory.
+pub const MARIADB_TEMPLATE: &str = "CACHEFRONT_MARIADB_TEMPLATE";
+/// Program that runs the `mariadbd` of Debian unstable (11.8 or later).
+pub const MARIADBD_NEW: &str = "CACHEFRONT_MARIADBD_NEW";
+/// Folder that holds a data directory of it.
+pub const MARIADB_NEW_TEMPLATE: &str = "CACHEFRONT_MARIADB_NEW_TEMPLATE";
 /// The command line client `mysql`.
 pub const MYSQL_CLIENT: &str = "CACHEFRONT_MYSQL_CLIENT";
 /// The program `mysqlbinlog`.
@@ -154,6 +162,38 @@ pub fn mysqld() -> PathBuf {
 /// If no stack was brought up, or it has no such folder.
 pub fn mysql_template() -> PathBuf {
     required(MYSQL_TEMPLATE).into()
+}
+
+/// Path of the program that runs MariaDB.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such program.
+pub fn mariadbd() -> PathBuf {
+    required(MARIADBD).into()
+}
+
+/// An initialised data directory of [`mariadbd`] to copy.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such folder.
+pub fn mariadb_template() -> PathBuf {
+    required(MARIADB_TEMPLATE).into()
+}
+
+/// Path of the program that runs the newer MariaDB.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such program.
+pub fn mariadbd_new() -> PathBuf {
+    required(MARIADBD_NEW).into()
+}
+
+/// An initialised data directory of [`mariadbd_new`] to copy.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such folder.
+pub fn mariadb_new_template() -> PathBuf {
+    required(MARIADB_NEW_TEMPLATE).into()
 }
 
 /// Path of `redis-server`.

@@ -4,6 +4,7 @@
 
 mod compose;
 pub(crate) mod debian;
+mod mariadb;
 mod maven;
 mod native;
 mod programs;
@@ -151,6 +152,8 @@ fn start(dir: &Path, state: &mut State) -> Result<()> {
             starting.push(native::start_mysql(dir, &programs, state)?);
         }
     }
+    usable(mariadb::MariaDb::of_machine(dir, state), "a MariaDB", false)?;
+    usable(mariadb::MariaDb::of_sid(dir, state), "a newer MariaDB", false)?;
     if let Some(programs) = usable(redis, "a Redis", native("redis"))? {
         programs.export(state);
         if native("redis") {

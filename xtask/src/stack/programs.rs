@@ -145,11 +145,11 @@ impl Redis {
 }
 
 /// What every `mysqld` gets before all else: no configuration of this machine, and leave to run as root in a container.
-fn first_arguments() -> &'static str {
+pub(super) fn first_arguments() -> &'static str {
     if rustix::process::getuid().is_root() { "--no-defaults --user=root" } else { "--no-defaults" }
 }
 
-fn require_debian() -> Result<()> {
+pub(super) fn require_debian() -> Result<()> {
     if debian::is_available() { Ok(()) } else { Err(Failure::new("apt-get and dpkg are not there to unpack it")) }
 }
 

@@ -18,6 +18,7 @@ type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum At {
     BeforeLease,
+    AfterLease,
     AfterFill,
     BeforeDiscard,
     BeforeFlush,
@@ -95,7 +96,9 @@ impl Store for Hooked {
 
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {
         self.act(At::BeforeLease).await;
-        self.inner.lease(request).await
+        let reply = self.inner.lease(request).await;
+        self.act(At::AfterLease).await;
+        reply
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {

@@ -106,6 +106,7 @@ laws! {
         a_released_lease_is_free_for_others,
         a_release_with_another_token_has_no_effect,
         a_reload_keeps_the_entry_readable,
+        a_reader_that_waits_for_a_lease_is_woken_when_it_ends,
         a_lease_of_an_older_generation_does_not_block,
         a_fill_after_a_flush_is_refused,
         without_a_meta_no_lease_is_granted_and_no_fill_accepted,
@@ -187,6 +188,7 @@ macro_rules! store_suite {
             a_released_lease_is_free_for_others
             a_release_with_another_token_has_no_effect
             a_reload_keeps_the_entry_readable
+            a_reader_that_waits_for_a_lease_is_woken_when_it_ends
             a_lease_of_an_older_generation_does_not_block
             a_fill_after_a_flush_is_refused
             without_a_meta_no_lease_is_granted_and_no_fill_accepted

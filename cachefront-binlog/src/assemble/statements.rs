@@ -1,0 +1,156 @@
+//! What the statements of the log change.
+
+use std::collections::BTreeSet;
+
+use cachefront_core::event::{Change, TableName};
+use cachefront_core::{Error, Result};
+
+use super::{Assembler, outside};
+use crate::error::gap;
+use crate::event;
+use crate::queue::Piece;
+use crate::statement::{self, Statement};
+use crate::xa::Kept;
+
+impl Assembler {
+    /// Applies a statement: the begin or end of a transaction, or DDL.
+    pub(super) fn query(&mut self, query: &event::Query<'_>, size: usize, out: &mut Vec<Piece>) -> Result<()> {
+        let statement = statement::classify(query);
+        let Some(open) = self.open.as_mut() else {
+            return if statement == Statement::Harmless { Ok(()) } else { Err(outside()) };
+        };
+        let is_written = matches!(statement, Statement::Rows(_));
+        let is_xa_end = matches!(statement, Statement::XaCommit(_) | Statement::XaRollback(_));
+        let change = match statement {
+            Statement::Begin => {
+                open.begun = true;
+                if query.text.starts_with(b"XA") {
+                    open.kept = Some(Kept::new());
+                }
+                return Ok(());
+            }
+            Statement::Commit => return self.end(out),
+            Statement::Inside => return Ok(()),
+            Statement::Rows(_) if self.names.is_everything() => return Err(statement_format(query)),
+            Statement::Rows(targets) => self.written(&targets, query),
+            Statement::Temporary(table) => {
+                self.temporary.created(query.session, &table);
+                None
+            }
+            Statement::NoTemporary(tables) => {
+                tables.iter().for_each(|table| self.temporary.dropped(query.session, table));
+                None
+            }
+            Statement::Harmless => None,
+            Statement::Created(tables) => {
+                // Tools that read all tables get it; for a cache no row has changed.
+                let change = self.tables_changed(tables, query);
+                change.filter(|_| self.names.is_everything())
+            }
+            Statement::XaRollback(xid) => {
+                self.prepared.forget(&xid);
+                None
+            }
+            Statement::XaCommit(xid) => match self.prepared.forget(&xid) {
+                Some(changes) => {
+                    open.changes.extend(changes);
+                    None
+                }
+                None => Some(any_table("an XA transaction committed whose rows were not kept".into())),
+            },
+            Statement::Tables(tables) => self.tables_changed(tables, query),
+            Statement::Databases(databases) if !self.names.is_everything() => {
+                let of_database = |database: &String| self.names.of_database(database).cloned().collect::<Vec<_>>();
+                let tables = databases.iter().flat_map(of_database).collect();
+                self.tables_changed(tables, query)
+            }
+            Statement::Databases(_) | Statement::Anything => {
+                self.schema.forget_all();
+                self.maps.clear();
+                Some(any_table(shorten(query.text)))
+            }
+        };
+        if !is_written {
+            self.effects.note(query.text);
+        }
+        let open = self.open.as_mut().ok_or_else(outside)?;
+        let known = open.changes.len();
+        open.changes.extend(change);
+        open.note(known, size);
+        // On MariaDB the end of a prepared transaction is one of its own.
+        if is_xa_end {
+            return self.end(out);
+        }
+        // DDL commits implicitly. After BEGIN it is the first part of CREATE TABLE .. SELECT.
+        if open.begun { Ok(()) } else { self.end(out) }
+    }
+
+    /// The change by a statement whose rows are not in the log. `None` if no mapped table can have changed.
+    fn written(&mut self, targets: &[TableName], query: &event::Query<'_>) -> Option<Change> {
+        let reason = || written_reason(query);
+        let gtid = self.open.as_ref().map(|open| &open.gtid)?;
+        let reaches_others = |table: &TableName| {
+            // A temporary table has neither triggers nor foreign keys.
+            !self.temporary.has(query.session, table) && self.effects.may_follow(table, gtid)
+        };
+        if targets.is_empty() {
+            return Some(any_table(reason()));
+        }
+        if targets.iter().any(reaches_others) {
+            let hint = match self.effects.are_known() {
+                true => "",
+                false => {
+                    "; with GRANT SELECT, TRIGGER ON *.* for the source's user only the tables that it names are flushed"
+                }
+            };
+            return Some(any_table(reason() + hint));
+        }
+        let meant: BTreeSet<_> = targets.iter().flat_map(|table| self.names.meant_by(table)).cloned().collect();
+        let tables: Vec<TableName> = meant.into_iter().collect();
+        (!tables.is_empty()).then(|| Change::Tables { tables, reason: reason() })
+    }
+
+    /// The change of the mapped tables that a statement may mean by these names. `None` if it means none of them.
+    fn tables_changed(&mut self, written: Vec<TableName>, query: &event::Query<'_>) -> Option<Change> {
+        let tables: Vec<TableName> = match self.names.is_everything() {
+            true => written,
+            false => {
+                let meant: BTreeSet<_> = written.iter().flat_map(|table| self.names.meant_by(table)).cloned().collect();
+                meant.into_iter().collect()
+            }
+        };
+        // Looked-up columns and table maps may not be valid any more.
+        tables.iter().for_each(|table| self.schema.forget(table));
+        self.maps.clear();
+        (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
+    }
+}
+
+/// The change of any row of any table.
+fn any_table(reason: String) -> Change {
+    Change::Tables { tables: Vec::new(), reason }
+}
+
+fn statement_format(query: &event::Query<'_>) -> Error {
+    gap(written_reason(query))
+}
+
+fn written_reason(query: &event::Query<'_>) -> String {
+    format!(
+        "rows were changed by a statement whose rows are not in the log ({}): SET PERSIST binlog_format=ROW, and let no \
+         session change it",
+        shorten(query.text)
+    )
+}
+
+/// The first words of a statement: enough to identify it, without its data.
+fn shorten(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let head = text.split(['(', '\'', '"', '=']).next().unwrap_or_default();
+    let words: Vec<&str> = head.split_whitespace().take(4).collect();
+    let mut short: String = words.join(" ").chars().take(80).collect();
+    if short.len() < text.trim().len() {
+        short.push_str(" ..");
+    }
+    short
+}

@@ -1,0 +1,164 @@
+//! What a statement changes besides the tables that it names, where the log does not have its rows.
+//!
+//! | cause | example |
+//! |---|---|
+//! | the target is a view | `INSERT INTO recent_users` changes `users` |
+//! | a trigger of the target | `INSERT INTO audit` updates `users` |
+//! | a foreign key that refers to the target | `DELETE FROM countries` deletes rows of `users` by cascade |
+//!
+//! All of these are objects of the server, so they are looked up when the log is opened, and again after each definition that
+//! may change them. A lookup is valid for later transactions only. It is complete only if the user may see every trigger, view
+//! and foreign key, for which it needs the rights TRIGGER and SELECT on all tables.
+//!
+//! Tables of the database `mysql` have no triggers, because the server refuses them, and are no views or parents of foreign
+//! keys unless a user with full rights makes them so. Servers of cloud providers write there by themselves, as statements, so
+//! these tables need no lookup.
+
+use std::collections::HashSet;
+
+use cachefront_core::event::TableName;
+use cachefront_core::{Gtid, Position, Result};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::conn::Server;
+use crate::names::{fold, fold_table};
+use crate::position::logged;
+
+/// Maximum number of tables that are kept. On a server with more, each statement may change any table.
+const TABLES_MAX: usize = 100_000;
+
+/// The database of the server's own tables.
+const SYSTEM: &str = "mysql";
+
+/// The tables whose change may change others, by folded name.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    known: Option<Known>,
+    /// True if a definition may have changed them since the lookup.
+    outdated: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    tables: HashSet<TableName>,
+    /// The position executed after the lookup: it is valid for later transactions.
+    read_at: Position,
+}
+
+impl Effects {
+    /// Returns true if a statement of this transaction that names `table` may have changed another table too.
+    pub(crate) fn may_follow(&self, table: &TableName, gtid: &Gtid) -> bool {
+        if fold(table.database()) == SYSTEM {
+            return false;
+        }
+        match &self.known {
+            Some(known) if !self.outdated => known.read_at.contains(gtid) || known.tables.contains(&fold_table(table)),
+            _ => true,
+        }
+    }
+
+    /// Returns true if they have been looked up.
+    pub(crate) fn are_known(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// Notes a definition: those of triggers, views, foreign keys and names change the effects.
+    pub(crate) fn note(&mut self, text: &[u8]) {
+        const WORDS: [&[u8]; 4] = [b"TRIGGER", b"VIEW", b"REFERENCES", b"RENAME"];
+        let has = |word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        self.outdated |= self.known.is_some() && WORDS.into_iter().any(has);
+    }
+
+    /// Returns true if they should be looked up again.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
+    /// Looks them up. Without the rights to see them all they are unknown.
+    ///
+    /// # Errors
+    /// That of the server.
+    pub(crate) async fn read(&mut self, conn: &mut Conn, server: &Server) -> Result<()> {
+        *self = Self::default();
+        let grants: Vec<String> =
+            server.within("reading the user's rights", server.query_timeout(), conn.query("SHOW GRANTS")).await?;
+        if !sees_all(&grants) {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS UNION SELECT TABLE_SCHEMA, \
+             TABLE_NAME FROM information_schema.VIEWS UNION SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME FROM \
+             information_schema.REFERENTIAL_CONSTRAINTS WHERE DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR UPDATE_RULE \
+             NOT IN ('RESTRICT', 'NO ACTION') LIMIT {}",
+            TABLES_MAX + 1
+        );
+        let query = conn.query::<(String, String), _>(sql);
+        let rows = server.within("reading triggers, views and foreign keys", server.query_timeout(), query).await?;
+        if rows.len() > TABLES_MAX {
+            return Ok(());
+        }
+        let tables = rows.into_iter().map(|(database, name)| TableName::new(&fold(&database), &fold(&name))).collect();
+        // Read after the tables: what later transactions define is in the log.
+        let position = async { Ok(logged(conn).await) };
+        let (read_at, _) = server.within("reading the position", server.query_timeout(), position).await??;
+        self.known = Some(Known { tables, read_at });
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(tables: &[&str], read_at: Position) -> Self {
+        let tables = tables.iter().map(|table| TableName::from(*table)).collect();
+        Self { known: Some(Known { tables, read_at }), outdated: false }
+    }
+}
+
+/// Returns true if the grants include TRIGGER and SELECT on all tables, without exceptions.
+fn sees_all(grants: &[String]) -> bool {
+    let global = |right: &str| {
+        grants.iter().any(|grant| {
+            let rights =
+                grant.strip_prefix("GRANT ").and_then(|grant| grant.split_once(" ON *.* TO ")).map(|(list, _)| list);
+            rights.is_some_and(|list| list.split(", ").any(|own| own == right || own == "ALL PRIVILEGES"))
+        })
+    };
+    let excepted = grants.iter().any(|grant| grant.starts_with("REVOKE "));
+    global("TRIGGER") && global("SELECT") && !excepted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_has_effects_on_other_tables_unless_the_lookup_excludes_them() {
+        let (old, new) = (Gtid { origin: "a".into(), number: 10 }, Gtid { origin: "a".into(), number: 11 });
+        let mut effects = Effects::of(&["shop.audit"], "a:1-10".parse().expect("a position"));
+        for (table, gtid, expected) in [
+            ("shop.log", &new, false),
+            ("shop.log", &old, true),
+            ("Shop.Audit", &new, true),
+            ("mysql.rds_heartbeat2", &old, false),
+        ] {
+            assert_eq!(effects.may_follow(&table.into(), gtid), expected, "{table} {gtid}");
+        }
+        effects.note(b"CREATE TABLE x (id INT)");
+        assert!(!effects.may_follow(&"shop.log".into(), &new));
+        effects.note(b"create trigger t before insert on log for each row set @a = 1");
+        assert!(effects.is_outdated() && effects.may_follow(&"shop.log".into(), &new));
+        let mut unknown = Effects::default();
+        unknown.note(b"CREATE VIEW v AS SELECT 1");
+        assert!(!unknown.is_outdated() && unknown.may_follow(&"shop.log".into(), &new));
+    }
+
+    #[test]
+    fn only_a_user_with_all_rights_sees_all_triggers_and_views() {
+        let sees = |grants: &[&str]| sees_all(&grants.iter().map(|grant| (*grant).to_owned()).collect::<Vec<_>>());
+        assert!(sees(&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"]));
+        assert!(sees(&["GRANT SELECT, TRIGGER, REPLICATION SLAVE ON *.* TO `repl`@`%`"]));
+        assert!(sees(&["GRANT SELECT ON *.* TO `r`@`%`", "GRANT TRIGGER ON *.* TO `r`@`%`"]));
+        assert!(!sees(&["GRANT SELECT, REPLICATION SLAVE ON *.* TO `repl`@`%`"]));
+        assert!(!sees(&["GRANT SELECT, TRIGGER ON `shop`.* TO `repl`@`%`"]));
+        assert!(!sees(&["GRANT SELECT, TRIGGER ON *.* TO `r`@`%`", "REVOKE SELECT ON `hr`.* FROM `r`@`%`"]));
+    }
+}

@@ -1,0 +1,284 @@
+//! The binary log of MariaDB, on real servers of two releases.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cachefront_binlog::{BinlogSource, MySqlGate, commit_token, own_commit_token, read_position};
+use cachefront_core::gate::VisibilityGate;
+use cachefront_core::source::{ChangeSource, Columns, TableFilter};
+use cachefront_core::testing::SourceFixture;
+use cachefront_core::{ErrorKind, Position};
+use cachefront_testkit::server::mariadb::{MariaDb, Release};
+use mysql_async::prelude::Queryable;
+
+use crate::server::{Database, PATIENCE, USERS, drain, limits, lines, only, text};
+
+struct Fixture {
+    db: Database,
+    server: MariaDb,
+}
+
+#[async_trait]
+impl SourceFixture for Fixture {
+    async fn source(&mut self) -> Box<dyn ChangeSource> {
+        Box::new(self.db.source().await)
+    }
+
+    fn table_filter(&self) -> TableFilter {
+        self.db.interest("users", Columns::All)
+    }
+
+    async fn commit(&mut self, ids: Range<u64>) {
+        let rows: Vec<String> = ids.map(|id| format!("({id}, 'user{id}@x', NULL)")).collect();
+        self.db.run(&[&format!("INSERT INTO users VALUES {}", rows.join(", "))]).await;
+    }
+
+    async fn commit_elsewhere(&mut self) {
+        self.db.run(&["INSERT INTO other VALUES ()"]).await;
+    }
+
+    async fn purge(&mut self) {
+        self.server.purge_binlogs().await;
+    }
+}
+
+async fn prepared(release: Release) -> Fixture {
+    let server = MariaDb::start(release, &[]).await;
+    let mut db = Database::on_mariadb(&server).await;
+    db.run(&[USERS, "CREATE TABLE other (id INT AUTO_INCREMENT PRIMARY KEY)"]).await;
+    Fixture { db, server }
+}
+
+macro_rules! laws {
+    ($($module:ident: $release:expr;)*) => {$(
+        mod $module {
+            use cachefront_testkit::server::mariadb::Release;
+
+            use super::prepared;
+
+            cachefront_core::source_suite!(@tests prepared($release);
+                changes_come_in_commit_order
+                a_checkpoint_leads_to_what_follows_it
+                a_source_may_be_opened_again
+                a_dropped_call_loses_no_change
+                a_large_transaction_comes_in_parts
+                an_idle_wait_ends_with_an_empty_batch
+                other_commits_move_the_position
+                the_head_holds_every_commit
+                a_source_that_is_not_open_returns_an_error
+                a_lost_position_is_a_gap
+            );
+        }
+    )*};
+}
+
+laws! {
+    of_this_debian: Release::Machine;
+    of_debian_unstable: Release::New;
+}
+
+#[tokio::test]
+async fn rows_come_from_every_form_in_which_mariadb_logs_them() {
+    for release in Release::ALL {
+        for compress in ["OFF", "ON"] {
+            let server =
+                MariaDb::start(release, &[&format!("--log-bin-compress={compress}"), "--log-bin-compress-min-len=10"])
+                    .await;
+            let mut db = Database::on_mariadb(&server).await;
+            db.run(&[
+                "CREATE TABLE things (id INT UNSIGNED PRIMARY KEY, name VARCHAR(300), n MEDIUMINT, at DATETIME(3), e ENUM('x','é'))",
+                "CREATE TABLE plain (id INT UNSIGNED) ENGINE=MyISAM",
+                "CREATE SEQUENCE numbers",
+            ])
+            .await;
+            let from = db.checkpoint().await;
+            let mut source = db.following("things").await;
+            db.run(&[
+                "INSERT INTO things VALUES (1, REPEAT('é', 250), -5, '2026-01-02 03:04:05.678', 'é')",
+                "UPDATE things SET id = 2",
+                "INSERT INTO plain VALUES (7)",
+                "BEGIN",
+                "INSERT INTO things (id) VALUES (3), (4)",
+                "SAVEPOINT s",
+                "DELETE FROM things WHERE id = 3",
+                "ROLLBACK TO s",
+                "COMMIT",
+                "XA START 'a'",
+                "INSERT INTO things (id) VALUES (5)",
+                "XA END 'a'",
+                "XA PREPARE 'a'",
+                "XA COMMIT 'a'",
+                "SELECT NEXTVAL(numbers)",
+                "ANALYZE TABLE things",
+                "DELETE FROM things WHERE id > 2",
+                "TRUNCATE things",
+                "CREATE OR REPLACE TABLE things AS SELECT 9 AS id",
+            ])
+            .await;
+            let transactions = drain(&mut source, &mut db).await;
+            let expected = [
+                "insert >1",
+                "update 1>2",
+                "insert >3",
+                "insert >4",
+                "insert >5",
+                "insert >5",
+                "delete 3>",
+                "delete 4>",
+                "delete 5>",
+                "tables things",
+                "tables things",
+                "insert >9",
+            ];
+            assert_eq!(lines(&transactions, "id"), expected, "{release:?} compress {compress}");
+            let first = lines(&transactions[..1], "n");
+            assert_eq!(first, ["insert >-5"]);
+            // Columns that are not mapped are skipped, and a log that is read again from an older position tells the same.
+            source.open(&from, &db.interest("things", only(&["id"]))).await.expect("open");
+            assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn columns_that_the_log_does_not_name_are_looked_up() {
+    for release in Release::ALL {
+        let server = MariaDb::start(release, &["--binlog-row-metadata=NO_LOG"]).await;
+        let mut db = Database::on_mariadb(&server).await;
+        db.run(&["CREATE TABLE things (id BIGINT UNSIGNED PRIMARY KEY, e ENUM('a','b'), t TEXT)"]).await;
+        let mut source = db.following("things").await;
+        db.run(&["INSERT INTO things VALUES (18446744073709551615, 'b', 'é')"]).await;
+        let transactions = drain(&mut source, &mut db).await;
+        for (column, value) in [("id", "insert >18446744073709551615"), ("e", "insert >b"), ("t", "insert >é")] {
+            assert_eq!(lines(&transactions, column), [value], "{release:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_gate_waits_for_what_is_logged_and_not_visible() {
+    for release in Release::ALL {
+        // A commit waits for a replica that never acknowledges: after it is in the log, before it is visible.
+        let server = MariaDb::start(
+            release,
+            &[
+                "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
+                "--rpl-semi-sync-master-timeout=2000",
+                "--rpl-semi-sync-master-wait-no-slave=ON",
+            ],
+        )
+        .await;
+        let mut db = Database::on_mariadb(&server).await;
+        db.run(&[USERS, "INSERT INTO users VALUES (1, 'old@x', 1)", "SET GLOBAL rpl_semi_sync_master_enabled = ON"])
+            .await;
+        let mut source = db.following("users").await;
+        let gate = source.gate().expect("the source's own gate");
+        let of_loaders = MySqlGate::connect(&db.url).await.expect("a gate");
+        let mut reader = db.another().await;
+        let see = "SELECT email FROM users WHERE id = 1";
+        let follow = async {
+            let transaction = loop {
+                let batch = source.next_batch(&limits()).await.expect("a batch");
+                if let Some(transaction) = batch.transactions.into_iter().next() {
+                    break transaction;
+                }
+            };
+            let early: Option<String> = reader.query_first(see).await.expect("a row");
+            // What a loader reads now does not contain the commit, so its position must not.
+            let (loaded_at, _) = read_position(&mut reader).await.expect("a position");
+            let mut position = Position::new();
+            position.insert(&transaction.gtid);
+            let claimed = loaded_at.covers(&position);
+            assert!(!gate.wait(&position, Duration::from_millis(50)).await.expect("a reply"), "not visible yet");
+            assert!(of_loaders.wait(&position, PATIENCE).await.expect("a reply"));
+            assert!(gate.wait(&position, PATIENCE).await.expect("a reply"));
+            let late: Option<String> = reader.query_first(see).await.expect("a row");
+            let (visible_at, _) = read_position(&mut reader).await.expect("a position");
+            assert!(visible_at.covers(&position));
+            (early, claimed, late)
+        };
+        let update = db.conn.query_drop("UPDATE users SET email = 'new@x' WHERE id = 1");
+        let ((early, claimed, late), updated) = tokio::join!(follow, update);
+        updated.expect("the commit ends without a replica");
+        assert_eq!(early.as_deref(), Some("old@x"), "{release:?}: the event came first");
+        assert!(!claimed, "a position that claims what cannot be seen");
+        assert_eq!(late.as_deref(), Some("new@x"), "{release:?}: the gate let no change through before");
+    }
+}
+
+#[tokio::test]
+async fn tokens_and_positions_compare_as_on_mysql() {
+    let server = MariaDb::start(Release::Machine, &[]).await;
+    let mut db = Database::on_mariadb(&server).await;
+    db.run(&[USERS]).await;
+    let before = db.checkpoint().await.position;
+    db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
+    let own = own_commit_token(&mut db.conn).await.expect("a token");
+    assert!(!before.covers(&own));
+    let mut other = db.another().await;
+    assert!(own_commit_token(&mut other).await.expect("that of the server").covers(&own));
+    assert!(commit_token(&mut other).await.expect("a token").covers(&own));
+    let (position, origin) = read_position(&mut other).await.expect("a position");
+    assert!(position.covers(&own));
+    let source = db.source().await;
+    let head = source.probe().head().await.expect("the log's end");
+    assert!(head.checkpoint.position.covers(&own));
+    assert_eq!(*head.origin, *origin);
+    let text = own.to_string();
+    assert_eq!(text.parse::<Position>().expect("a token"), own, "{text}");
+}
+
+#[tokio::test]
+async fn the_preflight_names_what_prevents_an_exact_reader() {
+    let server = MariaDb::start(
+        Release::Machine,
+        &["--gtid-strict-mode=OFF", "--binlog-format=MIXED", "--binlog-row-metadata=NO_LOG"],
+    )
+    .await;
+    let mut db = Database::on_mariadb(&server).await;
+    db.run(&["CREATE TABLE things (id INT PRIMARY KEY, u UUID, z VARCHAR(50) COMPRESSED, email VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_bin DEFAULT 'it''s' UNIQUE)"]).await;
+    let mut source = db.source().await;
+    let refused = source.preflight(&db.interest("things", Columns::All)).await.expect_err("it is refused");
+    assert_eq!(refused.kind(), ErrorKind::Config);
+    let text = refused.to_string();
+    for part in [
+        "SET GLOBAL gtid_strict_mode=ON",
+        "SET GLOBAL binlog_format=ROW",
+        "has type uuid",
+        "COMPRESSED",
+        "utf8mb4_nopad_bin",
+        "DEFAULT 'it''s'",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    db.run(&["SET GLOBAL gtid_strict_mode=ON", "SET GLOBAL binlog_format=ROW"]).await;
+    let warnings = source.preflight(&db.interest("things", only(&["id"]))).await.expect("it starts");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("SET GLOBAL binlog_row_metadata=FULL"), "{warnings:?}");
+    // A user who may not read the log, or not its end.
+    for (rights, part) in
+        [("SELECT, BINLOG MONITOR ON *.*", "REPLICATION SLAVE"), ("SELECT, REPLICATION SLAVE ON *.*", "BINLOG MONITOR")]
+    {
+        let user = db.user(rights).await;
+        let mut source = BinlogSource::connect(&user.url).await.expect("a source");
+        let refused = source.preflight(&db.interest("things", only(&["id"]))).await.expect_err("it is refused");
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_in_a_column_is_skipped() {
+    let server = MariaDb::start(Release::Machine, &[]).await;
+    let mut db = Database::on_mariadb(&server).await;
+    db.run(&["CREATE TABLE things (id INT PRIMARY KEY, u UUID, i INET6, z VARCHAR(50) COMPRESSED, b BLOB COMPRESSED, name VARCHAR(9))"]).await;
+    let mut source = db.following("things").await;
+    db.run(&["INSERT INTO things VALUES (1, UUID(), '::1', REPEAT('z', 50), REPEAT('b', 900), 'é')"]).await;
+    let transactions = drain(&mut source, &mut db).await;
+    assert_eq!(lines(&transactions, "name"), ["insert >é"]);
+    let row = match &transactions[0].changes[0] {
+        cachefront_core::event::Change::Row(row) => row.after.clone().expect("an image"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(text(&row, "z"), "unsupported");
+}

@@ -1,0 +1,4 @@
+//! See `logs::rows`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cachefront_fuzz::logs::rows(data));
