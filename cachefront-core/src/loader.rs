@@ -136,7 +136,7 @@ pub trait Loader<K, V>: Send + Sync + 'static {
         &self,
         keys: &[K],
         cx: &LoadCx,
-    ) -> impl Future<Output = Result<HashMap<K, Result<LoadedValue<V>, Self::Error>>, Self::Error>> + Send
+    ) -> impl Future<Output = Result<LoadedEach<K, V, Self::Error>, Self::Error>> + Send
     where
         K: Clone + Eq + Hash + Send + Sync,
         V: Send,
@@ -395,7 +395,7 @@ where
 }
 
 /// The result for each key of a batch load. A key that is not in it has no row.
-pub(crate) type LoadedEach<K, V> = HashMap<K, Result<LoadedValue<V>, BoxError>>;
+pub(crate) type LoadedEach<K, V, E = BoxError> = HashMap<K, Result<LoadedValue<V>, E>>;
 
 /// The object-safe form of [`Loader`], so that a cache has only two type parameters.
 #[async_trait]

@@ -36,7 +36,7 @@ pub(super) enum Compared {
     Consistent,
     /// Another entry at every peek, or a row of a replica that may be older than the entry.
     Undecided,
-    Differs(Suspect),
+    Differs(Box<Suspect>),
 }
 
 /// Reads entries and rows.
@@ -123,7 +123,7 @@ impl Comparer {
             // The second one has the newer applied position.
             match after {
                 Some(after) if after.id == entry.id => {
-                    return Ok(Compared::Differs(Suspect { target, entry: after, row: row.value, head }));
+                    return Ok(Compared::Differs(Box::new(Suspect { target, entry: after, row: row.value, head })));
                 }
                 _ => before = after,
             }

@@ -268,8 +268,8 @@ impl Owner {
         let mut suspects = Vec::new();
         for result in state.comparer.compare_all(differing).await? {
             if let Compared::Differs(suspect) = result {
-                state.hold(suspect.clone());
-                suspects.push(suspect);
+                state.hold((*suspect).clone());
+                suspects.push(*suspect);
             }
         }
         if suspects.iter().any(|suspect| state.may_be_in_progress(suspect)) {

@@ -130,7 +130,7 @@ impl State {
         match compared {
             Ok(Compared::Differs(suspect)) => {
                 let head = suspect.head.clone().filter(|_| !late);
-                self.hold(suspect);
+                self.hold(*suspect);
                 match head {
                     Some(head) => lock(&self.checks).suspend(check, head),
                     None => self.settle(check, Outcome::Undecided),

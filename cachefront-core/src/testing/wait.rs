@@ -25,7 +25,16 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = bool>,
 {
-    wait_for(what, WAIT_MAX, async move || condition().await.then_some(()))
+    // Not over `wait_for`: the future of an async closure is not known to be `Send` in generic code.
+    let caller = Location::caller();
+    async move {
+        let waited = tokio::time::timeout(WAIT_MAX, async {
+            while !condition().await {
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{caller}: timed out after {WAIT_MAX:?} waiting until {what}");
+    }
 }
 
 /// Waits until `check` returns a value, for `timeout` at most, and returns the value.
