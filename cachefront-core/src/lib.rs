@@ -63,8 +63,10 @@ pub use async_trait::async_trait;
 /// The crate of `Bytes`, in which stores and codecs pass values on.
 pub use bytes;
 pub use cache::{
-    Cache, CacheBuilder, CacheStats, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
-    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier, WarmUp, WarmUpReport,
+    Cache, CacheBuilder, CacheObserver, CacheStats, EntryExplanation, Explanation, Get, GetDetailed, GetFuture,
+    GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Hit, IntoStore, IntoToken, LoadReason,
+    LoadReport, Local, LocalExplanation, LocalValue, MetaExplanation, ReadOutcome, ServingMode, StoreExplanation, Tier,
+    WarmUp, WarmUpReport,
 };
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};

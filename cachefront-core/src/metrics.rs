@@ -5,6 +5,7 @@
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by the tier of the value |
+//! | `cachefront_shadow_total` | counter | `cache`, `outcome` | reads in shadow mode, by how the cached value compares with the database's: `equal`, `different`, `absent`, `changed` meanwhile |
 //! | `cachefront_refreshes_total` | counter | `cache` | loads in the background of values whose time to live ends |
 //! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
@@ -19,6 +20,7 @@
 //! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
+//! | `cachefront_row_images_total` | counter | `outcome` | values of changed rows, by what became of the entry: `replaced`, `kept` (it had been loaded after the commit), `removed`, `absent` |
 //! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
 //! | `cachefront_flushes_total` | counter | `reason` | flushes, of all caches or of one |
 //! | `cachefront_rewinds_total` | counter | | times the store had lost applied invalidations, which were repeated |
@@ -46,6 +48,8 @@ use metrics::{
 
 /// Reads, by the tier of the value.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
+/// Reads in shadow mode, by how the cached value compares with the database's.
+pub const SHADOW_TOTAL: &str = "cachefront_shadow_total";
 /// Loads in the background of values whose time to live ends.
 pub const REFRESHES_TOTAL: &str = "cachefront_refreshes_total";
 /// Loads from the database.
@@ -74,6 +78,8 @@ pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
 /// Keys invalidated in the store.
 pub const INVALIDATIONS_TOTAL: &str = "cachefront_invalidations_total";
+/// Values of changed rows, by what became of the entry.
+pub const ROW_IMAGES_TOTAL: &str = "cachefront_row_images_total";
 /// Batches applied, or interrupted and repeated.
 pub const BATCHES_TOTAL: &str = "cachefront_batches_total";
 /// Flushes, of all caches or of one.
@@ -97,6 +103,8 @@ pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
 
+/// The values of `outcome` in [`SHADOW_TOTAL`].
+const SHADOW_OUTCOMES: [&str; 4] = ["equal", "different", "absent", "changed"];
 /// 1 if the inspector's last pass found no stale entry.
 pub const CONSISTENCY_HEALTHY: &str = "cachefront_consistency_healthy";
 /// Entries that differed from their rows at the last pass.
@@ -151,7 +159,9 @@ pub(crate) struct CacheMetrics {
     pub(crate) miss: Counted,
     pub(crate) unproven: Counted,
     pub(crate) outdated: Counted,
+    pub(crate) tag_invalidated: Counted,
     pub(crate) stale: Counted,
+    shadow: [Counted; SHADOW_OUTCOMES.len()],
     pub(crate) refreshes: Counter,
     pub(crate) bypass: Counted,
     pub(crate) load_ok: Counted,
@@ -183,7 +193,10 @@ impl CacheMetrics {
             miss: read_of("miss"),
             unproven: read_of("unproven"),
             outdated: read_of("outdated"),
+            tag_invalidated: read_of("tag_invalidated"),
             stale: read_of("stale"),
+            shadow: SHADOW_OUTCOMES
+                .map(|outcome| Counted::new(counter!(SHADOW_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome))),
             refreshes: counter!(REFRESHES_TOTAL, "cache" => cache.to_owned()),
             bypass: read_of("bypass"),
             load_ok: load_of("value"),
@@ -207,6 +220,33 @@ impl CacheMetrics {
     /// Returns the number of hits in the process-local tier that were counted.
     pub(crate) fn hits_local(&self) -> u64 {
         self.hits_local.load(Ordering::Relaxed)
+    }
+
+    /// Counts the outcome of a read, by its label.
+    pub(crate) fn count_read(&self, outcome: &'static str) {
+        match outcome {
+            "shared" => self.hit_shared.increment(1),
+            "miss" => self.miss.increment(1),
+            "unproven" => self.unproven.increment(1),
+            "outdated" => self.outdated.increment(1),
+            "tag_invalidated" => self.tag_invalidated.increment(1),
+            "stale" => self.stale.increment(1),
+            "bypass" => self.bypass.increment(1),
+            // Hits in the process-local tier have a counter of their own.
+            _ => {}
+        }
+    }
+
+    /// Counts a read in shadow mode.
+    pub(crate) fn shadow(&self, outcome: &str) {
+        let counters = SHADOW_OUTCOMES.iter().zip(&self.shadow);
+        counters.filter(|(name, _)| **name == outcome).for_each(|(_, counter)| counter.increment(1));
+    }
+
+    /// Returns the number of reads in shadow mode with this outcome.
+    pub(crate) fn shadow_total(&self, outcome: &str) -> u64 {
+        let counters = SHADOW_OUTCOMES.iter().zip(&self.shadow);
+        counters.filter(|(name, _)| **name == outcome).map(|(_, counter)| counter.total()).sum()
     }
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {
@@ -260,6 +300,13 @@ impl CdcMetrics {
             lag_seconds: histogram!(INVALIDATION_LAG_SECONDS),
             stages: STAGES.map(|stage| histogram!(STAGE_SECONDS, "stage" => stage)),
             watermark_age: gauge!(WATERMARK_AGE_SECONDS),
+        }
+    }
+
+    /// Counts values of changed rows, each by an outcome.
+    pub(crate) fn row_images(&self, counts: &[(&'static str, u64)]) {
+        for (outcome, count) in counts.iter().filter(|(_, count)| *count > 0) {
+            counter!(ROW_IMAGES_TOTAL, "outcome" => *outcome).increment(*count);
         }
     }
 
@@ -334,6 +381,7 @@ pub(crate) fn describe_store() {
 
 fn describe() {
     describe_counter!(READS_TOTAL, "Reads, by the tier of the value");
+    describe_counter!(SHADOW_TOTAL, "Reads in shadow mode, by how the cached value compares with the database's");
     describe_counter!(REFRESHES_TOTAL, "Loads in the background of values whose time to live ends");
     describe_counter!(LOADS_TOTAL, "Loads from the database");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "How long a load took");
@@ -350,6 +398,7 @@ fn describe() {
     describe_counter!(BREAKER_OPENINGS_TOTAL, "Times a closed circuit breaker has opened");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
+    describe_counter!(ROW_IMAGES_TOTAL, "Values of changed rows, by what became of the entry");
     describe_counter!(BATCHES_TOTAL, "Batches applied, or interrupted and repeated");
     describe_counter!(FLUSHES_TOTAL, "Flushes, of all caches or of one");
     describe_counter!(REWINDS_TOTAL, "Times the store had lost applied invalidations, which were repeated");

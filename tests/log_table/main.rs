@@ -59,7 +59,7 @@ impl SourceFixture for LogTable {
 }
 
 // Each row of the log is a transaction of its own: none is large enough to come in parts.
-cachefront_core::source_suite!(@tests LogTable::create();
+cachefront_core::source_suite!(@tests std::future::ready(LogTable::create());
     changes_come_in_commit_order
     a_checkpoint_leads_to_what_follows_it
     a_source_may_be_opened_again

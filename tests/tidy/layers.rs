@@ -44,7 +44,7 @@ const ORDERS: [Order; 7] = [
         "cachefront-redis/src",
         &[
             "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
-            "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer",
+            "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer", "images",
             "store", "admin", "builder", "testing",
         ],
     ),

@@ -21,7 +21,7 @@ where
     /// Starts the load of one key that a reader waits for.
     pub(super) fn start(self: &Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>) {
         if self.settings.load_linger.is_zero() || !matches!(work, Work::Registered) {
-            tokio::spawn(Arc::clone(self).run_load(leader, plan, work));
+            self.spawn_load(leader, plan, work);
         } else {
             self.merge(vec![PendingLoad { leader, plan }]);
         }
@@ -30,7 +30,7 @@ where
     /// Starts the loads of many keys that a reader waits for.
     pub(super) fn start_many(self: &Arc<Self>, loads: Vec<PendingLoad<K, V>>) {
         if self.settings.load_linger.is_zero() {
-            tokio::spawn(Arc::clone(self).run_loads(loads));
+            self.spawn_loads(loads);
         } else {
             self.merge(loads);
         }
@@ -45,7 +45,7 @@ where
             if full.is_empty() {
                 break;
             }
-            tokio::spawn(Arc::clone(self).run_loads(full));
+            self.spawn_loads(full);
         }
         if first {
             let inner = Arc::clone(self);
@@ -53,7 +53,7 @@ where
                 inner.clock.sleep(inner.settings.load_linger).await;
                 let rest = inner.merger.take(max, false);
                 if !rest.is_empty() {
-                    inner.run_loads(rest).await;
+                    inner.spawn_loads(rest);
                 }
             });
         }

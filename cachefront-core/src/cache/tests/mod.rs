@@ -3,6 +3,7 @@
 mod breakers;
 mod clear;
 mod codecs;
+mod consistent;
 mod fence;
 mod freshness;
 mod hooks;
@@ -11,11 +12,14 @@ mod levels;
 mod loaded;
 mod many;
 mod merge;
+mod operate;
 mod permits;
 mod refresh;
 mod size;
+mod spans;
 mod split;
 mod stats;
+mod tags;
 mod warm_up;
 
 use std::sync::Arc;
