@@ -165,6 +165,11 @@ impl Fixed {
         })
     }
 
+    /// Returns the token of the entry's lease; `None` if it has none.
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token
+    }
+
     /// Returns the payload of the entry that was decoded.
     pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         bytes.get(self.body..).unwrap_or_default()

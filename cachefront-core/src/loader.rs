@@ -14,6 +14,12 @@ use crate::clock::Timestamp;
 use crate::error::BoxError;
 use crate::position::Position;
 
+mod loaded;
+mod notes;
+
+pub use loaded::{LoadedValue, Reloaded};
+pub use notes::{LoadNotes, TAG_BYTES_MAX, TAGS_MAX};
+
 /// Loads values from the database.
 ///
 /// A load runs in its own task, so it is not cancelled with its caller. It must read a *fresh* snapshot (an autocommit
@@ -46,6 +52,17 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// If the database cannot be read.
     fn load(&self, key: &K, cx: &LoadCx) -> impl Future<Output = Result<Option<V>, Self::Error>> + Send;
 
+    /// Returns what the server that commits has executed now: MySQL's `@@GLOBAL.gtid_executed`. With it, a
+    /// [`consistent`](crate::GetMany::consistent) read of many keys can be served from the cache.
+    ///
+    /// Default: `None`: such a read loads.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    fn executed(&self) -> impl Future<Output = Result<Option<Position>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
     /// Loads the values of many keys; a key that is not in the result has no row.
     ///
     /// Default: calls [`load`](Loader::load) for one key after another.
@@ -66,6 +83,138 @@ pub trait Loader<K, V>: Send + Sync + 'static {
             }
             Ok(values)
         }
+    }
+
+    /// Loads the values of many keys as [`load_many`](Loader::load_many) does, with a result for each: a key can fail while
+    /// others are loaded, and each value can have its own time to live and tags. A key that is not in the result has no row.
+    ///
+    /// Default: calls [`load_many`](Loader::load_many).
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::io;
+    /// use std::time::Duration;
+    ///
+    /// use cachefront::{Cache, LoadCx, LoadedValue, Loader};
+    ///
+    /// /// Prices by product, from shards of which one is away.
+    /// struct Prices;
+    ///
+    /// impl Loader<u64, u64> for Prices {
+    ///     type Error = io::Error;
+    ///
+    ///     async fn load(&self, id: &u64, cx: &LoadCx) -> io::Result<Option<u64>> {
+    ///         cx.ttl(Duration::from_secs(5));
+    ///         Ok(Some(id * 100))
+    ///     }
+    ///
+    ///     async fn load_each(
+    ///         &self,
+    ///         ids: &[u64],
+    ///         _cx: &LoadCx,
+    ///     ) -> io::Result<HashMap<u64, io::Result<LoadedValue<u64>>>> {
+    ///         let price = |id: u64| match id % 2 {
+    ///             0 => Ok(LoadedValue::from(Some(id * 100)).ttl(Duration::from_secs(5))),
+    ///             _ => Err(io::Error::other("this shard is away")),
+    ///         };
+    ///         Ok(ids.iter().map(|id| (*id, price(*id))).collect())
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+    /// let prices: Cache<u64, u64> = Cache::builder("prices").loader(Prices).build()?;
+    /// let found = prices.get_many([2, 3]).per_key().await;
+    /// assert_eq!(found[0].as_ref().expect("it was loaded").value, Some(200));
+    /// assert_eq!(found[1].as_ref().expect_err("its shard is away").kind(), cachefront::ErrorKind::Load);
+    /// # Ok::<(), cachefront::Error>(())
+    /// # }).expect("the example runs");
+    /// ```
+    ///
+    /// # Errors
+    /// If none of the keys could be loaded, because the database cannot be read.
+    fn load_each(
+        &self,
+        keys: &[K],
+        cx: &LoadCx,
+    ) -> impl Future<Output = Result<LoadedEach<K, V, Self::Error>, Self::Error>> + Send
+    where
+        K: Clone + Eq + Hash + Send + Sync,
+        V: Send,
+    {
+        async move {
+            let values = self.load_many(keys, cx).await?;
+            Ok(values.into_iter().map(|(key, value)| (key, Ok(LoadedValue::from(Some(value))))).collect())
+        }
+    }
+
+    /// Loads the value of `key` again, given a value that is cached and that no invalidation has removed: a loader that can
+    /// tell more cheaply that the database still has it returns [`Reloaded::NotModified`]. It runs in place of
+    /// [`load`](Loader::load) for refreshes in the background, and for reads that require more than what is cached, if
+    /// [`reloads`](Loader::reloads) returns true.
+    ///
+    /// Not modified means: a load that begins now would return `previous`. So `cx` is given the position and server of *this*
+    /// read, which then count for the value. Compare what identifies a version for certain, such as a counter: times of
+    /// seconds cannot tell two changes within one.
+    ///
+    /// Default: calls [`load`](Loader::load).
+    ///
+    /// ```
+    /// use cachefront::{LoadCx, Loader, Reloaded};
+    ///
+    /// # struct Connection;
+    /// # impl Connection {
+    /// #     async fn version_of(&self, _: u64) -> std::io::Result<Option<u64>> { Ok(Some(1)) }
+    /// #     async fn report(&self, _: u64) -> std::io::Result<Option<(u64, String)>> { Ok(Some((1, "long".into()))) }
+    /// # }
+    /// /// Long reports, each with the version of its row.
+    /// struct Reports(Connection);
+    ///
+    /// impl Loader<u64, (u64, String)> for Reports {
+    ///     type Error = std::io::Error;
+    ///
+    ///     async fn load(&self, id: &u64, _cx: &LoadCx) -> std::io::Result<Option<(u64, String)>> {
+    ///         self.0.report(*id).await
+    ///     }
+    ///
+    ///     fn reloads(&self) -> bool {
+    ///         true
+    ///     }
+    ///
+    ///     async fn reload(
+    ///         &self,
+    ///         id: &u64,
+    ///         previous: &(u64, String),
+    ///         cx: &LoadCx,
+    ///     ) -> std::io::Result<Reloaded<(u64, String)>> {
+    ///         match self.0.version_of(*id).await? {
+    ///             Some(version) if version == previous.0 => Ok(Reloaded::NotModified),
+    ///             _ => Ok(self.load(id, cx).await?.into()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    fn reload(
+        &self,
+        key: &K,
+        previous: &V,
+        cx: &LoadCx,
+    ) -> impl Future<Output = Result<Reloaded<V>, Self::Error>> + Send
+    where
+        K: Sync,
+        V: Send + Sync,
+    {
+        let _ = previous;
+        async move { self.load(key, cx).await.map(Reloaded::Value) }
+    }
+
+    /// Returns true if [`reload`](Loader::reload) is worth a read of the store, for the value that it is given.
+    ///
+    /// Default: `false`.
+    fn reloads(&self) -> bool {
+        false
     }
 }
 
@@ -104,30 +253,6 @@ pub struct LoadCx {
     fence: Option<Position>,
     fence_wait: Duration,
     notes: Mutex<LoadNotes>,
-}
-
-/// The facts that a loader reported about a value.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct LoadNotes {
-    /// What the server had executed before the read.
-    pub position: Option<Position>,
-    /// Which server was read.
-    pub origin: Option<Box<str>>,
-    /// How long this value may be cached.
-    pub ttl: Option<Duration>,
-    /// A replica was read: the time of the load does not bound staleness.
-    pub replica: bool,
-    /// The value must not be cached.
-    pub no_store: bool,
-}
-
-impl LoadNotes {
-    /// Returns true if the value comes from another server than the one whose log is followed, as far as both are known:
-    /// after a change of primary, such a value is not cached ("Loader's server").
-    pub(crate) fn is_elsewhere(&self, log_origin: &str) -> bool {
-        self.origin.as_ref().is_some_and(|origin| !log_origin.is_empty() && **origin != *log_origin)
-    }
 }
 
 impl LoadCx {
@@ -195,9 +320,17 @@ impl LoadCx {
         self.note(|notes| notes.replica = true);
     }
 
-    /// Caches this value for `ttl` instead of the cache's time to live.
+    /// Caches this value for `ttl` instead of the cache's time to live. If it is reported several times, the shortest counts:
+    /// a loader of many keys reports it for all of them, or returns it with each by [`Loader::load_each`].
     pub fn ttl(&self, ttl: Duration) {
-        self.note(|notes| notes.ttl = Some(ttl));
+        self.note(|notes| notes.shorten(ttl));
+    }
+
+    /// Invalidates this value together with all values that have the same tag; see
+    /// [`CacheBuilder::tagged`](crate::CacheBuilder::tagged). A loader of many keys sets it for all of them. The value is returned and not cached if it has more than
+    /// [`TAGS_MAX`] tags, or one that is empty or longer than [`TAG_BYTES_MAX`].
+    pub fn tag(&self, tag: &str) {
+        self.note(|notes| notes.tag(tag));
     }
 
     /// Prevents this value from being cached.
@@ -261,26 +394,45 @@ where
     }
 }
 
+/// The result for each key of a batch load. A key that is not in it has no row.
+pub(crate) type LoadedEach<K, V, E = BoxError> = HashMap<K, Result<LoadedValue<V>, E>>;
+
 /// The object-safe form of [`Loader`], so that a cache has only two type parameters.
 #[async_trait]
 pub(crate) trait DynLoader<K, V>: Send + Sync {
     async fn load(&self, key: &K, cx: &LoadCx) -> Result<Option<V>, BoxError>;
-    async fn load_many(&self, keys: &[K], cx: &LoadCx) -> Result<HashMap<K, V>, BoxError>;
+    async fn load_each(&self, keys: &[K], cx: &LoadCx) -> Result<LoadedEach<K, V>, BoxError>;
+    async fn reload(&self, key: &K, previous: &V, cx: &LoadCx) -> Result<Reloaded<V>, BoxError>;
+    fn reloads(&self) -> bool;
+    async fn executed(&self) -> Result<Option<Position>, BoxError>;
 }
 
 #[async_trait]
 impl<K, V, L> DynLoader<K, V> for L
 where
     K: Clone + Eq + Hash + Send + Sync,
-    V: Send,
+    V: Send + Sync,
     L: Loader<K, V>,
 {
     async fn load(&self, key: &K, cx: &LoadCx) -> Result<Option<V>, BoxError> {
         Loader::load(self, key, cx).await.map_err(Into::into)
     }
 
-    async fn load_many(&self, keys: &[K], cx: &LoadCx) -> Result<HashMap<K, V>, BoxError> {
-        Loader::load_many(self, keys, cx).await.map_err(Into::into)
+    async fn load_each(&self, keys: &[K], cx: &LoadCx) -> Result<LoadedEach<K, V>, BoxError> {
+        let values = Loader::load_each(self, keys, cx).await.map_err(Into::into)?;
+        Ok(values.into_iter().map(|(key, value)| (key, value.map_err(Into::into))).collect())
+    }
+
+    async fn reload(&self, key: &K, previous: &V, cx: &LoadCx) -> Result<Reloaded<V>, BoxError> {
+        Loader::reload(self, key, previous, cx).await.map_err(Into::into)
+    }
+
+    fn reloads(&self) -> bool {
+        Loader::reloads(self)
+    }
+
+    async fn executed(&self) -> Result<Option<Position>, BoxError> {
+        Loader::executed(self).await.map_err(Into::into)
     }
 }
 

@@ -8,7 +8,7 @@
 //! * clocks without NTP: raise `clock_skew`, or `max_staleness` claims too much;
 //! * bursts of writes to few keys: raise `batch_linger`, so that a batch has more of them and fewer round trips.
 //!
-//! Both structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
+//! The structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
 
 use std::time::Duration;
 
@@ -31,6 +31,11 @@ macro_rules! settings_setters {
         )*
     };
 }
+
+// After the macro, which it uses.
+mod breaker;
+
+pub use breaker::BreakerSettings;
 
 /// What a plain read does while the watermark is older than the freshness objective, or unknown; see
 /// [`CacheBuilder::freshness_objective`](crate::CacheBuilder::freshness_objective).
@@ -71,12 +76,28 @@ pub struct CacheSettings {
     pub lease_poll_min: Duration,
     /// The maximum of this pause. Default: 25 ms: a tenth of what a person notices.
     pub lease_poll_max: Duration,
+    /// How long such a reader waits at most before it asks again, where the store tells it that the load has ended.
+    /// Default: 250 ms, for the case that the store does not.
+    pub lease_push_max: Duration,
     /// Maximum number of concurrent loads, so that an outage of the store cannot stampede the database. Default: 64.
     pub loads_max: usize,
     /// Maximum number of loads that wait for a permit; further reads fail as overloaded. Default: 65,536.
     pub loads_waiting_max: usize,
-    /// Timeout of a load, including the wait for a permit. Default: 30 s.
+    /// Timeout of a load, including the wait for a permit: a load that takes longer is cancelled. Default: 30 s.
     pub load_timeout: Duration,
+    /// How long a read waits for a load before it fails with [`ErrorKind::Timeout`]; the load goes on, and its value is
+    /// stored. Default: 0: it waits for `load_timeout`.
+    pub load_hard_timeout: Duration,
+    /// How long a load waits for loads of other keys, so that [`load_each`](crate::Loader::load_each) gets them all at once:
+    /// fewer statements for a database that is far away, and that much more latency for each miss. Default: 0: it does not wait.
+    pub load_linger: Duration,
+    /// Maximum number of keys of one load that was merged in this way; a load of as many does not wait. Default: 100.
+    pub load_batch_max: usize,
+    /// When loads are refused because the database fails or is slow. Default: never; see [`BreakerSettings::of_loads`].
+    pub load_breaker: BreakerSettings,
+    /// When reads go to the database at once because the store fails or is slow. Invalidations never do. Default: on; see
+    /// [`BreakerSettings::of_store`].
+    pub store_breaker: BreakerSettings,
     /// How long a session or bounded read repeats its load when the database that was read is known to lag; then it fails
     /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
@@ -108,6 +129,9 @@ pub struct CacheSettings {
     /// How long a plain read that has such a value waits for its load, which then goes on in the background.
     /// Default: 0: it waits for the load.
     pub load_soft_timeout: Duration,
+    /// Maximum size of an encoded value in bytes, before compression: a larger one is returned and not cached, and no entry is
+    /// inflated to more. Default: 1 MiB: a server that moves larger values delays all others.
+    pub value_bytes_max: usize,
     /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
     /// achieves.
     pub clock_skew: Duration,
@@ -123,6 +147,12 @@ pub struct CacheSettings {
     /// Maximum number of keys that [`invalidate_many`](crate::Cache::invalidate_many) removes by one command and announces in
     /// one message. Default: 1,000, so that a long list delays no reader.
     pub keys_per_command_max: usize,
+    /// How long the marker of a tag lives. When it ends, the values that have the tag are loaded again. Default: 24 h, so that
+    /// markers of tags that are no longer used do not stay.
+    pub tag_ttl: Duration,
+    /// How long [`Cache::shutdown`](crate::Cache::shutdown) waits for loads in progress. Default: 10 s, what orchestrators
+    /// usually leave of the time that they grant.
+    pub drain_max: Duration,
     /// Whether hits in the process-local tier are counted for [`Cache::stats`](crate::Cache::stats), which costs an atomic
     /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
     pub count_local_hits: bool,
@@ -138,9 +168,15 @@ impl Default for CacheSettings {
             lease_wait: Duration::from_secs(3),
             lease_poll_min: Duration::from_millis(1),
             lease_poll_max: Duration::from_millis(25),
+            lease_push_max: Duration::from_millis(250),
             loads_max: 64,
             loads_waiting_max: 65_536,
             load_timeout: Duration::from_secs(30),
+            load_hard_timeout: Duration::ZERO,
+            load_linger: Duration::ZERO,
+            load_batch_max: 100,
+            load_breaker: BreakerSettings::of_loads(),
+            store_breaker: BreakerSettings::of_store(),
             proof_wait: Duration::from_secs(2),
             fence_wait: Duration::from_millis(500),
             freshness_objective: Duration::from_secs(10),
@@ -150,12 +186,15 @@ impl Default for CacheSettings {
             stale_if_error: Duration::ZERO,
             stale_if_error_throttle: Duration::from_secs(1),
             load_soft_timeout: Duration::ZERO,
+            value_bytes_max: 1 << 20,
             clock_skew: Duration::from_millis(50),
             epoch_slots: 65_536,
             bus_silence_max: Duration::from_secs(2),
             bus_retry_min: Duration::from_millis(20),
             bus_retry_max: Duration::from_secs(1),
             keys_per_command_max: 1_000,
+            tag_ttl: Duration::from_secs(24 * 3600),
+            drain_max: Duration::from_secs(10),
             count_local_hits: false,
             tick: Duration::from_millis(10),
         }
@@ -168,9 +207,15 @@ impl CacheSettings {
         with_lease_wait = lease_wait: Duration;
         with_lease_poll_min = lease_poll_min: Duration;
         with_lease_poll_max = lease_poll_max: Duration;
+        with_lease_push_max = lease_push_max: Duration;
         with_loads_max = loads_max: usize;
         with_loads_waiting_max = loads_waiting_max: usize;
         with_load_timeout = load_timeout: Duration;
+        with_load_hard_timeout = load_hard_timeout: Duration;
+        with_load_linger = load_linger: Duration;
+        with_load_batch_max = load_batch_max: usize;
+        with_load_breaker = load_breaker: BreakerSettings;
+        with_store_breaker = store_breaker: BreakerSettings;
         with_proof_wait = proof_wait: Duration;
         with_fence_wait = fence_wait: Duration;
         with_freshness_objective = freshness_objective: Duration;
@@ -180,12 +225,15 @@ impl CacheSettings {
         with_stale_if_error = stale_if_error: Duration;
         with_stale_if_error_throttle = stale_if_error_throttle: Duration;
         with_load_soft_timeout = load_soft_timeout: Duration;
+        with_value_bytes_max = value_bytes_max: usize;
         with_clock_skew = clock_skew: Duration;
         with_epoch_slots = epoch_slots: usize;
         with_bus_silence_max = bus_silence_max: Duration;
         with_bus_retry_min = bus_retry_min: Duration;
         with_bus_retry_max = bus_retry_max: Duration;
         with_keys_per_command_max = keys_per_command_max: usize;
+        with_tag_ttl = tag_ttl: Duration;
+        with_drain_max = drain_max: Duration;
         with_count_local_hits = count_local_hits: bool;
         with_tick = tick: Duration;
     }
@@ -205,19 +253,26 @@ impl CacheSettings {
             ("lease_wait", self.lease_wait),
             ("lease_poll_min", self.lease_poll_min),
             ("lease_poll_max", self.lease_poll_max),
+            ("lease_push_max", self.lease_push_max),
             ("load_timeout", self.load_timeout),
             ("fence_wait", self.fence_wait),
             ("bus_silence_max", self.bus_silence_max),
             ("bus_retry_min", self.bus_retry_min),
             ("bus_retry_max", self.bus_retry_max),
+            ("tag_ttl", self.tag_ttl),
+            ("drain_max", self.drain_max),
             ("tick", self.tick),
         ];
         above_zero(&positive)?;
         at_least_one(&[
             ("loads_max", self.loads_max),
             ("loads_waiting_max", self.loads_waiting_max),
+            ("load_batch_max", self.load_batch_max),
+            ("value_bytes_max", self.value_bytes_max),
             ("keys_per_command_max", self.keys_per_command_max),
         ])?;
+        self.load_breaker.validate("load_breaker")?;
+        self.store_breaker.validate("store_breaker")?;
         let within_lag = match self.on_lag {
             OnLag::ShortenTtl(ttl) => ttl,
             OnLag::Bypass | OnLag::Serve => Duration::MAX,
@@ -267,6 +322,13 @@ pub struct CdcSettings {
     /// that a service that reads what it has just written does not load it twice. Larger batches remove every entry, which
     /// costs the store less than comparing. 0: always remove. Default: 64.
     pub compared_keys_max: usize,
+    /// In a batch of at most this many row images of caches with
+    /// [`refresh_in_place`](crate::CacheBuilder::refresh_in_place), they replace values in place; a larger batch removes the
+    /// entries, which costs the store less. Default: 256, what a single node does within a millisecond or two.
+    pub row_images_max: usize,
+    /// Maximum size of an encoded value that replaces another in place, in bytes; an entry with a larger one is removed.
+    /// Default: 64 KiB, so that a script that compares and stores it delays no reader.
+    pub row_image_bytes_max: usize,
     /// Period of heartbeats, which move the watermark and show on the bus that the invalidator is alive. Default: 250 ms.
     pub heartbeat: Duration,
     /// Timeout of one wait at the visibility gate; after it the gate is tried again. Default: 1 s.
@@ -287,6 +349,8 @@ impl Default for CdcSettings {
             batch_linger: Duration::ZERO,
             keys_per_command_max: 1_000,
             compared_keys_max: 64,
+            row_images_max: 256,
+            row_image_bytes_max: 64 << 10,
             heartbeat: Duration::from_millis(250),
             gate_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(50),
@@ -303,6 +367,8 @@ impl CdcSettings {
         with_batch_linger = batch_linger: Duration;
         with_keys_per_command_max = keys_per_command_max: usize;
         with_compared_keys_max = compared_keys_max: usize;
+        with_row_images_max = row_images_max: usize;
+        with_row_image_bytes_max = row_image_bytes_max: usize;
         with_heartbeat = heartbeat: Duration;
         with_gate_timeout = gate_timeout: Duration;
         with_retry_min = retry_min: Duration;
@@ -326,6 +392,135 @@ impl CdcSettings {
             ("batch_changes_max", self.batch_changes_max),
             ("batch_bytes_max", self.batch_bytes_max),
             ("keys_per_command_max", self.keys_per_command_max),
+        ])
+    }
+}
+
+/// Settings of an [`Inspector`](crate::Inspector).
+///
+/// ```
+/// use cachefront::InspectSettings;
+///
+/// let settings = InspectSettings::default().with_repair(true).with_sample_max(1_000);
+/// settings.validate()?;
+/// # Ok::<(), cachefront::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct InspectSettings {
+    /// Whether an entry that is stale for good, because its invalidation was lost or its mapping is wrong, is removed from
+    /// all tiers of all processes. Default: `false`: it is only reported.
+    pub repair: bool,
+    /// Pause between two passes over a sample. Default: 10 s. 0: passes run on demand only.
+    pub pass_every: Duration,
+    /// Maximum number of keys of one cache that a pass samples. Default: 200, a few milliseconds of a store's time.
+    pub sample_max: usize,
+    /// Maximum number of keys in one load of many. Default: 200.
+    pub keys_per_load_max: usize,
+    /// Maximum number of entries that are peeked at concurrently. Default: 64, so that a slow store does not cost a pass the
+    /// sum of its round trips.
+    pub peeks_max: usize,
+    /// Maximum number of rows that are loaded concurrently. Default: 4: a database has few connections, and the service
+    /// needs them.
+    pub loads_max: usize,
+    /// Timeout of a load, and of a read of the log's end. Default: 5 s.
+    pub load_timeout: Duration,
+    /// Timeout of a pass. Default: 30 s.
+    pub pass_timeout: Duration,
+    /// How long after a difference was found the entry is peeked at again: its invalidation may be in progress.
+    /// Default: 100 ms, many times the latency of an invalidation.
+    pub grace: Duration,
+    /// Maximum number of changes of keys that are remembered, to tell a late invalidation from a lost one, and which change
+    /// it was. Default: 65,536, about 16 MiB.
+    pub keys_max: usize,
+    /// Maximum number of checks that wait for their time, four for each changed key: the changes of five minutes. Further
+    /// changes are not checked, and counted. Default: 65,536, about 32 MiB.
+    pub checks_max: usize,
+    /// Maximum number of stale entries that are watched until they are gone, and of cached keys that one pass hands to the
+    /// next. Default: 1,000.
+    pub suspects_max: usize,
+    /// Maximum number of findings, and of checks that found an older value, in a report; the oldest are dropped.
+    /// Default: 100.
+    pub findings_max: usize,
+    /// Maximum number of row changes in one read of the log. Default: 1,000, as the invalidator's.
+    pub batch_changes_max: usize,
+    /// Maximum size of the log in one read, in bytes, approximately. Default: 4 MiB.
+    pub batch_bytes_max: usize,
+    /// The first pause after a failure of the source; it doubles up to `retry_max`. Default: 100 ms.
+    pub retry_min: Duration,
+    /// The maximum pause between retries, and of a read of the log that finds no change. Default: 5 s.
+    pub retry_max: Duration,
+}
+
+impl Default for InspectSettings {
+    fn default() -> Self {
+        Self {
+            repair: false,
+            pass_every: Duration::from_secs(10),
+            sample_max: 200,
+            keys_per_load_max: 200,
+            peeks_max: 64,
+            loads_max: 4,
+            load_timeout: Duration::from_secs(5),
+            pass_timeout: Duration::from_secs(30),
+            grace: Duration::from_millis(100),
+            keys_max: 65_536,
+            checks_max: 65_536,
+            suspects_max: 1_000,
+            findings_max: 100,
+            batch_changes_max: 1_000,
+            batch_bytes_max: 4 << 20,
+            retry_min: Duration::from_millis(100),
+            retry_max: Duration::from_secs(5),
+        }
+    }
+}
+
+impl InspectSettings {
+    settings_setters! {
+        with_repair = repair: bool;
+        with_pass_every = pass_every: Duration;
+        with_sample_max = sample_max: usize;
+        with_keys_per_load_max = keys_per_load_max: usize;
+        with_peeks_max = peeks_max: usize;
+        with_loads_max = loads_max: usize;
+        with_load_timeout = load_timeout: Duration;
+        with_pass_timeout = pass_timeout: Duration;
+        with_grace = grace: Duration;
+        with_keys_max = keys_max: usize;
+        with_checks_max = checks_max: usize;
+        with_suspects_max = suspects_max: usize;
+        with_findings_max = findings_max: usize;
+        with_batch_changes_max = batch_changes_max: usize;
+        with_batch_bytes_max = batch_bytes_max: usize;
+        with_retry_min = retry_min: Duration;
+        with_retry_max = retry_max: Duration;
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        above_zero(&[
+            ("load_timeout", self.load_timeout),
+            ("pass_timeout", self.pass_timeout),
+            ("grace", self.grace),
+            ("retry_min", self.retry_min),
+            ("retry_max", self.retry_max),
+        ])?;
+        at_least_one(&[
+            ("sample_max", self.sample_max),
+            ("keys_per_load_max", self.keys_per_load_max),
+            ("peeks_max", self.peeks_max),
+            ("loads_max", self.loads_max),
+            ("keys_max", self.keys_max),
+            ("checks_max", self.checks_max),
+            ("suspects_max", self.suspects_max),
+            ("findings_max", self.findings_max),
+            ("batch_changes_max", self.batch_changes_max),
+            ("batch_bytes_max", self.batch_bytes_max),
         ])
     }
 }

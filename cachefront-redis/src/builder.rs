@@ -180,7 +180,7 @@ impl RedisStoreBuilder {
             }
         };
         let route = servers.open(Purpose::Scripts).await?;
-        let reads = Arc::new(Reads::new(route, keys, self.settings.read_batch_keys_max));
+        let reads = Arc::new(Reads::new(route, keys, &self.settings));
         // Reading the meta of every shard checks the number of shards.
         let shards = 0..reads.keys.shards() as usize;
         try_join_all(shards.map(|shard| reads.fetch(shard, std::iter::empty()))).await?;

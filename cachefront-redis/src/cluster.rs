@@ -17,10 +17,10 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::conn::{Connection, Purpose};
+use crate::conn::{Connection, Dialer, Purpose};
 use crate::error::{closed, is_connection_lost, is_redirect};
 use crate::link::Live;
-use crate::topology::{Nodes, Topology, identity_of};
+use crate::topology::{NodeAddress, Nodes, Topology, identity_of};
 
 /// A handle to the connections.
 #[derive(Clone)]
@@ -161,10 +161,7 @@ impl ClusterLink {
     /// topology is read again.
     pub(crate) async fn dial_bus(&self, bus: usize) -> Result<(Connection, ServerId)> {
         let live = self.live(bus)?;
-        let node = {
-            let state = self.shared.lock();
-            state.view.topology.nodes.get(live.node).cloned().filter(|_| state.epoch == live.epoch)
-        };
+        let node = self.node(&live);
         let Some(node) = node.filter(|_| live.server != ServerId::UNKNOWN) else {
             return Err(self.shared.nodes.address().unavailable("has a node that readers have no connection to"));
         };
@@ -175,6 +172,21 @@ impl ClusterLink {
             return Err(self.shared.nodes.address().unavailable("has another node for the bus than for readers"));
         }
         Ok((connection, live.server))
+    }
+
+    /// Returns the address of the node that a connection leads to; `None` if the topology was read again since.
+    fn node(&self, live: &Live) -> Option<NodeAddress> {
+        let state = self.shared.lock();
+        state.view.topology.nodes.get(live.node).cloned().filter(|_| state.epoch == live.epoch)
+    }
+
+    /// Returns what opens connections to the node of a connection.
+    ///
+    /// # Errors
+    /// `Unavailable` if the topology was read again since.
+    pub(crate) fn dialer(&self, live: &Live) -> Result<Dialer> {
+        let node = self.node(live).ok_or_else(|| self.shared.nodes.unassigned())?;
+        self.shared.nodes.dialer(&node)
     }
 
     pub(crate) fn server(&self) -> &watch::Sender<ServerId> {

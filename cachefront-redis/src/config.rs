@@ -27,8 +27,11 @@ pub struct RedisSettings {
     /// Maximum time until a new connection is ready, including TLS and login. Default: 1 s.
     pub connect_timeout: Duration,
     /// Maximum time for a reader's command. After that its outcome is unknown and the connection is replaced.
-    /// Default: 1 s, far above a healthy server's latency; a cache stops waiting for a read earlier, by its own setting.
+    /// Default: 1 s, far above a healthy server's latency.
     pub response_timeout: Duration,
+    /// How long a reader waits for a command before it goes to the database; the connection is kept until
+    /// `response_timeout`. Default: 250 ms, so that a server that pauses costs no request its own timeout.
+    pub read_timeout: Duration,
     /// Maximum time for an invalidator's command, which carries many keys. Default: 5 s.
     pub writer_response_timeout: Duration,
     /// Number of replicas that must have an invalidation before it counts as applied (`WAIT`). Default: 0: the primary's
@@ -72,6 +75,7 @@ impl Default for RedisSettings {
         Self {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            read_timeout: Duration::from_millis(250),
             writer_response_timeout: Duration::from_secs(5),
             wait_replicas: 0,
             wait_timeout: Duration::from_secs(1),
@@ -92,6 +96,7 @@ impl RedisSettings {
     cachefront_core::settings_setters! {
         with_connect_timeout = connect_timeout: Duration;
         with_response_timeout = response_timeout: Duration;
+        with_read_timeout = read_timeout: Duration;
         with_writer_response_timeout = writer_response_timeout: Duration;
         with_wait_replicas = wait_replicas: usize;
         with_wait_timeout = wait_timeout: Duration;
@@ -114,6 +119,7 @@ impl RedisSettings {
         let durations = [
             ("connect_timeout", self.connect_timeout),
             ("response_timeout", self.response_timeout),
+            ("read_timeout", self.read_timeout),
             ("writer_response_timeout", self.writer_response_timeout),
             ("wait_timeout", self.wait_timeout),
             ("reconnect_min", self.reconnect_min),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cachefront_core::Result;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Pipeline, ProtocolVersion, PushInfo, RedisError, Value};
 
 use crate::config::RedisSettings;
 use crate::error::{Address, into_result, is_connection_lost};
@@ -76,13 +76,38 @@ impl Dialer {
     /// # Errors
     /// The client's error, or `Unavailable` if the server is a replica; `Config` if it is of another kind.
     pub(crate) async fn dial(&self, response_timeout: Option<Duration>, purpose: Purpose) -> Result<Connection> {
-        let config = AsyncConnectionConfig::new()
+        self.dial_with(self.config(response_timeout), purpose).await
+    }
+
+    /// Opens a connection in RESP3, whatever the URL says, and passes what the server pushes on to `receive`, which must not
+    /// block.
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial); also if the server has no RESP3.
+    pub(crate) async fn dial_for_pushes(
+        &self,
+        receive: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Connection> {
+        let receive = move |push| {
+            receive(push);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let config = self.config(Some(self.settings.response_timeout)).set_push_sender(receive);
+        self.dial_with(config, Purpose::Pushes).await
+    }
+
+    fn config(&self, response_timeout: Option<Duration>) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
-            .set_response_timeout(response_timeout);
+            .set_response_timeout(response_timeout)
+    }
+
+    async fn dial_with(&self, config: AsyncConnectionConfig, purpose: Purpose) -> Result<Connection> {
         let (client, address) = match &self.target {
             Target::Server(client) => (Client::clone(client), self.address.clone()),
             Target::Sentinel(sentinels) => sentinels.primary(&self.settings).await?,
         };
+        let client = if purpose == Purpose::Pushes { in_resp3(&client)? } else { client };
         let dialed = async {
             let dialed = client.get_multiplexed_async_connection_with_config(&config).await;
             self.prepare(dialed.map_err(|error| address.error(&error))?, &address, purpose).await
@@ -148,6 +173,16 @@ pub(crate) enum Purpose {
     Peeks,
     /// Reads of the bus.
     Bus,
+    /// Receiving what the server pushes.
+    Pushes,
+}
+
+/// Returns a client to the same server that speaks RESP3.
+fn in_resp3(client: &Client) -> Result<Client> {
+    let info = client.get_connection_info();
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    // The address holds the certificates.
+    Client::open(info.clone().set_redis_settings(settings)).map_err(crate::url::malformed)
 }
 
 /// Asks the server not to update the recency of keys that this connection reads. Redis before 7.2, and a server that does

@@ -113,6 +113,11 @@ impl KeySpace {
         let _ = name.write_all(key.as_str().as_bytes());
     }
 
+    /// A key's full name.
+    pub(crate) fn name(&self, shard: usize, key: &StoreKey) -> Box<[u8]> {
+        [self.prefixes[shard].as_bytes(), key.as_str().as_bytes()].concat().into()
+    }
+
     /// The length of a key's full name, in bytes.
     pub(crate) fn name_bytes(&self, shard: usize, key: &StoreKey) -> usize {
         self.prefixes[shard].len() + key.as_str().len()

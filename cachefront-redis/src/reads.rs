@@ -4,13 +4,18 @@
 //! that is ready can enqueue its read, then takes the queue and sends one command. No timer is involved: the command of a
 //! single reader is sent at once.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cachefront_core::store::{Reading, ServerId};
-use cachefront_core::{Result, StoreKey};
+use cachefront_core::{Error, Result, StoreKey};
 use redis::{Cmd, RedisWrite, Value};
 use tokio::sync::oneshot;
+use tokio::time::error::Elapsed;
 
+use crate::config::RedisSettings;
 use crate::error::closed;
 use crate::keys::KeySpace;
 use crate::meta::MetaCache;
@@ -26,6 +31,10 @@ pub(crate) struct Reads {
     queues: Box<[Mutex<Vec<PendingRead>>]>,
     /// Maximum number of reads in one command.
     batch_max: usize,
+    /// How long a reader waits for a command.
+    timeout: Duration,
+    /// The connection is being checked, because a command took longer.
+    checking: AtomicBool,
 }
 
 /// A read that waits for the next command.
@@ -36,11 +45,41 @@ struct PendingRead {
 }
 
 impl Reads {
-    pub(crate) fn new(route: Route, keys: KeySpace, batch_max: usize) -> Self {
+    pub(crate) fn new(route: Route, keys: KeySpace, settings: &RedisSettings) -> Self {
         let shards = keys.shards();
         let queues = (0..shards).map(|_| Mutex::default()).collect();
         let metas = MetaCache::new(route.address().clone(), shards);
-        Self { route, keys, metas, queues, batch_max }
+        let (batch_max, timeout, checking) =
+            (settings.read_batch_keys_max, settings.read_timeout, AtomicBool::new(false));
+        Self { route, keys, metas, queues, batch_max, timeout, checking }
+    }
+
+    /// Waits for a reader's command to a shard, but not longer than a reader may. What comes after that is not waited for; the
+    /// connection is checked, so that it is replaced if it is lost.
+    pub(crate) async fn within<T>(self: &Arc<Self>, shard: usize, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => {
+                self.check(shard);
+                Err(self.too_slow(elapsed))
+            }
+        }
+    }
+
+    /// Sends a command in the background, whose own timeout ends in a new connection. One check runs at a time.
+    fn check(self: &Arc<Self>, shard: usize) {
+        if !self.checking.swap(true, Ordering::SeqCst) {
+            let reads = Arc::clone(self);
+            self.route.runtime().spawn(async move {
+                // Its error has been handled where it was found.
+                let _ = reads.fetch(shard, std::iter::empty()).await;
+                reads.checking.store(false, Ordering::SeqCst);
+            });
+        }
+    }
+
+    fn too_slow(&self, elapsed: Elapsed) -> Error {
+        self.route.address().timed_out("did not reply to a reader", elapsed)
     }
 
     /// No code panics while it holds the lock.
@@ -147,16 +186,26 @@ impl Drop for Drain {
 
 /// Sends one batch and completes its reads. A reader that was dropped meanwhile does not receive its reading.
 async fn send(reads: Arc<Reads>, shard: usize, batch: Vec<PendingRead>) {
-    match reads.fetch(shard, batch.iter().map(|pending| &pending.key)).await {
-        Ok(readings) => {
-            for (pending, reading) in batch.into_iter().zip(readings) {
-                let _ = pending.reply.send(Ok(reading));
+    let (keys, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|pending| (pending.key, pending.reply)).unzip();
+    let mut fetch = pin!(reads.fetch(shard, keys.iter()));
+    match tokio::time::timeout(reads.timeout, &mut fetch).await {
+        Ok(Ok(readings)) => {
+            for (reply, reading) in replies.into_iter().zip(readings) {
+                let _ = reply.send(Ok(reading));
             }
         }
-        Err(error) => {
-            for pending in batch {
-                let _ = pending.reply.send(Err(error.clone()));
-            }
+        Ok(Err(error)) => fail(replies, &error),
+        Err(elapsed) => {
+            fail(replies, &reads.too_slow(elapsed));
+            // The connection is replaced if there is no reply at all.
+            let _ = fetch.await;
         }
+    }
+}
+
+/// Completes reads with an error.
+fn fail(replies: Vec<oneshot::Sender<Result<Reading>>>, error: &Error) {
+    for reply in replies {
+        let _ = reply.send(Err(error.clone()));
     }
 }

@@ -9,12 +9,13 @@ use redis::{Cmd, Pipeline, RedisWrite, Value};
 use tokio::sync::OnceCell;
 
 use crate::config::RedisSettings;
-use crate::conn::Purpose;
-use crate::error::{Address, into_result};
+use crate::conn::{Dialer, Purpose};
+use crate::error::{Address, closed, into_result};
 use crate::keys::KeySpace;
 use crate::link::Live;
+use crate::push::Pushes;
 use crate::reads::Reads;
-use crate::route::Servers;
+use crate::route::{Route, Servers};
 use crate::scripts;
 
 #[derive(Debug)]
@@ -25,11 +26,13 @@ pub(crate) struct Shared {
     pub(crate) servers: Servers,
     pub(crate) settings: RedisSettings,
     pub(crate) hub: Arc<Hub>,
+    /// The connections for readers that wait for a load of another process.
+    pub(crate) pushes: Pushes,
 }
 
 impl Shared {
     pub(crate) fn new(reads: Arc<Reads>, servers: Servers, settings: RedisSettings) -> Self {
-        Self { reads, peeks: OnceCell::new(), servers, settings, hub: Arc::new(Hub::new()) }
+        Self { reads, peeks: OnceCell::new(), servers, settings, hub: Arc::new(Hub::new()), pushes: Pushes::default() }
     }
 
     pub(crate) fn keys(&self) -> &KeySpace {
@@ -44,7 +47,7 @@ impl Shared {
     pub(crate) async fn peeks(&self) -> Result<Arc<Reads>> {
         let open = self.peeks.get_or_try_init(async || {
             let route = self.servers.open(Purpose::Peeks).await?;
-            Ok(Arc::new(Reads::new(route, self.keys().clone(), self.settings.read_batch_keys_max)))
+            Ok(Arc::new(Reads::new(route, self.keys().clone(), &self.settings)))
         });
         // Concurrent callers try one after the other; the timeout bounds the wait of each, not the attempts of all.
         match tokio::time::timeout(self.settings.connect_timeout, open).await {
@@ -58,6 +61,18 @@ impl Shared {
         self.reads.route.follow(server);
         if let Some(peeks) = self.peeks.get() {
             peeks.route.follow(server);
+        }
+    }
+
+    /// Returns what opens connections to the server that a connection leads to.
+    ///
+    /// # Errors
+    /// `Unavailable` if that node of a cluster may have been replaced.
+    pub(crate) fn dialer_to(&self, live: &Live) -> Result<Dialer> {
+        match (&self.servers, &self.reads.route) {
+            (Servers::One(dialer), _) => Ok(Dialer::clone(dialer)),
+            (Servers::Cluster(_), Route::Cluster(cluster)) => cluster.dialer(live),
+            (Servers::Cluster(_), Route::One(_)) => Err(closed()),
         }
     }
 

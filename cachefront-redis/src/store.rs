@@ -60,7 +60,8 @@ impl RedisStore {
     /// Reads the entry that the lease script found usable. Returns `None` if it is gone or not usable any more.
     async fn present(&self, request: &LeaseRequest<'_>) -> Result<Option<LeaseReply>> {
         let shard = self.shared.keys().shard_of(request.key);
-        let reading = self.shared.reads.fetch(shard, std::iter::once(request.key)).await?.pop();
+        let reads = &self.shared.reads;
+        let reading = reads.within(shard, reads.fetch(shard, std::iter::once(request.key))).await?.pop();
         let Some(Reading { meta, entry: Some(entry), .. }) = reading else {
             return Ok(None);
         };
@@ -104,7 +105,8 @@ impl Store for RedisStore {
         let by_shard = self.shared.keys().by_shard(keys);
         let commands = by_shard.iter().flat_map(|(shard, keys)| keys.chunks(max).map(move |chunk| (*shard, chunk)));
         let fetched = commands.map(|(shard, chunk)| async move {
-            (chunk, self.shared.reads.fetch(shard, chunk.iter().map(|(_, key)| *key)).await)
+            let reads = &self.shared.reads;
+            (chunk, reads.within(shard, reads.fetch(shard, chunk.iter().map(|(_, key)| *key))).await)
         });
         let fetched = join_all(fetched).await;
         // A node that is away costs its own keys: they are misses, and nothing can be stored there. Where nothing was
@@ -137,15 +139,16 @@ impl Store for RedisStore {
         command.arg(duration_us).arg(u8::from(request.reload));
         command.write_arg(&request.mapping.0.to_be_bytes());
         for _ in 0..LEASE_ATTEMPTS_MAX {
-            let live = self.shared.reads.route.live(self.shared.keys().shard_of(request.key))?;
-            let Value::Array(reply) = self.shared.call_over(&live, &command).await? else {
+            let shard = self.shared.keys().shard_of(request.key);
+            let live = self.shared.reads.route.live(shard)?;
+            let reply = self.shared.reads.within(shard, self.shared.call_over(&live, &command)).await?;
+            let Value::Array(reply) = reply else {
                 return Err(self.unexpected("the lease script"));
             };
             let mut reply = reply.into_iter();
             return Ok(match (reply.next(), reply.next()) {
                 (Some(Value::Int(0)), None) => LeaseReply::NoMeta,
                 (Some(Value::Int(1)), Some(meta)) => {
-                    let shard = self.shared.keys().shard_of(request.key);
                     let meta = self.shared.reads.metas.read(shard, meta)?;
                     LeaseReply::Granted { server: live.server, meta }
                 }
@@ -164,6 +167,14 @@ impl Store for RedisStore {
         Ok(LeaseReply::Held { remaining: Duration::ZERO })
     }
 
+    async fn entry_changed(&self, key: &StoreKey) -> Result<()> {
+        let shard = self.shared.keys().shard_of(key);
+        let live = self.shared.reads.route.live(shard)?;
+        let (server, dialer) = (live.connection.identity.server(), self.shared.dialer_to(&live)?);
+        let name = self.shared.keys().name(shard, key);
+        self.shared.pushes.entry_changed(server, dialer, self.shared.reads.route.runtime(), name).await
+    }
+
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
         let mut command = self.command_for(&FILL, fill.key, 5, fill.entry.len() + 64);
         command.write_arg(&fill.token.as_u128().to_be_bytes());
@@ -174,7 +185,8 @@ impl Store for RedisStore {
         command.write_arg(&fill.generation.0.to_be_bytes());
         command.arg(micros(fill.expiry).div_ceil(1_000).max(1));
         command.write_arg(fill.entry);
-        match self.shared.call(self.shared.keys().shard_of(fill.key), &command).await? {
+        let shard = self.shared.keys().shard_of(fill.key);
+        match self.shared.reads.within(shard, self.shared.call(shard, &command)).await? {
             Value::Int(0) => Ok(FillReply::Stored),
             Value::Int(1) => Ok(FillReply::Refused(Refusal::NoMeta)),
             Value::Int(2) => Ok(FillReply::Refused(Refusal::GenerationChanged)),
@@ -188,7 +200,7 @@ impl Store for RedisStore {
         let mut command = RELEASE.command(1, 1, self.shared.keys().name_bytes(shard, key) + 16);
         self.shared.keys().write(&mut command, shard, key);
         command.write_arg(&token.as_u128().to_be_bytes());
-        self.shared.call(shard, &command).await.map(drop)
+        self.shared.reads.within(shard, self.shared.call(shard, &command)).await.map(drop)
     }
 
     async fn discard(&self, keys: &[StoreKey]) -> Result<()> {

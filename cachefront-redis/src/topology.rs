@@ -138,8 +138,13 @@ impl Nodes {
         response_timeout: Option<std::time::Duration>,
         purpose: Purpose,
     ) -> Result<Connection> {
+        self.dialer(node)?.dial(response_timeout, purpose).await
+    }
+
+    /// Returns what opens connections to a node.
+    pub(crate) fn dialer(&self, node: &NodeAddress) -> Result<Dialer> {
         let client: Client = self.clients.open(self.info(node))?;
-        Dialer::new(client, Mode::Cluster, self.settings).dial(response_timeout, purpose).await
+        Ok(Dialer::new(client, Mode::Cluster, self.settings))
     }
 
     /// Opens a connection to every node that has a place, all at once.

@@ -1,8 +1,10 @@
 //! One process of a test: an invalidator that a test may kill, or readers that storm one key.
 //!
 //! `actor consumer` runs until it is killed, and prints each state that it comes to; over Kafka as a member of a group,
-//! if the test names brokers. `actor storm TASKS ID` waits for a line on standard input, then reads key `ID` by that
-//! many tasks at once, and prints each distinct value with its count. `actor pod` is one process of a service.
+//! if the test names brokers. `actor storm TASKS ID MS` waits for a line on standard input, then reads key `ID` by that
+//! many tasks at once, with a loader that takes so long, and prints each distinct value with its count, and then the time that
+//! all took. With `patient` after it, its readers never ask again for the lease of another process: only the store wakes
+//! them. `actor pod` is one process of a service.
 
 mod crowd;
 mod gate;
@@ -13,7 +15,7 @@ mod pod;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cachefront::{CdcState, CdcStatus};
+use cachefront::{CacheSettings, CdcState, CdcStatus};
 use cachefront_testkit::shop::{Items, Stream, builder, connect_cdc, connect_kafka_cdc, connect_store};
 
 use crate::output::say;
@@ -57,14 +59,19 @@ async fn main() {
                 statuses.changed().await.expect("the invalidator never ends");
             }
         }
-        ["storm", tasks, id] => {
+        ["storm", tasks, id, takes, ref patience @ ..] => {
             let pool = mysql_async::Pool::new(setting("SHOP_MYSQL_URL").as_str());
-            let loader = Items::new(pool).slow(Duration::from_millis(200));
-            let cache = cache.loader(loader).build().expect("a cache");
+            let loader = Items::new(pool).slow(Duration::from_millis(takes.parse().expect("milliseconds")));
+            let hour = Duration::from_secs(3600);
+            let patient = CacheSettings::default().with_lease(hour).with_lease_wait(hour).with_lease_push_max(hour);
+            let patient = patient.with_lease_poll_min(hour).with_lease_poll_max(hour);
+            let settings = if patience == ["patient"] { patient } else { CacheSettings::default() };
+            let cache = cache.settings(settings).loader(loader).build().expect("a cache");
             let (tasks, id): (usize, u64) = (tasks.parse().expect("a number"), id.parse().expect("a number"));
             say("ready");
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).expect("a line");
+            let began = std::time::Instant::now();
             let readers: Vec<_> = (0..tasks)
                 .map(|_| {
                     let cache = cache.clone();
@@ -76,8 +83,10 @@ async fn main() {
                 let value = reader.await.expect("joined").map_err(|error| error.chain());
                 *values.entry(format!("{value:?}")).or_default() += 1;
             }
+            let took = began.elapsed();
             say(&format!("{values:?}"));
+            say(&format!("{} ms", took.as_millis()));
         }
-        _ => panic!("usage: actor consumer | actor storm TASKS ID"),
+        _ => panic!("usage: actor consumer | actor storm TASKS ID MS [patient]"),
     }
 }

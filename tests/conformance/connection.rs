@@ -77,6 +77,39 @@ async fn a_server_that_hangs_is_a_timeout() {
     wait::until_async("readers are served again", WAIT, async || store.get(&key(1)).await.is_ok()).await;
 }
 
+/// A reader stops waiting long before the connection is given up, whatever it asked for; and the connection is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_does_not_wait_for_a_server_that_hangs() {
+    let mut redis = Redis::start().await;
+    let builder = RedisStore::builder(&redis.url()).namespace(unique::namespace());
+    let store = builder.response_timeout(Duration::from_secs(120)).connect().await.expect("a store");
+    store.get(&key(1)).await.expect("a reading");
+    redis.freeze();
+    let begun = Instant::now();
+    let token = Token::from_u128(1).expect("a token");
+    let request = LeaseRequest {
+        key: &key(1),
+        token,
+        duration: Duration::from_secs(60),
+        mode: InvalidationMode::Ttl,
+        mapping: MAPPING,
+        schema_version: 1,
+        reload: false,
+    };
+    let errors = [
+        store.get(&key(1)).await.err(),
+        store.get_many(&[key(1), key(2)]).await.err(),
+        store.lease(&request).await.err(),
+        store.release(&key(1), token).await.err(),
+    ];
+    for error in errors {
+        assert_eq!(error.expect("no server replies").kind(), ErrorKind::Timeout);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    redis.resume();
+    wait::until_async("readers are served again", WAIT, async || store.get(&key(1)).await.is_ok()).await;
+}
+
 /// Without any of its scripts the server does what it is asked, in single calls and in the middle of pipelines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_scripts_are_loaded_again() {

@@ -21,8 +21,13 @@ struct Clustered {
 
 impl Clustered {
     async fn start(processes: usize) -> Self {
+        Self::start_with(processes, 0).await
+    }
+
+    async fn start_with(processes: usize, wait_replicas: usize) -> Self {
         let cluster = Cluster::start().await;
-        let fleet = Fleet::open_on(&stack::mysql_url(), &cluster.url()).await;
+        let mut fleet = Fleet::open_on(&stack::mysql_url(), &cluster.url()).await;
+        fleet.wait_replicas = wait_replicas;
         let mut run = Run::begin(fleet);
         for _ in 0..processes {
             run.start(&[item(), code()]).await;
@@ -94,6 +99,46 @@ async fn a_killed_node_with_lost_writes_is_repaired() {
     test.run.rest("node killed").await;
     test.run.sum.is_right("node killed, with lost writes", &["session", "bounded"]);
     test.run.is_right_from_now_on("after the election of a node").await;
+}
+
+/// With `wait_replicas` the replica of each node has an invalidation before it is applied: while one is frozen nothing is
+/// applied, and a killed node costs plain reads nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_wait_replicas_a_killed_node_costs_plain_reads_nothing() {
+    let mut test = Clustered::start_with(2, 1).await;
+    let primary = test.cluster.owner_of(&testing::meta_key(&test.run.fleet.namespace, 0)).await;
+    let replica = test.cluster.replica_of(primary).await;
+    test.cluster.nodes[replica].freeze();
+    test.run.commits(10).await;
+    let executed = test.run.fleet.executed().await;
+    let pods = &mut test.run.pods;
+    wait::until_async("an invalidator says that replicas are missing", PATIENCE, async || {
+        for pod in &mut *pods {
+            if pod.status().await.error.is_some_and(|error| error.contains("`wait_replicas`")) {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
+    let store = test.run.fleet.store().await;
+    let applied = cachefront_testkit::shop::applied(&*store).await.expect("something is applied");
+    assert!(!applied.covers(&executed), "without the replica nothing is applied");
+    test.cluster.nodes[replica].resume();
+    tell(&format!("cluster, replica back: invalidation goes on after {:?}", test.run.recovered().await));
+    test.run.commits(PHASE).await;
+    test.cluster.nodes[primary].kill();
+    wait::until_async("the replica is the primary", PATIENCE, async || {
+        let info = test.cluster.nodes[replica].command("INFO replication").await.unwrap_or_default();
+        info.contains("role:master")
+    })
+    .await;
+    // It needs a replica of its own.
+    test.cluster.nodes[primary].restart().await;
+    tell(&format!("cluster, node killed: invalidation goes on {:?} after it is back", test.run.recovered().await));
+    test.run.commits(PHASE).await;
+    test.run.rest("cluster with wait_replicas").await;
+    test.run.sum.is_right("node killed, replicas confirm", &["session", "bounded", "eventual"]);
 }
 
 /// A node and its replica are away, so nothing is applied: the keys of their shards are loaded, and all others are served by

@@ -7,16 +7,16 @@ use std::time::Duration;
 #[path = "../fuzz/src/logs.rs"]
 pub(crate) mod logs;
 
-/// What a target does with an input.
-type Read = fn(&[u8]);
-
 /// The most memory that reading one input may take at once.
 const BYTES_MAX: u64 = 8 << 20;
+
+/// What a fuzz target does with its input.
+type Target = fn(&[u8]);
 
 #[test]
 fn every_input_of_the_corpus_ends_in_bounded_time_and_memory() {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, Read); 4] =
+    let targets: [(&str, Target); 4] =
         [("events", logs::events), ("rows", logs::rows), ("statements", logs::statements), ("json", logs::json)];
     for (target, read) in targets {
         let mut inputs = 0;

@@ -186,7 +186,7 @@ fn proofs_by_time() {
     table.holds("B6", "the same with a fence and a replica", Config { time: 2, loads: 1, ..Config::fenced() });
     table.holds("B7", "the same with a failover", Config { failover: true, ..timed() });
     table.holds("B8", "the same with a gap", Config { gaps: 1, ..timed() });
-    table.fails("B2", &["B"], "the clock when the end was told", Config { asked_before: false, ..timed() });
+    table.fails("B2", &["B"], "the clock when the end was known", Config { asked_before: false, ..timed() });
     table.fails("B4", &["B"], "the clock at the fill", Config { load_times: LoadTimes::AtFill, ..timed() });
     table.fails(
         "B5",

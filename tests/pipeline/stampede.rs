@@ -12,13 +12,33 @@ async fn ten_thousand_misses_over_two_processes_load_once() {
     let cache = shop.cache().await;
     let _cdc = shop.run(&cache).await;
     let program = env!("CARGO_BIN_EXE_actor");
-    let mut one = Actor::start(program, &["storm", "5000", "1"], &shop).await;
-    let mut two = Actor::start(program, &["storm", "5000", "1"], &shop).await;
+    let mut one = Actor::start(program, &["storm", "5000", "1", "200"], &shop).await;
+    let mut two = Actor::start(program, &["storm", "5000", "1", "200"], &shop).await;
     let before = shop.loads_counted().await;
     one.go().await;
     two.go().await;
     assert_eq!(one.line().await, r#"{"Ok(Some(1))": 5000}"#);
     assert_eq!(two.line().await, r#"{"Ok(Some(1))": 5000}"#);
+    assert_eq!(shop.loads_counted().await - before, 1);
+}
+
+/// The readers of the process that does not load wait for the other one, and ask for its lease once: the store wakes them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_another_process_are_woken_by_the_store() {
+    let shop = Shop::open(1).await;
+    let cache = shop.cache().await;
+    let _cdc = shop.run(&cache).await;
+    let program = env!("CARGO_BIN_EXE_actor");
+    let mut one = Actor::start(program, &["storm", "5000", "1", "200", "patient"], &shop).await;
+    let mut two = Actor::start(program, &["storm", "5000", "1", "200", "patient"], &shop).await;
+    let before = shop.loads_counted().await;
+    one.go().await;
+    two.go().await;
+    for actor in [&mut one, &mut two] {
+        // It comes within a minute, although they would wait for an hour.
+        assert_eq!(actor.line().await, r#"{"Ok(Some(1))": 5000}"#);
+        println!("5,000 readers: {}", actor.line().await);
+    }
     assert_eq!(shop.loads_counted().await - before, 1);
 }
 

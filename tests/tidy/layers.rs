@@ -22,6 +22,7 @@ const ORDERS: [Order; 7] = [
             "policy",
             "position",
             "settings",
+            "breaker",
             "checkpoint",
             "entry",
             "gate",
@@ -34,6 +35,7 @@ const ORDERS: [Order; 7] = [
             "keymap",
             "store",
             "cache",
+            "inspect",
             "invalidator",
             "testing",
         ],
@@ -42,8 +44,8 @@ const ORDERS: [Order; 7] = [
         "cachefront-redis/src",
         &[
             "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
-            "link", "slots", "topology", "cluster", "route", "reads", "shared", "wires", "bus", "writer", "store",
-            "admin", "builder", "testing",
+            "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer", "images",
+            "store", "admin", "builder", "testing",
         ],
     ),
     (

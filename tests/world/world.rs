@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cachefront_core::store::ServerId;
-use cachefront_core::{CacheSettings, CdcSettings, Position};
+use cachefront_core::{BreakerSettings, CacheSettings, CdcSettings, Position};
 use tokio::sync::Notify;
 
 use crate::clock::{Moment, Time, millis, pass};
@@ -302,6 +302,10 @@ impl World {
         settings.bus_retry_min = millis(5);
         settings.bus_retry_max = millis(100);
         settings.loads_max = self.config.loads_max;
+        // Short pauses: the store is left alone and tried again many times in a run.
+        settings.store_breaker = BreakerSettings::of_store().with_open_min(millis(20)).with_open_max(millis(200));
+        // In every other world loads of several keys are merged.
+        settings.load_linger = if self.config.loads_max.is_multiple_of(2) { millis(2) } else { Duration::ZERO };
         settings.tick = millis(1_000);
         settings.keys_per_command_max = self.config.keys_per_command_max;
         self.config.lives.apply(&mut settings, local);

@@ -4,10 +4,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::expected_tags::TagsOf;
 use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
+use crate::cache::observer::CacheObserver;
+use crate::cache::row_value::{self, ValueOf};
+use crate::cache::tags::TAGGED;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::codec::{Codec, Json};
+use crate::codec::{Codec, Compression, DefaultCodec};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{RowImage, TableName};
 use crate::filter::Columns;
@@ -41,7 +45,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// # }).expect("the example runs");
 /// ```
 #[must_use]
-pub struct CacheBuilder<K, V, C = Json> {
+pub struct CacheBuilder<K, V, C = DefaultCodec> {
     name: String,
     schema_version: u32,
     local: Option<Local>,
@@ -52,11 +56,15 @@ pub struct CacheBuilder<K, V, C = Json> {
     policy: Option<Arc<dyn TtlPolicy>>,
     loader: Option<Arc<dyn DynLoader<K, V>>>,
     codec: C,
-    rules: TableRules,
+    compression: Option<Compression>,
+    pub(super) rules: TableRules,
     mode: Option<InvalidationMode>,
     settings: CacheSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    pub(super) tags_of: Option<TagsOf<K>>,
+    pub(super) row_value: Option<(TableName, ValueOf<V>)>,
 }
 
 impl<K, V> Cache<K, V> {
@@ -81,7 +89,7 @@ impl<K, V> Cache<K, V> {
     }
 }
 
-impl<K, V> CacheBuilder<K, V, Json> {
+impl<K, V> CacheBuilder<K, V, DefaultCodec> {
     fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -93,12 +101,16 @@ impl<K, V> CacheBuilder<K, V, Json> {
             negative_ttl: Duration::from_secs(30),
             policy: None,
             loader: None,
-            codec: Json,
+            codec: DefaultCodec::default(),
+            compression: None,
             rules: TableRules::new(name),
             mode: None,
             settings: CacheSettings::default(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
+            observer: None,
+            tags_of: None,
+            row_value: None,
         }
     }
 }
@@ -155,7 +167,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     where
         L: Loader<K, V>,
         K: Clone + Eq + Hash + Send + Sync,
-        V: Send,
+        V: Send + Sync,
     {
         self.loader = Some(Arc::new(loader));
         self
@@ -185,7 +197,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// ```
     pub fn depends_on<F>(mut self, table: impl Into<TableName>, keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         self.rules.add(table.into(), Columns::All, keys_of);
@@ -196,7 +208,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// at the start to these columns (a string column that keys are made of needs a binary collation).
     pub fn depends_on_columns<F>(mut self, table: impl Into<TableName>, columns: &[&str], keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());
@@ -245,7 +257,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Sets how values become bytes. Default: [`Json`].
+    /// Sets how values become bytes. Default: JSON, with the feature `json`.
     pub fn codec<D: Codec<V>>(self, codec: D) -> CacheBuilder<K, V, D> {
         CacheBuilder {
             name: self.name,
@@ -258,12 +270,22 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             policy: self.policy,
             loader: self.loader,
             codec,
+            compression: self.compression,
             rules: self.rules,
             mode: self.mode,
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
+            observer: self.observer,
+            tags_of: self.tags_of,
+            row_value: self.row_value,
         }
+    }
+
+    /// Compresses encoded values above a size, in the shared store. Processes with other settings read them. Default: no compression.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
     }
 
     /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
@@ -356,13 +378,17 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is wrong, or if no tokio runtime is running.
-    pub fn build(self) -> Result<Cache<K, V>>
+    pub fn build(mut self) -> Result<Cache<K, V>>
     where
         K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
         V: Clone + Send + Sync + 'static,
         C: Codec<V>,
     {
         self.validate()?;
+        let codec = Arc::new(self.codec);
+        if let Some((table, value_of)) = self.row_value.take() {
+            row_value::add_rule(&mut self.rules, table, value_of, &codec, self.schema_version);
+        }
         let policy = self.policy.unwrap_or_else(|| {
             let jittered = JitteredTtl { inner: FixedTtl(self.ttl), fraction: self.jitter };
             Arc::new(NegativeTtl { inner: jittered, ttl: self.negative_ttl })
@@ -378,16 +404,22 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             store,
             policy,
             loader: self.loader,
-            codec: Arc::new(self.codec),
+            codec,
+            compression: self.compression,
             rules: Arc::new(self.rules),
             mode: self.mode.unwrap_or(by_rules),
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
+            observer: self.observer,
+            tags_of: self.tags_of,
         }))
     }
 
-    fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()>
+    where
+        C: Codec<V>,
+    {
         let config = |message: String| Err(Error::new(ErrorKind::Config, message));
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !self.name.bytes().all(legal) {
@@ -420,6 +452,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         if !stale.load_soft_timeout.is_zero() && stale.stale_if_error.is_zero() {
             return config(format!("`load_soft_timeout` of cache `{}` needs `stale_if_error`", self.name));
         }
+        if self.codec.id() & TAGGED != 0 {
+            return config(format!("the codec of cache `{}` has the id {}: give 1 to 127", self.name, self.codec.id()));
+        }
         if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
             return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));
         }
@@ -429,6 +464,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
                  pair, (\"database\", \"table\")",
                 self.name
             ));
+        }
+        if let Some((table, _)) = &self.row_value {
+            row_value::validate(&self.name, &self.rules, table)?;
         }
         if tokio::runtime::Handle::try_current().is_err() {
             return config(format!("cache `{}` is built outside a tokio runtime: build it inside one", self.name));

@@ -11,7 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
+use crate::breaker::Breaker;
 use crate::bus::{Listener, Pace};
+use crate::cache::expected_tags::{Tags, TagsOf};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
 use crate::cache::get_many::GetMany;
@@ -20,13 +22,19 @@ use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
+use crate::cache::merge::Merger;
+use crate::cache::observer::CacheObserver;
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
+use crate::cache::tasks::Tasks;
+use crate::cache::warm_up::WarmUp;
 use crate::clock::{Clock, Entropy};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
+use crate::event::TableName;
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, LoadCx};
@@ -68,11 +76,14 @@ pub(super) struct Parts<K, V> {
     pub(super) policy: Arc<dyn TtlPolicy>,
     pub(super) loader: Option<Arc<dyn DynLoader<K, V>>>,
     pub(super) codec: Arc<dyn Codec<V>>,
+    pub(super) compression: Option<Compression>,
     pub(super) rules: Arc<TableRules>,
     pub(super) mode: InvalidationMode,
     pub(super) settings: CacheSettings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    pub(super) tags_of: Option<TagsOf<K>>,
 }
 
 impl<K, V> Cache<K, V>
@@ -104,7 +115,7 @@ where
     /// once. Requirements are set before `.await`, as for [`get`](Self::get), and [`per_key`](GetMany::per_key) returns a
     /// result for each key.
     ///
-    /// The values are not of one moment: each satisfies the level by itself.
+    /// The values are not of one moment, unless [`consistent`](GetMany::consistent) is set: each satisfies the level by itself.
     ///
     /// # Errors
     /// As [`get`](Self::get): the first error of any key.
@@ -117,6 +128,23 @@ where
     {
         let keys = keys.into_iter().map(|key| key.borrow().clone()).collect();
         GetMany::new(Arc::clone(&self.inner), keys)
+    }
+
+    /// Loads the values of these keys that are not cached, in batches and at a rate: before a process takes traffic, or after a
+    /// flush. It reads like [`get_many`](Self::get_many), under leases and within the bounds of all loads, so a warm-up never
+    /// stores an old value, and other processes do not load the same keys at the same time.
+    ///
+    /// # Errors
+    /// If no key of three batches in a row could be loaded: the last error. Other failures are counted in the report.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was loaded is cached.
+    pub fn warm_up<Q, I>(&self, keys: I) -> WarmUp<'_, K, V, impl Iterator<Item = K> + use<Q, I, K, V>>
+    where
+        Q: Borrow<K>,
+        I: IntoIterator<Item = Q>,
+    {
+        WarmUp::new(&self.inner, keys.into_iter().map(|key| key.borrow().clone()))
     }
 
     /// Like [`get`](Self::get), with a loader for this call. The loader runs only if no load of this key is in progress
@@ -228,11 +256,12 @@ where
         self.inner.stats()
     }
 
-    /// Sets whether reads go to the database without the tiers; values are then not stored.
+    /// Sets whether reads go to the database without the tiers; values are then not stored: the serving modes
+    /// [`Bypass`](ServingMode::Bypass) and [`Normal`](ServingMode::Normal).
     ///
     /// Default: `false`.
     pub fn set_bypass(&self, bypass: bool) {
-        self.inner.subscription.set_bypass(bypass);
+        self.set_serving_mode(if bypass { ServingMode::Bypass } else { ServingMode::Normal });
     }
 
     /// Returns true if reads go to the database without the tiers.
@@ -269,13 +298,22 @@ where
             .local
             .is_some()
             .then(|| tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick));
-        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, Arc::clone(&parts.clock), metrics.clone());
+        let seams = || (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
+        let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
+        let (clock, entropy) = seams();
+        let breaker = Breaker::new(parts.settings.store_breaker, clock, entropy, metrics.breaker("store"));
         let shared = SharedTier {
             cache: parts.name,
             store: parts.store,
+            breaker,
             codec: parts.codec,
+            compression: parts.compression,
+            value_bytes_max: parts.settings.value_bytes_max,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
+            tagged: parts.rules.is_tagged(),
+            tag_ttl: parts.settings.tag_ttl,
+            tag_poll: parts.settings.lease_poll_min,
             declares_replicas: !parts.rules.loads_from().is_empty(),
             mode: AtomicU8::new(parts.mode as u8),
             fenced: parts.rules.is_fenced(),
@@ -292,12 +330,17 @@ where
             uncovered: AtomicBool::new(false),
             metrics: metrics.clone(),
         };
+        if parts.observer.as_ref().is_some_and(|observer| observer.wants_local_hits()) {
+            shared.subscription.watch_local_hits();
+        }
         let keeps_stale = !parts.settings.stale_if_error.is_zero();
+        let tags = parts.rules.is_tagged().then(|| Tags::new(parts.tags_of));
         let inner = Inner {
             local: parts.local.map(LocalTier::new),
             shared,
             gate,
             flights: Arc::new(Flights::new()),
+            merger: Box::new(Merger::new()),
             subscription,
             _hub: hub,
             loader: parts.loader,
@@ -308,6 +351,9 @@ where
             clock: parts.clock,
             entropy: parts.entropy,
             metrics,
+            observer: parts.observer,
+            tags,
+            tasks: Arc::new(Tasks::new()),
             ticker,
         };
         Self { inner: Arc::new(inner) }
@@ -332,6 +378,12 @@ impl<K, V> Cache<K, V> {
     /// Returns the store that the cache shares with other processes.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.inner.shared.store)
+    }
+
+    /// Returns true if values of this cache depend on `table` (`database.table`): for imports that the log does not have, after
+    /// which every cache that depends on the table is [cleared](Cache::clear).
+    pub fn depends_on_table(&self, table: impl Into<TableName>) -> bool {
+        self.inner.rules.depends_on(&table.into())
     }
 
     /// Returns the map from changes to keys: what an invalidator needs of this cache.

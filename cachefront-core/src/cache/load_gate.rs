@@ -12,9 +12,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::clock::{Clock, Timestamp};
+use crate::breaker::Breaker;
+use crate::clock::{Clock, Entropy, Timestamp};
 use crate::error::{BoxError, Error, ErrorKind, Result};
-use crate::loader::{LoadCx, LoadNotes};
+use crate::loader::{LoadCx, LoadNotes, LoadedValue};
 use crate::metrics::CacheMetrics;
 use crate::position::Position;
 use crate::settings::CacheSettings;
@@ -29,6 +30,8 @@ pub(super) struct LoadGate {
     waiting_max: usize,
     /// Maximum time of a load, including the wait for its permit.
     timeout: Duration,
+    /// Refuses loads while the database fails or is slow.
+    breaker: Breaker,
     /// Maximum time for which a loader waits for its fence.
     fence_wait: Duration,
     clock: Arc<dyn Clock>,
@@ -60,9 +63,16 @@ pub(super) struct Fresh<V> {
 
 impl LoadGate {
     /// Creates a gate with the limits of `settings`.
-    pub(super) fn new(cache: Arc<str>, settings: &CacheSettings, clock: Arc<dyn Clock>, metrics: CacheMetrics) -> Self {
+    pub(super) fn new(
+        cache: Arc<str>,
+        settings: &CacheSettings,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
+        metrics: CacheMetrics,
+    ) -> Self {
+        let breaker = Breaker::new(settings.load_breaker, Arc::clone(&clock), entropy, metrics.breaker("load"));
         Self {
             cache,
+            breaker,
             running: Semaphore::new(settings.loads_max),
             waiting: AtomicUsize::new(0),
             waiting_max: settings.loads_waiting_max,
@@ -76,8 +86,12 @@ impl LoadGate {
     /// Waits for a permit to load. The wait counts towards the load's timeout.
     ///
     /// # Errors
-    /// `Overloaded` if too many loads wait already, `Timeout` if no permit becomes free in time.
+    /// `Overloaded` if too many loads wait already, `Timeout` if no permit becomes free in time; `Unavailable` while the
+    /// circuit breaker is open.
     pub(super) async fn permit(&self) -> Result<Permit<'_>> {
+        if self.breaker.refuses() {
+            return Err(self.refused());
+        }
         if let Ok(permit) = self.running.try_acquire() {
             return Ok(Permit { _permit: permit, remaining: self.timeout });
         }
@@ -111,19 +125,25 @@ impl LoadGate {
     /// Runs one load under its permit, and records its duration and a failure.
     ///
     /// # Errors
-    /// `Timeout` if the load takes longer than the permit allows; the loader's own error, or `Load` with it as the source.
+    /// `Timeout` if the load takes longer than the permit allows; the loader's own error, or `Load` with it as the source;
+    /// `Unavailable` while the circuit breaker is open.
     pub(super) async fn run<T>(
         &self,
         permit: Permit<'_>,
         cx: &LoadCx,
         load: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<(T, LoadFacts)> {
+        let Some(call) = self.breaker.call() else { return Err(self.refused()) };
         // A panic is caught here and not by the task alone, so that the caller can release its lease.
         let loaded = tokio::select! {
             biased;
             loaded = AssertUnwindSafe(load).catch_unwind() => loaded.unwrap_or_else(|_| Err("the loader panicked".into())),
-            () = self.clock.sleep(permit.remaining) => return Err(self.timed_out()),
+            () = self.clock.sleep(permit.remaining) => {
+                call.end(true);
+                return Err(self.timed_out());
+            }
         };
+        call.end(loaded.is_err());
         let took = self.clock.now().since(cx.started_at());
         self.metrics.load_seconds.record(took.as_secs_f64());
         match loaded {
@@ -138,6 +158,20 @@ impl LoadGate {
         Fresh { value, facts }
     }
 
+    /// Counts one value of a batch load, and adds what the loader decided about it alone.
+    pub(super) fn fresh_of_many<V>(&self, loaded: LoadedValue<V>, facts: &LoadFacts) -> Fresh<V> {
+        let (value, own) = loaded.into_parts();
+        let mut facts = facts.clone();
+        facts.notes.add_own(&own);
+        self.fresh(value, facts)
+    }
+
+    /// Counts a load that found the cached value unchanged, which then has the facts of this load.
+    pub(super) fn unchanged<V>(&self, value: Option<V>, facts: LoadFacts) -> Fresh<V> {
+        self.metrics.load_unchanged.increment(1);
+        Fresh { value, facts }
+    }
+
     /// The error of a load without a loader.
     pub(super) fn no_loader(&self) -> BoxError {
         let message = format!("cache `{}` has no loader: set one with `loader`, or use `get_or_load`", self.cache);
@@ -145,7 +179,7 @@ impl LoadGate {
     }
 
     /// Counts a failed load. An error of this crate is returned as it is; another one becomes the source of a `Load` error.
-    fn failed(&self, error: BoxError) -> Error {
+    pub(super) fn failed(&self, error: BoxError) -> Error {
         self.metrics.load_failed.increment(1);
         match error.downcast::<Error>() {
             Ok(own) => *own,
@@ -153,6 +187,14 @@ impl LoadGate {
                 Error::with_source(ErrorKind::Load, format!("the loader of cache `{}` failed", self.cache), error)
             }
         }
+    }
+
+    /// Counts a load that the circuit breaker refuses.
+    fn refused(&self) -> Error {
+        self.metrics.load_failed.increment(1);
+        let message =
+            format!("loads of cache `{}` are refused because its database failed or was slow: retry later", self.cache);
+        Error::new(ErrorKind::Unavailable, message)
     }
 
     /// Counts a load that timed out.

@@ -10,12 +10,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use crate::breaker::Breaker;
+use crate::cache::explanation::LoadReason;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::{Evidence, Level};
 use crate::cache::load_gate::{Fresh, LoadFacts};
+use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
+use crate::cache::tags::{self, Look, Mark, TAGGED};
 use crate::clock::{Clock, Entropy, Timestamp};
-use crate::codec::Codec;
+use crate::codec::{Codec, Compression, inflate};
 use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
@@ -32,10 +36,22 @@ pub(super) struct SharedTier<V> {
     /// The cache's name, part of every key.
     pub(super) cache: Arc<str>,
     pub(super) store: Arc<dyn Store>,
+    /// Reads go to the database while the store fails or is slow.
+    pub(super) breaker: Breaker,
     pub(super) codec: Arc<dyn Codec<V>>,
+    /// How encoded values are compressed.
+    pub(super) compression: Option<Compression>,
+    /// Maximum size of an encoded value, in bytes.
+    pub(super) value_bytes_max: usize,
     pub(super) schema_version: u32,
     /// The cache under its mapping: it is cached only while the store's meta covers it.
     pub(super) mapping: MappingId,
+    /// Values may have tags.
+    pub(super) tagged: bool,
+    /// How long a marker of a tag lives.
+    pub(super) tag_ttl: Duration,
+    /// The pause before a marker that another process makes is read again.
+    pub(super) tag_poll: Duration,
     /// The cache declares the replicas that its loader reads.
     pub(super) declares_replicas: bool,
     /// The current [`InvalidationMode`], as a number.
@@ -75,6 +91,8 @@ pub(super) enum Lookup<V> {
     Unproven,
     /// A valid value that a plain read is not served, because the freshness objective is not met.
     Outdated,
+    /// A value of which a tag was invalidated.
+    TagInvalidated,
 }
 
 /// A value from the shared store, with what is known about it.
@@ -94,7 +112,10 @@ pub(super) struct Stored<V> {
     entry: Bytes,
     /// Where its payload begins, and its fill position ends.
     body: usize,
+    /// The meta that proves the least of those that were read: of the value's shard, and of the shards of its tags' markers.
     pub(super) meta: Option<Arc<Meta>>,
+    /// The value's tags, which must be compared with their markers before it is served.
+    pub(super) marks: Vec<Mark>,
     /// Size of the encoded value, in bytes.
     pub(super) weight: usize,
 }
@@ -103,6 +124,25 @@ impl<V> Stored<V> {
     /// Returns when the value's time to live ends.
     pub(super) fn fresh_until(&self) -> Timestamp {
         if self.soft_expiry.is_known() { self.soft_expiry } else { self.expires_at }
+    }
+
+    /// Returns the value as the result of a load that another process made.
+    pub(super) fn into_loaded(self) -> Loaded<V> {
+        Loaded {
+            position: self.loaded(),
+            value: self.value,
+            tier: Tier::Shared,
+            filled_at: self.filled_at,
+            primary: true,
+            known_primary: false,
+            expires_at: self.expires_at,
+            accepted: true,
+        }
+    }
+
+    /// Returns the whole entry, as stored.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.entry.clone()
     }
 
     /// Returns what the loader's server had executed; `None` if that is not known.
@@ -117,12 +157,19 @@ pub(super) struct Lease {
     mode: InvalidationMode,
     /// Granted by the server that the bus is read from: a value loaded under it may be cached in this process too.
     pub(super) followed: bool,
+    /// The tags of the value that is to be stored.
+    pub(super) marks: Vec<Mark>,
     meta: Option<Arc<Meta>>,
     /// What the loader's server must have executed; `None` if the cache is not fenced.
     pub(super) fence: Option<Position>,
 }
 
 impl Lease {
+    /// The token of this attempt.
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
     /// Returns the cache's generation when the lease was granted.
     fn generation(&self, mapping: MappingId) -> Generation {
         let meta = self.meta.as_ref().filter(|_| self.mode == InvalidationMode::Cdc);
@@ -153,10 +200,27 @@ impl<V> SharedTier<V> {
 }
 
 impl<V: Send + Sync + 'static> SharedTier<V> {
-    /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
+    /// Evaluates what was read from the store for one key. Values with tags are compared with their markers, which are read.
+    pub(super) async fn evaluate_one(&self, reading: Reading, level: &Level, look: Look) -> Lookup<V> {
+        if !self.tagged {
+            return self.evaluate(reading, level);
+        }
+        let evaluated = Box::pin(self.evaluate_tagged(vec![reading], &[level], look)).await;
+        evaluated.into_iter().next().unwrap_or(Lookup::Miss)
+    }
+
+    /// Evaluates what was read from the store for a cache without tags: whether it may be served, and whether it satisfies the
+    /// level.
     pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
         let now = self.clock.now();
-        let Some(stored) = self.decode(reading, now) else { return Lookup::Miss };
+        match self.decode(reading, now) {
+            Ok(stored) => self.judge(stored, level, now),
+            Err(_) => Lookup::Miss,
+        }
+    }
+
+    /// Judges whether a valid value satisfies the level.
+    pub(super) fn judge(&self, stored: Stored<V>, level: &Level, now: Timestamp) -> Lookup<V> {
         if level.is_eventual() {
             return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
         }
@@ -174,67 +238,99 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
-    fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
+    pub(super) fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
         stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
     }
 
-    /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
-        let entry = reading.entry?;
+    /// Decodes an entry that may be served at the eventual level under the current mode; else returns the reason for a load.
+    pub(super) fn decode(&self, reading: Reading, now: Timestamp) -> Result<Stored<V>, LoadReason> {
+        let mode = self.mode();
+        let meta = match mode {
+            InvalidationMode::Cdc => Some(reading.meta.ok_or(LoadReason::NoMeta)?),
+            InvalidationMode::Ttl => None,
+        };
+        let covered = match &meta {
+            Some(meta) if !meta.is_live() => return Err(LoadReason::Suspended),
+            Some(meta) => Some(meta.coverage.generation(self.mapping).ok_or(LoadReason::NotCovered)?),
+            None => None,
+        };
+        let entry = reading.entry.ok_or(LoadReason::Absent)?;
         let fixed = match Fixed::decode(&entry) {
             Ok(fixed) => fixed,
             Err(error) => {
                 tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
-                return None;
+                return Err(LoadReason::Damaged);
             }
         };
         let (header, payload) = (&fixed.header, fixed.payload(&entry));
-        let meta = match self.mode() {
-            InvalidationMode::Cdc => {
-                let meta = reading.meta.filter(|meta| meta.is_live())?;
-                // If the cache is not covered, or the entry has another generation, the entry is not valid.
-                let covered = meta.coverage.generation(self.mapping);
-                if header.mode != InvalidationMode::Cdc || covered != Some(header.generation) {
-                    return None;
-                }
-                Some(meta)
-            }
-            InvalidationMode::Ttl => None,
-        };
-        let expired = header.hard_expiry.is_known() && now >= header.hard_expiry;
-        if header.schema_version != self.schema_version || expired {
-            return None;
+        // If the cache is not covered, or the entry has another generation, the entry is not valid.
+        if mode == InvalidationMode::Cdc && header.mode != mode {
+            return Err(LoadReason::OtherMode);
         }
-        let value = match header.state {
-            PayloadState::Negative => None,
-            PayloadState::Fresh if header.codec == self.codec.id() && header.compression == 0 => {
-                match self.codec.decode(payload) {
-                    Ok(value) => Some(value),
-                    Err(error) => {
-                        tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
-                        return None;
-                    }
-                }
-            }
-            _ => return None,
-        };
-        Some(Stored {
+        if covered.is_some_and(|covered| covered != header.generation) {
+            return Err(LoadReason::OtherGeneration);
+        }
+        if header.state == PayloadState::None {
+            return Err(LoadReason::Loading);
+        }
+        if header.schema_version != self.schema_version {
+            return Err(LoadReason::OtherSchemaVersion);
+        }
+        if header.hard_expiry.is_known() && now >= header.hard_expiry {
+            return Err(LoadReason::Expired);
+        }
+        let (value, marks, weight) = self.decode_payload(header, payload)?;
+        Ok(Stored {
             value,
             filled_at: header.filled_at,
             expires_at: header.hard_expiry,
             soft_expiry: header.soft_expiry,
             load_cost_us: header.load_cost_us,
             server: reading.server,
-            weight: payload.len(),
+            weight,
             body: fixed.body,
             entry,
             meta,
+            marks,
         })
+    }
+
+    /// Decodes the value of an entry, `None` if the database has no such row; its tags; and its size before compression.
+    fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<(Option<V>, Vec<Mark>, usize), LoadReason> {
+        if header.state == PayloadState::Negative {
+            return Ok((None, Vec::new(), 0));
+        }
+        if header.state != PayloadState::Fresh || header.codec & !TAGGED != self.codec.id() {
+            return Err(LoadReason::NotDecodable);
+        }
+        let (marks, absent, payload) = match header.codec & TAGGED {
+            0 => (Vec::new(), false, payload),
+            // Without tags of its own, this release cannot tell whether the value is current.
+            _ if !self.tagged => return Err(LoadReason::NotDecodable),
+            _ => match tags::split(&self.cache, payload) {
+                Some(tagged) => (tagged.marks, tagged.absent, tagged.payload),
+                None => return Err(LoadReason::Damaged),
+            },
+        };
+        if absent {
+            return Ok((None, marks, 0));
+        }
+        let inflated = inflate(header.compression, payload, self.value_bytes_max);
+        match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
+            Ok((bytes, value)) => Ok((Some(value), marks, bytes)),
+            Err(error) => {
+                tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
+                Err(LoadReason::NotDecodable)
+            }
+        }
     }
 
     /// Requests the right to fill a key, once.
     pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
         let mode = self.mode();
+        if self.subscription.serving() == ServingMode::ReadOnly {
+            return Leased::Without;
+        }
         let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
             return Leased::Held(Duration::ZERO);
         };
@@ -247,12 +343,13 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             schema_version: self.schema_version,
             reload,
         };
-        match self.store.lease(&request).await {
-            Ok(LeaseReply::Granted { server, meta }) => {
+        let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Leased::Without };
+        match reply {
+            LeaseReply::Granted { server, meta } => {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
-                let mut lease = Lease { token, mode, followed, meta, fence: None };
+                let mut lease = Lease { token, mode, followed, marks: Vec::new(), meta, fence: None };
                 if self.fenced && mode == InvalidationMode::Cdc {
                     lease.fence = self.fence(key, server, lease.meta.clone()).await;
                     if lease.fence.is_none() {
@@ -263,17 +360,13 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 }
                 Leased::Granted(lease)
             }
-            Ok(LeaseReply::NoMeta) => Leased::Without,
-            Ok(LeaseReply::NotCovered) => {
+            LeaseReply::NoMeta => Leased::Without,
+            LeaseReply::NotCovered => {
                 self.note_covered(false);
                 Leased::Without
             }
-            Ok(LeaseReply::Present { meta, entry }) => self.present(meta, entry),
-            Ok(LeaseReply::Held { remaining }) => Leased::Held(remaining),
-            Err(error) => {
-                self.failed("lease", &error);
-                Leased::Without
-            }
+            LeaseReply::Present { meta, entry } => self.present(meta, entry).await,
+            LeaseReply::Held { remaining } => Leased::Held(remaining),
         }
     }
 
@@ -291,27 +384,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 return None;
             }
             self.clock.sleep(self.fence_poll).await;
-            let reading = self.store.get(key).await.ok()?;
+            let reading = self.guarded("get", self.store.get(key)).await?;
             meta = reading.meta.filter(|_| reading.server.is_same(granted_by));
         }
     }
 
     /// Evaluates an entry that another process filled between this reader's lookup and its lease request. An entry that
     /// the store considers valid and this process cannot decode must be loaded over.
-    fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
+    async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
-        match self.evaluate(reading, &Level::default()) {
-            Lookup::Hit(stored) => Leased::Present(Loaded {
-                position: stored.loaded(),
-                value: stored.value,
-                tier: Tier::Shared,
-                filled_at: stored.filled_at,
-                primary: true,
-                known_primary: false,
-                expires_at: stored.expires_at,
-                accepted: true,
-            }),
-            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Leased::Without,
+        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Read).await {
+            Lookup::Hit(stored) => Leased::Present(stored.into_loaded()),
+            _ => Leased::Without,
         }
     }
 
@@ -331,29 +415,49 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.release(key, lease).await;
             return None;
         }
-        let mut payload = Vec::new();
-        let state = match &fresh.value {
-            None => PayloadState::Negative,
-            Some(value) => match self.codec.encode(value, &mut payload) {
-                Ok(()) => PayloadState::Fresh,
-                Err(error) => {
-                    tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
-                    self.metrics.fill_refused("codec");
-                    self.release(key, lease).await;
-                    return None;
-                }
-            },
+        let Some(encoded) = self.encode(fresh.value.as_ref()) else {
+            self.release(key, lease).await;
+            return None;
         };
-        let header = self.header(lease, &fresh.facts, state, ttl);
+        let tagged = !lease.marks.is_empty();
+        let state = if fresh.value.is_some() || tagged { PayloadState::Fresh } else { PayloadState::Negative };
+        let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
+        let (compression, payload) = compressed.as_ref().map_or((0, &encoded), |(id, payload)| (*id, payload));
+        let mut with_tags = Vec::new();
+        let payload = if tagged {
+            tags::encode(&lease.marks, fresh.value.is_none(), &mut with_tags);
+            with_tags.extend_from_slice(payload);
+            &with_tags
+        } else {
+            payload
+        };
+        let header = Header { compression, ..self.header(lease, &fresh.facts, state, ttl) };
         let fill = Fill {
             key,
             token: lease.token,
             mode: lease.mode,
             generation: header.generation,
-            entry: &header.encode_with(&payload),
+            entry: &header.encode_with(payload),
             expiry: ttl.saturating_add(self.stale_while_revalidate),
         };
-        self.send_fill(&fill).await.then_some(payload.len())
+        self.send_fill(&fill).await.then_some(encoded.len())
+    }
+
+    /// Encodes a value, or the absence of one. Returns `None` if it cannot be encoded or is too large.
+    fn encode(&self, value: Option<&V>) -> Option<Vec<u8>> {
+        let mut encoded = Vec::new();
+        if let Some(Err(error)) = value.map(|value| self.codec.encode(value, &mut encoded)) {
+            tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
+            self.metrics.fill_refused("codec");
+            return None;
+        }
+        let (bytes, max) = (encoded.len(), self.value_bytes_max);
+        if bytes > max {
+            tracing::warn!(cache = %self.cache, bytes, max, "a value is larger than `value_bytes_max` and is not cached");
+            self.metrics.fill_refused("too_large");
+            return None;
+        }
+        Some(encoded)
     }
 
     /// Makes the header of an entry that is stored under `lease`.
@@ -362,7 +466,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         Header {
             state,
             mode: lease.mode,
-            codec: self.codec.id(),
+            codec: if lease.marks.is_empty() { self.codec.id() } else { self.codec.id() | TAGGED },
             compression: 0,
             schema_version: self.schema_version,
             generation: lease.generation(self.mapping),
@@ -378,27 +482,22 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Returns true if the store accepted the fill.
     async fn send_fill(&self, fill: &Fill<'_>) -> bool {
-        match self.store.fill(fill).await {
-            Ok(FillReply::Stored) => {
+        match self.guarded("fill", self.store.fill(fill)).await {
+            Some(FillReply::Stored) => {
                 self.metrics.fill_stored.increment(1);
                 true
             }
-            Ok(FillReply::Refused(refusal)) => {
+            Some(FillReply::Refused(refusal)) => {
                 self.metrics.fill_refused(Refusal::as_str(refusal));
                 false
             }
-            Err(error) => {
-                self.failed("fill", &error);
-                false
-            }
+            None => false,
         }
     }
 
     /// Releases a lease without a fill.
     pub(super) async fn release(&self, key: &StoreKey, lease: &Lease) {
-        if let Err(error) = self.store.release(key, lease.token).await {
-            self.failed("release", &error);
-        }
+        self.guarded("release", self.store.release(key, lease.token)).await;
     }
 
     /// Returns the size of the encoded value, for a value that is not in the store. A value that cannot be encoded is too
@@ -445,10 +544,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
+    /// Calls the store for a reader. Returns `None` if the call failed, or if the circuit breaker refuses it.
+    pub(super) async fn guarded<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Option<T> {
+        let admitted = self.breaker.call()?;
+        let outcome = call.await;
+        admitted.end(matches!(&outcome, Err(error) if is_outage(error)));
+        outcome.inspect_err(|error| self.failed(operation, error)).ok()
+    }
+
     /// Records a failed operation. Reads treat it as a miss and load from the database.
-    pub(super) fn failed(&self, operation: &'static str, error: &Error) {
+    fn failed(&self, operation: &'static str, error: &Error) {
         self.metrics.store_failed(operation);
-        if error.kind() != ErrorKind::Unavailable && error.kind() != ErrorKind::Timeout {
+        if !is_outage(error) {
             tracing::warn!(cache = %self.cache, operation, error = %error.chain(), "a store operation failed; reads use the database");
         } else {
             tracing::debug!(cache = %self.cache, operation, error = %error.chain(), "the store is not reachable; reads use the database");
@@ -461,9 +568,14 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// As [`Store`].
     pub(super) async fn peek(&self, key: &StoreKey) -> Result<Option<Stored<V>>> {
         let reading = self.store.peek(key).await?;
-        match self.evaluate(reading, &Level::default()) {
+        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Peek).await {
             Lookup::Hit(stored) => Ok(Some(stored)),
-            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
+            _ => Ok(None),
         }
     }
+}
+
+/// Returns true if the store could not be reached, or did not reply in time.
+fn is_outage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }

@@ -8,6 +8,7 @@ use std::hash::Hash;
 
 use crate::cache::hit::{Hit, Tier, age};
 use crate::cache::inner::Inner;
+use crate::cache::observer::ReadOutcome;
 use crate::cache::read::{JoinOutcome, Read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::CacheKey;
@@ -30,11 +31,12 @@ where
         read: &Read<'_, K>,
         load: impl Future<Output = Result<JoinOutcome<V>>>,
     ) -> Result<JoinOutcome<V>> {
+        let load = self.within_hard_timeout(load);
         let Some(stale) = self.stale_value(read) else { return load.await };
         let now = self.clock.now();
         let failure = self.failures.as_ref().and_then(|failures| failures.get(&read.key));
         if failure.is_some_and(|retry_at| now < retry_at) {
-            return Ok(self.serve_stale(stale));
+            return Ok(self.serve_stale(&read.key, stale));
         }
         let soft_timeout = self.settings.load_soft_timeout;
         let loaded = if soft_timeout.is_zero() {
@@ -43,7 +45,7 @@ where
             tokio::select! {
                 biased;
                 loaded = load => loaded,
-                () = self.clock.sleep(soft_timeout) => return Ok(self.serve_stale(stale)),
+                () = self.clock.sleep(soft_timeout) => return Ok(self.serve_stale(&read.key, stale)),
             }
         };
         match loaded {
@@ -53,9 +55,25 @@ where
                     failures.insert(read.key.clone(), retry_at);
                 }
                 tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a load failed; a stale value is served");
-                Ok(self.serve_stale(stale))
+                Ok(self.serve_stale(&read.key, stale))
             }
             loaded => loaded,
+        }
+    }
+
+    /// Waits for a load, but not longer than the hard timeout. A load in a task of its own goes on.
+    pub(super) async fn within_hard_timeout<T>(&self, load: impl Future<Output = Result<T>>) -> Result<T> {
+        let hard_timeout = self.settings.load_hard_timeout;
+        if hard_timeout.is_zero() {
+            return load.await;
+        }
+        tokio::select! {
+            biased;
+            loaded = load => loaded,
+            () = self.clock.sleep(hard_timeout) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("a read of cache `{}` has waited {hard_timeout:?} for its load", self.shared.cache),
+            )),
         }
     }
 
@@ -70,13 +88,13 @@ where
         Some(Hit { age: Some(age), stale: true, ..Hit::plain(value, Tier::Local) })
     }
 
-    fn serve_stale(&self, stale: Hit<V>) -> JoinOutcome<V> {
-        self.metrics.stale.increment(1);
+    fn serve_stale(&self, key: &K, stale: Hit<V>) -> JoinOutcome<V> {
+        self.note_read(key, ReadOutcome::Stale);
         JoinOutcome::Hit(stale)
     }
 }
 
 /// Returns true if the database could not be read: the failures that a stale value may replace.
 fn is_load_failure(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Load | ErrorKind::Timeout | ErrorKind::Overloaded)
+    matches!(error.kind(), ErrorKind::Load | ErrorKind::Timeout | ErrorKind::Overloaded | ErrorKind::Unavailable)
 }

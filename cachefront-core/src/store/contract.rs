@@ -6,13 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::bus::{BusMessage, Hub, InvalidationBus};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::store::coverage::Cover;
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
+use crate::store::row_image::{RowImageCounts, RowImageValue};
 use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 
 /// The shared store, as readers use it.
@@ -58,6 +59,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Reads the key again and, if there is no valid entry, grants the right to fill it.
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply>;
+
+    /// Waits until the lease of a key ends in any way but by time: its entry is filled or removed, or the lease is released or
+    /// revoked. It returns at once if no attempt holds the lease, and it may return although one still does. For readers that
+    /// found the lease of another attempt.
+    ///
+    /// Default: `Unavailable`: the store does not tell, and readers ask again.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store cannot tell, now or ever. The reader asks again after a pause.
+    async fn entry_changed(&self, key: &StoreKey) -> Result<()> {
+        let _ = key;
+        Err(Error::new(ErrorKind::Unavailable, "this store does not tell when a lease ends"))
+    }
 
     /// Stores a loaded value if the lease that was granted before its load is still valid.
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply>;
@@ -164,6 +181,20 @@ pub trait StoreWriter: fmt::Debug + Send {
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
         self.invalidate(&keys).await
+    }
+
+    /// Replaces the values of keys by those that row images say, where the entry is known to be older than the image; else removes
+    /// the entry, or leaves one whose load saw the commits. Leases are revoked in every case, and no entry is made. See
+    /// [`row_image::replace`](crate::store::row_image::replace).
+    ///
+    /// Default: every entry is removed.
+    ///
+    /// # Errors
+    /// `Conflict` if a shard is not as expected.
+    async fn replace(&mut self, _expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        let keys: Vec<StoreKey> = values.iter().map(|value| value.key.clone()).collect();
+        self.invalidate(&keys).await?;
+        Ok(RowImageCounts { removed: keys.len() as u64, ..RowImageCounts::default() })
     }
 
     /// Appends a message to the bus over this writer's connection, and returns its sequence.

@@ -18,6 +18,7 @@ use crate::store::contract::{Store, StoreWriter};
 use crate::store::coverage::Cover;
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
+use crate::store::row_image::{RowImageCounts, RowImageValue};
 use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 
 /// An operation of a store, its writer or its bus.
@@ -32,6 +33,8 @@ pub enum Operation {
     GetMany,
     /// [`Store::lease`].
     Lease,
+    /// [`Store::entry_changed`], which waits until there is a change.
+    EntryChanged,
     /// [`Store::fill`].
     Fill,
     /// [`Store::release`].
@@ -56,7 +59,7 @@ pub enum Operation {
     Resign,
     /// [`StoreWriter::raise_high_watermark`].
     RaiseHighWatermark,
-    /// [`StoreWriter::invalidate`] and [`StoreWriter::invalidate_unseen`].
+    /// [`StoreWriter::invalidate`], [`StoreWriter::invalidate_unseen`] and [`StoreWriter::replace`].
     Invalidate,
     /// [`StoreWriter::publish`].
     Publish,
@@ -74,11 +77,12 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Get,
         Self::Peek,
         Self::GetMany,
         Self::Lease,
+        Self::EntryChanged,
         Self::Fill,
         Self::Release,
         Self::Discard,
@@ -107,6 +111,7 @@ impl Operation {
             Self::Peek => "peek",
             Self::GetMany => "get_many",
             Self::Lease => "lease",
+            Self::EntryChanged => "entry_changed",
             Self::Fill => "fill",
             Self::Release => "release",
             Self::Discard => "discard",
@@ -127,6 +132,11 @@ impl Operation {
             Self::Subscribe => "subscribe",
             Self::Receive => "receive",
         }
+    }
+
+    /// Returns true for the operations that wait until something happens: how long they take says nothing about the store.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::EntryChanged | Self::Receive)
     }
 
     /// Returns true for the operations of an invalidator.
@@ -261,6 +271,10 @@ impl<L: StoreLayer> Store for LayeredStore<L> {
         self.layer.around(Operation::Lease, self.inner.lease(request)).await
     }
 
+    async fn entry_changed(&self, key: &StoreKey) -> Result<()> {
+        self.layer.around(Operation::EntryChanged, self.inner.entry_changed(key)).await
+    }
+
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
         self.layer.around(Operation::Fill, self.inner.fill(fill)).await
     }
@@ -340,6 +354,10 @@ impl<L: StoreLayer> StoreWriter for LayeredWriter<L> {
         self.layer.around(Operation::Invalidate, self.inner.invalidate_unseen(changes)).await
     }
 
+    async fn replace(&mut self, expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        self.layer.around(Operation::Invalidate, self.inner.replace(expected, values)).await
+    }
+
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
         self.layer.around(Operation::Publish, self.inner.publish(message)).await
     }
@@ -390,8 +408,8 @@ impl<L: StoreLayer> BusReader for LayeredReader<L> {
     }
 }
 
-/// Records how long each operation takes, also if it fails, as [`STORE_SECONDS`]. The wait for messages of the bus is not
-/// recorded.
+/// Records how long each operation takes, also if it fails, as [`STORE_SECONDS`]. Waiting for messages of the bus and for
+/// changes of an entry is not recorded.
 ///
 /// ```
 /// use cachefront::MemoryStore;
@@ -428,7 +446,7 @@ impl fmt::Debug for StoreMeter {
 
 impl StoreLayer for StoreMeter {
     async fn around<T: Send>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        if operation == Operation::Receive {
+        if operation.waits() {
             return call.await;
         }
         let started = Instant::now();

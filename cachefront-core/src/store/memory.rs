@@ -18,6 +18,7 @@ use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::memory_bus::{MemoryBus, Server};
 use crate::store::memory_shard::{Bounds, Shard};
 use crate::store::meta::Meta;
+use crate::store::row_image::{self, RowImageCounts, RowImageValue};
 use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 use crate::store::transition;
 
@@ -185,7 +186,7 @@ impl MemoryStore {
     /// Removes the meta of every shard and keeps the entries, as an eviction could.
     pub fn forget_meta(&self) {
         for mut shard in self.shared.locks() {
-            shard.meta = None;
+            shard.set_meta(None);
         }
     }
 }
@@ -209,7 +210,7 @@ impl Shared {
     fn change_metas(&self, change: impl Fn(Option<&Meta>) -> Result<Option<Meta>>) -> Result<()> {
         for mut shard in self.locks() {
             if let Some(next) = change(shard.meta.as_deref())? {
-                shard.meta = Some(Arc::new(next));
+                shard.set_meta(Some(next));
             }
         }
         Ok(())
@@ -258,6 +259,18 @@ impl Store for MemoryStore {
         let (reply, change) = transition::lease(shard.meta.as_ref(), shard.slot(request.key, now), now, request);
         shard.apply(request.key, change, now);
         Ok(reply.given_by(self.shared.server.id()))
+    }
+
+    async fn entry_changed(&self, key: &StoreKey) -> Result<()> {
+        // Subscribed before the first look: no change in between is missed.
+        let mut changes = self.shared.shard_of(key).changes();
+        let token = || self.shared.shard_of(key).token(key, self.shared.now());
+        let held = token();
+        while held.is_some() && token() == held {
+            // The shard holds the sender, and this store the shard.
+            let _ = changes.changed().await;
+        }
+        Ok(())
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
@@ -358,6 +371,19 @@ impl StoreWriter for MemoryWriter {
             shard.apply(key, change, now);
         }
         Ok(())
+    }
+
+    async fn replace(&mut self, expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        let mut counts = RowImageCounts::default();
+        for value in values {
+            let mut shard = self.shared.shard_of(&value.key);
+            let now = self.shared.now();
+            let slot = shard.slot(&value.key, now);
+            let (outcome, change) = row_image::replace(shard.meta.as_deref(), expected, slot, value)?;
+            shard.apply(&value.key, change, now);
+            counts.count(outcome);
+        }
+        Ok(counts)
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {

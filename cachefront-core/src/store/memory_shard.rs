@@ -4,8 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::clock::Timestamp;
+use crate::entry::Fixed;
+use crate::identity::Token;
 use crate::key::StoreKey;
 use crate::store::meta::Meta;
 use crate::store::transition::{Change, Slot};
@@ -29,6 +32,8 @@ pub(super) struct Shard {
     bounds: Bounds,
     bytes: usize,
     stamps: u64,
+    /// Wakes those that wait for a change of any entry.
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -41,7 +46,8 @@ struct Cached {
 
 impl Shard {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { meta: None, entries: HashMap::new(), queue: VecDeque::new(), bounds, bytes: 0, stamps: 0 }
+        let changed = watch::Sender::new(());
+        Self { meta: None, entries: HashMap::new(), queue: VecDeque::new(), bounds, bytes: 0, stamps: 0, changed }
     }
 
     /// Returns the entry's bytes for a reader, and marks the entry as used.
@@ -54,6 +60,28 @@ impl Shard {
     /// Returns the slot for a transition or a peek; does not mark the entry as used.
     pub(super) fn slot(&self, key: &StoreKey, now: Timestamp) -> Option<&Slot> {
         self.entries.get(key).map(|cached| &cached.slot).filter(|slot| now < slot.expires)
+    }
+
+    /// Returns the token of a key's lease; `None` if it has none.
+    pub(super) fn token(&self, key: &StoreKey, now: Timestamp) -> Option<Token> {
+        Fixed::decode(&self.slot(key, now)?.bytes).ok()?.token()
+    }
+
+    /// Returns a receiver that is notified of every later change of an entry or of the meta.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Replaces the meta.
+    pub(super) fn set_meta(&mut self, meta: Option<Meta>) {
+        self.meta = meta.map(Arc::new);
+        self.announce();
+    }
+
+    fn announce(&self) {
+        if self.changed.receiver_count() > 0 {
+            self.changed.send_replace(());
+        }
     }
 
     /// Returns the keys of the entries that have not expired.
@@ -78,6 +106,7 @@ impl Shard {
         if let Some(cached) = self.entries.remove(key) {
             self.bytes -= weight(key, &cached.slot);
             self.drop_obsolete();
+            self.announce();
         }
     }
 
@@ -94,6 +123,7 @@ impl Shard {
         self.entries.clear();
         self.queue.clear();
         self.bytes = 0;
+        self.announce();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -107,6 +137,7 @@ impl Shard {
     /// Inserts or replaces an entry. A replaced entry keeps its place in the queue.
     fn put(&mut self, key: &StoreKey, slot: Slot) {
         self.bytes += weight(key, &slot);
+        self.announce();
         if let Some(cached) = self.entries.get_mut(key) {
             self.bytes -= weight(key, &cached.slot);
             cached.slot = slot;

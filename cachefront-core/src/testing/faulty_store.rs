@@ -121,7 +121,7 @@ impl Faults {
 
 impl StoreLayer for Faults {
     async fn around<T: Send>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        if operation == Operation::Receive {
+        if operation.waits() {
             return call.await;
         }
         let delay = self.note(operation);

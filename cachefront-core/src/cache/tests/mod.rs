@@ -1,17 +1,26 @@
 //! The races of the read path, on the in-memory store.
 
+mod breakers;
 mod clear;
+mod codecs;
+mod consistent;
 mod fence;
 mod freshness;
 mod hooks;
 mod keys;
 mod levels;
+mod loaded;
 mod many;
+mod merge;
+mod operate;
 mod permits;
 mod refresh;
 mod size;
+mod spans;
 mod split;
 mod stats;
+mod tags;
+mod warm_up;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

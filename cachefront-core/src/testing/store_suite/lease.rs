@@ -134,6 +134,38 @@ pub(super) async fn a_reload_keeps_the_entry_readable(fixture: &dyn StoreFixture
     assert_eq!((entry.header.order, entry.token), (START + 1, None));
 }
 
+/// A reader that waits for the holder of a lease is woken when the lease ends: by a fill, a release or an invalidation. Without a
+/// lease there is nothing to wait for. A store that cannot tell says so.
+pub(super) async fn a_reader_that_waits_for_a_lease_is_woken_when_it_ends(fixture: &dyn StoreFixture) {
+    let mut harness = StoreHarness::live(fixture).await;
+    let key = super::harness::key(1);
+    if harness.store.entry_changed(&key).await.is_err() {
+        return;
+    }
+    for end in ["fill", "release", "invalidation", "discard"] {
+        let mine = harness.take(1).await;
+        let store = std::sync::Arc::clone(&harness.store);
+        let mut waiting = tokio::spawn({
+            let key = key.clone();
+            async move { store.entry_changed(&key).await }
+        });
+        // The time lets it begin to wait; it may also be woken without a change.
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+        match end {
+            "fill" => assert_eq!(harness.fill(1, mine, START).await, FillReply::Stored),
+            "release" => harness.store.release(&key, mine).await.expect("a release"),
+            "invalidation" => harness.invalidate(&[1]).await,
+            _ => harness.store.discard(std::slice::from_ref(&key)).await.expect("a discard"),
+        }
+        let woken = match early {
+            Ok(early) => Ok(early),
+            Err(_) => tokio::time::timeout(crate::testing::WAIT_MAX, waiting).await,
+        };
+        woken.unwrap_or_else(|_| panic!("not woken by a {end}")).expect("joined").expect("the store tells");
+        harness.store.discard(std::slice::from_ref(&key)).await.expect("a discard");
+    }
+}
+
 /// After a flush a load of the old generation cannot fill, so it does not block other loads.
 pub(super) async fn a_lease_of_an_older_generation_does_not_block(fixture: &dyn StoreFixture) {
     let mut harness = StoreHarness::live(fixture).await;

@@ -106,6 +106,7 @@ laws! {
         a_released_lease_is_free_for_others,
         a_release_with_another_token_has_no_effect,
         a_reload_keeps_the_entry_readable,
+        a_reader_that_waits_for_a_lease_is_woken_when_it_ends,
         a_lease_of_an_older_generation_does_not_block,
         a_fill_after_a_flush_is_refused,
         without_a_meta_no_lease_is_granted_and_no_fill_accepted,
@@ -127,6 +128,7 @@ laws! {
         an_entry_without_proof_does_not_survive,
         an_entry_that_had_seen_every_commit_survives_without_its_lease,
         an_invalidation_removes_every_entry,
+        a_row_image_replaces_only_what_is_known_to_be_older,
         a_discard_removes_and_may_be_repeated,
         thousands_of_keys_are_removed_at_once;
     instant:
@@ -186,6 +188,7 @@ macro_rules! store_suite {
             a_released_lease_is_free_for_others
             a_release_with_another_token_has_no_effect
             a_reload_keeps_the_entry_readable
+            a_reader_that_waits_for_a_lease_is_woken_when_it_ends
             a_lease_of_an_older_generation_does_not_block
             a_fill_after_a_flush_is_refused
             without_a_meta_no_lease_is_granted_and_no_fill_accepted
@@ -205,6 +208,7 @@ macro_rules! store_suite {
             an_entry_without_proof_does_not_survive
             an_entry_that_had_seen_every_commit_survives_without_its_lease
             an_invalidation_removes_every_entry
+            a_row_image_replaces_only_what_is_known_to_be_older
             a_discard_removes_and_may_be_repeated
             thousands_of_keys_are_removed_at_once
             meta_and_entry_are_of_one_instant
@@ -242,7 +246,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 57_usize };
+    (@count) => { 58_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,361 @@
+//! The circuit breaker: calls of a server that fails or is slow are refused at once, until a probe succeeds.
+//!
+//! | state | a call | becomes |
+//! |---|---|---|
+//! | closed | goes through and is counted | open, if too many failed or were slow |
+//! | open | is refused, until the pause is over | half open, by the first call after the pause |
+//! | half open | is refused: the probe is in progress | closed if the probe succeeds, else open for twice as long |
+//!
+//! A call in the closed state costs two readings of the clock and one atomic addition.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge};
+
+use crate::backoff::Backoff;
+use crate::clock::{Clock, Entropy, Timestamp};
+use crate::settings::BreakerSettings;
+
+const CLOSED: u8 = 0;
+const OPEN: u8 = 1;
+const HALF_OPEN: u8 = 2;
+
+/// A circuit breaker.
+pub(crate) struct Breaker {
+    settings: BreakerSettings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    state: AtomicU8,
+    /// The window in two halves: one is being filled, and both count.
+    halves: [Half; 2],
+    /// The half that is being filled.
+    current: AtomicUsize,
+    /// When the next half begins, in µs.
+    turn_at: AtomicU64,
+    pause: Mutex<Pause>,
+    /// 1 while calls are refused.
+    is_open: Gauge,
+    opened: Counter,
+}
+
+/// The calls of half a window.
+#[derive(Default)]
+struct Half {
+    calls: AtomicU32,
+    failures: AtomicU32,
+}
+
+impl Half {
+    fn clear(&self) {
+        self.calls.store(0, Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The pause of an open breaker.
+struct Pause {
+    backoff: Backoff,
+    began: Timestamp,
+    ends: Timestamp,
+}
+
+/// A call that went through. If it is dropped before its end, nothing is known of the server.
+#[must_use]
+pub(crate) struct Call<'a> {
+    breaker: &'a Breaker,
+    began: Timestamp,
+    is_probe: bool,
+    ended: bool,
+}
+
+impl Breaker {
+    pub(crate) fn new(
+        settings: BreakerSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        (is_open, opened): (Gauge, Counter),
+    ) -> Self {
+        is_open.set(0.0);
+        let backoff = Backoff::new(settings.open_min, settings.open_max);
+        Self {
+            settings,
+            clock,
+            entropy,
+            state: AtomicU8::new(CLOSED),
+            halves: Default::default(),
+            current: AtomicUsize::new(0),
+            turn_at: AtomicU64::new(0),
+            pause: Mutex::new(Pause { backoff, began: Timestamp::UNKNOWN, ends: Timestamp::UNKNOWN }),
+            is_open,
+            opened,
+        }
+    }
+
+    /// Begins a call; returns `None` if calls are refused.
+    pub(crate) fn call(&self) -> Option<Call<'_>> {
+        let is_probe = match self.state.load(Ordering::Acquire) {
+            CLOSED => false,
+            OPEN if self.pause_is_over() => {
+                let won = self.state.compare_exchange(OPEN, HALF_OPEN, Ordering::AcqRel, Ordering::Acquire);
+                won.ok()?;
+                true
+            }
+            _ => return None,
+        };
+        let began = if self.settings.enabled { self.clock.now() } else { Timestamp::UNKNOWN };
+        Some(Call { breaker: self, began, is_probe, ended: false })
+    }
+
+    /// Returns true if a call would be refused now, without a probe.
+    pub(crate) fn refuses(&self) -> bool {
+        match self.state.load(Ordering::Acquire) {
+            CLOSED => false,
+            OPEN => !self.pause_is_over(),
+            _ => true,
+        }
+    }
+
+    /// A clock that was set back does not prolong the pause.
+    fn pause_is_over(&self) -> bool {
+        let (now, pause) = (self.clock.now(), self.lock());
+        now >= pause.ends || now < pause.began
+    }
+
+    /// Counts a call, and opens the breaker if it failed and too many others did.
+    fn count(&self, now: Timestamp, failed: bool) {
+        if now.as_micros() >= self.turn_at.load(Ordering::Relaxed) {
+            self.turn(now);
+        }
+        let half = &self.halves[self.current.load(Ordering::Relaxed) % 2];
+        half.calls.fetch_add(1, Ordering::Relaxed);
+        if !failed {
+            return;
+        }
+        half.failures.fetch_add(1, Ordering::Relaxed);
+        let sum =
+            |of: fn(&Half) -> &AtomicU32| self.halves.iter().map(|half| of(half).load(Ordering::Relaxed)).sum::<u32>();
+        let (calls, failures) = (sum(|half| &half.calls), sum(|half| &half.failures));
+        let too_many = f64::from(failures) >= self.settings.failures_share * f64::from(calls);
+        if failures >= self.settings.failures_min && too_many && self.enter(CLOSED) {
+            self.opened.increment(1);
+        }
+    }
+
+    /// Begins the next half of the window.
+    fn turn(&self, now: Timestamp) {
+        let _turning = self.lock();
+        let turn_at = Timestamp::from_micros(self.turn_at.load(Ordering::Relaxed));
+        if now < turn_at {
+            return;
+        }
+        let half = self.settings.window / 2;
+        let next = (self.current.load(Ordering::Relaxed) + 1) % 2;
+        self.halves[next].clear();
+        if now.since(turn_at) >= half {
+            // No call came for at least half a window: the other half is over too.
+            self.halves[(next + 1) % 2].clear();
+        }
+        self.current.store(next, Ordering::Relaxed);
+        self.turn_at.store(now.after(half).as_micros(), Ordering::Relaxed);
+    }
+
+    /// Opens the breaker, if it is in the state `from`. Returns true if it did.
+    fn enter(&self, from: u8) -> bool {
+        let mut pause = self.lock();
+        if self.state.compare_exchange(from, OPEN, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
+        }
+        let now = self.clock.now();
+        let length: Duration = pause.backoff.next_pause(&*self.entropy);
+        (pause.began, pause.ends) = (now, now.after(length));
+        self.is_open.set(1.0);
+        true
+    }
+
+    /// Closes the breaker after a probe that succeeded.
+    fn close(&self) {
+        let mut pause = self.lock();
+        pause.backoff.reset();
+        self.halves.iter().for_each(Half::clear);
+        self.is_open.set(0.0);
+        self.state.store(CLOSED, Ordering::Release);
+    }
+
+    /// No code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call<'_> {
+    /// Ends the call: it failed if `failed`, or if it was slow.
+    pub(crate) fn end(mut self, failed: bool) {
+        self.ended = true;
+        let breaker = self.breaker;
+        if !breaker.settings.enabled {
+            return;
+        }
+        let now = breaker.clock.now();
+        let failed = failed || now.since(self.began) >= breaker.settings.slow;
+        match (self.is_probe, failed) {
+            (false, _) => breaker.count(now, failed),
+            (true, true) => drop(breaker.enter(HALF_OPEN)),
+            (true, false) => breaker.close(),
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    /// A probe that is not waited for any more leaves the place to the next call.
+    fn drop(&mut self) {
+        if self.is_probe && !self.ended {
+            let pause = self.breaker.lock();
+            self.breaker.state.store(OPEN, Ordering::Release);
+            drop(pause);
+        }
+    }
+}
+
+impl std::fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match self.state.load(Ordering::Relaxed) {
+            CLOSED => "closed",
+            OPEN => "open",
+            _ => "half open",
+        };
+        f.debug_struct("Breaker").field("state", &state).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::ManualClock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn settings() -> BreakerSettings {
+        BreakerSettings::of_loads().with_enabled(true).with_slow(Duration::from_millis(100))
+    }
+
+    /// Pauses are exact.
+    #[derive(Debug)]
+    struct Longest;
+
+    impl Entropy for Longest {
+        fn random_u128(&self) -> u128 {
+            u128::MAX
+        }
+    }
+
+    #[derive(Debug)]
+    struct Settable(AtomicU64);
+
+    impl Clock for Settable {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+        }
+
+        fn sleep(&self, _duration: Duration) -> crate::clock::Sleep {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn breaker(settings: BreakerSettings) -> (Breaker, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new());
+        let meters = (Gauge::noop(), Counter::noop());
+        (Breaker::new(settings, Arc::<ManualClock>::clone(&clock), Arc::new(Longest), meters), clock)
+    }
+
+    fn end(breaker: &Breaker, failed: bool) {
+        breaker.call().expect("it goes through").end(failed);
+    }
+
+    #[test]
+    fn it_opens_when_half_of_the_calls_fail_and_not_before() {
+        let (breaker, _clock) = breaker(settings());
+        for _ in 0..4 {
+            end(&breaker, true);
+        }
+        assert!(!breaker.refuses(), "four failures say little");
+        for _ in 0..10 {
+            end(&breaker, false);
+        }
+        for _ in 0..5 {
+            end(&breaker, true);
+        }
+        assert!(!breaker.refuses(), "9 of 19");
+        end(&breaker, true);
+        assert!(breaker.refuses() && breaker.call().is_none(), "10 of 20");
+    }
+
+    #[test]
+    fn slow_calls_count_as_failed() {
+        let (breaker, clock) = breaker(settings());
+        for _ in 0..5 {
+            let call = breaker.call().expect("it goes through");
+            clock.advance(Duration::from_millis(100));
+            call.end(false);
+        }
+        assert!(breaker.refuses());
+    }
+
+    #[test]
+    fn failures_are_forgotten_after_the_window() {
+        let (breaker, clock) = breaker(settings());
+        for _ in 0..4 {
+            end(&breaker, true);
+        }
+        clock.advance(11 * SECOND);
+        for _ in 0..4 {
+            end(&breaker, true);
+            clock.advance(SECOND / 10);
+        }
+        assert!(!breaker.refuses());
+        end(&breaker, true);
+        assert!(breaker.refuses());
+    }
+
+    #[test]
+    fn one_probe_goes_through_after_the_pause_which_doubles_when_it_fails() {
+        let (breaker, clock) = breaker(settings());
+        (0..5).for_each(|_| end(&breaker, true));
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            clock.advance(pause * SECOND - Duration::from_millis(1));
+            assert!(breaker.call().is_none(), "the pause of {pause} s is not over");
+            clock.advance(Duration::from_millis(2));
+            assert!(!breaker.refuses());
+            let probe = breaker.call().expect("the probe");
+            assert!(breaker.call().is_none() && breaker.refuses(), "one probe at a time");
+            probe.end(true);
+        }
+        clock.advance(31 * SECOND);
+        drop(breaker.call().expect("a probe"));
+        end(&breaker, false);
+        (0..4).for_each(|_| end(&breaker, true));
+        assert!(!breaker.refuses(), "what was counted before the outage is forgotten");
+        end(&breaker, true);
+        clock.advance(SECOND + Duration::from_millis(1));
+        assert!(!breaker.refuses(), "the pause is the shortest again");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_the_pause() {
+        let clock = Arc::new(Settable(AtomicU64::new(3_600_000_000)));
+        let meters = (Gauge::noop(), Counter::noop());
+        let breaker = Breaker::new(settings(), Arc::<Settable>::clone(&clock), Arc::new(Longest), meters);
+        (0..5).for_each(|_| end(&breaker, true));
+        assert!(breaker.refuses());
+        clock.0.store(1_000_000, Ordering::SeqCst);
+        assert!(!breaker.refuses());
+    }
+
+    #[test]
+    fn one_that_is_disabled_never_opens() {
+        let (breaker, _clock) = breaker(settings().with_enabled(false));
+        (0..100).for_each(|_| end(&breaker, true));
+        assert!(breaker.call().is_some());
+    }
+}

@@ -1,0 +1,60 @@
+//! The loads that wait for others, to be merged with them.
+
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::cache::flight::Leader;
+use crate::cache::plan::LoadPlan;
+
+/// A load that was not begun.
+pub(super) struct PendingLoad<K: Hash + Eq, V> {
+    pub(super) leader: Leader<K, V>,
+    pub(super) plan: LoadPlan,
+}
+
+/// The loads that wait for others. A trait, so that a cache's type does not require that its key is hashed.
+pub(super) trait Merge<K, V>: Send + Sync {
+    /// Adds loads. Returns true if they are the first ones.
+    fn add(&self, loads: Vec<PendingLoad<K, V>>) -> bool
+    where
+        K: Hash + Eq;
+
+    /// Takes the loads of a batch: all, or `max` if there are as many. Returns none if `full` is asked for and they are fewer.
+    fn take(&self, max: usize, full: bool) -> Vec<PendingLoad<K, V>>
+    where
+        K: Hash + Eq;
+}
+
+/// The loads that wait.
+pub(super) struct Merger<K: Hash + Eq, V> {
+    waiting: Mutex<Vec<PendingLoad<K, V>>>,
+}
+
+impl<K: Hash + Eq, V> Merger<K, V> {
+    pub(super) fn new() -> Self {
+        Self { waiting: Mutex::default() }
+    }
+
+    /// No code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Vec<PendingLoad<K, V>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq + Send + Sync, V: Send + Sync> Merge<K, V> for Merger<K, V> {
+    fn add(&self, loads: Vec<PendingLoad<K, V>>) -> bool {
+        let mut waiting = self.lock();
+        let first = waiting.is_empty();
+        waiting.extend(loads);
+        first
+    }
+
+    fn take(&self, max: usize, full: bool) -> Vec<PendingLoad<K, V>> {
+        let mut waiting = self.lock();
+        if full && waiting.len() < max {
+            return Vec::new();
+        }
+        let rest = waiting.len().saturating_sub(max);
+        waiting.drain(rest..).collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! Codecs and compression, through the store and back.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::codec::{Codec, Compression, MsgPack, Postcard, Raw};
+use crate::entry::Entry;
+
+type Texts<C> = CacheBuilder<u64, String, C>;
+
+fn text(id: u64) -> String {
+    format!("text {id} ").repeat(1_000)
+}
+
+fn texts(store: &MemoryStore) -> CacheBuilder<u64, String> {
+    Cache::builder("texts")
+        .shared(store.clone())
+        .loader(crate::loader::loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(text(id))) }))
+}
+
+/// Returns the tier that key 7 is read from.
+async fn read<C: Codec<String>>(builder: Texts<C>) -> Tier {
+    let hit = builder.build().expect("a cache").get(&7).detailed().await.expect("a value");
+    assert_eq!(hit.value, Some(text(7)));
+    hit.tier
+}
+
+async fn entry(store: &MemoryStore) -> Entry {
+    let key = StoreKey::encode("texts", &7_u64).expect("a key");
+    Entry::decode(store.get(&key).await.expect("a reading").entry.expect("an entry")).expect("an entry")
+}
+
+#[tokio::test]
+async fn a_compressed_value_is_read_by_processes_with_other_settings() {
+    for (compression, id) in [(Compression::lz4(), 1), (Compression::zstd(3), 2)] {
+        let store = MemoryStore::new("t");
+        assert_eq!(read(texts(&store).compression(compression)).await, Tier::Database);
+        let stored = entry(&store).await;
+        assert_eq!(stored.header.compression, id);
+        assert!(stored.payload.len() < text(7).len() / 10, "{} bytes", stored.payload.len());
+        assert_eq!(read(texts(&store)).await, Tier::Shared);
+        assert_eq!(read(texts(&store).compression(Compression::zstd(1).above(0))).await, Tier::Shared);
+    }
+    let store = MemoryStore::new("t");
+    read(texts(&store).compression(Compression::lz4().above(1 << 20))).await;
+    assert_eq!(entry(&store).await.header.compression, 0, "it is small");
+}
+
+#[tokio::test]
+async fn a_value_above_the_cap_is_returned_and_not_cached_however_small_it_is_compressed() {
+    let capped = CacheSettings::default().with_value_bytes_max(1_000);
+    let store = MemoryStore::new("t");
+    for _ in 0..2 {
+        assert_eq!(read(texts(&store).settings(capped).compression(Compression::lz4())).await, Tier::Database);
+    }
+    assert_eq!(store.entries(), 0, "not even a lease is left");
+    // One that another process has stored is not inflated beyond the cap.
+    read(texts(&store).compression(Compression::lz4())).await;
+    assert_eq!(read(texts(&store).settings(capped)).await, Tier::Database);
+}
+
+#[tokio::test]
+async fn every_codec_serves_its_own_values_and_misses_those_of_another() {
+    let store = MemoryStore::new("t");
+    assert_eq!(read(texts(&store).codec(Postcard)).await, Tier::Database);
+    assert_eq!(read(texts(&store).codec(Postcard)).await, Tier::Shared);
+    assert_eq!(read(texts(&store).codec(MsgPack)).await, Tier::Database, "another codec's value");
+    let other = MemoryStore::new("t");
+    assert_eq!(read(texts(&other).codec(MsgPack)).await, Tier::Database);
+    assert_eq!(read(texts(&other).codec(MsgPack)).await, Tier::Shared);
+    let pages: Cache<u64, Bytes> = Cache::builder("pages")
+        .codec(Raw)
+        .compression(Compression::lz4())
+        .loader(crate::loader::loader_fn(|_: u64| async { Ok::<_, std::io::Error>(Some(Bytes::from(vec![7; 5_000]))) }))
+        .build()
+        .expect("a cache");
+    for tier in [Tier::Database, Tier::Shared] {
+        let hit = pages.get(&1).detailed().await.expect("a value");
+        assert_eq!((hit.value, hit.tier), (Some(Bytes::from(vec![7; 5_000])), tier));
+    }
+}
+
+#[tokio::test]
+async fn the_local_tier_weighs_what_is_inflated() {
+    let store = MemoryStore::new("t");
+    let cache =
+        texts(&store).compression(Compression::lz4()).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    cache.get(&7).await.expect("a value");
+    assert!(cache.stats().local_bytes as usize > text(7).len(), "{:?}", cache.stats());
+    let other = texts(&store).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    other.get(&7).await.expect("a value");
+    assert!(other.stats().local_bytes as usize > text(7).len(), "{:?}", other.stats());
+}
