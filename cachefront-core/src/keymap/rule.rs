@@ -19,6 +19,13 @@ struct Rule {
     typed: Arc<KeysOf<Box<dyn Any>>>,
 }
 
+impl Rule {
+    /// A rule that makes no keys of the cache's own type.
+    fn of_stored(stored: impl Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self { stored: Arc::new(stored), typed: Arc::new(|_, _| Ok(())) }
+    }
+}
+
 type KeysOf<K> = dyn Fn(&RowImage, &mut Vec<K>) -> Result<()> + Send + Sync;
 
 /// Encodes the value that is made from a row.
@@ -95,7 +102,7 @@ impl TableRules {
         F: Fn(&RowImage) -> Result<Vec<String>> + Send + Sync + 'static,
     {
         let cache = Arc::clone(&self.cache);
-        let rule: Rule = Arc::new(move |image, keys| {
+        let rule = Rule::of_stored(move |image, keys| {
             // No value has a tag that is too long.
             for tag in tags_of(image)?.iter().filter(|tag| tag.len() <= TAG_BYTES_MAX) {
                 keys.push(StoreKey::of_tag(&cache, tag)?);
@@ -113,7 +120,7 @@ impl TableRules {
     where
         F: Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync + 'static,
     {
-        let reads_all: Rule = Arc::new(|_, _| Ok(()));
+        let reads_all = Rule::of_stored(|_, _| Ok(()));
         self.rules.entry(table.clone()).or_default().push((Columns::All, reads_all));
         self.row_value = Some(RowValues { table, codec, schema_version, value_of: Arc::new(value_of) });
     }
@@ -216,7 +223,7 @@ impl KeyMap for TableRules {
         }
         let mut keys = Vec::new();
         for (_, rule) in self.rules.get(&change.table).into_iter().flatten() {
-            rule(after, &mut keys)?;
+            (rule.stored)(after, &mut keys)?;
         }
         let Ok([key]) = <[StoreKey; 1]>::try_from(keys) else { return Ok(None) };
         let payload = (values.value_of)(after)?.into();
