@@ -39,7 +39,7 @@ async fn a_waiting_change_is_late_and_not_repaired() {
     assert_eq!(inspector.report().repairs, 0);
     world.faults.hold(false);
     world.applied(&commit).await;
-    assert_eq!(kinds(&*inspector.pass().await.expect("a pass")), []);
+    assert_eq!(kinds(&inspector.pass().await.expect("a pass")), []);
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_wrong_mapping_is_found() {
     let commit = world.table.set(7, 1, Some(8));
     world.applied(&commit).await;
     wait_until("the mapping is wrong", || async {
-        kinds(&*inspector.pass().await.expect("a pass")) == [("row:7", StaleKind::Mapping)]
+        kinds(&inspector.pass().await.expect("a pass")) == [("row:7", StaleKind::Mapping)]
     })
     .await;
 }
@@ -95,11 +95,11 @@ async fn without_a_log_an_entry_is_lost_once_everything_was_applied() {
     world.faults.hold(true);
     world.faults.drop_changes(true);
     let commit = world.table.set(7, 1, None);
-    assert_eq!(kinds(&*inspector.pass().await.expect("a pass")), [("row:7", StaleKind::Late)]);
+    assert_eq!(kinds(&inspector.pass().await.expect("a pass")), [("row:7", StaleKind::Late)]);
     world.faults.hold(false);
     world.applied(&commit).await;
     wait_until("the entry is lost", || async {
-        kinds(&*inspector.pass().await.expect("a pass")) == [("row:7", StaleKind::Lost)]
+        kinds(&inspector.pass().await.expect("a pass")) == [("row:7", StaleKind::Lost)]
     })
     .await;
 }
@@ -111,7 +111,7 @@ async fn in_ttl_mode_an_entry_ages() {
     let inspector = world.inspector(true).await;
     world.fill().await;
     world.table.set(7, 1, None);
-    assert_eq!(kinds(&*inspector.pass().await.expect("a pass")), [("row:7", StaleKind::Aging)]);
+    assert_eq!(kinds(&inspector.pass().await.expect("a pass")), [("row:7", StaleKind::Aging)]);
     assert_eq!(inspector.report().repairs, 0);
 }
 
@@ -160,7 +160,7 @@ async fn an_entry_that_is_replaced_while_its_row_is_read_is_compared_again() {
     let watch = Watch::new(&world.cache).loader(crate::loader_fn(load)).sample(|_| async { Ok(vec![7]) });
     let settings = InspectSettings::default().with_pass_every(Duration::ZERO);
     let inspector = Inspector::builder().watch(watch).settings(settings).spawn().expect("an inspector");
-    assert_eq!(kinds(&*inspector.pass().await.expect("a pass")), []);
+    assert_eq!(kinds(&inspector.pass().await.expect("a pass")), []);
 }
 
 /// Writers, readers and passes at the same time: no entry is called lost or wrongly mapped.
