@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use cachefront_core::source::{ChangeSource, Columns, TableFilter};
+use cachefront_core::event::{Batch, Change, RowChange, RowImage, Value};
+use cachefront_core::source::{BatchLimits, ChangeSource, Columns, LayeredSource, SourceLayer, TableFilter};
 use cachefront_core::testing::SourceFixture;
 use rusqlite::Connection;
 use simulator_model::db::sqlite::SqliteFile;
@@ -15,6 +16,30 @@ struct LogTable {
     file: SqliteFile,
     /// As another program has it.
     other: Mutex<Connection>,
+}
+
+/// The suite counts from 0, and the ids of users begin at 1.
+#[derive(Debug)]
+struct FromZero;
+
+#[async_trait]
+impl SourceLayer for FromZero {
+    async fn next_batch(
+        &mut self,
+        source: &mut dyn ChangeSource,
+        limits: &BatchLimits,
+    ) -> cachefront_core::Result<Batch> {
+        let mut batch = source.next_batch(limits).await?;
+        for change in batch.transactions.iter_mut().flat_map(|transaction| &mut transaction.changes) {
+            if let Change::Row(RowChange { before, after, .. }) = change {
+                for image in [before, after].into_iter().flatten() {
+                    let id: u64 = image.get("id")?;
+                    *image = RowImage::from_pairs([("id", Value::UInt(id - 1))]);
+                }
+            }
+        }
+        Ok(batch)
+    }
 }
 
 impl LogTable {
@@ -35,7 +60,7 @@ impl LogTable {
 #[async_trait]
 impl SourceFixture for LogTable {
     async fn source(&mut self) -> Box<dyn ChangeSource> {
-        Box::new(LogTableSource::new(&self.file).expect("a source"))
+        Box::new(LayeredSource::around(LogTableSource::new(&self.file).expect("a source"), FromZero))
     }
 
     fn table_filter(&self) -> TableFilter {
@@ -45,7 +70,7 @@ impl SourceFixture for LogTable {
     }
 
     async fn commit(&mut self, ids: Range<u64>) {
-        let rows: Vec<String> = ids.map(|id| format!("({id}, 'a', '{id}@x')")).collect();
+        let rows: Vec<String> = ids.map(|id| format!("({}, 'a', '{id}@x')", id + 1)).collect();
         self.run(&format!("INSERT INTO users (id, name, email) VALUES {}", rows.join(", ")));
     }
 
