@@ -21,6 +21,16 @@ struct Rule {
 
 type KeysOf<K> = dyn Fn(&RowImage, &mut Vec<K>) -> Result<()> + Send + Sync;
 
+impl Rule {
+    /// A rule whose keys are not those of values: the inspector has nothing to compare.
+    fn without_typed_keys<F>(stored: F) -> Self
+    where
+        F: Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync + 'static,
+    {
+        Self { stored: Arc::new(stored), typed: Arc::new(|_, _| Ok(())) }
+    }
+}
+
 /// Encodes the value that is made from a row.
 type ValueOf = Arc<dyn Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync>;
 
@@ -95,7 +105,7 @@ impl TableRules {
         F: Fn(&RowImage) -> Result<Vec<String>> + Send + Sync + 'static,
     {
         let cache = Arc::clone(&self.cache);
-        let rule: Rule = Arc::new(move |image, keys| {
+        let rule = Rule::without_typed_keys(move |image, keys| {
             // No value has a tag that is too long.
             for tag in tags_of(image)?.iter().filter(|tag| tag.len() <= TAG_BYTES_MAX) {
                 keys.push(StoreKey::of_tag(&cache, tag)?);
@@ -113,7 +123,7 @@ impl TableRules {
     where
         F: Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync + 'static,
     {
-        let reads_all: Rule = Arc::new(|_, _| Ok(()));
+        let reads_all = Rule::without_typed_keys(|_, _| Ok(()));
         self.rules.entry(table.clone()).or_default().push((Columns::All, reads_all));
         self.row_value = Some(RowValues { table, codec, schema_version, value_of: Arc::new(value_of) });
     }
@@ -216,7 +226,7 @@ impl KeyMap for TableRules {
         }
         let mut keys = Vec::new();
         for (_, rule) in self.rules.get(&change.table).into_iter().flatten() {
-            rule(after, &mut keys)?;
+            (rule.stored)(after, &mut keys)?;
         }
         let Ok([key]) = <[StoreKey; 1]>::try_from(keys) else { return Ok(None) };
         let payload = (values.value_of)(after)?.into();
