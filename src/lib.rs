@@ -49,14 +49,14 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "uuid")))]
 pub use cachefront_core::uuid;
 pub use cachefront_core::{
-    AppliedBatch, AppliedChange, BoxError, BreakerSettings, Cache, CacheBuilder, CacheKey, CacheObserver, CacheSettings,
-    CacheStats, Cdc, CdcHandle, CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, EntryExplanation, Error,
-    ErrorKind, Explanation, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
-    GetOrLoadDetailed, Gtid, Hit, InspectSettings, Inspector, IntoStore, IntoToken, InvalidationMode, KEY_BYTES_MAX,
-    LoadCx, LoadNotes, LoadReason, LoadReport, LoadedValue, Loader, LoaderFn, Local, LocalExplanation, LocalValue,
-    MemorySettings, MemoryStore, MetaExplanation, OnLag, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position,
-    ReadOutcome, Reloaded, Result, Retry, ServingMode, StageLatency, StoreExplanation, StoreKey, TAG_BYTES_MAX,
-    TAGS_MAX, Tier, Timestamp, WarmUp, WarmUpReport, cache_key, loader_fn,
+    AppliedBatch, AppliedChange, BoxError, BreakerSettings, Cache, CacheBuilder, CacheKey, CacheObserver,
+    CacheSettings, CacheStats, Cdc, CdcHandle, CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy,
+    EntryExplanation, Error, ErrorKind, Explanation, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed,
+    GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, InspectSettings, Inspector, IntoStore, IntoToken,
+    InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, LoadReason, LoadReport, LoadedValue, Loader, LoaderFn, Local,
+    LocalExplanation, LocalValue, MemorySettings, MemoryStore, MetaExplanation, OnLag, POSITION_STORED_BYTES_MAX,
+    POSITION_TEXT_BYTES_MAX, Position, ReadOutcome, Reloaded, Result, Retry, ServingMode, StageLatency,
+    StoreExplanation, StoreKey, TAG_BYTES_MAX, TAGS_MAX, Tier, Timestamp, WarmUp, WarmUpReport, cache_key, loader_fn,
 };
 pub use cachefront_core::{async_trait, bytes, watch};
 pub use cachefront_core::{

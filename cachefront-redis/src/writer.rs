@@ -364,7 +364,7 @@ impl RedisWriter {
     }
 
     /// Replaces the meta of every shard.
-    async fn replace(&self, meta: &Meta) -> Result<()> {
+    async fn replace_meta(&self, meta: &Meta) -> Result<()> {
         let meta = transition::flush(None, meta, self.keys().shards())?;
         self.on_metas(&FLUSH, &[&meta.encode()]).await?;
         self.settle().await
@@ -473,7 +473,7 @@ impl StoreWriter for RedisWriter {
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         self.begin()?;
         self.unconfirmed = true;
-        let outcome = self.replace(meta).await;
+        let outcome = self.replace_meta(meta).await;
         self.end(outcome)
     }
 }

@@ -44,8 +44,8 @@ const ORDERS: [Order; 7] = [
         "cachefront-redis/src",
         &[
             "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
-            "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer", "images",
-            "store", "admin", "builder", "testing",
+            "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer",
+            "images", "store", "admin", "builder", "testing",
         ],
     ),
     (

@@ -197,7 +197,10 @@ impl StoreWriter for Writer {
             let outcomes = self
                 .call(|server, now| {
                     let mut outcomes = Vec::new();
-                    for value in values.iter().filter(|value| server.shard_of(&value.key) == shard) {
+                    for value in values {
+                        if server.shard_of(&value.key) != shard {
+                            continue;
+                        }
                         let (meta, slot) = server.look(&value.key, now);
                         let (outcome, change) = row_image::replace(meta.map(Arc::as_ref), expected, slot, value)?;
                         server.apply(&value.key, change);

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
 use crate::breaker::Breaker;
-use crate::bus::{Listener, Pace};
+use crate::bus::{Hub, Listener, Pace};
 use crate::cache::expected_tags::{Tags, TagsOf};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
@@ -286,18 +286,7 @@ where
     /// Puts the parts of a cache together, and starts to follow the bus.
     pub(super) fn assemble(parts: Parts<K, V>) -> Self {
         let metrics = CacheMetrics::new(&parts.name);
-        let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
-        let (name, clock) = (Arc::clone(&parts.name), Arc::clone(&parts.clock));
-        let subscription = Arc::new(Subscription::new(name, covered, &parts.settings, clock, metrics.clone()));
-        let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
-        if covered.is_some() || parts.local.is_some() {
-            let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
-            hub.join(parts.store.bus(), pace(&parts), &listener);
-        }
-        let ticker = parts
-            .local
-            .is_some()
-            .then(|| tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick));
+        let (subscription, hub, ticker) = subscribe(&parts, &metrics);
         let seams = || (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
         let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
         let (clock, entropy) = seams();
@@ -358,6 +347,24 @@ where
         };
         Self { inner: Arc::new(inner) }
     }
+}
+
+/// Starts to follow the bus.
+fn subscribe<K, V>(
+    parts: &Parts<K, V>,
+    metrics: &CacheMetrics,
+) -> (Arc<Subscription>, Arc<Hub>, Option<JoinHandle<()>>) {
+    let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
+    let (name, clock) = (Arc::clone(&parts.name), Arc::clone(&parts.clock));
+    let subscription = Arc::new(Subscription::new(name, covered, &parts.settings, clock, metrics.clone()));
+    let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
+    if covered.is_some() || parts.local.is_some() {
+        let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
+        hub.join(parts.store.bus(), pace(parts), &listener);
+    }
+    let tick = || tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick);
+    let ticker = parts.local.is_some().then(tick);
+    (subscription, hub, ticker)
 }
 
 impl<K, V> Cache<K, V> {

@@ -19,17 +19,14 @@ struct Rule {
     typed: Arc<KeysOf<Box<dyn Any>>>,
 }
 
-type KeysOf<K> = dyn Fn(&RowImage, &mut Vec<K>) -> Result<()> + Send + Sync;
-
 impl Rule {
-    /// A rule whose keys are not those of values: the inspector has nothing to compare.
-    fn without_typed_keys<F>(stored: F) -> Self
-    where
-        F: Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync + 'static,
-    {
+    /// A rule that makes no keys of the cache's own type.
+    fn of_stored(stored: impl Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync + 'static) -> Self {
         Self { stored: Arc::new(stored), typed: Arc::new(|_, _| Ok(())) }
     }
 }
+
+type KeysOf<K> = dyn Fn(&RowImage, &mut Vec<K>) -> Result<()> + Send + Sync;
 
 /// Encodes the value that is made from a row.
 type ValueOf = Arc<dyn Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync>;
@@ -105,7 +102,7 @@ impl TableRules {
         F: Fn(&RowImage) -> Result<Vec<String>> + Send + Sync + 'static,
     {
         let cache = Arc::clone(&self.cache);
-        let rule = Rule::without_typed_keys(move |image, keys| {
+        let rule = Rule::of_stored(move |image, keys| {
             // No value has a tag that is too long.
             for tag in tags_of(image)?.iter().filter(|tag| tag.len() <= TAG_BYTES_MAX) {
                 keys.push(StoreKey::of_tag(&cache, tag)?);
@@ -123,7 +120,7 @@ impl TableRules {
     where
         F: Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync + 'static,
     {
-        let reads_all = Rule::without_typed_keys(|_, _| Ok(()));
+        let reads_all = Rule::of_stored(|_, _| Ok(()));
         self.rules.entry(table.clone()).or_default().push((Columns::All, reads_all));
         self.row_value = Some(RowValues { table, codec, schema_version, value_of: Arc::new(value_of) });
     }
