@@ -25,7 +25,6 @@ use mysql_async::{Pool, params};
 use wiring::{Outcome, cache, database_of, prepare, setting};
 
 const TOKEN: &str = "x-consistency-token";
-
 #[derive(Clone)]
 struct App {
     pool: Pool,

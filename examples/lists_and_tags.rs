@@ -50,10 +50,10 @@ async fn lists(pool: &Pool, database: &str) -> Outcome<Lists> {
         .shared(store)
         .loader(Products(pool.clone()))
         .tags_of(|category| vec![format!("category:{category}")])
-        .depends_on_tags(format!("{database}.example_products"), &["category_id"], |row| {
+        .depends_on_tags((database, "example_products"), &["category_id"], |row| {
             Ok(vec![format!("category:{}", row.get::<u64>("category_id")?)])
         })
-        .depends_on_tags(format!("{database}.example_makers"), &["id"], |row| {
+        .depends_on_tags((database, "example_makers"), &["id"], |row| {
             Ok(vec![format!("maker:{}", row.get::<u64>("id")?)])
         });
     Ok(lists.build()?)

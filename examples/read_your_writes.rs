@@ -17,6 +17,7 @@ use cachefront::binlog::{BinlogSource, own_commit_token};
 use cachefront::{Cdc, Position};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Pool, params};
+use tokio::io::AsyncBufReadExt;
 use wiring::{Outcome, cache, database_of, prepare, setting};
 
 /// Number of writes, each read by the other process at once.
@@ -61,8 +62,9 @@ async fn reader(url: &str, pool: Pool) -> Outcome {
     let users = cache(&pool, &database_of(url)?).await?;
     let cdc = Cdc::new(BinlogSource::connect(url).await?).bind(&users).spawn()?;
     println!("ready, as {:?}", cdc.ready().await?);
-    for line in std::io::stdin().lines() {
-        let token: Position = line?.parse()?;
+    let mut tokens = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = tokens.next_line().await? {
+        let token: Position = line.parse()?;
         println!("{}", users.get(&1).at_least(&token).await?.unwrap_or_default());
     }
     cdc.shutdown().await;

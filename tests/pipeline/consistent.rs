@@ -42,7 +42,6 @@ impl Loader<u64, u64> for Batches {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
 async fn no_reader_sees_half_of_a_transaction() {
     let shop = Shop::open(2).await;
     let cache: Cache<u64, u64> = shop.builder().await.loader(Batches(shop.pool.clone())).build().expect("a cache");

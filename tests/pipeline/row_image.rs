@@ -78,7 +78,6 @@ async fn hot_key(in_place: bool) -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the figures are what the test is read for")]
 async fn a_hot_key_under_writes_stays_a_hit() {
     let (without, with) = (hot_key(false).await, hot_key(true).await);
     for (name, outcome) in [("removed", &without), ("replaced in place", &with)] {
@@ -96,7 +95,7 @@ async fn a_hot_key_under_writes_stays_a_hit() {
 async fn every_kind_of_change_leaves_the_value_of_the_row() {
     let shop = Shop::open(3).await;
     let table = format!("{}.item", shop.database.name());
-    let cache = shop.builder().await.refresh_in_place(table, |row| row.get("value")).build().expect("a cache");
+    let cache = shop.builder().await.refresh_in_place(table.as_str(), |row| row.get("value")).build().expect("a cache");
     let _cdc = shop.run(&cache).await;
     for (statement, value, tier) in [
         ("UPDATE item SET value = 7 WHERE id = 1", Some(7), Tier::Shared),

@@ -40,7 +40,7 @@ async fn builder(shop: &Shop) -> CacheBuilder<u64, u64> {
         .shared(shop.store().await)
         .loader(Sums(shop.pool.clone()))
         .tags_of(|list| vec![format!("list:{list}")])
-        .depends_on_tags(table, &["id"], |row| Ok(vec![format!("list:{}", row.get::<u64>("id")? % LISTS)]))
+        .depends_on_tags(table.as_str(), &["id"], |row| Ok(vec![format!("list:{}", row.get::<u64>("id")? % LISTS)]))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
