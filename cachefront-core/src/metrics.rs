@@ -222,21 +222,6 @@ impl CacheMetrics {
         self.hits_local.load(Ordering::Relaxed)
     }
 
-    /// Counts the outcome of a read, by its label.
-    pub(crate) fn count_read(&self, outcome: &'static str) {
-        match outcome {
-            "shared" => self.hit_shared.increment(1),
-            "miss" => self.miss.increment(1),
-            "unproven" => self.unproven.increment(1),
-            "outdated" => self.outdated.increment(1),
-            "tag_invalidated" => self.tag_invalidated.increment(1),
-            "stale" => self.stale.increment(1),
-            "bypass" => self.bypass.increment(1),
-            // Hits in the process-local tier have a counter of their own.
-            _ => {}
-        }
-    }
-
     /// Counts a read in shadow mode.
     pub(crate) fn shadow(&self, outcome: &str) {
         let counters = SHADOW_OUTCOMES.iter().zip(&self.shadow);

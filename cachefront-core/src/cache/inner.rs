@@ -8,6 +8,7 @@ use crate::bus::Hub;
 use crate::cache::epochs::Ticket;
 use crate::cache::expected_tags::Tags;
 use crate::cache::flight::Flights;
+use crate::cache::hit::Tier;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::LocalTier;
 use crate::cache::merge::Merge;
@@ -80,7 +81,20 @@ impl<K: 'static, V> Inner<K, V> {
     /// Counts the outcome of a read in the tiers, and reports it. Hits in the process-local tier are counted by
     /// [`note_local_hit`](Self::note_local_hit).
     pub(super) fn note_read(&self, key: &K, outcome: ReadOutcome) {
-        self.metrics.count_read(outcome.as_str());
+        let metrics = &self.metrics;
+        let counted = match outcome {
+            ReadOutcome::Hit(Tier::Shared) => Some(&metrics.hit_shared),
+            ReadOutcome::Hit(Tier::Local | Tier::Database) => None,
+            ReadOutcome::Miss => Some(&metrics.miss),
+            ReadOutcome::Unproven => Some(&metrics.unproven),
+            ReadOutcome::Outdated => Some(&metrics.outdated),
+            ReadOutcome::TagInvalidated => Some(&metrics.tag_invalidated),
+            ReadOutcome::Stale => Some(&metrics.stale),
+            ReadOutcome::Bypass => Some(&metrics.bypass),
+        };
+        if let Some(counter) = counted {
+            counter.increment(1);
+        }
         if let Some(observer) = &self.observer {
             observer.read(key, outcome);
         }
