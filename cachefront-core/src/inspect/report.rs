@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::inspect::convergence::{Convergence, Miss};
+use crate::inspect::convergence::{Convergence, HORIZONS, Miss};
 use crate::inspect::ledger::Cause;
 use crate::inspect::verdict::StaleKind;
 use crate::inspect::watch::AnyValue;
@@ -86,8 +86,8 @@ impl Pass {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InspectReport {
-    /// How soon after a commit its keys were consistent, at each of the [`HORIZONS`](super::HORIZONS).
-    pub convergence: [Convergence; super::HORIZONS.len()],
+    /// How soon after a commit its keys were consistent, at each of the [`HORIZONS`](crate::inspect::HORIZONS).
+    pub convergence: [Convergence; HORIZONS.len()],
     /// The newest checks that found a value from before the change, with that change; the newest last.
     pub misses: Vec<Miss>,
     /// Changes of keys that were not checked because too many checks were waiting.

@@ -21,6 +21,7 @@ async fn an_applied_change_is_consistent_from_the_first_check_on() {
     assert_eq!(report.convergence.map(|one| one.within), HORIZONS);
     assert_eq!(report.convergence[1].ratio(), Some(1.0), "{:?}", report.convergence);
     assert_eq!(report.convergence[3].ratio(), None, "five minutes have not passed");
+    // sleep: the time is paused, so it passes at once; the checks of the last horizon are due after it.
     tokio::time::sleep(HORIZONS[3]).await;
     wait_until("all were checked after five minutes", || async { inspector.report().convergence[3].consistent == 20 })
         .await;
