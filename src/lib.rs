@@ -8,6 +8,7 @@
 //! | keys | [`CacheKey`], [`cache_key!`] |
 //! | loads | [`Loader`], [`LoadCx`], [`loader_fn`] |
 //! | the invalidator | [`Cdc`], [`CdcHandle`], [`CdcStatus`], [`CdcObserver`] |
+//! | whether it works: cache against database, and how soon | [`Inspector`], [`inspect`] |
 //! | tokens | [`Position`], [`IntoToken`] |
 //! | every tunable number, every metric | [`settings`], [`metrics`] |
 //! | adapters of your own | [`store`], [`source`], [`bus`], [`gate`], [`codec`], [`keymap`] |
@@ -23,7 +24,7 @@
 //! use cachefront::bytes::Bytes;
 //! use cachefront::codec::Raw;
 //! use cachefront::gate::VisibilityGate;
-//! use cachefront::{Cache, CacheBuilder, Position, Result, watch};
+//! use cachefront::{Cache, CacheBuilder, CacheObserver, Position, Result, watch};
 //! use std::time::Duration;
 //!
 //! // Values that are bytes already.
@@ -48,16 +49,18 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "uuid")))]
 pub use cachefront_core::uuid;
 pub use cachefront_core::{
-    AppliedBatch, AppliedChange, BoxError, BreakerSettings, Cache, CacheBuilder, CacheKey, CacheSettings, CacheStats,
-    Cdc, CdcHandle, CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy, Error, ErrorKind, Get, GetDetailed,
-    GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, IntoStore, IntoToken,
-    InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, LoadedValue, Loader, LoaderFn, Local, MemorySettings,
-    MemoryStore, OnLag, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position, Reloaded, Result, Retry,
-    StageLatency, StoreKey, TAG_BYTES_MAX, TAGS_MAX, Tier, Timestamp, WarmUp, WarmUpReport, cache_key, loader_fn,
+    AppliedBatch, AppliedChange, BoxError, BreakerSettings, Cache, CacheBuilder, CacheKey, CacheObserver,
+    CacheSettings, CacheStats, Cdc, CdcHandle, CdcObserver, CdcSettings, CdcState, CdcStatus, Clock, Entropy,
+    EntryExplanation, Error, ErrorKind, Explanation, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed,
+    GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Gtid, Hit, InspectSettings, Inspector, IntoStore, IntoToken,
+    InvalidationMode, KEY_BYTES_MAX, LoadCx, LoadNotes, LoadReason, LoadReport, LoadedValue, Loader, LoaderFn, Local,
+    LocalExplanation, LocalValue, MemorySettings, MemoryStore, MetaExplanation, OnLag, POSITION_STORED_BYTES_MAX,
+    POSITION_TEXT_BYTES_MAX, Position, ReadOutcome, Reloaded, Result, Retry, ServingMode, StageLatency,
+    StoreExplanation, StoreKey, TAG_BYTES_MAX, TAGS_MAX, Tier, Timestamp, WarmUp, WarmUpReport, cache_key, loader_fn,
 };
 pub use cachefront_core::{async_trait, bytes, watch};
 pub use cachefront_core::{
-    backoff, bus, clock, codec, entry, event, gate, keymap, metrics, policy, settings, source, store,
+    backoff, bus, clock, codec, entry, event, gate, inspect, keymap, metrics, policy, settings, source, store,
 };
 #[cfg(feature = "testing")]
 pub use cachefront_core::{source_suite, store_suite, testing};

@@ -67,6 +67,8 @@ pub(crate) struct Assembler {
     schema: Schema,
     /// Columns that the log does not name get numbers as names, and are not looked up.
     numbered: bool,
+    /// Transactions without a GTID are numbered by their place in the file.
+    numbers_anonymous: bool,
     /// The transaction that has begun and not ended.
     open: Option<Open>,
     /// Remaining bytes of a compressed transaction whose events have not been seen yet.
@@ -112,6 +114,7 @@ impl Assembler {
         Self {
             // With all tables in the filter, a lookup for each would be expensive, and too late for old rows.
             numbered: names.is_everything(),
+            numbers_anonymous: false,
             names,
             part_changes_max: settings.part_changes_max,
             part_bytes_max: settings.part_bytes_max,
@@ -142,7 +145,11 @@ impl Assembler {
     pub(crate) fn for_files(filter: TableFilter) -> Self {
         let mut settings = BinlogSettings::default();
         (settings.part_changes_max, settings.part_bytes_max) = (usize::MAX, usize::MAX);
-        Self { numbered: true, ..Self::new(Names::of_files(filter), Schema::default(), Effects::default(), &settings) }
+        Self {
+            numbered: true,
+            numbers_anonymous: true,
+            ..Self::new(Names::of_files(filter), Schema::default(), Effects::default(), &settings)
+        }
     }
 
     /// Discards the open transaction after an error, and returns its GTID.
@@ -222,6 +229,11 @@ impl Assembler {
                 self.begin(gtid, committed_at)?;
             }
             mariadb::kind::GTID => self.begin_on_mariadb(event)?,
+            kind::ANONYMOUS_GTID if self.numbers_anonymous => {
+                let (header, origin) = (event.header(), "anonymous".into());
+                let committed_at = Timestamp::from_micros(u64::from(header.timestamp()) * 1_000_000);
+                self.begin(Gtid { origin, number: u64::from(header.log_pos()) }, committed_at)?;
+            }
             kind::ANONYMOUS_GTID => return Err(anonymous()),
             kind::QUERY => self.query(&event::query(body).map_err(|e| as_gap("a statement", e))?, size, out)?,
             kind::EXECUTE_LOAD_QUERY => {

@@ -90,7 +90,8 @@ impl<'a> BinlogFile<'a> {
     }
 
     /// Iterates over the file's transactions in order, including those without a change that the filter selects. Columns
-    /// that the log does not name are called `@1`, `@2` and so on.
+    /// that the log does not name are called `@1`, `@2` and so on. Transactions without a GTID have the origin `anonymous`, and
+    /// as number the place in the file where their first event ends.
     ///
     /// The iterator ends after an error (`Gap`: the file is damaged, or a part of it cannot be followed exactly).
     pub fn transactions(&self, filter: &TableFilter) -> Transactions<'a> {
@@ -162,7 +163,10 @@ impl Transactions<'_> {
                     None => Ok(None),
                 };
             };
-            let begins = matches!(event.header().event_type_raw(), kind::GTID | kind::GTID_TAGGED | mariadb::GTID);
+            let begins = matches!(
+                event.header().event_type_raw(),
+                kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID | mariadb::GTID
+            );
             if self.skipping && !begins {
                 continue;
             }

@@ -57,7 +57,7 @@ pub(crate) use compress::inflate;
 )]
 pub trait Codec<V>: Send + Sync + 'static {
     /// Returns the id of the codec, which is stored with each payload. An entry with another id is a miss. Ids 1 to 63 are
-    /// reserved for this crate.
+    /// reserved for this crate, and 127 is the maximum.
     fn id(&self) -> u8;
 
     /// Appends the value's bytes to `out`.
@@ -178,7 +178,7 @@ pub type DefaultCodec = NoCodec;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoCodec;
 
-#[cfg(all(test, feature = "json", feature = "postcard", feature = "msgpack"))]
+#[cfg(test)]
 mod tests {
     use serde::Deserialize;
 

@@ -27,8 +27,8 @@ use crate::position::Position;
 ///
 /// # Implementing
 /// Wait on *every* server that loaders read, replicas included: one that is missing here leaves stale entries. For MySQL
-/// that is `WAIT_FOR_EXECUTED_GTID_SET` on each; `cachefront-binlog` has such a gate for one server. There is no suite: test
-/// it as `tests/pipeline/race.rs` does, with a commit that is in the log and not yet visible.
+/// that is `WAIT_FOR_EXECUTED_GTID_SET` on each; `cachefront-binlog` has such a gate for one server. `testing::check_gate` checks
+/// the contract; test the race as `tests/pipeline/race.rs` does, with a commit that is in the log and not yet visible.
 ///
 /// # Cancel safety
 /// [`wait`](VisibilityGate::wait) is cancel safe: it only reads.

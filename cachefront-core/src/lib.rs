@@ -15,6 +15,7 @@
 //! | [`bus`] | invalidations on their way to the process-local tiers |
 //! | [`source`], [`event`], [`gate`] | where changes come from, what they are, when they are visible to loaders |
 //! | [`keymap`] | which keys a change makes stale |
+//! | [`inspect`] | compares cached entries with the database |
 //! | [`codec`], [`policy`] | how values become bytes, and how long they live |
 //! | [`clock`], [`backoff`] | time, randomness and pauses, replaceable in tests |
 //! | [`settings`], [`metrics`] | every tunable number, and every metric |
@@ -40,6 +41,7 @@ pub mod event;
 mod filter;
 pub mod gate;
 mod identity;
+pub mod inspect;
 mod invalidator;
 mod key;
 pub mod keymap;
@@ -61,17 +63,20 @@ pub use async_trait::async_trait;
 /// The crate of `Bytes`, in which stores and codecs pass values on.
 pub use bytes;
 pub use cache::{
-    Cache, CacheBuilder, CacheStats, Get, GetDetailed, GetFuture, GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad,
-    GetOrLoadDetailed, Hit, IntoStore, IntoToken, Local, Tier, WarmUp, WarmUpReport,
+    Cache, CacheBuilder, CacheObserver, CacheStats, EntryExplanation, Explanation, Get, GetDetailed, GetFuture,
+    GetMany, GetManyDetailed, GetManyPerKey, GetOrLoad, GetOrLoadDetailed, Hit, IntoStore, IntoToken, LoadReason,
+    LoadReport, Local, LocalExplanation, LocalValue, MetaExplanation, ReadOutcome, ServingMode, StoreExplanation, Tier,
+    WarmUp, WarmUpReport,
 };
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{BoxError, Error, ErrorKind, Result, Retry};
+pub use inspect::Inspector;
 pub use invalidator::{AppliedBatch, AppliedChange, Cdc, CdcHandle, CdcObserver, CdcState, CdcStatus, StageLatency};
 pub use key::{CacheKey, KEY_BYTES_MAX, StoreKey};
 pub use loader::{LoadCx, LoadNotes, LoadedValue, Loader, LoaderFn, Reloaded, TAG_BYTES_MAX, TAGS_MAX, loader_fn};
 pub use mode::InvalidationMode;
 pub use position::{Gtid, POSITION_STORED_BYTES_MAX, POSITION_TEXT_BYTES_MAX, Position};
-pub use settings::{BreakerSettings, CacheSettings, CdcSettings, OnLag};
+pub use settings::{BreakerSettings, CacheSettings, CdcSettings, InspectSettings, OnLag};
 pub use store::{MemorySettings, MemoryStore};
 /// The module of the receiver that [`CdcHandle::watch`] returns.
 pub use tokio::sync::watch;

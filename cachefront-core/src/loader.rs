@@ -52,6 +52,17 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// If the database cannot be read.
     fn load(&self, key: &K, cx: &LoadCx) -> impl Future<Output = Result<Option<V>, Self::Error>> + Send;
 
+    /// Returns what the server that commits has executed now: MySQL's `@@GLOBAL.gtid_executed`. With it, a
+    /// [`consistent`](crate::GetMany::consistent) read of many keys can be served from the cache.
+    ///
+    /// Default: `None`: such a read loads.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    fn executed(&self) -> impl Future<Output = Result<Option<Position>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
     /// Loads the values of many keys; a key that is not in the result has no row.
     ///
     /// Default: calls [`load`](Loader::load) for one key after another.
@@ -125,7 +136,7 @@ pub trait Loader<K, V>: Send + Sync + 'static {
         &self,
         keys: &[K],
         cx: &LoadCx,
-    ) -> impl Future<Output = Result<HashMap<K, Result<LoadedValue<V>, Self::Error>>, Self::Error>> + Send
+    ) -> impl Future<Output = Result<LoadedEach<K, V, Self::Error>, Self::Error>> + Send
     where
         K: Clone + Eq + Hash + Send + Sync,
         V: Send,
@@ -315,7 +326,8 @@ impl LoadCx {
         self.note(|notes| notes.shorten(ttl));
     }
 
-    /// Invalidates this value with `tag`, in addition to its key. The value is returned and not cached if it has more than
+    /// Invalidates this value together with all values that have the same tag; see
+    /// [`CacheBuilder::tagged`](crate::CacheBuilder::tagged). A loader of many keys sets it for all of them. The value is returned and not cached if it has more than
     /// [`TAGS_MAX`] tags, or one that is empty or longer than [`TAG_BYTES_MAX`].
     pub fn tag(&self, tag: &str) {
         self.note(|notes| notes.tag(tag));
@@ -383,7 +395,7 @@ where
 }
 
 /// The result for each key of a batch load. A key that is not in it has no row.
-pub(crate) type LoadedEach<K, V> = HashMap<K, Result<LoadedValue<V>, BoxError>>;
+pub(crate) type LoadedEach<K, V, E = BoxError> = HashMap<K, Result<LoadedValue<V>, E>>;
 
 /// The object-safe form of [`Loader`], so that a cache has only two type parameters.
 #[async_trait]
@@ -392,6 +404,7 @@ pub(crate) trait DynLoader<K, V>: Send + Sync {
     async fn load_each(&self, keys: &[K], cx: &LoadCx) -> Result<LoadedEach<K, V>, BoxError>;
     async fn reload(&self, key: &K, previous: &V, cx: &LoadCx) -> Result<Reloaded<V>, BoxError>;
     fn reloads(&self) -> bool;
+    async fn executed(&self) -> Result<Option<Position>, BoxError>;
 }
 
 #[async_trait]
@@ -416,6 +429,10 @@ where
 
     fn reloads(&self) -> bool {
         Loader::reloads(self)
+    }
+
+    async fn executed(&self) -> Result<Option<Position>, BoxError> {
+        Loader::executed(self).await.map_err(Into::into)
     }
 }
 

@@ -49,6 +49,15 @@ impl MappingId {
         }
         Self(hash.0)
     }
+
+    /// Returns the id of the same mapping for a cache whose values may have tags: a reader that does not know them must not
+    /// serve its values.
+    #[must_use]
+    pub fn tagged(self) -> Self {
+        let mut hash = Fnv(self.0);
+        hash.part(b"tags");
+        Self(hash.0)
+    }
 }
 
 impl fmt::Debug for MappingId {

@@ -5,6 +5,7 @@
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by the tier of the value |
+//! | `cachefront_shadow_total` | counter | `cache`, `outcome` | reads in shadow mode, by how the cached value compares with the database's: `equal`, `different`, `absent`, `changed` meanwhile |
 //! | `cachefront_refreshes_total` | counter | `cache` | loads in the background of values whose time to live ends |
 //! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
@@ -19,6 +20,7 @@
 //! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
+//! | `cachefront_row_images_total` | counter | `outcome` | values of changed rows, by what became of the entry: `replaced`, `kept` (it had been loaded after the commit), `removed`, `absent` |
 //! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
 //! | `cachefront_flushes_total` | counter | `reason` | flushes, of all caches or of one |
 //! | `cachefront_rewinds_total` | counter | | times the store had lost applied invalidations, which were repeated |
@@ -28,6 +30,14 @@
 //! | `cachefront_bus_seconds` | histogram | `cache` | time from the publication of an invalidation to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
 //! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
+//! | `cachefront_consistency_healthy` | gauge | | 1 if the inspector's last pass found no stale entry, 0 if it did, NaN if it failed |
+//! | `cachefront_stale_entries` | gauge | | entries that differed from their rows at the last pass |
+//! | `cachefront_stale_entries_by_kind` | gauge | `kind` | the same: `aging`, `late`, `lost`, `mapping` |
+//! | `cachefront_inspector_known` | gauge | | 1 if the inspector's last pass succeeded, else 0, and the other gauges are NaN |
+//! | `cachefront_inspector_entries` | gauge | | entries that the last pass compared |
+//! | `cachefront_inspector_findings_total` | counter | `cache`, `kind` | entries that are stale and that no invalidation will remove |
+//! | `cachefront_inspector_repairs_total` | counter | `cache` | entries that the inspector removed |
+//! | `cachefront_convergence_checks_total` | counter | `within`, `outcome` | changed keys that were checked so long after the commit |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +48,8 @@ use metrics::{
 
 /// Reads, by the tier of the value.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
+/// Reads in shadow mode, by how the cached value compares with the database's.
+pub const SHADOW_TOTAL: &str = "cachefront_shadow_total";
 /// Loads in the background of values whose time to live ends.
 pub const REFRESHES_TOTAL: &str = "cachefront_refreshes_total";
 /// Loads from the database.
@@ -66,6 +78,8 @@ pub const STORE_SECONDS: &str = "cachefront_store_seconds";
 pub const EVENTS_TOTAL: &str = "cachefront_events_total";
 /// Keys invalidated in the store.
 pub const INVALIDATIONS_TOTAL: &str = "cachefront_invalidations_total";
+/// Values of changed rows, by what became of the entry.
+pub const ROW_IMAGES_TOTAL: &str = "cachefront_row_images_total";
 /// Batches applied, or interrupted and repeated.
 pub const BATCHES_TOTAL: &str = "cachefront_batches_total";
 /// Flushes, of all caches or of one.
@@ -88,6 +102,29 @@ const STAGES: [&str; 4] = ["capture", "queue", "read", "apply"];
 pub const WATERMARK_AGE_SECONDS: &str = "cachefront_watermark_age_seconds";
 /// Failures of source, gate or store in the invalidator.
 pub const SOURCE_ERRORS_TOTAL: &str = "cachefront_source_errors_total";
+
+/// The values of `outcome` in [`SHADOW_TOTAL`].
+const SHADOW_OUTCOMES: [&str; 4] = ["equal", "different", "absent", "changed"];
+/// 1 if the inspector's last pass found no stale entry.
+pub const CONSISTENCY_HEALTHY: &str = "cachefront_consistency_healthy";
+/// Entries that differed from their rows at the last pass.
+pub const STALE_ENTRIES: &str = "cachefront_stale_entries";
+/// The same, by kind.
+pub const STALE_ENTRIES_BY_KIND: &str = "cachefront_stale_entries_by_kind";
+/// 1 if the inspector's last pass succeeded.
+pub const INSPECTOR_KNOWN: &str = "cachefront_inspector_known";
+/// Entries that the last pass compared.
+pub const INSPECTOR_ENTRIES: &str = "cachefront_inspector_entries";
+/// Entries that are stale and that no invalidation will remove.
+pub const INSPECTOR_FINDINGS_TOTAL: &str = "cachefront_inspector_findings_total";
+/// Entries that the inspector removed.
+pub const INSPECTOR_REPAIRS_TOTAL: &str = "cachefront_inspector_repairs_total";
+/// Changed keys that were checked at one of the [`HORIZONS`](crate::inspect::HORIZONS) after the commit.
+pub const CONVERGENCE_CHECKS_TOTAL: &str = "cachefront_convergence_checks_total";
+/// The values of `within`, in the order of the horizons.
+const WITHIN: [&str; 4] = ["50ms", "1s", "5s", "5min"];
+/// The values of `kind`.
+const STALE_KINDS: [&str; 4] = ["aging", "late", "lost", "mapping"];
 
 /// A counter of the recorder, with the count of this cache for [`Cache::stats`](crate::Cache::stats).
 #[derive(Clone)]
@@ -122,7 +159,9 @@ pub(crate) struct CacheMetrics {
     pub(crate) miss: Counted,
     pub(crate) unproven: Counted,
     pub(crate) outdated: Counted,
+    pub(crate) tag_invalidated: Counted,
     pub(crate) stale: Counted,
+    shadow: [Counted; SHADOW_OUTCOMES.len()],
     pub(crate) refreshes: Counter,
     pub(crate) bypass: Counted,
     pub(crate) load_ok: Counted,
@@ -154,7 +193,10 @@ impl CacheMetrics {
             miss: read_of("miss"),
             unproven: read_of("unproven"),
             outdated: read_of("outdated"),
+            tag_invalidated: read_of("tag_invalidated"),
             stale: read_of("stale"),
+            shadow: SHADOW_OUTCOMES
+                .map(|outcome| Counted::new(counter!(SHADOW_TOTAL, "cache" => cache.to_owned(), "outcome" => outcome))),
             refreshes: counter!(REFRESHES_TOTAL, "cache" => cache.to_owned()),
             bypass: read_of("bypass"),
             load_ok: load_of("value"),
@@ -178,6 +220,33 @@ impl CacheMetrics {
     /// Returns the number of hits in the process-local tier that were counted.
     pub(crate) fn hits_local(&self) -> u64 {
         self.hits_local.load(Ordering::Relaxed)
+    }
+
+    /// Counts the outcome of a read, by its label.
+    pub(crate) fn count_read(&self, outcome: &'static str) {
+        match outcome {
+            "shared" => self.hit_shared.increment(1),
+            "miss" => self.miss.increment(1),
+            "unproven" => self.unproven.increment(1),
+            "outdated" => self.outdated.increment(1),
+            "tag_invalidated" => self.tag_invalidated.increment(1),
+            "stale" => self.stale.increment(1),
+            "bypass" => self.bypass.increment(1),
+            // Hits in the process-local tier have a counter of their own.
+            _ => {}
+        }
+    }
+
+    /// Counts a read in shadow mode.
+    pub(crate) fn shadow(&self, outcome: &str) {
+        let counters = SHADOW_OUTCOMES.iter().zip(&self.shadow);
+        counters.filter(|(name, _)| **name == outcome).for_each(|(_, counter)| counter.increment(1));
+    }
+
+    /// Returns the number of reads in shadow mode with this outcome.
+    pub(crate) fn shadow_total(&self, outcome: &str) -> u64 {
+        let counters = SHADOW_OUTCOMES.iter().zip(&self.shadow);
+        counters.filter(|(name, _)| **name == outcome).map(|(_, counter)| counter.total()).sum()
     }
 
     pub(crate) fn fill_refused(&self, reason: &'static str) {
@@ -234,6 +303,13 @@ impl CdcMetrics {
         }
     }
 
+    /// Counts values of changed rows, each by an outcome.
+    pub(crate) fn row_images(&self, counts: &[(&'static str, u64)]) {
+        for (outcome, count) in counts.iter().filter(|(_, count)| *count > 0) {
+            counter!(ROW_IMAGES_TOTAL, "outcome" => *outcome).increment(*count);
+        }
+    }
+
     pub(crate) fn flushed(reason: &'static str) {
         counter!(FLUSHES_TOTAL, "reason" => reason).increment(1);
     }
@@ -243,12 +319,69 @@ impl CdcMetrics {
     }
 }
 
+/// The metric handles of an inspector.
+#[derive(Clone)]
+pub(crate) struct InspectMetrics;
+
+impl InspectMetrics {
+    pub(crate) fn new() -> Self {
+        describe_gauge!(CONSISTENCY_HEALTHY, "1 if the last pass found no stale entry, 0 if it did, NaN if it failed");
+        describe_gauge!(STALE_ENTRIES, "Entries that differed from their rows at the last pass");
+        describe_gauge!(STALE_ENTRIES_BY_KIND, "The same, by kind");
+        describe_gauge!(INSPECTOR_KNOWN, "1 if the inspector's last pass succeeded");
+        describe_gauge!(INSPECTOR_ENTRIES, "Entries that the inspector's last pass compared");
+        describe_counter!(INSPECTOR_FINDINGS_TOTAL, "Entries that are stale and that no invalidation will remove");
+        describe_counter!(INSPECTOR_REPAIRS_TOTAL, "Entries that the inspector removed");
+        describe_counter!(CONVERGENCE_CHECKS_TOTAL, "Changed keys that were checked so long after the commit");
+        Self
+    }
+
+    pub(crate) fn checked(&self, horizon: usize, outcome: &'static str) {
+        let within = WITHIN.get(horizon).copied().unwrap_or_default();
+        counter!(CONVERGENCE_CHECKS_TOTAL, "within" => within, "outcome" => outcome).increment(1);
+    }
+
+    pub(crate) fn found(&self, cache: &str, kind: &'static str) {
+        counter!(INSPECTOR_FINDINGS_TOTAL, "cache" => cache.to_owned(), "kind" => kind).increment(1);
+    }
+
+    pub(crate) fn repaired(&self, cache: &str) {
+        counter!(INSPECTOR_REPAIRS_TOTAL, "cache" => cache.to_owned()).increment(1);
+    }
+}
+
+/// The gauges of an inspector's last pass. One that failed makes them NaN: no alert on a value fires or resolves because
+/// of it.
+pub(crate) struct PassGauges {
+    /// Entries that were compared; `None` if the pass failed.
+    pub(crate) compared: Option<u64>,
+    /// Stale entries, in the order of [`STALE_KINDS`].
+    pub(crate) by_kind: [u64; STALE_KINDS.len()],
+}
+
+impl PassGauges {
+    pub(crate) const UNKNOWN: Self = Self { compared: None, by_kind: [0; STALE_KINDS.len()] };
+
+    pub(crate) fn publish(&self) {
+        let or_nan = |value: u64| if self.compared.is_some() { value as f64 } else { f64::NAN };
+        let stale = self.by_kind.iter().sum();
+        gauge!(CONSISTENCY_HEALTHY).set(or_nan(u64::from(stale == 0)));
+        gauge!(STALE_ENTRIES).set(or_nan(stale));
+        for (kind, count) in STALE_KINDS.into_iter().zip(self.by_kind) {
+            gauge!(STALE_ENTRIES_BY_KIND, "kind" => kind).set(or_nan(count));
+        }
+        gauge!(INSPECTOR_KNOWN).set(f64::from(u8::from(self.compared.is_some())));
+        gauge!(INSPECTOR_ENTRIES).set(or_nan(self.compared.unwrap_or_default()));
+    }
+}
+
 pub(crate) fn describe_store() {
     describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of an operation of the shared store");
 }
 
 fn describe() {
     describe_counter!(READS_TOTAL, "Reads, by the tier of the value");
+    describe_counter!(SHADOW_TOTAL, "Reads in shadow mode, by how the cached value compares with the database's");
     describe_counter!(REFRESHES_TOTAL, "Loads in the background of values whose time to live ends");
     describe_counter!(LOADS_TOTAL, "Loads from the database");
     describe_histogram!(LOAD_SECONDS, Unit::Seconds, "How long a load took");
@@ -265,6 +398,7 @@ fn describe() {
     describe_counter!(BREAKER_OPENINGS_TOTAL, "Times a closed circuit breaker has opened");
     describe_counter!(EVENTS_TOTAL, "Row changes delivered by the source");
     describe_counter!(INVALIDATIONS_TOTAL, "Keys invalidated in the store");
+    describe_counter!(ROW_IMAGES_TOTAL, "Values of changed rows, by what became of the entry");
     describe_counter!(BATCHES_TOTAL, "Batches applied, or interrupted and repeated");
     describe_counter!(FLUSHES_TOTAL, "Flushes, of all caches or of one");
     describe_counter!(REWINDS_TOTAL, "Times the store had lost applied invalidations, which were repeated");

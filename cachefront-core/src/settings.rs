@@ -8,17 +8,14 @@
 //! * clocks without NTP: raise `clock_skew`, or `max_staleness` claims too much;
 //! * bursts of writes to few keys: raise `batch_linger`, so that a batch has more of them and fewer round trips.
 //!
-//! Both structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
+//! The structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
-
-mod breaker;
-
-pub use breaker::BreakerSettings;
+use crate::error::Result;
+use crate::settings::checks::{above_zero, at_least_one, invalid};
 
 /// Declares a `with_*` setter for each field of a settings struct. For the crates of this workspace only.
 #[doc(hidden)]
@@ -35,6 +32,14 @@ macro_rules! settings_setters {
         )*
     };
 }
+
+// After the macro, which it uses.
+mod breaker;
+mod checks;
+mod inspect;
+
+pub use breaker::BreakerSettings;
+pub use inspect::InspectSettings;
 
 /// What a plain read does while the watermark is older than the freshness objective, or unknown; see
 /// [`CacheBuilder::freshness_objective`](crate::CacheBuilder::freshness_objective).
@@ -98,7 +103,7 @@ pub struct CacheSettings {
     /// [`BreakerSettings::of_store`].
     pub store_breaker: BreakerSettings,
     /// How long a session or bounded read repeats its load when the database that was read is known to lag; then it fails
-    /// with [`ErrorKind::Unproven`]. Pauses are those of `lease_poll_min` and `lease_poll_max`.
+    /// with [`ErrorKind::Unproven`](crate::ErrorKind::Unproven). Pauses are those of `lease_poll_min` and `lease_poll_max`.
     /// Default: 2 s, well above a healthy replica's lag.
     pub proof_wait: Duration,
     /// How long a load of a [fenced](crate::CacheBuilder::fenced) cache waits until its server has executed what was invalidated
@@ -146,6 +151,12 @@ pub struct CacheSettings {
     /// Maximum number of keys that [`invalidate_many`](crate::Cache::invalidate_many) removes by one command and announces in
     /// one message. Default: 1,000, so that a long list delays no reader.
     pub keys_per_command_max: usize,
+    /// How long the marker of a tag lives. When it ends, the values that have the tag are loaded again. Default: 24 h, so that
+    /// markers of tags that are no longer used do not stay.
+    pub tag_ttl: Duration,
+    /// How long [`Cache::shutdown`](crate::Cache::shutdown) waits for loads in progress. Default: 10 s, what orchestrators
+    /// usually leave of the time that they grant.
+    pub drain_max: Duration,
     /// Whether hits in the process-local tier are counted for [`Cache::stats`](crate::Cache::stats), which costs an atomic
     /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
     pub count_local_hits: bool,
@@ -186,6 +197,8 @@ impl Default for CacheSettings {
             bus_retry_min: Duration::from_millis(20),
             bus_retry_max: Duration::from_secs(1),
             keys_per_command_max: 1_000,
+            tag_ttl: Duration::from_secs(24 * 3600),
+            drain_max: Duration::from_secs(10),
             count_local_hits: false,
             tick: Duration::from_millis(10),
         }
@@ -223,6 +236,8 @@ impl CacheSettings {
         with_bus_retry_min = bus_retry_min: Duration;
         with_bus_retry_max = bus_retry_max: Duration;
         with_keys_per_command_max = keys_per_command_max: usize;
+        with_tag_ttl = tag_ttl: Duration;
+        with_drain_max = drain_max: Duration;
         with_count_local_hits = count_local_hits: bool;
         with_tick = tick: Duration;
     }
@@ -235,7 +250,7 @@ impl CacheSettings {
     /// Checks every field.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], naming the field that is out of range.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
         let positive = [
             ("lease", self.lease),
@@ -248,6 +263,8 @@ impl CacheSettings {
             ("bus_silence_max", self.bus_silence_max),
             ("bus_retry_min", self.bus_retry_min),
             ("bus_retry_max", self.bus_retry_max),
+            ("tag_ttl", self.tag_ttl),
+            ("drain_max", self.drain_max),
             ("tick", self.tick),
         ];
         above_zero(&positive)?;
@@ -309,6 +326,13 @@ pub struct CdcSettings {
     /// that a service that reads what it has just written does not load it twice. Larger batches remove every entry, which
     /// costs the store less than comparing. 0: always remove. Default: 64.
     pub compared_keys_max: usize,
+    /// In a batch of at most this many row images of caches with
+    /// [`refresh_in_place`](crate::CacheBuilder::refresh_in_place), they replace values in place; a larger batch removes the
+    /// entries, which costs the store less. Default: 256, what a single node does within a millisecond or two.
+    pub row_images_max: usize,
+    /// Maximum size of an encoded value that replaces another in place, in bytes; an entry with a larger one is removed.
+    /// Default: 64 KiB, so that a script that compares and stores it delays no reader.
+    pub row_image_bytes_max: usize,
     /// Period of heartbeats, which move the watermark and show on the bus that the invalidator is alive. Default: 250 ms.
     pub heartbeat: Duration,
     /// Timeout of one wait at the visibility gate; after it the gate is tried again. Default: 1 s.
@@ -329,6 +353,8 @@ impl Default for CdcSettings {
             batch_linger: Duration::ZERO,
             keys_per_command_max: 1_000,
             compared_keys_max: 64,
+            row_images_max: 256,
+            row_image_bytes_max: 64 << 10,
             heartbeat: Duration::from_millis(250),
             gate_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(50),
@@ -345,6 +371,8 @@ impl CdcSettings {
         with_batch_linger = batch_linger: Duration;
         with_keys_per_command_max = keys_per_command_max: usize;
         with_compared_keys_max = compared_keys_max: usize;
+        with_row_images_max = row_images_max: usize;
+        with_row_image_bytes_max = row_image_bytes_max: usize;
         with_heartbeat = heartbeat: Duration;
         with_gate_timeout = gate_timeout: Duration;
         with_retry_min = retry_min: Duration;
@@ -355,7 +383,7 @@ impl CdcSettings {
     /// Checks every field.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`], naming the field that is out of range.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the field that is out of range.
     pub fn validate(&self) -> Result<()> {
         above_zero(&[
             ("heartbeat", self.heartbeat),
@@ -370,22 +398,4 @@ impl CdcSettings {
             ("keys_per_command_max", self.keys_per_command_max),
         ])
     }
-}
-
-fn above_zero(fields: &[(&str, Duration)]) -> Result<()> {
-    match fields.iter().find(|(_, duration)| duration.is_zero()) {
-        Some((name, _)) => Err(invalid(format!("`{name}` is zero: give a duration above zero"))),
-        None => Ok(()),
-    }
-}
-
-fn at_least_one(fields: &[(&str, usize)]) -> Result<()> {
-    match fields.iter().find(|(_, number)| *number == 0) {
-        Some((name, _)) => Err(invalid(format!("`{name}` is zero: give at least 1"))),
-        None => Ok(()),
-    }
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::Config, message)
 }

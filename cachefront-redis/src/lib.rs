@@ -33,6 +33,7 @@ mod config;
 mod conn;
 mod error;
 mod identity;
+mod images;
 mod keys;
 mod link;
 mod message;

@@ -9,6 +9,7 @@
 //! | `suspend` | reader | suspends a meta, when a cache leaves CDC mode |
 //! | `flush_caches` | reader | gives cleared caches new generations |
 //! | `invalidate_unseen` | invalidator | removes entries whose load has not seen a commit |
+//! | `row_image` | invalidator | replaces values by those of changed rows, or removes them |
 //! | `raise_high_watermark` | invalidator | raises the high watermark of issued batches |
 //! | `take_term` | invalidator | becomes the holder |
 //! | `cover` | invalidator | replaces the coverage table |
@@ -47,7 +48,8 @@ scripts! {
     LEASE = "meta.lua" "lease.lua";
     FILL = "meta.lua" "fill.lua";
     RELEASE = "release.lua";
-    INVALIDATE_UNSEEN = "meta.lua" "entry.lua" "invalidate_unseen.lua";
+    INVALIDATE_UNSEEN = "meta.lua" "entry.lua" "position.lua" "invalidate_unseen.lua";
+    ROW_IMAGE = "meta.lua" "entry.lua" "position.lua" "row_image.lua";
     SUSPEND = "meta.lua" "suspend.lua";
     FLUSH_CACHES = "meta.lua" "flush_caches.lua";
     RAISE_HIGH_WATERMARK = "meta.lua" "raise_high_watermark.lua";

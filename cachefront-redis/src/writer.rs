@@ -20,7 +20,8 @@ use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
 use cachefront_core::store::coverage::COVERED_MAX;
 use cachefront_core::store::{
-    Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, ServerId, StoreState, StoreWriter, transition,
+    Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, RowImageCounts, RowImageValue, ServerId,
+    StoreState, StoreWriter, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 use redis::{Cmd, Pipeline, RedisWrite, Value};
@@ -51,11 +52,20 @@ impl RedisWriter {
         Ok(Self { shared, wires, poisoned: false, unconfirmed: false })
     }
 
-    fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &Address {
         self.shared.servers.address()
     }
 
-    fn keys(&self) -> &KeySpace {
+    pub(crate) fn keys_per_command_max(&self) -> usize {
+        self.shared.settings.keys_per_command_max
+    }
+
+    /// Sends calls to shards; the replies have their order.
+    pub(crate) async fn call_each(&self, calls: Vec<(usize, Cmd)>) -> Result<Vec<Value>> {
+        self.wires.call_each(calls).await
+    }
+
+    pub(crate) fn keys(&self) -> &KeySpace {
         &self.shared.reads.keys
     }
 
@@ -226,7 +236,7 @@ impl RedisWriter {
     }
 
     /// Starts a call on a shard's meta and entries. The caller appends `args` arguments of `args_bytes` in total.
-    fn on_chunk(
+    pub(crate) fn on_chunk(
         &self,
         script: &Script,
         shard: usize,
@@ -354,7 +364,7 @@ impl RedisWriter {
     }
 
     /// Replaces the meta of every shard.
-    async fn replace(&self, meta: &Meta) -> Result<()> {
+    async fn replace_meta(&self, meta: &Meta) -> Result<()> {
         let meta = transition::flush(None, meta, self.keys().shards())?;
         self.on_metas(&FLUSH, &[&meta.encode()]).await?;
         self.settle().await
@@ -362,7 +372,7 @@ impl RedisWriter {
 }
 
 /// The values that a script compares: generation, term and applied order.
-fn compared(expected: &Expected) -> [Vec<u8>; 3] {
+pub(crate) fn compared(expected: &Expected) -> [Vec<u8>; 3] {
     [
         expected.generation.0.to_be_bytes().to_vec(),
         expected.term.to_be_bytes().to_vec(),
@@ -371,7 +381,7 @@ fn compared(expected: &Expected) -> [Vec<u8>; 3] {
 }
 
 /// The error for a code that `compare` in `meta.lua`, or a script, returned.
-fn conflict(address: &Address, code: i64) -> Error {
+pub(crate) fn conflict(address: &Address, code: i64) -> Error {
     let what = match code {
         1 => "it has no meta",
         2 => "another generation is in force",
@@ -441,6 +451,13 @@ impl StoreWriter for RedisWriter {
         self.end(outcome)
     }
 
+    async fn replace(&mut self, expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        self.begin()?;
+        self.unconfirmed = true;
+        let outcome = self.replace_values(expected, values).await;
+        self.end(outcome)
+    }
+
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {
         self.begin()?;
         let outcome = self.append(message).await;
@@ -456,7 +473,7 @@ impl StoreWriter for RedisWriter {
     async fn flush(&mut self, meta: &Meta) -> Result<()> {
         self.begin()?;
         self.unconfirmed = true;
-        let outcome = self.replace(meta).await;
+        let outcome = self.replace_meta(meta).await;
         self.end(outcome)
     }
 }

@@ -58,6 +58,10 @@ pub(crate) enum Step {
     InvalidateUnseen {
         keys: Vec<(u64, Vec<u64>)>,
     },
+    Replace {
+        held: HeldPick,
+        values: Vec<Image>,
+    },
     Cover {
         held: HeldPick,
         next: u128,
@@ -82,6 +86,14 @@ pub(crate) enum Step {
     },
     State,
     Term,
+}
+
+/// The value of a row image: key, commits, up to which number it contains commits, mapping, codec, schema.
+pub(crate) type Image = (u64, Vec<u64>, u64, u128, u8, u32);
+
+fn image() -> impl Strategy<Value = Image> {
+    let codec = prop_oneof![5 => Just(1_u8), 1 => Just(2)];
+    (key(), vec(1..6_u64, 0..3), 1..7_u64, 1..4_u128, codec, schema())
 }
 
 /// What is in force, or some value.
@@ -202,6 +214,7 @@ fn invalidator() -> impl Strategy<Value = Step> {
         3 => (held(), 1..4_u128, vec((row(), prop::bool::weighted(0.3)), 0..4))
             .prop_map(|(held, next, rows)| Step::Cover { held, next, rows }),
         5 => vec((key(), vec(1..6_u64, 0..3)), 1..4).prop_map(|keys| Step::InvalidateUnseen { keys }),
+        5 => (held(), vec(image(), 0..4)).prop_map(|(held, values)| Step::Replace { held, values }),
         1 => held().prop_map(|held| Step::Resign { held }),
         3 => (held(), ORDERS).prop_map(|(held, order)| Step::RaiseHighWatermark { held, order }),
         4 => (held(), ORDERS, source_time)

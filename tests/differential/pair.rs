@@ -1,5 +1,6 @@
 //! Both stores, taken through the same steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,9 +8,9 @@ use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::source::Checkpoint;
 use cachefront_core::store::{
     Applied, Cover, Coverage, Covered, Expected, Fill, FillReply, Generation, Invalidation, InvalidationMode,
-    LeaseReply, LeaseRequest, MappingId, Meta, Reading, ServerId, Store, StoreState, StoreWriter, Token,
+    LeaseReply, LeaseRequest, MappingId, Meta, Reading, RowImageValue, ServerId, Store, StoreState, StoreWriter, Token,
 };
-use cachefront_core::{Gtid, MemorySettings, MemoryStore, Result, StoreKey, Timestamp};
+use cachefront_core::{Gtid, MemorySettings, MemoryStore, Position, Result, StoreKey, Timestamp};
 use cachefront_redis::{RedisStore, testing};
 use cachefront_testkit::server::shared_cluster;
 use cachefront_testkit::{stack, unique};
@@ -17,7 +18,7 @@ use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
 use redis::aio::MultiplexedConnection;
 
-use crate::history::{FillPick, HeldPick, Pick, Row, State, Step};
+use crate::history::{FillPick, HeldPick, Image, Pick, Row, State, Step};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -77,6 +78,7 @@ impl Pair {
             Step::LoseMetas => (self.lose_metas().await, done(Ok(()))),
             Step::Invalidate { .. }
             | Step::InvalidateUnseen { .. }
+            | Step::Replace { .. }
             | Step::Flush { .. }
             | Step::RaiseHighWatermark { .. }
             | Step::Commit { .. }
@@ -305,6 +307,13 @@ async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Rep
                 .collect();
             done(writer.invalidate_unseen(&changes).await)
         }
+        Step::Replace { held: pick, values } => {
+            let values: Vec<_> = values.iter().map(row_image).collect();
+            match writer.replace(&held(*pick, current), &values).await {
+                Ok(counts) => ("replaced", format!("{counts:?}")),
+                Err(error) => (error.kind().as_str(), String::new()),
+            }
+        }
         Step::Cover { held: pick, next, rows } => {
             let cover = |&(row, fresh): &(Row, bool)| Cover { covered: covered(row), fresh };
             let rows: Vec<Cover> = rows.iter().map(cover).collect();
@@ -337,6 +346,21 @@ async fn write(writer: &mut dyn StoreWriter, step: &Step, current: &Meta) -> Rep
         },
         Step::Term => ("term", format!("{}", writer.term().await.expect("a term"))),
         _ => unreachable!("a step of a reader: {step:?}"),
+    }
+}
+
+fn row_image((id, commits, contains, mapping, codec, schema): &Image) -> RowImageValue {
+    let origin: Arc<str> = "a-b".into();
+    let mut position = Position::new();
+    position.insert_range(&origin, 1, *contains);
+    RowImageValue {
+        key: key(*id),
+        commits: commits.iter().map(|&number| Gtid { origin: Arc::clone(&origin), number }).collect(),
+        contains: position,
+        mapping: mapped(*mapping),
+        codec: *codec,
+        schema_version: *schema,
+        payload: Bytes::from_static(b"another \xff\0 payload"),
     }
 }
 

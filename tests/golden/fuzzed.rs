@@ -10,10 +10,13 @@ pub(crate) mod logs;
 /// The most memory that reading one input may take at once.
 const BYTES_MAX: u64 = 8 << 20;
 
+/// What a fuzz target does with its input.
+type Target = fn(&[u8]);
+
 #[test]
 fn every_input_of_the_corpus_ends_in_bounded_time_and_memory() {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, fn(&[u8])); 4] =
+    let targets: [(&str, Target); 4] =
         [("events", logs::events), ("rows", logs::rows), ("statements", logs::statements), ("json", logs::json)];
     for (target, read) in targets {
         let mut inputs = 0;

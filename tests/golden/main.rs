@@ -91,6 +91,7 @@ cases! {
     compressed_events_of_mariadb: "25mariadb_compressed";
     every_form_of_a_transaction_of_mariadb: "26mariadb_transactions";
     columns_that_only_mariadb_has: "27mariadb_columns";
+    transactions_without_gtids: "28without_gtids";
 }
 
 mapped! {

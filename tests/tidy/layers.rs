@@ -35,6 +35,7 @@ const ORDERS: [Order; 7] = [
             "keymap",
             "store",
             "cache",
+            "inspect",
             "invalidator",
             "testing",
         ],
@@ -44,7 +45,7 @@ const ORDERS: [Order; 7] = [
         &[
             "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
             "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer",
-            "store", "admin", "builder", "testing",
+            "images", "store", "admin", "builder", "testing",
         ],
     ),
     (

@@ -1,9 +1,13 @@
 //! The wirings of the documentation, as a reader would start them.
 
 use std::process::Command;
+use std::time::Duration;
 
 use cachefront_testkit::connector::{Connector, Servers};
-use cachefront_testkit::{stack, unique};
+use cachefront_testkit::server::{Process, temporary_dir};
+use cachefront_testkit::{stack, unique, wait};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn printed(mut command: Command) -> String {
     let output = command.output().expect("the program runs");
@@ -40,6 +44,64 @@ async fn over_the_binary_log() {
     let mut command = Command::new(stack::example("redis_binlog"));
     command.env("CACHEFRONT_MYSQL_URL", database.url()).env("CACHEFRONT_REDIS_URL", stack::redis_url());
     walked(&printed(command));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_follow_their_rows_and_another_process_reads_a_write() {
+    let database = unique::database("wiring").await;
+    let on_servers = |program: &str| {
+        let mut command = Command::new(stack::example(program));
+        command.env("CACHEFRONT_MYSQL_URL", database.url()).env("CACHEFRONT_REDIS_URL", stack::redis_url());
+        printed(command)
+    };
+    let lists = on_servers("lists_and_tags");
+    for line in [
+        r#"which changes two lists: [Some(["lamp by Ada"]), Some(["desk by Grace", "chair by Grace"])]"#,
+        r#"on all lists: [Some(["lamp by Ada"]), Some(["desk by Grace Hopper", "chair by Grace Hopper"])]"#,
+        r#"on no list yet: [Some(["lamp by Ada", "shelf by Grace Hopper"])"#,
+        "loads, because a tag of the entry was invalidated",
+    ] {
+        assert!(lists.contains(line), "{line}\n{lists}");
+    }
+    let writes = on_servers("read_your_writes");
+    assert!(writes.contains("50 writes, each read by the other process with its token"), "{writes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_hands_tokens_over_http_and_is_ready_once_it_follows_the_log() {
+    let database = unique::database("wiring").await;
+    let dir = temporary_dir("service");
+    let mut command = Command::new(stack::example("axum_service"));
+    command
+        .env("CACHEFRONT_MYSQL_URL", database.url())
+        .env("CACHEFRONT_REDIS_URL", stack::redis_url())
+        .env("EXAMPLE_ADDR", "127.0.0.1:0");
+    let process = Process::start("service", command, dir.path()).expect("the program starts");
+    let address = wait::until_some("it listens", PATIENCE, async || {
+        process.log().lines().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()))
+    })
+    .await;
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{address}{path}");
+    wait::until_async("it is ready", PATIENCE, async || {
+        client.get(url("/readyz")).send().await.is_ok_and(|reply| reply.status().is_success())
+    })
+    .await;
+    for number in 0..20 {
+        let name = format!("Ada {number}");
+        let written = client.put(url("/users/1")).body(name.clone()).send().await.expect("a reply");
+        let token = written.headers()["x-consistency-token"].clone();
+        let read = client.get(url("/users/1")).header("x-consistency-token", token).send().await.expect("a reply");
+        assert_eq!(read.text().await.expect("text"), name);
+    }
+    database.execute("INSERT INTO example_orders VALUES (5, 1), (6, 1)").await;
+    wait::until_async("the orders are read", PATIENCE, async || {
+        let reply = client.get(url("/users/1/orders")).send().await.expect("a reply");
+        reply.text().await.expect("text") == "[5,6]"
+    })
+    .await;
+    let wrong = client.get(url("/users/1")).header("x-consistency-token", "?").send().await.expect("a reply");
+    assert_eq!(wrong.status(), 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

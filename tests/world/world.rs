@@ -305,7 +305,7 @@ impl World {
         // Short pauses: the store is left alone and tried again many times in a run.
         settings.store_breaker = BreakerSettings::of_store().with_open_min(millis(20)).with_open_max(millis(200));
         // In every other world loads of several keys are merged.
-        settings.load_linger = if self.config.loads_max % 2 == 0 { millis(2) } else { Duration::ZERO };
+        settings.load_linger = if self.config.loads_max.is_multiple_of(2) { millis(2) } else { Duration::ZERO };
         settings.tick = millis(1_000);
         settings.keys_per_command_max = self.config.keys_per_command_max;
         self.config.lives.apply(&mut settings, local);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cachefront_core::bus::BusMessage;
+use cachefront_core::store::row_image::Outcome;
 use cachefront_core::store::{
-    Applied, Cover, Expected, Generation, Invalidation, Meta, StoreState, StoreWriter, transition,
+    Applied, Cover, Expected, Generation, Invalidation, Meta, RowImageCounts, RowImageValue, StoreState, StoreWriter,
+    row_image, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
@@ -185,6 +187,31 @@ impl StoreWriter for Writer {
         let keys = changes.iter().map(|change| &change.key);
         self.world.state().actors[self.actor].session.remove(keys);
         Ok(())
+    }
+
+    async fn replace(&mut self, expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        self.judge_high_watermark();
+        let mut counts = RowImageCounts::default();
+        for shard in 0..self.world.config.shards {
+            self.world.log(|| format!("{} replaces {values:?} on {}/{shard}", self.actor, self.server));
+            let outcomes = self
+                .call(|server, now| {
+                    let mut outcomes = Vec::new();
+                    for value in values {
+                        if server.shard_of(&value.key) != shard {
+                            continue;
+                        }
+                        let (meta, slot) = server.look(&value.key, now);
+                        let (outcome, change) = row_image::replace(meta.map(Arc::as_ref), expected, slot, value)?;
+                        server.apply(&value.key, change);
+                        outcomes.push(outcome);
+                    }
+                    Ok(outcomes)
+                })
+                .await?;
+            counts.replaced += outcomes.iter().filter(|outcome| **outcome == Outcome::Replaced).count() as u64;
+        }
+        Ok(counts)
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {

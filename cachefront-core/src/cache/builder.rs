@@ -4,8 +4,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::expected_tags::TagsOf;
 use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
+use crate::cache::observer::CacheObserver;
+use crate::cache::row_value::{self, ValueOf};
+use crate::cache::tags::TAGGED;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::codec::{Codec, Compression, DefaultCodec};
 use crate::error::{Error, ErrorKind, Result};
@@ -53,11 +57,14 @@ pub struct CacheBuilder<K, V, C = DefaultCodec> {
     loader: Option<Arc<dyn DynLoader<K, V>>>,
     codec: C,
     compression: Option<Compression>,
-    rules: TableRules,
+    pub(super) rules: TableRules,
     mode: Option<InvalidationMode>,
     settings: CacheSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    pub(super) tags_of: Option<TagsOf<K>>,
+    pub(super) row_value: Option<(TableName, ValueOf<V>)>,
 }
 
 impl<K, V> Cache<K, V> {
@@ -101,6 +108,9 @@ impl<K, V> CacheBuilder<K, V, DefaultCodec> {
             settings: CacheSettings::default(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
+            observer: None,
+            tags_of: None,
+            row_value: None,
         }
     }
 }
@@ -187,7 +197,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// ```
     pub fn depends_on<F>(mut self, table: impl Into<TableName>, keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         self.rules.add(table.into(), Columns::All, keys_of);
@@ -198,7 +208,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// at the start to these columns (a string column that keys are made of needs a binary collation).
     pub fn depends_on_columns<F>(mut self, table: impl Into<TableName>, columns: &[&str], keys_of: F) -> Self
     where
-        K: CacheKey,
+        K: CacheKey + 'static,
         F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
     {
         let columns = Columns::Only(columns.iter().map(|&name| name.into()).collect());
@@ -266,6 +276,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
+            observer: self.observer,
+            tags_of: self.tags_of,
+            row_value: self.row_value,
         }
     }
 
@@ -365,13 +378,17 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the field that is wrong, or if no tokio runtime is running.
-    pub fn build(self) -> Result<Cache<K, V>>
+    pub fn build(mut self) -> Result<Cache<K, V>>
     where
         K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
         V: Clone + Send + Sync + 'static,
         C: Codec<V>,
     {
         self.validate()?;
+        let codec = Arc::new(self.codec);
+        if let Some((table, value_of)) = self.row_value.take() {
+            row_value::add_rule(&mut self.rules, table, value_of, &codec, self.schema_version);
+        }
         let policy = self.policy.unwrap_or_else(|| {
             let jittered = JitteredTtl { inner: FixedTtl(self.ttl), fraction: self.jitter };
             Arc::new(NegativeTtl { inner: jittered, ttl: self.negative_ttl })
@@ -387,17 +404,22 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             store,
             policy,
             loader: self.loader,
-            codec: Arc::new(self.codec),
+            codec,
             compression: self.compression,
             rules: Arc::new(self.rules),
             mode: self.mode.unwrap_or(by_rules),
             settings: self.settings,
             clock: self.clock,
             entropy: self.entropy,
+            observer: self.observer,
+            tags_of: self.tags_of,
         }))
     }
 
-    fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()>
+    where
+        C: Codec<V>,
+    {
         let config = |message: String| Err(Error::new(ErrorKind::Config, message));
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !self.name.bytes().all(legal) {
@@ -430,6 +452,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         if !stale.load_soft_timeout.is_zero() && stale.stale_if_error.is_zero() {
             return config(format!("`load_soft_timeout` of cache `{}` needs `stale_if_error`", self.name));
         }
+        if self.codec.id() & TAGGED != 0 {
+            return config(format!("the codec of cache `{}` has the id {}: give 1 to 127", self.name, self.codec.id()));
+        }
         if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
             return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));
         }
@@ -439,6 +464,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
                  pair, (\"database\", \"table\")",
                 self.name
             ));
+        }
+        if let Some((table, _)) = &self.row_value {
+            row_value::validate(&self.name, &self.rules, table)?;
         }
         if tokio::runtime::Handle::try_current().is_err() {
             return config(format!("cache `{}` is built outside a tokio runtime: build it inside one", self.name));

@@ -95,6 +95,11 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
+    /// Returns true if a load of `key` is in progress that a reader could join.
+    pub(crate) fn is_loading(&self, key: &K) -> bool {
+        self.shard(key).contains_key(key)
+    }
+
     /// Returns the number of readers that wait for the flight of `key`.
     #[cfg(test)]
     pub(crate) fn waiters(&self, key: &K) -> usize {

@@ -48,6 +48,8 @@ pub struct GetMany<K, V> {
     cache: Arc<Inner<K, V>>,
     keys: Vec<K>,
     level: Level,
+    /// All values are of one moment.
+    consistent: bool,
     /// Present once the read has begun.
     running: Option<Pin<Box<dyn Future<Output = Found<V>> + Send>>>,
 }
@@ -62,13 +64,26 @@ pub struct GetManyPerKey<K, V>(GetMany<K, V>);
 
 impl<K, V> GetMany<K, V> {
     pub(super) fn new(cache: Arc<Inner<K, V>>, keys: Vec<K>) -> Self {
-        Self { cache, keys, level: Level::default(), running: None }
+        Self { cache, keys, level: Level::default(), consistent: false, running: None }
     }
 
     read_levels!();
 
     fn level(&mut self) -> &mut Level {
         &mut self.level
+    }
+
+    /// Requires values of one moment: no reader sees a part of a transaction that changed several of these keys. The level holds for
+    /// all of them.
+    ///
+    /// Cached values are returned if none of them changes until everything that was committed before is applied, which takes as
+    /// long as the invalidator needs (milliseconds), and if the loader says what that is, by
+    /// [`Loader::executed`](crate::Loader::executed). Else all keys are loaded by one
+    /// [`load_many`](crate::Loader::load_many), which must then read them in one snapshot: one SELECT, or one transaction. In TTL
+    /// mode and in caches with tags they always are. Default: each value is of a moment of its own.
+    pub fn consistent(mut self) -> Self {
+        self.consistent = true;
+        self
     }
 
     /// Returns a [`Hit`] for each key: the value, where it came from, and how fresh it is known to be.
@@ -93,10 +108,20 @@ where
     fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Found<V>> {
         let running = self.running.get_or_insert_with(|| {
             let (keys, level) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.level));
-            Box::pin(Arc::clone(&self.cache).read_many(keys, level))
+            let cache = Arc::clone(&self.cache);
+            if self.consistent {
+                boxed(cache.read_consistent(keys, level))
+            } else {
+                boxed(cache.read_many(keys, level))
+            }
         });
         running.as_mut().poll(cx)
     }
+}
+
+/// Boxes a read: both kinds have the same type then.
+fn boxed<V>(read: impl Future<Output = Found<V>> + Send + 'static) -> Pin<Box<dyn Future<Output = Found<V>> + Send>> {
+    Box::pin(read)
 }
 
 // Nothing is pinned but what the box holds.

@@ -12,7 +12,8 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
 use crate::breaker::Breaker;
-use crate::bus::{Listener, Pace};
+use crate::bus::{Hub, Listener, Pace};
+use crate::cache::expected_tags::{Tags, TagsOf};
 use crate::cache::flight::Flights;
 use crate::cache::get::Get;
 use crate::cache::get_many::GetMany;
@@ -22,14 +23,18 @@ use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
 use crate::cache::merge::Merger;
+use crate::cache::observer::CacheObserver;
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::SharedTier;
 use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
+use crate::cache::tasks::Tasks;
 use crate::cache::warm_up::WarmUp;
 use crate::clock::{Clock, Entropy};
 use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
+use crate::event::TableName;
 use crate::key::{CacheKey, StoreKey};
 use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, LoadCx};
@@ -77,6 +82,8 @@ pub(super) struct Parts<K, V> {
     pub(super) settings: CacheSettings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    pub(super) tags_of: Option<TagsOf<K>>,
 }
 
 impl<K, V> Cache<K, V>
@@ -108,7 +115,7 @@ where
     /// once. Requirements are set before `.await`, as for [`get`](Self::get), and [`per_key`](GetMany::per_key) returns a
     /// result for each key.
     ///
-    /// The values are not of one moment: each satisfies the level by itself.
+    /// The values are not of one moment, unless [`consistent`](GetMany::consistent) is set: each satisfies the level by itself.
     ///
     /// # Errors
     /// As [`get`](Self::get): the first error of any key.
@@ -249,11 +256,12 @@ where
         self.inner.stats()
     }
 
-    /// Sets whether reads go to the database without the tiers; values are then not stored.
+    /// Sets whether reads go to the database without the tiers; values are then not stored: the serving modes
+    /// [`Bypass`](ServingMode::Bypass) and [`Normal`](ServingMode::Normal).
     ///
     /// Default: `false`.
     pub fn set_bypass(&self, bypass: bool) {
-        self.inner.subscription.set_bypass(bypass);
+        self.set_serving_mode(if bypass { ServingMode::Bypass } else { ServingMode::Normal });
     }
 
     /// Returns true if reads go to the database without the tiers.
@@ -278,18 +286,7 @@ where
     /// Puts the parts of a cache together, and starts to follow the bus.
     pub(super) fn assemble(parts: Parts<K, V>) -> Self {
         let metrics = CacheMetrics::new(&parts.name);
-        let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
-        let (name, clock) = (Arc::clone(&parts.name), Arc::clone(&parts.clock));
-        let subscription = Arc::new(Subscription::new(name, covered, &parts.settings, clock, metrics.clone()));
-        let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
-        if covered.is_some() || parts.local.is_some() {
-            let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
-            hub.join(parts.store.bus(), pace(&parts), &listener);
-        }
-        let ticker = parts
-            .local
-            .is_some()
-            .then(|| tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick));
+        let (subscription, hub, ticker) = subscribe(&parts, &metrics);
         let seams = || (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
         let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
         let (clock, entropy) = seams();
@@ -303,6 +300,9 @@ where
             value_bytes_max: parts.settings.value_bytes_max,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
+            tagged: parts.rules.is_tagged(),
+            tag_ttl: parts.settings.tag_ttl,
+            tag_poll: parts.settings.lease_poll_min,
             declares_replicas: !parts.rules.loads_from().is_empty(),
             mode: AtomicU8::new(parts.mode as u8),
             fenced: parts.rules.is_fenced(),
@@ -319,7 +319,11 @@ where
             uncovered: AtomicBool::new(false),
             metrics: metrics.clone(),
         };
+        if parts.observer.as_ref().is_some_and(|observer| observer.wants_local_hits()) {
+            shared.subscription.watch_local_hits();
+        }
         let keeps_stale = !parts.settings.stale_if_error.is_zero();
+        let tags = parts.rules.is_tagged().then(|| Tags::new(parts.tags_of));
         let inner = Inner {
             local: parts.local.map(LocalTier::new),
             shared,
@@ -336,10 +340,31 @@ where
             clock: parts.clock,
             entropy: parts.entropy,
             metrics,
+            observer: parts.observer,
+            tags,
+            tasks: Arc::new(Tasks::new()),
             ticker,
         };
         Self { inner: Arc::new(inner) }
     }
+}
+
+/// Starts to follow the bus.
+fn subscribe<K, V>(
+    parts: &Parts<K, V>,
+    metrics: &CacheMetrics,
+) -> (Arc<Subscription>, Arc<Hub>, Option<JoinHandle<()>>) {
+    let covered = (!parts.rules.is_empty()).then(|| parts.rules.mapping());
+    let (name, clock) = (Arc::clone(&parts.name), Arc::clone(&parts.clock));
+    let subscription = Arc::new(Subscription::new(name, covered, &parts.settings, clock, metrics.clone()));
+    let hub = parts.store.hub().map_or_else(Arc::default, Arc::clone);
+    if covered.is_some() || parts.local.is_some() {
+        let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
+        hub.join(parts.store.bus(), pace(parts), &listener);
+    }
+    let tick = || tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick);
+    let ticker = parts.local.is_some().then(tick);
+    (subscription, hub, ticker)
 }
 
 impl<K, V> Cache<K, V> {
@@ -360,6 +385,12 @@ impl<K, V> Cache<K, V> {
     /// Returns the store that the cache shares with other processes.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.inner.shared.store)
+    }
+
+    /// Returns true if values of this cache depend on `table` (`database.table`): for imports that the log does not have, after
+    /// which every cache that depends on the table is [cleared](Cache::clear).
+    pub fn depends_on_table(&self, table: impl Into<TableName>) -> bool {
+        self.inner.rules.depends_on(&table.into())
     }
 
     /// Returns the map from changes to keys: what an invalidator needs of this cache.

@@ -6,12 +6,15 @@ use tokio::task::JoinHandle;
 
 use crate::bus::Hub;
 use crate::cache::epochs::Ticket;
+use crate::cache::expected_tags::Tags;
 use crate::cache::flight::Flights;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::LocalTier;
 use crate::cache::merge::Merge;
+use crate::cache::observer::{CacheObserver, ReadOutcome};
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
+use crate::cache::tasks::Tasks;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::keymap::TableRules;
 use crate::loader::DynLoader;
@@ -48,6 +51,12 @@ pub(super) struct Inner<K, V> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) metrics: CacheMetrics,
+    /// Is notified of reads and loads.
+    pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
+    /// The cache's tags; `None` if its values have none.
+    pub(super) tags: Option<Tags<K>>,
+    /// The loads that run apart from their readers.
+    pub(super) tasks: Arc<Tasks>,
     /// Ticks the coarse clock. It ends with the last handle.
     pub(super) ticker: Option<JoinHandle<()>>,
 }
@@ -64,6 +73,17 @@ impl<K, V> Inner<K, V> {
     pub(super) fn keepable(&self, ticket: Ticket) -> Option<Ticket> {
         let reached = self.shared.mode() == InvalidationMode::Ttl || self.subscription.epochs.is_following();
         (self.local.is_some() && reached).then_some(ticket)
+    }
+}
+
+impl<K: 'static, V> Inner<K, V> {
+    /// Counts the outcome of a read in the tiers, and reports it. Hits in the process-local tier are counted by
+    /// [`note_local_hit`](Self::note_local_hit).
+    pub(super) fn note_read(&self, key: &K, outcome: ReadOutcome) {
+        self.metrics.count_read(outcome.as_str());
+        if let Some(observer) = &self.observer {
+            observer.read(key, outcome);
+        }
     }
 }
 

@@ -7,12 +7,15 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use crate::cache::flight::{Leader, Outcome};
 use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
 use crate::cache::many::Found;
+use crate::cache::observer::LoadReport;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
 use crate::clock::Timestamp;
@@ -22,7 +25,7 @@ use crate::loader::Reloaded;
 use crate::position::Position;
 
 /// What a load does after it has asked for a lease.
-enum Next<'a, V> {
+pub(super) enum Next<'a, V> {
     /// Load, and fill if there is a lease.
     Load(Permit<'a>, Option<Lease>),
     /// Another process has filled the key.
@@ -42,32 +45,61 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// Runs a single-flight load in a task of its own, under the span `cachefront.load`.
+    pub(super) fn spawn_load(self: &Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>) {
+        match self.tasks.begin(&self.shared.cache) {
+            Ok(running) => {
+                let span = tracing::debug_span!(
+                    "cachefront.load",
+                    cache = %self.shared.cache,
+                    key = %plan.store_key,
+                    purpose = plan.purpose.as_str(),
+                    outcome = tracing::field::Empty,
+                );
+                running.spawn(Arc::clone(self).run_load(leader, plan, work, span.clone()).instrument(span));
+            }
+            Err(error) => leader.complete(Err(error)),
+        }
+    }
+
     /// Runs a single-flight load to its end: the leader's task.
-    pub(super) async fn run_load(self: Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>) {
+    async fn run_load(self: Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>, span: Span) {
+        let began = self.clock.now();
         let outcome = self.load_and_store(&leader, &plan, work).await;
+        span.record("outcome", ended(&outcome));
+        self.note_load(leader.key(), began, &outcome);
         leader.complete(outcome);
+    }
+
+    /// Reports a load that has ended to the observer.
+    pub(super) fn note_load(&self, key: &K, began: Timestamp, outcome: &Outcome<V>) {
+        let Some(observer) = &self.observer else { return };
+        let report = match outcome {
+            // Nothing was loaded here.
+            Ok(loaded) if loaded.tier != Tier::Database => return,
+            Ok(loaded) => (loaded.value.is_none(), loaded.accepted, None),
+            Err(error) => (false, false, Some(error.clone())),
+        };
+        let (absent, stored, error) = report;
+        observer.loaded(key, &LoadReport { took: self.clock.now().since(began), absent, stored, error });
     }
 
     /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
     async fn load_and_store(&self, leader: &Leader<K, V>, plan: &LoadPlan, work: Work<V>) -> Outcome<V> {
-        let (permit, lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
+        if self.tags.is_some() {
+            return self.load_tagged(leader, plan, work).await;
+        }
+        let (permit, mut lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
             Next::Present(loaded) => return Ok(Arc::new(loaded)),
             Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
         let previous = self.previous(plan, lease.as_ref(), &work).await;
-        let fresh = match self.load(permit, leader.key(), previous, &work, lease.as_ref()).await {
+        let mut fresh = match self.load(permit, leader.key(), previous, &work, lease.as_ref()).await {
             Ok(fresh) => fresh,
-            Err(error) if plan.purpose == Purpose::Refresh => {
-                // The lease is left to expire: the value is still served, and no process tries again before that.
-                tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a refresh in the background failed");
-                return Ok(Arc::new(Loaded::abandoned()));
-            }
-            Err(error) => {
-                self.release_lease(&plan.store_key, lease.as_ref()).await;
-                return Err(error);
-            }
+            Err(error) => return self.load_failed(plan, lease.as_ref(), error).await,
         };
+        self.mark(leader.key(), lease.as_mut(), &[], &mut fresh);
         leader.seal();
         Ok(Arc::new(self.store_loaded(leader.key(), plan, lease, fresh).await))
     }
@@ -75,7 +107,7 @@ where
     /// Waits for a permit to load, then requests the lease: a lease begins when its load can begin, so that it does not
     /// expire in a queue ("Permit before lease"). Waits a bounded time for another process that holds the lease, without
     /// a permit.
-    async fn permit_and_lease(&self, key: &StoreKey, purpose: Purpose) -> Result<Next<'_, V>> {
+    pub(super) async fn permit_and_lease(&self, key: &StoreKey, purpose: Purpose) -> Result<Next<'_, V>> {
         let reload = purpose != Purpose::Miss;
         let deadline = self.clock.now().after(self.settings.lease_wait);
         let mut pause = self.settings.lease_poll_min;
@@ -87,17 +119,24 @@ where
                 Leased::Without => return Ok(Next::Load(permit, None)),
                 Leased::Held(_) if purpose == Purpose::Refresh => return Ok(Next::Abandon),
                 // A reader that needs more than what other processes fill does not wait for them.
-                Leased::Held(_) if reload || self.clock.now() >= deadline => return Ok(Next::Load(permit, None)),
+                Leased::Held(_) if purpose == Purpose::Reload || self.clock.now() >= deadline => {
+                    return Ok(Next::Load(permit, None));
+                }
                 Leased::Held(remaining) => {
                     drop(permit);
                     self.wait_for_holder(key, remaining, &mut pause).await;
+                    if purpose == Purpose::Retag
+                        && let Some(loaded) = self.shared.present_now(key).await
+                    {
+                        return Ok(Next::Present(loaded));
+                    }
                 }
             }
         }
     }
 
     /// Loads one key from the database, under this lease if there is one; from a value that is cached, if `previous` is one.
-    async fn load(
+    pub(super) async fn load(
         &self,
         permit: Permit<'_>,
         key: &K,
@@ -164,6 +203,7 @@ where
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
         loop {
+            self.tasks.check_open(&self.shared.cache)?;
             let load = async { self.load(self.gate.permit().await?, key, None, work, None).await };
             let fresh = self.within_hard_timeout(load).await?;
             match self.strong_hit(fresh, level) {
@@ -179,7 +219,10 @@ where
         let mut proof_wait = self.proof_wait();
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
-            let load = async { self.load_many(self.gate.permit().await?, &batch, std::iter::empty()).await };
+            let load = async {
+                self.tasks.check_open(&self.shared.cache)?;
+                self.load_many(self.gate.permit().await?, &batch, std::iter::empty()).await
+            };
             let loaded = self.within_hard_timeout(load).await;
             let outcome = match loaded {
                 Ok(loaded) => {
@@ -205,7 +248,7 @@ where
     }
 
     /// Returns the hit of a value that was loaded without the tiers; `None` if it is known not to satisfy the level.
-    fn strong_hit(&self, Fresh { value, facts }: Fresh<V>, level: &Level) -> Option<Hit<V>> {
+    pub(super) fn strong_hit(&self, Fresh { value, facts }: Fresh<V>, level: &Level) -> Option<Hit<V>> {
         let primary = self.shared.is_primary(&facts.notes);
         let now = self.clock.now();
         level.accepts_loaded(facts.notes.position.as_ref(), primary).then(|| Hit {
@@ -247,5 +290,15 @@ where
         self.clock.sleep(proof_wait.pause).await;
         proof_wait.pause = (proof_wait.pause * 2).min(self.settings.lease_poll_max);
         Ok(())
+    }
+}
+
+/// Returns how a load ended, for its span.
+fn ended<V>(outcome: &Outcome<V>) -> &'static str {
+    match outcome {
+        Ok(loaded) if loaded.tier != Tier::Database => "filled_elsewhere",
+        Ok(loaded) if loaded.accepted => "stored",
+        Ok(_) => "not_stored",
+        Err(error) => error.kind().as_str(),
     }
 }

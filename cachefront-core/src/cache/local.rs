@@ -9,6 +9,8 @@ use quick_cache::sync::Cache as Map;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, Weighter};
 
 use crate::cache::epochs::{Epochs, Ticket};
+use crate::cache::explanation::LocalValue;
+use crate::cache::hit::age;
 use crate::clock::Timestamp;
 
 /// Weight of an entry in addition to its key and encoded value, in bytes: the map's slot and the bookkeeping.
@@ -51,6 +53,8 @@ pub(crate) struct LocalEntry<V> {
     /// `None` if the database has no such row.
     pub(crate) value: Option<V>,
     ticket: Ticket,
+    /// The tickets of its tags' markers; `None` if it has no tags.
+    tags: Option<Arc<[Ticket]>>,
     /// When it stops being served.
     pub(crate) expires_at: Timestamp,
     /// The clock before the value's load.
@@ -122,6 +126,16 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
         self.map.peek(key).map(|entry| (entry.value, entry.filled_at))
     }
 
+    /// Explains what the tier has for `key`, also if it is no longer served.
+    pub(crate) fn explain(&self, key: &K, epochs: &Epochs, now: Timestamp) -> Option<LocalValue> {
+        self.map.peek(key).map(|entry| LocalValue {
+            invalidated: !entry.is_valid(epochs),
+            expired: now >= entry.expires_at,
+            age: age(entry.filled_at, now),
+            ttl: entry.expires_at.since(now),
+        })
+    }
+
     /// Returns the number of entries, their weight in bytes, and the number of evictions so far.
     pub(crate) fn usage(&self) -> (u64, u64, u64) {
         (self.map.len() as u64, self.map.weight(), self.evictions.0.load(Ordering::Relaxed))
@@ -131,16 +145,27 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     pub(crate) fn insert(&self, key: K, value: Option<V>, facts: &Insertion) {
         let expires_at = facts.now.after(self.ttl).min(facts.expires_at);
         let weight = u32::try_from(facts.weight).unwrap_or(u32::MAX);
-        self.map
-            .insert(key, LocalEntry { value, ticket: facts.ticket, expires_at, filled_at: facts.filled_at, weight });
+        self.map.insert(
+            key,
+            LocalEntry {
+                value,
+                ticket: facts.ticket,
+                tags: facts.tags.clone(),
+                expires_at,
+                filled_at: facts.filled_at,
+                weight,
+            },
+        );
     }
 }
 
 /// The facts about a value that is inserted into the tier.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Insertion {
     /// Taken before the value was read.
     pub(crate) ticket: Ticket,
+    /// Those of its tags, taken before their markers were read; `None` if it has no tags.
+    pub(crate) tags: Option<Arc<[Ticket]>>,
     /// The clock when the value is inserted.
     pub(crate) now: Timestamp,
     /// The clock before the value's load.
@@ -155,6 +180,13 @@ impl<V> LocalEntry<V> {
     /// Returns true if the entry is neither invalidated nor expired.
     #[inline]
     fn serves(&self, epochs: &Epochs, now: Timestamp) -> bool {
-        epochs.holds(self.ticket) && now < self.expires_at
+        self.is_valid(epochs) && now < self.expires_at
+    }
+
+    /// Returns true if nothing has invalidated the entry.
+    #[inline]
+    fn is_valid(&self, epochs: &Epochs) -> bool {
+        epochs.holds(self.ticket)
+            && self.tags.as_ref().is_none_or(|tags| tags.iter().all(|ticket| epochs.holds(*ticket)))
     }
 }

@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all};
+use tracing::Instrument;
 
 use crate::cache::flight::{Flight, Joined};
 use crate::cache::hit::{Hit, Tier};
@@ -15,9 +16,12 @@ use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
 use crate::cache::merge::PendingLoad;
+use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::cache::tags::{Look, Mark};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -30,8 +34,8 @@ struct Part<'a, K> {
     /// Its place in the result.
     index: usize,
     read: Read<'a, K>,
-    /// Load even if the store has a valid value: it does not prove the level, or is outdated.
-    reload: bool,
+    /// Why the key has to be loaded.
+    purpose: Purpose,
 }
 
 impl<K, V> Inner<K, V>
@@ -42,11 +46,15 @@ where
     /// Reads many keys: the process-local tier for each, one read of the store for the rest, and then single-flight loads of
     /// which those that this call leads run as one batch. The result has the order of `keys`, of which some may be equal.
     pub(super) async fn read_many(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Hit<V>>> {
+        let serving = self.subscription.serving();
+        if serving == ServingMode::Shadow && !level.bypass {
+            return self.read_many_shadowed(keys, &level).await;
+        }
         let (newest, began) = (self.flights.newest(), self.clock.now());
         let mut found: Vec<Option<Found<V>>> =
             keys.iter().map(|key| Some((began, Ok(self.local_of_many(key, &level)?)))).collect();
         let (mut reads, mut strong) = (Vec::new(), Vec::new());
-        let through = !self.is_bypassed() && !level.bypass;
+        let through = serving != ServingMode::Bypass && !level.bypass;
         for (index, key) in keys.into_iter().enumerate() {
             if found.get(index).is_some_and(Option::is_some) {
                 continue;
@@ -54,14 +62,14 @@ where
             match StoreKey::encode_short(&self.shared.cache, &key) {
                 Ok(Some(store_key)) if through => {
                     let read = Read { key, store_key, level: &level, newest };
-                    reads.push(Part { index, read, reload: false });
+                    reads.push(Part { index, read, purpose: Purpose::Miss });
                 }
                 // A key that is too long to be stored is loaded every time.
                 Ok(_) => strong.push((index, key)),
                 Err(error) => set(&mut found, index, (began, Err(error))),
             }
         }
-        self.metrics.bypass.increment(strong.len() as u64);
+        strong.iter().for_each(|(_, key)| self.note_read(key, ReadOutcome::Bypass));
         self.lookup_many(&mut reads, &mut found).await;
         let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
         copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
@@ -97,12 +105,12 @@ where
         let mut flights = Vec::with_capacity(parts.len());
         let mut pending = Vec::new();
         for part in parts {
-            let (read, reload) = (&part.read, part.reload);
+            let (read, purpose) = (&part.read, part.purpose);
             let ticket = self.subscription.epochs.ticket(&read.store_key);
             let (flight, leads) = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
                 Joined::Waiter(flight) => (flight, false),
                 Joined::Leader(leader) => {
-                    let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                    let flight = leader.flight();
                     let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
                     pending.push(PendingLoad { leader, plan });
                     (flight, true)
@@ -114,6 +122,18 @@ where
             self.start_many(pending);
         }
         flights
+    }
+
+    /// Runs loads in one task.
+    pub(super) fn spawn_loads(self: &Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+        match self.tasks.begin(&self.shared.cache) {
+            Ok(running) => {
+                let span =
+                    tracing::debug_span!("cachefront.load_many", cache = %self.shared.cache, keys = pending.len());
+                running.spawn(Arc::clone(self).run_loads(pending).instrument(span));
+            }
+            Err(error) => pending.into_iter().for_each(|load| load.leader.complete(Err(error.clone()))),
+        }
     }
 
     /// Reads the store once for all remaining reads, and removes the hits from `parts`.
@@ -128,30 +148,40 @@ where
         let Some(readings) = readings else { return };
         self.metrics.store_up.set(1.0);
         let now = self.clock.now();
-        let mut read = readings.into_iter().zip(tickets);
+        let levels: Vec<&Level> = parts.iter().map(|part| part.read.level).collect();
+        if levels.iter().any(|level| !level.is_eventual()) {
+            readings.iter().for_each(|reading| self.shared.note_origin(reading.meta.as_deref()));
+        }
+        let lookups = if self.shared.tagged {
+            self.shared.evaluate_tagged(readings, &levels, Look::Read).await
+        } else {
+            readings.into_iter().zip(levels).map(|(reading, level)| self.shared.evaluate(reading, level)).collect()
+        };
+        let mut found_now = lookups.into_iter().zip(tickets);
         parts.retain_mut(|part| {
-            let Some((reading, ticket)) = read.next() else { return true };
+            let Some((lookup, ticket)) = found_now.next() else { return true };
             let (key, store_key, level) = (&part.read.key, &part.read.store_key, part.read.level);
-            if !level.is_eventual() {
-                self.shared.note_origin(reading.meta.as_deref());
-            }
-            match self.shared.evaluate(reading, level) {
+            match lookup {
                 Lookup::Hit(stored) => {
                     self.refresh_if_due(key, store_key, &stored);
                     if let Some(ticket) = ticket {
                         self.keep_read(key, store_key, &stored, ticket);
                     }
-                    set(found, part.index, (now, Ok(self.shared_hit(stored, level))));
+                    set(found, part.index, (now, Ok(self.shared_hit(key, stored, level))));
                     return false;
                 }
-                Lookup::Miss => self.metrics.miss.increment(1),
+                Lookup::Miss => self.note_read(key, ReadOutcome::Miss),
                 Lookup::Unproven => {
-                    self.metrics.unproven.increment(1);
-                    part.reload = true;
+                    self.note_read(key, ReadOutcome::Unproven);
+                    part.purpose = Purpose::Reload;
                 }
                 Lookup::Outdated => {
-                    self.metrics.outdated.increment(1);
-                    part.reload = true;
+                    self.note_read(key, ReadOutcome::Outdated);
+                    part.purpose = Purpose::Reload;
+                }
+                Lookup::TagInvalidated => {
+                    self.note_read(key, ReadOutcome::TagInvalidated);
+                    part.purpose = Purpose::Retag;
                 }
             }
             true
@@ -177,6 +207,9 @@ where
 
     /// Runs the loads that one call leads, as one batch load.
     pub(super) async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
+        let began = self.clock.now();
+        // Before the leases, as for one key.
+        let marks = self.expected_marks_of_many(&pending).await;
         let permit = match self.gate.permit().await {
             Ok(permit) => permit,
             Err(error) => {
@@ -192,15 +225,26 @@ where
         let fences = loads.iter().filter_map(|(_, lease)| lease.as_ref()?.fence.as_ref());
         match self.load_many(permit, &keys, fences).await {
             Ok(fresh) => {
-                let stored =
-                    loads.into_iter().zip(fresh).map(|((load, lease), fresh)| self.store_one(load, lease, fresh));
+                let stored = loads
+                    .into_iter()
+                    .zip(fresh)
+                    .map(|((load, lease), fresh)| self.store_one(load, lease, fresh, (&marks, began)));
                 join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
-                let failed = loads.into_iter().map(|(load, lease)| self.fail_one(load, lease, error.clone()));
+                let failed = loads.into_iter().map(|(load, lease)| self.fail_one(load, lease, error.clone(), began));
                 join_all(failed.collect::<Vec<_>>()).await;
             }
         }
+    }
+
+    /// Returns the marks of all tags that these keys are expected to have.
+    async fn expected_marks_of_many(&self, pending: &[PendingLoad<K, V>]) -> Vec<Mark> {
+        let Some(tags) = &self.tags else { return Vec::new() };
+        let mut expected: Vec<_> = pending.iter().flat_map(|load| tags.expected(load.leader.key())).collect();
+        expected.sort();
+        expected.dedup();
+        self.shared.marks(&expected).await
     }
 
     /// Requests a lease for each load, and returns the loads that are still necessary.
@@ -217,7 +261,7 @@ where
                 Leased::Without => loads.push((load, None)),
                 // It is waited for in a task of its own: a task that waits for a lease holds none ("Permit before lease").
                 Leased::Held(_) => {
-                    tokio::spawn(Arc::clone(self).run_load(load.leader, load.plan, Work::Registered));
+                    self.spawn_load(load.leader, load.plan, Work::Registered);
                 }
             }
         }
@@ -225,20 +269,32 @@ where
     }
 
     /// Offers one value of a batch load to the tiers, and completes its flight.
-    async fn store_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, fresh: Result<Fresh<V>>) {
-        let fresh = match fresh {
+    async fn store_one(
+        &self,
+        load: PendingLoad<K, V>,
+        mut lease: Option<Lease>,
+        fresh: Result<Fresh<V>>,
+        (marks, began): (&[Mark], Timestamp),
+    ) {
+        let mut fresh = match fresh {
             Ok(fresh) => fresh,
-            Err(error) => return self.fail_one(load, lease, error).await,
+            Err(error) => return self.fail_one(load, lease, error, began).await,
         };
+        // A value with a tag that was not expected is stored by the next load.
+        self.mark(load.leader.key(), lease.as_mut(), marks, &mut fresh);
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
-        load.leader.complete(Ok(Arc::new(loaded)));
+        let outcome = Ok(Arc::new(loaded));
+        self.note_load(load.leader.key(), began, &outcome);
+        load.leader.complete(outcome);
     }
 
     /// Releases the lease of a key that could not be loaded, and completes its flight.
-    async fn fail_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, error: Error) {
+    async fn fail_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, error: Error, began: Timestamp) {
         self.release_lease(&load.plan.store_key, lease.as_ref()).await;
-        load.leader.complete(Err(error));
+        let outcome = Err(error);
+        self.note_load(load.leader.key(), began, &outcome);
+        load.leader.complete(outcome);
     }
 }
 

@@ -69,14 +69,27 @@ pub(super) enum Purpose {
     Miss,
     /// The store's value does not satisfy a read: load even if it is valid.
     Reload,
+    /// A tag of the store's value was invalidated: load even if the store, which does not know tags, takes it for valid. A value
+    /// that another process fills meanwhile will do.
+    Retag,
     /// The store's value is served, and its time to live ends: load, unless another process does.
     Refresh,
 }
 
 impl Purpose {
-    /// Returns the purpose of a read's load.
-    pub(super) fn of_read(reload: bool) -> Self {
-        if reload { Self::Reload } else { Self::Miss }
+    /// Returns the purpose as one word, for spans.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Miss => "miss",
+            Self::Reload => "reload",
+            Self::Retag => "retag",
+            Self::Refresh => "refresh",
+        }
+    }
+
+    /// Returns the purpose of a read that has found a value of which a tag was invalidated.
+    pub(super) fn or_retag(self) -> Self {
+        if self == Self::Miss { Self::Retag } else { self }
     }
 }
 

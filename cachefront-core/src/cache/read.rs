@@ -14,8 +14,11 @@ use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::level::{Evidence, Level};
 use crate::cache::local::{Insertion, LocalEntry, LocalTier};
+use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lookup, Stored};
+use crate::cache::tags::{Look, tickets};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
@@ -59,7 +62,7 @@ where
     pub(super) fn local_get<Q>(&self, key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let tier = self.local.as_ref()?;
         if !self.subscription.is_unlimited() {
@@ -70,29 +73,32 @@ where
         Some(entry.value)
     }
 
-    /// The first tier while it is bypassed, while the freshness objective is not met, or where its hits are counted.
+    /// The first tier while it serves no read, while the freshness objective is not met, or where its hits are counted.
     #[cold]
     fn local_get_limited<Q>(&self, tier: &LocalTier<K, V>, key: &Q) -> Option<Option<V>>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        if self.is_bypassed() {
+        if self.subscription.is_local_off() {
             return None;
         }
         let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
         if self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
             return None;
         }
-        self.note_local_hit();
+        self.note_local_hit(|| key.to_owned());
         Some(entry.value)
     }
 
     /// Counts a hit in the process-local tier.
-    fn note_local_hit(&self) {
+    fn note_local_hit(&self, key: impl FnOnce() -> K) {
         self.metrics.hit_local.increment(1);
         if self.settings.count_local_hits {
             self.metrics.count_local_hit();
+        }
+        if let Some(observer) = self.observer.as_ref().filter(|observer| observer.wants_local_hits()) {
+            observer.read(&key(), ReadOutcome::Hit(Tier::Local));
         }
     }
 
@@ -109,9 +115,13 @@ where
     pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, work: Work<V>) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.shared.cache, &key)?;
-        let through = !self.is_bypassed() && !level.bypass;
+        let serving = self.subscription.serving();
+        if serving == ServingMode::Shadow && !level.bypass {
+            return Box::pin(self.read_shadowed(key, level, work)).await;
+        }
+        let through = serving != ServingMode::Bypass && !level.bypass;
         let Some(store_key) = store_key.filter(|_| through) else {
-            self.metrics.bypass.increment(1);
+            self.note_read(&key, ReadOutcome::Bypass);
             return Box::pin(self.bypass(&key, level, &work, self.proof_wait())).await;
         };
         let read = Read { key, store_key, level, newest: self.flights.newest() };
@@ -121,55 +131,63 @@ where
             return Ok(hit);
         }
         match self.lookup(&read).await {
-            Lookup::Hit(stored) => Ok(self.shared_hit(stored, level)),
-            first @ (Lookup::Miss | Lookup::Unproven | Lookup::Outdated) => {
-                Box::pin(self.read_by_load(&read, first, work)).await
-            }
+            Lookup::Hit(stored) => Ok(self.shared_hit(&read.key, stored, level)),
+            first => Box::pin(self.read_by_load(&read, first, work)).await,
         }
     }
 
     /// A read whose first lookup was no hit: loads and looks up by turns until a value satisfies the level.
     async fn read_by_load(self: &Arc<Self>, read: &Read<'_, K>, first: Lookup<V>, work: Work<V>) -> Result<Hit<V>> {
         let mut proof_wait = self.proof_wait();
-        let mut reload = false;
+        let mut purpose = Purpose::Miss;
         let mut lookup = first;
         for _ in 0..ROUNDS_MAX {
             match lookup {
-                Lookup::Hit(stored) => return Ok(self.shared_hit(stored, read.level)),
-                Lookup::Miss if reload => {}
-                Lookup::Miss => self.metrics.miss.increment(1),
+                Lookup::Hit(stored) => return Ok(self.shared_hit(&read.key, stored, read.level)),
+                Lookup::Miss if purpose != Purpose::Miss => {}
+                Lookup::Miss => self.note_read(&read.key, ReadOutcome::Miss),
                 Lookup::Unproven => {
-                    self.metrics.unproven.increment(1);
-                    reload = true;
+                    self.note_read(&read.key, ReadOutcome::Unproven);
+                    purpose = Purpose::Reload;
                 }
                 Lookup::Outdated => {
-                    self.metrics.outdated.increment(1);
-                    reload = true;
+                    self.note_read(&read.key, ReadOutcome::Outdated);
+                    purpose = Purpose::Reload;
+                }
+                Lookup::TagInvalidated => {
+                    self.note_read(&read.key, ReadOutcome::TagInvalidated);
+                    purpose = purpose.or_retag();
                 }
             }
-            match self.or_stale(read, self.join(read, reload, &work)).await? {
+            match self.or_stale(read, self.join(read, purpose, &work)).await? {
                 JoinOutcome::Hit(hit) => return Ok(hit),
-                JoinOutcome::Unsuitable => reload = reload || !read.level.is_eventual(),
+                JoinOutcome::Unsuitable if !read.level.is_eventual() => purpose = Purpose::Reload,
+                JoinOutcome::Unsuitable => {}
                 JoinOutcome::Lagging { permanent } => {
-                    reload = true;
+                    purpose = Purpose::Reload;
                     self.wait_for_proof(&mut proof_wait, permanent || !self.can_load(&work)).await?;
                 }
             }
             lookup = self.lookup(read).await;
         }
         if let Lookup::Hit(stored) = lookup {
-            return Ok(self.shared_hit(stored, read.level));
+            return Ok(self.shared_hit(&read.key, stored, read.level));
         }
         // The key changes faster than it can be filled: the read loads by itself.
         self.bypass(&read.key, read.level, &work, proof_wait).await
     }
 
     /// Joins or starts one load.
-    async fn join(self: &Arc<Self>, read: &Read<'_, K>, reload: bool, work: &Work<V>) -> Result<JoinOutcome<V>> {
+    pub(super) async fn join(
+        self: &Arc<Self>,
+        read: &Read<'_, K>,
+        purpose: Purpose,
+        work: &Work<V>,
+    ) -> Result<JoinOutcome<V>> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
-                let (flight, purpose) = (leader.flight(), Purpose::of_read(reload));
+                let flight = leader.flight();
                 let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
                 self.start(leader, plan, work.share());
                 self.landed(read, &flight, true).await
@@ -216,7 +234,7 @@ where
     /// Returns a hit of the process-local tier that satisfies the level.
     pub(super) fn local_proven(&self, key: &K, level: &Level) -> Option<Hit<V>> {
         let hit = self.local_lookup(level, |tier, now| tier.get(key, &self.subscription.epochs, now))?;
-        self.note_local_hit();
+        self.note_local_hit(|| key.clone());
         Some(hit)
     }
 
@@ -265,7 +283,7 @@ where
         if !read.level.is_eventual() {
             self.shared.note_origin(reading.meta.as_deref());
         }
-        let lookup = self.shared.evaluate(reading, read.level);
+        let lookup = self.shared.evaluate_one(reading, read.level, Look::Read).await;
         if let Lookup::Hit(stored) = &lookup {
             self.refresh_if_due(&read.key, &read.store_key, stored);
             if let Some(ticket) = keep {
@@ -276,8 +294,8 @@ where
     }
 
     /// Counts a hit in the store. A plain read returns the value only, and pays for nothing else.
-    pub(super) fn shared_hit(&self, stored: Stored<V>, level: &Level) -> Hit<V> {
-        self.metrics.hit_shared.increment(1);
+    pub(super) fn shared_hit(&self, key: &K, stored: Stored<V>, level: &Level) -> Hit<V> {
+        self.note_read(key, ReadOutcome::Hit(Tier::Shared));
         if level.detailed {
             return self.stored_hit(stored);
         }
@@ -285,7 +303,7 @@ where
     }
 
     /// Returns a hit with everything that is known about a stored value: it contains its fill position and what was applied.
-    fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
+    pub(super) fn stored_hit(&self, stored: Stored<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence {
             filled_at: stored.filled_at,
@@ -309,7 +327,7 @@ where
     }
 
     /// Returns a hit with everything that is known about a loaded value.
-    fn loaded_hit(&self, loaded: &Loaded<V>) -> Hit<V> {
+    pub(super) fn loaded_hit(&self, loaded: &Loaded<V>) -> Hit<V> {
         let now = self.clock.now();
         let evidence = Evidence { filled_at: loaded.filled_at, ..Evidence::default() };
         Hit {
@@ -326,7 +344,7 @@ where
 
     /// Puts a value that was read from the store into the process-local tier.
     pub(super) fn keep_read(&self, key: &K, store_key: &StoreKey, stored: &Stored<V>, ticket: Ticket) {
-        let Some(tier) = &self.local else { return };
+        let (Some(tier), Ok(tags)) = (&self.local, tickets(&stored.marks)) else { return };
         if self.shared.mode() == InvalidationMode::Cdc
             && !self.subscription.follows(stored.server, stored.meta.as_deref())
         {
@@ -334,6 +352,7 @@ where
         }
         let facts = Insertion {
             ticket,
+            tags,
             now: self.clock.now(),
             filled_at: stored.filled_at,
             expires_at: stored.fresh_until(),

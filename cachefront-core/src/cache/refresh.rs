@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::cache::flight::Joined;
 use crate::cache::inner::Inner;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::Stored;
 use crate::clock::{Entropy, Timestamp};
 use crate::key::{CacheKey, StoreKey};
@@ -32,7 +33,8 @@ where
 {
     /// Starts a refresh of a value that was read from the store, if it is due and no load of the key is in progress.
     pub(super) fn refresh_if_due(self: &Arc<Self>, key: &K, store_key: &StoreKey, stored: &Stored<V>) {
-        if !stored.soft_expiry.is_known() || self.loader.is_none() {
+        let stores = self.subscription.serving() == ServingMode::Normal && !self.tasks.is_closed();
+        if !stored.soft_expiry.is_known() || self.loader.is_none() || !stores {
             return;
         }
         if is_due(stored, self.settings.early_refresh, self.clock.now(), &*self.entropy) {
@@ -41,7 +43,7 @@ where
                 self.metrics.refreshes.increment(1);
                 let (store_key, ticket) = (store_key.clone(), self.keepable(ticket));
                 let plan = LoadPlan { store_key, ticket, purpose: Purpose::Refresh };
-                tokio::spawn(Arc::clone(self).run_load(leader, plan, Work::Registered));
+                self.spawn_load(leader, plan, Work::Registered);
             }
         }
     }

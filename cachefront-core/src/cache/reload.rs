@@ -35,6 +35,6 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         if fixed.token() != Some(lease.token()) {
             return None;
         }
-        self.decode(reading, self.clock.now())?.value
+        self.decode(reading, self.clock.now()).ok()?.value
     }
 }

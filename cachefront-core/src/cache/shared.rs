@@ -12,12 +12,14 @@ use bytes::Bytes;
 
 use crate::breaker::Breaker;
 use crate::cache::hit::{Loaded, Tier};
-use crate::cache::level::{Evidence, Level};
+use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, LoadFacts};
+use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
+use crate::cache::tags::{self, Look, Mark, TAGGED};
 use crate::clock::{Clock, Entropy, Timestamp};
-use crate::codec::{Codec, Compression, inflate};
-use crate::entry::{FILL_POSITION_BYTES_MAX, Fixed, HEADER_BYTES, Header, PayloadState, fill_position};
+use crate::codec::{Codec, Compression};
+use crate::entry::{FILL_POSITION_BYTES_MAX, HEADER_BYTES, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
@@ -43,6 +45,12 @@ pub(super) struct SharedTier<V> {
     pub(super) schema_version: u32,
     /// The cache under its mapping: it is cached only while the store's meta covers it.
     pub(super) mapping: MappingId,
+    /// Values may have tags.
+    pub(super) tagged: bool,
+    /// How long a marker of a tag lives.
+    pub(super) tag_ttl: Duration,
+    /// The pause before a marker that another process makes is read again.
+    pub(super) tag_poll: Duration,
     /// The cache declares the replicas that its loader reads.
     pub(super) declares_replicas: bool,
     /// The current [`InvalidationMode`], as a number.
@@ -82,6 +90,8 @@ pub(super) enum Lookup<V> {
     Unproven,
     /// A valid value that a plain read is not served, because the freshness objective is not met.
     Outdated,
+    /// A value of which a tag was invalidated.
+    TagInvalidated,
 }
 
 /// A value from the shared store, with what is known about it.
@@ -98,10 +108,13 @@ pub(super) struct Stored<V> {
     /// The server that the value was read from.
     pub(super) server: ServerId,
     /// The whole entry: its fill position is parsed only on demand.
-    entry: Bytes,
+    pub(super) entry: Bytes,
     /// Where its payload begins, and its fill position ends.
-    body: usize,
+    pub(super) body: usize,
+    /// The meta that proves the least of those that were read: of the value's shard, and of the shards of its tags' markers.
     pub(super) meta: Option<Arc<Meta>>,
+    /// The value's tags, which must be compared with their markers before it is served.
+    pub(super) marks: Vec<Mark>,
     /// Size of the encoded value, in bytes.
     pub(super) weight: usize,
 }
@@ -110,6 +123,25 @@ impl<V> Stored<V> {
     /// Returns when the value's time to live ends.
     pub(super) fn fresh_until(&self) -> Timestamp {
         if self.soft_expiry.is_known() { self.soft_expiry } else { self.expires_at }
+    }
+
+    /// Returns the value as the result of a load that another process made.
+    pub(super) fn into_loaded(self) -> Loaded<V> {
+        Loaded {
+            position: self.loaded(),
+            value: self.value,
+            tier: Tier::Shared,
+            filled_at: self.filled_at,
+            primary: true,
+            known_primary: false,
+            expires_at: self.expires_at,
+            accepted: true,
+        }
+    }
+
+    /// Returns the whole entry, as stored.
+    pub(super) fn bytes(&self) -> Bytes {
+        self.entry.clone()
     }
 
     /// Returns what the loader's server had executed; `None` if that is not known.
@@ -124,6 +156,8 @@ pub(super) struct Lease {
     mode: InvalidationMode,
     /// Granted by the server that the bus is read from: a value loaded under it may be cached in this process too.
     pub(super) followed: bool,
+    /// The tags of the value that is to be stored.
+    pub(super) marks: Vec<Mark>,
     meta: Option<Arc<Meta>>,
     /// What the loader's server must have executed; `None` if the cache is not fenced.
     pub(super) fence: Option<Position>,
@@ -165,93 +199,12 @@ impl<V> SharedTier<V> {
 }
 
 impl<V: Send + Sync + 'static> SharedTier<V> {
-    /// Evaluates what was read from the store: whether it may be served, and whether it satisfies the level.
-    pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
-        let now = self.clock.now();
-        let Some(stored) = self.decode(reading, now) else { return Lookup::Miss };
-        if level.is_eventual() {
-            return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
-        }
-        // The applied position has usually been parsed already, so it is checked first.
-        let applied = stored.meta.as_ref().map(|meta| meta.applied());
-        let by_applied = matches!((&level.at_least, applied), (Some(token), Some(applied)) if applied.covers(token));
-        let loaded = if level.at_least.is_some() && !by_applied { stored.loaded() } else { None };
-        let evidence = Evidence {
-            loaded: loaded.as_ref(),
-            applied,
-            filled_at: stored.filled_at,
-            source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
-        };
-        if level.is_proven(&evidence, now, self.clock_skew) { Lookup::Hit(stored) } else { Lookup::Unproven }
-    }
-
-    /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
-    fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
-        stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
-    }
-
-    /// Decodes an entry that may be served at the eventual level under the current mode; else returns `None`.
-    pub(super) fn decode(&self, reading: Reading, now: Timestamp) -> Option<Stored<V>> {
-        let entry = reading.entry?;
-        let fixed = match Fixed::decode(&entry) {
-            Ok(fixed) => fixed,
-            Err(error) => {
-                tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
-                return None;
-            }
-        };
-        let (header, payload) = (&fixed.header, fixed.payload(&entry));
-        let meta = match self.mode() {
-            InvalidationMode::Cdc => {
-                let meta = reading.meta.filter(|meta| meta.is_live())?;
-                // If the cache is not covered, or the entry has another generation, the entry is not valid.
-                let covered = meta.coverage.generation(self.mapping);
-                if header.mode != InvalidationMode::Cdc || covered != Some(header.generation) {
-                    return None;
-                }
-                Some(meta)
-            }
-            InvalidationMode::Ttl => None,
-        };
-        let expired = header.hard_expiry.is_known() && now >= header.hard_expiry;
-        if header.schema_version != self.schema_version || expired {
-            return None;
-        }
-        let mut weight = 0;
-        let value = match header.state {
-            PayloadState::Negative => None,
-            PayloadState::Fresh if header.codec == self.codec.id() => {
-                let inflated = inflate(header.compression, payload, self.value_bytes_max);
-                match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
-                    Ok((bytes, value)) => {
-                        weight = bytes;
-                        Some(value)
-                    }
-                    Err(error) => {
-                        tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
-                        return None;
-                    }
-                }
-            }
-            _ => return None,
-        };
-        Some(Stored {
-            value,
-            filled_at: header.filled_at,
-            expires_at: header.hard_expiry,
-            soft_expiry: header.soft_expiry,
-            load_cost_us: header.load_cost_us,
-            server: reading.server,
-            weight,
-            body: fixed.body,
-            entry,
-            meta,
-        })
-    }
-
     /// Requests the right to fill a key, once.
     pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
         let mode = self.mode();
+        if self.subscription.serving() == ServingMode::ReadOnly {
+            return Leased::Without;
+        }
         let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
             return Leased::Held(Duration::ZERO);
         };
@@ -270,7 +223,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
-                let mut lease = Lease { token, mode, followed, meta, fence: None };
+                let mut lease = Lease { token, mode, followed, marks: Vec::new(), meta, fence: None };
                 if self.fenced && mode == InvalidationMode::Cdc {
                     lease.fence = self.fence(key, server, lease.meta.clone()).await;
                     if lease.fence.is_none() {
@@ -286,7 +239,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 self.note_covered(false);
                 Leased::Without
             }
-            LeaseReply::Present { meta, entry } => self.present(meta, entry),
+            LeaseReply::Present { meta, entry } => self.present(meta, entry).await,
             LeaseReply::Held { remaining } => Leased::Held(remaining),
         }
     }
@@ -312,20 +265,11 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Evaluates an entry that another process filled between this reader's lookup and its lease request. An entry that
     /// the store considers valid and this process cannot decode must be loaded over.
-    fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
+    async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
-        match self.evaluate(reading, &Level::default()) {
-            Lookup::Hit(stored) => Leased::Present(Loaded {
-                position: stored.loaded(),
-                value: stored.value,
-                tier: Tier::Shared,
-                filled_at: stored.filled_at,
-                primary: true,
-                known_primary: false,
-                expires_at: stored.expires_at,
-                accepted: true,
-            }),
-            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Leased::Without,
+        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Read).await {
+            Lookup::Hit(stored) => Leased::Present(stored.into_loaded()),
+            _ => Leased::Without,
         }
     }
 
@@ -349,9 +293,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.release(key, lease).await;
             return None;
         };
-        let state = if fresh.value.is_some() { PayloadState::Fresh } else { PayloadState::Negative };
+        let tagged = !lease.marks.is_empty();
+        let state = if fresh.value.is_some() || tagged { PayloadState::Fresh } else { PayloadState::Negative };
         let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
         let (compression, payload) = compressed.as_ref().map_or((0, &encoded), |(id, payload)| (*id, payload));
+        let mut with_tags = Vec::new();
+        let payload = if tagged {
+            tags::encode(&lease.marks, fresh.value.is_none(), &mut with_tags);
+            with_tags.extend_from_slice(payload);
+            &with_tags
+        } else {
+            payload
+        };
         let header = Header { compression, ..self.header(lease, &fresh.facts, state, ttl) };
         let fill = Fill {
             key,
@@ -387,7 +340,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         Header {
             state,
             mode: lease.mode,
-            codec: self.codec.id(),
+            codec: if lease.marks.is_empty() { self.codec.id() } else { self.codec.id() | TAGGED },
             compression: 0,
             schema_version: self.schema_version,
             generation: lease.generation(self.mapping),
@@ -489,9 +442,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// As [`Store`].
     pub(super) async fn peek(&self, key: &StoreKey) -> Result<Option<Stored<V>>> {
         let reading = self.store.peek(key).await?;
-        match self.evaluate(reading, &Level::default()) {
+        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Peek).await {
             Lookup::Hit(stored) => Ok(Some(stored)),
-            Lookup::Miss | Lookup::Unproven | Lookup::Outdated => Ok(None),
+            _ => Ok(None),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::hash::Hash;
 
 use crate::cache::hit::{Hit, Tier, age};
 use crate::cache::inner::Inner;
+use crate::cache::observer::ReadOutcome;
 use crate::cache::read::{JoinOutcome, Read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::CacheKey;
@@ -35,7 +36,7 @@ where
         let now = self.clock.now();
         let failure = self.failures.as_ref().and_then(|failures| failures.get(&read.key));
         if failure.is_some_and(|retry_at| now < retry_at) {
-            return Ok(self.serve_stale(stale));
+            return Ok(self.serve_stale(&read.key, stale));
         }
         let soft_timeout = self.settings.load_soft_timeout;
         let loaded = if soft_timeout.is_zero() {
@@ -44,7 +45,7 @@ where
             tokio::select! {
                 biased;
                 loaded = load => loaded,
-                () = self.clock.sleep(soft_timeout) => return Ok(self.serve_stale(stale)),
+                () = self.clock.sleep(soft_timeout) => return Ok(self.serve_stale(&read.key, stale)),
             }
         };
         match loaded {
@@ -54,7 +55,7 @@ where
                     failures.insert(read.key.clone(), retry_at);
                 }
                 tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a load failed; a stale value is served");
-                Ok(self.serve_stale(stale))
+                Ok(self.serve_stale(&read.key, stale))
             }
             loaded => loaded,
         }
@@ -87,8 +88,8 @@ where
         Some(Hit { age: Some(age), stale: true, ..Hit::plain(value, Tier::Local) })
     }
 
-    fn serve_stale(&self, stale: Hit<V>) -> JoinOutcome<V> {
-        self.metrics.stale.increment(1);
+    fn serve_stale(&self, key: &K, stale: Hit<V>) -> JoinOutcome<V> {
+        self.note_read(key, ReadOutcome::Stale);
         JoinOutcome::Hit(stale)
     }
 }

@@ -37,6 +37,12 @@ pub struct CacheStats {
     pub misses: u64,
     /// Reads that found a value in the store which did not prove their level, or was older than the freshness objective allows.
     pub unproven: u64,
+    /// Reads that found a value which one of its tags had invalidated.
+    pub tag_invalidated: u64,
+    /// Reads in [`ServingMode::Shadow`](crate::ServingMode::Shadow) whose cached value was that of the database.
+    pub shadow_equal: u64,
+    /// Reads in that mode whose cached value was another one.
+    pub shadow_different: u64,
     /// Reads that went to the database without the tiers.
     pub bypassed: u64,
     /// Values loaded from the database, absent rows and unchanged values included.
@@ -61,6 +67,9 @@ impl<K: std::hash::Hash + Eq, V: Clone> Inner<K, V> {
             hits_shared: metrics.hit_shared.total(),
             misses: metrics.miss.total(),
             unproven: metrics.unproven.total() + metrics.outdated.total(),
+            tag_invalidated: metrics.tag_invalidated.total(),
+            shadow_equal: metrics.shadow_total("equal"),
+            shadow_different: metrics.shadow_total("different"),
             bypassed: metrics.bypass.total(),
             loads: metrics.load_ok.total() + metrics.load_absent.total() + metrics.load_unchanged.total(),
             load_errors: metrics.load_failed.total(),

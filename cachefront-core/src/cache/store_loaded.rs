@@ -8,6 +8,7 @@ use crate::cache::load_gate::Fresh;
 use crate::cache::local::Insertion;
 use crate::cache::plan::LoadPlan;
 use crate::cache::shared::Lease;
+use crate::cache::tags::{Mark, tickets};
 use crate::clock::Timestamp;
 use crate::key::CacheKey;
 use crate::mode::InvalidationMode;
@@ -44,20 +45,28 @@ where
         let by_age = self.shared.mode() == InvalidationMode::Ttl;
         let expires_at = load.started_at.after(ttl);
         let followed = lease.as_ref().is_some_and(|lease| lease.followed);
+        let (mut marks, mut spoiled) = (Vec::new(), false);
         let weight = match lease {
             Some(lease) if unwanted => {
                 self.shared.release(&plan.store_key, &lease).await;
                 None
             }
-            Some(lease) => self.shared.fill(&plan.store_key, &lease, &fresh, ttl).await,
+            Some(lease) => {
+                let weight = self.shared.fill(&plan.store_key, &lease, &fresh, ttl).await;
+                marks = lease.marks;
+                // The store has compared the lease. Whether a tag was invalidated since before the load is compared here, so
+                // that a waiter that started after it does not take the value ("Joining").
+                spoiled = !marks.is_empty() && !self.shared.still_marked(&marks).await;
+                weight.filter(|_| !spoiled)
+            }
             None => None,
         };
         loaded.accepted = weight.is_some();
-        if loaded.accepted || (by_age && !unwanted) {
+        if loaded.accepted || (by_age && !unwanted && !spoiled) {
             loaded.expires_at = expires_at;
             let weight = weight.unwrap_or_else(|| self.weigh(loaded.value.as_ref()));
             if by_age || followed {
-                self.keep_loaded(key, plan, &loaded, weight);
+                self.keep_loaded(key, plan, &loaded, &marks, weight);
             }
         }
         loaded
@@ -70,10 +79,11 @@ where
 
     /// Puts a loaded value into the process-local tier, if the load's ticket allows it. The tier ignores the value if the key
     /// was invalidated since.
-    fn keep_loaded(&self, key: &K, plan: &LoadPlan, loaded: &Loaded<V>, weight: usize) {
-        if let (Some(tier), Some(ticket)) = (&self.local, plan.ticket) {
+    fn keep_loaded(&self, key: &K, plan: &LoadPlan, loaded: &Loaded<V>, marks: &[Mark], weight: usize) {
+        if let (Some(tier), Some(ticket), Ok(tags)) = (&self.local, plan.ticket, tickets(marks)) {
             let facts = Insertion {
                 ticket,
+                tags,
                 now: self.clock.now(),
                 filled_at: loaded.filled_at,
                 expires_at: loaded.expires_at,

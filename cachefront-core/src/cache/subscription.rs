@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crate::bus::Listener;
 use crate::cache::epochs::Epochs;
 use crate::cache::freshness::Freshness;
+use crate::cache::serving::ServingMode;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::ServerId;
 use crate::key::StoreKey;
@@ -25,8 +26,14 @@ const BYPASSED: u8 = 1;
 /// What was handled of the bus is older than the freshness objective.
 const LAGGING: u8 = 2;
 
-/// Hits in the process-local tier are counted for the statistics.
+/// Hits in the process-local tier are counted for the statistics, or reported to an observer.
 const COUNTED: u8 = 4;
+
+/// Nothing is stored in the shared store.
+const READ_ONLY: u8 = 8;
+
+/// Reads go to the database, and cached values are compared with theirs.
+const SHADOW: u8 = 16;
 
 /// What this process has handled of the bus: the proof for values of the process-local tier.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +56,7 @@ pub(crate) struct Subscription {
     pub(crate) handled: ArcSwap<Handled>,
     /// The server that the bus is read from.
     server: AtomicU64,
-    /// [`BYPASSED`], [`LAGGING`] and [`COUNTED`]: a hit in the process-local tier checks all at once.
+    /// [`BYPASSED`], [`LAGGING`], [`COUNTED`] and others: a hit in the process-local tier checks all at once.
     limits: AtomicU8,
     /// True once a warning was logged that plain reads fall back.
     lag_noted: AtomicBool,
@@ -83,15 +90,43 @@ impl Subscription {
         }
     }
 
-    /// Sets whether reads go to the database without the tiers.
-    pub(crate) fn set_bypass(&self, bypass: bool) {
-        self.limit(BYPASSED, bypass);
+    /// Sets what reads do with the tiers.
+    pub(crate) fn set_serving(&self, mode: ServingMode) {
+        let bits = match mode {
+            ServingMode::Normal => 0,
+            ServingMode::ReadOnly => READ_ONLY,
+            ServingMode::Bypass => BYPASSED,
+            ServingMode::Shadow => SHADOW,
+        };
+        let replace = |limits: u8| Some(limits & !(BYPASSED | READ_ONLY | SHADOW) | bits);
+        // The closure never refuses.
+        let _ = self.limits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, replace);
+    }
+
+    /// Returns what reads do with the tiers.
+    pub(crate) fn serving(&self) -> ServingMode {
+        match self.limits.load(Ordering::Relaxed) {
+            limits if limits & BYPASSED != 0 => ServingMode::Bypass,
+            limits if limits & SHADOW != 0 => ServingMode::Shadow,
+            limits if limits & READ_ONLY != 0 => ServingMode::ReadOnly,
+            _ => ServingMode::Normal,
+        }
+    }
+
+    /// Makes every plain hit in the process-local tier take the path on which it is counted or reported.
+    pub(crate) fn watch_local_hits(&self) {
+        self.limit(COUNTED, true);
     }
 
     /// Returns true if reads go to the database without the tiers.
     #[inline]
     pub(crate) fn is_bypassed(&self) -> bool {
         self.limits.load(Ordering::Relaxed) & BYPASSED != 0
+    }
+
+    /// Returns true if the process-local tier serves no read.
+    pub(crate) fn is_local_off(&self) -> bool {
+        self.limits.load(Ordering::Relaxed) & (BYPASSED | SHADOW) != 0
     }
 
     /// Returns true if a plain read may be served a value of the process-local tier only if its age allows it.

@@ -119,7 +119,7 @@ fn decompress(id: u8, compressed: &[u8], length: usize) -> Result<Vec<u8>, BoxEr
     }
 }
 
-#[cfg(all(test, feature = "lz4", feature = "zstd"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

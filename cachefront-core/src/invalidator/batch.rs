@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::event::{Batch, Change, RowChange, TableName, TransitTimes};
-use crate::invalidator::mapped::Caches;
+use crate::invalidator::mapped::{Caches, Mapped};
 use crate::key::StoreKey;
+use crate::keymap::RowValue;
+use crate::mapping::MappingId;
 use crate::position::{Gtid, Position};
-use crate::store::Invalidation;
+use crate::store::{Invalidation, RowImageValue};
 
 /// A row change that was applied, as reported to an observer.
 #[derive(Clone, Debug)]
@@ -37,6 +39,10 @@ pub(crate) struct Plan {
     changed: Vec<(usize, usize)>,
     /// The transactions, in order.
     commits: Vec<Gtid>,
+    /// Whether each of them is complete, at its place in `commits`.
+    complete: Vec<bool>,
+    /// The values that changed rows now have, by the index of their key: of the last change of the key in the batch.
+    pub(crate) images: BTreeMap<usize, Image>,
     /// The caches to flush, by their index among the bound ones, each with the first reason.
     pub(crate) flushed: BTreeMap<usize, Flush>,
     /// The transactions of the batch, including incomplete ones: what the gate waits for.
@@ -47,6 +53,15 @@ pub(crate) struct Plan {
     pub(crate) times: Vec<(Timestamp, TransitTimes)>,
     /// Number of row changes.
     pub(crate) events: u64,
+}
+
+/// The value that a changed row now has.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) value: RowValue,
+    pub(crate) mapping: MappingId,
+    /// The transaction that the row is from: an index into the plan's commits.
+    commit: usize,
 }
 
 /// Why a cache is flushed.
@@ -64,6 +79,46 @@ impl Plan {
         !self.keys.is_empty() || !self.flushed.is_empty()
     }
 
+    /// Returns the values that may replace those of entries, and the other keys; `None` if there is no value, or more than `max`.
+    ///
+    /// A value contains what was applied and the batch's complete transactions up to its own. It is left out, and its key is
+    /// removed, if a commit of the key is applied already: the source repeats it ("Row image in place").
+    pub(crate) fn split(&self, applied: &Position, max: usize) -> Option<(Vec<RowImageValue>, Vec<Invalidation>)> {
+        if self.images.is_empty() || self.images.len() > max {
+            return None;
+        }
+        let mut contains = applied.clone();
+        let prefixes: Vec<Position> = self
+            .commits
+            .iter()
+            .zip(&self.complete)
+            .map(|(commit, complete)| {
+                if *complete {
+                    contains.insert(commit);
+                }
+                contains.clone()
+            })
+            .collect();
+        let (mut values, mut others) = (Vec::new(), Vec::new());
+        for (place, change) in self.invalidations().into_iter().enumerate() {
+            let is_new = !change.commits.iter().any(|commit| applied.contains(commit));
+            let image = self.images.get(&place).filter(|_| is_new);
+            match image.and_then(|image| Some((image, prefixes.get(image.commit)?))) {
+                Some((Image { value, mapping, .. }, contains)) => values.push(RowImageValue {
+                    key: change.key,
+                    commits: change.commits,
+                    contains: contains.clone(),
+                    mapping: *mapping,
+                    codec: value.codec,
+                    schema_version: value.schema_version,
+                    payload: value.payload.clone(),
+                }),
+                None => others.push(change),
+            }
+        }
+        Some((values, others))
+    }
+
     /// Returns the keys with the commits that changed them.
     pub(crate) fn invalidations(&self) -> Vec<Invalidation> {
         let keys = self.keys.iter().cloned();
@@ -78,8 +133,8 @@ impl Plan {
         changes
     }
 
-    /// Adds the keys that the last transaction changed.
-    fn add(&mut self, keys: Vec<StoreKey>, places: &mut HashMap<StoreKey, usize>) {
+    /// Adds the keys that the last transaction changed, and the values that some of them have now.
+    fn add(&mut self, keys: Vec<StoreKey>, values: Vec<(MappingId, RowValue)>, places: &mut HashMap<StoreKey, usize>) {
         let commit = self.commits.len().saturating_sub(1);
         for key in keys {
             let place = *places.entry(key).or_insert_with_key(|key| {
@@ -87,6 +142,13 @@ impl Plan {
                 self.keys.len() - 1
             });
             self.changed.push((place, commit));
+            // Only the last change of a key says what its value is.
+            self.images.remove(&place);
+        }
+        for (mapping, value) in values {
+            if let Some(place) = places.get(&value.key) {
+                self.images.insert(*place, Image { value, mapping, commit });
+            }
         }
     }
 }
@@ -98,6 +160,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     for transaction in &batch.transactions {
         plan.transactions.insert(&transaction.gtid);
         plan.commits.push(transaction.gtid.clone());
+        plan.complete.push(transaction.complete);
         let before = plan.keys.len();
         for change in &transaction.changes {
             match change {
@@ -114,7 +177,9 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
                             transit: transaction.transit,
                         });
                     }
-                    plan.add(keys, &mut places);
+                    // A part of a transaction may be followed by another change of the row.
+                    let values = if transaction.complete { values_of(row, caches) } else { Vec::new() };
+                    plan.add(keys, values, &mut places);
                 }
                 Change::Tables { tables, reason } => {
                     for (index, cache) in caches.iter().enumerate() {
@@ -154,4 +219,16 @@ fn keys_of(row: &RowChange, caches: &Caches, flushed: &mut BTreeMap<usize, Flush
         }
     }
     unique
+}
+
+/// Returns the values that keys have after a row change, for caches whose values are a function of the row.
+fn values_of(row: &RowChange, caches: &Caches) -> Vec<(MappingId, RowValue)> {
+    let value_of = |cache: &Mapped| match cache.map.row_value(row) {
+        Ok(value) => value.map(|value| (cache.mapping, value)),
+        Err(error) => {
+            tracing::debug!(cache = cache.cache(), error = %error.chain(), "a row has no value: the entry is removed");
+            None
+        }
+    };
+    caches.iter().filter(|cache| cache.fit).filter_map(value_of).collect()
 }

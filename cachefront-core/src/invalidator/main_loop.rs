@@ -8,6 +8,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tracing::{Instrument, Span};
+
 use crate::backoff::Backoff;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -91,7 +93,10 @@ impl Pump {
                 opened = AtGate::opened(&mut waiting) => {
                     if opened? {
                         if let Some(ready) = waiting.take() {
-                            self.apply(session, ready.batch, ready.plan, ready.received_at, &mut watermark, desired).await?;
+                            let span = apply_span(&ready.plan);
+                            self.apply(session, ready.batch, ready.plan, ready.received_at, &mut watermark, desired)
+                                .instrument(span)
+                                .await?;
                             backoff.reset();
                         }
                     } else if let Some(still) = &mut waiting {
@@ -110,7 +115,8 @@ impl Pump {
                         let wait = AtGate::wait_on(&self.worker.gate, &plan.transactions, &self.worker.settings);
                         waiting = Some(AtGate { batch, plan, received_at, wait });
                     } else {
-                        self.apply(session, batch, plan, received_at, &mut watermark, desired).await?;
+                        let span = apply_span(&plan);
+                        self.apply(session, batch, plan, received_at, &mut watermark, desired).instrument(span).await?;
                         backoff.reset();
                     }
                 }
@@ -154,6 +160,16 @@ impl Pump {
         self.worker.report(session, plan, desired, stages);
         Ok(())
     }
+}
+
+/// The span of a batch that is applied.
+fn apply_span(plan: &Plan) -> Span {
+    tracing::debug_span!(
+        "cachefront.apply",
+        changes = plan.events,
+        keys = plan.keys.len(),
+        flushed = plan.flushed.len()
+    )
 }
 
 /// Returns the bounds of a batch.

@@ -18,11 +18,15 @@ use crate::invalidator::mapped::Caches;
 use crate::invalidator::observer::{AppliedBatch, CdcObserver};
 use crate::invalidator::status::{CdcState, CdcStatus};
 use crate::invalidator::watermark::Watermark;
+use crate::key::StoreKey;
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{Checkpoint, SourceProbe};
-use crate::store::{Applied, Cover, Expected, Generation, InvalidationMode, Store, StoreState, StoreWriter};
+use crate::store::{
+    Applied, Cover, Expected, Generation, Invalidation, InvalidationMode, RowImageCounts, RowImageValue, Store,
+    StoreState, StoreWriter,
+};
 
 /// Number of heartbeats between two reads of the store's complete state: a candidate that was shut down while it waited for
 /// its head may have left the store suspended.
@@ -109,12 +113,15 @@ impl Worker {
             session.sent.union(&plan.transactions);
         }
         self.raise(session, &after.position).await?;
-        if (1..=self.settings.compared_keys_max).contains(&plan.keys.len()) {
-            session.writer.invalidate_unseen(&plan.invalidations()).await?;
-        } else {
-            for keys in plan.keys.chunks(self.settings.keys_per_command_max) {
-                session.writer.invalidate(keys).await?;
+        match plan.split(&session.checkpoint.position, self.settings.row_images_max) {
+            Some((values, others)) => {
+                self.replace(session, &values).await?;
+                self.remove(session, others).await?;
             }
+            None if (1..=self.settings.compared_keys_max).contains(&plan.keys.len()) => {
+                session.writer.invalidate_unseen(&plan.invalidations()).await?;
+            }
+            None => self.remove_all(session, &plan.keys).await?,
         }
         if !plan.flushed.is_empty() {
             self.flush_caches(session, plan).await?;
@@ -123,6 +130,37 @@ impl Worker {
         self.publish(session, plan, after).await?;
         record(&self.metrics, &plan.times, stages, self.clock.now());
         Ok(self.next_order)
+    }
+
+    /// Removes entries in bounded commands, whatever their loads saw.
+    async fn remove_all(&self, session: &mut Session, keys: &[StoreKey]) -> Result<()> {
+        for keys in keys.chunks(self.settings.keys_per_command_max) {
+            session.writer.invalidate(keys).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the entries of a batch that are not replaced: if they are few, only those whose load has not seen the commits.
+    async fn remove(&self, session: &mut Session, changes: Vec<Invalidation>) -> Result<()> {
+        if (1..=self.settings.compared_keys_max).contains(&changes.len()) {
+            return session.writer.invalidate_unseen(&changes).await;
+        }
+        let keys: Vec<StoreKey> = changes.into_iter().map(|change| change.key).collect();
+        self.remove_all(session, &keys).await
+    }
+
+    /// Replaces values in place. What is too large, or cannot be proven older, is removed.
+    async fn replace(&self, session: &mut Session, values: &[RowImageValue]) -> Result<()> {
+        let is_large = |value: &RowImageValue| value.payload.len() > self.settings.row_image_bytes_max;
+        let (large, values): (Vec<_>, Vec<_>) = values.iter().cloned().partition(is_large);
+        let keys: Vec<StoreKey> = large.into_iter().map(|value| value.key).collect();
+        let mut counts = RowImageCounts { removed: keys.len() as u64, ..RowImageCounts::default() };
+        self.remove_all(session, &keys).await?;
+        for values in values.chunks(self.settings.keys_per_command_max) {
+            counts.add(session.writer.replace(&session.expected, values).await?);
+        }
+        self.metrics.row_images(&counts.by_outcome());
+        Ok(())
     }
 
     /// Raises the high watermark to the current order; above it if `applied`, which the next commit writes, does not cover

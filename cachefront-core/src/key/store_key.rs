@@ -10,6 +10,9 @@ use crate::key::cache_key::CacheKey;
 /// store.
 pub const KEY_BYTES_MAX: usize = 1024;
 
+/// Follows the cache's name in keys of markers.
+const TAGS_SUFFIX: &str = "#tags";
+
 /// A key in its stored form: the cache's name, a colon, and the encoded key; with its hash.
 ///
 /// ```
@@ -70,6 +73,21 @@ impl StoreKey {
         }
         let hash = stable_hash(text.as_bytes());
         Ok(Self { text, hash })
+    }
+
+    /// Makes the key of the marker of a tag. Its text begins with the cache's name and `#tags`, so it is never that of a value: a
+    /// cache's name has no `#`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if it is longer than [`KEY_BYTES_MAX`].
+    pub(crate) fn of_tag(cache: &str, tag: &str) -> Result<Self> {
+        Self::from_text(format!("{cache}{TAGS_SUFFIX}:{tag}"))
+    }
+
+    /// Returns the name of the cache that a key's text belongs to: that of a value, or of the marker of a tag.
+    pub(crate) fn cache_of(text: &str) -> &str {
+        let name = text.split_once(':').map_or(text, |(name, _)| name);
+        name.strip_suffix(TAGS_SUFFIX).unwrap_or(name)
     }
 
     /// Returns the key's text: cache name, colon, encoded key.

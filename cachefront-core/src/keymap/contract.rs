@@ -2,11 +2,26 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::error::Result;
 use crate::event::{RowChange, TableName};
 use crate::filter::TableFilter;
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
+
+/// The value of a key after a change of its row; see [`KeyMap::row_value`].
+#[derive(Clone, Debug)]
+pub struct RowValue {
+    /// The key. It must be one of those that [`KeyMap::keys`] returns for the same change.
+    pub key: StoreKey,
+    /// The codec that encoded the value.
+    pub codec: u8,
+    /// The version of the value's schema.
+    pub schema_version: u32,
+    /// The encoded value.
+    pub payload: Bytes,
+}
 
 /// Maps the change of a row to the keys that it makes stale.
 ///
@@ -78,6 +93,13 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
         &[]
     }
 
+    /// Returns true if values of the cache may have tags.
+    ///
+    /// Default: false.
+    fn is_tagged(&self) -> bool {
+        false
+    }
+
     /// Returns true if the cache keeps a loaded value only if the server that was read had executed everything that was
     /// invalidated before the load; see [`CacheBuilder::fenced`](crate::CacheBuilder::fenced). The gate then need not wait on
     /// the servers of [`loads_from`](KeyMap::loads_from).
@@ -96,7 +118,8 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
             // No server has such a name. An invalidator without fences does not cover the cache.
             servers.push("\0fence".into());
         }
-        MappingId::new(self.cache(), &self.table_filter(), &servers, self.version())
+        let mapping = MappingId::new(self.cache(), &self.table_filter(), &servers, self.version());
+        if self.is_tagged() { mapping.tagged() } else { mapping }
     }
 
     /// Returns the tables and columns that it depends on.
@@ -107,6 +130,17 @@ pub trait KeyMap: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// If the change cannot be mapped. The invalidator then flushes the cache rather than miss a key.
     fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()>;
+
+    /// Returns the value that one key has after `change`, if the key's value is a function of this row alone: the invalidator then
+    /// replaces the value in place, instead of removing the entry. An error, or `None`, removes it.
+    ///
+    /// Default: `None`.
+    ///
+    /// # Errors
+    /// If the row has no such value.
+    fn row_value(&self, _change: &RowChange) -> Result<Option<RowValue>> {
+        Ok(None)
+    }
 
     /// Returns true if a change of the whole table (TRUNCATE, DDL) concerns this map.
     ///

@@ -7,5 +7,5 @@
 mod contract;
 mod rule;
 
-pub use contract::KeyMap;
+pub use contract::{KeyMap, RowValue};
 pub use rule::TableRules;

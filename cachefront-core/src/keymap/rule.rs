@@ -1,16 +1,44 @@
 //! Rules by table: a closure from a row image to keys, which runs on the image before a change and on the one after it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::event::{RowChange, RowImage, TableName};
+use crate::event::{Operation, RowChange, RowImage, TableName};
 use crate::filter::{Columns, TableFilter};
 use crate::key::{CacheKey, StoreKey};
-use crate::keymap::contract::KeyMap;
+use crate::keymap::contract::{KeyMap, RowValue};
+use crate::loader::TAG_BYTES_MAX;
 
-type Rule = Arc<dyn Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync>;
+/// A rule in two forms: with its keys as stored, and with keys of their own type.
+#[derive(Clone)]
+struct Rule {
+    stored: Arc<KeysOf<StoreKey>>,
+    typed: Arc<KeysOf<Box<dyn Any>>>,
+}
+
+impl Rule {
+    /// A rule that makes no keys of the cache's own type.
+    fn of_stored(stored: impl Fn(&RowImage, &mut Vec<StoreKey>) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self { stored: Arc::new(stored), typed: Arc::new(|_, _| Ok(())) }
+    }
+}
+
+type KeysOf<K> = dyn Fn(&RowImage, &mut Vec<K>) -> Result<()> + Send + Sync;
+
+/// Encodes the value that is made from a row.
+type ValueOf = Arc<dyn Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync>;
+
+/// How values are made from the rows of the only table of a cache.
+#[derive(Clone)]
+struct RowValues {
+    table: TableName,
+    codec: u8,
+    schema_version: u32,
+    value_of: ValueOf,
+}
 
 /// The rules of one cache, as [`CacheBuilder::depends_on`](crate::CacheBuilder::depends_on) collects them. Use it directly to
 /// run an invalidator without the cache, see [`Cdc::bind_map`](crate::Cdc::bind_map).
@@ -29,13 +57,23 @@ pub struct TableRules {
     version: u32,
     loads_from: Vec<Box<str>>,
     fenced: bool,
+    tagged: bool,
+    row_value: Option<RowValues>,
     rules: BTreeMap<TableName, Vec<(Columns, Rule)>>,
 }
 
 impl TableRules {
     /// Creates a map without rules for the cache of this name.
     pub fn new(cache: &str) -> Self {
-        Self { cache: cache.into(), version: 0, loads_from: Vec::new(), fenced: false, rules: BTreeMap::new() }
+        Self {
+            cache: cache.into(),
+            version: 0,
+            loads_from: Vec::new(),
+            fenced: false,
+            tagged: false,
+            row_value: None,
+            rules: BTreeMap::new(),
+        }
     }
 
     /// Sets the version of the code that makes keys of rows; see [`KeyMap::version`]. Default: 0.
@@ -53,20 +91,88 @@ impl TableRules {
         self.fenced = true;
     }
 
-    /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
-    pub fn add<K, F>(&mut self, table: TableName, columns: Columns, keys_of: F)
+    /// Lets values of the cache have tags; see [`CacheBuilder::tagged`](crate::CacheBuilder::tagged). Default: they have none.
+    pub fn set_tagged(&mut self) {
+        self.tagged = true;
+    }
+
+    /// Adds a rule for tags: `tags_of` returns those that have values made from a row of `table`.
+    pub fn add_tags<F>(&mut self, table: TableName, columns: Columns, tags_of: F)
     where
-        K: CacheKey,
-        F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
+        F: Fn(&RowImage) -> Result<Vec<String>> + Send + Sync + 'static,
     {
         let cache = Arc::clone(&self.cache);
-        let rule: Rule = Arc::new(move |image, keys| {
-            for key in keys_of(image)? {
-                keys.extend(StoreKey::encode_short(&cache, &key)?);
+        let rule = Rule::of_stored(move |image, keys| {
+            // No value has a tag that is too long.
+            for tag in tags_of(image)?.iter().filter(|tag| tag.len() <= TAG_BYTES_MAX) {
+                keys.push(StoreKey::of_tag(&cache, tag)?);
             }
             Ok(())
         });
+        self.tagged = true;
         self.rules.entry(table).or_default().push((columns, rule));
+    }
+
+    /// Makes values from rows of `table`, so that they are replaced in place; see
+    /// [`CacheBuilder::refresh_in_place`](crate::CacheBuilder::refresh_in_place). `value_of` returns the encoded value, by the codec
+    /// and for the schema version that are given. All columns of the table are read.
+    pub fn set_row_value<F>(&mut self, table: TableName, codec: u8, schema_version: u32, value_of: F)
+    where
+        F: Fn(&RowImage) -> Result<Vec<u8>> + Send + Sync + 'static,
+    {
+        let reads_all = Rule::of_stored(|_, _| Ok(()));
+        self.rules.entry(table.clone()).or_default().push((Columns::All, reads_all));
+        self.row_value = Some(RowValues { table, codec, schema_version, value_of: Arc::new(value_of) });
+    }
+
+    /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
+    pub fn add<K, F>(&mut self, table: TableName, columns: Columns, keys_of: F)
+    where
+        K: CacheKey + 'static,
+        F: Fn(&RowImage) -> Result<Vec<K>> + Send + Sync + 'static,
+    {
+        let cache = Arc::clone(&self.cache);
+        let keys_of = Arc::new(keys_of);
+        let typed_of = Arc::clone(&keys_of);
+        let rule = Rule {
+            stored: Arc::new(move |image, keys| {
+                for key in keys_of(image)? {
+                    keys.extend(StoreKey::encode_short(&cache, &key)?);
+                }
+                Ok(())
+            }),
+            typed: Arc::new(move |image, keys| {
+                keys.extend(typed_of(image)?.into_iter().map(|key| Box::new(key) as Box<dyn Any>));
+                Ok(())
+            }),
+        };
+        self.rules.entry(table).or_default().push((columns, rule));
+    }
+
+    /// Returns the keys that `change` makes stale, in their own type `K`. Keys of another type are left out.
+    ///
+    /// # Errors
+    /// As [`KeyMap::keys`].
+    pub(crate) fn typed_keys<K: 'static>(&self, change: &RowChange) -> Result<Vec<K>> {
+        let mut keys = Vec::new();
+        self.apply_all(change, &mut keys, |rule| &*rule.typed)?;
+        Ok(keys.into_iter().filter_map(|key| key.downcast().ok()).map(|key| *key).collect())
+    }
+
+    /// Runs the rules of the change's table on both images.
+    fn apply_all<K>(&self, change: &RowChange, keys: &mut Vec<K>, form: impl Fn(&Rule) -> &KeysOf<K>) -> Result<()> {
+        for (_, rule) in self.rules.get(&change.table).into_iter().flatten() {
+            for image in change.images() {
+                apply(form(rule), image, keys).map_err(|error| {
+                    let message = format!(
+                        "the mapping of cache `{}` cannot make keys of a row of table `{}`",
+                        self.cache, change.table
+                    );
+                    Error::with_source(error.kind(), message, error)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns true if there is no rule: no change affects this cache.
@@ -92,6 +198,10 @@ impl KeyMap for TableRules {
         self.fenced
     }
 
+    fn is_tagged(&self) -> bool {
+        self.tagged
+    }
+
     fn table_filter(&self) -> TableFilter {
         let mut filter = TableFilter::new();
         for (table, rules) in &self.rules {
@@ -103,19 +213,21 @@ impl KeyMap for TableRules {
     }
 
     fn keys(&self, change: &RowChange, keys: &mut Vec<StoreKey>) -> Result<()> {
-        let Some(rules) = self.rules.get(&change.table) else { return Ok(()) };
-        for (_, rule) in rules {
-            for image in change.images() {
-                apply(rule, image, keys).map_err(|error| {
-                    let message = format!(
-                        "the mapping of cache `{}` cannot make keys of a row of table `{}`",
-                        self.cache, change.table
-                    );
-                    Error::with_source(error.kind(), message, error)
-                })?;
-            }
+        self.apply_all(change, keys, |rule| &*rule.stored)
+    }
+
+    fn row_value(&self, change: &RowChange) -> Result<Option<RowValue>> {
+        let (Some(values), Some(after)) = (&self.row_value, &change.after) else { return Ok(None) };
+        if change.table != values.table || change.operation == Operation::Read {
+            return Ok(None);
         }
-        Ok(())
+        let mut keys = Vec::new();
+        for (_, rule) in self.rules.get(&change.table).into_iter().flatten() {
+            (rule.stored)(after, &mut keys)?;
+        }
+        let Ok([key]) = <[StoreKey; 1]>::try_from(keys) else { return Ok(None) };
+        let payload = (values.value_of)(after)?.into();
+        Ok(Some(RowValue { key, codec: values.codec, schema_version: values.schema_version, payload }))
     }
 
     fn depends_on(&self, table: &TableName) -> bool {
@@ -126,7 +238,7 @@ impl KeyMap for TableRules {
 /// Runs a rule on one image. If a column is NULL where the rule expects a value, readers have no key of that column. The rule
 /// then runs again with an empty value instead, so that keys made of other columns are not missed; a key made of the empty
 /// value is one invalidation too many, which costs a load at most.
-fn apply(rule: &Rule, image: &RowImage, keys: &mut Vec<StoreKey>) -> Result<()> {
+fn apply<K>(rule: &KeysOf<K>, image: &RowImage, keys: &mut Vec<K>) -> Result<()> {
     let before = keys.len();
     let Err(error) = rule(image, keys) else { return Ok(()) };
     keys.truncate(before);

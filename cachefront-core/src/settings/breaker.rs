@@ -66,7 +66,7 @@ impl BreakerSettings {
         Self { enabled: false, slow, open_min, open_max, ..Self::of_store() }
     }
 
-    crate::settings_setters! {
+    settings_setters! {
         with_enabled = enabled: bool;
         with_failures_min = failures_min: u32;
         with_failures_share = failures_share: f64;

@@ -13,6 +13,7 @@ use crate::mapping::MappingId;
 use crate::store::coverage::Cover;
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
+use crate::store::row_image::{RowImageCounts, RowImageValue};
 use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 
 /// The shared store, as readers use it.
@@ -180,6 +181,20 @@ pub trait StoreWriter: fmt::Debug + Send {
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
         self.invalidate(&keys).await
+    }
+
+    /// Replaces the values of keys by those that row images say, where the entry is known to be older than the image; else removes
+    /// the entry, or leaves one whose load saw the commits. Leases are revoked in every case, and no entry is made. See
+    /// [`row_image::replace`](crate::store::row_image::replace).
+    ///
+    /// Default: every entry is removed.
+    ///
+    /// # Errors
+    /// `Conflict` if a shard is not as expected.
+    async fn replace(&mut self, _expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        let keys: Vec<StoreKey> = values.iter().map(|value| value.key.clone()).collect();
+        self.invalidate(&keys).await?;
+        Ok(RowImageCounts { removed: keys.len() as u64, ..RowImageCounts::default() })
     }
 
     /// Appends a message to the bus over this writer's connection, and returns its sequence.

@@ -18,6 +18,7 @@ use crate::store::contract::{Store, StoreWriter};
 use crate::store::coverage::Cover;
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
+use crate::store::row_image::{RowImageCounts, RowImageValue};
 use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 
 /// An operation of a store, its writer or its bus.
@@ -58,7 +59,7 @@ pub enum Operation {
     Resign,
     /// [`StoreWriter::raise_high_watermark`].
     RaiseHighWatermark,
-    /// [`StoreWriter::invalidate`] and [`StoreWriter::invalidate_unseen`].
+    /// [`StoreWriter::invalidate`], [`StoreWriter::invalidate_unseen`] and [`StoreWriter::replace`].
     Invalidate,
     /// [`StoreWriter::publish`].
     Publish,
@@ -351,6 +352,10 @@ impl<L: StoreLayer> StoreWriter for LayeredWriter<L> {
 
     async fn invalidate_unseen(&mut self, changes: &[Invalidation]) -> Result<()> {
         self.layer.around(Operation::Invalidate, self.inner.invalidate_unseen(changes)).await
+    }
+
+    async fn replace(&mut self, expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        self.layer.around(Operation::Invalidate, self.inner.replace(expected, values)).await
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {

@@ -18,6 +18,7 @@ use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::memory_bus::{MemoryBus, Server};
 use crate::store::memory_shard::{Bounds, Shard};
 use crate::store::meta::Meta;
+use crate::store::row_image::{self, RowImageCounts, RowImageValue};
 use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 use crate::store::transition;
 
@@ -370,6 +371,19 @@ impl StoreWriter for MemoryWriter {
             shard.apply(key, change, now);
         }
         Ok(())
+    }
+
+    async fn replace(&mut self, expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
+        let mut counts = RowImageCounts::default();
+        for value in values {
+            let mut shard = self.shared.shard_of(&value.key);
+            let now = self.shared.now();
+            let slot = shard.slot(&value.key, now);
+            let (outcome, change) = row_image::replace(shard.meta.as_deref(), expected, slot, value)?;
+            shard.apply(&value.key, change, now);
+            counts.count(outcome);
+        }
+        Ok(counts)
     }
 
     async fn publish(&mut self, message: &BusMessage) -> Result<u64> {

@@ -26,6 +26,7 @@ mod memory;
 mod memory_bus;
 mod memory_shard;
 mod meta;
+pub mod row_image;
 mod state;
 pub mod transition;
 
@@ -35,6 +36,7 @@ pub use layer::{LayeredStore, Operation, StoreLayer, StoreMeter};
 pub use lease::{Fill, FillReply, LeaseReply, LeaseRequest, Refusal};
 pub use memory::{MemorySettings, MemoryStore};
 pub use meta::{META_HEADER_BYTES, Meta, MetaState};
+pub use row_image::{RowImageCounts, RowImageValue};
 pub use state::{Applied, Expected, Invalidation, Reading, StoreState};
 
 pub(crate) use contract::is_same_store;

@@ -205,17 +205,19 @@ pub fn invalidate_unseen(meta: Option<&Meta>, slot: Option<&Slot>, commits: &[Gt
     let Some(slot) = slot else {
         return Change::Keep;
     };
-    let survivor = decode(slot).filter(|entry| {
-        let header = &entry.header;
-        matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
-            && header.mode == InvalidationMode::Cdc
-            && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
-            && has_seen(header, commits)
-    });
-    match survivor {
+    match decode(slot).filter(|entry| survives(meta, entry, commits)) {
         Some(entry) => without_lease(slot, &entry),
         None => Change::Remove,
     }
+}
+
+/// True if the entry is a value of a covered cache whose load saw all of `commits`.
+pub(super) fn survives(meta: Option<&Meta>, entry: &Entry, commits: &[Gtid]) -> bool {
+    let header = &entry.header;
+    matches!(header.state, PayloadState::Fresh | PayloadState::Negative)
+        && header.mode == InvalidationMode::Cdc
+        && meta.is_some_and(|meta| meta.coverage.has_generation(header.generation))
+        && has_seen(header, commits)
 }
 
 /// True if the entry's load is known to have seen all of `commits`.
@@ -226,7 +228,7 @@ fn has_seen(header: &Header, commits: &[Gtid]) -> bool {
 }
 
 /// Returns the effect of revoking the lease of a slot: a value stays, a lease-only entry is removed.
-fn without_lease(slot: &Slot, entry: &Entry) -> Change {
+pub(super) fn without_lease(slot: &Slot, entry: &Entry) -> Change {
     if entry.header.state == PayloadState::None {
         return Change::Remove;
     }
@@ -238,7 +240,7 @@ fn without_lease(slot: &Slot, entry: &Entry) -> Change {
 }
 
 /// Decodes a slot. An entry that cannot be decoded counts as absent.
-fn decode(slot: &Slot) -> Option<Entry> {
+pub(super) fn decode(slot: &Slot) -> Option<Entry> {
     Entry::decode(slot.bytes.clone()).ok()
 }
 
@@ -352,7 +354,7 @@ pub fn flush(meta: Option<&Meta>, new: &Meta, shards: u32) -> Result<Meta> {
 }
 
 /// Returns the meta if it is as expected.
-fn compare<'a>(meta: Option<&'a Meta>, expected: &Expected) -> Result<&'a Meta> {
+pub(super) fn compare<'a>(meta: Option<&'a Meta>, expected: &Expected) -> Result<&'a Meta> {
     let meta = meta.ok_or_else(|| conflict("it has no meta"))?;
     if meta.generation != expected.generation {
         return Err(conflict("it has another generation"));

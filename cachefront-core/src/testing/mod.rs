@@ -6,10 +6,13 @@
 //! | a key map, or what a service does after a commit | [`ScriptedSource`] with [`MemoryStore`](crate::MemoryStore) |
 //! | a store adapter | `store_suite!`, with a [`StoreFixture`] |
 //! | a source adapter | `source_suite!`, with a [`SourceFixture`] |
-//! | anything that happens in another task | [`wait_until`]: bounded, and names its caller |
+//! | a codec, a key map, a visibility gate | [`check_codec`], [`check_key_map`], [`check_gate`] |
+//! | a bus | `store_suite!` of its store: a bus is a part of one |
+//! | anything that happens in another task | [`wait_until`], [`wait_for`]: bounded, and name their caller |
 //!
 //! With tokio's paused time (`start_paused`), give [`TokioClock`] to store, caches and invalidator: minutes take no time.
 
+mod contracts;
 mod fakes;
 mod faulty_store;
 mod scripted_source;
@@ -18,9 +21,10 @@ mod store_suite;
 mod wait;
 
 pub use crate::store::Operation;
+pub use contracts::{check_codec, check_gate, check_key_map};
 pub use fakes::{ManualClock, TokioClock};
 pub use faulty_store::{Fate, Faults, FaultyStore};
 pub use scripted_source::ScriptedSource;
 pub use source_suite::SourceFixture;
 pub use store_suite::{LAWS, Law, StoreFixture, law};
-pub use wait::{WAIT_MAX, wait_until};
+pub use wait::{WAIT_MAX, wait_for, wait_until};

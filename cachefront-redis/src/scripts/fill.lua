@@ -3,7 +3,7 @@
 -- KEYS: meta, entry.
 -- ARGV: token (16 bytes), mode (0 cdc, 1 ttl), generation (16 bytes), expiry in ms, the whole entry.
 -- Returns 0: stored. 1: no live meta. 2: no covered cache has this generation. 3: the lease is not valid.
--- It is the only script that receives a payload, because comparing and storing must be atomic.
+-- Besides row_image.lua it is the only script that receives a payload, because comparing and storing must be atomic.
 if ARGV[2] == '0' then
   local meta, rows = read_meta(KEYS[1])
   if not meta or string.byte(meta, 4) ~= 0 then

@@ -11,19 +11,13 @@ const XID: u8 = 16;
 
 /// A log file in the making.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     bytes: Vec<u8>,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Log {
     /// A log with its format description, which turns checksums off.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut log = Self { bytes: b"\xfebin".to_vec() };
         let mut body = vec![4, 0];
         body.extend(b"9.7.4");
@@ -38,12 +32,12 @@ impl Log {
     }
 
     /// The file so far.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Adds an event.
-    pub fn event(&mut self, kind: u8, body: &[u8]) {
+    pub(crate) fn event(&mut self, kind: u8, body: &[u8]) {
         self.bytes.extend([0; 4]);
         self.bytes.push(kind);
         self.bytes.extend(1_u32.to_le_bytes());
@@ -53,14 +47,14 @@ impl Log {
     }
 
     /// Begins a transaction with this number.
-    pub fn begin(&mut self, number: u64) {
+    pub(crate) fn begin(&mut self, number: u64) {
         let mut body = vec![0; 17];
         body.extend(number.to_le_bytes());
         self.event(GTID, &body);
     }
 
     /// Adds a statement with these status variables.
-    pub fn statement(&mut self, variables: &[u8], text: &[u8]) {
+    pub(crate) fn statement(&mut self, variables: &[u8], text: &[u8]) {
         let mut body = vec![7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0];
         body.extend((variables.len() as u16).to_le_bytes());
         body.extend(variables);
@@ -70,7 +64,7 @@ impl Log {
     }
 
     /// Adds a table map of table 7, `shop.users`, with these types and their metadata.
-    pub fn table(&mut self, types: &[u8], metadata: &[u8], optional: &[u8]) {
+    pub(crate) fn table(&mut self, types: &[u8], metadata: &[u8], optional: &[u8]) {
         let mut body = vec![7, 0, 0, 0, 0, 0, 1, 0, 4];
         body.extend(b"shop\0\x05users\0");
         body.push(types.len() as u8);
@@ -83,12 +77,12 @@ impl Log {
     }
 
     /// Ends a transaction.
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.event(XID, &[0; 8]);
     }
 
     /// Reads the log in each way. Every way must end, in bounded memory, without a panic.
-    pub fn read(&self) {
+    pub(crate) fn read(&self) {
         let Ok(file) = BinlogFile::new(&self.bytes) else { return };
         let mut mapped = TableFilter::new();
         mapped.add("shop.users".into(), &Columns::Only(vec!["id".into()]));
@@ -103,7 +97,7 @@ impl Log {
 }
 
 /// Any events: a type, a length of two bytes, and a body, again and again.
-pub fn events(mut data: &[u8]) {
+pub(crate) fn events(mut data: &[u8]) {
     let mut log = Log::new();
     log.begin(1);
     while let [kind, low, high, rest @ ..] = data {
@@ -116,7 +110,7 @@ pub fn events(mut data: &[u8]) {
 }
 
 /// A column of every type, and rows events of any content.
-pub fn rows(data: &[u8]) {
+pub(crate) fn rows(data: &[u8]) {
     const TYPES: [u8; 24] =
         [3, 1, 2, 9, 8, 4, 5, 246, 13, 10, 17, 18, 19, 16, 15, 252, 254, 254, 254, 245, 242, 255, 140, 141];
     const METADATA: [u8; 34] = [
@@ -142,7 +136,7 @@ pub fn rows(data: &[u8]) {
 }
 
 /// A statement of any session.
-pub fn statements(data: &[u8]) {
+pub(crate) fn statements(data: &[u8]) {
     let [mode, collation_low, collation_high, text @ ..] = data else { return };
     let mut variables = vec![0, 0, 0, 0, 0, 1];
     variables.extend([mode & 4, 0, mode & 0x10, 0, 0, 0, 0, 0]);
@@ -158,7 +152,7 @@ pub fn statements(data: &[u8]) {
 }
 
 /// A JSON document of any content.
-pub fn json(data: &[u8]) {
+pub(crate) fn json(data: &[u8]) {
     let mut log = Log::new();
     log.begin(1);
     log.statement(&[], b"BEGIN");

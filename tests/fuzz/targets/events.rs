@@ -1,4 +1,7 @@
 //! See `logs::events`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cachefront_fuzz::logs::events(data));
+#[path = "../src/logs.rs"]
+mod logs;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| logs::events(data));

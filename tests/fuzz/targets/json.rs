@@ -1,4 +1,7 @@
 //! See `logs::json`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cachefront_fuzz::logs::json(data));
+#[path = "../src/logs.rs"]
+mod logs;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| logs::json(data));

@@ -1,11 +1,9 @@
 //! Waits for a condition, with a bound and the name of who waits. A test never sleeps to let something happen.
 
-use std::{future::Future, panic::Location, time::Duration};
+use std::future::Future;
+use std::time::Duration;
 
-use tokio::time::Instant;
-
-/// The poll interval.
-const PAUSE: Duration = Duration::from_millis(5);
+use cachefront::testing::wait_for;
 
 /// Waits until `condition` is true.
 ///
@@ -36,23 +34,11 @@ where
 /// # Panics
 /// After `timeout`, naming `what` and the caller's line; a check that hangs is cut off at the same time.
 #[track_caller]
-pub fn until_some<T, F>(what: &str, timeout: Duration, mut check: F) -> impl Future<Output = T>
+pub fn until_some<T, F>(what: &str, timeout: Duration, check: F) -> impl Future<Output = T>
 where
     F: AsyncFnMut() -> Option<T>,
 {
-    let caller = Location::caller();
-    async move {
-        let deadline = Instant::now() + timeout;
-        loop {
-            match tokio::time::timeout_at(deadline, check()).await {
-                Ok(Some(found)) => return found,
-                Ok(None) if Instant::now() < deadline => {}
-                Ok(None) | Err(_) => panic!("{caller}: timed out after {timeout:?}, waiting until {what}"),
-            }
-            // sleep: the poll interval; the loop is bounded by `deadline`.
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
+    wait_for(what, timeout, check)
 }
 
 #[cfg(test)]

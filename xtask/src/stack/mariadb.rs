@@ -63,8 +63,8 @@ impl MariaDb {
         require_debian()?;
         let tree = Tree::unpack(&dir.join("programs"), suite, name, &["mariadb-server-core"])?;
         let usr = tree.file("usr")?;
-        let share = ["usr/share/mysql", "usr/share/mariadb"].into_iter().filter_map(|share| tree.file(share).ok());
-        let share = share.filter(|share| scripts(share).is_some()).next();
+        let mut share = ["usr/share/mysql", "usr/share/mariadb"].into_iter().filter_map(|share| tree.file(share).ok());
+        let share = share.find(|share| scripts(share).is_some());
         let share = share.ok_or_else(|| Failure::new("the packages of MariaDB hold no system tables"))?;
         let base = format!(
             "{} --basedir='{usr}' --lc-messages-dir='{share}' --character-sets-dir='{share}/charsets' \

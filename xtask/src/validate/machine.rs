@@ -45,7 +45,7 @@ pub(super) fn ports() -> Result<String> {
     match taken.is_empty() {
         true => Ok("3000, 3306, 6379, 8000, 8083, 8501, 9090, 29092 are free".to_owned()),
         false => Err(Failure::new(format!(
-            "taken: {}. See who listens: ss -ltnp; is a stack of yours up? docker compose stop",
+            "taken: {}. See who listens: ss -ltnp; is a stack of yours up? docker compose --profile '*' stop",
             taken.join(", ")
         ))),
     }

@@ -312,8 +312,7 @@ fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
     match event {
         BusEvent::Keys(keys) => {
             for text in keys {
-                let cache = text.split_once(':').map_or(&**text, |(cache, _)| cache);
-                for listener in named(listeners, cache) {
+                for listener in named(listeners, StoreKey::cache_of(text)) {
                     match StoreKey::from_text(&**text) {
                         Ok(key) => listener.invalidate(&key),
                         Err(_) => listener.invalidate_all(),

@@ -31,20 +31,32 @@ pub(super) struct Hooked {
     /// The bus of another store, if the bus is not the store's own.
     bus: Option<Arc<dyn InvalidationBus>>,
     acts: Mutex<HashMap<At, Act>>,
+    /// The meta that is read with markers of tags, if it is not the store's own.
+    markers_meta: Mutex<Option<Arc<Meta>>>,
 }
 
 impl Hooked {
     pub(super) fn new(inner: &MemoryStore) -> Arc<Self> {
-        Arc::new(Self { inner: inner.clone(), bus: None, acts: Mutex::default() })
+        Arc::new(Self { inner: inner.clone(), bus: None, acts: Mutex::default(), markers_meta: Mutex::default() })
     }
 
     /// A connection that stayed at the former primary, in a process that follows the bus of the current one.
     pub(super) fn with_bus_of(former: &MemoryStore, current: &MemoryStore) -> Arc<Self> {
-        Arc::new(Self { inner: former.clone(), bus: Some(current.bus()), acts: Mutex::default() })
+        Arc::new(Self {
+            inner: former.clone(),
+            bus: Some(current.bus()),
+            acts: Mutex::default(),
+            markers_meta: Mutex::default(),
+        })
     }
 
     pub(super) fn once(&self, at: At, act: impl Future<Output = ()> + Send + 'static) {
         self.acts.lock().expect("unpoisoned").insert(at, Box::pin(act));
+    }
+
+    /// Lets the shard of every marker be one that has fallen back to this meta.
+    pub(super) fn set_markers_meta(&self, meta: Arc<Meta>) {
+        *self.markers_meta.lock().expect("unpoisoned") = Some(meta);
     }
 
     async fn act(&self, at: At) {
@@ -72,7 +84,14 @@ impl Store for Hooked {
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
-        self.inner.get_many(keys).await
+        let mut readings = self.inner.get_many(keys).await?;
+        let meta = self.markers_meta.lock().expect("unpoisoned").clone();
+        for (key, reading) in keys.iter().zip(&mut readings) {
+            if meta.is_some() && key.as_str().contains("#tags:") {
+                reading.meta.clone_from(&meta);
+            }
+        }
+        Ok(readings)
     }
 
     async fn lease(&self, request: &LeaseRequest<'_>) -> Result<LeaseReply> {

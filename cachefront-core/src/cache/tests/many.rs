@@ -199,3 +199,30 @@ async fn what_is_known_of_each_value_counts_to_the_return_of_the_last_one() {
     assert!(hits[0].staleness_bound.is_some_and(|bound| bound >= later), "{:?}", hits[0]);
     assert!(hits.iter().all(|hit| hit.age.is_some_and(|age| age >= later)), "{hits:?}");
 }
+
+#[tokio::test]
+async fn many_keys_are_loaded_in_one_batch_and_absent_rows_are_cached() {
+    #[derive(Clone, Default)]
+    struct Batches(Arc<std::sync::Mutex<Vec<Vec<u64>>>>);
+    impl Loader<u64, u64> for Batches {
+        type Error = std::io::Error;
+        async fn load(&self, _key: &u64, _cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+            Err(std::io::Error::other("single loads are not expected"))
+        }
+        async fn load_many(
+            &self,
+            keys: &[u64],
+            _cx: &LoadCx,
+        ) -> Result<std::collections::HashMap<u64, u64>, std::io::Error> {
+            self.0.lock().expect("unpoisoned").push(keys.to_vec());
+            Ok(keys.iter().filter(|key| **key < 100).map(|key| (*key, key * 10)).collect())
+        }
+    }
+    let batches = Batches::default();
+    let cache: Cache<u64, u64> = Cache::builder("many").loader(batches.clone()).build().expect("a cache");
+    let values = cache.get_many([1, 2, 200, 1]).await.expect("values");
+    assert_eq!(values, [Some(10), Some(20), None, Some(10)]);
+    let values = cache.get_many([2, 3, 200]).await.expect("values");
+    assert_eq!(values, [Some(20), Some(30), None]);
+    assert_eq!(*batches.0.lock().expect("unpoisoned"), [vec![1, 2, 200], vec![3]]);
+}

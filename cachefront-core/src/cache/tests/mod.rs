@@ -3,6 +3,7 @@
 mod breakers;
 mod clear;
 mod codecs;
+mod consistent;
 mod fence;
 mod freshness;
 mod hooks;
@@ -11,11 +12,14 @@ mod levels;
 mod loaded;
 mod many;
 mod merge;
+mod operate;
 mod permits;
 mod refresh;
 mod size;
+mod spans;
 mod split;
 mod stats;
+mod tags;
 mod warm_up;
 
 use std::sync::Arc;
@@ -422,33 +426,6 @@ async fn a_panicking_loader_fails_its_own_readers_only() {
     assert_eq!(error.kind(), ErrorKind::Load);
     let value = cache.get_or_load(&7, |_cx| async { Ok::<_, std::io::Error>(Some(5)) }).await;
     assert_eq!(value.expect("a value"), Some(5));
-}
-
-#[tokio::test]
-async fn many_keys_are_loaded_in_one_batch_and_absent_rows_are_cached() {
-    #[derive(Clone, Default)]
-    struct Batches(Arc<std::sync::Mutex<Vec<Vec<u64>>>>);
-    impl Loader<u64, u64> for Batches {
-        type Error = std::io::Error;
-        async fn load(&self, _key: &u64, _cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
-            Err(std::io::Error::other("single loads are not expected"))
-        }
-        async fn load_many(
-            &self,
-            keys: &[u64],
-            _cx: &LoadCx,
-        ) -> Result<std::collections::HashMap<u64, u64>, std::io::Error> {
-            self.0.lock().expect("unpoisoned").push(keys.to_vec());
-            Ok(keys.iter().filter(|key| **key < 100).map(|key| (*key, key * 10)).collect())
-        }
-    }
-    let batches = Batches::default();
-    let cache: Cache<u64, u64> = Cache::builder("many").loader(batches.clone()).build().expect("a cache");
-    let values = cache.get_many([1, 2, 200, 1]).await.expect("values");
-    assert_eq!(values, [Some(10), Some(20), None, Some(10)]);
-    let values = cache.get_many([2, 3, 200]).await.expect("values");
-    assert_eq!(values, [Some(20), Some(30), None]);
-    assert_eq!(*batches.0.lock().expect("unpoisoned"), [vec![1, 2, 200], vec![3]]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod definitions;
 mod failover;
 mod fence;
 mod handle;
+mod images;
 mod liveness;
 mod order;
 

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use super::StoreFixture;
-use super::harness::{LONG, ORIGIN, START, StoreHarness, header, key, token};
-use crate::entry::Header;
-use crate::position::Gtid;
-use crate::store::{FillReply, Invalidation, InvalidationMode, LeaseReply, Refusal};
+use super::harness::{LONG, MAPPING, ORIGIN, SCHEMA, START, StoreHarness, header, key, token};
+use crate::entry::{Entry, Header};
+use crate::error::ErrorKind;
+use crate::position::{Gtid, Position};
+use crate::store::{FillReply, Invalidation, InvalidationMode, LeaseReply, MappingId, Refusal, RowImageValue};
 
 const BROKEN: FillReply = FillReply::Refused(Refusal::LeaseBroken);
 
@@ -93,6 +94,68 @@ pub(super) async fn an_invalidation_removes_every_entry(fixture: &dyn StoreFixtu
     assert!(harness.read(4).await.entry.is_some(), "it was not in the list");
     harness.invalidate(&[]).await;
     harness.invalidate_seen(&[]).await;
+}
+
+/// A row image replaces a value whose fill position is known and contained in what the image contains, by an invalidator that
+/// holds the term. It keeps a value that has seen the commits, removes every other one, makes none, and always breaks the lease.
+/// A store that does not replace values may remove them.
+pub(super) async fn a_row_image_replaces_only_what_is_known_to_be_older(fixture: &dyn StoreFixture) {
+    let mut harness = StoreHarness::live(fixture).await;
+    let contains = |last| format!("{ORIGIN}:1-{last}").parse::<Position>().expect("a position");
+    let image = |id: u64, number: u64, last: u64| RowImageValue {
+        key: key(id),
+        commits: vec![Gtid { origin: ORIGIN.into(), number }],
+        contains: contains(last),
+        mapping: MAPPING,
+        codec: 1,
+        schema_version: SCHEMA,
+        payload: bytes::Bytes::from_static(b"new"),
+    };
+    // The suite's entries contain 1 to 9.
+    let other_codec = RowImageValue { codec: 2, ..image(4, 10, 10) };
+    let other_schema = RowImageValue { schema_version: SCHEMA + 1, ..image(5, 10, 10) };
+    let other_mapping = RowImageValue { mapping: MappingId(MAPPING.0 + 1), ..image(6, 10, 10) };
+    for (value, survives, new) in [
+        (image(1, 10, 10), true, true),
+        (image(2, 9, 9), true, false),
+        (image(3, 10, 8), false, false),
+        (other_codec, false, false),
+        (other_schema, false, false),
+        (other_mapping, false, false),
+    ] {
+        let id = value.key.clone();
+        let number = id.as_str().rsplit(':').next().and_then(|text| text.parse().ok()).expect("a number");
+        harness.put(number, START).await;
+        let before = harness.value(number).await.expect("a value");
+        let mine = token();
+        assert!(matches!(harness.ask(number, mine, |ask| ask.reload = true).await, LeaseReply::Granted { .. }));
+        let held = harness.held(START);
+        let counts = harness.writer.replace(&held, &[value]).await.expect("a replacement");
+        assert_eq!(harness.fill(number, mine, START).await, BROKEN, "{id}");
+        if counts.removed == 0 {
+            let entry = Entry::decode(harness.read(number).await.entry.expect("it survives")).expect("an entry");
+            let expected = if new { &b"new"[..] } else { &before.payload };
+            assert!(survives && entry.payload == expected && entry.token.is_none(), "{id}");
+            let position = if new { format!("{ORIGIN}:1-10") } else { format!("{ORIGIN}:1-9") };
+            assert_eq!(entry.header.position, position.as_bytes(), "{id}");
+            assert_eq!(entry.header.hard_expiry, before.header.hard_expiry);
+        } else {
+            assert!(harness.read(number).await.entry.is_none(), "{id}");
+        }
+    }
+    let held = harness.held(START);
+    harness.writer.replace(&held, &[image(77, 10, 10)]).await.expect("a replacement");
+    assert!(harness.read(77).await.entry.is_none(), "nothing is made");
+    // Another invalidator holds the term: the values of a former holder are late.
+    harness.put(8, START).await;
+    let late = harness.held(START);
+    harness.writer.raise_high_watermark(&late, START + 1).await.expect("raised");
+    harness.commit(START, START + 1).await;
+    let mut writer = harness.store.writer().await.expect("a writer");
+    match writer.replace(&late, &[image(8, 10, 10)]).await {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
+        Ok(counts) => assert_eq!((counts.replaced, counts.removed), (0, 1)),
+    }
 }
 
 /// A discard removes entries and revokes leases; it is idempotent.

@@ -128,6 +128,7 @@ laws! {
         an_entry_without_proof_does_not_survive,
         an_entry_that_had_seen_every_commit_survives_without_its_lease,
         an_invalidation_removes_every_entry,
+        a_row_image_replaces_only_what_is_known_to_be_older,
         a_discard_removes_and_may_be_repeated,
         thousands_of_keys_are_removed_at_once;
     instant:
@@ -207,6 +208,7 @@ macro_rules! store_suite {
             an_entry_without_proof_does_not_survive
             an_entry_that_had_seen_every_commit_survives_without_its_lease
             an_invalidation_removes_every_entry
+            a_row_image_replaces_only_what_is_known_to_be_older
             a_discard_removes_and_may_be_repeated
             thousands_of_keys_are_removed_at_once
             meta_and_entry_are_of_one_instant

@@ -23,11 +23,11 @@ mod token;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
-use cachefront::Clock;
+use cachefront::{Clock, Timestamp};
 use simulator_cli::CliError;
 use simulator_model::credentials::{ApiToken, Passwords, Role};
 use simulator_model::domain::{AuditEntry, Database, DbError};
@@ -56,8 +56,13 @@ const CHECKS_AT_ONCE: usize = 2;
 /// Maximum length of a text in the audit list, in characters.
 const AUDIT_CHARS_MAX: usize = 200;
 
+/// The same entry is noted once within this time, so that a client cannot fill the list by repetition.
+const REPEATED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Accounts, sessions, tokens and the audit list.
 pub struct Access {
+    /// The last entry of the audit list, and when it was made.
+    last_noted: Mutex<Option<(Timestamp, [String; 3])>>,
     database: Arc<dyn Database>,
     clock: Arc<dyn Clock>,
     accounts: RwLock<Accounts>,
@@ -88,6 +93,7 @@ impl Access {
             sessions: Sessions::new(key, secure),
             tokens: Tokens::new(tokens),
             attempts: Attempts::new(),
+            last_noted: Mutex::default(),
             checks: Semaphore::new(CHECKS_AT_ONCE),
             database,
             clock,
@@ -189,13 +195,29 @@ impl Access {
     /// Records what was done or attempted. A failure to write the list is logged and does not stop the action.
     pub async fn audit(&self, who: &str, what: &str, result: &str) {
         let (who, what, result) = (shortened(who), shortened(what), shortened(result));
+        if result == "ok" && self.is_repeated(&who, &what, &result) {
+            return;
+        }
         tracing::info!(who, what, result, "audit");
         if let Err(error) = self.database.add_audit(&who, &what, &result).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the audit list cannot be written");
         }
     }
 
-    /// Returns the last 500 entries, newest first.
+    /// Returns true if the last entry of this process was the same success, less than [`REPEATED_WITHIN`] ago. Every
+    /// refusal is noted.
+    fn is_repeated(&self, who: &str, what: &str, result: &str) -> bool {
+        let now = self.clock.now();
+        let Ok(mut last) = self.last_noted.lock() else { return false };
+        let entry = [who, what, result].map(str::to_owned);
+        let repeated = last.as_ref().is_some_and(|(at, noted)| *noted == entry && now.since(*at) < REPEATED_WITHIN);
+        if !repeated {
+            *last = Some((now, entry));
+        }
+        repeated
+    }
+
+    /// Returns the last entries, newest first: at most 500 of each account and token.
     ///
     /// # Errors
     /// The database's.

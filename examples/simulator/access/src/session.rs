@@ -23,6 +23,9 @@ const NOTE: &str = "session_key";
 /// Maximum lifetime of a session.
 const LIFE: Duration = Duration::from_secs(12 * 3600);
 
+/// How much the clocks of two processes may differ: a session is valid in both.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
 /// Maximum number of remembered sessions that were ended before they expired.
 const CLOSED_MAX: usize = 1_024;
 
@@ -151,7 +154,9 @@ impl Sessions {
         let account = accounts.get(name)?;
         let key = self.key();
         let expected = SecretString::from(tag(&key, &account, expires, nonce));
-        let is_over = now.as_millis() / 1_000 >= expires;
+        let now = now.as_millis() / 1_000;
+        // A later end than any session has was not made by this program.
+        let is_over = now >= expires || expires - now > (LIFE + CLOCKS_DIFFER).as_secs();
         let is_closed = self.closed.lock().is_ok_and(|closed| closed.iter().any(|closed| closed == nonce));
         let is_closed = is_closed || self.ended.read().is_ok_and(|ended| ended.contains(nonce));
         let good = parts.next().is_none() && matches(&expected, given) && !is_over && !is_closed;

@@ -216,5 +216,25 @@ async fn attempts_are_bounded_and_noted_without_secrets() {
         access.audit("admin", &format!("{n} {}", "x".repeat(400)), "ok").await;
     }
     let list = access.audit_list().await.expect("the list");
-    assert!(list.len() == 500 && list[0].what.starts_with("519 ") && list[0].what.chars().count() == 200);
+    assert!(list[0].what.starts_with("519 ") && list[0].what.chars().count() == 200);
+    // The entries of one account do not push out those of others, or what was refused.
+    let of = |who: &str| list.iter().filter(|entry| entry.who == who).count();
+    assert_eq!((of("admin"), of("admin <b>") > 0), (500, true));
+    let before = list.len();
+    for _ in 0..3 {
+        access.audit("API, open", "faults off", "ok").await;
+    }
+    assert_eq!(access.audit_list().await.expect("the list").len(), before + 1, "a repetition is noted once");
+}
+
+#[tokio::test]
+async fn a_session_that_would_outlive_its_time_is_refused() {
+    let place = Place::new();
+    let (access, _) = place.open(&Place::passwords()).await;
+    // A copy of the key signs anything, so what is signed is checked too: 13 hours are more than any session has.
+    place.clock.0.fetch_add(13 * 3_600_000_000, Ordering::SeqCst);
+    let (_, headers) = logged_in(&access, "operator", "work").await;
+    access.viewer(&headers).expect("a session");
+    place.clock.0.fetch_sub(13 * 3_600_000_000, Ordering::SeqCst);
+    assert!(access.viewer(&headers).is_err());
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -78,7 +78,12 @@ pub fn wrap_pages(pages: Router) -> Router {
 /// DNS-rebinding protection: without tokens, only `localhost` names and literal IP addresses are accepted in `Host`. A
 /// page of another site can reach this machine only under that site's own name.
 pub(super) async fn own_host(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
-    let in_header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let in_header = hosts.next().map(|host| host.to_str().unwrap_or_default());
+    // RFC 9112, section 3.2: exactly one, since HTTP/1.1.
+    if hosts.next().is_some() || (in_header.is_none() && request.version() == Version::HTTP_11) {
+        return ApiError::new(StatusCode::BAD_REQUEST, "A request has one Host").into_response();
+    }
     let named = [request.uri().authority().map(|authority| authority.as_str()), in_header];
     let is_foreign = named.into_iter().flatten().any(|host| !is_own(host));
     let checked = !api.any_host && api.access.tokens.is_empty() && !HEALTH_PATHS.contains(&request.uri().path());
@@ -91,7 +96,6 @@ pub(super) async fn own_host(State(api): State<Arc<Api>>, request: Request, next
 
 /// Returns true for `localhost`, a name below it, or an IP address; with or without a port.
 fn is_own(host: &str) -> bool {
-    let host = host.rsplit('@').next().unwrap_or_default();
     if let Some(rest) = host.strip_prefix('[') {
         let address = rest.split(']').next().unwrap_or_default();
         return address.parse::<Ipv6Addr>().is_ok();
@@ -182,9 +186,16 @@ mod tests {
         {
             assert!(is_own(own), "{own}");
         }
-        for foreign in
-            ["", "evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io", "api:8000", "[x]"]
-        {
+        for foreign in [
+            "",
+            "evil.example",
+            "x:80@localhost",
+            "evil.example:8000",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "api:8000",
+            "[x]",
+        ] {
             assert!(!is_own(foreign), "{foreign}");
         }
     }

@@ -67,7 +67,7 @@ pub(crate) async fn list(
         Err(error) if error.kind() == ErrorKind::Unproven => api.caches.by_email.get(&key).bypass().detailed().await?,
         hit => hit?,
     };
-    let headers = cached::headers(&hit, started);
+    let headers = cached::headers(&hit, freshness.at_least.as_ref(), started);
     Ok((headers, Json(hit.value.into_iter().collect::<Vec<_>>())).into_response())
 }
 
@@ -84,6 +84,7 @@ pub(crate) async fn list(
             ("x-cache" = String, description = "`hit`: from a tier; `miss`: loaded and kept; `bypass`: loaded, and nothing is kept; `stale` is reserved for a value past its time"),
             ("x-cache-tier" = String, description = "`local`: this process; `shared`: the store; `database`"),
             ("x-cache-age" = u64, description = "How long ago the value's load began, in ms"),
+            ("x-cache-token" = String, description = "With a token: `contained` if the value is proven to contain it, else `not-contained`: no server here has reached it"),
             ("x-cache-position" = String, description = "Commits that the value is proven to contain"),
             ("Cachefront-Token" = String, description = "The same, as the token for reads that must not be older"),
             ("Server-Timing" = String, description = "How long the read took, and the whole request"),
@@ -102,7 +103,7 @@ pub(crate) async fn read(
         Err(error) if error.kind() == ErrorKind::Unproven => api.caches.users.get(&id).bypass().detailed().await?,
         hit => hit?,
     };
-    let headers = cached::headers(&hit, started);
+    let headers = cached::headers(&hit, freshness.at_least.as_ref(), started);
     Ok(match hit.value {
         Some(user) => (headers, Json(user)).into_response(),
         None => (headers, ApiError::no_such_user()).into_response(),

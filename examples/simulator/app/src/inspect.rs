@@ -104,8 +104,7 @@ async fn own(settings: &Settings) -> Result<Arc<Inspector>, CliError> {
     let caches = backend.caches(settings)?;
     let follow = caches.clone();
     let modes = Modes::new(Arc::clone(&backend.true_database), row, move |row| follow.set_mode(row.mode));
-    let pipeline = backend.pipeline(&modes, settings);
-    Ok(Inspector::new(caches, backend.true_database, modes, pipeline, backend.clock, &backend.events))
+    backend.inspector(caches, &modes)
 }
 
 /// Client of the API of the process that has the store in its memory.

@@ -1,5 +1,6 @@
 //! What each role runs.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use simulator_cli::{CliError, ExposeSecret, shutdown_signal};
 use simulator_model::backend::Backend;
 use simulator_model::caches::Caches;
 use simulator_model::connect::{self, Watchdog};
+use simulator_model::credentials::is_weak;
 use simulator_model::domain::{DbError, Mode};
 use simulator_model::events::Event;
 use simulator_model::inspector::Inspector;
@@ -35,7 +37,7 @@ const END_MAX: Duration = Duration::from_secs(15);
 /// Runs everything in one process.
 pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
     let listener = api_listener(&settings).await?;
-    let panel_listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let panel_listener = panel_listener(&settings).await?;
     let mut running = Running::start(&settings, true).await?;
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
@@ -44,11 +46,11 @@ pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
     let pages = running.panel(&api, &settings, true);
     let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
     announce(&[
-        format!("API      http://{0}  (try it: http://{0}/docs/)", listener.addr),
-        format!("panel    http://{}", panel_listener.addr),
+        format!("API      http://{0}  (try it: http://{0}/docs/)", reachable(listener.addr)),
+        format!("panel    http://{}", reachable(panel_listener.addr)),
         format!("mode     {mode}, source {source}, ttl {ttl:?}"),
     ]);
-    announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
+    announce(&[login_line(printed.as_ref())]);
     let servers = [
         listener.serve(simulator_api::router(api), running.stop.clone()),
         panel_listener.serve(pages, running.stop.clone()),
@@ -61,7 +63,7 @@ pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
     let listener = api_listener(&settings).await?;
     let mut running = Running::start(&settings, false).await?;
     let api = running.api(&settings);
-    announce(&[format!("API      http://{}  (try it: http://{}/docs/)", listener.addr, listener.addr)]);
+    announce(&[format!("API      http://{0}  (try it: http://{0}/docs/)", reachable(listener.addr))]);
     running.announce_events(&api);
     running.observe_freshness(&settings);
     let servers = [listener.serve(simulator_api::router(api), running.stop.clone())];
@@ -70,14 +72,14 @@ pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
 
 /// Runs the control panel only.
 pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
-    let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let listener = panel_listener(&settings).await?;
     let mut running = Running::start(&settings, false).await?;
     let printed = running.access.adopt(&settings.passwords).await?;
     let api = running.api(&settings);
     running.announce_events(&api);
     let pages = running.panel(&api, &settings, false);
-    announce(&[format!("panel    http://{}  (load goes to {})", listener.addr, settings.api_url)]);
-    announce(&printed.map(|printed| login_line(&printed)).into_iter().collect::<Vec<_>>());
+    announce(&[format!("panel    http://{}  (load goes to {})", reachable(listener.addr), settings.api_url)]);
+    announce(&[login_line(printed.as_ref())]);
     let servers = [listener.serve(pages, running.stop.clone())];
     running.until_shutdown(servers).await
 }
@@ -114,6 +116,24 @@ async fn api_listener(settings: &Settings) -> Result<Listener, CliError> {
             listener.addr
         )));
     }
+    if !listener.addr.ip().is_loopback() && settings.api_tokens.iter().any(|token| is_weak(&token.token)) {
+        tracing::warn!(
+            "CACHEFRONT_API_TOKENS has a token that is quickly guessed, and other machines can reach the API: use at least 12 \
+             different characters"
+        );
+    }
+    Ok(listener)
+}
+
+/// Binds the panel's address.
+async fn panel_listener(settings: &Settings) -> Result<Listener, CliError> {
+    let listener = Listener::bind("CACHEFRONT_UI_ADDR", &settings.ui_addr).await?;
+    let reachable = !listener.addr.ip().is_loopback();
+    for (setting, _) in settings.passwords.named().filter(|(_, password)| reachable && is_weak(password)) {
+        tracing::warn!(
+            "{setting} is quickly guessed, and other machines can reach the panel: use at least 12 different characters"
+        );
+    }
     Ok(listener)
 }
 
@@ -127,12 +147,24 @@ fn announce(lines: &[String]) {
     let _ = out.flush();
 }
 
-fn login_line(printed: &Printed) -> String {
-    let Printed { name, password } = printed;
-    format!(
-        "login    {name} / {}  (shown this once; CACHEFRONT_UI_ADMIN_PASSWORD sets another)",
-        password.expose_secret()
-    )
+/// Returns an address that a browser on this machine can open: an unspecified one is no destination everywhere.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+fn login_line(printed: Option<&Printed>) -> String {
+    match printed {
+        Some(Printed { name, password }) => format!(
+            "login    {name} / {}  (shown this once; CACHEFRONT_UI_ADMIN_PASSWORD sets another)",
+            password.expose_secret()
+        ),
+        None => "login    with CACHEFRONT_UI_ADMIN_PASSWORD, or the password that the first start printed".to_owned(),
+    }
 }
 
 /// The components that run next to the servers.
@@ -171,12 +203,9 @@ impl Running {
             events.publish(Event::new("mode", row));
         });
         let (database, clock) = (Arc::clone(&backend.true_database), Arc::clone(&backend.clock));
-        let access =
-            Access::open(Arc::clone(&database), Arc::clone(&clock), settings.api_tokens.clone(), settings.ui_secure)
-                .await?;
-        let pipeline = backend.pipeline(&modes, settings);
-        identify(pipeline.source);
-        let inspector = Inspector::new(caches.clone(), database, Arc::clone(&modes), pipeline, clock, &backend.events);
+        let access = Access::open(database, clock, settings.api_tokens.clone(), settings.ui_secure).await?;
+        identify(backend.pipeline(&modes, settings).source);
+        let inspector = backend.inspector(caches.clone(), &modes)?;
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let connector = connect::follow(settings, consumes, &stop)?.map(|(watchdog, following)| {
             tasks.spawn(async move { following.await.unwrap_or_default() });

@@ -21,6 +21,7 @@ use crate::caches::Caches;
 use crate::domain::{Database, Mode};
 use crate::events::{Announcer, ChangeSink, EventHub};
 use crate::faults::{Faults, FaultyDatabase, FaultyStatusStore, StoreFaults};
+use crate::inspector::Inspector;
 use crate::kafka_report::Notebook;
 use crate::mode::Modes;
 use crate::pipeline::{Pipeline, StatusStore};
@@ -104,6 +105,16 @@ impl Backend {
             .mode(mode.mode())
             .clock(Arc::clone(&self.clock))
             .spawn()
+            .map_err(CliError::from_error)
+    }
+
+    /// Starts the inspector of this process.
+    ///
+    /// # Errors
+    /// A line that says what is wrong.
+    pub fn inspector(&self, caches: Caches, modes: &Arc<Modes>) -> Result<Arc<Inspector>, CliError> {
+        let (database, clock) = (Arc::clone(&self.true_database), Arc::clone(&self.clock));
+        Inspector::new(caches, database, Arc::clone(modes), self.sources.inspected()?, clock, &self.events)
             .map_err(CliError::from_error)
     }
 

@@ -75,14 +75,19 @@ impl Caches {
     /// # Errors
     /// The store's.
     pub async fn try_peek(&self, id: u64) -> Result<Option<Hit<User>>> {
-        let Some(mut hit) = self.users.peek(&id).await? else { return Ok(None) };
+        let Some(hit) = self.users.peek(&id).await? else { return Ok(None) };
+        Ok(Some(self.with_lasting_ttl(id, hit).await))
+    }
+
+    /// Sets the time to live of a value in this process's tier to that of the same value in the store.
+    pub async fn with_lasting_ttl(&self, id: u64, mut hit: Hit<User>) -> Hit<User> {
         if hit.tier == Tier::Local
             && let Ok(Some(stored)) = self.stored.peek(&id).await
             && stored.value == hit.value
         {
             hit.ttl = hit.ttl.max(stored.ttl);
         }
-        Ok(Some(hit))
+        hit
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use simulator_cli::SecretString;
+use simulator_cli::{ExposeSecret, SecretString};
 
 /// What an account or a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,4 +66,41 @@ pub struct Passwords {
     pub admin: Option<SecretString>,
     pub operator: Option<SecretString>,
     pub viewer: Option<SecretString>,
+}
+
+/// Shortest password or token that is not called weak, in characters without surrounding blanks.
+const STRONG_CHARS_MIN: usize = 12;
+
+/// Returns true for a password or token that is quickly guessed.
+pub fn is_weak(secret: &SecretString) -> bool {
+    let secret = secret.expose_secret().trim();
+    let first = secret.chars().next();
+    secret.chars().count() < STRONG_CHARS_MIN || secret.chars().all(|character| Some(character) == first)
+}
+
+impl Passwords {
+    /// Returns the passwords that are set, with the name of their setting.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &SecretString)> {
+        let all = [
+            ("CACHEFRONT_UI_ADMIN_PASSWORD", &self.admin),
+            ("CACHEFRONT_UI_OPERATOR_PASSWORD", &self.operator),
+            ("CACHEFRONT_UI_VIEWER_PASSWORD", &self.viewer),
+        ];
+        all.into_iter().filter_map(|(name, password)| Some((name, password.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_uniform_secrets_are_weak() {
+        for weak in ["", "a", "             ", "aaaaaaaaaaaaaaaa", "12 chars no", "   short    "] {
+            assert!(is_weak(&SecretString::from(weak)), "{weak}");
+        }
+        for strong in ["operator-on-loopback", "correct horse"] {
+            assert!(!is_weak(&SecretString::from(strong)), "{strong}");
+        }
+    }
 }

@@ -114,8 +114,12 @@ pub struct AuditEntry {
     pub result: String,
 }
 
-/// Maximum length of the audit list and of the history of modes; older entries are deleted.
+/// Maximum length of the history of modes, and of the audit list for each account or token and for what was refused; older
+/// entries are deleted. So a client cannot push out the entries of another.
 pub const HISTORY_MAX: u32 = 500;
+
+/// Maximum number of entries that the audit list shows.
+pub const AUDIT_LISTED_MAX: u32 = 4 * HISTORY_MAX;
 
 /// Formats a time as the API shows it.
 pub fn rfc3339(at: Timestamp) -> String {
@@ -261,7 +265,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// do.
     async fn set_note(&self, name: &str, text: &str, expected: Option<u64>) -> Result<Note, DbError>;
 
-    /// Adds to the audit list; the database sets `at`. Deletes the oldest entries beyond [`HISTORY_MAX`].
+    /// Adds to the audit list; the database sets `at`. Deletes the oldest entries of the same `who`, or of all whose result
+    /// is not `ok` either, beyond [`HISTORY_MAX`].
     async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError>;
 
     /// The audit list, the newest first.

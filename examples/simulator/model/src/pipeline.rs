@@ -150,6 +150,11 @@ pub struct PipelineView {
     pub events_total: u64,
     /// Keys invalidated since the consumer started.
     pub invalidations_total: u64,
+    /// False if the store replied that no generation is in force: nothing is cached in CDC mode, and every read goes to the
+    /// database.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub caches: bool,
     /// How long each stage takes: for the panel.
     #[serde(skip)]
     #[schema(ignore)]
@@ -170,9 +175,12 @@ pub struct Pipeline {
 impl Pipeline {
     /// Returns what is known now. While the store is unavailable, the pipeline counts as not running.
     pub async fn view(&self) -> PipelineView {
-        let (report, meta) = tokio::join!(self.board.read(), self.meta());
+        let key = probe_key();
+        let (report, reading) = tokio::join!(self.board.read(), self.store.get(&key));
         let report = report.ok().flatten().unwrap_or_default();
-        let meta = meta.filter(|meta| meta.is_live());
+        let is_unknown = reading.is_err();
+        let meta = reading.ok().and_then(|reading| reading.meta).filter(|meta| meta.is_live());
+        let caches = is_unknown || meta.is_some();
         let watermark = meta.as_ref().map(|meta| meta.source_time).unwrap_or_default();
         let source_time = watermark.max(Timestamp::from_micros(report.source_time_us));
         let reported = if report.running { Timestamp::from_micros(report.at_us) } else { Timestamp::UNKNOWN };
@@ -188,6 +196,7 @@ impl Pipeline {
             applied: Some(applied).filter(|applied| !applied.is_empty()),
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
+            caches,
             stages: report.stages,
         }
     }

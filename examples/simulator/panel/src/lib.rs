@@ -92,6 +92,7 @@ impl Ui {
             listing: Listing::default(),
             limits: Limits::default(),
             refusals: Refusals::default(),
+            tabs: simulator_api::stream_permits(),
             read_only: settings.ui_read_only,
             api,
         });

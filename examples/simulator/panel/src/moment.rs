@@ -81,6 +81,7 @@ impl Moment {
                 applied: None,
                 events_total: 0,
                 invalidations_total: 0,
+                caches: true,
                 stages: Stages::default(),
             },
             database_away: false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use simulator_api::Api;
 use simulator_model::domain::Database;
+use tokio::sync::Semaphore;
 
 use super::gauges::Numbers;
 use super::limits::Limits;
@@ -36,6 +37,8 @@ pub(crate) struct Panel {
     pub(crate) listing: Listing,
     pub(crate) limits: Limits,
     pub(crate) refusals: Refusals,
+    /// Permits for tabs that follow the panel; the API's clients have their own.
+    pub(crate) tabs: Arc<Semaphore>,
     /// True if no user may change anything through this panel.
     pub(crate) read_only: bool,
 }

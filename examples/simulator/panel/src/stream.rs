@@ -53,7 +53,7 @@ pub(super) fn live(
     Query(Asked { tab }): Query<Asked>,
     Query(wanted): Query<QueryParameters>,
 ) -> Ready<Result<Sse<impl Stream<Item = Sent>>, Response>> {
-    let permit = Arc::clone(&panel.api.streams).try_acquire_owned();
+    let permit = Arc::clone(&panel.tabs).try_acquire_owned();
     ready(permit.map_err(|_| too_many("Too many tabs follow at once: close some.")).map(|permit| {
         let mut moments = panel.live.follow();
         // The existing snapshot is sent immediately.

@@ -274,6 +274,7 @@ impl LoadResult {
     fn facts(&self) -> String {
         let fresh = &self.freshness;
         let stale = match (fresh.load.stale, fresh.late) {
+            (0, 0) if fresh.stale > 0 => format!("no stale read of its own, {} of the probe's", fresh.stale),
             (0, 0) => "no stale read".to_owned(),
             (stale, late) => format!(
                 "{stale} of {} reads stale, {} later than {:.0} ms after the write",

@@ -77,7 +77,14 @@ fn freshness(result: &LoadResult) -> String {
         open => format!(", {open} still stale at the end"),
     };
     format!(
-        "stale reads {} (later than {:.0} ms: {})  windows {}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms{open}",
-        fresh.stale, fresh.grace_ms, fresh.late, windows.count, windows.p50_ms, windows.p99_ms, windows.max_ms
+        "stale reads {}, and {} of the probe's (later than {:.0} ms: {})  windows {}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms{open}",
+        fresh.load.stale,
+        fresh.stale - fresh.load.stale,
+        fresh.grace_ms,
+        fresh.late,
+        windows.count,
+        windows.p50_ms,
+        windows.p99_ms,
+        windows.max_ms
     )
 }

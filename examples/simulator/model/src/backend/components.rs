@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cachefront::Cdc;
+use cachefront::source::ChangeSource;
 use cachefront::store::Store;
 use simulator_cli::CliError;
 
@@ -25,6 +26,14 @@ pub(super) trait SourceFactory: fmt::Debug + Send + Sync {
     /// Returns where a source over the servers' Kafka records its progress and gaps; `None` for other sources.
     fn notebook(&self) -> Option<Arc<Notebook>> {
         None
+    }
+
+    /// Returns a source that the inspector follows; `None` if this process follows no log of its own.
+    ///
+    /// # Errors
+    /// A line that says what is wrong.
+    fn inspected(&self) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
+        Ok(None)
     }
 
     /// Returns an invalidator over a new source, with the faults that are switched on.

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use cachefront::source::ChangeSource;
 use cachefront::{Cdc, Clock, MemoryStore};
 use simulator_cli::CliError;
 
@@ -14,6 +16,9 @@ use crate::faults::{Faults, SourceFaults};
 use crate::pipeline::LocalStatusStore;
 use crate::settings::Source;
 use crate::source::{EmbeddedKafka, LogTableSource};
+
+/// How often the inspector looks for commits: often enough for its first check, 50 ms after a commit.
+const INSPECTOR_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>) -> Result<Components, CliError> {
     let database = Sqlite::open(data_dir, Arc::clone(clock)).map_err(|error| {
@@ -43,6 +48,11 @@ pub(super) async fn open(data_dir: &Path, source: Source, clock: &Arc<dyn Clock>
     })
 }
 
+fn inspected(file: &SqliteFile) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
+    let source = LogTableSource::new(file).and_then(|source| source.with_pause(INSPECTOR_PAUSE));
+    Ok(Some(Box::new(source.map_err(CliError::from_error)?)))
+}
+
 #[derive(Debug)]
 struct LogTable(SqliteFile);
 
@@ -50,6 +60,10 @@ struct LogTable(SqliteFile);
 impl SourceFactory for LogTable {
     fn name(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn inspected(&self) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
+        inspected(&self.0)
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
@@ -67,6 +81,11 @@ struct Kafka {
 impl SourceFactory for Kafka {
     fn name(&self) -> &'static str {
         "kafka"
+    }
+
+    /// The log table itself: what the embedded Kafka loses is found, too.
+    fn inspected(&self) -> Result<Option<Box<dyn ChangeSource>>, CliError> {
+        inspected(&self.file)
     }
 
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {

@@ -36,7 +36,19 @@ pub enum StaleKind {
 }
 
 impl StaleKind {
-    pub(super) const ALL: [Self; 4] = [Self::Aging, Self::Late, Self::Lost, Self::Mapping];
+    const ALL: [Self; 4] = [Self::Aging, Self::Late, Self::Lost, Self::Mapping];
+
+    /// Returns the kind as the API names it.
+    pub(super) fn of(kind: cachefront::inspect::StaleKind) -> Self {
+        use cachefront::inspect::StaleKind as Kind;
+        match kind {
+            Kind::Aging => Self::Aging,
+            Kind::Lost => Self::Lost,
+            Kind::Mapping => Self::Mapping,
+            // A kind of a later version: not known to be final.
+            _ => Self::Late,
+        }
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -143,16 +155,6 @@ impl Consistency {
         }
     }
 
-    /// How many stale entries are of this kind.
-    pub fn count(&self, kind: StaleKind) -> u64 {
-        match kind {
-            StaleKind::Aging => self.aging,
-            StaleKind::Late => self.late,
-            StaleKind::Lost => self.lost,
-            StaleKind::Mapping => self.mapping,
-        }
-    }
-
     /// The exact words: `cache healthy`, `cache stale (3)`, `cache empty`, `cache unknown`.
     pub fn words(&self) -> String {
         match self.verdict {
@@ -167,7 +169,7 @@ impl Consistency {
 /// Describes why entries are stale, the worst kind first. `None` if no entry is.
 fn cause(aging: u64, late: u64, lost: u64, mapping: u64) -> Option<String> {
     let words = [
-        (mapping, "named other keys than the entry's: mend the mapping"),
+        (mapping, "named other keys than the entry's: fix the mapping"),
         (lost, "lost: the change was passed over, and the entry stays until it expires or is removed"),
         (late, "late: the change has not been handled yet"),
         (aging, "aging: in TTL mode an entry is stale until it expires"),

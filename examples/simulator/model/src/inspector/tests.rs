@@ -47,9 +47,9 @@ fn a_verdict_of_before_a_pause_is_taken_back() {
             let row = backend.database.adopt_mode(None).await.expect("a mode");
             let caches = backend.caches(&settings).expect("caches");
             let modes = Modes::new(Arc::clone(&backend.database), row, |_| {});
-            let pipeline = backend.pipeline(&modes, &settings);
             let hand: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
-            let inspector = Inspector::new(caches, backend.true_database, modes, pipeline, hand, &backend.events);
+            let inspector = Inspector::new(caches, backend.true_database, modes, None, hand, &backend.events)
+                .expect("an inspector");
 
             inspector.forget_what_is_outdated();
             assert!(!numbers.render().contains("cachefront_inspector_known "), "nobody has looked yet");

@@ -4,7 +4,7 @@ use cachefront::Hit;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{DbError, User};
+use crate::domain::User;
 
 /// How an entry compares with its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -75,8 +75,8 @@ impl CacheView {
     }
 
     /// The view while the database is unavailable: the entry, which could not be compared.
-    pub fn unknown(hit: Option<Hit<User>>, error: &DbError) -> Self {
+    pub fn unknown(hit: Option<Hit<User>>, error: String) -> Self {
         let view = hit.map_or_else(|| Self::absent(None), |hit| Self::of(hit, None));
-        Self { state: EntryState::Unknown, error: Some(error.to_string()), ..view }
+        Self { state: EntryState::Unknown, error: Some(error), ..view }
     }
 }

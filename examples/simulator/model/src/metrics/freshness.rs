@@ -29,10 +29,12 @@ pub async fn observe_freshness(pipeline: Pipeline, ttl: Duration, interest: View
     }
 }
 
-/// The maximum staleness of a plain read. Even if the change capture is behind or gone, the time to live bounds it.
+/// The maximum staleness of a plain read. Even if the change capture is behind or gone, the time to live bounds it. While no
+/// generation is in force, every read goes to the database and none is behind.
 fn staleness_bound(view: &PipelineView, ttl: Duration) -> f64 {
     let lag = view.lag_ms.map_or(f64::INFINITY, |ms| ms / 1e3);
     match view.mode {
+        Mode::Cdc if !view.caches => 0.0,
         Mode::Cdc => lag.min(ttl.as_secs_f64()),
         Mode::Ttl => ttl.as_secs_f64(),
     }
@@ -81,6 +83,7 @@ mod tests {
             applied: None,
             events_total: 0,
             invalidations_total: 0,
+            caches: true,
             stages: Default::default(),
         }
     }
@@ -91,5 +94,9 @@ mod tests {
         assert_eq!(staleness_bound(&view(Mode::Cdc, Some(90_000.0)), TTL), 30.0);
         assert_eq!(staleness_bound(&view(Mode::Cdc, None), TTL), 30.0);
         assert_eq!(staleness_bound(&view(Mode::Ttl, Some(12.0)), TTL), 30.0);
+        let before_the_first_generation = PipelineView { caches: false, ..view(Mode::Cdc, None) };
+        assert_eq!(staleness_bound(&before_the_first_generation, TTL), 0.0);
+        let in_ttl_mode = PipelineView { caches: false, ..view(Mode::Ttl, None) };
+        assert_eq!(staleness_bound(&in_ttl_mode, TTL), 30.0);
     }
 }

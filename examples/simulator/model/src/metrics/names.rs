@@ -1,7 +1,6 @@
 //! The names of the metrics.
 //!
-//! The library's own are listed in [`cachefront::metrics`], the inspector's (`cachefront_consistency_healthy` and
-//! `cachefront_stale_entries` first) in the module `inspector`; the simulator's are:
+//! The library's own are listed in [`cachefront::metrics`], the inspector's among them; the simulator's are:
 //!
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|

@@ -38,8 +38,8 @@ pub struct LogTableSource {
     probe: Arc<LogProbe>,
     trimmer: Arc<Mutex<Connection>>,
     trimmed: u64,
-    /// The last row that was delivered.
-    at: u64,
+    /// The last row that was delivered; `None` until the source is opened.
+    at: Option<u64>,
     filter: Arc<TableFilter>,
 }
 
@@ -56,9 +56,18 @@ impl LogTableSource {
             probe: Arc::new(LogProbe { connection: Arc::new(Mutex::new(connect()?)), file: file.clone() }),
             trimmer: Arc::new(Mutex::new(trimmer)),
             trimmed: 0,
-            at: 0,
+            at: None,
             filter: Arc::new(TableFilter::new()),
         })
+    }
+
+    /// Looks for commits only this often, for a reader that is in no hurry.
+    ///
+    /// # Errors
+    /// `Closed` if reading panicked before.
+    pub fn with_pause(self, pause: Duration) -> Result<Self> {
+        locked(&self.reader)?.steady_pause = Some(pause);
+        Ok(self)
     }
 
     fn checkpoint(&self, at: u64) -> Checkpoint {
@@ -95,19 +104,22 @@ impl ChangeSource for LogTableSource {
         let at = self.row_of(&from.position)?;
         let reader = Arc::clone(&self.reader);
         blocking(move || locked(&reader)?.check(at)).await?;
-        self.at = at;
+        self.at = Some(at);
         self.trimmed = at;
         self.filter = Arc::new(filter.clone());
         Ok(())
     }
 
     async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
+        let Some(after) = self.at else {
+            return Err(Error::new(ErrorKind::Unavailable, "the source is not open"));
+        };
         // If this future is dropped, the thread stops within a pause. Nothing is lost: `at` has not moved.
         let stop = StopOnDrop::default();
-        let (reader, limits, after) = (Arc::clone(&self.reader), *limits, self.at);
+        let (reader, limits) = (Arc::clone(&self.reader), *limits);
         let (stopped, filter) = (Arc::clone(&stop.0), Arc::clone(&self.filter));
         let taken = blocking(move || locked(&reader)?.take(after, &limits, &filter, &stopped)).await?;
-        self.at = taken.last;
+        self.at = Some(taken.last);
         Ok(Batch { transactions: taken.transactions, checkpoint: self.checkpoint(taken.last) })
     }
 

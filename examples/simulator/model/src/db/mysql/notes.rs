@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, TxOpts};
 
-use crate::domain::{AuditEntry, HISTORY_MAX, Note};
+use crate::domain::{AUDIT_LISTED_MAX, AuditEntry, HISTORY_MAX, Note};
 
 pub(super) async fn note(connection: &mut Conn, name: &str) -> mysql_async::Result<Option<Note>> {
     let kept: Option<(String, u64)> =
@@ -54,8 +54,20 @@ pub(super) async fn add_audit(connection: &mut Conn, who: &str, what: &str, resu
             (who, what, result),
         )
         .await?;
-    let oldest = connection.last_insert_id().unwrap_or_default().saturating_sub(u64::from(HISTORY_MAX));
-    connection.exec_drop("DELETE FROM cachefront_audit WHERE id <= ?", (oldest,)).await
+    let oldest: Option<u64> = connection
+        .exec_first(
+            "SELECT id FROM cachefront_audit WHERE (result = 'ok') = (? = 'ok') AND (? <> 'ok' OR who = ?)
+             ORDER BY id DESC LIMIT 1 OFFSET ?",
+            (result, result, who, HISTORY_MAX),
+        )
+        .await?;
+    let Some(oldest) = oldest else { return Ok(()) };
+    connection
+        .exec_drop(
+            "DELETE FROM cachefront_audit WHERE id <= ? AND (result = 'ok') = (? = 'ok') AND (? <> 'ok' OR who = ?)",
+            (oldest, result, result, who),
+        )
+        .await
 }
 
 pub(super) async fn audit(connection: &mut Conn) -> mysql_async::Result<Vec<AuditEntry>> {
@@ -63,7 +75,7 @@ pub(super) async fn audit(connection: &mut Conn) -> mysql_async::Result<Vec<Audi
         .exec_map(
             "SELECT DATE_FORMAT(at, '%Y-%m-%dT%H:%i:%s.%fZ'), who, what, result FROM cachefront_audit
              ORDER BY id DESC LIMIT ?",
-            (HISTORY_MAX,),
+            (AUDIT_LISTED_MAX,),
             |(at, who, what, result)| AuditEntry { at, who, what, result },
         )
         .await

@@ -27,8 +27,8 @@ impl SqliteFile {
     /// # Errors
     /// [`DbError::Failed`] if the directory or the file cannot be used.
     pub fn create(directory: &Path) -> Result<Self, DbError> {
-        std::fs::create_dir_all(directory).map_err(|error| DbError::Failed(error.into()))?;
         let path = directory.join(FILE_NAME);
+        private::prepare(directory, &path).map_err(|error| DbError::Failed(error.into()))?;
         let connection = open(&path).map_err(classify)?;
         install(&connection).map_err(classify)?;
         let uuid: String =
@@ -51,6 +51,42 @@ impl SqliteFile {
     /// As [`SqliteFile::create`].
     pub fn connect(&self) -> Result<Connection, DbError> {
         open(&self.path).map_err(classify)
+    }
+}
+
+/// The directory and the files are the user's alone: they hold the key that signs sessions.
+#[cfg(unix)]
+mod private {
+    use std::fs::{DirBuilder, OpenOptions, Permissions};
+    use std::io;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+    use std::path::Path;
+
+    /// Creates what is missing, and takes the rights of other users away from files that exist. SQLite gives its other files
+    /// the rights of the first one.
+    pub(super) fn prepare(directory: &Path, file: &Path) -> io::Result<()> {
+        // A directory that exists may be one that others need, such as /tmp: its rights are the user's choice.
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = file.as_os_str().to_owned();
+            name.push(suffix);
+            let path = Path::new(&name);
+            match path.metadata() {
+                Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+mod private {
+    pub(super) fn prepare(directory: &std::path::Path, _file: &std::path::Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(directory)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use crate::domain::{AuditEntry, HISTORY_MAX, Note};
+use crate::domain::{AUDIT_LISTED_MAX, AuditEntry, HISTORY_MAX, Note};
 
 pub(super) fn note(connection: &Connection, name: &str) -> rusqlite::Result<Option<Note>> {
     let mut statement = connection.prepare_cached("SELECT value, version FROM cachefront_settings WHERE name = ?1")?;
@@ -43,15 +43,20 @@ pub(super) fn add_audit(connection: &mut Connection, entry: &AuditEntry) -> rusq
         "INSERT INTO cachefront_audit (at, who, what, result) VALUES (?1, ?2, ?3, ?4)",
         params![entry.at, entry.who, entry.what, entry.result],
     )?;
-    let oldest = transaction.last_insert_rowid() - i64::from(HISTORY_MAX);
-    transaction.execute("DELETE FROM cachefront_audit WHERE id <= ?1", [oldest])?;
+    transaction.execute(
+        "DELETE FROM cachefront_audit WHERE id IN (
+             SELECT id FROM cachefront_audit
+             WHERE (result = 'ok') = (?1 = 'ok') AND (?1 <> 'ok' OR who = ?2)
+             ORDER BY id DESC LIMIT -1 OFFSET ?3)",
+        params![entry.result, entry.who, HISTORY_MAX],
+    )?;
     transaction.commit()
 }
 
 pub(super) fn audit(connection: &Connection) -> rusqlite::Result<Vec<AuditEntry>> {
     let mut statement =
         connection.prepare_cached("SELECT at, who, what, result FROM cachefront_audit ORDER BY id DESC LIMIT ?1")?;
-    let rows = statement.query_map([HISTORY_MAX], |row| {
+    let rows = statement.query_map([AUDIT_LISTED_MAX], |row| {
         Ok(AuditEntry { at: row.get(0)?, who: row.get(1)?, what: row.get(2)?, result: row.get(3)? })
     })?;
     rows.collect()

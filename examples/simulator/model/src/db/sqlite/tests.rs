@@ -152,3 +152,22 @@ async fn the_last_id_is_given_once_and_then_there_is_none() {
     assert!(matches!(database.create(&input("C", "c@x")).await, Err(DbError::NoIdLeft)));
     assert_eq!(database.list(0, 10).await.expect("a list").len(), 2);
 }
+
+/// Other users of the machine must not read the key that signs sessions.
+#[cfg(unix)]
+#[test]
+fn the_files_are_the_users_alone_also_those_of_an_earlier_version() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a folder");
+    let place = directory.path().join("data");
+    let file = SqliteFile::create(&place).expect("a file");
+    let mode = |path: &std::path::Path| path.metadata().expect("it exists").permissions().mode() & 0o777;
+    assert_eq!((mode(&place), mode(file.path())), (0o700, 0o600));
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).expect("the user's own");
+    let connection = file.connect().expect("a connection");
+    SqliteFile::create(&place).expect("the same file");
+    connection.execute("INSERT INTO users (name, email) VALUES ('a', 'b')", []).expect("a row");
+    for file in std::fs::read_dir(&place).expect("a folder").map(|entry| entry.expect("a file").path()) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}

@@ -16,7 +16,7 @@ use crate::db::sqlite::{head, install};
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The same after [`IDLE_AFTER`] without any rows.
-const PAUSE_IDLE: Duration = Duration::from_millis(3);
+const PAUSE_IDLE: Duration = Duration::from_millis(8);
 
 /// How long no rows must arrive until the log counts as idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
@@ -46,11 +46,13 @@ pub(super) struct Reader {
     /// SQLite's schema version when the triggers were last known to exist.
     schema: Option<i64>,
     active_at: Instant,
+    /// A pause that is not shortened while rows arrive; `None` for the two above.
+    pub(super) steady_pause: Option<Duration>,
 }
 
 impl Reader {
     pub(super) fn new(connection: Connection, uuid: Arc<str>) -> Self {
-        Self { connection, uuid, schema: None, active_at: Instant::now() }
+        Self { connection, uuid, schema: None, active_at: Instant::now(), steady_pause: None }
     }
 
     /// Checks the triggers, and that no collation makes unequal keys equal.
@@ -113,7 +115,8 @@ impl Reader {
     }
 
     fn pause(&self) -> Duration {
-        if self.active_at.elapsed() < IDLE_AFTER { PAUSE } else { PAUSE_IDLE }
+        let pause = if self.active_at.elapsed() < IDLE_AFTER { PAUSE } else { PAUSE_IDLE };
+        self.steady_pause.unwrap_or(pause)
     }
 
     /// Changes whenever another connection has committed.

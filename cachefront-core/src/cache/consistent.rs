@@ -1,0 +1,198 @@
+//! Many keys of one moment: no half of a transaction ("One moment").
+//!
+//! Cached values are of one moment if none of them changes until everything that was committed before they were read is applied:
+//! each then is what its row was at that position. If one is missing, or changes meanwhile, all keys are loaded by one batch,
+//! which the loader reads in one snapshot.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use crate::cache::hit::{Hit, Tier};
+use crate::cache::inner::Inner;
+use crate::cache::level::Level;
+use crate::cache::observer::ReadOutcome;
+use crate::cache::plan::{LoadPlan, Purpose};
+use crate::cache::serving::ServingMode;
+use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::entry::{HEADER_BYTES, TOKEN_OFFSET};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{CacheKey, StoreKey};
+use crate::mode::InvalidationMode;
+use crate::position::Position;
+use crate::store::Reading;
+
+/// Number of times that cached values are tried before all keys are loaded.
+const ROUNDS_MAX: usize = 3;
+
+/// What came of the cached values of many keys.
+enum Cached<V> {
+    /// All are cached, and of one moment.
+    Hits(Vec<Hit<V>>),
+    /// One changed meanwhile.
+    Changed,
+    /// One is not cached, or nothing can be proven.
+    Missing,
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Reads many keys at one moment. The result has the order of `keys`, of which some may be equal.
+    pub(super) async fn read_consistent(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Hit<V>>> {
+        let mut places: HashMap<K, usize> = HashMap::with_capacity(keys.len());
+        let mut unique = Vec::with_capacity(keys.len());
+        for key in &keys {
+            places.entry(key.clone()).or_insert_with(|| {
+                unique.push(key.clone());
+                unique.len() - 1
+            });
+        }
+        let read = Box::pin(self.read_unique(&unique, &level)).await;
+        let of = |key: &K| match &read {
+            Ok(hits) => {
+                places.get(key).and_then(|place| hits.get(*place)).cloned().ok_or_else(|| lost(&self.shared.cache))
+            }
+            Err(error) => Err(error.clone()),
+        };
+        keys.iter().map(of).collect()
+    }
+
+    async fn read_unique(&self, keys: &[K], level: &Level) -> Result<Vec<Hit<V>>> {
+        let encode = |key: &K| StoreKey::encode_short(&self.shared.cache, key);
+        let store_keys = keys.iter().map(encode).collect::<Result<Option<Vec<_>>>>()?;
+        let cached = matches!(self.subscription.serving(), ServingMode::Normal | ServingMode::ReadOnly)
+            && self.shared.mode() == InvalidationMode::Cdc
+            && !self.shared.tagged
+            && !level.bypass;
+        let Some(store_keys) = store_keys.filter(|_| cached) else { return self.load_all(keys, &[], level).await };
+        for _ in 0..ROUNDS_MAX {
+            match self.cached_at_one_moment(&store_keys, level).await {
+                Cached::Hits(hits) => {
+                    keys.iter().for_each(|key| self.note_read(key, ReadOutcome::Hit(Tier::Shared)));
+                    return Ok(hits);
+                }
+                Cached::Changed => {}
+                Cached::Missing => break,
+            }
+        }
+        self.load_all(keys, &store_keys, level).await
+    }
+
+    /// Returns the cached values, if all are there and stay until everything that they may contain is applied.
+    async fn cached_at_one_moment(&self, keys: &[StoreKey], level: &Level) -> Cached<V> {
+        let Ok(first) = self.shared.store.get_many(keys).await else { return Cached::Missing };
+        let bodies: Vec<Option<Bytes>> = first.iter().map(|reading| reading.entry.as_ref().map(body)).collect();
+        if !first.into_iter().all(|reading| matches!(self.shared.evaluate(reading, level), Lookup::Hit(_))) {
+            return Cached::Missing;
+        }
+        // Asked for after the values were read, so it contains everything that their loads can have seen.
+        let Some(executed) = self.executed().await else { return Cached::Missing };
+        let deadline = self.clock.now().after(self.settings.proof_wait);
+        let mut pause = self.settings.lease_poll_min;
+        loop {
+            let Ok(second) = self.shared.store.get_many(keys).await else { return Cached::Missing };
+            let stayed = second.iter().zip(&bodies).all(|(now, before)| now.entry.as_ref().map(body) == *before);
+            if !stayed {
+                return Cached::Changed;
+            }
+            if second.iter().all(|reading| has_applied(reading, &executed)) {
+                return self.hits_of(second, level).map_or(Cached::Changed, Cached::Hits);
+            }
+            if self.clock.now() >= deadline {
+                return Cached::Missing;
+            }
+            self.clock.sleep(pause).await;
+            pause = (pause * 2).min(self.settings.lease_poll_max);
+        }
+    }
+
+    fn hits_of(&self, readings: Vec<Reading>, level: &Level) -> Option<Vec<Hit<V>>> {
+        let hit = |reading| match self.shared.evaluate(reading, level) {
+            Lookup::Hit(stored) => Some(self.stored_hit(stored)),
+            _ => None,
+        };
+        readings.into_iter().map(hit).collect()
+    }
+
+    /// Returns what the server that commits has executed now, if the loader can say it.
+    async fn executed(&self) -> Option<Position> {
+        match self.loader.as_ref()?.executed().await {
+            Ok(executed) => executed,
+            Err(error) => {
+                tracing::debug!(cache = %self.shared.cache, error = %error, "the executed position cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Loads all keys by one batch. Those whose lease is free are stored.
+    async fn load_all(&self, keys: &[K], store_keys: &[StoreKey], level: &Level) -> Result<Vec<Hit<V>>> {
+        keys.iter().for_each(|key| self.note_read(key, ReadOutcome::Miss));
+        self.tasks.check_open(&self.shared.cache)?;
+        let mut proof_wait = self.proof_wait();
+        loop {
+            let permit = self.gate.permit().await?;
+            let leases = join_all(store_keys.iter().map(|key| self.free_lease(key))).await;
+            let fences = leases.iter().filter_map(|lease| lease.as_ref()?.fence.as_ref());
+            let loaded = self.load_many(permit, keys, fences).await.and_then(|each| each.into_iter().collect());
+            let fresh: Vec<_> = match loaded {
+                Ok(fresh) => fresh,
+                Err(error) => {
+                    for (key, lease) in store_keys.iter().zip(&leases) {
+                        self.release_lease(key, lease.as_ref()).await;
+                    }
+                    return Err(error);
+                }
+            };
+            let mut leases = leases.into_iter();
+            let mut hits = Vec::with_capacity(keys.len());
+            for (index, (key, fresh)) in keys.iter().zip(fresh).enumerate() {
+                let lease = leases.next().flatten();
+                let Some(store_key) = store_keys.get(index).cloned() else {
+                    hits.extend(self.strong_hit(fresh, level));
+                    continue;
+                };
+                let plan = LoadPlan { store_key, ticket: None, purpose: Purpose::Miss };
+                let loaded = self.store_loaded(key, &plan, lease, fresh).await;
+                if level.accepts_loaded(loaded.position.as_ref(), loaded.primary) {
+                    hits.push(self.loaded_hit(&loaded));
+                }
+            }
+            // Fewer if the database that was read lags behind the token.
+            if hits.len() == keys.len() {
+                return Ok(hits);
+            }
+            self.wait_for_proof(&mut proof_wait, false).await?;
+        }
+    }
+
+    /// Returns the lease of a key, if nothing is cached and no other load holds it.
+    async fn free_lease(&self, key: &StoreKey) -> Option<Lease> {
+        match self.shared.lease(key, false).await {
+            Leased::Granted(lease) => Some(lease),
+            _ => None,
+        }
+    }
+}
+
+/// Returns an entry without its lease.
+fn body(entry: &Bytes) -> Bytes {
+    let mut body = entry.to_vec();
+    body.drain(TOKEN_OFFSET.min(entry.len())..HEADER_BYTES.min(entry.len()));
+    body.into()
+}
+
+/// Returns true if the shard that was read has applied everything up to `executed`.
+fn has_applied(reading: &Reading, executed: &Position) -> bool {
+    reading.meta.as_ref().is_some_and(|meta| meta.is_live() && meta.applied().covers(executed))
+}
+
+fn lost(cache: &str) -> Error {
+    Error::new(ErrorKind::Load, format!("a batch load of cache `{cache}` returned no value for one of its keys"))
+}

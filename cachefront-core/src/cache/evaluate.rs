@@ -1,0 +1,138 @@
+//! What an entry of the store is worth to a read: whether it may be served at all, and whether it satisfies the level.
+
+use crate::cache::explanation::LoadReason;
+use crate::cache::level::{Evidence, Level};
+use crate::cache::shared::{Lookup, SharedTier, Stored};
+use crate::cache::tags::{self, Look, Mark, TAGGED};
+use crate::clock::Timestamp;
+use crate::codec::inflate;
+use crate::entry::{Fixed, Header, PayloadState};
+use crate::mode::InvalidationMode;
+use crate::store::Reading;
+
+impl<V: Send + Sync + 'static> SharedTier<V> {
+    /// Evaluates what was read from the store for one key. Values with tags are compared with their markers, which are read.
+    pub(super) async fn evaluate_one(&self, reading: Reading, level: &Level, look: Look) -> Lookup<V> {
+        if !self.tagged {
+            return self.evaluate(reading, level);
+        }
+        let evaluated = Box::pin(self.evaluate_tagged(vec![reading], &[level], look)).await;
+        evaluated.into_iter().next().unwrap_or(Lookup::Miss)
+    }
+
+    /// Evaluates what was read from the store for a cache without tags: whether it may be served, and whether it satisfies the
+    /// level.
+    pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
+        let now = self.clock.now();
+        match self.decode(reading, now) {
+            Ok(stored) => self.judge(stored, level, now),
+            Err(_) => Lookup::Miss,
+        }
+    }
+
+    /// Judges whether a valid value satisfies the level.
+    pub(super) fn judge(&self, stored: Stored<V>, level: &Level, now: Timestamp) -> Lookup<V> {
+        if level.is_eventual() {
+            return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
+        }
+        // The applied position has usually been parsed already, so it is checked first.
+        let applied = stored.meta.as_ref().map(|meta| meta.applied());
+        let by_applied = matches!((&level.at_least, applied), (Some(token), Some(applied)) if applied.covers(token));
+        let loaded = if level.at_least.is_some() && !by_applied { stored.loaded() } else { None };
+        let evidence = Evidence {
+            loaded: loaded.as_ref(),
+            applied,
+            filled_at: stored.filled_at,
+            source_time: stored.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time),
+        };
+        if level.is_proven(&evidence, now, self.clock_skew) { Lookup::Hit(stored) } else { Lookup::Unproven }
+    }
+
+    /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
+    pub(super) fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
+        stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
+    }
+
+    /// Decodes an entry that may be served at the eventual level under the current mode; else returns the reason for a load.
+    pub(super) fn decode(&self, reading: Reading, now: Timestamp) -> Result<Stored<V>, LoadReason> {
+        let mode = self.mode();
+        let meta = match mode {
+            InvalidationMode::Cdc => Some(reading.meta.ok_or(LoadReason::NoMeta)?),
+            InvalidationMode::Ttl => None,
+        };
+        let covered = match &meta {
+            Some(meta) if !meta.is_live() => return Err(LoadReason::Suspended),
+            Some(meta) => Some(meta.coverage.generation(self.mapping).ok_or(LoadReason::NotCovered)?),
+            None => None,
+        };
+        let entry = reading.entry.ok_or(LoadReason::Absent)?;
+        let fixed = match Fixed::decode(&entry) {
+            Ok(fixed) => fixed,
+            Err(error) => {
+                tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
+                return Err(LoadReason::Damaged);
+            }
+        };
+        let (header, payload) = (&fixed.header, fixed.payload(&entry));
+        // If the cache is not covered, or the entry has another generation, the entry is not valid.
+        if mode == InvalidationMode::Cdc && header.mode != mode {
+            return Err(LoadReason::OtherMode);
+        }
+        if covered.is_some_and(|covered| covered != header.generation) {
+            return Err(LoadReason::OtherGeneration);
+        }
+        if header.state == PayloadState::None {
+            return Err(LoadReason::Loading);
+        }
+        if header.schema_version != self.schema_version {
+            return Err(LoadReason::OtherSchemaVersion);
+        }
+        if header.hard_expiry.is_known() && now >= header.hard_expiry {
+            return Err(LoadReason::Expired);
+        }
+        let (value, marks, weight) = self.decode_payload(header, payload)?;
+        Ok(Stored {
+            value,
+            filled_at: header.filled_at,
+            expires_at: header.hard_expiry,
+            soft_expiry: header.soft_expiry,
+            load_cost_us: header.load_cost_us,
+            server: reading.server,
+            weight,
+            body: fixed.body,
+            entry,
+            meta,
+            marks,
+        })
+    }
+
+    /// Decodes the value of an entry, `None` if the database has no such row; its tags; and its size before compression.
+    fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<(Option<V>, Vec<Mark>, usize), LoadReason> {
+        if header.state == PayloadState::Negative {
+            return Ok((None, Vec::new(), 0));
+        }
+        if header.state != PayloadState::Fresh || header.codec & !TAGGED != self.codec.id() {
+            return Err(LoadReason::NotDecodable);
+        }
+        let (marks, absent, payload) = match header.codec & TAGGED {
+            0 => (Vec::new(), false, payload),
+            // Without tags of its own, this release cannot tell whether the value is current.
+            _ if !self.tagged => return Err(LoadReason::NotDecodable),
+            _ => match tags::split(&self.cache, payload) {
+                Some(tagged) => (tagged.marks, tagged.absent, tagged.payload),
+                None => return Err(LoadReason::Damaged),
+            },
+        };
+        if absent {
+            return Ok((None, marks, 0));
+        }
+        let inflated = inflate(header.compression, payload, self.value_bytes_max);
+        match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
+            Ok((bytes, value)) => Ok((Some(value), marks, bytes)),
+            Err(error) => {
+                tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
+                Err(LoadReason::NotDecodable)
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The start of loads that readers wait for. Loads of different keys that begin within a short time are merged to one batch
+//! load, if `load_linger` says so.
+//!
+//! Only loads by the cache's loader are merged. Leases are taken after the wait, so a value that was invalidated meanwhile is not
+//! stored; a load whose flight was detached in the wait is still owed to its readers.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::cache::flight::Leader;
+use crate::cache::inner::Inner;
+use crate::cache::merge::PendingLoad;
+use crate::cache::plan::{LoadPlan, Work};
+use crate::key::CacheKey;
+
+impl<K, V> Inner<K, V>
+where
+    K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Starts the load of one key that a reader waits for.
+    pub(super) fn start(self: &Arc<Self>, leader: Leader<K, V>, plan: LoadPlan, work: Work<V>) {
+        if self.settings.load_linger.is_zero() || !matches!(work, Work::Registered) {
+            self.spawn_load(leader, plan, work);
+        } else {
+            self.merge(vec![PendingLoad { leader, plan }]);
+        }
+    }
+
+    /// Starts the loads of many keys that a reader waits for.
+    pub(super) fn start_many(self: &Arc<Self>, loads: Vec<PendingLoad<K, V>>) {
+        if self.settings.load_linger.is_zero() {
+            self.spawn_loads(loads);
+        } else {
+            self.merge(loads);
+        }
+    }
+
+    /// Merges loads with those that wait already. Full batches begin at once, the rest when the first of it has waited.
+    fn merge(self: &Arc<Self>, loads: Vec<PendingLoad<K, V>>) {
+        let max = self.settings.load_batch_max;
+        let first = self.merger.add(loads);
+        loop {
+            let full = self.merger.take(max, true);
+            if full.is_empty() {
+                break;
+            }
+            self.spawn_loads(full);
+        }
+        if first {
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                inner.clock.sleep(inner.settings.load_linger).await;
+                let rest = inner.merger.take(max, false);
+                if !rest.is_empty() {
+                    inner.spawn_loads(rest);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Why an entry is stale.
+
+use serde::Serialize;
+
+use crate::inspect::ledger::{Cause, Standing};
+use crate::mode::InvalidationMode;
+use crate::position::Position;
+
+/// Why an entry differs from its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum StaleKind {
+    /// In TTL mode: as designed, until the entry expires.
+    Aging,
+    /// The change that made it stale has not been invalidated yet.
+    Late,
+    /// The invalidator has applied the change, and the entry is still there: it stays until it expires or is removed.
+    Lost,
+    /// The entry contains every change that the cache's mapping names for its key: the value depends on a change that the
+    /// mapping does not name.
+    Mapping,
+}
+
+impl StaleKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Aging, Self::Late, Self::Lost, Self::Mapping];
+
+    /// Returns the kind as one lower-case word, for labels and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aging => "aging",
+            Self::Late => "late",
+            Self::Lost => "lost",
+            Self::Mapping => "mapping",
+        }
+    }
+
+    /// Returns true if no invalidation that is still to come removes the entry.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Lost | Self::Mapping)
+    }
+}
+
+/// What is known of an entry that differs from its row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) mode: InvalidationMode,
+    /// Every invalidation up to here was done when the entry was last seen.
+    pub(super) applied: Option<&'a Position>,
+    /// What the loader's server had executed before the entry's value was read.
+    pub(super) loaded: Option<&'a Position>,
+    /// A position that contains every commit that the row may contain; `None` if it is not known.
+    pub(super) head: Option<&'a Position>,
+}
+
+/// Determines why an entry is stale, and the change that made it so, as far as it is known.
+///
+/// Only what is proven is `Lost` or `Mapping`; everything else is `Late`, until the invalidator has applied enough to tell.
+pub(super) fn classify(facts: &Facts<'_>, standing: Standing) -> (StaleKind, Option<Cause>) {
+    if facts.mode == InvalidationMode::Ttl {
+        let cause = if let Standing::Changed(cause) = standing { Some(cause) } else { None };
+        return (StaleKind::Aging, cause);
+    }
+    let Some(applied) = facts.applied else { return (StaleKind::Late, None) };
+    let has_all_applied = facts.head.is_some_and(|head| applied.covers(head));
+    match standing {
+        // The fill contains the newest change that the mapping names: the row differs because of another one.
+        Standing::Changed(cause) if facts.loaded.is_some_and(|loaded| loaded.contains(&cause.gtid)) => {
+            (StaleKind::Mapping, Some(cause))
+        }
+        Standing::Changed(cause) if applied.contains(&cause.gtid) => (StaleKind::Lost, Some(cause)),
+        Standing::Changed(cause) => (StaleKind::Late, Some(cause)),
+        Standing::Unchanged(unknown) if facts.loaded.is_some_and(|loaded| loaded.covers(&unknown)) => {
+            (StaleKind::Mapping, None)
+        }
+        Standing::Unchanged(_) | Standing::Behind if has_all_applied => (StaleKind::Lost, None),
+        Standing::Unchanged(_) | Standing::Behind => (StaleKind::Late, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::position::Gtid;
+
+    fn position(text: &str) -> Position {
+        text.parse().expect("a position")
+    }
+
+    fn changed() -> Standing {
+        Standing::Changed(Cause {
+            gtid: Gtid { origin: "a".into(), number: 5 },
+            table: "shop.row".into(),
+            operation: "update",
+            committed_at: Timestamp::UNKNOWN,
+        })
+    }
+
+    /// The kind for what was applied, loaded, and the end of the log.
+    fn kind(applied: &str, loaded: &str, head: &str, standing: Standing) -> StaleKind {
+        let [applied, loaded, head] = [applied, loaded, head].map(position);
+        let some = |position: &Position| (!position.is_empty()).then(|| position.clone());
+        let (applied, loaded, head) = (some(&applied), some(&loaded), some(&head));
+        let facts = Facts {
+            mode: InvalidationMode::Cdc,
+            applied: applied.as_ref(),
+            loaded: loaded.as_ref(),
+            head: head.as_ref(),
+        };
+        classify(&facts, standing).0
+    }
+
+    #[test]
+    fn a_change_is_late_until_it_is_applied_and_lost_afterwards() {
+        assert_eq!(kind("a:1-4", "", "a:1-9", changed()), StaleKind::Late);
+        assert_eq!(kind("a:1-5", "", "a:1-9", changed()), StaleKind::Lost);
+        assert_eq!(kind("a:1-5", "a:1-4", "a:1-9", changed()), StaleKind::Lost);
+        assert_eq!(kind("", "", "a:1-9", changed()), StaleKind::Late, "what was applied is not known");
+    }
+
+    #[test]
+    fn an_entry_that_contains_what_the_mapping_names_shows_a_wrong_mapping() {
+        assert_eq!(kind("a:1-5", "a:1-5", "a:1-9", changed()), StaleKind::Mapping);
+        let unchanged = || Standing::Unchanged(position("a:1-3"));
+        assert_eq!(kind("a:1-5", "a:1-3", "a:1-9", unchanged()), StaleKind::Mapping);
+        assert_eq!(kind("a:1-5", "a:1-2", "a:1-9", unchanged()), StaleKind::Late);
+        assert_eq!(kind("a:1-9", "a:1-2", "a:1-9", unchanged()), StaleKind::Lost);
+    }
+
+    #[test]
+    fn without_the_log_everything_up_to_its_end_must_be_applied() {
+        assert_eq!(kind("a:1-8", "", "a:1-9", Standing::Behind), StaleKind::Late);
+        assert_eq!(kind("a:1-9", "", "a:1-9", Standing::Behind), StaleKind::Lost);
+        assert_eq!(kind("a:1-9", "", "", Standing::Behind), StaleKind::Late, "the end is not known");
+    }
+}
