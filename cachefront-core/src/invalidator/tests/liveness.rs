@@ -271,19 +271,15 @@ impl SourceLayer for SlowOpen {
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_is_long_about_opening_the_log_is_not_replaced() {
     let scene = Scene::new();
-    let slow = || {
-        let source = LayeredSource::around(scene.source.clone(), SlowOpen);
-        let cdc = Cdc::new(source).bind(&scene.cache).clock(Arc::<TokioClock>::clone(&scene.clock));
-        cdc.spawn().expect("spawned")
-    };
-    let first = slow();
-    pause(Duration::from_secs(1)).await;
-    let second = slow();
-    first.ready().await.expect("ready");
-    second.ready().await.expect("ready");
-    let states = [first.status().state, second.status().state];
-    assert!(states.contains(&CdcState::Running) && states.contains(&CdcState::Standby), "{states:?}");
-    assert_eq!(first.status().flushes_total + second.status().flushes_total, 1);
+    let first = scene.run().await;
+    let slow = LayeredSource::around(scene.source.clone(), SlowOpen);
+    let second = Cdc::new(slow).bind(&scene.cache).clock(Arc::<TokioClock>::clone(&scene.clock));
+    let second = second.spawn().expect("spawned");
+    let mut states = second.watch();
+    states.wait_for(|status| status.state == CdcState::Running).await.expect("it runs");
+    assert_eq!(first.status().state, CdcState::Standby);
+    let term = scene.inner.writer().await.expect("a writer").term().await.expect("a term");
+    assert_eq!(term, 2, "the first one took the term back meanwhile");
 }
 
 /// The standby has not taken a term yet, because its gate lags behind the holder's; it was connected to the former primary,
