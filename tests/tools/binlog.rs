@@ -66,7 +66,7 @@ fn definitions_are_shown_though_no_table_was_asked_for() {
 }
 
 #[test]
-fn one_table_is_shown_as_a_cache_would_be_told() {
+fn one_table_is_shown_with_the_keys_of_its_caches() {
     let (file, other) = (golden("data/01basic.binlog"), golden("data/26mariadb_transactions.binlog"));
     let keys = run("binlog_dump", &["--table", "cf.basic", "--columns", "id", "--as-mapping", text(&file)]);
     assert_eq!(keys.code, Some(0), "{}", keys.errors);
