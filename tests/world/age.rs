@@ -3,6 +3,7 @@
 use cachefront_core::Tier;
 
 use crate::clock::{Moment, millis};
+use crate::keys::kind_of;
 use crate::oracle::{Asked, Judgement};
 
 impl Judgement<'_> {
@@ -56,7 +57,7 @@ impl Judgement<'_> {
         (!self.is_excused()).then_some("a stale value was returned, and no load failed or was slow")
     }
 
-    /// True if a load of the key has failed in this process not long ago, or this read waited for one.
+    /// True if a load of the cache has failed in this process not long ago, or this read waited for one.
     fn is_excused(&self) -> bool {
         let config = &self.world.config;
         // A load that waits for its turn may fail without having begun.
@@ -67,7 +68,8 @@ impl Judgement<'_> {
         let soft_timeout = config.lives.soft_timeout * 1_000;
         // A failed load returns its lease before it returns, which may take as long as a store that is slow.
         let since = self.begun.at.saturating_sub(config.lives.throttle * 1_000 + self.slack() + 5_000_000);
-        let failed = self.state.actors[self.begun.actor].failed[self.begun.line].is_some_and(|at| at >= since);
+        let failed =
+            self.state.actors[self.begun.actor].failed[kind_of(self.begun.line) as usize].is_some_and(|at| at >= since);
         failed || (soft_timeout > 0 && waited >= soft_timeout) || waited >= 3_000_000
     }
 }

@@ -81,7 +81,7 @@ impl Rows {
 
     fn fail(&self, key: Key) -> std::io::Error {
         let now = self.world.now();
-        self.world.state().actors[self.actor].failed[line(key.kind, key)] = Some(now);
+        self.world.state().actors[self.actor].failed[key.kind as usize] = Some(now);
         std::io::Error::other("the load failed")
     }
 
@@ -89,13 +89,11 @@ impl Rows {
     fn note(&self, line: Line, begun: Moment, value: Option<u64>) {
         self.world.log(|| format!("{} loads {line} = {value:?}", self.actor));
         let mut state = self.world.state();
-        let last = state.last_loads[line].entry(value).or_default();
-        *last = begun.max(*last);
-        let loads = &mut state.actors[self.actor].loads[line];
-        if loads.len() == 64 {
-            loads.remove(0);
+        let state = &mut *state;
+        for loads in [&mut state.last_loads[line], &mut state.actors[self.actor].loads[line]] {
+            let last = loads.entry(value).or_default();
+            *last = begun.max(*last);
         }
-        loads.push((begun, value));
     }
 }
 

@@ -276,7 +276,7 @@ impl Judgement<'_> {
     /// True if this process began a load after the read began that returned this value.
     fn was_loaded(&self) -> bool {
         let loads = &self.state.actors[self.begun.actor].loads[self.begun.line];
-        loads.iter().any(|(begun, value)| *begun >= self.begun.at && *value == self.answer.value)
+        loads.get(&self.answer.value).is_some_and(|begun| *begun >= self.begun.at)
     }
 
     fn link_is_up(&self) -> bool {
@@ -355,7 +355,8 @@ impl Judgement<'_> {
             }
         }
         for meta in &self.begun.applied_long_ago {
-            if self.went_back(meta) {
+            // Over a new connection to the bus, a tier begins with what its server has.
+            if me.bus_links != self.begun.bus_links || self.went_back(meta) {
                 continue;
             }
             let floor = Floor { position: meta.applied(), origin: self.state.origin(&meta.origin) };

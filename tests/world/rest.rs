@@ -166,7 +166,8 @@ async fn look_through(world: &Arc<World>, process: &Arc<Process>, at: usize) {
             let reader = Reader { world: Arc::clone(world), process: Arc::clone(process), member: at };
             let right = current(world, member.kind, key);
             match reader.one(key, asked, true).await {
-                Ok(answer) if answer.value == right || answer.stale => tier = answer.tier,
+                Ok(answer) if answer.stale => tier = None,
+                Ok(answer) if answer.value == right => tier = answer.tier,
                 // Only what is kept can be proven to be recent where a replica is read.
                 Err(error) if error.kind() == ErrorKind::Unproven && cannot_prove(world, process, member) => {}
                 other => {

@@ -152,12 +152,14 @@ impl Store for Conn {
     }
 
     async fn discard_cache(&self, cache: &str) -> Result<()> {
+        self.world.log(|| format!("{} discards {cache}", self.actor));
         let of_cache: Vec<_> = (0..PLACES).filter(|place| is_of_cache(*place, cache)).collect();
         self.call(true, |server, _| of_cache.iter().for_each(|place| server.data.slots[*place] = None)).await
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
         let time = self.world.time;
+        self.world.log(|| format!("{} flushes {rows:?}", self.actor));
         self.call(true, |server, _| {
             for shard in 0..server.data.metas.len() {
                 if let Some(meta) = server.data.metas[shard].as_deref().map(|meta| transition::flush_caches(meta, rows))

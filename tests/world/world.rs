@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::clock::{Moment, Time, millis, pass};
 use crate::config::Config;
 use crate::database::Database;
-use crate::keys::LINES;
+use crate::keys::{KINDS, LINES};
 use crate::random::Random;
 use crate::server::{Data, Discarded, Role, Server, origin_of};
 use crate::session::Session;
@@ -67,10 +67,10 @@ pub(crate) struct Actor {
     pub(crate) database: usize,
     /// It loads from the replica.
     pub(crate) on_replica: bool,
-    /// The last loads of each line: when each began, and its value.
-    pub(crate) loads: Vec<Vec<(Moment, Option<u64>)>>,
-    /// When a load of each line failed last.
-    pub(crate) failed: Vec<Option<Moment>>,
+    /// When the last load of each value of each line began.
+    pub(crate) loads: Vec<HashMap<Option<u64>, Moment>>,
+    /// When a load of each kind of cache failed last: one key that fails ends a load of many.
+    pub(crate) failed: [Option<Moment>; KINDS.len()],
     /// What it has done as an invalidator.
     pub(crate) session: Session,
 }
@@ -218,8 +218,7 @@ impl World {
         state.actors.push(Actor {
             discarded: vec![None; LINES],
             told: vec![None; LINES],
-            loads: vec![Vec::new(); LINES],
-            failed: vec![None; LINES],
+            loads: vec![HashMap::new(); LINES],
             database,
             ..Actor::default()
         });
