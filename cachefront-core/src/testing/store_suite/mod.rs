@@ -246,7 +246,7 @@ macro_rules! store_suite {
             assert_eq!($crate::store_suite!(@count), $crate::testing::LAWS.len());
         }
     };
-    (@count) => { 58_usize };
+    (@count) => { 59_usize };
     (@tests $fixture:expr; $($law:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
