@@ -63,7 +63,7 @@ impl InvalidationBus for Bus {
         me.bus = Some(server);
         me.bus_links += 1;
         me.handed = None;
-        me.told.fill(None);
+        me.announced.fill(None);
         let link = me.bus_links;
         drop(state);
         world.log(|| format!("{} follows the bus of {server} after {head}", self.actor));
@@ -126,8 +126,8 @@ impl Reader {
             self.read = posted.sequence;
             if let Some(discarded) = posted.discarded.filter(|discarded| discarded.copies == copies) {
                 for line in lines_of_event(&posted.message.event) {
-                    let before = me.told[line].filter(|before| before.event > discarded.event);
-                    me.told[line] = before.or(Some(Discarded { link: self.link, ..discarded }));
+                    let before = me.announced[line].filter(|before| before.event > discarded.event);
+                    me.announced[line] = before.or(Some(Discarded { link: self.link, ..discarded }));
                 }
             }
             if let Some(applied) = &posted.message.applied {

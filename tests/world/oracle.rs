@@ -37,7 +37,7 @@ pub(crate) struct Begun {
     /// others, as the bus has said.
     discarded: Option<Discarded>,
     removed: Option<Discarded>,
-    told: Option<Discarded>,
+    announced: Option<Discarded>,
     /// What had been applied long before, where the bus is read and on the primary.
     applied_long_ago: Vec<Arc<Meta>>,
     by_log: Option<u64>,
@@ -120,7 +120,7 @@ pub(crate) fn begin(world: &World, process: &Process, member: &Member, key: Key)
         bus_links: me.bus_links,
         discarded: me.discarded[line].filter(over_link),
         removed,
-        told: me.told[line],
+        announced: me.announced[line],
         applied_long_ago: applied_long_ago(world, &state, process.actor, now),
         by_log: member.by_log(),
     }
@@ -221,7 +221,7 @@ impl Judgement<'_> {
             return Some("the value is older than the freshness objective allows".into());
         }
         let wrong = if by_log && !self.is_torn_back() { self.eventual(member) } else { None };
-        // A plain read is not told that its value is stale.
+        // A plain read does not learn that its value is stale.
         wrong.filter(|_| self.answer.tier.is_some() || self.stale(asked).is_some())
     }
 
@@ -341,11 +341,12 @@ impl Judgement<'_> {
         {
             return Some(wrong);
         }
-        let is_up = |told: &Discarded| {
+        let is_up = |announced: &Discarded| {
             let copies = me.bus.map(|server| self.state.servers[server].copies);
-            me.bus_links == told.link && copies == Some(told.copies)
+            me.bus_links == announced.link && copies == Some(announced.copies)
         };
-        if let Some(wrong) = self.discarded(self.begun.told.filter(is_up), "the bus said that the key was removed") {
+        if let Some(wrong) = self.discarded(self.begun.announced.filter(is_up), "the bus said that the key was removed")
+        {
             return Some(wrong);
         }
         if let Some(handed) = self.begun.handed.as_ref().filter(|_| me.bus_links == self.begun.bus_links) {

@@ -105,8 +105,8 @@ impl Reader {
         let begun: Vec<_> = keys.iter().map(|key| oracle::begin(world, &self.process, member, *key)).collect();
         let get = self.cache().get_many(&keys).at_least(&asked.at_least).max_staleness(asked.max_staleness);
         let get = if asked.bypass { get.bypass() } else { get };
-        let answers = self.answers(get, keys.len()).await;
-        for ((begun, answer), key) in begun.iter().zip(answers).zip(&keys) {
+        let results = self.results(get, keys.len()).await;
+        for ((begun, answer), key) in begun.iter().zip(results).zip(&keys) {
             match answer {
                 Ok(answer) => oracle::judge(world, &self.process, member, begun, asked, &answer),
                 Err(error) => self.failed(*key, &error),
@@ -115,14 +115,14 @@ impl Reader {
     }
 
     /// Awaits many keys in one of the forms that there are.
-    async fn answers(&self, get: GetMany<Key, u64>, keys: usize) -> Vec<Result<Answer, Error>> {
-        let answers: Result<Vec<Answer>, Error> = match self.world.random.index(3) {
+    async fn results(&self, get: GetMany<Key, u64>, keys: usize) -> Vec<Result<Answer, Error>> {
+        let results: Result<Vec<Answer>, Error> = match self.world.random.index(3) {
             0 => get.await.map(|values| values.into_iter().map(|value| Answer::plain(value, None)).collect()),
             1 => get.detailed().await.map(|hits| hits.into_iter().map(Answer::detailed).collect()),
             _ => return get.per_key().await.into_iter().map(|hit| hit.map(Answer::detailed)).collect(),
         };
-        match answers {
-            Ok(answers) => answers.into_iter().map(Ok).collect(),
+        match results {
+            Ok(results) => results.into_iter().map(Ok).collect(),
             Err(error) => (0..keys).map(|_| Err(error.clone())).collect(),
         }
     }

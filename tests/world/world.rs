@@ -61,8 +61,8 @@ pub(crate) struct Actor {
     pub(crate) discarded: Vec<Option<Discarded>>,
     /// What it is invalidating.
     pub(crate) discarding: Vec<Discarding>,
-    /// What the bus told it that others have invalidated by themselves.
-    pub(crate) told: Vec<Option<Discarded>>,
+    /// What the bus announced that others have invalidated by themselves.
+    pub(crate) announced: Vec<Option<Discarded>>,
     /// The database server that it loads from, or asks.
     pub(crate) database: usize,
     /// It loads from the replica.
@@ -217,7 +217,7 @@ impl World {
         let database = state.database.primary();
         state.actors.push(Actor {
             discarded: vec![None; LINES],
-            told: vec![None; LINES],
+            announced: vec![None; LINES],
             loads: vec![HashMap::new(); LINES],
             database,
             ..Actor::default()
