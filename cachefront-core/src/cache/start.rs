@@ -4,6 +4,7 @@
 //! Only loads by the cache's loader are merged. Leases are taken after the wait, so a value that was invalidated meanwhile is not
 //! stored; a load whose flight was detached in the wait is still owed to its readers.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ where
             if full.is_empty() {
                 break;
             }
-            self.spawn_loads(full);
+            self.spawn_batches(full);
         }
         if first {
             let inner = Arc::clone(self);
@@ -53,9 +54,31 @@ where
                 inner.clock.sleep(inner.settings.load_linger).await;
                 let rest = inner.merger.take(max, false);
                 if !rest.is_empty() {
-                    inner.spawn_loads(rest);
+                    inner.spawn_batches(rest);
                 }
             });
         }
+    }
+    /// Starts merged loads. A key may be among them twice, if an invalidation has detached its first load: a batch load has each
+    /// key once, so the second is in a batch of its own.
+    fn spawn_batches(self: &Arc<Self>, loads: Vec<PendingLoad<K, V>>) {
+        let mut counts: HashMap<&K, usize> = HashMap::with_capacity(loads.len());
+        let places: Vec<usize> = loads
+            .iter()
+            .map(|load| {
+                let count = counts.entry(load.leader.key()).or_default();
+                *count += 1;
+                *count - 1
+            })
+            .collect();
+        let mut batches: Vec<Vec<PendingLoad<K, V>>> = Vec::new();
+        for (load, place) in loads.into_iter().zip(places) {
+            match batches.get_mut(place) {
+                Some(batch) => batch.push(load),
+                // The places of a key rise by one.
+                None => batches.push(vec![load]),
+            }
+        }
+        batches.into_iter().for_each(|batch| self.spawn_loads(batch));
     }
 }

@@ -91,6 +91,29 @@ async fn loads_of_several_callers_are_one_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_whose_load_was_detached_in_the_wait_is_loaded_for_both_readers() {
+    // Without an invalidator no lease is granted, so that both loads go on.
+    let clock = Arc::new(TokioClock::new());
+    let store = MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock));
+    let table = Table::new(100);
+    let cache = cache(&store, &clock, &table, CacheSettings::default().with_load_linger(LINGER));
+    let first = read(&cache, 7);
+    let other = read(&cache, 8);
+    tokio::task::yield_now().await;
+    wait_until("both wait", || async { cache.inner.flights.newest() == 2 }).await;
+    cache.invalidate(&7).await.expect("it is invalidated");
+    let second = read(&cache, 7);
+    for read in [first, other, second] {
+        assert_eq!(read.await.expect("joined").expect("a value"), Some(1), "{:?}", table.batches());
+    }
+    assert!(
+        table.batches().iter().all(|batch| batch.windows(2).all(|pair| pair[0] != pair[1])),
+        "{:?}",
+        table.batches()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn loads_are_not_merged_unless_it_is_asked_for() {
     let (store, clock, _invalidator) = store().await;
     let table = Table::new(100);
