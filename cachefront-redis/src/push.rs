@@ -209,7 +209,9 @@ impl Drop for Waiter {
     /// The last one that waits for a key removes it.
     fn drop(&mut self) {
         let mut keys = self.waiting.lock();
-        if keys.by_name.get(&*self.name).is_some_and(|sender| sender.receiver_count() <= 1) {
+        // A sender that has woken this waiter is gone; the one that is there now has others to wake.
+        let is_woken = self.woken.has_changed().is_err();
+        if !is_woken && keys.by_name.get(&*self.name).is_some_and(|sender| sender.receiver_count() <= 1) {
             keys.by_name.remove(&*self.name);
         }
     }

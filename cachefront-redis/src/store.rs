@@ -99,7 +99,7 @@ impl Store for RedisStore {
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {
         let max = self.shared.settings.keys_per_command_max;
         if self.shared.keys().shards() == 1 && keys.len() <= max {
-            return self.shared.reads.fetch(0, keys.iter()).await;
+            return self.shared.reads.within(0, self.shared.reads.fetch(0, keys.iter())).await;
         }
         let mut readings = vec![None; keys.len()];
         let by_shard = self.shared.keys().by_shard(keys);
