@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn it_opens_when_half_of_the_calls_fail_and_not_before() {
-        let (breaker, _clock) = breaker(settings());
+        let (breaker, _clock) = breaker(settings().with_failures_share(0.5));
         for _ in 0..4 {
             end(&breaker, true);
         }

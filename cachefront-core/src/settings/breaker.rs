@@ -31,7 +31,7 @@ pub struct BreakerSettings {
     /// Minimum number of failed or slow calls in a window before it opens: a single failure says little. Default: 5.
     pub failures_min: u32,
     /// The part of the calls in a window that must have failed or been slow before it opens, above 0.0 up to 1.0.
-    /// Default: 0.5.
+    /// Default: 0.8, so that while one of a few shards of a store is away, those that are there are still read.
     pub failures_share: f64,
     /// How long calls are counted. Default: 10 s.
     pub window: Duration,
@@ -51,7 +51,7 @@ impl BreakerSettings {
         Self {
             enabled: true,
             failures_min: 5,
-            failures_share: 0.5,
+            failures_share: 0.8,
             window: Duration::from_secs(10),
             slow: Duration::from_millis(100),
             open_min: Duration::from_millis(250),
