@@ -59,8 +59,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Programs of the examples that tests run.
-const PROGRAMS: [&str; 7] =
-    ["simulator", "binlog_dump", "debezium_decode", "quickstart", "warm_up", "redis_binlog", "redis_kafka"];
+const PROGRAMS: [&str; 10] = [
+    "simulator",
+    "binlog_dump",
+    "debezium_decode",
+    "quickstart",
+    "warm_up",
+    "redis_binlog",
+    "redis_kafka",
+    "axum_service",
+    "lists_and_tags",
+    "read_your_writes",
+];
 
 /// Builds the examples as they are shipped, without the features that only tests turn on, and keeps copies: the tests'
 /// own build puts others in their place. Returns the simulator's.
