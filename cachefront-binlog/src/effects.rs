@@ -15,6 +15,7 @@
 //! these tables need no lookup.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use cachefront_core::event::TableName;
 use cachefront_core::{Gtid, Position, Result};
@@ -28,6 +29,13 @@ use crate::position::logged;
 /// Maximum number of tables that are kept. On a server with more, each statement may change any table.
 const TABLES_MAX: usize = 100_000;
 
+/// How often the position is read until a definition is visible, per event. A server waits for a replica's acknowledgement
+/// longer than this; until then every statement may change any table.
+const VISIBLE_ATTEMPTS_MAX: u32 = 10;
+
+/// The pause between two of these.
+const VISIBLE_PAUSE: Duration = Duration::from_millis(10);
+
 /// The database of the server's own tables.
 const SYSTEM: &str = "mysql";
 
@@ -35,8 +43,9 @@ const SYSTEM: &str = "mysql";
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     known: Option<Known>,
-    /// True if a definition may have changed them since the lookup.
-    outdated: bool,
+    /// The definitions that may have changed them since the lookup. A lookup that does not see all of them is void: the log
+    /// has a definition before other sessions see it.
+    defined: Position,
 }
 
 #[derive(Debug)]
@@ -53,7 +62,9 @@ impl Effects {
             return false;
         }
         match &self.known {
-            Some(known) if !self.outdated => known.read_at.contains(gtid) || known.tables.contains(&fold_table(table)),
+            Some(known) if !self.is_outdated() => {
+                known.read_at.contains(gtid) || known.tables.contains(&fold_table(table))
+            }
             _ => true,
         }
     }
@@ -64,22 +75,36 @@ impl Effects {
     }
 
     /// Notes a definition: those of triggers, views, foreign keys and names change the effects.
-    pub(crate) fn note(&mut self, text: &[u8]) {
+    pub(crate) fn note(&mut self, text: &[u8], gtid: &Gtid) {
         const WORDS: [&[u8]; 4] = [b"TRIGGER", b"VIEW", b"REFERENCES", b"RENAME"];
         let has = |word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-        self.outdated |= self.known.is_some() && WORDS.into_iter().any(has);
+        if self.known.is_some() && WORDS.into_iter().any(has) {
+            self.defined.insert(gtid);
+        }
     }
 
     /// Returns true if they should be looked up again.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.outdated
+        !self.defined.is_empty()
     }
 
-    /// Looks them up. Without the rights to see them all they are unknown.
+    /// Looks them up. Without the rights to see them all they are unknown; while a definition is not visible they stay
+    /// outdated.
     ///
     /// # Errors
     /// That of the server.
     pub(crate) async fn read(&mut self, conn: &mut Conn, server: &Server) -> Result<()> {
+        for attempt in 1.. {
+            let position = async { Ok(logged(conn).await) };
+            let (visible, _) = server.within("reading the position", server.query_timeout(), position).await??;
+            if visible.covers(&self.defined) {
+                break;
+            }
+            if attempt == VISIBLE_ATTEMPTS_MAX {
+                return Ok(());
+            }
+            tokio::time::sleep(VISIBLE_PAUSE).await;
+        }
         *self = Self::default();
         let grants: Vec<String> =
             server.within("reading the user's rights", server.query_timeout(), conn.query("SHOW GRANTS")).await?;
@@ -109,7 +134,7 @@ impl Effects {
     #[cfg(test)]
     pub(crate) fn of(tables: &[&str], read_at: Position) -> Self {
         let tables = tables.iter().map(|table| TableName::from(*table)).collect();
-        Self { known: Some(Known { tables, read_at }), outdated: false }
+        Self { known: Some(Known { tables, read_at }), defined: Position::default() }
     }
 }
 
@@ -142,12 +167,12 @@ mod tests {
         ] {
             assert_eq!(effects.may_follow(&table.into(), gtid), expected, "{table} {gtid}");
         }
-        effects.note(b"CREATE TABLE x (id INT)");
+        effects.note(b"CREATE TABLE x (id INT)", &new);
         assert!(!effects.may_follow(&"shop.log".into(), &new));
-        effects.note(b"create trigger t before insert on log for each row set @a = 1");
+        effects.note(b"create trigger t before insert on log for each row set @a = 1", &new);
         assert!(effects.is_outdated() && effects.may_follow(&"shop.log".into(), &new));
         let mut unknown = Effects::default();
-        unknown.note(b"CREATE VIEW v AS SELECT 1");
+        unknown.note(b"CREATE VIEW v AS SELECT 1", &new);
         assert!(!unknown.is_outdated() && unknown.may_follow(&"shop.log".into(), &new));
     }
 

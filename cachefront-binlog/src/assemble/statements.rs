@@ -70,10 +70,10 @@ impl Assembler {
                 Some(any_table(shorten(query.text)))
             }
         };
-        if !is_written {
-            self.effects.note(query.text);
-        }
         let open = self.open.as_mut().ok_or_else(outside)?;
+        if !is_written {
+            self.effects.note(query.text, &open.gtid);
+        }
         let known = open.changes.len();
         open.changes.extend(change);
         open.note(known, size);
