@@ -24,17 +24,14 @@ use mysql_async::prelude::Queryable;
 
 use crate::conn::Server;
 use crate::names::{fold, fold_table};
-use crate::position::logged;
+use crate::position::{logged, wait_executed};
 
 /// Maximum number of tables that are kept. On a server with more, each statement may change any table.
 const TABLES_MAX: usize = 100_000;
 
-/// How often the position is read until a definition is visible, per event. A server waits for a replica's acknowledgement
-/// longer than this; until then every statement may change any table.
-const VISIBLE_ATTEMPTS_MAX: u32 = 10;
-
-/// The pause between two of these.
-const VISIBLE_PAUSE: Duration = Duration::from_millis(10);
+/// How long a lookup waits until a definition is visible. A server that waits for a replica's acknowledgement may need longer;
+/// until then every statement may change any table.
+const VISIBLE_WITHIN: Duration = Duration::from_millis(100);
 
 /// The database of the server's own tables.
 const SYSTEM: &str = "mysql";
@@ -94,16 +91,10 @@ impl Effects {
     /// # Errors
     /// That of the server.
     pub(crate) async fn read(&mut self, conn: &mut Conn, server: &Server) -> Result<()> {
-        for attempt in 1.. {
-            let position = async { Ok(logged(conn).await) };
-            let (visible, _) = server.within("reading the position", server.query_timeout(), position).await??;
-            if visible.covers(&self.defined) {
-                break;
-            }
-            if attempt == VISIBLE_ATTEMPTS_MAX {
-                return Ok(());
-            }
-            tokio::time::sleep(VISIBLE_PAUSE).await;
+        let visible = async { Ok(wait_executed(conn, &self.defined, VISIBLE_WITHIN).await) };
+        let limit = VISIBLE_WITHIN + server.query_timeout();
+        if !server.within("waiting for a definition to be visible", limit, visible).await?? {
+            return Ok(());
         }
         *self = Self::default();
         let grants: Vec<String> =

@@ -14,7 +14,7 @@ use crate::conn::{Server, Tls};
 use crate::link::{Lent, Link};
 use crate::mariadb::{is_mariadb, visible};
 use crate::origin::{Origin, wrong_server};
-use crate::position::{logged, wait_visible};
+use crate::position::{logged, wait_call, wait_visible};
 
 /// Maximum time of one wait on the server: a wait whose future is dropped occupies a server thread until it ends.
 const WAIT_ON_SERVER_MAX: Duration = Duration::from_millis(500);
@@ -193,8 +193,7 @@ impl VisibilityGate for MySqlGate {
 /// Builds the statement that waits and also returns the server's UUID, because a proxy may send a second statement to
 /// another server. On a server other than `expected` it does not wait.
 fn query(position: &Position, limit: Duration, expected: Option<&str>) -> String {
-    // The text of a position has only hexadecimal digits, tags and numbers, so it needs no quoting.
-    let wait = format!("WAIT_FOR_EXECUTED_GTID_SET('{position}', {:.3})", limit.as_secs_f64().max(0.001));
+    let wait = wait_call(position, limit);
     match expected {
         // The characters of a UUID. Anything else would need quoting, and no wait takes place.
         Some(uuid) if uuid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {

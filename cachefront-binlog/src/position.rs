@@ -82,6 +82,30 @@ pub(crate) async fn wait_visible<Q: Queryable>(
     visible::all(conn, deadline).await
 }
 
+/// Waits until other sessions of the server see everything up to `position`. Returns false if they do not after `limit`.
+pub(crate) async fn wait_executed<Q: Queryable>(conn: &mut Q, position: &Position, limit: Duration) -> Result<bool> {
+    if position.is_empty() {
+        return Ok(true);
+    }
+    if mariadb::is_of_mariadb(position) {
+        // It has no function that waits on a primary.
+        let deadline = Instant::now() + limit;
+        let (has, _) = logged(conn).await?;
+        return wait_visible(conn, position, deadline, has).await;
+    }
+    let sql = format!("SELECT {}", wait_call(position, limit));
+    let timed_out: Option<Option<i64>> =
+        conn.query_first(sql).await.map_err(|cause| error::query("waiting until a position is executed", cause))?;
+    Ok(timed_out.flatten() == Some(0))
+}
+
+/// Returns the call that waits on a server of MySQL; it returns 0 if the server has executed everything up to `position`.
+pub(crate) fn wait_call(position: &Position, limit: Duration) -> String {
+    // The text of a position has only hexadecimal digits, tags and numbers, so it needs no quoting. A time of 0 would wait
+    // without end.
+    format!("WAIT_FOR_EXECUTED_GTID_SET('{position}', {:.3})", limit.as_secs_f64().max(0.001))
+}
+
 /// Parses the position of the server with this identity.
 pub(crate) fn parse(text: &str, server: &str) -> Result<Position> {
     if server.starts_with(IDENTITY_PREFIX) { mariadb::parse(text) } else { parse_executed(text) }
@@ -110,18 +134,8 @@ pub(crate) fn parse(text: &str, server: &str) -> Result<Position> {
 /// # }
 /// ```
 pub async fn read_fenced_position<Q: Queryable>(conn: &mut Q, cx: &LoadCx) -> Result<String> {
-    let fence = cx.fence().filter(|fence| !fence.is_empty());
-    if let Some(fence) = fence.as_ref().filter(|fence| mariadb::is_of_mariadb(fence)) {
-        // It has no function that waits on a primary.
-        let deadline = Instant::now() + cx.fence_wait();
-        let (has, _) = logged(conn).await?;
-        let _ = wait_visible(conn, fence, deadline, has).await?;
-    } else if let Some(fence) = fence {
-        // The text of a position has only hexadecimal digits, tags and numbers, so it needs no quoting. A time of 0 would
-        // wait without end.
-        let wait = cx.fence_wait().as_secs_f64().max(0.001);
-        let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{fence}', {wait:.3})");
-        conn.query_drop(sql).await.map_err(|cause| error::query("waiting for the fence of a load", cause))?;
+    if let Some(fence) = cx.fence() {
+        wait_executed(conn, fence, cx.fence_wait()).await?;
     }
     // A statement of its own: a variable in the same one could be read before the wait.
     let (position, server) = read_position(conn).await?;

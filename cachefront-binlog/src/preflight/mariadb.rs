@@ -13,7 +13,15 @@
 
 use crate::config::BinlogSettings;
 use crate::preflight::finding::Finding;
+use crate::preflight::kept::{Words, warnings};
 use crate::preflight::queries::Variables;
+
+/// How it names what the warnings are about.
+const WORDS: Words = Words {
+    set,
+    updates: "log_slave_updates",
+    updates_on: "start mariadbd with --log-slave-updates, or follow the primary",
+};
 
 /// Checks the global variables.
 pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
@@ -46,38 +54,7 @@ pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Fin
             findings.push(Finding::refuse(format!("{name}={found}"), why, set(name, value)));
         }
     }
-    findings.extend(warnings(variables, settings));
-    findings
-}
-
-/// Checks the settings that a source can do without.
-fn warnings(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(metadata) =
-        variables.get("binlog_row_metadata").filter(|_| !variables.is("binlog_row_metadata", "FULL"))
-    {
-        findings.push(Finding::warn(
-            format!("binlog_row_metadata={metadata}"),
-            "the log does not name the columns, so they are looked up, and changes before the lookup flush the whole cache",
-            set("binlog_row_metadata", "FULL"),
-        ));
-    }
-    let wanted = settings.retention_min.as_secs();
-    let kept = variables.get("binlog_expire_logs_seconds").and_then(|seconds| seconds.parse::<u64>().ok());
-    if let Some(kept) = kept.filter(|&kept| kept != 0 && kept < wanted) {
-        findings.push(Finding::warn(
-            format!("binlog_expire_logs_seconds={kept}"),
-            "the position of an invalidator that was down for longer is purged, which flushes the whole cache",
-            set("binlog_expire_logs_seconds", &wanted.to_string()),
-        ));
-    }
-    if variables.is("log_slave_updates", "OFF") {
-        findings.push(Finding::warn(
-            "log_slave_updates=OFF",
-            "if this server is a replica, its log lacks all changes that it replicates",
-            "start mariadbd with --log-slave-updates, or follow the primary",
-        ));
-    }
+    findings.extend(warnings(variables, settings, &WORDS));
     findings
 }
 

@@ -5,6 +5,7 @@
 
 mod collation;
 mod finding;
+mod kept;
 mod mariadb;
 mod missing;
 mod queries;

@@ -14,7 +14,15 @@
 
 use crate::config::BinlogSettings;
 use crate::preflight::finding::Finding;
+use crate::preflight::kept::{Words, warnings};
 use crate::preflight::queries::Variables;
+
+/// How it names what the warnings are about.
+const WORDS: Words = Words {
+    set: |name, value| format!("SET PERSIST {name}={value}"),
+    updates: "log_replica_updates",
+    updates_on: "start mysqld with --log-replica-updates, or follow the primary",
+};
 
 /// Checks the global variables.
 pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
@@ -37,7 +45,7 @@ pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Fin
     }
     findings.extend(gtid(variables));
     findings.extend(format(variables));
-    findings.extend(warnings(variables, settings));
+    findings.extend(warnings(variables, settings, &WORDS));
     findings
 }
 
@@ -89,35 +97,6 @@ fn format(variables: &Variables) -> Vec<Finding> {
             format!("binlog_row_value_options={options}"),
             "an update of a JSON column is logged as a difference, not as a value",
             "SET PERSIST binlog_row_value_options=''",
-        ));
-    }
-    findings
-}
-
-/// Checks the settings that a source can do without.
-fn warnings(variables: &Variables, settings: &BinlogSettings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(metadata) = variables.get("binlog_row_metadata").filter(|metadata| *metadata != "FULL") {
-        findings.push(Finding::warn(
-            format!("binlog_row_metadata={metadata}"),
-            "the log does not name the columns, so they are looked up, and changes before the lookup flush the whole cache",
-            "SET PERSIST binlog_row_metadata=FULL",
-        ));
-    }
-    let wanted = settings.retention_min.as_secs();
-    let kept = variables.get("binlog_expire_logs_seconds").and_then(|seconds| seconds.parse::<u64>().ok());
-    if let Some(kept) = kept.filter(|&kept| kept != 0 && kept < wanted) {
-        findings.push(Finding::warn(
-            format!("binlog_expire_logs_seconds={kept}"),
-            "the position of an invalidator that was down for longer is purged, which flushes the whole cache",
-            format!("SET PERSIST binlog_expire_logs_seconds={wanted}"),
-        ));
-    }
-    if variables.is("log_replica_updates", "OFF") {
-        findings.push(Finding::warn(
-            "log_replica_updates=OFF",
-            "if this server is a replica, its log lacks all changes that it replicates",
-            "start mysqld with --log-replica-updates, or follow the primary",
         ));
     }
     findings
