@@ -86,9 +86,12 @@ where
 
     /// Returns the cached values, if all are there and stay until everything that they may contain is applied.
     async fn cached_at_one_moment(&self, keys: &[StoreKey], level: &Level) -> Cached<V> {
-        let Ok(first) = self.shared.store.get_many(keys).await else { return Cached::Missing };
-        let bodies: Vec<Option<Bytes>> = first.iter().map(|reading| reading.entry.as_ref().map(body)).collect();
-        if !first.into_iter().all(|reading| matches!(self.shared.evaluate(reading, level), Lookup::Hit(_))) {
+        let Some(first) = self.shared.guarded("get_many", self.shared.store.get_many(keys)).await else {
+            return Cached::Missing;
+        };
+        let before: Vec<Option<Bytes>> = first.iter().map(|reading| reading.entry.clone()).collect();
+        let now = self.clock.now();
+        if !first.into_iter().all(|reading| matches!(self.shared.evaluate(reading, level, now), Lookup::Hit(_))) {
             return Cached::Missing;
         }
         // Asked for after the values were read, so it contains everything that their loads can have seen.
@@ -96,9 +99,10 @@ where
         let deadline = self.clock.now().after(self.settings.proof_wait);
         let mut pause = self.settings.lease_poll_min;
         loop {
-            let Ok(second) = self.shared.store.get_many(keys).await else { return Cached::Missing };
-            let stayed = second.iter().zip(&bodies).all(|(now, before)| now.entry.as_ref().map(body) == *before);
-            if !stayed {
+            let Some(second) = self.shared.guarded("get_many", self.shared.store.get_many(keys)).await else {
+                return Cached::Missing;
+            };
+            if !second.iter().zip(&before).all(|(now, before)| is_same(now.entry.as_ref(), before.as_ref())) {
                 return Cached::Changed;
             }
             if second.iter().all(|reading| has_applied(reading, &executed)) {
@@ -113,7 +117,8 @@ where
     }
 
     fn hits_of(&self, readings: Vec<Reading>, level: &Level) -> Option<Vec<Hit<V>>> {
-        let hit = |reading| match self.shared.evaluate(reading, level) {
+        let now = self.clock.now();
+        let hit = |reading| match self.shared.evaluate(reading, level, now) {
             Lookup::Hit(stored) => Some(self.stored_hit(stored)),
             _ => None,
         };
@@ -181,11 +186,11 @@ where
     }
 }
 
-/// Returns an entry without its lease.
-fn body(entry: &Bytes) -> Bytes {
-    let mut body = entry.to_vec();
-    body.drain(TOKEN_OFFSET.min(entry.len())..HEADER_BYTES.min(entry.len()));
-    body.into()
+/// Returns true if two readings of an entry differ in the lease at most.
+fn is_same(one: Option<&Bytes>, other: Option<&Bytes>) -> bool {
+    let parts =
+        |entry: &'_ Bytes| (entry.slice(..TOKEN_OFFSET.min(entry.len())), entry.slice(HEADER_BYTES.min(entry.len())..));
+    one.map(parts) == other.map(parts)
 }
 
 /// Returns true if the shard that was read has applied everything up to `executed`.

@@ -14,16 +14,15 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Evaluates what was read from the store for one key. Values with tags are compared with their markers, which are read.
     pub(super) async fn evaluate_one(&self, reading: Reading, level: &Level, look: Look) -> Lookup<V> {
         if !self.tagged {
-            return self.evaluate(reading, level);
+            return self.evaluate(reading, level, self.clock.now());
         }
-        let evaluated = Box::pin(self.evaluate_tagged(vec![reading], &[level], look)).await;
+        let evaluated = Box::pin(self.evaluate_tagged(vec![reading], level, look)).await;
         evaluated.into_iter().next().unwrap_or(Lookup::Miss)
     }
 
     /// Evaluates what was read from the store for a cache without tags: whether it may be served, and whether it satisfies the
     /// level.
-    pub(super) fn evaluate(&self, reading: Reading, level: &Level) -> Lookup<V> {
-        let now = self.clock.now();
+    pub(super) fn evaluate(&self, reading: Reading, level: &Level, now: Timestamp) -> Lookup<V> {
         match self.decode(reading, now) {
             Ok(stored) => self.judge(stored, level, now),
             Err(_) => Lookup::Miss,

@@ -74,7 +74,8 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    async fn inspect(&self, key: &K) -> Result<Option<Inspected<V>>> {
+    /// Returns the entry that a plain read would be served without loading; `None` if it would load.
+    pub(super) async fn inspect(&self, key: &K) -> Result<Option<Inspected<V>>> {
         if self.is_bypassed() {
             return Ok(None);
         }

@@ -136,11 +136,9 @@ where
         }
     }
 
-    /// Reads the store once for all remaining reads, and removes the hits from `parts`.
+    /// Reads the store once for all remaining reads, which have one level, and removes the hits from `parts`.
     async fn lookup_many(self: &Arc<Self>, parts: &mut Vec<Part<'_, K>>, found: &mut [Option<Found<V>>]) {
-        if parts.is_empty() {
-            return;
-        }
+        let Some(level) = parts.first().map(|part| part.read.level) else { return };
         let tickets: Vec<_> =
             parts.iter().map(|part| self.keepable(self.subscription.epochs.ticket(&part.read.store_key))).collect();
         let store_keys: Vec<StoreKey> = parts.iter().map(|part| part.read.store_key.clone()).collect();
@@ -148,14 +146,13 @@ where
         let Some(readings) = readings else { return };
         self.metrics.store_up.set(1.0);
         let now = self.clock.now();
-        let levels: Vec<&Level> = parts.iter().map(|part| part.read.level).collect();
-        if levels.iter().any(|level| !level.is_eventual()) {
+        if !level.is_eventual() {
             readings.iter().for_each(|reading| self.shared.note_origin(reading.meta.as_deref()));
         }
         let lookups = if self.shared.tagged {
-            self.shared.evaluate_tagged(readings, &levels, Look::Read).await
+            self.shared.evaluate_tagged(readings, level, Look::Read).await
         } else {
-            readings.into_iter().zip(levels).map(|(reading, level)| self.shared.evaluate(reading, level)).collect()
+            readings.into_iter().map(|reading| self.shared.evaluate(reading, level, now)).collect()
         };
         let mut found_now = lookups.into_iter().zip(tickets);
         parts.retain_mut(|part| {

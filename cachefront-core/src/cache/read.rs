@@ -363,14 +363,6 @@ where
 
     /// Returns what a plain read would return now without loading.
     pub(super) async fn peek(&self, key: &K) -> Result<Option<Hit<V>>> {
-        if self.is_bypassed() {
-            return Ok(None);
-        }
-        let peek = |tier: &LocalTier<K, V>, now| tier.peek(key, &self.subscription.epochs, now);
-        if let Some(hit) = self.local_lookup(&Level::default(), peek) {
-            return Ok(Some(hit));
-        }
-        let Some(store_key) = StoreKey::encode_short(&self.shared.cache, key)? else { return Ok(None) };
-        Ok(self.shared.peek(&store_key).await?.map(|stored| self.stored_hit(stored)))
+        Ok(self.inspect(key).await?.map(|found| found.hit))
     }
 }

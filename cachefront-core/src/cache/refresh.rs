@@ -33,8 +33,10 @@ where
 {
     /// Starts a refresh of a value that was read from the store, if it is due and no load of the key is in progress.
     pub(super) fn refresh_if_due(self: &Arc<Self>, key: &K, store_key: &StoreKey, stored: &Stored<V>) {
-        let stores = self.subscription.serving() == ServingMode::Normal && !self.tasks.is_closed();
-        if !stored.soft_expiry.is_known() || self.loader.is_none() || !stores {
+        if !stored.soft_expiry.is_known() || self.loader.is_none() {
+            return;
+        }
+        if self.subscription.serving() != ServingMode::Normal || self.tasks.is_closed() {
             return;
         }
         if is_due(stored, self.settings.early_refresh, self.clock.now(), &*self.entropy) {

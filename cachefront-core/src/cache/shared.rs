@@ -199,24 +199,29 @@ impl<V> SharedTier<V> {
 }
 
 impl<V: Send + Sync + 'static> SharedTier<V> {
+    /// Returns the request for the lease of a key of this cache.
+    pub(super) fn lease_request<'a>(&self, key: &'a StoreKey, token: Token) -> LeaseRequest<'a> {
+        LeaseRequest {
+            key,
+            token,
+            duration: self.lease,
+            mode: self.mode(),
+            mapping: self.mapping,
+            schema_version: self.schema_version,
+            reload: false,
+        }
+    }
+
     /// Requests the right to fill a key, once.
     pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
-        let mode = self.mode();
         if self.subscription.serving() == ServingMode::ReadOnly {
             return Leased::Without;
         }
         let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
             return Leased::Held(Duration::ZERO);
         };
-        let request = LeaseRequest {
-            key,
-            token,
-            duration: self.lease,
-            mode,
-            mapping: self.mapping,
-            schema_version: self.schema_version,
-            reload,
-        };
+        let request = LeaseRequest { reload, ..self.lease_request(key, token) };
+        let mode = request.mode;
         let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Leased::Without };
         match reply {
             LeaseReply::Granted { server, meta } => {

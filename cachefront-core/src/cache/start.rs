@@ -59,6 +59,7 @@ where
             });
         }
     }
+
     /// Starts merged loads. A key may be among them twice, if an invalidation has detached its first load: a batch load has each
     /// key once, so the second is in a batch of its own.
     fn spawn_batches(self: &Arc<Self>, loads: Vec<PendingLoad<K, V>>) {

@@ -74,16 +74,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     async fn make_marker(&self, key: &StoreKey) -> Option<Version> {
         for _ in 0..READS_MAX {
             let token = Token::from_u128(self.entropy.random_u128())?;
-            let mode = self.mode();
-            let request = LeaseRequest {
-                key,
-                token,
-                duration: self.lease,
-                mode,
-                mapping: self.mapping,
-                schema_version: 0,
-                reload: false,
-            };
+            let request = LeaseRequest { schema_version: 0, ..self.lease_request(key, token) };
+            let mode = request.mode;
             match self.guarded("lease", self.store.lease(&request)).await? {
                 LeaseReply::Granted { meta, .. } => return self.fill_marker(key, token, mode, meta).await,
                 LeaseReply::Present { meta, entry } => {
@@ -133,26 +125,16 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
-    /// Evaluates what was read from the store for keys of a tagged cache, each with the level of its read: their markers are
-    /// read at once.
-    pub(super) async fn evaluate_tagged(
-        &self,
-        readings: Vec<Reading>,
-        levels: &[&Level],
-        look: Look,
-    ) -> Vec<Lookup<V>> {
+    /// Evaluates what was read from the store for keys of a tagged cache: their markers are read at once.
+    pub(super) async fn evaluate_tagged(&self, readings: Vec<Reading>, level: &Level, look: Look) -> Vec<Lookup<V>> {
         let now = self.clock.now();
-        let decoded: Vec<_> = readings.into_iter().map(|reading| self.decode(reading, now)).collect();
-        let mut verified = self.verify(decoded, look).await.into_iter();
-        levels
-            .iter()
-            .filter_map(|level| verified.next().map(|stored| (level, stored)))
-            .map(|(level, stored)| match stored {
-                Ok(stored) => self.judge(stored, level, now),
-                Err(LoadReason::TagInvalidated) => Lookup::TagInvalidated,
-                Err(_) => Lookup::Miss,
-            })
-            .collect()
+        let decoded = readings.into_iter().map(|reading| self.decode(reading, now)).collect();
+        let judge = |stored| match stored {
+            Ok(stored) => self.judge(stored, level, now),
+            Err(LoadReason::TagInvalidated) => Lookup::TagInvalidated,
+            Err(_) => Lookup::Miss,
+        };
+        self.verify(decoded, look).await.into_iter().map(judge).collect()
     }
 
     /// Compares the marks of values with their markers. A value whose tag was invalidated is no value any more.
@@ -218,8 +200,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Returns the value that is in the store now, if a load may be replaced by it.
     pub(super) async fn present_now(&self, key: &StoreKey) -> Option<Loaded<V>> {
         let reading = self.guarded("get", self.store.get(key)).await?;
-        let lookup = self.evaluate_tagged(vec![reading], &[&Level::EVENTUAL], Look::Read).await.pop()?;
-        match lookup {
+        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Read).await {
             Lookup::Hit(stored) => Some(stored.into_loaded()),
             _ => None,
         }

@@ -115,7 +115,7 @@ impl Worker {
         self.raise(session, &after.position).await?;
         match plan.split(&session.checkpoint.position, self.settings.row_images_max) {
             Some((values, others)) => {
-                self.replace(session, &values).await?;
+                self.replace(session, values).await?;
                 self.remove(session, others).await?;
             }
             None if (1..=self.settings.compared_keys_max).contains(&plan.keys.len()) => {
@@ -150,9 +150,9 @@ impl Worker {
     }
 
     /// Replaces values in place. What is too large, or cannot be proven older, is removed.
-    async fn replace(&self, session: &mut Session, values: &[RowImageValue]) -> Result<()> {
+    async fn replace(&self, session: &mut Session, values: Vec<RowImageValue>) -> Result<()> {
         let is_large = |value: &RowImageValue| value.payload.len() > self.settings.row_image_bytes_max;
-        let (large, values): (Vec<_>, Vec<_>) = values.iter().cloned().partition(is_large);
+        let (large, values): (Vec<_>, Vec<_>) = values.into_iter().partition(is_large);
         let keys: Vec<StoreKey> = large.into_iter().map(|value| value.key).collect();
         let mut counts = RowImageCounts { removed: keys.len() as u64, ..RowImageCounts::default() };
         self.remove_all(session, &keys).await?;
