@@ -1,53 +1,29 @@
 //! The binary log of MariaDB, on real servers of two releases.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cachefront_binlog::{BinlogSource, MySqlGate, commit_token, own_commit_token, read_position};
 use cachefront_core::gate::VisibilityGate;
-use cachefront_core::source::{ChangeSource, Columns, TableFilter};
-use cachefront_core::testing::SourceFixture;
+use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_core::{ErrorKind, Position};
 use cachefront_testkit::server::mariadb::{MariaDb, Release};
 use mysql_async::prelude::Queryable;
 
 use crate::server::{Database, PATIENCE, USERS, drain, limits, lines, only, text};
-
-struct Fixture {
-    db: Database,
-    server: MariaDb,
-}
+use crate::suite::{Logged, Users};
 
 #[async_trait]
-impl SourceFixture for Fixture {
-    async fn source(&mut self) -> Box<dyn ChangeSource> {
-        Box::new(self.db.source().await)
-    }
-
-    fn table_filter(&self) -> TableFilter {
-        self.db.interest("users", Columns::All)
-    }
-
-    async fn commit(&mut self, ids: Range<u64>) {
-        let rows: Vec<String> = ids.map(|id| format!("({id}, 'user{id}@x', NULL)")).collect();
-        self.db.run(&[&format!("INSERT INTO users VALUES {}", rows.join(", "))]).await;
-    }
-
-    async fn commit_elsewhere(&mut self) {
-        self.db.run(&["INSERT INTO other VALUES ()"]).await;
-    }
-
-    async fn purge(&mut self) {
-        self.server.purge_binlogs().await;
+impl Logged for MariaDb {
+    async fn purge(&self) {
+        self.purge_binlogs().await;
     }
 }
 
-async fn prepared(release: Release) -> Fixture {
+async fn prepared(release: Release) -> Users<MariaDb> {
     let server = MariaDb::start(release, &[]).await;
-    let mut db = Database::on_mariadb(&server).await;
-    db.run(&[USERS, "CREATE TABLE other (id INT AUTO_INCREMENT PRIMARY KEY)"]).await;
-    Fixture { db, server }
+    let db = Database::on_mariadb(&server).await;
+    Users::prepared(db, server).await
 }
 
 macro_rules! laws {
@@ -57,18 +33,7 @@ macro_rules! laws {
 
             use super::prepared;
 
-            cachefront_core::source_suite!(@tests prepared($release);
-                changes_come_in_commit_order
-                a_checkpoint_leads_to_what_follows_it
-                a_source_may_be_opened_again
-                a_dropped_call_loses_no_change
-                a_large_transaction_comes_in_parts
-                an_idle_wait_ends_with_an_empty_batch
-                other_commits_move_the_position
-                the_head_holds_every_commit
-                a_source_that_is_not_open_returns_an_error
-                a_lost_position_is_a_gap
-            );
+            cachefront_core::source_suite!(prepared($release));
         }
     )*};
 }

@@ -9,14 +9,37 @@ use cachefront_testkit::server::mysql::MySql;
 
 use crate::server::{Database, USERS};
 
+/// A server whose log is read.
+#[async_trait]
+pub(crate) trait Logged: Send {
+    /// Begins a new binary log and removes all older ones.
+    async fn purge(&self);
+}
+
 /// The shared server, or one of the test's own where the log is purged.
-struct Binlog {
+#[async_trait]
+impl Logged for Option<MySql> {
+    async fn purge(&self) {
+        self.as_ref().expect("a server of its own").purge_binlogs().await;
+    }
+}
+
+/// The table `users` of a database, and its server.
+pub(crate) struct Users<S> {
     db: Database,
-    private: Option<MySql>,
+    server: S,
+}
+
+impl<S> Users<S> {
+    /// Creates the tables that the laws need.
+    pub(crate) async fn prepared(mut db: Database, server: S) -> Self {
+        db.run(&[USERS, "CREATE TABLE other (id INT AUTO_INCREMENT PRIMARY KEY)"]).await;
+        Self { db, server }
+    }
 }
 
 #[async_trait]
-impl SourceFixture for Binlog {
+impl<S: Logged + Sync> SourceFixture for Users<S> {
     async fn source(&mut self) -> Box<dyn ChangeSource> {
         Box::new(self.db.source().await)
     }
@@ -35,17 +58,16 @@ impl SourceFixture for Binlog {
     }
 
     async fn purge(&mut self) {
-        self.private.as_ref().expect("a server of its own").purge_binlogs().await;
+        self.server.purge().await;
     }
 }
 
-async fn prepared(private: Option<MySql>) -> Binlog {
-    let mut db = match &private {
+async fn prepared(private: Option<MySql>) -> Users<Option<MySql>> {
+    let db = match &private {
         Some(mysql) => Database::on_private(mysql).await,
         None => Database::create().await,
     };
-    db.run(&[USERS, "CREATE TABLE other (id INT AUTO_INCREMENT PRIMARY KEY)"]).await;
-    Binlog { db, private }
+    Users::prepared(db, private).await
 }
 
 mod shared {

@@ -52,17 +52,22 @@ async fn refused(url: &str, ca: Option<&Path>) -> Error {
     builder.connect().await.expect_err("it must not connect")
 }
 
-#[tokio::test]
-async fn the_certificate_is_checked_against_the_ca() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
-    ours.issue("server", "IP:127.0.0.1,DNS:db.internal");
-    let file = |name: &str| ours.path(name).display().to_string();
+/// Starts a server with the certificate `server` of this authority.
+async fn server_of(authority: &Authority) -> MySql {
+    let file = |name: &str| authority.path(name).display().to_string();
     let options = [
         format!("--ssl-ca={}", file("ca.pem")),
         format!("--ssl-cert={}", file("server.pem")),
         format!("--ssl-key={}", file("server.key")),
     ];
-    let mysql = MySql::start(&options.each_ref().map(String::as_str)).await;
+    MySql::start(&options.each_ref().map(String::as_str)).await
+}
+
+#[tokio::test]
+async fn the_certificate_is_checked_against_the_ca() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    ours.issue("server", "IP:127.0.0.1,DNS:db.internal");
+    let mysql = server_of(&ours).await;
     let mut db = Database::on_private(&mysql).await;
     let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.*").await;
     db.run(&[USERS, &format!("ALTER USER {} REQUIRE SSL", user.name)]).await;
@@ -103,13 +108,7 @@ async fn an_account_may_require_a_certificate_of_the_client() {
     let ours = Authority::new();
     ours.issue("server", "IP:127.0.0.1");
     ours.issue("client", "DNS:cache");
-    let file = |name: &str| ours.path(name).display().to_string();
-    let options = [
-        format!("--ssl-ca={}", file("ca.pem")),
-        format!("--ssl-cert={}", file("server.pem")),
-        format!("--ssl-key={}", file("server.key")),
-    ];
-    let mysql = MySql::start(&options.each_ref().map(String::as_str)).await;
+    let mysql = server_of(&ours).await;
     let mut db = Database::on_private(&mysql).await;
     let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.*").await;
     db.run(&[USERS, &format!("ALTER USER {} REQUIRE X509", user.name)]).await;

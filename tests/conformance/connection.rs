@@ -77,6 +77,11 @@ async fn a_server_that_hangs_is_a_timeout() {
     wait::until_async("readers are served again", WAIT, async || store.get(&key(1)).await.is_ok()).await;
 }
 
+fn lease_of(key: &StoreKey, token: Token, mode: InvalidationMode) -> LeaseRequest<'_> {
+    let duration = Duration::from_secs(60);
+    LeaseRequest { key, token, duration, mode, mapping: MAPPING, schema_version: 1, reload: false }
+}
+
 /// A reader stops waiting long before the connection is given up, whatever it asked for; and the connection is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_does_not_wait_for_a_server_that_hangs() {
@@ -87,15 +92,8 @@ async fn a_reader_does_not_wait_for_a_server_that_hangs() {
     redis.freeze();
     let begun = Instant::now();
     let token = Token::from_u128(1).expect("a token");
-    let request = LeaseRequest {
-        key: &key(1),
-        token,
-        duration: Duration::from_secs(60),
-        mode: InvalidationMode::Ttl,
-        mapping: MAPPING,
-        schema_version: 1,
-        reload: false,
-    };
+    let first = key(1);
+    let request = lease_of(&first, token, InvalidationMode::Ttl);
     let errors = [
         store.get(&key(1)).await.err(),
         store.get_many(&[key(1), key(2)]).await.err(),
@@ -123,15 +121,8 @@ async fn forgotten_scripts_are_loaded_again() {
     };
     forget(&mut raw).await;
     let token = Token::from_u128(9).expect("a token");
-    let request = LeaseRequest {
-        key: &key(1),
-        token,
-        duration: Duration::from_secs(60),
-        mode: InvalidationMode::Cdc,
-        mapping: MAPPING,
-        schema_version: 1,
-        reload: false,
-    };
+    let first = key(1);
+    let request = lease_of(&first, token, InvalidationMode::Cdc);
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     forget(&mut raw).await;
     let keys: Vec<_> = (0..2_500).map(key).collect();

@@ -8,7 +8,7 @@ use cachefront_testkit::server::Cluster;
 use cachefront_testkit::shop::PATIENCE;
 use cachefront_testkit::{stack, wait};
 
-use crate::common::{ACTOR, PHASE, Run, code, commits, item, tell};
+use crate::common::{ACTOR, PHASE, Run, code, commits, item, replicas_are_missing, tell};
 use crate::crowd::{during, say};
 
 /// Logical shards of a cluster by default.
@@ -111,16 +111,7 @@ async fn with_wait_replicas_a_killed_node_costs_plain_reads_nothing() {
     test.cluster.nodes[replica].freeze();
     test.run.commits(10).await;
     let executed = test.run.fleet.executed().await;
-    let pods = &mut test.run.pods;
-    wait::until_async("an invalidator says that replicas are missing", PATIENCE, async || {
-        for pod in &mut *pods {
-            if pod.status().await.error.is_some_and(|error| error.contains("`wait_replicas`")) {
-                return true;
-            }
-        }
-        false
-    })
-    .await;
+    replicas_are_missing(&mut test.run.pods).await;
     let store = test.run.fleet.store().await;
     let applied = cachefront_testkit::shop::applied(&*store).await.expect("something is applied");
     assert!(!applied.covers(&executed), "without the replica nothing is applied");

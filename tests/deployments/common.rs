@@ -70,6 +70,19 @@ impl Sum {
     }
 }
 
+/// Waits until an invalidator says that too few replicas confirm.
+pub(crate) async fn replicas_are_missing(pods: &mut [Pod]) {
+    wait::until_async("an invalidator says that replicas are missing", PATIENCE, async || {
+        for pod in &mut *pods {
+            if pod.status().await.error.is_some_and(|error| error.contains("`wait_replicas`")) {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
+}
+
 /// Waits until `count` more commits were made.
 pub(crate) async fn commits(writer: &Writer, count: u64) {
     let goal = writer.commits() + count;

@@ -7,7 +7,7 @@ use cachefront_testkit::server::SentinelGroup;
 use cachefront_testkit::shop::PATIENCE;
 use cachefront_testkit::{stack, wait};
 
-use crate::common::{PHASE, Run, code, item, tell};
+use crate::common::{PHASE, Run, code, item, replicas_are_missing, tell};
 
 /// A key that shows whether a write was lost.
 const MARK: &str = "mark";
@@ -122,16 +122,7 @@ async fn with_wait_replicas_a_killed_primary_costs_plain_reads_nothing() {
     let before = cachefront_testkit::shop::applied(&*store).await.expect("something is applied");
     group.run.commits(10).await;
     let executed = group.run.fleet.executed().await;
-    let pods = &mut group.run.pods;
-    wait::until_async("an invalidator says that replicas are missing", PATIENCE, async || {
-        for pod in &mut *pods {
-            if pod.status().await.error.is_some_and(|error| error.contains("`wait_replicas`")) {
-                return true;
-            }
-        }
-        false
-    })
-    .await;
+    replicas_are_missing(&mut group.run.pods).await;
     let meanwhile = cachefront_testkit::shop::applied(&*store).await.expect("something is applied");
     assert!(meanwhile.covers(&before) && !meanwhile.covers(&executed), "without a replica nothing is applied");
     for replica in &mut group.group.servers[1..] {

@@ -7,9 +7,11 @@ use std::{
 };
 
 use cachefront_stack::mysql::{ADMIN, ADMIN_PASSWORD, copy_data};
-use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
+use mysql_async::{Conn, prelude::Queryable};
 
 use super::private::{Private, Spec};
+use super::sql::{data_of, owned, purge_binlogs, rotate_binlog, try_connect};
+use crate::shop::PATIENCE;
 use crate::{port, stack};
 
 /// A release of MariaDB.
@@ -87,8 +89,7 @@ impl MariaDb {
     pub async fn start(release: Release, extra: &[&str]) -> Self {
         Self::launch(|dir| {
             copy_data(&release.template(), &data_of(dir)).expect("the data directory can be copied");
-            let extra = extra.iter().map(|argument| (*argument).to_owned()).collect();
-            MariaDbSpec { release, port: port::free(), extra }
+            MariaDbSpec { release, port: port::free(), extra: owned(extra) }
         })
         .await
     }
@@ -117,30 +118,9 @@ impl MariaDb {
     /// If the server refuses.
     pub async fn purge_binlogs(&self) {
         let mut conn = self.connect().await;
-        conn.query_drop("FLUSH BINARY LOGS").await.expect("the log can be rotated");
-        let logs: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.expect("the logs can be listed");
-        let newest: String = logs.last().and_then(|row| row.get(0)).expect("a server has at least one log");
+        let newest = rotate_binlog(&mut conn).await;
         // The storage engine may still need the old ones for a moment.
-        loop {
-            conn.query_drop(format!("PURGE BINARY LOGS TO '{newest}'")).await.expect("the logs can be purged");
-            let left: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.expect("the logs can be listed");
-            if left.len() == 1 {
-                return;
-            }
-        }
+        let purged = async { while purge_binlogs(&mut conn, &newest).await > 1 {} };
+        tokio::time::timeout(PATIENCE, purged).await.expect("the old logs are removed in time");
     }
-}
-
-async fn try_connect(port: u16) -> mysql_async::Result<Conn> {
-    let opts = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some(ADMIN))
-        .pass(Some(ADMIN_PASSWORD))
-        .prefer_socket(false);
-    Conn::new(opts).await
-}
-
-fn data_of(dir: &Path) -> PathBuf {
-    dir.join("data")
 }

@@ -14,6 +14,7 @@ pub mod mysql;
 mod private;
 pub mod redis;
 pub mod sentinel;
+mod sql;
 
 pub use child::Process;
 pub use cluster::{Cluster, shared_cluster};

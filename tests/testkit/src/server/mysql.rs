@@ -8,9 +8,10 @@ use std::{
 
 pub use cachefront_stack::mysql::{ADMIN, ADMIN_PASSWORD};
 use cachefront_stack::mysql::{arguments, copy_data};
-use mysql_async::{Conn, OptsBuilder, prelude::Queryable};
+use mysql_async::{Conn, prelude::Queryable};
 
 use super::private::{Private, Spec};
+use super::sql::{data_of, owned, purge_binlogs, rotate_binlog, try_connect};
 use crate::{port, stack};
 
 /// True if the server with the data directory `data` takes connections on `port`: another program may have taken the port
@@ -163,10 +164,8 @@ impl MySql {
     /// If the server refuses.
     pub async fn purge_binlogs(&self) {
         let mut conn = self.connect().await;
-        conn.query_drop("FLUSH BINARY LOGS").await.expect("the log can be rotated");
-        let logs: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.expect("the logs can be listed");
-        let newest: String = logs.last().and_then(|row| row.get(0)).expect("a server has at least one log");
-        conn.query_drop(format!("PURGE BINARY LOGS TO '{newest}'")).await.expect("the logs can be purged");
+        let newest = rotate_binlog(&mut conn).await;
+        purge_binlogs(&mut conn, &newest).await;
         conn.disconnect().await.expect("the connection closes without an error");
     }
 
@@ -178,24 +177,6 @@ impl MySql {
         self.spec.extra = owned(extra);
         self.restart().await;
     }
-}
-
-async fn try_connect(port: u16) -> mysql_async::Result<Conn> {
-    let opts = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some(ADMIN))
-        .pass(Some(ADMIN_PASSWORD))
-        .prefer_socket(false);
-    Conn::new(opts).await
-}
-
-fn data_of(dir: &Path) -> PathBuf {
-    dir.join("data")
-}
-
-fn owned(arguments: &[&str]) -> Vec<String> {
-    arguments.iter().map(|argument| (*argument).to_owned()).collect()
 }
 
 #[cfg(test)]
