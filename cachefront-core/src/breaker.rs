@@ -24,6 +24,8 @@ const HALF_OPEN: u8 = 2;
 
 /// A circuit breaker.
 pub(crate) struct Breaker {
+    /// What it guards, for logs.
+    subject: Box<str>,
     settings: BreakerSettings,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -72,14 +74,15 @@ pub(crate) struct Call<'a> {
 
 impl Breaker {
     pub(crate) fn new(
+        subject: String,
         settings: BreakerSettings,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
         (is_open, opened): (Gauge, Counter),
     ) -> Self {
         is_open.set(0.0);
         let backoff = Backoff::new(settings.open_min, settings.open_max);
         Self {
+            subject: subject.into(),
             settings,
             clock,
             entropy,
@@ -139,6 +142,10 @@ impl Breaker {
         let (calls, failures) = (sum(|half| &half.calls), sum(|half| &half.failures));
         let too_many = f64::from(failures) >= self.settings.failures_share * f64::from(calls);
         if failures >= self.settings.failures_min && too_many && self.enter(CLOSED) {
+            tracing::warn!(
+                subject = %self.subject, failures, calls,
+                "most calls failed or were slow: the circuit breaker is open until a probe succeeds"
+            );
             self.opened.increment(1);
         }
     }
@@ -181,6 +188,7 @@ impl Breaker {
         self.halves.iter().for_each(Half::clear);
         self.is_open.set(0.0);
         self.state.store(CLOSED, Ordering::Release);
+        tracing::info!(subject = %self.subject, "a probe has succeeded: the circuit breaker is closed");
     }
 
     /// No code panics while it holds the lock.
@@ -266,7 +274,8 @@ mod tests {
     fn breaker(settings: BreakerSettings) -> (Breaker, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::new());
         let meters = (Gauge::noop(), Counter::noop());
-        (Breaker::new(settings, Arc::<ManualClock>::clone(&clock), Arc::new(Longest), meters), clock)
+        let seams: (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::<ManualClock>::clone(&clock), Arc::new(Longest));
+        (Breaker::new("a server".to_owned(), settings, seams, meters), clock)
     }
 
     fn end(breaker: &Breaker, failed: bool) {
@@ -345,7 +354,8 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_prolong_the_pause() {
         let clock = Arc::new(Settable(AtomicU64::new(3_600_000_000)));
         let meters = (Gauge::noop(), Counter::noop());
-        let breaker = Breaker::new(settings(), Arc::<Settable>::clone(&clock), Arc::new(Longest), meters);
+        let seams: (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::<Settable>::clone(&clock), Arc::new(Longest));
+        let breaker = Breaker::new("a server".to_owned(), settings(), seams, meters);
         (0..5).for_each(|_| end(&breaker, true));
         assert!(breaker.refuses());
         clock.0.store(1_000_000, Ordering::SeqCst);

@@ -289,8 +289,8 @@ where
         let (subscription, hub, ticker) = subscribe(&parts, &metrics);
         let seams = || (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
         let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
-        let (clock, entropy) = seams();
-        let breaker = Breaker::new(parts.settings.store_breaker, clock, entropy, metrics.breaker("store"));
+        let subject = format!("the store of cache `{}`", parts.name);
+        let breaker = Breaker::new(subject, parts.settings.store_breaker, seams(), metrics.breaker("store"));
         let shared = SharedTier {
             cache: parts.name,
             store: parts.store,

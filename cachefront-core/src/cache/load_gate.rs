@@ -69,7 +69,12 @@ impl LoadGate {
         (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
         metrics: CacheMetrics,
     ) -> Self {
-        let breaker = Breaker::new(settings.load_breaker, Arc::clone(&clock), entropy, metrics.breaker("load"));
+        let breaker = Breaker::new(
+            format!("the database of cache `{cache}`"),
+            settings.load_breaker,
+            (Arc::clone(&clock), entropy),
+            metrics.breaker("load"),
+        );
         Self {
             cache,
             breaker,

@@ -55,7 +55,7 @@ pub(super) fn faults(context: &PageContext<'_>) -> Markup {
             "store",
             state.store_delay_ms,
             "200",
-            "Hits of the shared store take longer; beyond a second reads go to the database. No stale read.",
+            "Hits of the shared store take longer; from 100 ms on the circuit breaker sends reads to the database, but for a probe now and then. No stale read.",
         ),
         switch(
             "store_cut",

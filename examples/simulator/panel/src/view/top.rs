@@ -48,7 +48,7 @@ fn faults(context: &PageContext<'_>) -> Vec<(String, &'static str)> {
     }
     if faults.store_delay_ms > 0 {
         let head = format!("The shared store is delayed by {} ms", faults.store_delay_ms);
-        on.push((words(&head), "beyond a second reads go to the database. Lift it."));
+        on.push((words(&head), "from 100 ms on most reads go to the database at once. Lift it."));
     }
     if faults.database_delay_ms > 0 {
         let head = format!("The database is slowed down by {} ms", faults.database_delay_ms);
