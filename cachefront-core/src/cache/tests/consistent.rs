@@ -1,6 +1,7 @@
 //! Many keys of one moment.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use super::*;
 use crate::cache::Hit;
@@ -12,11 +13,20 @@ struct Rows {
     /// What `executed` returns: by default the last commit.
     reports: bool,
     batches: Arc<AtomicU64>,
+    /// Another process, which reads key 1 after a commit that follows the first `executed`.
+    other: Arc<Mutex<Option<(Arc<MemoryStore>, Cache<u64, u64>)>>>,
 }
 
 impl Rows {
     fn new(reports: bool) -> Self {
-        Self { database: Database::free(), reports, batches: Arc::default() }
+        Self { database: Database::free(), reports, batches: Arc::default(), other: Arc::default() }
+    }
+
+    /// Commit 2 changes both rows. Key 1 is evicted and loaded again before the invalidator gets to it.
+    async fn commit_and_reload(&self, store: &MemoryStore, cache: &Cache<u64, u64>) {
+        self.database.write(2);
+        store.discard(&[StoreKey::encode("row", &1_u64).expect("a key")]).await.expect("evicted");
+        cache.get(&1).await.expect("a value");
     }
 }
 
@@ -36,6 +46,10 @@ impl Loader<u64, u64> for Rows {
     async fn executed(&self) -> Result<Option<Position>, std::io::Error> {
         let mut executed = Position::new();
         executed.insert_range(&Arc::from("db"), 1, self.database.0.row.load(Ordering::SeqCst));
+        let other = self.other.lock().expect("not poisoned").take();
+        if let Some((store, cache)) = other {
+            self.commit_and_reload(&store, &cache).await;
+        }
         Ok(self.reports.then_some(executed))
     }
 }
@@ -54,10 +68,7 @@ async fn half_of_a_transaction_is_never_returned() {
     let mut invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &rows);
     cache.get_many([1, 2]).await.expect("values");
-    // Commit 2 changes both rows. Key 1 is evicted and loaded again before the invalidator gets to it.
-    rows.database.write(2);
-    store.discard(&[StoreKey::encode("row", &1_u64).expect("a key")]).await.expect("evicted");
-    cache.get(&1).await.expect("a value");
+    rows.commit_and_reload(&store, &cache).await;
     assert_eq!(cache.get_many([1, 2]).await.expect("values"), [Some(2), Some(1)], "plain values are of two moments");
     let read = tokio::spawn({
         let cache = cache.clone();
@@ -67,6 +78,17 @@ async fn half_of_a_transaction_is_never_returned() {
     let key = StoreKey::encode("row", &2_u64).expect("a key");
     invalidator.apply(2, &key).await;
     assert_eq!(values(&read.await.expect("joined").expect("values")), [Some(2); 3]);
+}
+
+#[tokio::test]
+async fn a_value_that_changes_after_the_executed_position_was_asked_for_is_not_combined_with_an_older_one() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &rows);
+    cache.get_many([1, 2]).await.expect("values");
+    *rows.other.lock().expect("not poisoned") = Some((Arc::clone(&store), cache_of(&store, &rows)));
+    let read = cache.get_many([1, 2]).consistent().detailed().await.expect("values");
+    assert_eq!(values(&read), [Some(2); 2], "what was executed before commit 2 is applied, and proves nothing of key 1");
 }
 
 #[tokio::test]
