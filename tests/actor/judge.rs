@@ -32,13 +32,25 @@ struct Answer {
     answer: Result<Option<u64>, Error>,
     tier: Option<Tier>,
     limit: u64,
+    /// What the value contains, by the hit.
+    proof: String,
 }
 
 impl Answer {
     fn of(hit: Result<Hit<u64>, Error>, limit: u64) -> Self {
         match hit {
-            Ok(hit) => Self { answer: Ok(hit.value), tier: Some(hit.tier), limit },
-            Err(error) => Self { answer: Err(error), tier: None, limit },
+            Ok(hit) => Self {
+                answer: Ok(hit.value),
+                tier: Some(hit.tier),
+                limit,
+                proof: format!(
+                    "position {:?}, staleness bound {:?}, age {:?}",
+                    hit.position.map(|p| p.to_string()),
+                    hit.staleness_bound,
+                    hit.age
+                ),
+            },
+            Err(error) => Self { answer: Err(error), tier: None, limit, proof: String::new() },
         }
     }
 }
@@ -80,7 +92,9 @@ impl Judge {
 
     async fn session(&self, cache: &Cache<u64, u64>, key: u64) -> Option<Answer> {
         let (limit, token) = self.token().await?;
-        Some(Answer::of(cache.get(&key).at_least(&token).detailed().await, limit))
+        let mut answer = Answer::of(cache.get(&key).at_least(&token).detailed().await, limit);
+        answer.proof += &format!(", token {token}, asked {limit}, answered {}", now());
+        Some(answer)
     }
 
     /// A plain read that begins after the store has applied everything that was committed.
@@ -97,7 +111,7 @@ impl Judge {
         }
         if plain {
             let answer = cache.get(&key).await;
-            return Some(Answer { answer, tier: None, limit: limit - LOCAL_LAG_US });
+            return Some(Answer { answer, tier: None, limit: limit - LOCAL_LAG_US, proof: String::new() });
         }
         let mut answer = Answer::of(cache.get(&key).detailed().await, limit);
         if answer.tier == Some(Tier::Local) {
@@ -106,7 +120,7 @@ impl Judge {
         Some(answer)
     }
 
-    fn note(&self, name: &str, id: u64, Answer { answer, tier, limit }: Answer) {
+    fn note(&self, name: &str, id: u64, Answer { answer, tier, limit, proof }: Answer) {
         let mut tally = self.tally.lock().expect("unpoisoned");
         let count = tally.entry(name.to_owned()).or_default();
         match answer {
@@ -128,7 +142,9 @@ impl Judge {
                 if let Some(at) = overwritten.filter(|at| *at < limit) {
                     count.wrong += 1;
                     let late = Duration::from_micros(limit - at);
-                    example(count, || format!("wrong: {name} of row {id}: {value:?} from {tier:?}, {late:?} too old"));
+                    example(count, || {
+                        format!("wrong: {name} of row {id}: {value:?} from {tier:?}, {late:?} too old; {proof}")
+                    });
                 }
             }
         }

@@ -140,8 +140,7 @@ async fn a_frozen_demoted_primary_proves_nothing() {
 /// Invalidators find the new primary by their list of addresses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_is_followed_by_a_list_of_addresses() {
-    // Session reads during the take-over are not judged: until the flush, values of commits that the crash has lost may be read.
-    crash(Pair::start_with(2, true).await, "crash, a list of addresses", &["bounded"]).await;
+    crash(Pair::start_with(2, true).await, "crash, a list of addresses", &["session", "bounded"]).await;
 }
 
 /// The primary is killed with commits that its replica never got.

@@ -88,7 +88,11 @@ async fn a_value_that_changes_after_the_executed_position_was_asked_for_is_not_c
     cache.get_many([1, 2]).await.expect("values");
     *rows.other.lock().expect("not poisoned") = Some((Arc::clone(&store), cache_of(&store, &rows)));
     let read = cache.get_many([1, 2]).consistent().detailed().await.expect("values");
-    assert_eq!(values(&read), [Some(2); 2], "what was executed before commit 2 is applied, and proves nothing of key 1");
+    assert_eq!(
+        values(&read),
+        [Some(2); 2],
+        "what was executed before commit 2 is applied, and proves nothing of key 1"
+    );
 }
 
 #[tokio::test]

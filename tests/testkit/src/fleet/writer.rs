@@ -130,8 +130,8 @@ impl Rows {
     /// From now on the server of `url` is the truth, which may lack the last commits of the one before it. Returns how
     /// many rows went back.
     ///
-    /// What was lost counts as overwritten with the next commit to its row: an earlier token of the new server names no
-    /// commit that the lost value does not contain.
+    /// Every value that was lost counts as overwritten with the next commit to its row, also one that another lost value had
+    /// overwritten: an earlier token of the new server names no commit that the lost value does not contain.
     ///
     /// # Panics
     /// If the server does not reply.
@@ -150,7 +150,12 @@ impl Rows {
             }
             if value != self.current[row] {
                 back += 1;
-                self.ledger.note(id, value, None);
+                for lost in (value..self.current[row]).filter(|lost| self.ledger.overwritten(id, *lost).is_some()) {
+                    self.ledger.note(id, lost, None);
+                    if lost != value {
+                        self.lost.push((row, lost));
+                    }
+                }
                 self.lost.push((row, self.current[row]));
                 self.current[row] = value;
             }
