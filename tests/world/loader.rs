@@ -69,7 +69,7 @@ impl Rows {
         }
         let seen = self.look();
         if seen.primary != before.primary {
-            return Err(std::io::Error::other("the connection broke"));
+            return Err(self.fail(key));
         }
         let line = line(key.kind, key);
         let value = self.world.state().database.value_at(line, seen.event);

@@ -225,13 +225,13 @@ impl Judgement<'_> {
         wrong.filter(|_| self.answer.tier.is_some() || self.stale(asked).is_some())
     }
 
-    /// True if an invalidator of a former primary of the database has taken over a moment ago: it cannot know what was
-    /// applied before, and until its first message on the bus, a process's own tier trusts those of the later primary's
-    /// invalidator. What is proven stays true; what is only eventual may be older for a moment.
+    /// True if an invalidator of a former primary of the database has the store, or had it a moment ago: it cannot know what was
+    /// applied before, and a process's own tier trusts the messages of each until the first one of the next. What is proven stays true; what is only eventual may be older for a moment.
     fn is_torn_back(&self) -> bool {
         let shared = matches!(self.answer.tier, Some(Tier::Shared | Tier::Database));
         let long = 4 * self.world.config.silence().as_micros() as Moment;
-        let recently = |server: &Server| server.went_back > 0 && server.went_back + long >= self.begun.at;
+        let recently =
+            |server: &Server| server.is_torn() || server.torn_at > 0 && server.torn_at + long >= self.begun.at;
         !shared && self.state.servers.iter().any(recently)
     }
 
@@ -323,7 +323,7 @@ impl Judgement<'_> {
         let me = &self.state.actors[self.begun.actor];
         let servers = self.begun.link.map(|(server, _, _)| server).into_iter().chain(me.bus);
         let mut metas = servers.flat_map(|server| self.state.servers[server].data.metas.iter().flatten());
-        let recently = |server: &Server| server.went_back > 0 && server.went_back >= self.begun.at;
+        let recently = |server: &Server| server.torn_at > 0 && server.torn_at >= self.begun.at;
         self.state.servers.iter().any(recently) || metas.any(|meta| self.state.origin(&meta.origin) < before)
     }
 

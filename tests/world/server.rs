@@ -111,8 +111,9 @@ pub(crate) struct Server {
     pub(crate) promises: u64,
     /// How far its clock is ahead, in microseconds.
     pub(crate) clock: i64,
-    /// The last time that an invalidator of a former primary of the database took over from one of a later primary.
-    pub(crate) went_back: Moment,
+    /// The last time at which a shard was known to be held by an invalidator of a former primary of the database, after one of a
+    /// later primary.
+    pub(crate) torn_at: Moment,
     /// The latest primary of the database that a meta has named: one that was evicted has named it too.
     latest_origin: usize,
     /// What applications have removed by hand.
@@ -131,7 +132,7 @@ impl Server {
             copies: 0,
             promises: 0,
             clock,
-            went_back: 0,
+            torn_at: 0,
             latest_origin: 0,
             discarded: vec![None; LINES],
             history: VecDeque::new(),
@@ -167,16 +168,20 @@ impl Server {
         }
     }
 
+    /// True if a shard is held by an invalidator of a former primary of the database, after one of a later primary.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.data.metas.iter().flatten().any(|meta| origin_of(&meta.origin) < self.latest_origin)
+    }
+
     /// A meta was written.
     pub(crate) fn set_meta(&mut self, shard: usize, meta: Meta, now: Moment) {
         let meta = Arc::new(meta);
+        let was_torn = self.is_torn();
         let before = self.data.metas[shard].replace(Arc::clone(&meta));
-        let origin = origin_of(&meta.origin);
-        let follows = before.as_ref().is_some_and(|before| origin_of(&before.origin) == origin);
-        if origin < self.latest_origin && !follows {
-            self.went_back = now;
+        self.latest_origin = self.latest_origin.max(origin_of(&meta.origin));
+        if was_torn || self.is_torn() {
+            self.torn_at = now;
         }
-        self.latest_origin = self.latest_origin.max(origin);
         if before.is_none_or(|before| before.coverage != meta.coverage || before.state != meta.state) {
             self.promises += 1;
         }
