@@ -15,7 +15,8 @@ impl Judgement<'_> {
     /// True if the value's last load, in any process, began before this time.
     fn was_loaded_before(&self, moment: Moment) -> bool {
         let last = self.state.last_loads[self.begun.line].get(&self.answer.value);
-        !self.world.config.wild_clocks && last.is_none_or(|last| *last < moment)
+        let is_known = last.is_some() || self.world.config.features.row_images_of(kind_of(self.begun.line)).is_none();
+        !self.world.config.wild_clocks && is_known && last.is_none_or(|last| *last < moment)
     }
 
     /// True if the value was served from a tier after the end of its time to live.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::millis;
+use crate::features::Features;
 use crate::lives::Lives;
 use crate::random::Random;
 
@@ -59,6 +60,7 @@ pub(crate) struct Config {
     /// Applications invalidate by themselves.
     pub(crate) manual: bool,
     pub(crate) lives: Lives,
+    pub(crate) features: Features,
     pub(crate) batch_changes_max: usize,
     pub(crate) keys_per_command_max: usize,
     pub(crate) compared_keys_max: usize,
@@ -110,8 +112,9 @@ impl Config {
             pace: [0, 1, 2, 4][random.index(4)],
             writes: [50, 150, 300][random.index(3)],
             faults: [3, 10, 40][random.index(3)],
-            // Of no effect without a replica. Drawn last, as it came last.
+            // Of no effect without a replica.
             fenced: some(500),
+            features: Features::draw(random),
         }
     }
 

@@ -274,13 +274,13 @@ impl Database {
                 let before = rows.orders[usize::from(number)].replace(written);
                 changes.push(row(
                     ORDERS,
-                    before.map(|_| image(number, &[], unmappable)),
-                    Some(image(number, &[], unmappable)),
+                    before.map(|before| image(number, &[], before, unmappable)),
+                    Some(image(number, &[], written, unmappable)),
                 ));
             }
             Write::DeleteOrder { number } => {
-                if rows.orders[usize::from(number)].take().is_some() {
-                    changes.push(row(ORDERS, Some(image(number, &[], unmappable)), None));
+                if let Some(before) = rows.orders[usize::from(number)].take() {
+                    changes.push(row(ORDERS, Some(image(number, &[], before, unmappable)), None));
                 }
             }
             Write::TruncateOrders => {
@@ -337,17 +337,18 @@ impl Database {
 }
 
 fn user_change(number: u16, before: Option<User>, after: Option<User>, unmappable: bool) -> Change {
-    let shown = |user: User| image(number, &[user.mail], unmappable);
+    let shown = |user: User| image(number, &[user.mail], user.written, unmappable);
     row(USERS, before.map(shown), after.map(shown))
 }
 
-fn image(number: u16, mail: &[Option<u16>], unmappable: bool) -> RowImage {
+fn image(number: u16, mail: &[Option<u16>], written: u64, unmappable: bool) -> RowImage {
     if unmappable {
-        let names: Arc<[Box<str>]> = Arc::from(["id".into(), "mail".into()]);
-        return RowImage::new(names, vec![Column::Missing, Column::Missing]);
+        let names: Arc<[Box<str>]> = Arc::from(["id".into(), "mail".into(), "written".into()]);
+        return RowImage::new(names, vec![Column::Missing, Column::Missing, Column::Missing]);
     }
     let mail = mail.iter().map(|mail| ("mail", mail.map_or(Value::Null, |mail| Value::Text(mail_text(mail).into()))));
-    RowImage::from_pairs([("id", Value::UInt(number.into()))].into_iter().chain(mail))
+    let own = [("id", Value::UInt(number.into())), ("written", Value::UInt(written))];
+    RowImage::from_pairs(own.into_iter().chain(mail))
 }
 
 fn row(table: &'static str, before: Option<RowImage>, after: Option<RowImage>) -> Change {

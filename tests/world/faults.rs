@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cachefront_core::{CdcState, InvalidationMode};
+use cachefront_core::{CdcState, InvalidationMode, ServingMode};
 
 use crate::keys::{NARROW, PLACES, RELEASES};
 use crate::process::Invalidator;
@@ -41,6 +41,7 @@ enum Fault {
     Purge,
     SwitchMode,
     SwitchBypass,
+    SwitchServing,
     StepClock,
     RollOut,
 }
@@ -78,6 +79,7 @@ pub(crate) fn strike(stage: &mut Stage) {
         (has(config.odd_changes, 2), Fault::Purge),
         (has(config.switches, 4), Fault::SwitchMode),
         (has(config.switches, 3), Fault::SwitchBypass),
+        (has(config.features.serving, 6), Fault::SwitchServing),
         (6, Fault::StepClock),
         (has(config.releases && config.churn, 20), Fault::RollOut),
     ];
@@ -102,7 +104,7 @@ pub(crate) fn strike(stage: &mut Stage) {
         }
         Fault::RollOut => roll_out(stage),
         Fault::StartProcess | Fault::EndProcess => among_processes(stage, fault),
-        Fault::SwitchMode | Fault::SwitchBypass => switch(stage, fault),
+        Fault::SwitchMode | Fault::SwitchBypass | Fault::SwitchServing => switch(stage, fault),
         _ => in_process(stage, fault),
     }
 }
@@ -303,10 +305,13 @@ fn switch(stage: &mut Stage, fault: Fault) {
     let random = Arc::clone(&stage.world.random);
     let mode = if random.chance(400) { InvalidationMode::Ttl } else { InvalidationMode::Cdc };
     let bypass = random.chance(300);
+    let servings = [ServingMode::Normal, ServingMode::ReadOnly, ServingMode::Shadow, ServingMode::Bypass];
+    let serving = servings[random.index(servings.len())];
     for process in &stage.processes {
         for member in process.members.iter().filter(|_| random.chance(700)) {
             match fault {
                 Fault::SwitchBypass => member.set_bypass(bypass),
+                Fault::SwitchServing => member.set_serving(serving),
                 _ => member.set_mode(mode),
             }
         }
@@ -387,7 +392,7 @@ pub(crate) fn heal(stage: &mut Stage) {
     for process in &stage.processes {
         process.clock.set(0);
         for member in &process.members {
-            member.set_bypass(false);
+            member.set_serving(ServingMode::Normal);
             member.set_mode(InvalidationMode::Cdc);
         }
     }

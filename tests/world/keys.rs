@@ -3,8 +3,6 @@
 use std::fmt;
 
 use cachefront_core::event::RowImage;
-use cachefront_core::keymap::TableRules;
-use cachefront_core::source::Columns;
 use cachefront_core::{CacheKey, Result, StoreKey};
 
 /// Keys of each cache.
@@ -121,17 +119,19 @@ impl Kind {
             Self::Orders => vec![(ORDERS, |row| by_number(Self::Orders, row))],
         }
     }
-
-    /// The mapping for an invalidator that holds no cache itself.
-    pub(crate) fn table_rules(self) -> TableRules {
-        let mut rules = TableRules::new(self.cache());
-        rules.set_version(self.version());
-        for (table, keys_of) in self.rules() {
-            rules.add(table.into(), Columns::All, keys_of);
-        }
-        rules
-    }
 }
+
+/// The tag of an order: two orders share one.
+pub(crate) fn tag_of(number: u16) -> String {
+    (number / ORDERS_OF_A_TAG).to_string()
+}
+
+/// The key of the marker of an order's tag.
+pub(crate) fn marker_of(number: u16) -> String {
+    format!("{MARKERS}:{}", tag_of(number))
+}
+
+const ORDERS_OF_A_TAG: u16 = 2;
 
 fn by_number(kind: Kind, row: &RowImage) -> Result<Vec<Key>> {
     Ok(vec![Key::new(kind, row.get::<u16>("id")?)])
@@ -144,15 +144,18 @@ fn by_mail(row: &RowImage) -> Result<Vec<Key>> {
     Ok(vec![Key::new(Kind::Mails, number)])
 }
 
-/// The names of the caches, in the order of their places in the store.
-const CACHES: [&str; 3] = ["users", "mails", "orders"];
+/// The names of the caches, and what the markers of tags begin with, in the order of their places in the store.
+const CACHES: [&str; 4] = ["users", "mails", "orders", MARKERS];
+
+const MARKERS: &str = "orders#tags";
 
 /// True if this place of the store belongs to the cache.
 pub(crate) fn is_of_cache(place: usize, cache: &str) -> bool {
-    CACHES[place / KEYS] == cache
+    let name = CACHES[place / KEYS];
+    name == cache || (name == MARKERS && cache == Kind::Orders.cache())
 }
 
-/// Where the store keeps a key: the three names of caches, with their numbers.
+/// Where the store keeps a key: the names of caches, with their numbers.
 pub(crate) fn place_of(text: &str) -> Option<usize> {
     let (cache, key) = text.split_once(':')?;
     let number = usize::from(key.bytes().next()?.checked_sub(b'0')?);
@@ -170,8 +173,19 @@ pub(crate) fn lines_of(cache: &str, number: Option<usize>) -> impl Iterator<Item
 /// The lines of what the store keeps under this text.
 pub(crate) fn lines_of_text(text: &str) -> impl Iterator<Item = Line> {
     let number = place_of(text).map(|place| place % KEYS);
-    let cache = text.split_once(':').map_or("", |(cache, _)| cache);
-    number.into_iter().flat_map(move |number| lines_of(cache, Some(number)))
+    let numbers = match text.split_once(':') {
+        Some((MARKERS, _)) => number.map(|tag| lines_of_tag(tag).collect()),
+        Some((cache, _)) => number.map(|number| lines_of(cache, Some(number)).collect()),
+        None => None,
+    };
+    let lines: Vec<Line> = numbers.unwrap_or_default();
+    lines.into_iter()
+}
+
+/// The lines of what has this tag.
+fn lines_of_tag(tag: usize) -> impl Iterator<Item = Line> {
+    let each = usize::from(ORDERS_OF_A_TAG);
+    (tag * each..(tag + 1) * each).flat_map(|number| lines_of(Kind::Orders.cache(), Some(number)))
 }
 
 /// The shard of a place.
@@ -181,4 +195,4 @@ pub(crate) fn shard_of_place(place: usize, shards: usize) -> usize {
 }
 
 /// Places in the store.
-pub(crate) const PLACES: usize = 3 * KEYS;
+pub(crate) const PLACES: usize = CACHES.len() * KEYS;

@@ -1,11 +1,13 @@
 //! How a process loads from the database: the primary, a former primary that it is still connected to, or the replica.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use cachefront_core::{LoadCx, Loader, Position};
+use cachefront_core::{LoadCx, LoadedValue, Loader, Position};
 
 use crate::clock::{Moment, millis, pass};
-use crate::keys::{Key, Line, line};
+use crate::features::Tags;
+use crate::keys::{Key, Line, line, tag_of};
 use crate::world::World;
 
 #[derive(Clone, Debug)]
@@ -71,12 +73,49 @@ impl Rows {
         if seen.primary != before.primary {
             return Err(self.fail(key));
         }
+        if self.sets_tag(key) {
+            cx.tag(&tag_of(key.number));
+        }
         let line = line(key.kind, key);
         let value = self.world.state().database.value_at(line, seen.event);
         self.world.travel(false).await;
         self.world.awake(self.actor).await;
         self.note(line, begun, value);
         Ok(value)
+    }
+
+    /// Loads many keys from one snapshot; one may fail by itself.
+    async fn read_snapshot(&self, keys: &[Key], cx: &LoadCx) -> Result<Each, std::io::Error> {
+        let begun = self.world.now();
+        let Some(first) = keys.first() else { return Ok(Each::new()) };
+        // As one load: the position, the server, the fence, and what else may happen.
+        self.read(*first, cx).await?;
+        let before = cx.notes().origin.clone();
+        let seen = self.look();
+        if seen.primary.as_deref() != before.as_deref() {
+            return Err(self.fail(*first));
+        }
+        let mut each = Each::new();
+        for key in keys {
+            let line = line(key.kind, *key);
+            if self.world.config.lives.failing > 0 && self.world.random.chance(20) && !self.world.is_calm() {
+                each.insert(*key, Err(self.fail(*key)));
+                continue;
+            }
+            let value = self.world.state().database.value_at(line, seen.event);
+            self.note(line, begun, value);
+            let loaded = LoadedValue::from(value);
+            let loaded = if self.sets_tag(*key) { loaded.tag(&tag_of(key.number)) } else { loaded };
+            each.insert(*key, Ok(loaded));
+        }
+        self.world.travel(false).await;
+        self.world.awake(self.actor).await;
+        Ok(each)
+    }
+
+    fn sets_tag(&self, key: Key) -> bool {
+        let features = self.world.config.features;
+        features.has_tags(key.kind) && features.tags == Tags::OfLoads
     }
 
     fn fail(&self, key: Key) -> std::io::Error {
@@ -103,4 +142,30 @@ impl Loader<Key, u64> for Rows {
     async fn load(&self, key: &Key, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
         self.read(*key, cx).await
     }
+
+    async fn load_each(&self, keys: &[Key], cx: &LoadCx) -> Result<Each, std::io::Error> {
+        if self.world.config.features.snapshots {
+            return self.read_snapshot(keys, cx).await;
+        }
+        let mut each = Each::new();
+        for key in keys {
+            each.insert(*key, Ok(self.read(*key, cx).await?.into()));
+        }
+        Ok(each)
+    }
+
+    async fn executed(&self) -> Result<Option<Position>, std::io::Error> {
+        self.world.travel(false).await;
+        let now = self.world.now();
+        let mut state = self.world.state();
+        let server = state.actors[self.actor].database;
+        if server != state.database.primary() {
+            state.former_asked = now;
+        }
+        let event = state.database.visible(server, now);
+        Ok(Some(Position::clone(&state.database.events[event].executed)))
+    }
 }
+
+/// What came of each key.
+type Each = HashMap<Key, Result<LoadedValue<u64>, std::io::Error>>;

@@ -12,13 +12,16 @@
 
 mod age;
 mod bus;
+mod caches;
 mod clock;
 mod config;
 mod database;
 mod faults;
+mod features;
 mod keys;
 mod lives;
 mod loader;
+mod moment;
 mod oracle;
 mod process;
 mod random;
@@ -86,7 +89,8 @@ fn run_worlds(first: u64, operations: u64, jobs: u64, failures_max: usize) -> Re
                         println!("{done} operations in {:.0} s, {failed} violations", began.elapsed().as_secs_f64());
                     }
                     report.counts.add(&outcome.counts);
-                    if !outcome.violations.is_empty() {
+                    if let Some(violation) = outcome.violations.first() {
+                        println!("seed {}: {violation}", outcome.seed);
                         report.failed.push(outcome);
                     }
                 }

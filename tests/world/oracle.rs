@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront_core::store::Meta;
-use cachefront_core::{Hit, Position, Tier};
+use cachefront_core::{Hit, Position, StoreKey, Tier};
 
 use crate::clock::{Moment, NEVER};
 use crate::database::{Database, Event};
-use crate::keys::{Key, Line, kind_of, line};
+use crate::keys::{Key, Kind, Line, kind_of, line, marker_of};
 use crate::process::{Member, Process};
 use crate::server::{Discarded, Server};
 use crate::world::{Discarding, Handed, State, World};
@@ -98,11 +98,7 @@ pub(crate) fn begin(world: &World, process: &Process, member: &Member, key: Key)
     let state = world.state();
     let me = &state.actors[process.actor];
     let link = me.reads.map(|server| (server, me.moves, state.servers[server].copies));
-    let meta = me.reads.and_then(|server| {
-        let server = &state.servers[server];
-        let store_key = cachefront_core::StoreKey::encode(member.kind.cache(), &key).ok()?;
-        server.data.metas[server.shard_of(&store_key)].clone()
-    });
+    let meta = me.reads.and_then(|server| promised(world, &state.servers[server], member.kind, key));
     let over_link = |discarded: &Discarded| {
         link.is_some_and(|(_, moves, copies)| moves == discarded.link && copies == discarded.copies)
     };
@@ -124,6 +120,18 @@ pub(crate) fn begin(world: &World, process: &Process, member: &Member, key: Key)
         applied_long_ago: applied_long_ago(world, &state, process.actor, now),
         by_log: member.by_log(),
     }
+}
+
+/// What the store promises of a key: of an entry with a tag, no more than the shard of the tag's marker does.
+fn promised(world: &World, server: &Server, kind: Kind, key: Key) -> Option<Arc<Meta>> {
+    let of = |key: StoreKey| server.data.metas[server.shard_of(&key)].as_ref();
+    let own = of(StoreKey::encode(kind.cache(), &key).ok()?)?;
+    if !world.config.features.has_tags(kind) {
+        return Some(Arc::clone(own));
+    }
+    let of_tag = of(StoreKey::from_text(marker_of(key.number)).ok()?)?;
+    let less = if own.applied().covers(of_tag.applied()) { of_tag } else { own };
+    Some(Arc::clone(less))
 }
 
 /// A tier that receives no message turns itself off after a while: this much later it has seen everything, or is off.

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachefront_core::source::ChangeSource;
 use cachefront_core::store::{MappingId, Store};
-use cachefront_core::{Cache, Cdc, CdcHandle, CdcState, CdcStatus, Clock, Entropy, InvalidationMode, Local};
+use cachefront_core::{
+    Cache, Cdc, CdcHandle, CdcState, CdcStatus, Clock, Entropy, InvalidationMode, Local, ServingMode,
+};
 
+use crate::caches::{cache_of, key_map_of};
 use crate::clock::{WorldClock, millis, pass};
 use crate::keys::{Key, Kind, RELEASES};
 use crate::loader::Rows;
@@ -20,7 +23,7 @@ pub(crate) struct Member {
     pub(crate) kind: Kind,
     pub(crate) mapping: MappingId,
     pub(crate) cache: Cache<Key, u64>,
-    /// Counts switches of mode and mode.
+    /// Counts switches of all modes.
     pub(crate) switches: AtomicU64,
 }
 
@@ -45,25 +48,15 @@ impl Process {
         let member = |kind: &Kind| {
             let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
             let dyn_clock: Arc<dyn Clock> = Arc::<WorldClock>::clone(&clock);
-            let mut builder = Cache::builder(kind.cache())
+            let mut builder = cache_of(&world.config, *kind)
                 .shared(Arc::clone(&conn))
                 .loader(rows.clone())
-                .mapping_version(kind.version())
                 .schema_version(schema_version(kind))
                 .settings(world.cache_settings(local))
                 .ttl(millis(world.config.lives.ttl))
                 .negative_ttl(millis(world.config.lives.negative_ttl))
                 .clock(dyn_clock)
                 .entropy(entropy);
-            for (table, keys_of) in kind.rules() {
-                builder = builder.depends_on(table, keys_of);
-            }
-            if world.config.replica {
-                builder = builder.loads_from(REPLICA);
-                if world.config.fenced {
-                    builder = builder.fenced();
-                }
-            }
             if local {
                 builder = builder.local(Local::max_weight(1 << 16).ttl(millis(5_000)));
             }
@@ -88,15 +81,18 @@ impl Member {
         self.cache.set_bypass(bypass);
     }
 
+    /// Values of the tiers are judged in every serving mode: what is not served from them is loaded.
+    pub(crate) fn set_serving(&self, mode: ServingMode) {
+        self.switches.fetch_add(1, Ordering::SeqCst);
+        self.cache.set_serving_mode(mode);
+    }
+
     /// Its state at an instant: as long as it stays the same, the mode is the cdc one all the time.
     pub(crate) fn by_log(&self) -> Option<u64> {
         let is_plain = self.cache.mode() == InvalidationMode::Cdc && !self.cache.is_bypassed();
         is_plain.then(|| self.switches.load(Ordering::SeqCst))
     }
 }
-
-/// The name of the replica that loaders read.
-const REPLICA: &str = "replica";
 
 #[derive(Debug)]
 pub(crate) struct Invalidator {
@@ -120,14 +116,7 @@ impl Invalidator {
         let mut cdc =
             Cdc::new(source).gate(gate).settings(world.cdc_settings()).mode(mode).clock(dyn_clock).entropy(entropy);
         for kind in RELEASES[release] {
-            let mut rules = kind.table_rules();
-            if world.config.replica {
-                rules.add_server(REPLICA);
-                if world.config.fenced {
-                    rules.set_fenced();
-                }
-            }
-            cdc = cdc.bind_map(Arc::clone(&conn), Arc::new(rules));
+            cdc = cdc.bind_map(Arc::clone(&conn), key_map_of(&world.config, *kind));
         }
         let handle = cdc.spawn().expect("an invalidator");
         world.log(|| format!("invalidator {actor} of release {release} starts"));

@@ -9,7 +9,8 @@ use cachefront_core::{Cache, Error, GetMany, Hit, Position};
 
 use crate::clock::{millis, pass};
 use crate::database::{Way, Write};
-use crate::keys::{KEYS, Key, Kind, LONG, ORDERS, USERS};
+use crate::keys::{KEYS, Key, Kind, LONG, Line, ORDERS, USERS, line};
+use crate::moment;
 use crate::oracle::{self, Answer, Asked};
 use crate::process::{Member, Process};
 use crate::world::World;
@@ -105,7 +106,12 @@ impl Reader {
         let begun: Vec<_> = keys.iter().map(|key| oracle::begin(world, &self.process, member, *key)).collect();
         let get = self.cache().get_many(&keys).at_least(&asked.at_least).max_staleness(asked.max_staleness);
         let get = if asked.bypass { get.bypass() } else { get };
-        let results = self.results(get, keys.len()).await;
+        let together = world.config.features.snapshots && world.random.chance(400);
+        let get = if together { get.consistent() } else { get };
+        let (results, at) = (self.results(get, keys.len()).await, world.now());
+        if together && let Some(values) = values_of(&keys, &results) {
+            moment::judge(world, &self.process, begun.first().map_or(at, |begun| begun.at), &values);
+        }
         for ((begun, answer), key) in begun.iter().zip(results).zip(&keys) {
             match answer {
                 Ok(answer) => oracle::judge(world, &self.process, member, begun, asked, &answer),
@@ -162,6 +168,11 @@ impl Reader {
         self.world.state().counts.errors += 1;
         self.world.log(|| format!("{} reads {key:?}: {error}", self.process.actor));
     }
+}
+
+/// The value of each line, if there is one for each.
+fn values_of(keys: &[Key], results: &[Result<Answer, Error>]) -> Option<Vec<(Line, Option<u64>)>> {
+    keys.iter().zip(results).map(|(key, answer)| Some((line(key.kind, *key), answer.as_ref().ok()?.value))).collect()
 }
 
 /// Polls, and returns whether the value was there at once: only the process's own tier is that fast.

@@ -3,7 +3,7 @@
 use cachefront_core::Error;
 
 use crate::database::Write;
-use crate::keys::{Key, Kind, Line, lines_of};
+use crate::keys::{Key, Kind, Line, lines_of, lines_of_text, marker_of, tag_of};
 use crate::oracle::{self, Asked};
 use crate::readers::{Reader, commit, random_key};
 use crate::world::{Discarding, World};
@@ -14,22 +14,25 @@ enum Removal {
     One(Key),
     Many(Vec<Key>),
     All,
+    /// All that have the tag of this key.
+    Tag(Key),
 }
 
 impl Removal {
     fn draw(world: &World, kind: Kind) -> Self {
         let key = || random_key(world, kind);
         match world.random.below(10) {
-            0..=5 => Self::One(key()),
+            4 | 5 if world.config.features.has_tags(kind) => Self::Tag(key()),
             6 | 7 => Self::Many((0..world.random.between(2, 4)).map(|_| key()).collect()),
-            _ => Self::All,
+            8 | 9 => Self::All,
+            _ => Self::One(key()),
         }
     }
 
     /// The keys that are read before and after; all are removed.
     fn keys(&self, world: &World, kind: Kind) -> Vec<Key> {
         match self {
-            Self::One(key) => vec![*key],
+            Self::One(key) | Self::Tag(key) => vec![*key],
             Self::Many(keys) => keys.clone(),
             Self::All => vec![random_key(world, kind)],
         }
@@ -41,6 +44,7 @@ impl Removal {
             Self::One(key) => lines_of(kind.cache(), Some(key.number.into())).collect(),
             Self::Many(keys) => keys.iter().flat_map(|key| lines_of(kind.cache(), Some(key.number.into()))).collect(),
             Self::All => lines_of(kind.cache(), None).collect(),
+            Self::Tag(key) => lines_of_text(&marker_of(key.number)).collect(),
         }
     }
 }
@@ -104,6 +108,7 @@ impl Reader {
             Removal::One(key) => cache.invalidate(key).await,
             Removal::Many(keys) => cache.invalidate_many(keys).await,
             Removal::All => cache.clear().await,
+            Removal::Tag(key) => cache.invalidate_tag(&tag_of(key.number)).await,
         }
     }
 }

@@ -7,6 +7,7 @@ use cachefront_core::entry::{Entry, PayloadState};
 use cachefront_core::store::{InvalidationMode, Meta};
 use cachefront_core::{CdcState, ErrorKind, Tier};
 
+use crate::caches::key_map_of;
 use crate::clock::{millis, pass};
 use crate::database::{Way, Write};
 use crate::faults;
@@ -115,7 +116,11 @@ fn current(world: &World, kind: Kind, key: Key) -> Option<u64> {
 fn look_at_store(world: &World) {
     let Some(meta) = coverage(world) else { return };
     for kind in KINDS {
-        let mapping = cachefront_core::keymap::KeyMap::mapping(&kind.table_rules());
+        // A tagged entry may stay: its marker is gone.
+        if world.config.features.has_tags(kind) {
+            continue;
+        }
+        let mapping = key_map_of(&world.config, kind).mapping();
         let Some(generation) = meta.coverage.generation(mapping) else { continue };
         for number in 0..KEYS as u16 {
             let key = Key::new(kind, number);

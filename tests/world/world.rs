@@ -114,6 +114,9 @@ pub(crate) struct Counts {
     pub(crate) failovers: u64,
     pub(crate) flushes: u64,
     pub(crate) covers: u64,
+    /// Values that rows have replaced, and reads of one moment.
+    pub(crate) replaced: u64,
+    pub(crate) moments: u64,
 }
 
 impl Counts {
@@ -123,6 +126,7 @@ impl Counts {
     /// If something never happened.
     pub(crate) fn assert_lively(&self) {
         assert!(self.local > 0 && self.shared > 0 && self.database > 0 && self.stale > 0, "a tier served nothing");
+        assert!(self.replaced > 0 && self.moments > 0, "a feature was not used");
         assert!(self.failovers > 0 && self.flushes > 0 && self.covers > 0, "the store was never changed as a whole");
     }
 
@@ -137,6 +141,8 @@ impl Counts {
         self.failovers += other.failovers;
         self.flushes += other.flushes;
         self.covers += other.covers;
+        self.replaced += other.replaced;
+        self.moments += other.moments;
     }
 }
 

@@ -211,6 +211,10 @@ impl StoreWriter for Writer {
                 .await?;
             counts.replaced += outcomes.iter().filter(|outcome| **outcome == Outcome::Replaced).count() as u64;
         }
+        let keys = values.iter().map(|value| &value.key);
+        let mut state = self.world.state();
+        state.actors[self.actor].session.remove(keys);
+        state.counts.replaced += counts.replaced;
         Ok(counts)
     }
 

@@ -18,6 +18,7 @@ use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose};
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::clock::Timestamp;
 use crate::entry::{HEADER_BYTES, TOKEN_OFFSET};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -156,22 +157,24 @@ where
                 }
             };
             let mut leases = leases.into_iter();
-            let mut hits = Vec::with_capacity(keys.len());
+            let mut hits: Vec<(Timestamp, Hit<V>)> = Vec::with_capacity(keys.len());
             for (index, (key, fresh)) in keys.iter().zip(fresh).enumerate() {
                 let lease = leases.next().flatten();
                 let Some(store_key) = store_keys.get(index).cloned() else {
-                    hits.extend(self.strong_hit(fresh, level));
+                    hits.extend(self.strong_hit(fresh, level).map(|hit| (self.clock.now(), hit)));
                     continue;
                 };
                 let plan = LoadPlan { store_key, ticket: None, purpose: Purpose::Miss };
                 let loaded = self.store_loaded(key, &plan, lease, fresh).await;
                 if level.accepts_loaded(loaded.position.as_ref(), loaded.primary) {
-                    hits.push(self.loaded_hit(&loaded));
+                    hits.push((self.clock.now(), self.loaded_hit(&loaded)));
                 }
             }
             // Fewer if the database that was read lags behind the token.
             if hits.len() == keys.len() {
-                return Ok(hits);
+                // Storing one value takes a round trip in which the values before it grow older.
+                let now = self.clock.now();
+                return Ok(hits.into_iter().map(|(at, hit)| hit.later(now.since(at))).collect());
             }
             self.wait_for_proof(&mut proof_wait, false).await?;
         }

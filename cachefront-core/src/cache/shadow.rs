@@ -29,6 +29,7 @@ where
             return self.load_absent(key, level, work).await;
         };
         let hit = self.bypass(&key, level, &work, self.proof_wait()).await?;
+        let at = self.clock.now();
         let loaded = self.encoded(hit.value.as_ref());
         let outcome = if loaded.as_ref() == Some(&before) {
             "equal"
@@ -42,12 +43,18 @@ where
             "different"
         };
         self.metrics.shadow(outcome);
-        Ok(hit)
+        Ok(hit.later(self.clock.now().since(at)))
     }
 
     /// Reads many keys, each as by [`read_shadowed`](Self::read_shadowed): a mode to find mistakes in, not to run in.
     pub(super) async fn read_many_shadowed(self: Arc<Self>, keys: Vec<K>, level: &Level) -> Vec<Result<Hit<V>>> {
-        join_all(keys.into_iter().map(|key| Arc::clone(&self).read_shadowed(key, level, Work::Registered))).await
+        let read = async |key| {
+            let hit = Arc::clone(&self).read_shadowed(key, level, Work::Registered).await;
+            (self.clock.now(), hit)
+        };
+        let found = join_all(keys.into_iter().map(read)).await;
+        let now = self.clock.now();
+        found.into_iter().map(|(at, hit)| hit.map(|hit| hit.later(now.since(at)))).collect()
     }
 
     /// Loads a key that is not cached, under a lease, so that a later read has something to compare.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use super::hooks::{At, Hooked};
 use super::*;
 use crate::cache::Hit;
 
@@ -14,8 +15,10 @@ struct Rows {
     reports: bool,
     batches: Arc<AtomicU64>,
     /// Another process, which reads key 1 after a commit that follows the first `executed`.
-    other: Arc<Mutex<Option<(Arc<MemoryStore>, Cache<u64, u64>)>>>,
+    other: Arc<Mutex<Option<Process>>>,
 }
+
+type Process = (Arc<MemoryStore>, Cache<u64, u64>);
 
 impl Rows {
     fn new(reports: bool) -> Self {
@@ -111,6 +114,30 @@ async fn cached_values_are_returned_if_they_stay_until_all_is_applied() {
     // A commit that is not applied: after `proof_wait` the database is asked.
     rows.database.write(2);
     assert_eq!(cache.get_many([1, 2]).consistent().await.expect("values"), [Some(2); 2]);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_loaded_value_counts_to_the_return_of_all() {
+    let (memory, rows, clock) = (MemoryStore::new("t"), Rows::new(true), Arc::new(ManualClock::new()));
+    let memory = memory.with_clock(Arc::<ManualClock>::clone(&clock));
+    let _invalidator = ManualInvalidator::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .clock(Arc::<ManualClock>::clone(&clock))
+        .shared(Arc::clone(&store))
+        .loader(rows)
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache");
+    // Storing the second value takes long.
+    let long = Duration::from_secs(2);
+    store.once(At::AfterFill, {
+        let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+        async move { store.once(At::AfterFill, async move { clock.advance(long) }) }
+    });
+    let hits = cache.get_many([1, 2]).consistent().detailed().await.expect("values");
+    assert!(hits.iter().all(|hit| hit.staleness_bound.is_some_and(|bound| bound >= long)), "{hits:?}");
+    assert!(hits.iter().all(|hit| hit.age.is_some_and(|age| age >= long)), "{hits:?}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Where a hook runs, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum At {
+    BeforePeek,
     BeforeLease,
     AfterLease,
     AfterFill,
@@ -81,6 +82,11 @@ impl Store for Hooked {
 
     async fn get(&self, key: &StoreKey) -> Result<Reading> {
         self.inner.get(key).await
+    }
+
+    async fn peek(&self, key: &StoreKey) -> Result<Reading> {
+        self.act(At::BeforePeek).await;
+        self.inner.peek(key).await
     }
 
     async fn get_many(&self, keys: &[StoreKey]) -> Result<Vec<Reading>> {

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use super::hooks::{At, Hooked, hooked};
 use super::*;
 use crate::cache::{CacheObserver, LoadReason, LoadReport, ReadOutcome, ServingMode};
 
@@ -43,6 +44,33 @@ async fn a_shadow_read_is_served_by_the_database_and_compared_with_the_cache() {
     assert_eq!((stats.shadow_equal, stats.shadow_different), (2, 2), "{stats:?}");
     cache.set_serving_mode(ServingMode::Normal);
     assert_eq!(cache.get(&1).await.expect("a value"), Some(1), "shadow reads did not change what is cached");
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_shadowed_value_counts_to_the_end_of_the_comparison() {
+    let (clock, rows) = (Arc::new(ManualClock::new()), Database::free());
+    let memory = MemoryStore::new("t").with_clock(Arc::<ManualClock>::clone(&clock));
+    let _invalidator = ManualInvalidator::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let cache = hooked(&store, &rows).clock(Arc::<ManualClock>::clone(&clock)).build().expect("a cache");
+    cache.get(&7).await.expect("a value");
+    rows.write(2);
+    cache.set_serving_mode(ServingMode::Shadow);
+    let long = Duration::from_secs(2);
+    for many in [false, true] {
+        // The second look at the cached value takes long.
+        store.once(At::BeforePeek, {
+            let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+            async move { store.once(At::BeforePeek, async move { clock.advance(long) }) }
+        });
+        let hit = match many {
+            false => cache.get(&7).detailed().await.expect("a value"),
+            true => cache.get_many([7]).detailed().await.expect("values").remove(0),
+        };
+        assert_eq!((hit.value, hit.tier), (Some(2), Tier::Database));
+        assert!(hit.staleness_bound.is_some_and(|bound| bound >= long), "{hit:?}");
+        assert!(hit.age.is_some_and(|age| age >= long), "{hit:?}");
+    }
 }
 
 #[tokio::test]
