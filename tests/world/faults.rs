@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use cachefront_core::{CdcState, InvalidationMode, ServingMode};
 
+use crate::focus::Focus;
 use crate::keys::{NARROW, PLACES, RELEASES};
 use crate::process::Invalidator;
 use crate::readers::late_orders;
@@ -12,7 +13,7 @@ use crate::server::{Data, Role, Server};
 use crate::stage::Stage;
 use crate::world::World;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Replicate,
     PromoteStore,
@@ -51,7 +52,7 @@ pub(crate) fn strike(stage: &mut Stage) {
     let config = stage.world.config.clone();
     let has = |is: bool, weight: u64| if is { weight } else { 0 };
     let store = config.store_faults;
-    let choices = [
+    let mut choices = [
         (config.copies, Fault::Replicate),
         (has(store, 10), Fault::PromoteStore),
         (has(store && config.nodes, 8), Fault::FailOverNode),
@@ -83,6 +84,10 @@ pub(crate) fn strike(stage: &mut Stage) {
         (6, Fault::StepClock),
         (has(config.releases && config.churn, 20), Fault::RollOut),
     ];
+    let favoured = favoured(stage.world.focus);
+    for (weight, fault) in &mut choices {
+        *weight *= if favoured.contains(fault) { FAVOUR } else { 1 };
+    }
     let Some(fault) = stage.world.random.weighted(&choices) else { return };
     stage.world.log(|| format!("fault {fault:?}"));
     match fault {
@@ -106,6 +111,22 @@ pub(crate) fn strike(stage: &mut Stage) {
         Fault::StartProcess | Fault::EndProcess => among_processes(stage, fault),
         Fault::SwitchMode | Fault::SwitchBypass | Fault::SwitchServing => switch(stage, fault),
         _ => in_process(stage, fault),
+    }
+}
+
+/// How much more often the faults strike that a world focuses on.
+const FAVOUR: u64 = 10;
+
+fn favoured(focus: Focus) -> &'static [Fault] {
+    match focus {
+        Focus::Everything => &[],
+        Focus::Covering => &[Fault::RollOut],
+        Focus::Definitions => {
+            &[Fault::StartInvalidator, Fault::StopInvalidator, Fault::KillInvalidator, Fault::RollOut]
+        }
+        Focus::Links => &[Fault::PromoteStore, Fault::Mislead, Fault::CutReads, Fault::CutBus],
+        Focus::Nodes => &[Fault::FailOverNode],
+        Focus::Time => &[Fault::PromoteStore, Fault::RestartStore, Fault::StartInvalidator],
     }
 }
 

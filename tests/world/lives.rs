@@ -33,7 +33,15 @@ pub(crate) struct Lives {
 impl Lives {
     /// In half of the worlds values live for long, and nothing is served in their place.
     pub(crate) fn draw(random: &Random) -> Self {
-        let long = Self {
+        if random.chance(500) {
+            return Self::long();
+        }
+        Self::mixed(random)
+    }
+
+    /// Values live for long, and nothing is served in their place.
+    pub(crate) fn long() -> Self {
+        Self {
             ttl: 20_000,
             negative_ttl: 5_000,
             late: 0,
@@ -44,10 +52,10 @@ impl Lives {
             objective: 10_000,
             on_lag: OnLag::ShortenTtl(millis(10_000)),
             failing: 0,
-        };
-        if random.chance(500) {
-            return long;
         }
+    }
+
+    fn mixed(random: &Random) -> Self {
         let ttl = [20_000, 1_000, 150][random.index(3)];
         let lags = [OnLag::Serve, OnLag::Bypass, OnLag::ShortenTtl(millis([50, 300][random.index(2)]))];
         Self {

@@ -18,6 +18,7 @@ mod config;
 mod database;
 mod faults;
 mod features;
+mod focus;
 mod keys;
 mod lives;
 mod loader;

@@ -9,6 +9,7 @@ use cachefront_core::{Cache, Error, GetMany, Hit, Position};
 
 use crate::clock::{millis, pass};
 use crate::database::{Way, Write};
+use crate::focus::Focus;
 use crate::keys::{KEYS, Key, Kind, LONG, Line, ORDERS, USERS, line};
 use crate::moment;
 use crate::oracle::{self, Answer, Asked};
@@ -265,15 +266,16 @@ fn random_writes(world: &World) -> Vec<Write> {
         1 if config.odd_changes => Some(LONG),
         _ => Some(random.below(config.keys.into()) as u16),
     };
+    let define =
+        || Write::Define { table: [USERS, ORDERS][random.index(2)], partial: random.chance(config.partial_tables) };
     let one = || match random.below(100) {
         0..=44 => Write::User { number: number(), mail: mail() },
         45..=52 => Write::DeleteUser { number: number() },
+        80..=99 if world.focus == Focus::Definitions => define(),
         53..=89 => Write::Order { number: number() },
         90..=97 => Write::DeleteOrder { number: number() },
         98 if config.odd_changes => Write::TruncateOrders,
-        99 if config.odd_changes => {
-            Write::Define { table: [USERS, ORDERS][random.index(2)], partial: random.chance(config.partial_tables) }
-        }
+        99 if config.odd_changes => define(),
         _ => Write::Order { number: number() },
     };
     let most = if random.chance(200) { 3 } else { 1 };

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::clock::{Moment, Time, millis, pass};
 use crate::config::Config;
 use crate::database::Database;
+use crate::focus::Focus;
 use crate::keys::{KINDS, LINES};
 use crate::random::Random;
 use crate::server::{Data, Discarded, Role, Server, origin_of};
@@ -149,6 +150,7 @@ impl Counts {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) config: Config,
+    pub(crate) focus: Focus,
     pub(crate) random: Arc<Random>,
     pub(crate) time: Time,
     pub(crate) trace: Trace,
@@ -163,7 +165,9 @@ impl World {
     /// Must be called in a runtime whose clock is paused.
     pub(crate) fn new(seed: u64, traced: bool) -> Arc<Self> {
         let random = Arc::new(Random::new(seed));
-        let config = Config::draw(&random);
+        let mut config = Config::draw(&random);
+        let focus = Focus::draw(&random);
+        focus.apply(&mut config, &random);
         let data = Data::new(config.shards);
         let clock = config.server_clock(&random);
         let state = State {
@@ -184,6 +188,7 @@ impl World {
         };
         Arc::new(Self {
             config,
+            focus,
             random,
             time: Time::begin(),
             trace: Trace::new(traced),

@@ -1,0 +1,67 @@
+//! Worlds in which one kind of mistake would show: few keys, many of the events that it takes, and none that hide it.
+
+use crate::config::Config;
+use crate::lives::Lives;
+use crate::random::Random;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Focus {
+    /// Everything happens now and then.
+    Everything,
+    /// Invalidators of wider releases take over while commits are in the log and not visible.
+    Covering,
+    /// Definitions change, and invalidators take over from each other.
+    Definitions,
+    /// Processes read one server of the store and follow the bus of another.
+    Links,
+    /// Shards fail over one by one.
+    Nodes,
+    /// Clocks hardly differ, and ways are long: what is known of time must be exact.
+    Time,
+}
+
+impl Focus {
+    pub(crate) fn draw(random: &Random) -> Self {
+        match random.below(100) {
+            0..=6 => Self::Covering,
+            7..=13 => Self::Definitions,
+            14..=20 => Self::Links,
+            21..=27 => Self::Nodes,
+            28..=34 => Self::Time,
+            _ => Self::Everything,
+        }
+    }
+
+    /// Changes what was drawn.
+    pub(crate) fn apply(self, config: &mut Config, random: &Random) {
+        if self == Self::Everything {
+            return;
+        }
+        config.keys = 2;
+        config.wild_clocks = false;
+        config.heartbeat = config.heartbeat.min(crate::clock::millis(20));
+        (config.evictions, config.switches, config.manual, config.nodes) = (false, false, false, false);
+        (config.store_faults, config.database_faults, config.odd_changes) = (false, false, false);
+        (config.churn, config.releases, config.slow_visibility) = (true, false, false);
+        (config.lost_calls, config.lost_messages) = (0, 0);
+        config.lives = Lives::long();
+        config.loads_max = 64;
+        (config.pace, config.faults) = (1 + random.below(2), 40);
+        match self {
+            Self::Everything => {}
+            Self::Covering => {
+                (config.releases, config.slow_visibility, config.replica) = (true, true, false);
+            }
+            Self::Definitions => {
+                (config.odd_changes, config.releases, config.partial_tables) = (true, random.chance(500), 300);
+                config.slow_visibility = random.chance(500);
+            }
+            Self::Links => (config.store_faults, config.manual, config.churn) = (true, true, false),
+            Self::Nodes => (config.store_faults, config.nodes, config.shards) = (true, true, 3),
+            Self::Time => {
+                (config.skew_micros, config.long_ways, config.slow_max) = (1_000, 200, 100);
+                config.store_faults = random.chance(500);
+            }
+        }
+    }
+}
