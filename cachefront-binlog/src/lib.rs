@@ -16,9 +16,10 @@
 //! ```
 //!
 //! # What the server needs
-//! `log_bin`, `gtid_mode=ON`, `enforce_gtid_consistency=ON`, `binlog_format=ROW`, `binlog_row_image=FULL`, an empty
-//! `binlog_row_value_options`; a user with `REPLICATION SLAVE`, `REPLICATION CLIENT` and `SELECT` on the mapped tables.
-//! `binlog_row_metadata=FULL` is recommended: with it the log itself names the columns. The source's preflight checks all of
+//! `log_bin`, `gtid_mode=ON`, `enforce_gtid_consistency=ON`, `binlog_format=ROW`, `binlog_row_image=FULL`; a user with
+//! `REPLICATION SLAVE`, `REPLICATION CLIENT` and `SELECT` on the mapped tables. `binlog_row_metadata=FULL` is recommended: with
+//! it the log itself names the columns. So is an empty `binlog_row_value_options`: a JSON document that is logged as a
+//! difference flushes the caches whose mapping reads its column. The source's preflight checks all of
 //! this, and each finding names the SQL that fixes it. The variables are described in the
 //! [manual](https://dev.mysql.com/doc/refman/8.4/en/replication-options-binary-log.html).
 //!

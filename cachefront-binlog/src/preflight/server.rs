@@ -7,8 +7,8 @@
 //! | `gtid_mode`, `enforce_gtid_consistency` | `ON` | refused |
 //! | `binlog_format` | `ROW` | refused |
 //! | `binlog_row_image` | `FULL` | refused |
-//! | `binlog_row_value_options` | empty | refused |
 //! | `binlog_row_metadata` | `FULL` | warning |
+//! | `binlog_row_value_options` | empty | warning |
 //! | `binlog_expire_logs_seconds` | `retention_min` or longer | warning |
 //! | `log_replica_updates` | `ON` | warning |
 
@@ -46,7 +46,18 @@ pub(crate) fn check(variables: &Variables, settings: &BinlogSettings) -> Vec<Fin
     findings.extend(gtid(variables));
     findings.extend(format(variables));
     findings.extend(warnings(variables, settings, &WORDS));
+    findings.extend(differences(variables));
     findings
+}
+
+/// Warns of documents that are logged as differences: without the former document they cannot be read.
+fn differences(variables: &Variables) -> Option<Finding> {
+    let options = variables.get("binlog_row_value_options").filter(|options| !options.is_empty())?;
+    Some(Finding::warn(
+        format!("binlog_row_value_options={options}"),
+        "an update of a JSON column is logged as a difference, which flushes the caches whose mapping reads that column",
+        "SET PERSIST binlog_row_value_options=''",
+    ))
 }
 
 /// Checks that GTIDs are on, and names the remaining steps to turn them on.
@@ -90,13 +101,6 @@ fn format(variables: &Variables) -> Vec<Finding> {
             format!("binlog_row_image={image}"),
             "the images lack columns that keys are made of",
             "SET PERSIST binlog_row_image=FULL, then reconnect the applications: a session keeps the value that it started with",
-        ));
-    }
-    if let Some(options) = variables.get("binlog_row_value_options").filter(|options| !options.is_empty()) {
-        findings.push(Finding::refuse(
-            format!("binlog_row_value_options={options}"),
-            "an update of a JSON column is logged as a difference, not as a value",
-            "SET PERSIST binlog_row_value_options=''",
         ));
     }
     findings
