@@ -124,9 +124,9 @@ fn favoured(focus: Focus) -> &'static [Fault] {
         Focus::Definitions => {
             &[Fault::StartInvalidator, Fault::StopInvalidator, Fault::KillInvalidator, Fault::RollOut]
         }
-        Focus::Links => &[Fault::PromoteStore, Fault::Mislead, Fault::CutReads, Fault::CutBus],
+        Focus::Links => &[Fault::PromoteStore, Fault::Mislead],
         Focus::Nodes => &[Fault::FailOverNode],
-        Focus::Time => &[Fault::PromoteStore, Fault::RestartStore, Fault::StartInvalidator],
+        Focus::Time => &[Fault::PromoteStore, Fault::RestartStore, Fault::StartInvalidator, Fault::SlowStore],
     }
 }
 
@@ -295,7 +295,8 @@ fn roll_out(stage: &mut Stage) {
         for invalidator in stage.invalidators.drain(..) {
             tokio::spawn(invalidator.leave(Arc::clone(&world)));
         }
-        NARROW + random.index(RELEASES.len() - NARROW)
+        // The last one has the fewest caches.
+        if random.chance(700) { RELEASES.len() - 1 } else { NARROW }
     } else {
         if world.config.slow_visibility && random.chance(700) {
             stage.spawn(late_orders(Arc::clone(&world)));

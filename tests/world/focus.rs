@@ -51,15 +51,19 @@ impl Focus {
             Self::Everything => {}
             Self::Covering => {
                 (config.releases, config.slow_visibility, config.replica) = (true, true, false);
+                config.heartbeat = crate::clock::millis(40);
             }
             Self::Definitions => {
                 (config.odd_changes, config.releases, config.partial_tables) = (true, random.chance(500), 300);
                 config.slow_visibility = random.chance(500);
             }
-            Self::Links => (config.store_faults, config.manual, config.churn) = (true, true, false),
+            Self::Links => {
+                (config.store_faults, config.manual, config.churn) = (true, random.chance(500), false);
+                (config.copies, config.faults) = (200, 12);
+            }
             Self::Nodes => (config.store_faults, config.nodes, config.shards) = (true, true, 3),
             Self::Time => {
-                (config.skew_micros, config.long_ways, config.slow_max) = (1_000, 200, 100);
+                (config.skew_micros, config.long_ways, config.slow_max) = (50, 200, 100);
                 config.store_faults = random.chance(500);
             }
         }

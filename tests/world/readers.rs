@@ -206,7 +206,8 @@ pub(crate) async fn write(world: Arc<World>) {
 
 /// Clients commit orders, one after the other, which are in the log a while before they are visible.
 pub(crate) async fn late_orders(world: Arc<World>) {
-    let (random, late) = (&world.random, world.config.heartbeat.as_micros() as u64);
+    // A gate waits for two heartbeats.
+    let (random, late) = (&world.random, world.config.heartbeat.as_micros() as u64 * 9 / 5);
     for _ in 0..random.below(40) {
         let now = world.now();
         let writes = [Write::Order { number: random.below(world.config.keys.into()) as u16 }];

@@ -37,6 +37,12 @@ pub(crate) async fn rest(stage: &mut Stage) {
         if !settles(stage).await {
             return;
         }
+        // What changes no covered cache is applied before it is visible.
+        let visible_at = {
+            let state = world.state();
+            state.database.events[state.database.last()].replica_at
+        };
+        world.time.reach(visible_at).await;
     }
     pass(world.config.silence() * 2 + millis(700)).await;
     look_at_store(&world);

@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Programs of the examples that tests run.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "simulator",
     "binlog_dump",
     "debezium_decode",
@@ -70,13 +70,15 @@ const PROGRAMS: [&str; 10] = [
     "axum_service",
     "lists_and_tags",
     "read_your_writes",
+    "sqlx_loader",
 ];
 
 /// Builds the examples as they are shipped, without the features that only tests turn on, and keeps copies: the tests'
 /// own build puts others in their place. Returns the simulator's.
 pub(crate) fn build_examples() -> Result<PathBuf> {
     let mut command = exec::cargo();
-    command.args(["build", "--quiet"]).args(PROGRAMS.iter().flat_map(|name| ["--example", name]));
+    command.args(["build", "--quiet", "--package", "examples", "--package", "sqlx-loader"]);
+    command.args(PROGRAMS.iter().flat_map(|name| ["--example", name]));
     if !exec::run(&mut command)?.success() {
         return Err(Failure::new("the examples do not build"));
     }

@@ -133,6 +133,14 @@ impl Plan {
         changes
     }
 
+    /// Removes the values of caches that are flushed: what a flush stands for may have changed the same rows, in the same
+    /// transactions.
+    fn drop_images_of_flushed(&mut self, caches: &Caches) {
+        let flushed: Vec<MappingId> =
+            self.flushed.keys().filter_map(|index| caches.get(*index)).map(|cache| cache.mapping).collect();
+        self.images.retain(|_, image| !flushed.contains(&image.mapping));
+    }
+
     /// Adds the keys that the last transaction changed, and the values that some of them have now.
     fn add(&mut self, keys: Vec<StoreKey>, values: Vec<(MappingId, RowValue)>, places: &mut HashMap<StoreKey, usize>) {
         let commit = self.commits.len().saturating_sub(1);
@@ -198,6 +206,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
             plan.times.push((transaction.committed_at, transaction.transit));
         }
     }
+    plan.drop_images_of_flushed(caches);
     plan
 }
 

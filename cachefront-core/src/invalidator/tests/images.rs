@@ -147,6 +147,14 @@ async fn every_other_change_removes_the_entry() {
     // A source that repeats what was applied.
     let repeated = split(vec![transaction(4, true, vec![set(1, 2)]), transaction(6, true, vec![set(2, 3)])]);
     assert_eq!(repeated, (vec!["row:2 3 a:1-6".into()], vec!["row:1".into()]));
+    // A change of the whole table, or one whose key is not known, may be one of the same row.
+    let table = Change::Tables { tables: vec!["shop.row".into()], reason: "a statement".into() };
+    assert_eq!(all(vec![set(1, 2), table.clone()]), (vec![], vec!["row:1".into()]));
+    assert_eq!(all(vec![table, set(1, 2)]), (vec![], vec!["row:1".into()]));
+    let unmapped = RowImage::from_pairs([("value", Value::UInt(3))]);
+    let unmapped =
+        RowChange { table: "shop.row".into(), operation: Operation::Insert, before: None, after: Some(unmapped) };
+    assert_eq!(all(vec![set(1, 2), Change::Row(unmapped)]), (vec![], vec!["row:1".into()]));
     // More than the limit.
     assert_eq!(all(vec![set(1, 2), set(2, 3), set(3, 4)]).0, Vec::<String>::new());
 }
