@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) long_ways: u64,
     /// A slow store's calls take up to this many milliseconds more.
     pub(crate) slow_max: u64,
+    /// The source's end is known up to this many milliseconds later.
+    pub(crate) slow_probe: u64,
     /// Faults of the store's servers: failover, restart.
     pub(crate) store_faults: bool,
     /// Each shard is on a node of its own, as in a cluster: shards are copied to their replicas each at its own time, fail
@@ -91,6 +93,7 @@ impl Config {
             careful_log: some(500),
             long_ways: [0, 20, 200][random.index(3)],
             slow_max: [10, 100, 1_000][random.index(3)],
+            slow_probe: [0, 0, 50][random.index(3)],
             store_faults: some(500),
             nodes: some(300),
             evictions: some(400),

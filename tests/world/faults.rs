@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use cachefront_core::{CdcState, InvalidationMode, ServingMode};
 
+use crate::clock::{millis, pass};
 use crate::focus::Focus;
 use crate::keys::{NARROW, PLACES, RELEASES};
 use crate::process::Invalidator;
@@ -90,6 +91,9 @@ pub(crate) fn strike(stage: &mut Stage) {
     }
     let Some(fault) = stage.world.random.weighted(&choices) else { return };
     stage.world.log(|| format!("fault {fault:?}"));
+    if fault == Fault::PromoteStore && stage.world.focus == Focus::Links {
+        stage.spawn(follow_soon(Arc::clone(&stage.world)));
+    }
     match fault {
         Fault::Replicate
         | Fault::PromoteStore
@@ -126,8 +130,14 @@ fn favoured(focus: Focus) -> &'static [Fault] {
         }
         Focus::Links => &[Fault::PromoteStore, Fault::Mislead],
         Focus::Nodes => &[Fault::FailOverNode],
-        Focus::Time => &[Fault::PromoteStore, Fault::RestartStore, Fault::StartInvalidator, Fault::SlowStore],
+        Focus::Time => &[Fault::RestartStore, Fault::SlowStore],
     }
+}
+
+/// The former primary takes over the state of the new one while clients are still connected to it.
+async fn follow_soon(world: Arc<World>) {
+    pass(millis(world.random.below(10))).await;
+    world.replicate();
 }
 
 fn in_store(world: &World, fault: Fault) {
@@ -141,6 +151,7 @@ fn in_store(world: &World, fault: Fault) {
             }
             let follows = random.chance(500);
             let role = match random.below(4) {
+                _ if world.focus == Focus::Links => Role::Demoted { follows: true },
                 0 => Role::Partitioned,
                 1 => Role::Down,
                 _ => Role::Demoted { follows },

@@ -23,11 +23,11 @@ pub(crate) enum Focus {
 impl Focus {
     pub(crate) fn draw(random: &Random) -> Self {
         match random.below(100) {
-            0..=6 => Self::Covering,
-            7..=13 => Self::Definitions,
-            14..=20 => Self::Links,
-            21..=27 => Self::Nodes,
-            28..=34 => Self::Time,
+            0..=11 => Self::Covering,
+            12..=23 => Self::Definitions,
+            24..=35 => Self::Links,
+            36..=47 => Self::Nodes,
+            48..=59 => Self::Time,
             _ => Self::Everything,
         }
     }
@@ -59,12 +59,14 @@ impl Focus {
             }
             Self::Links => {
                 (config.store_faults, config.manual, config.churn) = (true, random.chance(500), false);
-                (config.copies, config.faults) = (200, 12);
+                (config.copies, config.faults, config.pace) = (200, 30, 1);
             }
             Self::Nodes => (config.store_faults, config.nodes, config.shards) = (true, true, 3),
             Self::Time => {
                 (config.skew_micros, config.long_ways, config.slow_max) = (50, 200, 100);
-                config.store_faults = random.chance(500);
+                (config.slow_probe, config.shards) = (50, 1);
+                (config.writes, config.faults) = (300, 12);
+                config.store_faults = random.chance(300);
             }
         }
     }

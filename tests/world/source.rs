@@ -238,6 +238,9 @@ impl SourceProbe for Source {
             let checkpoint = Checkpoint { position, ..Checkpoint::default() };
             Head { checkpoint, origin: (*database.servers[server].name).into() }
         };
+        if world.config.slow_probe > 0 && !world.is_calm() {
+            pass(millis(world.random.below(world.config.slow_probe))).await;
+        }
         world.travel(false).await;
         world.awake(self.actor).await;
         self.wires.origin.store(server, Ordering::Relaxed);

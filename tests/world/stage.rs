@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cachefront_core::InvalidationMode;
 
+use crate::focus::Focus;
 use crate::keys::RELEASES;
 use crate::process::{Invalidator, Process};
 use crate::readers::Reader;
@@ -48,7 +49,7 @@ impl Stage {
 
     pub(crate) fn start_process(&mut self) {
         let (world, release) = (Arc::clone(&self.world), self.random_release());
-        let local = world.random.chance(600);
+        let local = world.focus == Focus::Links || world.random.chance(600);
         let on_replica = world.config.replica && world.random.chance(500);
         self.processes.push(Process::start(&world, release, local, on_replica));
     }
