@@ -13,8 +13,8 @@ use crate::keys::{Key, Kind, ORDERS, tag_of};
 /// The name of the replica that loaders read.
 const REPLICA: &str = "replica";
 
-/// A cache of this kind under its mapping.
-pub(crate) fn cache_of(config: &Config, kind: Kind) -> CacheBuilder<Key, u64> {
+/// A cache of this kind under its mapping in a release.
+pub(crate) fn cache_of(config: &Config, kind: Kind, release: usize) -> CacheBuilder<Key, u64> {
     let mut builder = Cache::builder(kind.cache()).mapping_version(kind.version());
     if config.features.has_tags(kind) {
         builder = builder.depends_on_tags(ORDERS, &["id"], |row| Ok(vec![tag_of(row.get::<u16>("id")?)]));
@@ -29,7 +29,7 @@ pub(crate) fn cache_of(config: &Config, kind: Kind) -> CacheBuilder<Key, u64> {
     if let Some(table) = config.features.row_images_of(kind) {
         builder = builder.refresh_in_place(table, written);
     }
-    if config.replica {
+    if config.declares_replica(release) {
         builder = builder.loads_from(REPLICA);
         if config.fenced {
             builder = builder.fenced();
@@ -43,6 +43,6 @@ fn written(row: &RowImage) -> Result<u64> {
 }
 
 /// The mapping of a cache, for those that hold no cache themselves.
-pub(crate) fn key_map_of(config: &Config, kind: Kind) -> Arc<dyn KeyMap> {
-    cache_of(config, kind).build().expect("a cache").key_map()
+pub(crate) fn key_map_of(config: &Config, kind: Kind, release: usize) -> Arc<dyn KeyMap> {
+    cache_of(config, kind, release).build().expect("a cache").key_map()
 }

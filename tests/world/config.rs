@@ -7,6 +7,9 @@ use crate::features::Features;
 use crate::lives::Lives;
 use crate::random::Random;
 
+/// No release declares the replica.
+const UNDECLARED: usize = usize::MAX;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Shards of the store.
@@ -51,6 +54,9 @@ pub(crate) struct Config {
     pub(crate) slow_visibility: bool,
     /// Some processes load from a replica, which lags.
     pub(crate) replica: bool,
+    /// The first release that knows of the replica: its caches declare it, and its gate waits on it. If none does, loads from it
+    /// are not declared.
+    pub(crate) replica_from: usize,
     /// The gate does not wait on the replica: its loads have fences.
     pub(crate) fenced: bool,
     /// InvalidationMode and mode are switched.
@@ -116,9 +122,25 @@ impl Config {
             writes: [50, 150, 300][random.index(3)],
             faults: [3, 10, 40][random.index(3)],
             // Of no effect without a replica.
+            replica_from: [0, 0, 1, UNDECLARED][random.index(4)],
             fenced: some(500),
             features: Features::draw(random),
         }
+    }
+
+    /// True if this release declares that it loads from the replica.
+    pub(crate) fn declares_replica(&self, release: usize) -> bool {
+        self.replica && release >= self.replica_from
+    }
+
+    /// True if processes of this release may load from the replica.
+    pub(crate) fn uses_replica(&self, release: usize) -> bool {
+        self.declares_replica(release) || self.is_undeclared()
+    }
+
+    /// True if no release declares the replica.
+    pub(crate) fn is_undeclared(&self) -> bool {
+        self.replica && self.replica_from == UNDECLARED
     }
 
     pub(crate) fn silence(&self) -> Duration {

@@ -130,6 +130,8 @@ fn favoured(focus: Focus) -> &'static [Fault] {
         }
         Focus::Links => &[Fault::PromoteStore, Fault::Mislead],
         Focus::Nodes => &[Fault::FailOverNode],
+        Focus::Modes => &[Fault::SwitchMode, Fault::KillInvalidator, Fault::StopInvalidator, Fault::StartInvalidator],
+        Focus::Replica => &[Fault::RollOut],
         Focus::Time => &[Fault::RestartStore, Fault::SlowStore],
     }
 }

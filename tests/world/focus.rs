@@ -16,6 +16,10 @@ pub(crate) enum Focus {
     Links,
     /// Shards fail over one by one.
     Nodes,
+    /// Modes are switched, and invalidators die meanwhile.
+    Modes,
+    /// Processes load from a replica of the database, which lags.
+    Replica,
     /// Clocks hardly differ, and ways are long: what is known of time must be exact.
     Time,
 }
@@ -28,6 +32,8 @@ impl Focus {
             24..=35 => Self::Links,
             36..=47 => Self::Nodes,
             48..=59 => Self::Time,
+            60..=65 => Self::Modes,
+            66..=75 => Self::Replica,
             _ => Self::Everything,
         }
     }
@@ -60,6 +66,13 @@ impl Focus {
             Self::Links => {
                 (config.store_faults, config.manual, config.churn) = (true, random.chance(500), false);
                 (config.copies, config.faults, config.pace) = (200, 30, 1);
+            }
+            Self::Modes => (config.switches, config.faults) = (true, 40),
+            Self::Replica => {
+                (config.replica, config.odd_changes, config.releases) = (true, true, random.chance(700));
+                config.partial_tables = 0;
+                (config.slow_visibility, config.faults) = (true, 12);
+                config.compared_keys_max = [0, 64][random.index(2)];
             }
             Self::Nodes => (config.store_faults, config.nodes, config.shards) = (true, true, 3),
             Self::Time => {

@@ -48,7 +48,7 @@ impl Process {
         let member = |kind: &Kind| {
             let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
             let dyn_clock: Arc<dyn Clock> = Arc::<WorldClock>::clone(&clock);
-            let mut builder = cache_of(&world.config, *kind)
+            let mut builder = cache_of(&world.config, *kind, release)
                 .shared(Arc::clone(&conn))
                 .loader(rows.clone())
                 .schema_version(schema_version(kind))
@@ -110,13 +110,13 @@ impl Invalidator {
         let clock = Arc::new(WorldClock::new(world.time, world.config.process_clock(&world.random)));
         let dyn_clock: Arc<dyn Clock> = Arc::<WorldClock>::clone(&clock);
         let entropy: Arc<dyn Entropy> = Arc::<crate::random::Random>::clone(&world.random);
-        let source = Source::new(world, actor, &wires);
+        let source = Source::new(world, actor, &wires, release);
         let gate = source.gate().expect("a source with a gate");
-        // Where there is a replica, this gate waits on it too, unless loads have fences.
+        // Where the release knows of a replica, this gate waits on it too, unless loads have fences.
         let mut cdc =
             Cdc::new(source).gate(gate).settings(world.cdc_settings()).mode(mode).clock(dyn_clock).entropy(entropy);
         for kind in RELEASES[release] {
-            cdc = cdc.bind_map(Arc::clone(&conn), key_map_of(&world.config, *kind));
+            cdc = cdc.bind_map(Arc::clone(&conn), key_map_of(&world.config, *kind, release));
         }
         let handle = cdc.spawn().expect("an invalidator");
         world.log(|| format!("invalidator {actor} of release {release} starts"));

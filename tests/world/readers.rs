@@ -272,7 +272,7 @@ fn random_writes(world: &World) -> Vec<Write> {
     let one = || match random.below(100) {
         0..=44 => Write::User { number: number(), mail: mail() },
         45..=52 => Write::DeleteUser { number: number() },
-        80..=99 if world.focus == Focus::Definitions => define(),
+        80..=99 if matches!(world.focus, Focus::Definitions | Focus::Replica) => define(),
         53..=89 => Write::Order { number: number() },
         90..=97 => Write::DeleteOrder { number: number() },
         98 if config.odd_changes => Write::TruncateOrders,

@@ -48,6 +48,8 @@ pub(crate) struct Source {
     pub(crate) world: Arc<World>,
     pub(crate) actor: usize,
     pub(crate) wires: Arc<Wires>,
+    /// Its gate waits on the replica too.
+    waits_on_replica: bool,
     /// The next event to deliver; none if the log is not open.
     next: Option<usize>,
     server: usize,
@@ -57,9 +59,19 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(world: &Arc<World>, actor: usize, wires: &Arc<Wires>) -> Self {
+    pub(crate) fn new(world: &Arc<World>, actor: usize, wires: &Arc<Wires>, release: usize) -> Self {
         let (world, wires) = (Arc::clone(world), Arc::clone(wires));
-        Self { world, actor, wires, next: None, server: 0, delivers_from: 0, delivered: Position::new() }
+        let waits_on_replica = world.config.declares_replica(release) && !world.config.fenced;
+        Self {
+            world,
+            actor,
+            wires,
+            waits_on_replica,
+            next: None,
+            server: 0,
+            delivers_from: 0,
+            delivered: Position::new(),
+        }
     }
 
     /// What follows in the log, at most this many transactions.
@@ -105,8 +117,7 @@ impl Source {
         let mut state = self.world.state();
         let database = &mut state.database;
         let visible = database.visible(server, now);
-        let waits = self.world.config.replica && !self.world.config.fenced;
-        let on_replica = if waits { database.on_replica(now) } else { visible };
+        let on_replica = if self.waits_on_replica { database.on_replica(now) } else { visible };
         [visible, on_replica].map(|event| Arc::clone(&database.events[event].executed))
     }
 

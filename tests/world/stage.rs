@@ -50,7 +50,7 @@ impl Stage {
     pub(crate) fn start_process(&mut self) {
         let (world, release) = (Arc::clone(&self.world), self.random_release());
         let local = world.focus == Focus::Links || world.random.chance(600);
-        let on_replica = world.config.replica && world.random.chance(500);
+        let on_replica = world.config.uses_replica(release) && world.random.chance(500);
         self.processes.push(Process::start(&world, release, local, on_replica));
     }
 
