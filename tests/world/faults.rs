@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cachefront_core::store::transition;
 use cachefront_core::{CdcState, InvalidationMode, ServingMode};
 
 use crate::clock::{millis, pass};
@@ -27,6 +28,7 @@ enum Fault {
     Mislead,
     EvictEntry,
     EvictMeta,
+    Suspend,
     SlowStore,
     StartInvalidator,
     StopInvalidator,
@@ -65,6 +67,7 @@ pub(crate) fn strike(stage: &mut Stage) {
         (has(store, 6), Fault::Mislead),
         (has(config.evictions, 20), Fault::EvictEntry),
         (has(config.evictions, 3), Fault::EvictMeta),
+        (has(config.churn, 2), Fault::Suspend),
         (4, Fault::SlowStore),
         (has(config.churn, 14), Fault::StartInvalidator),
         (has(config.churn, 8), Fault::StopInvalidator),
@@ -101,7 +104,8 @@ pub(crate) fn strike(stage: &mut Stage) {
         | Fault::RestartStore
         | Fault::EndFormerStore
         | Fault::EvictEntry
-        | Fault::EvictMeta => in_store(&stage.world, fault),
+        | Fault::EvictMeta
+        | Fault::Suspend => in_store(&stage.world, fault),
         Fault::FailOverDatabase
         | Fault::MoveWire
         | Fault::MoveLoader
@@ -188,6 +192,8 @@ fn in_store(world: &World, fault: Fault) {
                 server.changed.notify_waiters();
             }
         }
+        // A candidate has suspended the store, and ended before it took the term.
+        Fault::Suspend => suspend(world),
         Fault::EvictEntry => {
             let mut state = world.state();
             let primary = state.primary;
@@ -204,6 +210,18 @@ fn in_store(world: &World, fault: Fault) {
                 }
             }
             server.promises += 1;
+        }
+    }
+}
+
+fn suspend(world: &World) {
+    let now = world.now();
+    let mut state = world.state();
+    let primary = state.primary;
+    let server = &mut state.servers[primary];
+    for shard in 0..server.data.metas.len() {
+        if let Some(meta) = server.data.metas[shard].as_deref().map(transition::suspend) {
+            server.set_meta(shard, meta, now);
         }
     }
 }

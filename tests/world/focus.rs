@@ -70,7 +70,7 @@ impl Focus {
             Self::Modes => (config.switches, config.faults) = (true, 40),
             Self::Replica => {
                 (config.replica, config.odd_changes, config.releases) = (true, true, random.chance(700));
-                config.partial_tables = 0;
+                config.partial_tables = 300;
                 (config.slow_visibility, config.faults) = (true, 12);
                 config.compared_keys_max = [0, 64][random.index(2)];
             }

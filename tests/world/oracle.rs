@@ -17,6 +17,8 @@ use crate::world::{Discarding, Handed, State, World};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) at_least: Option<Arc<Position>>,
+    /// Another token.
+    pub(crate) and: Option<Arc<Position>>,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) bypass: bool,
 }
@@ -201,10 +203,9 @@ impl Judgement<'_> {
         if asked.bypass {
             return (!self.was_loaded()).then(|| "the database did not return this value".into());
         }
-        if let Some(token) = &asked.at_least
-            && let Some(event) = self.lacks(Floor { position: token, origin: 0 })
-        {
-            return Some(format!("the value lacks event {event} of the token"));
+        let mut tokens = asked.at_least.iter().chain(&asked.and);
+        if let Some(event) = tokens.find_map(|token| self.lacks(Floor { position: token, origin: 0 })) {
+            return Some(format!("the value lacks event {event} of a token"));
         }
         if let Some(position) = &self.answer.position
             && let Some(event) = self.lacks(Floor { position, origin: 0 })

@@ -75,6 +75,10 @@ impl Reader {
             let state = self.world.state();
             let back = random.index(4.min(state.tokens.len().max(1)));
             asked.at_least = state.tokens.iter().rev().nth(back).cloned();
+            if draw >= 92 {
+                // One that came before or after: both count.
+                asked.and = state.tokens.iter().rev().nth(random.index(4.min(state.tokens.len().max(1)))).cloned();
+            }
         }
         if draw >= 68 {
             asked.max_staleness = Some(millis([1, 30, 100, 400, 2_000][random.index(5)]));
@@ -88,7 +92,8 @@ impl Reader {
     /// One key, judged.
     pub(crate) async fn one(&self, key: Key, asked: &Asked, detailed: bool) -> Result<Answer, Error> {
         let begun = oracle::begin(&self.world, &self.process, self.member(), key);
-        let get = self.cache().get(&key).at_least(&asked.at_least).max_staleness(asked.max_staleness);
+        let get =
+            self.cache().get(&key).at_least(&asked.and).at_least(&asked.at_least).max_staleness(asked.max_staleness);
         let get = if asked.bypass { get.bypass() } else { get };
         let answer = if detailed {
             get.detailed().await.map(Answer::detailed)
@@ -105,7 +110,12 @@ impl Reader {
         let mut keys = vec![first];
         keys.extend((0..world.random.below(3)).map(|_| random_key(world, member.kind)));
         let begun: Vec<_> = keys.iter().map(|key| oracle::begin(world, &self.process, member, *key)).collect();
-        let get = self.cache().get_many(&keys).at_least(&asked.at_least).max_staleness(asked.max_staleness);
+        let get = self
+            .cache()
+            .get_many(&keys)
+            .at_least(&asked.and)
+            .at_least(&asked.at_least)
+            .max_staleness(asked.max_staleness);
         let get = if asked.bypass { get.bypass() } else { get };
         let together = world.config.features.snapshots && world.random.chance(400);
         let get = if together { get.consistent() } else { get };
@@ -139,7 +149,7 @@ impl Reader {
         let rows = self.process.rows.clone();
         let load = move |cx: Arc<_>| async move { rows.read(key, &cx).await };
         let get = self.cache().get_or_load(&key, load);
-        let get = get.at_least(&asked.at_least).max_staleness(asked.max_staleness);
+        let get = get.at_least(&asked.and).at_least(&asked.at_least).max_staleness(asked.max_staleness);
         let get = if asked.bypass { get.bypass() } else { get };
         let answer = if self.world.random.chance(500) {
             get.detailed().await.map(Answer::detailed)

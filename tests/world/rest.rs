@@ -8,7 +8,7 @@ use cachefront_core::store::{InvalidationMode, Meta};
 use cachefront_core::{CdcState, ErrorKind, Tier};
 
 use crate::caches::key_map_of;
-use crate::clock::{millis, pass};
+use crate::clock::{Moment, millis, pass};
 use crate::database::{Way, Write};
 use crate::faults;
 use crate::keys::{KEYS, KINDS, Key, Kind, NARROW, line};
@@ -27,7 +27,7 @@ pub(crate) async fn rest(stage: &mut Stage) {
         fail_over_behind_the_gate(&world).await;
     }
     faults::heal(stage);
-    if !settles(stage).await {
+    if !settles(stage).await || !settles_slowly(stage).await {
         return;
     }
     if world.config.slow_visibility {
@@ -100,6 +100,23 @@ fn is_settled(stage: &Stage) -> bool {
     let is_applied =
         |meta: &Option<Arc<Meta>>| meta.as_ref().is_some_and(|meta| meta.is_live() && meta.applied().covers(executed));
     runs && state.servers[state.primary].data.metas.iter().all(is_applied)
+}
+
+/// Every call of the store takes longer than a heartbeat's period: batches are applied all the same ("The loop turns").
+async fn settles_slowly(stage: &mut Stage) -> bool {
+    let world = Arc::clone(&stage.world);
+    if world.config.slow_max > 100 || !world.random.chance(200) {
+        return true;
+    }
+    {
+        let mut state = world.state();
+        (state.slow_until, state.calm_since) = (Moment::MAX, 0);
+    }
+    commit_hidden(&world, 0);
+    let settled = settles(stage).await;
+    let mut state = world.state();
+    (state.slow_until, state.calm_since) = (0, world.now() + 1_500_000);
+    settled
 }
 
 fn coverage(world: &World) -> Option<Arc<Meta>> {
