@@ -72,7 +72,7 @@ impl Focus {
                 (config.replica, config.odd_changes, config.releases) = (true, true, random.chance(700));
                 config.partial_tables = 300;
                 (config.slow_visibility, config.faults) = (true, 12);
-                config.compared_keys_max = [0, 64][random.index(2)];
+                (config.compared_keys_max, config.batch_changes_max) = ([0, 64][random.index(2)], 1);
             }
             Self::Nodes => (config.store_faults, config.nodes, config.shards) = (true, true, 3),
             Self::Time => {

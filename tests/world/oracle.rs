@@ -137,10 +137,13 @@ fn promised(world: &World, server: &Server, kind: Kind, key: Key) -> Option<Arc<
 }
 
 /// A tier that receives no message turns itself off after a while: this much later it has seen everything, or is off.
+fn long(world: &World) -> Moment {
+    4 * world.config.silence().as_micros() as Moment + 1_500_000
+}
+
 fn applied_long_ago(world: &World, state: &State, actor: usize, now: Moment) -> Vec<Arc<Meta>> {
     let me = &state.actors[actor];
-    let long = 4 * world.config.silence().as_micros() as Moment + 1_500_000;
-    let Some(then) = now.checked_sub(long) else { return Vec::new() };
+    let Some(then) = now.checked_sub(long(world)) else { return Vec::new() };
     if world.config.wild_clocks || state.is_split() {
         return Vec::new();
     }
@@ -357,6 +360,14 @@ impl Judgement<'_> {
         if let Some(wrong) = self.discarded(self.begun.announced.filter(is_up), "the bus said that the key was removed")
         {
             return Some(wrong);
+        }
+        let by_any = self.begun.removed.filter(|removed| removed.at + long(self.world) < self.begun.at);
+        let same = self.link_is_up() && me.bus == me.reads && me.bus_links == self.begun.bus_links;
+        if same && !self.state.is_split() && !self.world.config.wild_clocks {
+            let wrong = self.discarded(by_any, "the key was removed by hand long ago, and the tier is still on");
+            if wrong.is_some() {
+                return wrong;
+            }
         }
         if let Some(handed) = self.begun.handed.as_ref().filter(|_| me.bus_links == self.begun.bus_links) {
             let floor = Floor { position: &handed.applied, origin: handed.origin };

@@ -210,8 +210,27 @@ pub(crate) fn random_key(world: &World, kind: Kind) -> Key {
 
 /// A client commits.
 pub(crate) async fn write(world: Arc<World>) {
+    if world.focus == Focus::Replica && world.random.chance(60) {
+        return partial_for_a_moment(&world).await;
+    }
     let writes = random_writes(&world);
     commit(&world, &writes).await;
+}
+
+/// The log lacks the changes of a few orders, which the replica shows later than the definition before and after them.
+async fn partial_for_a_moment(world: &World) {
+    let (random, keys) = (&world.random, u64::from(world.config.keys));
+    let lag = 60_000 + random.below(90_000);
+    let order = || Write::Order { number: random.below(keys) as u16 };
+    let define = |partial| Write::Define { table: ORDERS, partial };
+    for write in [define(true), order(), order(), define(false)] {
+        let now = world.now();
+        let event =
+            world.state().database.commit(&[write], Way { visible_at: now, replica_at: now + lag, unmappable: false });
+        world.log(|| format!("commit {event} {write:?} on the replica at {}", now + lag));
+        world.logged.notify_waiters();
+        pass(millis(3 + random.below(15))).await;
+    }
 }
 
 /// Clients commit orders, one after the other, which are in the log a while before they are visible.
@@ -282,7 +301,7 @@ fn random_writes(world: &World) -> Vec<Write> {
     let one = || match random.below(100) {
         0..=44 => Write::User { number: number(), mail: mail() },
         45..=52 => Write::DeleteUser { number: number() },
-        80..=99 if matches!(world.focus, Focus::Definitions | Focus::Replica) => define(),
+        80..=99 if world.focus == Focus::Definitions => define(),
         53..=89 => Write::Order { number: number() },
         90..=97 => Write::DeleteOrder { number: number() },
         98 if config.odd_changes => Write::TruncateOrders,
