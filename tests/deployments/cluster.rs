@@ -68,6 +68,60 @@ async fn slots_that_move_under_load_cost_no_wrong_answer() {
     test.run.is_right_from_now_on("after the moves").await;
 }
 
+/// While a slot is being moved, for as long as that takes, invalidation, reads and fills go on, wherever its keys are; of
+/// the shard itself nothing is cached meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invalidation_goes_on_while_slots_are_being_moved() {
+    let mut test = Clustered::start(2).await;
+    let namespace = test.run.fleet.namespace.clone();
+    let watched = cachefront::StoreKey::encode("item", &0_u64).expect("a key").shard(SHARDS);
+    let shards = (0..SHARDS).filter(|shard| *shard != watched).step_by(13);
+    let keys = shards.map(|shard| testing::meta_key(&namespace, shard)).chain([testing::bus_key(&namespace)]);
+    let (mut moving, mut ended) = (Duration::ZERO, Duration::ZERO);
+    for key in keys {
+        let (slot, from) = (test.cluster.slot_of(&key).await, test.cluster.owner_of(&key).await);
+        let to = (0..3).find(|node| *node != from).expect("another primary");
+        test.cluster.begin_move(slot, from, to).await;
+        moving = moving.max(test.run.recovered().await);
+        while test.cluster.move_keys(slot, from, to, 1).await > 0 {
+            moving = moving.max(test.run.recovered().await);
+        }
+        moving = moving.max(test.run.recovered().await);
+        test.run.report().await;
+        test.cluster.end_move(slot, to).await;
+        ended = ended.max(test.run.recovered().await);
+    }
+    tell(&format!(
+        "slots being moved: a commit is applied after at most {moving:?}, after the end of a move {ended:?}"
+    ));
+    assert!(moving < Duration::from_secs(2), "invalidation stalls while a slot is being moved");
+    test.run.rest("slots being moved").await;
+    test.run.sum.is_right("slots being moved", &["session", "bounded"]);
+    test.run.is_right_from_now_on("after these moves").await;
+}
+
+/// A move that is given up: the shard is cached again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_is_given_up_leaves_a_shard_that_is_cached() {
+    let test = Clustered::start(1).await;
+    let namespace = test.run.fleet.namespace.clone();
+    let meta = testing::meta_key(&namespace, 0);
+    let (slot, from) = (test.cluster.slot_of(&meta).await, test.cluster.owner_of(&meta).await);
+    let to = (0..3).find(|node| *node != from).expect("another primary");
+    let store = test.run.fleet.store().await;
+    let key = (0_u64..).map(|id| cachefront::StoreKey::encode("item", &id).expect("a key"));
+    let key = key.into_iter().find(|key| key.shard(SHARDS) == 0).expect("a key of the shard");
+    let covered = async || {
+        let reading = store.get(&key).await.ok();
+        reading.and_then(|reading| reading.meta).is_some_and(|meta| !meta.coverage.rows().is_empty())
+    };
+    wait::until_async("the shard is covered", PATIENCE, covered).await;
+    test.cluster.begin_move(slot, from, to).await;
+    wait::until_async("the shard is not covered", PATIENCE, async || !covered().await).await;
+    test.cluster.give_up_move(slot, from, to).await;
+    wait::until_async("the shard is covered again", PATIENCE, covered).await;
+}
+
 /// The node of a shard dies after its replica has lost the connection to it: what it had applied last is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_with_lost_writes_is_repaired() {

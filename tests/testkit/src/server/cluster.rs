@@ -178,6 +178,15 @@ impl Cluster {
         }
     }
 
+    /// Gives up a move of which no key was moved.
+    ///
+    /// # Panics
+    /// If a node refuses.
+    pub async fn give_up_move(&self, slot: u16, from: usize, to: usize) {
+        self.ok(from, &format!("CLUSTER SETSLOT {slot} STABLE")).await;
+        self.ok(to, &format!("CLUSTER SETSLOT {slot} STABLE")).await;
+    }
+
     /// Moves a slot with all its keys.
     ///
     /// # Panics
