@@ -15,7 +15,7 @@
 //! one begins new generations on the shard.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use cachefront_core::Result;
 use cachefront_core::store::{Coverage, Expected, Meta, StoreState, transition};
@@ -25,22 +25,6 @@ use crate::error::is_moving;
 use crate::route::Servers;
 use crate::scripts::{COVER, FLUSH, TAKE_TERM};
 use crate::writer::{RedisWriter, compared, conflict};
-
-/// The shards that are parked.
-#[derive(Debug, Default)]
-pub(crate) struct Parked(Mutex<BTreeSet<usize>>);
-
-impl Parked {
-    /// No code panics while it holds the lock.
-    fn shards(&self) -> MutexGuard<'_, BTreeSet<usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True for a shard that is parked.
-    pub(crate) fn has(&self, shard: usize) -> bool {
-        self.shards().contains(&shard)
-    }
-}
 
 /// Where a shard is, compared with where it was last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +48,8 @@ impl RedisWriter {
     pub(crate) async fn follow(
         &self,
         held: Option<&Expected>,
-        places: impl IntoIterator<Item = usize>,
-        build: impl Fn(usize) -> Cmd,
+        places: impl IntoIterator<Item = usize> + Send,
+        build: impl Fn(usize) -> Cmd + Send + Sync,
     ) -> Result<Vec<Value>> {
         let places: Vec<usize> = places.into_iter().collect();
         let mut replies = self.wires.call_each(places.iter().map(|place| (*place, build(*place)))).await?;
@@ -84,8 +68,8 @@ impl RedisWriter {
     pub(crate) async fn all_done(
         &self,
         held: Option<&Expected>,
-        shards: impl IntoIterator<Item = usize>,
-        build: impl Fn(usize) -> Cmd,
+        shards: impl IntoIterator<Item = usize> + Send,
+        build: impl Fn(usize) -> Cmd + Send + Sync,
     ) -> Result<()> {
         self.follow(held, shards, build).await?.into_iter().try_for_each(|reply| match reply {
             Value::Int(0) => Ok(()),
@@ -139,7 +123,7 @@ impl RedisWriter {
     }
 
     /// Removes the homes of shards.
-    async fn forget_home(&self, shards: impl IntoIterator<Item = usize>) -> Result<()> {
+    async fn forget_home(&self, shards: impl IntoIterator<Item = usize> + Send) -> Result<()> {
         let forget = |shard| {
             let mut command = Cmd::new();
             command.arg("UNLINK").arg(self.keys().home(shard));

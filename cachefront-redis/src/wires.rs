@@ -5,7 +5,7 @@
 //! While a slot is being moved (`ASK`, `TRYAGAIN`) the topology is still the same: such replies are returned, and a command
 //! on one key is repeated at the node that the key may have gone to ([`ask`](Wires::ask)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cachefront_core::store::ServerId;
@@ -30,6 +30,22 @@ pub(crate) struct Wires {
     server: ServerId,
     /// For each place whose slot was found to be moved, the node that it is moved to.
     targets: Mutex<BTreeMap<usize, Connection>>,
+}
+
+/// The shards that are parked.
+#[derive(Debug, Default)]
+pub(crate) struct Parked(Mutex<BTreeSet<usize>>);
+
+impl Parked {
+    /// The shards. No code panics while it holds the lock.
+    pub(crate) fn shards(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True for a shard that is parked.
+    pub(crate) fn has(&self, shard: usize) -> bool {
+        self.shards().contains(&shard)
+    }
 }
 
 impl Wires {

@@ -25,11 +25,10 @@ use redis::{Cmd, Pipeline, RedisWrite, Value};
 use crate::bus;
 use crate::error::Address;
 use crate::keys::KeySpace;
-use crate::moving::Parked;
 use crate::route::Servers;
 use crate::scripts::{COMMIT, COVER, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script};
 use crate::shared::{Shared, unlink};
-use crate::wires::Wires;
+use crate::wires::{Parked, Wires};
 
 /// A writer over connections of its own.
 pub(crate) struct RedisWriter {
@@ -352,7 +351,7 @@ impl StoreWriter for RedisWriter {
     async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
         self.begin()?;
         let [generation, term, applied_order] = &compared(expected);
-        self.held = Some(expected.clone());
+        self.held = Some(*expected);
         let outcome = self
             .on_metas(expected, &RAISE_HIGH_WATERMARK, &[generation, term, applied_order, &order.to_be_bytes()])
             .await;

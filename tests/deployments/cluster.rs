@@ -10,16 +10,57 @@ use cachefront_testkit::{stack, wait};
 
 use crate::common::{ACTOR, PHASE, Run, code, commits, item, replicas_are_missing, tell};
 use crate::crowd::{during, say};
+use crate::race::{self, FailOver, race};
 
 /// Logical shards of a cluster by default.
 const SHARDS: u32 = 64;
 
-struct Clustered {
-    run: Run,
-    cluster: Cluster,
+pub(crate) struct Clustered {
+    pub(crate) run: Run,
+    pub(crate) cluster: Cluster,
+    /// The node that was killed last.
+    killed: usize,
+}
+
+impl FailOver for Clustered {
+    fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
+
+    async fn fail_over(&mut self) {
+        self.killed = self.cluster.owner_of(&testing::meta_key(&self.run.fleet.namespace, 0)).await;
+        let replica = self.cluster.replica_of(self.killed).await;
+        self.cluster.nodes[self.killed].kill();
+        wait::until_async("the replica is the primary", PATIENCE, async || {
+            let info = self.cluster.nodes[replica].command("INFO replication").await.unwrap_or_default();
+            info.contains("role:master")
+        })
+        .await;
+    }
+
+    async fn restore(&mut self) {
+        self.cluster.nodes[self.killed].restart().await;
+        wait::until_async("the former primary is a replica in step", PATIENCE, async || {
+            let info = self.cluster.nodes[self.killed].command("INFO replication").await.unwrap_or_default();
+            info.contains("role:slave") && info.contains("master_link_status:up")
+        })
+        .await;
+    }
+}
+
+/// The node of a shard is killed every ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn race_under_failovers_of_a_cluster() {
+    let cluster = Cluster::start().await;
+    let run = race::begin(Fleet::open_on(&stack::mysql_url(), &cluster.url()).await).await;
+    race("race, cluster", &mut Clustered::new(run, cluster)).await;
 }
 
 impl Clustered {
+    pub(crate) fn new(run: Run, cluster: Cluster) -> Self {
+        Self { run, cluster, killed: 0 }
+    }
+
     async fn start(processes: usize) -> Self {
         Self::start_with(processes, 0).await
     }
@@ -33,7 +74,7 @@ impl Clustered {
             run.start(&[item(), code()]).await;
         }
         run.commits(PHASE).await;
-        Self { run, cluster }
+        Self::new(run, cluster)
     }
 }
 
