@@ -90,7 +90,7 @@ impl World {
         let mut cdc = Cdc::new(log.clone());
         let mut caches = Vec::new();
         for number in 0..CACHES {
-            let cache = Cache::builder(format!("cache-{number}"))
+            let cache = Cache::builder(&format!("cache-{number}"))
                 .shared(store.clone())
                 .ttl(Duration::from_secs(36_000))
                 .loader(loader_fn(async |id: u64| Ok::<_, std::io::Error>(Some(User::new(id)))))
