@@ -10,6 +10,7 @@ mod l1_hit;
 mod memory;
 mod ratio;
 mod redis_hit;
+mod scale;
 mod stampede;
 mod world;
 
@@ -30,6 +31,10 @@ struct Arguments {
     /// Only measurements whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Only this: what a read, an invalidation and a heartbeat cost, from 1,000 keys to this many, and from 1 to 32 followers of
+    /// the bus.
+    #[arg(long, value_name = "KEYS")]
+    scale: Option<u64>,
     /// Where the JSON goes, besides the standard output.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -45,8 +50,11 @@ fn main() -> std::io::Result<()> {
         print(&runtime.block_on(memory::hold(holder)).to_string());
         return Ok(());
     }
-    let ratios = runtime.block_on(run(&arguments));
-    let text = serde_json::to_string_pretty(&report(&ratios, arguments.quick))?;
+    let report = match arguments.scale {
+        Some(keys) => runtime.block_on(scale::measure(keys)),
+        None => report(&runtime.block_on(run(&arguments)), arguments.quick),
+    };
+    let text = serde_json::to_string_pretty(&report)?;
     print(&text);
     if let Some(out) = &arguments.out {
         fs::write(out, text + "\n")?;

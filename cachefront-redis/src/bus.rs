@@ -19,7 +19,6 @@ use tokio::sync::watch;
 
 use crate::conn::{Connection, Purpose};
 use crate::error::{Address, closed, is_redirect};
-use crate::identity::Identity;
 use crate::message;
 use crate::route::{Route, Servers};
 use crate::scripts::{self, HEAD, PUBLISH};
@@ -39,17 +38,21 @@ impl RedisBus {
     }
 }
 
-/// Builds the call that appends a message, for a connection to the server with this identity. `server` is the identity of
-/// everything that the message speaks of: the same server, or the set of nodes that it is one of.
-pub(crate) fn append(shared: &Shared, identity: &Identity, server: ServerId, message: &BusMessage) -> Result<Cmd> {
+/// Encodes a message. `server` is the identity of everything that the message speaks of: the same server, or the set of nodes
+/// that it is one of.
+pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> {
+    message::encode(server, message)
+}
+
+/// Builds the call that appends an encoded message, for a server with one of these replication ids.
+pub(crate) fn append(shared: &Shared, replication_ids: &str, bytes: &[u8]) -> Cmd {
     let stream = shared.keys().stream();
-    let bytes = message::encode(server, message)?;
     let mut command = PUBLISH.command(1, 3, stream.len() + bytes.len() + 64);
     command.write_arg(stream.as_bytes());
-    command.write_arg(identity.replication_id().as_bytes());
-    command.write_arg(&bytes);
+    command.write_arg(replication_ids.as_bytes());
+    command.write_arg(bytes);
     command.arg(shared.settings.bus_messages_max);
-    Ok(command)
+    command
 }
 
 /// Returns the sequence of the message that was appended.
@@ -82,7 +85,8 @@ impl InvalidationBus for RedisBus {
     async fn publish(&self, message: &BusMessage) -> Result<u64> {
         let route = &self.shared.reads.route;
         let live = route.live(self.shared.keys().bus())?;
-        let command = append(&self.shared, &live.connection.identity, live.server, message)?;
+        let bytes = encode(live.server, message)?;
+        let command = append(&self.shared, live.connection.identity.replication_id(), &bytes);
         let reply = self.shared.call_over(&live, &command).await?;
         appended(self.shared.address(), reply).inspect_err(|error| route.discard(&live, error))
     }

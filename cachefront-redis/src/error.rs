@@ -91,6 +91,17 @@ pub(crate) fn is_redirect(error: &RedisError) -> bool {
     matches!(error.kind(), RedisKind::Server(ServerErrorKind::Moved | ServerErrorKind::ClusterDown))
 }
 
+/// Returns true if a reply says that the slot of a key is being moved, and that the key is, or may be, at the other node.
+pub(crate) fn is_moving(value: &Value) -> bool {
+    let Value::ServerError(error) = value else { return false };
+    matches!(error.kind(), Some(ServerErrorKind::Ask | ServerErrorKind::TryAgain))
+}
+
+/// As [`is_moving`], for an error.
+pub(crate) fn is_moving_error(error: &RedisError) -> bool {
+    matches!(error.kind(), RedisKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain))
+}
+
 /// An error of kind `Config`.
 pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)

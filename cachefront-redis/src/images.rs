@@ -4,6 +4,7 @@ use cachefront_core::store::{Expected, RowImageCounts, RowImageValue};
 use cachefront_core::{Result, StoreKey};
 use redis::{RedisWrite, Value};
 
+use crate::error::is_moving;
 use crate::scripts::ROW_IMAGE;
 use crate::writer::{RedisWriter, compared, conflict};
 
@@ -13,7 +14,7 @@ impl RedisWriter {
         let keys: Vec<StoreKey> = values.iter().map(|value| value.key.clone()).collect();
         let held = compared(expected);
         let mut calls = Vec::new();
-        for (shard, keys) in self.keys().by_shard(&keys) {
+        for (shard, keys) in self.keys().by_shard(&keys).into_iter().filter(|(shard, _)| !self.parked.has(*shard)) {
             for chunk in keys.chunks(self.keys_per_command_max()) {
                 let chosen: Vec<&RowImageValue> = chunk.iter().filter_map(|(index, _)| values.get(*index)).collect();
                 let bytes: usize = chosen.iter().map(|value| value.payload.len() + 256).sum();
@@ -33,8 +34,13 @@ impl RedisWriter {
             }
         }
         let mut counts = RowImageCounts::default();
-        for reply in self.call_each(calls).await? {
-            counts.add(self.counts_of(&reply)?);
+        let shards: Vec<usize> = calls.iter().map(|(shard, _)| *shard).collect();
+        for (reply, shard) in self.wires.call_each(calls).await?.into_iter().zip(shards) {
+            if !is_moving(&reply) {
+                counts.add(self.counts_of(&reply)?);
+            } else if !self.parked.has(shard) {
+                self.park(shard, Some(expected)).await?;
+            }
         }
         Ok(counts)
     }

@@ -80,6 +80,11 @@ impl KeySpace {
         &self.homes[shard]
     }
 
+    /// A key of a shard that never exists: while the slot of the shard is being moved, it is asked for elsewhere.
+    pub(crate) fn absent(&self, shard: usize) -> String {
+        format!("{}#absent", self.prefixes[shard])
+    }
+
     /// The place of the bus.
     pub(crate) fn bus(&self) -> usize {
         self.metas.len()

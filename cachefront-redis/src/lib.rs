@@ -38,6 +38,7 @@ mod keys;
 mod link;
 mod message;
 mod meta;
+mod moving;
 mod push;
 mod reads;
 mod route;

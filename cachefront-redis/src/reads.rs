@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::error::Elapsed;
 
 use crate::config::RedisSettings;
-use crate::error::closed;
+use crate::error::{closed, is_moving_error};
 use crate::keys::KeySpace;
 use crate::meta::MetaCache;
 use crate::route::Route;
@@ -102,8 +102,12 @@ impl Reads {
             self.keys.write(&mut command, shard, key);
         }
         let mut live = self.route.live(shard)?;
-        let reply = live.connection.send(&command).await;
-        let reply = reply.map_err(|error| self.route.failed(&live, &error))?;
+        let reply = match live.connection.send(&command).await {
+            Ok(reply) => reply,
+            // The slot is being moved, and not all of it is here: without a meta nothing is served or kept, and no node failed.
+            Err(error) if is_moving_error(&error) => Value::Array(vec![Value::Nil; count + 1]),
+            Err(error) => return Err(self.route.failed(&live, &error)),
+        };
         self.readings(shard, count, live.server, reply)
     }
 

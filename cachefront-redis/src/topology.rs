@@ -2,8 +2,8 @@
 //!
 //! This crate routes by itself, over one connection per node, and does not use the client's cluster connections: those
 //! replace connections and follow redirects silently, and every guarantee here rests on knowing which server a reply came
-//! from. A redirect is an error of the command: a reader loads from the database and the topology is read again; an
-//! invalidator ends its session and continues from the store's position.
+//! from. `MOVED` is an error of the command: a reader loads from the database and the topology is read again; an
+//! invalidator ends its session and continues from the store's position. While a slot is being moved, see `moving.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +36,22 @@ pub(crate) struct Nodes {
 pub(crate) struct NodeAddress {
     host: String,
     port: u16,
+}
+
+impl NodeAddress {
+    /// Parses `host:port`; `None` if it names no host.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let known = !host.is_empty() && host != "?";
+        known.then_some(Self { host: host.to_owned(), port: port.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// The primaries that have a place, and which of them has which.

@@ -7,11 +7,7 @@
 //! A commit and a message on the bus also name the replication id of the server, which the script compares: a server that
 //! was demoted and promoted again within one connection may have lost writes.
 //!
-//! # A shard that has moved
-//! In a cluster each shard keeps the replication id of the server that it was last found on (its *home*). A shard that is
-//! found on a server with another history has moved while no invalidator watched, perhaps in part from a replica that had
-//! been promoted without the last invalidations. What its meta says is then not trusted: its state is left aside, and the
-//! next term begins new generations for its caches, on this shard only ("Moved shard").
+//! What happens while a slot is being moved, and afterwards, is in `moving.rs`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +17,7 @@ use cachefront_core::bus::BusMessage;
 use cachefront_core::store::coverage::COVERED_MAX;
 use cachefront_core::store::{
     Applied, Cover, Coverage, Expected, Generation, Invalidation, Meta, RowImageCounts, RowImageValue, ServerId,
-    StoreState, StoreWriter, transition,
+    StoreState, StoreWriter,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 use redis::{Cmd, Pipeline, RedisWrite, Value};
@@ -30,14 +26,18 @@ use crate::bus;
 use crate::error::Address;
 use crate::keys::KeySpace;
 use crate::route::Servers;
-use crate::scripts::{COMMIT, COVER, FLUSH, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script, TAKE_TERM};
+use crate::scripts::{COMMIT, COVER, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script};
 use crate::shared::{Shared, unlink};
-use crate::wires::Wires;
+use crate::wires::{Parked, Wires};
 
 /// A writer over connections of its own.
 pub(crate) struct RedisWriter {
-    shared: Arc<Shared>,
-    wires: Wires,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wires: Wires,
+    /// Shards whose slot is being moved: they cover nothing, so nothing is invalidated there.
+    pub(crate) parked: Parked,
+    /// What the current batch expects of every meta.
+    held: Option<Expected>,
     /// Set while an operation runs and after one failed: the effect of a dropped or failed operation is unknown.
     poisoned: bool,
     /// Set by an invalidation until replicas have confirmed it, if that is asked for.
@@ -49,7 +49,7 @@ impl RedisWriter {
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
         let wires = Wires::open(Arc::clone(&shared)).await?;
         tracing::debug!(?wires, "opened an invalidator's connections to Redis");
-        Ok(Self { shared, wires, poisoned: false, unconfirmed: false })
+        Ok(Self { shared, wires, parked: Parked::default(), held: None, poisoned: false, unconfirmed: false })
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -58,11 +58,6 @@ impl RedisWriter {
 
     pub(crate) fn keys_per_command_max(&self) -> usize {
         self.shared.settings.keys_per_command_max
-    }
-
-    /// Sends calls to shards; the replies have their order.
-    pub(crate) async fn call_each(&self, calls: Vec<(usize, Cmd)>) -> Result<Vec<Value>> {
-        self.wires.call_each(calls).await
     }
 
     pub(crate) fn keys(&self) -> &KeySpace {
@@ -90,7 +85,7 @@ impl RedisWriter {
     }
 
     /// Starts a call of a script on the meta of a shard. The caller appends `args` arguments of `bytes` in total.
-    fn on_meta(&self, script: &Script, shard: usize, args: usize, bytes: usize) -> Cmd {
+    pub(crate) fn on_meta(&self, script: &Script, shard: usize, args: usize, bytes: usize) -> Cmd {
         let meta = self.keys().meta(shard);
         let mut command = script.command(1, args, bytes + meta.len());
         command.write_arg(meta.as_bytes());
@@ -98,113 +93,29 @@ impl RedisWriter {
     }
 
     /// Calls a script on the meta of every shard. A shard whose meta is not as expected is a conflict.
-    async fn on_metas(&self, script: &Script, args: &[&[u8]]) -> Result<()> {
-        let bytes: usize = args.iter().map(|arg| arg.len()).sum();
-        let call = |shard| {
-            let mut command = self.on_meta(script, shard, args.len(), bytes);
-            for arg in args {
-                command.write_arg(arg);
-            }
-            (shard, command)
-        };
-        self.all_done((0..self.keys().metas().len()).map(call)).await
+    async fn on_metas(&self, expected: &Expected, script: &Script, args: &[&[u8]]) -> Result<()> {
+        self.all_done(Some(expected), self.shards(), |shard| self.with_args(script, shard, args)).await
     }
 
-    /// Calls scripts that return 0, or a code that says what is not as expected.
-    async fn all_done(&self, calls: impl IntoIterator<Item = (usize, Cmd)>) -> Result<()> {
-        self.wires.call_each(calls).await?.into_iter().try_for_each(|reply| match reply {
-            Value::Int(0) => Ok(()),
-            Value::Int(code) => Err(conflict(self.address(), code)),
-            _ => Err(self.address().unexpected_reply("a script on the meta")),
-        })
+    /// A call of a script on the meta of a shard.
+    pub(crate) fn with_args(&self, script: &Script, shard: usize, args: &[&[u8]]) -> Cmd {
+        let mut command = self.on_meta(script, shard, args.len(), args.iter().map(|arg| arg.len()).sum());
+        for arg in args {
+            command.write_arg(arg);
+        }
+        command
     }
 
     /// Reads the meta of every shard.
-    async fn metas(&self) -> Result<Vec<Option<Arc<Meta>>>> {
-        let replies = self.get_all(self.keys().metas()).await?;
+    pub(crate) async fn metas(&self) -> Result<Vec<Option<Arc<Meta>>>> {
+        let replies = self.follow(None, self.shards(), |shard| get(self.keys().meta(shard))).await?;
         let metas = &self.shared.reads.metas;
         replies.into_iter().enumerate().map(|(shard, reply)| metas.read(shard, reply)).collect()
     }
 
-    /// Reads one key of every shard.
-    async fn get_all<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
-        let get = |(shard, key)| {
-            let mut command = Cmd::new();
-            command.arg("GET").arg(key);
-            (shard, command)
-        };
-        self.wires.call_each(keys.enumerate().map(get)).await
-    }
-
-    /// For each shard, true if it was last found on a server with another history than that of its current one.
-    async fn moved(&self) -> Result<Vec<bool>> {
-        let shards = self.keys().metas().len();
-        if matches!(self.shared.servers, Servers::One(_)) {
-            return Ok(vec![false; shards]);
-        }
-        let homes = self.get_all((0..shards).map(|shard| self.keys().home(shard))).await?;
-        let moved = |(shard, home)| match home {
-            Value::BulkString(home) => {
-                !self.wires.connection(shard).identity.continues(&String::from_utf8_lossy(&home))
-            }
-            _ => true,
-        };
-        Ok(homes.into_iter().enumerate().map(moved).collect())
-    }
-
-    /// Notes where each shard is. Done after the metas were written.
-    async fn settle(&self) -> Result<()> {
-        if matches!(self.shared.servers, Servers::One(_)) {
-            return Ok(());
-        }
-        let set = |shard| {
-            let mut command = Cmd::new();
-            command.arg("SET").arg(self.keys().home(shard));
-            command.arg(self.wires.connection(shard).identity.replication_id());
-            (shard, command)
-        };
-        self.wires.call_each((0..self.keys().metas().len()).map(set)).await.map(drop)
-    }
-
-    /// Combines the metas of all shards that have not moved.
-    async fn combined(&self) -> Result<StoreState> {
-        let (metas, moved) = (self.metas().await?, self.moved().await?);
-        let stayed = metas.iter().zip(&moved).filter(|(_, moved)| !**moved).map(|(meta, _)| meta.as_deref());
-        Ok(match transition::state(stayed) {
-            StoreState::Missing if metas.iter().any(Option::is_some) => StoreState::Mixed,
-            state => state,
-        })
-    }
-
-    /// Takes the term of every shard. One that has moved gets the state of the others, and covers nothing: the coverage that
-    /// is written next begins new generations there.
-    async fn set_term(&self, state: &Meta, term: u64) -> Result<()> {
-        let moved = self.moved().await?;
-        // Each shard keeps its own coverage.
-        let state = state.clone().covering(Coverage::EMPTY);
-        let mut restarted = state.clone();
-        (restarted.term, restarted.vacant, restarted.shards) = (term, false, self.keys().shards());
-        let (state, restarted, term) = (state.encode(), restarted.encode(), term.to_be_bytes());
-        let call = |(shard, moved): (usize, &bool)| {
-            let mut command;
-            if *moved {
-                tracing::info!(shard, "a shard of the store has moved: what it holds is not used");
-                command = self.on_meta(&FLUSH, shard, 1, restarted.len());
-                command.write_arg(&restarted);
-            } else {
-                command = self.on_meta(&TAKE_TERM, shard, 2, state.len() + term.len());
-                command.write_arg(&state);
-                command.write_arg(&term);
-            }
-            (shard, command)
-        };
-        self.all_done(moved.iter().enumerate().map(call)).await?;
-        self.settle().await
-    }
-
     /// Removes entries together with their leases.
     async fn remove(&self, keys: &[StoreKey]) -> Result<()> {
-        self.wires.send_all(&unlink(self.keys(), keys, self.shared.settings.keys_per_command_max)).await
+        self.on_parts(unlink(self.keys(), keys, self.shared.settings.keys_per_command_max)).await
     }
 
     /// Removes entries, except for those whose load has seen the commits of their change.
@@ -232,7 +143,16 @@ impl RedisWriter {
             }
             pipelines.push((shard, pipeline));
         }
-        self.wires.send_all(&pipelines).await
+        self.on_parts(pipelines).await
+    }
+
+    /// Sends one pipeline to each shard, whose effect a shard that covers nothing does not need.
+    async fn on_parts(&self, mut pipelines: Vec<(usize, Pipeline)>) -> Result<()> {
+        pipelines.retain(|(shard, _)| !self.parked.has(*shard));
+        for shard in self.wires.send_all(&pipelines).await? {
+            self.park(shard, self.held.as_ref()).await?;
+        }
+        Ok(())
     }
 
     /// Starts a call on a shard's meta and entries. The caller appends `args` arguments of `args_bytes` in total.
@@ -275,7 +195,10 @@ impl RedisWriter {
         coverage.encode_names(&mut names);
         let [generation, term, applied_order] = &compared(expected);
         let next = next.0.to_be_bytes();
-        self.on_metas(&COVER, &[generation, term, applied_order, &next, &table, &fresh, &names]).await
+        let all: [&[u8]; 7] = [generation, term, applied_order, &next, &table, &fresh, &names];
+        let none: [&[u8]; 7] = [generation, term, applied_order, &next, &[], &[], &[]];
+        let call = |shard| self.with_args(&COVER, shard, if self.parked.has(shard) { &none } else { &all });
+        self.all_done(Some(expected), self.shards(), call).await
     }
 
     /// Checks that this writer is where readers are, if Sentinels say where the primary is: readers leave a former primary
@@ -330,9 +253,9 @@ impl RedisWriter {
     async fn append(&mut self, message: &BusMessage) -> Result<u64> {
         self.confirm().await?;
         let place = self.keys().bus();
-        let identity = &self.wires.connection(place).identity;
-        let command = bus::append(&self.shared, identity, self.wires.server(), message)?;
-        let reply = self.wires.call(place, &command).await?;
+        let bytes = bus::encode(self.wires.server(), message)?;
+        let call = |place| bus::append(&self.shared, &self.wires.histories(place), &bytes);
+        let reply = self.follow(None, place..place + 1, call).await?.pop().unwrap_or_default();
         bus::appended(self.address(), reply)
     }
 
@@ -350,25 +273,21 @@ impl RedisWriter {
             position.as_bytes(),
             &applied.checkpoint.resume,
         ];
-        let bytes: usize = args.iter().map(|arg| arg.len()).sum();
         let call = |shard| {
-            let replication_id = self.wires.connection(shard).identity.replication_id();
-            let mut command = self.on_meta(&COMMIT, shard, args.len() + 1, bytes + replication_id.len());
-            command.write_arg(replication_id.as_bytes());
-            for arg in args {
-                command.write_arg(arg);
-            }
-            (shard, command)
+            let ids = self.wires.histories(shard);
+            let args: Vec<&[u8]> = [ids.as_bytes()].into_iter().chain(args).collect();
+            self.with_args(&COMMIT, shard, &args)
         };
-        self.all_done((0..self.keys().metas().len()).map(call)).await
+        self.all_done(Some(expected), self.shards(), call).await?;
+        self.check_parked().await
     }
+}
 
-    /// Replaces the meta of every shard.
-    async fn replace_meta(&self, meta: &Meta) -> Result<()> {
-        let meta = transition::flush(None, meta, self.keys().shards())?;
-        self.on_metas(&FLUSH, &[&meta.encode()]).await?;
-        self.settle().await
-    }
+/// A `GET` of one key.
+fn get(key: &str) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg("GET").arg(key);
+    command
 }
 
 /// The values that a script compares: generation, term and applied order.
@@ -425,15 +344,17 @@ impl StoreWriter for RedisWriter {
     async fn resign(&mut self, expected: &Expected) -> Result<()> {
         self.begin()?;
         let [generation, term, applied_order] = &compared(expected);
-        let outcome = self.on_metas(&RESIGN, &[generation, term, applied_order]).await;
+        let outcome = self.on_metas(expected, &RESIGN, &[generation, term, applied_order]).await;
         self.end(outcome)
     }
 
     async fn raise_high_watermark(&mut self, expected: &Expected, order: u64) -> Result<()> {
         self.begin()?;
         let [generation, term, applied_order] = &compared(expected);
-        let outcome =
-            self.on_metas(&RAISE_HIGH_WATERMARK, &[generation, term, applied_order, &order.to_be_bytes()]).await;
+        self.held = Some(*expected);
+        let outcome = self
+            .on_metas(expected, &RAISE_HIGH_WATERMARK, &[generation, term, applied_order, &order.to_be_bytes()])
+            .await;
         self.end(outcome)
     }
 

@@ -43,6 +43,8 @@ struct Values {
     /// A load takes that much longer.
     delay: Duration,
     of_replica: bool,
+    /// The log is another server's.
+    elsewhere: bool,
     crowd: Arc<Meter>,
 }
 
@@ -59,7 +61,7 @@ impl Loader<u64, u64> for Values {
             .map_err(|error| mysql_async::Error::Other(Box::new(error) as Box<dyn std::error::Error + Send + Sync>))?;
         if self.of_replica {
             cx.replica();
-        } else {
+        } else if !self.elsewhere {
             cx.origin(&server);
         }
         conn.query_first(format!("SELECT value FROM item WHERE {} = {key}", self.column)).await
@@ -130,6 +132,9 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
     if let Some(namespace) = &setup.namespace {
         builder = builder.namespace(namespace.as_str());
     }
+    if let Some(ca) = &setup.redis_ca {
+        builder = builder.tls_ca_file(ca);
+    }
     let store = builder.connect().await?;
     let store: Arc<dyn Store> = Arc::new(store);
     let (mut caches, crowd) = (Vec::new(), Arc::<Meter>::default());
@@ -140,6 +145,7 @@ async fn start(setup: &Setup) -> Result<(Running, String), Error> {
             column: spec.columns[0].clone(),
             delay,
             of_replica: setup.replica.is_some(),
+            elsewhere: setup.log_of_replica,
             crowd: Arc::clone(&crowd),
         };
         caches.push((spec.clone(), cache(setup, spec, Arc::clone(&store), loader)?));
@@ -166,6 +172,10 @@ fn cache(setup: &Setup, spec: &CacheSpec, store: Arc<dyn Store>, loader: Values)
     if let Some(LagPolicy { objective_ms, ttl_ms }) = setup.lag {
         settings.freshness_objective = Duration::from_millis(objective_ms);
         settings.on_lag = OnLag::ShortenTtl(Duration::from_millis(ttl_ms));
+    }
+    if setup.log_of_replica {
+        // Its log proves no time.
+        settings.on_lag = OnLag::Serve;
     }
     if setup.loads_max > 0 {
         settings.loads_max = setup.loads_max;
@@ -198,6 +208,9 @@ impl Running {
         let mut cdc = Cdc::new(source);
         if let Some(lag) = lag {
             cdc = cdc.gate(Arc::new(lag));
+        }
+        if setup.log_of_replica {
+            cdc = cdc.gate(Arc::new(MySqlGate::connect(&setup.mysql).await?));
         }
         if let Some(replica) = setup.replica.as_ref().filter(|replica| replica.guard != Guard::Fence) {
             let mut gates: Vec<Arc<dyn VisibilityGate>> = vec![Arc::new(MySqlGate::connect(&setup.mysql).await?)];

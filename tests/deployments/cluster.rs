@@ -10,16 +10,57 @@ use cachefront_testkit::{stack, wait};
 
 use crate::common::{ACTOR, PHASE, Run, code, commits, item, replicas_are_missing, tell};
 use crate::crowd::{during, say};
+use crate::race::{self, FailOver, race};
 
 /// Logical shards of a cluster by default.
 const SHARDS: u32 = 64;
 
-struct Clustered {
-    run: Run,
-    cluster: Cluster,
+pub(crate) struct Clustered {
+    pub(crate) run: Run,
+    pub(crate) cluster: Cluster,
+    /// The node that was killed last.
+    killed: usize,
+}
+
+impl FailOver for Clustered {
+    fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
+
+    async fn fail_over(&mut self) {
+        self.killed = self.cluster.owner_of(&testing::meta_key(&self.run.fleet.namespace, 0)).await;
+        let replica = self.cluster.replica_of(self.killed).await;
+        self.cluster.nodes[self.killed].kill();
+        wait::until_async("the replica is the primary", PATIENCE, async || {
+            let info = self.cluster.nodes[replica].command("INFO replication").await.unwrap_or_default();
+            info.contains("role:master")
+        })
+        .await;
+    }
+
+    async fn restore(&mut self) {
+        self.cluster.nodes[self.killed].restart().await;
+        wait::until_async("the former primary is a replica in step", PATIENCE, async || {
+            let info = self.cluster.nodes[self.killed].command("INFO replication").await.unwrap_or_default();
+            info.contains("role:slave") && info.contains("master_link_status:up")
+        })
+        .await;
+    }
+}
+
+/// The node of a shard is killed every ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn race_under_failovers_of_a_cluster() {
+    let cluster = Cluster::start().await;
+    let run = race::begin(Fleet::open_on(&stack::mysql_url(), &cluster.url()).await).await;
+    race("race, cluster", &mut Clustered::new(run, cluster)).await;
 }
 
 impl Clustered {
+    pub(crate) fn new(run: Run, cluster: Cluster) -> Self {
+        Self { run, cluster, killed: 0 }
+    }
+
     async fn start(processes: usize) -> Self {
         Self::start_with(processes, 0).await
     }
@@ -33,7 +74,7 @@ impl Clustered {
             run.start(&[item(), code()]).await;
         }
         run.commits(PHASE).await;
-        Self { run, cluster }
+        Self::new(run, cluster)
     }
 }
 
@@ -66,6 +107,60 @@ async fn slots_that_move_under_load_cost_no_wrong_answer() {
     test.run.rest("slots moved").await;
     test.run.sum.is_right("slots that move", &["session", "bounded"]);
     test.run.is_right_from_now_on("after the moves").await;
+}
+
+/// While a slot is being moved, for as long as that takes, invalidation, reads and fills go on, wherever its keys are; of
+/// the shard itself nothing is cached meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invalidation_goes_on_while_slots_are_being_moved() {
+    let mut test = Clustered::start(2).await;
+    let namespace = test.run.fleet.namespace.clone();
+    let watched = cachefront::StoreKey::encode("item", &0_u64).expect("a key").shard(SHARDS);
+    let shards = (0..SHARDS).filter(|shard| *shard != watched).step_by(13);
+    let keys = shards.map(|shard| testing::meta_key(&namespace, shard)).chain([testing::bus_key(&namespace)]);
+    let (mut moving, mut ended) = (Duration::ZERO, Duration::ZERO);
+    for key in keys {
+        let (slot, from) = (test.cluster.slot_of(&key).await, test.cluster.owner_of(&key).await);
+        let to = (0..3).find(|node| *node != from).expect("another primary");
+        test.cluster.begin_move(slot, from, to).await;
+        moving = moving.max(test.run.recovered().await);
+        while test.cluster.move_keys(slot, from, to, 1).await > 0 {
+            moving = moving.max(test.run.recovered().await);
+        }
+        moving = moving.max(test.run.recovered().await);
+        test.run.report().await;
+        test.cluster.end_move(slot, to).await;
+        ended = ended.max(test.run.recovered().await);
+    }
+    tell(&format!(
+        "slots being moved: a commit is applied after at most {moving:?}, after the end of a move {ended:?}"
+    ));
+    assert!(moving < Duration::from_secs(2), "invalidation stalls while a slot is being moved");
+    test.run.rest("slots being moved").await;
+    test.run.sum.is_right("slots being moved", &["session", "bounded"]);
+    test.run.is_right_from_now_on("after these moves").await;
+}
+
+/// A move that is given up: the shard is cached again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_is_given_up_leaves_a_shard_that_is_cached() {
+    let test = Clustered::start(1).await;
+    let namespace = test.run.fleet.namespace.clone();
+    let meta = testing::meta_key(&namespace, 0);
+    let (slot, from) = (test.cluster.slot_of(&meta).await, test.cluster.owner_of(&meta).await);
+    let to = (0..3).find(|node| *node != from).expect("another primary");
+    let store = test.run.fleet.store().await;
+    let key = (0_u64..).map(|id| cachefront::StoreKey::encode("item", &id).expect("a key"));
+    let key = key.into_iter().find(|key| key.shard(SHARDS) == 0).expect("a key of the shard");
+    let covered = async || {
+        let reading = store.get(&key).await.ok();
+        reading.and_then(|reading| reading.meta).is_some_and(|meta| !meta.coverage.rows().is_empty())
+    };
+    wait::until_async("the shard is covered", PATIENCE, covered).await;
+    test.cluster.begin_move(slot, from, to).await;
+    wait::until_async("the shard is not covered", PATIENCE, async || !covered().await).await;
+    test.cluster.give_up_move(slot, from, to).await;
+    wait::until_async("the shard is covered again", PATIENCE, covered).await;
 }
 
 /// The node of a shard dies after its replica has lost the connection to it: what it had applied last is lost.

@@ -11,6 +11,7 @@ use cachefront_testkit::{stack, wait};
 use mysql_async::{Value, prelude::Queryable};
 
 use crate::common::{PHASE, Run, code, item, tell};
+use crate::race::{self, FailOver, race};
 
 /// A primary, a replica of it, and processes that find the primary behind an address.
 struct Pair {
@@ -62,6 +63,50 @@ async fn promote(server: &MySql) {
     }
 }
 
+impl FailOver for Pair {
+    const ERRORS: f64 = 0.01;
+
+    fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
+
+    async fn fail_over(&mut self) {
+        let mut rows = self.run.writer.pause().await;
+        in_step(&self.replica, &self.primary).await;
+        self.primary.kill();
+        promote(&self.replica).await;
+        let lost = rows.adopt(&self.replica.url_of_database(self.run.fleet.database.name())).await;
+        assert_eq!(lost, 0, "nothing is lost");
+        self.address.move_to(self.replica.port());
+        std::mem::swap(&mut self.primary, &mut self.replica);
+    }
+
+    async fn restore(&mut self) {
+        self.replica.restart().await;
+        follow(&self.replica, &self.primary).await;
+        in_step(&self.replica, &self.primary).await;
+    }
+}
+
+/// The primary is killed every ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn race_under_failovers_of_mysql() {
+    let (primary, replica) = pair().await;
+    let address = Address::of(primary.port()).await;
+    let run = race::begin(Fleet::open_on(&address.mysql_url(), &stack::redis_url()).await).await;
+    race("race, MySQL", &mut Pair { run, address, primary, replica }).await;
+}
+
+/// A primary and its replica, both without a transaction.
+async fn pair() -> (MySql, MySql) {
+    let (primary, replica) = tokio::join!(MySql::start(&[]), MySql::start(&["--server-id=2"]));
+    for server in [&primary, &replica] {
+        server.execute("RESET BINARY LOGS AND GTIDS").await;
+    }
+    follow(&replica, &primary).await;
+    (primary, replica)
+}
+
 impl Pair {
     async fn start(processes: usize) -> Self {
         Self::start_with(processes, false).await
@@ -69,11 +114,7 @@ impl Pair {
 
     /// `listed`: invalidators know both servers by a list of addresses; loaders and the writer have one address.
     async fn start_with(processes: usize, listed: bool) -> Self {
-        let (primary, replica) = tokio::join!(MySql::start(&[]), MySql::start(&["--server-id=2"]));
-        for server in [&primary, &replica] {
-            server.execute("RESET BINARY LOGS AND GTIDS").await;
-        }
-        follow(&replica, &primary).await;
+        let (primary, replica) = pair().await;
         let address = Address::of(primary.port()).await;
         let mut fleet = Fleet::open_on(&address.mysql_url(), &stack::redis_url()).await;
         let hosts = format!("127.0.0.1:{},127.0.0.1:{}", replica.port(), primary.port());

@@ -157,6 +157,38 @@ async fn a_replica_three_seconds_behind_fills_if_its_fence_is_waited_for() {
     assert!(rest > 0, "the replica's old rows were never kept: the test proves nothing");
 }
 
+/// The log of a replica is followed, and loaders read the primary: session and plain reads are hits and right, a bound is
+/// proven by a load only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_replica_serves_loaders_on_the_primary() {
+    let mut lagging = Lagging::start(Lag::Line(Duration::from_millis(100))).await;
+    lagging.fleet.log_url = Some(lagging.replica.url());
+    let mut setup = lagging.fleet.setup(&[item()]);
+    (setup.log_of_replica, setup.crowd) = (true, 4);
+    let mut pods = Vec::new();
+    for _ in 0..2 {
+        pods.push(Pod::ready(ACTOR, &lagging.fleet, &setup).await);
+    }
+    commits(&lagging.writer, 2).await;
+    let (mut crowd, mut sum) = (Crowd::default(), Sum::default());
+    for pod in &mut pods {
+        pod.report().await;
+    }
+    // sleep: the load runs for this time.
+    tokio::time::sleep(RUN).await;
+    for pod in &mut pods {
+        let report = pod.report().await;
+        crowd.add(&report.crowd);
+        sum.add(&report);
+    }
+    tell(&format!("a replica's log: the oldest plain read {:?}, {} errors", crowd.oldest(), crowd.errors));
+    sum.is_right("a replica's log, loaders on the primary", &["session", "eventual"]);
+    let bounded = sum.at("bounded");
+    assert!(bounded.wrong == 0 && bounded.reads > bounded.hits, "bounds are proven by loads: {bounded}");
+    let rest = at_rest(&lagging.fleet, &lagging.writer, &mut pods).await;
+    assert!(rest.stale.is_empty() && rest.fresh > 0, "{rest:?}");
+}
+
 /// The number of entries that differ from their rows while nothing is written and everything is applied everywhere.
 async fn stale(lagging: &Lagging, pods: &mut [Pod]) -> usize {
     let _paused = lagging.writer.pause().await;

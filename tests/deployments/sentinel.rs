@@ -8,17 +8,50 @@ use cachefront_testkit::shop::PATIENCE;
 use cachefront_testkit::{stack, wait};
 
 use crate::common::{PHASE, Run, code, item, replicas_are_missing, tell};
+use crate::race::{self, FailOver, race};
 
 /// A key that shows whether a write was lost.
 const MARK: &str = "mark";
 
 /// A group of servers, and processes that find the primary through its Sentinels.
-struct Group {
+pub(crate) struct Group {
     run: Run,
     group: SentinelGroup,
+    /// The server that was killed last, and the one that was elected then.
+    killed: usize,
+    elected: usize,
+}
+
+impl FailOver for Group {
+    fn run(&mut self) -> &mut Run {
+        &mut self.run
+    }
+
+    async fn fail_over(&mut self) {
+        self.killed = self.elected;
+        self.group.servers[self.killed].kill();
+        self.elected = self.elected(self.killed).await.0;
+    }
+
+    async fn restore(&mut self) {
+        self.group.servers[self.killed].restart().await;
+        self.in_step(self.killed).await;
+    }
+}
+
+/// The primary is killed every ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn race_under_failovers_by_sentinel() {
+    let group = SentinelGroup::start(1, &[], &[]).await.complete().await;
+    let run = race::begin(Fleet::open_on(&stack::mysql_url(), &group.url()).await).await;
+    race("race, Sentinel", &mut Group::new(run, group)).await;
 }
 
 impl Group {
+    pub(crate) fn new(run: Run, group: SentinelGroup) -> Self {
+        Self { run, group, killed: 0, elected: 0 }
+    }
+
     async fn start(processes: usize, replicas: usize, wait_replicas: usize) -> Self {
         let group = SentinelGroup::start(replicas, &[], &[]).await.complete().await;
         let mut fleet = Fleet::open_on(&stack::mysql_url(), &group.url()).await;
@@ -28,7 +61,7 @@ impl Group {
             run.start(&[item(), code()]).await;
         }
         run.commits(PHASE).await;
-        Self { run, group }
+        Self::new(run, group)
     }
 
     /// Waits until all Sentinels name another primary than `former`; returns its index and how long that took.

@@ -45,7 +45,7 @@ const ORDERS: [Order; 7] = [
         &[
             "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
             "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer",
-            "images", "store", "admin", "builder", "testing",
+            "moving", "images", "store", "admin", "builder", "testing",
         ],
     ),
     (

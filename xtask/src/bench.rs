@@ -20,9 +20,13 @@ pub(crate) struct Options {
     /// Only measurements whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Only this: what a read, an invalidation and a heartbeat cost in a cluster of three nodes with 100 caches, from 1,000 keys
+    /// to this many, and from 1 to 32 followers of the bus.
+    #[arg(long, value_name = "KEYS", num_args = 0..=1, default_missing_value = "1000000")]
+    scale: Option<u64>,
 }
 
-/// Measures, prints the report and leaves it in `target/bench/latest.json`.
+/// Measures, prints the report and leaves it in `target/bench/latest.json`, or `scale.json`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let build = ["build", "--release", "--quiet", "--package", "cachefront-benches", "--bin", "bench"];
     if !exec::run(exec::cargo().args(build))?.success() {
@@ -30,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let dir = names::target_dir().join("bench");
     fs::create_dir_all(&dir)?;
-    let out = dir.join("latest.json");
+    let out = dir.join(if options.scale.is_some() { "scale.json" } else { "latest.json" });
     let up = stack::up()?;
     let mut command = std::process::Command::new(names::target_dir().join("release/bench"));
     command.envs(&up.state.environment).arg("--out").arg(&out);
@@ -39,6 +43,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if let Some(only) = &options.only {
         command.args(["--only", only]);
+    }
+    if let Some(keys) = options.scale {
+        command.arg("--scale").arg(keys.to_string());
     }
     let status = exec::run(&mut command)?;
     drop(up);

@@ -1,10 +1,12 @@
-//! `cargo xtask prove`: runs the simulated world and the model in release, for as many operations and states as are asked for.
+//! `cargo xtask prove`: runs the simulated world and the model in release, for as many operations and states as are asked for;
+//! or the races under failovers of real servers.
 
 use clap::Args;
 
 use crate::{
     exec,
     failure::{Failure, Result},
+    stack,
 };
 
 /// How much to run.
@@ -22,14 +24,35 @@ pub(crate) struct Options {
     /// Maximum number of states of each configuration of the model; 0 leaves the model out.
     #[arg(long, default_value_t = 20_000_000)]
     states: u64,
+    /// Real servers instead: a Redis Cluster, Sentinel and MySQL fail over every ten seconds under load, for this many seconds
+    /// each.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120")]
+    deployments: Option<u64>,
 }
 
 /// Runs the model, then the worlds; prints what was visited and done, and what was wrong.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(seconds) = options.deployments {
+        return race(seconds);
+    }
     if options.states > 0 {
         check(options.states)?;
     }
     simulate(options)
+}
+
+/// Runs the races on the stack, one after the other.
+fn race(seconds: u64) -> Result<()> {
+    let up = stack::up()?;
+    let mut command = exec::cargo();
+    command
+        .args(["test", "--quiet", "--package", "cachefront-tests", "--test", "deployments"])
+        .args(["--", "race_under_failovers", "--nocapture", "--test-threads", "1"])
+        .envs(&up.state.environment)
+        .env("CACHEFRONT_DEPLOYMENT_SECONDS", seconds.to_string());
+    let status = exec::run(&mut command)?;
+    drop(up);
+    if status.success() { Ok(()) } else { Err(Failure::new(format!("a race is wrong, or does not build ({status})"))) }
 }
 
 /// Runs every configuration of the model.

@@ -1,6 +1,6 @@
 -- Advances the applied position of a shard, if its meta is as the invalidator expects and the server is still the one
 -- that the invalidator connected to.
--- KEYS: meta. ARGV: replication id, generation (16 bytes), term, applied order, the next applied order, source time
+-- KEYS: meta. ARGV: replication ids, generation (16 bytes), term, applied order, the next applied order, source time
 -- (8 bytes each, big-endian; source time 0: keep the current one), position, the source's resume data.
 -- Returns 0: done. 5: another replication id. Others: see `compare`.
 local meta, rows = read_meta(KEYS[1])

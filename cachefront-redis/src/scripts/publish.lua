@@ -1,6 +1,6 @@
 -- Appends a message to the bus and returns its sequence. Returns 0 if the server is no longer the one that the publisher
 -- connected to: the message names that server, and readers rely on it.
--- KEYS: stream. ARGV: replication id, the message, the minimum number of messages to keep.
+-- KEYS: stream. ARGV: replication ids, the message, the minimum number of messages to keep.
 -- A new stream begins at the time in µs, which is above every sequence that a lost stream can have had. So a reader of the
 -- lost one sees a gap and not a continuation.
 if not has_replication_id(ARGV[1]) then

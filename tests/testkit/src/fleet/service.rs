@@ -1,10 +1,11 @@
 //! The service: its servers, its table, its namespace.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront::Position;
+use cachefront::redis::RedisStore;
 use cachefront::store::Store;
 use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use super::setup::{CacheSpec, Setup};
 use super::writer::Writer;
 use crate::server::temporary_dir;
-use crate::shop::{PATIENCE, applied, connect_store};
+use crate::shop::{PATIENCE, applied};
 use crate::{stack, unique, wait};
 
 /// Rows of the table.
@@ -34,6 +35,8 @@ pub struct Fleet {
     pub log_url: Option<String>,
     /// Where processes find Redis.
     pub redis_url: String,
+    /// The file of the CA that signed the certificates of Redis, with TLS.
+    pub redis_ca: Option<PathBuf>,
     /// [`Setup::wait_replicas`] of the processes: 0.
     pub wait_replicas: usize,
     dir: TempDir,
@@ -72,6 +75,7 @@ impl Fleet {
             mysql_url: mysql_url.to_owned(),
             log_url: None,
             redis_url: redis_url.to_owned(),
+            redis_ca: None,
             wait_replicas: 0,
             dir: temporary_dir("fleet"),
         }
@@ -82,7 +86,9 @@ impl Fleet {
         Setup {
             mysql: self.mysql_database(),
             log: self.log_url.clone(),
+            log_of_replica: false,
             redis: self.redis_url.clone(),
+            redis_ca: self.redis_ca.clone(),
             namespace: Some(self.namespace.clone()),
             wait_replicas: self.wait_replicas,
             database: self.database.name().to_owned(),
@@ -130,7 +136,16 @@ impl Fleet {
     /// # Panics
     /// If Redis is away.
     pub async fn store(&self) -> Arc<dyn Store> {
-        connect_store(&self.redis_url, &self.namespace).await
+        let store = self.connect().await;
+        Arc::new(store.unwrap_or_else(|error| panic!("Redis at {}: {}", self.redis_url, error.chain())))
+    }
+
+    async fn connect(&self) -> cachefront::Result<RedisStore> {
+        let mut builder = RedisStore::builder(&self.redis_url).namespace(&*self.namespace);
+        if let Some(ca) = &self.redis_ca {
+            builder = builder.tls_ca_file(ca);
+        }
+        builder.connect().await
     }
 
     /// Everything that the database has executed.
@@ -149,11 +164,7 @@ impl Fleet {
     /// If that takes too long.
     pub async fn settle(&self) {
         let executed = self.executed().await;
-        let store = wait::until_some("the store is there", PATIENCE, async || {
-            let store = cachefront::redis::RedisStore::builder(&self.redis_url).namespace(&*self.namespace);
-            store.connect().await.ok()
-        })
-        .await;
+        let store = wait::until_some("the store is there", PATIENCE, async || self.connect().await.ok()).await;
         wait::until_async("everything committed is applied to the store", PATIENCE, async || {
             applied(&store).await.is_some_and(|applied| applied.covers(&executed))
         })

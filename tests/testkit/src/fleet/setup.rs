@@ -46,8 +46,12 @@ pub struct Setup {
     pub mysql: String,
     /// URL of the source, if it is another one.
     pub log: Option<String>,
+    /// The source is a replica's log, while loaders read the server that commits.
+    pub log_of_replica: bool,
     /// URL of Redis.
     pub redis: String,
+    /// The file of the CA that signed the certificates of Redis.
+    pub redis_ca: Option<PathBuf>,
     /// The namespace; `None` gives the store none.
     pub namespace: Option<String>,
     /// Replicas of the store that must have an invalidation before it counts as applied.

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::folder::temporary_dir;
 use super::redis::{BUS_PORT_OFFSET, Redis, raw_command};
+use super::tls;
 use crate::{port, stack, wait};
 
 /// How long a cluster may take to form, or to elect a primary.
@@ -39,6 +40,8 @@ pub struct Cluster {
     /// The nodes; dropped, they are killed.
     pub nodes: Vec<Redis>,
     ids: Vec<String>,
+    /// The nodes' ports for TLS, if they have any.
+    tls_ports: Vec<u16>,
 }
 
 /// One line of `CLUSTER NODES`.
@@ -61,14 +64,36 @@ impl Cluster {
         for _ in 0..6 {
             nodes.push(Redis::start_with(&NODE).await);
         }
+        Self::form(nodes, Vec::new()).await
+    }
+
+    /// The same over TLS, between nodes too, under the host name that the certificates have. `extra` are further arguments.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn start_with_tls(extra: &[&str]) -> Self {
+        let (mut nodes, mut tls_ports) = (Vec::new(), Vec::new());
+        for _ in 0..6 {
+            let port = port::free_with(BUS_PORT_OFFSET);
+            let tls = tls::arguments(port);
+            let named = ["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"];
+            let arguments = NODE.iter().copied().chain(tls.iter().map(String::as_str));
+            let arguments = arguments.chain(["--tls-cluster", "yes"]).chain(named).chain(extra.iter().copied());
+            nodes.push(Redis::start_with(&arguments.collect::<Vec<_>>()).await);
+            tls_ports.push(port);
+        }
+        Self::form(nodes, tls_ports).await
+    }
+
+    async fn form(nodes: Vec<Redis>, tls_ports: Vec<u16>) -> Self {
         let ports: Vec<u16> = nodes.iter().map(Redis::port).collect();
-        create(&ports, 1).await;
+        create(&ports, &tls_ports, 1).await;
         let mut ids = Vec::new();
         for port in &ports {
             let reply = raw_command(*port, "CLUSTER MYID").await.expect("a reply");
             ids.push(reply.lines().nth(1).expect("an id").to_owned());
         }
-        let cluster = Self { nodes, ids };
+        let cluster = Self { nodes, ids, tls_ports };
         wait::until_async("every replica is in step", FORMED, async || {
             for node in &cluster.nodes {
                 let info = node.command("INFO replication").await.unwrap_or_default();
@@ -86,6 +111,12 @@ impl Cluster {
     pub fn url(&self) -> String {
         let hosts: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         format!("redis+cluster://{}/", hosts.join(","))
+    }
+
+    /// The URL `rediss+cluster://…` of all nodes, with this login.
+    pub fn tls_url(&self, user: &str, password: &str) -> String {
+        let hosts: Vec<String> = self.tls_ports.iter().map(|port| format!("localhost:{port}")).collect();
+        format!("rediss+cluster://{user}:{password}@{}/", hosts.join(","))
     }
 
     /// The slot of a key.
@@ -178,6 +209,15 @@ impl Cluster {
         }
     }
 
+    /// Gives up a move of which no key was moved.
+    ///
+    /// # Panics
+    /// If a node refuses.
+    pub async fn give_up_move(&self, slot: u16, from: usize, to: usize) {
+        self.ok(from, &format!("CLUSTER SETSLOT {slot} STABLE")).await;
+        self.ok(to, &format!("CLUSTER SETSLOT {slot} STABLE")).await;
+    }
+
     /// Moves a slot with all its keys.
     ///
     /// # Panics
@@ -194,9 +234,11 @@ impl Cluster {
     }
 }
 
-/// Forms a cluster of nodes that run.
-async fn create(ports: &[u16], replicas: usize) {
-    let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+/// Forms a cluster of nodes that run. With TLS they reach each other at a port that is derived from the one for TLS.
+async fn create(ports: &[u16], tls_ports: &[u16], replicas: usize) {
+    let bus = |index: usize| tls_ports.get(index).map(|port| format!("@{}", port + BUS_PORT_OFFSET));
+    let node = |(index, port): (usize, &u16)| format!("127.0.0.1:{port}{}", bus(index).unwrap_or_default());
+    let nodes: Vec<String> = ports.iter().enumerate().map(node).collect();
     let mut command = tokio::process::Command::new(stack::redis_cli());
     command.args(["--cluster", "create"]).args(&nodes);
     command.args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"]);
@@ -257,7 +299,7 @@ pub async fn shared_cluster() -> String {
                 true
             })
             .await;
-            create(&ports, 0).await;
+            create(&ports, &[], 0).await;
             let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
             (format!("redis+cluster://{}/", hosts.join(",")), shell)
         })

@@ -15,6 +15,7 @@ mod private;
 pub mod redis;
 pub mod sentinel;
 mod sql;
+pub mod tls;
 
 pub use child::Process;
 pub use cluster::{Cluster, shared_cluster};

@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use super::private::{Private, Spec};
 use super::redis::{Redis, raw_command};
+use super::tls;
 use crate::{port, stack, wait};
 
 /// How long a group may take until its Sentinels know each other and the replicas.
@@ -70,6 +71,8 @@ pub struct SentinelGroup {
     pub sentinels: Vec<Sentinel>,
     /// The servers; the first one is the first primary.
     pub servers: Vec<Redis>,
+    /// The ports for TLS of the servers, then of the Sentinels, if they have any.
+    tls_ports: Vec<u16>,
 }
 
 impl SentinelGroup {
@@ -90,20 +93,66 @@ impl SentinelGroup {
             let of = ["--replicaof", &primary];
             servers.push(Redis::start_with(&[&arguments[..], &of[..]].concat()).await);
         }
-        let name = Self::NAME;
-        let lines: Vec<String> = [format!("sentinel monitor {name} 127.0.0.1 {} 2", servers[0].port())]
-            .into_iter()
-            .chain(["down-after-milliseconds 500", "failover-timeout 3000", "parallel-syncs 1"].map(|setting| {
-                let (key, value) = setting.split_once(' ').expect("a key and a value");
-                format!("sentinel {key} {name} {value}")
-            }))
-            .chain(sentinel.iter().map(|line| (*line).to_owned()))
-            .collect();
+        let lines = Self::monitored(&format!("127.0.0.1 {}", servers[0].port()), sentinel);
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             sentinels.push(Sentinel::start(&lines).await);
         }
-        Self { sentinels, servers }
+        Self { sentinels, servers, tls_ports: Vec::new() }
+    }
+
+    /// The same over TLS, under the host name that the certificates have.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn start_with_tls(replicas: usize, server: &[&str], sentinel: &[&str]) -> Self {
+        let (mut servers, mut tls_ports) = (Vec::<Redis>::new(), Vec::new());
+        for _ in 0..=replicas {
+            let port = port::free();
+            let primary = format!("localhost {}", tls_ports.first().unwrap_or(&port));
+            let of = ["--replicaof", &primary];
+            let tls = tls::arguments(port);
+            let arguments =
+                ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--replica-announce-ip"];
+            let arguments = arguments.into_iter().chain(["localhost"]).chain(tls.iter().map(String::as_str));
+            let of = of.into_iter().filter(|_| !servers.is_empty());
+            servers
+                .push(Redis::start_with(&arguments.chain(of).chain(server.iter().copied()).collect::<Vec<_>>()).await);
+            tls_ports.push(port);
+        }
+        let names = ["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"].map(str::to_owned);
+        let monitored = Self::monitored(&format!("localhost {}", tls_ports[0]), sentinel);
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            let port = port::free();
+            let tls = tls::settings(port).into_iter().map(|(name, value)| format!("{name} {value}"));
+            sentinels
+                .push(Sentinel::start(&tls.chain(names.clone()).chain(monitored.clone()).collect::<Vec<_>>()).await);
+            tls_ports.push(port);
+        }
+        Self { sentinels, servers, tls_ports }
+    }
+
+    /// The lines of a Sentinel's file about the primary at this address, and further ones.
+    fn monitored(primary: &str, further: &[&str]) -> Vec<String> {
+        let name = Self::NAME;
+        let settings = ["down-after-milliseconds 500", "failover-timeout 3000", "parallel-syncs 1"].map(|setting| {
+            let (key, value) = setting.split_once(' ').expect("a key and a value");
+            format!("sentinel {key} {name} {value}")
+        });
+        let lines = [format!("sentinel monitor {name} {primary} 2")].into_iter().chain(settings);
+        lines.chain(further.iter().map(|line| (*line).to_owned())).collect()
+    }
+
+    /// The URL `rediss+sentinel://…` of all Sentinels, with a login that is the same for servers and Sentinels.
+    pub fn tls_url(&self, user: &str, password: &str) -> String {
+        let ports = &self.tls_ports[self.servers.len()..];
+        let hosts: Vec<String> = ports.iter().map(|port| format!("localhost:{port}")).collect();
+        format!(
+            "rediss+sentinel://{user}:{password}@{}/{}?sentinel_user={user}&sentinel_password={password}",
+            hosts.join(","),
+            Self::NAME
+        )
     }
 
     /// Waits until every Sentinel knows the others and all replicas. The Sentinels must need no password.
@@ -142,6 +191,7 @@ impl SentinelGroup {
         }
         ports.dedup();
         let [port] = ports[..] else { return None };
-        self.servers.iter().position(|server| server.port() == port)
+        let tls = self.tls_ports.iter().take(self.servers.len()).position(|known| *known == port);
+        tls.or_else(|| self.servers.iter().position(|server| server.port() == port))
     }
 }
