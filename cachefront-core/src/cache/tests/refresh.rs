@@ -87,6 +87,23 @@ async fn a_value_is_served_after_its_ttl_while_one_load_in_the_background_replac
 }
 
 #[tokio::test]
+async fn only_the_shared_store_serves_a_value_after_its_ttl() {
+    let (fixture, mut invalidator) = Fixture::new(|builder| builder.stale_while_revalidate(WINDOW)).await;
+    fixture.read().await;
+    let other = Fixture::builder(&fixture.store, &fixture.clock, &fixture.database)
+        .local(Local::max_weight(1 << 20).ttl(Duration::from_secs(300)))
+        .stale_while_revalidate(WINDOW)
+        .build()
+        .expect("another process");
+    followed(&other, &mut invalidator).await;
+    fixture.pass(TTL / 2);
+    let tier = async || other.get(&7).detailed().await.expect("a value").tier;
+    wait_until("it is in the process-local tier", async || tier().await == Tier::Local).await;
+    fixture.pass(TTL / 2 + Duration::from_secs(1));
+    assert_eq!(tier().await, Tier::Shared, "its time to live counts from its load, and the window is the store's");
+}
+
+#[tokio::test]
 async fn a_refresh_that_an_invalidation_overtakes_stores_nothing() {
     let (fixture, mut invalidator) = Fixture::new(|builder| builder.stale_while_revalidate(WINDOW)).await;
     fixture.read().await;
