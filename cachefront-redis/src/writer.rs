@@ -12,6 +12,30 @@
 //! found on a server with another history has moved while no invalidator watched, perhaps in part from a replica that had
 //! been promoted without the last invalidations. What its meta says is then not trusted: its state is left aside, and the
 //! next term begins new generations for its caches, on this shard only ("Moved shard").
+//!
+//! # Operations
+//!
+//! | operation | per shard | compares |
+//! |---|---|---|
+//! | `state`, `term` | `GET` of the meta (and of the home) | nothing |
+//! | `take_term` | script `take_term`; `flush` on a moved shard | generation, term, applied order |
+//! | `cover` | script `cover` | generation, term, applied order |
+//! | `raise_high_watermark` | script of this name | generation, term, applied order |
+//! | `invalidate` | `UNLINK` | nothing: removing an entry is always right |
+//! | `invalidate_unseen` | script of this name | the fill positions of the entries |
+//! | `replace` | script `row_image` | generation, term, applied order, fill positions |
+//! | `publish` | `WAIT` if replicas must confirm, then script `publish`, on the stream only | replication id |
+//! | `commit` | `WAIT` if replicas must confirm, then script `commit` | as `cover`, and replication id |
+//! | `flush` | script `flush` | term |
+//! | `resign` | script `resign` | generation, term, applied order |
+//!
+//! A script returns 0 if it did its work, else the number of the first difference; `conflict` has
+//! the list. A difference means that another invalidator has written, or that the server lost
+//! writes.
+//! # Why a failed writer cannot be used again
+//! After a timeout or a lost connection it is unknown whether the server ran the command. The order
+//! of a batch, which is mark, remove, publish, commit, would be broken by going on. A new writer
+//! reads the state from the store and repeats what is not in it; all operations can be repeated.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +59,9 @@ use crate::shared::{Shared, unlink};
 use crate::wires::Wires;
 
 /// A writer over connections of its own.
+///
+/// Its commands time out after `writer_response_timeout` and not after a reader's limits: they
+/// carry up to `keys_per_command_max` keys.
 pub(crate) struct RedisWriter {
     shared: Arc<Shared>,
     wires: Wires,
@@ -46,6 +73,10 @@ pub(crate) struct RedisWriter {
 
 impl RedisWriter {
     /// Opens the connections.
+    ///
+    /// # Errors
+    /// The error of a server that cannot be reached; `Unavailable` if it is a replica or a slot of
+    /// the cluster has no node, `Config` if the login is refused.
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
         let wires = Wires::open(Arc::clone(&shared)).await?;
         tracing::debug!(?wires, "opened an invalidator's connections to Redis");
@@ -137,6 +168,8 @@ impl RedisWriter {
     }
 
     /// For each shard, true if it was last found on a server with another history than that of its current one.
+    ///
+    /// With a single server no shard can move: that server's identity is part of every commit.
     async fn moved(&self) -> Result<Vec<bool>> {
         let shards = self.keys().metas().len();
         if matches!(self.shared.servers, Servers::One(_)) {
@@ -153,6 +186,10 @@ impl RedisWriter {
     }
 
     /// Notes where each shard is. Done after the metas were written.
+    ///
+    /// The value is the replication id of the node, a text of 40 hexadecimal digits. Written after
+    /// the metas, so that a failure in between makes the shard count as moved once more, which is
+    /// safe.
     async fn settle(&self) -> Result<()> {
         if matches!(self.shared.servers, Servers::One(_)) {
             return Ok(());
@@ -167,6 +204,10 @@ impl RedisWriter {
     }
 
     /// Combines the metas of all shards that have not moved.
+    ///
+    /// Metas of different generations or terms are [`StoreState::Mixed`]: a flush or a change of
+    /// the term was interrupted between two shards. So is a set of which only moved shards have a
+    /// meta.
     async fn combined(&self) -> Result<StoreState> {
         let (metas, moved) = (self.metas().await?, self.moved().await?);
         let stayed = metas.iter().zip(&moved).filter(|(_, moved)| !**moved).map(|(meta, _)| meta.as_deref());
@@ -178,6 +219,9 @@ impl RedisWriter {
 
     /// Takes the term of every shard. One that has moved gets the state of the others, and covers nothing: the coverage that
     /// is written next begins new generations there.
+    ///
+    /// # Errors
+    /// `Conflict` if a shard has an equal or a higher term by now: another invalidator was faster.
     async fn set_term(&self, state: &Meta, term: u64) -> Result<()> {
         let moved = self.moved().await?;
         // Each shard keeps its own coverage.
@@ -208,6 +252,9 @@ impl RedisWriter {
     }
 
     /// Removes entries, except for those whose load has seen the commits of their change.
+    ///
+    /// The commits of a key are sent as `origin:number` pairs. The script compares them with the
+    /// fill position in the header: a load that saw all of them read the row after its change.
     async fn remove_unseen(&self, changes: &[Invalidation]) -> Result<()> {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
         self.on_entries(&keys, |shard, chunk| {

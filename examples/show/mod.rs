@@ -1,5 +1,7 @@
 //! Changes as JSON, one object per line: the output format of the tools that print records and logs.
 
+mod compact;
+
 use cachefront::event::{Column, RowChange, RowImage, TableName, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -136,19 +138,6 @@ fn inline(text: &str) -> Option<Box<RawValue>> {
     if !text.starts_with(['{', '[']) {
         return None;
     }
-    // Only white space is removed: numbers and escapes stay as they are.
     serde_json::from_str::<&RawValue>(text).ok()?;
-    RawValue::from_string(compact(text)).ok()
-}
-
-/// Removes the white space between the tokens of a JSON text.
-pub(crate) fn compact(json: &str) -> String {
-    let (mut quoted, mut escaped) = (false, false);
-    let keep = |character: &char| {
-        let keep = quoted || !character.is_ascii_whitespace();
-        quoted = if quoted { escaped || *character != '"' } else { *character == '"' };
-        escaped = quoted && !escaped && *character == '\\';
-        keep
-    };
-    json.chars().filter(keep).collect()
+    RawValue::from_string(compact::compact(text)).ok()
 }
