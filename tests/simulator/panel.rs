@@ -251,7 +251,7 @@ async fn results_say_when_they_were_taken_and_stay_over_a_restart() {
     .await;
     reader.post("/experiment", "preset=steady&rate=50&seconds=1").await.expect(200);
     wait::until_async("the comparison has a result", PATIENCE, async || {
-        page_of(&reader).await.contains("data-result=\"new\" data-preset=\"steady\"")
+        page_of(&reader).await.contains("data-preset=\"steady\"")
     })
     .await;
     let before = reader.get("/experiment/json").await;
