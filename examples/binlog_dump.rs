@@ -12,6 +12,8 @@
 //! For events that cannot be decoded it prints `gap` with the reason, and the exit code is 3; 1 means that a file or
 //! the server could not be read at all. Rows after a gap in a file are shown if the file itself is intact.
 
+#[path = "show/compact.rs"]
+mod compact;
 #[path = "show/mod.rs"]
 mod show;
 

@@ -84,6 +84,8 @@ pub(crate) struct Assembler {
 }
 
 /// A table map, as it was logged and as it was decoded.
+///
+/// The server logs a map before each statement; equal bytes save decoding it again.
 #[derive(Debug)]
 struct Mapped {
     raw: Box<[u8]>,
@@ -326,6 +328,8 @@ impl Assembler {
     }
 
     /// Handles the begin or end of a log file, where no transaction may be open.
+    ///
+    /// A transaction never continues in the next file.
     fn boundary(&mut self) -> Result<()> {
         self.maps.clear();
         // The server may have started again, without its temporary tables.
@@ -463,10 +467,12 @@ impl Open {
     }
 }
 
+/// The error of an event that a server logs within transactions only.
 fn outside() -> Error {
     gap("the log has a change outside of a transaction")
 }
 
+/// The error of a log whose transactions have no identity: a position in it could not be compared.
 fn anonymous() -> Error {
     let text = "the log has transactions without GTID: SET PERSIST gtid_mode=ON, step by step as MySQL's manual says";
     Error::new(ErrorKind::Config, text)

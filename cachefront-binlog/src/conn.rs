@@ -1,4 +1,17 @@
 //! Connections to a MySQL server, with timeouts and verified TLS.
+//!
+//! # The URL
+//!
+//! | part | meaning |
+//! |---|---|
+//! | `mysql://user:password@host:3306/` | one server; special characters are percent-encoded |
+//! | `host:3306,host:3306` | several servers, of which the first one that takes writes is used |
+//! | `?require_ssl=true` | TLS with a verified certificate |
+//! | `?verify_ca=false` | TLS without a check of the certificate; the preflight warns |
+//! | path | a database, which is ignored: the source reads all |
+//!
+//! With several hosts the one that was used last is tried first, and `@@GLOBAL.read_only` decides
+//! whether it is a primary. So a failover costs one failed connection.
 
 use std::fmt;
 use std::future::Future;
@@ -39,6 +52,7 @@ impl Tls {
     }
 }
 
+/// Reads a file that a setting names.
 fn read(setting: &str, path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|cause| {
         Error::with_source(ErrorKind::Config, format!("`{setting}` {} cannot be read", path.display()), cause)
@@ -47,6 +61,8 @@ fn read(setting: &str, path: &Path) -> Result<Vec<u8>> {
 
 /// The address, credentials and timeouts of a server, or the addresses of several of which one takes writes. Cheap to clone;
 /// its `Debug` form has no password.
+///
+/// It holds no connection.
 #[derive(Clone)]
 pub(crate) struct Server {
     /// For each address.
@@ -66,6 +82,8 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
+    /// # Errors
+    /// `Config` if the URL is malformed or names no user.
     pub(crate) fn new(url: &str, tls: &Tls, settings: &BinlogSettings) -> Result<Self> {
         let malformed = |cause| {
             let text = "the MySQL URL is malformed: mysql://user:password@host:3306/ is expected, or several \
@@ -105,10 +123,12 @@ impl Server {
         &self.address
     }
 
+    /// The user of the URL, for messages.
     pub(crate) fn user(&self) -> &str {
         &self.user
     }
 
+    /// The limit of a short query.
     pub(crate) fn query_timeout(&self) -> Duration {
         self.query_timeout
     }
@@ -125,6 +145,10 @@ impl Server {
 
     /// Opens a connection and logs in. Of several addresses the first one is used whose server takes writes, beginning with the
     /// one that was used last.
+    ///
+    /// # Errors
+    /// `Config` for a wrong login, right or certificate, at once; otherwise the error of the last
+    /// address.
     pub(crate) async fn connect(&self) -> Result<Conn> {
         if let [only] = &*self.opts {
             return self.dial(only).await;
@@ -157,6 +181,7 @@ impl Server {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
+    /// Opens a connection to one address, within `connect_timeout`.
     async fn dial(&self, opts: &Opts) -> Result<Conn> {
         match tokio::time::timeout(self.connect_timeout, Conn::new(opts.clone())).await {
             Ok(Ok(conn)) => Ok(conn),
@@ -173,6 +198,10 @@ impl Server {
     }
 
     /// Runs one query with a timeout. `doing` names it in the error, as a participle.
+    ///
+    /// # Errors
+    /// `Timeout` after `limit`. The connection is then in the middle of a reply and must not be
+    /// used again.
     pub(crate) async fn within<T>(
         &self,
         doing: &str,
@@ -214,6 +243,8 @@ fn urls(url: &str) -> Vec<String> {
 }
 
 /// Combines the TLS options of the URL and of the builder. Returns `None` if neither turns TLS on.
+///
+/// What the builder sets takes precedence over the URL.
 fn ssl_opts(from_url: Option<&SslOpts>, tls: &Tls) -> Option<SslOpts> {
     if from_url.is_none() && tls.ca.is_none() && tls.server_name.is_none() && tls.client.is_none() {
         return None;

@@ -45,6 +45,7 @@ pub(crate) struct Effects {
     defined: Position,
 }
 
+/// It is replaced as a whole by the next lookup.
 #[derive(Debug)]
 struct Known {
     tables: HashSet<TableName>,

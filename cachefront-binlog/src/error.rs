@@ -9,6 +9,17 @@
 //!
 //! The error of the driver is kept as the source. Server errors are numbered as in the
 //! [reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
+//!
+//! | number | name | kind |
+//! |---:|---|---|
+//! | 1045, 1698 | `ER_ACCESS_DENIED` | `Config` |
+//! | 1044, 1142, 1143, 1227 | a right is missing | `Config` |
+//! | 1130, 1449, 3118, 3955 | host not admitted, account locked | `Config` |
+//! | 3159 | `ER_SECURE_TRANSPORT_REQUIRED` | `Config` |
+//! | 1770, 1776 to 1782 | GTIDs are off | `Config` |
+//! | 1040, 1203, 1226 | too many connections | `Unavailable` |
+//! | 3024 | `ER_QUERY_TIMEOUT` | `Timeout` |
+//! | 1236 | the log cannot be sent | by its message; `Gap` if that is not known |
 
 use std::io;
 

@@ -5,6 +5,21 @@
 //! protocol (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_replication_binlog_event.html>). The driver
 //! splits the log into events; their bodies are decoded here because the driver's decoder of rows decodes every column of
 //! an image, where most mappings read a few, and indexes into a table map without checks, so that damage is a panic.
+//!
+//! # The header
+//! Every event begins with 19 bytes, little-endian, which the driver reads, and ends with a CRC32
+//! if `binlog_checksum` is on:
+//!
+//! | offset | bytes | field |
+//! |---:|---:|---|
+//! | 0 | 4 | time in seconds since 1970 |
+//! | 4 | 1 | type, see [`kind`] |
+//! | 5 | 4 | `server_id` of the server that wrote the event first |
+//! | 9 | 4 | size of the event, header and checksum included |
+//! | 13 | 4 | offset in the file at which the event ends |
+//! | 17 | 2 | flags |
+//!
+//! Offsets in the tables below count from the end of the header.
 
 use std::sync::Arc;
 
@@ -18,8 +33,11 @@ use crate::cursor::Cursor;
 
 /// The types of events (`Log_event_type`).
 pub(crate) mod kind {
+    /// A statement: BEGIN, DDL, or a change that is logged without its rows.
     pub(crate) const QUERY: u8 = 2;
+    /// The server was shut down.
     pub(crate) const STOP: u8 = 3;
+    /// The next file begins.
     pub(crate) const ROTATE: u8 = 4;
     pub(crate) const INTVAR: u8 = 5;
     pub(crate) const RAND: u8 = 13;
@@ -29,26 +47,39 @@ pub(crate) mod kind {
     pub(crate) const DELETE_FILE: u8 = 11;
     pub(crate) const BEGIN_LOAD_QUERY: u8 = 17;
     pub(crate) const EXECUTE_LOAD_QUERY: u8 = 18;
+    /// The first event of a file: version of the server, sizes of headers, checksum algorithm.
     pub(crate) const FORMAT_DESCRIPTION: u8 = 15;
+    /// The commit of a transaction of a transactional storage engine.
     pub(crate) const XID: u8 = 16;
     pub(crate) const TABLE_MAP: u8 = 19;
+    /// Rows as servers before 5.6 and MariaDB log them; UPDATE is the number in between.
     pub(crate) const WRITE_ROWS_V1: u8 = 23;
     pub(crate) const DELETE_ROWS_V1: u8 = 25;
+    /// The server could not log something: changes are lost.
     pub(crate) const INCIDENT: u8 = 26;
+    /// Sent without being logged, when there is no event for `heartbeat`.
     pub(crate) const HEARTBEAT: u8 = 27;
+    /// Replaces an event that the reader does not know and may skip.
     pub(crate) const IGNORABLE: u8 = 28;
+    /// The text of the statement that the rows are of (`binlog_rows_query_log_events`).
     pub(crate) const ROWS_QUERY: u8 = 29;
+    /// Rows of INSERT; UPDATE is the number in between.
     pub(crate) const WRITE_ROWS: u8 = 30;
     pub(crate) const DELETE_ROWS: u8 = 32;
+    /// The identity of the transaction that follows.
     pub(crate) const GTID: u8 = 33;
     pub(crate) const ANONYMOUS_GTID: u8 = 34;
+    /// The transactions of all earlier files.
     pub(crate) const PREVIOUS_GTIDS: u8 = 35;
+    /// Of group replication, as the next one: certification data and changes of members.
     pub(crate) const TRANSACTION_CONTEXT: u8 = 36;
     pub(crate) const VIEW_CHANGE: u8 = 37;
     pub(crate) const XA_PREPARE: u8 = 38;
+    /// As UPDATE, with differences of JSON documents (`binlog_row_value_options`).
     pub(crate) const PARTIAL_UPDATE_ROWS: u8 = 39;
     pub(crate) const TRANSACTION_PAYLOAD: u8 = 40;
     pub(crate) const HEARTBEAT_V2: u8 = 41;
+    /// As GTID, with a tag, from MySQL 8.3 on.
     pub(crate) const GTID_TAGGED: u8 = 42;
 }
 

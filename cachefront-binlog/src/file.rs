@@ -1,4 +1,11 @@
 //! Log files, decoded by the same code as the stream: for tools, and for tests without a server.
+//!
+//! A file begins with the four bytes `FE 62 69 6E`, or `FD 62 69 6E` if it is encrypted, and is a
+//! sequence of events from there on. The first event is the format description, which says whether
+//! events have checksums. A file that is still being written may end within an event or a
+//! transaction; that is reported as an error after the last complete transaction.
+//!
+//! Manual: `mysqlbinlog`, <https://dev.mysql.com/doc/refman/8.4/en/mysqlbinlog.html>.
 
 use std::io::Read;
 use std::iter::FusedIterator;
@@ -17,9 +24,11 @@ use crate::event::{self, kind};
 use crate::mariadb::event::kind as mariadb;
 use crate::stream::verified;
 
+/// The first bytes of a plain file.
 const MAGIC: &[u8] = b"\xfebin";
 /// The beginning of an encrypted file.
 const ENCRYPTED: &[u8] = b"\xfdbin";
+/// Size of the header of an event.
 const HEADER_BYTES: usize = 19;
 
 /// A file of MySQL's binary log, in memory.
@@ -36,6 +45,8 @@ const HEADER_BYTES: usize = 19;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Cloning is cheap: it refers to the bytes.
 #[derive(Clone, Copy)]
 pub struct BinlogFile<'a> {
     events: &'a [u8],
@@ -117,6 +128,9 @@ impl<'a> BinlogFile<'a> {
 }
 
 /// The transactions of a [`BinlogFile`].
+///
+/// After a transaction that was refused, [`Transactions::refused`] names it; with
+/// [`BinlogFile::inspect`] the iteration goes on behind it.
 pub struct Transactions<'a> {
     events: Events<'a>,
     assembler: Assembler,
@@ -142,6 +156,9 @@ impl Transactions<'_> {
     }
 
     /// Returns the next transaction. `None` at the end of the file.
+    ///
+    /// # Errors
+    /// `Gap` if an event is damaged, or cannot be followed exactly.
     fn advance(&mut self) -> Result<Option<Transaction>> {
         loop {
             // An event ends at most one transaction, and transactions are not split.
@@ -203,6 +220,8 @@ impl Iterator for Transactions<'_> {
 impl FusedIterator for Transactions<'_> {}
 
 /// The events of a file. A compressed transaction is followed by its decompressed events.
+///
+/// Memory is bounded by the largest compressed transaction.
 struct Events<'a> {
     rest: &'a [u8],
     format: FormatDescriptionEvent<'static>,
@@ -248,6 +267,9 @@ impl<'a> Events<'a> {
 }
 
 /// Splits off the bytes of one event, by the size in its header.
+///
+/// # Errors
+/// `Gap` if fewer bytes are left than the header declares.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     let mut cursor = Cursor::new(bytes);
     let size = cursor.skip(9).and_then(|()| cursor.u32()).map_err(|_| truncated())? as usize;
@@ -258,6 +280,9 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
 }
 
 /// Parses one event. The driver's parser panics on an event that is too short, so sizes are checked first.
+///
+/// # Errors
+/// `Gap` if the event is too short, or has an unknown checksum algorithm.
 fn read(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result<Event> {
     let is_format = bytes.get(4) == Some(&kind::FORMAT_DESCRIPTION);
     // The smallest format event has version, server, time and header length, then algorithm and checksum.
@@ -285,6 +310,9 @@ fn read_inside(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result
 }
 
 /// Decompresses the events of a compressed transaction.
+///
+/// # Errors
+/// `Corrupt` if the sizes in the event do not match, or the data is no zstd frame.
 fn unpack(body: &[u8]) -> Result<Vec<u8>> {
     let payload = event::payload(body)?;
     let algorithm = match payload.algorithm {
@@ -305,10 +333,12 @@ fn unpack(body: &[u8]) -> Result<Vec<u8>> {
     Ok(unpacked)
 }
 
+/// The error of a file that was cut off or is still being written.
 fn truncated() -> Error {
     gap("the file ends within an event")
 }
 
+/// The error of an event that the driver does not parse.
 fn malformed(cause: std::io::Error) -> Error {
     Error::with_source(ErrorKind::Gap, "an event of the file cannot be decoded", cause)
 }

@@ -1,4 +1,10 @@
 //! The visibility gate: waits until commits are visible on the server that loaders read.
+//!
+//! `WAIT_FOR_EXECUTED_GTID_SET(set, seconds)` returns 0 when every transaction of the set is
+//! executed, and 1 at the timeout; see
+//! <https://dev.mysql.com/doc/refman/8.4/en/gtid-functions.html>. It is called again every 500 ms
+//! until the caller's timeout, because a wait that is not needed any more keeps a thread of the
+//! server busy until its own end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +74,8 @@ impl MySqlGate {
         Self::checked(Server::new(url, &tls, &BinlogSettings::default())?).await
     }
 
+    /// # Errors
+    /// `Config` if the server has no GTIDs, or on MariaDB if its log cannot be read.
     async fn checked(server: Server) -> Result<Self> {
         let gate = Self::on(server);
         let limit = gate.link.server().query_timeout();
@@ -131,6 +139,9 @@ impl MySqlGate {
         }
     }
 
+    /// # Errors
+    /// `Unavailable` if the connection leads to another server than the log, `Timeout` if the
+    /// server does not reply within its limit.
     async fn try_mariadb(
         &self,
         lent: &mut Lent,

@@ -60,6 +60,33 @@
 //! The server's *name* is verified too: the certificate must have the host of the URL (or
 //! [`BinlogSourceBuilder::tls_server_name`]) as a subject alternative name. The certificate that MySQL generates by itself has
 //! none and is refused: give the server one that has.
+//!
+//! # How far it reads ahead, and what it may take
+//! A background task decodes the log into a queue of [`BinlogSettings::buffer_bytes_max`] (16 MiB).
+//! When the queue is full, the task stops reading, and the server waits with the rest of its log: a
+//! slow consumer costs the server a connection and nothing else. A transaction of more than
+//! [`BinlogSettings::part_changes_max`] changes or [`BinlogSettings::part_bytes_max`] bytes is
+//! delivered in parts, so that its size does not matter.
+//!
+//! A single event may be as large as the server writes it, up to its `max_allowed_packet`; the
+//! bound is [`BinlogSettings::event_bytes_max`].
+//! # Reading a file
+//! [`BinlogFile`] decodes a file of the log without a server. It needs no GTIDs and prints tables
+//! that no cache maps:
+//!
+//! ```no_run
+//! use cachefront::binlog::BinlogFile;
+//!
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let bytes = std::fs::read("binlog.000042")?;
+//! let file = BinlogFile::new(&bytes)?;
+//! for transaction in file.inspect(&file.tables()?) {
+//!     let transaction = transaction?;
+//!     println!("{}: {} changes", transaction.gtid, transaction.changes.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod assemble;
 mod builder;

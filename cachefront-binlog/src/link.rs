@@ -25,6 +25,7 @@ pub(crate) struct Link {
     idle: Mutex<Option<Idle>>,
 }
 
+/// `epoch` is the one of the origin when it was opened.
 struct Idle {
     conn: Conn,
     epoch: u64,
@@ -75,6 +76,9 @@ impl Link {
     }
 
     /// Returns the first row of a query. A connection that turns out to be lost is replaced once.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the connection is closed, and the next query opens another one.
     pub(crate) async fn first<R>(&self, doing: &str, sql: &str, limit: Duration) -> Result<R>
     where
         R: FromRow + Send + 'static,
@@ -138,6 +142,7 @@ impl Link {
     }
 }
 
+/// The error of a query that must return a row.
 fn no_row(doing: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{doing} returned no row"))
 }

@@ -4,6 +4,24 @@
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/classmysql_1_1binlog_1_1event_1_1Table__map__event.html>. What a server
 //! logs depends on
 //! [`binlog_row_metadata`](https://dev.mysql.com/doc/refman/8.4/en/replication-options-binary-log.html).
+//!
+//! # Fields
+//!
+//! | type | name | value | logged with |
+//! |---:|---|---|---|
+//! | 1 | SIGNEDNESS | one bit per number, 1 is unsigned | MINIMAL |
+//! | 2 | DEFAULT_CHARSET | a collation, then pairs of index and collation | MINIMAL |
+//! | 3 | COLUMN_CHARSET | a collation per text column | MINIMAL |
+//! | 4 | COLUMN_NAME | length and name per column | FULL |
+//! | 5 | SET_STR_VALUE | per SET column a count, then length and label each | FULL |
+//! | 6 | ENUM_STR_VALUE | the same per ENUM column | FULL |
+//! | 7 | GEOMETRY_TYPE | skipped | MINIMAL |
+//! | 8, 9 | SIMPLE_PRIMARY_KEY, PRIMARY_KEY_WITH_PREFIX | skipped | FULL |
+//! | 10, 11 | as 2 and 3, for ENUM and SET columns | | FULL |
+//! | 12, 13 | COLUMN_VISIBILITY, VECTOR_DIMENSIONALITY | skipped | later servers |
+//!
+//! A server logs either DEFAULT_CHARSET or COLUMN_CHARSET, whichever is shorter. All counts,
+//! lengths and collations are length-encoded integers.
 
 use std::sync::Arc;
 
@@ -37,6 +55,8 @@ impl Metadata {
 pub(crate) type Labels = Arc<[Box<str>]>;
 
 /// The class of a column by its real type. A field of the metadata describes the columns of certain classes only.
+///
+/// It follows from the type code and the type's metadata, see `table::one_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     Number,
@@ -48,17 +68,30 @@ pub(crate) enum Class {
 
 /// The types of fields. A field is its type (1 byte), its length (packed) and its value.
 mod field {
+    /// Of the columns of class `Number`.
     pub(super) const SIGNEDNESS: u8 = 1;
+    /// Of the columns of class `Character`.
     pub(super) const DEFAULT_CHARSET: u8 = 2;
+    /// Of the columns of class `Character`.
     pub(super) const COLUMN_CHARSET: u8 = 3;
+    /// Of all columns.
     pub(super) const COLUMN_NAME: u8 = 4;
+    /// Of the columns of class `Set`.
     pub(super) const SET_VALUES: u8 = 5;
+    /// Of the columns of class `Enum`.
     pub(super) const ENUM_VALUES: u8 = 6;
+    /// Of the columns of both classes, counted together.
     pub(super) const ENUM_AND_SET_DEFAULT_CHARSET: u8 = 10;
+    /// Of the columns of both classes, counted together.
     pub(super) const ENUM_AND_SET_COLUMN_CHARSET: u8 = 11;
 }
 
 /// Parses the fields. Unknown ones are skipped by their length.
+///
+/// `classes` has one item per column of the table map, in its order.
+/// # Errors
+/// `Corrupt` if a field ends too early. A field of an unknown type is no error: later servers add
+/// some.
 pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
     let mut metadata =
         Metadata { collations: vec![None; classes.len()], labels: vec![None; classes.len()], ..Metadata::default() };
@@ -97,6 +130,9 @@ pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
 }
 
 /// A label in UTF-8. `None` if its character set cannot be decoded.
+///
+/// A label is compared with nothing here; it becomes the value of the column, as a reader of the
+/// table gets it.
 fn decode_label(charset: Charset, label: &[u8]) -> Option<Box<str>> {
     match charset {
         // Labels of a `binary` column are ASCII, or their text is not known.
@@ -121,6 +157,8 @@ fn signs(value: &mut Cursor<'_>, numbers: &[usize], columns: usize) -> Result<Ve
 }
 
 /// Parses one collation for all columns, then exceptions by their index among the columns of these classes.
+///
+/// An index counts the columns of these classes only, from 0.
 fn default_charset(value: &mut Cursor<'_>, counted: &[usize], collations: &mut [Option<u64>]) -> Result<()> {
     let default = value.packed()?;
     for &column in counted {
@@ -144,6 +182,7 @@ fn column_charsets(value: &mut Cursor<'_>, counted: &[usize], collations: &mut [
     Ok(())
 }
 
+/// An index beyond the last column is ignored: the number of columns is checked elsewhere.
 fn set(collations: &mut [Option<u64>], column: usize, collation: u64) {
     if let Some(slot) = collations.get_mut(column) {
         *slot = Some(collation);

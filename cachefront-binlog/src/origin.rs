@@ -13,6 +13,7 @@ pub(crate) struct Origin {
     state: Mutex<State>,
 }
 
+/// The epoch is raised when the server changes, and when the stream ends.
 #[derive(Debug, Default)]
 struct State {
     uuid: Option<Arc<str>>,

@@ -1,4 +1,8 @@
 //! The queue of decoded changes between the reader's task and the source, bounded by bytes.
+//!
+//! Its bound is on memory and not on the number of transactions, because these differ by orders of
+//! magnitude. One piece above the bound is accepted into an empty queue, so that no size blocks the
+//! log.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -59,6 +63,7 @@ pub(crate) struct Queue {
     bytes_max: usize,
 }
 
+/// It is changed under one lock, without an `await` in between.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) pieces: VecDeque<Piece>,
@@ -99,6 +104,7 @@ impl State {
         self.pieces.push_front(piece);
     }
 
+    /// Adds a piece to the totals.
     fn count(&mut self, piece: &Piece) {
         self.weight += piece.weight();
         self.changes += piece.changes.len();
@@ -107,11 +113,15 @@ impl State {
 }
 
 impl Queue {
+    /// `bytes_max` bounds the sum of [`Piece::weight`].
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), bytes_max }
     }
 
     /// Adds a piece as soon as there is room. A piece above the bound waits for an empty queue.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the piece is lost: only the end of the reader's task drops it.
     pub(crate) async fn push(&self, piece: Piece) {
         let weight = piece.weight();
         let mut piece = Some(piece);
@@ -138,6 +148,9 @@ impl Queue {
     }
 
     /// Waits for the next arrival. It may also return without one.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. A notification that no call waits for is kept for the next one.
     pub(crate) async fn arrived(&self) {
         self.arrived.notified().await;
     }

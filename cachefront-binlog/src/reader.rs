@@ -1,4 +1,8 @@
 //! The background task that reads ahead: it decodes events and queues transactions until the stream ends.
+//!
+//! It is the only task of a source. It ends when the stream ends or the source is dropped, and it
+//! closes the queue in either case, also by a panic: the source then reports the end and opens the
+//! log again.
 
 use std::sync::Arc;
 
@@ -40,6 +44,7 @@ impl Drop for Guard {
 }
 
 impl Reader {
+    /// All parts are made by the source, so that a failure of them is an error of `open`.
     pub(crate) fn new(
         server: Server,
         origin: Box<str>,
@@ -63,6 +68,7 @@ impl Reader {
         self.assembler.into_schema()
     }
 
+    /// Returns only with an error: the log has no end.
     async fn read(&mut self, first: Event, pieces: &mut Vec<Piece>) -> Result<()> {
         let mut event = first;
         loop {
@@ -81,12 +87,14 @@ impl Reader {
         }
     }
 
+    /// Waits while the queue is full, and does not read from the server meanwhile.
     async fn enqueue(&self, pieces: &mut Vec<Piece>) {
         for piece in pieces.drain(..) {
             self.queue.push(piece).await;
         }
     }
 
+    /// A lookup takes a connection of its own, because the one of the stream only sends events.
     async fn take(&mut self, event: &Event, pieces: &mut Vec<Piece>) -> Result<()> {
         while let Step::NeedsColumns(table) = self.assembler.event(event, pieces)? {
             self.look_up(&[table]).await?;
@@ -100,6 +108,8 @@ impl Reader {
         if altered.is_empty() { Ok(()) } else { self.look_up(&altered).await }
     }
 
+    /// # Errors
+    /// That of the server. It ends the stream: rows could not be decoded without their columns.
     async fn look_up(&mut self, tables: &[TableName]) -> Result<()> {
         let mut conn = self.server.connect().await?;
         for table in tables {

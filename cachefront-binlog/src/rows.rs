@@ -2,6 +2,22 @@
 //!
 //! The layout is that of `Rows_event`, see
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/classmysql_1_1binlog_1_1event_1_1Rows__event.html>.
+//!
+//! # Example
+//! An UPDATE that sets `name` of row 42 in a table `(id INT, name VARCHAR(20), note TEXT)`, with
+//! full images:
+//!
+//! ```text
+//! before  04              NULL bits: the third column, `note`
+//!         2A 00 00 00     id 42
+//!         03 41 6E 6E     name, 3 bytes: Ann
+//! after   04
+//!         2A 00 00 00
+//!         03 42 6F 62     Bob
+//! ```
+//!
+//! The bitmaps of the event say which columns an image has; the NULL bits count only those. The
+//! number of rows is not stored: images follow each other to the end of the event.
 
 use std::sync::Arc;
 
@@ -37,6 +53,8 @@ pub(crate) fn decode(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) 
     decode_rows(rows, table, changes).map_err(|cause| error::as_gap(&format!("a row of `{}`", table.name), cause))
 }
 
+/// # Errors
+/// `Corrupt` if the event does not fit its table map.
 fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     if rows.columns != table.columns.len() {
         return Err(Error::new(
@@ -66,6 +84,8 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Res
 }
 
 /// Decodes the rows of an event. An image with a column takes at least one byte, so each round advances.
+///
+/// `widths` are the numbers of columns of the images before and after the change.
 fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     let operation = match (rows.before, rows.after) {
         (None, _) => Operation::Insert,
@@ -115,6 +135,9 @@ fn differences<'a>(cursor: &mut Cursor<'a>, table: &Table) -> Result<Option<&'a 
 }
 
 /// Returns true for a document that is known as a difference only.
+///
+/// Such an update flushes the caches of the table: without the earlier document the new one is
+/// unknown.
 fn is_difference((cell, column): (&Cell, &Column)) -> bool {
     *cell == Cell::Unsupported && matches!(column.kind, Kind::Json { .. })
 }
@@ -141,6 +164,8 @@ fn add_table(table: &Table, reason: String, changes: &mut Vec<Change>) {
 
 /// The first column that a mapping names and whose value the images do not tell. An update must have it in the image before
 /// the change: what the image after it lacks is unchanged.
+///
+/// With `binlog_row_image=MINIMAL` the image before the change has the primary key only.
 fn lacking<'a>(rows: &Rows<'_>, table: &'a Table) -> Option<&'a str> {
     let present = rows.before.or(rows.after).unwrap_or_default();
     let wanted = table.columns.iter().enumerate().filter(|(_, column)| table.strict && column.wanted);
@@ -169,6 +194,9 @@ fn keep_unchanged(before: &[Cell], after: &mut [Cell]) {
 /// of the table.
 ///
 /// `differences` has one bit for each JSON column of the table, set if its value is a difference.
+///
+/// # Errors
+/// `Corrupt` if the event ends within an image.
 fn cells(
     cursor: &mut Cursor<'_>,
     present: &[u8],

@@ -1,4 +1,14 @@
 //! The `ChangeSource` over MySQL's binary log.
+//!
+//! # How a batch is made
+//! `next_batch` waits up to `wait_max` for the first transaction with a mapped change, then up to
+//! `linger_max` for more, and takes transactions from the queue up to `changes_max` and
+//! `bytes_max`. A transaction without a mapped change only advances the position: a server that
+//! writes many of them costs no batch. Parts of one transaction that are in one batch are joined.
+//!
+//! The position of a batch has the transactions that are complete in it. One that continues in the
+//! next batch is not in the position yet, so a failure in between delivers it again from its
+//! beginning.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,6 +74,8 @@ pub struct BinlogSource {
 }
 
 /// An open stream and the task that reads it.
+///
+/// Dropping it ends the task and with it the connection.
 pub(crate) struct Running {
     /// The UUID of the server that the log is read from.
     origin: Box<str>,

@@ -4,6 +4,18 @@
 //! The crate has its own lexer and parser instead of a parser of full SQL such as `sqlparser`. Only the head of a statement
 //! matters: its verb, its object and the names of tables. A full parser returns an error for each clause of MySQL that it
 //! does not know, although the head is clear, and each such error would flush everything.
+//!
+//! | verb | effect |
+//! |---|---|
+//! | BEGIN, START TRANSACTION, XA START | [`Statement::Begin`] |
+//! | COMMIT, ROLLBACK of a whole transaction | [`Statement::Commit`] |
+//! | SAVEPOINT, RELEASE, ROLLBACK TO, XA END | [`Statement::Inside`] |
+//! | CREATE TABLE | [`Statement::Created`]; with a query [`Statement::Tables`] |
+//! | ALTER, DROP, RENAME, TRUNCATE, REPAIR of tables, DDL on views | [`Statement::Tables`] |
+//! | DROP DATABASE | [`Statement::Databases`] |
+//! | INSERT, UPDATE, DELETE, REPLACE, LOAD, CALL, WITH, DO, SELECT | [`Statement::Rows`] |
+//! | DDL on other objects, GRANT, SET, FLUSH, ANALYZE and the like | [`Statement::Harmless`] |
+//! | anything else | [`Statement::Anything`] |
 
 //!
 //! A statement is read in the character set and the SQL mode of its session. Servers also log text in another character set
@@ -138,6 +150,7 @@ fn either(one: Statement, other: Statement) -> Statement {
     }
 }
 
+/// It reads tokens from the front and never goes back.
 struct Parser<'a> {
     tokens: Tokens,
     database: &'a str,
@@ -335,6 +348,9 @@ impl Parser<'_> {
     }
 
     /// ALTER TABLE changes its table, and also a table that it renames to or exchanges a partition with.
+    ///
+    /// `ALTER TABLE t RENAME TO u` and `ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u` change `u`
+    /// too.
     fn alter_table(&mut self) -> Option<Statement> {
         self.if_exists();
         let mut tables = vec![self.table()?];

@@ -3,6 +3,24 @@
 //! The request is `COM_BINLOG_DUMP_GTID`, see
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_binlog_dump_gtid.html>. The server then sends all
 //! events of transactions that the requested position does not contain, and a heartbeat when it has none.
+//!
+//! # The request
+//!
+//! | bytes | field |
+//! |---:|---|
+//! | 1 | command, 0x1E |
+//! | 2 | flags |
+//! | 4 | `server_id` of the reader |
+//! | 4 + n | name of a file, empty |
+//! | 8 | offset, 4 |
+//! | 4 | size of the rest |
+//! | 8 | number of origins |
+//! | 16 + 8 | for each origin: UUID, number of ranges |
+//! | 8 + 8 | for each range: its first number, and the one after its last |
+//!
+//! Before it the session sets `@source_heartbeat_period` (ns) and `@replica_uuid`; MariaDB gets its
+//! position in `@slave_connect_state` instead. The server checks that it has every transaction that
+//! the set lacks. If some are purged, it returns error 1236, which is a gap.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,6 +43,8 @@ use crate::mariadb::position::to_connect_state;
 use crate::position::to_sids;
 
 /// The identity of a reader. The server allows one reader for each replica UUID.
+///
+/// If two readers have one UUID, the server ends the older one's stream with error 1236.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) server_id: u32,
@@ -33,6 +53,9 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Creates an identity with a random replica UUID: the server disconnects an older reader with the same UUID.
+    ///
+    /// Without a `server_id` a random one above 2^31 is used, which is unlikely to be one of a real
+    /// replica.
     pub(crate) fn new(server_id: Option<u32>) -> Self {
         let random = SystemEntropy.random_u128();
         let replica_uuid = Builder::from_random_bytes(random.to_be_bytes()).into_uuid().to_string().into();
@@ -55,6 +78,10 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Requests all events after `from` and waits for the first one, so that a lost position is detected here.
+    ///
+    /// # Errors
+    /// `Gap` if the position is purged or of another server, `Config` if the user may not read the
+    /// log, `Timeout` if the server does not reply within `query_timeout`.
     pub(crate) async fn open(
         server: &Server,
         mut conn: Conn,
@@ -96,6 +123,9 @@ impl Stream {
     }
 
     /// Returns the next event.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: an event that has arrived is returned by the next call.
     pub(crate) async fn next(&mut self) -> Result<Event> {
         loop {
             tokio::select! {
@@ -144,6 +174,8 @@ fn unresponsive(server: &Server, deadline: Duration) -> Error {
 }
 
 /// Verifies the checksum of an event, which the driver does not.
+///
+/// CRC32 over header and body, as zlib computes it.
 pub(crate) fn verified(event: Event) -> Result<Event> {
     let footer = event.footer();
     if footer.get_checksum_enabled()

@@ -2,6 +2,24 @@
 //!
 //! Types and their metadata are listed at
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/classmysql_1_1binlog_1_1event_1_1Table__map__event.html>.
+//!
+//! # Metadata of the types
+//! A table map has the metadata of all columns in one block, without separators. How many bytes
+//! belong to a column follows from its type:
+//!
+//! | type | bytes | meaning |
+//! |---|---:|---|
+//! | integers, YEAR, DATE, and times before 5.6 | 0 | |
+//! | FLOAT, DOUBLE | 1 | size of the value |
+//! | DECIMAL | 2 | precision, scale |
+//! | BIT | 2 | bits beyond the last whole byte, whole bytes |
+//! | VARCHAR | 2 | maximum length in bytes, little-endian |
+//! | STRING | 2 | real type and length, combined |
+//! | BLOB, JSON, GEOMETRY, VECTOR | 1 | size of the length, in bytes |
+//! | TIME, DATETIME, TIMESTAMP since 5.6 | 1 | number of fractional digits |
+//!
+//! Whether a number is signed, in which character set a text is, and the columns' names are in the
+//! optional metadata ([`metadata`]).
 
 use std::sync::Arc;
 
@@ -25,6 +43,9 @@ pub(crate) struct Column {
 }
 
 /// A mapped table, as one table map describes it.
+///
+/// It is built once for each table map that differs from the last one of its table, and shared by
+/// all rows until then.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) name: TableName,
@@ -36,6 +57,8 @@ pub(crate) struct Table {
 }
 
 /// The storage format of a column, as far as the type alone determines it, and the column's class.
+///
+/// The class decides which fields of the optional metadata describe the column.
 struct Typed {
     kind: Kind,
     class: Class,
@@ -62,6 +85,9 @@ pub(crate) enum Naming<'a> {
 }
 
 /// Decodes the table map of a mapped table.
+///
+/// # Errors
+/// `Corrupt` if the metadata ends too early or a value in it is out of range.
 pub(crate) fn describe(
     map: &TableMap<'_>,
     name: &TableName,
@@ -103,6 +129,9 @@ fn contains(only: &[Box<str>], name: &str) -> bool {
 }
 
 /// Adds the description of `information_schema` to that of the log, which takes precedence.
+///
+/// A server with `binlog_row_metadata=MINIMAL` logs signedness and character sets, but no names and
+/// no labels.
 fn complete(metadata: &mut Metadata, columns: &TableColumns) {
     metadata.names = Some(columns.names.clone());
     if metadata.unsigned.is_none() {
@@ -117,6 +146,9 @@ fn complete(metadata: &mut Metadata, columns: &TableColumns) {
 }
 
 /// Refines a type by signedness, collation and labels.
+///
+/// Without the signedness a number is read as signed: servers log it from 8.0 on in either setting
+/// of `binlog_row_metadata`.
 fn refine(typed: Typed, index: usize, metadata: &Metadata) -> Kind {
     let labels = || metadata.labels.get(index).cloned().flatten();
     match typed.kind {
@@ -210,6 +242,10 @@ fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
 }
 
 /// Decodes the type STRING: CHAR and BINARY, and also ENUM and SET, whose real type is in the metadata.
+///
+/// `metadata` is two bytes. For a CHAR of up to 255 bytes they are 254 and the length. A longer
+/// one, such as CHAR(100) in utf8mb4, needs 9 or 10 bits: the server puts the upper two into bits 4
+/// and 5 of the type, inverted, because both are set in every real type.
 fn string(metadata: &mut Cursor<'_>) -> Result<Typed> {
     let (first, second) = (metadata.u8()?, usize::from(metadata.u8()?));
     // Two bits that are set in every real type byte hold the inverse of bits 8 and 9 of the length.
@@ -228,6 +264,8 @@ fn string(metadata: &mut Cursor<'_>) -> Result<Typed> {
 }
 
 /// Checks a size in bytes.
+///
+/// Everything that follows is read with this size, so a damaged one is detected here.
 fn width(bytes: usize, max: usize) -> Result<usize> {
     if (1..=max).contains(&bytes) { Ok(bytes) } else { Err(invalid()) }
 }
@@ -249,6 +287,7 @@ fn after(metadata: &mut Cursor<'_>, skip: usize, typed: Typed) -> Result<Typed> 
     Ok(typed)
 }
 
+/// The error of metadata that no server writes.
 fn invalid() -> Error {
     Error::new(ErrorKind::Corrupt, "a column's description in the log is invalid")
 }

@@ -16,6 +16,7 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
+    /// Notes the table of a session.
     pub(crate) fn created(&mut self, session: u32, table: &TableName) {
         if self.tables.len() >= TABLES_MAX {
             self.clear();
@@ -23,6 +24,7 @@ impl Temporary {
         self.tables.insert((session, fold_table(table)));
     }
 
+    /// Forgets the table of a session.
     pub(crate) fn dropped(&mut self, session: u32, table: &TableName) {
         self.tables.remove(&(session, fold_table(table)));
     }
@@ -32,6 +34,7 @@ impl Temporary {
         !self.tables.is_empty() && self.tables.contains(&(session, fold_table(table)))
     }
 
+    /// Forgets all tables: a temporary table does not outlive the server.
     pub(crate) fn clear(&mut self) {
         self.tables.clear();
     }

@@ -1,4 +1,8 @@
 //! Prepared XA transactions. The log has their rows at XA PREPARE; readers see them after XA COMMIT.
+//!
+//! Between the two phases the rows are locked and not visible. They are delivered when they are
+//! read, so that the fills of loads in progress are refused, and once more at the commit, when
+//! readers can see them. Manual: <https://dev.mysql.com/doc/refman/8.4/en/xa.html>.
 
 use std::collections::HashMap;
 
@@ -47,6 +51,7 @@ impl Kept {
         Self { changes: Some(Vec::new()) }
     }
 
+    /// Gives the copy up when there are more than `CHANGES_MAX` changes.
     pub(crate) fn add(&mut self, more: &[Change]) {
         if let Some(changes) = &mut self.changes {
             if changes.len() + more.len() > CHANGES_MAX {

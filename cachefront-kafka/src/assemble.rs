@@ -2,6 +2,18 @@
 //!
 //! Changes are returned in the order in which they are read, so that they are applied as early as possible. The position
 //! follows when the [`Tracker`] knows that a transaction is complete.
+//!
+//! # From records to a batch
+//!
+//! | record | effect |
+//! |---|---|
+//! | row with an order in its transaction | a change, and counted for its table |
+//! | row without one | a change; the source claims no positions from then on |
+//! | BEGIN, END | the tracker; END has the number of events for each table |
+//! | definition, TRUNCATE | a change of whole tables |
+//! | marker row | no change; its set joins the position when its transaction is complete |
+//! | row of a new snapshot | a gap |
+//! | anything else | its offset counts as read |
 
 use cachefront_core::event::{Batch, Change, Operation, RowChange, TableName, Transaction, TransitTimes};
 use cachefront_core::source::{BatchLimits, Checkpoint};
@@ -45,6 +57,9 @@ pub(crate) struct Assembler {
 }
 
 /// The transaction metadata that a session has read.
+///
+/// From the three it is known whether the connector counts events, and so what a missing order
+/// means.
 #[derive(Clone, Copy, Debug, Default)]
 struct Metadata {
     /// A BEGIN or an END.
@@ -128,6 +143,9 @@ impl Assembler {
     }
 
     /// Stops claiming that transactions are complete. Changes are returned as before.
+    ///
+    /// Changes are still applied, so plain reads stay as fresh as before. Reads with a token or a
+    /// bound have no proof and go to the database.
     pub(crate) fn give_up_claims(&mut self, why: &str) {
         if self.claims {
             self.claims = false;
@@ -204,6 +222,7 @@ impl Assembler {
         }
     }
 
+    /// A row change; that of the marker is not handed on.
     fn row(&mut self, row: RowChange, origin: Origin, at: PartitionOffset, time: i64) -> Result<()> {
         // Only a row after the generation's beginning shows that the snapshot has ended.
         self.snapshot &= self.is_before(at);
@@ -378,6 +397,7 @@ impl Assembler {
         Batch { transactions, checkpoint: Checkpoint { position, resume: self.resume().encode() } }
     }
 
+    /// True if every partition is.
     fn is_settled(&self) -> bool {
         self.partitions.iter().all(PartitionState::is_settled)
     }
@@ -409,6 +429,7 @@ impl Assembler {
     }
 }
 
+/// The transaction that an event names.
 fn gtid_of(event: &Event) -> Option<&Gtid> {
     match event {
         Event::Row { origin, .. } | Event::Tables { origin, .. } | Event::Read { origin, .. } => origin.gtid.as_ref(),
@@ -422,6 +443,8 @@ fn is_counted(event: &Event) -> bool {
     matches!(event, Event::Row { origin: Origin { order: Some(_), .. }, .. })
 }
 
+/// # Errors
+/// `Gap` if the record names no transaction: a position after it would claim more than is known.
 fn known<'a>(gtid: Option<&'a Gtid>, what: &str) -> Result<&'a Gtid> {
     gtid.ok_or_else(|| {
         gap(format!(

@@ -1,4 +1,8 @@
 //! Metadata of the brokers: which partitions exist, and their first and last offsets.
+//!
+//! Both requests block in the client, so they run on tokio's threads for blocking work. A request
+//! for a topic that does not exist would create it where `auto.create.topics.enable` is on; the
+//! client's `allow.auto.create.topics` is off by default for consumers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +37,9 @@ impl fmt::Display for TopicPartition {
 }
 
 /// The first offset that a partition still has, and the one after its last record.
+///
+/// `low` rises when the broker removes old segments. `high` falls only if the topic was deleted and
+/// created again, or records were lost in an unclean election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) low: i64,
@@ -53,6 +60,8 @@ impl fmt::Debug for Brokers {
 }
 
 impl Brokers {
+    /// # Errors
+    /// `Config` if the client refuses a setting.
     pub(crate) fn new(config: &ClientConfig, timeout: Duration) -> Result<Self> {
         let client: BaseConsumer = config.create().map_err(|cause| failed("making a Kafka client", cause))?;
         Ok(Self { client: Arc::new(client), timeout })
@@ -95,6 +104,9 @@ impl Brokers {
     }
 
     /// Returns the bounds of these partitions, without those that were deleted in the meantime.
+    ///
+    /// # Errors
+    /// `Timeout` or `Unavailable` if a leader cannot be reached.
     pub(crate) async fn bounds(&self, partitions: Vec<TopicPartition>) -> Result<Vec<(TopicPartition, Bounds)>> {
         let (client, timeout) = (Arc::clone(&self.client), self.timeout);
         blocking(OFFSETS, move || {
@@ -112,6 +124,7 @@ impl Brokers {
     }
 }
 
+/// The partitions of one topic, or of all.
 fn existing(
     client: &BaseConsumer,
     topic: Option<&str>,
@@ -147,10 +160,12 @@ fn unreadable(topic: &str, code: RDKafkaErrorCode) -> Error {
     Error::with_source(kind_of(code), format!("the topic {topic} cannot be described{advice}"), cause)
 }
 
+/// True if a topic or a partition does not exist.
 fn is_unknown(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(is_unknown_code)
 }
 
+/// As above, by its code.
 fn is_unknown_code(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     matches!(code, UnknownPartition | UnknownTopic | UnknownTopicOrPartition)
@@ -179,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_topic_without_the_right_to_describe_it_is_an_error_and_an_absent_one_is_none() {
+    async fn a_topic_that_may_not_be_described_is_an_error() {
         let cluster = MockCluster::new(1).expect("a broker");
         cluster.create_topic("t.transaction", 2, 1).expect("a topic");
         let mut config = ClientConfig::new();

@@ -1,4 +1,15 @@
 //! Where to resume after a restart: an offset for each partition, stored with the position.
+//!
+//! # Form
+//! JSON with short names, since it is written with each commit:
+//!
+//! ```text
+//! {"v":1,"p":{"shop.app.users":{"0":{"n":812,"s":[811,1764417229000]}},"shop.transaction":{"0":{"n":97}}}}
+//! ```
+//!
+//! `n` is the next offset. `s` has offset and timestamp (ms) of the record before it: a topic that
+//! was deleted and created again has another record there, or none. `tail` and `u` are written only
+//! if they are true.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +17,7 @@ use bytes::Bytes;
 use cachefront_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+/// Raised when an older release could not read the form.
 const VERSION: u8 = 1;
 
 /// The source's own data in a checkpoint.
@@ -37,10 +49,12 @@ pub(crate) struct ResumePoint {
 }
 
 impl Resume {
+    /// A value without partitions.
     pub(crate) fn new(is_end: bool) -> Self {
         Self { version: VERSION, is_end, uncounted: false, points: BTreeMap::new() }
     }
 
+    /// Replaces the point of a partition.
     pub(crate) fn set(&mut self, topic: &str, partition: i32, point: ResumePoint) {
         match self.points.get_mut(topic) {
             Some(partitions) => {
@@ -52,6 +66,7 @@ impl Resume {
         }
     }
 
+    /// The point of a partition; `None` if it was not read.
     pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<ResumePoint> {
         self.points.get(topic)?.get(&partition).copied()
     }
@@ -63,6 +78,7 @@ impl Resume {
         })
     }
 
+    /// The form above.
     pub(crate) fn encode(&self) -> Bytes {
         serde_json::to_vec(self).expect("maps of strings and numbers are always serializable").into()
     }

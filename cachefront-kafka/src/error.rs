@@ -3,6 +3,13 @@
 //! The codes are those of librdkafka's [`rd_kafka_resp_err_t`].
 //!
 //! [`rd_kafka_resp_err_t`]: https://docs.confluent.io/platform/current/clients/librdkafka/html/rdkafka_8h.html
+//!
+//! | code | kind | the source |
+//! |---|---|---|
+//! | offset out of range | `Gap` | flushes, and goes on at the end |
+//! | request timed out | `Timeout` | opens a new session |
+//! | authentication, authorisation, TLS, invalid setting | `Config` | reports it until it is corrected |
+//! | all others | `Unavailable` | opens a new session |
 
 use cachefront_core::{Error, ErrorKind};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

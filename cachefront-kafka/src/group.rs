@@ -6,6 +6,11 @@
 //! to the group for monitoring tools; the position that counts is in the store.
 //!
 //! [`cooperative-sticky`]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
+//!
+//! # Why cooperative
+//! With eager rebalancing every member loses its partitions whenever one joins or leaves, so each
+//! rolling release would end the session of the leader several times. With cooperative rebalancing
+//! only the partition that moves is revoked. All members of a group must use the same strategy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +32,8 @@ use crate::error::{failed, is_transient};
 const POLL: Duration = Duration::from_millis(200);
 
 /// This process's membership in the group.
+///
+/// Dropping it leaves the group within 200 ms.
 pub(crate) struct Membership {
     consumer: Arc<BaseConsumer<Election>>,
     leads: watch::Receiver<Result<bool>>,
@@ -40,6 +47,8 @@ impl fmt::Debug for Membership {
 }
 
 /// Receives the group's assignments.
+///
+/// Its methods are called by the thread that polls.
 struct Election {
     topic: String,
     leads: watch::Sender<Result<bool>>,
@@ -48,6 +57,7 @@ struct Election {
 impl ClientContext for Election {}
 
 impl ConsumerContext for Election {
+    /// Leadership ends before another member can be assigned the partition.
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance
             && self.decides(partitions)
@@ -56,6 +66,7 @@ impl ConsumerContext for Election {
         }
     }
 
+    /// The partition is paused, so that no record is fetched twice.
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
             // Another client reads the records; this one only is a member.
@@ -70,6 +81,7 @@ impl ConsumerContext for Election {
 }
 
 impl Election {
+    /// True if these partitions include the one that decides.
     fn decides(&self, partitions: &TopicPartitionList) -> bool {
         partitions.find_partition(&self.topic, 0).is_some()
     }
@@ -111,6 +123,9 @@ impl Membership {
     ///
     /// # Errors
     /// If the group refuses the member, or its thread has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the membership goes on.
     pub(crate) async fn lead(&mut self) -> Result<()> {
         let elected = self.leads.wait_for(|leads| !matches!(leads, Ok(false))).await;
         match elected.as_deref() {
@@ -131,6 +146,10 @@ impl Membership {
     }
 
     /// Commits these offsets to the group, without waiting for the response.
+    ///
+    /// # Errors
+    /// `Config` or `Unavailable` from the client. A commit that is refused later is not reported:
+    /// only monitoring depends on it.
     pub(crate) fn commit(&self, resume: &Resume) -> Result<()> {
         let mut offsets = TopicPartitionList::new();
         for (topic, partition, point) in resume.iter() {

@@ -67,6 +67,44 @@
 //! Members of one [group](KafkaSourceBuilder::group) elect a reader by cooperative rebalancing; the others wait. One reader
 //! keeps positions in one order, and is much faster than a connector, which has a single task. Offsets are committed to the
 //! group after their effects, for monitoring tools; the position that counts is in the store.
+//!
+//! # Topics
+//! With the topic prefix `shop` and the database `app`:
+//!
+//! | topic | records | order |
+//! |---|---|---|
+//! | `shop.app.users` | the changes of one table, keyed by the primary key | per key, per partition |
+//! | `shop.transaction` | BEGIN and END of each transaction | total: one partition |
+//! | `shop` | changes of definitions | total: one partition |
+//! | `__debezium-heartbeat.shop` | the connector's own heartbeats | skipped |
+//!
+//! A topic that does not exist yet is read from its beginning as soon as the connector creates it.
+//! One that is deleted while it is read is a gap.
+//! # Threads and memory
+//! librdkafka fetches in threads of its own, one more thread decodes
+//! ([`KafkaSettings::buffer_events_max`] decoded events wait at most), and a member of a group has
+//! one that keeps the membership alive. Fetching pauses above [`KafkaSettings::fetch_bytes_max`]. A
+//! transaction of any size needs little memory: its changes are handed on as they arrive, and only
+//! the ranges of their numbers are kept.
+//! # Decoding records without a source
+//! [`decode::Decoder`] turns the bytes of one record into an [`event::Event`], without Kafka:
+//!
+//! ```
+//! use cachefront::kafka::decode::{Decoder, DecoderSettings, Record};
+//! use cachefront::kafka::event::Event;
+//! use cachefront::source::{Columns, TableFilter};
+//!
+//! let mut tables = TableFilter::new();
+//! tables.add("app.users".into(), &Columns::All);
+//! let mut decoder = Decoder::new(DecoderSettings::default(), &tables);
+//!
+//! let value = br#"{"before": null, "after": {"id": 7, "name": "Ann"}, "op": "c",
+//!     "source": {"db": "app", "table": "users", "ts_ms": 1764417229000,
+//!                "gtid": "3e11fa47-71ca-11e1-9e33-c80aa9429562:23"}}"#;
+//! let record = Record { topic: "shop.app.users", partition: 0, offset: 12, key: None, value: Some(value) };
+//! let event = decoder.decode(&record).expect("a record of the connector");
+//! assert!(matches!(event, Event::Row { .. }));
+//! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,4 +1,17 @@
 //! The reading state of one partition: its next offset, and whether reading began early enough.
+//!
+//! # Where reading begins
+//!
+//! | session | partition | begins at |
+//! |---|---|---|
+//! | resumes | in the checkpoint | the record before its offset, which must be the same one |
+//! | resumes | not in the checkpoint | its beginning, which must not be gone |
+//! | begins a generation | in the head | `tail_records` before the end, twice as far until that is enough |
+//!
+//! The last line has a reason: MySQL writes a commit to its log before readers can see it. A commit
+//! may so be on Kafka before the end that was read, and missing in the set that the database
+//! returned after it. Reading further back finds it; a record whose transaction is in that set
+//! proves that all earlier ones of its partition are, too.
 
 use cachefront_core::{Error, Gtid, Result};
 
@@ -8,6 +21,8 @@ use crate::error::gap;
 use crate::reader::Command;
 
 /// The reading state of one partition in a session.
+///
+/// It has no access to Kafka: offsets go in, commands come out.
 #[derive(Debug)]
 pub(crate) struct PartitionState {
     pub(crate) partition: TopicPartition,
@@ -95,6 +110,7 @@ impl PartitionState {
         self.start
     }
 
+    /// True if it is known that reading began early enough.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled == Settled::Yes
     }
@@ -137,6 +153,7 @@ impl PartitionState {
         self.settle_at_end();
     }
 
+    /// Settles a partition whose tail was read to its end without a transaction.
     fn settle_at_end(&mut self) {
         // A tail without any transaction contains no change that could be missed.
         if self.next >= self.end

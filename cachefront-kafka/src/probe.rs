@@ -73,6 +73,7 @@ pub(crate) fn lost(partition: &TopicPartition, next: i64, bounds: Option<&Bounds
 pub(crate) struct SharedView(Arc<Mutex<View>>);
 
 impl SharedView {
+    /// No partition is known yet.
     pub(crate) fn new(topics: Topics) -> Self {
         let view = View {
             topics,
@@ -86,6 +87,7 @@ impl SharedView {
         Self(Arc::new(Mutex::new(view)))
     }
 
+    /// No code panics while it holds the lock.
     pub(crate) fn lock(&self) -> MutexGuard<'_, View> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,6 +103,7 @@ pub(crate) struct KafkaProbe {
 }
 
 impl KafkaProbe {
+    /// `database` reads the log of the server behind the connector.
     pub(crate) fn new(brokers: Brokers, shared: SharedView, database: Arc<dyn SourceProbe>) -> Self {
         Self { brokers, shared, database }
     }

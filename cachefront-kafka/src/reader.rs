@@ -5,6 +5,11 @@
 //! slow this thread waits, and the client pauses fetching.
 //!
 //! [configuration]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
+//!
+//! The client's consumer is synchronous here. Its asynchronous form wakes a task for each record;
+//! this thread takes all that are ready, and wakes the source once per chunk. The offsets of
+//! aborted transactions and of a producer's markers have no record: [`Item::Reached`] reports how
+//! far the client has come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +62,7 @@ pub(crate) enum Item {
     Reached(PartitionOffset),
 }
 
+/// Items in the order in which they were read.
 pub(crate) type Chunk = Vec<Item>;
 
 /// A request to the thread.
@@ -136,11 +142,14 @@ impl Drop for Reader {
     }
 }
 
+/// The error of a source whose thread has ended without a reason.
 fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "the thread that reads Kafka has ended")
 }
 
 /// The thread's state.
+///
+/// It owns the consumer; dropping it closes the connections.
 struct Worker {
     consumer: BaseConsumer,
     decoder: Decoder,
@@ -158,6 +167,7 @@ struct Worker {
 }
 
 impl Worker {
+    /// Ends when the source is dropped, or after an error, which is the last thing it sends.
     fn run(mut self) {
         if let Err(error) = self.work() {
             let _ = self.flush();
@@ -266,6 +276,7 @@ impl Worker {
     }
 }
 
+/// The client takes partitions as lists only.
 fn list(partition: &TopicPartition, offset: Offset) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition_offset(&partition.topic, partition.number, offset)
@@ -274,6 +285,9 @@ fn list(partition: &TopicPartition, offset: Offset) -> Result<TopicPartitionList
 }
 
 /// Decodes a message, and finds its partition's index.
+///
+/// # Errors
+/// `Gap` for a record of a partition that was not asked for.
 fn decode(
     decoder: &mut Decoder,
     partitions: &[TopicPartition],

@@ -1,4 +1,12 @@
 //! The change source: sessions that read Kafka, and leadership in the consumer group.
+//!
+//! # A session
+//! `open` reads the ends of all partitions, decides from where each is read ([`crate::partition`]),
+//! and starts the reader's thread. `next_batch` draws decoded records from it until a limit is
+//! reached. A failure ends the session; the next one resumes at the last checkpoint in the store.
+//!
+//! A batch is returned when it is full, when `linger_max` has passed since its first change, or
+//! after `wait_max` without one. A batch without changes may still advance the position.
 
 use std::fmt;
 use std::sync::Arc;
@@ -86,6 +94,8 @@ impl fmt::Debug for Parts {
 }
 
 /// Reading from one checkpoint on.
+///
+/// Dropping it stops the reader's thread and the task that refreshes the metadata.
 struct Session {
     reader: Reader,
     assembler: Assembler,
@@ -104,6 +114,9 @@ impl Drop for Session {
 }
 
 /// Periodically refreshes partition metadata: topics may be created, deleted or truncated at any time.
+///
+/// A refusal, such as a right that was taken away, ends the session: records could go missing
+/// unseen.
 async fn refresh_metadata(probe: Arc<KafkaProbe>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
@@ -118,6 +131,8 @@ async fn refresh_metadata(probe: Arc<KafkaProbe>, every: Duration) {
 }
 
 /// A transaction that waits for records, since when, and the metadata refresh at that time.
+///
+/// A loss is certain only when the brokers' ends, read after the stall began, are reached.
 struct Stall {
     stuck: Stuck,
     since: Instant,
@@ -185,6 +200,9 @@ impl KafkaSource {
     }
 
     /// Reads until a limit is reached or the deadline expires.
+    ///
+    /// # Errors
+    /// `Unavailable` if the source is not open or lost its leadership, `Gap` if records are gone.
     async fn fetch(&mut self, limits: &BatchLimits) -> Result<Batch> {
         let (shared, settings) = (&self.shared, &self.parts.settings);
         let session = self
@@ -219,10 +237,12 @@ impl KafkaSource {
     }
 }
 
+/// The error of a member whose leadership another one has taken.
 fn not_elected() -> Error {
     Error::new(ErrorKind::Unavailable, "another member of the consumer group leads now")
 }
 
+/// The error of a group whose topic does not exist.
 fn no_election(group: &str, topic: &str) -> String {
     format!(
         "the consumer group {group} elects its leader by the topic {topic}, which does not exist: start the connector \
@@ -240,6 +260,9 @@ async fn leadership_lost(membership: &mut Option<Membership>) {
 
 impl Session {
     /// Adds what was read to the batch, up to the limits.
+    ///
+    /// # Errors
+    /// `Gap` as [`Assembler::take`], or the error that ended the thread.
     fn draw(&mut self, limits: &BatchLimits) -> Result<()> {
         loop {
             while !self.assembler.is_full(limits) {
@@ -264,6 +287,9 @@ impl Session {
     }
 
     /// Handles what the metadata show: records that are gone, new partitions, records that never arrive.
+    ///
+    /// # Errors
+    /// `Gap` if unread records are gone or a transaction's records never arrive.
     fn watch(&mut self, shared: &SharedView, completion_timeout: Duration) -> Result<()> {
         for command in self.assembler.balance() {
             self.reader.send(command);

@@ -44,6 +44,7 @@ impl Topics {
         }
     }
 
+    /// Adds a topic to a list; a pattern stays as it is.
     pub(crate) fn add(&mut self, topic: String) {
         if let Self::Listed(topics) = self
             && !topics.contains(&topic)

@@ -8,6 +8,20 @@
 //! transactions without events: other tables, DDL, an idle server.
 //!
 //! [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
+//!
+//! # Example
+//! A transaction changes two rows of `users` and one of `orders`:
+//!
+//! ```text
+//! shop.transaction   BEGIN uuid:23                     END uuid:23, users 2, orders 1
+//! shop.app.users         row 1 of users    row 2 of users
+//! shop.app.orders                              row 1 of orders
+//! ```
+//!
+//! The partitions are read in any order relative to each other. `uuid:23` is complete when both
+//! ends of its line and all three rows were read. Then the position advances over it, unless a
+//! transaction that began before is still incomplete: a set with holes is a valid position, but the
+//! order of the transaction topic lets the position stay short.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -38,6 +52,8 @@ pub(crate) struct Tracker {
 }
 
 /// An incomplete transaction.
+///
+/// Its size does not depend on the number of rows: consecutive numbers of events are one range.
 #[derive(Debug, Default)]
 struct Open {
     begun: bool,
@@ -91,6 +107,7 @@ impl fmt::Display for Stuck {
 }
 
 impl Tracker {
+    /// `position` is that of the checkpoint that the session was opened with.
     pub(crate) fn new(position: Position, ranges_max: usize) -> Self {
         Self {
             position,
@@ -179,6 +196,7 @@ impl Tracker {
         }
     }
 
+    /// Rows may arrive before their BEGIN, because the two are on different topics.
     fn await_begin(&mut self, gtid: &Gtid) {
         // Bounds the queue: drops transactions that have begun in the meantime.
         if self.awaiting.len() > 2 * self.open.len() + 64 {
@@ -219,6 +237,9 @@ impl Tracker {
     }
 
     /// Lowers the offsets to resume from to the first record of an incomplete transaction on each partition.
+    ///
+    /// A session that resumes there reads all records of incomplete transactions again, so nothing
+    /// of the tracker has to be stored.
     pub(crate) fn rewind(&self, next: &mut [i64]) {
         for open in self.open.values() {
             for &(partition, offset) in &open.firsts {
@@ -262,6 +283,7 @@ impl Open {
         }
     }
 
+    /// True if its END and all events that it counts were read.
     fn is_complete(&self) -> bool {
         self.counts.is_some() && self.missing_events().is_none()
     }
@@ -282,6 +304,7 @@ impl Open {
 struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
+    /// Adds a number; one that is in the set already changes nothing.
     fn insert(&mut self, number: u64) {
         if let Some(last) = self.0.last_mut()
             && number == last.1.saturating_add(1)
@@ -303,6 +326,7 @@ impl Ranges {
         }
     }
 
+    /// Number of numbers in the set.
     fn count(&self) -> u64 {
         self.0.iter().map(|(low, high)| high - low + 1).sum()
     }

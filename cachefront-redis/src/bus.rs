@@ -6,6 +6,27 @@
 //!
 //! Readers use `XREAD BLOCK` from the last sequence that they have seen. A message names the server that it was published
 //! on. If that is not the server of the reader, one of them was left behind by a failover, and the reader fails.
+//!
+//! # What a reader sends and receives
+//! `XREAD COUNT 256 BLOCK <bus_block in ms> STREAMS <stream> <sequence>-0` waits at the server
+//! until there is an item after this sequence. The reply is nil if the time has passed, else one
+//! stream with its items, in RESP2 as nested arrays and in RESP3 as a map:
+//!
+//! ```text
+//! [[stream, [[b"1764417229000001-0", [b"m", message]],
+//!            [b"1764417229000002-0", [b"m", message]]]]]
+//! ```
+//!
+//! The layout of a message is described in [`message`].
+//! # Losing messages
+//! The stream is cut to about `bus_messages_max` items (`MAXLEN ~`). A reader that is further
+//! behind finds that the first sequence it gets is not the next one. It reports what it got; the
+//! hub sees the gap and puts the process-local tiers in doubt until they are cleared. The same
+//! happens after a flush of the server: the new stream begins at the time in µs, far above the last
+//! sequence.
+//!
+//! Manual: `XREAD`, `XADD`, and "Redis Streams" at
+//! <https://redis.io/docs/latest/develop/data-types/streams/>.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +49,9 @@ use crate::shared::Shared;
 const READ_MAX: usize = 256;
 
 /// The bus of a store.
+///
+/// Publishing uses the readers' connection; each subscription opens one of its own, because a
+/// blocked `XREAD` would hold up every other command on it.
 pub(crate) struct RedisBus {
     shared: Arc<Shared>,
 }
@@ -40,6 +64,9 @@ impl RedisBus {
 
 /// Encodes a message. `server` is the identity of everything that the message speaks of: the same server, or the set of nodes
 /// that it is one of.
+///
+/// # Errors
+/// `Config` if the message is too large for its format.
 pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> {
     message::encode(server, message)
 }
@@ -72,6 +99,8 @@ fn server_changed(address: &Address) -> Error {
 }
 
 /// Parses the sequence that a script returned.
+///
+/// Zero is a valid result here: the script `publish` returns it if the server was replaced.
 fn sequence(address: &Address, reply: Value) -> Result<u64> {
     let number = match reply {
         Value::Int(number) => u64::try_from(number).ok(),
@@ -110,6 +139,9 @@ impl InvalidationBus for RedisBus {
 }
 
 /// Opens the connection of a reader of the bus. Returns the identity of what it follows too.
+///
+/// # Errors
+/// The error of the connection; in a cluster also `Unavailable` if readers are on another node.
 async fn dial(shared: &Shared) -> Result<(Connection, ServerId)> {
     match &shared.reads.route {
         Route::One(_) => {
@@ -139,6 +171,12 @@ struct RedisBusReader {
 
 impl RedisBusReader {
     /// Waits for the next reply. Fails if readers are on another server, so that the caller subscribes again.
+    ///
+    /// The limit of one wait is `bus_block` plus `response_timeout`: the server has to reply at the
+    /// end of the block in any case, so a longer silence is a lost connection.
+    /// # Errors
+    /// `Timeout` after that limit, `Unavailable` if readers went to another server or the
+    /// connection was lost.
     async fn wait(&mut self) -> Result<Value> {
         let server = self.server;
         let settings = &self.shared.settings;
@@ -169,6 +207,10 @@ impl RedisBusReader {
     }
 
     /// Parses a reply into its messages and the last sequence. The mark at the start of a stream is not a message.
+    ///
+    /// # Errors
+    /// `Corrupt` if the reply or a message has another shape; `Unavailable` if a message was
+    /// published on another server than the one that is read from.
     fn parse(&self, reply: Value) -> Result<(u64, Vec<BusRead>)> {
         let mut last = self.read;
         let mut reads = Vec::new();
@@ -236,11 +278,13 @@ fn items(reply: Value) -> Option<Vec<Value>> {
     }
 }
 
+/// The two parts of an array: a stream with its items, or an id with its fields.
 fn pair(value: Value) -> Option<(Value, Value)> {
     let mut parts = array(value)?.into_iter();
     Some((parts.next()?, parts.next()?))
 }
 
+/// The elements of an array.
 fn array(value: Value) -> Option<Vec<Value>> {
     match value {
         Value::Array(values) => Some(values),
@@ -248,6 +292,7 @@ fn array(value: Value) -> Option<Vec<Value>> {
     }
 }
 
+/// The first half of an id `<milliseconds>-<sequence>`; this crate's ids always end in `-0`.
 fn sequence_of(id: &Value) -> Option<u64> {
     let Value::BulkString(id) = id else {
         return None;

@@ -63,6 +63,9 @@ impl Clients {
 }
 
 /// Reads the PEM and checks that it has a certificate.
+///
+/// # Errors
+/// `Config` if the file cannot be read, or has no certificate.
 fn ca_pem(ca: &Ca) -> Result<Vec<u8>> {
     let pem = match ca {
         Ca::Pem(pem) => pem.clone(),

@@ -4,6 +4,14 @@
 //! cannot be reached costs the reads of its own shards, and no others. The view has an identity, a hash over which server
 //! has which place ([`identity_of`]): to the core a cluster whose places are all where they were is one server, and after
 //! a failover of one node or a move of one slot it is another one ("One server").
+//!
+//! # How a change of the cluster is noticed
+//! - A redirect (`MOVED`) or `CLUSTERDOWN` in reply to a command: the topology is read again.
+//! - A lost connection to a node: its places have no connection, and the topology is read again.
+//! - A message on the bus that names another set of nodes: the topology is read again.
+//!
+//! Until the new view is installed, commands to the places concerned fail at once. Reads of them
+//! are loads from the database, at most for the time that the failover of the node takes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,6 +36,8 @@ pub(crate) struct ClusterLink {
     shared: Arc<Shared>,
 }
 
+/// The handles of the store own it; the task that reads the topology holds a weak reference, and
+/// ends soon after the last handle is dropped.
 struct Shared {
     nodes: Arc<Nodes>,
     purpose: Purpose,
@@ -48,6 +58,9 @@ struct State {
 }
 
 /// The connections of one moment.
+///
+/// A reader takes the connection and the identity from the same view. So a value is never
+/// attributed to a set of nodes that it was not read from.
 struct View {
     topology: Topology,
     /// In the order of the topology's nodes.
@@ -75,6 +88,9 @@ impl ClusterLink {
     ///
     /// # Errors
     /// The error of a node, if one of those that have a place cannot be reached.
+    ///
+    /// Every node must be reachable once: a wrong password or certificate is reported when the
+    /// store is built and not by the first read of an unlucky key.
     pub(crate) async fn open(nodes: Arc<Nodes>, purpose: Purpose) -> Result<Self> {
         let topology = nodes.topology(&[]).await?;
         let timeout = Some(nodes.settings().response_timeout);
@@ -120,6 +136,9 @@ impl ClusterLink {
 
     /// Converts an error of a connection into the caller's error. A lost connection is replaced, and after a redirect the
     /// topology is read again.
+    ///
+    /// While a slot is being moved the node replies `ASK` or `TRYAGAIN`. These are errors of the
+    /// command only: the topology changes when the move is complete.
     pub(crate) fn failed(&self, live: &Live, error: &RedisError) -> Error {
         let converted = live.connection.identity.address().error(error);
         if is_connection_lost(error) {
@@ -159,6 +178,9 @@ impl ClusterLink {
     /// # Errors
     /// `Unavailable` if a place has no connection, or if the node is not the one that readers are connected to: then the
     /// topology is read again.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the connection is closed.
     pub(crate) async fn dial_bus(&self, bus: usize) -> Result<(Connection, ServerId)> {
         let live = self.live(bus)?;
         let node = self.node(&live);
@@ -208,6 +230,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One task runs at a time. A failure that comes while it runs may be newer than what the task
+    /// has read, so the task runs once more.
     fn refresh(self: &Arc<Self>, state: &mut State) {
         if state.refresh.is_some() {
             state.again = true;
@@ -218,6 +242,9 @@ impl Shared {
     }
 
     /// Installs a view, if it differs from the current one.
+    ///
+    /// The epoch is raised with each installed view: a failure of a connection from an earlier view
+    /// then changes nothing.
     fn install(&self, view: View) {
         let mut state = self.lock();
         let changed = state.view.topology != view.topology || state.view.server != view.server;
@@ -242,6 +269,8 @@ impl Shared {
 }
 
 /// Reads the topology until every place has a connection, or the store is dropped.
+///
+/// Pauses are those of a reconnect, `reconnect_min` up to `reconnect_max`.
 async fn refresh(shared: Weak<Shared>, nodes: Arc<Nodes>, purpose: Purpose) {
     let settings = *nodes.settings();
     let mut backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
@@ -267,6 +296,9 @@ async fn refresh(shared: Weak<Shared>, nodes: Arc<Nodes>, purpose: Purpose) {
 }
 
 /// Keeps the connections whose server is still the same, and opens the others.
+///
+/// A connection is kept only if `INFO` shows the same run id and replication id: a node that was
+/// demoted and promoted again meanwhile has another history under the same address.
 async fn connect(nodes: &Nodes, view: &View, topology: &Topology, purpose: Purpose) -> Vec<Result<Connection>> {
     let timeout = Some(nodes.settings().response_timeout);
     let connect = |node| async move {

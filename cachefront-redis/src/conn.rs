@@ -1,4 +1,17 @@
 //! Opens connections: applies the timeouts, identifies the server and loads the scripts.
+//!
+//! # Steps of a dial
+//!
+//! | step | bound by |
+//! |---|---|
+//! | ask the Sentinels, if there are any | `connect_timeout` |
+//! | TCP, TLS, `HELLO` or `AUTH`, `SELECT` | `connect_timeout`, by the client |
+//! | `INFO server`, `INFO replication`, `SCRIPT LOAD` for each script | twice `connect_timeout`, with the step before |
+//! | `CLIENT NO-TOUCH ON`, for peeks only | the same |
+//!
+//! The identity is read on the connection itself and before its first use: a name or a load
+//! balancer may lead to another server each time, and what was checked on one connection says
+//! nothing of the next.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +47,9 @@ enum Target {
 }
 
 /// A connection, and the identity of the primary at its other end.
+///
+/// Clones share one socket. Commands are pipelined: several are sent before the first reply
+/// arrives.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) wire: MultiplexedConnection,
@@ -96,12 +112,15 @@ impl Dialer {
         self.dial_with(config, Purpose::Pushes).await
     }
 
+    /// The client's own defaults for timeouts differ between its releases.
     fn config(&self, response_timeout: Option<Duration>) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(response_timeout)
     }
 
+    /// # Errors
+    /// `Timeout` after twice `connect_timeout`; others as [`dial`](Self::dial).
     async fn dial_with(&self, config: AsyncConnectionConfig, purpose: Purpose) -> Result<Connection> {
         let (client, address) = match &self.target {
             Target::Server(client) => (Client::clone(client), self.address.clone()),
@@ -148,6 +167,8 @@ impl Dialer {
 
 impl Connection {
     /// Returns true if the server still has the identity that it had when the connection was opened.
+    ///
+    /// A connection that fails here is not the same server.
     pub(crate) async fn is_same_server(&self) -> bool {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
@@ -159,6 +180,9 @@ impl Connection {
     }
 
     /// Sends a command; an error reply of the server is returned as an error.
+    ///
+    /// # Errors
+    /// The client's error: the caller needs its kind to decide whether the connection is lost.
     pub(crate) async fn send(&mut self, command: &redis::Cmd) -> Result<Value, RedisError> {
         self.wire.send_packed_command(command).await.and_then(into_result)
     }

@@ -1,4 +1,19 @@
 //! Errors of the client and of the server, as the core's errors.
+//!
+//! To a reader every error means that the store is away: it loads from the database. An invalidator
+//! ends its session and begins another one after a pause; only an error of kind `Config` in its very
+//! first session ends it, because a retry cannot help.
+//!
+//! | reply or failure | kind | remedy |
+//! |---|---|---|
+//! | connection refused, reset, closed | `Unavailable` | reconnect |
+//! | no reply in time | `Timeout` | reconnect |
+//! | `READONLY`, `role:slave` | `Unavailable` | reconnect: a failover moves the primary |
+//! | `LOADING`, `MISCONF`, `OOM` | `Unavailable` | the server's operator |
+//! | `MOVED`, `ASK`, `TRYAGAIN`, `CLUSTERDOWN` | `Unavailable` | read the topology again |
+//! | `NOPERM`, `NOAUTH`, `WRONGPASS` | `Config` | correct user, password or rights |
+//! | untrusted certificate | `Config` | name the CA in `tls_ca_file` |
+//! | `WRONGTYPE`, unexpected shape | `Corrupt` | another program writes to these keys |
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -30,6 +45,8 @@ impl Address {
     }
 
     /// The error of a wait that ended without a reply. `what` follows the address, as in "did not reply".
+    ///
+    /// The address says which server it was: with Sentinel or Cluster there are several.
     pub(crate) fn timed_out(&self, what: &str, elapsed: Elapsed) -> Error {
         Error::with_source(ErrorKind::Timeout, format!("Redis at {self} {what} in time"), elapsed)
     }
@@ -59,6 +76,8 @@ impl fmt::Debug for Address {
 
 /// The text of a client error. The client's errors repeat the text of their causes in their own, so the whole chain is
 /// flattened here, each part once.
+///
+/// It is the source of the core's error, so that `Error::chain` shows it once.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct ClientText(String);
@@ -107,18 +126,23 @@ pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
+/// The rights are those that the crate's documentation lists.
 const LACKS_A_RIGHT: (ErrorKind, &str) = (
     ErrorKind::Config,
     "refused a command: the user of the URL lacks a right; it needs \
      `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
 );
 
+/// Also if the server has a password and the URL has none.
 const LOGIN_REFUSED: (ErrorKind, &str) = (
     ErrorKind::Config,
     "refused the login: correct user and password in the URL; a Sentinel's are `sentinel_user` and `sentinel_password`",
 );
 
 /// Returns the kind of an error, and the part of its message that follows the address.
+///
+/// The order matters: a TLS failure is an I/O error of the client, and a refusal inside a script is
+/// a generic server error.
 fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
     if let Some(described) = describe_tls(error) {
         return described;
@@ -158,6 +182,8 @@ pub(crate) const IS_A_REPLICA: &str =
     "is a replica, which takes no writes: if it stays one, let the URL lead to the primary";
 
 /// As [`describe`], by the error code, which is the first word of an error reply.
+///
+/// Codes that this version of the client does not know as a kind are matched by their text.
 fn describe_code(code: &str) -> (ErrorKind, &'static str) {
     match code {
         "NOAUTH" | "WRONGPASS" => LOGIN_REFUSED,
@@ -201,6 +227,8 @@ pub(crate) fn into_result(value: Value) -> RedisResult<Value> {
 }
 
 /// Returns true if the server does not know the hash of a script.
+///
+/// A server forgets its scripts when it restarts, and after `SCRIPT FLUSH`.
 pub(crate) fn is_no_script(value: &Value) -> bool {
     matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }

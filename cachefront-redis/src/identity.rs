@@ -1,4 +1,17 @@
 //! The identity of the server at the other end of a connection: its kind, its process and its replication history.
+//!
+//! # Fields of `INFO` that are used
+//!
+//! | section | field | meaning |
+//! |---|---|---|
+//! | server | `run_id` | random, 40 hexadecimal digits, new with each start of the process |
+//! | server | `redis_mode`, or `server_mode` | `standalone`, `cluster` or `sentinel` |
+//! | replication | `role` | `master` for a primary |
+//! | replication | `master_replid` | random, 40 hexadecimal digits, new with each promotion |
+//! | replication | `master_replid2` | the id before the last promotion, or zeros |
+//!
+//! A restart changes the run id, a promotion the replication id. In both cases what was written
+//! before may be missing, and everything that rests on "the same server" begins again. Manual: <https://redis.io/docs/latest/commands/info/>.
 
 use cachefront_core::store::ServerId;
 use cachefront_core::{Error, ErrorKind, Result};

@@ -1,4 +1,25 @@
 //! Row images in place: how the writer calls the script that replaces values.
+//!
+//! A row image is the row after a change, as the log holds it. If a cache can build its value from
+//! that row alone, the value is written over the stale one instead of removing it, and the next
+//! read is a hit.
+//! # Arguments of the script
+//! First the three values that are compared: generation (16 bytes), term and applied order (8 bytes
+//! each, big-endian). Then five for each key:
+//!
+//! | argument | form |
+//! |---|---|
+//! | commits that changed the key | `origin:number`, joined by commas |
+//! | what the value contains | text of a GTID set |
+//! | mapping id | 16 bytes |
+//! | codec and schema version | 1 byte, then 4 bytes |
+//! | value | as the codec encoded it |
+//!
+//! An entry is replaced only if it exists, was made by the same mapping and generation, and is
+//! older than the new value. So a race between a load and an image ends in the newer of the two, or
+//! in none.
+//! # Reply
+//! `[0, replaced, kept, removed, absent]`, or `[code]` with the difference that was found.
 
 use cachefront_core::store::{Expected, RowImageCounts, RowImageValue};
 use cachefront_core::{Result, StoreKey};
@@ -10,6 +31,10 @@ use crate::writer::{RedisWriter, compared, conflict};
 
 impl RedisWriter {
     /// Replaces values in place, shard by shard, in calls of at most `keys_per_command_max` keys.
+    ///
+    /// # Errors
+    /// `Conflict` if a shard is not as expected: no value of that call was written. Calls to other
+    /// shards may have been.
     pub(crate) async fn replace_values(&self, expected: &Expected, values: &[RowImageValue]) -> Result<RowImageCounts> {
         let keys: Vec<StoreKey> = values.iter().map(|value| value.key.clone()).collect();
         let held = compared(expected);
@@ -45,6 +70,9 @@ impl RedisWriter {
         Ok(counts)
     }
 
+    /// Parses the reply of one call.
+    /// # Errors
+    /// `Conflict` for a code, `Corrupt` for a reply of another shape.
     fn counts_of(&self, reply: &Value) -> Result<RowImageCounts> {
         let Value::Array(items) = reply else { return Err(self.address().unexpected_reply("a script on row images")) };
         let number = |item: &Value| match item {

@@ -8,6 +8,9 @@
 //! | `{cf:<namespace>:bus}#stream` | the stream of the bus |
 //!
 //! A *place* is a shard, or the bus, whose index is the number of shards.
+//!
+//! The hash tag ends before the cache's name, so that the meta and all entries of a shard are in
+//! one slot. The namespace is part of the tag: the shards of two services spread independently.
 
 use std::io::Write;
 

@@ -23,6 +23,29 @@
 //!
 //! # Features
 //! `testing` adds a module of that name, which has the names of keys for tests that look behind a store.
+//!
+//! # Which form of deployment
+//!
+//! | deployment | URL | a failover loses |
+//! |---|---|---|
+//! | one server | `redis://host/` | all entries if it has no persistence |
+//! | primary with replicas, Sentinel | `redis+sentinel://a,b,c/name` | writes that had not reached the replica |
+//! | Redis Cluster | `redis+cluster://a,b,c/` | the same, for the shards of one node |
+//!
+//! None of these losses makes a stale value valid. Positions and leases name the server and its
+//! replication history; after a failover the invalidator repeats what the store no longer has, or
+//! begins new generations. With [`RedisSettings::wait_replicas`] an invalidation counts only when
+//! replicas have it, which makes failovers cheaper and each batch slower by one round trip to a
+//! replica.
+//! # Connections of a process
+//! One for reads, one for the bus, and one more for each of: the invalidator if it runs here, the
+//! first [`peek`](cachefront_core::store::Store::peek), the first wait for a load of another
+//! process. In a cluster each of them but the bus is one per node, and with Sentinel there is one
+//! subscription per Sentinel. Several caches on one [`RedisStore`] share all of them.
+//! # Settings
+//! Every timeout, batch and retry has a bound in [`RedisSettings`], where its default and the
+//! reason for it are given. Raise `read_timeout` if the store is far away: a reader that does not
+//! get its reply within it goes to the database.
 
 mod admin;
 mod builder;

@@ -1,5 +1,16 @@
 //! A shared connection that reconnects in the background after it was lost, or after it turned out to lead to another
 //! server than the bus.
+//!
+//! # States
+//!
+//! | state | readers get | ends when |
+//! |---|---|---|
+//! | connected | the connection | a command fails with a lost connection, or the server is the wrong one |
+//! | replacing | the reason of the loss, at once | an attempt to connect succeeds |
+//! | dropped | `Closed` | never |
+//!
+//! A wait for the reconnect would add `connect_timeout` to each read during an outage. Failing at
+//! once makes an outage of the store cost one load per read, which the load gate bounds.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,6 +35,7 @@ pub(crate) struct Link {
     shared: Arc<Shared>,
 }
 
+/// The task that reconnects holds a weak reference: dropping the last handle ends it.
 struct Shared {
     dialer: Dialer,
     purpose: Purpose,
@@ -59,6 +71,9 @@ pub(crate) struct Live {
 
 impl Link {
     /// Opens the first connection. Background tasks run in the runtime that calls it.
+    ///
+    /// # Errors
+    /// Those of [`Dialer::dial`].
     pub(crate) async fn open(dialer: Dialer, purpose: Purpose) -> Result<Self> {
         let connection = dialer.dial(Some(dialer.settings().response_timeout), purpose).await?;
         let server = watch::Sender::new(connection.identity.server());
@@ -102,6 +117,8 @@ impl Link {
     }
 
     /// Converts an error of a connection into the caller's error, and replaces the connection if it is lost.
+    ///
+    /// An error that concerns the command only, such as a lacking right, keeps the connection.
     pub(crate) fn failed(&self, live: &Live, error: &RedisError) -> Error {
         let lost = is_connection_lost(error);
         let error = self.shared.dialer.address().error(error);
@@ -160,6 +177,9 @@ impl Shared {
     }
 
     /// Drops the connection and starts a task that reconnects.
+    ///
+    /// Concurrent readers that fail on the same connection come here once: the epoch and the state
+    /// are compared under the lock.
     fn replace(self: &Arc<Self>, mut state: MutexGuard<'_, State>, reason: &Error) {
         tracing::warn!(error = %reason.chain(), "the connection to Redis was lost and is being replaced");
         let message = format!("the connection to Redis at {} is being replaced", self.dialer.address());
@@ -172,6 +192,9 @@ impl Shared {
 
 /// Replaces the connection if the Sentinels name another primary than the one that it leads to. Returns false if the link
 /// was dropped.
+///
+/// The Sentinels are asked because a message only says that something changed: it may come from a
+/// Sentinel that is behind the others.
 async fn elected(link: Weak<Shared>) -> bool {
     let Some(shared) = link.upgrade() else { return false };
     let Some(sentinels) = shared.dialer.sentinels() else { return false };
@@ -186,6 +209,9 @@ async fn elected(link: Weak<Shared>) -> bool {
 }
 
 /// Tries to connect until it succeeds or the store is dropped.
+///
+/// The pause between two attempts grows from `reconnect_min` to `reconnect_max`, with a random
+/// part.
 async fn reconnect(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
     let settings = *dialer.settings();
     let mut backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);

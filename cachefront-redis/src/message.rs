@@ -25,6 +25,9 @@ use cachefront_core::{Error, ErrorKind, KEY_BYTES_MAX, Position, Result, Timesta
 const FIXED_BYTES: usize = 56;
 
 /// A message, and the server that its publisher was connected to.
+///
+/// A reader on another server must not use the message: the position in it is true of the server
+/// that it was published on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) server: ServerId,
@@ -102,12 +105,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Sent> {
     Ok(Sent { server, message: BusMessage { publisher, event, applied, source_time, sent_at } })
 }
 
+/// # Errors
+/// `Corrupt` if there are fewer bytes than the count asks for.
 fn mappings(rest: &mut Rest<'_>, count: usize) -> Result<Vec<MappingId>> {
     let bytes = rest.take(count.checked_mul(16).ok_or_else(corrupt)?)?;
     let mapping = |bytes: &[u8]| bytes.try_into().map(|bytes| MappingId(u128::from_be_bytes(bytes)));
     bytes.chunks_exact(16).map(|bytes| mapping(bytes).map_err(|_| corrupt())).collect()
 }
 
+/// # Errors
+/// `Corrupt` if a text is longer than a key may be, is not UTF-8, or ends after the message.
 fn texts(rest: &mut Rest<'_>, count: usize) -> Result<Vec<Box<str>>> {
     // Each text takes at least two bytes, so a damaged count cannot allocate more than the message is long.
     if count > rest.0.len() / 2 {
@@ -125,6 +132,8 @@ fn texts(rest: &mut Rest<'_>, count: usize) -> Result<Vec<Box<str>>> {
 }
 
 /// The bytes that are not decoded yet.
+///
+/// Every access is checked: the bytes come from a server that other programs may write to.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

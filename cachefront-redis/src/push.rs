@@ -4,6 +4,24 @@
 //! connection per server, in RESP3 and opened when a reader first waits, reads the lease's token of each key that is waited for.
 //! Whatever ends the lease wakes the reader: a fill, a release, an invalidation, a flush of the server. Entries, scripts and
 //! other readers have no part in it, and a server that refuses it costs nothing: the readers ask again after pauses.
+//!
+//! # Why it may wake too often, and never too late
+//! The name is registered before the key is read: a change between the two wakes the reader at
+//! once. A push names the key and not what happened to it, so a reader that is woken asks the store
+//! again, and waits again if another process took the lease meanwhile. An expired lease sends no
+//! push; the reader has the time until then from the lease script and stops waiting by itself.
+//!
+//! The server forgets what a client has read after it sent one push for it, and when its tracking
+//! table is full (`tracking-table-max-keys`, 1,000,000 by default): then it sends a push for a key
+//! that has not changed. Source: "Client-side caching in Redis",
+//! <https://redis.io/docs/latest/develop/reference/client-side-caching/>.
+//!
+//! ```text
+//! > CLIENT TRACKING ON
+//! > GETRANGE {cf:shop:0}user:17 72 87          the lease's token
+//! < push: invalidate [{cf:shop:0}user:17]      any write to the key
+//! < push: invalidate null                      FLUSHALL
+//! ```
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,12 +38,17 @@ use crate::conn::{Connection, Dialer};
 use crate::error::{Address, closed, into_result};
 
 /// The connections that receive pushes: one per server that a reader has waited on.
+///
+/// Lazily opened: a process that never waits for another one's load has no such connection.
 #[derive(Debug, Default)]
 pub(crate) struct Pushes {
     servers: Mutex<HashMap<ServerId, Arc<AsyncMutex<Slot>>>>,
 }
 
 /// The connection to one server.
+///
+/// A failure is remembered for `reconnect_max`, so that a server without `CLIENT TRACKING` is not
+/// asked by each reader.
 #[derive(Debug, Default)]
 enum Slot {
     #[default]
@@ -44,6 +67,8 @@ struct Watched {
 }
 
 /// Those that wait for a change of a key, by the key's name.
+///
+/// One sender per key serves all readers of this process that wait for it.
 #[derive(Debug, Default)]
 struct Waiting {
     keys: Mutex<Keys>,
@@ -57,6 +82,8 @@ struct Keys {
 }
 
 /// Waits for a change of one key.
+///
+/// Dropping it ends the wait.
 struct Waiter {
     waiting: Arc<Waiting>,
     name: Box<[u8]>,
@@ -68,6 +95,9 @@ impl Pushes {
     ///
     /// # Errors
     /// If the server cannot tell.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. The registration ends with the future; a push that comes later is ignored.
     pub(crate) async fn entry_changed(
         &self,
         server: ServerId,
@@ -137,6 +167,10 @@ const TOKEN: (usize, usize) =
     (cachefront_core::entry::TOKEN_OFFSET, cachefront_core::entry::TOKEN_OFFSET + size_of::<u128>() - 1);
 
 /// Opens a connection, and turns tracking on.
+///
+/// # Errors
+/// `Unavailable` if the server lacks RESP3 or tracking, or if it is not the one that readers are
+/// on: a push from a former primary would come too late.
 async fn open(dialer: &Dialer, server: ServerId) -> Result<Watched> {
     let waiting = Arc::new(Waiting::default());
     let pushed = Arc::clone(&waiting);
@@ -151,6 +185,7 @@ async fn open(dialer: &Dialer, server: ServerId) -> Result<Watched> {
     Ok(Watched { wire, address, waiting })
 }
 
+/// The error of those that wait when the connection ends. They ask the store again after a pause.
 fn lost(address: &Address) -> cachefront_core::Error {
     address.unavailable("has closed the connection that tells when an entry changes")
 }
@@ -168,6 +203,9 @@ impl Waiting {
     }
 
     /// Handles a push: wakes those that wait for the keys that it names.
+    ///
+    /// It runs in the task that reads the connection, so it must not block: it holds the lock for
+    /// as long as it takes to remove the names from a map.
     fn pushed(&self, push: PushInfo) {
         let mut keys = self.lock();
         match (push.kind, push.data.into_iter().next()) {

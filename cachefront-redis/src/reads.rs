@@ -3,6 +3,16 @@
 //! The first reader that finds the queue of its shard empty starts a task. The task yields once, so that every other task
 //! that is ready can enqueue its read, then takes the queue and sends one command. No timer is involved: the command of a
 //! single reader is sent at once.
+//!
+//! # Why meta and entry come from one command
+//! The server runs one command at a time, so an `MGET` shows the meta and the entries as they were
+//! at one moment. Two commands could show an entry from before a flush under a meta from after it.
+//! The cost is small: the meta of a shard is a few hundred bytes, and the parsed form is reused
+//! while the bytes are equal ([`crate::meta`]).
+//!
+//! ```text
+//! MGET {cf:shop:3}#meta {cf:shop:3}user:17 {cf:shop:3}user:42
+//! ```
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +48,8 @@ pub(crate) struct Reads {
 }
 
 /// A read that waits for the next command.
+///
+/// The sender is dropped without a value only if the runtime of the store ends.
 #[derive(Debug)]
 struct PendingRead {
     key: StoreKey,
@@ -56,6 +68,12 @@ impl Reads {
 
     /// Waits for a reader's command to a shard, but not longer than a reader may. What comes after that is not waited for; the
     /// connection is checked, so that it is replaced if it is lost.
+    ///
+    /// # Errors
+    /// `Timeout` after `read_timeout`, or the error of the call.
+    /// # Cancel safety
+    /// If it is dropped, the call is dropped too; a command that was sent is still run by the
+    /// server.
     pub(crate) async fn within<T>(self: &Arc<Self>, shard: usize, call: impl Future<Output = Result<T>>) -> Result<T> {
         match tokio::time::timeout(self.timeout, call).await {
             Ok(outcome) => outcome,
@@ -67,6 +85,9 @@ impl Reads {
     }
 
     /// Sends a command in the background, whose own timeout ends in a new connection. One check runs at a time.
+    ///
+    /// Without it a reader that leaves early would be the only one to know: the shared connection
+    /// would stay in use until a command of `response_timeout` ends on it.
     fn check(self: &Arc<Self>, shard: usize) {
         if !self.checking.swap(true, Ordering::SeqCst) {
             let reads = Arc::clone(self);
@@ -78,6 +99,7 @@ impl Reads {
         }
     }
 
+    /// The error of a reader that does not wait any longer.
     fn too_slow(&self, elapsed: Elapsed) -> Error {
         self.route.address().timed_out("did not reply to a reader", elapsed)
     }
@@ -88,6 +110,10 @@ impl Reads {
     }
 
     /// Reads keys of one shard in one command. The readings are in the order of the keys.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no connection to the node of the shard, `Corrupt` if the reply has
+    /// another shape, `Config` if the namespace has another number of shards.
     pub(crate) async fn fetch<'a, I>(&self, shard: usize, keys: I) -> Result<Vec<Reading>>
     where
         I: ExactSizeIterator<Item = &'a StoreKey> + Clone + Send,
@@ -135,6 +161,10 @@ impl Reads {
 }
 
 /// Reads one key, together with other reads of its shard.
+///
+/// # Cancel safety
+/// If the future is dropped before its command is sent, the key is still read and the reading is
+/// dropped.
 pub(crate) async fn get(reads: &Arc<Reads>, key: &StoreKey) -> Result<Reading> {
     let shard = reads.keys.shard_of(key);
     let (reply, reading) = oneshot::channel();
@@ -160,6 +190,8 @@ struct Drain {
 }
 
 impl Drain {
+    /// The last batch is sent by this task and the others by tasks of their own. A longer `MGET`
+    /// would hold up the server for all clients; `read_batch_keys_max` bounds it.
     async fn run(mut self) {
         tokio::task::yield_now().await;
         let mut batch = self.take();

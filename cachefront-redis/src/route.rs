@@ -1,4 +1,7 @@
 //! The readers' way to a place: over the connection to the one server, or to the node of a cluster that has the place.
+//!
+//! Both kinds behave alike for their users. What differs is the extent of a failure: of one server
+//! all places are lost together, of a cluster those of one node.
 
 use std::sync::Arc;
 
@@ -41,6 +44,9 @@ impl Servers {
     }
 
     /// Opens the readers' connections. Background tasks run in the runtime that calls it.
+    ///
+    /// # Errors
+    /// The error of the first connection that cannot be opened.
     pub(crate) async fn open(&self, purpose: Purpose) -> Result<Route> {
         match self {
             Self::One(dialer) => Link::open(Dialer::clone(dialer), purpose).await.map(Route::One),
@@ -62,6 +68,8 @@ impl Route {
     }
 
     /// A connection to each node.
+    ///
+    /// For commands that concern no place, such as `SCAN`.
     pub(crate) fn all(&self) -> Vec<Result<Live>> {
         match self {
             Self::One(link) => vec![link.live()],

@@ -11,6 +11,14 @@
 //!
 //! After a failover that an operator asks for, Sentinel leaves the former primary a primary for about ten seconds, and its
 //! clients connected. So each Sentinel's `+switch-master` messages are followed too ([`Sentinels::switched`]).
+//!
+//! # Messages
+//! `SENTINEL GET-MASTER-ADDR-BY-NAME <name>` returns host and port as an array, or nil for a name
+//! that is not monitored. `SENTINEL MASTER <name>` returns names and values in turn, `config-epoch`
+//! among them. On the channel `+switch-master` each election is announced as `<name> <old ip> <old
+//! port> <new ip> <new port>`; the text is not parsed, since the Sentinels are asked anyway.
+//!
+//! Source: "Sentinel clients", <https://redis.io/docs/latest/develop/reference/sentinel-clients/>.
 
 use std::fmt;
 
@@ -37,6 +45,8 @@ pub(crate) struct Sentinels {
     address: Address,
 }
 
+/// A client connects only when it is used: a Sentinel that is down costs nothing while the others
+/// reply.
 struct Sentinel {
     client: Client,
     address: Address,
@@ -80,6 +90,9 @@ impl Sentinels {
     /// # Errors
     /// `Config` if the Sentinels do not know the name or refuse the login, and none knows the primary; `Unavailable` or
     /// `Timeout` if no Sentinel can be reached.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
     pub(crate) async fn primary(&self, settings: &RedisSettings) -> Result<(Client, Address)> {
         let majority = self.sentinels.len() / 2 + 1;
         let mut questions: FuturesUnordered<_> =
@@ -154,6 +167,8 @@ impl Sentinels {
 }
 
 /// The reply of the later configuration.
+///
+/// On a tie the first reply stays: Sentinels with one epoch name the same primary.
 fn later(best: Option<Said>, said: Said) -> Option<Said> {
     Some(best.filter(|best| best.epoch >= said.epoch).unwrap_or(said))
 }
@@ -165,6 +180,9 @@ fn graver(one: Option<Error>, other: Error) -> Error {
 
 impl Sentinel {
     /// Subscribes to the elections of primaries.
+    ///
+    /// # Errors
+    /// `Timeout` or `Unavailable`; the caller tries again after a pause.
     async fn subscribe(&self, settings: &RedisSettings) -> Result<PubSub> {
         let subscribed = async {
             let mut subscription = self.client.get_async_pubsub().await?;
@@ -178,6 +196,10 @@ impl Sentinel {
     }
 
     /// Asks this Sentinel, within `connect_timeout`.
+    ///
+    /// # Errors
+    /// `Config` if the Sentinel does not monitor the name or refuses the login; `Timeout` or
+    /// `Unavailable` if it does not reply; `Corrupt` if its reply has another shape.
     async fn ask(&self, name: &str, settings: &RedisSettings) -> Result<Said> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(settings.connect_timeout))

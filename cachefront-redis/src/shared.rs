@@ -1,4 +1,8 @@
 //! What readers, writers and the bus of one store share: connections, key names, settings and the hub.
+//!
+//! Several caches on one store share this value: they have one connection for reads, one reader of
+//! the bus, and one queue per shard. So the number of connections of a process does not grow with
+//! its caches.
 
 use std::sync::Arc;
 
@@ -18,6 +22,8 @@ use crate::reads::Reads;
 use crate::route::{Route, Servers};
 use crate::scripts;
 
+/// One per store; clones of the store point to it, and the last one that is dropped closes the
+/// connections.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) reads: Arc<Reads>,
@@ -44,6 +50,10 @@ impl Shared {
     }
 
     /// Returns the connection for peeks; the first call opens it.
+    ///
+    /// # Errors
+    /// `Timeout` after `connect_timeout`, or the error of the connection. The next call tries
+    /// again.
     pub(crate) async fn peeks(&self) -> Result<Arc<Reads>> {
         let open = self.peeks.get_or_try_init(async || {
             let route = self.servers.open(Purpose::Peeks).await?;
@@ -77,6 +87,9 @@ impl Shared {
     }
 
     /// Sends one command over one of the readers' connections.
+    ///
+    /// # Errors
+    /// The core's error; a lost connection is replaced.
     pub(crate) async fn send_over(&self, live: &mut Live, command: &Cmd) -> Result<Value> {
         let reply = live.connection.send(command).await;
         reply.map_err(|error| self.reads.route.failed(live, &error))
@@ -88,6 +101,9 @@ impl Shared {
     }
 
     /// Calls a script over a connection that was returned by [`Route::live`](crate::route::Route::live).
+    ///
+    /// # Errors
+    /// As [`send_over`](Self::send_over).
     pub(crate) async fn call_over(&self, live: &Live, command: &Cmd) -> Result<Value> {
         let reply = scripts::call(&mut live.connection.wire.clone(), command).await.and_then(into_result);
         reply.map_err(|error| self.reads.route.failed(live, &error))
@@ -95,6 +111,9 @@ impl Shared {
 
     /// Sends commands that concern one place in one pipeline, which must not depend on each other's order, and returns
     /// their replies.
+    ///
+    /// # Errors
+    /// The first error reply, or the error of the connection. The other commands may have been run.
     pub(crate) async fn call_all(&self, place: usize, calls: &Pipeline) -> Result<Vec<Value>> {
         let mut live = self.reads.route.live(place)?;
         let replies = scripts::call_all(&mut live.connection.wire, calls).await;

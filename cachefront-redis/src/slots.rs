@@ -2,6 +2,9 @@
 //!
 //! A *place* is what must be on one node: each logical shard is one, and the bus is the last one. All keys of a place share
 //! a hash tag, and so a slot.
+//!
+//! Specification: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>,
+//! "Key distribution model", which gives `0x31C3` as the check value of the hash.
 
 use crate::keys::KeySpace;
 

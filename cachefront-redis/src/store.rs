@@ -1,4 +1,24 @@
 //! The `Store` implementation: which command each method sends.
+//!
+//! Every method works on the keys of one shard, which share a hash tag: what a script compares and
+//! what it writes is on the same node of a cluster, and one script is one atomic step of the
+//! server.
+//!
+//! | method | command | keys |
+//! |---|---|---|
+//! | `get`, `peek` | `MGET`, shared by concurrent readers ([`reads`]) | meta, entries |
+//! | `get_many` | one `MGET` per shard and per `keys_per_command_max` keys | meta, entries |
+//! | `lease` | script `lease`; if it finds a value, `MGET` | meta, entry |
+//! | `fill` | script `fill` | meta, entry |
+//! | `release` | script `release` | entry |
+//! | `entry_changed` | `GETRANGE` over a connection with `CLIENT TRACKING ON` | entry |
+//! | `discard` | `UNLINK` | entries |
+//! | `discard_cache` | `SCAN`, then `UNLINK` | entries |
+//! | `flush_caches`, `suspend` | the scripts of these names, once per shard | meta |
+//!
+//! A reader's command has two limits. After `read_timeout` the reader gets an error of kind
+//! `Timeout` and loads from the database; the command goes on. After `response_timeout` the
+//! connection counts as lost and is replaced.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +67,9 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// Starts a call that compares with the meta and touches one key; the caller appends the arguments.
+    ///
+    /// `args` is the number of these arguments and `bytes` their length in total. Both only size
+    /// the buffer of the command.
     fn command_for(&self, script: &Script, key: &StoreKey, args: usize, bytes: usize) -> Cmd {
         let keys = self.shared.keys();
         let shard = keys.shard_of(key);
@@ -58,6 +81,9 @@ impl RedisStore {
     }
 
     /// Reads the entry that the lease script found usable. Returns `None` if it is gone or not usable any more.
+    ///
+    /// The reply of the script does not contain the value, because scripts read headers only:
+    /// copying a payload through Lua costs as much as the read itself.
     async fn present(&self, request: &LeaseRequest<'_>) -> Result<Option<LeaseReply>> {
         let shard = self.shared.keys().shard_of(request.key);
         let reads = &self.shared.reads;
@@ -251,6 +277,9 @@ impl Store for RedisStore {
 }
 
 /// The header that a granted lease writes if there is no entry. The script sets the generation and the expiry.
+///
+/// Layout: [`cachefront_core::entry`]. Only the mode, the schema version and the token matter; the
+/// script copies the rest from here, so that it need not know the layout of a new entry.
 fn lease_only(request: &LeaseRequest<'_>) -> Vec<u8> {
     let header = Header {
         state: PayloadState::None,
@@ -270,6 +299,9 @@ fn lease_only(request: &LeaseRequest<'_>) -> Vec<u8> {
 }
 
 /// A duration in µs, up to a century.
+///
+/// The script `lease` adds it to the server's clock. A sum beyond 2^53 µs would lose its last
+/// digits.
 fn micros(duration: Duration) -> u64 {
     // Lua numbers are exact up to 2^53; a century is far below that.
     const CENTURY_US: u64 = 100 * 366 * 86_400 * 1_000_000;

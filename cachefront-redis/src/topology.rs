@@ -4,6 +4,19 @@
 //! replace connections and follow redirects silently, and every guarantee here rests on knowing which server a reply came
 //! from. `MOVED` is an error of the command: a reader loads from the database and the topology is read again; an
 //! invalidator ends its session and continues from the store's position. While a slot is being moved, see `moving.rs`.
+//!
+//! # The reply to `CLUSTER SLOTS`
+//!
+//! | index | value |
+//! |---:|---|
+//! | 0 | first slot of a range |
+//! | 1 | last slot of the range, inclusive |
+//! | 2 | the primary: host (or nil), port, node id, more facts from Redis 7 on |
+//! | 3… | its replicas, which are not used: a replica may lack the last invalidations |
+//!
+//! A node that does not know its own host sends nil, an empty text or `?`; then the host that was
+//! asked is used. The identity of the cluster is a hash over the identities of all places, in their
+//! order. Manual: <https://redis.io/docs/latest/commands/cluster-slots/>.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +32,9 @@ use crate::error::{Address, invalid};
 use crate::identity::{Identity, Mode};
 
 /// How the nodes of a cluster are found and dialed.
+///
+/// Credentials, TLS and settings are the same for every node; only host and port come from the
+/// topology.
 pub(crate) struct Nodes {
     /// The nodes that the URL names.
     seeds: Vec<ConnectionInfo>,
@@ -32,6 +48,9 @@ pub(crate) struct Nodes {
 }
 
 /// The host and port of a node.
+///
+/// As the cluster announces it (`cluster-announce-ip`, `cluster-announce-hostname`); it must be
+/// reachable from this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeAddress {
     host: String,
@@ -92,6 +111,9 @@ impl Nodes {
     ///
     /// # Errors
     /// The error of the last node, if none replies.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
     pub(crate) async fn topology(&self, known: &[NodeAddress]) -> Result<Topology> {
         let rotation = self.first.load(Ordering::Relaxed);
         let seeds = (0..self.seeds.len()).map(|index| &self.seeds[(index + rotation) % self.seeds.len()]);
@@ -109,6 +131,10 @@ impl Nodes {
     }
 
     /// Asks one node, within `connect_timeout`.
+    ///
+    /// # Errors
+    /// `Config` if the server is no node of a cluster, `Timeout` or `Unavailable` if it does not
+    /// reply, `Corrupt` if the reply has another shape.
     async fn ask(&self, info: ConnectionInfo) -> Result<Topology> {
         let address = Address::new(info.addr());
         let client = self.clients.open(info.clone())?;
@@ -148,6 +174,9 @@ impl Nodes {
     }
 
     /// Opens a connection to a node.
+    ///
+    /// # Errors
+    /// As those of [`Dialer::dial`].
     pub(crate) async fn dial(
         &self,
         node: &NodeAddress,
@@ -164,6 +193,9 @@ impl Nodes {
     }
 
     /// Opens a connection to every node that has a place, all at once.
+    ///
+    /// Returns one outcome per node, in the order of the topology: a node that is away does not
+    /// keep the others from being used.
     pub(crate) async fn dial_all(
         &self,
         topology: &Topology,
@@ -181,6 +213,9 @@ impl Nodes {
 
 /// Parses a reply to `CLUSTER SLOTS`. A node that does not say its host has that of the node that replied. `None` if the
 /// reply has another shape.
+///
+/// Only ranges that contain a slot of interest add a node: a process connects to the nodes of its
+/// places and to no others.
 fn parse(reply: Value, slots: &[u16], asked: &str) -> Option<Topology> {
     let Value::Array(ranges) = reply else { return None };
     let mut topology = Topology { nodes: Vec::new(), place: vec![None; slots.len()] };
@@ -221,6 +256,9 @@ impl std::fmt::Debug for Nodes {
 }
 
 /// The identity of a set of nodes: which server has which place. `None` if a place has no server.
+///
+/// FNV-1a over the 8 bytes of each server's identity. Two processes with the same topology compute
+/// the same value, because messages on the bus carry it.
 pub(crate) fn identity_of<'a>(
     places: impl Iterator<Item = Option<&'a Arc<Identity>>>,
 ) -> Option<cachefront_core::store::ServerId> {

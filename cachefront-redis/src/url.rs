@@ -1,5 +1,26 @@
 //! The URL of one or several servers: the parts that the client parses, and what this crate adds: the `namespace`
 //! parameter, and URLs of Sentinel and Cluster, which name several hosts.
+//!
+//! # Forms
+//!
+//! | URL | leads to | default port |
+//! |---|---|---:|
+//! | `redis://[user[:password]@]host[:port][/database]` | one server | 6379 |
+//! | `rediss://…` | one server, over TLS | 6379 |
+//! | `redis+unix:///path`, `unix:///path` | one server, over a socket | |
+//! | `redis[s]+sentinel://…host,host/name[/database]` | the primary that these Sentinels monitor | 26379 |
+//! | `redis[s]+cluster://…host,host/` | the cluster of these nodes | 6379 |
+//!
+//! | parameter | value | where |
+//! |---|---|---|
+//! | `namespace` | [`RedisStoreBuilder::namespace`](crate::RedisStoreBuilder::namespace) | all |
+//! | `protocol` | `resp2` or `resp3`; default: `resp2` | all |
+//! | `sentinel_user`, `sentinel_password` | login to the Sentinels; default: none | Sentinel |
+//! | `db`, `user`, `pass` | database and login, which the path of a socket cannot hold | socket |
+//!
+//! User, password and parameters are percent-encoded. Any other parameter is an error, so that a
+//! misspelt one is not ignored. A database other than 0 separates keys and not pushes or load; a
+//! namespace is enough to separate services.
 
 use cachefront_core::{Error, ErrorKind, Result};
 use redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError};
@@ -26,11 +47,13 @@ pub(crate) enum Servers {
     Cluster(Vec<ConnectionInfo>),
 }
 
+/// It is not `Debug`: the connection data holds the password.
 pub(crate) struct ServerUrl {
     pub(crate) servers: Servers,
     pub(crate) namespace: Option<String>,
 }
 
+/// It decides which parameters are known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     One,
@@ -39,6 +62,9 @@ enum Kind {
 }
 
 /// One host of a URL, parsed.
+///
+/// The hosts of one URL differ in their address only; the login, the database and the parameters
+/// are copied to each before it is parsed.
 struct Host {
     info: ConnectionInfo,
     namespace: Option<String>,
@@ -85,6 +111,8 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    /// # Errors
+    /// `Config` if there are more than `HOSTS_MAX` hosts, or an empty one (`a,,b`).
     fn of(rest: &'a str) -> Result<Self> {
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (path, query) = tail.split_at(tail.find(['?', '#']).unwrap_or(tail.len()));
@@ -101,6 +129,10 @@ impl<'a> Parts<'a> {
 }
 
 /// `redis+sentinel://[user[:password]@]host[:port],host[:port]/name[/database]`: the login is that of the servers.
+///
+/// # Errors
+/// `Config` if the name of the primary is missing or has other characters than `sentinel monitor`
+/// permits.
 fn sentinel(scheme: &str, rest: &str) -> Result<ServerUrl> {
     let Parts { login, hosts, path, query } = Parts::of(rest)?;
     let (name, database) = path.split_once('/').unwrap_or((path, ""));
@@ -134,6 +166,9 @@ fn sentinel(scheme: &str, rest: &str) -> Result<ServerUrl> {
 }
 
 /// `redis+cluster://[user[:password]@]host[:port],host[:port]/`
+///
+/// # Errors
+/// `Config` if a database other than 0 is named: a cluster has no other.
 fn cluster(scheme: &str, rest: &str) -> Result<ServerUrl> {
     let Parts { login, hosts, path, query } = Parts::of(rest)?;
     if !matches!(path, "" | "0") {
@@ -154,6 +189,8 @@ fn has_port(host: &str) -> bool {
 }
 
 impl Host {
+    /// # Errors
+    /// `Config` if the client cannot parse it, or if it has a parameter that is not known.
     fn parse(text: &str, kind: Kind) -> Result<Self> {
         let mut url = redis::parse_redis_url(text).ok_or_else(|| invalid(expected()))?;
         let is_socket = url.scheme().ends_with("unix");
@@ -181,6 +218,8 @@ impl Host {
     }
 }
 
+/// A password that contains an unescaped `?` would otherwise end up in the log as a parameter's
+/// name.
 fn unknown_parameter(name: &str, is_socket: bool, kind: Kind) -> String {
     let known = match kind {
         Kind::One if is_socket => "`namespace`, `protocol`, `db`, `user` and `pass`",
@@ -198,6 +237,7 @@ pub(crate) fn malformed(error: RedisError) -> Error {
     Error::with_source(ErrorKind::Config, expected(), error)
 }
 
+/// The forms of a URL, for messages.
 fn expected() -> String {
     "the Redis URL is not of the form redis[s]://[user[:password]@]host[:port][/database][?namespace=name], \
      redis[s]+sentinel://[user[:password]@]host[:port],host[:port]/name[/database] or \

@@ -147,6 +147,8 @@ impl Wires {
 
     /// Sends a command to each place, in one pipeline for each server, to all servers at once. The replies have the order
     /// of the commands. An error reply to any command is an error, unless it says that a slot is being moved.
+    ///
+    /// Servers get their pipelines concurrently. On one server the commands run in their order.
     pub(crate) async fn call_each(&self, commands: impl IntoIterator<Item = (usize, Cmd)>) -> Result<Vec<Value>> {
         let mut pipelines: Vec<(Pipeline, Vec<usize>)> = self.nodes.iter().map(|_| Default::default()).collect();
         let mut count = 0;
@@ -175,6 +177,8 @@ impl Wires {
     }
 
     /// Sends one command to every server, and to those that a slot is moved to.
+    ///
+    /// Used for `WAIT`, which concerns the connection that wrote and no key.
     pub(crate) async fn call_servers(&self, command: &Cmd) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.add_command(command.clone());
@@ -185,6 +189,9 @@ impl Wires {
     }
 
     /// Sends one pipeline. An error reply to any of its commands is an error, unless it says that a slot is being moved.
+    ///
+    /// # Errors
+    /// The first error; `Corrupt` if the number of replies differs from the number of commands.
     async fn send(&self, connection: &Connection, pipeline: &Pipeline) -> Result<Vec<Value>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());

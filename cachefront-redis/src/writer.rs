@@ -8,6 +8,30 @@
 //! was demoted and promoted again within one connection may have lost writes.
 //!
 //! What happens while a slot is being moved, and afterwards, is in `moving.rs`.
+//!
+//! # Operations
+//!
+//! | operation | per shard | compares |
+//! |---|---|---|
+//! | `state`, `term` | `GET` of the meta (and of the home) | nothing |
+//! | `take_term` | script `take_term`; `flush` on a shard that has moved | generation, term, applied order |
+//! | `cover` | script `cover` | generation, term, applied order |
+//! | `raise_high_watermark` | script of this name | generation, term, applied order |
+//! | `invalidate` | `UNLINK` | nothing: removing an entry is always right |
+//! | `invalidate_unseen` | script of this name | the fill positions of the entries |
+//! | `replace` | script `row_image` | generation, term, applied order, fill positions |
+//! | `publish` | `WAIT` if replicas must confirm, then script `publish`, on the stream only | replication id |
+//! | `commit` | `WAIT` if replicas must confirm, then script `commit` | as `cover`, and replication id |
+//! | `flush` | script `flush` | term |
+//! | `resign` | script `resign` | generation, term, applied order |
+//!
+//! A script returns 0 if it did its work, else the number of the first difference; `conflict` has
+//! the list. A difference means that another invalidator has written, or that the server lost
+//! writes.
+//! # Why a failed writer cannot be used again
+//! After a timeout or a lost connection it is unknown whether the server ran the command. The order
+//! of a batch, which is mark, remove, publish, commit, would be broken by going on. A new writer
+//! reads the state from the store and repeats what is not in it; all operations can be repeated.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +55,9 @@ use crate::shared::{Shared, unlink};
 use crate::wires::{Parked, Wires};
 
 /// A writer over connections of its own.
+///
+/// Its commands time out after `writer_response_timeout` and not after a reader's limits: they
+/// carry up to `keys_per_command_max` keys.
 pub(crate) struct RedisWriter {
     pub(crate) shared: Arc<Shared>,
     pub(crate) wires: Wires,
@@ -46,6 +73,10 @@ pub(crate) struct RedisWriter {
 
 impl RedisWriter {
     /// Opens the connections.
+    ///
+    /// # Errors
+    /// The error of a server that cannot be reached; `Unavailable` if it is a replica or a slot of
+    /// the cluster has no node, `Config` if the login is refused.
     pub(crate) async fn open(shared: Arc<Shared>) -> Result<Self> {
         let wires = Wires::open(Arc::clone(&shared)).await?;
         tracing::debug!(?wires, "opened an invalidator's connections to Redis");
@@ -119,6 +150,9 @@ impl RedisWriter {
     }
 
     /// Removes entries, except for those whose load has seen the commits of their change.
+    ///
+    /// The commits of a key are sent as `origin:number` pairs. The script compares them with the
+    /// fill position in the header: a load that saw all of them read the row after its change.
     async fn remove_unseen(&self, changes: &[Invalidation]) -> Result<()> {
         let keys: Vec<StoreKey> = changes.iter().map(|change| change.key.clone()).collect();
         self.on_entries(&keys, |shard, chunk| {

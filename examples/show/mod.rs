@@ -136,19 +136,6 @@ fn inline(text: &str) -> Option<Box<RawValue>> {
     if !text.starts_with(['{', '[']) {
         return None;
     }
-    // Only white space is removed: numbers and escapes stay as they are.
     serde_json::from_str::<&RawValue>(text).ok()?;
-    RawValue::from_string(compact(text)).ok()
-}
-
-/// Removes the white space between the tokens of a JSON text.
-pub(crate) fn compact(json: &str) -> String {
-    let (mut quoted, mut escaped) = (false, false);
-    let keep = |character: &char| {
-        let keep = quoted || !character.is_ascii_whitespace();
-        quoted = if quoted { escaped || *character != '"' } else { *character == '"' };
-        escaped = quoted && !escaped && *character == '\\';
-        keep
-    };
-    json.chars().filter(keep).collect()
+    RawValue::from_string(super::compact::compact(text)).ok()
 }

@@ -172,7 +172,7 @@ async fn an_image_that_lacks_a_needed_column_changes_the_whole_table() {
 }
 
 #[tokio::test]
-async fn a_difference_between_json_documents_flushes_its_table_if_a_mapping_reads_it() {
+async fn a_json_difference_flushes_its_table_if_a_mapping_reads_it() {
     let mut db = Database::create().await;
     db.run(&[
         "CREATE TABLE docs (id INT PRIMARY KEY, other JSON, doc JSON, n INT)",

@@ -169,7 +169,7 @@ async fn every_character_of_every_character_set_is_what_a_loader_reads() {
 }
 
 #[tokio::test]
-async fn a_column_that_cannot_be_decoded_is_refused_at_the_start_and_has_no_value_later() {
+async fn a_column_that_cannot_be_decoded_is_refused_at_the_start() {
     let mut db = Database::create().await;
     db.run(&["CREATE TABLE words (id INT PRIMARY KEY, word VARCHAR(9) CHARACTER SET gbk COLLATE gbk_bin, kind ENUM('a', '表') CHARACTER SET sjis COLLATE sjis_bin)"])
         .await;

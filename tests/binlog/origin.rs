@@ -78,7 +78,7 @@ async fn end(source: &mut BinlogSource) -> Error {
 }
 
 #[tokio::test]
-async fn a_log_that_is_opened_again_on_another_server_names_it_and_so_does_the_probe() {
+async fn a_log_that_is_opened_on_another_server_names_it() {
     let mut pair = Pair::start(&[]).await;
     let (first, second) = tokio::join!(uuid(&pair.first), uuid(&pair.second));
     let mut source = pair.source(BinlogSettings::default()).await;
@@ -103,7 +103,7 @@ async fn a_log_that_is_opened_again_on_another_server_names_it_and_so_does_the_p
 }
 
 #[tokio::test]
-async fn a_log_that_is_opened_again_although_it_did_not_break_takes_the_probe_and_the_gate_with_it() {
+async fn a_log_that_is_opened_again_takes_probe_and_gate_with_it() {
     let pair = Pair::start(&[]).await;
     let mut source = pair.following().await;
     let (probe, gate) = (source.probe(), source.gate().expect("a gate"));
@@ -120,7 +120,7 @@ async fn a_log_that_is_opened_again_although_it_did_not_break_takes_the_probe_an
 }
 
 #[tokio::test]
-async fn after_the_log_broke_off_the_probe_asks_the_server_that_the_address_leads_to_now() {
+async fn after_the_log_broke_off_the_probe_connects_again() {
     let mut pair = Pair::start(&[]).await;
     let mut source = pair.following().await;
     let probe = source.probe();
@@ -152,7 +152,7 @@ async fn a_gate_on_another_server_is_an_error_and_no_wait() {
 }
 
 #[tokio::test]
-async fn an_address_that_moves_while_everything_stays_connected_is_noticed_by_the_probe_and_ends_the_log() {
+async fn an_address_that_moves_ends_the_log_although_it_stays_connected() {
     let pair = Pair::start(&[]).await;
     let mut settings = BinlogSettings::default();
     settings.probe_redial = Duration::from_millis(100);

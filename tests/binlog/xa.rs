@@ -136,7 +136,7 @@ async fn hammer(order: &str) {
 }
 
 #[tokio::test]
-async fn a_detached_xa_commit_that_waits_for_a_replica_is_neither_visible_nor_executed() {
+async fn a_detached_xa_commit_that_waits_for_a_replica_is_not_executed() {
     let mysql = MySql::start(&[]).await;
     let mut db = Database::on_private(&mysql).await;
     db.run(&[

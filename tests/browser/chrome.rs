@@ -194,6 +194,15 @@ impl Chrome {
         wait::until_async(&what, within, async || self.text(selector).await.contains(text)).await;
     }
 
+    /// Waits until an element matches that is shown: its state, and not its words.
+    pub(crate) async fn has(&self, selector: &str, within: Duration) {
+        let script = "return [...document.querySelectorAll(arguments[0])].some((one) => one.checkVisibility())";
+        wait::until_async(&format!("{selector} is there"), within, async || {
+            self.client.execute(script, vec![json!(selector)]).await.expect("a script") == true
+        })
+        .await;
+    }
+
     /// Keeps a picture of what the window shows, without anything that is about to fade.
     pub(crate) async fn screenshot(&self, name: &str) -> PathBuf {
         let dir = workspace_root().join("target/screenshots");

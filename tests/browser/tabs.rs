@@ -50,9 +50,9 @@ async fn two_tabs_and_another_program_see_the_same_within_a_second() {
     scene.set_mode("ttl").await;
     tabs.show("[data-mode=ttl][aria-pressed=true]", "TTL").await;
     scene.read(id).await;
-    tabs.show("[data-verdict] h1", "cache healthy").await;
+    tabs.show("[data-verdict=healthy] h1", "cache").await;
     scene.rename(id, "Ada King", "ada@x").await;
-    tabs.show("[data-verdict] h1", "cache stale (1)").await;
+    tabs.show("[data-verdict=stale][data-differing='1'] h1", "cache").await;
     tabs.show(&row, "stale").await;
     scene.set_mode("cdc").await;
     tabs.show("[data-mode=cdc][aria-pressed=true]", "CDC").await;
@@ -74,7 +74,7 @@ async fn a_late_confirmation_overwrites_no_change(scene: &Scene) {
     scene.set_mode("ttl").await;
     scene.set_mode("cdc").await;
     chrome.click("#ask-yes").await;
-    chrome.shows("#ask .error", "Somebody else changed the mode", PATIENCE).await;
+    chrome.has("#ask .error:not([hidden])", PATIENCE).await;
     chrome.click("#ask button[value=no]").await;
     chrome.shows("[data-mode=cdc][aria-pressed=true]", "CDC", PATIENCE).await;
     // Asked again, it is switched.
@@ -160,7 +160,7 @@ async fn a_button_pressed_twice_posts_once_and_a_refusal_in_plain_words_is_shown
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tab_out_of_sight_gives_its_connection_back_and_shows_nothing_old_afterwards() {
+async fn a_tab_out_of_sight_gives_its_connection_back() {
     let scene =
         Scene::embedded(1280, 800, |launch| launch.env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_MODE", "ttl")).await;
     let chrome = &scene.chrome;

@@ -67,7 +67,7 @@ async fn a_wrong_name_and_a_wrong_kind_of_server_are_refused() {
 
 /// A Sentinel that was cut off goes on naming the former primary: the later configuration counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sentinel_that_was_cut_off_is_outvoted_and_readers_leave_a_living_former_primary() {
+async fn readers_leave_a_former_primary_that_a_cut_off_sentinel_names() {
     let mut group = SentinelGroup::start(1, &[], &[]).await.complete().await;
     let namespace = unique::namespace();
     let store = RedisStore::builder(&group.url()).namespace(&namespace).connect().await.expect("a store");

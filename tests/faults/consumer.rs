@@ -45,7 +45,7 @@ async fn killed_in_the_middle_of_a_hundred_thousand_updates() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_purged_while_the_consumer_was_down_voids_everything_and_says_so_once() {
+async fn a_log_purged_while_the_consumer_was_down_voids_everything() {
     let observed = observe();
     let mysql = MySql::start(&[]).await;
     let shop = Shop::open_on(&mysql.url(), &stack::redis_url(), 10).await;

@@ -4,55 +4,20 @@
 //! with all columns, with columns that the key lacks, and with those of the key only. `CACHEFRONT_BLESS=1` rewrites the
 //! expectations: review the difference before you commit it.
 
-use std::collections::BTreeMap;
+#[path = "../../examples/show/compact.rs"]
+mod compact;
+#[path = "../../examples/show/record.rs"]
+mod record;
+
 use std::path::{Path, PathBuf};
 
 use cachefront_core::event::{Change, TableName};
 use cachefront_core::source::{Columns, TableFilter};
 use cachefront_kafka::decode::{Decoder, DecoderSettings, Form, Record};
 use cachefront_kafka::event::{Event, Origin};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use record::SavedRecord;
 
 use crate::print;
-
-/// A record as stored in the files.
-#[derive(Deserialize)]
-struct Wrapper<'a> {
-    #[serde(borrow)]
-    connector_config: BTreeMap<&'a str, String>,
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    key_bytes: Option<usize>,
-    value_bytes: Option<usize>,
-    #[serde(borrow)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    value: Option<&'a RawValue>,
-    key_raw: Option<String>,
-    value_raw: Option<String>,
-}
-
-/// Returns the bytes of a key or a value as they were on the topic.
-fn bytes(raw: Option<&String>, parsed: Option<&RawValue>, length: Option<usize>) -> Option<String> {
-    let length = length?;
-    let text = raw.cloned().unwrap_or_else(|| compact(parsed.map_or("null", RawValue::get)));
-    assert_eq!(text.len(), length, "the length differs from the one on the topic");
-    Some(text)
-}
-
-/// Returns JSON without the white space between its parts.
-fn compact(json: &str) -> String {
-    let (mut quoted, mut escaped) = (false, false);
-    let keep = |character: &char| {
-        let keep = quoted || !character.is_ascii_whitespace();
-        quoted = if quoted { escaped || *character != '"' } else { *character == '"' };
-        escaped = quoted && !escaped && *character == '\\';
-        keep
-    };
-    json.chars().filter(keep).collect()
-}
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/debezium").join(name)
@@ -66,35 +31,44 @@ fn tables(columns: &Columns) -> TableFilter {
     filter
 }
 
-fn settings(wrapper: &Wrapper<'_>) -> DecoderSettings {
+fn settings(saved: &SavedRecord) -> DecoderSettings {
     let mut settings = DecoderSettings::default();
-    if wrapper.connector_config.values().any(|value| value.ends_with("ExtractNewRecordState")) {
+    if saved.is_flattened() {
         settings.form = Form::Flattened;
-        settings.tables.insert(wrapper.topic.to_owned(), "app.users".to_owned());
+        settings.tables.insert(saved.topic.clone(), "app.users".to_owned());
     }
     settings
 }
 
-fn check(case: &str) {
+/// Reads a record, and checks that key and value are as long as they were on the topic.
+fn saved(case: &str) -> SavedRecord {
     let text = std::fs::read_to_string(path(&format!("{case}.json"))).expect("the record");
-    let wrapper: Wrapper<'_> = serde_json::from_str(&text).expect("a record");
-    let key = bytes(wrapper.key_raw.as_ref(), wrapper.key, wrapper.key_bytes);
-    let value = bytes(wrapper.value_raw.as_ref(), wrapper.value, wrapper.value_bytes);
+    let saved = SavedRecord::read(&text).expect("a record");
+    let described: serde_json::Value = serde_json::from_str(&text).expect("a record");
+    for (part, length) in [(&saved.key, "key_bytes"), (&saved.value, "value_bytes")] {
+        let found = part.as_ref().map(|bytes| bytes.len() as u64);
+        assert_eq!(found, described[length].as_u64(), "{case}: `{length}` differs");
+    }
+    saved
+}
+
+fn check(case: &str) {
+    let saved = saved(case);
     let record = Record {
-        topic: wrapper.topic,
-        partition: wrapper.partition,
-        offset: wrapper.offset,
-        key: key.as_deref().map(str::as_bytes),
-        value: value.as_deref().map(str::as_bytes),
+        topic: &saved.topic,
+        partition: saved.partition,
+        offset: saved.offset,
+        key: saved.key.as_deref(),
+        value: saved.value.as_deref(),
     };
     let only = |names: [&str; 1]| Columns::Only(names.map(Box::from).to_vec());
     let mut printed = String::new();
-    let inspect = settings(&wrapper).with_inspect(true);
+    let inspect = settings(&saved).with_inspect(true);
     for (title, settings, columns) in [
         ("inspect", inspect, Columns::All),
-        ("all", settings(&wrapper), Columns::All),
-        ("id", settings(&wrapper), only(["id"])),
-        ("email", settings(&wrapper), only(["email"])),
+        ("all", settings(&saved), Columns::All),
+        ("id", settings(&saved), only(["id"])),
+        ("email", settings(&saved), only(["email"])),
     ] {
         let mut decoder = Decoder::new(settings, &tables(&columns));
         // The second time the decoder knows the record's schema and names.

@@ -36,7 +36,7 @@ fn committed(shop: &Shop) -> Option<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_leader_of_a_group_is_killed_under_load_and_the_other_member_takes_over() {
+async fn a_member_takes_over_when_the_leader_is_killed_under_load() {
     let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
     let cache = shop.cache().await;
     let mut leader = Actor::start(PROGRAM, &["consumer"], &shop).await;

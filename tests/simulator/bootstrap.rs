@@ -92,7 +92,7 @@ async fn says_what_is_wrong_and_shows_no_password() {
 }
 
 #[tokio::test]
-async fn the_watchdog_starts_the_task_again_that_a_restart_of_the_database_failed() {
+async fn the_watchdog_restarts_a_task_after_a_restart_of_the_database() {
     let mut mysql = MySql::start(&[]).await;
     let connect = Connect::start(&stack::kafka_brokers()).await;
     mysql.execute("SET GLOBAL binlog_row_value_options = 'PARTIAL_JSON'").await;

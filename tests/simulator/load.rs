@@ -144,7 +144,7 @@ async fn an_api_that_is_away_is_an_error_and_no_missed_goal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_probe_finds_staleness_in_ttl_mode_and_none_beyond_milliseconds_in_cdc_mode() {
+async fn the_probe_finds_staleness_in_ttl_mode_only() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "2s")).await;
     // Far above what a commit takes to the cache, also on a busy machine, and far below the time to live.
     let plan = ["--rate=100", "--duration=5s", "--write-ratio=0.2", "--grace=500ms"];

@@ -49,7 +49,7 @@ async fn every_key_is_listed(place: Place) {
     assert!(total >= 27, "{total}");
     assert!(!rows(&reader, "/cache?page=99", "data-key").await.is_empty(), "the last page is shown");
     shows(&reader, "/cache?q=by_email", &["users_by_email:user25"]).await;
-    assert!(reader.get("/cache?q=nothing-like-it").await.text.contains("No key is found"));
+    assert!(reader.get("/cache?q=nothing-like-it").await.text.contains("data-empty=\"not-found\""));
 
     // A stale one is found, and removed alone.
     world.other.execute("UPDATE users SET name = 'Other' WHERE email = 'user25+&@x'").await;

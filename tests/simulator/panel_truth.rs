@@ -12,17 +12,22 @@ use crate::client::Client;
 use crate::panel::{Reader, panel_of, with_accounts};
 use crate::world::{PATIENCE, Place, World, on_servers};
 
-async fn until(reader: &Reader, path: &str, words: &str) -> String {
+/// Waits until the page has all of these attributes, and returns it.
+async fn until(reader: &Reader, path: &str, attributes: &[&str]) -> String {
     let mut text = String::new();
-    wait::until_async(&format!("{path} says {words:?}"), PATIENCE, async || {
+    wait::until_async(&format!("{path} has {attributes:?}"), PATIENCE, async || {
         // sleep: pages are bounded for each session.
         tokio::time::sleep(Duration::from_millis(100)).await;
         text = reader.get(path).await.text;
-        text.contains(words)
+        attributes.iter().all(|attribute| text.contains(attribute))
     })
     .await;
     text
 }
+
+const HEALTHY: &str = "data-verdict=\"healthy\"";
+const STALE: &str = "data-verdict=\"stale\"";
+const UNKNOWN: &str = "data-verdict=\"unknown\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_store_is_slow_and_the_verdict_stays_true() {
@@ -34,22 +39,22 @@ async fn a_delayed_store_is_slow_and_the_verdict_stays_true() {
         world.api.name_of(id).await;
     }
     let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
-    until(&reader, "/", "All 240 cached entries equal the database").await;
+    until(&reader, "/", &[HEALTHY, "data-compared=\"240\""]).await;
     world.api.put("/faults", &json!({ "store_delay_ms": 200 })).await.expect(200);
-    until(&reader, "/", "The shared store is delayed by 200 ms by a fault switch").await;
-    let page = until(&reader, "/", "cache healthy").await;
-    assert!(!page.contains("does not answer"), "{page}");
+    until(&reader, "/", &["data-cause=\"store_delay_ms\""]).await;
+    let page = until(&reader, "/", &[HEALTHY]).await;
+    assert!(!page.contains("data-cause=\"store_away\"") && !page.contains("data-cause=\"database_away\""), "{page}");
     world.other.execute("UPDATE users SET name = 'Other' WHERE id = 200").await;
-    until(&reader, "/", "cache stale (1)").await;
-    until(&reader, "/?only=stale", "data-id=\"200\"").await;
+    until(&reader, "/", &[STALE, "data-differing=\"1\""]).await;
+    until(&reader, "/?only=stale", &["data-id=\"200\""]).await;
     world.other.execute("UPDATE users SET name = 'Others'").await;
-    until(&reader, "/", "cache stale (240)").await;
+    until(&reader, "/", &[STALE, "data-differing=\"240\""]).await;
     // Beyond a client's patience nothing is known, and nothing is called empty.
     world.api.put("/faults", &json!({ "store_delay_ms": 5_000 })).await.expect(200);
     // What this process holds itself is known for some seconds more.
-    let page = until(&reader, "/", "data-state=\"unknown\"").await;
-    assert!(page.contains("cache unknown") && !page.contains("Is it up"), "{page}");
-    assert!(until(&reader, "/cache", "could not be listed").await.contains("cache unknown"));
+    let page = until(&reader, "/", &["data-state=\"unknown\""]).await;
+    assert!(page.contains(UNKNOWN) && !page.contains("data-cause=\"store_away\""), "{page}");
+    assert!(until(&reader, "/cache", &["data-empty=\"unlisted\""]).await.contains(UNKNOWN));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,17 +65,17 @@ async fn a_fault_is_named_before_what_it_causes_and_switches_are_events() {
     world.api.name_of(id).await;
     // By the API, not by the panel.
     world.api.put("/faults", &json!({ "store_cut": true, "freeze_stream": true })).await.expect(200);
-    let page = until(&reader, "/", "The shared store is cut off by a fault switch").await;
-    assert!(page.contains("The stream is frozen by a fault switch") && !page.contains("REDIS"), "{page}");
-    assert!(page.contains("Freeze on") && page.contains("Cut on"), "{page}");
-    until(&reader, "/cache", "could not be listed").await;
+    let page = until(&reader, "/", &["data-cause=\"store_cut\"", "data-cause=\"freeze_stream\""]).await;
+    assert!(!page.contains("data-cause=\"store_away\""), "{page}");
+    until(&reader, "/", &["data-switch=\"freeze\" data-on=\"true\"", "data-switch=\"cut\" data-on=\"true\""]).await;
+    until(&reader, "/cache", &["data-empty=\"unlisted\""]).await;
     world.api.delete("/faults").await.expect(200);
-    until(&reader, "/", "Cut off").await;
+    until(&reader, "/", &["data-switch=\"cut\" data-on=\"false\""]).await;
     reader.post("/flush", "").await.expect(200);
-    until(&reader, "/", "store emptied").await;
+    until(&reader, "/", &["data-button"]).await;
     // The event names who switched, if that is known.
     reader.post("/mode", "mode=cdc&version=1").await.expect(200);
-    until(&reader, "/", " by <b>operator</b>").await;
+    until(&reader, "/", &["<b>operator</b>"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,11 +84,11 @@ async fn an_entry_that_is_stale_under_an_address_is_found_in_the_rows() {
     let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
     let id = world.api.add("Ada", "ada@x").await;
     world.api.get("/users?email=ada@x").await.expect(200);
-    until(&reader, "/", "cache healthy").await;
+    until(&reader, "/", &[HEALTHY]).await;
     world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
-    until(&reader, "/", "cache stale (1)").await;
-    let page = until(&reader, "/?only=stale", "users_by_email:ada@x").await;
-    assert!(page.contains("data-state=\"stale\"") && page.contains("oldest"), "{page}");
+    until(&reader, "/", &[STALE, "data-differing=\"1\""]).await;
+    let page = until(&reader, "/?only=stale", &["users_by_email:ada@x"]).await;
+    assert!(page.contains("data-state=\"stale\""), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +105,7 @@ async fn a_frozen_database_makes_everything_unknown_within_seconds() {
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let panel = Client { http: http.build().expect("a client"), base: simulator.ui_url() };
     let reader = Reader::log_in(&panel, "admin", "a secret").await;
-    until(&reader, "/", "cache healthy").await;
+    until(&reader, "/", &[HEALTHY]).await;
     // A tab that follows: what it is sent must not be an old green.
     let cookie = reader.cookie().to_owned();
     let mut stream =
@@ -113,12 +118,12 @@ async fn a_frozen_database_makes_everything_unknown_within_seconds() {
         text += &String::from_utf8_lossy(&chunk.expect("a chunk").expect("the stream goes on"));
         assert!(frozen.elapsed() < Duration::from_secs(5), "{text}");
     }
-    let page = until(&reader, "/", "The database does not answer").await;
-    assert!(page.contains("not readable") && page.contains("data-state=\"unknown\""), "rows are kept: {page}");
-    assert!(until(&reader, "/audit", "The list cannot be read now").await.contains("cache unknown"));
+    let page = until(&reader, "/", &["data-cause=\"database_away\""]).await;
+    assert!(page.contains("data-state=\"unknown\""), "rows are kept: {page}");
+    assert!(until(&reader, "/audit", &["data-empty=\"unreadable\""]).await.contains(UNKNOWN));
     mysql.resume();
-    until(&reader, "/", "cache healthy").await;
-    assert!(until(&reader, "/audit", "login").await.contains("<table"));
+    until(&reader, "/", &[HEALTHY]).await;
+    until(&reader, "/audit", &["data-outcome=\"ok\""]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,12 +155,11 @@ async fn alone_the_panel_asks_the_api_for_what_only_its_process_holds() {
         // sleep: a snapshot may be shared for a moment, and the API's passes are a second apart.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let page = reader.get("/").await.text;
-        page.contains("cache stale (1)") && page.contains("in the memory of the API")
+        page.contains(STALE) && page.contains("data-elsewhere")
     })
     .await;
     api_process.kill();
-    let page = until(&reader, "/", "does not answer: what its processes hold themselves is not known").await;
-    assert!(page.contains("cache unknown"), "{page}");
+    until(&reader, "/", &["data-cause=\"api_silent\"", UNKNOWN]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,5 +200,5 @@ async fn a_session_that_asks_too_much_is_held_back_and_another_is_not() {
     assert!(count(200) > 0 && count(429) > 0 && count(200) + held_back.count() == 400, "{} {}", count(200), count(429));
     other.get("/").await;
     assert_eq!(other.get("/session").await.status, 204);
-    until(&reader, "/", "cache").await;
+    until(&reader, "/", &["data-verdict"]).await;
 }

@@ -2,18 +2,16 @@
 
 use crate::tree::sources;
 
-/// The published crates, and how many lines of documentation each has at least for a hundred lines of code. The goal is
-/// 30; the numbers only go up.
-const MINIMUM: [(&str, usize); 4] = [
-    ("cachefront-core/src", 30),
-    ("cachefront-redis/src", 21),
-    ("cachefront-binlog/src", 20),
-    ("cachefront-kafka/src", 24),
-];
+/// The folders of the published crates.
+const CRATES: [&str; 4] =
+    ["cachefront-core/src", "cachefront-redis/src", "cachefront-binlog/src", "cachefront-kafka/src"];
+
+/// Minimum number of lines of documentation for a hundred lines of code.
+const MINIMUM: usize = 30;
 
 #[test]
 fn libraries_are_documented() {
-    for (folder, minimum) in MINIMUM {
+    for folder in CRATES {
         let (mut code, mut documentation) = (0, 0);
         for source in sources(folder).iter().filter(|source| source.is_rust() && !source.is_test()) {
             let product = source.text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
@@ -25,8 +23,8 @@ fn libraries_are_documented() {
         }
         let ratio = documentation * 100 / code;
         println!(
-            "{folder}: {documentation} lines of documentation for {code} of code: {ratio} %, at least {minimum} %"
+            "{folder}: {documentation} lines of documentation for {code} of code: {ratio} %, at least {MINIMUM} %"
         );
-        assert!(ratio >= minimum, "{folder}: {ratio} lines of documentation for 100 of code, {minimum} are held");
+        assert!(ratio >= MINIMUM, "{folder}: {ratio} lines of documentation for 100 of code, {MINIMUM} are held");
     }
 }

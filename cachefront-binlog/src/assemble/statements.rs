@@ -1,4 +1,17 @@
 //! What the statements of the log change.
+//!
+//! | statement | change |
+//! |---|---|
+//! | DDL on tables, TRUNCATE, RENAME | [`Change::Tables`] of the tables that it names, if they are mapped |
+//! | DROP DATABASE | [`Change::Tables`] of the mapped tables of that database |
+//! | INSERT, UPDATE, DELETE, LOAD DATA without rows | the mapped ones of its tables, or any table |
+//! | XA COMMIT | the rows that were kept since XA PREPARE, or any table |
+//! | not recognised | any table |
+//! | everything else | none |
+//!
+//! "Any table" is a [`Change::Tables`] without names, which flushes every cache. The table maps that
+//! follow a statement may describe other columns than before, so the maps and the looked-up
+//! columns of changed tables are dropped with it.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +27,10 @@ use crate::xa::Kept;
 
 impl Assembler {
     /// Applies a statement: the begin or end of a transaction, or DDL.
+    ///
+    /// # Errors
+    /// `Gap` if a change is outside of a transaction, or all tables are asked for and its rows are
+    /// unknown.
     pub(super) fn query(&mut self, query: &event::Query<'_>, size: usize, out: &mut Vec<Piece>) -> Result<()> {
         let statement = statement::classify(query);
         let Some(open) = self.open.as_mut() else {
@@ -86,6 +103,9 @@ impl Assembler {
     }
 
     /// The change by a statement whose rows are not in the log. `None` if no mapped table can have changed.
+    ///
+    /// A statement that may have changed other tables than it names counts as a change of any
+    /// table, with the right that would avoid that in its reason.
     fn written(&mut self, targets: &[TableName], query: &event::Query<'_>) -> Option<Change> {
         let reason = || written_reason(query);
         let gtid = self.open.as_ref().map(|open| &open.gtid)?;
@@ -127,14 +147,18 @@ impl Assembler {
 }
 
 /// The change of any row of any table.
+///
+/// The reason ends up in the log of the invalidator and in the panel.
 fn any_table(reason: String) -> Change {
     Change::Tables { tables: Vec::new(), reason }
 }
 
+/// The error of tools, which print rows and have no use for a table's name.
 fn statement_format(query: &event::Query<'_>) -> Error {
     gap(written_reason(query))
 }
 
+/// Names the statement by its first words only: the rest has data of users.
 fn written_reason(query: &event::Query<'_>) -> String {
     format!(
         "rows were changed by a statement whose rows are not in the log ({}): SET PERSIST binlog_format=ROW, and let no \
@@ -144,6 +168,8 @@ fn written_reason(query: &event::Query<'_>) -> String {
 }
 
 /// The first words of a statement: enough to identify it, without its data.
+///
+/// At most four words, 80 characters, and nothing after the first parenthesis, quote or `=`.
 fn shorten(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let head = text.split(['(', '\'', '"', '=']).next().unwrap_or_default();

@@ -2,6 +2,16 @@
 //!
 //! Values of columns are decoded exactly, or not at all: a text that differs from what a loader reads would be another key.
 //! Statements are decoded as far as their words and names need it; a character of unknown meaning is [`UNKNOWN`].
+//!
+//! | character sets | values | statements |
+//! |---|---|---|
+//! | utf8mb4, utf8mb3, ascii | exact | exact |
+//! | latin1 and 23 others with one byte per character | exact | exact |
+//! | utf16, utf16le, ucs2, utf32 | exact | ASCII only; no client may use them |
+//! | big5, sjis, ujis, euckr, gb2312, gbk and their variants | not decoded | ASCII only |
+//! | binary | bytes | as UTF-8 |
+//!
+//! Manual: <https://dev.mysql.com/doc/refman/8.4/en/charset-charsets.html>.
 
 mod multi;
 mod single;

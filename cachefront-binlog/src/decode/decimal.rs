@@ -2,25 +2,49 @@
 //!
 //! See <https://dev.mysql.com/doc/refman/8.4/en/precision-math-decimal-characteristics.html> and `decimal2bin` in MySQL's
 //! `strings/decimal.cc`.
+//!
+//! # Example
+//! `1234567890.1234` in a DECIMAL(14, 4) has ten digits before the point, which are a group of one
+//! and a group of nine, and four after it, a group of four:
+//!
+//! ```text
+//! digits         1          234567890       1234
+//! number      0x01         0x0DFB38D2     0x04D2
+//! stored        81        0D FB 38 D2      04 D2      the first bit is inverted
+//! negative      7E        F2 04 C7 2D      FB 2D      every bit is inverted
+//! ```
+//!
+//! So the bytes of two numbers of one column sort as the numbers do.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
 
 /// The size in bytes of a group of 0 to 9 digits.
+///
+/// The index is the number of digits. Nine digits need 30 bits.
 const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
+/// Number of digits in a whole group.
 const GROUP_DIGITS: usize = 9;
 
 /// The size in bytes of a DECIMAL(precision, scale).
+///
+/// An image has no length in front of a DECIMAL.
 pub(crate) fn size(precision: usize, scale: usize) -> usize {
     group_bytes(precision.saturating_sub(scale)) + group_bytes(scale)
 }
 
+/// The size in bytes of the digits on one side of the point.
 fn group_bytes(digits: usize) -> usize {
     digits / GROUP_DIGITS * 4 + GROUP_BYTES.get(digits % GROUP_DIGITS).copied().unwrap_or_default()
 }
 
 /// The exact text, as MySQL prints it: `-12345.678901`, `0.000001`.
+///
+/// Zeros after the point are kept up to the scale, so that equal texts are equal values of one
+/// column.
+/// # Errors
+/// `Corrupt` if it is shorter than its precision needs, or a group has more digits than fit.
 pub(crate) fn text(bytes: &[u8], precision: usize, scale: usize) -> Result<String> {
     let mut stored = bytes.to_vec();
     let first = stored.first_mut().ok_or_else(malformed)?;
@@ -61,6 +85,7 @@ fn digits(cursor: &mut Cursor<'_>, count: usize, partial_first: bool) -> Result<
     Ok(text)
 }
 
+/// Decodes one group, with leading zeros.
 fn group(cursor: &mut Cursor<'_>, digits: usize, text: &mut String) -> Result<()> {
     if digits == 0 {
         return Ok(());
@@ -74,6 +99,7 @@ fn group(cursor: &mut Cursor<'_>, digits: usize, text: &mut String) -> Result<()
     Ok(())
 }
 
+/// The error of bytes that no server writes.
 fn malformed() -> Error {
     Error::new(ErrorKind::Corrupt, "a DECIMAL of the log is malformed")
 }

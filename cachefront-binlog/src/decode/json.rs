@@ -6,6 +6,36 @@
 //! A document is a type byte and a value. A scalar has its value directly. An object or array has, each as a number of 2
 //! bytes (small) or 4 bytes (large): the number of elements, the size in bytes; for an object the offset (2 or 4 bytes) and
 //! length (2 bytes) of each key; then for each element a type byte and its value, if it fits, or else its offset.
+//!
+//! # Types
+//!
+//! | type | value | inline in a small / large container |
+//! |---:|---|---|
+//! | 0, 1 | object: small, large | no / no |
+//! | 2, 3 | array: small, large | no / no |
+//! | 4 | literal: 0 null, 1 true, 2 false | yes / yes |
+//! | 5, 6 | 16-bit integer: signed, unsigned | yes / yes |
+//! | 7, 8 | 32-bit integer: signed, unsigned | no / yes |
+//! | 9, 10 | 64-bit integer: signed, unsigned | no / no |
+//! | 11 | double | no / no |
+//! | 12 | text: length in groups of seven bits, then UTF-8 | no / no |
+//! | 15 | value of another SQL type: type code, length, bytes | no / no |
+//!
+//! # Example
+//! `{"a": [1]}` takes 20 bytes:
+//!
+//! ```text
+//! 00                 small object
+//! 01 00  13 00       1 element, 19 bytes
+//! 0B 00  01 00       key at offset 11, 1 byte
+//! 02     0C 00       value: small array at offset 12
+//! 61                 a
+//! 01 00  07 00       1 element, 7 bytes
+//! 05     01 00       16-bit integer 1, inline
+//! ```
+//!
+//! Keys are sorted by their length and then by their bytes. The order is kept in the text: a reader
+//! of the table gets the same one.
 
 use cachefront_core::{Error, ErrorKind, Result};
 
@@ -13,6 +43,8 @@ use crate::cursor::Cursor;
 use crate::decode::{decimal, temporal};
 
 /// Maximum depth of a document, as in MySQL.
+///
+/// A deeper one is `Corrupt`; the server refuses to store it.
 const DEPTH_MAX: usize = 100;
 
 /// Maximum size of the text for each byte of a document: a control character is printed as six, a number of 8 bytes as up to
@@ -20,6 +52,8 @@ const DEPTH_MAX: usize = 100;
 const TEXT_PER_BYTE: usize = 8;
 
 /// What is left of the bounds of a document.
+///
+/// They are passed by value: each branch of a document may be as deep as the bound says.
 #[derive(Clone, Copy)]
 struct Bounds {
     /// Depth of the containers that may follow.
@@ -29,6 +63,8 @@ struct Bounds {
 }
 
 /// The types of values.
+///
+/// They are the numbers of the table above.
 mod tag {
     pub(super) const SMALL_OBJECT: u8 = 0;
     pub(super) const LARGE_OBJECT: u8 = 1;
@@ -47,6 +83,10 @@ mod tag {
 }
 
 /// The text of a document, with a space after each `:` and `,`.
+///
+/// # Errors
+/// `Corrupt` if an offset or a length leads out of the document, a text is not UTF-8, or the
+/// document is deeper or longer than any that a server writes.
 pub(crate) fn text(bytes: &[u8]) -> Result<String> {
     // Old servers log an empty value for a NULL that was written to a NOT NULL column.
     let Some((&kind, document)) = bytes.split_first() else { return Ok("null".to_owned()) };
@@ -87,6 +127,8 @@ fn value(kind: u8, bytes: &[u8], bounds: Bounds, text: &mut String) -> Result<()
 }
 
 /// Prints an object or an array. Counts and offsets have `width` bytes; offsets are relative to the container.
+///
+/// Small containers hold up to 64 KiB; larger ones have 4 bytes for each count and offset.
 fn container(bytes: &[u8], width: usize, object: bool, bounds: Bounds, text: &mut String) -> Result<()> {
     let depth = bounds.depth.checked_sub(1).ok_or_else(malformed)?;
     let mut head = Cursor::new(bytes);
@@ -125,6 +167,8 @@ fn container(bytes: &[u8], width: usize, object: bool, bounds: Bounds, text: &mu
 }
 
 /// A length in groups of seven bits, the lowest first.
+///
+/// The highest bit of a byte says that another one follows; five bytes hold 35 bits.
 fn varying_length(cursor: &mut Cursor<'_>) -> Result<usize> {
     let mut length = 0_usize;
     for group in 0..5 {
@@ -138,6 +182,9 @@ fn varying_length(cursor: &mut Cursor<'_>) -> Result<usize> {
 }
 
 /// Prints a value of an SQL type that JSON does not have.
+///
+/// DECIMAL and the temporal types are printed as the server prints them; others, such as a BLOB, in
+/// base64 with their type code.
 fn opaque(cursor: &mut Cursor<'_>, text: &mut String) -> Result<()> {
     const TIMESTAMP: u8 = 7;
     const DATE: u8 = 10;
@@ -194,10 +241,12 @@ fn quote(plain: &str, text: &mut String) {
     text.push('"');
 }
 
+/// Text of a document is always utf8mb4.
 fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| malformed())
 }
 
+/// The error of a document that no server writes.
 fn malformed() -> Error {
     Error::new(ErrorKind::Corrupt, "a JSON value of the log is malformed")
 }

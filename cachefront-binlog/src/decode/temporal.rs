@@ -2,6 +2,24 @@
 //!
 //! See <https://dev.mysql.com/doc/refman/8.4/en/storage-requirements.html#data-types-storage-reqs-date-time> and
 //! `my_time_packed_to_binary` in MySQL's `mysys/my_time.cc`.
+//!
+//! # Formats
+//!
+//! | type | bytes | bits, highest first |
+//! |---|---:|---|
+//! | DATE | 3, little-endian | year 15, month 4, day 5 |
+//! | TIME(f) | 3 + fraction | sign 1, unused 1, hour 10, minute 6, second 6 |
+//! | DATETIME(f) | 5 + fraction | sign 1, year × 13 + month 17, day 5, hour 5, minute 6, second 6 |
+//! | TIMESTAMP(f) | 4 + fraction | seconds since 1970-01-01 00:00:00 UTC |
+//! | fraction of 1–2, 3–4, 5–6 digits | 1, 2, 3 | hundredths, ten-thousandths, millionths |
+//!
+//! All but DATE are big-endian, so that values sort as their bytes do. A negative TIME is stored as
+//! the middle of the range minus its absolute value, the fraction included: `-00:00:00.5` is not
+//! the negative of a second plus a fraction. A DATE may be `0000-00-00` or have a month or a day of
+//! 0.
+//!
+//! The text is the one that the server sends to a client, with all fractional digits of the column.
+//! A TIMESTAMP has no time zone in the log; a client sees it in the time zone of its session.
 
 use cachefront_core::event::calendar::datetime_text;
 use cachefront_core::{Error, ErrorKind, Result};
@@ -14,12 +32,17 @@ pub(crate) fn fraction_bytes(digits: usize) -> usize {
 }
 
 /// DATE. 3 bytes, little-endian: day in 5 bits, month in 4, year.
+///
+/// # Errors
+/// `Corrupt` if the image ends too early, here and in the functions below.
 pub(crate) fn date(cursor: &mut Cursor<'_>) -> Result<String> {
     let packed = cursor.uint(3)?;
     Ok(format!("{:04}-{:02}-{:02}", packed >> 9, packed >> 5 & 15, packed & 31))
 }
 
 /// TIME before MySQL 5.6: the decimal number HHMMSS, signed.
+///
+/// Columns that were created before 5.6 keep this format until the table is rebuilt.
 pub(crate) fn old_time(cursor: &mut Cursor<'_>) -> Result<String> {
     let packed = sign_extend(cursor.uint(3)?, 24);
     let (sign, packed) = if packed < 0 { ("-", -packed) } else { ("", packed) };
@@ -42,6 +65,8 @@ pub(crate) fn old_datetime(cursor: &mut Cursor<'_>) -> Result<String> {
 }
 
 /// TIME. 3 bytes and the fraction, big-endian, as one number with the middle of its range as zero.
+///
+/// The hour goes to 838, so it has up to three digits in the text.
 pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     let bits = 8 * (3 + fraction_bytes(digits)) as u32;
     let stored = cursor.uint_be(3 + fraction_bytes(digits))?;
@@ -57,6 +82,8 @@ pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
 }
 
 /// DATETIME. 5 bytes and the fraction, big-endian: year and month as one number, day, hour, minute, second.
+///
+/// Year and month are one number so that a DATETIME is a single integer in the server.
 pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     let packed = cursor.uint_be(5)?;
     // The highest bit is the sign, which is set for every date of MySQL.
@@ -76,6 +103,9 @@ pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<String>
 }
 
 /// The format of all these types within JSON, 8 bytes: date and time in the upper 40 bits, microseconds in the lower 24.
+///
+/// `date_only` and `time_only` come from the type within the document; without them it is a
+/// DATETIME.
 pub(crate) fn packed(packed: u64, date_only: bool, time_only: bool) -> String {
     let (sign, packed) = match packed as i64 {
         negative if negative < 0 => ("-", negative.unsigned_abs()),
@@ -129,6 +159,7 @@ fn push_fraction(text: &mut String, stored: u64, digits: usize) -> Result<()> {
     Ok(())
 }
 
+/// `bits` is the size of the stored number; the result has its sign.
 pub(crate) fn sign_extend(value: u64, bits: u32) -> i64 {
     let shift = 64 - bits;
     ((value << shift) as i64) >> shift

@@ -1,6 +1,19 @@
 //! Events that only MariaDB logs: its GTIDs, and events with compressed contents (`log_bin_compress`).
 //!
 //! The layouts are those of <https://mariadb.com/kb/en/replication-protocol/>.
+//!
+//! # The GTID event
+//!
+//! | bytes | field |
+//! |---:|---|
+//! | 8 | sequence number |
+//! | 4 | domain |
+//! | 1 | flags: 1 standalone, 2 with a group commit id, 4 transactional, 64 prepared by XA |
+//! | 8 or 6 | group commit id, or padding; not read |
+//!
+//! # Compressed contents
+//! A compressed event has the head of the plain one, then a byte whose upper half is 8 and whose
+//! lower three bits are the size of the length, then the length, big-endian, and a zlib stream.
 
 use std::io::Read;
 
@@ -13,12 +26,19 @@ use crate::mariadb::position;
 
 /// The types of events.
 pub(crate) mod kind {
+    /// The text of the statement that the rows are of.
     pub(crate) const ANNOTATE_ROWS: u8 = 160;
+    /// The oldest file that crash recovery needs.
     pub(crate) const BINLOG_CHECKPOINT: u8 = 161;
+    /// The identity of the transaction that follows, and how it ends.
     pub(crate) const GTID: u8 = 162;
+    /// The last transactions of all earlier files.
     pub(crate) const GTID_LIST: u8 = 163;
+    /// In a file only: all that follows is encrypted.
     pub(crate) const START_ENCRYPTION: u8 = 164;
+    /// A statement whose text is compressed.
     pub(crate) const QUERY_COMPRESSED: u8 = 165;
+    /// Rows whose images are compressed; UPDATE is the number in between.
     pub(crate) const WRITE_ROWS_COMPRESSED_V1: u8 = 166;
     pub(crate) const DELETE_ROWS_COMPRESSED_V1: u8 = 168;
     pub(crate) const WRITE_ROWS_COMPRESSED: u8 = 169;

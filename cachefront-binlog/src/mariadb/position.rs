@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_of_several_servers_and_domains_is_a_position_and_a_state_to_connect_with() {
+    fn a_state_of_several_domains_is_read_and_written() {
         let position = parse("0-101-110,1-5-7, 0-102-120").expect("a state");
         assert_eq!(position.to_string(), "0-101:1-110,0-102:1-120,1-5:1-7");
         assert_eq!(to_connect_state(&position).expect("a state"), "0-102-120,1-5-7");

@@ -1,4 +1,9 @@
 //! Text columns that keys are made of must compare by their bytes.
+//!
+//! MySQL compares texts by their collation, the cache compares keys by their bytes. Under a
+//! collation such as `utf8mb4_0900_ai_ci`, `WHERE name = 'Zoe'` finds the row `ZOË`. An entry under
+//! the key `Zoe` then holds that row, and a change of the row invalidates the key `ZOË`. Only
+//! binary collations without padding compare as the cache does.
 
 use cachefront_core::event::TableName;
 use cachefront_core::source::Columns;
@@ -68,16 +73,19 @@ impl ColumnFacts {
     }
 }
 
+/// Quotes a text for SQL.
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+/// With [`Collations::Refuse`].
 const REFUSED: &str = "it treats different texts as equal (case, accents or trailing spaces), so a value that is cached under \
                        one spelling would never be invalidated by a change that names another. The ALTER below makes the \
                        column exact, and with it every comparison that the application makes. Without it, if the same \
                        function normalises every key in readers and in `depends_on`, `collations(Collations::Warn)` on \
                        the builder of the source accepts such columns; an entry with a key that was not normalised then \
                        is stale until its time to live ends";
+/// With [`Collations::Warn`].
 const WARNED: &str = "it treats different texts as equal (case, accents or trailing spaces), so an entry with a key that \
                       the application does not normalise is stale until its time to live ends";
 

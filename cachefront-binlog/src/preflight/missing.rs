@@ -1,4 +1,8 @@
 //! Mapped tables and columns that are not visible: they do not exist, or the user lacks a privilege.
+//!
+//! `information_schema` has only what the user may see, so a table without rights looks like one
+//! that does not exist. A `SELECT` of no row tells the two apart: its error is either "denied" or
+//! "unknown table".
 
 use cachefront_core::Result;
 use cachefront_core::event::TableName;
@@ -66,6 +70,8 @@ async fn in_another_case(queries: &mut Queries<'_>, names: (&str, &str)) -> Resu
 }
 
 /// Findings for mapped columns that are not among the visible ones.
+///
+/// A finding lists the columns that are there, and the most similar names.
 pub(crate) fn columns<'a>(
     table: &TableName,
     visible: &[&str],
@@ -103,10 +109,12 @@ pub(crate) async fn may_select(queries: &mut Queries<'_>, columns: &str, table: 
     Ok(!tried.is_err_and(|code| ER_ACCESS_DENIED.contains(&code)))
 }
 
+/// Quotes both names for SQL.
 fn quoted((database, name): (&str, &str)) -> String {
     format!("`{}`.`{}`", database.replace('`', "``"), name.replace('`', "``"))
 }
 
+/// How to start without the table.
 fn allowance(rules: Rules) -> &'static str {
     match rules.allow_missing_tables {
         true => "",
@@ -114,6 +122,7 @@ fn allowance(rules: Rules) -> &'static str {
     }
 }
 
+/// The similar names in parentheses, or an empty text.
 fn hint(similar: Vec<&str>) -> String {
     match similar.as_slice() {
         [] => String::new(),

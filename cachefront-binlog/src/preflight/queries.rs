@@ -58,6 +58,8 @@ impl Queries<'_> {
 pub(crate) struct Variables(pub(super) HashMap<String, String>);
 
 impl Variables {
+    /// # Errors
+    /// That of the server.
     pub(super) async fn read(queries: &mut Queries<'_>) -> Result<Self> {
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'binlog\\_%' OR Variable_name LIKE '%log\\_bin' OR \
                    Variable_name IN ('gtid_mode', 'enforce_gtid_consistency', 'version', 'lower_case_table_names', \
@@ -66,10 +68,12 @@ impl Variables {
         Ok(Self(rows.into_iter().collect()))
     }
 
+    /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Returns true if the variable has this value, without regard to case.
     pub(crate) fn is(&self, name: &str, value: &str) -> bool {
         self.get(name).is_some_and(|own| own.eq_ignore_ascii_case(value))
     }

@@ -1,4 +1,15 @@
 //! Checks the user's privileges by using them, so that roles count too, and whether the log omits databases.
+//!
+//! | right | needed for | without it |
+//! |---|---|---|
+//! | REPLICATION SLAVE | reading the log | refused |
+//! | REPLICATION CLIENT (MySQL) | the filters of the log by database | warning |
+//! | BINLOG MONITOR (MariaDB) | the end of the log, which the gate reads | refused |
+//! | SELECT on the mapped tables | their columns and collations | refused |
+//! | SELECT, TRIGGER on all tables | triggers, views and foreign keys | statements flush everything |
+//!
+//! A right is tried and not looked up where that is possible: `SHOW GRANTS` does not show what a
+//! role that is not active would permit.
 
 use cachefront_core::Result;
 use cachefront_core::source::TableFilter;
@@ -66,12 +77,17 @@ async fn grants(queries: &mut Queries<'_>) -> Result<Vec<String>> {
 }
 
 /// Returns true if a grant includes reading the log.
+///
+/// The form is `GRANT <list> ON *.* TO <account>`.
 fn is_replica(grant: &str) -> bool {
     let rights = grant.strip_prefix("GRANT ").and_then(|grant| grant.split_once(" ON *.* TO ")).map(|(list, _)| list);
     rights.is_some_and(|list| list.split(", ").any(|own| matches!(own, "REPLICATION SLAVE" | "ALL PRIVILEGES")))
 }
 
 /// Checks `--binlog-do-db` and `--binlog-ignore-db`, which are comma-separated lists.
+///
+/// A filter applies to the current database of a statement, so even one that spares all mapped
+/// tables may leave out DDL.
 fn filters(only: &str, ignored: &str, filter: &TableFilter) -> Vec<Finding> {
     if only.is_empty() && ignored.is_empty() {
         return Vec::new();

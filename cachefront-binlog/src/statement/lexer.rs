@@ -1,10 +1,23 @@
 //! Splits a statement into words, names and symbols. Comments are skipped, except for those that MySQL executes
 //! (<https://dev.mysql.com/doc/refman/8.4/en/comments.html>). The parent module says why the lexer is the crate's own.
+//!
+//! | text | read as |
+//! |---|---|
+//! | `/* .. */`, `# ..`, `-- ..` | skipped |
+//! | `/*! .. */`, `/*!50100 .. */` | tokens: every server executes them |
+//! | `/*!80000 .. */`, `/*M! .. */`, `/*M!100100 .. */` | tokens in one reading, skipped in the other |
+//! | `'..'` | text |
+//! | `".."` | text, or a name with `ANSI_QUOTES` |
+//! | a name in backticks | a name |
+//!
+//! Bits of `sql_mode` as they are logged: 4 is `ANSI_QUOTES`, 2^20 is `NO_BACKSLASH_ESCAPES`. See
+//! <https://dev.mysql.com/doc/refman/8.4/en/sql-mode.html>.
 
 use std::vec::IntoIter;
 
 use cachefront_core::event::TableName;
 
+/// Operators and punctuation are single characters: no decision depends on longer ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// An unquoted word in upper case: a keyword or a name.
@@ -93,6 +106,7 @@ impl Tokens {
         Ok(Self { rest: tokens.into_iter().peekable() })
     }
 
+    /// Takes the next token.
     pub(super) fn next(&mut self) -> Option<Token> {
         self.rest.next().map(|lexeme| lexeme.token)
     }
@@ -102,10 +116,12 @@ impl Tokens {
         self.rest.next().map(|lexeme| (lexeme.token, lexeme.calls))
     }
 
+    /// Returns true if no token is left.
     pub(super) fn at_end(&mut self) -> bool {
         self.rest.peek().is_none()
     }
 
+    /// Returns the next token if it is a word, and leaves it.
     pub(super) fn peek_word(&mut self) -> Option<String> {
         match self.rest.peek() {
             Some(Lexeme { token: Token::Word(word), .. }) => Some(word.clone()),
@@ -149,6 +165,7 @@ impl Tokens {
         (!database.is_empty()).then(|| TableName::new(database, &first))
     }
 
+    /// Takes a token, and returns its value if it is a number of at most 32 bits.
     pub(super) fn next_number(&mut self) -> Option<u32> {
         match self.next()? {
             Token::Number(digits) => digits.parse().ok(),
@@ -257,6 +274,8 @@ fn is_space(c: char) -> bool {
 }
 
 /// Returns true for the characters of words and unquoted names.
+///
+/// Any character outside of ASCII may be part of a name, except for the no-break space.
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii() && c != '\u{a0}'
 }

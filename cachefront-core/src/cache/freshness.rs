@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_objective_includes_the_clock_skew_and_an_unknown_watermark_does_not_meet_it() {
+    fn the_objective_includes_the_clock_skew_and_needs_a_watermark() {
         let freshness = freshness(OnLag::Bypass);
         let (source_time, skew) = (at(5_000), 50);
         assert!(freshness.is_met(source_time, at(6_000 - skew)));

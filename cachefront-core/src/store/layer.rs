@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_are_listed_in_the_order_of_their_numbers_with_labels_of_their_own() {
+    fn operations_are_listed_by_number_under_distinct_labels() {
         for (at, operation) in Operation::ALL.into_iter().enumerate() {
             assert_eq!(operation as usize, at, "{operation:?}");
         }

@@ -63,6 +63,9 @@ impl Assembler {
 
     /// Pauses partitions that are far ahead of the others, and resumes them when the others have caught up, so that the
     /// number of incomplete transactions stays bounded.
+    ///
+    /// The limit is `open_transactions_max`; a paused partition resumes at half of it, so that it
+    /// is not paused and resumed for each record.
     pub(crate) fn balance(&mut self) -> Vec<Command> {
         let (open, begun) = self.tracker.open();
         let ahead = open - begun;

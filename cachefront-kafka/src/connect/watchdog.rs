@@ -2,6 +2,11 @@
 //!
 //! The connector itself stays `RUNNING` while its only task is `FAILED`, for example after an orderly restart of MySQL, and
 //! Kafka Connect does not restart the task by itself.
+//!
+//! Each poll costs one request to the worker (`GET /connectors/<name>/status`), and one more every
+//! tenth time for the configuration. A failed task is restarted at once the first time, then after
+//! pauses that double from `retry_min` to `retry_max`. Restarting is harmless to correctness: the
+//! connector continues at its last committed position, and repeated events count once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -115,6 +120,7 @@ pub struct TaskState {
 }
 
 impl TaskState {
+    /// The part of a status that is shown.
     fn of(part: &PartStatus) -> Self {
         Self { number: part.id, state: part.state.clone(), worker: part.worker_id.clone(), trace: trace_of(part) }
     }
@@ -266,12 +272,14 @@ impl Retry {
         true
     }
 
+    /// Notes since when all tasks run.
     fn runs(&mut self, now: Instant) {
         self.running_since.get_or_insert(now);
     }
 }
 
 impl Follower {
+    /// Polls until it is dropped.
     async fn run(mut self) {
         loop {
             let state = self.poll().await;
@@ -285,6 +293,7 @@ impl Follower {
         }
     }
 
+    /// A worker that does not reply is a trouble too, and no restart.
     async fn poll(&mut self) -> ConnectorState {
         let (restarts, config) = {
             let last = self.sender.borrow();
@@ -350,6 +359,7 @@ impl Follower {
     }
 }
 
+/// The state after a successful poll.
 fn state_of(status: &ConnectorStatus, restarts: u64, config: Arc<BTreeMap<String, String>>) -> ConnectorState {
     ConnectorState {
         connector: Some(status.connector.state.clone()),

@@ -45,6 +45,8 @@ pub(super) fn iso_datetime(text: &str, digits: Option<u8>) -> Option<String> {
     is_date(date).then(|| format!("{date} {time}"))
 }
 
+/// True for `yyyy-mm-dd`; the ranges of month and day are not checked, since MySQL stores zeros
+/// there.
 fn is_date(text: &str) -> bool {
     let mut parts = text.split('-');
     let mut part = |length: usize| {
@@ -107,6 +109,7 @@ fn natural(nanos: u64) -> u8 {
     }
 }
 
+/// Cuts digits off and does not round: the log has the stored digits.
 fn push_fraction(text: &mut String, nanos: u64, digits: u8) -> Option<()> {
     if digits == 0 {
         return Some(());

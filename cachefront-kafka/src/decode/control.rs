@@ -3,6 +3,16 @@
 //!
 //! [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
 //! [schema change topic]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-schema-change-topic
+//!
+//! ```text
+//! {"status": "BEGIN", "id": "3e11fa47-..:23", "ts_ms": 1764417229000}
+//! {"status": "END", "id": "3e11fa47-..:23", "event_count": 3,
+//!  "data_collections": [{"data_collection": "app.users", "event_count": 2},
+//!                       {"data_collection": "app.orders", "event_count": 1}]}
+//! {"source": {"gtid": "3e11fa47-..:24", "ts_ms": 1764417230000}, "databaseName": "app",
+//!  "ddl": "ALTER TABLE users ADD age INT",
+//!  "tableChanges": [{"type": "ALTER", "id": "\"app\".\"users\""}]}
+//! ```
 
 use std::borrow::Cow;
 
@@ -27,6 +37,9 @@ struct Source<'a> {
 }
 
 /// Decodes the begin or the end of a transaction.
+///
+/// # Errors
+/// A field that is missing, or an id that is not a GTID.
 pub(super) fn transaction(message: &Message<'_>, plans: &Plans, origins: &mut Origins) -> Result<Event, Problem> {
     let raw = message.id.ok_or(Problem::Field { name: "id", wanted: "present" })?;
     let id: Cow<'_, str> = read::<Text<'_>>(raw.get())?.0;
@@ -48,6 +61,9 @@ pub(super) fn transaction(message: &Message<'_>, plans: &Plans, origins: &mut Or
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Decodes a statement that changed definitions of tables, and possibly their rows.
+///
+/// # Errors
+/// A field that is missing, or of another type.
 pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &mut Origins) -> Result<Event, Problem> {
     let source: Source<'_> = match message.source {
         Some(source) => read(source.get())?,

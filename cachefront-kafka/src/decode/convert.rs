@@ -2,6 +2,20 @@
 //! keys. The encodings are those of Debezium's [data types].
 //!
 //! [data types]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-data-types
+//!
+//! | column | setting of the connector | JSON | value |
+//! |---|---|---|---|
+//! | BIGINT UNSIGNED | `long` | number, negative from 2^63 on | `UInt` |
+//! | BIGINT UNSIGNED | `precise` | two's complement, big-endian, base64 | `UInt` |
+//! | DECIMAL | `precise` | unscaled two's complement, big-endian, base64 | `Text` |
+//! | DECIMAL | `string` | text | `Text` |
+//! | DECIMAL | `double` | number | `Float`, as exact as that is |
+//! | DATE | `adaptive_time_microseconds` | days since 1970 | `Text` |
+//! | TIME | the same | microseconds | `Text` |
+//! | DATETIME | the same | milliseconds, or microseconds from 4 digits on | `Text` |
+//! | TIMESTAMP | any | ISO text in UTC | `Text` |
+//! | BIT(1), BIT(n) | any | true or false; little-endian bytes, base64 | `UInt` |
+//! | BINARY, BLOB | `bytes`, `base64-url-safe`, `hex` | text | `Bytes` |
 
 use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
@@ -14,9 +28,12 @@ use super::json::Json;
 use super::json::parse;
 use super::settings::{BytesForm, ColumnType, TimeUnit};
 
+/// Encoders differ in whether they pad.
 const ANY_PADDING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+/// The standard alphabet.
 const BASE64: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, ANY_PADDING);
+/// The alphabet for URLs and names of files.
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, ANY_PADDING);
 /// Maximum number of bytes of a DECIMAL: MySQL allows 65 digits, and the conversion is quadratic in the length.
 const DECIMAL_BYTES_MAX: usize = 32;
@@ -38,6 +55,7 @@ pub(super) fn value(json: Json<'_>, kind: ColumnType) -> Result<Value, &'static 
     typed(json, kind).ok_or_else(|| expected(kind))
 }
 
+/// A value whose type needs no conversion.
 fn plain(json: Json<'_>) -> Value {
     match json {
         Json::Null => Value::Null,
@@ -54,6 +72,7 @@ fn text_value(text: impl Into<Box<str>>) -> Value {
     Value::Text(text.into())
 }
 
+/// Returns `None` if the JSON cannot be a value of the type.
 fn typed(json: Json<'_>, kind: ColumnType) -> Option<Value> {
     match (kind, json) {
         (ColumnType::Unsigned | ColumnType::Year, Json::UInt(number)) => Some(Value::UInt(number)),
@@ -85,6 +104,7 @@ fn typed(json: Json<'_>, kind: ColumnType) -> Option<Value> {
     }
 }
 
+/// What the type requires, for messages.
 fn expected(kind: ColumnType) -> &'static str {
     match kind {
         ColumnType::Plain => "a value",
@@ -129,6 +149,7 @@ fn bits(bytes: Vec<u8>) -> Option<u64> {
     (bytes.len() <= 8).then(|| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
+/// Decodes bytes in the form that the connector writes.
 fn bytes(text: &str, form: BytesForm) -> Option<Vec<u8>> {
     match form {
         BytesForm::Base64 => BASE64.decode(text.as_bytes()).ok(),
@@ -137,6 +158,7 @@ fn bytes(text: &str, form: BytesForm) -> Option<Vec<u8>> {
     }
 }
 
+/// Decodes pairs of hexadecimal digits.
 fn hex(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let (pairs, odd) = text.as_chunks::<2>();
@@ -160,6 +182,8 @@ fn decimal_text(text: &str, scale: u32) -> Option<String> {
 }
 
 /// Returns the decimal digits of a number in two's complement, big-endian, with the point before the last `scale`.
+///
+/// Divides by ten repeatedly: at most 65 digits, so no library of large numbers is needed.
 fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
     let first = *bytes.first()?;
     if bytes.len() > DECIMAL_BYTES_MAX {

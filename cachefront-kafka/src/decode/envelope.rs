@@ -2,6 +2,25 @@
 //! the parts that flattened rows share with it.
 //!
 //! [change event values]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-change-event-values
+//!
+//! ```text
+//! {"before": {"id": 7, "name": "Ann"}, "after": {"id": 7, "name": "Bob"},
+//!  "source": {"db": "app", "table": "users", "gtid": "3e11fa47-..:23", "ts_ms": 1764417229000, "snapshot": "false"},
+//!  "transaction": {"id": "3e11fa47-..:23", "total_order": 1, "data_collection_order": 1},
+//!  "op": "u", "ts_ms": 1764417229012}
+//! ```
+//!
+//! | `op` | change | rows |
+//! |---|---|---|
+//! | `c` | insert | `after` |
+//! | `u` | update | both |
+//! | `d` | delete | `before` |
+//! | `r` | a row that a snapshot has read | `after` |
+//! | `t` | TRUNCATE | none |
+//! | `m` | a message of the application | none |
+//!
+//! `source.ts_ms` is the time of the commit by MySQL's clock, `ts_ms` that of the connector's
+//! reading.
 
 use std::sync::Arc;
 
@@ -49,6 +68,9 @@ pub(super) struct Rows {
 }
 
 /// Decodes an envelope.
+///
+/// # Errors
+/// A field that is missing, an operation that is not known, or a row that cannot be read.
 pub(super) fn decode(
     known: &mut Known,
     record: &Record<'_>,
@@ -107,6 +129,7 @@ pub(super) fn change(
     event(plan, operation, rows, header.snapshot, origin)
 }
 
+/// Decodes one row; `null` is no row.
 fn image(row: Option<&RawValue>, shape: &mut Shape) -> Result<Option<RowImage>, Problem> {
     let Some(text) = row else { return Ok(None) };
     let mut row = RowBuilder::new(shape);
@@ -114,6 +137,8 @@ fn image(row: Option<&RawValue>, shape: &mut Shape) -> Result<Option<RowImage>, 
     Ok(Some(row.finish()))
 }
 
+/// # Errors
+/// `Problem::Gtid` if the text is not a GTID.
 pub(super) fn origin(header: &Header<'_>, origins: &mut Origins) -> Result<Origin, Problem> {
     Ok(Origin {
         gtid: header.gtid.map(|gtid| origins.gtid(gtid)).transpose()?,
@@ -136,6 +161,7 @@ pub(super) enum Letter {
 }
 
 impl Letter {
+    /// The operation of a letter.
     pub(super) fn from(letter: u8) -> Option<Self> {
         Some(match letter {
             b'c' => Self::Create,
@@ -148,6 +174,7 @@ impl Letter {
         })
     }
 
+    /// True for all operations on one row.
     pub(super) fn has_row(self) -> bool {
         !matches!(self, Self::Truncate | Self::Message)
     }
@@ -194,6 +221,7 @@ pub(super) fn event(
     Ok(Event::Row { row: RowChange { table, operation, before, after }, origin })
 }
 
+/// Values such as `true`, `last` and `first_in_data_collection` are rows of a full snapshot.
 fn snapshot_kind(snapshot: Option<&str>) -> Snapshot {
     match snapshot {
         Some("first") => Snapshot::First,

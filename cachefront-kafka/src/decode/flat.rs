@@ -2,6 +2,14 @@
 //! [`ExtractNewRecordState`] writes them.
 //!
 //! [`ExtractNewRecordState`]: https://debezium.io/documentation/reference/stable/transformations/event-flattening.html
+//!
+//! ```text
+//! {"id": 7, "name": "Bob", "__op": "u", "__source_db": "app", "__source_table": "users",
+//!  "__source_gtid": "3e11fa47-..:23", "__source_ts_ms": 1764417229000, "__deleted": "false"}
+//! ```
+//!
+//! Such a record lacks the row before the change. The keys of an update are known only if the
+//! primary key has all columns that mappings read; else the table is flushed. Prefer envelopes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,6 +28,9 @@ use super::settings::DecoderSettings;
 use crate::event::{BlockOrder, Event, Origin};
 
 /// The fields that the transformation adds, under its default prefix.
+///
+/// Each is absent unless `add.fields` names it. The short names are those of
+/// fields that are listed without `source.`.
 #[derive(Debug, Deserialize)]
 struct Added<'a> {
     #[serde(borrow, default, rename = "__op")]
@@ -58,6 +69,9 @@ pub(super) fn delete(settings: &DecoderSettings, known: &mut Known, record: &Rec
 }
 
 /// Decodes a row.
+///
+/// # Errors
+/// As an envelope's; also if the record does not say to which table it belongs.
 pub(super) fn row(
     settings: &DecoderSettings,
     known: &mut Known,

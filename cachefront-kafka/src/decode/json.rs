@@ -42,6 +42,7 @@ fn string(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// An integer beyond 64 bits keeps its text.
 fn number(text: &str) -> Option<Json<'_>> {
     if text.contains(['.', 'e', 'E']) {
         return text.parse().ok().filter(|number: &f64| number.is_finite()).map(Json::Float);

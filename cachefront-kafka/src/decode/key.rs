@@ -13,6 +13,7 @@ use super::row::{self, RowBuilder, Shape};
 use super::schema::Types;
 use super::schemas::Schemas;
 
+/// A key of the JSON converter with `schemas.enable=true`.
 #[derive(Deserialize)]
 struct Wrapped<'a> {
     #[serde(borrow)]

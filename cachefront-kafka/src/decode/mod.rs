@@ -13,6 +13,23 @@
 //!
 //! [MySQL connector]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-events
 //! [`ExtractNewRecordState`]: https://debezium.io/documentation/reference/stable/transformations/event-flattening.html
+//!
+//! # How a form is recognised
+//!
+//! The first line that applies:
+//!
+//! | record | form |
+//! |---|---|
+//! | no value | a tombstone; for flattened rows a delete |
+//! | first byte is 0 | Avro or Protobuf with a schema id: an error |
+//! | `schema` and `payload` | the payload, with the types of the schema, by the lines below |
+//! | [`DecoderSettings::form`] says so, and the topic has rows | a flattened row |
+//! | `specversion` | a CloudEvent |
+//! | `op` | an envelope |
+//! | `ddl` and `source` | a definition |
+//! | `status` and `id` | BEGIN or END |
+//! | `ts_ms`, and the topic has the heartbeat's prefix | ignored |
+//! | anything else | an error |
 
 mod calendar;
 mod control;

@@ -47,6 +47,7 @@ impl Plans {
         plans
     }
 
+    /// Adds a table under each way to split its name into database and table.
     fn add(&mut self, settings: &DecoderSettings, table: &TableName, columns: &Columns) {
         // Database and table names may contain dots, so every dot is tried as the separator.
         for (at, _) in table.as_str().match_indices('.') {
@@ -112,6 +113,7 @@ impl Plans {
     }
 }
 
+/// The configured types of one table's columns.
 fn hints(settings: &DecoderSettings, table: &str) -> HashMap<Box<str>, ColumnType> {
     let column = |name: &str| name.strip_prefix(table)?.strip_prefix('.').map(Box::from);
     settings.columns.iter().filter_map(|(name, kind)| Some((column(name)?, *kind))).collect()
@@ -142,6 +144,8 @@ impl Origins {
         Ok(Gtid { origin: self.intern(origin)?, number })
     }
 
+    /// Almost every record has the origin of the one before: comparing it costs less than
+    /// allocating it.
     fn intern(&mut self, origin: &str) -> Result<Arc<str>, Problem> {
         let origin = origin.to_ascii_lowercase();
         if let Some(index) = self.known.iter().position(|known| **known == *origin) {

@@ -1,4 +1,8 @@
 //! Row images: the columns that mappings read, from a JSON object, with names shared by all rows of a table.
+//!
+//! A row is read in one pass over its text. Columns that no mapping reads are skipped without being
+//! parsed; for the others the text of the value is classified, because `serde_json`'s own numbers
+//! would lose digits of a BIGINT UNSIGNED or a DECIMAL.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -31,6 +35,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// `hints` come from the decoder's settings and take precedence over a schema.
     pub(super) fn new(columns: &Columns, hints: Arc<HashMap<Box<str>, ColumnType>>) -> Self {
         let (names, all): (Arc<[Box<str>]>, bool) = match columns {
             Columns::All => (Arc::from([]), true),
@@ -60,6 +65,7 @@ impl Shape {
         }
     }
 
+    /// The type of a column, by its name without regard to case.
     fn kind(&self, column: &str) -> ColumnType {
         let find = |types: &HashMap<Box<str>, ColumnType>| {
             let exact = types.get(column).copied();
@@ -80,6 +86,7 @@ pub(super) struct RowBuilder<'s> {
 }
 
 impl<'s> RowBuilder<'s> {
+    /// An empty row.
     pub(super) fn new(shape: &'s mut Shape) -> Self {
         let mut columns = Vec::with_capacity(shape.names.len());
         if !shape.all {
@@ -133,6 +140,7 @@ impl<'s> RowBuilder<'s> {
         Ok(())
     }
 
+    /// A column's name, for messages.
     fn name(&self, index: usize) -> &str {
         let names = self.fresh.as_deref().unwrap_or(&self.shape.names);
         names.get(index).map_or("?", |name| name)
@@ -205,6 +213,9 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Fills a row from an object's text.
+///
+/// # Errors
+/// The first column that is not of its type, or the position at which the text is not JSON.
 pub(super) fn parse(text: &str, row: &mut RowBuilder<'_>, part: Part) -> Result<(), Problem> {
     let mut problem = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);

@@ -11,6 +11,8 @@ use super::settings::{BytesForm, ColumnType, TimeUnit};
 /// The types of a row's columns, by name, without those that are [`ColumnType::Plain`].
 pub(super) type Types = HashMap<Box<str>, ColumnType>;
 
+/// As Kafka Connect's JSON converter writes it: a struct has fields, and each has a type, and a
+/// name if the type has a meaning beyond it.
 #[derive(Deserialize)]
 struct Schema<'a> {
     #[serde(borrow, default, rename = "type")]
@@ -25,6 +27,7 @@ struct Schema<'a> {
     parameters: Option<Parameters<'a>>,
 }
 
+/// A DECIMAL has its scale here, as text.
 #[derive(Deserialize)]
 struct Parameters<'a> {
     #[serde(borrow, default)]
@@ -45,6 +48,7 @@ pub(super) fn types(schema: &str) -> Result<Types, serde_json::Error> {
     Ok(typed.collect())
 }
 
+/// A name that is not known is [`ColumnType::Plain`]: the value is taken as the JSON has it.
 fn kind(field: &Schema<'_>) -> ColumnType {
     use TimeUnit::{Micros, Millis, Nanos};
     let time = |unit| ColumnType::Time { unit, digits: None };

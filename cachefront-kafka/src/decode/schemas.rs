@@ -18,6 +18,7 @@ pub(super) struct Schemas {
     topics: HashMap<Box<str>, Vec<Known>>,
 }
 
+/// Records that begin with the same bytes have the same schema.
 #[derive(Debug)]
 struct Known {
     /// Everything before the payload.

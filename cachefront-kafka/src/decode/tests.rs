@@ -1,50 +1,25 @@
 //! The decoder over records of a real connector, whole and damaged, and over generated rows.
 
+#[path = "../../../examples/show/compact.rs"]
+mod compact;
+#[path = "../../../examples/show/record.rs"]
+mod record;
+
 use std::path::Path;
 
 use cachefront_core::event::{Column, TableName, Value};
 use cachefront_core::source::{Columns, TableFilter};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use record::SavedRecord;
 
 use super::*;
 
 /// A record that a real connector wrote.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Sample {
     case: String,
-    topic: String,
-    flat: bool,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-}
-
-#[derive(serde::Deserialize)]
-struct File<'a> {
-    #[serde(borrow)]
-    connector_config: &'a serde_json::value::RawValue,
-    topic: &'a str,
-    key_bytes: Option<usize>,
-    value_bytes: Option<usize>,
-    #[serde(borrow)]
-    key: Option<&'a serde_json::value::RawValue>,
-    #[serde(borrow)]
-    value: Option<&'a serde_json::value::RawValue>,
-    key_raw: Option<String>,
-    value_raw: Option<String>,
-}
-
-fn bytes(raw: Option<String>, parsed: Option<&serde_json::value::RawValue>, length: Option<usize>) -> Option<Vec<u8>> {
-    length?;
-    let (mut quoted, mut escaped) = (false, false);
-    let keep = |character: &char| {
-        let keep = quoted || !character.is_ascii_whitespace();
-        quoted = if quoted { escaped || *character != '"' } else { *character == '"' };
-        escaped = quoted && !escaped && *character == '\\';
-        keep
-    };
-    let parsed = parsed.map_or("null", |value| value.get());
-    Some(raw.unwrap_or_else(|| parsed.chars().filter(keep).collect()).into_bytes())
+    saved: SavedRecord,
 }
 
 fn samples() -> Vec<Sample> {
@@ -52,14 +27,8 @@ fn samples() -> Vec<Sample> {
     let files = std::fs::read_dir(folder).expect("the records").map(|file| file.expect("a file").path());
     let samples = files.filter(|file| file.extension().is_some_and(|end| end == "json")).map(|path| {
         let text = std::fs::read_to_string(&path).expect("a record");
-        let file: File<'_> = serde_json::from_str(&text).expect("a record");
-        Sample {
-            case: path.file_stem().expect("a name").to_string_lossy().into_owned(),
-            topic: file.topic.to_owned(),
-            flat: file.connector_config.get().contains("ExtractNewRecordState"),
-            key: bytes(file.key_raw, file.key, file.key_bytes),
-            value: bytes(file.value_raw, file.value, file.value_bytes),
-        }
+        let case = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        Sample { case, saved: SavedRecord::read(&text).expect("a record") }
     });
     let mut samples: Vec<Sample> = samples.collect();
     samples.sort_by(|a, b| a.case.cmp(&b.case));
@@ -67,16 +36,22 @@ fn samples() -> Vec<Sample> {
 }
 
 impl Sample {
+    /// A record without a key.
+    fn of(topic: &str, value: Vec<u8>) -> Self {
+        let saved = SavedRecord { topic: topic.to_owned(), value: Some(value), ..SavedRecord::default() };
+        Self { case: String::new(), saved }
+    }
+
     fn record(&self) -> Record<'_> {
-        let (key, value) = (self.key.as_deref(), self.value.as_deref());
-        Record { topic: &self.topic, partition: 0, offset: 0, key, value }
+        let SavedRecord { topic, partition, offset, key, value, .. } = &self.saved;
+        Record { topic, partition: *partition, offset: *offset, key: key.as_deref(), value: value.as_deref() }
     }
 
     fn decoder(&self, columns: &Columns) -> Decoder {
         let mut settings = DecoderSettings::default();
-        if self.flat {
+        if self.saved.is_flattened() {
             settings.form = Form::Flattened;
-            settings.tables.insert(self.topic.clone(), "app.users".to_owned());
+            settings.tables.insert(self.saved.topic.clone(), "app.users".to_owned());
         }
         let mut filter = TableFilter::new();
         for table in ["users", "kv", "nokey", "odd", "dpk", "spk", "gen", "we-ird.tbl$"] {
@@ -118,12 +93,12 @@ fn text_after_the_payload_of_a_known_schema_is_not_lost() {
     let mut decoder = sample.decoder(&Columns::All);
     let first = decoded(&mut decoder, &sample.record());
     let mut longer = sample.clone();
-    if let Some(value) = &mut longer.value {
+    if let Some(value) = &mut longer.saved.value {
         value.pop();
         value.extend_from_slice(b",\"other\":1}");
     }
     assert_eq!(decoded(&mut decoder, &longer.record()), first, "a field that is unknown changes nothing");
-    if let Some(value) = &mut longer.value {
+    if let Some(value) = &mut longer.saved.value {
         value.push(b'}');
     }
     assert!(decoded(&mut decoder, &longer.record()).is_err());
@@ -131,7 +106,8 @@ fn text_after_the_payload_of_a_known_schema_is_not_lost() {
 
 #[test]
 fn columns_from_the_key_equal_those_from_the_rows() {
-    for sample in samples().iter().filter(|sample| sample.case.starts_with("default-") && sample.value.is_some()) {
+    for sample in samples().iter().filter(|sample| sample.case.starts_with("default-") && sample.saved.value.is_some())
+    {
         let mut by_key = sample.decoder(&only(&["id"]));
         let mut by_row = sample.decoder(&only(&["id"]));
         by_row.known.plans.never_by_key();
@@ -200,13 +176,13 @@ proptest! {
         let (mut knowing, mut new) = (sample.decoder(&columns), sample.decoder(&columns));
         let _ = knowing.decode(&sample.record());
         let mut damaged = sample.clone();
-        let part = if in_key { &mut damaged.key } else { &mut damaged.value };
+        let part = if in_key { &mut damaged.saved.key } else { &mut damaged.saved.value };
         for damage in &damages {
             damage.apply(part.get_or_insert_default());
         }
         let event = decoded(&mut new, &damaged.record());
         let is_json = |value: &Vec<u8>| serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok();
-        prop_assert!(event.is_err() || damaged.value.as_ref().is_none_or(is_json), "{}", value_text(&damaged));
+        prop_assert!(event.is_err() || damaged.saved.value.as_ref().is_none_or(is_json), "{}", value_text(&damaged));
         // A decoder remembers whether keys suffice, so only damage in the value must mean the same to both.
         if !in_key {
             prop_assert_eq!(decoded(&mut knowing, &damaged.record()).ok(), event.ok());
@@ -231,9 +207,7 @@ proptest! {
         let value = format!(
             r#"{{"before":{before},"after":{after},"source":{{"version":"3.6.1.Final","connector":"mysql","name":"dbz","ts_ms":7,"snapshot":"false","db":"app","sequence":null,"table":"users","server_id":2,"gtid":"19fa3897-e6d3-11f1-9dca-02fc00000001:36","query":{query}}},"transaction":null,"op":"{operation}","ts_ms":8}}"#
         );
-        let sample = Sample {
-            case: String::new(), topic: "t".into(), flat: false, key: None, value: Some(value.into_bytes()),
-        };
+        let sample = Sample::of("t", value.into_bytes());
         let event = sample.decoder(&Columns::All).decode(&sample.record());
         let Ok(Event::Row { row, .. }) = event else { panic!("{event:?}: {}", value_text(&sample)) };
         prop_assert_eq!(row.table.as_str(), "app.users");
@@ -252,7 +226,7 @@ proptest! {
 }
 
 fn value_text(sample: &Sample) -> String {
-    String::from_utf8_lossy(sample.value.as_deref().unwrap_or_default()).into_owned()
+    String::from_utf8_lossy(sample.saved.value.as_deref().unwrap_or_default()).into_owned()
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -280,7 +254,7 @@ fn text() -> impl Strategy<Value = String> {
 
 #[test]
 fn a_decode_error_has_the_location_and_the_fix() {
-    let sample = Sample { case: String::new(), topic: "dbz.app.users".into(), flat: false, key: None, value: None };
+    let of_value = |value| Sample::of("dbz.app.users", value);
     let envelope =
         |source: &str, rest: &str| format!(r#"{{"before":null,"after":{{"id":1}},"source":{source}{rest}}}"#);
     let good = r#"{"db":"app","table":"users","ts_ms":1,"gtid":"19fa3897-e6d3-11f1-9dca-02fc00000001:36"}"#;
@@ -301,7 +275,7 @@ fn a_decode_error_has_the_location_and_the_fix() {
         (b"{\"specversion\":\"1.0\"}".to_vec(), "CloudEvent"),
     ] {
         let text = String::from_utf8_lossy(&value).into_owned();
-        let sample = Sample { value: Some(value), ..sample.clone() };
+        let sample = of_value(value);
         let error = sample.decoder(&Columns::All).decode(&sample.record()).expect_err(&text).to_string();
         assert!(error.starts_with("topic `dbz.app.users`, partition 0, offset 0: "), "{error}");
         assert!(error.contains(expected), "{text}: {error}");
@@ -313,13 +287,8 @@ fn a_decode_error_has_the_location_and_the_fix() {
 fn errors_hold_no_values() {
     let value =
         br#"{"before":null,"after":{"id":"hunter2"},"source":{"db":"app","table":"users","ts_ms":"hunter2"},"op":"c"}"#;
-    let sample = Sample {
-        case: String::new(),
-        topic: "t".into(),
-        flat: false,
-        key: Some(b"hunter2".to_vec()),
-        value: Some(value.to_vec()),
-    };
+    let mut sample = Sample::of("t", value.to_vec());
+    sample.saved.key = Some(b"hunter2".to_vec());
     let error = sample.decoder(&Columns::All).decode(&sample.record()).expect_err("not a number");
     assert!(!format!("{error} {error:?} {:?}", sample.record()).contains("hunter2"), "{error}");
 }

@@ -47,7 +47,7 @@ async fn a_compressed_value_is_read_by_processes_with_other_settings() {
 }
 
 #[tokio::test]
-async fn a_value_above_the_cap_is_returned_and_not_cached_however_small_it_is_compressed() {
+async fn a_value_above_the_cap_is_not_cached_however_well_it_compresses() {
     let capped = CacheSettings::default().with_value_bytes_max(1_000);
     let store = MemoryStore::new("t");
     for _ in 0..2 {

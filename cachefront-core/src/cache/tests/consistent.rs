@@ -84,7 +84,7 @@ async fn half_of_a_transaction_is_never_returned() {
 }
 
 #[tokio::test]
-async fn a_value_that_changes_after_the_executed_position_was_asked_for_is_not_combined_with_an_older_one() {
+async fn a_value_that_changes_after_the_position_is_not_combined_with_an_older() {
     let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &rows);

@@ -65,7 +65,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_value_is_served_after_its_ttl_while_one_load_in_the_background_replaces_it() {
+async fn a_value_is_served_after_its_ttl_while_one_load_replaces_it() {
     let (fixture, mut invalidator) = Fixture::new(|builder| builder.stale_while_revalidate(WINDOW)).await;
     fixture.read().await;
     fixture.pass(TTL + Duration::from_secs(1));
@@ -123,7 +123,7 @@ async fn a_refresh_that_an_invalidation_overtakes_stores_nothing() {
 }
 
 #[tokio::test]
-async fn one_process_refreshes_and_a_failed_refresh_is_not_repeated_under_its_lease() {
+async fn a_failed_refresh_is_not_repeated_under_its_lease() {
     let (fixture, _invalidator) = Fixture::new(|builder| builder.stale_while_revalidate(WINDOW)).await;
     fixture.read().await;
     fixture.pass(TTL + Duration::from_secs(1));
@@ -187,7 +187,7 @@ async fn an_early_refresh_depends_on_the_draw_and_on_how_long_the_load_took() {
 }
 
 #[tokio::test]
-async fn a_plain_read_is_served_the_last_value_if_its_load_fails_and_other_reads_get_the_error() {
+async fn a_plain_read_whose_load_fails_is_served_the_last_value() {
     let stale_for = Duration::from_secs(600);
     let (fixture, mut invalidator) =
         Fixture::new(|builder| builder.stale_if_error(stale_for).local(Local::max_weight(1 << 20))).await;
@@ -219,7 +219,7 @@ async fn a_plain_read_is_served_the_last_value_if_its_load_fails_and_other_reads
 }
 
 #[tokio::test]
-async fn a_slow_load_is_not_waited_for_if_a_stale_value_is_known_and_ends_in_the_store() {
+async fn a_slow_load_is_not_waited_for_if_a_stale_value_is_known() {
     let held = Database::default();
     held.0.returning.add_permits(1);
     let (fixture, mut invalidator) = Fixture::new(|builder| {

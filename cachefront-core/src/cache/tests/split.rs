@@ -48,7 +48,7 @@ async fn a_value_that_lacks_a_handled_invalidation_is_not_kept_in_the_local_tier
 /// The server that is read has applied everything that this process has handled, and more; but the bus is read from another
 /// server.
 #[tokio::test]
-async fn a_read_from_another_server_than_the_bus_is_not_kept_even_if_it_is_current() {
+async fn a_read_from_another_server_than_the_bus_is_not_kept() {
     let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
     let (database, split) = (Database::free(), Hooked::with_bus_of(&former, &current));
     let mut at_former = ManualInvalidator::begin(&former).await;

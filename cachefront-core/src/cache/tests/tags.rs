@@ -116,7 +116,7 @@ async fn a_tag_is_invalidated_in_all_tiers_of_all_processes() {
 }
 
 #[tokio::test]
-async fn a_change_in_the_log_invalidates_the_tag_of_the_row_before_it_and_after_it() {
+async fn a_change_invalidates_the_tags_of_the_row_before_and_after() {
     let (store, lists) = (MemoryStore::new("t"), Lists::free());
     let caches = [0, 1].map(|_| {
         Cache::<u64, u64>::builder("lists")

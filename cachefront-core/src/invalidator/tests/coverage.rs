@@ -141,7 +141,7 @@ async fn a_narrower_invalidator_does_not_take_the_term_from_a_live_wider_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_a_narrower_invalidator_does_not_know_is_not_cached_and_restarts_empty() {
+async fn a_cache_that_an_invalidator_does_not_know_restarts_empty() {
     let shop = Shop::new();
     let (new, old) = (shop.process(), shop.process());
     let (users, orders) = (new.users().build().expect("a cache"), new.orders().build().expect("a cache"));
@@ -273,7 +273,7 @@ async fn rows_that_no_entry_can_belong_to_do_not_flush() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_can_no_longer_be_followed_exactly_disables_its_own_caches_only() {
+async fn a_table_that_cannot_be_followed_disables_its_own_caches_only() {
     let shop = Shop::new();
     let process = shop.process();
     let (users, orders) = (process.users().build().expect("a cache"), process.orders().build().expect("a cache"));

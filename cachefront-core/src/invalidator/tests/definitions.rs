@@ -8,7 +8,7 @@ fn alter(table: &str) -> Change {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_is_altered_between_its_check_and_the_head_of_a_flush_is_not_covered() {
+async fn a_table_altered_after_its_check_is_not_covered() {
     let shop = Shop::new();
     let process = shop.process();
     let (users, orders) = (process.users().build().expect("a cache"), process.orders().build().expect("a cache"));
@@ -25,7 +25,7 @@ async fn a_table_that_is_altered_between_its_check_and_the_head_of_a_flush_is_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tables_of_an_added_cache_are_checked_once_what_is_applied_is_visible() {
+async fn the_tables_of_an_added_cache_are_checked_again_later() {
     let shop = Shop::new();
     let (old, new) = (shop.process(), shop.process());
     let old_users = old.users().build().expect("a cache");

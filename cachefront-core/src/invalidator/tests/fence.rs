@@ -112,7 +112,7 @@ async fn while_a_part_of_a_transaction_was_sent_no_fence_is_known() {
 
 /// A table's definition is checked after the head of a flush: what was written in between is not in the log.
 #[tokio::test]
-async fn a_flush_of_fenced_caches_has_a_fence_at_once_if_nothing_was_written_meanwhile() {
+async fn a_flush_of_fenced_caches_has_a_fence_at_once() {
     let world = World::fenced();
     world.update(1, 1);
     let _cdc = world.run().await;

@@ -39,7 +39,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_batch_raises_the_high_watermark_then_invalidates_then_publishes_then_commits() {
+async fn a_batch_marks_invalidates_publishes_and_commits_in_this_order() {
     let scene = Scene::new();
     let _cdc = scene.run().await;
     assert_eq!(
@@ -67,7 +67,7 @@ async fn a_change_without_keys_only_moves_applied() {
 }
 
 #[tokio::test]
-async fn a_session_takes_the_term_then_writes_its_coverage_before_it_applies_a_batch() {
+async fn a_session_takes_the_term_and_covers_before_its_first_batch() {
     let scene = Scene::new();
     scene.run().await.shutdown().await;
     scene.store.take_history();

@@ -177,7 +177,7 @@ async fn a_session_outlives_a_restart_and_ends_by_time_logout_key_and_password()
 }
 
 #[tokio::test]
-async fn behind_tls_cookies_are_sent_over_it_only_and_what_has_expired_is_forgotten() {
+async fn cookies_behind_tls_are_secure_and_expire() {
     let place = Place::new();
     let clock = Arc::clone(&place.clock) as Arc<dyn Clock>;
     let database = Arc::new(Sqlite::open(place.directory.path(), Arc::clone(&clock)).expect("a database"));

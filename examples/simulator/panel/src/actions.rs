@@ -12,7 +12,7 @@ use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 use super::login::CurrentUser;
 use super::outcome::{done, noted};
 use super::panel::Panel;
-use super::reply::refused;
+use super::reply::{refused, refused_as};
 use super::runs::COMPARING;
 use super::tour::Scenario;
 use super::tour::script;
@@ -50,7 +50,7 @@ pub(super) async fn mode(
     if panel.runs.is_comparing() {
         let refusal: Result<(), _> = Err(COMPARING);
         let _ = noted(&panel, &reader, format!("mode {}", form.mode.as_str()), refusal).await;
-        return refused(StatusCode::CONFLICT, COMPARING);
+        return refused_as(StatusCode::CONFLICT, "comparing", COMPARING);
     }
     let outcome = panel.api.modes.set(form.mode, Some(&[form.version])).await;
     match noted(&panel, &reader, format!("mode {}", form.mode.as_str()), outcome).await {
@@ -182,7 +182,7 @@ pub(super) async fn demo(
     if scenario != Scenario::Stop && panel.runs.is_comparing() {
         let refusal: Result<(), _> = Err(COMPARING);
         let _ = noted(&panel, &reader, format!("demo {}", scenario.as_str()), refusal).await;
-        return refused(StatusCode::CONFLICT, COMPARING);
+        return refused_as(StatusCode::CONFLICT, "comparing", COMPARING);
     }
     let started = script::start(&panel, scenario);
     let outcome = if started { Ok(()) } else { Err("another one is under way") };

@@ -20,7 +20,7 @@ use simulator_api::read_body;
 use simulator_model::credentials::Role;
 
 use super::panel::Panel;
-use super::reply::refused;
+use super::reply::{refused, refused_as};
 use super::view::icon;
 
 /// The session of a request that passed [`require`].
@@ -65,7 +65,8 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
     };
     match session {
         Ok(_) if panel.read_only && *request.method() == Method::POST && role_for(&path) > Role::Viewer => {
-            refused(StatusCode::FORBIDDEN, "The panel is read-only (CACHEFRONT_UI_READ_ONLY): nothing was changed.")
+            let message = "The panel is read-only (CACHEFRONT_UI_READ_ONLY): nothing was changed.";
+            refused_as(StatusCode::FORBIDDEN, "read_only", message)
         }
         Ok(session) => {
             request.extensions_mut().insert(CurrentUser(session));

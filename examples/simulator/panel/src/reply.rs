@@ -11,15 +11,23 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 struct ActionResponse {
     ok: bool,
+    /// Why the action was refused, for programs, where the status alone does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
     message: String,
 }
 
 pub(super) fn accepted(message: impl Into<String>) -> Response {
-    Json(ActionResponse { ok: true, message: message.into() }).into_response()
+    Json(ActionResponse { ok: true, code: None, message: message.into() }).into_response()
 }
 
 pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, Json(ActionResponse { ok: false, message: message.into() })).into_response()
+    (status, Json(ActionResponse { ok: false, code: None, message: message.into() })).into_response()
+}
+
+/// As [`refused`], with a code that stays the same when the text changes.
+pub(super) fn refused_as(status: StatusCode, code: &'static str, message: impl Into<String>) -> Response {
+    (status, Json(ActionResponse { ok: false, code: Some(code), message: message.into() })).into_response()
 }
 
 /// Returns `503 Service Unavailable` and asks the client to retry after a second.

@@ -270,7 +270,7 @@ mod tests {
     use crate::server::kafka::Topics;
 
     #[tokio::test]
-    async fn a_connector_outlives_a_kill_of_its_worker_and_leaves_nothing_once_removed() {
+    async fn a_connector_outlives_its_worker_and_leaves_no_trace_when_removed() {
         let brokers = stack::kafka_brokers();
         let mut connect = Connect::start(&brokers).await;
         let database = unique::database("connect").await;

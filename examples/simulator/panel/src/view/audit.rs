@@ -12,9 +12,9 @@ pub(super) fn audit(context: &PageContext<'_>) -> Markup {
                 data-action="/sessions/end" data-body=""
                 disabled[!context.reader.may(Role::Admin)] title=[(!context.reader.may(Role::Admin)).then_some("Needs the admin role")] { "End all sessions" } }
         @if !context.reader.may(Role::Admin) {
-            div.empty { p { b { "Only the admin reads this list." } } p.m { "Log in as admin to see it." } }
+            div.empty data-empty="admin-only" { p { b { "Only the admin reads this list." } } p.m { "Log in as admin to see it." } }
         } @else if context.audit.is_none() {
-            div.empty { p { b { "The list cannot be read now." } } p.m { "It is kept in the database: it appears again as soon as that answers." } }
+            div.empty data-empty="unreadable" { p { b { "The list cannot be read now." } } p.m { "It is kept in the database: it appears again as soon as that responds." } }
         } @else if context.audit.is_some_and(<[_]>::is_empty) {
             div.empty { p { b { "Nothing was done yet." } } p.m { "Logins, switches, writes and faults appear here." } }
         } @else {
@@ -22,7 +22,7 @@ pub(super) fn audit(context: &PageContext<'_>) -> Markup {
                 thead { tr { th scope="col" { "time" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "outcome" } } }
                 tbody {
                     @for entry in context.audit.unwrap_or_default() {
-                        tr { td.mono { (entry.at) } td { (entry.who) } td title=(entry.what) { (entry.what) } td.fail[entry.result != "ok"] { (entry.result) } }
+                        tr { td.mono { (entry.at) } td { (entry.who) } td title=(entry.what) { (entry.what) } td.fail[entry.result != "ok"] data-outcome=(outcome(&entry.result)) { (entry.result) } }
                     }
                 }
             }
@@ -35,5 +35,14 @@ pub(super) fn audit(context: &PageContext<'_>) -> Markup {
             dt { "admin" } dd { "also reads this list" }
         }
         p.pad.m { "Accounts carry their role's name. Set CACHEFRONT_UI_OPERATOR_PASSWORD or CACHEFRONT_UI_VIEWER_PASSWORD to open the other two." }
+    }
+}
+
+/// The kind of an outcome: it stays the same when the text changes.
+fn outcome(result: &str) -> &'static str {
+    match result {
+        "ok" => "ok",
+        refused if refused.starts_with("refused") => "refused",
+        _ => "failed",
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn cache(context: &PageContext<'_>) -> Markup {
     html! {
         (as_of(context))
         @match context.keys {
-            None => div.empty {
+            None => div.empty data-empty="unlisted" {
                 p { b { "The shared store could not be listed." } }
                 p.m { "What it holds is not known. Reads go to the database meanwhile; the keys appear again as soon as it answers." }
             },
@@ -36,13 +36,14 @@ pub(super) fn cache(context: &PageContext<'_>) -> Markup {
 }
 
 fn nothing(context: &PageContext<'_>) -> Markup {
+    let is_search = !context.wanted.only_stale() && !context.wanted.q.trim().is_empty();
     html! {
-        div.empty {
+        div.empty data-empty=(if is_search { "not-found" } else { "none" }) {
             @if context.wanted.only_stale() && context.moment.verdict.word == Word::Unknown {
                 p { b { "Which entries are stale is not known." } } p.m { "They appear as soon as entries can be compared again." }
             } @else if context.wanted.only_stale() {
                 p { b { "Nothing is stale." } } p.m { "Every entry that was compared equals the database." }
-            } @else if !context.wanted.q.trim().is_empty() {
+            } @else if is_search {
                 p { b { "No key is found." } } p.m { "Search for a part of a key, or for a user's id, name or address." }
             } @else {
                 p { b { "Nothing is cached." } } p.m { "Read a user on the first page, or start load." }

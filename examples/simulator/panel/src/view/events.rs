@@ -33,11 +33,11 @@ fn line(happened: &ActivityEntry) -> Markup {
                 }
                 What::Fault { words, on } => {
                     span.b { "fault" }
-                    span { (words) " " @if *on { "on" } @else { "off" } }
+                    span data-switch=(words.to_lowercase()) data-on=(on) { (words) " " @if *on { "on" } @else { "off" } }
                     span.m {}
                 }
                 What::Pressed(words) => {
-                    span.b { "button" }
+                    span.b data-button { "button" }
                     span.cut { (words) }
                     span.m {}
                 }

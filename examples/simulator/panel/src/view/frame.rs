@@ -25,7 +25,7 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                         section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
                     }
                     p #said.vh aria-live="polite" data-said {}
-                    @if let Some(reason) = context.reason() { p #why-off.vh { (reason) } }
+                    @if let Some(reason) = context.reason() { p #why-off.vh data-read-only[context.panel.read_only] { (reason) } }
                     @match context.tab {
                         Tab::Live => (live(context, &part)),
                         Tab::Cache => (browser(&part)),

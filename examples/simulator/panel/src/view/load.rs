@@ -35,7 +35,7 @@ pub(super) fn load(context: &PageContext<'_>) -> Markup {
             (numbers(&live(&progress)))
             (goals(&runs.goals().iter().map(|goal| so_far(goal, &progress)).collect::<Vec<_>>(), true))
         } @else if let Some(kept) = &kept {
-            (about(if progress.verdict.is_some() { "Result" } else { "Previous result" }, &kept.about, &of_mode(kept.mode.as_deref())))
+            (about(progress.verdict.is_some(), &kept.about, &of_mode(kept.mode.as_deref())))
             (numbers(&kept.figures))
             (goals(&kept.goals.iter().cloned().map(Some).collect::<Vec<_>>(), false))
         }
@@ -57,10 +57,11 @@ fn state(progress: &LoadProgress) -> String {
 }
 
 /// Renders what was measured and when, so that an old result is not taken for a new one.
-fn about(word: &str, about: &About, more: &str) -> Markup {
+fn about(is_new: bool, about: &About, more: &str) -> Markup {
+    let word = if is_new { "Result" } else { "Previous result" };
     let rate = about.rate.map(|rate| format!(" at {rate}/s")).unwrap_or_default();
     html! {
-        p.pad.m.s data-result { b { (word) } " of " span.mono { (moment(&about.at)) } ": " (about.preset) (rate) " for " (about.seconds) " s" (more) ", seed " (about.seed) }
+        p.pad.m.s data-result=(if is_new { "new" } else { "previous" }) data-preset=(about.preset) { b { (word) } " of " span.mono { (moment(&about.at)) } ": " (about.preset) (rate) " for " (about.seconds) " s" (more) ", seed " (about.seed) }
     }
 }
 
@@ -190,7 +191,7 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
     };
     let active = progress.phase.is_active();
     // Unless the last run has finished, the result is that of an earlier one.
-    let word = if progress.phase == ExperimentPhase::Finished { "Result" } else { "Previous result" };
+    let is_new = progress.phase == ExperimentPhase::Finished;
     html! {
         div.hd {
             h2 #h-ab { "A/B: TTL against CDC" } span.m.s.full { (note) } span.grow {}
@@ -206,7 +207,7 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
         @if active { (numbers(&live(&progress.load))) }
         @if let (ExperimentPhase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
         @if let Some(result) = &result {
-            (about(word, &result.about, " each"))
+            (about(is_new, &result.about, " each"))
             p.pad.sentence { (result.verdict) }
             @if !result.notes.is_empty() { p.pad.warn { (result.notes.join(" ")) } }
             div.ab { @for row in result.pairs.iter().filter(|row| SHOWN.contains(&row.name.as_str())) { (pair(row)) } }
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn goals_are_judged_while_the_load_runs_and_left_out_where_that_is_too_early() {
+    fn goals_are_judged_while_the_load_runs_unless_it_is_too_early() {
         let progress = LoadProgress { errors: 3, answered: 100, p99_ms: Some(7.5), ..LoadProgress::default() };
         let errors = so_far(&goal("errors<0.1%"), &progress).expect("known");
         assert!(!errors.met && errors.shown == "3.00 %", "{errors:?}");

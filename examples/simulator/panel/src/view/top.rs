@@ -12,53 +12,83 @@ use crate::verdict::Word;
 /// Maximum number of changes of the mode that are shown.
 const SWITCHES_SHOWN: usize = 20;
 
+/// What is wrong, and what to do about it.
+struct Banner {
+    /// The name of a fault's switch, or of what does not respond: it stays the same when the text changes.
+    cause: &'static str,
+    head: String,
+    advice: String,
+}
+
+impl Banner {
+    fn new(cause: &'static str, head: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { cause, head: head.into(), advice: advice.into() }
+    }
+}
+
 /// Renders what is wrong and what to do about it. Injected faults come first: they explain the rest.
 pub(super) fn banner(context: &PageContext<'_>) -> Markup {
     let faults = faults(context);
     let outage = outage(context);
     html! {
-        @for (head, advice) in &faults { div.banner.soft { (icon("tri")) span { b { (head) } " " (advice) } } }
-        @if let Some((head, advice)) = &outage { div.banner { (icon("sq")) span { b { (head) } " " (advice) } } }
+        @for Banner { cause, head, advice } in &faults {
+            div.banner.soft data-cause=(cause) { (icon("tri")) span { b { (head) } " " (advice) } }
+        }
+        @if let Some(Banner { cause, head, advice }) = &outage {
+            div.banner data-cause=(cause) { (icon("sq")) span { b { (head) } " " (advice) } }
+        }
         @if outage.is_none() { (super::connector::elsewhere(context)) }
     }
 }
 
 /// Returns the faults that are switched on.
-fn faults(context: &PageContext<'_>) -> Vec<(String, &'static str)> {
+fn faults(context: &PageContext<'_>) -> Vec<Banner> {
     let faults = context.moment.faults;
-    let words = |head: &str| format!("{head} by a fault switch:");
-    let mut on = Vec::new();
-    if faults.pause_consumer {
-        on.push((
-            words("The consumer is paused"),
+    let (store_ms, database_ms) = (faults.store_delay_ms, faults.database_delay_ms);
+    let all = [
+        (
+            faults.pause_consumer,
+            "pause_consumer",
+            "The consumer is paused".to_owned(),
             "changes wait, and entries grow stale. Lift it and everything heals.",
-        ));
-    }
-    if faults.freeze_stream {
-        on.push((
-            words("The stream is frozen"),
+        ),
+        (
+            faults.freeze_stream,
+            "freeze_stream",
+            "The stream is frozen".to_owned(),
             "changes wait in the log, and nothing is lost. Lift it and everything heals.",
-        ));
-    }
-    if faults.drop_events {
-        on.push((words("Events are dropped"), "what changes now stays stale until it expires. Lift it."));
-    }
-    if faults.store_cut {
-        on.push((words("The shared store is cut off"), "reads go to the database and stay right. Lift it."));
-    }
-    if faults.store_delay_ms > 0 {
-        let head = format!("The shared store is delayed by {} ms", faults.store_delay_ms);
-        on.push((words(&head), "from 100 ms on most reads go to the database at once. Lift it."));
-    }
-    if faults.database_delay_ms > 0 {
-        let head = format!("The database is slowed down by {} ms", faults.database_delay_ms);
-        on.push((words(&head), "misses and writes take longer. Lift it."));
-    }
-    on
+        ),
+        (
+            faults.drop_events,
+            "drop_events",
+            "Events are dropped".to_owned(),
+            "what changes now stays stale until it expires. Lift it.",
+        ),
+        (
+            faults.store_cut,
+            "store_cut",
+            "The shared store is cut off".to_owned(),
+            "reads go to the database and stay right. Lift it.",
+        ),
+        (
+            store_ms > 0,
+            "store_delay_ms",
+            format!("The shared store is delayed by {store_ms} ms"),
+            "from 100 ms on most reads go to the database at once. Lift it.",
+        ),
+        (
+            database_ms > 0,
+            "database_delay_ms",
+            format!("The database is slowed down by {database_ms} ms"),
+            "misses and writes take longer. Lift it.",
+        ),
+    ];
+    let banner = |(_, cause, head, advice)| Banner::new(cause, format!("{head} by a fault switch:"), advice);
+    all.into_iter().filter(|(is_on, ..)| *is_on).map(banner).collect()
 }
 
 /// Returns what does not respond, unless an injected fault explains it.
-fn outage(context: &PageContext<'_>) -> Option<(&'static str, String)> {
+fn outage(context: &PageContext<'_>) -> Option<Banner> {
     let (moment, faults) = (context.moment, context.moment.faults);
     let embedded = moment.pipeline.embedded;
     if moment.database_away {
@@ -66,27 +96,29 @@ fn outage(context: &PageContext<'_>) -> Option<(&'static str, String)> {
             true => "Is the file in CACHEFRONT_DATA_DIR readable, and does no other program lock it?",
             false => "Is it up, and does CACHEFRONT_MYSQL_URL name it?",
         };
-        return Some(("The database does not answer.", format!("{advice} Reads go on from what the cache can prove.")));
+        let advice = format!("{advice} Reads go on from what the cache can prove.");
+        return Some(Banner::new("database_away", "The database does not answer.", advice));
     }
     if moment.store_away && !faults.store_cut && faults.store_delay_ms == 0 {
         let advice = match embedded {
             true => "It is memory of this process: start the program again.",
             false => "Is it up, and does CACHEFRONT_REDIS_URL name it?",
         };
-        return Some(("The shared store does not answer.", format!("{advice} Reads go to the database.")));
+        let advice = format!("{advice} Reads go to the database.");
+        return Some(Banner::new("store_away", "The shared store does not answer.", advice));
     }
     if moment.slow == Some(Slow::Store) && faults.store_delay_ms == 0 {
         let advice = "Entries cannot be compared in time. Is its server, or the network to it, too busy?";
-        return Some(("The shared store answers too slowly.", advice.into()));
+        return Some(Banner::new("store_slow", "The shared store responds too slowly.", advice));
     }
     if let Some(cause) = &moment.api_silent {
-        return Some(("What the API holds is not known.", cause.clone()));
+        return Some(Banner::new("api_silent", "What the API holds is not known.", cause.clone()));
     }
     let excused = faults.pause_consumer || faults.store_cut || faults.store_delay_ms > 0;
     (!moment.pipeline.running && !excused).then(|| {
         let advice = "Start a consumer (role consumer, or up). Until then nothing is invalidated: reads that ask for proof \
                       go to the database.";
-        ("The change capture is silent.", advice.into())
+        Banner::new("capture_silent", "The change capture is silent.", advice)
     })
 }
 
@@ -118,7 +150,8 @@ pub(super) fn verdict(context: &PageContext<'_>) -> Markup {
         Word::Unknown => verdict.cause.clone().unwrap_or_else(|| "Nothing can be proven.".to_owned()),
     };
     html! {
-        div.verdict.(format!("is-{}", verdict.word.as_str())) data-verdict=(verdict.word.as_str()) {
+        div.verdict.(format!("is-{}", verdict.word.as_str())) data-verdict=(verdict.word.as_str())
+            data-compared=(kept) data-differing=(verdict.stale) {
             (icon(sign))
             div { h1 { (verdict.words) } p { (advice) }
                 @if let (Word::Stale, Some(cause)) = (verdict.word, &verdict.cause) { p.vh { (cause) } }
@@ -144,7 +177,7 @@ pub(super) fn mode(context: &PageContext<'_>) -> Markup {
         let body = format!("mode={}&version={}", mode.as_str(), row.version);
         html! {
             button.choice type="button" aria-pressed=(on) data-mode=(mode.as_str()) disabled[context.mode_reason().is_some()]
-                title=[context.mode_reason()]
+                title=[context.mode_reason()] data-comparing[context.panel.runs.is_comparing()]
                 data-ask=[(!on).then(|| format!("Switch to {name}?"))]
                 data-text=[(!on).then_some(warning)]
                 data-note=[(!on).then(|| format!("Version {} → {}", row.version, row.version + 1))]

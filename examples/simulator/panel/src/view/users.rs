@@ -205,7 +205,7 @@ fn other(found: &Found) -> Markup {
     let entry = &found.entry;
     html! {
         div.pane.d {
-            h3 { "Stale entry " span.mono { (entry.key) } @if found.elsewhere { ", in the memory of the API's process" } }
+            h3 data-elsewhere[found.elsewhere] { "Stale entry " span.mono { (entry.key) } @if found.elsewhere { ", in the memory of the API's process" } }
             @match &entry.cached {
                 Some(user) => (fields(user, entry.database.as_ref(), None)),
                 None => p.ne { "negative entry: no such user" },

@@ -1,4 +1,5 @@
-// Draws the charts of the report from the data that lies in it.
+// Draws the charts of the report from the data that lies in it. They are drawn once, with axes; those of the panel (its
+// charts.js) follow a live feed, and only the library is the same.
 "use strict";
 (function () {
   const charts = JSON.parse(document.getElementById("charts").textContent);

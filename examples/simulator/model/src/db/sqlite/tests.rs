@@ -90,7 +90,7 @@ async fn a_program_that_does_not_know_of_updated_at_moves_it() {
 }
 
 #[tokio::test]
-async fn rows_that_a_replace_removes_are_in_the_log_though_no_trigger_of_theirs_runs() {
+async fn rows_that_a_replace_removes_are_in_the_log() {
     let (_directory, database) = database();
     let stranger = stranger(&database);
     stranger
