@@ -36,6 +36,9 @@ pub(crate) struct Options {
 /// Operations within which the world must find a violation.
 const WORLD_OPERATIONS: &str = "1000000";
 
+/// Where it begins.
+const WORLD_SEED: &str = "1";
+
 /// The world's only test that judges reads.
 const WORLD: [&str; 6] = ["--release", "--package", "cachefront-world", "--test", "world", "every_answer"];
 
@@ -78,6 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let up = if !options.world && chosen.iter().any(of_servers) { Some(stack::up()?) } else { None };
     let mut environment = up.as_ref().map(|up| up.state.environment.clone()).unwrap_or_default();
     environment.insert("CACHEFRONT_WORLD_OPERATIONS".to_owned(), WORLD_OPERATIONS.to_owned());
+    environment.insert("CACHEFRONT_WORLD_SEED".to_owned(), WORLD_SEED.to_owned());
     let mut failed = 0;
     for mutant in &chosen {
         let began = Instant::now();
