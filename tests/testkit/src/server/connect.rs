@@ -32,7 +32,8 @@ pub struct ConnectSpec {
 impl Spec for ConnectSpec {
     const NAME: &'static str = "connect";
     const START: Duration = Duration::from_secs(90);
-    const STOP: Duration = Duration::from_secs(40);
+    // A worker in a rebalance ends after it, which may take a minute (`rebalance.timeout.ms`).
+    const STOP: Duration = Duration::from_secs(120);
 
     fn command(&self, dir: &Path) -> Command {
         let mut command = jvm::command(dir, CLASS);
