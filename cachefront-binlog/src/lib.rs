@@ -70,6 +70,7 @@
 //!
 //! A single event may be as large as the server writes it, up to its `max_allowed_packet`; the
 //! bound is [`BinlogSettings::event_bytes_max`].
+//!
 //! # Reading a file
 //! [`BinlogFile`] decodes a file of the log without a server. It needs no GTIDs and prints tables
 //! that no cache maps:

@@ -89,6 +89,7 @@ mod field {
 /// Parses the fields. Unknown ones are skipped by their length.
 ///
 /// `classes` has one item per column of the table map, in its order.
+///
 /// # Errors
 /// `Corrupt` if a field ends too early. A field of an unknown type is no error: later servers add
 /// some.

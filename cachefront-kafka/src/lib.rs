@@ -80,12 +80,14 @@
 //!
 //! A topic that does not exist yet is read from its beginning as soon as the connector creates it.
 //! One that is deleted while it is read is a gap.
+//!
 //! # Threads and memory
 //! librdkafka fetches in threads of its own, one more thread decodes
 //! ([`KafkaSettings::buffer_events_max`] decoded events wait at most), and a member of a group has
 //! one that keeps the membership alive. Fetching pauses above [`KafkaSettings::fetch_bytes_max`]. A
 //! transaction of any size needs little memory: its changes are handed on as they arrive, and only
 //! the ranges of their numbers are kept.
+//!
 //! # Decoding records without a source
 //! [`decode::Decoder`] turns the bytes of one record into an [`event::Event`], without Kafka:
 //!

@@ -18,6 +18,7 @@
 //! ```
 //!
 //! The layout of a message is described in [`message`].
+//!
 //! # Losing messages
 //! The stream is cut to about `bus_messages_max` items (`MAXLEN ~`). A reader that is further
 //! behind finds that the first sequence it gets is not the next one. It reports what it got; the
@@ -60,15 +61,6 @@ impl RedisBus {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
-}
-
-/// Encodes a message. `server` is the identity of everything that the message speaks of: the same server, or the set of nodes
-/// that it is one of.
-///
-/// # Errors
-/// `Config` if the message is too large for its format.
-pub(crate) fn encode(server: ServerId, message: &BusMessage) -> Result<Vec<u8>> {
-    message::encode(server, message)
 }
 
 /// Builds the call that appends an encoded message, for a server with one of these replication ids.
@@ -114,7 +106,7 @@ impl InvalidationBus for RedisBus {
     async fn publish(&self, message: &BusMessage) -> Result<u64> {
         let route = &self.shared.reads.route;
         let live = route.live(self.shared.keys().bus())?;
-        let bytes = encode(live.server, message)?;
+        let bytes = message::encode(live.server, message)?;
         let command = append(&self.shared, live.connection.identity.replication_id(), &bytes);
         let reply = self.shared.call_over(&live, &command).await?;
         appended(self.shared.address(), reply).inspect_err(|error| route.discard(&live, error))
@@ -174,6 +166,7 @@ impl RedisBusReader {
     ///
     /// The limit of one wait is `bus_block` plus `response_timeout`: the server has to reply at the
     /// end of the block in any case, so a longer silence is a lost connection.
+    ///
     /// # Errors
     /// `Timeout` after that limit, `Unavailable` if readers went to another server or the
     /// connection was lost.

@@ -112,13 +112,16 @@ pub(crate) fn is_redirect(error: &RedisError) -> bool {
 
 /// Returns true if a reply says that the slot of a key is being moved, and that the key is, or may be, at the other node.
 pub(crate) fn is_moving(value: &Value) -> bool {
-    let Value::ServerError(error) = value else { return false };
-    matches!(error.kind(), Some(ServerErrorKind::Ask | ServerErrorKind::TryAgain))
+    matches!(value, Value::ServerError(error) if error.kind().is_some_and(is_move))
 }
 
 /// As [`is_moving`], for an error.
 pub(crate) fn is_moving_error(error: &RedisError) -> bool {
-    matches!(error.kind(), RedisKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain))
+    matches!(error.kind(), RedisKind::Server(kind) if is_move(kind))
+}
+
+fn is_move(kind: ServerErrorKind) -> bool {
+    matches!(kind, ServerErrorKind::Ask | ServerErrorKind::TryAgain)
 }
 
 /// An error of kind `Config`.

@@ -3,6 +3,7 @@
 //! A row image is the row after a change, as the log holds it. If a cache can build its value from
 //! that row alone, the value is written over the stale one instead of removing it, and the next
 //! read is a hit.
+//!
 //! # Arguments of the script
 //! First the three values that are compared: generation (16 bytes), term and applied order (8 bytes
 //! each, big-endian). Then five for each key:
@@ -18,6 +19,7 @@
 //! An entry is replaced only if it exists, was made by the same mapping and generation, and is
 //! older than the new value. So a race between a load and an image ends in the newer of the two, or
 //! in none.
+//!
 //! # Reply
 //! `[0, replaced, kept, removed, absent]`, or `[code]` with the difference that was found.
 
@@ -71,6 +73,7 @@ impl RedisWriter {
     }
 
     /// Parses the reply of one call.
+    ///
     /// # Errors
     /// `Conflict` for a code, `Corrupt` for a reply of another shape.
     fn counts_of(&self, reply: &Value) -> Result<RowImageCounts> {

@@ -37,11 +37,13 @@
 //! begins new generations. With [`RedisSettings::wait_replicas`] an invalidation counts only when
 //! replicas have it, which makes failovers cheaper and each batch slower by one round trip to a
 //! replica.
+//!
 //! # Connections of a process
 //! One for reads, one for the bus, and one more for each of: the invalidator if it runs here, the
 //! first [`peek`](cachefront_core::store::Store::peek), the first wait for a load of another
 //! process. In a cluster each of them but the bus is one per node, and with Sentinel there is one
 //! subscription per Sentinel. Several caches on one [`RedisStore`] share all of them.
+//!
 //! # Settings
 //! Every timeout, batch and retry has a bound in [`RedisSettings`], where its default and the
 //! reason for it are given. Raise `read_timeout` if the store is far away: a reader that does not

@@ -34,7 +34,8 @@ pub(crate) struct Sent {
     pub(crate) message: BusMessage,
 }
 
-/// Encodes a message for the bus.
+/// Encodes a message for the bus. `server` is the identity of everything that the message speaks of: the same server, or the set
+/// of nodes that it is one of.
 ///
 /// # Errors
 /// `Config` if a part of it is too long, or its event is newer than this crate.

@@ -71,6 +71,7 @@ impl Reads {
     ///
     /// # Errors
     /// `Timeout` after `read_timeout`, or the error of the call.
+    ///
     /// # Cancel safety
     /// If it is dropped, the call is dropped too; a command that was sent is still run by the
     /// server.

@@ -28,6 +28,7 @@
 //! A script returns 0 if it did its work, else the number of the first difference; `conflict` has
 //! the list. A difference means that another invalidator has written, or that the server lost
 //! writes.
+//!
 //! # Why a failed writer cannot be used again
 //! After a timeout or a lost connection it is unknown whether the server ran the command. The order
 //! of a batch, which is mark, remove, publish, commit, would be broken by going on. A new writer
@@ -49,6 +50,7 @@ use redis::{Cmd, Pipeline, RedisWrite, Value};
 use crate::bus;
 use crate::error::Address;
 use crate::keys::KeySpace;
+use crate::message;
 use crate::route::Servers;
 use crate::scripts::{COMMIT, COVER, INVALIDATE_UNSEEN, RAISE_HIGH_WATERMARK, RESIGN, Script};
 use crate::shared::{Shared, unlink};
@@ -287,7 +289,7 @@ impl RedisWriter {
     async fn append(&mut self, message: &BusMessage) -> Result<u64> {
         self.confirm().await?;
         let place = self.keys().bus();
-        let bytes = bus::encode(self.wires.server(), message)?;
+        let bytes = message::encode(self.wires.server(), message)?;
         let call = |place| bus::append(&self.shared, &self.wires.histories(place), &bytes);
         let reply = self.follow(None, place..place + 1, call).await?.pop().unwrap_or_default();
         bus::appended(self.address(), reply)

@@ -83,7 +83,7 @@ pub(crate) async fn race<T: FailOver>(what: &str, servers: &mut T) {
     let lasted = begun.elapsed().as_secs_f64();
     let mut all = crowd;
     all.add(&outages);
-    let (ratio, overall) = (100.0 * hits(&crowd), 100.0 * hits(&all));
+    let (ratio, overall) = (100.0 * crowd.hit_ratio(), 100.0 * all.hit_ratio());
     tell(&format!(
         "{what}: {failovers} failovers in {lasted:.0} s; a commit is applied after at most {slowest:?} once there is a primary, \
          and {away:?} after the kill; {} plain reads, {overall:.1} % without a load, {ratio:.1} % while invalidation works; {} \
@@ -102,9 +102,4 @@ pub(crate) async fn race<T: FailOver>(what: &str, servers: &mut T) {
         all.reads
     );
     assert!(ratio >= 90.0, "{what}: {ratio:.1} % of the plain reads were hits");
-}
-
-/// The share of plain reads without a load.
-fn hits(crowd: &Crowd) -> f64 {
-    1.0 - crowd.loads as f64 / crowd.reads.max(1) as f64
 }

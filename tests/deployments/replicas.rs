@@ -85,25 +85,31 @@ impl Lagging {
         for _ in 0..2 {
             pods.push(Pod::ready(ACTOR, &self.fleet, &setup).await);
         }
+        let (crowd, sum) = self.watch(&mut pods).await;
+        (crowd, sum, pods)
+    }
+
+    /// What processes see in a while.
+    async fn watch(&self, pods: &mut [Pod]) -> (Crowd, Sum) {
         commits(&self.writer, 2).await;
         let (mut crowd, mut sum) = (Crowd::default(), Sum::default());
-        for pod in &mut pods {
+        for pod in &mut *pods {
             pod.report().await;
         }
         // sleep: the load runs for this time.
         tokio::time::sleep(RUN).await;
-        for pod in &mut pods {
+        for pod in pods {
             let report = pod.report().await;
             crowd.add(&report.crowd);
             sum.add(&report);
         }
-        (crowd, sum, pods)
+        (crowd, sum)
     }
 }
 
 /// Prints a row of the table; returns the hit ratio.
 fn row(lag: &str, guard: &str, wait: Duration, crowd: &Crowd) -> f64 {
-    let ratio = 1.0 - crowd.loads as f64 / crowd.reads.max(1) as f64;
+    let ratio = crowd.hit_ratio();
     tell(&format!(
         "| {lag} | {guard} | {wait:?} | {:.1} % | {} | {} | {:.1?} |",
         ratio * 100.0,
@@ -169,18 +175,7 @@ async fn the_log_of_a_replica_serves_loaders_on_the_primary() {
     for _ in 0..2 {
         pods.push(Pod::ready(ACTOR, &lagging.fleet, &setup).await);
     }
-    commits(&lagging.writer, 2).await;
-    let (mut crowd, mut sum) = (Crowd::default(), Sum::default());
-    for pod in &mut pods {
-        pod.report().await;
-    }
-    // sleep: the load runs for this time.
-    tokio::time::sleep(RUN).await;
-    for pod in &mut pods {
-        let report = pod.report().await;
-        crowd.add(&report.crowd);
-        sum.add(&report);
-    }
+    let (crowd, sum) = lagging.watch(&mut pods).await;
     tell(&format!("a replica's log: the oldest plain read {:?}, {} errors", crowd.oldest(), crowd.errors));
     sum.is_right("a replica's log, loaders on the primary", &["session", "eventual"]);
     let bounded = sum.at("bounded");

@@ -12,8 +12,13 @@ pub(crate) fn judge(world: &World, process: &Process, begun: Moment, values: &[(
         state.counts.moments += 1;
         // A former primary of the database cannot know what the one after it has executed.
         let is_known = state.former_asked < begun;
-        let together = (0..=state.database.last())
-            .any(|event| values.iter().all(|(line, value)| state.database.value_at(*line, event) == *value));
+        // If they were current together, they were when the last of them began.
+        let mut begins = values.iter().flat_map(|(line, value)| {
+            let stamps = state.database.stamps[*line].iter();
+            stamps.filter(move |stamp| stamp.value == *value).map(|stamp| stamp.event)
+        });
+        let together =
+            begins.any(|event| values.iter().all(|(line, value)| state.database.value_at(*line, event) == *value));
         is_known && !together
     };
     if torn {

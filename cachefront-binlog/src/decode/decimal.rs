@@ -43,6 +43,7 @@ fn group_bytes(digits: usize) -> usize {
 ///
 /// Zeros after the point are kept up to the scale, so that equal texts are equal values of one
 /// column.
+///
 /// # Errors
 /// `Corrupt` if it is shorter than its precision needs, or a group has more digits than fit.
 pub(crate) fn text(bytes: &[u8], precision: usize, scale: usize) -> Result<String> {

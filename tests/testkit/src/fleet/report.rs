@@ -58,6 +58,11 @@ impl Crowd {
         self.loads_at_once = self.loads_at_once.max(other.loads_at_once);
     }
 
+    /// The share of plain reads without a load.
+    pub fn hit_ratio(&self) -> f64 {
+        1.0 - self.loads as f64 / self.reads.max(1) as f64
+    }
+
     /// The greatest age of a plain read.
     pub fn oldest(&self) -> Duration {
         Duration::from_micros(self.oldest_us)

@@ -13,7 +13,7 @@ pub(super) fn tokens(context: &PageContext<'_>) -> Markup {
     html! {
         div.hd { h2 { "API tokens" } span.m.full { "From CACHEFRONT_API_TOKENS as this process was given it, in its order. They are shown nowhere." } }
         @if roles.is_empty() {
-            p.pad.m data-tokens="none" { "None: whoever reaches the API may use it. It listens on this machine only, unless --insecure-open-api was said." }
+            p.pad.m data-tokens="none" { "None: anyone who can reach the API may use it. It listens on this machine only, unless --insecure-open-api was said." }
         } @else {
             dl.roles data-tokens {
                 @for (number, role) in roles.iter().enumerate() {
