@@ -2,7 +2,8 @@
 //!
 //! Cached values are of one moment if none of them changes until everything that was committed before they were read is applied:
 //! each then is what its row was at that position. If one is missing, or changes meanwhile, all keys are loaded by one batch,
-//! which the loader reads in one snapshot.
+//! which the loader reads in one snapshot. So they are if one was loaded from a replica, which may show a commit before the
+//! primary does, or is kept correct by time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,7 +18,7 @@ use crate::cache::level::Level;
 use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose};
 use crate::cache::serving::ServingMode;
-use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::cache::shared::{Lease, Leased, Lookup, Stored};
 use crate::clock::Timestamp;
 use crate::entry::{HEADER_BYTES, TOKEN_OFFSET};
 use crate::error::{Error, ErrorKind, Result};
@@ -92,7 +93,7 @@ where
         };
         let before: Vec<Option<Bytes>> = first.iter().map(|reading| reading.entry.clone()).collect();
         let now = self.clock.now();
-        if !first.into_iter().all(|reading| matches!(self.shared.evaluate(reading, level, now), Lookup::Hit(_))) {
+        if !first.into_iter().all(|reading| self.stored_of_primary(reading, level, now).is_some()) {
             return Cached::Missing;
         }
         // Asked for after the values were read, so it contains everything that their loads can have seen.
@@ -119,11 +120,15 @@ where
 
     fn hits_of(&self, readings: Vec<Reading>, level: &Level) -> Option<Vec<Hit<V>>> {
         let now = self.clock.now();
-        let hit = |reading| match self.shared.evaluate(reading, level, now) {
-            Lookup::Hit(stored) => Some(self.stored_hit(stored)),
-            _ => None,
-        };
+        let hit = |reading| Some(self.stored_hit(self.stored_of_primary(reading, level, now)?));
         readings.into_iter().map(hit).collect()
+    }
+
+    /// Returns a value that satisfies the level, was loaded from the primary, and is kept correct by the log: the mode may have
+    /// changed since the read began, and by its age an entry of any generation is served.
+    fn stored_of_primary(&self, reading: Reading, level: &Level, now: Timestamp) -> Option<Stored<V>> {
+        let Lookup::Hit(stored) = self.shared.evaluate(reading, level, now) else { return None };
+        (stored.meta.is_some() && stored.filled_at.is_known()).then_some(stored)
     }
 
     /// Returns what the server that commits has executed now, if the loader can say it.

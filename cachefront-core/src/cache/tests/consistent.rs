@@ -1,11 +1,13 @@
 //! Many keys of one moment.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Mutex;
 
 use super::hooks::{At, Hooked};
 use super::*;
 use crate::cache::Hit;
+use crate::settings::OnLag;
 
 /// Rows that one transaction changes together: all have the value of the last commit.
 #[derive(Clone)]
@@ -14,15 +16,27 @@ struct Rows {
     /// What `executed` returns: by default the last commit.
     reports: bool,
     batches: Arc<AtomicU64>,
-    /// Another process, which reads key 1 after a commit that follows the first `executed`.
-    other: Arc<Mutex<Option<Process>>>,
+    /// What happens right after the first `executed` was read.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+    /// The last commit that the primary shows, if loads are from a replica that shows more.
+    primary: Option<u64>,
 }
 
-type Process = (Arc<MemoryStore>, Cache<u64, u64>);
+type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Rows {
     fn new(reports: bool) -> Self {
-        Self { database: Database::free(), reports, batches: Arc::default(), other: Arc::default() }
+        Self {
+            database: Database::free(),
+            reports,
+            batches: Arc::default(),
+            meanwhile: Arc::default(),
+            primary: None,
+        }
+    }
+
+    fn meanwhile(&self, act: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.lock().expect("not poisoned") = Some(Box::pin(act));
     }
 
     /// Commit 2 changes both rows. Key 1 is evicted and loaded again before the invalidator gets to it.
@@ -37,6 +51,9 @@ impl Loader<u64, u64> for Rows {
     type Error = std::io::Error;
 
     async fn load(&self, key: &u64, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+        if self.primary.is_some() {
+            cx.replica();
+        }
         Loader::load(&self.database, key, cx).await
     }
 
@@ -48,10 +65,11 @@ impl Loader<u64, u64> for Rows {
 
     async fn executed(&self) -> Result<Option<Position>, std::io::Error> {
         let mut executed = Position::new();
-        executed.insert_range(&Arc::from("db"), 1, self.database.0.row.load(Ordering::SeqCst));
-        let other = self.other.lock().expect("not poisoned").take();
-        if let Some((store, cache)) = other {
-            self.commit_and_reload(&store, &cache).await;
+        let last = self.primary.unwrap_or_else(|| self.database.0.row.load(Ordering::SeqCst));
+        executed.insert_range(&Arc::from("db"), 1, last);
+        let meanwhile = self.meanwhile.lock().expect("not poisoned").take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
         }
         Ok(self.reports.then_some(executed))
     }
@@ -89,13 +107,53 @@ async fn a_value_that_changes_after_the_position_is_not_combined_with_an_older()
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &rows);
     cache.get_many([1, 2]).await.expect("values");
-    *rows.other.lock().expect("not poisoned") = Some((Arc::clone(&store), cache_of(&store, &rows)));
+    // Another process reads key 1 after a commit that `executed` does not contain.
+    rows.meanwhile({
+        let (rows, store, other) = (rows.clone(), Arc::clone(&store), cache_of(&store, &rows));
+        async move { rows.commit_and_reload(&store, &other).await }
+    });
     let read = cache.get_many([1, 2]).consistent().detailed().await.expect("values");
     assert_eq!(
         values(&read),
         [Some(2); 2],
         "what was executed before commit 2 is applied, and proves nothing of key 1"
     );
+}
+
+/// After a flush, `applied` says nothing about entries of the former generation, which TTL mode serves.
+#[tokio::test]
+async fn a_change_of_the_mode_does_not_combine_values_of_several_moments() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &rows);
+    cache.get_many([1, 2]).await.expect("values");
+    rows.commit_and_reload(&store, &cache).await;
+    rows.meanwhile({
+        let (store, cache) = (Arc::clone(&store), cache.clone());
+        async move {
+            let mut next = ManualInvalidator::begin(&store).await;
+            next.position.insert_range(&Arc::from("db"), 1, 2);
+            next.commit().await;
+            cache.set_mode(InvalidationMode::Ttl);
+        }
+    });
+    assert_eq!(cache.get_many([1, 2]).consistent().await.expect("values"), [Some(2); 2]);
+}
+
+/// The primary notifies its replicas of a commit before its own readers see it.
+#[tokio::test]
+async fn a_value_of_a_replica_may_contain_more_than_the_primary_shows() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows { primary: Some(1), ..Rows::new(true) });
+    let mapping = MappingId::new("row", &table_filter(), &["replica".into()], 0);
+    let _invalidator = ManualInvalidator::covering(&store, mapping).await;
+    let replicated = builder(&store, &rows.database).loader(rows.clone()).loads_from("replica");
+    // The invalidator of this test has no watermark.
+    let settings = CacheSettings::default().with_on_lag(OnLag::Serve);
+    let cache = replicated.settings(settings).build().expect("a cache");
+    cache.get_many([1, 2]).await.expect("values");
+    rows.commit_and_reload(&store, &cache).await;
+    assert_eq!(cache.get_many([1, 2]).await.expect("values"), [Some(2), Some(1)], "plain values are of two moments");
+    assert_eq!(cache.get_many([1, 2]).consistent().await.expect("values"), [Some(2); 2]);
 }
 
 #[tokio::test]
