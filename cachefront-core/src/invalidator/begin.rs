@@ -75,12 +75,14 @@ impl Pump {
         }
         worker.term = worker.term.max(meta.term).max(session.writer.term().await?) + 1;
         session.writer.take_term(meta, worker.term).await?;
-        worker.next_order = worker.next_order.max(meta.high_watermark);
+        // The former holder may have raised it after `meta` was read, and can raise it no more.
+        let high_watermark = high_watermark(session.writer.state().await?)?;
+        worker.next_order = worker.next_order.max(high_watermark);
         session.expected =
             Expected { generation: meta.generation, term: worker.term, applied_order: meta.applied_order };
         session.checkpoint = checkpoint;
         session.source_time = meta.source_time;
-        // After the term was taken: the former holder can raise the high watermark no more.
+        // After the term was taken, as above.
         worker.fence_to_end(session).await?;
         self.cover(session, meta).await
     }
@@ -164,6 +166,17 @@ impl Pump {
         }
         (session.origin, session.checkpoint) = (head.origin, head.checkpoint);
         Ok(())
+    }
+}
+
+/// Returns the high watermark of a store whose term was just taken.
+fn high_watermark(state: StoreState) -> Result<u64> {
+    match state {
+        StoreState::Live(meta) | StoreState::Suspended(meta) => Ok(meta.high_watermark),
+        StoreState::Missing | StoreState::Mixed => Err(Error::new(
+            ErrorKind::Conflict,
+            "the store was replaced while its term was taken; the next session reads its state again",
+        )),
     }
 }
 

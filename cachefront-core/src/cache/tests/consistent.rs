@@ -26,13 +26,7 @@ type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Rows {
     fn new(reports: bool) -> Self {
-        Self {
-            database: Database::free(),
-            reports,
-            batches: Arc::default(),
-            meanwhile: Arc::default(),
-            primary: None,
-        }
+        Self { database: Database::free(), reports, batches: Arc::default(), meanwhile: Arc::default(), primary: None }
     }
 
     fn meanwhile(&self, act: impl Future<Output = ()> + Send + 'static) {

@@ -1,26 +1,34 @@
 //! What the store says of fences: the high watermark is above the order of `applied` while something was sent that `applied`
 //! does not cover.
 
+use std::fmt;
+use std::pin::Pin;
+
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::IntoStore;
 use crate::error::Result;
 use crate::event::Batch;
 use crate::source::{BatchLimits, ChangeSource, LayeredSource, SourceLayer};
-use crate::store::Meta;
+use crate::store::{LayeredStore, Meta, Operation as Call, StoreLayer};
+
+fn fenced_over(store: impl IntoStore, table: &Table) -> Cache<u64, u64> {
+    Cache::builder("row")
+        .shared(store)
+        .loader(table.clone())
+        .loads_from("replica")
+        .fenced()
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache")
+}
 
 impl World {
     fn fenced() -> Self {
         let (store, table) = (Arc::new(MemoryStore::new("t")), Table::default());
-        let cache = Cache::builder("row")
-            .shared(Arc::clone(&store))
-            .loader(table.clone())
-            .loads_from("replica")
-            .fenced()
-            .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
-            .build()
-            .expect("a cache");
+        let cache = fenced_over(Arc::clone(&store), &table);
         Self { store, source: ScriptedSource::new("server-a"), table, cache }
     }
 
@@ -71,6 +79,50 @@ async fn after_a_takeover_no_fence_is_known_until_the_sources_end_is_applied() {
     assert!(!world.has_fence().await && !world.meta().await.applied().covers(&world.source.executed()));
     assert_eq!(*world.meta().await.applied(), applied);
     world.source.reveal();
+    world.has_a_fence_that_covers(&world.source.executed()).await;
+}
+
+type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What happens between the reading of the store's state and the first taking of the term.
+struct BeforeTerm(Mutex<Option<Act>>);
+
+impl fmt::Debug for BeforeTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BeforeTerm")
+    }
+}
+
+impl StoreLayer for BeforeTerm {
+    async fn around<T: Send>(&self, call: Call, done: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let act = if call == Call::TakeTerm { self.0.lock().expect("unpoisoned").take() } else { None };
+        if let Some(act) = act {
+            act.await;
+        }
+        done.await
+    }
+}
+
+/// The former holder goes on until its term is taken, and raises the high watermark meanwhile.
+#[tokio::test]
+async fn a_takeover_from_a_holder_at_work_has_a_fence_without_another_commit() {
+    let world = Arc::new(World::fenced());
+    let first = world.run().await;
+    let at_work = {
+        let world = Arc::clone(&world);
+        async move {
+            for value in 0..3 {
+                world.update(1, value);
+                world.caught_up().await;
+                world.has_a_fence_that_covers(&world.source.executed()).await;
+            }
+            first.shutdown().await;
+        }
+    };
+    let layer = BeforeTerm(Mutex::new(Some(Box::pin(at_work))));
+    let cache = fenced_over(LayeredStore::around(MemoryStore::clone(&world.store), layer), &world.table);
+    let second = Cdc::new(world.source.clone()).bind(&cache).spawn().expect("spawned");
+    second.ready().await.expect("ready");
     world.has_a_fence_that_covers(&world.source.executed()).await;
 }
 
