@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
 use crate::cache::merge::Merger;
+use crate::cache::mode_switch::ModeSwitch;
 use crate::cache::observer::CacheObserver;
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::SharedTier;
@@ -273,9 +274,7 @@ where
     /// stored in TTL mode are not served, and no value is until an invalidator has flushed the store.
     pub fn set_mode(&self, mode: InvalidationMode) {
         let inner = &*self.inner;
-        if inner.shared.mode.swap(mode as u8, Ordering::SeqCst) != mode as u8 {
-            inner.subscription.epochs.invalidate_all();
-        }
+        inner.shared.mode.set(mode, || inner.subscription.epochs.invalidate_all());
     }
 
     /// Returns the rule by which values are kept correct.
@@ -304,7 +303,7 @@ where
             tag_ttl: parts.settings.tag_ttl,
             tag_poll: parts.settings.lease_poll_min,
             declares_replicas: !parts.rules.loads_from().is_empty(),
-            mode: AtomicU8::new(parts.mode as u8),
+            mode: ModeSwitch::new(parts.mode),
             fenced: parts.rules.is_fenced(),
             lease: parts.settings.lease,
             fence_wait: parts.settings.fence_wait.min(parts.settings.lease),

@@ -32,6 +32,7 @@ mod load_gate;
 mod local;
 mod many;
 mod merge;
+mod mode_switch;
 mod observer;
 mod operate;
 mod plan;

@@ -249,9 +249,11 @@ where
         get: impl FnOnce(&LocalTier<K, V>, Timestamp) -> Option<LocalEntry<V>>,
     ) -> Option<Hit<V>> {
         let tier = self.local.as_ref()?;
-        let by_log = self.shared.mode() == InvalidationMode::Cdc;
+        let before = self.shared.mode.is_cdc_throughout();
         let handled = self.subscription.handled.load();
         let entry = get(tier, self.clock.coarse())?;
+        // The log proves nothing of a value that was put away under TTL mode, which may have begun or ended meanwhile.
+        let by_log = before && self.shared.mode.is_cdc_throughout();
         if level.is_eventual() && self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
             return None;
         }

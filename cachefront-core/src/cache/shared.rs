@@ -4,7 +4,7 @@
 //! stored, and a failed fill means that it is returned and not cached. So an outage costs latency and never a read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use crate::breaker::Breaker;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, LoadFacts};
+use crate::cache::mode_switch::ModeSwitch;
 use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
 use crate::cache::tags::{self, Look, Mark, TAGGED};
@@ -53,8 +54,8 @@ pub(super) struct SharedTier<V> {
     pub(super) tag_poll: Duration,
     /// The cache declares the replicas that its loader reads.
     pub(super) declares_replicas: bool,
-    /// The current [`InvalidationMode`], as a number.
-    pub(super) mode: AtomicU8,
+    /// The rule by which values are kept correct.
+    pub(super) mode: ModeSwitch,
     /// A value is kept only if its position covers the fence.
     pub(super) fenced: bool,
     /// How long a lease is valid.
@@ -191,10 +192,7 @@ pub(super) enum Leased<V> {
 impl<V> SharedTier<V> {
     /// Returns the current mode.
     pub(super) fn mode(&self) -> InvalidationMode {
-        match self.mode.load(Ordering::Acquire) {
-            0 => InvalidationMode::Cdc,
-            _ => InvalidationMode::Ttl,
-        }
+        self.mode.get()
     }
 }
 

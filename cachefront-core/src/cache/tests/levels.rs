@@ -2,6 +2,7 @@
 //! replica bounds no staleness.
 
 use super::*;
+use crate::cache::level::Level;
 use crate::settings::OnLag;
 use crate::testing::TokioClock;
 
@@ -170,4 +171,23 @@ async fn a_loader_without_notes_reads_the_primary_and_claims_no_position() {
     let silent = Server { position: false, ..Server::replica() };
     let error = cache_of(&Arc::new(MemoryStore::new("t")), &silent).get(&7).at_least(token(2)).await;
     assert_eq!(error.expect_err("a replica must say what it has").kind(), ErrorKind::Unproven);
+}
+
+#[tokio::test]
+async fn the_log_proves_no_local_value_that_is_read_while_the_mode_changes() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let mut invalidator = ManualInvalidator::begin(&store).await;
+    let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    followed(&cache, &mut invalidator).await;
+    cache.get(&7).await.expect("a value");
+    let level = Level { at_least: Some(token(1)), ..Level::default() };
+    let inner = &cache.inner;
+    let proven = inner.local_lookup(&level, |tier, now| tier.get(&7, &inner.subscription.epochs, now));
+    assert_eq!(proven.expect("the log proves it").tier, Tier::Local);
+    let unproven = inner.local_lookup(&level, |tier, now| {
+        let entry = tier.get(&7, &inner.subscription.epochs, now);
+        cache.set_mode(InvalidationMode::Ttl);
+        entry
+    });
+    assert_eq!(unproven, None);
 }
