@@ -9,6 +9,7 @@ mod language;
 mod layers;
 mod manifest;
 mod metrics;
+mod metrics_table;
 mod modules;
 mod mutants;
 mod paths;

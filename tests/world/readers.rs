@@ -229,7 +229,8 @@ async fn partial_for_a_moment(world: &World) {
             world.state().database.commit(&[write], Way { visible_at: now, replica_at: now + lag, unmappable: false });
         world.log(|| format!("commit {event} {write:?} on the replica at {}", now + lag));
         world.logged.notify_waiters();
-        pass(millis(3 + random.below(15))).await;
+        note_token(world, event);
+        pass(millis(3 + random.below(30))).await;
     }
 }
 
@@ -259,31 +260,34 @@ pub(crate) async fn commit(world: &World, writes: &[Write]) {
         _ => random.below(400_000),
     };
     let lag = if random.chance(100) { random.below(300_000) } else { random.below(20_000) };
-    let (event, visible_at, token) = {
+    let (event, visible_at) = {
         let mut state = world.state();
         let visible_at = (now + late).max(state.hidden_until);
         let unmappable = config.odd_changes && random.chance(15);
         let event = state.database.commit(writes, Way { visible_at, replica_at: visible_at + lag, unmappable });
         state.counts.commits += 1;
-        let event_at = state.database.events[event].visible_at;
-        (event, event_at, Arc::clone(&state.database.events[event].executed))
+        (event, state.database.events[event].visible_at)
     };
-    world.log(|| format!("commit {event} {writes:?} visible at {visible_at}: {token}"));
+    world.log(|| format!("commit {event} {writes:?} visible at {visible_at}"));
     world.logged.notify_waiters();
     // The client is notified once its commit is visible; a token is its own commit, or all that it saw.
     world.time.reach(visible_at).await;
-    let mut state = world.state();
-    if state.database.events[event].visible_at > world.now() {
-        return;
+    if world.state().database.events[event].visible_at <= world.now() {
+        note_token(world, event);
     }
-    let own = state.database.events[event].gtid.clone();
-    let token = match own {
+}
+
+/// Lets readers require a commit: by itself, or with all that its client saw.
+fn note_token(world: &World, event: usize) {
+    let mut state = world.state();
+    let of = &state.database.events[event];
+    let token = match &of.gtid {
         Some(gtid) if world.random.chance(700) => {
             let mut own = Position::new();
-            own.insert(&gtid);
+            own.insert(gtid);
             Arc::new(own)
         }
-        _ => token,
+        _ => Arc::clone(&of.executed),
     };
     state.tokens.push(token);
 }

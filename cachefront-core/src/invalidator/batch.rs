@@ -39,8 +39,6 @@ pub(crate) struct Plan {
     changed: Vec<(usize, usize)>,
     /// The transactions, in order.
     commits: Vec<Gtid>,
-    /// Whether each of them is complete, at its place in `commits`.
-    complete: Vec<bool>,
     /// The values that changed rows now have, by the index of their key: of the last change of the key in the batch.
     pub(crate) images: BTreeMap<usize, Image>,
     /// The caches to flush, by their index among the bound ones, each with the first reason.
@@ -60,8 +58,6 @@ pub(crate) struct Plan {
 pub(crate) struct Image {
     pub(crate) value: RowValue,
     pub(crate) mapping: MappingId,
-    /// The transaction that the row is from: an index into the plan's commits.
-    commit: usize,
 }
 
 /// Why a cache is flushed.
@@ -81,33 +77,26 @@ impl Plan {
 
     /// Returns the values that may replace those of entries, and the other keys; `None` if there is no value, or more than `max`.
     ///
-    /// A value contains what was applied and the batch's complete transactions up to its own. It is left out, and its key is
-    /// removed, if a commit of the key is applied already: the source repeats it ("Row image in place").
-    pub(crate) fn split(&self, applied: &Position, max: usize) -> Option<(Vec<RowImageValue>, Vec<Invalidation>)> {
+    /// A value contains everything up to `after`, the end of the batch: it is from the last change of its key, and what was
+    /// filtered out concerns no key. It is left out, and its key is removed, if a commit of the key is in `applied` already:
+    /// the source repeats it ("Row image in place").
+    pub(crate) fn split(
+        &self,
+        applied: &Position,
+        after: &Position,
+        max: usize,
+    ) -> Option<(Vec<RowImageValue>, Vec<Invalidation>)> {
         if self.images.is_empty() || self.images.len() > max {
             return None;
         }
-        let mut contains = applied.clone();
-        let prefixes: Vec<Position> = self
-            .commits
-            .iter()
-            .zip(&self.complete)
-            .map(|(commit, complete)| {
-                if *complete {
-                    contains.insert(commit);
-                }
-                contains.clone()
-            })
-            .collect();
         let (mut values, mut others) = (Vec::new(), Vec::new());
         for (place, change) in self.invalidations().into_iter().enumerate() {
             let is_new = !change.commits.iter().any(|commit| applied.contains(commit));
-            let image = self.images.get(&place).filter(|_| is_new);
-            match image.and_then(|image| Some((image, prefixes.get(image.commit)?))) {
-                Some((Image { value, mapping, .. }, contains)) => values.push(RowImageValue {
+            match self.images.get(&place).filter(|_| is_new) {
+                Some(Image { value, mapping }) => values.push(RowImageValue {
                     key: change.key,
                     commits: change.commits,
-                    contains: contains.clone(),
+                    contains: after.clone(),
                     mapping: *mapping,
                     codec: value.codec,
                     schema_version: value.schema_version,
@@ -155,7 +144,7 @@ impl Plan {
         }
         for (mapping, value) in values {
             if let Some(place) = places.get(&value.key) {
-                self.images.insert(*place, Image { value, mapping, commit });
+                self.images.insert(*place, Image { value, mapping });
             }
         }
     }
@@ -168,7 +157,6 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     for transaction in &batch.transactions {
         plan.transactions.insert(&transaction.gtid);
         plan.commits.push(transaction.gtid.clone());
-        plan.complete.push(transaction.complete);
         let before = plan.keys.len();
         for change in &transaction.changes {
             match change {

@@ -113,7 +113,7 @@ impl Worker {
             session.sent.union(&plan.transactions);
         }
         self.raise(session, &after.position).await?;
-        match plan.split(&session.checkpoint.position, self.settings.row_images_max) {
+        match plan.split(&session.checkpoint.position, &after.position, self.settings.row_images_max) {
             Some((values, others)) => {
                 self.replace(session, values).await?;
                 self.remove(session, others).await?;

@@ -106,13 +106,13 @@ fn transaction(number: u64, complete: bool, changes: Vec<Change>) -> Transaction
     Transaction { gtid: gtid(number), committed_at, transit, changes, complete }
 }
 
-/// The values of a batch, as text, after everything up to 5 was applied; and the keys that are removed.
-fn split(transactions: Vec<Transaction>) -> (Vec<String>, Vec<String>) {
+/// The values of a batch up to the position `after`, as text, after everything up to 5 was applied; and the keys that are removed.
+fn split(after: &str, transactions: Vec<Transaction>) -> (Vec<String>, Vec<String>) {
     let cache = builder().build().expect("a cache");
     let caches = Caches::new(vec![cache.key_map()], true).expect("caches");
     let plan = plan(&Batch { transactions, ..Batch::default() }, &caches, false);
-    let applied: Position = "a:1-5".parse().expect("a position");
-    let Some((values, others)) = plan.split(&applied, 2) else {
+    let position = |text: &str| -> Position { text.parse().expect("a position") };
+    let Some((values, others)) = plan.split(&position("a:1-5"), &position(after), 2) else {
         return (Vec::new(), plan.keys.iter().map(ToString::to_string).collect());
     };
     let show =
@@ -121,19 +121,23 @@ fn split(transactions: Vec<Transaction>) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn the_last_image_of_a_key_replaces_its_value_and_says_what_it_contains() {
-    let (values, removed) = split(vec![
-        transaction(6, true, vec![set(1, 2), set(1, 3), set(2, 8)]),
-        transaction(7, true, vec![set(1, 4)]),
-        transaction(8, true, vec![]),
-    ]);
-    assert_eq!(values, ["row:1 4 a:1-7", "row:2 8 a:1-6"]);
+async fn the_last_image_of_a_key_replaces_its_value_and_contains_its_whole_batch() {
+    // The commits 7 and 10 changed other tables: they are in the position, and not in the batch.
+    let (values, removed) = split(
+        "a:1-10",
+        vec![
+            transaction(6, true, vec![set(1, 2), set(1, 3), set(2, 8)]),
+            transaction(8, true, vec![set(1, 4)]),
+            transaction(9, true, vec![]),
+        ],
+    );
+    assert_eq!(values, ["row:1 4 a:1-10", "row:2 8 a:1-10"]);
     assert!(removed.is_empty());
 }
 
 #[tokio::test]
 async fn every_other_change_removes_the_entry() {
-    let all = |changes: Vec<Change>| split(vec![transaction(6, true, changes)]);
+    let all = |changes: Vec<Change>| split("a:1-6", vec![transaction(6, true, changes)]);
     // Deleted after its image; inserted after a delete.
     assert_eq!(all(vec![set(1, 2), change(Some((1, 2)), None)]), (vec![], vec!["row:1".into()]));
     let replaced = all(vec![change(Some((1, 2)), None), change(None, Some((1, 5)))]);
@@ -142,10 +146,10 @@ async fn every_other_change_removes_the_entry() {
     let moved = all(vec![change(Some((1, 2)), Some((2, 2)))]);
     assert_eq!(moved, (vec!["row:2 2 a:1-6".into()], vec!["row:1".into()]));
     // A part of a transaction; one that is incomplete is not contained in what follows.
-    let parts = split(vec![transaction(6, false, vec![set(1, 2)]), transaction(7, true, vec![set(2, 3)])]);
+    let parts = split("a:1-5:7", vec![transaction(6, false, vec![set(1, 2)]), transaction(7, true, vec![set(2, 3)])]);
     assert_eq!(parts, (vec!["row:2 3 a:1-5:7".into()], vec!["row:1".into()]));
     // A source that repeats what was applied.
-    let repeated = split(vec![transaction(4, true, vec![set(1, 2)]), transaction(6, true, vec![set(2, 3)])]);
+    let repeated = split("a:1-6", vec![transaction(4, true, vec![set(1, 2)]), transaction(6, true, vec![set(2, 3)])]);
     assert_eq!(repeated, (vec!["row:2 3 a:1-6".into()], vec!["row:1".into()]));
     // A change of the whole table, or one whose key is not known, may be one of the same row.
     let table = Change::Tables { tables: vec!["shop.row".into()], reason: "a statement".into() };
