@@ -11,7 +11,7 @@ const PARTS: [(&str, &str, &str); 2] = [
     ),
     (
         "The simulator",
-        "Served by the simulator beside the library's, see [observability](observability.md).",
+        "Served by the simulator together with the library's, see [observability](observability.md).",
         "examples/simulator/model/src/metrics/names.rs",
     ),
 ];
