@@ -54,6 +54,10 @@ pub(crate) struct Config {
     pub(crate) slow_visibility: bool,
     /// Some processes load from a replica, which lags.
     pub(crate) replica: bool,
+    /// It is behind by the same time always, and shows commits one after the other as the primary does.
+    pub(crate) steady_lag: bool,
+    /// It may show a commit before the primary does.
+    pub(crate) eager_replica: bool,
     /// The first release that knows of the replica: its caches declare it, and its gate waits on it. If none does, loads from it
     /// are not declared.
     pub(crate) replica_from: usize,
@@ -125,6 +129,8 @@ impl Config {
             replica_from: [0, 0, 1, UNDECLARED][random.index(4)],
             fenced: some(500),
             features: Features::draw(random),
+            eager_replica: some(300),
+            steady_lag: some(300),
         }
     }
 

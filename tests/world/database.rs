@@ -223,7 +223,7 @@ impl Database {
             gtid: Some(gtid),
             origin,
             visible_at,
-            replica_at: replica_at.max(visible_at),
+            replica_at,
             executed: Arc::new(executed),
             lost: false,
             changes: Arc::new(changes),

@@ -71,7 +71,9 @@ impl Focus {
             Self::Replica => {
                 (config.replica, config.odd_changes, config.releases) = (true, true, random.chance(700));
                 config.partial_tables = 300;
-                (config.slow_visibility, config.faults) = (true, 12);
+                (config.steady_lag, config.faults) = (random.chance(700), 12);
+                config.slow_visibility = !config.steady_lag;
+                config.eager_replica &= !config.steady_lag;
                 (config.compared_keys_max, config.batch_changes_max) = ([0, 64][random.index(2)], 1);
             }
             Self::Nodes => (config.store_faults, config.nodes, config.shards) = (true, true, 3),

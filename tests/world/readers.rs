@@ -14,6 +14,7 @@ use crate::keys::{KEYS, Key, Kind, LONG, Line, ORDERS, USERS, line};
 use crate::moment;
 use crate::oracle::{self, Answer, Asked};
 use crate::process::{Member, Process};
+use crate::random::Random;
 use crate::world::World;
 
 /// How one read is done.
@@ -25,6 +26,9 @@ enum Form {
     OrLoad,
     Peek,
 }
+
+/// How far a replica is behind whose lag does not change, in microseconds.
+const STEADY_LAG: u64 = 60_000;
 
 /// What an application asks of a cache.
 #[derive(Clone)]
@@ -73,11 +77,15 @@ impl Reader {
         let draw = random.below(100);
         if (40..70).contains(&draw) || draw >= 92 {
             let state = self.world.state();
-            let back = random.index(4.min(state.tokens.len().max(1)));
-            asked.at_least = state.tokens.iter().rev().nth(back).cloned();
+            // A client comes back soon, or after a while.
+            let token = |random: &Random| {
+                let back = if random.chance(300) { 40 } else { 4 };
+                state.tokens.iter().rev().nth(random.index(back.min(state.tokens.len().max(1)))).cloned()
+            };
+            asked.at_least = token(random);
             if draw >= 92 {
                 // One that came before or after: both count.
-                asked.and = state.tokens.iter().rev().nth(random.index(4.min(state.tokens.len().max(1)))).cloned();
+                asked.and = token(random);
             }
         }
         if draw >= 68 {
@@ -220,17 +228,25 @@ pub(crate) async fn write(world: Arc<World>) {
 /// The log lacks the changes of a few orders, which the replica shows later than the definition before and after them.
 async fn partial_for_a_moment(world: &World) {
     let (random, keys) = (&world.random, u64::from(world.config.keys));
-    let lag = 60_000 + random.below(90_000);
+    let lag = if world.config.steady_lag { STEADY_LAG } else { 60_000 + random.below(90_000) };
     let order = || Write::Order { number: random.below(keys) as u16 };
     let define = |partial| Write::Define { table: ORDERS, partial };
+    let mut changed = 0;
     for write in [define(true), order(), order(), define(false)] {
         let now = world.now();
         let event =
             world.state().database.commit(&[write], Way { visible_at: now, replica_at: now + lag, unmappable: false });
         world.log(|| format!("commit {event} {write:?} on the replica at {}", now + lag));
         world.logged.notify_waiters();
-        note_token(world, event);
-        pass(millis(3 + random.below(30))).await;
+        if changed == 0 && matches!(write, Write::Order { .. }) {
+            changed = event;
+        }
+        pass(millis(3 + random.below(15))).await;
+    }
+    // Its client comes back until the replica shows all of it.
+    for _ in 0..lag / 4_000 {
+        note_token(world, changed);
+        pass(millis(4)).await;
     }
 }
 
@@ -259,12 +275,19 @@ pub(crate) async fn commit(world: &World, writes: &[Write]) {
         6..=8 => random.below(40_000),
         _ => random.below(400_000),
     };
-    let lag = if random.chance(100) { random.below(300_000) } else { random.below(20_000) };
+    let lag = match random.chance(100) {
+        _ if config.steady_lag => STEADY_LAG,
+        true => random.below(300_000),
+        false => random.below(20_000),
+    };
     let (event, visible_at) = {
         let mut state = world.state();
         let visible_at = (now + late).max(state.hidden_until);
         let unmappable = config.odd_changes && random.chance(15);
-        let event = state.database.commit(writes, Way { visible_at, replica_at: visible_at + lag, unmappable });
+        // The primary notifies its replicas of a commit before its own readers see it.
+        let is_ahead = config.eager_replica && random.chance(500);
+        let replica_at = if is_ahead { now + random.below(2_000) } else { visible_at + lag };
+        let event = state.database.commit(writes, Way { visible_at, replica_at, unmappable });
         state.counts.commits += 1;
         (event, state.database.events[event].visible_at)
     };
