@@ -11,7 +11,8 @@ use super::topics::{PREFIX, topic, transaction_topic};
 pub(super) struct Record {
     pub(super) topic: String,
     pub(super) key: String,
-    pub(super) value: String,
+    /// `None` for a tombstone.
+    pub(super) value: Option<String>,
 }
 
 /// Returns the records of a transaction that was read from the log at `captured_at`, in the order in which the
@@ -39,7 +40,7 @@ pub(super) fn records(transaction: &Transaction, captured_at: Timestamp) -> Vec<
     let told = |value: &Json| Record {
         topic: transaction_topic(),
         key: json!({"id": gtid}).to_string(),
-        value: value.to_string(),
+        value: Some(value.to_string()),
     };
     [told(&begin)].into_iter().chain(events).chain([told(&end)]).collect()
 }
@@ -85,7 +86,7 @@ fn event(
         us * 1_000,
     );
     let key = before.filter(|_| after.is_none()).or(after).map_or_else(|| "null".to_owned(), key);
-    Record { topic: topic(table), key, value }
+    Record { topic: topic(table), key, value: Some(value) }
 }
 
 fn key(row: &RowImage) -> String {
@@ -141,7 +142,7 @@ mod tests {
         filter.add("main.users".into(), &Columns::All);
         let mut decoder = Decoder::new(DecoderSettings::default(), &filter);
         let raw = |record: &Record| {
-            let (key, value) = (record.key.clone().into_bytes(), record.value.clone().into_bytes());
+            let (key, value) = (record.key.clone().into_bytes(), record.value.clone().expect("a value").into_bytes());
             let raw = Raw { topic: &record.topic, partition: 0, offset: 0, key: Some(&key), value: Some(&value) };
             decoder.decode(&raw).expect("the adapter understands it")
         };

@@ -7,13 +7,12 @@ use std::time::Duration;
 use cachefront::clock::SystemClock;
 use cachefront::source::{BatchLimits, ChangeSource, Columns, TableFilter};
 use cachefront::{Clock, ErrorKind, Result};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use simulator_cli::CliError;
 use tokio::task::JoinHandle;
 
 use super::super::log_table::LogTableSource;
 use super::envelope::{Record, records};
+use super::producer::Producer;
 use super::topics::{last_row, topic, topics};
 use crate::db::sqlite::SqliteFile;
 
@@ -26,9 +25,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// A record that the broker does not acknowledge within this time is sent again.
-const DELIVERY: Duration = Duration::from_secs(5);
 
 /// The running task, aborted when the value is dropped.
 #[derive(Debug)]
@@ -43,7 +39,7 @@ impl Drop for Feeder {
 struct Work {
     source: LogTableSource,
     filter: TableFilter,
-    producer: FutureProducer,
+    producer: Producer,
     applied: Arc<AtomicU64>,
     fed: u64,
     clock: SystemClock,
@@ -56,12 +52,7 @@ impl Feeder {
         brokers: &str,
         applied: Arc<AtomicU64>,
     ) -> std::result::Result<Self, CliError> {
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("linger.ms", "0")
-            // One request at a time keeps the records in order.
-            .set("max.in.flight.requests.per.connection", "1")
-            .create()
+        let producer = Producer::new(brokers)
             .map_err(|error| CliError::new(format!("the embedded Kafka cannot be fed: {error}")))?;
         let mut filter = TableFilter::new();
         filter.add("main.users".into(), &Columns::All);
@@ -83,11 +74,10 @@ impl Work {
     /// Sends a tombstone to each topic: the client looks up a topic's leader once a second, and the first change should
     /// not wait for that.
     async fn warm_up(&self) {
-        for topic in topics() {
-            let nothing = FutureRecord::<str, [u8]>::to(&topic).key("null").partition(0);
-            if let Err((error, _)) = self.producer.send(nothing, DELIVERY).await {
-                tracing::warn!(%error, "the embedded Kafka takes its time");
-            }
+        let tombstone = |topic| Record { topic, key: "null".to_owned(), value: None };
+        let failed = self.offer(topics().into_iter().map(tombstone).collect()).await;
+        if !failed.is_empty() {
+            tracing::warn!(records = failed.len(), "the embedded Kafka takes its time");
         }
     }
 
@@ -105,7 +95,7 @@ impl Work {
             tokio::time::sleep(RETRY).await;
             // A loss is reported as the connector does it: by a new snapshot, after which nothing cached is trusted.
             if error.kind() == ErrorKind::Gap && self.open().await.is_ok() {
-                self.send(&[snapshot()]).await;
+                self.send(vec![snapshot()]).await;
             }
         }
     }
@@ -125,29 +115,37 @@ impl Work {
             let captured_at = self.clock.now();
             batch.transactions.iter().flat_map(|transaction| records(transaction, captured_at)).collect()
         };
-        self.send(&carried).await;
+        self.send(carried).await;
         self.fed = last_row(&batch.checkpoint.position);
         self.source.acknowledge(&batch.checkpoint).await
     }
 
     /// Sends the records in order and waits until the broker has all of them.
-    async fn send(&self, carried: &[Record]) {
-        let mut pending: Vec<&Record> = carried.iter().collect();
+    async fn send(&self, carried: Vec<Record>) {
+        let mut pending = carried;
         while !pending.is_empty() {
-            let deliveries = pending.iter().map(|record| {
-                let message = FutureRecord::to(&record.topic).key(&record.key).payload(&record.value).partition(0);
-                self.producer.send(message, DELIVERY)
-            });
-            let outcomes = futures_util::future::join_all(deliveries).await;
             // Failed records are sent again; duplicates are recognized by the reader.
-            let failed =
-                outcomes.iter().zip(&pending).filter(|(outcome, _)| outcome.is_err()).map(|(_, record)| *record);
-            let failed: Vec<&Record> = failed.collect();
-            if !failed.is_empty() {
-                tracing::warn!(records = failed.len(), "the embedded Kafka did not take records: they are sent again");
+            pending = self.offer(pending).await;
+            if !pending.is_empty() {
+                tracing::warn!(records = pending.len(), "the embedded Kafka did not take records: they are sent again");
                 tokio::time::sleep(RETRY).await;
             }
-            pending = failed;
+        }
+    }
+
+    /// Sends records once, on a thread that may block. Returns those that failed.
+    async fn offer(&self, records: Vec<Record>) -> Vec<Record> {
+        if records.is_empty() {
+            return records;
+        }
+        let producer = self.producer.clone();
+        match tokio::task::spawn_blocking(move || producer.send(records)).await {
+            Ok(failed) => failed,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shut down, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 }
@@ -155,5 +153,5 @@ impl Work {
 /// The first row of a snapshot, as a record.
 fn snapshot() -> Record {
     let value = r#"{"before":null,"after":{"id":0},"source":{"version":"3.6.1.Final","connector":"mysql","name":"embedded","ts_ms":0,"snapshot":"first","db":"main","sequence":null,"ts_us":0,"ts_ns":0,"table":"users","server_id":0,"gtid":null,"file":"cachefront_log","pos":0,"row":0,"thread":null,"query":null},"transaction":null,"op":"r","ts_ms":0,"ts_us":0,"ts_ns":0}"#;
-    Record { topic: topic("main.users"), key: r#"{"id":0}"#.to_owned(), value: value.to_owned() }
+    Record { topic: topic("main.users"), key: r#"{"id":0}"#.to_owned(), value: Some(value.to_owned()) }
 }

@@ -4,6 +4,7 @@
 mod broker;
 mod envelope;
 mod feeder;
+mod producer;
 mod topics;
 
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl EmbeddedKafka {
             .topics(topics())
             // This broker waits for the full time even if it has records; a real one replies at once. Each round costs it about
             // 60 µs of a core, also while nothing happens.
-            .client_setting("fetch.wait.max.ms", "8")
+            .client_setting("fetch.wait.max.ms", "16")
             .build(LogTableSource::new(file)?)?;
         Ok(LayeredSource::around(source, AppliedRows(Arc::clone(&self.applied))))
     }

@@ -16,7 +16,7 @@ use crate::db::sqlite::{head, install};
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The same after [`IDLE_AFTER`] without any rows.
-const PAUSE_IDLE: Duration = Duration::from_millis(8);
+const PAUSE_IDLE: Duration = Duration::from_millis(16);
 
 /// How long no rows must arrive until the log counts as idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
