@@ -14,6 +14,7 @@
 //! | `entry_changed` | `GETRANGE` over a connection with `CLIENT TRACKING ON` | entry |
 //! | `discard` | `UNLINK` | entries |
 //! | `discard_cache` | `SCAN`, then `UNLINK` | entries |
+//! | `covered` | `GET`, once per shard | meta |
 //! | `flush_caches`, `suspend` | the scripts of these names, once per shard | meta |
 //!
 //! A reader's command has two limits. After `read_timeout` the reader gets an error of kind
@@ -29,8 +30,8 @@ use bytes::Bytes;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Reading, Refusal, ServerId,
-    Store, StoreWriter, Token, transition,
+    Coverage, Covered, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Reading,
+    Refusal, ServerId, Store, StoreWriter, Token, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey, Timestamp};
 use futures_util::future::{join_all, try_join_all};
@@ -236,6 +237,19 @@ impl Store for RedisStore {
 
     async fn discard_cache(&self, cache: &str) -> Result<()> {
         self.discard_entries_of(cache).await
+    }
+
+    async fn covered(&self) -> Result<Vec<Covered>> {
+        let read = |(shard, meta): (usize, &str)| {
+            let mut command = redis::cmd("GET");
+            command.arg(meta);
+            async move {
+                let reply = self.shared.send_over(&mut self.shared.reads.route.live(shard)?, &command).await?;
+                self.shared.reads.metas.read(shard, reply)
+            }
+        };
+        let metas = try_join_all(self.shared.keys().metas().enumerate().map(read)).await?;
+        Ok(Coverage::union(metas.iter().flatten().map(|meta| &meta.coverage)).rows().to_vec())
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

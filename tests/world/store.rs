@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::store::{
-    Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Reading, ServerId, Store, StoreWriter, Token,
-    transition,
+    Coverage, Covered, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Reading, ServerId, Store,
+    StoreWriter, Token, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
@@ -155,6 +155,14 @@ impl Store for Conn {
         self.world.log(|| format!("{} discards {cache}", self.actor));
         let of_cache: Vec<_> = (0..PLACES).filter(|place| is_of_cache(*place, cache)).collect();
         self.call(true, |server, _| of_cache.iter().for_each(|place| server.data.slots[*place] = None)).await
+    }
+
+    async fn covered(&self) -> Result<Vec<Covered>> {
+        self.call(false, |server, _| {
+            let tables = server.data.metas.iter().flatten().map(|meta| &meta.coverage);
+            Coverage::union(tables).rows().to_vec()
+        })
+        .await
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

@@ -9,7 +9,6 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::identity::Generation;
 use crate::key::StoreKey;
-use crate::mapping::MappingId;
 use crate::mode::InvalidationMode;
 
 impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Inner<K, V> {
@@ -30,27 +29,19 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Inner<K, V> {
         self.subscription.epochs.invalidate_all();
         match self.shared.mode() {
             InvalidationMode::Cdc => {
-                let rows = self.covered_mappings().await?;
+                // Another release may cover the cache too, under a mapping of its own. What can be flushed is flushed in any case.
+                let covered = self.shared.store.covered().await;
+                let of_cache = covered.iter().flatten().filter(|row| *row.cache == *self.shared.cache);
+                let others = of_cache.map(|row| row.mapping).filter(|mapping| *mapping != self.shared.mapping);
                 let generation = |mapping| (mapping, Generation(self.entropy.random_u128()));
-                let rows: Vec<_> = rows.into_iter().map(generation).collect();
+                let rows: Vec<_> = std::iter::once(self.shared.mapping).chain(others).map(generation).collect();
                 self.shared.store.flush_caches(&rows).await?;
+                covered?;
             }
             InvalidationMode::Ttl => self.shared.store.discard_cache(&self.shared.cache).await?,
         }
         self.subscription.epochs.invalidate_all();
         self.publish(BusEvent::Caches(vec![(*self.shared.cache).into()])).await
-    }
-
-    /// Returns this cache's mapping, and those under which another release covers the cache: it has entries too.
-    async fn covered_mappings(&self) -> Result<Vec<MappingId>> {
-        let mut mappings = vec![self.shared.mapping];
-        // Any key will do: every shard has the whole coverage.
-        let key = StoreKey::from_text(format!("{}:", self.shared.cache))?;
-        if let Some(meta) = self.shared.store.peek(&key).await?.meta {
-            let rows = meta.coverage.rows().iter().filter(|row| *row.cache == *self.shared.cache);
-            mappings.extend(rows.map(|row| row.mapping).filter(|mapping| *mapping != self.shared.mapping));
-        }
-        Ok(mappings)
     }
 
     /// Notifies the other processes. The message proves nothing about what was applied.

@@ -71,6 +71,11 @@ impl Coverage {
         &self.0
     }
 
+    /// Returns the rows of several tables, each mapping once: what any of them covers.
+    pub fn union<'a>(tables: impl IntoIterator<Item = &'a Self>) -> Self {
+        Self::new(tables.into_iter().flat_map(|table| table.rows().iter().cloned()))
+    }
+
     /// Returns the covered mappings, in order.
     pub fn mappings(&self) -> impl Iterator<Item = MappingId> {
         self.0.iter().map(|row| row.mapping)

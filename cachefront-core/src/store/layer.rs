@@ -15,7 +15,7 @@ use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::metrics::{STORE_SECONDS, describe_store};
 use crate::store::contract::{Store, StoreWriter};
-use crate::store::coverage::Cover;
+use crate::store::coverage::{Cover, Covered};
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
 use crate::store::row_image::{RowImageCounts, RowImageValue};
@@ -43,6 +43,8 @@ pub enum Operation {
     Discard,
     /// [`Store::discard_cache`].
     DiscardCache,
+    /// [`Store::covered`].
+    Covered,
     /// [`Store::flush_caches`].
     FlushCaches,
     /// [`Store::suspend`].
@@ -77,7 +79,7 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Get,
         Self::Peek,
         Self::GetMany,
@@ -87,6 +89,7 @@ impl Operation {
         Self::Release,
         Self::Discard,
         Self::DiscardCache,
+        Self::Covered,
         Self::FlushCaches,
         Self::Suspend,
         Self::Writer,
@@ -116,6 +119,7 @@ impl Operation {
             Self::Release => "release",
             Self::Discard => "discard",
             Self::DiscardCache => "discard_cache",
+            Self::Covered => "covered",
             Self::FlushCaches => "flush_caches",
             Self::Suspend => "suspend",
             Self::Writer => "writer",
@@ -289,6 +293,10 @@ impl<L: StoreLayer> Store for LayeredStore<L> {
 
     async fn discard_cache(&self, cache: &str) -> Result<()> {
         self.layer.around(Operation::DiscardCache, self.inner.discard_cache(cache)).await
+    }
+
+    async fn covered(&self) -> Result<Vec<Covered>> {
+        self.layer.around(Operation::Covered, self.inner.covered()).await
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

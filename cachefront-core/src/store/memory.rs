@@ -13,7 +13,7 @@ use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::store::contract::{Store, StoreWriter};
-use crate::store::coverage::Cover;
+use crate::store::coverage::{Cover, Coverage, Covered};
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::memory_bus::{MemoryBus, Server};
 use crate::store::memory_shard::{Bounds, Shard};
@@ -183,6 +183,15 @@ impl MemoryStore {
         self.shared.bus.clear();
     }
 
+    /// Lets one shard have another meta than the others, as after a failover of its node.
+    #[cfg(test)]
+    pub(crate) fn change_meta_of(&self, key: &StoreKey, change: impl FnOnce(&mut Meta)) {
+        let mut shard = self.shared.shard_of(key);
+        let mut meta = shard.meta.as_deref().cloned().expect("a meta");
+        change(&mut meta);
+        shard.set_meta(Some(meta));
+    }
+
     /// Removes the meta of every shard and keeps the entries, as an eviction could.
     pub fn forget_meta(&self) {
         for mut shard in self.shared.locks() {
@@ -299,6 +308,11 @@ impl Store for MemoryStore {
     async fn discard_cache(&self, cache: &str) -> Result<()> {
         self.shared.locks().for_each(|mut shard| shard.remove_cache(cache));
         Ok(())
+    }
+
+    async fn covered(&self) -> Result<Vec<Covered>> {
+        let metas: Vec<Arc<Meta>> = self.shared.locks().filter_map(|shard| shard.meta.clone()).collect();
+        Ok(Coverage::union(metas.iter().map(|meta| &meta.coverage)).rows().to_vec())
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

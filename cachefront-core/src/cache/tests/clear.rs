@@ -106,6 +106,29 @@ async fn a_clear_ends_the_entries_of_another_release_too() {
     assert_eq!(cache.get(&7).await.expect("a value"), Some(2));
 }
 
+/// One shard's table of coverage is not that of the others: its node has fallen back, or the table is being written.
+#[tokio::test]
+async fn a_clear_ends_the_entries_of_another_release_that_one_shard_covers() {
+    for id in 0..4 {
+        let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+        let _invalidator = ManualInvalidator::begin(&store).await;
+        let cache = builder(&store, &database).build().expect("a cache");
+        let key = StoreKey::encode("row", &id).expect("a key");
+        store.change_meta_of(&key, |meta| {
+            let next = MappingId::new("row", &table_filter(), &[], 1);
+            let row = Covered { mapping: next, generation: Generation(rand_u128()), cache: "row".into() };
+            meta.coverage = Coverage::union([&meta.coverage, &Coverage::new([row])]);
+        });
+        let process = Hooked::with_bus_of(&store, &store);
+        let next = hooked(&process, &database).mapping_version(1).build().expect("a cache");
+        next.get(&id).await.expect("a value");
+        assert_eq!(next.get(&id).detailed().await.expect("a value").tier, Tier::Shared);
+        database.write(2);
+        cache.clear().await.expect("cleared");
+        assert_eq!(next.get(&id).await.expect("a value"), Some(2));
+    }
+}
+
 #[tokio::test]
 async fn many_keys_are_invalidated_in_bounded_commands() {
     let (memory, database) = (MemoryStore::new("t"), Database::free());

@@ -126,6 +126,10 @@ impl Store for Hooked {
         self.inner.discard_cache(cache).await
     }
 
+    async fn covered(&self) -> Result<Vec<Covered>> {
+        self.inner.covered().await
+    }
+
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
         self.act(At::BeforeFlush).await;
         self.inner.flush_caches(rows).await?;

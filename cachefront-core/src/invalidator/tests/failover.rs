@@ -14,7 +14,7 @@ use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use crate::store::{
-    Applied, Cover, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading,
+    Applied, Cover, Covered, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading,
     StoreWriter, Token,
 };
 use crate::testing::TokioClock;
@@ -105,6 +105,10 @@ impl Store for Failover {
 
     async fn discard_cache(&self, cache: &str) -> Result<()> {
         self.reads().discard_cache(cache).await
+    }
+
+    async fn covered(&self) -> Result<Vec<Covered>> {
+        self.reads().covered().await
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {
