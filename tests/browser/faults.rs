@@ -29,6 +29,21 @@ async fn a_paused_consumer_makes_the_cache_stale_until_it_goes_on() {
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_cut_is_unknown_and_never_empty() {
+    let scene = Scene::embedded(1440, 900, |launch| launch).await;
+    let chrome = &scene.chrome;
+    chrome.title_is("cache empty", PATIENCE).await;
+    chrome.click("[data-fault=store_cut]").await;
+    chrome.has("[data-part=banner] [data-cause=store_cut]", PATIENCE).await;
+    chrome.title_is("cache unknown", PATIENCE).await;
+    chrome.has("[data-verdict=unknown]", PATIENCE).await;
+    chrome.screenshot("store-cut").await;
+    chrome.click("[data-fault=store_cut]").await;
+    chrome.title_is("cache empty", PATIENCE).await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
 async fn load_runs_and_ends(scene: &Scene) {
     let chrome = &scene.chrome;
     // A preset brings its own rate and length.

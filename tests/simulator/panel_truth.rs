@@ -28,6 +28,25 @@ async fn until(reader: &Reader, path: &str, attributes: &[&str]) -> String {
 const HEALTHY: &str = "data-verdict=\"healthy\"";
 const STALE: &str = "data-verdict=\"stale\"";
 const UNKNOWN: &str = "data-verdict=\"unknown\"";
+const EMPTY: &str = "data-verdict=\"empty\"";
+
+/// Nothing is cached, and then nothing is known of what is cached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_cut_off_is_unknown_and_never_empty() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    until(&reader, "/", &[EMPTY]).await;
+    world.api.put("/faults", &json!({ "store_cut": true })).await.expect(200);
+    let page = until(&reader, "/", &[UNKNOWN, "data-cause=\"store_cut\""]).await;
+    assert!(page.contains("store_cut</p>"), "the cause is named: {page}");
+    let said = world.api.get("/consistency?fresh=true").await.expect(200);
+    assert!(said["verdict"] == "unknown" && said["cause"].as_str().is_some_and(|cause| cause.contains("store_cut")));
+    let id = world.api.add("Ada", "ada@x").await;
+    assert_eq!(world.api.state(id).await, "unknown");
+    until(&reader, "/", &[UNKNOWN, "data-state=\"unknown\""]).await;
+    world.api.delete("/faults").await.expect(200);
+    until(&reader, "/", &[EMPTY, "data-state=\"absent\""]).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_store_is_slow_and_the_verdict_stays_true() {

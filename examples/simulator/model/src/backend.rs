@@ -114,7 +114,8 @@ impl Backend {
     /// A line that says what is wrong.
     pub fn inspector(&self, caches: Caches, modes: &Arc<Modes>) -> Result<Arc<Inspector>, CliError> {
         let (database, clock) = (Arc::clone(&self.true_database), Arc::clone(&self.clock));
-        Inspector::new(caches, database, Arc::clone(modes), self.sources.inspected()?, clock, &self.events)
+        let (store, source) = (Arc::clone(&self.store), self.sources.inspected()?);
+        Inspector::new(caches, database, store, Arc::clone(modes), source, clock, &self.events)
             .map_err(CliError::from_error)
     }
 

@@ -9,6 +9,7 @@ use super::connector::{self, Halt};
 use super::context::PageContext;
 use super::icon::icon;
 use super::text::{grouped, millis, short};
+use crate::verdict::Word;
 
 /// The health of a part.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -222,6 +223,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     let store = match moment.verdict.compared {
         _ if faults.store_cut => "cut: reads bypass it".to_owned(),
         _ if moment.store_away => away(),
+        0 if moment.verdict.word == Word::Unknown => "entries unknown".to_owned(),
         1 => "1 entry".to_owned(),
         compared => format!("{} entries", grouped(compared)),
     };
