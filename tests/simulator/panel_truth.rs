@@ -97,6 +97,41 @@ async fn a_fault_is_named_before_what_it_causes_and_switches_are_events() {
     until(&reader, "/", &["<b>operator</b>"]).await;
 }
 
+/// With an invalidator that is silent, plain reads do what the caches are told, and the API and the panel say what that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_freshness_objective_is_shown_with_what_plain_reads_do() {
+    for (on_lag, reads, x_cache) in [("bypass", "load", "miss"), ("1m", "by_age", "hit"), ("serve", "served", "hit")] {
+        let world = World::start(Place::Embedded, |launch| {
+            let launch = launch.env("CACHEFRONT_FRESHNESS_OBJECTIVE", "2s").env("CACHEFRONT_ON_LAG", on_lag);
+            with_accounts(launch).env("CACHEFRONT_TTL", "10m")
+        })
+        .await;
+        let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+        let id = world.api.add("Ada", "ada@x").await;
+        until(&reader, "/", &["data-freshness=\"met\"", "data-plain-reads=\"served\"", "data-objective-ms=\"2000\""])
+            .await;
+        wait::until_async("the entry is kept", PATIENCE, async || {
+            world.api.get(&format!("/users/{id}")).await.header("x-cache") == "hit"
+        })
+        .await;
+        let freshness = async || world.api.get("/pipeline").await.expect(200)["freshness"].clone();
+        assert_eq!(freshness().await["missed_since"], json!(null));
+        world.api.put("/faults", &json!({ "pause_consumer": true })).await.expect(200);
+        until(&reader, "/", &["data-freshness=\"missed\"", &format!("data-plain-reads=\"{reads}\"")]).await;
+        let missed = freshness().await;
+        assert_eq!((&missed["state"], &missed["plain_reads"]), (&json!("missed"), &json!(reads)), "{missed}");
+        assert!(missed["missed_since"].is_string() && missed == freshness().await, "{missed}");
+        wait::until_async("plain reads do what is said", PATIENCE, async || {
+            world.api.get(&format!("/users/{id}")).await.header("x-cache") == x_cache
+        })
+        .await;
+        world.api.delete("/faults").await.expect(200);
+        until(&reader, "/", &["data-freshness=\"met\"", "data-plain-reads=\"served\""]).await;
+        world.api.set_mode("ttl").await;
+        until(&reader, "/", &["data-freshness=\"off\""]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_is_stale_under_an_address_is_found_in_the_rows() {
     let world = World::start(Place::Embedded, |launch| with_accounts(launch).env("CACHEFRONT_TTL", "10m")).await;

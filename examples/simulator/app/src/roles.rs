@@ -44,7 +44,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
     running.announce_events(&api);
     running.observe_freshness(&settings);
     let pages = running.panel(&api, &settings, true);
-    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
+    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.caches.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", reachable(listener.addr)),
         format!("panel    http://{}", reachable(panel_listener.addr)),
@@ -257,7 +257,7 @@ impl Running {
     fn observe_freshness(&mut self, settings: &Settings) {
         self.tasks.spawn(observe_freshness(
             self.pipeline(settings),
-            settings.ttl,
+            settings.caches.ttl,
             self.inspector.interest().clone(),
             self.stop.clone(),
         ));

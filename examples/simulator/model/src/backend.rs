@@ -91,7 +91,7 @@ impl Backend {
     /// # Errors
     /// A line that says what is wrong.
     pub fn caches(&self, settings: &Settings) -> Result<Caches, CliError> {
-        Caches::build(&self.database, &self.store, settings.ttl).map_err(CliError::from_error)
+        Caches::build(&self.database, &self.store, &settings.caches).map_err(CliError::from_error)
     }
 
     /// Starts the invalidator in `mode`.
@@ -133,6 +133,7 @@ impl Backend {
             clock: Arc::clone(&self.clock),
             source: self.sources.name(),
             embedded: settings.embedded(),
+            freshness: settings.caches.freshness,
         }
     }
 }

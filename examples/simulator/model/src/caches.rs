@@ -11,6 +11,8 @@ use cachefront::{Cache, Hit, LoadCx, Loader, Local, Result, Tier};
 
 pub use self::email_key::{BY_EMAIL, EmailKey};
 use crate::domain::{Database, DbError, Mode, Seen, User};
+use crate::freshness::FreshnessObjective;
+use crate::settings::CacheOptions;
 
 /// Size of the process-local tier of each cache: far more than the demos need.
 const LOCAL_BYTES: u64 = 16 << 20;
@@ -30,7 +32,8 @@ pub struct Caches {
 impl Caches {
     /// # Errors
     /// Those of the caches' builder.
-    pub fn build(database: &Arc<dyn Database>, store: &Arc<dyn Store>, ttl: Duration) -> Result<Self> {
+    pub fn build(database: &Arc<dyn Database>, store: &Arc<dyn Store>, options: &CacheOptions) -> Result<Self> {
+        let (ttl, FreshnessObjective { objective, on_lag }) = (options.ttl, options.freshness);
         let table = database.users_table();
         let local = Local::max_weight(LOCAL_BYTES).ttl((ttl / 2).min(LOCAL_TTL_MAX));
         let users = Cache::builder("users")
@@ -39,6 +42,7 @@ impl Caches {
             .ttl(ttl)
             .jitter(0.0)
             .negative_ttl(ttl / 2)
+            .freshness_objective(objective, on_lag)
             .loader(ById(Arc::clone(database)))
             .depends_on(&table, user_keys)
             .build()?;
@@ -48,11 +52,16 @@ impl Caches {
             .ttl(ttl)
             .jitter(0.0)
             .negative_ttl(ttl / 2)
+            .freshness_objective(objective, on_lag)
             .loader(ByEmail(Arc::clone(database)))
             .depends_on(&table, |row| Ok(vec![EmailKey::new(row.get::<String>("email")?)]))
             .build()?;
-        let stored =
-            Cache::builder("users").shared(Arc::clone(store)).ttl(ttl).depends_on(&table, user_keys).build()?;
+        let stored = Cache::builder("users")
+            .shared(Arc::clone(store))
+            .ttl(ttl)
+            .freshness_objective(objective, on_lag)
+            .depends_on(&table, user_keys)
+            .build()?;
         Ok(Self { users, by_email, stored })
     }
 

@@ -81,6 +81,7 @@ impl Moment {
                 applied: None,
                 events_total: 0,
                 invalidations_total: 0,
+                freshness: api.pipeline.freshness.unknown(api.modes.current().mode),
                 caches: true,
                 stages: Stages::default(),
             },

@@ -69,7 +69,10 @@ impl Gauges {
 
 #[cfg(test)]
 mod tests {
+    use cachefront::OnLag;
+
     use super::*;
+    use crate::freshness::FreshnessObjective;
 
     const TTL: Duration = Duration::from_secs(30);
 
@@ -83,6 +86,7 @@ mod tests {
             applied: None,
             events_total: 0,
             invalidations_total: 0,
+            freshness: FreshnessObjective { objective: TTL, on_lag: OnLag::Serve }.unknown(mode),
             caches: true,
             stages: Default::default(),
         }

@@ -38,6 +38,12 @@ pub struct Flags {
     /// How long an entry may live, in both modes. Default: 30s.
     #[arg(long, global = true, value_name = "DURATION")]
     pub ttl: Option<String>,
+    /// How old the watermark may be while plain reads are served as always. Default: 10s.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub freshness_objective: Option<String>,
+    /// What plain reads do beyond it: `bypass`, `serve`, or serve values of at most this age. Default: 10s.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub on_lag: Option<String>,
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub api_addr: Option<String>,
