@@ -19,7 +19,7 @@ async fn set(api: &Client, faults: Value) {
     api.put("/faults", &faults).await.expect(200);
 }
 
-async fn warm_user(world: &World) -> u64 {
+pub(crate) async fn warm_user(world: &World) -> u64 {
     let id = world.api.add("Ada", "ada@example.org").await;
     // The row's own INSERT ends an entry that was kept before it came.
     wait::until_async("the row's insertion has been read", PATIENCE, async || {
@@ -35,7 +35,7 @@ async fn warm_user(world: &World) -> u64 {
 }
 
 /// The verdict of a pass that begins now.
-async fn verdict(api: &Client) -> Value {
+pub(crate) async fn verdict(api: &Client) -> Value {
     api.get("/consistency?fresh=true").await.expect(200)
 }
 

@@ -21,6 +21,7 @@ mod outages;
 mod panel;
 mod panel_keys;
 mod panel_truth;
+mod replica;
 mod rest;
 mod rights;
 mod roles;

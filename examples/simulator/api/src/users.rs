@@ -63,8 +63,8 @@ pub(crate) async fn list(
     let started = Instant::now();
     let key = EmailKey::new(email);
     let hit = match freshness.asked_of(api.caches.by_email.get(&key)).detailed().await {
-        // The token names commits that no server here has: read the database itself.
-        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.by_email.get(&key).bypass().detailed().await?,
+        // The token names commits that no server here has, or a replica was read that lacks the proof: read the primary itself.
+        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.user_of_primary_by_email(&key).await?,
         hit => hit?,
     };
     let headers = cached::headers(&hit, freshness.at_least.as_ref(), started);
@@ -99,8 +99,8 @@ pub(crate) async fn read(
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
     let hit = match freshness.asked_of(api.caches.users.get(&id)).detailed().await {
-        // The token names commits that no server here has: read the database itself.
-        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.users.get(&id).bypass().detailed().await?,
+        // The token names commits that no server here has, or a replica was read that lacks the proof: read the primary itself.
+        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.user_of_primary(id).await?,
         hit => hit?,
     };
     let headers = cached::headers(&hit, freshness.at_least.as_ref(), started);

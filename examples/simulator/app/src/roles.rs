@@ -244,10 +244,11 @@ impl Running {
     }
 
     /// Publishes the events of `/events`: the pipeline's state, and changes even if the consumer runs in another
-    /// process. Also starts the inspector.
+    /// process. Also starts the inspector, and the simulated replica that loads may read.
     fn announce_events(&mut self, api: &Arc<Api>) {
         self.tasks.spawn(announcements(Arc::clone(api)));
         self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
+        self.tasks.spawn(self.backend.replicate(&self.caches, self.stop.clone()));
         if let Some(relay) = self.backend.followed.clone() {
             self.tasks.spawn(relay.follow(self.backend.events.clone(), self.stop.clone()));
         }

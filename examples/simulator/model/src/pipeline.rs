@@ -153,6 +153,8 @@ pub struct PipelineView {
     pub invalidations_total: u64,
     /// Whether the freshness objective of the caches is met.
     pub freshness: Freshness,
+    /// True if a loaded value is kept only if the server that was read had executed what was invalidated before the load.
+    pub fenced: bool,
     /// False if the store replied that no generation is in force: nothing is cached in CDC mode, and every read goes to the
     /// database.
     #[serde(skip)]
@@ -174,6 +176,7 @@ pub struct Pipeline {
     pub source: &'static str,
     pub embedded: bool,
     pub freshness: FreshnessObjective,
+    pub fenced: bool,
 }
 
 impl Pipeline {
@@ -208,6 +211,7 @@ impl Pipeline {
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
             freshness: self.freshness.judge(mode, seen, now),
+            fenced: self.fenced,
             caches,
             stages: report.stages,
         }

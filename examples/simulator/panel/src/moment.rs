@@ -82,6 +82,7 @@ impl Moment {
                 events_total: 0,
                 invalidations_total: 0,
                 freshness: api.pipeline.freshness.unknown(api.modes.current().mode),
+                fenced: api.pipeline.fenced,
                 caches: true,
                 stages: Stages::default(),
             },

@@ -87,6 +87,7 @@ mod tests {
             events_total: 0,
             invalidations_total: 0,
             freshness: FreshnessObjective { objective: TTL, on_lag: OnLag::Serve }.unknown(mode),
+            fenced: false,
             caches: true,
             stages: Default::default(),
         }

@@ -15,6 +15,8 @@ pub struct CacheOptions {
     /// How long an entry may live.
     pub ttl: Duration,
     pub freshness: FreshnessObjective,
+    /// A loaded value is kept only if the server that was read had executed what was invalidated before the load.
+    pub fenced: bool,
 }
 
 const OBJECTIVE: &str = "CACHEFRONT_FRESHNESS_OBJECTIVE";
@@ -37,7 +39,8 @@ impl Lookup<'_> {
                 }
             },
         };
-        Ok(CacheOptions { ttl, freshness: FreshnessObjective { objective, on_lag } })
+        let fenced = flags.fenced || self.switch("CACHEFRONT_FENCED")?;
+        Ok(CacheOptions { ttl, freshness: FreshnessObjective { objective, on_lag }, fenced })
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Flags {
     /// What plain reads do beyond it: `bypass`, `serve`, or serve values of at most this age. Default: 10s.
     #[arg(long, global = true, value_name = "DURATION")]
     pub on_lag: Option<String>,
+    /// Keep a loaded value only if the server that was read had executed what was invalidated before the load.
+    #[arg(long, global = true)]
+    pub fenced: bool,
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub api_addr: Option<String>,

@@ -204,6 +204,7 @@ mod tests {
             ("CACHEFRONT_API_TOKENS", " , "),
             ("CACHEFRONT_MYSQL_URL", "postgres://u:hidden@x/y"),
             ("CACHEFRONT_STARTUP_TIMEOUT", "soon"),
+            ("CACHEFRONT_FENCED", "maybe"),
             ("CACHEFRONT_UI_SECURE", "maybe"),
             ("CACHEFRONT_UI_READ_ONLY", "on"),
         ] {

@@ -159,13 +159,14 @@ fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Nod
     };
     let database_fine = !moment.database_away;
     let slow = Switch::delay("database_delay_ms", "Slow", faults.database_delay_ms, "500");
+    let lag = Switch::delay("replica_lag_ms", "Lag", faults.replica_lag_ms, "2000");
     let freeze = Switch::of("freeze_stream", "Freeze", faults.freeze_stream);
     let pause = Switch::of("pause_consumer", "Pause", faults.pause_consumer);
     let drop = Switch::of("drop_events", "Drop", faults.drop_events);
     let delay = Switch::delay("store_delay_ms", "Delay", faults.store_delay_ms, "200");
     let cut = Switch::of("store_cut", "Cut", faults.store_cut);
     let mut parts = vec![
-        Node::new("database", database, database_words, database_fine, vec![slow]),
+        Node::new("database", database, database_words, database_fine, vec![slow, lag]),
         Node::new("log", log, read, database_fine, vec![freeze]),
     ];
     if view.source == "kafka" {
@@ -205,7 +206,11 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     let (moment, faults) = (context.moment, context.moment.faults);
     let view = &moment.pipeline;
     let away = || "does not answer".to_owned();
-    let database = if moment.database_away { away() } else { "answers".to_owned() };
+    let database = match faults.replica_lag_ms {
+        _ if moment.database_away => away(),
+        0 => "answers".to_owned(),
+        lag => format!("replica {} behind, {}", millis(lag as f64), if view.fenced { "fenced" } else { "not fenced" }),
+    };
     let consumer = match (view.running, view.mode) {
         (false, _) if faults.pause_consumer => "paused".to_owned(),
         (false, _) => "silent".to_owned(),

@@ -1,0 +1,88 @@
+//! Loads from a replica that lags: without a fence an older row is cached after its invalidation and stays, with one it is not.
+
+use std::time::Duration;
+
+use cachefront_testkit::wait;
+use serde_json::{Value, json};
+
+use crate::faults::{verdict, warm_user};
+use crate::panel::{Reader, panel_of, with_accounts};
+use crate::world::{PATIENCE, Place, World};
+
+/// Longer than a fence is waited for, and far shorter than anything that is waited for here.
+const LAG_MS: u64 = 1_500;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_keeps_the_older_row_of_a_replica_out_embedded() {
+    a_fence_keeps_the_older_row_of_a_replica_out(Place::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_keeps_the_older_row_of_a_replica_out_on_servers() {
+    a_fence_keeps_the_older_row_of_a_replica_out(Place::Servers).await;
+}
+
+async fn a_fence_keeps_the_older_row_of_a_replica_out(place: Place) {
+    let unfenced = write_and_read(place, false).await;
+    assert_eq!(unfenced.name, "Ada", "the older row is served");
+    assert!(unfenced.verdict["verdict"] == "stale" && unfenced.verdict["lost"].as_u64() > Some(0), "{unfenced:?}");
+    let fenced = write_and_read(place, true).await;
+    assert_eq!((fenced.name.as_str(), &fenced.verdict["stale"]), ("Ada King", &json!(0)), "{fenced:?}");
+}
+
+/// What a plain read is served, and what the inspector says, after the replica has executed the write.
+#[derive(Debug)]
+struct Outcome {
+    name: String,
+    verdict: Value,
+}
+
+async fn write_and_read(place: Place, fenced: bool) -> Outcome {
+    let world = World::start(place, |launch| {
+        let launch = if fenced { launch.env("CACHEFRONT_FENCED", "true") } else { launch };
+        with_accounts(launch).env("CACHEFRONT_TTL", "10m")
+    })
+    .await;
+    let (api, id) = (&world.api, warm_user(&world).await);
+    assert_eq!(api.get("/pipeline").await.expect(200)["fenced"], json!(fenced));
+    let marker = api.add("Before", "marker@example.org").await;
+    api.put("/faults", &json!({ "replica_lag_ms": LAG_MS })).await.expect(200);
+    // The first load waits until the replica follows the log.
+    load(&world, marker).await;
+    assert_eq!(api.get("/readyz").await.expect(200)["faults"], json!(["replica_lag_ms"]));
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    let words = if fenced { "behind, fenced" } else { "behind, not fenced" };
+    wait::until_async("the panel shows the replica", PATIENCE, async || {
+        // sleep: pages are bounded for each session.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let page = reader.get("/").await.text;
+        page.contains("data-cause=\"replica_lag_ms\"") && page.contains(words)
+    })
+    .await;
+
+    world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
+    // Later in the log, so that the replica has executed both once it shows this one.
+    world.other.execute(&format!("UPDATE users SET name = 'After' WHERE id = {marker}")).await;
+    wait::until_async("the replica has executed the writes", PATIENCE, async || {
+        api.name_of(id).await;
+        load(&world, marker).await == "After"
+    })
+    .await;
+    if !fenced {
+        // Whether the change is lost is known once the watermark covers it.
+        wait::until_async("the inspector calls the change lost", PATIENCE, async || {
+            verdict(api).await["lost"].as_u64() > Some(0)
+        })
+        .await;
+    }
+    // A read that asks for a bound is never served the replica's row.
+    let bounded = api.get(&format!("/users/{id}?max_staleness_ms=100")).await;
+    assert_eq!(bounded.expect(200)["name"], "Ada King");
+    Outcome { name: api.name_of(id).await, verdict: verdict(api).await }
+}
+
+/// Loads a user, whatever is cached.
+async fn load(world: &World, id: u64) -> String {
+    world.api.delete(&format!("/cache/users/{id}")).await.expect(204);
+    world.api.name_of(id).await
+}
