@@ -103,7 +103,7 @@ async fn a_missed_freshness_objective_is_shown_with_what_plain_reads_do() {
     for (on_lag, reads, x_cache) in [("bypass", "load", "miss"), ("1m", "by_age", "hit"), ("serve", "served", "hit")] {
         let world = World::start(Place::Embedded, |launch| {
             let launch = launch.env("CACHEFRONT_FRESHNESS_OBJECTIVE", "2s").env("CACHEFRONT_ON_LAG", on_lag);
-            with_accounts(launch).env("CACHEFRONT_TTL", "10m")
+            with_accounts(launch).env("CACHEFRONT_MODE", "cdc").env("CACHEFRONT_TTL", "10m")
         })
         .await;
         let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
