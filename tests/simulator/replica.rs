@@ -44,7 +44,7 @@ async fn write_and_read(place: Place, fenced: bool) -> Outcome {
     })
     .await;
     let (api, id) = (&world.api, warm_user(&world).await);
-    assert_eq!(api.get("/pipeline").await.expect(200)["fenced"], json!(fenced));
+    assert_eq!(api.get("/pipeline").await.expect(200)["built_with"]["fenced"], json!(fenced));
     let marker = api.add("Before", "marker@example.org").await;
     api.put("/faults", &json!({ "replica_lag_ms": LAG_MS })).await.expect(200);
     // The first load waits until the replica follows the log.

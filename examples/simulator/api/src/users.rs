@@ -81,7 +81,7 @@ pub(crate) async fn list(
     ),
     responses(
         (status = 200, description = "The user. A 404 has the same headers", body = User, headers(
-            ("x-cache" = String, description = "`hit`: from a tier; `miss`: loaded and kept; `bypass`: loaded, and nothing is kept; `stale` is reserved for a value past its time"),
+            ("x-cache" = String, description = "`hit`: from a tier; `miss`: loaded and kept; `bypass`: loaded, and nothing is kept; `stale`: a load failed or was slow, and the last value of this process is served"),
             ("x-cache-tier" = String, description = "`local`: this process; `shared`: the store; `database`"),
             ("x-cache-age" = u64, description = "How long ago the value's load began, in ms"),
             ("x-cache-token" = String, description = "With a token: `contained` if the value is proven to contain it, else `not-contained`: no server here has reached it"),

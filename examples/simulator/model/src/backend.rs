@@ -155,7 +155,7 @@ impl Backend {
             source: self.sources.name(),
             embedded: settings.embedded(),
             freshness: settings.caches.freshness,
-            fenced: settings.caches.fenced,
+            built_with: settings.caches.built_with(),
         }
     }
 }

@@ -21,6 +21,9 @@ const LOCAL_BYTES: u64 = 16 << 20;
 /// Maximum time in the process-local tier. In TTL mode no invalidation removes a value before that.
 const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 
+/// How long a plain read that has an older value waits for its load, with `stale_if_error`.
+const LOAD_SOFT_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// Users, by their two keys.
 #[derive(Clone, Debug)]
 pub struct Caches {
@@ -42,17 +45,16 @@ impl Caches {
     ) -> Result<Self> {
         let ttl = options.ttl;
         let local = Local::max_weight(LOCAL_BYTES).ttl((ttl / 2).min(LOCAL_TTL_MAX));
-        let users = builder("users", store, options)
+        let users = builder("users", table, store, options)
             .local(local)
             .loader(ById(Arc::clone(replica)))
-            .depends_on(table, user_keys)
-            .build()?;
-        let by_email = builder(BY_EMAIL, store, options)
+            .depends_on(table, user_keys);
+        let by_email = builder(BY_EMAIL, table, store, options)
             .local(local)
             .loader(ByEmail(Arc::clone(replica)))
-            .depends_on(table, |row| Ok(vec![EmailKey::new(row.get::<String>("email")?)]))
-            .build()?;
-        let stored = builder("users", store, options).depends_on(table, user_keys).build()?;
+            .depends_on(table, |row| Ok(vec![EmailKey::new(row.get::<String>("email")?)]));
+        let (users, by_email) = (forgiving(users, options).build()?, forgiving(by_email, options).build()?);
+        let stored = builder("users", table, store, options).depends_on(table, user_keys).build()?;
         Ok(Self { users, by_email, stored, replica: Arc::clone(replica) })
     }
 
@@ -115,7 +117,7 @@ impl Caches {
 ///
 /// Their loaders read a replica while the fault switch says so. A service whose caches declare a replica must let its gate wait
 /// on it, or fence them: without the fence this program does neither, to show what happens then.
-fn builder<K, V>(name: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, V> {
+fn builder<K>(name: &str, table: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
     let FreshnessObjective { objective, on_lag } = options.freshness;
     let builder = Cache::builder(name)
         .shared(Arc::clone(store))
@@ -124,7 +126,17 @@ fn builder<K, V>(name: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> 
         .negative_ttl(options.ttl / 2)
         .freshness_objective(objective, on_lag)
         .loads_from(replica::NAME);
-    if options.fenced { builder.fenced() } else { builder }
+    let builder = if options.fenced { builder.fenced() } else { builder };
+    // What the loaders return for a key is made from its one row.
+    if options.refresh_in_place { builder.refresh_in_place(table, User::from_row) } else { builder }
+}
+
+/// Serves the last value of this process if a load fails or is slow, as far as the options say so.
+fn forgiving<K>(builder: CacheBuilder<K, User>, options: &CacheOptions) -> CacheBuilder<K, User> {
+    match options.stale_if_error {
+        Duration::ZERO => builder,
+        age_max => builder.stale_if_error(age_max).load_soft_timeout(LOAD_SOFT_TIMEOUT),
+    }
 }
 
 fn user_keys(row: &RowImage) -> Result<Vec<u64>> {

@@ -16,6 +16,7 @@ use crate::domain::Mode;
 use crate::freshness::{Freshness, FreshnessObjective, Watermark};
 use crate::kafka_report::KafkaReport;
 use crate::mode::Modes;
+use crate::settings::BuiltWith;
 use crate::stages::{StageMeter, Stages};
 
 /// How often a consumer reports while nothing changes.
@@ -153,8 +154,8 @@ pub struct PipelineView {
     pub invalidations_total: u64,
     /// Whether the freshness objective of the caches is met.
     pub freshness: Freshness,
-    /// True if a loaded value is kept only if the server that was read had executed what was invalidated before the load.
-    pub fenced: bool,
+    /// How the caches are built.
+    pub built_with: BuiltWith,
     /// False if the store replied that no generation is in force: nothing is cached in CDC mode, and every read goes to the
     /// database.
     #[serde(skip)]
@@ -176,7 +177,7 @@ pub struct Pipeline {
     pub source: &'static str,
     pub embedded: bool,
     pub freshness: FreshnessObjective,
-    pub fenced: bool,
+    pub built_with: BuiltWith,
 }
 
 impl Pipeline {
@@ -211,7 +212,7 @@ impl Pipeline {
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
             freshness: self.freshness.judge(mode, seen, now),
-            fenced: self.fenced,
+            built_with: self.built_with,
             caches,
             stages: report.stages,
         }

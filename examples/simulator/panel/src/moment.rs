@@ -82,7 +82,7 @@ impl Moment {
                 events_total: 0,
                 invalidations_total: 0,
                 freshness: api.pipeline.freshness.unknown(api.modes.current().mode),
-                fenced: api.pipeline.fenced,
+                built_with: api.pipeline.built_with,
                 caches: true,
                 stages: Stages::default(),
             },

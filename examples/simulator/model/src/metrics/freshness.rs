@@ -73,6 +73,7 @@ mod tests {
 
     use super::*;
     use crate::freshness::FreshnessObjective;
+    use crate::settings::BuiltWith;
 
     const TTL: Duration = Duration::from_secs(30);
 
@@ -87,7 +88,7 @@ mod tests {
             events_total: 0,
             invalidations_total: 0,
             freshness: FreshnessObjective { objective: TTL, on_lag: OnLag::Serve }.unknown(mode),
-            fenced: false,
+            built_with: BuiltWith { fenced: false, refresh_in_place: false, stale_if_error_ms: 0 },
             caches: true,
             stages: Default::default(),
         }

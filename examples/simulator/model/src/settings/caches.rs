@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use cachefront::OnLag;
+use serde::Serialize;
 use simulator_cli::{CliError, duration};
+use utoipa::ToSchema;
 
 use super::flags::Flags;
 use super::lookup::Lookup;
@@ -17,6 +19,32 @@ pub struct CacheOptions {
     pub freshness: FreshnessObjective,
     /// A loaded value is kept only if the server that was read had executed what was invalidated before the load.
     pub fenced: bool,
+    /// A change replaces the cached value by one that is made from the row, instead of removing the entry.
+    pub refresh_in_place: bool,
+    /// If a load fails, or takes longer than 200 ms, a plain read is served the last value of this process, of at most this
+    /// age; zero for never.
+    pub stale_if_error: Duration,
+}
+
+/// How the caches are built, as the API reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BuiltWith {
+    /// A loaded value is kept only if the server that was read had executed what was invalidated before the load.
+    pub fenced: bool,
+    /// A change replaces the cached value by one that is made from the row, instead of removing the entry.
+    pub refresh_in_place: bool,
+    /// If a load fails or is slow, a plain read is served the last value of this process, of at most this age; 0 for never.
+    pub stale_if_error_ms: u64,
+}
+
+impl CacheOptions {
+    pub fn built_with(&self) -> BuiltWith {
+        BuiltWith {
+            fenced: self.fenced,
+            refresh_in_place: self.refresh_in_place,
+            stale_if_error_ms: u64::try_from(self.stale_if_error.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 const OBJECTIVE: &str = "CACHEFRONT_FRESHNESS_OBJECTIVE";
@@ -40,7 +68,10 @@ impl Lookup<'_> {
             },
         };
         let fenced = flags.fenced || self.switch("CACHEFRONT_FENCED")?;
-        Ok(CacheOptions { ttl, freshness: FreshnessObjective { objective, on_lag }, fenced })
+        let refresh_in_place = flags.refresh_in_place || self.switch("CACHEFRONT_REFRESH_IN_PLACE")?;
+        let stale_if_error = self.duration("CACHEFRONT_STALE_IF_ERROR", &flags.stale_if_error)?.unwrap_or_default();
+        let freshness = FreshnessObjective { objective, on_lag };
+        Ok(CacheOptions { ttl, freshness, fenced, refresh_in_place, stale_if_error })
     }
 }
 

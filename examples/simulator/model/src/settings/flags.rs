@@ -47,6 +47,12 @@ pub struct Flags {
     /// Keep a loaded value only if the server that was read had executed what was invalidated before the load.
     #[arg(long, global = true)]
     pub fenced: bool,
+    /// Let a change replace the cached value by one that is made from the row, instead of removing the entry.
+    #[arg(long, global = true)]
+    pub refresh_in_place: bool,
+    /// If a load fails or takes longer than 200 ms, serve the last value of the process, of at most this age. Default: never.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub stale_if_error: Option<String>,
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub api_addr: Option<String>,

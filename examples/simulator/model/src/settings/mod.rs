@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use caches::CacheOptions;
+pub use caches::{BuiltWith, CacheOptions};
 pub use flags::Flags;
 pub use kafka::{Kafka, Source};
 use lookup::{Lookup, http_url};
@@ -205,6 +205,8 @@ mod tests {
             ("CACHEFRONT_MYSQL_URL", "postgres://u:hidden@x/y"),
             ("CACHEFRONT_STARTUP_TIMEOUT", "soon"),
             ("CACHEFRONT_FENCED", "maybe"),
+            ("CACHEFRONT_REFRESH_IN_PLACE", "maybe"),
+            ("CACHEFRONT_STALE_IF_ERROR", "long"),
             ("CACHEFRONT_UI_SECURE", "maybe"),
             ("CACHEFRONT_UI_READ_ONLY", "on"),
         ] {

@@ -79,7 +79,7 @@ fn all(context: &PageContext<'_>) -> [Fault; 7] {
             "database → loaders",
             state.replica_lag_ms,
             "2000",
-            match context.moment.pipeline.fenced {
+            match context.moment.pipeline.built_with.fenced {
                 true => "Loads read a replica. Fenced: what it lacks is returned and not kept, so no entry stays stale.",
                 false => {
                     "Loads read a replica. Not fenced: an entry that was invalidated is filled with the older row and stays \

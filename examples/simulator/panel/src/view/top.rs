@@ -86,7 +86,7 @@ fn faults(context: &PageContext<'_>) -> Vec<Banner> {
             lag_ms > 0,
             "replica_lag_ms",
             format!("Loads read a replica that is {lag_ms} ms behind"),
-            match context.moment.pipeline.fenced {
+            match context.moment.pipeline.built_with.fenced {
                 true => "the caches are fenced, so what it lacks is returned and not kept. Lift it.",
                 false => {
                     "the caches are not fenced, so an older row may be cached after its invalidation and stay stale. Lift it, \
