@@ -1,4 +1,5 @@
-//! The experiment: the same load in TTL mode and in CDC mode. The mode that was found is there again afterwards.
+//! The experiment: the same load in TTL mode, there again with stale-while-revalidate, and in CDC mode. The mode that was found is
+//! there again afterwards.
 
 use cachefront_testkit::process::{Launch, Simulator};
 use cachefront_testkit::wait;
@@ -36,12 +37,19 @@ async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
     };
     assert!(side("ttl", "/freshness/load/late") > 0.0 && side("ttl", "/freshness/probe/late") > 0.0, "{result}");
     assert_eq!(side("cdc", "/freshness/late"), 0.0, "{result}");
+    // A value that is served while it is loaded again is a hit, and older.
+    assert!(side("swr", "/freshness/load/late") > 0.0, "{result}");
+    assert!(side("swr", "/cache/hit_ratio") >= side("ttl", "/cache/hit_ratio"), "{result}");
+    assert!(result["verdict"].as_str().is_some_and(|verdict| verdict.contains("stale-while-revalidate")), "{result}");
+    let options = json!({ "fenced": false, "refresh_in_place": false, "stale_if_error_ms": 0 });
+    assert_eq!(result["caches"], options);
     assert!(side("cdc", "/freshness/load/judged") > 500.0, "{result}");
     // The cost is reported: what was invalidated is loaded again.
     assert!(side("cdc", "/cache/database_loads") > side("ttl", "/cache/database_loads"), "{result}");
     assert!(side("cdc", "/cache/hit_ratio") < side("ttl", "/cache/hit_ratio"), "{result}");
     for pointer in ["/seed", "/requests/sent", "/latency/writes/count"] {
         assert_eq!(side("ttl", pointer), side("cdc", pointer), "{pointer}");
+        assert_eq!(side("ttl", pointer), side("swr", pointer), "{pointer}");
     }
     assert_eq!((&result["valid"], &result["restored"]), (&json!(true), &json!("ttl")), "{result}");
     assert_eq!(mode(&world).await, "ttl");
@@ -50,6 +58,23 @@ async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
     let page = std::fs::read_to_string(running.data_dir().parent().expect("a folder").join("ab.html")).expect("a page");
     self_contained(&page);
     assert!(page.contains("Change capture ends stale reads") && page.contains("Database loads"));
+}
+
+/// Without it, each write costs a load in CDC mode, as the test above sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_values_of_rows_in_place_writes_cost_no_loads() {
+    let world = World::start(Place::Embedded, |launch| {
+        launch.env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_REFRESH_IN_PLACE", "true")
+    })
+    .await;
+    let plan = ["--rate=150", "--duration=4s", "--seed=7", "--probe-rows=0"];
+    let (_, result, log) = finish(with(experiment(&world), &plan)).await;
+    assert_eq!(result["caches"]["refresh_in_place"], true, "{log}");
+    let number = |pointer: &str| result.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}"));
+    let loads = |side: &str| number(&format!("/{side}/result/cache/database_loads"));
+    let writes = number("/cdc/result/latency/writes/count");
+    assert!(writes > 20.0 && loads("cdc") < loads("ttl") + writes / 4.0, "{} {} {writes}", loads("ttl"), loads("cdc"));
+    assert_eq!(number("/cdc/result/freshness/late"), 0.0, "{result}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -195,6 +195,28 @@ async fn delays_are_felt_and_never_survive_in_silence() {
     }
 }
 
+/// The database is slow, and the entry was invalidated: its last value is served, and says what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_value_is_served_while_the_database_is_slow() {
+    let world = World::start(Place::Embedded, |launch| {
+        launch.env("CACHEFRONT_TTL", TTL).env("CACHEFRONT_STALE_IF_ERROR", "10m")
+    })
+    .await;
+    let id = warm_user(&world).await;
+    assert_eq!(world.api.get("/pipeline").await.expect(200)["built_with"]["stale_if_error_ms"], 600_000);
+    set(&world.api, json!({ "database_delay_ms": 5_000 })).await;
+    world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
+    wait::until_async("the last value is served", PATIENCE, async || {
+        let asked = Instant::now();
+        let read = world.api.get(&format!("/users/{id}")).await;
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        read.header("x-cache") == "stale" && read.expect(200)["name"] == "Ada"
+    })
+    .await;
+    world.api.delete("/faults").await.expect(200);
+    until_healed(&world, id, "Ada King").await;
+}
+
 /// A process that is cut off from the store cannot empty it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_cut_off_is_not_emptied() {

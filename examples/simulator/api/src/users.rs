@@ -77,6 +77,7 @@ pub(crate) async fn list(
     params(
         ("id" = u64, Path, minimum = 1),
         ("max_staleness_ms" = Option<u64>, Query, description = "The value was current within this time", minimum = 0),
+        ("revalidate" = Option<bool>, Query, description = "Through a second cache, by age alone in both modes: a value that has expired is served for as long again while it is loaded in the background. Default: false"),
         ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits: what a write answered, or any `@@GLOBAL.gtid_executed`. A header that is sent several times is one set; 16 KiB in all; in a range the first number is not above the second", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")),
     ),
     responses(
@@ -95,10 +96,13 @@ pub(crate) async fn list(
 pub(crate) async fn read(
     State(api): State<Arc<Api>>,
     UserId(id): UserId,
+    parameters: Parameters,
     freshness: Freshness,
 ) -> Result<Response, ApiError> {
+    let revalidates = parameters.switch("revalidate").map_err(ApiError::problem)?;
+    let cache = if revalidates { &api.caches.revalidating } else { &api.caches.users };
     let started = Instant::now();
-    let hit = match freshness.asked_of(api.caches.users.get(&id)).detailed().await {
+    let hit = match freshness.asked_of(cache.get(&id)).detailed().await {
         // The token names commits that no server here has, or a replica was read that lacks the proof: read the primary itself.
         Err(error) if error.kind() == ErrorKind::Unproven => api.caches.user_of_primary(id).await?,
         hit => hit?,

@@ -29,6 +29,9 @@ const LOAD_SOFT_TIMEOUT: Duration = Duration::from_millis(200);
 pub struct Caches {
     pub users: Cache<u64, User>,
     pub by_email: Cache<EmailKey, User>,
+    /// The users by id a second time, whatever the mode: by age alone, and a value that has expired is served for as long again
+    /// while it is loaded in the background. For comparisons.
+    pub revalidating: Cache<u64, User>,
     /// The users as the shared store has them, whatever this process holds. Only peeked at, never read through.
     stored: Cache<u64, User>,
     replica: Arc<Replica>,
@@ -55,7 +58,12 @@ impl Caches {
             .depends_on(table, |row| Ok(vec![EmailKey::new(row.get::<String>("email")?)]));
         let (users, by_email) = (forgiving(users, options).build()?, forgiving(by_email, options).build()?);
         let stored = builder("users", table, store, options).depends_on(table, user_keys).build()?;
-        Ok(Self { users, by_email, stored, replica: Arc::clone(replica) })
+        let revalidating = by_age("users_revalidating", store, options)
+            .local(local)
+            .loader(ById(Arc::clone(replica)))
+            .stale_while_revalidate(options.ttl)
+            .build()?;
+        Ok(Self { users, by_email, revalidating, stored, replica: Arc::clone(replica) })
     }
 
     /// Reads a user by id from the primary without the caches: for reads whose proof no loaded value of a replica is.
@@ -113,19 +121,23 @@ impl Caches {
     }
 }
 
-/// The parts that all caches have in common.
+/// The parts of all caches.
 ///
 /// Their loaders read a replica while the fault switch says so. A service whose caches declare a replica must let its gate wait
 /// on it, or fence them: without the fence this program does neither, to show what happens then.
-fn builder<K>(name: &str, table: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
-    let FreshnessObjective { objective, on_lag } = options.freshness;
-    let builder = Cache::builder(name)
+fn by_age<K>(name: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
+    Cache::builder(name)
         .shared(Arc::clone(store))
         .ttl(options.ttl)
         .jitter(0.0)
         .negative_ttl(options.ttl / 2)
-        .freshness_objective(objective, on_lag)
-        .loads_from(replica::NAME);
+        .loads_from(replica::NAME)
+}
+
+/// The parts of caches that the change log keeps correct.
+fn builder<K>(name: &str, table: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
+    let FreshnessObjective { objective, on_lag } = options.freshness;
+    let builder = by_age(name, store, options).freshness_objective(objective, on_lag);
     let builder = if options.fenced { builder.fenced() } else { builder };
     // What the loaders return for a key is made from its one row.
     if options.refresh_in_place { builder.refresh_in_place(table, User::from_row) } else { builder }

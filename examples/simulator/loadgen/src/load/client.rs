@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use simulator_cli::{CliError, ExposeSecret, SecretString, root_cause};
 
+use super::built_with::BuiltWith;
+
 /// Page size for listing users, the maximum that the API accepts.
 const PAGE: usize = 1_000;
 
@@ -67,6 +69,8 @@ pub struct ModeView {
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    /// The query of every read.
+    query: &'static str,
 }
 
 impl Client {
@@ -90,7 +94,12 @@ impl Client {
             .default_headers(headers)
             .build()
             .map_err(|error| CliError::new(root_cause(&error)))?;
-        Ok(Self { http, base: target.url.clone() })
+        Ok(Self { http, base: target.url.clone(), query: "" })
+    }
+
+    /// Reads through the API's cache that serves an expired value while it loads it again.
+    pub(super) fn revalidating(self) -> Self {
+        Self { query: "?revalidate=true", ..self }
     }
 
     /// Returns `count` rows whose addresses begin with `prefix`, sorted by id. Creates missing ones.
@@ -174,7 +183,7 @@ impl Client {
             #[serde(borrow)]
             name: Cow<'a, str>,
         }
-        let response = self.http.get(format!("{}/users/{id}", self.base)).send().await.ok()?;
+        let response = self.http.get(format!("{}/users/{id}{}", self.base, self.query)).send().await.ok()?;
         let (status, origin) = (response.status().as_u16(), origin(response.headers()));
         let body = response.bytes().await.ok()?;
         let name = serde_json::from_slice::<Named<'_>>(&body).ok().map(|user| user.name.into_owned());
@@ -188,6 +197,16 @@ impl Client {
         let status = response.status().as_u16();
         response.bytes().await.ok()?;
         Some(status)
+    }
+
+    /// Returns how the API's caches are built, `None` if it does not say.
+    pub async fn caches(&self) -> Option<BuiltWith> {
+        #[derive(Deserialize)]
+        struct Pipeline {
+            built_with: BuiltWith,
+        }
+        let view: Pipeline = self.json(self.http.get(format!("{}/pipeline", self.base))).await.ok()?;
+        Some(view.built_with)
     }
 
     /// Returns the mode in force.

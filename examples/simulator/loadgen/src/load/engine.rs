@@ -38,6 +38,8 @@ pub struct Job {
     pub prefix: String,
     /// Whether to remove the rows at the end.
     pub removes_rows: bool,
+    /// Whether reads go through the API's cache that serves an expired value while it loads it again.
+    pub revalidates: bool,
 }
 
 /// Runs a job. Cancelling `stop` ends it early; the result then covers what was measured so far.
@@ -59,7 +61,10 @@ pub async fn run(
             ..LoadProgress::default()
         };
     });
-    let client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
+    let mut client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
+    if job.revalidates {
+        client = client.revalidating();
+    }
     let result = with_rows(&client, job, stop, progress).await;
     if job.removes_rows {
         client.remove_all(&job.prefix).await;
