@@ -40,12 +40,7 @@ pub struct Caches {
 impl Caches {
     /// # Errors
     /// Those of the caches' builder.
-    pub fn build(
-        table: &str,
-        replica: &Arc<Replica>,
-        store: &Arc<dyn Store>,
-        options: &CacheOptions,
-    ) -> Result<Self> {
+    pub fn build(table: &str, replica: &Arc<Replica>, store: &Arc<dyn Store>, options: &CacheOptions) -> Result<Self> {
         let ttl = options.ttl;
         let local = Local::max_weight(LOCAL_BYTES).ttl((ttl / 2).min(LOCAL_TTL_MAX));
         let users = builder("users", table, store, options)

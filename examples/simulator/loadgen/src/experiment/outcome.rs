@@ -150,7 +150,8 @@ impl ExperimentResult {
     /// Returns true if a goal was missed. Goals on staleness count in CDC mode only, because TTL mode is stale by
     /// design.
     pub fn missed(&self) -> bool {
-        let by_age = [&self.ttl, &self.swr].into_iter().any(|side| side.result.missed(|measure| !measure.is_staleness()));
+        let by_age =
+            [&self.ttl, &self.swr].into_iter().any(|side| side.result.missed(|measure| !measure.is_staleness()));
         by_age || self.cdc.result.missed(|_| true)
     }
 }
@@ -210,7 +211,8 @@ fn compare(ttl: &LoadResult, swr: &LoadResult, cdc: &LoadResult) -> Vec<Compared
     };
     let grace = format!("of these: more than {:.0} ms after the write was answered", ttl.freshness.grace_ms);
     let [first, second, third] = [ttl, swr, cdc].map(|side| side.freshness.load.judged);
-    let any = format!("of {first}, {second} and {third}: started after a write was answered, and returned an older value");
+    let any =
+        format!("of {first}, {second} and {third}: started after a write was answered, and returned an older value");
     let window = "by the probe: from the answer of a write to the first fresh read".to_owned();
     let windows = |result: &LoadResult| Some(result.freshness.windows).filter(|windows| windows.count > 0);
     vec![

@@ -75,7 +75,9 @@ fn window_of(side: &str) -> &'static str {
 
 fn goals_in(mode: &str) -> &'static str {
     match mode {
-        "ttl" | "swr" => "Goals in TTL mode (those on staleness decide nothing here: a time to live is stale by design):",
+        "ttl" | "swr" => {
+            "Goals in TTL mode (those on staleness decide nothing here: a time to live is stale by design):"
+        }
         _ => "Goals in CDC mode:",
     }
 }
@@ -128,7 +130,11 @@ fn charts(sides: &[(&'static str, &LoadResult); 3]) -> Vec<Chart> {
     let each = |id, title, unit, of: &dyn Fn(&TimelinePoint) -> Option<f64>| {
         let line = |(name, side): (&'static str, &LoadResult)| {
             let values = (0..points).map(|index| side.timeline.get(index).and_then(of)).collect();
-            if name == "ttl" { Series::dashed(name, colour(name), values) } else { Series::new(name, colour(name), values) }
+            if name == "ttl" {
+                Series::dashed(name, colour(name), values)
+            } else {
+                Series::new(name, colour(name), values)
+            }
         };
         Chart::over_time(id, title, unit, x.clone(), sides.map(line).into())
     };

@@ -190,6 +190,9 @@ mod tests {
         assert_eq!(history.undo(Some(after.clone()), |user| user.id == 7), Some(before));
         history.append(&batch(5, None, Some(user(8, "Bob", "b@x")), true), now).expect("the rest");
         history.execute(now);
-        assert_eq!((history.executed(), history.undo(Some(after.clone()), |user| user.id == 7)), (&up_to(5), Some(after)));
+        assert_eq!(
+            (history.executed(), history.undo(Some(after.clone()), |user| user.id == 7)),
+            (&up_to(5), Some(after))
+        );
     }
 }

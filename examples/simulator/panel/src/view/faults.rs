@@ -80,7 +80,9 @@ fn all(context: &PageContext<'_>) -> [Fault; 7] {
             state.replica_lag_ms,
             "2000",
             match context.moment.pipeline.built_with.fenced {
-                true => "Loads read a replica. Fenced: what it lacks is returned and not kept, so no entry stays stale.",
+                true => {
+                    "Loads read a replica. Fenced: what it lacks is returned and not kept, so no entry stays stale."
+                }
                 false => {
                     "Loads read a replica. Not fenced: an entry that was invalidated is filled with the older row and stays \
                      stale, as the inspector shows. CACHEFRONT_FENCED=true prevents it."

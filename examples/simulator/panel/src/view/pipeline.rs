@@ -209,7 +209,11 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     let database = match faults.replica_lag_ms {
         _ if moment.database_away => away(),
         0 => "answers".to_owned(),
-        lag => format!("replica {} behind, {}", millis(lag as f64), if view.built_with.fenced { "fenced" } else { "not fenced" }),
+        lag => format!(
+            "replica {} behind, {}",
+            millis(lag as f64),
+            if view.built_with.fenced { "fenced" } else { "not fenced" }
+        ),
     };
     let consumer = match (view.running, view.mode) {
         (false, _) if faults.pause_consumer => "paused".to_owned(),
