@@ -61,7 +61,7 @@ impl Caches {
         Ok(Self { users, by_email, revalidating, stored, replica: Arc::clone(replica) })
     }
 
-    /// Reads a user by id from the primary without the caches: for reads whose proof no loaded value of a replica is.
+    /// Reads a user by id from the primary without the caches: for reads that require a proof which a replica cannot give.
     ///
     /// # Errors
     /// Those of a read through the cache.

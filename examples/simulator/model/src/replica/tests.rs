@@ -56,7 +56,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_lagging_replica_shows_an_older_row_with_its_own_position() {
-    let scene = scene(10_000).await;
+    let mut scene = scene(10_000).await;
     let plain = || context(None, Duration::ZERO);
     assert_eq!(scene.name(&plain()).await, "Ada");
     let written = scene.database.update(1, &input("Ada King")).await.expect("written").expect("a user");
@@ -77,7 +77,7 @@ async fn a_lagging_replica_shows_an_older_row_with_its_own_position() {
     assert!(read.name == "Ada King" && !primary.notes().replica);
 
     scene.faults.set(FaultState::default()).await.expect("lifted");
-    scene.follower.await.expect("it ends").expect("without an error");
+    (&mut scene.follower).await.expect("it ends").expect("without an error");
     let cx = plain();
     assert_eq!(scene.name(&cx).await, "Ada King");
     assert!(!cx.notes().replica && cx.notes().position.is_some_and(|position| position.covers(&token)));
