@@ -73,23 +73,28 @@ fn all(context: &PageContext<'_>) -> [Fault; 7] {
             "500",
             "Misses and writes take longer; hits do not.",
         ),
-        delay(
-            "replica_lag_ms",
-            "Replica lag",
-            "database → loaders",
-            state.replica_lag_ms,
-            "2000",
-            match context.moment.pipeline.built_with.fenced {
-                true => {
-                    "Loads read a replica. Fenced: what it lacks is returned and not kept, so no entry stays stale."
-                }
-                false => {
-                    "Loads read a replica. Not fenced: an entry that was invalidated is filled with the older row and stays \
-                     stale, as the inspector shows. CACHEFRONT_FENCED=true prevents it."
-                }
-            },
-        ),
+        replica_lag(context),
     ]
+}
+
+fn replica_lag(context: &PageContext<'_>) -> Fault {
+    let millis = context.moment.faults.replica_lag_ms;
+    let shows = match context.moment.pipeline.built_with.fenced {
+        true => "Loads read a replica. Fenced: what it lacks is returned and not kept, so no entry stays stale.",
+        false => {
+            "Loads read a replica. Not fenced: an entry that was invalidated is filled with the older row and stays stale, as the \
+             inspector shows. CACHEFRONT_FENCED=true prevents it."
+        }
+    };
+    Fault {
+        name: "replica_lag_ms",
+        words: "Replica lag",
+        place: "database → loaders",
+        shows,
+        millis: Some(millis),
+        on: millis > 0,
+        default: "2000",
+    }
 }
 
 pub(super) fn faults(context: &PageContext<'_>) -> Markup {
