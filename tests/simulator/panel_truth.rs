@@ -97,7 +97,7 @@ async fn a_fault_is_named_before_what_it_causes_and_switches_are_events() {
     until(&reader, "/", &["<b>operator</b>"]).await;
 }
 
-/// With an invalidator that is silent, plain reads do what the caches are told, and the API and the panel say what that is.
+/// While an invalidator is silent, plain reads follow the settings of the caches, and the API and the panel show what they do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missed_freshness_objective_is_shown_with_what_plain_reads_do() {
     for (on_lag, reads, x_cache) in [("bypass", "load", "miss"), ("1m", "by_age", "hit"), ("serve", "served", "hit")] {

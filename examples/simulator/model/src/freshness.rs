@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_reads_do_what_the_caches_are_told() {
+    fn plain_reads_follow_the_settings_of_the_caches() {
         let reads = |on_lag| objective(on_lag).judge(Mode::Cdc, Watermark::At(at(1)), at(90_000));
         assert_eq!(reads(OnLag::Bypass).plain_reads, PlainReads::Load);
         assert_eq!((reads(OnLag::Serve).plain_reads, reads(OnLag::Serve).age_max_ms), (PlainReads::Served, None));

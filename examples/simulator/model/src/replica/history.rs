@@ -169,7 +169,7 @@ mod tests {
         assert_eq!((history.executed(), by_id(&history)), (&up_to(4), Some(ada.clone())));
         let by_email = |email: &'static str| move |user: &User| user.email == email;
         assert_eq!(history.undo(Some(user(8, "Bob", "a@x")), by_email("a@x")), Some(ada));
-        assert_eq!(history.undo(Some(moved.clone()), by_email("k@x")), None, "nobody had this address");
+        assert_eq!(history.undo(Some(moved.clone()), by_email("k@x")), None, "no user had this address");
         assert_eq!(history.undo(Some(user(8, "Bob", "a@x")), |user| user.id == 8), None, "it was not inserted yet");
         let other = user(9, "Eve", "e@x");
         assert_eq!(history.undo(Some(other.clone()), |user| user.id == 9), Some(other));
