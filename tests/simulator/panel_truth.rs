@@ -38,7 +38,7 @@ async fn a_store_that_is_cut_off_is_unknown_and_never_empty() {
     until(&reader, "/", &[EMPTY]).await;
     world.api.put("/faults", &json!({ "store_cut": true })).await.expect(200);
     let page = until(&reader, "/", &[UNKNOWN, "data-cause=\"store_cut\""]).await;
-    assert!(page.contains("store_cut</p>"), "the cause is named: {page}");
+    assert!(page.contains("store_cut.</p>"), "the cause is named: {page}");
     let said = world.api.get("/consistency?fresh=true").await.expect(200);
     assert!(said["verdict"] == "unknown" && said["cause"].as_str().is_some_and(|cause| cause.contains("store_cut")));
     let id = world.api.add("Ada", "ada@x").await;

@@ -164,9 +164,12 @@ impl Inspector {
             // the store holds. Stale entries that it found are stale all the same.
             (Ok(pass), Err(error)) if pass.findings.is_empty() => {
                 self.inner.expire_gauges(Duration::ZERO);
-                Consistency::unknown(as_of, mode, cause(&error))
+                Consistency::unknown(as_of, mode, unreadable(&error))
             }
             (Ok(pass), _) => self.consistency(&pass, changes, as_of, mode),
+            (Err(failed), Err(error)) if failed.kind() != ErrorKind::Load => {
+                Consistency::unknown(as_of, mode, unreadable(&error))
+            }
             (Err(error), _) => Consistency::unknown(as_of, mode, cause(&error)),
         };
         if let Ok(mut last) = self.last.write() {
@@ -249,6 +252,11 @@ impl Inspector {
 
 fn load_failed(error: DbError) -> Error {
     Error::with_source(ErrorKind::Load, "the inspector cannot read the users", BoxError::from(error))
+}
+
+/// Says why the store cannot be read.
+fn unreadable(error: &Error) -> String {
+    format!("The store cannot be read: {}.", error.chain())
 }
 
 /// The reason as the API reports it: the database's own words if it failed.
