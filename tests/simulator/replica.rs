@@ -5,7 +5,9 @@ use std::time::Duration;
 use cachefront_testkit::wait;
 use serde_json::{Value, json};
 
+use crate::experiment::experiment;
 use crate::faults::{verdict, warm_user};
+use crate::load::{finish, with};
 use crate::panel::{Reader, panel_of, with_accounts};
 use crate::world::{PATIENCE, Place, World};
 
@@ -28,6 +30,24 @@ async fn a_fence_keeps_the_older_row_of_a_replica_out(place: Place) {
     assert!(unfenced.verdict["verdict"] == "stale" && unfenced.verdict["lost"].as_u64() > Some(0), "{unfenced:?}");
     let fenced = write_and_read(place, true).await;
     assert_eq!((fenced.name.as_str(), &fenced.verdict["stale"]), ("Ada King", &json!(0)), "{fenced:?}");
+}
+
+/// The experiment under a lag: in CDC mode reads that are late by more than the lag are seen without the fence only.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_experiment_shows_what_the_fence_prevents() {
+    let mut late = Vec::new();
+    for fenced in ["false", "true"] {
+        let world = World::start(Place::Embedded, |launch| {
+            launch.env("CACHEFRONT_FENCED", fenced).env("CACHEFRONT_TTL", "10m")
+        })
+        .await;
+        world.api.put("/faults", &json!({ "replica_lag_ms": 300 })).await.expect(200);
+        let plan = ["--rate=80", "--duration=4s", "--grace=2s", "--seed=7", "--probe-rows=0"];
+        let (_, result, log) = finish(with(experiment(&world), &plan)).await;
+        assert_eq!(result["caches"]["fenced"].to_string(), fenced, "{log}");
+        late.push(result["cdc"]["result"]["freshness"]["load"]["late"].as_u64().expect("a number"));
+    }
+    assert!(late[0] > 0 && late[1] == 0, "{late:?}");
 }
 
 /// What a plain read is served, and what the inspector says, after the replica has executed the write.

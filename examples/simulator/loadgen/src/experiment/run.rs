@@ -126,6 +126,7 @@ impl Run {
             plan: self.plan.clone(),
             prefix: format!("{}{name}-", self.prefix),
             removes_rows: true,
+            shown_within: Some(KEEPS_WITHIN),
             revalidates,
         };
         let load = watch::Sender::new(LoadProgress::default());
@@ -170,7 +171,7 @@ impl Run {
 
     async fn until_kept(&self, row: &Row) {
         loop {
-            self.client.read(row.id).await;
+            self.client.until_shown(row.id).await;
             if self.client.state(row.id).await.is_ok_and(|state| state == "healthy") {
                 return;
             }

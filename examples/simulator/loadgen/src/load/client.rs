@@ -23,6 +23,9 @@ const PAGES_MAX: usize = 200;
 /// Maximum number of concurrent requests that create or remove rows.
 const AT_ONCE: usize = 16;
 
+/// Pause between two reads of a row that is not there yet.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// The API's URL, and the token to use.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -197,6 +200,16 @@ impl Client {
         let status = response.status().as_u16();
         response.bytes().await.ok()?;
         Some(status)
+    }
+
+    /// Reads a row through the cache until the response has it, and removes what is cached after each response that has not:
+    /// a replica that lags may not have the row yet.
+    pub async fn until_shown(&self, id: u64) {
+        while self.read(id).await.is_none_or(|answer| answer.name.is_none()) {
+            // An API without this route goes on serving what it has cached; the caller bounds the wait.
+            let _ = self.http.delete(format!("{}/cache/users/{id}", self.base)).send().await;
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Returns how the API's caches are built, `None` if it does not say.

@@ -245,6 +245,7 @@ impl Inspector {
         let cached = self.caches.peek(id).await.and_then(|hit| hit.value).map(|user| user.email);
         let row = self.rows.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
         self.caches.users.invalidate(&id).await?;
+        self.caches.revalidating.invalidate(&id).await?;
         let addresses = cached.into_iter().chain(row).map(EmailKey::new);
         self.caches.by_email.invalidate_many(addresses).await
     }
