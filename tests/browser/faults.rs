@@ -1,5 +1,7 @@
 //! A fault by one click, under the part that it breaks; and load by another.
 
+use cachefront_testkit::wait;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::chrome::{Chrome, PATIENCE};
@@ -26,6 +28,60 @@ async fn a_paused_consumer_makes_the_cache_stale_until_it_goes_on() {
     chrome.click(&format!("[data-post='/users/{id}/read']")).await;
     chrome.title_is("cache healthy", PATIENCE).await;
     load_runs_and_ends(&scene).await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_cut_is_unknown_and_never_empty() {
+    let scene = Scene::embedded(1440, 900, |launch| launch).await;
+    let chrome = &scene.chrome;
+    chrome.title_is("cache empty", PATIENCE).await;
+    chrome.click("[data-fault=store_cut]").await;
+    chrome.has("[data-part=banner] [data-cause=store_cut]", PATIENCE).await;
+    chrome.title_is("cache unknown", PATIENCE).await;
+    chrome.has("[data-verdict=unknown]", PATIENCE).await;
+    chrome.screenshot("store-cut").await;
+    chrome.click("[data-fault=store_cut]").await;
+    chrome.title_is("cache empty", PATIENCE).await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_freshness_objective_is_shown_until_it_is_met_again() {
+    let scene = Scene::embedded(1440, 900, |launch| launch.env("CACHEFRONT_FRESHNESS_OBJECTIVE", "2s")).await;
+    let chrome = &scene.chrome;
+    chrome.has("[data-freshness=met][data-plain-reads=served]", PATIENCE).await;
+    chrome.click("[data-fault=pause_consumer]").await;
+    chrome.has("[data-freshness=missed][data-plain-reads=by_age][data-missed-since]", PATIENCE).await;
+    chrome.screenshot("objective-missed").await;
+    chrome.click("[data-fault=pause_consumer]").await;
+    chrome.has("[data-freshness=met][data-plain-reads=served]", PATIENCE).await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_leaves_a_stale_entry() {
+    let scene = Scene::embedded(1440, 900, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
+    let chrome = &scene.chrome;
+    let id = scene.add("Ada", "ada@x").await;
+    scene.warm(id).await;
+    chrome.click("[data-fault=replica_lag_ms]").await;
+    chrome.has("[data-part=banner] [data-cause=replica_lag_ms]", PATIENCE).await;
+    chrome.shows("[data-node=database]", "not fenced", PATIENCE).await;
+    // This load waits until the replica follows the log.
+    scene.api(Method::DELETE, &format!("/cache/users/{id}"), None).await;
+    scene.read(id).await;
+    scene.rename(id, "Ada King", "ada@x").await;
+    wait::until_async("the older row is cached", PATIENCE, async || {
+        scene.read(id).await;
+        !chrome.text("[data-verdict=stale]").await.is_empty()
+    })
+    .await;
+    chrome.click("[data-fault=replica_lag_ms]").await;
+    chrome.has("[data-fault=replica_lag_ms][aria-pressed=false]", PATIENCE).await;
+    // It stays, also now that loads read the primary again.
+    chrome.title_is("cache stale (1)", PATIENCE).await;
+    chrome.screenshot("replica-stale").await;
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
 }
 

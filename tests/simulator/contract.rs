@@ -120,7 +120,7 @@ async fn control(world: &World, place: Place) {
     .await;
     let pipeline = api.get("/pipeline").await.expect(200);
     let names: Vec<&str> = pipeline.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 10, "{names:?}");
     assert_eq!(pipeline["embedded"], json!(place == Place::Embedded));
     assert_eq!(pipeline["source"], if place == Place::Embedded { "kafka" } else { "binlog" });
     assert_eq!(pipeline["mode"], "cdc");

@@ -1,4 +1,5 @@
-//! The experiment: the same load in TTL mode and in CDC mode. The mode that was found is there again afterwards.
+//! The experiment: the same load in TTL mode, there again with stale-while-revalidate, and in CDC mode. The mode that was found is
+//! there again afterwards.
 
 use cachefront_testkit::process::{Launch, Simulator};
 use cachefront_testkit::wait;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use crate::load::{finish, self_contained, with};
 use crate::world::{PATIENCE, Place, World};
 
-fn experiment(world: &World) -> Launch {
+pub(crate) fn experiment(world: &World) -> Launch {
     Simulator::role("experiment").env("CACHEFRONT_API_URL", world.simulator.api_url()).arg("--json=-")
 }
 
@@ -36,12 +37,19 @@ async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
     };
     assert!(side("ttl", "/freshness/load/late") > 0.0 && side("ttl", "/freshness/probe/late") > 0.0, "{result}");
     assert_eq!(side("cdc", "/freshness/late"), 0.0, "{result}");
+    // A value that is served while it is loaded again is a hit, and older.
+    assert!(side("swr", "/freshness/load/late") > 0.0, "{result}");
+    assert!(side("swr", "/cache/hit_ratio") >= side("ttl", "/cache/hit_ratio"), "{result}");
+    assert!(result["verdict"].as_str().is_some_and(|verdict| verdict.contains("stale-while-revalidate")), "{result}");
+    let options = json!({ "fenced": false, "refresh_in_place": false, "stale_if_error_ms": 0 });
+    assert_eq!(result["caches"], options);
     assert!(side("cdc", "/freshness/load/judged") > 500.0, "{result}");
     // The cost is reported: what was invalidated is loaded again.
     assert!(side("cdc", "/cache/database_loads") > side("ttl", "/cache/database_loads"), "{result}");
     assert!(side("cdc", "/cache/hit_ratio") < side("ttl", "/cache/hit_ratio"), "{result}");
     for pointer in ["/seed", "/requests/sent", "/latency/writes/count"] {
         assert_eq!(side("ttl", pointer), side("cdc", pointer), "{pointer}");
+        assert_eq!(side("ttl", pointer), side("swr", pointer), "{pointer}");
     }
     assert_eq!((&result["valid"], &result["restored"]), (&json!(true), &json!("ttl")), "{result}");
     assert_eq!(mode(&world).await, "ttl");
@@ -50,6 +58,29 @@ async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
     let page = std::fs::read_to_string(running.data_dir().parent().expect("a folder").join("ab.html")).expect("a page");
     self_contained(&page);
     assert!(page.contains("Change capture ends stale reads") && page.contains("Database loads"));
+}
+
+/// The same load with and without values of rows in place: writes cost fewer loads, and no read is stale for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_rows_in_place_save_loads() {
+    let (with, without) = tokio::join!(cdc_side("true"), cdc_side("false"));
+    let loads = |side: &Value| side["cache"]["database_loads"].as_u64().expect("a number");
+    let hits = |side: &Value| side["cache"]["hit_ratio"].as_f64().expect("a number");
+    assert!(loads(&with) < loads(&without), "{} {}", loads(&with), loads(&without));
+    assert!(hits(&with) > hits(&without), "{} {}", hits(&with), hits(&without));
+    assert_eq!(with["freshness"]["late"], 0, "{with}");
+}
+
+/// The result in CDC mode of a load with many writes.
+async fn cdc_side(refresh_in_place: &str) -> Value {
+    let world = World::start(Place::Embedded, |launch| {
+        launch.env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_REFRESH_IN_PLACE", refresh_in_place)
+    })
+    .await;
+    let plan = ["--rate=100", "--duration=4s", "--grace=1s", "--seed=7", "--probe-rows=0", "--write-ratio=0.3"];
+    let (_, result, log) = finish(with(experiment(&world), &plan)).await;
+    assert_eq!(result["caches"]["refresh_in_place"].to_string(), refresh_in_place, "{log}");
+    result["cdc"]["result"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

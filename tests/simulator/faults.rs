@@ -19,7 +19,7 @@ async fn set(api: &Client, faults: Value) {
     api.put("/faults", &faults).await.expect(200);
 }
 
-async fn warm_user(world: &World) -> u64 {
+pub(crate) async fn warm_user(world: &World) -> u64 {
     let id = world.api.add("Ada", "ada@example.org").await;
     // The row's own INSERT ends an entry that was kept before it came.
     wait::until_async("the row's insertion has been read", PATIENCE, async || {
@@ -35,7 +35,7 @@ async fn warm_user(world: &World) -> u64 {
 }
 
 /// The verdict of a pass that begins now.
-async fn verdict(api: &Client) -> Value {
+pub(crate) async fn verdict(api: &Client) -> Value {
     api.get("/consistency?fresh=true").await.expect(200)
 }
 
@@ -193,6 +193,28 @@ async fn delays_are_felt_and_never_survive_in_silence() {
     ] {
         assert_eq!(world.api.put("/faults", &wrong).await.expect(422)["detail"][0]["type"], kind, "{wrong}");
     }
+}
+
+/// The database is slow, and the entry was invalidated: its last value is served, and says what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_value_is_served_while_the_database_is_slow() {
+    let world = World::start(Place::Embedded, |launch| {
+        launch.env("CACHEFRONT_TTL", TTL).env("CACHEFRONT_STALE_IF_ERROR", "10m")
+    })
+    .await;
+    let id = warm_user(&world).await;
+    assert_eq!(world.api.get("/pipeline").await.expect(200)["built_with"]["stale_if_error_ms"], 600_000);
+    set(&world.api, json!({ "database_delay_ms": 5_000 })).await;
+    world.other.execute(&format!("UPDATE users SET name = 'Ada King' WHERE id = {id}")).await;
+    wait::until_async("the last value is served", PATIENCE, async || {
+        let asked = Instant::now();
+        let read = world.api.get(&format!("/users/{id}")).await;
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        read.header("x-cache") == "stale" && read.expect(200)["name"] == "Ada"
+    })
+    .await;
+    world.api.delete("/faults").await.expect(200);
+    until_healed(&world, id, "Ada King").await;
 }
 
 /// A process that is cut off from the store cannot empty it.

@@ -28,6 +28,25 @@ async fn until(reader: &Reader, path: &str, attributes: &[&str]) -> String {
 const HEALTHY: &str = "data-verdict=\"healthy\"";
 const STALE: &str = "data-verdict=\"stale\"";
 const UNKNOWN: &str = "data-verdict=\"unknown\"";
+const EMPTY: &str = "data-verdict=\"empty\"";
+
+/// Nothing is cached, and then nothing is known of what is cached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_cut_off_is_unknown_and_never_empty() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    until(&reader, "/", &[EMPTY]).await;
+    world.api.put("/faults", &json!({ "store_cut": true })).await.expect(200);
+    let page = until(&reader, "/", &[UNKNOWN, "data-cause=\"store_cut\""]).await;
+    assert!(page.contains("store_cut.</p>"), "the cause is named: {page}");
+    let said = world.api.get("/consistency?fresh=true").await.expect(200);
+    assert!(said["verdict"] == "unknown" && said["cause"].as_str().is_some_and(|cause| cause.contains("store_cut")));
+    let id = world.api.add("Ada", "ada@x").await;
+    assert_eq!(world.api.state(id).await, "unknown");
+    until(&reader, "/", &[UNKNOWN, "data-state=\"unknown\""]).await;
+    world.api.delete("/faults").await.expect(200);
+    until(&reader, "/", &[EMPTY, "data-state=\"absent\""]).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_store_is_slow_and_the_verdict_stays_true() {
@@ -76,6 +95,41 @@ async fn a_fault_is_named_before_what_it_causes_and_switches_are_events() {
     // The event names who switched, if that is known.
     reader.post("/mode", "mode=cdc&version=1").await.expect(200);
     until(&reader, "/", &["<b>operator</b>"]).await;
+}
+
+/// While an invalidator is silent, plain reads follow the settings of the caches, and the API and the panel show what they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_freshness_objective_is_shown_with_what_plain_reads_do() {
+    for (on_lag, reads, x_cache) in [("bypass", "load", "miss"), ("1m", "by_age", "hit"), ("serve", "served", "hit")] {
+        let world = World::start(Place::Embedded, |launch| {
+            let launch = launch.env("CACHEFRONT_FRESHNESS_OBJECTIVE", "2s").env("CACHEFRONT_ON_LAG", on_lag);
+            with_accounts(launch).env("CACHEFRONT_MODE", "cdc").env("CACHEFRONT_TTL", "10m")
+        })
+        .await;
+        let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+        let id = world.api.add("Ada", "ada@x").await;
+        until(&reader, "/", &["data-freshness=\"met\"", "data-plain-reads=\"served\"", "data-objective-ms=\"2000\""])
+            .await;
+        wait::until_async("the entry is kept", PATIENCE, async || {
+            world.api.get(&format!("/users/{id}")).await.header("x-cache") == "hit"
+        })
+        .await;
+        let freshness = async || world.api.get("/pipeline").await.expect(200)["freshness"].clone();
+        assert_eq!(freshness().await["missed_since"], json!(null));
+        world.api.put("/faults", &json!({ "pause_consumer": true })).await.expect(200);
+        until(&reader, "/", &["data-freshness=\"missed\"", &format!("data-plain-reads=\"{reads}\"")]).await;
+        let missed = freshness().await;
+        assert_eq!((&missed["state"], &missed["plain_reads"]), (&json!("missed"), &json!(reads)), "{missed}");
+        assert!(missed["missed_since"].is_string() && missed == freshness().await, "{missed}");
+        wait::until_async("plain reads do what is said", PATIENCE, async || {
+            world.api.get(&format!("/users/{id}")).await.header("x-cache") == x_cache
+        })
+        .await;
+        world.api.delete("/faults").await.expect(200);
+        until(&reader, "/", &["data-freshness=\"met\"", "data-plain-reads=\"served\""]).await;
+        world.api.set_mode("ttl").await;
+        until(&reader, "/", &["data-freshness=\"off\""]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

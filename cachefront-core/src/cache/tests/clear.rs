@@ -2,6 +2,8 @@
 
 use super::hooks::{At, Hooked, hooked};
 use super::*;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{LayeredStore, Operation as Call, StoreLayer};
 use crate::testing::FaultyStore;
 
 fn other_cache(store: &Arc<MemoryStore>, database: &Database) -> Cache<u64, u64> {
@@ -127,6 +129,35 @@ async fn a_clear_ends_the_entries_of_another_release_that_one_shard_covers() {
         cache.clear().await.expect("cleared");
         assert_eq!(next.get(&id).await.expect("a value"), Some(2));
     }
+}
+
+/// A store whose coverage cannot be read.
+#[derive(Debug)]
+struct Uncovered;
+
+impl StoreLayer for Uncovered {
+    async fn around<T: Send>(&self, call: Call, done: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match call {
+            Call::Covered => Err(Error::new(ErrorKind::Unavailable, "one node is away")),
+            _ => done.await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clear_that_may_have_missed_another_release_fails_and_clears_what_it_can() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .shared(LayeredStore::around(MemoryStore::clone(&store), Uncovered))
+        .loader(database.clone())
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache");
+    cache.get(&7).await.expect("a value");
+    database.write(2);
+    cache.clear().await.expect_err("the coverage cannot be read");
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(2));
 }
 
 #[tokio::test]

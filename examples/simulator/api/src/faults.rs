@@ -28,6 +28,8 @@ pub(crate) struct FaultBody {
     store_cut: bool,
     #[schema(maximum = 10_000)]
     database_delay_ms: u64,
+    #[schema(maximum = 10_000)]
+    replica_lag_ms: u64,
 }
 
 /// Which faults are switched on.

@@ -247,6 +247,7 @@ impl JsonBody {
             store_delay_ms: fields.number("store_delay_ms", DELAY_MS_MAX),
             store_cut: fields.switch("store_cut"),
             database_delay_ms: fields.number("database_delay_ms", DELAY_MS_MAX),
+            replica_lag_ms: fields.number("replica_lag_ms", DELAY_MS_MAX),
         };
         fields.finish().map(|()| state)
     }

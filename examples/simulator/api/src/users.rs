@@ -63,8 +63,8 @@ pub(crate) async fn list(
     let started = Instant::now();
     let key = EmailKey::new(email);
     let hit = match freshness.asked_of(api.caches.by_email.get(&key)).detailed().await {
-        // The token names commits that no server here has: read the database itself.
-        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.by_email.get(&key).bypass().detailed().await?,
+        // The token names commits that no server here has, or a replica was read that lacks the proof: read the primary itself.
+        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.user_of_primary_by_email(&key).await?,
         hit => hit?,
     };
     let headers = cached::headers(&hit, freshness.at_least.as_ref(), started);
@@ -77,11 +77,12 @@ pub(crate) async fn list(
     params(
         ("id" = u64, Path, minimum = 1),
         ("max_staleness_ms" = Option<u64>, Query, description = "The value was current within this time", minimum = 0),
+        ("revalidate" = Option<bool>, Query, description = "Through a second cache, by age alone in both modes: a value that has expired is served for as long again while it is loaded in the background. Default: false"),
         ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits: what a write answered, or any `@@GLOBAL.gtid_executed`. A header that is sent several times is one set; 16 KiB in all; in a range the first number is not above the second", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")),
     ),
     responses(
         (status = 200, description = "The user. A 404 has the same headers", body = User, headers(
-            ("x-cache" = String, description = "`hit`: from a tier; `miss`: loaded and kept; `bypass`: loaded, and nothing is kept; `stale` is reserved for a value past its time"),
+            ("x-cache" = String, description = "`hit`: from a tier; `miss`: loaded and kept; `bypass`: loaded, and nothing is kept; `stale`: a load failed or was slow, and the last value of this process is served"),
             ("x-cache-tier" = String, description = "`local`: this process; `shared`: the store; `database`"),
             ("x-cache-age" = u64, description = "How long ago the value's load began, in ms"),
             ("x-cache-token" = String, description = "With a token: `contained` if the value is proven to contain it, else `not-contained`: no server here has reached it"),
@@ -95,12 +96,15 @@ pub(crate) async fn list(
 pub(crate) async fn read(
     State(api): State<Arc<Api>>,
     UserId(id): UserId,
+    parameters: Parameters,
     freshness: Freshness,
 ) -> Result<Response, ApiError> {
+    let revalidates = parameters.switch("revalidate").map_err(ApiError::problem)?;
+    let cache = if revalidates { &api.caches.revalidating } else { &api.caches.users };
     let started = Instant::now();
-    let hit = match freshness.asked_of(api.caches.users.get(&id)).detailed().await {
-        // The token names commits that no server here has: read the database itself.
-        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.users.get(&id).bypass().detailed().await?,
+    let hit = match freshness.asked_of(cache.get(&id)).detailed().await {
+        // The token names commits that no server here has, or a replica was read that lacks the proof: read the primary itself.
+        Err(error) if error.kind() == ErrorKind::Unproven => api.caches.user_of_primary(id).await?,
         hit => hit?,
     };
     let headers = cached::headers(&hit, freshness.at_least.as_ref(), started);

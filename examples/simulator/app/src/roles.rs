@@ -44,7 +44,7 @@ pub(crate) async fn up(settings: Settings) -> Result<(), CliError> {
     running.announce_events(&api);
     running.observe_freshness(&settings);
     let pages = running.panel(&api, &settings, true);
-    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.ttl);
+    let (mode, source, ttl) = (running.modes.current().mode.as_str(), api.pipeline.source, settings.caches.ttl);
     announce(&[
         format!("API      http://{0}  (try it: http://{0}/docs/)", reachable(listener.addr)),
         format!("panel    http://{}", reachable(panel_listener.addr)),
@@ -244,10 +244,11 @@ impl Running {
     }
 
     /// Publishes the events of `/events`: the pipeline's state, and changes even if the consumer runs in another
-    /// process. Also starts the inspector.
+    /// process. Also starts the inspector, and the simulated replica that loads may read.
     fn announce_events(&mut self, api: &Arc<Api>) {
         self.tasks.spawn(announcements(Arc::clone(api)));
         self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
+        self.tasks.spawn(self.backend.replicate(&self.caches, self.stop.clone()));
         if let Some(relay) = self.backend.followed.clone() {
             self.tasks.spawn(relay.follow(self.backend.events.clone(), self.stop.clone()));
         }
@@ -257,7 +258,7 @@ impl Running {
     fn observe_freshness(&mut self, settings: &Settings) {
         self.tasks.spawn(observe_freshness(
             self.pipeline(settings),
-            settings.ttl,
+            settings.caches.ttl,
             self.inspector.interest().clone(),
             self.stop.clone(),
         ));

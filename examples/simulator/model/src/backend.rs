@@ -4,8 +4,10 @@ mod admin;
 mod components;
 mod embedded;
 mod relay;
+mod replication;
 mod stack;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use cachefront::clock::SystemClock;
@@ -14,6 +16,7 @@ use cachefront::{CdcHandle, Clock};
 
 pub use self::admin::StoreAdmin;
 use simulator_cli::CliError;
+use tokio_util::sync::CancellationToken;
 
 use self::components::{SourceFactory, cannot_open};
 use self::relay::RelayClient;
@@ -25,6 +28,7 @@ use crate::inspector::Inspector;
 use crate::kafka_report::Notebook;
 use crate::mode::Modes;
 use crate::pipeline::{Pipeline, StatusStore};
+use crate::replica::Replica;
 use crate::settings::{self, Settings};
 use crate::stages::StageMeter;
 
@@ -50,7 +54,8 @@ pub struct Backend {
     pub hint: String,
     /// Measures the stages of changes, if this process runs the consumer.
     pub stages: Arc<StageMeter>,
-    sources: Box<dyn SourceFactory>,
+    replica: Arc<Replica>,
+    sources: Arc<dyn SourceFactory>,
 }
 
 impl Backend {
@@ -69,8 +74,11 @@ impl Backend {
         faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
         let store: Arc<dyn Store> =
             Arc::new(LayeredStore::around(StoreFaults::around(parts.store, &faults), StoreMeter::new()));
+        let database: Arc<dyn Database> =
+            Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) });
         Ok(Self {
-            database: Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) }),
+            replica: Replica::new(Arc::clone(&database), Arc::clone(&faults)),
+            database,
             true_database: parts.database,
             store_admin: StoreAdmin { store: Arc::clone(&store), keys: parts.keys },
             store,
@@ -81,7 +89,7 @@ impl Backend {
             board: Arc::new(FaultyStatusStore { board: parts.board, faults: Arc::clone(&faults) }),
             hint: parts.hint,
             stages: Arc::default(),
-            sources: parts.sources,
+            sources: parts.sources.into(),
             faults,
         })
     }
@@ -91,7 +99,20 @@ impl Backend {
     /// # Errors
     /// A line that says what is wrong.
     pub fn caches(&self, settings: &Settings) -> Result<Caches, CliError> {
-        Caches::build(&self.database, &self.store, settings.ttl).map_err(CliError::from_error)
+        let table = self.database.users_table();
+        Caches::build(&table, &self.replica, &self.store, &settings.caches).map_err(CliError::from_error)
+    }
+
+    /// Lets the simulated replica follow the log while the fault switch is on, until `stop`: in every process that loads.
+    pub fn replicate(&self, caches: &Caches, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (replica, sources) = (Arc::clone(&self.replica), Arc::clone(&self.sources));
+        let filter = caches.users.key_map().table_filter();
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = replication::run(&replica, &*sources, &filter) => {}
+            }
+        }
     }
 
     /// Starts the invalidator in `mode`.
@@ -114,7 +135,8 @@ impl Backend {
     /// A line that says what is wrong.
     pub fn inspector(&self, caches: Caches, modes: &Arc<Modes>) -> Result<Arc<Inspector>, CliError> {
         let (database, clock) = (Arc::clone(&self.true_database), Arc::clone(&self.clock));
-        Inspector::new(caches, database, Arc::clone(modes), self.sources.inspected()?, clock, &self.events)
+        let (store, source) = (Arc::clone(&self.store), self.sources.inspected()?);
+        Inspector::new(caches, database, store, Arc::clone(modes), source, clock, &self.events)
             .map_err(CliError::from_error)
     }
 
@@ -132,6 +154,8 @@ impl Backend {
             clock: Arc::clone(&self.clock),
             source: self.sources.name(),
             embedded: settings.embedded(),
+            freshness: settings.caches.freshness,
+            built_with: settings.caches.built_with(),
         }
     }
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use cachefront::event::RowImage;
 use cachefront::store::Store;
-use cachefront::{Cache, Hit, LoadCx, Loader, Local, Result, Tier};
+use cachefront::{Cache, CacheBuilder, Hit, LoadCx, Loader, Local, Result, Tier};
 
 pub use self::email_key::{BY_EMAIL, EmailKey};
-use crate::domain::{Database, DbError, Mode, Seen, User};
+use crate::domain::{DbError, Mode, User};
+use crate::freshness::FreshnessObjective;
+use crate::replica::{self, Replica};
+use crate::settings::CacheOptions;
 
 /// Size of the process-local tier of each cache: far more than the demos need.
 const LOCAL_BYTES: u64 = 16 << 20;
@@ -18,42 +21,64 @@ const LOCAL_BYTES: u64 = 16 << 20;
 /// Maximum time in the process-local tier. In TTL mode no invalidation removes a value before that.
 const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 
+/// How long a plain read that has an older value waits for its load, with `stale_if_error`.
+const LOAD_SOFT_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// Users, by their two keys.
 #[derive(Clone, Debug)]
 pub struct Caches {
     pub users: Cache<u64, User>,
     pub by_email: Cache<EmailKey, User>,
+    /// The users by id a second time, whatever the mode: by age alone, and a value that has expired is served for as long again
+    /// while it is loaded in the background. For comparisons.
+    pub revalidating: Cache<u64, User>,
     /// The users as the shared store has them, whatever this process holds. Only peeked at, never read through.
     stored: Cache<u64, User>,
+    replica: Arc<Replica>,
 }
 
 impl Caches {
     /// # Errors
     /// Those of the caches' builder.
-    pub fn build(database: &Arc<dyn Database>, store: &Arc<dyn Store>, ttl: Duration) -> Result<Self> {
-        let table = database.users_table();
+    pub fn build(table: &str, replica: &Arc<Replica>, store: &Arc<dyn Store>, options: &CacheOptions) -> Result<Self> {
+        let ttl = options.ttl;
         let local = Local::max_weight(LOCAL_BYTES).ttl((ttl / 2).min(LOCAL_TTL_MAX));
-        let users = Cache::builder("users")
-            .shared(Arc::clone(store))
+        let users = builder("users", table, store, options)
             .local(local)
-            .ttl(ttl)
-            .jitter(0.0)
-            .negative_ttl(ttl / 2)
-            .loader(ById(Arc::clone(database)))
-            .depends_on(&table, user_keys)
-            .build()?;
-        let by_email = Cache::builder(BY_EMAIL)
-            .shared(Arc::clone(store))
+            .loader(ById(Arc::clone(replica)))
+            .depends_on(table, user_keys);
+        let by_email = builder(BY_EMAIL, table, store, options)
             .local(local)
-            .ttl(ttl)
-            .jitter(0.0)
-            .negative_ttl(ttl / 2)
-            .loader(ByEmail(Arc::clone(database)))
-            .depends_on(&table, |row| Ok(vec![EmailKey::new(row.get::<String>("email")?)]))
+            .loader(ByEmail(Arc::clone(replica)))
+            .depends_on(table, |row| Ok(vec![EmailKey::new(row.get::<String>("email")?)]));
+        let (users, by_email) = (forgiving(users, options).build()?, forgiving(by_email, options).build()?);
+        let stored = builder("users", table, store, options).depends_on(table, user_keys).build()?;
+        let revalidating = by_age("users_revalidating", store, options)
+            .local(local)
+            .loader(ById(Arc::clone(replica)))
+            .stale_while_revalidate(options.ttl)
             .build()?;
-        let stored =
-            Cache::builder("users").shared(Arc::clone(store)).ttl(ttl).depends_on(&table, user_keys).build()?;
-        Ok(Self { users, by_email, stored })
+        Ok(Self { users, by_email, revalidating, stored, replica: Arc::clone(replica) })
+    }
+
+    /// Reads a user by id from the primary without the caches: for reads that require a proof which a replica cannot give.
+    ///
+    /// # Errors
+    /// Those of a read through the cache.
+    pub async fn user_of_primary(&self, id: u64) -> Result<Hit<User>> {
+        let replica = Arc::clone(&self.replica);
+        let load = move |cx: Arc<LoadCx>| async move { replica.get_from_primary(id, &cx).await };
+        self.users.get_or_load(&id, load).bypass().detailed().await
+    }
+
+    /// Reads a user by e-mail address from the primary without the caches.
+    ///
+    /// # Errors
+    /// Those of a read through the cache.
+    pub async fn user_of_primary_by_email(&self, key: &EmailKey) -> Result<Hit<User>> {
+        let (replica, email) = (Arc::clone(&self.replica), key.email().to_owned());
+        let load = move |cx: Arc<LoadCx>| async move { replica.get_by_email_from_primary(&email, &cx).await };
+        self.by_email.get_or_load(key, load).bypass().detailed().await
     }
 
     /// Sets the mode for reads that start from now on.
@@ -91,37 +116,56 @@ impl Caches {
     }
 }
 
+/// The parts of all caches.
+///
+/// Their loaders read a replica while the fault switch says so. A service whose caches declare a replica must let its gate wait
+/// on it, or fence them: without the fence this program does neither, to show what happens then.
+fn by_age<K>(name: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
+    Cache::builder(name)
+        .shared(Arc::clone(store))
+        .ttl(options.ttl)
+        .jitter(0.0)
+        .negative_ttl(options.ttl / 2)
+        .loads_from(replica::NAME)
+}
+
+/// The parts of caches that the change log keeps correct.
+fn builder<K>(name: &str, table: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
+    let FreshnessObjective { objective, on_lag } = options.freshness;
+    let builder = by_age(name, store, options).freshness_objective(objective, on_lag);
+    let builder = if options.fenced { builder.fenced() } else { builder };
+    // What the loaders return for a key is made from its one row.
+    if options.refresh_in_place { builder.refresh_in_place(table, User::from_row) } else { builder }
+}
+
+/// Serves the last value of this process if a load fails or is slow, as far as the options say so.
+fn forgiving<K>(builder: CacheBuilder<K, User>, options: &CacheOptions) -> CacheBuilder<K, User> {
+    match options.stale_if_error {
+        Duration::ZERO => builder,
+        age_max => builder.stale_if_error(age_max).load_soft_timeout(LOAD_SOFT_TIMEOUT),
+    }
+}
+
 fn user_keys(row: &RowImage) -> Result<Vec<u64>> {
     Ok(vec![row.get("id")?])
 }
 
-struct ById(Arc<dyn Database>);
+struct ById(Arc<Replica>);
 
 impl Loader<u64, User> for ById {
     type Error = DbError;
 
     async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<User>, DbError> {
-        Ok(noted(self.0.get(*id).await?, cx))
+        self.0.get(*id, cx).await
     }
 }
 
-struct ByEmail(Arc<dyn Database>);
+struct ByEmail(Arc<Replica>);
 
 impl Loader<EmailKey, User> for ByEmail {
     type Error = DbError;
 
     async fn load(&self, key: &EmailKey, cx: &LoadCx) -> Result<Option<User>, DbError> {
-        Ok(noted(self.0.get_by_email(key.email()).await?, cx))
+        self.0.get_by_email(key.email(), cx).await
     }
-}
-
-/// Hands the cache the position and origin that were read before the row.
-fn noted<T>(seen: Seen<T>, cx: &LoadCx) -> T {
-    if let Some(position) = seen.position {
-        cx.position(position);
-    }
-    if let Some(origin) = &seen.origin {
-        cx.origin(origin);
-    }
-    seen.value
 }

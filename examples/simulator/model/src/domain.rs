@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
+use cachefront::event::RowImage;
 use cachefront::store::InvalidationMode;
 use cachefront::{BoxError, Position, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,21 @@ pub struct User {
     /// RFC 3339 in UTC, with microseconds.
     #[schema(example = "2026-01-31T12:00:00.000000Z", format = DateTime)]
     pub updated_at: String,
+}
+
+impl User {
+    /// Makes a user from a row of the change log.
+    ///
+    /// # Errors
+    /// `Corrupt` if the row lacks a column, or has one of another type.
+    pub fn from_row(row: &RowImage) -> cachefront::Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            email: row.get("email")?,
+            updated_at: rfc3339_of(row.get("updated_at")?),
+        })
+    }
 }
 
 /// A user as a client sends it.
@@ -126,6 +142,20 @@ pub fn rfc3339(at: Timestamp) -> String {
     let micros = i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
     let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// Converts a time that another program wrote to the API's form; returns the text unchanged if it is not a time.
+pub fn rfc3339_of(text: String) -> String {
+    let bytes = text.as_bytes();
+    if bytes.len() == 27 && bytes.last() == Some(&b'Z') && bytes.get(10) == Some(&b'T') {
+        return text;
+    }
+    let with_zone = text.parse::<jiff::Timestamp>().ok();
+    let without = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    match with_zone.or_else(|| without().map(|zoned| zoned.timestamp())) {
+        Some(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+        None => text,
+    }
 }
 
 /// The pattern of `LIKE` that finds `text` anywhere; `!` escapes.

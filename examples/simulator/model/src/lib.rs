@@ -4,6 +4,7 @@
 //! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
 //! - [`backend`]: the components of a role, opened as the [`settings`] say; [`faults`]: what can be broken on purpose;
 //! - [`mode`], [`pipeline`], [`events`]: what all roles agree on and show;
+//! - [`freshness`]: whether the freshness objective of the caches is met; [`replica`]: a replica that lags;
 //! - [`inspector`]: compares cached entries with the database; [`connect`]: registers and follows Debezium's connector.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
@@ -16,12 +17,14 @@ pub mod db;
 pub mod domain;
 pub mod events;
 pub mod faults;
+pub mod freshness;
 pub mod inspector;
 pub mod kafka_report;
 pub mod metrics;
 pub mod mode;
 pub mod pipeline;
 pub mod poll;
+pub mod replica;
 pub mod settings;
 pub mod shared_task;
 pub mod source;

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::domain::Mode;
+use crate::freshness::{Freshness, FreshnessObjective, Watermark};
 use crate::kafka_report::KafkaReport;
 use crate::mode::Modes;
+use crate::settings::BuiltWith;
 use crate::stages::{StageMeter, Stages};
 
 /// How often a consumer reports while nothing changes.
@@ -150,6 +152,10 @@ pub struct PipelineView {
     pub events_total: u64,
     /// Keys invalidated since the consumer started.
     pub invalidations_total: u64,
+    /// Whether the freshness objective of the caches is met.
+    pub freshness: Freshness,
+    /// How the caches are built.
+    pub built_with: BuiltWith,
     /// False if the store replied that no generation is in force: nothing is cached in CDC mode, and every read goes to the
     /// database.
     #[serde(skip)]
@@ -170,6 +176,8 @@ pub struct Pipeline {
     pub clock: Arc<dyn Clock>,
     pub source: &'static str,
     pub embedded: bool,
+    pub freshness: FreshnessObjective,
+    pub built_with: BuiltWith,
 }
 
 impl Pipeline {
@@ -182,13 +190,20 @@ impl Pipeline {
         let meta = reading.ok().and_then(|reading| reading.meta).filter(|meta| meta.is_live());
         let caches = is_unknown || meta.is_some();
         let watermark = meta.as_ref().map(|meta| meta.source_time).unwrap_or_default();
+        // Of the store alone: readers know no other watermark.
+        let seen = match &meta {
+            _ if is_unknown => Watermark::Unread,
+            None => Watermark::NoGeneration,
+            Some(_) => Watermark::At(watermark),
+        };
         let source_time = watermark.max(Timestamp::from_micros(report.source_time_us));
         let reported = if report.running { Timestamp::from_micros(report.at_us) } else { Timestamp::UNKNOWN };
         let alive_at = watermark.max(reported);
         let now = self.clock.now();
+        let mode = self.modes.current().mode;
         let applied = meta.map_or(report.applied, |meta| meta.applied_text().to_owned());
         PipelineView {
-            mode: self.modes.current().mode,
+            mode,
             source: self.source.to_owned(),
             embedded: self.embedded,
             running: alive_at.is_known() && now.since(alive_at) <= SILENCE_MAX,
@@ -196,6 +211,8 @@ impl Pipeline {
             applied: Some(applied).filter(|applied| !applied.is_empty()),
             events_total: report.events_total,
             invalidations_total: report.invalidations_total,
+            freshness: self.freshness.judge(mode, seen, now),
+            built_with: self.built_with,
             caches,
             stages: report.stages,
         }

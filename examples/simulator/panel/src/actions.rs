@@ -235,6 +235,7 @@ fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
         "store_cut" => state.store_cut = on()?,
         "store_delay_ms" => state.store_delay_ms = millis()?,
         "database_delay_ms" => state.database_delay_ms = millis()?,
+        "replica_lag_ms" => state.replica_lag_ms = millis()?,
         "all" => state = FaultState::default(),
         _ => return None,
     }

@@ -82,7 +82,7 @@ impl Ui {
         let panel = Arc::new(Panel {
             database,
             hint,
-            ttl: settings.ttl,
+            ttl: settings.caches.ttl,
             live: Live::new(&api),
             row_cache: RowCache::default(),
             tour: Tour::default(),

@@ -122,7 +122,11 @@ async fn store(panel: &Panel) -> Option<(bool, Duration)> {
 }
 
 async fn pipeline(panel: &Panel, last: &Moment, deadline: Instant) -> PipelineView {
-    let silent = |_| PipelineView { running: false, mode: panel.api.modes.current().mode, ..last.pipeline.clone() };
+    let silent = |_| {
+        let mode = panel.api.modes.current().mode;
+        let freshness = panel.api.pipeline.freshness.unknown(mode);
+        PipelineView { running: false, mode, freshness, ..last.pipeline.clone() }
+    };
     timeout_at(deadline, panel.api.pipeline.view()).await.unwrap_or_else(silent)
 }
 

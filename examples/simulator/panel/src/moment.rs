@@ -81,6 +81,8 @@ impl Moment {
                 applied: None,
                 events_total: 0,
                 invalidations_total: 0,
+                freshness: api.pipeline.freshness.unknown(api.modes.current().mode),
+                built_with: api.pipeline.built_with,
                 caches: true,
                 stages: Stages::default(),
             },

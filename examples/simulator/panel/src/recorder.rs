@@ -78,6 +78,7 @@ fn differences(before: FaultState, after: FaultState) -> Vec<(&'static str, bool
         ("Delay", before.store_delay_ms, after.store_delay_ms),
         ("Cut", switch(before.store_cut), switch(after.store_cut)),
         ("Slow", before.database_delay_ms, after.database_delay_ms),
+        ("Lag", before.replica_lag_ms, after.replica_lag_ms),
     ]
     .into_iter()
     .filter(|(_, before, after)| before != after)

@@ -89,13 +89,16 @@ impl KeptLoad {
     }
 }
 
-/// A number as measured in both modes.
+/// A number as measured on every side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pair {
     pub(super) name: String,
     pub(super) note: String,
     pub(super) unit: String,
     pub(super) ttl: Option<f64>,
+    /// Absent in results of earlier versions.
+    #[serde(default)]
+    pub(super) swr: Option<f64>,
     pub(super) cdc: Option<f64>,
     pub(super) less_is_better: bool,
 }
@@ -106,6 +109,9 @@ pub(super) struct KeptExperiment {
     pub(super) about: About,
     pub(super) verdict: String,
     pub(super) notes: Vec<String>,
+    /// How the caches were built; absent in results of earlier versions.
+    #[serde(default)]
+    pub(super) caches: Option<String>,
     pub(super) pairs: Vec<Pair>,
     pub(super) html: String,
     pub(super) json: String,
@@ -118,6 +124,7 @@ impl KeptExperiment {
             note: row.note.clone(),
             unit: row.unit.to_owned(),
             ttl: row.ttl,
+            swr: row.swr,
             cdc: row.cdc,
             less_is_better: row.less_is_better,
         };
@@ -125,6 +132,7 @@ impl KeptExperiment {
             about: About::new(&result.started_at, &result.plan),
             verdict: result.verdict.clone(),
             notes: result.notes.clone(),
+            caches: result.caches_in_words(),
             pairs: result.compared.iter().map(pair).collect(),
             html: report::page(result),
             json: serde_json::to_string_pretty(result).unwrap_or_default(),

@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod faults;
 mod frame;
+mod freshness;
 pub(super) mod icon;
 mod load;
 mod pipeline;

@@ -31,7 +31,7 @@ impl ExperimentControl {
         Self { load: load.clone(), progress: watch::Sender::new(ExperimentProgress::default()), last: Arc::default() }
     }
 
-    /// Starts an experiment and returns immediately. Each side takes the length of the plan: 30 s by default, 60 s in
+    /// Starts an experiment and returns immediately. Each side takes the length of the plan: 30 s by default, 90 s in
     /// total.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
-//! The experiment: runs one seeded plan in TTL mode, then in CDC mode, and compares the two.
+//! The experiment: runs one seeded plan in TTL mode, there again with stale-while-revalidate, then in CDC mode, and compares them.
 //!
-//! Each side gets new rows that no cache has seen, so that both start cold. The original mode is restored at the end,
+//! Each side gets new rows that no cache has seen, so that all start cold. The original mode is restored at the end,
 //! even if the experiment is stopped early.
 //!
-//! - [`control`]: the handle that starts and stops it; [`run`](mod@run): both sides, one after the other;
+//! - [`control`]: the handle that starts and stops it; [`run`](mod@run): the sides, one after the other;
 //! - [`outcome`]: the result.
 
 pub mod control;
 mod flags;
+mod options;
 pub mod outcome;
 pub mod report;
 mod run;

@@ -1,9 +1,10 @@
-//! The result of an experiment: both sides, compared.
+//! The result of an experiment: its sides, compared.
 
 use serde::Serialize;
 
+use super::options::options;
 use crate::load::report::frame::span;
-use crate::load::{LoadPlan, LoadProgress, LoadResult};
+use crate::load::{BuiltWith, LoadPlan, LoadProgress, LoadResult};
 
 /// Phase of an experiment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,10 +38,10 @@ pub struct ExperimentProgress {
     /// Number of the experiment in this process, from 1; 0 before the first.
     pub run: u64,
     pub phase: ExperimentPhase,
-    /// The mode being measured: `ttl` first, then `cdc`.
+    /// The side being measured: `ttl` first, then `swr`, then `cdc`.
     pub side: Option<&'static str>,
     pub elapsed_ms: u64,
-    /// Time until the end of both sides, not counting mode switches.
+    /// Time until the end of all sides, not counting mode switches.
     pub left_ms: u64,
     /// Progress of the current side's load.
     pub load: LoadProgress,
@@ -65,13 +66,14 @@ impl ExperimentProgress {
 /// One side of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Side {
-    pub mode: &'static str,
+    /// `ttl`, `swr` or `cdc`.
+    pub name: &'static str,
     /// False if another client changed the mode during the run: then the numbers mix two modes.
     pub undisturbed: bool,
     pub result: LoadResult,
 }
 
-/// One number, measured on both sides.
+/// One number, measured on all sides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
     pub name: &'static str,
@@ -80,6 +82,7 @@ pub struct Compared {
     pub unit: &'static str,
     /// `None` if it was not measured.
     pub ttl: Option<f64>,
+    pub swr: Option<f64>,
     pub cdc: Option<f64>,
     /// True if lower values are better.
     pub less_is_better: bool,
@@ -93,7 +96,7 @@ pub struct ExperimentResult {
     pub started_at: String,
     pub seed: u64,
     pub plan: LoadPlan,
-    /// True if, on both sides, the mode did not change, all requests were sent and reads could be judged.
+    /// True if, on all sides, the mode did not change, all requests were sent and reads could be judged.
     pub valid: bool,
     /// Reservations about these numbers.
     pub notes: Vec<String>,
@@ -102,13 +105,22 @@ pub struct ExperimentResult {
     /// The restored mode, or why it could not be restored and what to do.
     #[serde(serialize_with = "restored")]
     pub restored: Result<String, String>,
+    /// How the caches are built; `None` if the API does not say.
+    pub caches: Option<BuiltWith>,
     pub ttl: Side,
+    /// TTL mode with stale-while-revalidate.
+    pub swr: Side,
     pub cdc: Side,
 }
 
 impl ExperimentResult {
-    pub(super) fn new(plan: LoadPlan, ttl: Side, cdc: Side, restored: Result<String, String>) -> Self {
-        let mut notes = notes(&ttl, &cdc);
+    pub(super) fn new(
+        plan: LoadPlan,
+        [ttl, swr, cdc]: [Side; 3],
+        caches: Option<BuiltWith>,
+        restored: Result<String, String>,
+    ) -> Self {
+        let mut notes = notes([&ttl, &swr, &cdc]);
         let valid = notes.is_empty();
         // Does not affect `valid`: the measurements are complete.
         notes.extend(restored.as_ref().err().cloned());
@@ -118,20 +130,29 @@ impl ExperimentResult {
             started_at: ttl.result.started_at.clone(),
             seed: plan.seed,
             valid,
-            verdict: verdict(&ttl.result, &cdc.result),
-            compared: compare(&ttl.result, &cdc.result),
+            verdict: verdict(&ttl.result, &swr.result, &cdc.result),
+            compared: compare(&ttl.result, &swr.result, &cdc.result),
             plan,
             notes,
             restored,
+            caches,
             ttl,
+            swr,
             cdc,
         }
+    }
+
+    /// Describes how the caches were built, `None` if the API did not say.
+    pub fn caches_in_words(&self) -> Option<String> {
+        self.caches.as_ref().map(options)
     }
 
     /// Returns true if a goal was missed. Goals on staleness count in CDC mode only, because TTL mode is stale by
     /// design.
     pub fn missed(&self) -> bool {
-        self.ttl.result.missed(|measure| !measure.is_staleness()) || self.cdc.result.missed(|_| true)
+        let by_age =
+            [&self.ttl, &self.swr].into_iter().any(|side| side.result.missed(|measure| !measure.is_staleness()));
+        by_age || self.cdc.result.missed(|_| true)
     }
 }
 
@@ -141,7 +162,7 @@ fn restored<S: serde::Serializer>(restored: &Result<String, String>, to: S) -> R
 }
 
 /// Describes the result: the stale reads that CDC mode avoids, and its cost in database loads.
-fn verdict(ttl: &LoadResult, cdc: &LoadResult) -> String {
+fn verdict(ttl: &LoadResult, swr: &LoadResult, cdc: &LoadResult) -> String {
     let (before, after) = (&ttl.freshness, &cdc.freshness);
     let stale = match before.load.stale {
         0 => "In TTL mode no stale read was seen".to_owned(),
@@ -167,25 +188,31 @@ fn verdict(ttl: &LoadResult, cdc: &LoadResult) -> String {
         }
         _ => String::new(),
     };
-    format!("{stale}; {fresh}{probed}.{price}")
+    let revalidated = match (swr.freshness.load.stale, swr.freshness.load.age.max_ms) {
+        (0, _) => "with stale-while-revalidate none was".to_owned(),
+        (stale, age) => format!("with stale-while-revalidate {stale} were, up to {} after it", span(age)),
+    };
+    format!("{stale}; {revalidated}; {fresh}{probed}.{price}")
 }
 
 fn loads_per_second(result: &LoadResult) -> Option<f64> {
     result.cache.database_loads.map(|loads| loads as f64 / result.seconds)
 }
 
-fn compare(ttl: &LoadResult, cdc: &LoadResult) -> Vec<Compared> {
+fn compare(ttl: &LoadResult, swr: &LoadResult, cdc: &LoadResult) -> Vec<Compared> {
     let row = |name, unit, less_is_better, note: String, of: &dyn Fn(&LoadResult) -> Option<f64>| Compared {
         name,
         note,
         unit,
         ttl: of(ttl),
+        swr: of(swr),
         cdc: of(cdc),
         less_is_better,
     };
     let grace = format!("of these: more than {:.0} ms after the write was answered", ttl.freshness.grace_ms);
-    let (before, after) = (ttl.freshness.load.judged, cdc.freshness.load.judged);
-    let any = format!("of {before} and {after}: started after a write was answered, and returned an older value");
+    let [first, second, third] = [ttl, swr, cdc].map(|side| side.freshness.load.judged);
+    let any =
+        format!("of {first}, {second} and {third}: started after a write was answered, and returned an older value");
     let window = "by the probe: from the answer of a write to the first fresh read".to_owned();
     let windows = |result: &LoadResult| Some(result.freshness.windows).filter(|windows| windows.count > 0);
     vec![
@@ -209,22 +236,22 @@ fn compare(ttl: &LoadResult, cdc: &LoadResult) -> Vec<Compared> {
     ]
 }
 
-fn notes(ttl: &Side, cdc: &Side) -> Vec<String> {
+fn notes(sides: [&Side; 3]) -> Vec<String> {
     let mut notes = Vec::new();
-    for side in [ttl, cdc] {
-        let (mode, result) = (side.mode, &side.result);
+    for side in sides {
+        let (name, result) = (side.name, &side.result);
         if !side.undisturbed {
             notes
-                .push(format!("The mode was changed by another client during the {mode} side: repeat the experiment."));
+                .push(format!("The mode was changed by another client during the {name} side: repeat the experiment."));
         }
         if result.requests.dropped > 0 {
             notes.push(format!(
-                "{mode}: {} requests could not be sent in time, so its latencies are those of a lower rate.",
+                "{name}: {} requests could not be sent in time, so its latencies are those of a lower rate.",
                 result.requests.dropped
             ));
         }
         if result.freshness.load.judged + result.freshness.probe.judged == 0 {
-            notes.push(format!("{mode}: no read could be judged, so nothing is known about staleness."));
+            notes.push(format!("{name}: no read could be judged, so nothing is known about staleness."));
         }
     }
     notes

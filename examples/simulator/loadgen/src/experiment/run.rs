@@ -1,4 +1,4 @@
-//! Runs both sides one after the other, and always restores the mode.
+//! Runs the sides one after the other, and always restores the mode.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const ATTEMPTS: u32 = 5;
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs both sides and restores the mode.
+/// Runs all sides and restores the mode.
 ///
 /// # Errors
 /// A line that says how the API failed, or that the experiment was stopped. The mode is restored in both cases.
@@ -37,7 +37,7 @@ pub(super) async fn run(
     progress: &watch::Sender<ExperimentProgress>,
 ) -> Result<ExperimentResult, CliError> {
     let client = Client::new(&target, TIMEOUT, 4)?;
-    let found = client.mode().await?;
+    let (found, caches) = (client.mode().await?, client.caches().await);
     let number = getrandom::u32().map_err(|error| CliError::new(error.to_string()))?;
     let prefix = format!("ab-{number:08x}-");
     let run = Run {
@@ -58,8 +58,8 @@ pub(super) async fn run(
     client.remove_all(&prefix).await;
     let ended = ended.unwrap_or_else(|_| Err(CliError::new("the experiment ended by an error of its own")));
     match (ended, restored) {
-        (Ok((ttl, cdc)), restored) => {
-            Ok(ExperimentResult::new(plan, ttl, cdc, restored.map_err(|error| error.to_string())))
+        (Ok(sides), restored) => {
+            Ok(ExperimentResult::new(plan, sides, caches, restored.map_err(|error| error.to_string())))
         }
         (Err(error), Ok(_)) => Err(error),
         (Err(_), Err(error)) => Err(error),
@@ -86,7 +86,12 @@ async fn restore(client: &Client, found: &ModeView, ours: &ModeView) -> Result<S
     Err(CliError::new(format!("the mode was {mode} and could not be put back: switch it to {mode} yourself; {last}")))
 }
 
-/// State shared by both sides.
+/// One side: its name, the mode, and whether reads go through the cache that serves an expired value while it loads it.
+type SideSpec = (&'static str, &'static str, bool);
+
+const SIDES: [SideSpec; 3] = [("ttl", "ttl", false), ("swr", "ttl", true), ("cdc", "cdc", false)];
+
+/// State shared by all sides.
 struct Run {
     client: Client,
     target: Target,
@@ -98,29 +103,31 @@ struct Run {
 }
 
 impl Run {
-    async fn sides(&self, ours: &watch::Sender<ModeView>) -> Result<(Side, Side), CliError> {
-        let ttl = self.side("ttl", 0, ours).await?;
-        let cdc = self.side("cdc", 1, ours).await?;
-        Ok((ttl, cdc))
+    async fn sides(&self, ours: &watch::Sender<ModeView>) -> Result<[Side; 3], CliError> {
+        let [ttl, swr, cdc] = SIDES;
+        Ok([self.side(ttl, 0, ours).await?, self.side(swr, 1, ours).await?, self.side(cdc, 2, ours).await?])
     }
 
-    async fn side(&self, mode: &'static str, done: u32, ours: &watch::Sender<ModeView>) -> Result<Side, CliError> {
+    async fn side(&self, spec: SideSpec, done: u32, ours: &watch::Sender<ModeView>) -> Result<Side, CliError> {
+        let (name, mode, revalidates) = spec;
         self.progress.send_modify(|progress| {
-            (progress.phase, progress.side) = (ExperimentPhase::Switching, Some(mode));
-            progress.left_ms = millis(self.length() * (2 - done));
+            (progress.phase, progress.side) = (ExperimentPhase::Switching, Some(name));
+            progress.left_ms = millis(self.length() * (3 - done));
         });
         // Must not be cancelled: a switch whose response was never read could not be distinguished from another
         // client's.
         let in_force = self.switch(mode, ours).await?;
         tokio::select! {
-            kept = self.until_in_force(mode) => kept?,
+            kept = self.until_in_force(name, mode) => kept?,
             () = self.stop.cancelled() => return Err(stopped()),
         }
         let job = Job {
             target: self.target.clone(),
             plan: self.plan.clone(),
-            prefix: format!("{}{mode}-", self.prefix),
+            prefix: format!("{}{name}-", self.prefix),
             removes_rows: true,
+            shown_within: Some(KEEPS_WITHIN),
+            revalidates,
         };
         let load = watch::Sender::new(LoadProgress::default());
         let follow = self.follow(load.subscribe(), done);
@@ -132,7 +139,7 @@ impl Run {
             return Err(stopped());
         }
         let undisturbed = self.client.mode().await.is_ok_and(|now| now == in_force);
-        Ok(Side { mode, undisturbed, result })
+        Ok(Side { name, undisturbed, result })
     }
 
     async fn switch(&self, mode: &str, ours: &watch::Sender<ModeView>) -> Result<ModeView, CliError> {
@@ -151,9 +158,9 @@ impl Run {
     }
 
     /// Waits until every process has switched the mode and the cache keeps entries.
-    async fn until_in_force(&self, mode: &str) -> Result<(), CliError> {
+    async fn until_in_force(&self, name: &str, mode: &str) -> Result<(), CliError> {
         tokio::time::sleep(ELSEWHERE).await;
-        let rows = self.client.rows(&format!("{}look-{mode}-", self.prefix), 1).await?;
+        let rows = self.client.rows(&format!("{}look-{name}-", self.prefix), 1).await?;
         let Some(row) = rows.first() else { return Ok(()) };
         tokio::time::timeout(KEEPS_WITHIN, self.until_kept(row)).await.map_err(|_| {
             CliError::new(format!(
@@ -164,7 +171,7 @@ impl Run {
 
     async fn until_kept(&self, row: &Row) {
         loop {
-            self.client.read(row.id).await;
+            self.client.until_shown(row.id).await;
             if self.client.state(row.id).await.is_ok_and(|state| state == "healthy") {
                 return;
             }
@@ -180,7 +187,7 @@ impl Run {
                 progress.phase = ExperimentPhase::Running;
                 progress.elapsed_ms = millis(self.length() * done) + now.elapsed_ms;
                 let side = if now.phase == Phase::Preparing { millis(self.length()) } else { now.left_ms };
-                progress.left_ms = side + millis(self.length() * (1 - done));
+                progress.left_ms = side + millis(self.length() * (2 - done));
                 progress.load = now;
             });
         }
@@ -192,7 +199,7 @@ impl Run {
 }
 
 fn stopped() -> CliError {
-    CliError::new("the experiment was stopped: both sides have to run to be compared")
+    CliError::new("the experiment was stopped: all sides have to run to be compared")
 }
 
 fn millis(duration: Duration) -> u64 {

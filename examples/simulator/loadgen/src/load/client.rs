@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use simulator_cli::{CliError, ExposeSecret, SecretString, root_cause};
 
+use super::built_with::BuiltWith;
+
 /// Page size for listing users, the maximum that the API accepts.
 const PAGE: usize = 1_000;
 
@@ -20,6 +22,9 @@ const PAGES_MAX: usize = 200;
 
 /// Maximum number of concurrent requests that create or remove rows.
 const AT_ONCE: usize = 16;
+
+/// Pause between two reads of a row that is not there yet.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The API's URL, and the token to use.
 #[derive(Clone, Debug)]
@@ -67,6 +72,8 @@ pub struct ModeView {
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    /// The query of every read.
+    query: &'static str,
 }
 
 impl Client {
@@ -90,7 +97,12 @@ impl Client {
             .default_headers(headers)
             .build()
             .map_err(|error| CliError::new(root_cause(&error)))?;
-        Ok(Self { http, base: target.url.clone() })
+        Ok(Self { http, base: target.url.clone(), query: "" })
+    }
+
+    /// Reads through the API's cache that serves an expired value while it loads it again.
+    pub(super) fn revalidating(self) -> Self {
+        Self { query: "?revalidate=true", ..self }
     }
 
     /// Returns `count` rows whose addresses begin with `prefix`, sorted by id. Creates missing ones.
@@ -174,7 +186,7 @@ impl Client {
             #[serde(borrow)]
             name: Cow<'a, str>,
         }
-        let response = self.http.get(format!("{}/users/{id}", self.base)).send().await.ok()?;
+        let response = self.http.get(format!("{}/users/{id}{}", self.base, self.query)).send().await.ok()?;
         let (status, origin) = (response.status().as_u16(), origin(response.headers()));
         let body = response.bytes().await.ok()?;
         let name = serde_json::from_slice::<Named<'_>>(&body).ok().map(|user| user.name.into_owned());
@@ -188,6 +200,26 @@ impl Client {
         let status = response.status().as_u16();
         response.bytes().await.ok()?;
         Some(status)
+    }
+
+    /// Reads a row through the cache until the response has it, and removes what is cached after each response that has not:
+    /// a replica that lags may not have the row yet.
+    pub async fn until_shown(&self, id: u64) {
+        while self.read(id).await.is_none_or(|answer| answer.name.is_none()) {
+            // An API without this route goes on serving what it has cached; the caller bounds the wait.
+            let _ = self.http.delete(format!("{}/cache/users/{id}", self.base)).send().await;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Returns how the API's caches are built, `None` if it does not say.
+    pub async fn caches(&self) -> Option<BuiltWith> {
+        #[derive(Deserialize)]
+        struct Pipeline {
+            built_with: BuiltWith,
+        }
+        let view: Pipeline = self.json(self.http.get(format!("{}/pipeline", self.base))).await.ok()?;
+        Some(view.built_with)
     }
 
     /// Returns the mode in force.

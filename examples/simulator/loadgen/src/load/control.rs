@@ -79,7 +79,8 @@ impl LoadControl {
         plan.check().map_err(StartError::Invalid)?;
         let permit = Arc::clone(&self.place).try_acquire_owned().map_err(|_| StartError::Busy)?;
         let stop = CancellationToken::new();
-        let job = Job { target: self.target.clone(), plan, prefix: PREFIX.to_owned(), removes_rows: false };
+        let (target, prefix) = (self.target.clone(), PREFIX.to_owned());
+        let job = Job { target, plan, prefix, removes_rows: false, shown_within: None, revalidates: false };
         self.last().stop = stop.clone();
         // Set here so that a caller that reads the progress right after the start sees it.
         self.progress.send_modify(|progress| {

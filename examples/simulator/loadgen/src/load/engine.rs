@@ -38,6 +38,10 @@ pub struct Job {
     pub prefix: String,
     /// Whether to remove the rows at the end.
     pub removes_rows: bool,
+    /// Maximum wait until new rows can be read, because loads may read a replica that lags; `None` to begin at once.
+    pub shown_within: Option<Duration>,
+    /// Whether reads go through the API's cache that serves an expired value while it loads it again.
+    pub revalidates: bool,
 }
 
 /// Runs a job. Cancelling `stop` ends it early; the result then covers what was measured so far.
@@ -59,7 +63,10 @@ pub async fn run(
             ..LoadProgress::default()
         };
     });
-    let client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
+    let mut client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
+    if job.revalidates {
+        client = client.revalidating();
+    }
     let result = with_rows(&client, job, stop, progress).await;
     if job.removes_rows {
         client.remove_all(&job.prefix).await;
@@ -83,6 +90,11 @@ async fn with_rows(
 async fn prepare(client: &Client, job: &Job) -> Result<Rows, CliError> {
     let load = client.rows(&job.prefix, job.plan.users).await?;
     let probe = client.rows(&format!("{}probe-", job.prefix), job.plan.probe.rows).await?;
+    // Rows are replicated in the order of their creation.
+    let last = load.iter().chain(&probe).map(|row| row.id).max();
+    if let (Some(within), Some(last)) = (job.shown_within, last) {
+        let _ = tokio::time::timeout(within, client.until_shown(last)).await;
+    }
     Ok(Rows { load, probe })
 }
 

@@ -8,6 +8,7 @@
 //! - [`engine`]: a run from start to end; [`drive`] sends the requests that [`mix`] draws, through [`client`];
 //! - [`judge`]: whether a read was stale; [`probe`]; [`tally`]: what is counted.
 
+mod built_with;
 mod client;
 pub mod control;
 mod drive;
@@ -32,6 +33,7 @@ pub mod threshold;
 
 use std::process::ExitCode;
 
+pub use built_with::BuiltWith;
 pub use client::{Client, ModeView, Row, Target};
 pub use control::{LoadControl, StartError, spawn};
 pub use engine::{Job, run as execute};

@@ -13,7 +13,7 @@ use super::admin::NamespaceAdmin;
 use super::relay::RelayClient;
 use crate::domain::{Database, DbError};
 use crate::events::{ChangeSink, EventHub};
-use crate::faults::Faults;
+use crate::faults::{Faults, SourceFaults};
 use crate::kafka_report::Notebook;
 use crate::pipeline::StatusStore;
 
@@ -36,8 +36,25 @@ pub(super) trait SourceFactory: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Returns a source that the simulated replica follows.
+    ///
+    /// # Errors
+    /// Those of the source.
+    async fn replicated(&self) -> cachefront::Result<Box<dyn ChangeSource>>;
+
     /// Returns an invalidator over a new source, with the faults that are switched on.
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError>;
+}
+
+/// Returns an invalidator over `source`. Its gate waits on the primary alone, although loaders may read the simulated replica:
+/// what keeps the replica's older rows out of the caches is their fence, or nothing.
+pub(super) fn cdc_over(source: impl ChangeSource, faults: &Arc<Faults>) -> Cdc {
+    let gate = source.gate();
+    let cdc = Cdc::new(SourceFaults::around(source, faults));
+    match gate {
+        Some(gate) => cdc.gate(gate),
+        None => cdc,
+    }
 }
 
 /// The components that differ between backends.

@@ -9,10 +9,10 @@ use cachefront::source::ChangeSource;
 use cachefront::{Cdc, Clock, MemoryStore};
 use simulator_cli::CliError;
 
-use super::components::{Components, SourceFactory, cannot_open};
+use super::components::{Components, SourceFactory, cannot_open, cdc_over};
 use crate::db::sqlite::{Sqlite, SqliteFile};
 use crate::events::EventHub;
-use crate::faults::{Faults, SourceFaults};
+use crate::faults::Faults;
 use crate::pipeline::LocalStatusStore;
 use crate::settings::Source;
 use crate::source::{EmbeddedKafka, LogTableSource};
@@ -66,8 +66,12 @@ impl SourceFactory for LogTable {
         inspected(&self.0)
     }
 
+    async fn replicated(&self) -> cachefront::Result<Box<dyn ChangeSource>> {
+        Ok(Box::new(LogTableSource::new(&self.0)?))
+    }
+
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
-        Ok(Cdc::new(SourceFaults::around(LogTableSource::new(&self.0).map_err(CliError::from_error)?, faults)))
+        Ok(cdc_over(LogTableSource::new(&self.0).map_err(CliError::from_error)?, faults))
     }
 }
 
@@ -88,7 +92,12 @@ impl SourceFactory for Kafka {
         inspected(&self.file)
     }
 
+    /// The log table itself, which is not later than what the embedded Kafka carries.
+    async fn replicated(&self) -> cachefront::Result<Box<dyn ChangeSource>> {
+        Ok(Box::new(LogTableSource::new(&self.file)?))
+    }
+
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
-        Ok(Cdc::new(SourceFaults::around(self.carrier.source(&self.file).map_err(CliError::from_error)?, faults)))
+        Ok(cdc_over(self.carrier.source(&self.file).map_err(CliError::from_error)?, faults))
     }
 }

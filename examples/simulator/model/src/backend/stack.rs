@@ -7,15 +7,16 @@ use async_trait::async_trait;
 use cachefront::binlog::BinlogSource;
 use cachefront::kafka::KafkaSource;
 use cachefront::redis::RedisStore;
+use cachefront::source::ChangeSource;
 use cachefront::{Cdc, Clock, Error, ErrorKind};
 use simulator_cli::{CliError, ExposeSecret, host};
 use tokio::time::Instant;
 
-use super::components::{Components, SourceFactory, cannot_open};
+use super::components::{Components, SourceFactory, cannot_open, cdc_over};
 use super::relay::{RedisEvents, RedisStatusStore, RelayClient};
 use crate::db::mysql::{Mysql, connect, database_name, options};
 use crate::events::EventHub;
-use crate::faults::{Faults, SourceFaults};
+use crate::faults::Faults;
 use crate::kafka_report::{GapRecorder, Notebook};
 use crate::settings::{Settings, Source, Stack};
 use crate::waiting::{PAUSE, Waiting};
@@ -117,9 +118,13 @@ impl SourceFactory for Binlog {
         "binlog"
     }
 
+    async fn replicated(&self) -> cachefront::Result<Box<dyn ChangeSource>> {
+        Ok(Box::new(self.source().await?))
+    }
+
     async fn cdc(&self, faults: &Arc<Faults>) -> Result<Cdc, CliError> {
         let source = retried(&self.stack, &self.settings, "MySQL's binary log", || self.source()).await?;
-        Ok(Cdc::new(SourceFaults::around(source, faults)))
+        Ok(cdc_over(source, faults))
     }
 }
 
@@ -136,6 +141,10 @@ struct Kafka {
 impl SourceFactory for Kafka {
     fn name(&self) -> &'static str {
         "kafka"
+    }
+
+    async fn replicated(&self) -> cachefront::Result<Box<dyn ChangeSource>> {
+        self.binlog.replicated().await
     }
 
     fn notebook(&self) -> Option<Arc<Notebook>> {
@@ -157,6 +166,6 @@ impl SourceFactory for Kafka {
             &self.notebook,
             Arc::clone(&self.clock),
         );
-        Ok(Cdc::new(SourceFaults::around(source, faults)))
+        Ok(cdc_over(source, faults))
     }
 }

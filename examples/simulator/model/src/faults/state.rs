@@ -27,11 +27,15 @@ pub struct FaultState {
     /// Delay of every statement on users.
     #[schema(maximum = 10_000)]
     pub database_delay_ms: u64,
+    /// Loads read a replica that is so far behind. Unless the caches are fenced, an entry that was invalidated may be filled
+    /// with the older row, and then stays stale.
+    #[schema(maximum = 10_000)]
+    pub replica_lag_ms: u64,
 }
 
 impl FaultState {
-    /// The names of the faults that are on.
-    pub fn active(&self) -> Vec<&'static str> {
+    /// All faults by name, and whether they are on.
+    pub(super) fn switches(&self) -> [(&'static str, bool); 7] {
         [
             ("pause_consumer", self.pause_consumer),
             ("freeze_stream", self.freeze_stream),
@@ -39,10 +43,13 @@ impl FaultState {
             ("store_delay_ms", self.store_delay_ms > 0),
             ("store_cut", self.store_cut),
             ("database_delay_ms", self.database_delay_ms > 0),
+            ("replica_lag_ms", self.replica_lag_ms > 0),
         ]
-        .into_iter()
-        .filter_map(|(name, on)| on.then_some(name))
-        .collect()
+    }
+
+    /// The names of the faults that are on.
+    pub fn active(&self) -> Vec<&'static str> {
+        self.switches().into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
     }
 
     /// The text of the note in the database.
@@ -56,6 +63,7 @@ impl FaultState {
         let mut state: Self = serde_json::from_str(text).unwrap_or_default();
         state.store_delay_ms = state.store_delay_ms.min(DELAY_MS_MAX);
         state.database_delay_ms = state.database_delay_ms.min(DELAY_MS_MAX);
+        state.replica_lag_ms = state.replica_lag_ms.min(DELAY_MS_MAX);
         state
     }
 }
@@ -78,6 +86,7 @@ mod tests {
             store_delay_ms: DELAY_MS_MAX,
             store_cut: true,
             database_delay_ms: DELAY_MS_MAX,
+            replica_lag_ms: DELAY_MS_MAX,
         };
         assert!(all.to_text().len() <= 255, "a note has 255 characters");
     }

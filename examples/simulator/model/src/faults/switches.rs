@@ -137,11 +137,8 @@ impl Faults {
             true => tracing::info!("all faults are switched off"),
             false => tracing::warn!(faults = active.join(", "), "faults are switched on"),
         }
-        for name in
-            ["pause_consumer", "freeze_stream", "drop_events", "store_delay_ms", "store_cut", "database_delay_ms"]
-        {
-            let on = if active.contains(&name) { 1.0 } else { 0.0 };
-            metrics::gauge!(crate::metrics::FAULT_ACTIVE, "fault" => name).set(on);
+        for (name, on) in state.switches() {
+            metrics::gauge!(crate::metrics::FAULT_ACTIVE, "fault" => name).set(if on { 1.0 } else { 0.0 });
         }
     }
 }
@@ -168,13 +165,14 @@ mod tests {
             Faults::new(Arc::new(database))
         };
         let (one, other) = (process(), process());
-        let switches: [fn(&mut FaultState); 6] = [
+        let switches: [fn(&mut FaultState); 7] = [
             |state| state.pause_consumer = true,
             |state| state.freeze_stream = true,
             |state| state.drop_events = true,
             |state| state.store_cut = true,
             |state| state.store_delay_ms = 5,
             |state| state.database_delay_ms = 7,
+            |state| state.replica_lag_ms = 9,
         ];
         let set = switches.into_iter().enumerate().map(|(at, switch)| {
             let faults = if at % 2 == 0 { &one } else { &other };
@@ -186,6 +184,6 @@ mod tests {
         for outcome in futures_util::future::join_all(set).await {
             outcome.expect("a change");
         }
-        assert_eq!(one.refresh().await.expect("a state").active().len(), 6);
+        assert_eq!(one.refresh().await.expect("a state").active().len(), 7);
     }
 }

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use cachefront::inspect::{Finding, Pass, Watch};
 use cachefront::source::ChangeSource;
-use cachefront::{BoxError, Clock, Error, ErrorKind, InspectSettings, Timestamp};
+use cachefront::store::Store;
+use cachefront::{BoxError, Clock, Error, ErrorKind, InspectSettings, StoreKey, Timestamp};
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,7 @@ pub struct Inspector {
     inner: cachefront::Inspector,
     users: Watch<u64, User>,
     caches: Caches,
+    store: Arc<dyn Store>,
     rows: Arc<Rows>,
     modes: Arc<Modes>,
     clock: Arc<dyn Clock>,
@@ -66,6 +68,7 @@ impl Inspector {
     pub fn new(
         caches: Caches,
         database: Arc<dyn Database>,
+        store: Arc<dyn Store>,
         modes: Arc<Modes>,
         source: Option<Box<dyn ChangeSource>>,
         clock: Arc<dyn Clock>,
@@ -102,7 +105,7 @@ impl Inspector {
         let last = RwLock::new((Timestamp::UNKNOWN, Timestamp::UNKNOWN, first));
         let changes = Mutex::new(Changes::new(events.subscribe()));
         let interest = Viewers::default();
-        Ok(Arc::new(Self { inner, users, caches, rows, modes, clock, changes, last, interest }))
+        Ok(Arc::new(Self { inner, users, caches, store, rows, modes, clock, changes, last, interest }))
     }
 
     /// Returns what the library's inspector found: how soon changes were consistent, and which were not.
@@ -153,11 +156,21 @@ impl Inspector {
         let began = self.clock.now();
         let mode = self.modes.current().mode;
         changes.hear();
-        let passed = self.inner.pass().await;
+        let probe = StoreKey::from_text("inspector:probe").expect("a short key");
+        let (passed, store) = tokio::join!(self.inner.pass(), self.store.get(&probe));
         let as_of = rfc3339(self.clock.now());
-        let consistency = match passed {
-            Ok(pass) => self.consistency(&pass, changes, as_of, mode),
-            Err(error) => Consistency::unknown(as_of, mode, cause(&error)),
+        let consistency = match (passed, store) {
+            // A pass that peeks at nothing, or only at this process's tier, succeeds without the store, and does not show what
+            // the store holds. Stale entries that it found are stale all the same.
+            (Ok(pass), Err(error)) if pass.findings.is_empty() => {
+                self.inner.expire_gauges(Duration::ZERO);
+                Consistency::unknown(as_of, mode, unreadable(&error))
+            }
+            (Ok(pass), _) => self.consistency(&pass, changes, as_of, mode),
+            (Err(failed), Err(error)) if failed.kind() != ErrorKind::Load => {
+                Consistency::unknown(as_of, mode, unreadable(&error))
+            }
+            (Err(error), _) => Consistency::unknown(as_of, mode, cause(&error)),
         };
         if let Ok(mut last) = self.last.write() {
             *last = (began, self.clock.now(), consistency.clone());
@@ -197,7 +210,8 @@ impl Inspector {
         self.inner.clone().shutdown().await;
     }
 
-    /// Compares one user's entry with its row, again if the entry changed while the database was read.
+    /// Compares one user's entry with its row, again if the entry changed while the database was read. The state is `unknown`
+    /// if the store cannot be read.
     ///
     /// # Errors
     /// `Load` if the database cannot be read.
@@ -208,8 +222,10 @@ impl Inspector {
                 None => CacheView::absent(compared.loaded),
             }),
             Err(error) if error.kind() == ErrorKind::Load => Err(error),
-            // A store that cannot be reached serves no entry: a plain read would load.
-            Err(_) => Ok(CacheView::absent(self.rows.get(id).await.map_err(load_failed)?.value)),
+            Err(error) => {
+                let row = self.rows.get(id).await.map_err(load_failed)?.value;
+                Ok(CacheView { state: EntryState::Unknown, error: Some(cause(&error)), ..CacheView::absent(row) })
+            }
         }
     }
 
@@ -229,6 +245,7 @@ impl Inspector {
         let cached = self.caches.peek(id).await.and_then(|hit| hit.value).map(|user| user.email);
         let row = self.rows.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
         self.caches.users.invalidate(&id).await?;
+        self.caches.revalidating.invalidate(&id).await?;
         let addresses = cached.into_iter().chain(row).map(EmailKey::new);
         self.caches.by_email.invalidate_many(addresses).await
     }
@@ -236,6 +253,11 @@ impl Inspector {
 
 fn load_failed(error: DbError) -> Error {
     Error::with_source(ErrorKind::Load, "the inspector cannot read the users", BoxError::from(error))
+}
+
+/// Says why the store cannot be read.
+fn unreadable(error: &Error) -> String {
+    format!("The store cannot be read: {}.", error.chain())
 }
 
 /// The reason as the API reports it: the database's own words if it failed.

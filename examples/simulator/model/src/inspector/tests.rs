@@ -1,13 +1,16 @@
-//! The gauges never show an outcome that is no longer current.
+//! No outcome is claimed that is no longer current, or that is of a store that cannot be read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachefront::clock::Sleep;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use simulator_cli::Environment;
+use tempfile::TempDir;
 
 use super::*;
 use crate::backend::Backend;
+use crate::domain::UserInput;
+use crate::faults::FaultState;
 use crate::settings::{Flags, Settings};
 
 /// A clock that the test moves by hand.
@@ -30,12 +33,16 @@ impl Hand {
     }
 }
 
+fn settings(dir: &TempDir) -> Settings {
+    let place = dir.path().to_str().expect("a path");
+    let environment = Environment::of(&[("CACHEFRONT_DATA_DIR", place), ("CACHEFRONT_SOURCE", "binlog")]);
+    Settings::resolve(false, &Flags::default(), &environment).expect("settings")
+}
+
 #[test]
 fn a_verdict_of_before_a_pause_is_taken_back() {
     let dir = tempfile::tempdir().expect("a folder");
-    let place = dir.path().to_str().expect("a path");
-    let environment = Environment::of(&[("CACHEFRONT_DATA_DIR", place), ("CACHEFRONT_SOURCE", "binlog")]);
-    let settings = Settings::resolve(false, &Flags::default(), &environment).expect("settings");
+    let settings = settings(&dir);
     let clock = Arc::new(Hand(AtomicU64::new(1_000_000)));
     let recorder = PrometheusBuilder::new().build_recorder();
     let numbers = recorder.handle();
@@ -48,8 +55,9 @@ fn a_verdict_of_before_a_pause_is_taken_back() {
             let caches = backend.caches(&settings).expect("caches");
             let modes = Modes::new(Arc::clone(&backend.database), row, |_| {});
             let hand: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
-            let inspector = Inspector::new(caches, backend.true_database, modes, None, hand, &backend.events)
-                .expect("an inspector");
+            let (database, store) = (backend.true_database, backend.store);
+            let inspector = Inspector::new(caches, database, store, modes, None, hand, &backend.events);
+            let inspector = inspector.expect("an inspector");
 
             inspector.forget_what_is_outdated();
             assert!(!numbers.render().contains("cachefront_inspector_known "), "nobody has looked yet");
@@ -64,4 +72,33 @@ fn a_verdict_of_before_a_pause_is_taken_back() {
             assert!(said.contains("cachefront_consistency_healthy NaN"), "{said}");
         });
     });
+}
+
+#[tokio::test]
+async fn a_store_that_is_cut_off_is_unknown_and_never_empty() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = settings(&dir);
+    let backend = Backend::open(&settings).await.expect("a backend");
+    let row = backend.database.adopt_mode(None).await.expect("a mode");
+    let caches = backend.caches(&settings).expect("caches");
+    let modes = Modes::new(Arc::clone(&backend.database), row, |_| {});
+    let inspector = backend.inspector(caches, &modes).expect("an inspector");
+    assert_eq!(inspector.pass().await.verdict, Verdict::Empty);
+
+    backend.faults.set(FaultState { store_cut: true, ..FaultState::default() }).await.expect("cut off");
+    let is_unknown = |said: Consistency| {
+        assert_eq!((said.verdict, said.compared), (Verdict::Unknown, 0), "{said:?}");
+        assert!(said.cause.as_ref().is_some_and(|cause| cause.contains("store_cut")), "{said:?}");
+    };
+    is_unknown(inspector.pass().await);
+    let input = UserInput { name: "Ada".into(), email: "ada@example.org".into() };
+    backend.database.create(&input).await.expect("a user");
+    is_unknown(inspector.pass().await);
+    let view = inspector.look(1).await;
+    assert_eq!((view.state, view.cached), (EntryState::Unknown, None));
+    assert!(view.database.is_some() && view.error.is_some_and(|error| error.contains("store_cut")));
+
+    backend.faults.set(FaultState::default()).await.expect("lifted");
+    assert_eq!(inspector.pass().await.verdict, Verdict::Empty);
+    assert_eq!(inspector.look(1).await.state, EntryState::Absent);
 }

@@ -16,7 +16,7 @@ pub enum EntryState {
     Healthy,
     /// The entry differs, and was the same before and after the row was read.
     Stale,
-    /// The database could not be read: `error` says why.
+    /// The database or the store could not be read: `error` says why.
     Unknown,
 }
 

@@ -69,7 +69,11 @@ impl Gauges {
 
 #[cfg(test)]
 mod tests {
+    use cachefront::OnLag;
+
     use super::*;
+    use crate::freshness::FreshnessObjective;
+    use crate::settings::BuiltWith;
 
     const TTL: Duration = Duration::from_secs(30);
 
@@ -83,6 +87,8 @@ mod tests {
             applied: None,
             events_total: 0,
             invalidations_total: 0,
+            freshness: FreshnessObjective { objective: TTL, on_lag: OnLag::Serve }.unknown(mode),
+            built_with: BuiltWith { fenced: false, refresh_in_place: false, stale_if_error_ms: 0 },
             caches: true,
             stages: Default::default(),
         }

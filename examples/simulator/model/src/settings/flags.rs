@@ -38,6 +38,21 @@ pub struct Flags {
     /// How long an entry may live, in both modes. Default: 30s.
     #[arg(long, global = true, value_name = "DURATION")]
     pub ttl: Option<String>,
+    /// How old the watermark may be while plain reads are served as always. Default: 10s.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub freshness_objective: Option<String>,
+    /// What plain reads do beyond it: `bypass`, `serve`, or serve values of at most this age. Default: 10s.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub on_lag: Option<String>,
+    /// Keep a loaded value only if the server that was read had executed what was invalidated before the load.
+    #[arg(long, global = true)]
+    pub fenced: bool,
+    /// Let a change replace the cached value by one that is made from the row, instead of removing the entry.
+    #[arg(long, global = true)]
+    pub refresh_in_place: bool,
+    /// If a load fails or takes longer than 200 ms, serve the last value of the process, of at most this age. Default: never.
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub stale_if_error: Option<String>,
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub api_addr: Option<String>,

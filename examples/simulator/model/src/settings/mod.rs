@@ -1,5 +1,6 @@
 //! Settings: flags over environment over `.env` over defaults, checked before anything starts.
 
+mod caches;
 mod flags;
 mod kafka;
 mod lookup;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use caches::{BuiltWith, CacheOptions};
 pub use flags::Flags;
 pub use kafka::{Kafka, Source};
 use lookup::{Lookup, http_url};
@@ -28,7 +30,7 @@ pub struct Settings {
     /// The environment's mode; the row in the database has priority, unless the environment was edited since the last
     /// start.
     pub mode: Option<Mode>,
-    pub ttl: Duration,
+    pub caches: CacheOptions,
     pub api_addr: String,
     pub ui_addr: String,
     pub consumer_addr: Option<String>,
@@ -82,7 +84,7 @@ impl Settings {
         Ok(Self {
             backend: lookup.backend(needs_servers, flags)?,
             mode: lookup.mode(flags)?,
-            ttl: lookup.duration("CACHEFRONT_TTL", &flags.ttl)?.unwrap_or(Duration::from_secs(30)),
+            caches: lookup.caches(flags)?,
             api_addr,
             ui_addr: lookup.address("CACHEFRONT_UI_ADDR", &flags.ui_addr)?.unwrap_or("127.0.0.1:8501".into()),
             consumer_addr: lookup.address("CACHEFRONT_CONSUMER_ADDR", &flags.consumer_addr)?,
@@ -167,7 +169,7 @@ mod tests {
         let settings = resolve(false, &[]).expect("defaults");
         assert!(settings.embedded());
         assert_eq!((settings.api_addr.as_str(), settings.ui_addr.as_str()), ("127.0.0.1:8000", "127.0.0.1:8501"));
-        assert_eq!((settings.ttl, settings.mode), (Duration::from_secs(30), None));
+        assert_eq!((settings.caches.ttl, settings.mode), (Duration::from_secs(30), None));
     }
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
         let flags = Flags { ttl: Some("2s".into()), stack: true, ..Flags::default() };
         let environment = Environment::of(&[("CACHEFRONT_TTL", "9s"), ("CACHEFRONT_API_ADDR", "0.0.0.0:81")]);
         let settings = Settings::resolve(false, &flags, &environment).expect("settings");
-        assert_eq!(settings.ttl, Duration::from_secs(2));
+        assert_eq!(settings.caches.ttl, Duration::from_secs(2));
         assert_eq!(settings.api_url, "http://127.0.0.1:81");
         assert!(!settings.embedded());
     }
@@ -202,6 +204,9 @@ mod tests {
             ("CACHEFRONT_API_TOKENS", " , "),
             ("CACHEFRONT_MYSQL_URL", "postgres://u:hidden@x/y"),
             ("CACHEFRONT_STARTUP_TIMEOUT", "soon"),
+            ("CACHEFRONT_FENCED", "maybe"),
+            ("CACHEFRONT_REFRESH_IN_PLACE", "maybe"),
+            ("CACHEFRONT_STALE_IF_ERROR", "long"),
             ("CACHEFRONT_UI_SECURE", "maybe"),
             ("CACHEFRONT_UI_READ_ONLY", "on"),
         ] {

@@ -15,7 +15,8 @@ struct Fault {
     default: &'static str,
 }
 
-pub(super) fn faults(context: &PageContext<'_>) -> Markup {
+/// Returns all faults as they are now.
+fn all(context: &PageContext<'_>) -> [Fault; 7] {
     let state = context.moment.faults;
     let switch = |name, words, place, on, shows| Fault { name, words, place, shows, millis: None, on, default: "true" };
     let delay = |name, words, place, millis: u64, default, shows| Fault {
@@ -27,7 +28,7 @@ pub(super) fn faults(context: &PageContext<'_>) -> Markup {
         on: millis > 0,
         default,
     };
-    let all = [
+    [
         switch(
             "pause_consumer",
             "Pause the consumer",
@@ -72,7 +73,32 @@ pub(super) fn faults(context: &PageContext<'_>) -> Markup {
             "500",
             "Misses and writes take longer; hits do not.",
         ),
-    ];
+        replica_lag(context),
+    ]
+}
+
+fn replica_lag(context: &PageContext<'_>) -> Fault {
+    let millis = context.moment.faults.replica_lag_ms;
+    let shows = match context.moment.pipeline.built_with.fenced {
+        true => "Loads read a replica. Fenced: what it lacks is returned and not kept, so no entry stays stale.",
+        false => {
+            "Loads read a replica. Not fenced: an entry that was invalidated is filled with the older row and stays stale, as the \
+             inspector shows. CACHEFRONT_FENCED=true prevents it."
+        }
+    };
+    Fault {
+        name: "replica_lag_ms",
+        words: "Replica lag",
+        place: "database → loaders",
+        shows,
+        millis: Some(millis),
+        on: millis > 0,
+        default: "2000",
+    }
+}
+
+pub(super) fn faults(context: &PageContext<'_>) -> Markup {
+    let state = context.moment.faults;
     html! {
         div.hd {
             h2 #h-faults { "Faults" }
@@ -81,7 +107,7 @@ pub(super) fn faults(context: &PageContext<'_>) -> Markup {
             button.btn type="button" data-post="/faults" data-body="fault=all&value=false"
                 disabled[!context.operates() || state.active().is_empty()] title=[context.reason()] { "Lift all" }
         }
-        ul.faults { @for fault in &all { (line(context, fault)) } }
+        ul.faults { @for fault in &all(context) { (line(context, fault)) } }
     }
 }
 

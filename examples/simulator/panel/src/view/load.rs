@@ -1,4 +1,4 @@
-//! Load: a preset, start and stop, and progress. And the same load in both modes, side by side.
+//! Load: a preset, start and stop, and progress. And the same load in TTL mode, there with stale-while-revalidate, and in CDC mode.
 
 use loadgen::experiment::outcome::ExperimentPhase;
 use loadgen::load::progress::Phase;
@@ -187,14 +187,14 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
         }
         (ExperimentPhase::Restoring, _) => "putting the mode back".to_owned(),
         (ExperimentPhase::Stopped, _) => "stopped early: nothing to compare".to_owned(),
-        _ => "one press runs both modes with the same seed".to_owned(),
+        _ => "one press runs all three with the same seed".to_owned(),
     };
     let active = progress.phase.is_active();
     // Unless the last run has finished, the result is that of an earlier one.
     let is_new = progress.phase == ExperimentPhase::Finished;
     html! {
         div.hd {
-            h2 #h-ab { "A/B: TTL against CDC" } span.m.s.full { (note) } span.grow {}
+            h2 #h-ab { "A/B: TTL, TTL with revalidation, CDC" } span.m.s.full { (note) } span.grow {}
             @if result.is_some() {
                 a.btn.q href="/experiment/html" download { "Export HTML" }
                 a.btn.q href="/experiment/json" download { "JSON" }
@@ -203,12 +203,13 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
                 button.btn type="button" data-post="/stop/experiment" disabled[!context.operates()] title=[context.reason()] { (icon("stop")) "Stop" }
             }
         }
-        (form(context, "/experiment", "Run both", &runs.chosen_experiment(), active))
+        (form(context, "/experiment", "Run all", &runs.chosen_experiment(), active))
         @if active { (numbers(&live(&progress.load))) }
         @if let (ExperimentPhase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
         @if let Some(result) = &result {
             (about(is_new, &result.about, " each"))
             p.pad.sentence { (result.verdict) }
+            @if let Some(caches) = &result.caches { p.pad.s.m data-caches { "Caches built with: " (caches) } }
             @if !result.notes.is_empty() { p.pad.warn { (result.notes.join(" ")) } }
             div.ab { @for row in result.pairs.iter().filter(|row| SHOWN.contains(&row.name.as_str())) { (pair(row)) } }
         }
@@ -216,16 +217,17 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
 }
 
 fn pair(row: &Pair) -> Markup {
-    let top = row.ttl.unwrap_or(0.0).max(row.cdc.unwrap_or(0.0));
+    let top = [row.ttl, row.swr, row.cdc].into_iter().flatten().fold(0.0, f64::max);
     let width = |value: Option<f64>| {
         let share = if top > 0.0 { value.unwrap_or(0.0) / top } else { 0.0 };
         format!("{:.1}%", share * 100.0)
     };
-    let is_bad = row.less_is_better && row.name != "Database loads" && row.ttl > row.cdc;
+    let is_bad = |value: Option<f64>| row.less_is_better && row.name != "Database loads" && value > row.cdc;
     html! {
         div title=(row.note) {
             h3 { (row.name) }
-            p { span.m { "TTL" } svg aria-hidden="true" { rect.t width=(width(row.ttl)) height="8" {} } b.bad[is_bad] { (shown(row, row.ttl)) } }
+            p { span.m { "TTL" } svg aria-hidden="true" { rect.t width=(width(row.ttl)) height="8" {} } b.bad[is_bad(row.ttl)] { (shown(row, row.ttl)) } }
+            p { span.m title="TTL with stale-while-revalidate" { "SWR" } svg aria-hidden="true" { rect.r width=(width(row.swr)) height="8" {} } b.bad[is_bad(row.swr)] { (shown(row, row.swr)) } }
             p { span.m { "CDC" } svg aria-hidden="true" { rect.c width=(width(row.cdc)) height="8" {} } b { (shown(row, row.cdc)) } }
         }
     }

@@ -1,14 +1,16 @@
 //! The path of a change, from the database to the caches.
 
-use cachefront::CacheSettings;
 use maud::{Markup, html};
 use simulator_model::connect::ConnectorState;
 use simulator_model::domain::Mode;
+use simulator_model::freshness::FreshnessState;
 
 use super::connector::{self, Halt};
 use super::context::PageContext;
+use super::freshness;
 use super::icon::icon;
 use super::text::{grouped, millis, short};
+use crate::verdict::Word;
 
 /// The health of a part.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
     let halt = connector::halt(carrier.as_ref());
     let note = match (view.mode, view.running) {
         (_, false) if context.moment.faults.pause_consumer => "the consumer is paused: changes wait".to_owned(),
-        (Mode::Cdc, _) if late(context).is_some() => "changes are applied too late: plain reads go by age".to_owned(),
+        (Mode::Cdc, _) if view.freshness.state == FreshnessState::Missed => "changes are applied too late".to_owned(),
         (_, false) => "no sign of life from a consumer".to_owned(),
         (_, true) if context.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
         (_, true) if halt == Some(Halt::Paused) => "the connector is paused: changes wait before it".to_owned(),
@@ -96,6 +98,7 @@ pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
             (end_to_end(context))
         }
         @if let Some(state) = &carrier { (connector::waiting(context, state)) }
+        (freshness::line(&view.freshness))
         ol.pipe {
             @for (at, node) in nodes.iter().enumerate() {
                 (box_of(context, node))
@@ -131,8 +134,8 @@ fn end_to_end(context: &PageContext<'_>) -> Markup {
                 (Mode::Cdc, Some((p50, p99))) => { "p50 " b { (millis(p50)) } " · p99 " b { (millis(p99)) } },
                 (Mode::Cdc, None) => b { "idle" },
             }
-            @if let Some(age) = late(context) {
-                " · watermark " span.warn { (millis(age)) " old" } " of at most " (millis(objective_ms()))
+            @if let (FreshnessState::Missed, Some(age)) = (context.moment.pipeline.freshness.state, context.moment.pipeline.lag_ms) {
+                " · watermark " span.warn { (millis(age)) " old" }
             }
             @match context.moment.faults.active().len() {
                 0 => " · no fault on",
@@ -141,16 +144,6 @@ fn end_to_end(context: &PageContext<'_>) -> Markup {
             }
         }
     }
-}
-
-/// The freshness objective of the simulator's caches, in ms.
-fn objective_ms() -> f64 {
-    CacheSettings::default().freshness_objective.as_secs_f64() * 1e3
-}
-
-/// Returns the age of the watermark if it is above the freshness objective: plain reads fall back.
-fn late(context: &PageContext<'_>) -> Option<f64> {
-    context.moment.pipeline.lag_ms.filter(|age| context.moment.mode.mode == Mode::Cdc && *age > objective_ms())
 }
 
 /// Returns the parts on the path, in order. Between the log and the consumer there may be Debezium and Kafka.
@@ -166,13 +159,14 @@ fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Nod
     };
     let database_fine = !moment.database_away;
     let slow = Switch::delay("database_delay_ms", "Slow", faults.database_delay_ms, "500");
+    let lag = Switch::delay("replica_lag_ms", "Lag", faults.replica_lag_ms, "2000");
     let freeze = Switch::of("freeze_stream", "Freeze", faults.freeze_stream);
     let pause = Switch::of("pause_consumer", "Pause", faults.pause_consumer);
     let drop = Switch::of("drop_events", "Drop", faults.drop_events);
     let delay = Switch::delay("store_delay_ms", "Delay", faults.store_delay_ms, "200");
     let cut = Switch::of("store_cut", "Cut", faults.store_cut);
     let mut parts = vec![
-        Node::new("database", database, database_words, database_fine, vec![slow]),
+        Node::new("database", database, database_words, database_fine, vec![slow, lag]),
         Node::new("log", log, read, database_fine, vec![freeze]),
     ];
     if view.source == "kafka" {
@@ -212,7 +206,15 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     let (moment, faults) = (context.moment, context.moment.faults);
     let view = &moment.pipeline;
     let away = || "does not answer".to_owned();
-    let database = if moment.database_away { away() } else { "answers".to_owned() };
+    let database = match faults.replica_lag_ms {
+        _ if moment.database_away => away(),
+        0 => "answers".to_owned(),
+        lag => format!(
+            "replica {} behind, {}",
+            millis(lag as f64),
+            if view.built_with.fenced { "fenced" } else { "not fenced" }
+        ),
+    };
     let consumer = match (view.running, view.mode) {
         (false, _) if faults.pause_consumer => "paused".to_owned(),
         (false, _) => "silent".to_owned(),
@@ -222,6 +224,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     let store = match moment.verdict.compared {
         _ if faults.store_cut => "cut: reads bypass it".to_owned(),
         _ if moment.store_away => away(),
+        0 if moment.verdict.word == Word::Unknown => "entries unknown".to_owned(),
         1 => "1 entry".to_owned(),
         compared => format!("{} entries", grouped(compared)),
     };

@@ -44,7 +44,7 @@ pub(super) fn banner(context: &PageContext<'_>) -> Markup {
 /// Returns the faults that are switched on.
 fn faults(context: &PageContext<'_>) -> Vec<Banner> {
     let faults = context.moment.faults;
-    let (store_ms, database_ms) = (faults.store_delay_ms, faults.database_delay_ms);
+    let (store_ms, database_ms, lag_ms) = (faults.store_delay_ms, faults.database_delay_ms, faults.replica_lag_ms);
     let all = [
         (
             faults.pause_consumer,
@@ -81,6 +81,18 @@ fn faults(context: &PageContext<'_>) -> Vec<Banner> {
             "database_delay_ms",
             format!("The database is slowed down by {database_ms} ms"),
             "misses and writes take longer. Lift it.",
+        ),
+        (
+            lag_ms > 0,
+            "replica_lag_ms",
+            format!("Loads read a replica that is {lag_ms} ms behind"),
+            match context.moment.pipeline.built_with.fenced {
+                true => "the caches are fenced, so what it lacks is returned and not kept. Lift it.",
+                false => {
+                    "the caches are not fenced, so an older row may be cached after its invalidation and stay stale. Lift it, \
+                     or start with CACHEFRONT_FENCED=true."
+                }
+            },
         ),
     ];
     let banner = |(_, cause, head, advice)| Banner::new(cause, format!("{head} by a fault switch:"), advice);

@@ -144,17 +144,3 @@ pub(super) fn classify(error: rusqlite::Error) -> DbError {
         _ => DbError::Failed(error.into()),
     }
 }
-
-/// Converts a time that another program wrote to the API's form; returns the text unchanged if it is not a time.
-pub(super) fn normalise(text: String) -> String {
-    let bytes = text.as_bytes();
-    if bytes.len() == 27 && bytes.last() == Some(&b'Z') && bytes.get(10) == Some(&b'T') {
-        return text;
-    }
-    let with_zone = text.parse::<jiff::Timestamp>().ok();
-    let without = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
-    match with_zone.or_else(|| without().map(|zoned| zoned.timestamp())) {
-        Some(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
-        None => text,
-    }
-}

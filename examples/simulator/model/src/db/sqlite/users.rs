@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 
-use super::file::{head, normalise};
-use crate::domain::{Seek, User, UserInput, pattern};
+use super::file::head;
+use crate::domain::{Seek, User, UserInput, pattern, rfc3339_of};
 
 /// Returns `None` if there is no id left.
 pub(super) fn create(
@@ -132,6 +132,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         id: row.get::<_, i64>(0)?.unsigned_abs(),
         name: row.get(1)?,
         email: row.get(2)?,
-        updated_at: normalise(row.get(3)?),
+        updated_at: rfc3339_of(row.get(3)?),
     })
 }

@@ -1,4 +1,4 @@
-//! A producer that is polled only while records are under way.
+//! A producer that is polled only while records are in flight.
 //!
 //! rdkafka's `FutureProducer` polls on a thread of its own, also while nothing is sent, which costs an idle simulator close to a percent
 //! of a core.
