@@ -52,7 +52,7 @@ impl EmbeddedKafka {
             .topics(topics())
             // This broker waits for the full time even if it has records; a real one replies at once. Each round costs it about
             // 60 µs of a core, also while nothing happens.
-            .client_setting("fetch.wait.max.ms", "16")
+            .client_setting("fetch.wait.max.ms", "24")
             .build(LogTableSource::new(file)?)?;
         Ok(LayeredSource::around(source, AppliedRows(Arc::clone(&self.applied))))
     }

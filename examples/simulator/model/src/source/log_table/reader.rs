@@ -46,13 +46,15 @@ pub(super) struct Reader {
     /// SQLite's schema version when the triggers were last known to exist.
     schema: Option<i64>,
     active_at: Instant,
+    /// The version of the file in which no row followed this one: while it is the same, the log need not be read.
+    empty: Option<(i64, u64)>,
     /// A pause that is not shortened while rows arrive; `None` for the two above.
     pub(super) steady_pause: Option<Duration>,
 }
 
 impl Reader {
     pub(super) fn new(connection: Connection, uuid: Arc<str>) -> Self {
-        Self { connection, uuid, schema: None, active_at: Instant::now(), steady_pause: None }
+        Self { connection, uuid, schema: None, active_at: Instant::now(), empty: None, steady_pause: None }
     }
 
     /// Checks the triggers, and that no collation makes unequal keys equal.
@@ -95,15 +97,18 @@ impl Reader {
         loop {
             // Read before the rows: a commit between the two is then seen by the next query.
             let version = self.data_version()?;
-            self.check_schema()?;
-            let mut rows = self.rows(after, limits)?;
-            if !rows.is_empty() {
-                if !limits.linger_max.is_zero() && rows.len() < limits.changes_max {
-                    std::thread::sleep(limits.linger_max);
-                    rows = self.rows(after, limits)?;
+            if self.empty != Some((version, after)) {
+                self.check_schema()?;
+                let mut rows = self.rows(after, limits)?;
+                if !rows.is_empty() {
+                    if !limits.linger_max.is_zero() && rows.len() < limits.changes_max {
+                        std::thread::sleep(limits.linger_max);
+                        rows = self.rows(after, limits)?;
+                    }
+                    self.active_at = Instant::now();
+                    return self.decode(after, &rows, filter);
                 }
-                self.active_at = Instant::now();
-                return self.decode(after, &rows, filter);
+                self.empty = Some((version, after));
             }
             while self.data_version()? == version {
                 if stopped.load(Ordering::Relaxed) || Instant::now() >= deadline {
