@@ -30,8 +30,8 @@ use bytes::Bytes;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::entry::{Entry, Header, PayloadState};
 use cachefront_core::store::{
-    Coverage, Covered, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Reading,
-    Refusal, ServerId, Store, StoreWriter, Token, transition,
+    Coverage, Fill, FillReply, Generation, InvalidationMode, LeaseReply, LeaseRequest, MappingId, Reading, Refusal,
+    ServerId, Store, StoreWriter, Token, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey, Timestamp};
 use futures_util::future::{join_all, try_join_all};
@@ -239,7 +239,7 @@ impl Store for RedisStore {
         self.discard_entries_of(cache).await
     }
 
-    async fn covered(&self) -> Result<Vec<Covered>> {
+    async fn covered(&self) -> Result<Coverage> {
         let read = |(shard, meta): (usize, &str)| {
             let mut command = redis::cmd("GET");
             command.arg(meta);
@@ -249,7 +249,7 @@ impl Store for RedisStore {
             }
         };
         let metas = try_join_all(self.shared.keys().metas().enumerate().map(read)).await?;
-        Ok(Coverage::union(metas.iter().flatten().map(|meta| &meta.coverage)).rows().to_vec())
+        Ok(Coverage::union(metas.iter().flatten().map(|meta| &meta.coverage)))
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

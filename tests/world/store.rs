@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cachefront_core::bus::{Hub, InvalidationBus};
 use cachefront_core::store::{
-    Coverage, Covered, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Reading, ServerId, Store,
-    StoreWriter, Token, transition,
+    Coverage, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Reading, ServerId, Store, StoreWriter,
+    Token, transition,
 };
 use cachefront_core::{Error, ErrorKind, Result, StoreKey};
 
@@ -157,12 +157,9 @@ impl Store for Conn {
         self.call(true, |server, _| of_cache.iter().for_each(|place| server.data.slots[*place] = None)).await
     }
 
-    async fn covered(&self) -> Result<Vec<Covered>> {
-        self.call(false, |server, _| {
-            let tables = server.data.metas.iter().flatten().map(|meta| &meta.coverage);
-            Coverage::union(tables).rows().to_vec()
-        })
-        .await
+    async fn covered(&self) -> Result<Coverage> {
+        self.call(false, |server, _| Coverage::union(server.data.metas.iter().flatten().map(|meta| &meta.coverage)))
+            .await
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::identity::Generation;
 use crate::key::StoreKey;
 use crate::mode::InvalidationMode;
+use crate::store::Coverage;
 
 impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Inner<K, V> {
     /// Removes keys from all tiers of all processes, in bounded commands and messages.
@@ -31,7 +32,7 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Inner<K, V> {
             InvalidationMode::Cdc => {
                 // Another release may cover the cache too, under a mapping of its own. What can be flushed is flushed in any case.
                 let covered = self.shared.store.covered().await;
-                let of_cache = covered.iter().flatten().filter(|row| *row.cache == *self.shared.cache);
+                let of_cache = covered.iter().flat_map(Coverage::rows).filter(|row| *row.cache == *self.shared.cache);
                 let others = of_cache.map(|row| row.mapping).filter(|mapping| *mapping != self.shared.mapping);
                 let generation = |mapping| (mapping, Generation(self.entropy.random_u128()));
                 let rows: Vec<_> = std::iter::once(self.shared.mapping).chain(others).map(generation).collect();

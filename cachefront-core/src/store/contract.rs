@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
-use crate::store::coverage::{Cover, Covered};
+use crate::store::coverage::{Cover, Coverage};
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
 use crate::store::row_image::{RowImageCounts, RowImageValue};
@@ -89,12 +89,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that is written meanwhile may stay. For caches of TTL mode; a store may have to walk over all of its keys.
     async fn discard_cache(&self, cache: &str) -> Result<()>;
 
-    /// Returns the caches that any shard covers, each mapping once. The tables of two shards may differ: while one is written, and
+    /// Returns what any shard covers, each mapping once. The tables of two shards may differ: while one is written, and
     /// after a shard has fallen back to an older state.
     ///
     /// # Errors
     /// As [`get`](Store::get), if the meta of one shard cannot be read.
-    async fn covered(&self) -> Result<Vec<Covered>>;
+    async fn covered(&self) -> Result<Coverage>;
 
     /// Gives covered caches new generations on every shard, on explicit request: their entries are misses from then on, and
     /// their leases are revoked. A mapping that a shard does not cover, and a shard without a meta, stay as they are. Nothing

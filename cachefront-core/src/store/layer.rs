@@ -15,7 +15,7 @@ use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::metrics::{STORE_SECONDS, describe_store};
 use crate::store::contract::{Store, StoreWriter};
-use crate::store::coverage::{Cover, Covered};
+use crate::store::coverage::{Cover, Coverage};
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::meta::Meta;
 use crate::store::row_image::{RowImageCounts, RowImageValue};
@@ -295,7 +295,7 @@ impl<L: StoreLayer> Store for LayeredStore<L> {
         self.layer.around(Operation::DiscardCache, self.inner.discard_cache(cache)).await
     }
 
-    async fn covered(&self) -> Result<Vec<Covered>> {
+    async fn covered(&self) -> Result<Coverage> {
         self.layer.around(Operation::Covered, self.inner.covered()).await
     }
 

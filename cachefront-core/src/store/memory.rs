@@ -13,7 +13,7 @@ use crate::identity::{Generation, Token};
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::store::contract::{Store, StoreWriter};
-use crate::store::coverage::{Cover, Coverage, Covered};
+use crate::store::coverage::{Cover, Coverage};
 use crate::store::lease::{Fill, FillReply, LeaseReply, LeaseRequest};
 use crate::store::memory_bus::{MemoryBus, Server};
 use crate::store::memory_shard::{Bounds, Shard};
@@ -310,9 +310,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn covered(&self) -> Result<Vec<Covered>> {
+    async fn covered(&self) -> Result<Coverage> {
         let metas: Vec<Arc<Meta>> = self.shared.locks().filter_map(|shard| shard.meta.clone()).collect();
-        Ok(Coverage::union(metas.iter().map(|meta| &meta.coverage)).rows().to_vec())
+        Ok(Coverage::union(metas.iter().map(|meta| &meta.coverage)))
     }
 
     async fn flush_caches(&self, rows: &[(MappingId, Generation)]) -> Result<()> {

@@ -126,7 +126,7 @@ impl Store for Hooked {
         self.inner.discard_cache(cache).await
     }
 
-    async fn covered(&self) -> Result<Vec<Covered>> {
+    async fn covered(&self) -> Result<Coverage> {
         self.inner.covered().await
     }
 

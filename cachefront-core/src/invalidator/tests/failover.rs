@@ -14,8 +14,8 @@ use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use crate::store::{
-    Applied, Cover, Covered, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta, Reading,
-    StoreWriter, Token,
+    Applied, Cover, Coverage, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta,
+    Reading, StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
@@ -107,7 +107,7 @@ impl Store for Failover {
         self.reads().discard_cache(cache).await
     }
 
-    async fn covered(&self) -> Result<Vec<Covered>> {
+    async fn covered(&self) -> Result<Coverage> {
         self.reads().covered().await
     }
 

@@ -86,8 +86,8 @@ pub(super) async fn caches_that_are_flushed_by_a_reader_end_alone(fixture: &dyn 
     let new = generation();
     let rows = [(MAPPING, new), (THIRD, generation())];
     let covered = two.harness.store.covered().await.expect("the coverage");
-    let of = |mapping| covered.iter().find(|row| row.mapping == mapping).map(|row| row.generation);
-    assert_eq!((of(MAPPING), of(OTHER), covered.len()), (Some(two.mine), Some(two.other), 2));
+    assert_eq!(covered.generation(MAPPING), Some(two.mine));
+    assert_eq!((covered.generation(OTHER), covered.rows().len()), (Some(two.other), 2));
     two.harness.store.flush_caches(&rows).await.expect("a flush");
     for id in 0..20 {
         let (_, reply) = two.lease(id, MAPPING).await;
