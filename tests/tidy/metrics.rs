@@ -1,18 +1,12 @@
 //! Every metric has a name in one place and a line that explains it.
 
-use cachefront_testkit::stack;
-
 use crate::metrics_table;
-use crate::tree::{none, sources};
+use crate::tree::{is_up_to_date, none, sources};
 
 #[test]
 fn the_catalogue_of_metrics_is_up_to_date() {
-    let (path, page) = (stack::workspace_root().join("docs/metrics.md"), metrics_table::page());
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &page).expect("the page can be written");
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(page == written, "docs/metrics.md is out of date: BLESS=1 cargo test -p cachefront-tests --test tidy");
+    let page = metrics_table::page();
+    is_up_to_date("docs/metrics.md", &page);
     assert!(page.matches("| `cachefront_").count() > 30, "the page lacks metrics");
 }
 

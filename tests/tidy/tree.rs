@@ -55,6 +55,17 @@ pub(crate) fn none(wrong: &[String], rule: &str) {
     assert!(wrong.is_empty(), "{rule}:\n  {}", wrong.join("\n  "));
 }
 
+/// Fails if a page that is made by a test differs from `made`. With `BLESS` it is written first.
+#[track_caller]
+pub(crate) fn is_up_to_date(page: &str, made: &str) {
+    let path = workspace_root().join(page);
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, made).expect("the page can be written");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == made, "{page} is out of date: BLESS=1 cargo test -p cachefront-tests --test tidy");
+}
+
 fn collect(dir: &Path, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap_or_else(|err| panic!("{}: {err}", dir.display())) {
         let path = entry.expect("a readable folder").path();

@@ -10,8 +10,8 @@ use super::request::TOKEN_HEADER;
 /// Maximum size of a position in a header. Longer ones are omitted, because clients limit headers too.
 const POSITION_BYTES_MAX: usize = 4 * 1024;
 
-/// Returns `stale` if a load failed or was slow and the last value of this process is served instead, `hit` if a tier had the value, `miss` if it was loaded and cached, and `bypass` if it was loaded and not
-/// cached: the store is unavailable, the key was invalidated in the meantime, or no entry could prove the requested
+/// Returns `stale` if a load failed or was slow and the last value of this process is served instead, `hit` if a tier had
+/// the value, `miss` if it was loaded and cached, and `bypass` if it was loaded and not cached: the store is unavailable, the key was invalidated in the meantime, or no entry could prove the requested
 /// freshness.
 fn outcome<V>(hit: &Hit<V>) -> &'static str {
     match (hit.tier, hit.ttl) {

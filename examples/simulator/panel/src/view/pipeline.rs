@@ -208,7 +208,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     let away = || "does not answer".to_owned();
     let database = match faults.replica_lag_ms {
         _ if moment.database_away => away(),
-        0 => "answers".to_owned(),
+        0 => "reachable".to_owned(),
         lag => format!(
             "replica {} behind, {}",
             millis(lag as f64),
