@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cachefront_core::entry::{Entry, PayloadState};
-use cachefront_core::store::{InvalidationMode, Meta};
+use cachefront_core::store::{InvalidationMode, MappingId, Meta};
 use cachefront_core::{CdcState, ErrorKind, Tier};
 
 use crate::caches::key_map_of;
@@ -121,11 +121,6 @@ async fn settles_slowly(stage: &mut Stage) -> bool {
     settled
 }
 
-fn coverage(world: &World) -> Option<Arc<Meta>> {
-    let state = world.state();
-    state.servers[state.primary].data.metas[0].clone()
-}
-
 /// Changes when another invalidator takes over, as one that was frozen may.
 fn promises(world: &World) -> u64 {
     let state = world.state();
@@ -139,19 +134,15 @@ fn current(world: &World, kind: Kind, key: Key) -> Option<u64> {
 
 /// No entry that may be served is stale.
 fn look_at_store(world: &World) {
-    let Some(meta) = coverage(world) else { return };
     for kind in KINDS {
         // A tagged entry may stay: its marker is gone.
         if world.config.features.has_tags(kind) {
             continue;
         }
-        let mut mappings = (0..=NARROW).map(|release| key_map_of(&world.config, kind, release).mapping());
-        let Some(generation) = mappings.find_map(|mapping| meta.coverage.generation(mapping)) else { continue };
+        let mappings: Vec<_> = (0..=NARROW).map(|release| key_map_of(&world.config, kind, release).mapping()).collect();
         for number in 0..KEYS as u16 {
             let key = Key::new(kind, number);
-            let Some(entry) = stored(world, kind, key).filter(|entry| entry.header.generation == generation) else {
-                continue;
-            };
+            let Some(entry) = in_force(world, kind, key, &mappings) else { continue };
             let value = match entry.header.state {
                 PayloadState::Fresh => std::str::from_utf8(&entry.payload).ok().and_then(|text| text.parse().ok()),
                 PayloadState::Negative => None,
@@ -167,12 +158,16 @@ fn look_at_store(world: &World) {
     }
 }
 
-fn stored(world: &World, kind: Kind, key: Key) -> Option<Entry> {
+/// The key's entry, if its own shard covers the cache under one of these mappings in the entry's generation. Other shards may
+/// have other generations: a reader's `clear` that overtakes a flush on some shards leaves them so.
+fn in_force(world: &World, kind: Kind, key: Key, mappings: &[MappingId]) -> Option<Entry> {
     let now = world.now();
     let store_key = cachefront_core::StoreKey::encode_short(kind.cache(), &key).ok()??;
     let state = world.state();
-    let (_, slot) = state.servers[state.primary].look(&store_key, now);
-    Entry::decode(slot?.bytes.clone()).ok()
+    let (meta, slot) = state.servers[state.primary].look(&store_key, now);
+    let entry = Entry::decode(slot?.bytes.clone()).ok()?;
+    let coverage = &meta?.coverage;
+    mappings.iter().any(|mapping| coverage.generation(*mapping) == Some(entry.header.generation)).then_some(entry)
 }
 
 /// Reads every key of a cache at every level.
@@ -218,8 +213,11 @@ async fn look_through(world: &Arc<World>, process: &Arc<Process>, at: usize) {
     }
 }
 
+/// True if every shard covers the cache under the member's mapping.
 fn is_covered(world: &World, member: &Member) -> bool {
-    coverage(world).is_some_and(|meta| meta.coverage.covers(member.mapping))
+    let state = world.state();
+    let metas = &state.servers[state.primary].data.metas;
+    metas.iter().all(|meta| meta.as_ref().is_some_and(|meta| meta.coverage.covers(member.mapping)))
 }
 
 fn cannot_prove(world: &World, process: &Process, member: &Member) -> bool {

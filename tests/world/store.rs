@@ -134,7 +134,8 @@ impl Store for Conn {
                 reply
             })
             .await;
-        self.world.log(|| format!("{} fill {} {reply:?}", self.actor, fill.key));
+        let generation = fill.generation.0 >> 96;
+        self.world.log(|| format!("{} fill {} of {generation:08x} {reply:?}", self.actor, fill.key));
         reply
     }
 

@@ -102,8 +102,14 @@ impl Writer {
                 let meta = state.servers[self.server].data.metas[shard].clone();
                 let meta = meta.map(|meta| {
                     let (state, order, term) = (meta.state, meta.applied_order, meta.term);
-                    let covered: Vec<&str> = meta.coverage.rows().iter().map(|row| &*row.cache).collect();
-                    format!("{state:?} term {term} order {order} applied {} covers {covered:?}", meta.applied_text())
+                    let covered: Vec<_> = meta
+                        .coverage
+                        .rows()
+                        .iter()
+                        .map(|row| format!("{} {:08x}", row.cache, row.generation.0 >> 96))
+                        .collect();
+                    let applied = meta.applied_text();
+                    format!("{state:?} term {term} order {order} applied {applied} covers {covered:?}")
                 });
                 format!("{} {what} on {}/{shard}: {error:?} {meta:?}", self.actor, self.server)
             });
