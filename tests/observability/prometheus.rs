@@ -73,7 +73,7 @@ impl Prometheus {
     /// How many series an expression finds now whose value is a number.
     ///
     /// # Errors
-    /// What the server says against the expression, or why it does not answer.
+    /// What the server says against the expression, or why it does not respond.
     pub(crate) async fn numbers(&self, expression: &str) -> Result<usize, String> {
         let answer = self.ask("/api/v1/query", &[("query", expression)]).await?;
         if answer["status"] != "success" {

@@ -172,7 +172,7 @@ async fn the_report_needs_no_network_and_files_are_written() {
     let folder = running.data_dir().parent().expect("a folder").to_owned();
     let page = std::fs::read_to_string(folder.join("run.html")).expect("a report");
     self_contained(&page);
-    assert!(page.contains("Answers a second") && page.contains("Stale reads"));
+    assert!(page.contains("Responses a second") && page.contains("Stale reads"));
     let hgrm = std::fs::read_to_string(folder.join("run.hgrm")).expect("a distribution");
     assert!(hgrm.trim_start().starts_with("Value") && hgrm.contains("#[Max"), "{hgrm}");
     assert!(hgrm.contains("1.000000000000        100"), "{hgrm}");

@@ -50,8 +50,9 @@ const ALLOWED: [&str; 3] = ["stands by", "stands for", "stands in for"];
 
 /// Places that are not rewritten yet, with the maximum number of forbidden phrases in them. A file belongs to the longest
 /// name that its path begins with; all other files have none. The numbers only go down.
-const NOT_REWRITTEN: [(&str, usize); 4] =
-    [("cachefront-binlog/", 1), ("cachefront-kafka/", 1), ("examples/", 86), ("tests/", 5)];
+const NOT_REWRITTEN: [(&str, usize); 1] =
+    // The comment is a server's own.
+    [("cachefront-binlog/src/statement/tests.rs", 1)];
 
 #[test]
 fn text_uses_the_words_of_the_field() {

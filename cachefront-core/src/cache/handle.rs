@@ -32,7 +32,7 @@ use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
 use crate::cache::tasks::Tasks;
 use crate::cache::warm_up::WarmUp;
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Timestamp};
 use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
 use crate::event::TableName;
@@ -410,15 +410,24 @@ fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
 }
 
 /// Starts the task that ticks the coarse clock, and compares the watermark with the freshness objective at each tick.
+///
+/// It ticks at multiples of `period`, so that the tasks of all caches of a process wake together: once per period, and not
+/// once per cache.
 fn tick(clock: Arc<dyn Clock>, subscription: Weak<Subscription>, period: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(subscription) = subscription.upgrade() {
             clock.tick();
             subscription.tick();
             drop(subscription);
-            clock.sleep(period).await;
+            clock.sleep(until_multiple(clock.now(), period)).await;
         }
     })
+}
+
+/// Returns the time from `now` to the next multiple of `period`.
+fn until_multiple(now: Timestamp, period: Duration) -> Duration {
+    let period = u64::try_from(period.as_micros()).unwrap_or(u64::MAX).max(1);
+    Duration::from_micros(period - now.as_micros() % period)
 }
 
 impl<K, V> Clone for Cache<K, V> {

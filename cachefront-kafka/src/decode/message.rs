@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::problem::{Part, Problem};
 use crate::event::BlockOrder;
 
-/// An object of any form. `null` and absence are told apart where the meaning depends on it.
+/// An object of any form. `null` and absence are distinguished where the meaning depends on it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Message<'a> {
     // The JSON converter with `schemas.enable=true`.

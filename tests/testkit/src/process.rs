@@ -71,7 +71,7 @@ impl Launch {
     /// Starts the program and waits until its health page responds.
     ///
     /// # Panics
-    /// If it ends or does not answer in time; the message holds its log.
+    /// If it ends or does not respond in time; the message holds its log.
     pub async fn start(self) -> Simulator {
         let mut simulator = self.spawn();
         simulator.wait_until_healthy().await;
@@ -182,7 +182,7 @@ impl Simulator {
     /// Starts the program again as before: same ports, same data. Kills it first if it runs.
     ///
     /// # Panics
-    /// If it does not answer in time.
+    /// If it does not respond in time.
     pub async fn restart(&mut self) {
         self.kill();
         self.process = run(&self.launch, &self.dir, [self.api, self.ui, self.consumer]);

@@ -109,7 +109,7 @@ impl Drop for Database {
 
 pub(crate) async fn connect(url: &str) -> Conn {
     let opts = Opts::from_url(url).expect("the URL of MySQL is well-formed");
-    Conn::new(opts).await.unwrap_or_else(|err| panic!("MySQL does not answer: {err}"))
+    Conn::new(opts).await.unwrap_or_else(|err| panic!("MySQL does not respond: {err}"))
 }
 
 /// `url` with `database` in place of whatever database it names; the query part stays.

@@ -44,7 +44,7 @@ impl Api {
         if let Some(body) = &body {
             request = request.json(body);
         }
-        let answer = request.send().await.context(|| format!("{url} does not answer"))?;
+        let answer = request.send().await.context(|| format!("{url} does not respond"))?;
         let status = answer.status();
         let text = answer.text().await.context(|| format!("{url} breaks off"))?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))

@@ -156,7 +156,7 @@ impl Service {
             .basic_auth(&login[0], Some(&login[1]))
             .send()
             .await
-            .context(|| "Grafana does not answer".to_owned())?;
+            .context(|| "Grafana does not respond".to_owned())?;
         let status = answer.status();
         let text = answer.text().await.context(|| "Grafana breaks off".to_owned())?;
         let boards: Vec<Value> = serde_json::from_str(&text).context(|| format!("Grafana responds {status}"))?;

@@ -19,7 +19,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{- end }}
 
-{{/* What every role is told. Secrets by reference only. */}}
+{{/* The environment of every role. Secrets by reference only. */}}
 {{- define "cachefront.environment" -}}
 - name: CACHEFRONT_MYSQL_URL
   valueFrom: {secretKeyRef: {name: {{ .Values.database.existingSecret }}, key: url}}
@@ -33,11 +33,33 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
   value: {{ .Values.source }}
 - name: CACHEFRONT_TTL
   value: {{ .Values.cache.ttl }}
+- name: CACHEFRONT_STARTUP_TIMEOUT
+  value: {{ .Values.startupTimeout }}
 - name: CACHEFRONT_LOG
   value: {{ .Values.log | quote }}
 {{- with .Values.cache.mode }}
 - name: CACHEFRONT_MODE
   value: {{ . }}
+{{- end }}
+{{- with .Values.cache.freshnessObjective }}
+- name: CACHEFRONT_FRESHNESS_OBJECTIVE
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.cache.onLag }}
+- name: CACHEFRONT_ON_LAG
+  value: {{ . }}
+{{- end }}
+{{- if .Values.cache.fenced }}
+- name: CACHEFRONT_FENCED
+  value: "true"
+{{- end }}
+{{- if .Values.cache.refreshInPlace }}
+- name: CACHEFRONT_REFRESH_IN_PLACE
+  value: "true"
+{{- end }}
+{{- with .Values.cache.staleIfError }}
+- name: CACHEFRONT_STALE_IF_ERROR
+  value: {{ . | quote }}
 {{- end }}
 {{- with .Values.kafka.brokers }}
 - name: CACHEFRONT_KAFKA_BROKERS
@@ -163,6 +185,14 @@ spec:
 {{- define "cachefront.panel" -}}
 - name: CACHEFRONT_UI_ADMIN_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ .Values.access.existingSecret }}, key: admin-password}}
+- name: CACHEFRONT_UI_OPERATOR_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .Values.access.existingSecret }}, key: operator-password, optional: true}}
+- name: CACHEFRONT_UI_VIEWER_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .Values.access.existingSecret }}, key: viewer-password, optional: true}}
+- name: CACHEFRONT_UI_SECURE
+  value: {{ .Values.ui.secure | quote }}
+- name: CACHEFRONT_UI_READ_ONLY
+  value: {{ .Values.ui.readOnly | quote }}
 {{- end }}
 
 {{/* The database as Kafka Connect sees it. */}}

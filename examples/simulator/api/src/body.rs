@@ -67,8 +67,8 @@ pub(super) async fn gather(request: Request, next: Next) -> Response {
 /// # Errors
 /// Why the body could not be read.
 pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, BodyFault> {
-    let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
         // Refused before the first read, so that a client with `Expect: 100-continue` does not send the body.
         return Err(BodyFault::TooLarge);
     }

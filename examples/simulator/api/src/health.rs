@@ -53,7 +53,7 @@ pub fn healthz() -> Ready<Json<Health>> {
 )]
 pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let database = tokio::time::timeout(ANSWER_MAX, api.database.ping());
-    let store = tokio::time::timeout(ANSWER_MAX, api.pipeline.store_answers());
+    let store = tokio::time::timeout(ANSWER_MAX, api.pipeline.is_store_reachable());
     let (database, store) = tokio::join!(database, store);
     let mut failing = Vec::new();
     if !matches!(database, Ok(Ok(()))) {

@@ -22,7 +22,7 @@ const LIMIT_MAX: u64 = 200;
 /// Maximum number of concurrent peeks for one page.
 const AT_ONCE: usize = 16;
 
-/// A user's id with its entry beside its row.
+/// A user's id, its entry and its row.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserCacheView {
     pub id: u64,
@@ -45,7 +45,7 @@ pub(crate) async fn show(State(api): State<Arc<Api>>, UserId(id): UserId) -> Jso
 #[utoipa::path(
     get, path = "/cache/users", tag = "cache",
     params(
-        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 200. Default: 50", minimum = 1, maximum = 200),
+        ("limit" = Option<u32>, Query, description = "Maximum number of results, 1 to 200. Default: 50", minimum = 1, maximum = 200),
         ("after" = Option<u64>, Query, description = "Only ids above this one. Default: 0", minimum = 0),
     ),
     responses((status = 200, description = "Cache and database", body = Vec<UserCacheView>), Checked)

@@ -38,7 +38,7 @@ pub(crate) struct UserBody {
 #[utoipa::path(
     get, path = "/users", tag = "users",
     params(
-        ("limit" = Option<u32>, Query, description = "At most so many, 1 to 1000. Default: 50", minimum = 1, maximum = 1000),
+        ("limit" = Option<u32>, Query, description = "Maximum number of results, 1 to 1000. Default: 50", minimum = 1, maximum = 1000),
         ("after" = Option<u64>, Query, description = "Only ids above this one. Default: 0", minimum = 0),
         ("email" = Option<String>, Query, description = "Only the user with this address, through the cache", min_length = 1, max_length = 255),
         ("max_staleness_ms" = Option<u64>, Query, description = "With email: the value was current within this time", minimum = 0),

@@ -12,7 +12,7 @@ use crate::cli::HealthFlags;
 pub(crate) async fn run(settings: &Settings, flags: &HealthFlags) -> Result<(), CliError> {
     let url = flags.url.clone().unwrap_or_else(|| format!("{}/healthz", settings.api_url));
     let timeout = duration::parse("--timeout", &flags.timeout)?;
-    let failed = |error: reqwest::Error| CliError::new(format!("{url} does not answer: {}", root_cause(&error)));
+    let failed = |error: reqwest::Error| CliError::new(format!("{url} does not respond: {}", root_cause(&error)));
     let client = reqwest::Client::builder().timeout(timeout).no_proxy().build().map_err(failed)?;
     let status = client.get(&url).send().await.map_err(failed)?.status();
     match status.is_success() {

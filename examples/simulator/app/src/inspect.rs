@@ -150,7 +150,7 @@ impl Api {
 
     fn failed(&self, error: &reqwest::Error) -> CliError {
         CliError::new(format!(
-            "{} does not answer: {}; start the simulator, say where it is with CACHEFRONT_API_URL, or look at servers \
+            "{} does not respond: {}; start the simulator, say where it is with CACHEFRONT_API_URL, or look at servers \
              with --stack",
             self.url,
             root_cause(error)

@@ -36,15 +36,15 @@ impl Signals {
 
     #[cfg(unix)]
     async fn next(&mut self) {
-        async fn told(signal: &mut Option<tokio::signal::unix::Signal>) {
+        async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
             match signal {
                 Some(signal) => drop(signal.recv().await),
                 None => std::future::pending().await,
             }
         }
         tokio::select! {
-            () = told(&mut self.terminate) => {}
-            () = told(&mut self.interrupt) => {}
+            () = received(&mut self.terminate) => {}
+            () = received(&mut self.interrupt) => {}
         }
     }
 

@@ -219,7 +219,7 @@ impl fmt::Display for DbError {
         match self {
             Self::EmailTaken => f.write_str("the e-mail address is taken"),
             Self::NoIdLeft => f.write_str("there is no id left for a new user"),
-            Self::VersionMismatch => f.write_str("it was changed by somebody else"),
+            Self::VersionMismatch => f.write_str("it was changed by another client"),
             Self::Unavailable(_) => f.write_str("the database is not available"),
             Self::Failed(_) => f.write_str("the database refused the statement"),
         }

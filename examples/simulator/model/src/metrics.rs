@@ -96,7 +96,7 @@ fn describe() {
     describe_histogram!(
         STALENESS_BOUND_SECONDS,
         Unit::Seconds,
-        "The most that a cached read could be behind the database, looked at four times a second"
+        "The most that a cached read could be behind the database, checked four times a second"
     );
     describe_gauge!(PIPELINE_RUNNING, "1 while the change capture gives signs of life, wherever it runs");
     describe_gauge!(

@@ -245,7 +245,7 @@ impl Pipeline {
     }
 
     /// Returns true if a read from the store succeeds.
-    pub async fn store_answers(&self) -> bool {
+    pub async fn is_store_reachable(&self) -> bool {
         self.store.get(&probe_key()).await.is_ok()
     }
 

@@ -23,10 +23,10 @@ fn failed(error: &DbError) -> Response {
         DbError::NoIdLeft => refused(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user."),
         DbError::VersionMismatch => refused(
             StatusCode::CONFLICT,
-            "Somebody else changed it at the same moment: nothing was changed. Try again.",
+            "Another client changed it at the same moment: this change was not made. Try again.",
         ),
         DbError::Unavailable(_) | DbError::Failed(_) => {
-            refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer: nothing was changed. Try again.")
+            refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not respond: nothing was changed. Try again.")
         }
     }
 }
@@ -61,7 +61,7 @@ pub(super) async fn mode(
         Err(DbError::VersionMismatch) => {
             let now = panel.api.modes.refresh().await.unwrap_or_else(|_| panel.api.modes.current());
             let message = format!(
-                "Somebody else changed the mode in the meantime: it is {}, now v{}. Nothing was switched.",
+                "Another client changed the mode in the meantime: it is {}, now v{}. Nothing was switched.",
                 words_of(now.mode),
                 now.version
             );
@@ -113,7 +113,7 @@ pub(super) async fn read(State(panel): State<Arc<Panel>>, Path(id): Path<u64>) -
         }
         Err(_) => refused(
             StatusCode::SERVICE_UNAVAILABLE,
-            "The read had to ask the database, which does not answer. Try again.",
+            "The read had to ask the database, which does not respond. Try again.",
         ),
     }
 }
@@ -132,7 +132,7 @@ const READ_AT_ONCE: u32 = 100;
 /// Reads the first users, so that their rows are cached.
 pub(super) async fn read_all(State(panel): State<Arc<Panel>>) -> Response {
     let Ok(listed) = panel.api.database.list(0, READ_AT_ONCE).await else {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer. Try again.");
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not respond. Try again.");
     };
     let reads = listed.iter().map(|user| panel.api.caches.users.get(&user.id).into_future());
     let read = futures_util::future::join_all(reads).await.into_iter().filter(Result::is_ok).count();
@@ -185,10 +185,10 @@ pub(super) async fn demo(
         return refused_as(StatusCode::CONFLICT, "comparing", COMPARING);
     }
     let started = script::start(&panel, scenario);
-    let outcome = if started { Ok(()) } else { Err("another one is under way") };
+    let outcome = if started { Ok(()) } else { Err("another one is running") };
     match noted(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {
         Ok(()) => done(&panel, ""),
-        Err(_) => refused(StatusCode::CONFLICT, "A demo is under way: wait for its end, or stop it."),
+        Err(_) => refused(StatusCode::CONFLICT, "A demo is running: wait for its end, or stop it."),
     }
 }
 
@@ -252,7 +252,7 @@ pub(super) async fn flush(State(panel): State<Arc<Panel>>, CurrentUser(reader): 
             panel.live.chronicle.pressed(now, "store emptied");
             done(&panel, "The store is empty: the next reads load.")
         }
-        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not respond: nothing was removed."),
     }
 }
 
@@ -322,6 +322,6 @@ pub(super) async fn evict(
     let outcome = panel.api.inspector.remove(id).await;
     match noted(&panel, &reader, format!("cache of user {id} removed"), outcome).await {
         Ok(()) => done(&panel, format!("The entries of user {id} are gone from all tiers.")),
-        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not respond: nothing was removed."),
     }
 }

@@ -21,7 +21,7 @@ use super::panel::Panel;
 use super::query::QueryParameters;
 use super::reply::refused;
 use super::rows::{PAGE_MAX, State, UserRow};
-use super::users::beside_entry;
+use super::users::with_entry;
 
 /// Maximum number of keys of a page that are peeked concurrently.
 const AT_ONCE: usize = 32;
@@ -94,7 +94,7 @@ async fn row(panel: &Panel, moment: &Moment, key: Key) -> KeyRow {
             let known = rows.binary_search_by_key(id, |row| row.id).ok().and_then(|at| rows.get(at));
             let row = match known.filter(|row| row.other.is_none()) {
                 Some(row) => row.clone(),
-                None => beside_entry(panel, *id, None).await,
+                None => with_entry(panel, *id, None).await,
             };
             KeyRow {
                 key: key.clone(),
@@ -228,6 +228,6 @@ pub(super) async fn evict(
             panel.listing.forget().await;
             done(&panel, format!("The entry {key} is gone from all tiers."))
         }
-        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer: nothing was removed."),
+        Err(_) => refused(StatusCode::SERVICE_UNAVAILABLE, "The store does not respond: nothing was removed."),
     }
 }

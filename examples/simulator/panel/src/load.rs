@@ -44,7 +44,7 @@ pub(super) async fn start_experiment(
     if panel.tour.view().running {
         return refused(
             StatusCode::CONFLICT,
-            "A demo is under way, and it switches the mode itself: wait for its end, or stop it.",
+            "A demo is running, and it switches the mode itself: wait for its end, or stop it.",
         );
     }
     let outcome = panel.runs.experiment.start(plan);

@@ -47,7 +47,7 @@ pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
             }
         });
     let carried = timeout_at(deadline, api.pipeline.carried()).await.unwrap_or_else(|_| last.carried.clone());
-    let store_away = !store.is_some_and(|(answers, _)| answers);
+    let store_away = !store.is_some_and(|(reachable, _)| reachable);
     let (mut database_away, mut slow) = (false, None);
     let (survey, verdict) = match seen {
         Seen::All(seen) => {
@@ -59,13 +59,13 @@ pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
         }
         Seen::DatabaseAway => {
             database_away = true;
-            let cause = "The database does not answer: nothing can be proven.";
+            let cause = "The database does not respond: nothing can be proven.";
             (last.survey.frozen(last.at, false), Verdict::unknown(cause))
         }
         Seen::Late => {
             let store_slow = store.is_none_or(|(_, took)| took > STORE_SLOW);
             let (late, cause) = match store_slow {
-                true => (Slow::Store, "The shared store answers too slowly: entries cannot be compared in time."),
+                true => (Slow::Store, "The shared store responds too slowly: entries cannot be compared in time."),
                 false => (Slow::Comparing, "Comparing takes too long: nothing can be proven."),
             };
             slow = Some(late);
@@ -73,7 +73,7 @@ pub(super) async fn look(panel: &Panel, last: &Moment) -> Moment {
         }
     };
     let verdict = match &elsewhere {
-        Some(said) => verdict.beside(said),
+        Some(said) => verdict.combined_with(said),
         None => verdict,
     };
     let tour = panel.tour.view();
@@ -117,8 +117,8 @@ async fn observe(panel: &Panel, deadline: Instant) -> Seen {
 /// Returns whether the store can be read and how long that took; `None` if it exceeded the time limit of a snapshot.
 async fn store(panel: &Panel) -> Option<(bool, Duration)> {
     let began = Instant::now();
-    let answers = tokio::time::timeout(LOOK_MAX, panel.api.pipeline.store_answers()).await.ok()?;
-    Some((answers, began.elapsed()))
+    let reachable = tokio::time::timeout(LOOK_MAX, panel.api.pipeline.is_store_reachable()).await.ok()?;
+    Some((reachable, began.elapsed()))
 }
 
 async fn pipeline(panel: &Panel, last: &Moment, deadline: Instant) -> PipelineView {
@@ -190,7 +190,7 @@ mod tests {
             entry("40.0", "late", "mode ttl", "ok"),
             entry("12.0", "second", "mode ttl", "ok"),
             entry("10.5", "first", "mode ttl", "ok"),
-            entry("10.4", "refused", "mode ttl", "it was changed by somebody else"),
+            entry("10.4", "refused", "mode ttl", "it was changed by another client"),
             entry("10.3", "other", "mode cdc", "ok"),
             entry("09.0", "before", "mode ttl", "ok"),
         ];

@@ -91,7 +91,7 @@ impl Moment {
             slow: None,
             api_silent: None,
             survey: Arc::default(),
-            verdict: Verdict::unknown("Nothing has been looked at yet."),
+            verdict: Verdict::unknown("No check has run yet."),
             tour: TourView::default(),
             demo: None,
             faults: FaultState::default(),

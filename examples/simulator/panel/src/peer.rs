@@ -42,7 +42,7 @@ impl Peer {
             None => request,
         };
         let unknown = "what its processes hold themselves is not known";
-        let answer = request.send().await.map_err(|_| format!("The API at {url} does not answer: {unknown}."))?;
+        let answer = request.send().await.map_err(|_| format!("The API at {url} does not respond: {unknown}."))?;
         match answer.status() {
             status if status.is_success() => {
                 let said: Consistency =

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_counted_and_told_with_the_next_one() {
+    fn a_flood_is_counted_and_reported_with_the_next_one() {
         let refusals = Refusals::default();
         let begun = Instant::now();
         let noted = (0..50).filter(|_| refusals.admit(begun) == Some(0)).count();

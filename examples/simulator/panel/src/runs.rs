@@ -15,7 +15,7 @@ use super::results::Results;
 
 /// Why the mode cannot be switched during a comparison.
 pub(super) const COMPARING: &str =
-    "An A/B run is under way, and it switches the mode itself: wait for its end, or stop it.";
+    "An A/B run is in progress, and it switches the mode itself: wait for its end, or stop it.";
 
 /// The runs that the panel starts.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ pub(super) async fn survey(panel: &Panel, listed: Vec<User>) -> Survey {
     let missed = panel.row_cache.missed().into_iter().filter(|id| *id <= last && !known.contains(id));
     let listed = listed.into_iter().take(SURVEY_MAX as usize).map(|user| (user.id, Some(user)));
     let all = stream::iter(listed.chain(missed.map(|id| (id, None))));
-    let looks = all.map(|(id, user)| beside_entry(panel, id, user));
+    let looks = all.map(|(id, user)| with_entry(panel, id, user));
     let mut rows: Vec<UserRow> = looks.buffer_unordered(PEEKS_AT_ONCE).collect().await;
     rows.retain(|row| row.database.is_some() || row.is_kept());
     rows.sort_unstable_by_key(|row| row.id);
@@ -40,7 +40,7 @@ pub(super) async fn survey(panel: &Panel, listed: Vec<User>) -> Survey {
 
 /// Peeks at the entry of a row that has just been read. If the two differ, the inspector reads both again before the
 /// entry is called stale.
-pub(super) async fn beside_entry(panel: &Panel, id: u64, user: Option<User>) -> UserRow {
+pub(super) async fn with_entry(panel: &Panel, id: u64, user: Option<User>) -> UserRow {
     match panel.api.caches.try_peek(id).await {
         // The content of a store that does not respond is unknown.
         Err(_) => return UserRow { state: State::Unknown, ..UserRow::absent(id, user) },
@@ -57,7 +57,7 @@ pub(super) async fn of_demo(panel: &Panel, survey: &Survey, id: u64) -> Option<U
         return Some(row.clone());
     }
     let user = panel.database.get(id).await.ok()?.value;
-    Some(beside_entry(panel, id, user).await)
+    Some(with_entry(panel, id, user).await)
 }
 
 /// Merges the stale entries of the inspector's pass into the survey. The two run concurrently, so rows over which they
@@ -100,7 +100,7 @@ async fn again(panel: &Panel, survey: &mut Survey, deadline: Instant) {
     };
     let differing: Vec<_> = survey.rows.iter().enumerate().filter_map(differing).collect();
     let looks = stream::iter(differing).map(|(at, id, user, entry)| async move {
-        let row = match (timeout_at(deadline, beside_entry(panel, id, user.clone())).await, entry) {
+        let row = match (timeout_at(deadline, with_entry(panel, id, user.clone())).await, entry) {
             (Ok(row), _) => row,
             (Err(_), Some(entry)) => UserRow::stale(&entry),
             (Err(_), None) => UserRow { state: State::Unknown, ..UserRow::absent(id, user) },
@@ -169,6 +169,6 @@ async fn beyond(panel: &Panel, survey: &Survey, wanted: &QueryParameters) -> Res
     let seek = if wanted.before > 0 { Seek::Before(wanted.before) } else { Seek::After(wanted.after) };
     let users = panel.database.find(wanted.q.trim(), seek, PAGE_MAX as u32 + 1).await?;
     let unknown = users.into_iter().filter(|user| survey.rows.binary_search_by_key(&user.id, |row| row.id).is_err());
-    let looks = stream::iter(unknown).map(|user| beside_entry(panel, user.id, Some(user)));
+    let looks = stream::iter(unknown).map(|user| with_entry(panel, user.id, Some(user)));
     Ok(looks.buffer_unordered(AT_ONCE).collect().await)
 }

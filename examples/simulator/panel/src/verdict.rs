@@ -93,7 +93,7 @@ impl Verdict {
 
     /// Returns the worse of this verdict and what another process reports about its own tier. A stale entry of either
     /// is proof, whatever the other reports; health is not proven while one of them is silent.
-    pub(super) fn beside(self, other: &Result<Consistency, String>) -> Self {
+    pub(super) fn combined_with(self, other: &Result<Consistency, String>) -> Self {
         if self.word == Word::Stale {
             return self;
         }
@@ -159,13 +159,13 @@ mod tests {
     fn the_worse_of_two_processes_is_shown_and_silence_is_no_health() {
         let verdict = |verdict, stale| Verdict::of(&said(verdict, stale), &[], None);
         let healthy = || verdict(inspector::Verdict::Healthy, 0);
-        let silent = Err("The API does not answer.".to_owned());
-        assert_eq!(healthy().beside(&silent).word, Word::Unknown);
-        assert_eq!(verdict(inspector::Verdict::Stale, 2).beside(&silent).words, "cache stale (2)");
+        let silent = Err("The API does not respond.".to_owned());
+        assert_eq!(healthy().combined_with(&silent).word, Word::Unknown);
+        assert_eq!(verdict(inspector::Verdict::Stale, 2).combined_with(&silent).words, "cache stale (2)");
         let stale = Ok(said(inspector::Verdict::Stale, 3));
-        assert_eq!(healthy().beside(&stale).words, "cache stale (3)");
+        assert_eq!(healthy().combined_with(&stale).words, "cache stale (3)");
         let healthy_there = Ok(said(inspector::Verdict::Healthy, 0));
-        assert_eq!(verdict(inspector::Verdict::Empty, 0).beside(&healthy_there).word, Word::Healthy);
-        assert_eq!(healthy().beside(&Ok(said(inspector::Verdict::Empty, 0))).word, Word::Healthy);
+        assert_eq!(verdict(inspector::Verdict::Empty, 0).combined_with(&healthy_there).word, Word::Healthy);
+        assert_eq!(healthy().combined_with(&Ok(said(inspector::Verdict::Empty, 0))).word, Word::Healthy);
     }
 }

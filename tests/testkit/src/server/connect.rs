@@ -164,7 +164,7 @@ impl Rest {
         Some(status["connector"]["state"].as_str()?.to_owned())
     }
 
-    /// The connector's tasks; none if there is no such connector, or the worker does not answer.
+    /// The connector's tasks; none if there is no such connector, or the worker does not respond.
     pub async fn tasks(&self, name: &str) -> Vec<Task> {
         let status = self.status(name).await.unwrap_or_default();
         let tasks = status["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -94,7 +94,7 @@ impl Kafka {
     /// Starts the broker again on the same ports empty: all records and all groups are lost.
     ///
     /// # Panics
-    /// If it does not answer in time.
+    /// If it does not respond in time.
     pub async fn restart_empty(&mut self) {
         self.kill();
         fs::remove_dir_all(data_of(self.dir.path())).expect("the broker's logs can be removed");
@@ -126,7 +126,7 @@ impl Topics {
     /// The names of all topics.
     ///
     /// # Panics
-    /// If the broker does not answer.
+    /// If the broker does not respond.
     pub fn names(&self) -> Vec<String> {
         let metadata = self.client.inner().fetch_metadata(None, ADMIN).expect("the broker replies");
         metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()

@@ -145,7 +145,7 @@ impl MySql {
     /// # Panics
     /// If the server refuses.
     pub async fn connect(&self) -> Conn {
-        try_connect(self.spec.port).await.unwrap_or_else(|err| panic!("the private MySQL does not answer: {err}"))
+        try_connect(self.spec.port).await.unwrap_or_else(|err| panic!("the private MySQL does not respond: {err}"))
     }
 
     /// Runs one statement as the user who may do everything.
@@ -172,7 +172,7 @@ impl MySql {
     /// Starts the server again on the same data and port, with `extra` in place of the further arguments it had.
     ///
     /// # Panics
-    /// If it does not answer in time.
+    /// If it does not respond in time.
     pub async fn restart_with(&mut self, extra: &[&str]) {
         self.spec.extra = owned(extra);
         self.restart().await;

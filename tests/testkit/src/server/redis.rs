@@ -91,7 +91,7 @@ impl Redis {
     /// first if it runs.
     ///
     /// # Panics
-    /// If the file cannot be copied, or the server does not answer in time.
+    /// If the file cannot be copied, or the server does not respond in time.
     pub async fn restart_from(&mut self, rdb: &Path) {
         self.kill();
         fs::copy(rdb, self.dir.path().join(DUMP)).expect("the saved data can be copied");

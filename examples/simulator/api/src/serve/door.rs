@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_has_waited_longest_makes_way_and_nobody_who_is_at_work() {
+    async fn the_longest_idle_connection_is_closed_and_no_busy_one() {
         let door = Door::new(3);
         let mut guests = Vec::new();
         for _ in 0..3 {

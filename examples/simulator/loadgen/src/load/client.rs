@@ -176,7 +176,7 @@ impl Client {
             Some(_) => "",
             None => "; is it running, and is CACHEFRONT_API_URL right?",
         };
-        CliError::new(format!("the API at {} does not answer as it should: {}{hint}", self.base, root_cause(error)))
+        CliError::new(format!("the API at {} does not respond as expected: {}{hint}", self.base, root_cause(error)))
     }
 
     /// Reads a row through the cache. Returns `None` if there was no complete response.

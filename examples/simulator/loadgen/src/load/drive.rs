@@ -46,9 +46,9 @@ async fn open(
     stop: &CancellationToken,
 ) -> Instant {
     let (queue, mut waiting) = mpsc::channel(QUEUE);
-    let (paced, schedule, told) = (Arc::clone(field), Schedule::new(&plan.with_warmup()), stop.clone());
+    let (paced, schedule, stopped) = (Arc::clone(field), Schedule::new(&plan.with_warmup()), stop.clone());
     // On its own thread: the runtime's timer is too coarse to send on time.
-    let pacer = tokio::task::spawn_blocking(move || pace(&paced, schedule, mix, &queue, &told));
+    let pacer = tokio::task::spawn_blocking(move || pace(&paced, schedule, mix, &queue, &stopped));
     let permits = Arc::new(Semaphore::new(in_flight));
     let mut tasks = JoinSet::new();
     while let Some(due) = waiting.recv().await {

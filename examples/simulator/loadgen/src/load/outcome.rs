@@ -288,7 +288,7 @@ impl LoadResult {
             dropped => format!(", {dropped} dropped"),
         };
         format!(
-            "{:.0} answers a second over {:.0} s, 99 % of them within {:.1} ms, {} failed{dropped}, {stale}",
+            "{:.0} responses a second over {:.0} s, 99 % of them within {:.1} ms, {} failed{dropped}, {stale}",
             self.requests.rate, self.seconds, self.latency.all.p99_ms, self.requests.failed
         )
     }
@@ -299,7 +299,7 @@ fn cache_numbers(tally: &Tally, counters: Option<&Counters>) -> CacheNumbers {
     let counted = counters.and_then(|counters| ratio(counters.hits, counters.reads));
     CacheNumbers {
         hit_ratio: own.or(counted),
-        hit_ratio_from: own.map(|_| "answers").or(counted.map(|_| "counters")),
+        hit_ratio_from: own.map(|_| "responses").or(counted.map(|_| "counters")),
         database_loads: counters.map(|counters| counters.loads as u64),
     }
 }

@@ -64,8 +64,8 @@ fn row(name: &str, quantiles: &Quantiles) -> String {
 
 fn cache(result: &LoadResult) -> String {
     let mode = result.mode.as_deref().unwrap_or("unknown");
-    let hits = result.cache.hit_ratio.map_or("not told".to_owned(), |ratio| format!("{:.2} %", ratio * 100.0));
-    let loads = result.cache.database_loads.map_or("not told".to_owned(), |loads| loads.to_string());
+    let hits = result.cache.hit_ratio.map_or("not reported".to_owned(), |ratio| format!("{:.2} %", ratio * 100.0));
+    let loads = result.cache.database_loads.map_or("not reported".to_owned(), |loads| loads.to_string());
     format!("mode {mode}  hits {hits}  loads from the database {loads}")
 }
 

@@ -60,7 +60,7 @@ fn a_verdict_of_before_a_pause_is_taken_back() {
             let inspector = inspector.expect("an inspector");
 
             inspector.forget_what_is_outdated();
-            assert!(!numbers.render().contains("cachefront_inspector_known "), "nobody has looked yet");
+            assert!(!numbers.render().contains("cachefront_inspector_known "), "no check has run yet");
             inspector.pass().await;
             clock.turn(CURRENT_FOR);
             inspector.forget_what_is_outdated();

@@ -29,7 +29,7 @@ pub const NAME: &str = "replica";
 /// How long a load waits until the replica follows the log, and until the log was read up to the row.
 const FOLLOW_MAX: Duration = Duration::from_secs(5);
 
-/// The pause between two looks while waiting.
+/// The poll interval while waiting.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The limits of one read of the log.

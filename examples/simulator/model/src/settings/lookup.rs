@@ -88,7 +88,7 @@ pub(super) fn http_url(name: &str, text: &str) -> Result<String, CliError> {
     if url.starts_with("https://") {
         return Err(CliError::new(format!(
             "{name} begins with https://, and TLS is not supported there: write http://host:port, of the server itself \
-             or of a proxy beside this program that speaks TLS to it"
+             or of a proxy next to this program that speaks TLS to it"
         )));
     }
     let host = url.strip_prefix("http://").unwrap_or_default();

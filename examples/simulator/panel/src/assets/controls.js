@@ -15,7 +15,7 @@ export function begin() {
   matchMedia("(max-width: 719px)").addEventListener("change", place);
 }
 
-/** Sends a form; answers whether it was done. */
+/** Sends a form; returns whether it was done. */
 export async function post(action, body = "") {
   try {
     const answer = await fetch(action, {
@@ -30,13 +30,13 @@ export async function post(action, body = "") {
     }
     if (!answer.headers.get("content-type")?.includes("json")) {
       // Whatever refused the form before the panel saw it says so in plain words.
-      const text = answer.ok ? "" : (await answer.text()) || `The panel answers ${status}.`;
+      const text = answer.ok ? "" : (await answer.text()) || `The panel replied ${status}.`;
       return { ok: answer.ok, message: text, status };
     }
     const { ok, message, detail } = await answer.json();
     return { ok: ok ?? answer.ok, message: message ?? detail ?? "", status };
   } catch {
-    return { ok: false, message: "The panel does not answer: nothing is known of what was sent.", status: 0 };
+    return { ok: false, message: "The panel does not respond: whether the request was handled is not known.", status: 0 };
   }
 }
 
@@ -47,7 +47,7 @@ function csrf() {
 
 const pending = new Set();
 
-/** Posts once, however often it is pressed; answers nothing for a press that came while the first was under way. */
+/** Posts once, however often it is pressed; returns `null` for a press that comes while the first one is in progress. */
 export async function once(control, action, body = "") {
   const key = `${action} ${body}`;
   if (pending.has(key)) return null;
@@ -206,7 +206,7 @@ const OFF_WHEN_LOST = [
 
 const WORDS = {
   silent: ["Connection lost.", "Trying again by itself."],
-  old: ["The program answers, and has not looked at the cache for too long.", "Waiting for it."],
+  old: ["The program responds, but has not checked the cache for too long.", "Waiting for it."],
   hidden: ["This tab was not in sight.", "Asking for what there is now."],
 };
 

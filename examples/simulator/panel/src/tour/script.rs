@@ -51,13 +51,13 @@ struct Failure(String);
 
 impl From<DbError> for Failure {
     fn from(_: DbError) -> Self {
-        Self("the database does not answer: is it up?".into())
+        Self("the database does not respond: is it up?".into())
     }
 }
 
 impl From<cachefront::Error> for Failure {
     fn from(_: cachefront::Error) -> Self {
-        Self("the read failed: the database had to be asked and did not answer".into())
+        Self("the read failed: the database had to be asked and did not respond".into())
     }
 }
 
@@ -161,7 +161,7 @@ impl Demo<'_> {
         let input = UserInput { name: name.into(), email: user.email.clone() };
         let written = self.panel.api.database.update(user.id, &input).await?;
         if written.is_none() {
-            return Err(Failure("the user was deleted by somebody else".into()));
+            return Err(Failure("another client deleted the user".into()));
         }
         self.panel.tour.change(|view| {
             if let Some(step) = view.steps.get_mut(2) {
@@ -187,7 +187,7 @@ impl Demo<'_> {
                     step.note = format!("{:.1} s left", left.as_secs_f64());
                 }
             });
-            self.check(deadline, "the entry did not expire: is it renewed by somebody?")?;
+            self.check(deadline, "the entry did not expire: does another client renew it?")?;
             self.same_mode(Mode::Ttl)?;
             tokio::time::sleep(COUNTDOWN_POLL).await;
         }
@@ -229,7 +229,7 @@ impl Demo<'_> {
     fn same_mode(&self, mode: Mode) -> Result<(), Failure> {
         match self.panel.api.modes.current().mode == mode {
             true => Ok(()),
-            false => Err(Failure("somebody else switched the mode: start again".into())),
+            false => Err(Failure("another client switched the mode: start again".into())),
         }
     }
 

@@ -8,7 +8,7 @@ use super::context::PageContext;
 pub(super) fn audit(context: &PageContext<'_>) -> Markup {
     html! {
         div.hd { h2 #h-audit { "Audit" } span.m.full { "Who did what, the newest first: at most 500 entries." } span.grow {}
-            button.btn type="button" data-ask="End all sessions?" data-text="Everybody has to log in again, you too." data-yes="End them"
+            button.btn type="button" data-ask="End all sessions?" data-text="All users have to log in again, including you." data-yes="End them"
                 data-action="/sessions/end" data-body=""
                 disabled[!context.reader.may(Role::Admin)] title=[(!context.reader.may(Role::Admin)).then_some("Needs the admin role")] { "End all sessions" } }
         @if !context.reader.may(Role::Admin) {

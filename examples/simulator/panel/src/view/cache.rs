@@ -17,7 +17,7 @@ pub(super) fn cache(context: &PageContext<'_>) -> Markup {
         @match context.keys {
             None => div.empty data-empty="unlisted" {
                 p { b { "The shared store could not be listed." } }
-                p.m { "What it holds is not known. Reads go to the database meanwhile; the keys appear again as soon as it answers." }
+                p.m { "What it holds is not known. Reads go to the database meanwhile; the keys appear again once it is reachable." }
             },
             Some(keys) if keys.rows.is_empty() => (nothing(context)),
             Some(keys) => {
@@ -128,7 +128,7 @@ fn comparison(row: &KeyRow) -> Markup {
                                 @if let Some(position) = &row.position { dl.kv { dt { "position" } dd { (position) } } }
                             },
                             None if row.state == State::Unknown => p.m { "not readable" },
-                            None => p.m { "The store holds the key, and serves nothing under it: a load is under way, or the entry is of an earlier generation." },
+                            None => p.m { "The store holds the key, and serves nothing under it: a load is in progress, or the entry is of an earlier generation." },
                         }
                     }
                     div.pane {

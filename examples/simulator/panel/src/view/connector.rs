@@ -40,7 +40,7 @@ pub(super) fn halt(state: Option<&ConnectorState>) -> Option<Halt> {
 pub(super) fn words(state: &ConnectorState) -> String {
     let running = state.tasks.iter().filter(|task| task.state == "RUNNING").count();
     match (&state.connector, state.tasks.iter().find(|task| task.has_failed())) {
-        (None, _) => "Connect does not answer".to_owned(),
+        (None, _) => "Connect does not respond".to_owned(),
         (Some(_), _) if state.is_paused() => "paused".to_owned(),
         (Some(connector), _) if connector == "FAILED" => "failed".to_owned(),
         (_, Some(task)) => format!("task {} failed", task.number),
@@ -57,7 +57,7 @@ pub(super) fn waiting(context: &PageContext<'_>, state: &ConnectorState) -> Mark
             "hard",
             "sq",
             "The connector has failed.",
-            "A consumer starts it again every few seconds; the connector's card says what to mend.",
+            "A consumer starts it again every few seconds; the connector's card says what to fix.",
         ),
     };
     let since = context.moment.pipeline.lag_ms.map(|lag| format!(" of the last {}", millis(lag))).unwrap_or_default();
@@ -108,7 +108,7 @@ fn chip(said: Option<&str>, what: &str) -> Markup {
         Some("FAILED") => ("miss", "sq"),
         Some(_) => ("wait", "tri"),
     };
-    html! { span.chip.(class) { (icon(sign)) (what) (said.unwrap_or("does not answer")) } }
+    html! { span.chip.(class) { (icon(sign)) (what) (said.unwrap_or("does not respond")) } }
 }
 
 fn buttons(context: &PageContext<'_>, state: &ConnectorState) -> Markup {
@@ -214,7 +214,7 @@ fn gaps(carried: &KafkaReport) -> Markup {
                     }
                 }
                 p.m {
-                    "No record is stepped over in silence: each of these voided everything that was cached, so nothing                      stale is left, and reads loaded anew. Replaying would mean reading again from that offset, and there is                      nothing left that it could mend. The last 20 are kept, without their values."
+                    "No record is skipped silently: after each of these everything that was cached was flushed and loaded again, so no stale value is left. Reading again from that offset would not change anything. The last 20 are kept, without their values."
                 }
             }
         }
@@ -253,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_still_on_purpose_is_told_from_what_failed() {
+    fn a_stop_on_purpose_is_shown_apart_from_a_failure() {
         for (connector, tasks, expected, in_words) in [
             (Some("RUNNING"), vec!["RUNNING"], None, "1 of 1 tasks run"),
             (Some("PAUSED"), vec!["PAUSED"], Some(Halt::Paused), "paused"),
             (Some("STOPPED"), vec![], Some(Halt::Paused), "paused"),
             (Some("RUNNING"), vec!["RUNNING", "FAILED"], Some(Halt::Failed), "task 1 failed"),
             (Some("FAILED"), vec![], Some(Halt::Failed), "failed"),
-            (None, vec![], None, "Connect does not answer"),
+            (None, vec![], None, "Connect does not respond"),
         ] {
             let state = said(connector, &tasks);
             assert_eq!((halt(Some(&state)), words(&state).as_str()), (expected, in_words));

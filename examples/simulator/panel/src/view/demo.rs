@@ -41,7 +41,7 @@ pub(super) fn demo(context: &PageContext<'_>) -> Markup {
             ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
                 @for step in steps { (line(step)) }
             }
-            @if let Some(row) = &context.moment.demo { (beside(row)) }
+            @if let Some(row) = &context.moment.demo { (state_of(row)) }
             @if tour.running {
                 button.btn.q type="button" data-post="/demo/stop" disabled[!context.operates()] title=[context.reason()] { (icon("stop")) "Stop" }
             }
@@ -63,12 +63,12 @@ fn button(context: &PageContext<'_>, scenario: Scenario, next: Scenario, path: &
 }
 
 /// Renders the current row and entry of the demo's user.
-fn beside(row: &UserRow) -> Markup {
+fn state_of(row: &UserRow) -> Markup {
     let name = |user: &Option<User>, otherwise: &'static str| {
         html! { @match user { Some(user) => (user.name), None => span.m { (otherwise) } } }
     };
     html! {
-        dl.beside data-demo-state-of=(row.id) {
+        dl.side-by-side data-demo-state-of=(row.id) {
             div { dt { "database" } dd { (name(&row.database, "no row")) } }
             div { dt { "cache" } dd { (name(&row.cached, if row.negative { "known to be missing" } else { "not cached" })) } }
             (chip(row.state))

@@ -73,6 +73,7 @@ pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
     let halt = connector::halt(carrier.as_ref());
     let note = match (view.mode, view.running) {
         (_, false) if context.moment.faults.pause_consumer => "the consumer is paused: changes wait".to_owned(),
+        (_, false) if is_store_away(context) => "the store is not reachable, so the consumer's state is not known".to_owned(),
         (Mode::Cdc, _) if view.freshness.state == FreshnessState::Missed => "changes are applied too late".to_owned(),
         (_, false) => "no sign of life from a consumer".to_owned(),
         (_, true) if context.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
@@ -172,9 +173,8 @@ fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Nod
     if view.source == "kafka" {
         parts.extend(carriers(context, carrier));
     }
-    // A consumer that was paused on purpose is not broken.
-    let consumer_fine = view.running || faults.pause_consumer;
-    parts.push(Node::new("consumer", "consumer", consumer_words, consumer_fine, vec![pause, drop]));
+    let consumer = Node::new("consumer", "consumer", consumer_words, true, vec![pause, drop]);
+    parts.push(judged_by_the_store(context, consumer));
     parts.push(Node::new("store", store, store_words, !moment.store_away || faults.store_cut, vec![delay, cut]));
     parts.push(Node::new("l1", "L1", "this process".to_owned(), true, Vec::new()));
     parts
@@ -182,9 +182,6 @@ fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Nod
 
 /// Returns the parts that carry changes over Kafka: Debezium's connector, or its embedded replacement, and Kafka.
 fn carriers(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> [Node; 2] {
-    let view = &context.moment.pipeline;
-    // A consumer that was paused on purpose does not show whether the parts before it work.
-    let flows = view.running || context.moment.faults.pause_consumer;
     let carrier = match carrier {
         Some(state) => {
             let health = match state {
@@ -196,16 +193,35 @@ fn carriers(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> [Nod
             };
             Node { health, ..Node::new("debezium", "Debezium", connector::words(state), true, Vec::new()) }
         }
-        None => Node::new("debezium", "feeder", "makes records".to_owned(), flows, Vec::new()),
+        None => {
+            judged_by_the_store(context, Node::new("debezium", "feeder", "makes records".to_owned(), true, Vec::new()))
+        }
     };
-    [carrier, Node::new("kafka", "Kafka", "carries them".to_owned(), flows, Vec::new())]
+    [carrier, judged_by_the_store(context, Node::new("kafka", "Kafka", "carries them".to_owned(), true, Vec::new()))]
+}
+
+/// Returns a part whose health is known only by what the consumer writes to the store: broken if the consumer is silent, unknown
+/// if the store cannot be read. A consumer that was paused on purpose is not broken, and does not show whether the parts before
+/// it work.
+fn judged_by_the_store(context: &PageContext<'_>, node: Node) -> Node {
+    let health = match context.moment.pipeline.running || context.moment.faults.pause_consumer {
+        true => node.health,
+        false if is_store_away(context) => Health::Unknown,
+        false => Health::Broken,
+    };
+    Node { health, ..node }
+}
+
+/// Returns true if the store is cut off, or does not respond.
+fn is_store_away(context: &PageContext<'_>) -> bool {
+    context.moment.store_away || context.moment.faults.store_cut
 }
 
 /// Returns the texts of database, consumer and store.
 fn words(context: &PageContext<'_>) -> [String; 3] {
     let (moment, faults) = (context.moment, context.moment.faults);
     let view = &moment.pipeline;
-    let away = || "does not answer".to_owned();
+    let away = || "does not respond".to_owned();
     let database = match faults.replica_lag_ms {
         _ if moment.database_away => away(),
         0 => "reachable".to_owned(),
@@ -217,6 +233,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
     };
     let consumer = match (view.running, view.mode) {
         (false, _) if faults.pause_consumer => "paused".to_owned(),
+        (false, _) if is_store_away(context) => "state unknown".to_owned(),
         (false, _) => "silent".to_owned(),
         (true, Mode::Ttl) => "applies nothing".to_owned(),
         (true, Mode::Cdc) => format!("applied {}", view.applied.as_deref().map_or("–".to_owned(), short)),

@@ -109,7 +109,7 @@ fn outage(context: &PageContext<'_>) -> Option<Banner> {
             false => "Is it up, and does CACHEFRONT_MYSQL_URL name it?",
         };
         let advice = format!("{advice} Reads go on from what the cache can prove.");
-        return Some(Banner::new("database_away", "The database does not answer.", advice));
+        return Some(Banner::new("database_away", "The database does not respond.", advice));
     }
     if moment.store_away && !faults.store_cut && faults.store_delay_ms == 0 {
         let advice = match embedded {
@@ -117,7 +117,7 @@ fn outage(context: &PageContext<'_>) -> Option<Banner> {
             false => "Is it up, and does CACHEFRONT_REDIS_URL name it?",
         };
         let advice = format!("{advice} Reads go to the database.");
-        return Some(Banner::new("store_away", "The shared store does not answer.", advice));
+        return Some(Banner::new("store_away", "The shared store does not respond.", advice));
     }
     if moment.slow == Some(Slow::Store) && faults.store_delay_ms == 0 {
         let advice = "Entries cannot be compared in time. Is its server, or the network to it, too busy?";

@@ -69,7 +69,7 @@ fn no_users(context: &PageContext<'_>) -> Markup {
     html! {
         div.empty {
             @if context.moment.database_away {
-                p { b { "The database is not readable." } } p.m { "The users appear again as soon as it answers." }
+                p { b { "The database is not readable." } } p.m { "The users appear again once it is reachable." }
             } @else if context.page.failed {
                 p { b { "The database could not be asked." } } p.m { "Whether there are such users is not known. It is tried again by itself." }
             } @else if context.wanted.only_stale() && context.moment.verdict.word == Word::Unknown {
@@ -77,7 +77,7 @@ fn no_users(context: &PageContext<'_>) -> Markup {
             } @else if context.wanted.only_stale() {
                 p { b { "Nothing is stale." } } p.m { "Every entry that was compared equals the database." }
             } @else if !context.wanted.q.trim().is_empty() {
-                p { b { "Nobody is found." } } p.m { "Search for an id, or for a part of a name or address." }
+                p { b { "No user is found." } } p.m { "Search for an id, or for a part of a name or address." }
             } @else {
                 p { b { "No users yet" } }
                 p.m { "Create one, or let the guided demo do it: it makes a user, reads it into the cache and changes it in the database." }

@@ -66,13 +66,13 @@ fn numbers(result: &LoadResult) -> Markup {
     let (requests, fresh, cache) = (&result.requests, &result.freshness, &result.cache);
     let wanted = requests.rate_wanted.map_or("closed model".to_owned(), |rate| format!("of {rate:.0} wanted"));
     let hits = cache.hit_ratio.map_or("–".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0));
-    let loads = cache.database_loads.map_or("not told by the API".to_owned(), |loads| {
+    let loads = cache.database_loads.map_or("not reported by the API".to_owned(), |loads| {
         format!("{:.1} database loads a second", loads as f64 / result.seconds)
     });
     let failed = format!("{} dropped", requests.dropped);
     html! {
         dl.card.numbers {
-            div { dt { "Answers a second" } dd { (format!("{:.0}", requests.rate)) } dd { (wanted) } }
+            div { dt { "Responses a second" } dd { (format!("{:.0}", requests.rate)) } dd { (wanted) } }
             div {
                 dt { "99 % answered within" } dd { (span(result.latency.all.p99_ms)) }
                 dd { "half within " (span(result.latency.all.p50_ms)) }
@@ -160,7 +160,7 @@ fn charts(result: &LoadResult) -> Vec<Chart> {
     let mut charts = vec![
         time(
             "rate",
-            "Answers a second",
+            "Responses a second",
             "",
             vec![
                 Series::dashed("wanted", "control", at(&|point| point.rate_wanted)),

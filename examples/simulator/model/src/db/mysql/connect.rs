@@ -207,7 +207,7 @@ mod tests {
     use crate::settings::{Backend, Flags};
 
     #[test]
-    fn whoever_names_an_authority_trusts_no_other() {
+    fn a_url_that_names_an_authority_trusts_no_other() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let ca = file.path().to_str().expect("a path");
         for (ca, only_this_one) in [(ca, true), ("", false)] {

@@ -111,7 +111,7 @@ async fn rows_that_a_replace_removes_are_in_the_log() {
 }
 
 #[tokio::test]
-async fn the_log_is_bounded_even_if_nobody_reads_it() {
+async fn the_log_is_bounded_even_without_a_reader() {
     let (_directory, database) = database();
     let stranger = stranger(&database);
     stranger

@@ -18,14 +18,14 @@ pub(super) struct Broker {
 impl Broker {
     pub(super) fn start(topics: &[String]) -> Result<Self, CliError> {
         let (alive, ended) = mpsc::channel::<()>();
-        let (told, address) = mpsc::channel();
+        let (started, address) = mpsc::channel();
         let topics = topics.to_vec();
         let keep = move || {
             let cluster = match open(&topics) {
                 Ok(cluster) => cluster,
-                Err(error) => return drop(told.send(Err(error))),
+                Err(error) => return drop(started.send(Err(error))),
             };
-            let _ = told.send(Ok(cluster.bootstrap_servers()));
+            let _ = started.send(Ok(cluster.bootstrap_servers()));
             let _ = ended.recv();
         };
         thread::Builder::new()

@@ -37,12 +37,12 @@ pub(super) fn records(transaction: &Transaction, captured_at: Timestamp) -> Vec<
     };
     let begin = json!({"status": "BEGIN", "id": gtid, "event_count": null, "data_collections": null, "ts_ms": ms});
     let end = json!({"status": "END", "id": gtid, "event_count": count, "data_collections": tables, "ts_ms": ms});
-    let told = |value: &Json| Record {
+    let marker = |value: &Json| Record {
         topic: transaction_topic(),
         key: json!({"id": gtid}).to_string(),
         value: Some(value.to_string()),
     };
-    [told(&begin)].into_iter().chain(events).chain([told(&end)]).collect()
+    [marker(&begin)].into_iter().chain(events).chain([marker(&end)]).collect()
 }
 
 type Event<'a> = (&'static str, Option<&'a RowImage>, Option<&'a RowImage>);

@@ -59,7 +59,7 @@ impl Reader {
 
     /// Checks the triggers, and that no collation makes unequal keys equal.
     pub(super) fn preflight(&mut self) -> Result<Vec<String>> {
-        self.mend_triggers()?;
+        self.restore_triggers()?;
         let sql: String = self
             .connection
             .query_row("SELECT upper(sql) FROM sqlite_master WHERE type = 'table' AND name = 'users'", [], |row| {
@@ -79,7 +79,7 @@ impl Reader {
     /// Checks that no row after `at` is missing.
     pub(super) fn check(&mut self, at: u64) -> Result<()> {
         if self.schema.is_none() {
-            self.mend_triggers()?;
+            self.restore_triggers()?;
         }
         let one = BatchLimits { changes_max: 1, bytes_max: 1, wait_max: Duration::ZERO, linger_max: Duration::ZERO };
         self.rows(at, &one).map(drop)
@@ -140,11 +140,11 @@ impl Reader {
         if self.schema == Some(schema) {
             return Ok(());
         }
-        self.mend_triggers()?;
+        self.restore_triggers()?;
         Err(Error::new(ErrorKind::Gap, "the schema of the embedded database was changed: changes may not be logged"))
     }
 
-    fn mend_triggers(&mut self) -> Result<()> {
+    fn restore_triggers(&mut self) -> Result<()> {
         let names = TRIGGERS.map(|name| format!("'{name}'")).join(", ");
         let count = format!("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN ({names})");
         if self.number(&count)? != TRIGGERS.len() as i64 {

@@ -116,7 +116,7 @@ async fn a_dropped_wait_loses_no_change() {
 }
 
 #[tokio::test]
-async fn rows_that_somebody_removed_are_a_gap_and_never_silence() {
+async fn rows_that_another_client_removed_are_a_gap_and_never_silence() {
     let world = Backend::new();
     for id in 1..=5 {
         world.run(&format!("INSERT INTO users (id, name, email) VALUES ({id}, 'n', '{id}@x')"));
@@ -135,7 +135,7 @@ async fn rows_that_somebody_removed_are_a_gap_and_never_silence() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_made_anew_is_a_gap_and_has_its_triggers_back() {
+async fn a_table_that_was_created_again_is_a_gap_and_has_its_triggers_back() {
     let world = Backend::new();
     let mut source = world.open(0).await.expect("a source");
     world.run("DROP TABLE users; CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, email TEXT, updated_at TEXT)");
