@@ -6,7 +6,7 @@
 //! | open | is refused, until the pause is over | half open, by the first call after the pause |
 //! | half open | is refused: the probe is in progress | closed if the probe succeeds, else open for twice as long |
 //!
-//! A call in the closed state costs two readings of the clock and one atomic addition.
+//! A call in the closed state costs two readings of the clock, one of which its caller needs too, and one atomic addition that no other thread waits for.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use metrics::{Counter, Gauge};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Entropy, Timestamp};
 use crate::settings::BreakerSettings;
+use crate::striped::Striped;
 
 const CLOSED: u8 = 0;
 const OPEN: u8 = 1;
@@ -45,13 +46,13 @@ pub(crate) struct Breaker {
 /// The calls of half a window.
 #[derive(Default)]
 struct Half {
-    calls: AtomicU32,
+    calls: Striped,
     failures: AtomicU32,
 }
 
 impl Half {
     fn clear(&self) {
-        self.calls.store(0, Ordering::Relaxed);
+        self.calls.clear();
         self.failures.store(0, Ordering::Relaxed);
     }
 }
@@ -132,15 +133,14 @@ impl Breaker {
             self.turn(now);
         }
         let half = &self.halves[self.current.load(Ordering::Relaxed) % 2];
-        half.calls.fetch_add(1, Ordering::Relaxed);
+        half.calls.add(1);
         if !failed {
             return;
         }
         half.failures.fetch_add(1, Ordering::Relaxed);
-        let sum =
-            |of: fn(&Half) -> &AtomicU32| self.halves.iter().map(|half| of(half).load(Ordering::Relaxed)).sum::<u32>();
-        let (calls, failures) = (sum(|half| &half.calls), sum(|half| &half.failures));
-        let too_many = f64::from(failures) >= self.settings.failures_share * f64::from(calls);
+        let calls: u64 = self.halves.iter().map(|half| half.calls.total()).sum();
+        let failures: u32 = self.halves.iter().map(|half| half.failures.load(Ordering::Relaxed)).sum();
+        let too_many = f64::from(failures) >= self.settings.failures_share * calls as f64;
         if failures >= self.settings.failures_min && too_many && self.enter(CLOSED) {
             tracing::warn!(
                 subject = %self.subject, failures, calls,
@@ -198,20 +198,21 @@ impl Breaker {
 }
 
 impl Call<'_> {
-    /// Ends the call: it failed if `failed`, or if it was slow.
-    pub(crate) fn end(mut self, failed: bool) {
+    /// Ends the call: it failed if `failed`, or if it was slow. Returns the time at which it ended.
+    pub(crate) fn end(mut self, failed: bool) -> Timestamp {
         self.ended = true;
         let breaker = self.breaker;
-        if !breaker.settings.enabled {
-            return;
-        }
         let now = breaker.clock.now();
+        if !breaker.settings.enabled {
+            return now;
+        }
         let failed = failed || now.since(self.began) >= breaker.settings.slow;
         match (self.is_probe, failed) {
             (false, _) => breaker.count(now, failed),
             (true, true) => drop(breaker.enter(HALF_OPEN)),
             (true, false) => breaker.close(),
         }
+        now
     }
 }
 

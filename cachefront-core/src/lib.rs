@@ -54,6 +54,7 @@ mod position;
 pub mod settings;
 pub mod source;
 pub mod store;
+mod striped;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -40,11 +40,13 @@
 //! | `cachefront_convergence_checks_total` | counter | `within`, `outcome` | changed keys that were checked so long after the commit |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+
+use crate::striped::Striped;
 
 /// Reads, by the tier of the value.
 pub const READS_TOTAL: &str = "cachefront_reads_total";
@@ -130,7 +132,7 @@ const STALE_KINDS: [&str; 4] = ["aging", "late", "lost", "mapping"];
 #[derive(Clone)]
 pub(crate) struct Counted {
     counter: Counter,
-    total: Arc<AtomicU64>,
+    total: Arc<Striped>,
 }
 
 impl Counted {
@@ -140,12 +142,12 @@ impl Counted {
 
     pub(crate) fn increment(&self, by: u64) {
         self.counter.increment(by);
-        self.total.fetch_add(by, Ordering::Relaxed);
+        self.total.add(by);
     }
 
     /// Returns the count so far.
     pub(crate) fn total(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
+        self.total.total()
     }
 }
 
@@ -154,7 +156,7 @@ impl Counted {
 pub(crate) struct CacheMetrics {
     name: String,
     pub(crate) hit_local: Counter,
-    hits_local: Arc<AtomicU64>,
+    hits_local: Arc<Striped>,
     pub(crate) hit_shared: Counted,
     pub(crate) miss: Counted,
     pub(crate) unproven: Counted,
@@ -173,7 +175,9 @@ pub(crate) struct CacheMetrics {
     pub(crate) fill_stored: Counter,
     pub(crate) local_on: Gauge,
     pub(crate) lagging: Gauge,
-    pub(crate) store_up: Gauge,
+    store_up: Gauge,
+    /// The gauge is 0, and the next call that succeeds sets it. Most calls succeed and do not touch it.
+    store_failed: Arc<AtomicBool>,
 }
 
 impl CacheMetrics {
@@ -209,17 +213,18 @@ impl CacheMetrics {
             lagging: gauge!(LAGGING, "cache" => cache.to_owned()),
             local_on: gauge!(LOCAL_ON, "cache" => cache.to_owned()),
             store_up,
+            store_failed: Arc::default(),
         }
     }
 
     /// Counts a hit in the process-local tier where such hits are counted for the statistics.
     pub(crate) fn count_local_hit(&self) {
-        self.hits_local.fetch_add(1, Ordering::Relaxed);
+        self.hits_local.add(1);
     }
 
     /// Returns the number of hits in the process-local tier that were counted.
     pub(crate) fn hits_local(&self) -> u64 {
-        self.hits_local.load(Ordering::Relaxed)
+        self.hits_local.total()
     }
 
     /// Counts a read in shadow mode.
@@ -249,7 +254,17 @@ impl CacheMetrics {
 
     pub(crate) fn store_failed(&self, operation: &'static str) {
         self.store_up.set(0.0);
+        // After the gauge, so that a call that succeeds at the same time, or the next one, sets it.
+        self.store_failed.store(true, Ordering::SeqCst);
         counter!(STORE_ERRORS_TOTAL, "cache" => self.name.clone(), "operation" => operation).increment(1);
+    }
+
+    /// Notes that the store has replied.
+    pub(crate) fn store_replied(&self) {
+        if self.store_failed.load(Ordering::Relaxed) {
+            self.store_failed.store(false, Ordering::SeqCst);
+            self.store_up.set(1.0);
+        }
     }
 
     pub(crate) fn local_reset(&self, reason: &'static str) {

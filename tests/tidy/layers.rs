@@ -14,6 +14,7 @@ const ORDERS: [Order; 7] = [
             "error",
             "clock",
             "backoff",
+            "striped",
             "metrics",
             "identity",
             "mode",

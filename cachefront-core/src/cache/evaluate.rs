@@ -12,9 +12,9 @@ use crate::store::Reading;
 
 impl<V: Send + Sync + 'static> SharedTier<V> {
     /// Evaluates what was read from the store for one key. Values with tags are compared with their markers, which are read.
-    pub(super) async fn evaluate_one(&self, reading: Reading, level: &Level, look: Look) -> Lookup<V> {
+    pub(super) async fn evaluate_one(&self, reading: Reading, level: &Level, now: Timestamp, look: Look) -> Lookup<V> {
         if !self.tagged {
-            return self.evaluate(reading, level, self.clock.now());
+            return self.evaluate(reading, level, now);
         }
         let evaluated = Box::pin(self.evaluate_tagged(vec![reading], level, look)).await;
         evaluated.into_iter().next().unwrap_or(Lookup::Miss)
@@ -22,6 +22,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Evaluates what was read from the store for a cache without tags: whether it may be served, and whether it satisfies the
     /// level.
+    #[inline]
     pub(super) fn evaluate(&self, reading: Reading, level: &Level, now: Timestamp) -> Lookup<V> {
         match self.decode(reading, now) {
             Ok(stored) => self.judge(stored, level, now),
@@ -30,6 +31,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Judges whether a valid value satisfies the level.
+    #[inline]
     pub(super) fn judge(&self, stored: Stored<V>, level: &Level, now: Timestamp) -> Lookup<V> {
         if level.is_eventual() {
             return if self.is_fresh(&stored, now) { Lookup::Hit(stored) } else { Lookup::Outdated };
@@ -53,6 +55,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Decodes an entry that may be served at the eventual level under the current mode; else returns the reason for a load.
+    #[inline]
     pub(super) fn decode(&self, reading: Reading, now: Timestamp) -> Result<Stored<V>, LoadReason> {
         let mode = self.mode();
         let meta = match mode {

@@ -142,10 +142,8 @@ where
         let tickets: Vec<_> =
             parts.iter().map(|part| self.keepable(self.subscription.epochs.ticket(&part.read.store_key))).collect();
         let store_keys: Vec<StoreKey> = parts.iter().map(|part| part.read.store_key.clone()).collect();
-        let readings = self.shared.guarded("get_many", self.shared.store.get_many(&store_keys)).await;
-        let Some(readings) = readings else { return };
-        self.metrics.store_up.set(1.0);
-        let now = self.clock.now();
+        let readings = self.shared.guarded_at("get_many", self.shared.store.get_many(&store_keys)).await;
+        let Some((readings, now)) = readings else { return };
         if !level.is_eventual() {
             readings.iter().for_each(|reading| self.shared.note_origin(reading.meta.as_deref()));
         }

@@ -279,13 +279,17 @@ where
     async fn lookup(self: &Arc<Self>, read: &Read<'_, K>) -> Lookup<V> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
         let keep = self.keepable(ticket);
-        let reading = self.shared.guarded("get", self.shared.store.get(&read.store_key)).await;
-        let Some(reading) = reading else { return Lookup::Miss };
-        self.metrics.store_up.set(1.0);
+        let reading = self.shared.guarded_at("get", self.shared.store.get(&read.store_key)).await;
+        let Some((reading, now)) = reading else { return Lookup::Miss };
         if !read.level.is_eventual() {
             self.shared.note_origin(reading.meta.as_deref());
         }
-        let lookup = self.shared.evaluate_one(reading, read.level, Look::Read).await;
+        // A value without tags is evaluated here and now: the future of a hit need not hold it.
+        let lookup = if self.shared.tagged {
+            self.shared.evaluate_one(reading, read.level, now, Look::Read).await
+        } else {
+            self.shared.evaluate(reading, read.level, now)
+        };
         if let Lookup::Hit(stored) = &lookup {
             self.refresh_if_due(&read.key, &read.store_key, stored);
             if let Some(ticket) = keep {
@@ -296,6 +300,7 @@ where
     }
 
     /// Counts a hit in the store. A plain read returns the value only, and pays for nothing else.
+    #[inline]
     pub(super) fn shared_hit(&self, key: &K, stored: Stored<V>, level: &Level) -> Hit<V> {
         self.note_read(key, ReadOutcome::Hit(Tier::Shared));
         if level.detailed {

@@ -270,7 +270,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// the store considers valid and this process cannot decode must be loaded over.
     async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
-        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Read).await {
+        match self.evaluate_one(reading, &Level::EVENTUAL, self.clock.now(), Look::Read).await {
             Lookup::Hit(stored) => Leased::Present(stored.into_loaded()),
             _ => Leased::Without,
         }
@@ -423,10 +423,28 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Calls the store for a reader. Returns `None` if the call failed, or if the circuit breaker refuses it.
     pub(super) async fn guarded<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Option<T> {
+        self.guarded_at(operation, call).await.map(|(reply, _)| reply)
+    }
+
+    /// The same, with the time at which the reply came.
+    pub(super) async fn guarded_at<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T>>,
+    ) -> Option<(T, Timestamp)> {
         let admitted = self.breaker.call()?;
         let outcome = call.await;
-        admitted.end(matches!(&outcome, Err(error) if is_outage(error)));
-        outcome.inspect_err(|error| self.failed(operation, error)).ok()
+        let now = admitted.end(matches!(&outcome, Err(error) if is_outage(error)));
+        match outcome {
+            Ok(reply) => {
+                self.metrics.store_replied();
+                Some((reply, now))
+            }
+            Err(error) => {
+                self.failed(operation, &error);
+                None
+            }
+        }
     }
 
     /// Records a failed operation. Reads treat it as a miss and load from the database.
@@ -445,7 +463,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// As [`Store`].
     pub(super) async fn peek(&self, key: &StoreKey) -> Result<Option<Stored<V>>> {
         let reading = self.store.peek(key).await?;
-        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Peek).await {
+        match self.evaluate_one(reading, &Level::EVENTUAL, self.clock.now(), Look::Peek).await {
             Lookup::Hit(stored) => Ok(Some(stored)),
             _ => Ok(None),
         }

@@ -199,8 +199,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Returns the value that is in the store now, if a load may be replaced by it.
     pub(super) async fn present_now(&self, key: &StoreKey) -> Option<Loaded<V>> {
-        let reading = self.guarded("get", self.store.get(key)).await?;
-        match self.evaluate_one(reading, &Level::EVENTUAL, Look::Read).await {
+        let (reading, now) = self.guarded_at("get", self.store.get(key)).await?;
+        match self.evaluate_one(reading, &Level::EVENTUAL, now, Look::Read).await {
             Lookup::Hit(stored) => Some(stored.into_loaded()),
             _ => None,
         }

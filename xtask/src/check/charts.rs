@@ -31,7 +31,13 @@ pub(super) fn lint() -> Result<()> {
 
 /// The schema must say no to what cannot work.
 fn refuses_wrong_values() -> Result<()> {
-    for wrong in ["api.replicas=two", "database.existingSecret=", "unknown=1", "kafka.connectUrl=ftp://connect", "cache.onLag=later"] {
+    for wrong in [
+        "api.replicas=two",
+        "database.existingSecret=",
+        "unknown=1",
+        "kafka.connectUrl=ftp://connect",
+        "cache.onLag=later",
+    ] {
         let mut command = tools::command("helm")?;
         command.args(["template", "cachefront", CHART, "--values"]).arg(file(LITTLE)).args(["--set", wrong]);
         if must(&mut command).is_ok() {

@@ -73,7 +73,9 @@ pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
     let halt = connector::halt(carrier.as_ref());
     let note = match (view.mode, view.running) {
         (_, false) if context.moment.faults.pause_consumer => "the consumer is paused: changes wait".to_owned(),
-        (_, false) if is_store_away(context) => "the store is not reachable, so the consumer's state is not known".to_owned(),
+        (_, false) if is_store_away(context) => {
+            "the store is not reachable, so the consumer's state is not known".to_owned()
+        }
         (Mode::Cdc, _) if view.freshness.state == FreshnessState::Missed => "changes are applied too late".to_owned(),
         (_, false) => "no sign of life from a consumer".to_owned(),
         (_, true) if context.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
