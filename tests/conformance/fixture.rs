@@ -1,4 +1,4 @@
-//! A store in the shared Redis, under a namespace of its own.
+//! A store in a shared server, under a namespace of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use cachefront_core::store::Store;
 use cachefront_core::testing::StoreFixture;
 use cachefront_redis::{RedisStore, testing};
+use cachefront_testkit::server::{shared_cluster, shared_valkey, shared_valkey_cluster};
 use cachefront_testkit::{stack, unique};
 use redis::aio::MultiplexedConnection;
 
@@ -17,15 +18,31 @@ pub(crate) struct InRedis {
 }
 
 pub(crate) async fn redis(shards: u32) -> InRedis {
-    let url = stack::redis_url();
+    in_server(stack::redis_url(), shards).await
+}
+
+/// The same in a Valkey.
+pub(crate) async fn valkey(shards: u32) -> InRedis {
+    in_server(shared_valkey().await, shards).await
+}
+
+async fn in_server(url: String, shards: u32) -> InRedis {
     let builder = RedisStore::builder(&url).namespace(unique::namespace()).shards(shards);
-    let store = builder.connect().await.expect("a store in the shared Redis");
+    let store = builder.connect().await.expect("a store in the shared server");
     InRedis { store, raw: raw(&url).await, shards }
 }
 
 /// The same in a cluster that all tests share.
 pub(crate) async fn cluster(shards: u32) -> InCluster {
-    let url = cachefront_testkit::server::shared_cluster().await;
+    in_cluster(shared_cluster().await, shards).await
+}
+
+/// The same in a cluster of Valkey.
+pub(crate) async fn valkey_cluster(shards: u32) -> InCluster {
+    in_cluster(shared_valkey_cluster().await, shards).await
+}
+
+async fn in_cluster(url: String, shards: u32) -> InCluster {
     let builder = RedisStore::builder(&url).namespace(unique::namespace()).shards(shards);
     InCluster { store: builder.connect().await.expect("a store in the cluster"), url, shards }
 }

@@ -23,3 +23,13 @@ mod several_shards {
 mod in_a_cluster {
     cachefront_core::store_suite!(crate::fixture::cluster(7));
 }
+
+/// The suite over Valkey.
+mod in_valkey {
+    cachefront_core::store_suite!(crate::fixture::valkey(3));
+}
+
+/// The suite over a cluster of Valkey.
+mod in_a_cluster_of_valkey {
+    cachefront_core::store_suite!(crate::fixture::valkey_cluster(7));
+}

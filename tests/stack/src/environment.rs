@@ -15,6 +15,8 @@ pub const REDIS_URL: &str = "CACHEFRONT_REDIS_URL";
 pub const MYSQLD: &str = "CACHEFRONT_MYSQLD";
 /// Folder that holds an initialised MySQL data directory, copied for each private server.
 pub const MYSQL_TEMPLATE: &str = "CACHEFRONT_MYSQL_TEMPLATE";
+/// Program that runs `valkey-server`.
+pub const VALKEY_SERVER: &str = "CACHEFRONT_VALKEY_SERVER";
 /// Program that runs `mariadbd`, of this machine's Debian (10.11 on Debian 12).
 pub const MARIADBD: &str = "CACHEFRONT_MARIADBD";
 /// Folder that holds an initialised MariaDB data directory.
@@ -202,6 +204,14 @@ pub fn mariadb_new_template() -> PathBuf {
 /// If no stack was brought up, or it has no such program.
 pub fn redis_server() -> PathBuf {
     required(REDIS_SERVER).into()
+}
+
+/// Path of `valkey-server`.
+///
+/// # Panics
+/// If no stack was brought up, or it has no such program.
+pub fn valkey_server() -> PathBuf {
+    required(VALKEY_SERVER).into()
 }
 
 /// Path of `redis-cli`.

@@ -152,6 +152,9 @@ fn start(dir: &Path, state: &mut State) -> Result<()> {
             starting.push(native::start_mysql(dir, &programs, state)?);
         }
     }
+    if let Some(valkey) = usable(programs::Valkey::find(dir), "a Valkey", false)? {
+        valkey.export(state);
+    }
     usable(mariadb::MariaDb::of_machine(dir, state), "a MariaDB", false)?;
     usable(mariadb::MariaDb::of_sid(dir, state), "a newer MariaDB", false)?;
     if let Some(programs) = usable(redis, "a Redis", native("redis"))? {

@@ -144,6 +144,28 @@ impl Redis {
     }
 }
 
+/// Valkey, which tests start next to Redis.
+pub(super) struct Valkey(PathBuf);
+
+impl Valkey {
+    /// Finds the program or gets it: the newest is in Debian unstable.
+    pub(super) fn find(dir: &Path) -> Result<Self> {
+        if let Some(server) = given(names::VALKEY_SERVER).or_else(|| on_path("valkey-server")) {
+            return Ok(Self(server));
+        }
+        require_debian()?;
+        let packages = ["valkey-server", "valkey-tools"];
+        let tree = Tree::unpack(&dir.join("programs"), Suite::Sid, "valkey", &packages)?;
+        let server = dir.join("bin/valkey-server");
+        tree.wrap("usr/bin/valkey-server", "", &server)?;
+        Ok(Self(server))
+    }
+
+    pub(super) fn export(&self, state: &mut State) {
+        state.set_path(names::VALKEY_SERVER, &self.0);
+    }
+}
+
 /// What every `mysqld` gets before all else: no configuration of this machine, and leave to run as root in a container.
 pub(super) fn first_arguments() -> &'static str {
     if rustix::process::getuid().is_root() { "--no-defaults --user=root" } else { "--no-defaults" }

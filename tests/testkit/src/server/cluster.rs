@@ -2,7 +2,7 @@
 //! program share.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -281,43 +281,79 @@ fn parse(nodes: &str) -> Vec<Line> {
 /// # Panics
 /// If it does not form in time.
 pub async fn shared_cluster() -> String {
-    static SHARED: OnceCell<(String, Child)> = OnceCell::const_new();
-    let (url, _) = SHARED
-        .get_or_init(|| async {
-            let dir = temporary_dir("cluster").keep();
-            let ports = [(); 3].map(|()| port::free_with(BUS_PORT_OFFSET));
-            let mut shell = Command::new("sh");
-            shell.arg("-c").arg(script(&dir, &ports)).stdin(Stdio::piped()).stdout(Stdio::null());
-            // Its input is a pipe of this program's, and closed with it.
-            let shell = shell.spawn().expect("a shell");
-            wait::until_async("the nodes serve", FORMED, async || {
-                for port in ports {
-                    if !raw_command(port, "PING").await.is_ok_and(|reply| reply.starts_with("+PONG")) {
-                        return false;
-                    }
-                }
-                true
-            })
-            .await;
-            create(&ports, &[], 0).await;
-            let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-            (format!("redis+cluster://{}/", hosts.join(",")), shell)
-        })
-        .await;
-    url.clone()
+    static SHARED: OnceCell<Shared> = OnceCell::const_new();
+    SHARED.get_or_init(|| Shared::cluster(stack::redis_server())).await.url.clone()
 }
 
-/// A shell script that runs the nodes until its input is closed.
-fn script(dir: &Path, ports: &[u16]) -> String {
+/// The same of Valkey.
+///
+/// # Panics
+/// If it does not form in time.
+pub async fn shared_valkey_cluster() -> String {
+    static SHARED: OnceCell<Shared> = OnceCell::const_new();
+    SHARED.get_or_init(|| Shared::cluster(stack::valkey_server())).await.url.clone()
+}
+
+/// One Valkey that all tests of a program share, and that ends with it.
+///
+/// # Panics
+/// If it does not serve in time.
+pub async fn shared_valkey() -> String {
+    static SHARED: OnceCell<Shared> = OnceCell::const_new();
+    let start = || async {
+        let port = port::free();
+        let shell = Shared::start(&stack::valkey_server(), &[port], &[]).await;
+        Shared { url: format!("redis://127.0.0.1:{port}"), _shell: shell }
+    };
+    SHARED.get_or_init(start).await.url.clone()
+}
+
+/// Servers that all tests of a program share.
+struct Shared {
+    url: String,
+    /// Its input is a pipe of this program's, and closed with it.
+    _shell: Child,
+}
+
+impl Shared {
+    async fn cluster(program: PathBuf) -> Self {
+        let ports = [(); 3].map(|()| port::free_with(BUS_PORT_OFFSET));
+        let shell = Self::start(&program, &ports, &NODE).await;
+        create(&ports, &[], 0).await;
+        let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Self { url: format!("redis+cluster://{}/", hosts.join(",")), _shell: shell }
+    }
+
+    /// Starts a server on each port, and waits until all of them serve.
+    async fn start(program: &Path, ports: &[u16], extra: &[&str]) -> Child {
+        let dir = temporary_dir("shared").keep();
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script(&dir, program, ports, extra)).stdin(Stdio::piped()).stdout(Stdio::null());
+        let shell = shell.spawn().expect("a shell");
+        wait::until_async("the servers reply", FORMED, async || {
+            for port in ports {
+                if !raw_command(*port, "PING").await.is_ok_and(|reply| reply.starts_with("+PONG")) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        shell
+    }
+}
+
+/// A shell script that runs the servers until its input is closed.
+fn script(dir: &Path, program: &Path, ports: &[u16], extra: &[&str]) -> String {
     let mut script = "trap '' INT\n".to_owned();
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     for port in ports {
         let dir = dir.join(port.to_string());
-        std::fs::create_dir_all(&dir).expect("a folder for the node");
-        let words: Vec<String> = [stack::redis_server().display().to_string()]
+        std::fs::create_dir_all(&dir).expect("a folder for the server");
+        let words: Vec<String> = [program.display().to_string()]
             .into_iter()
             .chain(arguments(&dir, *port))
-            .chain(NODE.map(str::to_owned))
+            .chain(extra.iter().map(|word| (*word).to_owned()))
             .map(|word| quoted(&word))
             .collect();
         script += &format!("{} >/dev/null 2>&1 </dev/null & pids=\"$pids $!\"\n", words.join(" "));

@@ -18,7 +18,7 @@ mod sql;
 pub mod tls;
 
 pub use child::Process;
-pub use cluster::{Cluster, shared_cluster};
+pub use cluster::{Cluster, shared_cluster, shared_valkey, shared_valkey_cluster};
 pub use connect::Connect;
 pub use folder::temporary_dir;
 pub use kafka::Kafka;
