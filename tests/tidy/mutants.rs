@@ -31,6 +31,12 @@ fn every_mutant_runs_tests_that_are_there() {
     for mutant in &mutants {
         let after = |flag: &str| mutant.run.iter().skip_while(move |word| *word != flag).nth(1);
         let (package, test) = (after("-p").expect("a package"), after("--test"));
+        if test.is_none() && !mutant.file.starts_with(&format!("{package}/")) {
+            wrong.push(format!(
+                "tests/mutants/{}.txt: mutant `{}`: {package} is not what it changes",
+                mutant.list, mutant.name
+            ));
+        }
         let below = test.map_or_else(|| format!("{package}/src/"), |test| format!("tests/{test}/"));
         let filters =
             mutant.run.iter().filter(|word| !word.starts_with('-') && ![Some(package), test].contains(&Some(*word)));
