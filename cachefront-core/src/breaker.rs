@@ -351,6 +351,50 @@ mod tests {
         assert!(!breaker.refuses(), "the pause is the shortest again");
     }
 
+    /// What another thread does while this one reads the clock.
+    type Meanwhile = Box<dyn FnOnce() + Send>;
+
+    /// A clock that lets another thread run, once, while it is read.
+    #[derive(Default)]
+    struct Interleaved(Mutex<Option<Meanwhile>>);
+
+    impl std::fmt::Debug for Interleaved {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Interleaved")
+        }
+    }
+
+    impl Clock for Interleaved {
+        fn now(&self) -> Timestamp {
+            let meanwhile = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(meanwhile) = meanwhile {
+                meanwhile();
+            }
+            Timestamp::from_micros(1)
+        }
+
+        fn sleep(&self, _duration: Duration) -> crate::clock::Sleep {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn of_two_calls_that_find_the_pause_over_one_is_the_probe() {
+        let clock = Arc::new(Interleaved::default());
+        let meters = (Gauge::noop(), Counter::noop());
+        let seams: (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::<Interleaved>::clone(&clock), Arc::new(Longest));
+        let instantly = settings().with_open_min(Duration::ZERO).with_open_max(Duration::ZERO);
+        let breaker = Arc::new(Breaker::new("a server".to_owned(), instantly, seams, meters));
+        (0..5).for_each(|_| end(&breaker, true));
+        let other = Arc::clone(&breaker);
+        let meanwhile = move || {
+            // Its probe is still in progress when this thread goes on.
+            std::mem::forget(other.call().expect("the pause is over"));
+        };
+        *clock.0.lock().expect("the clock") = Some(Box::new(meanwhile));
+        assert!(breaker.call().is_none(), "the other thread has begun the probe");
+    }
+
     #[test]
     fn a_clock_that_is_set_back_does_not_prolong_the_pause() {
         let clock = Arc::new(Settable(AtomicU64::new(3_600_000_000)));
