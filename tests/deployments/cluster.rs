@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachefront_core::store::{InvalidationMode, LeaseReply, LeaseRequest, MappingId, Token};
 use cachefront_redis::testing;
 use cachefront_testkit::fleet::{Fleet, LagPolicy, Pod, now};
 use cachefront_testkit::server::Cluster;
@@ -146,19 +147,36 @@ async fn invalidation_goes_on_while_slots_are_being_moved() {
 async fn a_move_that_is_given_up_leaves_a_shard_that_is_cached() {
     let test = Clustered::start(1).await;
     let namespace = test.run.fleet.namespace.clone();
-    let meta = testing::meta_key(&namespace, 0);
+    let encode = |id: u64| cachefront::StoreKey::encode("item", &id).expect("a key");
+    // One that is written all the time: its invalidation notices the move. And one of the same shard that never is.
+    let shard = encode(1).shard(SHARDS);
+    let key = (1_000_000..).map(encode).find(|key| key.shard(SHARDS) == shard).expect("a key of the shard");
+    let meta = testing::meta_key(&namespace, shard);
     let (slot, from) = (test.cluster.slot_of(&meta).await, test.cluster.owner_of(&meta).await);
     let to = (0..3).find(|node| *node != from).expect("another primary");
     let store = test.run.fleet.store().await;
-    let key = (0_u64..).map(|id| cachefront::StoreKey::encode("item", &id).expect("a key"));
-    let key = key.into_iter().find(|key| key.shard(SHARDS) == 0).expect("a key of the shard");
+    // What is still at the old node is read there, with the meta that it has: the meta itself must say that nothing counts.
+    let request = LeaseRequest {
+        key: &key,
+        token: Token::from_u128(1).expect("a token"),
+        duration: PATIENCE,
+        mode: InvalidationMode::Ttl,
+        mapping: MappingId::default(),
+        schema_version: 0,
+        reload: false,
+    };
+    assert!(matches!(store.lease(&request).await, Ok(LeaseReply::Granted { .. })));
     let covered = async || {
         let reading = store.get(&key).await.ok();
         reading.and_then(|reading| reading.meta).is_some_and(|meta| !meta.coverage.rows().is_empty())
     };
     wait::until_async("the shard is covered", PATIENCE, covered).await;
     test.cluster.begin_move(slot, from, to).await;
-    wait::until_async("the shard is not covered", PATIENCE, async || !covered().await).await;
+    wait::until_async("the shard is not covered", PATIENCE, async || {
+        let reading = store.get(&key).await.ok();
+        reading.and_then(|reading| reading.meta).is_some_and(|meta| meta.coverage.rows().is_empty())
+    })
+    .await;
     test.cluster.give_up_move(slot, from, to).await;
     wait::until_async("the shard is covered again", PATIENCE, covered).await;
 }
