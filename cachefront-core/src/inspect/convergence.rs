@@ -197,3 +197,39 @@ impl Checks {
         std::mem::take(&mut self.due).into_values().chain(open).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::watch::Subject;
+    use crate::position::Gtid;
+
+    fn cause(number: u64) -> Cause {
+        let gtid = Gtid { origin: "a".into(), number };
+        Cause { gtid, table: "shop.row".into(), operation: "update", committed_at: Timestamp::from_micros(number) }
+    }
+
+    /// A difference that was found before the log was read: the log shows another change of the key, which has checks of its own.
+    #[test]
+    fn a_difference_counts_against_the_newest_change_only() {
+        let key = StoreKey::encode("row", &1_u64).expect("a key");
+        let target = Target { watch: 0, subject: Subject::of(key.clone()) };
+        let head: Position = "a:1-7".parse().expect("a position");
+        let mut ledger = Ledger::new(10);
+        ledger.begin(Position::new());
+        ledger.record(&key, cause(6));
+        let mut checks = Checks::new(100, 10);
+        for number in [6, 7] {
+            checks.suspend(Check { target: target.clone(), cause: cause(number), horizon: 0 }, head.clone());
+        }
+        assert!(checks.take_judged(&ledger).is_empty(), "the log was not read up to there");
+        ledger.record(&key, cause(7));
+        ledger.advance(&head);
+        let judged: Vec<_> = checks
+            .take_judged(&ledger)
+            .into_iter()
+            .map(|(check, outcome)| (check.cause.gtid.number, outcome))
+            .collect();
+        assert_eq!(judged, [(6, Outcome::Superseded), (7, Outcome::Inconsistent)]);
+    }
+}

@@ -160,6 +160,13 @@ pub(super) struct Subject {
     typed: Arc<dyn Any + Send + Sync>,
 }
 
+#[cfg(test)]
+impl Subject {
+    pub(super) fn of(key: StoreKey) -> Self {
+        Self { key, typed: Arc::new(()) }
+    }
+}
+
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.key.fmt(f)
