@@ -166,7 +166,7 @@ async fn assert_both_themes(chrome: &Chrome, name: &str, width: u32) {
 }
 
 /// Runs axe-core in the page: nothing may be found. Colours that fade into each other are checked again.
-async fn assert_accessible(chrome: &Chrome) {
+pub(crate) async fn assert_accessible(chrome: &Chrome) {
     chrome.client.execute(AXE, Vec::new()).await.expect("axe-core");
     let script = "const done = arguments[arguments.length - 1];
         axe.run({ resultTypes: ['violations'] }).then(({ violations }) => done(violations.map(({ id, help, nodes }) =>

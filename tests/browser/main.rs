@@ -7,6 +7,7 @@ mod accessible;
 mod chrome;
 mod connector;
 mod demos;
+mod explain;
 mod faults;
 mod login;
 mod outage;

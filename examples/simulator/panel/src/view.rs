@@ -6,6 +6,7 @@ mod connector;
 mod context;
 mod demo;
 mod events;
+mod explain;
 mod faults;
 mod frame;
 mod freshness;
@@ -17,7 +18,7 @@ mod tokens;
 mod top;
 mod users;
 
-use maud::Markup;
+use maud::{Markup, html};
 
 pub(super) use self::context::PageContext;
 use super::tab::Tab;
@@ -47,6 +48,12 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
         Tab::Cache => parts.push(("cache", cache::cache(context))),
         Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(context)), ("faults", faults::faults(context))]),
         Tab::Audit => parts.push(("audit", audit::audit(context))),
+    }
+    for (name, markup) in &mut parts {
+        // Those of `users`, `cache` and `events` are with the frame's headings.
+        if !["users", "cache", "events"].contains(name) {
+            *markup = html! { (markup) (explain::explain(name)) };
+        }
     }
     parts
 }

@@ -5,6 +5,8 @@ const TOAST_MS = 5000;
 
 export function begin() {
   byId("theme").addEventListener("click", switchTheme);
+  byId("explain").addEventListener("click", switchExplanations);
+  byId("explain").setAttribute("aria-pressed", document.documentElement.dataset.explain === "on");
   document.addEventListener("click", clicked);
   byId("ask-yes").addEventListener("click", yes);
   document.addEventListener("submit", submitted);
@@ -170,7 +172,15 @@ function switchTheme() {
   document.dispatchEvent(new Event("panel:theme"));
 }
 
-/** On a phone the cards stand one below the other in the order of their importance, also for the keyboard. */
+/** Shows or hides what each card says; the choice is kept. */
+function switchExplanations(event) {
+  const { dataset } = document.documentElement;
+  dataset.explain = dataset.explain === "on" ? "off" : "on";
+  localStorage.setItem("cachefront-explain", dataset.explain);
+  event.currentTarget.setAttribute("aria-pressed", dataset.explain === "on");
+}
+
+/** On a phone the cards are one below the other in the order of their importance, also for the keyboard. */
 function place() {
   const root = document.querySelector("[data-live]");
   if (!root) return;

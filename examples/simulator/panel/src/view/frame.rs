@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::context::PageContext;
+use super::explain::explain;
 use super::icon::{icon, sprite};
 use crate::tab::Tab;
 
@@ -75,8 +76,9 @@ fn top(context: &PageContext<'_>) -> Markup {
             }
             div.who {
                 span #connection.row data-state="live" { (icon("ok")) span { "live" } }
+                button.btn.q #explain type="button" aria-pressed="true" title="Show or hide what each card says" { "Explain" }
                 button.btn.q #theme type="button" aria-label="Switch between dark and light" { (icon("sun")) }
-                span.row.m { (icon("user")) span { (context.reader.name) } }
+                span.row.m { (icon("user")) span.name { (context.reader.name) } }
                 button.btn.q type="button" data-post="/logout" data-then="/login" { "Log out" }
             }
         }
@@ -92,7 +94,7 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
             }
             div.cols {
                 div.col data-column="main" {
-                    section.card.charts data-place="4" aria-label="Live charts, last minute" #charts {}
+                    section.card.charts data-place="4" aria-label="Live charts, last minute" #charts { (explain("charts")) }
                     section.card.users data-place="2" aria-labelledby="h-users" #users tabindex="-1" {
                         div.hd {
                             h2 #h-users { "Users" }
@@ -102,6 +104,7 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
                             button.btn.q.opt type="button" data-post="/users/read" { "Read all" }
                             button.btn type="button" data-user="new" disabled[!context.operates()] title=[context.reason()] { "New user" }
                         }
+                        (explain("users"))
                         div data-part="users" { (of("users")) }
                     }
                     section.card data-part="experiment" data-place="6" aria-labelledby="h-ab" { (of("experiment")) }
@@ -111,6 +114,7 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
                     section.card data-part="load" data-place="5" aria-labelledby="h-load" { (of("load")) }
                     section.card.events data-place="7" aria-labelledby="h-events" {
                         div.hd { h2 #h-events { "Events" } span.m.s { "times in UTC" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
+                        (explain("events"))
                         div data-part="events" { (of("events")) }
                     }
                 }
@@ -129,6 +133,7 @@ fn browser<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
                 span.grow {}
                 button.btn.q type="button" data-only aria-pressed="false" { "Only stale" }
             }
+            (explain("cache"))
             div data-part="cache" { @if let Some(markup) = part("cache") { (markup) } }
         }
     }
