@@ -101,7 +101,7 @@ const TERMS: [(&str, &str); 6] = [
     ("watermark", "The newest moment at which everything that was committed is known to be applied."),
 ];
 
-/// Renders the text of a card; nothing if it has none.
+/// Renders the text of a card; empty for a card without one.
 pub(super) fn explain(card: &str) -> Markup {
     let found = TEXTS.iter().find(|text| text.card == card);
     html! {
