@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statement_has_effects_on_other_tables_unless_the_lookup_excludes_them() {
+    fn a_statement_has_effects_unless_the_lookup_excludes_them() {
         let (old, new) = (Gtid { origin: "a".into(), number: 10 }, Gtid { origin: "a".into(), number: 11 });
         let mut effects = Effects::of(&["shop.audit"], "a:1-10".parse().expect("a position"));
         for (table, gtid, expected) in [

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_maximum_and_are_shortened_by_up_to_a_half() {
+    fn pauses_double_and_are_shortened_by_up_to_a_half() {
         let ms = Duration::from_millis;
         for (entropy, part) in [(Fixed(0), 0.5), (Fixed(u128::MAX), 1.0)] {
             let mut backoff = Backoff::new(ms(100), ms(350));

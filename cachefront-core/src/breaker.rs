@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_goes_through_after_the_pause_which_doubles_when_it_fails() {
+    fn a_failed_probe_doubles_the_pause() {
         let (breaker, clock) = breaker(settings());
         (0..5).for_each(|_| end(&breaker, true));
         for pause in [1, 2, 4, 8, 16, 30, 30] {

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_are_woken_when_the_server_is_emptied_or_the_connection_is_lost() {
+    async fn all_are_woken_when_the_connection_is_lost() {
         let waiting = Arc::new(Waiting::default());
         let woken = enter(&waiting, "a");
         waiting.pushed(PushInfo { kind: PushKind::Invalidate, data: vec![Value::Nil] });

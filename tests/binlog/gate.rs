@@ -78,7 +78,7 @@ async fn a_loaders_position_holds_every_commit_before_it() {
 }
 
 #[tokio::test]
-async fn an_event_may_come_before_its_row_is_visible_and_the_gate_waits_for_that() {
+async fn the_gate_waits_until_the_row_of_an_event_is_visible() {
     let mysql = MySql::start(&[]).await;
     let mut db = Database::on_private(&mysql).await;
     db.run(&[

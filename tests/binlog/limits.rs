@@ -11,7 +11,7 @@ const MANY: &str = "INSERT INTO big (id, pad) WITH RECURSIVE n (id) AS (SELECT 1
                     SELECT id, REPEAT('x', 100) FROM n";
 
 #[tokio::test]
-async fn a_large_transaction_comes_in_parts_and_its_position_with_the_last() {
+async fn the_position_comes_with_the_last_part_of_a_transaction() {
     let mut db = Database::create().await;
     db.run(&[
         "CREATE TABLE big (id INT PRIMARY KEY, pad VARCHAR(200))",

@@ -176,7 +176,7 @@ async fn an_address_that_moves_ends_the_log_although_it_stays_connected() {
 }
 
 #[tokio::test]
-async fn a_demoted_server_is_never_taken_for_the_one_that_the_address_leads_to() {
+async fn a_demoted_server_is_never_taken_for_the_primary() {
     let pair = Pair::start(&[]).await;
     let mut settings = BinlogSettings::default();
     settings.probe_redial = Duration::from_secs(600);
@@ -259,13 +259,13 @@ async fn follow_to_the_second_server(mut pair: Pair, change: impl AsyncFnOnce(&m
 }
 
 #[tokio::test]
-async fn an_invalidator_follows_the_address_away_from_a_server_that_is_alive() {
+async fn an_invalidator_follows_an_address_from_a_server_alive() {
     let pair = Pair::start(&[]).await;
     follow_to_the_second_server(pair, async |pair: &mut Pair| pair.address.move_to(pair.second.port())).await;
 }
 
 #[tokio::test]
-async fn an_invalidator_follows_the_address_away_from_a_server_that_was_killed() {
+async fn an_invalidator_follows_an_address_from_a_killed_server() {
     let pair = Pair::start(&[]).await;
     follow_to_the_second_server(pair, async |pair: &mut Pair| {
         pair.address.move_to(pair.second.port());

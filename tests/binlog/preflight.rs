@@ -130,7 +130,7 @@ async fn lenient(url: &str) -> BinlogSource {
 }
 
 #[tokio::test]
-async fn a_table_that_does_not_exist_is_refused_with_names_that_are_like_it() {
+async fn a_missing_table_is_refused_with_similar_names() {
     let mut db = Database::create().await;
     db.run(&[USERS, "CREATE TABLE orders (id INT PRIMARY KEY)"]).await;
     let text = refusal(&db, &db.interest("user", Columns::All)).await;
@@ -157,7 +157,7 @@ async fn a_table_that_does_not_exist_is_refused_with_names_that_are_like_it() {
 }
 
 #[tokio::test]
-async fn a_column_that_does_not_exist_is_refused_with_the_one_that_is_like_it() {
+async fn a_missing_column_is_refused_with_a_similar_name() {
     let mut db = Database::create().await;
     db.run(&[USERS]).await;
     let filter = db.interest("users", only(&["id", "e_mail"]));

@@ -73,7 +73,7 @@ async fn value_now(conn: &mut Conn, id: i64) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_row_of_a_detached_xa_commit_is_visible_once_its_gtid_is_executed() {
+async fn a_detached_xa_commit_is_visible_once_its_gtid_is_executed() {
     hammer("--binlog-order-commits=ON").await;
 }
 

@@ -93,7 +93,7 @@ async fn cdc_invalidation(chrome: &Chrome, place: &str) {
     chrome.shows("[data-mode=cdc][aria-pressed=true]", "CDC", PATIENCE).await;
     chrome.shows("[data-part=pipeline]", "consumer", PATIENCE).await;
     // The charts' newest sample is up to a second older than the rest.
-    chrome.shows("#charts .chart:nth-child(4) b", "0 ms", PATIENCE).await;
+    chrome.shows("#charts .chart:nth-of-type(4) b", "0 ms", PATIENCE).await;
     chrome.screenshot(&format!("cdc-healthy-light-{place}")).await;
 }
 

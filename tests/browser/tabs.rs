@@ -131,7 +131,7 @@ async fn pages_of_users_are_turned_forth_and_back_and_stay_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_button_pressed_twice_posts_once_and_a_refusal_in_plain_words_is_shown() {
+async fn a_button_that_is_pressed_twice_posts_once() {
     let scene = Scene::embedded(1280, 800, |launch| launch).await;
     let chrome = &scene.chrome;
     chrome.title_is("cache empty", PATIENCE).await;
@@ -185,7 +185,7 @@ async fn a_tab_out_of_sight_gives_its_connection_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_came_while_they_were_held_are_there_when_they_are_let_go() {
+async fn events_that_came_while_held_are_shown_when_released() {
     let scene = Scene::embedded(1280, 800, |launch| launch).await;
     let chrome = &scene.chrome;
     scene.add("Ada", "ada@x").await;

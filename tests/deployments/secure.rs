@@ -45,7 +45,7 @@ async fn over_tls(url: &str) -> Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_over_tls_needs_no_more_than_the_rights_that_are_documented() {
+async fn a_cluster_over_tls_needs_the_documented_rights_only() {
     let guide = include_str!("../../docs/guide.md");
     let cluster = Cluster::start_with_tls(&user(&rights(guide, "+cluster|slots"))).await;
     let fleet = over_tls(&cluster.tls_url("ada", "lovelace")).await;
@@ -53,7 +53,7 @@ async fn a_cluster_over_tls_needs_no_more_than_the_rights_that_are_documented() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinel_over_tls_needs_no_more_than_the_rights_that_are_documented() {
+async fn sentinel_over_tls_needs_the_documented_rights_only() {
     let sentinels = rights(include_str!("../../docs/guide.md"), "+sentinel|master").join(" ");
     let login = format!("user ada on >lovelace {sentinels}");
     let group = SentinelGroup::start_with_tls(1, &user(&[]), &[&login]).await.complete().await;

@@ -32,7 +32,7 @@ async fn a_store_without_a_namespace_is_refused() {
 
 /// Two services that know nothing of each other: the error of the second one names the caches that are in its way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_service_in_the_same_namespace_stands_by_and_is_not_cached() {
+async fn a_second_service_in_the_same_namespace_is_not_cached() {
     let fleet = Fleet::open().await;
     let writer = fleet.write();
     let mut first = Pod::ready(ACTOR, &fleet, &fleet.setup(&[item()])).await;
@@ -102,7 +102,7 @@ async fn a_table_that_comes_after_the_start_is_kept_right() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_handle_is_an_error_in_the_log_and_another_process_takes_over() {
+async fn a_dropped_handle_is_logged_as_an_error() {
     let fleet = Fleet::open().await;
     let writer = fleet.write();
     let mut setup = fleet.setup(&[item()]);

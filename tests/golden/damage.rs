@@ -26,7 +26,7 @@ fn read(bytes: &[u8], tables: &TableFilter) -> (Vec<Transaction>, Option<ErrorKi
 }
 
 #[test]
-fn a_file_that_breaks_off_says_so_unless_it_breaks_between_transactions() {
+fn a_file_that_breaks_off_in_a_transaction_says_so() {
     for case in CASES {
         let bytes = file(case);
         let tables = BinlogFile::new(&bytes).and_then(|file| file.tables()).expect("tables");

@@ -97,7 +97,7 @@ async fn an_idle_databases_heartbeat_names_what_precedes_it_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_a_table_as_a_whole_is_reported_and_unsigned_ids_are_exact() {
+async fn changes_of_whole_tables_and_unsigned_ids_are_exact() {
     let database = unique::database("ddl").await;
     database.execute("CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY, price DECIMAL(10,2))").await;
     let connector = Connector::start(&Servers::shared(), &database, &["item"]).await;

@@ -101,7 +101,7 @@ async fn every_switch_of_the_mode_is_reported_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stream_has_a_comment_every_ten_seconds_and_ends_with_the_program() {
+async fn the_stream_has_a_comment_every_ten_seconds() {
     let mut world = World::start(Place::Embedded, |launch| launch).await;
     let mut stream = Stream::open(&world.api).await;
     let mut comments = 0;

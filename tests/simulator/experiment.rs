@@ -106,7 +106,7 @@ async fn an_interrupted_experiment_puts_the_mode_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mode_that_another_client_changes_fails_the_experiment_and_is_kept() {
+async fn a_mode_that_another_client_changes_fails_the_experiment() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_MODE", "ttl")).await;
     let plan = ["--duration=3s", "--rate=50", "--probe-rows=0"];
     let launch = with(experiment(&world), &plan);

@@ -151,7 +151,7 @@ async fn forms_of_others_are_not_obeyed_and_nothing_is_overwritten_unseen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_is_noted_and_a_flood_of_it_does_not_fill_the_list() {
+async fn a_flood_of_refusals_does_not_fill_the_list() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let panel = panel_of(&world);
     let viewer = Reader::log_in(&panel, "viewer", "v secret").await;

@@ -89,7 +89,7 @@ async fn a_server_that_is_waited_for_is_named_at_once_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_without_the_right_to_read_the_log_says_which_one_it_lacks() {
+async fn a_consumer_names_the_right_that_it_lacks() {
     let database = unique::database("sim").await;
     let user = unique::name("u");
     database.execute(&format!("CREATE USER {user} IDENTIFIED BY 'pw'")).await;

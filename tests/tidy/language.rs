@@ -127,6 +127,24 @@ fn words(text: &str) -> Vec<(usize, String)> {
     words
 }
 
+/// Maximum length of a function's name. A test that needs a longer one checks two things.
+const NAME_MAX: usize = 64;
+
+#[test]
+fn names_can_be_read_at_a_glance() {
+    let mut wrong = Vec::new();
+    for source in sources("").iter().filter(|source| source.is_rust()) {
+        for (at, line) in source.text.lines().enumerate() {
+            let Some((before, rest)) = line.split_once("fn ") else { continue };
+            let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            if name.len() > NAME_MAX && !before.contains("//") {
+                wrong.push(format!("{}:{}: {name} has {} characters", source.path, at + 1, name.len()));
+            }
+        }
+    }
+    none(&wrong, &format!("names of functions with more than {NAME_MAX} characters"));
+}
+
 #[test]
 fn phrases_are_found_in_names_and_over_lines() {
     let found = |text: &str| phrases(text).iter().map(|(line, phrase, _)| (*line, *phrase)).collect::<Vec<_>>();

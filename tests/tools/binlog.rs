@@ -89,7 +89,7 @@ fn one_table_is_shown_with_the_keys_of_its_caches() {
 }
 
 #[test]
-fn what_cannot_be_followed_is_a_gap_and_the_next_transaction_is_shown() {
+fn after_a_gap_the_next_transaction_is_shown() {
     let ran = dump("12stmt");
     assert_eq!((ran.code, ran.count("gap")), (Some(3), 2), "one for each transaction: {:?}", ran.lines);
     for line in ran.lines.iter().filter(|line| line["op"] == "gap") {

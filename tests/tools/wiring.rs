@@ -74,7 +74,7 @@ async fn lists_follow_their_rows_and_another_process_reads_a_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_hands_tokens_over_http_and_is_ready_once_it_follows_the_log() {
+async fn a_service_hands_tokens_over_http() {
     let database = unique::database("wiring").await;
     let dir = temporary_dir("service");
     let mut command = Command::new(stack::example("axum_service"));

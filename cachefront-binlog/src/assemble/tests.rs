@@ -158,7 +158,7 @@ fn ignorable_events_are_skipped() {
 }
 
 #[test]
-fn the_events_of_a_compressed_transaction_must_have_its_declared_size() {
+fn a_compressed_transaction_must_have_its_declared_size() {
     let inside = [query("BEGIN"), table_map(), insert(&[5]), xid()];
     let whole = |size, events: &[Event]| {
         let mut all = vec![gtid(1), payload(size)];

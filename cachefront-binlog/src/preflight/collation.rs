@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_cannot_be_decoded_is_refused_if_a_mapping_can_read_it() {
+    fn a_column_that_cannot_be_decoded_is_refused_if_mapped() {
         let table = TableName::from("shop.users");
         let refused = |collation, wanted| undecodable(&table, &[email(collation, true)], &wanted).len();
         for collation in ["gbk_bin", "sjis_bin", "gb18030_bin", "unheardof_bin"] {

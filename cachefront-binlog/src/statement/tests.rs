@@ -84,7 +84,7 @@ fn a_statement_is_read_in_the_character_set_of_its_session() {
 }
 
 #[test]
-fn text_in_another_character_set_than_the_log_says_has_every_meaning() {
+fn text_of_an_uncertain_character_set_has_every_meaning() {
     // CREATE TABLE .. SELECT is logged in UTF-8, whatever the session's character set is.
     let utf8 = "CREATE TABLE `表é` (`id` int) START TRANSACTION".as_bytes();
     for collation in [8, 28, 13, 51] {

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loaded_value_must_contain_the_token_and_a_replica_bounds_nothing() {
+    fn a_loaded_value_must_contain_the_token() {
         let token = Level { at_least: Some(position("a:5")), ..Level::default() };
         let bound = Level { max_staleness: Some(Duration::from_secs(9)), ..Level::default() };
         let (below, above) = (position("a:1-4"), position("a:1-5"));

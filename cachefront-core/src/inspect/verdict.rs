@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_contains_what_the_mapping_names_shows_a_wrong_mapping() {
+    fn a_stale_entry_that_contains_its_change_shows_a_wrong_mapping() {
         assert_eq!(kind("a:1-5", "a:1-5", "a:1-9", changed()), StaleKind::Mapping);
         let unchanged = || Standing::Unchanged(position("a:1-3"));
         assert_eq!(kind("a:1-5", "a:1-3", "a:1-9", unchanged()), StaleKind::Mapping);

@@ -71,7 +71,7 @@ mod tests {
     use crate::position::Gtid;
 
     #[test]
-    fn each_transaction_counts_once_and_a_stage_with_an_unknown_time_is_none() {
+    fn each_transaction_counts_once_in_each_known_stage() {
         let at = Timestamp::from_micros;
         let change = |number, committed_at, transit| AppliedChange {
             table: TableName::from("shop.users"),

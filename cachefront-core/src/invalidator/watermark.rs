@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_time_is_that_of_the_request_and_counts_once_the_end_is_applied() {
+    async fn the_time_of_a_request_counts_once_its_end_is_applied() {
         let (clock, source) = (ManualClock::new(), Arc::new(Slow::default()));
         *source.end.lock().expect("unpoisoned") = "a:1-5".parse().expect("a position");
         let mut watermark = Watermark::new(Arc::<Slow>::clone(&source), Arc::new(clock.clone()));

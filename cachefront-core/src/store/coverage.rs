@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_stays_keeps_its_generation_unless_its_row_is_fresh() {
+    fn a_mapping_keeps_its_generation_unless_its_row_is_fresh() {
         let table = Coverage::new([covered(3, 30), covered(1, 10), covered(2, 20)]);
         let cover = |mapping, fresh| Cover { covered: covered(mapping, 99), fresh };
         let next = table.covering(&[cover(1, false), cover(2, true), cover(4, false)]);

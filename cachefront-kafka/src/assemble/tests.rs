@@ -100,7 +100,7 @@ fn an_undecodable_record_is_a_gap_that_the_next_generation_covers() {
 }
 
 #[test]
-fn without_counts_a_later_record_shows_whether_the_generation_covers_it() {
+fn without_counts_a_later_record_shows_what_is_covered() {
     let mut covered = begun();
     covered.take(garbage(ROWS, 98)).expect("not known yet");
     covered.take(row(99, 10, None)).expect("a later record was visible, so this one was");

@@ -110,7 +110,7 @@ async fn a_clear_ends_the_entries_of_another_release_too() {
 
 /// One shard's table of coverage is not that of the others: its node has fallen back, or the table is being written.
 #[tokio::test]
-async fn a_clear_ends_the_entries_of_another_release_that_one_shard_covers() {
+async fn a_clear_ends_entries_of_another_release_on_every_shard() {
     for id in 0..4 {
         let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
         let _invalidator = ManualInvalidator::begin(&store).await;
@@ -145,7 +145,7 @@ impl StoreLayer for Uncovered {
 }
 
 #[tokio::test]
-async fn a_clear_that_may_have_missed_another_release_fails_and_clears_what_it_can() {
+async fn a_clear_that_may_have_missed_a_release_is_an_error() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache: Cache<u64, u64> = Cache::builder("row")

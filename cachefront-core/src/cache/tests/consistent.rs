@@ -96,7 +96,7 @@ async fn half_of_a_transaction_is_never_returned() {
 }
 
 #[tokio::test]
-async fn a_value_that_changes_after_the_position_is_not_combined_with_an_older() {
+async fn a_changed_value_is_not_combined_with_an_older_one() {
     let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &rows);
@@ -193,7 +193,7 @@ async fn what_is_known_of_a_loaded_value_counts_to_the_return_of_all() {
 }
 
 #[tokio::test]
-async fn a_loader_that_does_not_say_what_is_executed_is_read_once_for_all_keys() {
+async fn without_an_executed_position_all_keys_are_loaded_at_once() {
     let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(false));
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &rows);

@@ -144,7 +144,7 @@ async fn a_load_from_a_replica_bounds_no_staleness() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_from_another_server_than_the_logs_is_returned_and_not_cached() {
+async fn a_value_of_another_server_than_the_logs_is_not_cached() {
     let (store, server) = (Arc::new(MemoryStore::new("t")), Server { origin: Some("demoted"), ..Server::primary() });
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = cache_of(&store, &server);
@@ -174,7 +174,7 @@ async fn a_loader_without_notes_reads_the_primary_and_claims_no_position() {
 }
 
 #[tokio::test]
-async fn the_log_proves_no_local_value_that_is_read_while_the_mode_changes() {
+async fn the_log_proves_no_local_value_while_the_mode_changes() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let mut invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");

@@ -206,7 +206,7 @@ impl Loader<u64, u64> for Prices {
 }
 
 #[tokio::test]
-async fn each_value_of_a_batch_has_a_result_a_ttl_and_a_decision_of_its_own() {
+async fn each_value_of_a_batch_has_a_result_of_its_own() {
     let clock = Arc::new(ManualClock::new());
     let cache: Cache<u64, u64> = Cache::builder("prices")
         .jitter(0.0)

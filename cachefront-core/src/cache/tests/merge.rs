@@ -91,7 +91,7 @@ async fn loads_of_several_callers_are_one_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_whose_load_was_detached_in_the_wait_is_loaded_for_both_readers() {
+async fn a_key_whose_load_was_detached_is_loaded_for_both_readers() {
     // Without an invalidator no lease is granted, so that both loads go on.
     let clock = Arc::new(TokioClock::new());
     let store = MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock));

@@ -227,7 +227,7 @@ async fn handled(cache: &Cache<u64, u64>, number: u64) {
 }
 
 #[tokio::test]
-async fn a_value_is_loaded_once_then_served_by_the_store_and_then_by_this_process() {
+async fn a_value_is_loaded_once_and_served_by_each_tier() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let mut invalidator = ManualInvalidator::begin(&store).await;
     let plain = builder(&store, &database).build().expect("a cache");
@@ -269,7 +269,7 @@ async fn a_fill_that_an_invalidation_overtook_is_returned_and_not_cached() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_joins_before_the_bus_message_does_not_get_a_refused_value() {
+async fn a_waiter_is_not_given_a_value_that_the_store_refused() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
     let mut invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).build().expect("a cache");
@@ -398,7 +398,7 @@ async fn a_value_is_served_until_it_expires_in_ttl_mode() {
 }
 
 #[tokio::test]
-async fn a_failed_load_is_an_error_with_its_cause_and_leaves_no_lease_behind() {
+async fn a_failed_load_is_an_error_with_its_cause() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).build().expect("a cache");
@@ -496,7 +496,7 @@ impl Clock for Interrupting {
 }
 
 #[tokio::test]
-async fn a_session_is_not_proven_by_messages_handled_after_the_value_was_read() {
+async fn a_session_is_not_proven_by_later_messages() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let mut invalidator = ManualInvalidator::begin(&store).await;
     let clock = Arc::new(Interrupting::default());

@@ -28,7 +28,7 @@ async fn a_read_only_cache_serves_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_shadow_read_is_served_by_the_database_and_compared_with_the_cache() {
+async fn a_shadow_read_compares_the_database_with_the_cache() {
     let (store, database) = (MemoryStore::new("t"), Database::free());
     let cache = ttl_cache(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
     assert_eq!(cache.get(&1).await.expect("a value"), Some(1));
@@ -47,7 +47,7 @@ async fn a_shadow_read_is_served_by_the_database_and_compared_with_the_cache() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_a_shadowed_value_counts_to_the_end_of_the_comparison() {
+async fn a_shadow_reads_bound_counts_to_the_end_of_the_comparison() {
     let (clock, rows) = (Arc::new(ManualClock::new()), Database::free());
     let memory = MemoryStore::new("t").with_clock(Arc::<ManualClock>::clone(&clock));
     let _invalidator = ManualInvalidator::begin(&memory).await;

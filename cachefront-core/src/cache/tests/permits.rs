@@ -47,7 +47,7 @@ fn slow(
 
 /// The queue for the database is longer than a lease: leases that began in the queue would expire in it.
 #[tokio::test(start_paused = true)]
-async fn a_queue_for_the_database_longer_than_a_lease_still_fills_the_cache() {
+async fn a_queue_longer_than_a_lease_still_fills_the_cache() {
     let clock = Arc::new(TokioClock::new());
     let (store, loader) = (paused_store(&clock), Slow::new(Duration::from_secs(1)));
     let cache = slow(store, &clock, &loader, CacheSettings { loads_max: 1, ..CacheSettings::default() });
@@ -86,7 +86,7 @@ async fn the_wait_for_a_permit_counts_towards_the_load_timeout() {
 
 /// Two processes take the leases of two keys crosswise: each holds one and needs the other.
 #[tokio::test(start_paused = true)]
-async fn two_processes_that_read_the_same_keys_do_not_wait_for_each_others_leases() {
+async fn two_processes_do_not_wait_for_each_others_leases() {
     let clock = Arc::new(TokioClock::new());
     let store = paused_store(&clock);
     let loader = Slow::new(Duration::from_millis(10));

@@ -159,7 +159,7 @@ impl crate::clock::Entropy for Drawn {
 }
 
 #[tokio::test]
-async fn an_early_refresh_depends_on_the_draw_and_on_how_long_the_load_took() {
+async fn an_early_refresh_depends_on_the_draw_and_the_loads_cost() {
     // exp(-3): a factor of 3, so a load of 1 s is refreshed 3 s before the end.
     let drawn = Drawn(1.0 - (-3.0_f64).exp());
     let (mut fixture, _invalidator) = Fixture::new(|builder| builder.early_refresh(1.0).entropy(Arc::new(drawn))).await;

@@ -4,7 +4,7 @@ use super::hooks::Hooked;
 use super::*;
 
 #[tokio::test]
-async fn a_fill_on_another_server_than_the_bus_is_not_kept_in_the_local_tier() {
+async fn a_fill_on_another_server_than_the_bus_is_not_kept_here() {
     let (former, current) = (Arc::new(MemoryStore::new("t")), Arc::new(MemoryStore::new("t")));
     let (database, split) = (Database::free(), Hooked::with_bus_of(&former, &current));
     let _former_holder = ManualInvalidator::begin(&former).await;
@@ -24,7 +24,7 @@ async fn a_fill_on_another_server_than_the_bus_is_not_kept_in_the_local_tier() {
 /// The bus and the readers are on one server, which was demoted while both connections stayed up: it has taken over an older
 /// state from the new primary, and its identity is the one that was noted when the connections were made.
 #[tokio::test]
-async fn a_value_that_lacks_a_handled_invalidation_is_not_kept_in_the_local_tier() {
+async fn a_value_from_before_an_invalidation_is_not_kept_here() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
     let mut holder = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");

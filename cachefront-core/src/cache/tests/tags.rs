@@ -182,7 +182,7 @@ async fn a_load_that_a_tags_invalidation_overtook_is_not_served() {
 }
 
 #[tokio::test]
-async fn a_marker_that_is_lost_or_made_again_never_makes_an_old_value_valid() {
+async fn a_marker_that_is_made_again_makes_no_old_value_valid() {
     let (store, lists) = (MemoryStore::new("t"), Lists::free());
     let mut invalidator = invalidator(&store).await;
     let cache = by_log(&store, &lists).build().expect("a cache");
@@ -264,7 +264,7 @@ async fn after_a_tags_invalidation_one_process_loads_and_the_others_wait() {
 }
 
 #[tokio::test]
-async fn a_token_is_not_proven_by_a_shard_that_knows_more_than_that_of_the_marker() {
+async fn a_token_is_proven_by_the_shard_of_the_marker_too() {
     let (store, lists) = (MemoryStore::new("t"), Lists::free());
     let mut invalidator = invalidator(&store).await;
     let hooked = hooks::Hooked::new(&store);

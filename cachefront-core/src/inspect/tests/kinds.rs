@@ -135,7 +135,7 @@ async fn what_was_cached_is_checked_again() {
 
 /// Between peek and row the entry is invalidated and filled again: the older entry differs, and is no longer there.
 #[tokio::test]
-async fn an_entry_that_is_replaced_while_its_row_is_read_is_compared_again() {
+async fn an_entry_that_is_replaced_meanwhile_is_compared_again() {
     let world = World::new(false).await;
     world.fill().await;
     let (table, cache, loads) = (world.table.clone(), world.cache.clone(), AtomicU64::new(0));

@@ -117,7 +117,7 @@ async fn at_every_level(cache: &Cache<u64, u64>, token: &Position) -> [Option<u6
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_narrower_invalidator_does_not_take_the_term_from_a_live_wider_one() {
+async fn a_narrower_invalidator_does_not_replace_a_wider_one() {
     let shop = Shop::new();
     let (new, old) = (shop.process(), shop.process());
     let (users, orders) = (new.users().build().expect("a cache"), new.orders().build().expect("a cache"));
@@ -294,7 +294,7 @@ async fn a_table_that_cannot_be_followed_disables_its_own_caches_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_that_checked_a_table_before_its_change_does_not_cover_it_again() {
+async fn a_standby_checks_tables_again_before_it_covers_them() {
     let shop = Shop::new();
     let (one, other) = (shop.process(), shop.process());
     let (users, orders) = (one.users().build().expect("a cache"), one.orders().build().expect("a cache"));
@@ -405,7 +405,7 @@ async fn the_tables_are_checked_before_every_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_cache_is_covered_once_its_own_gate_has_seen_what_is_applied() {
+async fn a_new_cache_is_covered_once_its_own_gate_shows_it_all() {
     let shop = Shop::new();
     let (old, new) = (shop.process(), shop.process());
     let old_users = old.users().build().expect("a cache");

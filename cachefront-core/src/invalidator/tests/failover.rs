@@ -315,7 +315,7 @@ impl Scene {
 }
 
 #[tokio::test(start_paused = true)]
-async fn session_reads_hold_while_readers_and_the_bus_are_on_different_servers() {
+async fn session_reads_hold_while_the_bus_is_on_another_server() {
     let scene = Scene::replicated().await;
     let token = scene.overwrite(11).await;
     // The primary's host disappears: the readers reconnect first, to the promoted replica.
@@ -355,7 +355,7 @@ async fn a_value_read_from_a_demoted_server_is_not_kept_in_the_local_tier() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bound_holds_in_the_local_tier_through_a_failover_to_an_older_state() {
+async fn a_bound_holds_through_a_failover_to_an_older_state() {
     let scene = Scene::replicated().await;
     scene.overwrite(11).await;
     let overwritten = tokio::time::Instant::now();

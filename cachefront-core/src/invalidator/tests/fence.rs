@@ -64,7 +64,7 @@ async fn after_a_batch_its_fence_is_known() {
 
 /// The former holder may have sent more than it had applied: everything up to the source's end counts as sent.
 #[tokio::test]
-async fn after_a_takeover_no_fence_is_known_until_the_sources_end_is_applied() {
+async fn a_takeover_has_no_fence_until_the_sources_end_is_applied() {
     let world = World::fenced();
     let first = world.run().await;
     world.update(1, 1);
@@ -105,7 +105,7 @@ impl StoreLayer for BeforeTerm {
 
 /// The former holder goes on until its term is taken, and raises the high watermark meanwhile.
 #[tokio::test]
-async fn a_takeover_from_a_holder_at_work_has_a_fence_without_another_commit() {
+async fn a_takeover_at_work_has_a_fence_without_another_commit() {
     let world = Arc::new(World::fenced());
     let first = world.run().await;
     let at_work = {

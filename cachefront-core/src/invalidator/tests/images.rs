@@ -121,7 +121,7 @@ fn split(after: &str, transactions: Vec<Transaction>) -> (Vec<String>, Vec<Strin
 }
 
 #[tokio::test]
-async fn the_last_image_of_a_key_replaces_its_value_and_contains_its_whole_batch() {
+async fn the_last_image_of_a_key_contains_its_whole_batch() {
     // The commits 7 and 10 changed other tables: they are in the position, and not in the batch.
     let (values, removed) = split(
         "a:1-10",

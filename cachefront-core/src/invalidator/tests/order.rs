@@ -49,7 +49,7 @@ async fn a_batch_marks_invalidates_publishes_and_commits_in_this_order() {
 }
 
 #[tokio::test]
-async fn a_flush_of_one_cache_begins_its_generation_before_the_bus_and_applied() {
+async fn a_flush_of_one_cache_begins_with_its_generation() {
     let scene = Scene::new();
     let _cdc = scene.run().await;
     let truncate = Change::Tables { tables: vec!["shop.row".into()], reason: "TRUNCATE".into() };
@@ -135,7 +135,7 @@ impl Loader<u64, u64> for Positioned {
 }
 
 #[tokio::test]
-async fn a_value_that_was_loaded_after_the_commit_survives_the_commits_own_event() {
+async fn a_value_that_contains_a_commit_survives_its_event() {
     for compared_keys_max in [64, 0] {
         let (store, source, table) =
             (Arc::new(MemoryStore::new("t")), ScriptedSource::new("server-a"), Table::default());

@@ -64,7 +64,7 @@ fn flushed(batch: &Batch) -> Vec<&str> {
 }
 
 #[test]
-fn a_definition_that_is_read_after_the_marker_that_covers_it_still_flushes() {
+fn a_definition_that_is_read_after_its_marker_flushes() {
     let mut assembler = resumed();
     beat(&mut assembler, 10, 12);
     assert_eq!(assembler.batch().checkpoint.position, upto(12), "the marker takes effect");
@@ -89,7 +89,7 @@ fn a_repeated_definition_flushes_again() {
 }
 
 #[test]
-fn a_generation_skips_exactly_the_definitions_that_its_head_contains() {
+fn a_generation_skips_the_definitions_that_its_head_contains() {
     let mut assembler = begun();
     assembler.take(statement(98, 10, "app.users")).expect("the head contains it");
     assert_eq!(flushed(&assembler.batch()), [""; 0], "or each new generation would flush everything again");
@@ -147,7 +147,7 @@ fn a_marker_waits_for_records_before_the_known_ends() {
 }
 
 #[test]
-fn rows_of_an_xa_transaction_flush_everything_once_and_end_all_claims() {
+fn rows_of_an_xa_transaction_flush_everything_once() {
     let mut assembler = resumed();
     assembler.take(begin(10, 11)).expect("the connector counts events");
     let error = assembler.take(row(10, 12, None)).expect_err("its commit has no record");
@@ -169,7 +169,7 @@ fn rows_of_an_xa_transaction_flush_everything_once_and_end_all_claims() {
 }
 
 #[test]
-fn xa_rows_are_recognised_before_the_first_begin_and_before_the_generation() {
+fn xa_rows_before_the_first_begin_are_recognised() {
     let mut assembler = resumed();
     assembler.take(row(10, 12, None)).expect("the connector may write no transaction metadata");
     assembler.take(row(11, 9, None)).expect("whatever the position contains");
@@ -195,7 +195,7 @@ fn flattened_rows_without_an_order_are_no_sign_of_xa() {
 }
 
 #[test]
-fn a_flattened_row_without_its_previous_values_is_counted_like_a_row() {
+fn a_flattened_row_without_previous_values_is_counted() {
     let flush = |offset, number, in_table| {
         let order = Some(BlockOrder { in_transaction: in_table, in_table });
         let tables = vec!["app.users".into()];

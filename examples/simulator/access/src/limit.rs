@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_are_held_back_together_and_a_network_counts_as_one() {
+    fn many_addresses_of_a_network_are_held_back_together() {
         let attempts = Attempts::new();
         let held_back =
             (0..u16::MAX).filter(|n| attempts.check(Ipv6Addr::new(1, *n, 0, 0, 0, 0, 0, 1).into()).is_err());

@@ -141,7 +141,7 @@ async fn a_change_needs_the_role_the_token_and_the_own_page() {
 }
 
 #[tokio::test]
-async fn a_session_outlives_a_restart_and_ends_by_time_logout_key_and_password() {
+async fn a_session_outlives_a_restart_and_not_its_own_end() {
     let place = Place::new();
     let (access, _) = place.open(&Place::passwords()).await;
     let (session, headers) = logged_in(&access, "operator", "work").await;

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_token_that_the_database_has_not_reached_is_not_called_contained() {
+    async fn a_token_of_the_future_is_not_called_contained() {
         let cache: cachefront::Cache<u64, User> = cachefront::Cache::builder("users").build().expect("a cache");
         let load = |cx: std::sync::Arc<cachefront::LoadCx>| async move {
             cx.position("a:1-5".parse().expect("a position"));

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_objective_is_missed_from_the_moment_at_which_the_caches_fall_back() {
+    fn the_objective_is_missed_once_the_caches_fall_back() {
         let by_age = objective(OnLag::ShortenTtl(Duration::from_secs(5)));
         let judge = |watermark, now| by_age.judge(Mode::Cdc, watermark, now);
         let met = judge(Watermark::At(at(10_000)), at(11_950));

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn unread_records_are_counted_and_unknown_while_the_partition_is_not_read() {
+    fn unread_records_are_unknown_while_no_one_reads() {
         let place = TopicPlace { topic: "t".into(), partition: 0, next: Some(7), end: 10 };
         assert_eq!(place.behind(), Some(3));
         assert_eq!(TopicPlace { next: None, ..place.clone() }.behind(), None);

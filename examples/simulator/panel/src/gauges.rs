@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_a_gap_and_what_follows_is_compared_with_nothing_before_it() {
+    fn what_follows_an_outage_is_not_compared_with_what_was_before() {
         let gauges = Gauges::default();
         let counters = |reads| Some(Counters { reads, ..Counters::default() });
         let at = |second: u64| Timestamp::from_micros(second * 1_000_000);

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_read_as_the_store_names_them_and_ids_come_in_their_order() {
+    fn keys_are_listed_in_the_order_of_their_ids() {
         let texts = ["users_by_email:a:b@x", "users:10", "users:9"];
         let mut keys: Vec<Key> = texts.iter().filter_map(|text| Key::of(text)).collect();
         keys.sort();

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn change_capture_bounds_a_read_by_its_lag_and_time_to_live_by_itself() {
+    fn change_capture_bounds_a_read_by_its_lag() {
         assert_eq!(staleness_bound(&view(Mode::Cdc, Some(12.0)), TTL), 0.012);
         assert_eq!(staleness_bound(&view(Mode::Cdc, Some(90_000.0)), TTL), 30.0);
         assert_eq!(staleness_bound(&view(Mode::Cdc, None), TTL), 30.0);
