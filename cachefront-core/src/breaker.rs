@@ -6,7 +6,8 @@
 //! | open | is refused, until the pause is over | half open, by the first call after the pause |
 //! | half open | is refused: the probe is in progress | closed if the probe succeeds, else open for twice as long |
 //!
-//! A call in the closed state costs two readings of the clock, one of which its caller needs too, and one atomic addition that no other thread waits for.
+//! A call in the closed state costs two readings of the clock, one of which its caller needs too, and one atomic addition to a
+//! number that threads do not share.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -22,7 +22,7 @@ const TEXTS: [Text; 12] = [
     Text {
         card: "mode",
         text: "TTL serves an entry until its time is over, whatever was committed. CDC removes it when its row changes.",
-        more: ("guide.md", "modes"),
+        more: ("simulator.md", "modes"),
     },
     Text {
         card: "pipeline",
