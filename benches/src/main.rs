@@ -4,13 +4,18 @@
 //! own with `async fn measure(Plan) -> Vec<Ratio>`, listed in [`run`].
 
 mod binlog_rows;
+mod child;
+mod followers;
+mod herd;
 mod invalidations;
 mod kafka_events;
 mod l1_hit;
 mod memory;
+mod output;
 mod ratio;
 mod redis_hit;
 mod scale;
+mod shop;
 mod stampede;
 mod world;
 
@@ -20,6 +25,7 @@ use clap::Parser;
 use serde_json::{Map, Value, json};
 
 use crate::memory::Holder;
+use crate::output::print;
 use crate::ratio::{Plan, Ratio, rounded};
 
 /// Measures cachefront against the raw clients.
@@ -31,8 +37,8 @@ struct Arguments {
     /// Only measurements whose name contains this.
     #[arg(long)]
     only: Option<String>,
-    /// Only this: what a read, an invalidation and a heartbeat cost, from 1,000 keys to this many, and from 1 to 32 followers of
-    /// the bus.
+    /// Only this: what the operations cost, from 1,000 keys to this many, from 1 to 100 caches, and with up to 32 other
+    /// processes that follow the bus.
     #[arg(long, value_name = "KEYS")]
     scale: Option<u64>,
     /// Where the JSON goes, besides the standard output.
@@ -41,6 +47,12 @@ struct Arguments {
     /// Holds entries, prints by how many bytes the process grew, and ends: `memory_per_entry` starts this program so.
     #[arg(long, hide = true)]
     hold: Option<Holder>,
+    /// Follows the bus of a store's namespace with this many caches until its input ends: `--scale` starts this program so.
+    #[arg(long, hide = true, num_args = 3, value_names = ["URL", "NAMESPACE", "CACHES"])]
+    follow: Option<Vec<String>>,
+    /// Reads with many tasks at once the key of each line of its input: `stampede_two_processes_time` starts this program so.
+    #[arg(long, hide = true, num_args = 2, value_names = ["URL", "NAMESPACE"])]
+    herd: Option<Vec<String>>,
 }
 
 fn main() -> std::io::Result<()> {
@@ -48,6 +60,15 @@ fn main() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if let Some(holder) = arguments.hold {
         print(&runtime.block_on(memory::hold(holder)).to_string());
+        return Ok(());
+    }
+    if let Some([url, namespace, caches]) = arguments.follow.as_deref() {
+        let caches = caches.parse().map_err(std::io::Error::other)?;
+        runtime.block_on(followers::follow(url, namespace, caches));
+        return Ok(());
+    }
+    if let Some([url, namespace]) = arguments.herd.as_deref() {
+        runtime.block_on(herd::run(url, namespace));
         return Ok(());
     }
     let report = match arguments.scale {
@@ -75,6 +96,9 @@ async fn run(arguments: &Arguments) -> Vec<Ratio> {
     if wanted("stampede_time") {
         ratios.extend(stampede::measure(plan).await);
     }
+    if wanted("stampede_two_processes_time") {
+        ratios.extend(herd::measure(plan).await);
+    }
     if wanted("redis_hit get_many_50") {
         ratios.extend(redis_hit::measure(plan).await);
     }
@@ -95,9 +119,4 @@ fn report(ratios: &[Ratio], quick: bool) -> Value {
         ratios.iter().map(|ratio| (ratio.name().to_owned(), json!(rounded(ratio.value())))).collect();
     let details: Map<String, Value> = ratios.iter().map(|ratio| (ratio.name().to_owned(), ratio.details())).collect();
     json!({ "ratios": values, "details": details, "quick": quick })
-}
-
-#[expect(clippy::print_stdout, reason = "this is what the program was called for")]
-fn print(text: &str) {
-    println!("{text}");
 }

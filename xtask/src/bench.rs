@@ -20,8 +20,8 @@ pub(crate) struct Options {
     /// Only measurements whose name contains this.
     #[arg(long)]
     only: Option<String>,
-    /// Only this: what a read, an invalidation and a heartbeat cost in a cluster of three nodes with 100 caches, from 1,000 keys
-    /// to this many, and from 1 to 32 followers of the bus.
+    /// Only this: what the operations cost in a cluster of three nodes, from 1,000 keys to this many, from 1 to 100 caches, and
+    /// with up to 32 other processes that follow the bus.
     #[arg(long, value_name = "KEYS", num_args = 0..=1, default_missing_value = "1000000")]
     scale: Option<u64>,
 }

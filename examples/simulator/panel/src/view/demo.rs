@@ -1,11 +1,10 @@
 //! The guided demo: two buttons, and each step as it happens.
 
 use maud::{Markup, html};
-use simulator_model::domain::User;
 
 use super::context::PageContext;
 use super::icon::icon;
-use super::users::chip;
+use super::users::{cached_name, chip, database_name};
 use crate::rows::UserRow;
 use crate::tour::{Progress, Scenario, Step, TourView};
 
@@ -64,13 +63,10 @@ fn button(context: &PageContext<'_>, scenario: Scenario, next: Scenario, path: &
 
 /// Renders the current row and entry of the demo's user.
 fn state_of(row: &UserRow) -> Markup {
-    let name = |user: &Option<User>, otherwise: &'static str| {
-        html! { @match user { Some(user) => (user.name), None => span.m { (otherwise) } } }
-    };
     html! {
         dl.side-by-side data-demo-state-of=(row.id) {
-            div { dt { "database" } dd { (name(&row.database, "no row")) } }
-            div { dt { "cache" } dd { (name(&row.cached, if row.negative { "known to be missing" } else { "not cached" })) } }
+            div { dt { "database" } dd { (database_name(row)) } }
+            div { dt { "cache" } dd { (cached_name(row)) } }
             (chip(row.state))
         }
     }
@@ -87,5 +83,20 @@ fn line(step: &Step) -> Markup {
         li.(class) aria-current=[(step.progress == Progress::Now).then_some("step")] {
             (icon(sign)) span { (step.words) } span.note { (step.note) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::State;
+
+    #[test]
+    fn says_of_an_entry_that_cannot_be_read_what_the_table_says() {
+        let row = UserRow { state: State::Unknown, ..UserRow::absent(1, None) };
+        let card = state_of(&row).into_string();
+        assert!(card.contains("not readable") && card.contains("unknown"), "{card}");
+        assert!(!card.contains("not cached") && !card.contains("no row"), "{card}");
+        assert!(state_of(&UserRow::absent(1, None)).into_string().contains("not cached"));
     }
 }

@@ -119,10 +119,7 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
             }
             td.c1.mono { (id) }
             td.c2 data-l="in database" {
-                @match &row.database { Some(user) => (user.name),
-                    None if row.state == State::Unknown => span.m { "not readable" },
-                    None => span.m { "no row" },
-                }
+                (database_name(row))
             }
             td.c3 data-l="in cache" { (cached_name(row)) }
             td.c4 { (chip(row.state)) }
@@ -146,7 +143,19 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
     }
 }
 
-fn cached_name(row: &UserRow) -> Markup {
+/// Renders the name in the database, or why there is none.
+pub(super) fn database_name(row: &UserRow) -> Markup {
+    html! {
+        @match &row.database {
+            Some(user) => (user.name),
+            None if row.state == State::Unknown => span.m { "not readable" },
+            None => span.m { "no row" },
+        }
+    }
+}
+
+/// Renders the name in the cache, or why there is none.
+pub(super) fn cached_name(row: &UserRow) -> Markup {
     html! {
         @match &row.cached {
             None if row.other.as_ref().is_some_and(|other| other.elsewhere) => span.diff { "stale in the API" },
