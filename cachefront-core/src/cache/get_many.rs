@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::cache::hit::Hit;
+use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::{Level, read_levels};
 use crate::error::Result;
@@ -51,7 +51,15 @@ pub struct GetMany<K, V> {
     /// All values are of one moment.
     consistent: bool,
     /// Present once the read has begun.
-    running: Option<Pin<Box<dyn Future<Output = Found<V>> + Send>>>,
+    running: Option<Running<V>>,
+}
+
+/// A read that has begun, boxed, so that both kinds have one type.
+enum Running<V> {
+    /// Everything that is known about each value, or its own error.
+    Found(Pin<Box<dyn Future<Output = Found<V>> + Send>>),
+    /// The values alone.
+    Values(Pin<Box<dyn Future<Output = Result<Vec<Option<V>>>> + Send>>),
 }
 
 /// A [`GetMany`] that returns everything that is known about each value.
@@ -104,24 +112,31 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Begins the read if it has not begun, and polls it.
-    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Found<V>> {
-        let running = self.running.get_or_insert_with(|| {
+    /// Begins the read if it has not begun.
+    fn begin(&mut self, values_only: bool) -> &mut Running<V> {
+        self.running.get_or_insert_with(|| {
             let (keys, level) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.level));
             let cache = Arc::clone(&self.cache);
             if self.consistent {
-                boxed(cache.read_consistent(keys, level))
+                Running::Found(Box::pin(cache.read_consistent(keys, level)))
+            } else if values_only {
+                Running::Values(Box::pin(cache.read_many_values(keys, level)))
             } else {
-                boxed(cache.read_many(keys, level))
+                Running::Found(Box::pin(cache.read_many(keys, level)))
             }
-        });
-        running.as_mut().poll(cx)
+        })
     }
-}
 
-/// Boxes a read: both kinds have the same type then.
-fn boxed<V>(read: impl Future<Output = Found<V>> + Send + 'static) -> Pin<Box<dyn Future<Output = Found<V>> + Send>> {
-    Box::pin(read)
+    /// Begins the read if it has not begun, and polls it: what is known about each value.
+    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Found<V>> {
+        match self.begin(false) {
+            Running::Found(found) => found.as_mut().poll(cx),
+            Running::Values(values) => values.as_mut().poll(cx).map(|values| match values {
+                Ok(values) => values.into_iter().map(|value| Ok(Hit::plain(value, Tier::Shared))).collect(),
+                Err(error) => vec![Err(error)],
+            }),
+        }
+    }
 }
 
 // Nothing is pinned but what the box holds.
@@ -137,7 +152,12 @@ where
     type Output = Result<Vec<Option<V>>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_found(cx).map(|found| found.into_iter().map(|hit| hit.map(|hit| hit.value)).collect())
+        match self.begin(true) {
+            Running::Found(found) => {
+                found.as_mut().poll(cx).map(|found| found.into_iter().map(|hit| hit.map(|hit| hit.value)).collect())
+            }
+            Running::Values(values) => values.as_mut().poll(cx),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all};
 use tracing::Instrument;
 
+use crate::cache::epochs::Ticket;
 use crate::cache::flight::{Flight, Joined};
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
@@ -20,7 +21,7 @@ use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
 use crate::cache::serving::ServingMode;
-use crate::cache::shared::{Lease, Leased, Lookup};
+use crate::cache::shared::{Lease, Leased, Lookup, Stored};
 use crate::cache::tags::{Look, Mark};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,12 +31,12 @@ use crate::key::{CacheKey, StoreKey};
 pub(super) type Found<V> = (Timestamp, Result<Hit<V>>);
 
 /// One read of many.
-struct Part<'a, K> {
+pub(super) struct Part<'a, K> {
     /// Its place in the result.
-    index: usize,
-    read: Read<'a, K>,
+    pub(super) index: usize,
+    pub(super) read: Read<'a, K>,
     /// Why the key has to be loaded.
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
 }
 
 impl<K, V> Inner<K, V>
@@ -71,21 +72,39 @@ where
         }
         strong.iter().for_each(|(_, key)| self.note_read(key, ReadOutcome::Bypass));
         self.lookup_many(&mut reads, &mut found).await;
-        let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
-        copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
-        let loads = self.join_many(reads).into_iter().map(|(part, flight, leads)| self.await_load(part, flight, leads));
-        let (loaded, strong) = join(join_all(loads), self.bypass_many(strong, &level)).await;
-        for (index, hit) in loaded.into_iter().chain(strong) {
+        for (index, hit) in self.load_parts(reads, strong, &level).await {
             set(&mut found, index, hit);
-        }
-        for (index, original) in copies {
-            let copy = found.get(original).cloned().flatten();
-            copy.into_iter().for_each(|copy| set(&mut found, index, copy));
         }
         let now = self.clock.now();
         let lost = || Err(Error::new(ErrorKind::Load, "the load was cancelled"));
         let at_last = |(at, hit): Found<V>| hit.map(|hit| hit.later(now.since(at)));
         found.into_iter().map(|found| found.map_or_else(lost, at_last)).collect()
+    }
+
+    /// Reads the keys that no tier has: `reads` by single-flight loads of which those that this call leads run as one batch,
+    /// `strong` from the database. Returns what was found of each, by its place in the result.
+    pub(super) async fn load_parts(
+        self: &Arc<Self>,
+        mut reads: Vec<Part<'_, K>>,
+        mut strong: Vec<(usize, K)>,
+        level: &Level,
+    ) -> Vec<(usize, Found<V>)> {
+        if reads.is_empty() && strong.is_empty() {
+            return Vec::new();
+        }
+        let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
+        copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
+        let loads = self.join_many(reads).into_iter().map(|(part, flight, leads)| self.await_load(part, flight, leads));
+        let (mut loaded, strong) = join(join_all(loads), self.bypass_many(strong, level)).await;
+        loaded.extend(strong);
+        if !copies.is_empty() {
+            let of: HashMap<usize, usize> = loaded.iter().enumerate().map(|(at, (index, _))| (*index, at)).collect();
+            let copied =
+                copies.iter().filter_map(|(index, original)| Some((*index, loaded.get(*of.get(original)?)?.1.clone())));
+            let copied: Vec<_> = copied.collect();
+            loaded.extend(copied);
+        }
+        loaded
     }
 
     /// Returns the hit of one key in the process-local tier that satisfies the level.
@@ -147,40 +166,59 @@ where
         if !level.is_eventual() {
             readings.iter().for_each(|reading| self.shared.note_origin(reading.meta.as_deref()));
         }
-        let lookups = if self.shared.tagged {
-            self.shared.evaluate_tagged(readings, level, Look::Read).await
+        if self.shared.tagged {
+            let lookups = self.shared.evaluate_tagged(readings, level, Look::Read).await;
+            self.take_hits(parts, lookups.into_iter().zip(tickets), now, found);
         } else {
-            readings.into_iter().map(|reading| self.shared.evaluate(reading, level, now)).collect()
-        };
-        let mut found_now = lookups.into_iter().zip(tickets);
+            let lookups = readings.into_iter().map(|reading| self.shared.evaluate(reading, level, now));
+            self.take_hits(parts, lookups.zip(tickets), now, found);
+        }
+    }
+
+    /// Removes the hits from `parts`, whose lookups these are.
+    fn take_hits(
+        self: &Arc<Self>,
+        parts: &mut Vec<Part<'_, K>>,
+        mut lookups: impl Iterator<Item = (Lookup<V>, Option<Ticket>)>,
+        now: Timestamp,
+        found: &mut [Option<Found<V>>],
+    ) {
         parts.retain_mut(|part| {
-            let Some((lookup, ticket)) = found_now.next() else { return true };
-            let (key, store_key, level) = (&part.read.key, &part.read.store_key, part.read.level);
-            match lookup {
-                Lookup::Hit(stored) => {
-                    self.refresh_if_due(key, store_key, &stored);
-                    if let Some(ticket) = ticket {
-                        self.keep_read(key, store_key, &stored, ticket);
-                    }
-                    set(found, part.index, (now, Ok(self.shared_hit(key, stored, level))));
-                    return false;
-                }
-                Lookup::Miss => self.note_read(key, ReadOutcome::Miss),
-                Lookup::Unproven => {
-                    self.note_read(key, ReadOutcome::Unproven);
-                    part.purpose = Purpose::Reload;
-                }
-                Lookup::Outdated => {
-                    self.note_read(key, ReadOutcome::Outdated);
-                    part.purpose = Purpose::Reload;
-                }
-                Lookup::TagInvalidated => {
-                    self.note_read(key, ReadOutcome::TagInvalidated);
-                    part.purpose = Purpose::Retag;
-                }
+            let Some((lookup, ticket)) = lookups.next() else { return true };
+            let read = &part.read;
+            match self.hit_of_many(&read.key, &read.store_key, lookup, ticket) {
+                Ok(stored) => set(found, part.index, (now, Ok(self.shared_hit(&read.key, stored, read.level)))),
+                Err(purpose) => part.purpose = purpose,
             }
-            true
+            found.get(part.index).is_some_and(Option::is_none)
         });
+    }
+
+    /// Returns the value of a hit, which is kept in the process-local tier; else notes the miss, and returns why the key has to
+    /// be loaded.
+    #[inline]
+    pub(super) fn hit_of_many(
+        self: &Arc<Self>,
+        key: &K,
+        store_key: &StoreKey,
+        lookup: Lookup<V>,
+        ticket: Option<Ticket>,
+    ) -> Result<Stored<V>, Purpose> {
+        let (outcome, purpose) = match lookup {
+            Lookup::Hit(stored) => {
+                self.refresh_if_due(key, store_key, &stored);
+                if let Some(ticket) = ticket {
+                    self.keep_read(key, store_key, &stored, ticket);
+                }
+                return Ok(stored);
+            }
+            Lookup::Miss => (ReadOutcome::Miss, Purpose::Miss),
+            Lookup::Unproven => (ReadOutcome::Unproven, Purpose::Reload),
+            Lookup::Outdated => (ReadOutcome::Outdated, Purpose::Reload),
+            Lookup::TagInvalidated => (ReadOutcome::TagInvalidated, Purpose::Retag),
+        };
+        self.note_read(key, outcome);
+        Err(purpose)
     }
 
     /// Waits for one load of many; if this reader may not take the value, it reads the key by itself.

@@ -31,6 +31,7 @@ mod load;
 mod load_gate;
 mod local;
 mod many;
+mod many_values;
 mod merge;
 mod mode_switch;
 mod observer;

@@ -17,6 +17,7 @@ type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Where a hook runs, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum At {
+    AfterGetMany,
     BeforePeek,
     BeforeLease,
     AfterLease,
@@ -97,6 +98,7 @@ impl Store for Hooked {
                 reading.meta.clone_from(&meta);
             }
         }
+        self.act(At::AfterGetMany).await;
         Ok(readings)
     }
 

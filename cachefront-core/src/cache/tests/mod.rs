@@ -11,6 +11,7 @@ mod keys;
 mod levels;
 mod loaded;
 mod many;
+mod many_values;
 mod merge;
 mod operate;
 mod permits;
