@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example binlog_dump -- FILE..` reads log files, without a server. `.. -- mysql://user@host/` follows a
 //! server's log as a replica would: first everything that the server still has, then every commit as it happens, until
-//! interrupted. `--from now` skips existing transactions, `--from 'uuid:1-57'` starts after these transactions, and
-//! `--until-now` stops where the log ended at the start.
+//! interrupted. `--from now` skips existing transactions, `--from 'uuid:1-57'` (on MariaDB `0-101-57`) starts after these
+//! transactions, and `--until-now` stops where the log ended at the start.
 //!
 //! `--table shop.users` shows one table's changes, `--columns id,email` these columns only. `--as-mapping` shows what happens
 //! to a cache that is keyed by these columns: each key that a change makes stale, once for each change, and the flushes.
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cachefront::binlog::{BinlogFile, BinlogSource};
-use cachefront::event::{Change, Transaction};
+use cachefront::event::{Change, TableName, Transaction};
 use cachefront::source::{BatchLimits, ChangeSource, Checkpoint, Columns, TableFilter};
 use cachefront::{Error, ErrorKind, Position};
 use clap::Parser;
@@ -42,7 +42,8 @@ struct Arguments {
     /// With a URL: end where the log ends now, instead of waiting for more.
     #[arg(long)]
     until_now: bool,
-    /// Show this table only; it may be given several times. Changes that may concern any table are always shown.
+    /// Show this table only; it may be given several times. Changes that may concern any table are always shown. A name with a
+    /// dot is in backticks: `shop.example.org`.users
     #[arg(long, value_name = "DATABASE.TABLE")]
     table: Vec<String>,
     /// Show these columns only.
@@ -68,9 +69,20 @@ impl Arguments {
         };
         let mut filter = TableFilter::new();
         for table in &self.table {
-            filter.add(table.as_str().into(), &columns);
+            filter.add(table_of(table), &columns);
         }
         filter
+    }
+}
+
+/// The table of `shop.users`, or of `` `shop.example.org`.users `` if a name has a dot.
+fn table_of(text: &str) -> TableName {
+    match text.strip_prefix('`').and_then(|rest| rest.split_once("`.")) {
+        Some((database, name)) => TableName::new(database, name.trim_matches('`')),
+        None => match text.split_once(".`") {
+            Some((database, name)) => TableName::new(database, name.trim_end_matches('`')),
+            None => text.into(),
+        },
     }
 }
 
@@ -222,7 +234,7 @@ async fn follow(url: &str, arguments: &Arguments, out: &mut Out) -> Result<(), S
     let position = match arguments.from.as_str() {
         "oldest" => source.oldest().await.map_err(failed)?,
         "now" => now.position.clone(),
-        text => text.parse::<Position>().map_err(failed)?,
+        text => position_of(text).map_err(failed)?,
     };
     let from = Checkpoint { position, ..Checkpoint::default() };
     match source.open(&from, &filter).await {
@@ -247,6 +259,15 @@ async fn follow(url: &str, arguments: &Arguments, out: &mut Out) -> Result<(), S
             return Ok(());
         }
     }
+}
+
+/// Parses a GTID set, also in MariaDB's form: `0-101-57` is what server 101 has logged in domain 0 up to number 57.
+fn position_of(text: &str) -> Result<Position, Error> {
+    let ranges = text.split(',').map(|part| match part.trim().rsplit_once('-') {
+        Some((origin, last)) if !part.contains(':') => format!("{origin}:1-{last}"),
+        _ => part.to_owned(),
+    });
+    ranges.collect::<Vec<_>>().join(",").parse()
 }
 
 /// Keeps these columns only.

@@ -1,4 +1,5 @@
-//! `binlog_rows`: row changes a second through the source, keys only, over `mysqlbinlog --raw`, which only copies.
+//! `binlog_rows`: row changes a second through the source, keys only, over `mysqlbinlog --raw`, which only copies;
+//! `binlog_values`: the same with all columns.
 
 use std::{process::Command, time::Duration, time::Instant};
 
@@ -19,26 +20,29 @@ pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
     let log = Log::write(&database, rows).await;
     let url = stack::mysql_url();
 
-    let ours = async || {
-        let started = Instant::now();
-        let read = log.read(&url).await;
-        assert_eq!(read, log.changes, "the source delivers every change once");
-        read as f64 / started.elapsed().as_secs_f64()
-    };
-    let raw = async || {
-        let started = Instant::now();
-        log.copy(&url);
-        log.changes as f64 / started.elapsed().as_secs_f64()
-    };
-    let rounds = alternate(plan, ours, raw).await;
-    vec![Ratio::new("binlog_rows", "row changes per second", rounds)]
+    let mut ratios = Vec::new();
+    for (name, columns) in [("binlog_rows", Columns::Only(vec!["id".into()])), ("binlog_values", Columns::All)] {
+        let ours = async || {
+            let started = Instant::now();
+            let read = log.read(&url, &columns).await;
+            assert_eq!(read, log.changes, "the source delivers every change once");
+            read as f64 / started.elapsed().as_secs_f64()
+        };
+        let raw = async || {
+            let started = Instant::now();
+            log.copy(&url);
+            log.changes as f64 / started.elapsed().as_secs_f64()
+        };
+        ratios.push(Ratio::new(name, "row changes per second", alternate(plan, ours, raw).await));
+    }
+    ratios
 }
 
 /// A file of the binary log that holds inserts and updates of one table and nothing else.
 struct Log {
     file: String,
     before: Checkpoint,
-    filter: TableFilter,
+    table: TableName,
     changes: u64,
 }
 
@@ -65,16 +69,16 @@ impl Log {
             conn.query_drop(update).await.expect("rows are updated");
         }
         conn.query_drop("FLUSH BINARY LOGS").await.expect("the log can be rotated");
-        let mut filter = TableFilter::new();
-        let table = TableName::from(format!("{}.user", database.name()).as_str());
-        filter.add(table, &Columns::Only(vec!["id".into()]));
+        let table = TableName::new(database.name(), "user");
         let before = Checkpoint { position, ..Checkpoint::default() };
-        Self { file: file.get(0).expect("a file"), before, filter, changes: 2 * rows }
+        Self { file: file.get(0).expect("a file"), before, table, changes: 2 * rows }
     }
 
-    async fn read(&self, url: &str) -> u64 {
+    async fn read(&self, url: &str, columns: &Columns) -> u64 {
+        let mut filter = TableFilter::new();
+        filter.add(self.table.clone(), columns);
         let mut source = BinlogSource::connect(url).await.expect("a source");
-        source.open(&self.before, &self.filter).await.expect("the log is there");
+        source.open(&self.before, &filter).await.expect("the log is there");
         let limits = BatchLimits {
             changes_max: 10_000,
             bytes_max: 16 << 20,

@@ -105,7 +105,7 @@ async fn run(arguments: &Arguments) -> Vec<Ratio> {
     if wanted("invalidations") {
         ratios.extend(invalidations::measure(plan).await);
     }
-    if wanted("binlog_rows") {
+    if wanted("binlog_rows binlog_values") {
         ratios.extend(binlog_rows::measure(plan).await);
     }
     if wanted("kafka_events kafka_events_full") {

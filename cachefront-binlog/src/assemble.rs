@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use cachefront_core::clock::Timestamp;
 use cachefront_core::event::{Change, TableName};
 use cachefront_core::source::{Columns, TableFilter};
-use cachefront_core::{Error, ErrorKind, Gtid, Result};
+use cachefront_core::{Error, ErrorKind, Gtid, Position, Result};
 use mysql_async::binlog::events::Event;
 
 use crate::config::{BinlogSettings, RowDecoder};
@@ -30,6 +30,7 @@ use crate::error::{as_gap, gap};
 use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
 use crate::mariadb::event as mariadb;
 use crate::names::Names;
+use crate::position::place_after;
 use crate::queue::Piece;
 use crate::rows;
 use crate::schema::{Lookup, Schema};
@@ -81,6 +82,9 @@ pub(crate) struct Assembler {
     effects: Effects,
     /// Temporary tables of sessions that log statements.
     temporary: Temporary,
+    scratch: rows::Scratch,
+    /// Where the first event of the last transaction without a GTID ends in its file.
+    place: u64,
 }
 
 /// A table map, as it was logged and as it was decoded.
@@ -130,6 +134,8 @@ impl Assembler {
             second: None,
             effects,
             temporary: Temporary::default(),
+            scratch: rows::Scratch::new(),
+            place: 0,
         }
     }
 
@@ -175,9 +181,9 @@ impl Assembler {
         &mut self.effects
     }
 
-    /// Takes the tables whose looked-up columns may have changed. They should be looked up again before the next event, so
-    /// that few rows are older than the lookup.
-    pub(crate) fn take_altered(&mut self) -> Vec<TableName> {
+    /// Takes the tables whose looked-up columns may have changed, and the transactions that changed them. They should be looked
+    /// up again before the next event, so that few rows are older than the lookup, and when these transactions are visible.
+    pub(crate) fn take_altered(&mut self) -> (Vec<TableName>, Position) {
         self.schema.take_forgotten()
     }
 
@@ -234,7 +240,8 @@ impl Assembler {
             kind::ANONYMOUS_GTID if self.numbers_anonymous => {
                 let (header, origin) = (event.header(), "anonymous".into());
                 let committed_at = Timestamp::from_micros(u64::from(header.timestamp()) * 1_000_000);
-                self.begin(Gtid { origin, number: u64::from(header.log_pos()) }, committed_at)?;
+                self.place = place_after(self.place, header.log_pos());
+                self.begin(Gtid { origin, number: self.place }, committed_at)?;
             }
             kind::ANONYMOUS_GTID => return Err(anonymous()),
             kind::QUERY => self.query(&event::query(body).map_err(|e| as_gap("a statement", e))?, size, out)?,
@@ -354,7 +361,9 @@ impl Assembler {
                 Described::NeedsNames => return Ok(Step::NeedsColumns(name)),
                 Described::Unfit => {
                     let columns = map.types.len();
-                    self.schema.forget(&name);
+                    if let Some(open) = &self.open {
+                        self.schema.forget(&name, &open.gtid);
+                    }
                     return Err(unfit(&name, columns));
                 }
             },
@@ -398,7 +407,7 @@ impl Assembler {
         let decoded = None::<Vec<Change>>;
         match decoded {
             Some(changes) => open.changes.extend(changes),
-            None => rows::decode(&rows, table, &mut open.changes)?,
+            None => rows::decode(&rows, table, &mut self.scratch, &mut open.changes)?,
         }
         open.note(known, size);
         if open.changes.len() >= self.part_changes_max || open.bytes >= self.part_bytes_max {

@@ -5,9 +5,11 @@
 //! | the target is a view | `INSERT INTO recent_users` changes `users` |
 //! | a trigger of the target | `INSERT INTO audit` updates `users` |
 //! | a foreign key that refers to the target | `DELETE FROM countries` deletes rows of `users` by cascade |
+//! | a view that it reads, which calls a function | `INSERT INTO log SELECT * FROM touched_users` |
 //!
 //! All of these are objects of the server, so they are looked up when the log is opened, and again after each definition that
-//! may change them. A lookup is valid for later transactions only. It is complete only if the user may see every trigger, view
+//! may change them. A statement that has the name of a view anywhere counts as one that reads it; those of the database `sys`
+//! call only functions that read. A lookup is valid for later transactions only. It is complete only if the user may see every trigger, view
 //! and foreign key, for which it needs the rights TRIGGER and SELECT on all tables.
 //!
 //! Tables of the database `mysql` have no triggers, because the server refuses them, and are no views or parents of foreign
@@ -22,6 +24,7 @@ use cachefront_core::{Gtid, Position, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use crate::charset::UNKNOWN;
 use crate::conn::Server;
 use crate::names::{fold, fold_table};
 use crate::position::{logged, wait_executed};
@@ -36,6 +39,9 @@ const VISIBLE_WITHIN: Duration = Duration::from_millis(100);
 /// The database of the server's own tables.
 const SYSTEM: &str = "mysql";
 
+/// The database of the server's own views.
+const VIEWS_OF_SERVER: &str = "sys";
+
 /// The tables whose change may change others, by folded name.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
@@ -45,10 +51,53 @@ pub(crate) struct Effects {
     defined: Position,
 }
 
+/// The names of views, without their databases.
+#[derive(Debug, Default)]
+struct Views {
+    /// Those that are one word of ASCII characters, in upper case.
+    words: HashSet<Vec<u8>>,
+    /// Other ones of ASCII characters: a statement has them in quotes, as they are.
+    quoted: Vec<Vec<u8>>,
+    /// There is one with a character outside of ASCII: every statement with such a character may read it.
+    has_foreign: bool,
+    /// There is one with a quote: every statement may read it.
+    has_quotes: bool,
+}
+
+impl Views {
+    fn add(&mut self, name: &str) {
+        let bytes = name.as_bytes();
+        match bytes {
+            [] => {}
+            _ if bytes.iter().all(|&byte| is_word(byte)) => {
+                self.words.insert(bytes.to_ascii_uppercase());
+            }
+            _ if !name.is_ascii() => self.has_foreign = true,
+            _ if name.contains(['`', '"']) => self.has_quotes = true,
+            _ => self.quoted.push(bytes.to_vec()),
+        }
+    }
+
+    /// Returns true if a statement has the name of one.
+    fn are_in(&self, text: &[u8]) -> bool {
+        let is_name = |word: &[u8]| !word.is_empty() && self.words.contains(&word.to_ascii_uppercase());
+        self.has_quotes
+            || self.has_foreign && !text.is_ascii()
+            || self.quoted.iter().any(|name| has_word(text, name))
+            || !self.words.is_empty() && text.split(|&byte| !is_word(byte)).any(is_name)
+    }
+}
+
+/// Returns true for the ASCII characters of unquoted names.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$')
+}
+
 /// It is replaced as a whole by the next lookup.
 #[derive(Debug)]
 struct Known {
     tables: HashSet<TableName>,
+    views: Views,
     /// The position executed after the lookup: it is valid for later transactions.
     read_at: Position,
 }
@@ -56,7 +105,11 @@ struct Known {
 impl Effects {
     /// Returns true if a statement of this transaction that names `table` may have changed another table too.
     pub(crate) fn may_follow(&self, table: &TableName, gtid: &Gtid) -> bool {
-        if fold(table.database()) == SYSTEM {
+        if table.database().contains(UNKNOWN) || table.name().contains(UNKNOWN) {
+            return true;
+        }
+        // Compared exactly: where names are not folded, `MySQL` is another database.
+        if table.database() == SYSTEM {
             return false;
         }
         match &self.known {
@@ -64,6 +117,14 @@ impl Effects {
                 known.read_at.contains(gtid) || known.tables.contains(&fold_table(table))
             }
             _ => true,
+        }
+    }
+
+    /// Returns true if a statement of this transaction may read a view, and a view may call a function that changes rows.
+    pub(crate) fn may_read_view(&self, text: &[u8], gtid: &Gtid) -> bool {
+        match &self.known {
+            Some(known) if !self.is_outdated() && !known.read_at.contains(gtid) => known.views.are_in(text),
+            _ => has_word(text, b"SELECT") || has_word(text, b"TABLE"),
         }
     }
 
@@ -75,8 +136,7 @@ impl Effects {
     /// Notes a definition: those of triggers, views, foreign keys and names change the effects.
     pub(crate) fn note(&mut self, text: &[u8], gtid: &Gtid) {
         const WORDS: [&[u8]; 4] = [b"TRIGGER", b"VIEW", b"REFERENCES", b"RENAME"];
-        let has = |word: &[u8]| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-        if self.known.is_some() && WORDS.into_iter().any(has) {
+        if self.known.is_some() && WORDS.into_iter().any(|word| has_word(text, word)) {
             self.defined.insert(gtid);
         }
     }
@@ -104,34 +164,46 @@ impl Effects {
             return Ok(());
         }
         let sql = format!(
-            "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS UNION SELECT TABLE_SCHEMA, \
-             TABLE_NAME FROM information_schema.VIEWS UNION SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME FROM \
+            "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, 0 FROM information_schema.TRIGGERS UNION SELECT TABLE_SCHEMA, \
+             TABLE_NAME, 1 FROM information_schema.VIEWS UNION SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, 0 FROM \
              information_schema.REFERENTIAL_CONSTRAINTS WHERE DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR UPDATE_RULE \
              NOT IN ('RESTRICT', 'NO ACTION') LIMIT {}",
             TABLES_MAX + 1
         );
-        let query = conn.query::<(String, String), _>(sql);
+        let query = conn.query::<(String, String, bool), _>(sql);
         let rows = server.within("reading triggers, views and foreign keys", server.query_timeout(), query).await?;
         if rows.len() > TABLES_MAX {
             return Ok(());
         }
-        let tables = rows.into_iter().map(|(database, name)| TableName::new(&fold(&database), &fold(&name))).collect();
+        let mut views = Views::default();
+        for (_, name, _) in rows.iter().filter(|(database, _, is_view)| *is_view && database != VIEWS_OF_SERVER) {
+            views.add(name);
+        }
+        let tables =
+            rows.into_iter().map(|(database, name, _)| TableName::new(&fold(&database), &fold(&name))).collect();
         // Read after the tables: what later transactions define is in the log.
         let position = async { Ok(logged(conn).await) };
         let (read_at, _) = server.within("reading the position", server.query_timeout(), position).await??;
-        self.known = Some(Known { tables, read_at });
+        self.known = Some(Known { tables, views, read_at });
         Ok(())
     }
 
     #[cfg(test)]
-    pub(crate) fn of(tables: &[&str], read_at: Position) -> Self {
+    pub(crate) fn of(tables: &[&str], views: &[&str], read_at: Position) -> Self {
         let tables = tables.iter().map(|table| TableName::from(*table)).collect();
-        Self { known: Some(Known { tables, read_at }), defined: Position::default() }
+        let mut known = Known { tables, views: Views::default(), read_at };
+        views.iter().for_each(|view| known.views.add(view));
+        Self { known: Some(known), defined: Position::default() }
     }
 }
 
+/// Returns true if a text has this word, in any case, also as a part of a longer one.
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+}
+
 /// Returns true if the grants include TRIGGER and SELECT on all tables, without exceptions.
-fn sees_all(grants: &[String]) -> bool {
+pub(crate) fn sees_all(grants: &[String]) -> bool {
     let global = |right: &str| {
         grants.iter().any(|grant| {
             let rights =
@@ -150,12 +222,13 @@ mod tests {
     #[test]
     fn a_statement_has_effects_unless_the_lookup_excludes_them() {
         let (old, new) = (Gtid { origin: "a".into(), number: 10 }, Gtid { origin: "a".into(), number: 11 });
-        let mut effects = Effects::of(&["shop.audit"], "a:1-10".parse().expect("a position"));
+        let mut effects = Effects::of(&["shop.audit"], &[], "a:1-10".parse().expect("a position"));
         for (table, gtid, expected) in [
             ("shop.log", &new, false),
             ("shop.log", &old, true),
             ("Shop.Audit", &new, true),
             ("mysql.rds_heartbeat2", &old, false),
+            ("MySQL.rds_heartbeat2", &old, true),
         ] {
             assert_eq!(effects.may_follow(&table.into(), gtid), expected, "{table} {gtid}");
         }
@@ -166,6 +239,41 @@ mod tests {
         let mut unknown = Effects::default();
         unknown.note(b"CREATE VIEW v AS SELECT 1", &new);
         assert!(!unknown.is_outdated() && unknown.may_follow(&"shop.log".into(), &new));
+    }
+
+    #[test]
+    fn a_statement_may_read_the_views_that_it_has_the_names_of() {
+        let (old, new) = (Gtid { origin: "a".into(), number: 10 }, Gtid { origin: "a".into(), number: 11 });
+        let of = |views: &[&str]| Effects::of(&[], views, "a:1-10".parse().expect("a position"));
+        let effects = of(&["touched", "v"]);
+        for (text, expected) in [
+            ("INSERT INTO log SELECT * FROM Touched", true),
+            ("INSERT INTO log SELECT * FROM `shop`.`v`", true),
+            ("INSERT INTO log (value) SELECT COUNT(*) FROM untouched", false),
+            ("INSERT INTO log VALUES (1)", false),
+        ] {
+            assert_eq!(effects.may_read_view(text.as_bytes(), &new), expected, "{text}");
+        }
+        assert!(effects.may_read_view(b"REPLACE INTO log SELECT 1", &old));
+        assert!(Effects::default().may_read_view(b"INSERT INTO log TABLE x", &new));
+        assert!(!Effects::default().may_read_view(b"INSERT INTO log VALUES (1)", &new));
+        let plain = b"INSERT INTO log VALUES (1)";
+        for (view, text, is_plain) in [
+            ("my view", &b"INSERT INTO log SELECT 1 FROM `My view`"[..], false),
+            ("\u{e9}t\u{e9}", b"INSERT INTO log SELECT 1 FROM \xe9t\xe9", false),
+            ("a`b", b"INSERT INTO log SELECT 1 FROM `a``b`", true),
+        ] {
+            assert!(of(&[view]).may_read_view(text, &new), "{view}");
+            assert_eq!(of(&[view]).may_read_view(plain, &new), is_plain, "{view}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_an_unknown_character_may_have_effects() {
+        let effects = Effects::of(&[], &[], "a:1-10".parse().expect("a position"));
+        let gtid = Gtid { origin: "a".into(), number: 11 };
+        assert!(effects.may_follow(&TableName::new("shop", "\u{fffd}"), &gtid));
+        assert!(effects.may_follow(&TableName::new("\u{fffd}ysql", "t"), &gtid));
     }
 
     #[test]

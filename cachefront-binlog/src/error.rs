@@ -177,39 +177,62 @@ pub(crate) fn stream(address: &str, user: &str, cause: DriverFailure) -> Error {
             format!("user `{user}` may not read the log of {address}: GRANT REPLICATION SLAVE ON *.* TO `{user}`"),
         ),
         DriverFailure::Server(_) => (ErrorKind::Unavailable, format!("{address} ended the log's stream")),
-        DriverFailure::Io(IoError::Io(io)) if io.kind() == io::ErrorKind::InvalidData => {
-            (ErrorKind::Gap, format!("an event of the log of {address} cannot be decoded"))
+        DriverFailure::Io(IoError::Io(io)) if is_undecodable(io) => {
+            (ErrorKind::Gap, format!("an event of the log of {address} cannot be decoded: it is damaged"))
         }
         _ => (ErrorKind::Unavailable, format!("the connection to the log of {address} was lost")),
     };
     Error::with_source(kind, text, cause)
 }
 
+/// Returns true for an error of the driver about the bytes of an event. After such an error the log must not be requested
+/// again from the same position: it would end in the same way.
+fn is_undecodable(cause: &io::Error) -> bool {
+    const ENDS_TOO_EARLY: [&str; 4] =
+        ["can't parse", "can't read", "unexpected end of buffer", "failed to fill whole buffer"];
+    let words = cause.to_string();
+    cause.kind() == io::ErrorKind::InvalidData
+        || words.starts_with("TRANSACTION_PAYLOAD_EVENT")
+        || ENDS_TOO_EARLY.iter().any(|beginning| words.starts_with(beginning))
+}
+
 /// The kind and text for `ER_SOURCE_FATAL_ERROR_READING_BINLOG`, which has several causes that only its message tells
 /// apart. An unknown one is a gap.
 fn classify_fatal(address: &str, message: &str) -> (ErrorKind, String) {
     let lower = message.to_ascii_lowercase();
-    if lower.contains("same server_uuid/server_id") || lower.contains("same server_id") {
+    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    if has(&["same server_uuid/server_id", "same server_id"]) {
         let text = format!(
             "another reader with the same replica UUID or server id took over the log of {address}: give each reader its \
              own `server_id`"
         );
         return (ErrorKind::Unavailable, text);
     }
-    if lower.contains("not open") {
+    if has(&["not open"]) {
         return (ErrorKind::Config, format!("{address} writes no binary log: start it with --log-bin"));
     }
-    if lower.contains("gtid_strict_mode") || lower.contains("not in the master's binlog") {
+    if has(&["gtid_strict_mode", "not in the master's binlog", "has more gtids than"]) {
         let text = format!(
-            "{address} does not have the transaction of the requested position: it is another server, or lost it"
+            "the requested position has transactions that {address} does not have: the address leads to another server, or \
+             this one was restored or lost them in a failover. Continue from a position of this server, with empty caches"
         );
         return (ErrorKind::Gap, text);
     }
-    if lower.contains("anonymous") || lower.contains("gtid_mode") {
-        let text = format!("the log of {address} has transactions without GTID: SET PERSIST gtid_mode=ON");
+    if has(&["anonymous", "gtid_mode"]) {
+        let text = format!(
+            "the log of {address} has transactions without GTID: SET PERSIST gtid_mode=ON, step by step as MySQL's manual \
+             says; on MariaDB every transaction has one"
+        );
         return (ErrorKind::Config, text);
     }
-    (ErrorKind::Gap, format!("{address} no longer has every change after the requested position"))
+    if has(&["purged", "could not find first log"]) {
+        let text = format!(
+            "{address} has purged changes after the requested position: continue from a position that it still has, with \
+             empty caches, and let it keep its log for longer (binlog_expire_logs_seconds)"
+        );
+        return (ErrorKind::Gap, text);
+    }
+    (ErrorKind::Gap, format!("{address} cannot send its log after the requested position: its message says why"))
 }
 
 /// The error that the log cannot be followed exactly from here on.
@@ -227,6 +250,9 @@ pub(crate) fn as_gap(what: &str, cause: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use mysql_async::binlog::BinlogVersion;
+    use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TableMapEvent};
+
     use super::*;
 
     fn fatal(message: &str) -> Error {
@@ -235,17 +261,57 @@ mod tests {
     }
 
     #[test]
-    fn the_three_lost_positions_are_gaps_and_the_rest_is_not() {
-        for lost in [
-            "Could not find first log file name in binary log index file",
-            "Cannot replicate because the source purged required binary logs. Replicate the missing transactions",
-            "Replica has more GTIDs than the source has, using the source's SERVER_UUID.",
+    fn a_lost_position_is_a_gap_that_names_its_cause() {
+        for (lost, cause) in [
+            ("Could not find first log file name in binary log index file", "has purged changes"),
+            (
+                "Cannot replicate because the source purged required binary logs. Replicate the missing transactions",
+                "has purged changes",
+            ),
+            (
+                "Replica has more GTIDs than the source has, using the source's SERVER_UUID.",
+                "transactions that db:3306 does not have",
+            ),
+            (
+                "Error: connecting slave requested to start from GTID 0-1-5, which is not in the master's binlog",
+                "not have",
+            ),
+            ("Could not find GTID state requested by slave in any binlog files. .. have been purged.", "has purged"),
+            ("bogus data in log event; the first event .. the last event read from ..", "its message says why"),
         ] {
-            assert_eq!(fatal(lost).kind(), ErrorKind::Gap, "{lost}");
+            let error = fatal(lost);
+            assert_eq!(error.kind(), ErrorKind::Gap, "{lost}");
+            assert!(error.to_string().contains(cause), "{lost}: {error}");
+            assert!(error.chain().contains(lost), "the server's message is kept: {}", error.chain());
         }
         let twin = fatal("A replica with the same server_uuid/server_id as this replica has connected to the source;");
         assert_eq!(twin.kind(), ErrorKind::Unavailable);
         assert_eq!(fatal("Binary log is not open").kind(), ErrorKind::Config);
+        let off = "cannot start in AUTO_POSITION mode: this server has GTID_MODE = OFF instead of ON.";
+        assert_eq!(fatal(off).kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn an_event_that_the_driver_cannot_decode_is_a_gap() {
+        // A table map that ends within its names.
+        let mut map = vec![0, 0, 0, 0, crate::event::kind::TABLE_MAP, 1, 0, 0, 0];
+        map.extend(30_u32.to_le_bytes());
+        map.extend([0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 200, b'x', b'y']);
+        let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
+        let whole = Event::read(&format, &map[..]).expect("an event");
+        for (what, end) in [
+            ("a table map", whole.read_event::<TableMapEvent<'_>>().map(drop).expect_err("it ends too early")),
+            ("a header", Event::read(&format, &map[..10]).map(drop).expect_err("it ends too early")),
+            ("a nested transaction", io::Error::other("TRANSACTION_PAYLOAD_EVENT encountered")),
+        ] {
+            let error = stream("db:3306", "repl", DriverFailure::Io(end.into()));
+            assert_eq!(error.kind(), ErrorKind::Gap, "{what}: {}", error.chain());
+        }
+        for lost in ["connection closed", "peer closed connection without sending TLS close_notify"] {
+            let end = io::Error::new(io::ErrorKind::UnexpectedEof, lost);
+            let error = stream("db:3306", "repl", DriverFailure::Io(end.into()));
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{lost}");
+        }
     }
 
     #[test]

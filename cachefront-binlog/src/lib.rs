@@ -23,6 +23,10 @@
 //! this, and each finding names the SQL that fixes it. The variables are described in the
 //! [manual](https://dev.mysql.com/doc/refman/8.4/en/replication-options-binary-log.html).
 //!
+//! A server of MySQL without GTIDs (`gtid_mode=OFF`) is refused, by the preflight, by [`BinlogSource`] when it opens the log and by
+//! [`MySqlGate`], with the statements that turn them on. Its log could be read by file and offset, but neither a value nor a
+//! checkpoint would show which commits it contains, and no gate could wait for them. [`BinlogFile`] reads its files.
+//!
 //! A mapped table or column that does not exist or is not visible to the user prevents the start, unless
 //! [`BinlogSourceBuilder::allow_missing_tables`] is set. The preflight can be repeated at any time, also for some of the
 //! tables only, for example after DDL or after a change of the server.
@@ -43,8 +47,8 @@
 //!
 //! A session that sets its own `binlog_format` logs statements without their rows. Such a statement flushes the caches of
 //! the tables that it names. It flushes everything if it may have changed other tables: its table has a trigger, is a view or
-//! has foreign keys that cascade, or it calls a function that may be a stored one. To know the triggers, views and foreign
-//! keys the user needs `SELECT` and `TRIGGER` on all tables. Tables of the database `mysql`, where servers of cloud providers
+//! has foreign keys that cascade, or it calls a function that may be a stored one, itself or by a view that it reads. To know
+//! the triggers, views and foreign keys the user needs `SELECT` and `TRIGGER` on all tables. Tables of the database `mysql`, where servers of cloud providers
 //! write heartbeats, have no triggers, and temporary tables neither.
 //!
 //! # Names

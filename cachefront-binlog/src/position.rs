@@ -106,6 +106,12 @@ pub(crate) fn wait_call(position: &Position, limit: Duration) -> String {
     format!("WAIT_FOR_EXECUTED_GTID_SET('{position}', {:.3})", limit.as_secs_f64().max(0.001))
 }
 
+/// The first place of a file after `place` whose lower 32 bits are these: headers have no more, and a file may be larger than 4 GiB.
+pub(crate) fn place_after(place: u64, low: u32) -> u64 {
+    let same = place & !u64::from(u32::MAX) | u64::from(low);
+    if same > place { same } else { same + (1 << 32) }
+}
+
 /// Parses the position of the server with this identity.
 pub(crate) fn parse(text: &str, server: &str) -> Result<Position> {
     if server.starts_with(IDENTITY_PREFIX) { mariadb::parse(text) } else { parse_executed(text) }
@@ -203,6 +209,15 @@ pub(crate) fn to_sids(position: &Position) -> Result<Vec<Sid<'static>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_in_a_file_of_more_than_4_gib_rise() {
+        assert_eq!(
+            [place_after(0, 126), place_after(126, 200), place_after(u64::from(u32::MAX), 0)],
+            [126, 200, 1 << 32]
+        );
+        assert_eq!(place_after((1 << 32) + 500, 499), (2 << 32) + 499);
+    }
 
     #[test]
     fn a_tag_becomes_a_block_of_its_own() {

@@ -98,6 +98,20 @@ impl State {
         Some(piece)
     }
 
+    /// Takes the pieces for which there is room. Returns false if there is none for the first.
+    fn take_fitting(&mut self, pieces: &mut VecDeque<Piece>, bytes_max: usize) -> bool {
+        let before = pieces.len();
+        while let Some(piece) = pieces.pop_front() {
+            if self.weight != 0 && self.weight + piece.weight() > bytes_max {
+                pieces.push_front(piece);
+                break;
+            }
+            self.count(&piece);
+            self.pieces.push_back(piece);
+        }
+        pieces.len() < before
+    }
+
     /// Puts back the rest of the piece that was removed last.
     pub(crate) fn put_back(&mut self, piece: Piece) {
         self.count(&piece);
@@ -118,27 +132,18 @@ impl Queue {
         Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), bytes_max }
     }
 
-    /// Adds a piece as soon as there is room. A piece above the bound waits for an empty queue.
+    /// Moves pieces into the queue as soon as there is room. A piece above the bound waits for an empty queue.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the piece is lost: only the end of the reader's task drops it.
-    pub(crate) async fn push(&self, piece: Piece) {
-        let weight = piece.weight();
-        let mut piece = Some(piece);
-        loop {
-            {
-                let mut state = self.lock();
-                if state.weight == 0 || state.weight + weight <= self.bytes_max {
-                    if let Some(piece) = piece.take() {
-                        state.count(&piece);
-                        state.pieces.push_back(piece);
-                    }
-                    break;
-                }
+    /// If the future is dropped, what was not moved stays in `pieces`.
+    pub(crate) async fn push_all(&self, pieces: &mut VecDeque<Piece>) {
+        while !pieces.is_empty() {
+            if self.lock().take_fitting(pieces, self.bytes_max) {
+                self.arrived.notify_one();
+            } else {
+                self.room.notified().await;
             }
-            self.room.notified().await;
         }
-        self.arrived.notify_one();
     }
 
     /// Records how the reader ended. The first reason is kept.
@@ -184,22 +189,26 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_blocks_the_reader_until_a_piece_is_removed() {
         let queue = Arc::new(Queue::new(1_000));
-        queue.push(piece(1, 900)).await;
+        queue.push_all(&mut [piece(1, 900)].into()).await;
         let second = tokio::spawn({
             let queue = Arc::clone(&queue);
-            async move { queue.push(piece(2, 5_000)).await }
+            async move { queue.push_all(&mut [piece(2, 5_000), piece(3, 1)].into()).await }
         });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         assert_eq!(queue.with(State::pop).map(|piece| piece.gtid.number), Some(1));
-        second.await.expect("there is room");
+        queue.arrived().await;
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished(), "the third waits for the second, which is above the bound");
         assert_eq!(queue.with(State::pop).map(|piece| piece.gtid.number), Some(2));
+        second.await.expect("there is room");
+        assert_eq!(queue.with(State::pop).map(|piece| piece.gtid.number), Some(3));
     }
 
     #[tokio::test]
     async fn queued_pieces_come_before_the_end() {
         let queue = Queue::new(1_000);
-        queue.push(piece(1, 1)).await;
+        queue.push_all(&mut [piece(1, 1)].into()).await;
         queue.close(End::Failed(Error::new(ErrorKind::Gap, "first")));
         queue.close(End::Panicked);
         assert!(queue.with(State::pop).is_some());

@@ -21,7 +21,7 @@
 
 use std::sync::Arc;
 
-use cachefront_core::event::{Change, Column as Cell, Operation, RowChange, RowImage, Value};
+use cachefront_core::event::{Change, Column as Cell, Operation, RowBlock, RowChange, RowImage, Value};
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::column::Kind;
@@ -29,7 +29,7 @@ use crate::cursor::Cursor;
 use crate::decode;
 use crate::error;
 use crate::event::Rows;
-use crate::table::{Column, Table};
+use crate::table::{Column, Run, Table};
 
 /// Maximum number of cells that one rows event may decode to, besides [`CELLS_PER_BYTE`]. A row of NULLs needs one bit
 /// for each column and a decoded cell is much larger, so without a bound a damaged event could take any amount of memory.
@@ -41,6 +41,10 @@ const CELLS_PER_BYTE: usize = 4;
 /// What a row counts in addition to its cells, for the bound of an event.
 const ROW_CELLS: usize = 8;
 
+/// Memory that is used again for each rows event: the cells of its images before they become one block. So an event takes one
+/// allocation for its cells, however many rows it has.
+pub(crate) type Scratch = Vec<Cell>;
+
 /// Appends the changes of one rows event.
 ///
 /// The rows of an event whose images lack a column that a mapping names, or have no column at all
@@ -49,13 +53,15 @@ const ROW_CELLS: usize = 8;
 ///
 /// # Errors
 /// `Gap` if the event has no row, or a mapped column cannot be decoded.
-pub(crate) fn decode(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
-    decode_rows(rows, table, changes).map_err(|cause| error::as_gap(&format!("a row of `{}`", table.name), cause))
+pub(crate) fn decode(rows: &Rows<'_>, table: &Table, scratch: &mut Scratch, changes: &mut Vec<Change>) -> Result<()> {
+    scratch.clear();
+    decode_rows(rows, table, scratch, changes)
+        .map_err(|cause| error::as_gap(&format!("a row of `{}`", table.name), cause))
 }
 
 /// # Errors
 /// `Corrupt` if the event does not fit its table map.
-fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
+fn decode_rows(rows: &Rows<'_>, table: &Table, scratch: &mut Scratch, changes: &mut Vec<Change>) -> Result<()> {
     if rows.columns != table.columns.len() {
         return Err(Error::new(
             ErrorKind::Corrupt,
@@ -79,49 +85,72 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Res
         }
         ([0, 0], _) => Err(Error::new(ErrorKind::Corrupt, "the images have no column and are followed by bytes")),
         (_, []) => Err(Error::new(ErrorKind::Corrupt, "the event has no row")),
-        (widths, _) => decode_images(rows, widths, table, changes),
+        (widths, _) => decode_images(rows, widths, table, scratch, changes),
     }
 }
 
 /// Decodes the rows of an event. An image with a column takes at least one byte, so each round advances.
 ///
 /// `widths` are the numbers of columns of the images before and after the change.
-fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &mut Vec<Change>) -> Result<()> {
+fn decode_images(
+    rows: &Rows<'_>,
+    widths: [usize; 2],
+    table: &Table,
+    scratch: &mut Scratch,
+    changes: &mut Vec<Change>,
+) -> Result<()> {
+    let rows_max = (CELLS_MAX + CELLS_PER_BYTE * rows.images.len()) / (ROW_CELLS + table.width);
+    let mut cursor = Cursor::new(rows.images);
+    let mut count = 0;
+    while !cursor.is_empty() {
+        if count > rows_max {
+            add_table(table, "an event with more rows than its size can hold".into(), changes);
+            return Ok(());
+        }
+        let begin = scratch.len();
+        if let Some(present) = rows.before {
+            cells(&mut cursor, present, widths[0], None, table, scratch)?;
+        }
+        let differences = if rows.is_partial { differences(&mut cursor, table)? } else { None };
+        let middle = scratch.len();
+        if let Some(present) = rows.after {
+            cells(&mut cursor, present, widths[1], differences, table, scratch)?;
+        }
+        let (before, after) = scratch.split_at_mut(middle);
+        if differences.is_some() && after.iter().zip(table.wanted()).any(is_difference) {
+            let why = "an update of a JSON column that is logged as a difference (binlog_row_value_options)";
+            add_table(table, why.into(), changes);
+            return Ok(());
+        }
+        if widths[0] != 0 && widths[1] != rows.columns {
+            keep_unchanged(before.get(begin..).unwrap_or_default(), after);
+        }
+        count += 1;
+    }
+    add_rows(rows, count, table, scratch, changes);
+    Ok(())
+}
+
+/// Adds the changes of `count` rows, whose images are in `scratch`, one after the other.
+fn add_rows(rows: &Rows<'_>, count: usize, table: &Table, scratch: &mut Scratch, changes: &mut Vec<Change>) {
     let operation = match (rows.before, rows.after) {
         (None, _) => Operation::Insert,
         (Some(_), None) => Operation::Delete,
         (Some(_), Some(_)) => Operation::Update,
     };
-    let known = changes.len();
-    let row_cells = ROW_CELLS + table.columns.len();
-    let rows_max = (CELLS_MAX + CELLS_PER_BYTE * rows.images.len()) / row_cells;
-    let mut cursor = Cursor::new(rows.images);
-    while !cursor.is_empty() {
-        if changes.len() - known > rows_max {
-            changes.truncate(known);
-            add_table(table, "an event with more rows than its size can hold".into(), changes);
-            return Ok(());
-        }
-        let image_of = |cursor: &mut Cursor<'_>, present: Option<&[u8]>, width, differences| {
-            present.map(|present| cells(cursor, present, width, differences, table)).transpose()
-        };
-        let before = image_of(&mut cursor, rows.before, widths[0], None)?;
-        let differences = if rows.is_partial { differences(&mut cursor, table)? } else { None };
-        let mut after = image_of(&mut cursor, rows.after, widths[1], differences)?;
-        if differences.is_some() && after.iter().flatten().zip(&table.columns).any(is_difference) {
-            changes.truncate(known);
-            let why = "an update of a JSON column that is logged as a difference (binlog_row_value_options)";
-            add_table(table, why.into(), changes);
-            return Ok(());
-        }
-        if let (Some(before), Some(after)) = (&before, &mut after) {
-            keep_unchanged(before, after);
-        }
-        let image = |cells: Option<Vec<Cell>>| cells.map(|cells| RowImage::new(Arc::clone(&table.names), cells));
-        let (before, after) = (image(before), image(after));
+    let block = Arc::new(RowBlock::new(table.slots.clone(), scratch.drain(..).collect()));
+    let mut first = 0;
+    let mut next = |present: Option<&[u8]>| {
+        present?;
+        let image = RowImage::of_block(&table.names, &block, first);
+        first += table.width;
+        Some(image)
+    };
+    changes.reserve(count);
+    for _ in 0..count {
+        let (before, after) = (next(rows.before), next(rows.after));
         changes.push(Change::Row(RowChange { table: table.name.clone(), operation, before, after }));
     }
-    Ok(())
 }
 
 /// Takes the options of the image after a partial update: a number whose lowest bit says that one bit for each JSON column of
@@ -181,7 +210,8 @@ fn unknown_type<'a>(rows: &Rows<'_>, table: &'a Table) -> Option<&'a str> {
     Some(table.names.get(index).map_or("?", |name| name))
 }
 
-/// Completes the image after an update: a column that it lacks has the value of the image before it.
+/// Completes the image after an update: a column that it lacks has the value of the image before it. An insert has no image
+/// before it.
 fn keep_unchanged(before: &[Cell], after: &mut [Cell]) {
     for (after, before) in after.iter_mut().zip(before) {
         if *after == Cell::Missing {
@@ -191,7 +221,7 @@ fn keep_unchanged(before: &[Cell], after: &mut [Cell]) {
 }
 
 /// Decodes the `width` columns of one image: the bits of NULL values, then the values. `present` has one bit for each column
-/// of the table.
+/// of the table. The wanted columns are appended to `cells`.
 ///
 /// `differences` has one bit for each JSON column of the table, set if its value is a difference.
 ///
@@ -203,9 +233,12 @@ fn cells(
     width: usize,
     differences: Option<&[u8]>,
     table: &Table,
-) -> Result<Vec<Cell>> {
+    cells: &mut Scratch,
+) -> Result<()> {
     let nulls = cursor.take(width.div_ceil(8))?;
-    let mut cells = Vec::with_capacity(table.columns.len());
+    if width == table.columns.len() && differences.is_none() && nulls.iter().all(|&byte| byte == 0) {
+        return plain_cells(cursor, table, cells);
+    }
     let (mut null_bit, mut document) = (0, 0);
     for (index, column) in table.columns.iter().enumerate() {
         let is_difference = differences.is_some_and(|bits| {
@@ -213,18 +246,43 @@ fn cells(
             document += usize::from(is_document);
             is_document && bit(bits, document - 1)
         });
-        if !bit(present, index) {
-            cells.push(Cell::Missing);
-            continue;
+        let decoded = if bit(present, index) {
+            let null = bit(nulls, null_bit);
+            null_bit += 1;
+            match is_difference && !null {
+                true => difference(column, cursor)?,
+                false => cell(cursor, column, null)?,
+            }
+        } else {
+            Cell::Missing
+        };
+        if column.wanted {
+            cells.push(decoded);
         }
-        let null = bit(nulls, null_bit);
-        null_bit += 1;
-        cells.push(match is_difference && !null {
-            true => difference(column, cursor)?,
-            false => cell(cursor, column, null)?,
-        });
     }
-    Ok(cells)
+    Ok(())
+}
+
+/// Decodes an image that has every column and no NULL.
+#[inline]
+fn plain_cells(cursor: &mut Cursor<'_>, table: &Table, cells: &mut Scratch) -> Result<()> {
+    for run in &table.plan {
+        match *run {
+            Run::Skip(bytes) => cursor.skip(bytes)?,
+            Run::SkipSized(length_bytes) => {
+                let length = cursor.uint(length_bytes)? as usize;
+                cursor.skip(length)?;
+            }
+            Run::Decode(index) => {
+                let Some(column) = table.columns.get(index) else { continue };
+                let decoded = cell(cursor, column, false)?;
+                if column.wanted {
+                    cells.push(decoded);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Decodes one value, or skips it if no mapping reads the column.
@@ -259,12 +317,16 @@ mod tests {
 
     fn table(strict: bool) -> Table {
         let column = |wanted| Column { kind: Kind::Integer { bytes: 1, unsigned: true }, wanted };
-        Table {
-            name: "shop.users".into(),
-            names: ["id", "age"].map(Box::from).into(),
-            columns: vec![column(true), column(!strict)],
+        Table::new(
+            "shop.users".into(),
+            ["id", "age"].map(Box::from).into(),
+            vec![column(true), column(!strict)],
             strict,
-        }
+        )
+    }
+
+    fn decode(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
+        super::decode(rows, table, &mut Scratch::new(), changes)
     }
 
     fn event<'a>(before: Option<&'a [u8]>, after: Option<&'a [u8]>, images: &'a [u8]) -> Rows<'a> {
@@ -350,8 +412,9 @@ mod tests {
 
     #[test]
     fn a_column_of_an_unknown_type_costs_its_table_only() {
-        let mut later = table(true);
-        later.columns[1].kind = Kind::Unknown(200);
+        let Table { name, names, mut columns, .. } = table(true);
+        columns[1].kind = Kind::Unknown(200);
+        let later = Table::new(name, names, columns, true);
         let mut changes = Vec::new();
         decode(&event(None, Some(&[0b11]), &[0, 7, 40]), &later, &mut changes).expect("a flush");
         assert_eq!(tables_of(&changes), ["shop.users"]);

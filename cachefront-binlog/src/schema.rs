@@ -2,7 +2,8 @@
 //!
 //! The lookup returns the *current* columns, and rows may be older: if the table was altered in between, they would be
 //! decoded wrongly. So each lookup records the position that the server had executed afterwards, and rows of these
-//! transactions are not decoded with it.
+//! transactions are not decoded with it. And the log has a definition before other sessions see it, so the lookup after an
+//! alteration waits until that is visible.
 
 use std::collections::HashMap;
 
@@ -13,6 +14,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::column::codes_of;
 use crate::conn::Server;
+use crate::mariadb::is_mariadb;
 use crate::metadata::Labels;
 use crate::origin::wrong_server;
 use crate::position::logged;
@@ -49,6 +51,8 @@ pub(crate) struct Schema {
     tables: HashMap<TableName, Found>,
     /// Tables that were looked up and altered since.
     forgotten: Vec<TableName>,
+    /// The transactions that altered them.
+    altered_by: Position,
 }
 
 #[derive(Debug)]
@@ -73,21 +77,25 @@ impl Schema {
         self.tables.get(table).is_some_and(|found| position.covers(&found.read_at))
     }
 
-    /// Drops a table's columns because it was altered.
-    pub(crate) fn forget(&mut self, table: &TableName) {
+    /// Drops a table's columns because a transaction altered it.
+    pub(crate) fn forget(&mut self, table: &TableName, by: &Gtid) {
         if self.tables.remove(table).is_some() {
             self.forgotten.push(table.clone());
+            self.altered_by.insert(by);
         }
     }
 
-    /// Drops the columns of all tables because any may have been altered.
-    pub(crate) fn forget_all(&mut self) {
-        self.forgotten.extend(self.tables.drain().map(|(table, _)| table));
+    /// Drops the columns of all tables because a transaction may have altered any.
+    pub(crate) fn forget_all(&mut self, by: &Gtid) {
+        if !self.tables.is_empty() {
+            self.forgotten.extend(self.tables.drain().map(|(table, _)| table));
+            self.altered_by.insert(by);
+        }
     }
 
-    /// Takes the tables whose columns were dropped since the last call.
-    pub(crate) fn take_forgotten(&mut self) -> Vec<TableName> {
-        std::mem::take(&mut self.forgotten)
+    /// Takes the tables whose columns were dropped since the last call, and the transactions that altered them.
+    pub(crate) fn take_forgotten(&mut self) -> (Vec<TableName>, Position) {
+        (std::mem::take(&mut self.forgotten), std::mem::take(&mut self.altered_by))
     }
 
     /// Looks up a table's columns on the server `origin`. A table that does not exist or is not visible to the user has none.
@@ -151,7 +159,27 @@ async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Re
         // A column without one has bytes.
         columns.collations.push(Some(if collation == 0 { BINARY } else { collation }));
     }
+    if is_mariadb(conn) && hides_versions(conn, server, table).await? {
+        for name in ["row_start", "row_end"] {
+            columns.names.push(name.into());
+            columns.codes.push(codes_of("timestamp"));
+            columns.unsigned.push(false);
+            columns.labels.push(None);
+            columns.collations.push(None);
+        }
+    }
     Ok(columns)
+}
+
+/// Returns true for a table of MariaDB that keeps its history in two columns that `information_schema` does not show. They are
+/// the last ones, and rows of the log have them.
+async fn hides_versions(conn: &mut Conn, server: &Server, table: &TableName) -> Result<bool> {
+    let sql = "SELECT TABLE_TYPE = 'SYSTEM VERSIONED' AND NOT EXISTS (SELECT 1 FROM information_schema.COLUMNS c WHERE \
+               c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME AND c.GENERATION_EXPRESSION = 'ROW START') \
+               FROM information_schema.TABLES t WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+    let query = conn.exec_first::<bool, _, _>(sql, (table.database(), table.name()));
+    let hidden = server.within(&format!("reading the type of `{table}`"), server.query_timeout(), query).await?;
+    Ok(hidden.unwrap_or_default())
 }
 
 /// Parses the labels in `enum('a','it''s')` or `set(..)`, in which the server escapes backslashes and control characters.
@@ -225,7 +253,8 @@ mod tests {
         let gtid = |number| Gtid { origin: "a".into(), number };
         assert!(matches!(schema.columns(&table, &gtid(10)), Lookup::TooNew));
         assert!(matches!(schema.columns(&table, &gtid(11)), Lookup::Columns(_)));
-        schema.forget(&table);
+        schema.forget(&table, &gtid(12));
         assert!(matches!(schema.columns(&table, &gtid(11)), Lookup::Unknown));
+        assert_eq!(schema.take_forgotten(), (vec![table], "a:12".parse().expect("a position")));
     }
 }

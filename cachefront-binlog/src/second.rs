@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use cachefront_core::event::{Change, Column as Cell, Operation, RowChange, RowImage, Value};
+use cachefront_core::event::{Change, Column as Cell, Operation, RowBlock, RowChange, RowImage, Value};
 use mysql_cdc::events::binlog_event::BinlogEvent;
 use mysql_cdc::events::event_header::EventHeader;
 use mysql_cdc::events::event_parser::EventParser;
@@ -55,7 +55,10 @@ impl Second {
         }
         let change = |operation, before: Option<&RowData>, after: Option<&RowData>| {
             let image = |row: Option<&RowData>| match row {
-                Some(row) => Some(Some(RowImage::new(Arc::clone(&table.names), cells(row, table)?))),
+                Some(row) => {
+                    let block = Arc::new(RowBlock::new(table.slots.clone(), cells(row, table)?.into()));
+                    Some(Some(RowImage::of_block(&table.names, &block, 0)))
+                }
                 None => Some(None),
             };
             Some(Change::Row(RowChange {
@@ -111,17 +114,16 @@ fn decodes(kind: &Kind) -> bool {
     }
 }
 
-/// The cells of an image. `None` if one of them has another type than the table map says.
+/// The wanted cells of an image. `None` if one of them has another type than the table map says.
 fn cells(row: &RowData, table: &Table) -> Option<Vec<Cell>> {
-    let cell = |(value, column): (&Option<MySqlValue>, &Column)| match (column.wanted, value) {
-        (false, _) => Some(Cell::Skipped),
-        (true, None) => Some(Cell::Value(Value::Null)),
-        (true, Some(value)) => self::value(value, &column.kind).map(Cell::Value),
+    let cell = |(value, column): (&Option<MySqlValue>, &Column)| match value {
+        None => Some(Cell::Value(Value::Null)),
+        Some(value) => self::value(value, &column.kind).map(Cell::Value),
     };
     if row.cells.len() != table.columns.len() {
         return None;
     }
-    row.cells.iter().zip(&table.columns).map(cell).collect()
+    row.cells.iter().zip(&table.columns).filter(|(_, column)| column.wanted).map(cell).collect()
 }
 
 /// A value with what the crate does not know: the sign, the labels.

@@ -10,13 +10,12 @@
 //! | BEGIN, START TRANSACTION, XA START | [`Statement::Begin`] |
 //! | COMMIT, ROLLBACK of a whole transaction | [`Statement::Commit`] |
 //! | SAVEPOINT, RELEASE, ROLLBACK TO, XA END | [`Statement::Inside`] |
-//! | CREATE TABLE | [`Statement::Created`]; with a query [`Statement::Tables`] |
+//! | CREATE TABLE | [`Statement::Created`]; with a query [`Statement::Filled`] |
 //! | ALTER, DROP, RENAME, TRUNCATE, REPAIR of tables, DDL on views | [`Statement::Tables`] |
 //! | DROP DATABASE | [`Statement::Databases`] |
 //! | INSERT, UPDATE, DELETE, REPLACE, LOAD, CALL, WITH, DO, SELECT | [`Statement::Rows`] |
 //! | DDL on other objects, GRANT, SET, FLUSH, ANALYZE and the like | [`Statement::Harmless`] |
 //! | anything else | [`Statement::Anything`] |
-
 //!
 //! A statement is read in the character set and the SQL mode of its session. Servers also log text in another character set
 //! than they say (CREATE TABLE .. SELECT is in UTF-8), so a text that is not ASCII is read in each way that it may be meant,
@@ -53,6 +52,8 @@ pub(crate) enum Statement {
     ///
     /// More than one name is one table whose name is not certain.
     Created(Vec<TableName>),
+    /// A table was created from a query that is logged instead of its rows. More than one name is one table.
+    Filled(Vec<TableName>),
     /// All rows of these tables may have changed.
     Tables(Vec<TableName>),
     /// All rows of all tables of these databases may have changed.
@@ -136,6 +137,10 @@ fn either(one: Statement, other: Statement) -> Statement {
             tables.extend(more);
             Statement::Created(tables)
         }
+        (Statement::Filled(mut tables), Statement::Filled(more)) => {
+            tables.extend(more);
+            Statement::Filled(tables)
+        }
         (Statement::Databases(mut databases), Statement::Databases(more)) => {
             databases.extend(more);
             Statement::Databases(databases)
@@ -166,7 +171,7 @@ enum Object {
 
 /// Objects without rows. An index does not change the rows of its table. Words before the object (DEFINER=.., UNIQUE, OR
 /// REPLACE) are skipped.
-const ROWLESS: [&str; 18] = [
+const ROWLESS: [&str; 19] = [
     "INDEX",
     "REFERENCE",
     "USER",
@@ -185,6 +190,8 @@ const ROWLESS: [&str; 18] = [
     "COMPONENT",
     "PLUGIN",
     "MASKING",
+    // Of MariaDB.
+    "PACKAGE",
 ];
 
 /// What follows a statement about the maintenance of tables.
@@ -225,6 +232,7 @@ impl Parser<'_> {
             | "UNINSTALL" | "LOCK" | "UNLOCK" | "USE" | "CACHE" | "PURGE" | "RESET" | "KILL" | "SHOW" | "SHUTDOWN" => {
                 Some(Statement::Harmless)
             }
+            "LOAD" if self.tokens.word("INDEX") => Some(Statement::Harmless),
             "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "CALL" | "WITH" | "DO" | "SELECT" => {
                 Some(Statement::Rows(write::targets(&mut self.tokens, self.database, &word).unwrap_or_default()))
             }
@@ -307,21 +315,22 @@ impl Parser<'_> {
     }
 
     /// CREATE TABLE changes no row, unless it replaces a table (MariaDB's OR REPLACE), or is logged with its query instead of
-    /// the rows.
+    /// the rows. `None` if the query may call a stored function.
     fn create_table(&mut self, replaced: bool) -> Option<Statement> {
         self.if_exists();
         let tables = vec![self.table()?];
         let mut depth = 0_usize;
-        let mut queried = false;
         while let Some(token) = self.tokens.next() {
             match token {
                 Token::Symbol('(') => depth += 1,
                 Token::Symbol(')') => depth = depth.saturating_sub(1),
-                Token::Word(word) => queried |= word == "SELECT" || depth == 0 && matches!(&*word, "TABLE" | "VALUES"),
+                Token::Word(word) if word == "SELECT" || depth == 0 && matches!(&*word, "TABLE" | "VALUES") => {
+                    return write::calls_only_known(&mut self.tokens).then_some(Statement::Filled(tables));
+                }
                 _ => {}
             }
         }
-        Some(if replaced || queried { Statement::Tables(tables) } else { Statement::Created(tables) })
+        Some(if replaced { Statement::Tables(tables) } else { Statement::Created(tables) })
     }
 
     /// Finds the keyword of the object, after optional words.
@@ -337,7 +346,8 @@ impl Parser<'_> {
             match word.as_str() {
                 "TEMPORARY" => temporary = true,
                 "REPLACE" => replaced = true,
-                "TABLE" | "TABLES" => return Some(Object::Table { temporary, replaced }),
+                // A sequence of MariaDB is a table of one row.
+                "TABLE" | "TABLES" | "SEQUENCE" => return Some(Object::Table { temporary, replaced }),
                 "DATABASE" | "SCHEMA" => return Some(Object::Database),
                 "VIEW" => return Some(Object::View),
                 word if ROWLESS.contains(&word) => return Some(Object::Harmless),
@@ -347,13 +357,14 @@ impl Parser<'_> {
         None
     }
 
-    /// ALTER TABLE changes its table, and also a table that it renames to or exchanges a partition with.
+    /// ALTER TABLE changes its table, and also a table that it renames to, exchanges a partition with or converts.
     ///
-    /// `ALTER TABLE t RENAME TO u` and `ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u` change `u`
-    /// too.
+    /// `RENAME TO u`, `EXCHANGE PARTITION p WITH TABLE u`, and MariaDB's `CONVERT TABLE u TO PARTITION p` and `CONVERT
+    /// PARTITION p TO TABLE u` change `u` too.
     fn alter_table(&mut self) -> Option<Statement> {
         self.if_exists();
         let mut tables = vec![self.table()?];
+        self.wait();
         let mut depth = 0_usize;
         while let Some(token) = self.tokens.next() {
             match token {
@@ -366,9 +377,7 @@ impl Parser<'_> {
                     let _ = self.tokens.word("TO") || self.tokens.word("AS") || self.tokens.symbol('=');
                     tables.push(self.table()?);
                 }
-                Token::Word(word) if depth == 0 && word == "WITH" && self.tokens.word("TABLE") => {
-                    tables.push(self.table()?);
-                }
+                Token::Word(word) if depth == 0 && word == "TABLE" => tables.push(self.table()?),
                 _ => {}
             }
         }
@@ -384,8 +393,10 @@ impl Parser<'_> {
             return None;
         }
         let mut tables = Vec::new();
+        self.if_exists();
         loop {
             tables.push(self.table()?);
+            self.wait();
             self.tokens.word("TO").then_some(())?;
             tables.push(self.table()?);
             if !self.tokens.symbol(',') {
@@ -393,6 +404,14 @@ impl Parser<'_> {
             }
         }
         self.tokens.at_end().then_some(Statement::Tables(tables))
+    }
+
+    /// Skips MariaDB's `WAIT 5` or `NOWAIT`.
+    fn wait(&mut self) {
+        if self.tokens.word("WAIT") {
+            self.tokens.next();
+        }
+        self.tokens.word("NOWAIT");
     }
 
     /// Skips `IF EXISTS` or `IF NOT EXISTS`.

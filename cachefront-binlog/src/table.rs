@@ -30,6 +30,7 @@ use cachefront_core::{Error, ErrorKind, Result};
 use crate::charset::Charset;
 use crate::column::{Kind, code};
 use crate::cursor::Cursor;
+use crate::decode::{self, Size};
 use crate::event::TableMap;
 use crate::metadata::{self, Class, Metadata};
 use crate::schema::TableColumns;
@@ -52,8 +53,51 @@ pub(crate) struct Table {
     /// The names of the columns, shared by all images.
     pub(crate) names: Arc<[Box<str>]>,
     pub(crate) columns: Vec<Column>,
+    /// The place of each column in a decoded image, which has the wanted ones only. `None` if all are wanted.
+    pub(crate) slots: Option<Arc<[Option<u32>]>>,
+    /// Number of columns that are wanted.
+    pub(crate) width: usize,
+    /// How to read an image that has every column and no NULL.
+    pub(crate) plan: Vec<Run>,
     /// True if every image must have each column that a mapping names.
     pub(crate) strict: bool,
+}
+
+/// A part of an image that is read in one step.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Run {
+    /// This number of bytes is skipped: one or more columns of a known size.
+    Skip(usize),
+    /// A column is skipped whose length, of this number of bytes, is in front.
+    SkipSized(usize),
+    /// The column of this index is decoded.
+    Decode(usize),
+}
+
+impl Table {
+    /// Makes the table of these columns.
+    pub(crate) fn new(name: TableName, names: Arc<[Box<str>]>, columns: Vec<Column>, strict: bool) -> Self {
+        let mut width = 0;
+        let mut slots = Vec::with_capacity(columns.len());
+        let mut plan = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            slots.push(column.wanted.then_some(width as u32));
+            width += usize::from(column.wanted);
+            match (column.wanted, decode::size(&column.kind), plan.last_mut()) {
+                (false, Size::Fixed(bytes), Some(Run::Skip(before))) => *before += bytes,
+                (false, Size::Fixed(bytes), _) => plan.push(Run::Skip(bytes)),
+                (false, Size::Sized(length_bytes), _) => plan.push(Run::SkipSized(length_bytes)),
+                (true, ..) | (_, Size::Unknown(_), _) => plan.push(Run::Decode(index)),
+            }
+        }
+        let slots = (width < columns.len()).then(|| slots.into());
+        Self { name, names, columns, slots, width, plan, strict }
+    }
+
+    /// The wanted columns, in the order of an image.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.wanted)
+    }
 }
 
 /// The storage format of a column, as far as the type alone determines it, and the column's class.
@@ -120,7 +164,7 @@ pub(crate) fn describe(
         })
         .collect();
     let strict = matches!(wanted, Columns::Only(_));
-    Ok(Described::Table(Box::new(Table { name: name.clone(), names: names.into(), columns, strict })))
+    Ok(Described::Table(Box::new(Table::new(name.clone(), names.into(), columns, strict))))
 }
 
 /// Returns true if a list of columns has this name, without regard to case.

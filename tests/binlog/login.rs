@@ -67,7 +67,7 @@ async fn a_database_in_the_url_need_not_exist() {
 async fn the_error_of_a_user_who_may_not_read_the_log_names_the_grant() {
     let mut db = Database::create().await;
     db.run(&[USERS]).await;
-    let user = db.user("SELECT ON *.*").await;
+    let user = db.user("SELECT, TRIGGER ON *.*").await;
     let filter = db.interest("users", Columns::All);
     let mut source = BinlogSource::connect(&user.url).await.expect("a login");
     let error = source.preflight(&filter).await.expect_err("rights are missing");

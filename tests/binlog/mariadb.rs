@@ -247,3 +247,57 @@ async fn what_is_compressed_in_a_column_is_skipped() {
     };
     assert_eq!(text(&row, "z"), "unsupported");
 }
+
+#[tokio::test]
+async fn a_statement_flushes_what_it_may_have_changed_on_mariadb() {
+    for release in Release::ALL {
+        let server = MariaDb::start(release, &["--log-bin-trust-function-creators=1"]).await;
+        let mut db = Database::on_mariadb(&server).await;
+        db.run(&[
+            USERS,
+            "CREATE TABLE log (id INT, n INT)",
+            "CREATE TABLE audit (id INT)",
+            "CREATE TRIGGER audited AFTER INSERT ON audit FOR EACH ROW UPDATE users SET age = NEW.id",
+            "CREATE TABLE countries (id INT PRIMARY KEY)",
+            "CREATE TABLE people (id INT PRIMARY KEY, country INT, FOREIGN KEY (country) REFERENCES countries (id) ON DELETE CASCADE)",
+            "CREATE FUNCTION touch() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE users SET age = 1; RETURN 1; END",
+            "CREATE VIEW touched AS SELECT touch() AS n",
+            "CREATE TABLE parted (id INT NOT NULL) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (5), PARTITION p1 VALUES LESS THAN (9))",
+        ])
+        .await;
+        let user = db.user("SELECT, TRIGGER, REPLICATION SLAVE, BINLOG MONITOR ON *.*").await;
+        let from = db.checkpoint().await;
+        let mut source = BinlogSource::connect(&user.url).await.expect("a source");
+        let mut filter = db.interest("users", Columns::All);
+        filter.merge(&db.interest("freed", Columns::All));
+        source.open(&from, &filter).await.expect("open");
+        db.run(&["SET SESSION binlog_format = STATEMENT"]).await;
+        for (statement, flushed) in [
+            ("INSERT INTO log VALUES (1, 1)", vec![]),
+            ("UPDATE users SET age = 5", vec!["tables users"]),
+            ("INSERT INTO audit VALUES (7)", vec!["tables "]),
+            ("DELETE FROM countries", vec!["tables "]),
+            ("INSERT INTO log SELECT 7, n FROM touched", vec!["tables "]),
+            ("CREATE SEQUENCE numbers", vec![]),
+            ("DROP SEQUENCE numbers", vec![]),
+            ("ALTER TABLE parted CONVERT PARTITION p1 TO TABLE freed", vec!["tables freed"]),
+            ("RENAME TABLE IF EXISTS freed WAIT 5 TO gone", vec!["tables freed"]),
+        ] {
+            db.run(&[statement]).await;
+            assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), flushed, "{statement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_with_system_versions_has_hidden_columns() {
+    for release in Release::ALL {
+        let server = MariaDb::start(release, &["--binlog-row-metadata=NO_LOG"]).await;
+        let mut db = Database::on_mariadb(&server).await;
+        db.run(&["CREATE TABLE things (id INT PRIMARY KEY, n INT) WITH SYSTEM VERSIONING"]).await;
+        let mut source = db.following("things").await;
+        db.run(&["INSERT INTO things VALUES (1, 5)", "UPDATE things SET n = 6", "DELETE FROM things"]).await;
+        let read = lines(&drain(&mut source, &mut db).await, "n");
+        assert!(read.contains(&"insert >5".to_owned()) && read.contains(&"update 5>6".to_owned()), "{read:?}");
+    }
+}

@@ -79,3 +79,38 @@ async fn columns_are_looked_up_again_when_the_table_is_altered() {
     db.run(&["INSERT INTO pairs VALUES (7)"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >7"]);
 }
+
+#[tokio::test]
+async fn columns_are_looked_up_when_their_alteration_is_visible() {
+    let (_mysql, mut db) = server().await;
+    db.run(&["CREATE TABLE pairs (id INT PRIMARY KEY, a INT, b INT)"]).await;
+    let mut source = db.following("pairs").await;
+    // With sync_binlog=0 the log is sent before this delay, and commits are visible after it.
+    db.run(&[
+        "SET GLOBAL sync_binlog = 0",
+        "SET GLOBAL binlog_group_commit_sync_delay = 400000",
+        "ALTER TABLE pairs RENAME COLUMN a TO b, RENAME COLUMN b TO a",
+        "SET GLOBAL binlog_group_commit_sync_delay = 0",
+    ])
+    .await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["tables pairs"]);
+    db.run(&["INSERT INTO pairs (id, a, b) VALUES (1, 10, 20)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >10"]);
+}
+
+#[tokio::test]
+async fn columns_that_only_indexes_have_are_not_in_the_log() {
+    for metadata in ["MINIMAL", "FULL"] {
+        let mysql = MySql::start(&[&format!("--binlog-row-metadata={metadata}")]).await;
+        let mut db = Database::on_private(&mysql).await;
+        db.run(&["CREATE TABLE things (id INT PRIMARY KEY, name VARCHAR(20), doc JSON, twice INT AS (id * 2) VIRTUAL, hidden INT \
+                  DEFAULT 4 INVISIBLE, KEY ((LOWER(name))), KEY ((CAST(doc->'$[*]' AS UNSIGNED ARRAY))))"])
+            .await;
+        let mut source = db.following("things").await;
+        db.run(&["INSERT INTO things (id, name, doc) VALUES (1, 'A', '[1, 2]')"]).await;
+        let transactions = drain(&mut source, &mut db).await;
+        for (column, value) in [("name", "insert >A"), ("twice", "insert >2"), ("hidden", "insert >4")] {
+            assert_eq!(lines(&transactions, column), [value], "{metadata}, {column}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cachefront_binlog::{BinlogSettings, BinlogSource, Collations};
-use cachefront_core::source::{ChangeSource, Columns, TableFilter};
+use cachefront_core::source::{ChangeSource, Checkpoint, Columns, TableFilter};
 use cachefront_core::{ErrorKind, Result};
 use cachefront_testkit::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
@@ -49,6 +49,7 @@ async fn each_wrong_setting_is_refused_until_its_fix_is_run() {
         "binlog_row_metadata = MINIMAL",
         "binlog_expire_logs_seconds = 600",
         "binlog_row_value_options = 'PARTIAL_JSON'",
+        "binlog_checksum = NONE",
     ] {
         db.run(&[&format!("SET GLOBAL {wrong}")]).await;
         let warnings = check(&db, &filter).await.expect("only a warning");
@@ -68,6 +69,10 @@ async fn a_server_without_log_or_gtids_is_refused() {
     mysql.restart_with(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]).await;
     db = Database::on_private(&mysql).await;
     let text = refusal(&db, &filter).await;
+    // And without the preflight.
+    let error = db.source().await.open(&Checkpoint::default(), &filter).await.expect_err("no GTIDs");
+    assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
+    assert!(error.to_string().contains("SET PERSIST gtid_mode=ON"), "{error}");
     for step in fix(&text).split("; ") {
         db.run(&[step]).await;
     }
@@ -175,8 +180,8 @@ async fn a_table_that_the_user_may_not_see_is_refused_with_the_grant() {
     db.run(&[USERS]).await;
     let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT ON *.*").await;
     let filter = db.interest("users", Columns::All);
-    let findings = lenient(&user.url).await.preflight(&filter).await.expect("only a finding");
-    assert_eq!(findings.len(), 1, "{findings:?}");
+    let findings = lenient(&user.url).await.preflight(&filter).await.expect("only findings");
+    assert_eq!(findings.len(), 2, "{findings:?}");
     let mut source = BinlogSource::connect(&user.url).await.expect("a login");
     let error = source.preflight(&filter).await.expect_err("the table is invisible");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -192,6 +197,9 @@ async fn a_table_that_the_user_may_not_see_is_refused_with_the_grant() {
     assert!(named.to_string().contains("GRANT SELECT ON"), "{named}");
 
     db.run(&[fix(&text)]).await;
+    let hidden = source.preflight(&filter).await.expect("the table is visible");
+    assert!(hidden.len() == 1 && hidden[0].contains("SELECT and TRIGGER on all tables"), "{hidden:?}");
+    db.run(&[fix(&hidden[0])]).await;
     assert_eq!(source.preflight(&filter).await.expect("all is well"), Vec::<String>::new());
 }
 

@@ -1,5 +1,6 @@
 //! Changes that the log has as statements, without their rows: what may have changed is flushed, and nothing else.
 
+use cachefront_binlog::BinlogSource;
 use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_testkit::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
@@ -22,9 +23,15 @@ async fn a_statement_flushes_what_it_may_have_changed() {
         "CREATE TRIGGER audited AFTER INSERT ON audit FOR EACH ROW UPDATE users SET age = NEW.id",
         "CREATE VIEW recent AS SELECT * FROM users",
         "CREATE FUNCTION touch() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE users SET age = 1; RETURN 1; END",
+        "CREATE VIEW touched AS SELECT touch() AS n",
+        "CREATE PROCEDURE count_up(IN step INT) UPDATE log SET n = n + step",
     ])
     .await;
-    let mut source = db.following("users").await;
+    // The least rights with which triggers, views and foreign keys are known.
+    let user = db.user("SELECT, TRIGGER, REPLICATION SLAVE, REPLICATION CLIENT ON *.*").await;
+    let from = db.checkpoint().await;
+    let mut source = BinlogSource::connect(&user.url).await.expect("a source");
+    source.open(&from, &db.interest("users", Columns::All)).await.expect("open");
     db.run(&[STATEMENTS]).await;
     // Each with what it flushes: nothing, the tables it names, or everything.
     for (statement, flushed) in [
@@ -41,7 +48,19 @@ async fn a_statement_flushes_what_it_may_have_changed() {
         ("UPDATE recent SET age = 6", vec!["tables "]),
         ("DELETE FROM countries", vec!["tables "]),
         ("INSERT INTO log VALUES (2, touch())", vec!["tables "]),
-        ("UPDATE log JOIN users SET users.age = 8", vec!["tables "]),
+        ("INSERT INTO log SELECT 7, n FROM touched", vec!["tables "]),
+        ("CREATE TABLE plain SELECT id FROM log", vec![]),
+        ("CALL count_up(3)", vec![]),
+        ("UPDATE log JOIN users SET users.age = 8", vec!["tables users"]),
+        ("UPDATE log JOIN plain USING (id) SET log.n = 8", vec![]),
+        ("DELETE log FROM log JOIN plain USING (id)", vec![]),
+        ("DELETE users FROM users JOIN log", vec!["tables users"]),
+        // Temporary tables, of which one has the name of a mapped table.
+        ("CREATE TEMPORARY TABLE users (id INT)", vec![]),
+        ("INSERT INTO users VALUES (1)", vec![]),
+        ("ALTER TABLE users RENAME TO away", vec!["tables users"]),
+        ("INSERT INTO users VALUES (2, 'b@x', 1)", vec!["tables users"]),
+        ("DROP TEMPORARY TABLE away", vec![]),
         // The trigger comes after the source was opened.
         ("CREATE TRIGGER logged AFTER INSERT ON log FOR EACH ROW UPDATE users SET age = NEW.id", vec![]),
         ("INSERT INTO log VALUES (3, 3)", vec!["tables "]),
@@ -69,7 +88,7 @@ async fn a_user_who_does_not_see_the_triggers_flushes_more() {
     db.run(&[USERS, "CREATE TABLE log (id INT PRIMARY KEY)"]).await;
     let user = db.user("SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.*").await;
     let from = db.checkpoint().await;
-    let mut source = cachefront_binlog::BinlogSource::connect(&user.url).await.expect("a source");
+    let mut source = BinlogSource::connect(&user.url).await.expect("a source");
     source.open(&from, &db.interest("users", Columns::All)).await.expect("open");
     db.run(&[STATEMENTS, "INSERT INTO log VALUES (1)"]).await;
     let transactions = drain(&mut source, &mut db).await;

@@ -3,6 +3,7 @@
 //! The server wrote `data/<case>.binlog` for the statements in `data/<case>.sql`; `data/<case>.expected` are the decoded
 //! transactions. `CACHEFRONT_BLESS=1` rewrites the expectations: review the difference before you commit it.
 
+mod allocations;
 mod damage;
 mod debezium;
 mod fuzzed;

@@ -10,8 +10,9 @@ const LIBRARIES: [&str; 5] =
 const NAMES: [&str; 7] = ["e", "err", "error", "cause", "failure", "source", "why"];
 
 /// Functions that print an error for a person, or look for a driver's words in it: the file, and a part of the line.
-const ALLOWED: [(&str, &str); 4] = [
+const ALLOWED: [(&str, &str); 5] = [
     ("cachefront-core/src/error.rs", "let words = error.to_string()"),
+    ("cachefront-binlog/src/error.rs", "let words = cause.to_string();"),
     ("cachefront-binlog/src/origin.rs", "let text = error.to_string();"),
     ("cachefront-redis/src/error.rs", "let mut text = error.to_string();"),
     ("cachefront-redis/src/error.rs", "let words = error.to_string();"),

@@ -3,8 +3,10 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use cachefront_testkit::server::mariadb::{MariaDb, Release};
 use cachefront_testkit::server::{MySql, Process, temporary_dir};
 use cachefront_testkit::{stack, unique, wait};
+use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 
 use crate::{Ran, golden, run, text};
@@ -79,6 +81,17 @@ fn one_table_is_shown_with_the_keys_of_its_caches() {
     assert_eq!(names.lines.iter().find(|line| line["op"] == "insert").expect("a row")["after"], json!({"name": "a"}));
     let elsewhere = run("binlog_dump", &["--table", "cf.other", text(&file)]);
     assert_eq!(elsewhere.count("insert") + elsewhere.count("update"), 0);
+    let dotted = golden("data/20dotted_names.binlog");
+    for (table, shown) in
+        [("`shop.example.org`.users", "shop.example.org.users"), ("shop.`example.org.users`", "shop.example.org.users")]
+    {
+        let ran = run("binlog_dump", &["--table", table, text(&dotted)]);
+        assert!(
+            ran.count("insert") > 0 && ran.lines.iter().all(|line| line["table"].is_null() || line["table"] == shown),
+            "{table}: {:?}",
+            ran.lines
+        );
+    }
     let mariadb = run("binlog_dump", &[text(&other)]);
     assert_eq!(mariadb.code, Some(0), "{}", mariadb.errors);
     assert!(
@@ -154,4 +167,50 @@ async fn a_server_is_followed_from_what_it_has_to_what_comes() {
     let refused = run("binlog_dump", &["mysql://unknown:secret-word@127.0.0.1:1/"]);
     assert_eq!((refused.code, refused.lines.len()), (Some(1), 0));
     assert!(!refused.errors.contains("secret-word"), "{}", refused.errors);
+}
+
+/// The one line of a server whose log cannot be followed so, and the exit code.
+fn refusal(arguments: &[&str]) -> String {
+    let ran = run("binlog_dump", arguments);
+    assert_eq!((ran.code, ran.count("gap"), ran.lines.len()), (Some(3), 1, 1), "{:?} {}", ran.lines, ran.errors);
+    ran.lines[0]["reason"].as_str().expect("a reason").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_followed_says_why_and_what_helps() {
+    let mut mysql = MySql::start(&[]).await;
+    let database = unique::database_on(&mysql.url(), "dump").await;
+    database.execute("CREATE TABLE t (id INT PRIMARY KEY, doc TEXT)").await;
+    mysql.purge_binlogs().await;
+    let nothing = "00000000-0000-0000-0000-000000000001:1";
+    let purged = refusal(&["--from", nothing, &mysql.url()]);
+    assert!(purged.contains("has purged changes") && purged.contains("binlog_expire_logs_seconds"), "{purged}");
+    let foreign = refusal(&["--from", "0-101-57", &mysql.url()]);
+    assert!(foreign.contains("`0-101`"), "{foreign}");
+    let column = ["--table", &format!("{}.t", database.name()), "--columns", "uid", "--as-mapping", &mysql.url()];
+    let absent = refusal(&column);
+    assert!(absent.contains("`uid`") && absent.contains("id, doc"), "{absent}");
+    let unread = run("binlog_dump", &["--from", "yesterday", &mysql.url()]);
+    assert_eq!((unread.code, unread.lines.len()), (Some(1), 0), "{}", unread.errors);
+    drop(database);
+    mysql.restart_with(&["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]).await;
+    let anonymous = refusal(&[&mysql.url()]);
+    assert!(anonymous.contains("gtid_mode=OFF") && anonymous.contains("SET PERSIST gtid_mode=ON"), "{anonymous}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_mariadb_is_followed_from_its_own_form_of_a_position() {
+    let server = MariaDb::start(Release::ALL[0], &[]).await;
+    let database = unique::database_on(&server.url(), "dump").await;
+    database.execute("CREATE TABLE t (id INT PRIMARY KEY)").await;
+    let mut conn = database.connect().await;
+    let before: String = conn.query_first("SELECT @@GLOBAL.gtid_binlog_pos").await.expect("a position").expect("one");
+    conn.query_drop("INSERT INTO t VALUES (7)").await.expect("a row");
+    let ran = run("binlog_dump", &["--from", &before, "--until-now", &server.url()]);
+    assert_eq!((ran.code, ran.count("insert"), ran.count("ddl")), (Some(0), 1, 0), "{:?} {}", ran.lines, ran.errors);
+    let ahead = format!("{}-1000000", before.rsplit_once('-').expect("a GTID").0);
+    let unknown = refusal(&["--from", &ahead, &server.url()]);
+    assert!(unknown.contains("does not have"), "{unknown}");
+    let foreign = refusal(&["--from", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5", &server.url()]);
+    assert!(foreign.contains("not a domain and server of MariaDB"), "{foreign}");
 }

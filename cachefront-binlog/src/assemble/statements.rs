@@ -2,6 +2,7 @@
 //!
 //! | statement | change |
 //! |---|---|
+//! | CREATE TABLE with a query, without the rows | the table if it is mapped, or any table if the query may read a view |
 //! | DDL on tables, TRUNCATE, RENAME | [`Change::Tables`] of the tables that it names, if they are mapped |
 //! | DROP DATABASE | [`Change::Tables`] of the mapped tables of that database |
 //! | INSERT, UPDATE, DELETE, LOAD DATA without rows | the mapped ones of its tables, or any table |
@@ -75,14 +76,20 @@ impl Assembler {
                 }
                 None => Some(any_table("an XA transaction committed whose rows were not kept".into())),
             },
-            Statement::Tables(tables) => self.tables_changed(tables, query),
+            Statement::Tables(tables) => {
+                // One of them may have been a temporary table, of which the name is free now.
+                tables.iter().for_each(|table| self.temporary.dropped(query.session, table));
+                self.tables_changed(tables, query)
+            }
+            Statement::Filled(tables) => self.filled(tables, query),
             Statement::Databases(databases) if !self.names.is_everything() => {
                 let of_database = |database: &String| self.names.of_database(database).cloned().collect::<Vec<_>>();
                 let tables = databases.iter().flat_map(of_database).collect();
                 self.tables_changed(tables, query)
             }
             Statement::Databases(_) | Statement::Anything => {
-                self.schema.forget_all();
+                self.schema.forget_all(&open.gtid);
+                self.temporary.clear();
                 self.maps.clear();
                 Some(any_table(shorten(query.text)))
             }
@@ -109,14 +116,15 @@ impl Assembler {
     fn written(&mut self, targets: &[TableName], query: &event::Query<'_>) -> Option<Change> {
         let reason = || written_reason(query);
         let gtid = self.open.as_ref().map(|open| &open.gtid)?;
-        let reaches_others = |table: &TableName| {
-            // A temporary table has neither triggers nor foreign keys.
-            !self.temporary.has(query.session, table) && self.effects.may_follow(table, gtid)
-        };
         if targets.is_empty() {
             return Some(any_table(reason()));
         }
-        if targets.iter().any(reaches_others) {
+        // A temporary table has neither triggers nor foreign keys, and hides the table of its name.
+        let own = |table: &&TableName| !self.temporary.has(query.session, table);
+        let targets: Vec<&TableName> = targets.iter().filter(own).collect();
+        if targets.iter().any(|table| self.effects.may_follow(table, gtid))
+            || self.effects.may_read_view(query.text, gtid)
+        {
             let hint = match self.effects.are_known() {
                 true => "",
                 false => {
@@ -130,6 +138,16 @@ impl Assembler {
         (!tables.is_empty()).then(|| Change::Tables { tables, reason: reason() })
     }
 
+    /// The change by a statement that creates a table and fills it from a query, which is logged without the rows.
+    fn filled(&mut self, tables: Vec<TableName>, query: &event::Query<'_>) -> Option<Change> {
+        let change = self.tables_changed(tables, query);
+        let gtid = self.open.as_ref().map(|open| &open.gtid)?;
+        match self.names.is_everything() || !self.effects.may_read_view(query.text, gtid) {
+            true => change,
+            false => Some(any_table(written_reason(query))),
+        }
+    }
+
     /// The change of the mapped tables that a statement may mean by these names. `None` if it means none of them.
     fn tables_changed(&mut self, written: Vec<TableName>, query: &event::Query<'_>) -> Option<Change> {
         let tables: Vec<TableName> = match self.names.is_everything() {
@@ -140,7 +158,9 @@ impl Assembler {
             }
         };
         // Looked-up columns and table maps may not be valid any more.
-        tables.iter().for_each(|table| self.schema.forget(table));
+        if let Some(open) = &self.open {
+            tables.iter().for_each(|table| self.schema.forget(table, &open.gtid));
+        }
         self.maps.clear();
         (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }

@@ -148,6 +148,12 @@ fn ignorable_events_are_skipped() {
         event(90, FLAG_IGNORABLE, &[1, 2, 3]),
         event(kind::ROWS_QUERY, FLAG_IGNORABLE, b"note"),
         event(kind::HEARTBEAT, 0, b"binlog.000001"),
+        // With a position beyond 4 GiB.
+        event(
+            kind::HEARTBEAT_V2,
+            0,
+            &[1, 6, b'b', b'i', b'n', b'.', b'0', b'1', 2, 9, 0xfe, 0, 0, 0, 0, 2, 0, 0, 0, 0],
+        ),
         event(kind::WRITE_ROWS, 0, &[0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 2, 0, 0, 0]),
         xid(),
     ])
@@ -155,6 +161,25 @@ fn ignorable_events_are_skipped() {
     let anonymous = refused(&[event(kind::ANONYMOUS_GTID, 0, &[0; 25])]);
     assert_eq!(anonymous.kind(), ErrorKind::Config);
     assert!(anonymous.to_string().contains("SET PERSIST gtid_mode=ON"));
+}
+
+#[test]
+fn anonymous_transactions_of_a_file_over_4_gib_have_numbers() {
+    let mut assembler = Assembler::for_files(TableFilter::everything());
+    let mut pieces = Vec::new();
+    for number in 0..3 {
+        let mut anonymous = event(kind::ANONYMOUS_GTID, 0, &[0; 25]);
+        let mut bytes = Vec::new();
+        anonymous.write(BinlogVersion::Version4, &mut bytes).expect("bytes");
+        bytes[13..17].copy_from_slice(&(u32::MAX - 100).wrapping_add(100 * number).to_le_bytes());
+        anonymous = Event::read(&FormatDescriptionEvent::new(BinlogVersion::Version4), &bytes[..]).expect("an event");
+        for event in [anonymous, query("BEGIN"), xid()] {
+            assembler.event(&event, &mut pieces).expect("an event");
+        }
+    }
+    let numbers: Vec<u64> = pieces.iter().map(|piece| piece.gtid.number).collect();
+    let last = u64::from(u32::MAX);
+    assert_eq!(numbers, [last - 100, last, last + 100]);
 }
 
 #[test]
@@ -212,6 +237,23 @@ fn a_log_without_column_names_needs_a_lookup() {
     assert_eq!(assembler.event(&nameless, &mut pieces).expect("a question"), Step::NeedsColumns("shop.users".into()));
 }
 
+#[test]
+fn a_name_that_is_temporary_no_more_is_that_of_the_other_table() {
+    for ended in [
+        "DROP TABLE shop.users",
+        "DROP TEMPORARY TABLE IF EXISTS shop.Users",
+        "ALTER TABLE shop.users RENAME TO shop.away",
+        "RENAME TABLE shop.users TO shop.away",
+        "FROBNICATE",
+    ] {
+        let mut assembler = assembler(1_000);
+        assert!(written(&mut assembler, "CREATE TEMPORARY TABLE shop.users (id INT)").is_empty());
+        assert!(written(&mut assembler, "INSERT INTO shop.users VALUES (1)").is_empty(), "a temporary table");
+        written(&mut assembler, ended);
+        assert!(!written(&mut assembler, "INSERT INTO shop.users VALUES (1)").is_empty(), "{ended}");
+    }
+}
+
 /// The changes of one statement in a transaction: those of any table, of these, or none.
 fn written(assembler: &mut Assembler, text: &str) -> Vec<Vec<String>> {
     let mut pieces = Vec::new();
@@ -240,10 +282,22 @@ fn a_statement_that_writes_flushes_what_it_may_have_changed() {
     assert_eq!(written(&mut assembler, "INSERT INTO shop.log VALUES (1)"), any());
     assert_eq!(written(&mut assembler, "CREATE TEMPORARY TABLE shop.log (id INT)"), none());
     assert_eq!(written(&mut assembler, "INSERT INTO shop.log VALUES (1)"), none());
-    *assembler.effects() = Effects::of(&["shop.audit"], format!("{origin}:1-10").parse().expect("a position"));
+    *assembler.effects() =
+        Effects::of(&["shop.audit"], &["touched"], format!("{origin}:1-10").parse().expect("a position"));
     assert_eq!(written(&mut assembler, "INSERT INTO shop.other VALUES (1)"), none());
     assert_eq!(written(&mut assembler, "DELETE FROM shop.users WHERE id = 1"), users());
     assert_eq!(written(&mut assembler, "DELETE FROM shop.audit"), any(), "it has a trigger, or is a view");
+    assert_eq!(
+        written(&mut assembler, "INSERT INTO shop.other SELECT id FROM shop.touched"),
+        any(),
+        "it may call a function"
+    );
+    assert_eq!(written(&mut assembler, "CREATE TABLE shop.fresh SELECT id FROM shop.touched"), any());
+    assert_eq!(written(&mut assembler, "CREATE TABLE shop.fresh SELECT touch()"), any());
+    assert_eq!(written(&mut assembler, "CREATE TABLE shop.fresh SELECT NOW()"), none());
+    assert_eq!(written(&mut assembler, "UPDATE shop.other JOIN shop.users USING (id) SET age = 1"), users());
+    assert_eq!(written(&mut assembler, "UPDATE shop.other JOIN shop.audit USING (id) SET age = 1"), any());
+    assert_eq!(written(&mut assembler, "DELETE a FROM shop.other a JOIN shop.more USING (id)"), none());
     assert_eq!(written(&mut assembler, "CREATE VIEW shop.other AS SELECT 1"), none());
     assert!(assembler.effects().is_outdated());
     assert_eq!(written(&mut assembler, "INSERT INTO shop.other VALUES (1)"), any());

@@ -37,15 +37,21 @@ use crate::column::Kind;
 use crate::cursor::Cursor;
 use crate::metadata::Labels;
 
-/// Skips a value.
-///
-/// # Errors
-/// `Corrupt` if the image ends too early, or the type is unknown.
-///
-/// It costs one read of a length at most: mappings name few of the columns that an image has.
+/// How many bytes a value takes that is not NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// This number.
+    Fixed(usize),
+    /// A length of this number of bytes is in front of it.
+    Sized(usize),
+    /// The type, of this code, is not known.
+    Unknown(u8),
+}
+
+/// Returns the size of a type's values.
 #[inline]
-pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
-    let size = match kind {
+pub(crate) fn size(kind: &Kind) -> Size {
+    Size::Fixed(match kind {
         Kind::Integer { bytes, .. }
         | Kind::Enum { bytes, .. }
         | Kind::Set { bytes, .. }
@@ -53,7 +59,7 @@ pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
         Kind::Text { length_bytes, .. }
         | Kind::Bytes { length_bytes, .. }
         | Kind::Json { length_bytes }
-        | Kind::Compressed { length_bytes } => cursor.uint(*length_bytes)? as usize,
+        | Kind::Compressed { length_bytes } => return Size::Sized(*length_bytes),
         Kind::Float | Kind::OldTimestamp => 4,
         Kind::Double | Kind::OldDateTime => 8,
         Kind::Decimal { precision, scale } => decimal::size(*precision, *scale),
@@ -63,9 +69,26 @@ pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
         Kind::DateTime { fraction } => 5 + temporal::fraction_bytes(*fraction),
         Kind::Timestamp { fraction } => 4 + temporal::fraction_bytes(*fraction),
         Kind::Bit { bits } => bits.div_ceil(8),
-        Kind::Unknown(code) => return Err(unknown(*code)),
-    };
-    cursor.skip(size)
+        Kind::Unknown(code) => return Size::Unknown(*code),
+    })
+}
+
+/// Skips a value.
+///
+/// # Errors
+/// `Corrupt` if the image ends too early, or the type is unknown.
+///
+/// It costs one read of a length at most: mappings name few of the columns that an image has.
+#[inline]
+pub(crate) fn skip(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<()> {
+    match size(kind) {
+        Size::Fixed(bytes) => cursor.skip(bytes),
+        Size::Sized(length_bytes) => {
+            let length = cursor.uint(length_bytes)? as usize;
+            cursor.skip(length)
+        }
+        Size::Unknown(code) => Err(unknown(code)),
+    }
 }
 
 /// Decodes a column that is not NULL. A text whose character set is not known has no value.

@@ -21,7 +21,7 @@
 //! The text is the one that the server sends to a client, with all fractional digits of the column.
 //! A TIMESTAMP has no time zone in the log; a client sees it in the time zone of its session.
 
-use cachefront_core::event::calendar::datetime_text;
+use cachefront_core::event::calendar::{DATETIME_BYTES, push_datetime, push_numbers};
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
@@ -37,7 +37,9 @@ pub(crate) fn fraction_bytes(digits: usize) -> usize {
 /// `Corrupt` if the image ends too early, here and in the functions below.
 pub(crate) fn date(cursor: &mut Cursor<'_>) -> Result<String> {
     let packed = cursor.uint(3)?;
-    Ok(format!("{:04}-{:02}-{:02}", packed >> 9, packed >> 5 & 15, packed & 31))
+    let mut text = String::with_capacity("YYYY-MM-DD".len());
+    push_numbers(&mut text, '-', &[(packed as i64 >> 9, 4), (packed as i64 >> 5 & 15, 2), (packed as i64 & 31, 2)]);
+    Ok(text)
 }
 
 /// TIME before MySQL 5.6: the decimal number HHMMSS, signed.
@@ -76,7 +78,10 @@ pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     let fraction_bits = bits - 24;
     let whole = value >> fraction_bits;
     let fraction = value & ((1 << fraction_bits) - 1);
-    let mut text = format!("{sign}{:02}:{:02}:{:02}", whole >> 12 & 0x3ff, whole >> 6 & 0x3f, whole & 0x3f);
+    let mut text = with_fraction("-hhh:mm:ss".len(), digits);
+    text.push_str(sign);
+    let whole = whole as i64;
+    push_numbers(&mut text, ':', &[(whole >> 12 & 0x3ff, 2), (whole >> 6 & 0x3f, 2), (whole & 0x3f, 2)]);
     push_fraction(&mut text, fraction, digits)?;
     Ok(text)
 }
@@ -87,16 +92,12 @@ pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
 pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     let packed = cursor.uint_be(5)?;
     // The highest bit is the sign, which is set for every date of MySQL.
-    let packed = packed & 0x7f_ffff_ffff;
+    let packed = (packed & 0x7f_ffff_ffff) as i64;
     let (year_month, day) = (packed >> 22, packed >> 17 & 31);
-    let mut text = format!(
-        "{:04}-{:02}-{day:02} {:02}:{:02}:{:02}",
-        year_month / 13,
-        year_month % 13,
-        packed >> 12 & 31,
-        packed >> 6 & 63,
-        packed & 63
-    );
+    let mut text = with_fraction(DATETIME_BYTES, digits);
+    push_numbers(&mut text, '-', &[(year_month / 13, 4), (year_month % 13, 2), (day, 2)]);
+    text.push(' ');
+    push_numbers(&mut text, ':', &[(packed >> 12 & 31, 2), (packed >> 6 & 63, 2), (packed & 63, 2)]);
     let fraction = cursor.uint_be(fraction_bytes(digits))?;
     push_fraction(&mut text, fraction, digits)?;
     Ok(text)
@@ -126,7 +127,8 @@ pub(crate) fn packed(packed: u64, date_only: bool, time_only: bool) -> String {
 
 /// TIMESTAMP. Seconds since 1970, then the fraction, both big-endian.
 pub(crate) fn timestamp(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
-    let mut text = utc(u32::from_be_bytes(cursor.array()?))?;
+    let mut text = with_fraction(DATETIME_BYTES, digits);
+    utc(&mut text, u32::from_be_bytes(cursor.array()?))?;
     let fraction = cursor.uint_be(fraction_bytes(digits))?;
     push_fraction(&mut text, fraction, digits)?;
     Ok(text)
@@ -134,15 +136,23 @@ pub(crate) fn timestamp(cursor: &mut Cursor<'_>, digits: usize) -> Result<String
 
 /// TIMESTAMP before MySQL 5.6: seconds since 1970, little-endian.
 pub(crate) fn old_timestamp(cursor: &mut Cursor<'_>) -> Result<String> {
-    utc(cursor.u32()?)
+    let mut text = with_fraction(DATETIME_BYTES, 0);
+    utc(&mut text, cursor.u32()?)?;
+    Ok(text)
 }
 
-/// The date and time in UTC. 0 is what MySQL stores for the zero date.
-fn utc(seconds: u32) -> Result<String> {
+/// An empty text with room for this number of bytes and a fraction, so that it takes one allocation.
+fn with_fraction(bytes: usize, digits: usize) -> String {
+    String::with_capacity(bytes + if digits == 0 { 0 } else { 1 + digits })
+}
+
+/// Appends the date and time in UTC. 0 is what MySQL stores for the zero date.
+fn utc(text: &mut String, seconds: u32) -> Result<()> {
     if seconds == 0 {
-        return Ok("0000-00-00 00:00:00".to_owned());
+        text.push_str("0000-00-00 00:00:00");
+        return Ok(());
     }
-    datetime_text(i64::from(seconds)).ok_or_else(|| Error::new(ErrorKind::Corrupt, "a TIMESTAMP is out of range"))
+    push_datetime(text, i64::from(seconds)).ok_or_else(|| Error::new(ErrorKind::Corrupt, "a TIMESTAMP is out of range"))
 }
 
 /// Appends a fraction. It is stored with an even number of digits: 3 digits are stored as 4.
@@ -150,12 +160,13 @@ fn push_fraction(text: &mut String, stored: u64, digits: usize) -> Result<()> {
     if digits == 0 {
         return Ok(());
     }
-    let stored_digits = digits.div_ceil(2) * 2;
-    let printed = format!("{stored:0stored_digits$}");
-    let cut = printed.get(..digits).filter(|_| printed.len() == stored_digits);
-    let cut = cut.ok_or_else(|| Error::new(ErrorKind::Corrupt, "a fraction of a second in the log is malformed"))?;
+    let stored_digits = digits.div_ceil(2) as u32 * 2;
+    if stored >= 10_u64.pow(stored_digits) {
+        return Err(Error::new(ErrorKind::Corrupt, "a fraction of a second in the log is malformed"));
+    }
+    let shown = if digits.is_multiple_of(2) { stored } else { stored / 10 };
     text.push('.');
-    text.push_str(cut);
+    push_numbers(text, '.', &[(shown as i64, digits as u32)]);
     Ok(())
 }
 

@@ -34,6 +34,13 @@ pub(super) fn warnings(variables: &Variables, settings: &BinlogSettings, words: 
             (words.set)("binlog_expire_logs_seconds", &wanted.to_string()),
         ));
     }
+    if variables.is("binlog_checksum", "NONE") {
+        findings.push(Finding::warn(
+            "binlog_checksum=NONE",
+            "damage of the log on its way to the cache is not detected, so a change may be lost or decoded wrongly",
+            (words.set)("binlog_checksum", "CRC32"),
+        ));
+    }
     if variables.is(words.updates, "OFF") {
         findings.push(Finding::warn(
             format!("{}=OFF", words.updates),

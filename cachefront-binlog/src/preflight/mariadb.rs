@@ -8,6 +8,7 @@
 //! | `binlog_format` | `ROW` | refused |
 //! | `binlog_row_image` | `FULL` | refused |
 //! | `binlog_row_metadata` | `FULL` | warning |
+//! | `binlog_checksum` | `CRC32` | warning |
 //! | `binlog_expire_logs_seconds` | `retention_min` or longer | warning |
 //! | `log_slave_updates` | `ON` | warning |
 
@@ -95,6 +96,7 @@ mod tests {
             ("binlog_format", "MIXED", true, "SET GLOBAL binlog_format=ROW"),
             ("binlog_row_image", "MINIMAL", true, "SET GLOBAL binlog_row_image=FULL"),
             ("binlog_row_metadata", "NO_LOG", false, "SET GLOBAL binlog_row_metadata=FULL"),
+            ("binlog_checksum", "NONE", false, "SET GLOBAL binlog_checksum=CRC32"),
             ("binlog_expire_logs_seconds", "60", false, "SET GLOBAL binlog_expire_logs_seconds=86400"),
             ("log_slave_updates", "OFF", false, "--log-slave-updates"),
         ] {

@@ -6,7 +6,7 @@
 //! | REPLICATION CLIENT (MySQL) | the filters of the log by database | warning |
 //! | BINLOG MONITOR (MariaDB) | the end of the log, which the gate reads | refused |
 //! | SELECT on the mapped tables | their columns and collations | refused |
-//! | SELECT, TRIGGER on all tables | triggers, views and foreign keys | statements flush everything |
+//! | SELECT, TRIGGER on all tables | triggers, views and foreign keys | warning: statements flush everything |
 //!
 //! A right is tried and not looked up where that is possible: `SHOW GRANTS` does not show what a
 //! role that is not active would permit.
@@ -14,6 +14,7 @@
 use cachefront_core::Result;
 use cachefront_core::source::TableFilter;
 
+use crate::effects::sees_all;
 use crate::preflight::finding::Finding;
 use crate::preflight::queries::{Checks, Queries};
 
@@ -29,14 +30,31 @@ pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, check
     let is_mariadb = variables.is_mariadb();
     // The old statements are gone in 8.4; the new ones are unknown before 8.0.22 and 8.2.
     let old = is_mariadb || variables.version() < (8, 2);
+    let grants = grants(queries).await?;
     let reads = match is_mariadb {
         // There, listing the replicas needs another right than reading the log.
-        true => grants(queries).await?.iter().any(|grant| is_replica(grant)),
-        false => {
-            let replicas = queries.attempt(if old { "SHOW SLAVE HOSTS" } else { "SHOW REPLICAS" }).await?;
-            replicas != Err(ER_SPECIFIC_ACCESS_DENIED)
-        }
+        true => grants.iter().any(|grant| is_replica(grant)),
+        false => match queries.attempt(if old { "SHOW SLAVE HOSTS" } else { "SHOW REPLICAS" }).await? {
+            Ok(_) => true,
+            Err(ER_SPECIFIC_ACCESS_DENIED) => false,
+            Err(code) => {
+                findings.push(Finding::warn(
+                    format!("the server refused to list its replicas (error {code})"),
+                    "so it is unknown whether the user may read the log, which shows when the log is opened",
+                    format!("GRANT REPLICATION SLAVE ON *.* TO {account}"),
+                ));
+                true
+            }
+        },
     };
+    if !sees_all(&grants) {
+        findings.push(Finding::warn(
+            format!("user {account} lacks the rights SELECT and TRIGGER on all tables"),
+            "so it is unknown which tables have triggers, are views or have foreign keys that cascade: a statement that a \
+             session logs without its rows (its own binlog_format) flushes every cache, not only those of its tables",
+            format!("GRANT SELECT, TRIGGER ON *.* TO {account}"),
+        ));
+    }
     if !reads {
         findings.push(Finding::refuse(
             format!("user {account} lacks the right REPLICATION SLAVE"),

@@ -8,6 +8,7 @@
 //! | `binlog_format` | `ROW` | refused |
 //! | `binlog_row_image` | `FULL` | refused |
 //! | `binlog_row_metadata` | `FULL` | warning |
+//! | `binlog_checksum` | `CRC32` | warning |
 //! | `binlog_row_value_options` | empty | warning |
 //! | `binlog_expire_logs_seconds` | `retention_min` or longer | warning |
 //! | `log_replica_updates` | `ON` | warning |
@@ -140,6 +141,7 @@ mod tests {
             ("binlog_row_image", "MINIMAL", "SET PERSIST binlog_row_image=FULL"),
             ("binlog_row_value_options", "PARTIAL_JSON", "SET PERSIST binlog_row_value_options=''"),
             ("binlog_row_metadata", "MINIMAL", "SET PERSIST binlog_row_metadata=FULL"),
+            ("binlog_checksum", "NONE", "SET PERSIST binlog_checksum=CRC32"),
             ("binlog_expire_logs_seconds", "600", "SET PERSIST binlog_expire_logs_seconds=86400"),
             ("version", "5.7.44", "MySQL 8.0"),
         ] {

@@ -70,7 +70,7 @@ pub(super) enum Unread {
 }
 
 /// A token, the text of a word as it was written, and whether an opening parenthesis follows without a space.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lexeme {
     token: Token,
     written: String,
@@ -78,7 +78,7 @@ struct Lexeme {
 }
 
 /// The tokens of a statement, read from the front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tokens {
     rest: std::iter::Peekable<IntoIter<Lexeme>>,
 }
@@ -163,6 +163,29 @@ impl Tokens {
         }
         // Without a current database the table is ambiguous.
         (!database.is_empty()).then(|| TableName::new(database, &first))
+    }
+
+    /// Takes all that is left, and returns every table that a name in it may mean: alone in the current database, and each
+    /// two that a dot connects.
+    pub(super) fn names(mut self, database: &str) -> Vec<TableName> {
+        let mut tables = Vec::new();
+        let mut before: Option<String> = None;
+        while let Some(next) = self.rest.peek() {
+            if matches!(next.token, Token::Text(_) | Token::Symbol(_)) {
+                let is_dot = next.token == Token::Symbol('.');
+                self.rest.next();
+                before = before.filter(|_| is_dot);
+                continue;
+            }
+            let Some(name) = self.next_name() else { break };
+            match before {
+                Some(qualifier) => tables.push(TableName::new(&qualifier, &name)),
+                None if !database.is_empty() => tables.push(TableName::new(database, &name)),
+                None => {}
+            }
+            before = self.rest.peek().is_some_and(|next| next.token == Token::Symbol('.')).then_some(name);
+        }
+        tables
     }
 
     /// Takes a token, and returns its value if it is a number of at most 32 bits.

@@ -31,8 +31,11 @@ fn ddl_names_its_tables() {
         ("CREATE ALGORITHM=MERGE DEFINER=`a`@`%` SQL SECURITY DEFINER VIEW v AS SELECT 1", vec!["shop.v"]),
         ("# note\n-- another\nTRUNCATE users", vec!["shop.users"]),
         ("REPAIR NO_WRITE_TO_BINLOG TABLE users, x.t QUICK", vec!["shop.users", "x.t"]),
-        ("CREATE TABLE users AS SELECT 1 AS id", vec!["shop.users"]),
-        ("CREATE TABLE users (id INT) TABLE other", vec!["shop.users"]),
+        ("ALTER TABLE users CONVERT TABLE old TO PARTITION p0 VALUES LESS THAN (5)", vec!["shop.users", "shop.old"]),
+        ("ALTER TABLE users NOWAIT CONVERT PARTITION p0 TO TABLE x.old", vec!["shop.users", "x.old"]),
+        ("RENAME TABLE IF EXISTS a WAIT 5 TO b, c NOWAIT TO d", vec!["shop.a", "shop.b", "shop.c", "shop.d"]),
+        ("DROP TABLE IF EXISTS a, b WAIT 3", vec!["shop.a", "shop.b"]),
+        ("DROP SEQUENCE s", vec!["shop.s"]),
         ("CREATE OR REPLACE TABLE users (id INT)", vec!["shop.users"]),
     ] {
         assert_eq!(read(text), tables(&names), "{text}");
@@ -44,6 +47,16 @@ fn ddl_names_its_tables() {
     ] {
         assert_eq!(read(text), Statement::Created(vec![name.into()]), "{text}");
     }
+    for text in [
+        "CREATE TABLE users AS SELECT 1 AS id",
+        "CREATE TABLE users (id INT) TABLE other",
+        "CREATE OR REPLACE TABLE users (id INT(11) DEFAULT 1) SELECT NOW() AS at",
+        "CREATE TABLE users (SELECT 1 AS id)",
+    ] {
+        assert_eq!(read(text), Statement::Filled(vec!["shop.users".into()]), "{text}");
+    }
+    assert_eq!(read("CREATE TABLE users SELECT f(1)"), Statement::Anything, "a stored function may change any row");
+    assert_eq!(read("CREATE SEQUENCE s START WITH 5"), Statement::Created(vec!["shop.s".into()]));
     assert_eq!(read("DROP DATABASE IF EXISTS `shop`"), Statement::Databases(vec!["shop".into()]));
 }
 
@@ -60,6 +73,8 @@ fn objects_without_rows_are_harmless() {
         "ANALYZE TABLE users",
         "FLUSH PRIVILEGES",
         "RENAME USER a TO b",
+        "CREATE OR REPLACE PACKAGE BODY p AS PROCEDURE a() AS BEGIN DELETE FROM users; END; END",
+        "LOAD INDEX INTO CACHE users",
         "CREATE OR REPLACE SPATIAL REFERENCE SYSTEM 4711 NAME 'x'",
         "# Dummy event replacing event type 160 that slave can not handle.",
         "",
@@ -146,6 +161,8 @@ fn row_changes_logged_as_statements_name_their_targets() {
         ("update users set id=1 where id in (select id from other)", vec!["shop.users"]),
         ("UPDATE LOW_PRIORITY a AS x, b.c SET x.id = 1", vec!["shop.a", "b.c"]),
         ("DELETE FROM `other`.`users`", vec!["other.users"]),
+        ("INSERT INTO users PARTITION (p0) VALUES (NAME_CONST('a',1))", vec!["shop.users"]),
+        ("LOAD DATA INFILE 'x' INTO TABLE users IGNORE 1 LINES (id, @b) SET n = LCASE(@b)", vec!["shop.users"]),
         ("DELETE FROM users WHERE id = 7 LIMIT 1", vec!["shop.users"]),
         ("LOAD DATA INFILE 'x' INTO TABLE users", vec!["shop.users"]),
         ("SET STATEMENT max_statement_time = 1 FOR INSERT INTO users VALUES (1)", vec!["shop.users"]),
@@ -160,17 +177,35 @@ fn row_changes_logged_as_statements_name_their_targets() {
         "INSERT INTO users VALUES (`now`())",
         "INSERT INTO users SELECT COUNT (id) FROM other",
         "UPDATE users SET id = shop . `f` (1)",
+        "WITH x AS (SELECT f(1)) DELETE FROM users",
         // Targets that are not recognised.
-        "UPDATE users u JOIN other o ON u.id = o.id SET o.n = 1",
-        "DELETE u, o FROM users u JOIN other o",
-        "DELETE FROM u USING users u",
-        "WITH x AS (SELECT 1) DELETE FROM users",
         "CALL p()",
+        "SELECT `shop`.`f`(1)",
     ] {
         assert_eq!(read(text), Statement::Rows(Vec::new()), "{text}");
     }
     assert_eq!(read("ANALYZE FORMAT=JSON UPDATE users SET id = 1"), Statement::Anything, "MariaDB executes it");
     assert_eq!(read("BEGIN NOT ATOMIC DELETE FROM users; END"), Statement::Anything);
+}
+
+#[test]
+fn every_table_is_a_target_where_targets_are_not_parsed() {
+    for text in [
+        "UPDATE users u JOIN other o ON u.id = o.id SET o.n = 1",
+        "DELETE u, o FROM users u JOIN other o",
+        "DELETE FROM u USING users u JOIN `other`",
+        "WITH x AS (SELECT 1 FROM other) DELETE FROM users",
+        "UPDATE x.users, (SELECT 1) s SET n = 1 WHERE id IN (SELECT id FROM other)",
+        "DELETE HISTORY FROM users BEFORE SYSTEM_TIME other",
+    ] {
+        let Statement::Rows(tables) = read(text) else { panic!("{text}") };
+        let users = if text.contains("x.users") { "x.users" } else { "shop.users" };
+        for table in [users, "shop.other"] {
+            assert!(tables.contains(&table.into()), "{text}: {tables:?}");
+        }
+    }
+    let nowhere = Query { text: b"DELETE a FROM x.a JOIN y.b", sql_mode: Some(0), ..Query::default() };
+    assert_eq!(classify(&nowhere), Statement::Rows(vec!["x.a".into(), "y.b".into()]));
 }
 
 #[test]

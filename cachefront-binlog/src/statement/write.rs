@@ -5,6 +5,8 @@
 //! - by a stored function that it calls. A call is recognised by its parenthesis: only functions that the server itself has,
 //!   and that no other can hide, are taken for harmless;
 //! - by triggers and foreign keys of a target, and by a target that is a view: see [`Effects`](crate::effects::Effects).
+//!
+//! Where the targets are not parsed (joins, WITH), every name of the statement counts as one, also those of columns and aliases.
 
 use cachefront_core::event::TableName;
 
@@ -12,27 +14,87 @@ use super::lexer::{Token, Tokens};
 
 /// Words that may be before a parenthesis and are no function. They are reserved: a function of this name must be quoted.
 const KEYWORDS: &[&str] = &[
-    "ALL", "AND", "AS", "BETWEEN", "BY", "CASE", "DISTINCT", "DIV", "ELSE", "EXISTS", "FROM", "GROUP", "HAVING", "IN",
-    "INDEX", "INTERVAL", "INTO", "IS", "JOIN", "KEY", "LIKE", "LIMIT", "MOD", "NOT", "ON", "OR", "ORDER", "RLIKE",
-    "SELECT", "SET", "THEN", "UNION", "UPDATE", "USING", "VALUES", "WHEN", "WHERE", "XOR", "REGEXP",
+    "ALL",
+    "AND",
+    "AS",
+    "BETWEEN",
+    "BINARY",
+    "BY",
+    "CASE",
+    "CROSS",
+    "DECIMAL",
+    "DISTINCT",
+    "DIV",
+    "ELSE",
+    "EXISTS",
+    "FORCE",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "IGNORE",
+    "IN",
+    "INDEX",
+    "INNER",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JOIN",
+    "KEY",
+    "LIKE",
+    "LIMIT",
+    "LINES",
+    "MOD",
+    "NOT",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "PARTITION",
+    "REGEXP",
+    "RLIKE",
+    "SELECT",
+    "SET",
+    "STRAIGHT_JOIN",
+    "THEN",
+    "UNION",
+    "UPDATE",
+    "USE",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "XOR",
 ];
 
-/// Functions of the server that change no row. Without a qualifier and with the parenthesis right behind it, the name means
-/// the server's function even if there is a stored one.
+/// Functions of every supported server that change no row. Without a qualifier and with the parenthesis right behind it, the
+/// name means the server's function even if there is a stored one. A function that only some servers have may be a stored one
+/// on the others, so it is not in the list.
 #[rustfmt::skip]
 const FUNCTIONS: &[&str] = &[
-    "ABS", "ADDDATE", "ADDTIME", "ASCII", "AVG", "BIN", "BIT_AND", "BIT_COUNT", "BIT_LENGTH", "BIT_OR", "BIT_XOR",
-    "CAST", "CEIL", "CEILING", "CHAR", "CHAR_LENGTH", "COALESCE", "CONCAT", "CONCAT_WS", "CONNECTION_ID", "CONV",
-    "CONVERT", "CONVERT_TZ", "COUNT", "CRC32", "CURDATE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP",
-    "CURRENT_USER", "CURTIME", "DATABASE", "DATE", "DATEDIFF", "DATE_ADD", "DATE_FORMAT", "DATE_SUB", "DAY",
-    "DAYOFMONTH", "DAYOFWEEK", "DAYOFYEAR", "ELT", "EXTRACT", "FIELD", "FIND_IN_SET", "FLOOR", "FORMAT", "FROM_DAYS",
-    "FROM_UNIXTIME", "GREATEST", "GROUP_CONCAT", "HEX", "HOUR", "IF", "IFNULL", "INET_ATON", "INET_NTOA", "INSTR",
-    "ISNULL", "JSON_ARRAY", "JSON_EXTRACT", "JSON_OBJECT", "JSON_SET", "JSON_UNQUOTE", "LAST_INSERT_ID", "LEAST",
-    "LEFT", "LENGTH", "LOCALTIME", "LOCALTIMESTAMP", "LOCATE", "LOG", "LOWER", "LPAD", "LTRIM", "MAX", "MD5",
-    "MICROSECOND", "MID", "MIN", "MINUTE", "MONTH", "NOW", "NULLIF", "POSITION", "POW", "POWER", "RAND", "REPEAT",
-    "REPLACE", "REVERSE", "RIGHT", "ROUND", "RPAD", "RTRIM", "SECOND", "SHA", "SHA1", "SHA2", "SIGN", "SPACE", "SQRT",
-    "STR_TO_DATE", "SUBDATE", "SUBSTR", "SUBSTRING", "SUBSTRING_INDEX", "SUM", "SYSDATE", "TIMESTAMPDIFF", "TIMESTAMP",
-    "TO_DAYS", "TRIM", "UNHEX", "UNIX_TIMESTAMP", "UPPER", "USER", "UTC_TIMESTAMP", "UUID", "WEEK", "YEAR",
+    "ABS", "ACOS", "ADDDATE", "ADDTIME", "AES_DECRYPT", "AES_ENCRYPT", "ASCII", "ASIN", "ATAN", "ATAN2", "AVG",
+    "BENCHMARK", "BIN", "BIT_AND", "BIT_COUNT", "BIT_LENGTH", "BIT_OR", "BIT_XOR", "CAST", "CEIL", "CEILING", "CHAR",
+    "CHARACTER_LENGTH", "CHARSET", "CHAR_LENGTH", "COALESCE", "COERCIBILITY", "COLLATION", "COMPRESS", "CONCAT",
+    "CONCAT_WS", "CONNECTION_ID", "CONV", "CONVERT", "CONVERT_TZ", "COS", "COT", "COUNT", "CRC32", "CURDATE",
+    "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_USER", "CURTIME", "DATABASE", "DATE", "DATEDIFF",
+    "DATE_ADD", "DATE_FORMAT", "DATE_SUB", "DAY", "DAYNAME", "DAYOFMONTH", "DAYOFWEEK", "DAYOFYEAR", "DEGREES", "ELT",
+    "EXP", "EXPORT_SET", "EXTRACT", "EXTRACTVALUE", "FIELD", "FIND_IN_SET", "FLOOR", "FORMAT", "FOUND_ROWS",
+    "FROM_BASE64", "FROM_DAYS", "FROM_UNIXTIME", "GET_FORMAT", "GET_LOCK", "GREATEST", "GROUP_CONCAT", "HEX", "HOUR",
+    "IF", "IFNULL", "INET6_ATON", "INET6_NTOA", "INET_ATON", "INET_NTOA", "INSTR", "ISNULL", "IS_FREE_LOCK",
+    "IS_USED_LOCK", "JSON_ARRAY", "JSON_ARRAYAGG", "JSON_ARRAY_APPEND", "JSON_ARRAY_INSERT", "JSON_CONTAINS",
+    "JSON_CONTAINS_PATH", "JSON_DEPTH", "JSON_EXTRACT", "JSON_INSERT", "JSON_KEYS", "JSON_LENGTH", "JSON_MERGE_PATCH",
+    "JSON_MERGE_PRESERVE", "JSON_OBJECT", "JSON_OBJECTAGG", "JSON_QUOTE", "JSON_REMOVE", "JSON_REPLACE", "JSON_SEARCH",
+    "JSON_SET", "JSON_TYPE", "JSON_UNQUOTE", "JSON_VALID", "LAST_DAY", "LAST_INSERT_ID", "LCASE", "LEAST", "LEFT",
+    "LENGTH", "LN", "LOAD_FILE", "LOCALTIME", "LOCALTIMESTAMP", "LOCATE", "LOG", "LOG10", "LOG2", "LOWER", "LPAD",
+    "LTRIM", "MAKEDATE", "MAKETIME", "MAKE_SET", "MAX", "MD5", "MICROSECOND", "MID", "MIN", "MINUTE", "MONTH",
+    "MONTHNAME", "NAME_CONST", "NOW", "NULLIF", "OCT", "OCTET_LENGTH", "ORD", "PERIOD_ADD", "PERIOD_DIFF", "PI",
+    "POSITION", "POW", "POWER", "QUARTER", "QUOTE", "RADIANS", "RAND", "RELEASE_LOCK", "REPEAT", "REPLACE", "REVERSE",
+    "RIGHT", "ROUND", "ROW_COUNT", "RPAD", "RTRIM", "SCHEMA", "SECOND", "SEC_TO_TIME", "SESSION_USER", "SHA", "SHA1",
+    "SHA2", "SIGN", "SIN", "SLEEP", "SOUNDEX", "SPACE", "SQRT", "STD", "STDDEV", "STDDEV_POP", "STDDEV_SAMP", "STRCMP",
+    "STR_TO_DATE", "SUBDATE", "SUBSTR", "SUBSTRING", "SUBSTRING_INDEX", "SUBTIME", "SUM", "SYSDATE", "SYSTEM_USER",
+    "TAN", "TIME", "TIMEDIFF", "TIMESTAMP", "TIMESTAMPADD", "TIMESTAMPDIFF", "TIME_FORMAT", "TIME_TO_SEC", "TO_BASE64",
+    "TO_DAYS", "TO_SECONDS", "TRIM", "UCASE", "UNCOMPRESS", "UNHEX", "UNIX_TIMESTAMP", "UPDATEXML", "UPPER", "USER",
+    "UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP", "UUID", "UUID_SHORT", "VARIANCE", "VAR_POP", "VAR_SAMP", "VERSION", "WEEK",
+    "WEEKDAY", "WEEKOFYEAR", "WEIGHT_STRING", "YEAR", "YEARWEEK",
 ];
 
 /// The tables that a statement names as its targets, in one of two readings: those of both. None means any.
@@ -46,14 +108,19 @@ pub(super) fn either(one: Vec<TableName>, other: Vec<TableName>) -> Vec<TableNam
 /// Returns the targets of a statement that begins with `verb`. `None` if they are not recognised, or the statement may call
 /// a stored function.
 pub(super) fn targets(tokens: &mut Tokens, database: &str, verb: &str) -> Option<Vec<TableName>> {
-    let tables = match verb {
-        "INSERT" | "REPLACE" => insert(tokens, database)?,
-        "UPDATE" => update(tokens, database)?,
-        "DELETE" => delete(tokens, database)?,
-        "LOAD" => load(tokens, database)?,
+    let one = match verb {
+        "INSERT" | "REPLACE" => Some(insert(tokens, database)?),
+        "LOAD" => Some(load(tokens, database)?),
+        "UPDATE" => update(&mut tokens.clone(), database),
+        "DELETE" => delete(&mut tokens.clone(), database),
+        "WITH" => None,
         _ => return None,
     };
-    calls_only_known(tokens).then_some(tables)
+    let tables = match one {
+        Some(tables) => tables,
+        None => tokens.clone().names(database),
+    };
+    (!tables.is_empty() && calls_only_known(tokens)).then_some(tables)
 }
 
 /// `INSERT [LOW_PRIORITY | DELAYED | HIGH_PRIORITY] [IGNORE] [INTO] t`; the same for REPLACE.
@@ -63,10 +130,9 @@ fn insert(tokens: &mut Tokens, database: &str) -> Option<Vec<TableName>> {
     Some(vec![table])
 }
 
-/// `UPDATE [LOW_PRIORITY] [IGNORE] t [[AS] a], ..  SET`. Joins are not parsed: an alias could be mistaken for a table.
+/// `UPDATE [LOW_PRIORITY] [IGNORE] t [[AS] a], ..  SET`.
 ///
-/// Returns `None` for a join or a subquery in place of a table: the statement then counts as a
-/// change of any table.
+/// Returns `None` for a join or a subquery in place of a table.
 fn update(tokens: &mut Tokens, database: &str) -> Option<Vec<TableName>> {
     skip(tokens, &["LOW_PRIORITY", "IGNORE"]);
     let mut tables = Vec::new();
@@ -120,7 +186,7 @@ fn skip(tokens: &mut Tokens, words: &[&str]) {
 ///
 /// A parenthesis after a name that is neither a keyword nor a known function may be a call of a
 /// stored function, which may change any table.
-fn calls_only_known(tokens: &mut Tokens) -> bool {
+pub(super) fn calls_only_known(tokens: &mut Tokens) -> bool {
     // The list of columns after the table.
     tokens.symbol('(');
     let mut last: Option<(Token, bool)> = None;

@@ -5,10 +5,12 @@
 //! tables. A transaction that is larger than a batch comes in parts, of which only the last one is complete.
 
 pub mod calendar;
+mod image;
 mod row;
 mod table;
 
-pub use row::{Column, FromValue, RowImage, Value};
+pub use image::{RowBlock, RowImage};
+pub use row::{Column, FromValue, Value};
 pub use table::TableName;
 
 use crate::checkpoint::Checkpoint;

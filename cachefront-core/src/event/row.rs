@@ -1,10 +1,8 @@
-//! Row images: the columns that a key mapping may read.
+//! The values of columns, and what they can be read as.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-
-use crate::error::{Error, ErrorKind, Result};
 
 /// A column's value, in the types that keys are made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,99 +34,6 @@ pub enum Column {
     Skipped,
     /// The source cannot decode the column.
     Unsupported,
-}
-
-/// One image of a row: column names and values.
-#[derive(Clone, Debug)]
-pub struct RowImage {
-    /// Shared by all rows of a table.
-    names: Arc<[Box<str>]>,
-    columns: Vec<Column>,
-    /// NULL is read as an empty value if a value is expected.
-    nulls_are_empty: bool,
-}
-
-impl RowImage {
-    /// Makes an image from names and columns of the same number and order.
-    pub fn new(names: Arc<[Box<str>]>, columns: Vec<Column>) -> Self {
-        debug_assert_eq!(names.len(), columns.len(), "one name for each column");
-        Self { names, columns, nulls_are_empty: false }
-    }
-
-    /// Makes an image from pairs, for tests and for sources without a table map.
-    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
-        let (names, columns): (Vec<Box<str>>, Vec<Column>) =
-            pairs.into_iter().map(|(name, value)| (Box::from(name), Column::Value(value))).unzip();
-        Self { names: names.into(), columns, nulls_are_empty: false }
-    }
-
-    /// Returns the column `name` as a `T`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupt`] if the image has no such column or it is not a `T`. A mapping returns this error, and the
-    /// invalidator then flushes the mapping's cache rather than miss a key. NULL does not flush: read a column that may be
-    /// NULL as an `Option`, or let the mapping skip the keys that are made of it.
-    ///
-    /// ```
-    /// use cachefront::event::{RowImage, Value};
-    ///
-    /// let row = RowImage::from_pairs([("id", Value::UInt(7)), ("nick", Value::Null)]);
-    /// assert_eq!(row.get::<u64>("id")?, 7);
-    /// assert_eq!(row.get::<Option<String>>("nick")?, None);
-    /// assert!(row.get::<u64>("uid").is_err());
-    /// # Ok::<(), cachefront::Error>(())
-    /// ```
-    pub fn get<T: FromValue>(&self, name: &str) -> Result<T> {
-        match self.column(name) {
-            Some(Column::Value(value)) => self.read(value).ok_or_else(|| {
-                Error::new(ErrorKind::Corrupt, format!("column `{name}` is {}, not {}", shape(value), T::EXPECTED))
-            }),
-            Some(Column::Missing) => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the row image lacks column `{name}`: set binlog_row_image=FULL on the source"),
-            )),
-            Some(Column::Skipped) => Err(Error::new(
-                ErrorKind::Config,
-                format!("column `{name}` was not decoded: name it in the mapping's columns"),
-            )),
-            Some(Column::Unsupported) => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "column `{name}` has a type or character set that the source cannot decode: convert it to utf8mb4"
-                ),
-            )),
-            None => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the row has no column `{name}`; it has {}", self.names.join(", ")),
-            )),
-        }
-    }
-
-    fn read<T: FromValue>(&self, value: &Value) -> Option<T> {
-        let plain = T::from_value(value);
-        if plain.is_some() || !self.nulls_are_empty || *value != Value::Null {
-            return plain;
-        }
-        T::empty()
-    }
-
-    /// Returns the same image with NULLs read as empty values if a value is expected; `None` if the image has no NULL.
-    pub(crate) fn without_nulls(&self) -> Option<Self> {
-        let null = Column::Value(Value::Null);
-        self.columns.contains(&null).then(|| Self { nulls_are_empty: true, ..self.clone() })
-    }
-
-    /// Returns the column `name`; `None` if the table has no such column.
-    pub fn column(&self, name: &str) -> Option<&Column> {
-        // MySQL's column names are case-insensitive.
-        let index = self.names.iter().position(|candidate| candidate.eq_ignore_ascii_case(name))?;
-        self.columns.get(index)
-    }
-
-    /// Returns all names with their columns, in the table's order.
-    pub fn columns(&self) -> impl Iterator<Item = (&str, &Column)> {
-        self.names.iter().map(|name| &**name).zip(&self.columns)
-    }
 }
 
 /// A type that a column can be converted to.
@@ -257,7 +162,7 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
-fn shape(value: &Value) -> &'static str {
+pub(super) fn shape(value: &Value) -> &'static str {
     match value {
         Value::Null => "NULL",
         Value::Int(_) | Value::UInt(_) => "an integer",
@@ -270,6 +175,7 @@ fn shape(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::RowImage;
 
     #[test]
     fn bytes_of_another_length_are_no_array() {

@@ -6,17 +6,18 @@
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use cachefront_binlog::BinlogSource;
-use cachefront_core::ErrorKind;
 use cachefront_core::event::{Change, Column, Transaction};
-use cachefront_core::source::{ChangeSource, Columns, TableFilter};
+use cachefront_core::source::{BatchLimits, ChangeSource, Columns, TableFilter};
+use cachefront_core::{ErrorKind, Position, Result};
 use cachefront_testkit::server::mariadb::{MariaDb, Release};
 use cachefront_testkit::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
 use schema::{Random, Table};
 
-use crate::server::{Database, only, text, try_drain};
+use crate::server::{Database, PATIENCE, limits, only, text};
 
 /// Transactions on one schema.
 const ON_ONE_SCHEMA: usize = 40;
@@ -72,6 +73,8 @@ struct World {
     tables: Vec<Table>,
     filter: TableFilter,
     is_mariadb: bool,
+    /// All that was fetched.
+    position: Position,
     gaps: usize,
     whole: usize,
     checked: usize,
@@ -150,11 +153,27 @@ impl World {
     async fn open(&mut self) {
         let from = self.db.checkpoint().await;
         self.source.open(&from, &self.filter).await.expect("the source opens");
+        self.position = from.position;
+    }
+
+    /// Fetches up to what is executed now. Most steps log something that no table of the filter has, so no fetch waits for long.
+    async fn fetch(&mut self) -> Result<Vec<Transaction>> {
+        let goal = self.db.checkpoint().await.position;
+        let limits = BatchLimits { wait_max: Duration::from_millis(5), ..limits() };
+        let until = Instant::now() + PATIENCE;
+        let mut transactions = Vec::new();
+        while !self.position.covers(&goal) {
+            assert!(Instant::now() < until, "{goal} does not arrive");
+            let batch = self.source.next_batch(&limits).await?;
+            transactions.extend(batch.transactions);
+            self.position = batch.checkpoint.position;
+        }
+        Ok(transactions)
     }
 
     /// Fetches everything, and compares it with the states before and after.
     async fn check(&mut self, before: &[Rows], after: &[Rows], what: &str) {
-        let transactions = match try_drain(&mut self.source, &mut self.db).await {
+        let transactions = match self.fetch().await {
             Ok(transactions) => transactions,
             Err(error) if error.kind() == ErrorKind::Gap => {
                 self.gaps += 1;
@@ -194,18 +213,20 @@ async fn run(mut db: Database, is_mariadb: bool, transactions: usize, seed: u64)
             filter.add((db.name(), table.name.as_str()).into(), &columns);
         }
         let source = db.source().await;
-        let mut world = World { db, source, tables, filter, is_mariadb, gaps: 0, whole: 0, checked: 0 };
+        let position = Position::new();
+        let mut world = World { db, source, tables, filter, is_mariadb, position, gaps: 0, whole: 0, checked: 0 };
         world.open().await;
+        let mut before = world.rows().await;
         for step in 0..ON_ONE_SCHEMA {
             if random.once_in(3) {
                 world.settings(&mut random).await;
             }
-            let before = world.rows().await;
             let old = world.tables.clone();
             let statements = world.step(&mut random).await;
             let after = world.rows().await;
             let what = format!("seed {seed}, step {step}: {statements:?} on {old:?}");
             world.check(&before, &after, &what).await;
+            before = after;
         }
         gaps += world.gaps;
         whole += world.whole;
