@@ -123,9 +123,7 @@ impl Frame {
                 said.push(end_of(load, fate));
             }
         }
-        if self.cached != before.cached {
-            said.push(self.cached_now());
-        }
+        said.extend(self.cache_change(before));
         said
     }
 
@@ -156,13 +154,18 @@ impl Frame {
         said
     }
 
-    /// Says what the cache has now.
-    pub fn cached_now(&self) -> String {
-        match (&self.cached.value, self.cached.leased) {
-            (Some(value), _) => format!("In the cache: \"{value}\"."),
-            (None, true) => "In the cache: a lease, and no value.".into(),
-            (None, false) => "In the cache: no value.".into(),
-        }
+    /// Says what has changed in the cache since `before`, or that an event has found no value to remove.
+    fn cache_change(&self, before: &Self) -> Option<String> {
+        let (now, was) = (&self.cached, &before.cached);
+        let said = match (&was.value, &now.value) {
+            (was, Some(value)) if was.as_ref() != Some(value) => format!("In the cache: \"{value}\"."),
+            (Some(_), None) => "The value is gone from the cache.".into(),
+            (None, None) if now.leased && !was.leased => "In the cache: a lease, and no value.".into(),
+            (None, None) if was.leased && !now.leased => "The lease is gone from the cache.".into(),
+            (None, None) if self.log.handled > before.log.handled => "There was no value to remove.".into(),
+            _ => return None,
+        };
+        Some(said)
     }
 }
 

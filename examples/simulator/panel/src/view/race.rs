@@ -189,7 +189,7 @@ fn reader_now(reader: &ReaderState) -> Markup {
     html! {
         span.wrong[reader.is_wrong()] data-reader=(reader.name) data-state=(state) data-value=(value) data-wrong[reader.is_wrong()] {
             b { (reader.name) } " " (words) " " (value)
-            @if reader.is_wrong() { " (was " (reader.asked) " when it asked)" }
+            @if reader.is_wrong() { " (the row was " (reader.asked) " when it asked)" }
         }
     }
 }

@@ -89,3 +89,9 @@ fn the_rule_of_each_scene_is_a_heading_of_the_protocol() {
         assert_eq!(name.to_lowercase().replace(' ', "-").replace('\'', ""), anchor);
     }
 }
+
+/// The board of a page has a row for each step.
+#[test]
+fn no_scene_has_more_steps_than_the_page_has_rows() {
+    assert!(SCENES.iter().all(|scene| scene.steps.len() <= 6));
+}
