@@ -1,6 +1,7 @@
 //! The loader of both caches: it reads the row in a session of the primary, or of the replica.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ impl Rows {
     pub(crate) async fn read(&self, fence: Option<(&Position, Duration)>) -> Row {
         let executed = || self.database.session(self.server).0;
         let behind = match fence {
-            Some((fence, wait)) => !wait::until(wait, async || up_to(executed()).covers(fence)).await,
+            Some((fence, wait)) => !wait::until(wait, || ready(up_to(executed()).covers(fence))).await,
             None => false,
         };
         let (executed, name) = self.database.session(self.server);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Waits until `is_met`, at most for `bound`. Returns false if it is not met by then.
-pub(crate) async fn until(bound: Duration, is_met: impl AsyncFn() -> bool) -> bool {
+pub(crate) async fn until<F: Future<Output = bool>>(bound: Duration, is_met: impl Fn() -> F) -> bool {
     let deadline = Instant::now() + bound;
     while !is_met().await {
         if Instant::now() >= deadline {

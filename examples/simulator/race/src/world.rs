@@ -1,5 +1,6 @@
 //! One race in progress: the database, a cache on one side, and the readers.
 
+use std::future::ready;
 use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
@@ -126,7 +127,8 @@ impl World {
             Side::Naive => Subject::Naive(Naive::open(rows).await?),
             Side::Cachefront => Subject::Guarded(Guarded::open(rows, &settings).await?),
         };
-        let is_ready = async || subject.handled().await == database.numbers().committed;
+        let (following, log) = (&subject, &database);
+        let is_ready = || async move { following.handled().await == log.numbers().committed };
         if !wait::until(settings.step_max, is_ready).await {
             return Err(RaceError::Step { name: "the start" });
         }
@@ -191,7 +193,8 @@ impl World {
             Act::Deliver => self.database.deliver(),
             Act::Purge => self.database.purge(),
         }
-        wait::until(self.settings.step_max, async || self.has_settled(act).await).await
+        let this = &*self;
+        wait::until(self.settings.step_max, || this.has_settled(act)).await
     }
 
     /// Returns true once an operation has had its effect.
@@ -222,7 +225,7 @@ impl World {
     async fn has_joined(&self, reader: char, misses: u64) -> bool {
         let waits = || matches!(self.subject, Subject::Naive(_)) && self.loads.misses() > misses;
         let ended = || self.readers.iter().any(|one| one.name == reader && one.ending.get().is_some());
-        wait::until(self.settings.step_max, async || ended() || waits()).await
+        wait::until(self.settings.step_max, || ready(ended() || waits())).await
     }
 
     fn start(&mut self, name: char, hold: bool, token: Option<Position>) {

@@ -17,7 +17,7 @@ async fn shown(worlds: &Worlds, session: &str, side: Side, step: usize) -> View 
 }
 
 #[tokio::test]
-async fn the_naive_cache_ends_with_the_old_value_and_the_library_never_does() {
+async fn the_naive_cache_ends_with_the_old_value_the_library_does_not() {
     let worlds = worlds(|_| {});
     for scene in &SCENES {
         let naive = worlds.show("s", scene, Side::Naive, usize::MAX).await.expect("a view");
@@ -59,7 +59,7 @@ async fn the_number_of_worlds_is_bounded_and_the_oldest_makes_room() {
 async fn a_world_that_is_not_used_is_closed() {
     let worlds = worlds(|settings| settings.idle_max = Duration::from_millis(50));
     shown(&worlds, "s", Side::Cachefront, 2).await;
-    assert!(crate::wait::until(Duration::from_secs(10), async || worlds.count() == 0).await);
+    assert!(crate::wait::until(Duration::from_secs(10), || std::future::ready(worlds.count() == 0)).await);
     assert_eq!(shown(&worlds, "s", Side::Cachefront, 5).await.played.len(), 5);
 }
 
