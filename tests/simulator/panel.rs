@@ -320,6 +320,9 @@ async fn the_panel_runs_alone_over_servers() {
     let page = reader.get("/").await.text;
     assert!(page.contains("MySQL") && page.contains("Redis") && page.contains("data-verdict=\"empty\""), "{page}");
     assert!(page.contains("data-cause=\"capture_silent\""), "no consumer runs");
+    // Races need neither servers nor a consumer.
+    let race = reader.get("/race/visibility?side=cachefront&step=6").await.text;
+    assert!(race.contains("data-outcome=\"current\""), "{race}");
     // What it switches is in force at the API.
     let version = Client::new(api.api_url()).get("/mode").await.expect(200)["version"].clone();
     reader.post("/mode", &format!("mode=cdc&version={version}")).await.expect(200);

@@ -18,11 +18,12 @@ fn side_name(side: Side) -> &'static str {
     }
 }
 
-fn lane_name(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Reader => "Readers",
-        Lane::Writer => "Writer and database",
-        Lane::Log => "Log and invalidator",
+fn lane_name(lane: Lane, side: Side) -> &'static str {
+    match (lane, side) {
+        (Lane::Reader, _) => "Readers",
+        (Lane::Writer, _) => "Writer and database",
+        (Lane::Log, Side::Naive) => "Log and consumer",
+        (Lane::Log, Side::Cachefront) => "Log and invalidator",
     }
 }
 
@@ -94,7 +95,7 @@ pub(crate) fn scene(view: &View, playing: bool) -> Markup {
             (bar(view))
             p.race-say role="status" aria-live="polite" data-say { (said(view)) }
             (now(frame))
-            div.race-heads aria-hidden="true" { @for lane in Lane::ALL { span { (lane_name(lane)) } } }
+            div.race-heads aria-hidden="true" { @for lane in Lane::ALL { span { (lane_name(lane, *side)) } } }
             ol.race-board aria-label="Steps" {
                 @for (place, step) in scene.steps.iter().enumerate() { (line(view, place, step)) }
             }
@@ -204,7 +205,7 @@ fn line(view: &View, place: usize, step: &Step) -> Markup {
     html! {
         li.(class) data-lane=(step.lane().as_str()) aria-current=[(class == "now").then_some("step")] {
             b { (place + 1) ". " (step.name) }
-            span.lane.m { " · " (lane_name(step.lane())) }
+            span.lane.m { " · " (lane_name(step.lane(), view.side)) }
             @if let Some(played) = view.played.get(place) {
                 ul { @for fact in &played.facts { li data-fact { (fact) } } }
             }
