@@ -11,5 +11,6 @@ mod explain;
 mod faults;
 mod login;
 mod outage;
+mod race;
 mod scene;
 mod tabs;

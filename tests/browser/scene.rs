@@ -104,6 +104,11 @@ impl Scene {
     /// Fills in the form.
     pub(crate) async fn log_in(&self) {
         self.chrome.goto(&format!("{}/", self.simulator.ui_url())).await;
+        self.enter_password().await;
+    }
+
+    /// Fills in the form that the browser shows.
+    pub(crate) async fn enter_password(&self) {
         self.chrome.run(&format!("document.querySelector('[name=password]').value = '{PASSWORD}'")).await;
         self.chrome.click("form button").await;
         self.chrome.shows("#connection", "live", PATIENCE).await;

@@ -22,6 +22,7 @@ mod outages;
 mod panel;
 mod panel_keys;
 mod panel_truth;
+mod race;
 mod replica;
 mod rest;
 mod rights;

@@ -93,7 +93,7 @@ async fn no_user_gets_in_without_a_password_and_a_role() {
     let page = panel.get_with("/", ("accept", "text/html")).await;
     assert_eq!((page.status, page.header("location")), (StatusCode::SEE_OTHER, "/login"));
     assert!(panel.get("/login").await.text.contains("type=\"password\""));
-    for closed in ["/", "/live", "/cache", "/audit", "/session", "/experiment/json"] {
+    for closed in ["/", "/live", "/cache", "/race", "/race/overtaken", "/audit", "/session", "/experiment/json"] {
         assert_eq!(panel.get(closed).await.status, 401, "{closed}");
     }
     assert_eq!(panel.send(panel.request(Method::POST, "/users/1/delete")).await.status, 401);
@@ -320,6 +320,9 @@ async fn the_panel_runs_alone_over_servers() {
     let page = reader.get("/").await.text;
     assert!(page.contains("MySQL") && page.contains("Redis") && page.contains("data-verdict=\"empty\""), "{page}");
     assert!(page.contains("data-cause=\"capture_silent\""), "no consumer runs");
+    // Races need neither servers nor a consumer.
+    let race = reader.get("/race/visibility?side=cachefront&step=6").await.text;
+    assert!(race.contains("data-outcome=\"current\""), "{race}");
     // What it switches is in force at the API.
     let version = Client::new(api.api_url()).get("/mode").await.expect(200)["version"].clone();
     reader.post("/mode", &format!("mode=cdc&version={version}")).await.expect(200);

@@ -9,7 +9,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 14] = [
     (
         "/panel.css",
         STYLE,
@@ -17,6 +17,7 @@ const FILES: [(&str, &str, &str); 12] = [
             include_str!("assets/base.css"),
             include_str!("assets/live.css"),
             include_str!("assets/pages.css"),
+            include_str!("assets/race.css"),
             include_str!("assets/narrow.css"),
         ),
     ),
@@ -29,6 +30,8 @@ const FILES: [(&str, &str, &str); 12] = [
     ("/users.js", SCRIPT, include_str!("assets/users.js")),
     ("/charts.js", SCRIPT, include_str!("assets/charts.js")),
     ("/flow.js", SCRIPT, include_str!("assets/flow.js")),
+    ("/race.js", SCRIPT, include_str!("assets/race.js")),
+    ("/login.js", SCRIPT, include_str!("assets/login.js")),
     ("/uplot.js", SCRIPT, loadgen::uplot::SCRIPT),
     ("/uplot.css", STYLE, loadgen::uplot::STYLE),
 ];

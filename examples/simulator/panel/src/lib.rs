@@ -25,6 +25,7 @@ mod pages;
 mod panel;
 mod peer;
 mod query;
+mod race;
 mod recorder;
 mod refresh;
 mod refusals;
@@ -47,6 +48,7 @@ use loadgen::experiment::ExperimentControl;
 use simulator_api::{self, Api, guard};
 use simulator_model::domain::Database;
 use simulator_model::settings::Settings;
+use simulator_race::{RaceSettings, Worlds};
 use tokio::task::JoinHandle;
 
 use self::gauges::Numbers;
@@ -93,6 +95,7 @@ impl Ui {
             limits: Limits::default(),
             refusals: Refusals::default(),
             tabs: simulator_api::stream_permits(),
+            races: Worlds::new(RaceSettings::default()),
             read_only: settings.ui_read_only,
             api,
         });
@@ -104,6 +107,8 @@ impl Ui {
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))
             .route("/cache/evict", post(keys::evict))
+            .route("/race", get(race::index))
+            .route("/race/{scene}", get(race::scene))
             .route("/audit", get(pages::audit))
             .route("/live", get(stream::live))
             .route("/session", get(login::session))

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Form, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, Form, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
+use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -22,6 +23,9 @@ use simulator_model::credentials::Role;
 use super::panel::Panel;
 use super::reply::{refused, refused_as};
 use super::view::icon;
+
+/// Maximum size of the URL of a page to go on to after the login: a scene, a side and a step are far below.
+const NEXT_BYTES_MAX: usize = 200;
 
 /// The session of a request that passed [`require`].
 #[derive(Clone)]
@@ -72,7 +76,9 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
             request.extensions_mut().insert(CurrentUser(session));
             next.run(request).await
         }
-        Err(Denied::NotLoggedIn) if wants_page(request.headers()) => Redirect::to("/login").into_response(),
+        Err(Denied::NotLoggedIn) if wants_page(request.headers()) => {
+            Redirect::to(&login_for(request.uri())).into_response()
+        }
         Err(denied) => {
             if let (Denied::Forged | Denied::Role(_), Ok(session)) = (denied, access.viewer(request.headers())) {
                 note_refusal(&panel, &session, &path, denied).await;
@@ -80,6 +86,22 @@ pub(super) async fn require(State(panel): State<Arc<Panel>>, mut request: Reques
             refused(denied.status(), denied.words())
         }
     }
+}
+
+/// Returns the address of the login page that leads on to a page whose URL can be shared, and to the first page otherwise.
+fn login_for(uri: &Uri) -> String {
+    let next = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    match shared_page(next) {
+        Some(next) => format!("/login?next={}", next.replace('?', "%3F").replace('&', "%26").replace('=', "%3D")),
+        None => "/login".into(),
+    }
+}
+
+/// Returns the text if it is the URL of a race, `None` if it is anything else: the login leads to no other page than ours.
+fn shared_page(next: &str) -> Option<&str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-/?&=".contains(c);
+    let is_race = next == "/race" || next.starts_with("/race/");
+    (is_race && next.len() <= NEXT_BYTES_MAX && next.chars().all(plain)).then_some(next)
 }
 
 /// Records in the audit list that a request of a logged-in user was refused.
@@ -114,12 +136,23 @@ pub(super) struct Credentials {
     name: String,
     #[serde(default)]
     password: String,
+    /// The page to go on to.
+    #[serde(default)]
+    next: String,
 }
 
-pub(super) fn form(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Ready<Response> {
+/// The page to go on to after the login.
+#[derive(Default, Deserialize)]
+pub(super) struct Then {
+    #[serde(default)]
+    next: String,
+}
+
+pub(super) fn form(State(panel): State<Arc<Panel>>, Query(then): Query<Then>, headers: HeaderMap) -> Ready<Response> {
+    let next = shared_page(&then.next);
     ready(match panel.api.access.viewer(&headers) {
-        Ok(_) => Redirect::to("/").into_response(),
-        Err(_) => page(StatusCode::OK, ""),
+        Ok(_) => Redirect::to(next.unwrap_or("/")).into_response(),
+        Err(_) => page(StatusCode::OK, "", next),
     })
 }
 
@@ -130,12 +163,12 @@ pub(super) async fn submit(
 ) -> Response {
     match panel.api.access.login(given.name.trim(), &given.password, from.ip()).await {
         Ok((_, cookie)) => {
-            let mut response = Redirect::to("/").into_response();
+            let mut response = Redirect::to(shared_page(&given.next).unwrap_or("/")).into_response();
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
         Err(denied) => {
-            let mut response = page(denied.status(), &denied.words());
+            let mut response = page(denied.status(), &denied.words(), shared_page(&given.next));
             if let Some(wait) = denied.into_response().headers().get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
             }
@@ -156,7 +189,7 @@ pub(super) async fn logout(State(panel): State<Arc<Panel>>, headers: HeaderMap) 
     response
 }
 
-fn page(status: StatusCode, wrong: &str) -> Response {
+fn page(status: StatusCode, wrong: &str, next: Option<&str>) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -167,6 +200,7 @@ fn page(status: StatusCode, wrong: &str) -> Response {
                 link rel="icon" href="/panel.svg";
                 link rel="stylesheet" href="/panel.css";
                 script src="/theme.js" {}
+                @if next.is_some() { script src="/login.js" type="module" {} }
             }
             body.narrow {
                 (icon::sprite())
@@ -175,6 +209,7 @@ fn page(status: StatusCode, wrong: &str) -> Response {
                         h1.brand { (icon::icon("logo")) "cachefront" }
                         p.m { "The account " b { "admin" } " has the password that the program printed at its first start, or the one in CACHEFRONT_UI_ADMIN_PASSWORD." }
                         @if !wrong.is_empty() { p.error role="alert" { (wrong) } }
+                        @if let Some(next) = next { input type="hidden" name="next" value=(next); }
                         label.f { span { "Name" } input name="name" value="admin" autocomplete="username" required; }
                         label.f { span { "Password" } input type="password" name="password" autocomplete="current-password" required autofocus; }
                         button.btn.lg.pri type="submit" { "Log in" }
@@ -184,4 +219,19 @@ fn page(status: StatusCode, wrong: &str) -> Response {
         }
     };
     (status, page).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_login_leads_to_a_race_and_to_no_other_place() {
+        let login = |uri: &str| login_for(&uri.parse().expect("a URI"));
+        assert_eq!(login("/race/overtaken?side=naive&step=3"), "/login?next=/race/overtaken%3Fside%3Dnaive%26step%3D3");
+        assert_eq!((login("/race"), login("/")), ("/login?next=/race".into(), "/login".into()));
+        for other in ["//example.org/race", "/racer", "/race/\\example.org", "/race/x#y", "/race/%0d", "/cache", ""] {
+            assert_eq!(shared_page(other), None, "{other}");
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl PageData {
                 let audit = tokio::time::timeout(LOOKUP_MAX, panel.api.access.audit_list()).await;
                 gathered.audit = audit.ok().and_then(Result::ok);
             }
-            Tab::Audit | Tab::Faults => {}
+            Tab::Audit | Tab::Faults | Tab::Race => {}
         }
         gathered
     }

@@ -47,3 +47,11 @@ async fn page(panel: &Panel, tab: Tab, reader: &Session, wanted: &QueryParameter
     let gathered = PageData::of(panel, tab, reader, wanted).await;
     view::whole(&PageContext::of(panel, tab, reader, wanted, &gathered))
 }
+
+/// Renders a page of races around its content.
+pub(super) async fn race_page(panel: &Panel, reader: &Session, content: Markup) -> Markup {
+    refresh::fresh(panel).await;
+    let wanted = QueryParameters::default();
+    let gathered = PageData::of(panel, Tab::Race, reader, &wanted).await;
+    view::whole_race(&PageContext::of(panel, Tab::Race, reader, &wanted, &gathered), content)
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use simulator_api::Api;
 use simulator_model::domain::Database;
+use simulator_race::Worlds;
 use tokio::sync::Semaphore;
 
 use super::gauges::Numbers;
@@ -39,6 +40,8 @@ pub(crate) struct Panel {
     pub(crate) refusals: Refusals,
     /// Permits for tabs that follow the panel; the API's clients have their own.
     pub(crate) tabs: Arc<Semaphore>,
+    /// The races that viewers play.
+    pub(crate) races: Worlds,
     /// True if no user may change anything through this panel.
     pub(crate) read_only: bool,
 }

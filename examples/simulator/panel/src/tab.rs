@@ -9,14 +9,16 @@ pub(super) enum Tab {
     #[default]
     Live,
     Cache,
+    Race,
     Faults,
     Audit,
 }
 
 impl Tab {
-    pub(super) const ALL: [(Self, &'static str, &'static str); 4] = [
+    pub(super) const ALL: [(Self, &'static str, &'static str); 5] = [
         (Self::Live, "/", "Live"),
         (Self::Cache, "/cache", "Cache browser"),
+        (Self::Race, "/race", "Races"),
         (Self::Faults, "/faults", "Faults"),
         (Self::Audit, "/audit", "Audit"),
     ];
@@ -25,6 +27,7 @@ impl Tab {
         match self {
             Self::Live => "live",
             Self::Cache => "cache",
+            Self::Race => "race",
             Self::Faults => "faults",
             Self::Audit => "audit",
         }

@@ -13,6 +13,7 @@ mod freshness;
 pub(super) mod icon;
 mod load;
 mod pipeline;
+pub(super) mod race;
 mod text;
 mod tokens;
 mod top;
@@ -26,6 +27,13 @@ use super::tab::Tab;
 /// Renders a whole page.
 pub(super) fn whole(context: &PageContext<'_>) -> Markup {
     frame::whole(context, &parts(context))
+}
+
+/// Renders a whole page of races around its content.
+pub(super) fn whole_race(context: &PageContext<'_>, content: Markup) -> Markup {
+    let mut parts = parts(context);
+    parts.push(("race", content));
+    frame::whole(context, &parts)
 }
 
 /// Renders the parts of a page, by name.
@@ -46,6 +54,8 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
             ("events", events::events(context)),
         ]),
         Tab::Cache => parts.push(("cache", cache::cache(context))),
+        // The handler of the page renders it: it is not pushed.
+        Tab::Race => {}
         Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(context)), ("faults", faults::faults(context))]),
         Tab::Audit => parts.push(("audit", audit::audit(context))),
     }

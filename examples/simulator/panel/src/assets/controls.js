@@ -201,8 +201,8 @@ let lastWord = document.querySelector("[data-verdict]")?.dataset.verdict;
 
 /** The verdict's word is said when it changes, and not with every number. */
 export function patched(parts) {
-  if (!parts.verdict) return;
-  const verdict = document.querySelector("[data-verdict]");
+  const verdict = document.querySelector("[data-part=verdict] [data-verdict]");
+  if (!parts.verdict || !verdict) return;
   if (verdict.dataset.verdict === lastWord) return;
   lastWord = verdict.dataset.verdict;
   document.querySelector("[data-said]").textContent = verdict.querySelector("h1").textContent;
@@ -247,7 +247,7 @@ export function lost(trouble) {
 }
 
 function unknown(time) {
-  const verdict = document.querySelector("[data-verdict]");
+  const verdict = document.querySelector("[data-part=verdict] [data-verdict]");
   if (!verdict || verdict.dataset.verdict === "lost") return;
   const was = verdict.querySelector("h1").textContent;
   verdict.dataset.verdict = lastWord = "lost";

@@ -4,9 +4,11 @@ import * as controls from "./controls.js";
 import * as users from "./users.js";
 import * as charts from "./charts.js";
 import * as flow from "./flow.js";
+import * as race from "./race.js";
 
 controls.begin();
 users.begin();
 flow.begin();
 charts.begin();
+race.begin();
 begin({ patched: [controls.patched, users.patched], chart: charts.chart, change: flow.change, lost: [controls.lost, charts.lost] });

@@ -107,7 +107,7 @@ function judge() {
   } else if (isLost) {
     isLost = false;
     // The program sends what has changed, and does not know what silence has changed here.
-    children(verdict, parse(kept.verdict));
+    if (verdict) children(verdict, parse(kept.verdict));
     document.title = kept.title;
     tell(null);
     for (const patched of told.patched) patched({ verdict: kept.verdict });

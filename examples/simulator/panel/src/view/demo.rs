@@ -41,6 +41,7 @@ pub(super) fn demo(context: &PageContext<'_>) -> Markup {
                 @for step in steps { (line(step)) }
             }
             @if let Some(row) = &context.moment.demo { (state_of(row)) }
+            p.m.s { "Why not just delete the key when the event comes? " a href="/race" { "The races, step by step" } }
             @if tour.running {
                 button.btn.q type="button" data-post="/demo/stop" disabled[!context.operates()] title=[context.reason()] { (icon("stop")) "Stop" }
             }

@@ -21,15 +21,14 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                 main #content tabindex="-1" {
                     div #lost.banner.lost-banner hidden { span role="alert" data-words {} span aria-hidden="true" data-ago {} }
                     div data-part="banner" role="alert" { @if let Some(markup) = part("banner") { (markup) } }
-                    div.strip {
-                        section data-part="verdict" aria-label="Verdict" { @if let Some(markup) = part("verdict") { (markup) } }
-                        section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
-                    }
+                    // A race has a world of its own: how the caches of the simulator are is not of interest there.
+                    @if context.tab != Tab::Race { (strip(&part)) }
                     p #said.vh aria-live="polite" data-said {}
                     @if let Some(reason) = context.reason() { p #why-off.vh data-read-only[context.panel.read_only] { (reason) } }
                     @match context.tab {
                         Tab::Live => (live(context, &part)),
                         Tab::Cache => (browser(&part)),
+                        Tab::Race => @if let Some(markup) = part("race") { (markup) },
                         Tab::Faults => (faults(&part)),
                         Tab::Audit => section.card data-part="audit" aria-labelledby="h-audit" { @if let Some(markup) = part("audit") { (markup) } },
                     }
@@ -43,6 +42,15 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                 div #toasts role="status" aria-live="polite" {}
                 noscript { p.banner { "The panel pushes what it shows: it needs JavaScript, from this program only." } }
             }
+        }
+    }
+}
+
+fn strip<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    html! {
+        div.strip {
+            section data-part="verdict" aria-label="Verdict" { @if let Some(markup) = part("verdict") { (markup) } }
+            section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
         }
     }
 }
