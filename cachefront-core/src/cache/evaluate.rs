@@ -22,12 +22,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Evaluates what was read from the store for a cache without tags: whether it may be served, and whether it satisfies the
     /// level.
-    #[inline]
+    #[inline(always)]
     pub(super) fn evaluate(&self, reading: Reading, level: &Level, now: Timestamp) -> Lookup<V> {
         match self.decode(reading, now) {
             Ok(stored) => self.judge(stored, level, now),
             Err(_) => Lookup::Miss,
         }
+    }
+
+    /// The same for one of many keys. It is a function of its own, so that the one above is inlined where a single key is read.
+    #[inline(never)]
+    pub(super) fn evaluate_of_many(&self, reading: Reading, level: &Level, now: Timestamp) -> Lookup<V> {
+        self.evaluate(reading, level, now)
     }
 
     /// Judges whether a valid value satisfies the level.

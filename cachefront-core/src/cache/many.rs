@@ -170,7 +170,7 @@ where
             let lookups = self.shared.evaluate_tagged(readings, level, Look::Read).await;
             self.take_hits(parts, lookups.into_iter().zip(tickets), now, found);
         } else {
-            let lookups = readings.into_iter().map(|reading| self.shared.evaluate(reading, level, now));
+            let lookups = readings.into_iter().map(|reading| self.shared.evaluate_of_many(reading, level, now));
             self.take_hits(parts, lookups.zip(tickets), now, found);
         }
     }

@@ -133,7 +133,7 @@ where
         let (mut parts, mut hits) = (Vec::new(), 0);
         for ((store_key, (index, ticket)), reading) in store_keys.into_iter().zip(places).zip(readings) {
             let Some(key) = keys.get(index) else { continue };
-            match self.hit_of_many(key, &store_key, self.shared.evaluate(reading, level, now), ticket) {
+            match self.hit_of_many(key, &store_key, self.shared.evaluate_of_many(reading, level, now), ticket) {
                 Ok(stored) => {
                     hits += 1;
                     if let Some(observer) = &self.observer {
