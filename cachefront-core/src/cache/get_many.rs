@@ -54,12 +54,15 @@ pub struct GetMany<K, V> {
     running: Option<Running<V>>,
 }
 
+/// A read in progress.
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// A read that has begun, boxed, so that both kinds have one type.
 enum Running<V> {
     /// Everything that is known about each value, or its own error.
-    Found(Pin<Box<dyn Future<Output = Found<V>> + Send>>),
+    Found(Boxed<Found<V>>),
     /// The values alone.
-    Values(Pin<Box<dyn Future<Output = Result<Vec<Option<V>>>> + Send>>),
+    Values(Boxed<Result<Vec<Option<V>>>>),
 }
 
 /// A [`GetMany`] that returns everything that is known about each value.

@@ -161,9 +161,8 @@ impl Pump {
             return Ok(false);
         }
         let filter = self.worker.caches.table_filter();
-        for finding in self.source.preflight(&filter).await? {
-            tracing::warn!(source = %self.source.describe(), "{finding}");
-        }
+        let warnings = self.source.preflight(&filter).await?;
+        self.worker.note_warnings(warnings, true);
         self.worker.checked = true;
         Ok(true)
     }
@@ -172,7 +171,10 @@ impl Pump {
     pub(super) async fn check_all_tables(&mut self, session: Option<&mut Session>) -> Result<()> {
         let filter = self.worker.caches.table_filter();
         match self.source.preflight(&filter).await {
-            Ok(_) => (0..self.worker.caches.len()).try_for_each(|index| self.worker.note_fit(index, Ok(()))),
+            Ok(warnings) => {
+                self.worker.note_warnings(warnings, true);
+                (0..self.worker.caches.len()).try_for_each(|index| self.worker.note_fit(index, Ok(())))
+            }
             Err(error) if error.kind() == ErrorKind::Config => {
                 let all: Vec<usize> = (0..self.worker.caches.len()).collect();
                 self.check_tables(&all, session).await
@@ -200,7 +202,8 @@ impl Pump {
                     }
                 }
             };
-            worker.note_fit(index, outcome.map(drop))?;
+            let outcome = outcome.map(|warnings| worker.note_warnings(warnings, false));
+            worker.note_fit(index, outcome)?;
         }
         Ok(())
     }

@@ -99,6 +99,9 @@ pub struct CdcStatus {
     /// The names of the bound caches whose changes the source cannot deliver exactly: none of their values is cached. See
     /// `last_error`.
     pub not_covered: Vec<String>,
+    /// What the last checks of the source found that does not prevent exact reading, each with its reason and remedy. They are
+    /// checked at the start, whenever an invalidator becomes active, and after a change of a table's definition.
+    pub warnings: Vec<String>,
     /// The shortest freshness objective of the bound caches: beyond this [`lag`](Self::lag) plain reads of such a cache fall
     /// back. `None` if no bound cache has one.
     pub freshness_objective: Option<Duration>,
@@ -121,6 +124,7 @@ impl CdcStatus {
             flushes_total: 0,
             rewinds_total: 0,
             not_covered: Vec::new(),
+            warnings: Vec::new(),
             freshness_objective: None,
             last_error: None,
             clock,
@@ -173,7 +177,7 @@ impl fmt::Display for CdcStatus {
 
 impl Serialize for CdcStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("CdcStatus", 14)?;
+        let mut fields = serializer.serialize_struct("CdcStatus", 15)?;
         fields.serialize_field("state", &self.state)?;
         fields.serialize_field("mode", &self.mode)?;
         fields.serialize_field("source", &self.source)?;
@@ -187,6 +191,7 @@ impl Serialize for CdcStatus {
         fields.serialize_field("flushes_total", &self.flushes_total)?;
         fields.serialize_field("rewinds_total", &self.rewinds_total)?;
         fields.serialize_field("not_covered", &self.not_covered)?;
+        fields.serialize_field("warnings", &self.warnings)?;
         fields.serialize_field("last_error", &self.last_error.as_ref().map(Error::chain))?;
         fields.end()
     }
@@ -216,6 +221,7 @@ mod tests {
         status.source_time = clock.now();
         status.applied = "a:1-5".parse().expect("a position");
         status.not_covered = vec!["users".into()];
+        status.warnings = vec!["images are partial".into()];
         status.last_error = Some(Error::new(ErrorKind::Unavailable, "no server replies"));
         clock.advance(Duration::from_millis(1500));
         assert_eq!(status.lag(), Some(Duration::from_millis(1500)), "a status that is kept proves less and less");
@@ -229,7 +235,7 @@ mod tests {
             "source_time": status.source_time.as_micros(), "lag_seconds": 1.5, "events_total": 0,
             "objective_seconds": null, "lagging": false,
             "invalidations_total": 0, "flushes_total": 0, "rewinds_total": 0, "not_covered": ["users"],
-            "last_error": "no server replies",
+            "warnings": ["images are partial"], "last_error": "no server replies",
         });
         assert_eq!(serde_json::to_value(&status).expect("JSON"), expected);
     }

@@ -368,6 +368,19 @@ impl Worker {
         Ok(())
     }
 
+    /// Shows the warnings of a check in the status, and logs those that are new. A check of the `whole` set-up replaces the former
+    /// ones; a check of some tables adds to them.
+    pub(super) fn note_warnings(&self, warnings: Vec<String>, whole: bool) {
+        self.status.send_if_modified(|status| {
+            let known = status.warnings.clone();
+            let (kept, new): (Vec<_>, Vec<_>) = warnings.into_iter().partition(|warning| known.contains(warning));
+            new.iter().for_each(|warning| tracing::warn!(source = %status.source, "{warning}"));
+            status.warnings = if whole { kept } else { known.clone() };
+            status.warnings.extend(new);
+            status.warnings != known
+        });
+    }
+
     /// Sets the status to standby; an error of an earlier session is cleared.
     pub(super) fn stands_by(&self, error: Option<Error>) {
         self.status.send_modify(|status| {

@@ -50,6 +50,7 @@ struct Log {
     failures: Vec<Error>,
     /// Tables that `preflight` refuses.
     refused: Vec<TableName>,
+    warnings: Vec<String>,
     /// The server that the log is read from, if that is not `origin`.
     read_from: Option<Box<str>>,
     closed: u64,
@@ -68,6 +69,7 @@ impl ScriptedSource {
             hidden: false,
             failures: Vec::new(),
             refused: Vec::new(),
+            warnings: Vec::new(),
             read_from: None,
             closed: 0,
             acknowledged: Position::new(),
@@ -153,6 +155,11 @@ impl ScriptedSource {
         self.script.lock().refused = tables.iter().map(|&table| table.into()).collect();
     }
 
+    /// Makes every check of the set-up return these warnings.
+    pub fn warn(&self, warnings: &[&str]) {
+        self.script.lock().warnings = warnings.iter().map(|&warning| warning.to_owned()).collect();
+    }
+
     /// Returns the number of calls of [`ChangeSource::close`] on this source and its clones.
     pub fn closed(&self) -> u64 {
         self.script.lock().closed
@@ -207,7 +214,7 @@ impl ChangeSource for ScriptedSource {
         *self.connected() = Some(Arc::clone(&log.origin));
         match log.refused.iter().find(|table| filter.get(table).is_some()) {
             Some(table) => Err(Error::new(ErrorKind::Config, format!("table `{table}` is refused by the test"))),
-            None => Ok(Vec::new()),
+            None => Ok(log.warnings.clone()),
         }
     }
 

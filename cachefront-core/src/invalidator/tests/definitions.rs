@@ -75,3 +75,23 @@ async fn a_check_of_a_table_counts_once_loaders_see_what_it_saw() {
     wait_until("all is applied", || async { shop.meta().await.applied().covers(&executed) }).await;
     assert_ne!(shop.meta().await.coverage, before.coverage);
 }
+
+#[tokio::test(start_paused = true)]
+async fn warnings_are_those_of_the_last_checks() {
+    let shop = Shop::new();
+    let process = shop.process();
+    let users = process.users().build().expect("a cache");
+    shop.source.warn(&["the images are partial"]);
+    let cdc = process.cdc(&[&users]).spawn().expect("spawned");
+    cdc.ready().await.expect("ready");
+    assert_eq!(cdc.status().warnings, ["the images are partial"]);
+    // A change of a definition is checked: what is found of its tables is added.
+    shop.source.warn(&["the table has no key"]);
+    shop.source.commit([alter("shop.users")]);
+    wait_until("the table is checked", || async { cdc.status().warnings.len() == 2 }).await;
+    // Another server is checked as a whole, and nothing is wrong there.
+    shop.source.warn(&[]);
+    shop.source.become_server("server-b");
+    wait_until("the other server is checked", || async { cdc.status().warnings.is_empty() }).await;
+    cdc.shutdown().await;
+}
