@@ -113,7 +113,9 @@ impl Log {
             })
             .build()
             .expect("a cache");
-        let binlog = BinlogSource::connect(&stack::mysql_url()).await.expect("a server");
+        // The table is in the log only.
+        let binlog =
+            BinlogSource::builder(&stack::mysql_url()).allow_missing_tables(true).connect().await.expect("a server");
         let mut conn = mysql_async::Conn::from_url(stack::mysql_url()).await.expect("a server");
         let (_, origin) = read_position(&mut conn).await.expect("a position");
         self.begin_at_the_beginning(&*store, &origin).await;
@@ -121,6 +123,7 @@ impl Log {
         let cdc = Cdc::new(source).bind(&cache).gate(Arc::new(OpenGate));
         let started = Instant::now();
         let cdc = cdc.spawn().expect("an invalidator");
+        cdc.ready().await.expect("the invalidator runs");
         let mut statuses = cdc.watch();
         let applied = async |events: u64, statuses: &mut tokio::sync::watch::Receiver<cachefront::CdcStatus>| {
             let arrived = statuses.wait_for(|status| status.events_total >= events);

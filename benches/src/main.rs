@@ -34,6 +34,9 @@ struct Arguments {
     /// Fewer rounds and less work in each: well under a minute.
     #[arg(long)]
     quick: bool,
+    /// One round of each, which shows that it runs and not how fast.
+    #[arg(long, hide = true, conflicts_with = "quick")]
+    once: bool,
     /// Only measurements whose name contains this.
     #[arg(long)]
     only: Option<String>,
@@ -84,7 +87,11 @@ fn main() -> std::io::Result<()> {
 }
 
 async fn run(arguments: &Arguments) -> Vec<Ratio> {
-    let plan = if arguments.quick { Plan::quick() } else { Plan::full() };
+    let plan = match (arguments.once, arguments.quick) {
+        (true, _) => Plan::once(),
+        (false, true) => Plan::quick(),
+        (false, false) => Plan::full(),
+    };
     let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
     let mut ratios = Vec::new();
     if wanted("l1_hit") {

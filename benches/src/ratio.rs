@@ -17,6 +17,11 @@ impl Plan {
         Self { rounds: 9, scale: 4 }
     }
 
+    /// One round, which says nothing of speed.
+    pub(crate) fn once() -> Self {
+        Self { rounds: 1, scale: 1 }
+    }
+
     /// Well under a minute, noisier.
     pub(crate) fn quick() -> Self {
         Self { rounds: 5, scale: 1 }
