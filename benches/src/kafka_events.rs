@@ -115,7 +115,7 @@ impl Log {
             .expect("a cache");
         // The table is in the log only.
         let binlog =
-            BinlogSource::builder(&stack::mysql_url()).allow_missing_tables(true).connect().await.expect("a server");
+            BinlogSource::builder(stack::mysql_url()).allow_missing_tables(true).connect().await.expect("a server");
         let mut conn = mysql_async::Conn::from_url(stack::mysql_url()).await.expect("a server");
         let (_, origin) = read_position(&mut conn).await.expect("a position");
         self.begin_at_the_beginning(&*store, &origin).await;
