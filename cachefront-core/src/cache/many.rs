@@ -76,9 +76,8 @@ where
             set(&mut found, index, hit);
         }
         let now = self.clock.now();
-        let lost = || Err(Error::new(ErrorKind::Load, "the load was cancelled"));
         let at_last = |(at, hit): Found<V>| hit.map(|hit| hit.later(now.since(at)));
-        found.into_iter().map(|found| found.map_or_else(lost, at_last)).collect()
+        found.into_iter().map(|found| found.map_or_else(|| Err(cancelled()), at_last)).collect()
     }
 
     /// Reads the keys that no tier has: `reads` by single-flight loads of which those that this call leads run as one batch,
@@ -355,8 +354,13 @@ fn split_copies<K: Eq + Hash, T>(parts: &mut Vec<T>, of: impl Fn(&T) -> (usize, 
     copies
 }
 
+/// The error of a key that no load has returned.
+pub(super) fn cancelled() -> Error {
+    Error::new(ErrorKind::Load, "the load was cancelled")
+}
+
 /// Sets the result of one key.
-fn set<T>(found: &mut [Option<T>], index: usize, hit: T) {
+pub(super) fn set<T>(found: &mut [Option<T>], index: usize, hit: T) {
     if let Some(place) = found.get_mut(index) {
         *place = Some(hit);
     }

@@ -9,36 +9,18 @@ use crate::cache::epochs::Ticket;
 use crate::cache::hit::Tier;
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
-use crate::cache::many::Part;
+use crate::cache::many::{Part, cancelled, set};
 use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::Purpose;
 use crate::cache::read::Read;
 use crate::cache::serving::ServingMode;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::key::{CacheKey, StoreKey};
 
-/// The values so far, and the first error by the order of the keys.
-struct Values<V> {
-    values: Vec<Option<V>>,
-    failed: Option<(usize, Error)>,
-}
-
-impl<V> Values<V> {
-    fn set(&mut self, index: usize, value: Option<V>) {
-        if let Some(place) = self.values.get_mut(index) {
-            *place = value;
-        }
-    }
-
-    fn fail(&mut self, index: usize, error: Error) {
-        if self.failed.as_ref().is_none_or(|(first, _)| index < *first) {
-            self.failed = Some((index, error));
-        }
-    }
-}
+/// The value of each key, once it is found.
+type Values<V> = Vec<Option<Result<Option<V>>>>;
 
 /// What is read from the store: the keys, and for each its place in the result and the ticket that was taken before.
-#[derive(Default)]
 struct Asked {
     store_keys: Vec<StoreKey>,
     places: Vec<(usize, Option<Ticket>)>,
@@ -61,34 +43,23 @@ where
             return found.into_iter().map(|hit| hit.map(|hit| hit.value)).collect();
         }
         let newest = self.flights.newest();
-        let mut values = Values { values: Vec::with_capacity(keys.len()), failed: None };
-        let (asked, strong) = self.ask(&keys, &mut values);
+        let (asked, strong, mut values) = self.ask(&keys);
         let parts = self.take_stored(&keys, asked, &level, newest, &mut values).await;
         if !parts.is_empty() || !strong.is_empty() {
             for (index, (_, hit)) in Box::pin(self.load_parts(parts, strong, &level)).await {
-                match hit {
-                    Ok(hit) => values.set(index, hit.value),
-                    Err(error) => values.fail(index, error),
-                }
+                set(&mut values, index, hit.map(|hit| hit.value));
             }
         }
-        match values.failed {
-            Some((_, error)) => Err(error),
-            None => Ok(values.values),
-        }
+        values.into_iter().map(|value| value.unwrap_or_else(|| Err(cancelled()))).collect()
     }
 
     /// Takes what the process-local tier has, and returns what has to be read from the store, and what is too long for it.
-    fn ask(&self, keys: &[K], values: &mut Values<V>) -> (Asked, Vec<(usize, K)>) {
-        let mut asked = Asked::default();
-        asked.store_keys.reserve(keys.len());
-        asked.places.reserve(keys.len());
-        let mut strong = Vec::new();
+    fn ask(&self, keys: &[K]) -> (Asked, Vec<(usize, K)>, Values<V>) {
+        let mut asked = Asked { store_keys: Vec::with_capacity(keys.len()), places: Vec::with_capacity(keys.len()) };
+        let (mut strong, mut values) = (Vec::new(), Values::with_capacity(keys.len()));
         for (index, key) in keys.iter().enumerate() {
-            let local = self.local_get(key);
-            let is_found = local.is_some();
-            values.values.push(local.flatten());
-            if is_found {
+            values.push(self.local_get(key).map(Ok));
+            if values.last().is_some_and(Option::is_some) {
                 continue;
             }
             match StoreKey::encode_short(&self.shared.cache, key) {
@@ -102,10 +73,10 @@ where
                     self.note_read(key, ReadOutcome::Bypass);
                     strong.push((index, key.clone()));
                 }
-                Err(error) => values.fail(index, error),
+                Err(error) => set(&mut values, index, Err(error)),
             }
         }
-        (asked, strong)
+        (asked, strong, values)
     }
 
     /// Reads the store once, takes the hits, and returns the reads that are left.
@@ -121,27 +92,26 @@ where
         if store_keys.is_empty() {
             return Vec::new();
         }
-        let part = |index: usize, store_key: StoreKey, purpose: Purpose| {
-            let key = keys.get(index)?.clone();
-            Some(Part { index, read: Read { key, store_key, level, newest }, purpose })
-        };
         let readings = self.shared.guarded_at("get_many", self.shared.store.get_many(&store_keys)).await;
-        let Some((readings, now)) = readings.filter(|(readings, _)| readings.len() == store_keys.len()) else {
-            let unread = store_keys.into_iter().zip(places);
-            return unread.filter_map(|(store_key, (index, _))| part(index, store_key, Purpose::Miss)).collect();
-        };
+        // What could not be read is a miss.
+        let (readings, now) = readings.unwrap_or_default();
+        let mut readings = readings.into_iter();
         let (mut parts, mut hits) = (Vec::new(), 0);
-        for ((store_key, (index, ticket)), reading) in store_keys.into_iter().zip(places).zip(readings) {
+        for (store_key, (index, ticket)) in store_keys.into_iter().zip(places) {
             let Some(key) = keys.get(index) else { continue };
-            match self.hit_of_many(key, &store_key, self.shared.evaluate_of_many(reading, level, now), ticket) {
+            let lookup = readings.next().map(|reading| self.shared.evaluate_of_many(reading, level, now));
+            match lookup.map_or(Err(Purpose::Miss), |lookup| self.hit_of_many(key, &store_key, lookup, ticket)) {
                 Ok(stored) => {
                     hits += 1;
                     if let Some(observer) = &self.observer {
                         observer.read(key, ReadOutcome::Hit(Tier::Shared));
                     }
-                    values.set(index, stored.value);
+                    set(values, index, Ok(stored.value));
                 }
-                Err(purpose) => parts.extend(part(index, store_key, purpose)),
+                Err(purpose) => {
+                    let read = Read { key: key.clone(), store_key, level, newest };
+                    parts.push(Part { index, read, purpose });
+                }
             }
         }
         self.metrics.hit_shared.increment(hits);
