@@ -12,23 +12,25 @@ const READS: usize = 1_000_000;
 
 /// 100 bytes that are cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Payload(Arc<[u8]>);
+pub(crate) struct Payload(Arc<[u8; 100]>);
 
 impl Payload {
     pub(crate) fn new(id: u64) -> Self {
-        Self(Arc::from(vec![id.to_le_bytes()[0]; 100]))
+        Self(Arc::new([id.to_le_bytes()[0]; 100]))
     }
 }
 
 impl Serialize for Payload {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(&self.0[..])
     }
 }
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::<u8>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        let bytes = bytes.try_into().map_err(|_| serde::de::Error::custom("not 100 bytes"))?;
+        Ok(Self(Arc::new(bytes)))
     }
 }
 

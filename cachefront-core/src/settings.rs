@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::settings::checks::{above_zero, at_least_one, invalid};
 
+/// Maximum of `epoch_slots`: 8 MiB for each cache. Tickets have room for this many.
+pub(crate) const EPOCH_SLOTS_MAX: usize = 1 << 20;
+
 /// Declares a `with_*` setter for each field of a settings struct. For the crates of this workspace only.
 #[doc(hidden)]
 #[macro_export]
@@ -139,8 +142,8 @@ pub struct CacheSettings {
     /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
     /// achieves.
     pub clock_skew: Duration,
-    /// Number of slots that count the invalidations of the process-local tier (a power of two). Two keys that share a slot
-    /// are invalidated together. Default: 65,536, half a MiB.
+    /// Number of slots that count the invalidations of the process-local tier (a power of two, at most 1,048,576). Two
+    /// keys that share a slot are invalidated together. Default: 65,536, half a MiB.
     pub epoch_slots: usize,
     /// How long the bus may be silent before the process-local tier is turned off. Default: 2 s, several heartbeats.
     pub bus_silence_max: Duration,
@@ -292,8 +295,9 @@ impl CacheSettings {
         if !(0.0..=100.0).contains(&self.early_refresh) {
             return Err(invalid(format!("`early_refresh` is {}: give 0.0 to 100.0", self.early_refresh)));
         }
-        if !self.epoch_slots.is_power_of_two() {
-            return Err(invalid(format!("`epoch_slots` is {}: give a power of two", self.epoch_slots)));
+        if !self.epoch_slots.is_power_of_two() || self.epoch_slots > EPOCH_SLOTS_MAX {
+            let slots = self.epoch_slots;
+            return Err(invalid(format!("`epoch_slots` is {slots}: give a power of two up to {EPOCH_SLOTS_MAX}")));
         }
         Ok(())
     }

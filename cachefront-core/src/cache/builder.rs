@@ -452,8 +452,9 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         if !stale.load_soft_timeout.is_zero() && stale.stale_if_error.is_zero() {
             return config(format!("`load_soft_timeout` of cache `{}` needs `stale_if_error`", self.name));
         }
-        if self.codec.id() & TAGGED != 0 {
-            return config(format!("the codec of cache `{}` has the id {}: give 1 to 127", self.name, self.codec.id()));
+        if self.codec.id() == 0 || (self.rules.is_tagged() && self.codec.id() & TAGGED != 0) {
+            let (id, max) = (self.codec.id(), if self.rules.is_tagged() { 127 } else { 255 });
+            return config(format!("the codec of cache `{}` has the id {id}: give 64 to {max}", self.name));
         }
         if self.mode == Some(InvalidationMode::Cdc) && self.rules.is_empty() {
             return config(format!("cache `{}` is in CDC mode but depends on no table: add `depends_on`", self.name));

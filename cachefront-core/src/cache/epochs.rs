@@ -14,54 +14,62 @@
 //! next read: 41 is not 42, so v0 is not served
 //! ```
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::key::StoreKey;
+use crate::settings::EPOCH_SLOTS_MAX;
+
+/// Bits of a ticket that name the slot. The other 44 count: at a million invalidations of one slot in a second they begin again
+/// after 200 days, and a value is served for its time to live.
+const SLOT_BITS: u32 = EPOCH_SLOTS_MAX.trailing_zeros();
 
 /// The counters of one cache in one process.
 #[derive(Debug)]
 pub(crate) struct Epochs {
+    /// For each slot, the ticket that holds now.
     slots: Box<[AtomicU64]>,
     /// False while bus messages may have been lost: no value is then put into the process-local tier.
     following: AtomicBool,
 }
 
-/// The count of a key's slot when a read began.
+/// The count of a key's slot when a read began, above the number of the slot: one word, because each value in the process-local
+/// tier has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    slot: u32,
-    count: u64,
-}
+pub(crate) struct Ticket(u64);
+
+/// The tickets of a value's tags, behind one thin pointer: most values have none, and every entry has room for it.
+pub(crate) type TagTickets = Arc<Box<[Ticket]>>;
 
 impl Epochs {
-    /// Creates the counters; `slots` is a power of two.
+    /// Creates the counters; `slots` is a power of two, and at most [`EPOCH_SLOTS_MAX`].
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots: (0..slots).map(|_| AtomicU64::new(0)).collect(), following: AtomicBool::new(false) }
+        let slots = (0..slots as u64).map(AtomicU64::new).collect();
+        Self { slots, following: AtomicBool::new(false) }
     }
 
     /// Returns the current count for `key`. Must be called before the first byte is read.
     pub(crate) fn ticket(&self, key: &StoreKey) -> Ticket {
-        let slot = self.slot(key);
-        Ticket { slot, count: self.count(slot) }
+        Ticket(self.current(self.slot(key)))
     }
 
     /// Returns true while no invalidation has happened since the ticket was taken.
     #[inline]
     pub(crate) fn holds(&self, ticket: Ticket) -> bool {
-        self.count(ticket.slot) == ticket.count
+        self.current((ticket.0 % EPOCH_SLOTS_MAX as u64) as usize) == ticket.0
     }
 
     /// Invalidates every value of this key that was read or is being read.
     pub(crate) fn invalidate(&self, key: &StoreKey) {
-        if let Some(slot) = self.slots.get(self.slot(key) as usize) {
-            slot.fetch_add(1, Ordering::SeqCst);
+        if let Some(slot) = self.slots.get(self.slot(key)) {
+            slot.fetch_add(1 << SLOT_BITS, Ordering::SeqCst);
         }
     }
 
     /// Invalidates every value of every key.
     pub(crate) fn invalidate_all(&self) {
         for slot in &self.slots {
-            slot.fetch_add(1, Ordering::SeqCst);
+            slot.fetch_add(1 << SLOT_BITS, Ordering::SeqCst);
         }
     }
 
@@ -84,15 +92,15 @@ impl Epochs {
     }
 
     /// Returns the slot of a key.
-    fn slot(&self, key: &StoreKey) -> u32 {
+    fn slot(&self, key: &StoreKey) -> usize {
         // The lower half of the hash; the upper half selects the store's shard.
-        (key.hash() as u32) & (self.slots.len() as u32).wrapping_sub(1)
+        key.hash() as u32 as usize & self.slots.len().wrapping_sub(1)
     }
 
-    /// Returns the current count of a slot.
+    /// Returns the ticket of a slot that holds now.
     #[inline]
-    fn count(&self, slot: u32) -> u64 {
-        self.slots.get(slot as usize).map_or(u64::MAX, |count| count.load(Ordering::Acquire))
+    fn current(&self, slot: usize) -> u64 {
+        self.slots.get(slot).map_or(u64::MAX, |ticket| ticket.load(Ordering::Acquire))
     }
 }
 

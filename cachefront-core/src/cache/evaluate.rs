@@ -119,17 +119,17 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         if header.state == PayloadState::Negative {
             return Ok((None, Vec::new(), 0));
         }
-        if header.state != PayloadState::Fresh || header.codec & !TAGGED != self.codec.id() {
+        // Without tags of its own, this release cannot tell whether a value with tags is current: its codec is another one.
+        let tagged = self.tagged && header.codec & TAGGED != 0;
+        let codec = if tagged { header.codec & !TAGGED } else { header.codec };
+        if header.state != PayloadState::Fresh || codec != self.codec.id() {
             return Err(LoadReason::NotDecodable);
         }
-        let (marks, absent, payload) = match header.codec & TAGGED {
-            0 => (Vec::new(), false, payload),
-            // Without tags of its own, this release cannot tell whether the value is current.
-            _ if !self.tagged => return Err(LoadReason::NotDecodable),
-            _ => match tags::split(&self.cache, payload) {
-                Some(tagged) => (tagged.marks, tagged.absent, tagged.payload),
-                None => return Err(LoadReason::Damaged),
-            },
+        let (marks, absent, payload) = if tagged {
+            let tagged = tags::split(&self.cache, payload).ok_or(LoadReason::Damaged)?;
+            (tagged.marks, tagged.absent, tagged.payload)
+        } else {
+            (Vec::new(), false, payload)
         };
         if absent {
             return Ok((None, marks, 0));

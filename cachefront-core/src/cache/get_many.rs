@@ -1,18 +1,18 @@
 //! The builder that [`Cache::get_many`](crate::Cache::get_many) returns.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use crate::cache::hit::{Hit, Tier};
+use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::level::{Level, read_levels};
 use crate::error::Result;
 use crate::key::CacheKey;
 
+/// What was found of each key.
 type Found<V> = Vec<Result<Hit<V>>>;
 
 /// A read of many keys that has not begun yet; `.await` begins it. See [`Cache::get_many`](crate::Cache::get_many).
@@ -50,20 +50,10 @@ pub struct GetMany<K, V> {
     level: Level,
     /// All values are of one moment.
     consistent: bool,
-    /// Present once the read has begun.
-    running: Option<Running<V>>,
 }
 
 /// A read in progress.
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// A read that has begun, boxed, so that both kinds have one type.
-enum Running<V> {
-    /// Everything that is known about each value, or its own error.
-    Found(Boxed<Found<V>>),
-    /// The values alone.
-    Values(Boxed<Result<Vec<Option<V>>>>),
-}
 
 /// A [`GetMany`] that returns everything that is known about each value.
 #[must_use = "a read does nothing until it is awaited"]
@@ -75,7 +65,7 @@ pub struct GetManyPerKey<K, V>(GetMany<K, V>);
 
 impl<K, V> GetMany<K, V> {
     pub(super) fn new(cache: Arc<Inner<K, V>>, keys: Vec<K>) -> Self {
-        Self { cache, keys, level: Level::default(), consistent: false, running: None }
+        Self { cache, keys, level: Level::default(), consistent: false }
     }
 
     read_levels!();
@@ -115,86 +105,59 @@ where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Begins the read if it has not begun.
-    fn begin(&mut self, values_only: bool) -> &mut Running<V> {
-        self.running.get_or_insert_with(|| {
-            let (keys, level) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.level));
-            let cache = Arc::clone(&self.cache);
-            if self.consistent {
-                Running::Found(Box::pin(cache.read_consistent(keys, level)))
-            } else if values_only {
-                Running::Values(Box::pin(cache.read_many_values(keys, level)))
-            } else {
-                Running::Found(Box::pin(cache.read_many(keys, level)))
-            }
-        })
-    }
-
-    /// Begins the read if it has not begun, and polls it: what is known about each value.
-    fn poll_found(&mut self, cx: &mut Context<'_>) -> Poll<Found<V>> {
-        match self.begin(false) {
-            Running::Found(found) => found.as_mut().poll(cx),
-            Running::Values(values) => values.as_mut().poll(cx).map(|values| match values {
-                Ok(values) => values.into_iter().map(|value| Ok(Hit::plain(value, Tier::Shared))).collect(),
-                Err(error) => vec![Err(error)],
-            }),
-        }
+    /// Begins a read of everything that is known about each value, or its own error.
+    async fn found(self) -> Found<V> {
+        let Self { cache, keys, level, consistent } = self;
+        if consistent { cache.read_consistent(keys, level).await } else { cache.read_many(keys, level).await }
     }
 }
 
-// Nothing is pinned but what the box holds.
-impl<K, V> Unpin for GetMany<K, V> {}
-impl<K, V> Unpin for GetManyDetailed<K, V> {}
-impl<K, V> Unpin for GetManyPerKey<K, V> {}
-
-impl<K, V> Future for GetMany<K, V>
+// Not futures themselves: what is required of a read cannot change once it has begun.
+impl<K, V> IntoFuture for GetMany<K, V>
 where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
     type Output = Result<Vec<Option<V>>>;
+    type IntoFuture = Boxed<Self::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.begin(true) {
-            Running::Found(found) => {
-                found.as_mut().poll(cx).map(|found| found.into_iter().map(|hit| hit.map(|hit| hit.value)).collect())
-            }
-            Running::Values(values) => values.as_mut().poll(cx),
+    fn into_future(self) -> Self::IntoFuture {
+        if self.consistent {
+            return Box::pin(async { self.found().await.into_iter().map(|hit| hit.map(|hit| hit.value)).collect() });
         }
+        Box::pin(self.cache.read_many_values(self.keys, self.level))
     }
 }
 
-impl<K, V> Future for GetManyDetailed<K, V>
+impl<K, V> IntoFuture for GetManyDetailed<K, V>
 where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
     type Output = Result<Vec<Hit<V>>>;
+    type IntoFuture = Boxed<Self::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_found(cx).map(|found| found.into_iter().collect())
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async { self.0.found().await.into_iter().collect() })
     }
 }
 
-impl<K, V> Future for GetManyPerKey<K, V>
+impl<K, V> IntoFuture for GetManyPerKey<K, V>
 where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    type Output = Vec<Result<Hit<V>>>;
+    type Output = Found<V>;
+    type IntoFuture = Boxed<Self::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_found(cx)
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.0.found())
     }
 }
 
 impl<K, V> fmt::Debug for GetMany<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetMany")
-            .field("keys", &self.keys.len())
-            .field("level", &self.level)
-            .field("running", &self.running.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("GetMany").field("keys", &self.keys.len()).field("level", &self.level).finish_non_exhaustive()
     }
 }
 

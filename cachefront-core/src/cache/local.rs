@@ -8,7 +8,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache as Map;
 use quick_cache::{DefaultHashBuilder, Equivalent, Lifecycle, Weighter};
 
-use crate::cache::epochs::{Epochs, Ticket};
+use crate::cache::epochs::{Epochs, TagTickets, Ticket};
 use crate::cache::explanation::LocalValue;
 use crate::cache::hit::age;
 use crate::clock::Timestamp;
@@ -54,13 +54,33 @@ pub(crate) struct LocalEntry<V> {
     pub(crate) value: Option<V>,
     ticket: Ticket,
     /// The tickets of its tags' markers; `None` if it has no tags.
-    tags: Option<Arc<[Ticket]>>,
+    tags: Option<TagTickets>,
     /// When it stops being served.
-    pub(crate) expires_at: Timestamp,
+    expires_at: Millis,
     /// The clock before the value's load.
-    pub(crate) filled_at: Timestamp,
+    filled_at: Millis,
     /// Size of key and encoded value, in bytes.
     weight: u32,
+}
+
+/// A time in whole milliseconds since the Unix epoch, in six bytes. The rest of the millisecond is dropped: a value counts as
+/// older, and expires earlier.
+#[derive(Clone, Copy, Debug)]
+struct Millis([u16; 3]);
+
+impl Millis {
+    const MAX: u64 = (1 << 48) - 1;
+
+    fn new(time: Timestamp) -> Self {
+        let millis = time.as_millis().min(Self::MAX);
+        Self([(millis >> 32) as u16, (millis >> 16) as u16, millis as u16])
+    }
+
+    #[inline]
+    fn get(self) -> Timestamp {
+        let [high, middle, low] = self.0.map(u64::from);
+        Timestamp::from_micros((high << 32 | middle << 16 | low) * 1_000)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +125,17 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     }
 
     /// Returns the value of `key`, unless it was invalidated since it was read or has expired.
-    #[inline]
+    #[inline(always)]
+    pub(crate) fn value<Q>(&self, key: &Q, epochs: &Epochs, now: Timestamp) -> Option<Option<V>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        // Not `filter`, which copies the entry once more.
+        let entry = self.map.get(key)?;
+        if entry.serves(epochs, now) { Some(entry.value) } else { None }
+    }
+
+    /// Like [`value`](Self::value), with everything that is known about the value.
     pub(crate) fn get<Q>(&self, key: &Q, epochs: &Epochs, now: Timestamp) -> Option<LocalEntry<V>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -123,16 +153,18 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
 
     /// Returns the last value of `key` in this tier and the time before its load, also if it was invalidated or has expired.
     pub(crate) fn last(&self, key: &K) -> Option<(Option<V>, Timestamp)> {
-        self.map.peek(key).map(|entry| (entry.value, entry.filled_at))
+        let entry = self.map.peek(key)?;
+        let filled_at = entry.filled_at();
+        Some((entry.value, filled_at))
     }
 
     /// Explains what the tier has for `key`, also if it is no longer served.
     pub(crate) fn explain(&self, key: &K, epochs: &Epochs, now: Timestamp) -> Option<LocalValue> {
         self.map.peek(key).map(|entry| LocalValue {
             invalidated: !entry.is_valid(epochs),
-            expired: now >= entry.expires_at,
-            age: age(entry.filled_at, now),
-            ttl: entry.expires_at.since(now),
+            expired: now >= entry.expires_at(),
+            age: age(entry.filled_at(), now),
+            ttl: entry.expires_at().since(now),
         })
     }
 
@@ -151,8 +183,8 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
                 value,
                 ticket: facts.ticket,
                 tags: facts.tags.clone(),
-                expires_at,
-                filled_at: facts.filled_at,
+                expires_at: Millis::new(expires_at),
+                filled_at: Millis::new(facts.filled_at),
                 weight,
             },
         );
@@ -165,7 +197,7 @@ pub(crate) struct Insertion {
     /// Taken before the value was read.
     pub(crate) ticket: Ticket,
     /// Those of its tags, taken before their markers were read; `None` if it has no tags.
-    pub(crate) tags: Option<Arc<[Ticket]>>,
+    pub(crate) tags: Option<TagTickets>,
     /// The clock when the value is inserted.
     pub(crate) now: Timestamp,
     /// The clock before the value's load.
@@ -180,7 +212,18 @@ impl<V> LocalEntry<V> {
     /// Returns true if the entry is neither invalidated nor expired.
     #[inline]
     fn serves(&self, epochs: &Epochs, now: Timestamp) -> bool {
-        self.is_valid(epochs) && now < self.expires_at
+        self.is_valid(epochs) && now < self.expires_at()
+    }
+
+    /// Returns when the value stops being served.
+    #[inline]
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        self.expires_at.get()
+    }
+
+    /// Returns the clock before the value's load.
+    pub(crate) fn filled_at(&self) -> Timestamp {
+        self.filled_at.get()
     }
 
     /// Returns true if nothing has invalidated the entry.

@@ -68,9 +68,9 @@ where
         if !self.subscription.is_unlimited() {
             return self.local_get_limited(tier, key);
         }
-        let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
+        let value = tier.value(key, &self.subscription.epochs, self.clock.coarse())?;
         self.metrics.hit_local.increment(1);
-        Some(entry.value)
+        Some(value)
     }
 
     /// The first tier while it serves no read, while the freshness objective is not met, or where its hits are counted.
@@ -105,7 +105,7 @@ where
     /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
     fn local_is_fresh(&self, entry: &LocalEntry<V>) -> bool {
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
-        !by_log || self.subscription.is_fresh_here(entry.filled_at, self.clock.now())
+        !by_log || self.subscription.is_fresh_here(entry.filled_at(), self.clock.now())
     }
 
     /// A complete read, for everything but plain hits in the process-local tier.
@@ -258,10 +258,11 @@ where
             return None;
         }
         let now = self.clock.now();
+        let (filled_at, expires_at) = (entry.filled_at(), entry.expires_at());
         let evidence = Evidence {
             loaded: None,
             applied: handled.applied.as_ref().filter(|_| by_log),
-            filled_at: entry.filled_at,
+            filled_at,
             source_time: if by_log { handled.source_time } else { Timestamp::UNKNOWN },
         };
         level.is_proven(&evidence, now, self.settings.clock_skew).then(|| Hit {
@@ -269,9 +270,9 @@ where
             tier: Tier::Local,
             position: evidence.applied.cloned(),
             staleness_bound: evidence.staleness_bound(now, self.settings.clock_skew),
-            ttl: Some(entry.expires_at.since(now)),
+            ttl: Some(expires_at.since(now)),
             stale: false,
-            age: age(entry.filled_at, now),
+            age: age(filled_at, now),
         })
     }
 

@@ -18,10 +18,10 @@
 
 use std::sync::Arc;
 
-use crate::cache::epochs::Ticket;
+use crate::cache::epochs::{TagTickets, Ticket};
 use crate::key::StoreKey;
 
-/// The bit in a codec's number that says that the payload begins with tags.
+/// The bit in a codec's number that says that the payload begins with tags. Codecs of caches without tags may have it.
 pub(super) const TAGGED: u8 = 0x80;
 
 /// The codec's number of a marker.
@@ -91,12 +91,12 @@ pub(super) fn select(marks: &[Mark], tags: &[Box<str>]) -> Option<Vec<Mark>> {
 
 /// Returns the tickets of a value's tags, `None` if it has no tags; or an error if one is not known, and the value must not
 /// be put into the process-local tier.
-pub(super) fn tickets(marks: &[Mark]) -> Result<Option<Arc<[Ticket]>>, ()> {
+pub(super) fn tickets(marks: &[Mark]) -> Result<Option<TagTickets>, ()> {
     if marks.is_empty() {
         return Ok(None);
     }
-    let tickets: Option<Arc<[Ticket]>> = marks.iter().map(|mark| mark.ticket).collect();
-    tickets.map(Some).ok_or(())
+    let tickets: Option<Box<[Ticket]>> = marks.iter().map(|mark| mark.ticket).collect();
+    tickets.map(|tickets| Some(Arc::new(tickets))).ok_or(())
 }
 
 #[cfg(test)]

@@ -91,3 +91,37 @@ async fn the_local_tier_weighs_what_is_inflated() {
     other.get(&7).await.expect("a value");
     assert!(other.stats().local_bytes as usize > text(7).len(), "{:?}", other.stats());
 }
+
+/// A codec of the application, with an id of its choice.
+struct Own(u8);
+
+impl Codec<String> for Own {
+    fn id(&self) -> u8 {
+        self.0
+    }
+
+    fn encode(&self, value: &String, out: &mut Vec<u8>) -> Result<(), crate::BoxError> {
+        out.extend_from_slice(value.as_bytes());
+        Ok(())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<String, crate::BoxError> {
+        Ok(String::from_utf8(bytes.to_vec())?)
+    }
+}
+
+#[tokio::test]
+async fn a_codec_may_have_any_id_but_zero() {
+    for id in [64, 127, 128, 200, 255] {
+        let store = MemoryStore::new("t");
+        assert_eq!(read(texts(&store).codec(Own(id))).await, Tier::Database, "{id}");
+        assert_eq!(read(texts(&store).codec(Own(id))).await, Tier::Shared, "{id}");
+    }
+    let store = MemoryStore::new("t");
+    let refused = texts(&store).codec(Own(0)).build().map(drop).expect_err("no id");
+    assert!(refused.to_string().contains("has the id 0: give 64 to 255"), "{refused}");
+    let tagged = |id| texts(&store).codec(Own(id)).tagged();
+    tagged(127).build().expect("a cache");
+    let refused = tagged(128).build().map(drop).expect_err("the bit says that a value has tags");
+    assert!(refused.to_string().contains("has the id 128: give 64 to 127"), "{refused}");
+}

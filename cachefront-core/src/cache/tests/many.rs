@@ -69,7 +69,7 @@ async fn many_keys_wait_for_a_replica_that_lags() {
         let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
         let cache = cache_of(&store, &server);
         cache.set_bypass(bypass);
-        let read = tokio::spawn(cache.get_many([7, 8]).at_least(token(2)));
+        let read = tokio::spawn(cache.get_many([7, 8]).at_least(token(2)).into_future());
         wait_until("it has loaded without success", || async { server.loads.load(Ordering::SeqCst) > 6 }).await;
         server.reach(2);
         assert_eq!(read.await.expect("joined").expect("values"), [Some(2), Some(2)], "bypass: {bypass}");
