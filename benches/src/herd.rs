@@ -3,21 +3,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cachefront::redis::RedisStore;
-use cachefront::{Cache, CacheBuilder, Cdc, Loader, Local, loader_fn, testing::ScriptedSource};
+use cachefront::{Cache, CacheBuilder, Cdc, Local, testing::ScriptedSource};
 use cachefront_testkit::{stack, unique};
 
 use crate::child::{Child, serve};
 use crate::ratio::{Plan, Ratio};
+use crate::stampede::{LOAD, crowd, slow_loader};
 
 const TASKS: usize = 5_000;
-const LOAD: Duration = Duration::from_millis(20);
 
 pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
     let (url, namespace) = (stack::redis_url(), unique::namespace());
-    let cache = builder(&url, &namespace).await.loader(loader(Arc::default())).build().expect("a cache");
+    let cache = builder(&url, &namespace).await.loader(slow_loader(Arc::default())).build().expect("a cache");
     let cdc = Cdc::new(ScriptedSource::new("herd")).bind(&cache).spawn().expect("an invalidator");
     cdc.ready().await.expect("the invalidator runs");
     let mut processes = Vec::new();
@@ -48,18 +48,14 @@ pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
 /// Is one of the processes: reads the key of each line with all tasks at once, and replies with loads and milliseconds.
 pub(crate) async fn run(url: &str, namespace: &str) {
     let loads = Arc::new(AtomicU64::new(0));
-    let cache = builder(url, namespace).await.loader(loader(Arc::clone(&loads))).build().expect("a cache");
+    let cache = builder(url, namespace).await.loader(slow_loader(Arc::clone(&loads))).build().expect("a cache");
     serve(async |key: &str| {
         let (key, before) = (key.parse::<u64>().expect("a key"), loads.load(Ordering::Relaxed));
-        let begun = Instant::now();
-        let readers = (0..TASKS).map(|_| {
+        let time = crowd(TASKS, key, || {
             let cache = cache.clone();
-            tokio::spawn(async move { cache.get(&key).await })
-        });
-        for reader in readers.collect::<Vec<_>>() {
-            assert_eq!(reader.await.expect("the task ends without a panic").expect("a value"), Some(key));
-        }
-        let time = begun.elapsed().as_secs_f64() * 1e3;
+            async move { cache.get(&key).await.expect("a value") }
+        })
+        .await;
         format!("{} {time}", loads.load(Ordering::Relaxed) - before)
     })
     .await;
@@ -72,15 +68,4 @@ async fn builder(url: &str, namespace: &str) -> CacheBuilder<u64, u64> {
         .local(Local::max_weight(1 << 20))
         .ttl(Duration::from_secs(60))
         .depends_on_columns("bench.herd", &["id"], |row| Ok(vec![row.get::<u64>("id")?]))
-}
-
-fn loader(loads: Arc<AtomicU64>) -> impl Loader<u64, u64> {
-    loader_fn(move |id: u64| {
-        loads.fetch_add(1, Ordering::Relaxed);
-        async move {
-            // sleep: the load that is measured around takes this long.
-            tokio::time::sleep(LOAD).await;
-            Ok::<_, std::io::Error>(Some(id))
-        }
-    })
 }

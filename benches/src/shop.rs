@@ -9,7 +9,7 @@ use cachefront::{Cache, Cdc, CdcHandle, Local, loader_fn, testing::ScriptedSourc
 use cachefront_testkit::{server::shared_cluster, unique};
 use tokio::task::JoinSet;
 
-use crate::world::{Keys, User, cpu_seconds};
+use crate::world::{Keys, User, cpu_seconds, settle};
 
 /// Reads of one measurement, and the tasks that read.
 const READS: u64 = 200_000;
@@ -112,7 +112,7 @@ impl Shop {
             let caches = self.shared.clone();
             tasks.spawn(async move {
                 for key in first..first + MISSES / TASKS {
-                    caches[(key % caches.len() as u64) as usize].get(&key).await.expect("a value").expect("a row");
+                    read_row(&caches, key).await;
                 }
             });
         }
@@ -156,10 +156,7 @@ impl Shop {
     }
 
     async fn settle(&self) {
-        let executed = self.log.executed();
-        let mut status = self.cdc.watch();
-        let applied = status.wait_for(|status| status.applied.covers(&executed));
-        tokio::time::timeout(Duration::from_secs(60), applied).await.expect("in time").expect("the invalidator runs");
+        settle(&self.log, &self.cdc).await;
     }
 
     /// The commands that all nodes have handled.
@@ -213,6 +210,11 @@ pub(crate) fn cache(store: &RedisStore, number: u64, local: bool) -> Cache<u64, 
         .expect("a cache")
 }
 
+/// Reads a key from its cache.
+async fn read_row(caches: &[Cache<u64, User>], key: u64) -> User {
+    caches[(key % caches.len() as u64) as usize].get(&key).await.expect("a value").expect("a row")
+}
+
 async fn read(caches: &[Cache<u64, User>], keys: u64) -> Cost {
     let begun = Begun::now();
     let mut tasks = JoinSet::new();
@@ -221,9 +223,7 @@ async fn read(caches: &[Cache<u64, User>], keys: u64) -> Cost {
         tasks.spawn(async move {
             for _ in 0..READS / TASKS {
                 let key = drawn.draw();
-                let user =
-                    caches[(key % caches.len() as u64) as usize].get(&key).await.expect("a value").expect("a row");
-                assert_eq!(user.id, key);
+                assert_eq!(read_row(&caches, key).await.id, key);
             }
         });
     }

@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cachefront::{Cache, Local, loader_fn};
+use cachefront::{Cache, Loader, Local, loader_fn};
 use tokio::sync::OnceCell;
 
 use crate::ratio::{Plan, Ratio, alternate};
 
 const TASKS: usize = 10_000;
-const LOAD: Duration = Duration::from_millis(20);
+/// How long the one load takes.
+pub(crate) const LOAD: Duration = Duration::from_millis(20);
 
 pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
     let rounds = alternate(plan, ours, raw).await;
@@ -23,20 +24,13 @@ pub(crate) async fn measure(plan: Plan) -> Vec<Ratio> {
 
 async fn ours() -> f64 {
     let loads = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&loads);
     let cache: Cache<u64, u64> = Cache::builder("stampede")
         .local(Local::max_weight(1 << 20))
         .ttl(Duration::from_secs(60))
-        .loader(loader_fn(move |id: u64| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            async move {
-                slow_load().await;
-                Ok::<_, std::io::Error>(Some(id))
-            }
-        }))
+        .loader(slow_loader(Arc::clone(&loads)))
         .build()
         .expect("a cache");
-    let time = herd(|| {
+    let time = crowd(TASKS, 1, || {
         let cache = cache.clone();
         async move { cache.get(&1).await.expect("a value") }
     })
@@ -47,7 +41,7 @@ async fn ours() -> f64 {
 
 async fn raw() -> f64 {
     let cell = Arc::new(OnceCell::new());
-    herd(|| {
+    crowd(TASKS, 1, || {
         let cell = Arc::clone(&cell);
         async move {
             let load = async || {
@@ -65,15 +59,27 @@ async fn slow_load() {
     tokio::time::sleep(LOAD).await;
 }
 
-async fn herd<F, Fut>(task: F) -> f64
+/// A loader that returns the key after [`LOAD`], and counts its loads.
+pub(crate) fn slow_loader(loads: Arc<AtomicU64>) -> impl Loader<u64, u64> {
+    loader_fn(move |id: u64| {
+        loads.fetch_add(1, Ordering::Relaxed);
+        async move {
+            slow_load().await;
+            Ok::<_, std::io::Error>(Some(id))
+        }
+    })
+}
+
+/// Runs a read in each of many tasks at once, and returns the milliseconds until all have the value.
+pub(crate) async fn crowd<F, Fut>(tasks: usize, value: u64, read: F) -> f64
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Option<u64>> + Send + 'static,
 {
     let started = Instant::now();
-    let tasks: Vec<_> = (0..TASKS).map(|_| tokio::spawn(task())).collect();
+    let tasks: Vec<_> = (0..tasks).map(|_| tokio::spawn(read())).collect();
     for task in tasks {
-        assert_eq!(task.await.expect("the task ends without a panic"), Some(1));
+        assert_eq!(task.await.expect("the task ends without a panic"), Some(value));
     }
     started.elapsed().as_secs_f64() * 1e3
 }

@@ -90,13 +90,7 @@ impl<V: Clone + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static>
 
     /// Waits until everything in the log is applied.
     pub(crate) async fn settle(&self) {
-        let executed = self.log.executed();
-        let mut status = self.cdc.watch();
-        let applied = status.wait_for(|status| status.applied.covers(&executed));
-        tokio::time::timeout(Duration::from_secs(60), applied)
-            .await
-            .expect("the log is applied in time")
-            .expect("the invalidator runs");
+        settle(&self.log, &self.cdc).await;
     }
 
     /// Loads so far.
@@ -107,6 +101,17 @@ impl<V: Clone + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static>
     pub(crate) async fn stop(self) {
         self.cdc.shutdown().await;
     }
+}
+
+/// Waits until an invalidator has applied everything in its log.
+pub(crate) async fn settle(log: &ScriptedSource, cdc: &CdcHandle) {
+    let executed = log.executed();
+    let mut status = cdc.watch();
+    let applied = status.wait_for(|status| status.applied.covers(&executed));
+    tokio::time::timeout(Duration::from_secs(60), applied)
+        .await
+        .expect("the log is applied in time")
+        .expect("the invalidator runs");
 }
 
 /// A fixed pseudo-random sequence: the same keys in the same order for both sides.

@@ -3,10 +3,12 @@
 //! It does on request what MySQL does by itself. A commit is in the log first; sessions see it when it is revealed. A replica
 //! executes it when it catches up. The log is handed to its readers as far as it was delivered, and can be purged.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use cachefront::{Gtid, Position};
 use tokio::sync::watch;
+
+use crate::watched::Watched;
 
 /// The server whose log is followed.
 pub(crate) const PRIMARY: &str = "primary";
@@ -17,10 +19,7 @@ pub const NEW_NAME: &str = "Ada King";
 
 /// One row and its history. Commits are numbered from one.
 #[derive(Debug)]
-pub(crate) struct RaceDatabase {
-    state: Mutex<State>,
-    changed: watch::Sender<u64>,
-}
+pub(crate) struct RaceDatabase(Watched<State>);
 
 #[derive(Clone, Debug)]
 struct State {
@@ -60,12 +59,12 @@ impl RaceDatabase {
     /// Creates a database whose first commit has inserted the row; every server and every reader of the log has seen it.
     pub(crate) fn new() -> Arc<Self> {
         let state = State { names: vec![OLD_NAME], visible: 1, replica: 1, delivered: 1, purged: 0, gate_waits: 0 };
-        Arc::new(Self { state: Mutex::new(state), changed: watch::Sender::new(0) })
+        Arc::new(Self(Watched::new(state)))
     }
 
     /// Gives the row its new name. Sessions see it at once, unless the commit is hidden.
     pub(crate) fn commit(&self, hidden: bool) -> Gtid {
-        self.change(|state| {
+        self.0.change(|state| {
             state.names.push(NEW_NAME);
             let number = state.names.len() as u64;
             if !hidden {
@@ -77,26 +76,26 @@ impl RaceDatabase {
 
     /// Makes every commit visible to sessions of the primary.
     pub(crate) fn reveal(&self) {
-        self.change(|state| state.visible = state.names.len() as u64);
+        self.0.change(|state| state.visible = state.names.len() as u64);
     }
 
     /// Lets the replica execute everything.
     pub(crate) fn catch_up(&self) {
-        self.change(|state| state.replica = state.names.len() as u64);
+        self.0.change(|state| state.replica = state.names.len() as u64);
     }
 
     /// Hands everything that was committed to the readers of the log.
     pub(crate) fn deliver(&self) {
-        self.change(|state| state.delivered = state.names.len() as u64);
+        self.0.change(|state| state.delivered = state.names.len() as u64);
     }
 
     /// Removes everything from the log.
     pub(crate) fn purge(&self) {
-        self.change(|state| state.purged = state.names.len() as u64);
+        self.0.change(|state| state.purged = state.names.len() as u64);
     }
 
     pub(crate) fn note_gate(&self, waits: bool) {
-        self.change(|state| {
+        self.0.change(|state| {
             state.gate_waits =
                 if waits { state.gate_waits.saturating_add(1) } else { state.gate_waits.saturating_sub(1) };
         });
@@ -104,7 +103,7 @@ impl RaceDatabase {
 
     /// Returns the number of commits that a session of `server` sees, and the row's name there: one snapshot.
     pub(crate) fn session(&self, server: Server) -> (u64, &'static str) {
-        let state = self.lock();
+        let state = self.0.lock();
         let seen = match server {
             Server::Primary => state.visible,
             Server::Replica => state.replica,
@@ -114,11 +113,11 @@ impl RaceDatabase {
 
     /// Returns the row's name after a commit.
     pub(crate) fn name_after(&self, commit: u64) -> &'static str {
-        self.lock().name_after(commit)
+        self.0.lock().name_after(commit)
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
-        let state = self.lock();
+        let state = self.0.lock();
         Numbers {
             committed: state.names.len() as u64,
             visible: state.visible,
@@ -131,18 +130,7 @@ impl RaceDatabase {
 
     /// Returns a receiver that is notified of every change.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let changed = change(&mut self.lock());
-        self.changed.send_modify(|changes| *changes += 1);
-        changed
-    }
-
-    /// A poisoned lock is usable: no code panics while it holds it.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.changes()
     }
 }
 

@@ -25,6 +25,7 @@ mod settings;
 mod source;
 mod stage;
 mod wait;
+mod watched;
 mod world;
 mod worlds;
 

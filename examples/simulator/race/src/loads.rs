@@ -1,9 +1,8 @@
 //! What loads have read and what became of it; and the fault that holds a load after its read.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use cachefront::{CacheObserver, LoadReport, ReadOutcome};
-use tokio::sync::watch;
+
+use crate::watched::Watched;
 
 /// What became of a loaded value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +32,7 @@ pub(crate) struct Load {
 
 /// All loads of a world.
 #[derive(Debug)]
-pub(crate) struct Loads {
-    state: Mutex<State>,
-    changed: watch::Sender<u64>,
-}
+pub(crate) struct Loads(Watched<State>);
 
 #[derive(Debug)]
 struct State {
@@ -50,26 +46,25 @@ struct State {
 
 impl Default for Loads {
     fn default() -> Self {
-        let state = State { hold_next: false, reader: ' ', misses: 0, list: Vec::new() };
-        Self { state: Mutex::new(state), changed: watch::Sender::new(0) }
+        Self(Watched::new(State { hold_next: false, reader: ' ', misses: 0, list: Vec::new() }))
     }
 }
 
 impl Loads {
     /// Names the reader that is started now. `hold` switches the fault on for its load.
     pub(crate) fn begin(&self, reader: char, hold: bool) {
-        self.change(|state| (state.reader, state.hold_next) = (reader, hold));
+        self.0.change(|state| (state.reader, state.hold_next) = (reader, hold));
     }
 
     /// Records that a load has read the row, and returns its place in the list, once the fault does not hold it.
     pub(crate) async fn read(&self, name: &'static str, behind: bool) -> usize {
-        let place = self.change(|state| {
+        let place = self.0.change(|state| {
             let held = std::mem::take(&mut state.hold_next);
             state.list.push(Load { reader: state.reader, name, held, behind, fate: None });
             state.list.len() - 1
         });
-        let mut changes = self.changed.subscribe();
-        while self.lock().list.get(place).is_some_and(|load| load.held) {
+        let mut changes = self.0.changes();
+        while self.0.lock().list.get(place).is_some_and(|load| load.held) {
             // Cannot fail: this value has the sender.
             let _ = changes.changed().await;
         }
@@ -78,7 +73,7 @@ impl Loads {
 
     /// Lets every load go on.
     pub(crate) fn release(&self) {
-        self.change(|state| {
+        self.0.change(|state| {
             state.hold_next = false;
             for load in &mut state.list {
                 load.held = false;
@@ -88,7 +83,7 @@ impl Loads {
 
     /// Records what became of the load at `place`.
     pub(crate) fn end(&self, place: usize, fate: Fate) {
-        self.change(|state| {
+        self.0.change(|state| {
             if let Some(load) = state.list.get_mut(place) {
                 load.fate = Some(fate);
             }
@@ -97,31 +92,20 @@ impl Loads {
 
     /// Counts a lookup that found no value: its reader loads, or waits for a load.
     pub(crate) fn note_miss(&self) {
-        self.change(|state| state.misses += 1);
+        self.0.change(|state| state.misses += 1);
     }
 
     pub(crate) fn misses(&self) -> u64 {
-        self.lock().misses
+        self.0.lock().misses
     }
 
     pub(crate) fn list(&self) -> Vec<Load> {
-        self.lock().list.clone()
+        self.0.lock().list.clone()
     }
 
     /// Returns true if a load of this reader is held.
     pub(crate) fn holds(&self, reader: char) -> bool {
-        self.lock().list.iter().any(|load| load.reader == reader && load.held)
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let changed = change(&mut self.lock());
-        self.changed.send_modify(|changes| *changes += 1);
-        changed
-    }
-
-    /// A poisoned lock is usable: no code panics while it holds it.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().list.iter().any(|load| load.reader == reader && load.held)
     }
 }
 
@@ -139,7 +123,7 @@ impl CacheObserver<u64> for Loads {
             (None, true) => Fate::Stored,
             (None, false) => Fate::Refused,
         };
-        self.change(|state| {
+        self.0.change(|state| {
             if let Some(load) = state.list.iter_mut().find(|load| !load.held && load.fate.is_none()) {
                 load.fate = Some(fate);
             }
