@@ -13,4 +13,5 @@ mod login;
 mod outage;
 mod race;
 mod scene;
+mod servers;
 mod tabs;

@@ -27,6 +27,7 @@ mod replica;
 mod rest;
 mod rights;
 mod roles;
+mod servers;
 mod silence;
 mod startup;
 mod stub;

@@ -10,6 +10,8 @@ use cachefront::{Get, POSITION_TEXT_BYTES_MAX, Position};
 use serde_json::Value;
 use simulator_model::domain::{Mode, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
+use simulator_model::server_name::ServerName;
+use simulator_model::servers::Servers;
 
 use super::body::{BODY_BYTES_MAX, BodyFault};
 use super::error::{ApiError, Place, Problem};
@@ -159,7 +161,7 @@ impl Parameters {
     }
 }
 
-fn positive(loc: &[&str], text: &str) -> Result<u64, Problem> {
+pub(crate) fn positive(loc: &[&str], text: &str) -> Result<u64, Problem> {
     let number = integer(loc, text)?;
     if number <= 0 {
         return Err(Problem::new(loc, "Input should be greater than 0", "greater_than"));
@@ -238,7 +240,7 @@ impl JsonBody {
     ///
     /// # Errors
     /// As [`JsonBody::user_input`].
-    pub(crate) fn faults(self) -> Result<FaultState, ApiError> {
+    pub(crate) fn faults(self, servers: &Servers) -> Result<FaultState, ApiError> {
         let mut fields = Fields::of(self.0)?;
         let state = FaultState {
             pause_consumer: fields.switch("pause_consumer"),
@@ -248,6 +250,7 @@ impl JsonBody {
             store_cut: fields.switch("store_cut"),
             database_delay_ms: fields.number("database_delay_ms", DELAY_MS_MAX),
             replica_lag_ms: fields.number("replica_lag_ms", DELAY_MS_MAX),
+            bus_cut: fields.server("bus_cut", servers),
         };
         fields.finish().map(|()| state)
     }
@@ -341,6 +344,18 @@ impl Fields {
         };
         self.problems.push(problem);
         0
+    }
+
+    /// Takes the name of one of these servers; `None` if absent or null.
+    fn server(&mut self, name: &str, servers: &Servers) -> Option<ServerName> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        let found = value.as_str().and_then(|text| servers.names().find(|name| name.as_str() == text));
+        if found.is_none() {
+            let all: Vec<&str> = servers.names().map(ServerName::as_str).collect();
+            let msg = format!("Input should be null or one of the servers here: {}", all.join(", "));
+            self.problems.push(Problem::new(&["body", name], msg, "enum"));
+        }
+        found
     }
 
     fn finish(mut self) -> Result<(), ApiError> {

@@ -90,6 +90,15 @@ impl IntoResponses for NoSuchUser {
     }
 }
 
+/// Responses of a route that names an app server, which may not exist.
+pub(crate) struct NoSuchServer;
+
+impl IntoResponses for NoSuchServer {
+    fn responses() -> Responses {
+        errors(&[(404, "There is no such server")])
+    }
+}
+
 /// Responses of the route that adds a user.
 pub(crate) struct NoIdLeft;
 

@@ -13,6 +13,7 @@ use simulator_model::inspector::Inspector;
 use simulator_model::metrics::Metrics;
 use simulator_model::mode::Modes;
 use simulator_model::pipeline::Pipeline;
+use simulator_model::servers::Servers;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,8 @@ pub(crate) const STREAMS_MAX: usize = 256;
 pub struct Api {
     pub database: Arc<dyn Database>,
     pub caches: Caches,
+    /// The first one has `caches`.
+    pub servers: Servers,
     pub modes: Arc<Modes>,
     pub pipeline: Pipeline,
     pub events: EventHub,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cachefront::event::RowImage;
 use cachefront::store::Store;
-use cachefront::{Cache, CacheBuilder, Hit, LoadCx, Loader, Local, Result, Tier};
+use cachefront::{Cache, CacheBuilder, Explanation, Hit, LoadCx, Loader, Local, Result, Tier};
 
 pub use self::email_key::{BY_EMAIL, EmailKey};
 use crate::domain::{DbError, Mode, User};
@@ -79,6 +79,14 @@ impl Caches {
         let (replica, email) = (Arc::clone(&self.replica), key.email().to_owned());
         let load = move |cx: Arc<LoadCx>| async move { replica.get_by_email_from_primary(&email, &cx).await };
         self.by_email.get_or_load(key, load).bypass().detailed().await
+    }
+
+    /// Returns what a plain read of a user would do in this process, and why. It changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Cache::explain`].
+    pub async fn explain(&self, id: u64) -> Result<Explanation> {
+        self.users.explain(&id).await
     }
 
     /// Sets the mode for reads that start from now on.

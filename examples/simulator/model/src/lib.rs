@@ -1,7 +1,8 @@
 //! The simulator without its HTTP: users in a database, read through a cache that its change log keeps current.
 //!
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) that holds both, implemented in [`db`];
-//! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
+//! - [`caches`]: how the library is used; [`servers`]: several app servers in one process, side by side;
+//! - [`source`]: change capture for the embedded database;
 //! - [`backend`]: the components of a role, opened as the [`settings`] say; [`faults`]: what can be broken on purpose;
 //! - [`mode`], [`pipeline`], [`events`]: what all roles agree on and show;
 //! - [`freshness`]: whether the freshness objective of the caches is met; [`replica`]: a replica that lags;
@@ -25,6 +26,8 @@ pub mod mode;
 pub mod pipeline;
 pub mod poll;
 pub mod replica;
+pub mod server_name;
+pub mod servers;
 pub mod settings;
 pub mod shared_task;
 pub mod source;

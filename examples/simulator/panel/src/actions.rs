@@ -196,7 +196,7 @@ pub(super) async fn demo(
 pub(super) struct FaultForm {
     /// Which switch.
     fault: String,
-    /// `true`, `false`, or a number of ms.
+    /// `true`, `false`, a number of ms, or the name of an app server.
     value: String,
 }
 
@@ -209,6 +209,11 @@ pub(super) async fn fault(
     let faults = &panel.api.faults;
     if switched(faults.current(), &form).is_none() {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("A delay is a number of ms up to {DELAY_MS_MAX}."));
+    }
+    if let ("bus_cut", Ok(name)) = (form.fault.as_str(), form.value.parse())
+        && panel.api.servers.get(name).is_none()
+    {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("There is no server {} here.", form.value));
     }
     // The form was checked above; the state that it applies to is only known at the time of the write.
     let outcome = faults.change(|state| switched(state, &form).unwrap_or(state)).await;
@@ -236,6 +241,8 @@ fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
         "store_delay_ms" => state.store_delay_ms = millis()?,
         "database_delay_ms" => state.database_delay_ms = millis()?,
         "replica_lag_ms" => state.replica_lag_ms = millis()?,
+        "bus_cut" if form.value == "false" => state.bus_cut = None,
+        "bus_cut" => state.bus_cut = Some(form.value.parse().ok()?),
         "all" => state = FaultState::default(),
         _ => return None,
     }

@@ -18,6 +18,7 @@ const FILES: [(&str, &str, &str); 14] = [
             include_str!("assets/live.css"),
             include_str!("assets/pages.css"),
             include_str!("assets/race.css"),
+            include_str!("assets/servers.css"),
             include_str!("assets/narrow.css"),
         ),
     ),

@@ -33,6 +33,7 @@ mod reply;
 mod results;
 mod rows;
 mod runs;
+mod servers;
 mod stream;
 mod tab;
 mod tour;
@@ -60,6 +61,7 @@ use self::peer::Peer;
 use self::refusals::Refusals;
 use self::rows::RowCache;
 use self::runs::Runs;
+use self::servers::ServersSeen;
 use self::tour::Tour;
 
 /// The panel, ready to be served.
@@ -92,6 +94,7 @@ impl Ui {
             numbers,
             peer: (!serves).then(|| Peer::new(settings)),
             listing: Listing::default(),
+            servers_seen: ServersSeen::default(),
             limits: Limits::default(),
             refusals: Refusals::default(),
             tabs: simulator_api::stream_permits(),
@@ -106,6 +109,7 @@ impl Ui {
         let pages = Router::new()
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))
+            .route("/servers", get(pages::servers))
             .route("/cache/evict", post(keys::evict))
             .route("/race", get(race::index))
             .route("/race/{scene}", get(race::scene))

@@ -14,6 +14,7 @@ pub(super) mod icon;
 mod load;
 mod pipeline;
 pub(super) mod race;
+mod servers;
 mod text;
 mod tokens;
 mod top;
@@ -53,6 +54,7 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
             ("experiment", load::experiment(context)),
             ("events", events::events(context)),
         ]),
+        Tab::Servers => parts.push(("servers", servers::servers(context))),
         Tab::Cache => parts.push(("cache", cache::cache(context))),
         // The handler of the page renders it: it is not pushed.
         Tab::Race => {}

@@ -7,6 +7,7 @@ use simulator_cli::{CliError, Environment, ExposeSecret, SecretString, duration}
 use super::flags::Flags;
 use crate::credentials::{ApiToken, Passwords};
 use crate::domain::Mode;
+use crate::server_name::SERVERS_MAX;
 
 pub(super) struct Lookup<'a> {
     pub(super) environment: &'a Environment,
@@ -35,6 +36,15 @@ impl Lookup<'_> {
         match text.parse() {
             Ok(number @ 1..=65_536) => Ok(number),
             _ => Err(CliError::new("CACHEFRONT_API_IN_FLIGHT is not a number from 1 to 65536")),
+        }
+    }
+
+    /// Returns how many app servers this process plays.
+    pub(super) fn servers(&self, flags: &Flags) -> Result<usize, CliError> {
+        let Some(text) = self.text("CACHEFRONT_SERVERS", &flags.servers) else { return Ok(1) };
+        match text.parse() {
+            Ok(number @ 1..=SERVERS_MAX) => Ok(number),
+            _ => Err(CliError::new(format!("CACHEFRONT_SERVERS is not a number from 1 to {SERVERS_MAX}"))),
         }
     }
 

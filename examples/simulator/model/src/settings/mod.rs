@@ -31,6 +31,8 @@ pub struct Settings {
     /// start.
     pub mode: Option<Mode>,
     pub caches: CacheOptions,
+    /// How many app servers this process plays, from one.
+    pub servers: usize,
     pub api_addr: String,
     pub ui_addr: String,
     pub consumer_addr: Option<String>,
@@ -85,6 +87,7 @@ impl Settings {
             backend: lookup.backend(needs_servers, flags)?,
             mode: lookup.mode(flags)?,
             caches: lookup.caches(flags)?,
+            servers: lookup.servers(flags)?,
             api_addr,
             ui_addr: lookup.address("CACHEFRONT_UI_ADDR", &flags.ui_addr)?.unwrap_or("127.0.0.1:8501".into()),
             consumer_addr: lookup.address("CACHEFRONT_CONSUMER_ADDR", &flags.consumer_addr)?,
@@ -207,6 +210,9 @@ mod tests {
             ("CACHEFRONT_FENCED", "maybe"),
             ("CACHEFRONT_REFRESH_IN_PLACE", "maybe"),
             ("CACHEFRONT_STALE_IF_ERROR", "long"),
+            ("CACHEFRONT_SERVERS", "0"),
+            ("CACHEFRONT_SERVERS", "5"),
+            ("CACHEFRONT_SERVERS", "two"),
             ("CACHEFRONT_UI_SECURE", "maybe"),
             ("CACHEFRONT_UI_READ_ONLY", "on"),
         ] {

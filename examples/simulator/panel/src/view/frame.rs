@@ -28,6 +28,7 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                     @match context.tab {
                         Tab::Live => (live(context, &part)),
                         Tab::Cache => (browser(&part)),
+                        Tab::Servers => (super::servers::page(context, part("servers"))),
                         Tab::Race => @if let Some(markup) = part("race") { (markup) },
                         Tab::Faults => (faults(&part)),
                         Tab::Audit => section.card data-part="audit" aria-labelledby="h-audit" { @if let Some(markup) = part("audit") { (markup) } },
@@ -78,7 +79,7 @@ fn top(context: &PageContext<'_>) -> Markup {
         header.top {
             div.brand { (icon("logo")) "cachefront" }
             nav.tabs aria-label="Pages" {
-                @for (tab, path, name) in Tab::ALL {
+                @for (tab, path, name) in Tab::ALL.into_iter().filter(|(tab, ..)| *tab != Tab::Servers || context.panel.has_servers()) {
                     a href=(path) aria-current=[(tab == context.tab).then_some("page")] { (name) }
                 }
             }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use simulator_model::domain::Mode;
+use simulator_model::server_name::ServerName;
 
 use super::context::PageContext;
 use super::icon::icon;
@@ -45,7 +46,14 @@ pub(super) fn banner(context: &PageContext<'_>) -> Markup {
 fn faults(context: &PageContext<'_>) -> Vec<Banner> {
     let faults = context.moment.faults;
     let (store_ms, database_ms, lag_ms) = (faults.store_delay_ms, faults.database_delay_ms, faults.replica_lag_ms);
+    let server = faults.bus_cut.map_or("", ServerName::as_str);
     let all = [
+        (
+            faults.bus_cut.is_some(),
+            "bus_cut",
+            format!("Server {server} is cut off from the bus"),
+            "after 2 s without a message it serves nothing from its own memory; the other servers go on. Lift it.",
+        ),
         (
             faults.pause_consumer,
             "pause_consumer",
