@@ -15,3 +15,4 @@ mod race;
 mod scene;
 mod servers;
 mod tabs;
+mod writes;

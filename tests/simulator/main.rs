@@ -33,3 +33,4 @@ mod startup;
 mod stub;
 mod tokens;
 mod world;
+mod writes;

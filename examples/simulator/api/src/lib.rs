@@ -22,6 +22,7 @@ mod state;
 mod stream;
 mod trace;
 mod users;
+mod writes;
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/modes/history", get(control::history))
         .route("/mode", get(control::mode).put(control::set_mode))
         .route("/pipeline", get(control::pipeline))
+        .route("/writes", get(writes::list))
         .route("/events", get(stream::events))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)

@@ -14,6 +14,7 @@ use simulator_model::metrics::Metrics;
 use simulator_model::mode::Modes;
 use simulator_model::pipeline::Pipeline;
 use simulator_model::servers::Servers;
+use simulator_model::writes::Writes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,7 @@ pub struct Api {
     pub caches: Caches,
     /// The first one has `caches`.
     pub servers: Servers,
+    pub writes: Arc<Writes>,
     pub modes: Arc<Modes>,
     pub pipeline: Pipeline,
     pub events: EventHub,

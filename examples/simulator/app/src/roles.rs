@@ -268,6 +268,8 @@ impl Running {
         self.tasks.spawn(announcements(Arc::clone(api)));
         self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
         self.tasks.spawn(self.backend.replicate(&self.caches, self.stop.clone()));
+        let (writes, events) = (Arc::clone(&self.backend.writes), self.backend.events.clone());
+        self.tasks.spawn(writes.run(events, Arc::clone(&self.backend.store), self.stop.clone()));
         if let Some(relay) = self.backend.followed.clone() {
             self.tasks.spawn(relay.follow(self.backend.events.clone(), self.stop.clone()));
         }
@@ -313,6 +315,7 @@ impl Running {
             database: Arc::clone(&self.backend.database),
             caches: self.caches.clone(),
             servers: self.servers.clone(),
+            writes: Arc::clone(&self.backend.writes),
             modes: Arc::clone(&self.modes),
             pipeline: self.pipeline(settings),
             events: self.backend.events.clone(),

@@ -33,6 +33,7 @@ use crate::server_name::ServerName;
 use crate::servers::{AppServer, Servers};
 use crate::settings::{self, Settings};
 use crate::stages::StageMeter;
+use crate::writes::Writes;
 
 /// The components, opened and ready.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Backend {
     pub hint: String,
     /// Measures the stages of changes, if this process runs the consumer.
     pub stages: Arc<StageMeter>,
+    /// Records what happened to each write.
+    pub writes: Arc<Writes>,
     /// Without the faults: every app server has its own between itself and the store.
     true_store: Arc<dyn Store>,
     replica: Arc<Replica>,
@@ -87,6 +90,7 @@ impl Backend {
             store_admin: StoreAdmin { store: Arc::clone(&store), keys: parts.keys },
             store,
             true_store: parts.store,
+            writes: Writes::new(Arc::clone(&clock)),
             clock,
             events: parts.events,
             followed: parts.followed,
@@ -105,7 +109,8 @@ impl Backend {
     /// A line that says what is wrong.
     pub fn caches(&self, settings: &Settings) -> Result<Caches, CliError> {
         let table = self.database.users_table();
-        Caches::build(&table, &self.replica, &self.store, &settings.caches).map_err(CliError::from_error)
+        Caches::build(&table, &self.replica, &self.store, &settings.caches, Some(&self.writes))
+            .map_err(CliError::from_error)
     }
 
     /// Builds the app servers of this process: `first` has these caches, each further one has caches, process-local tiers and a
@@ -120,7 +125,7 @@ impl Backend {
             let store: Arc<dyn Store> = Arc::new(StoreFaults::around(Arc::clone(&self.true_store), &self.faults, name));
             // A cache resolves its metrics when it is built: two servers must not set the same gauges.
             let caches = ::metrics::with_local_recorder(&::metrics::NoopRecorder, || {
-                Caches::build(&table, &self.replica, &store, &settings.caches)
+                Caches::build(&table, &self.replica, &store, &settings.caches, None)
             });
             Ok(AppServer { name, caches: caches.map_err(CliError::from_error)? })
         });

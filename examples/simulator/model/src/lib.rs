@@ -5,6 +5,7 @@
 //! - [`source`]: change capture for the embedded database;
 //! - [`backend`]: the components of a role, opened as the [`settings`] say; [`faults`]: what can be broken on purpose;
 //! - [`mode`], [`pipeline`], [`events`]: what all roles agree on and show;
+//! - [`writes`]: what happened to each write, hop by hop;
 //! - [`freshness`]: whether the freshness objective of the caches is met; [`replica`]: a replica that lags;
 //! - [`inspector`]: compares cached entries with the database; [`connect`]: registers and follows Debezium's connector.
 
@@ -12,6 +13,7 @@
 
 pub mod backend;
 pub mod caches;
+pub mod change_times;
 pub mod connect;
 pub mod credentials;
 pub mod db;
@@ -34,3 +36,4 @@ pub mod source;
 pub mod stages;
 pub mod viewers;
 pub mod waiting;
+pub mod writes;

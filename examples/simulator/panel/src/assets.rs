@@ -9,7 +9,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 15] = [
     (
         "/panel.css",
         STYLE,
@@ -19,6 +19,7 @@ const FILES: [(&str, &str, &str); 14] = [
             include_str!("assets/pages.css"),
             include_str!("assets/race.css"),
             include_str!("assets/servers.css"),
+            include_str!("assets/writes.css"),
             include_str!("assets/narrow.css"),
         ),
     ),
@@ -32,6 +33,7 @@ const FILES: [(&str, &str, &str); 14] = [
     ("/charts.js", SCRIPT, include_str!("assets/charts.js")),
     ("/flow.js", SCRIPT, include_str!("assets/flow.js")),
     ("/race.js", SCRIPT, include_str!("assets/race.js")),
+    ("/writes.js", SCRIPT, include_str!("assets/writes.js")),
     ("/login.js", SCRIPT, include_str!("assets/login.js")),
     ("/uplot.js", SCRIPT, loadgen::uplot::SCRIPT),
     ("/uplot.css", STYLE, loadgen::uplot::STYLE),

@@ -40,6 +40,7 @@ mod tour;
 mod users;
 mod verdict;
 mod view;
+mod writes;
 
 use std::sync::Arc;
 
@@ -110,6 +111,7 @@ impl Ui {
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))
             .route("/servers", get(pages::servers))
+            .route("/writes", get(writes::show))
             .route("/cache/evict", post(keys::evict))
             .route("/race", get(race::index))
             .route("/race/{scene}", get(race::scene))

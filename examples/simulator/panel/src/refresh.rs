@@ -59,6 +59,7 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
         let watched = live.is_watched();
         if watched {
             live.interest.show();
+            panel.api.writes.viewers().show();
         }
         let began = Instant::now();
         look(&panel, began).await;

@@ -19,6 +19,7 @@ mod text;
 mod tokens;
 mod top;
 mod users;
+pub(super) mod write;
 
 use maud::{Markup, html};
 

@@ -5,10 +5,12 @@ import * as users from "./users.js";
 import * as charts from "./charts.js";
 import * as flow from "./flow.js";
 import * as race from "./race.js";
+import * as writes from "./writes.js";
 
 controls.begin();
 users.begin();
 flow.begin();
 charts.begin();
 race.begin();
+writes.begin();
 begin({ patched: [controls.patched, users.patched], chart: charts.chart, change: flow.change, lost: [controls.lost, charts.lost] });

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::context::PageContext;
-use super::text::{millis, short, time};
+use super::text::{encoded, millis, short, time};
 use crate::activity::{ActivityEntry, What};
 
 /// Maximum number of entries that are shown.
@@ -19,6 +19,11 @@ pub(super) fn events(context: &PageContext<'_>) -> Markup {
             ol.ev { @for happened in &latest { (line(happened)) } }
         }
     }
+}
+
+/// Names a write for the dialog that shows its hops.
+fn write_of(position: &str, keys: &[String]) -> String {
+    format!("position={}&key={}", encoded(position), encoded(keys.first().map_or("", String::as_str)))
 }
 
 fn line(happened: &ActivityEntry) -> Markup {
@@ -43,8 +48,8 @@ fn line(happened: &ActivityEntry) -> Markup {
                 }
                 What::Change { op, keys, position, lag_ms, applied } => {
                     span.m { (op) }
-                    span.cut title=(format!("{} at {position}", keys.join(", "))) {
-                        (keys.first().map_or("–", String::as_str)) " " span.m.mono { (short(position)) }
+                    button.way type="button" data-write=(write_of(position, keys)) title=(format!("{} at {position}", keys.join(", "))) {
+                        (keys.first().map_or("–", String::as_str)) " " span.m.mono { (short(position)) } span.vh { ": the way of this write" }
                     }
                     span.m {
                         @match (applied, lag_ms) {

@@ -56,9 +56,20 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// Percent-encodes a text for the body of a form, or for a query.
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_passes_through_a_form_unchanged() {
+        assert_eq!(encoded("users_by_email:a+b&c=ü@x"), "users_by_email%3Aa%2Bb%26c%3D%C3%BC%40x");
+    }
 
     #[test]
     fn numbers_are_short_and_whole() {
