@@ -11,6 +11,7 @@ mod explain;
 mod faults;
 mod login;
 mod outage;
+mod past;
 mod race;
 mod scene;
 mod servers;

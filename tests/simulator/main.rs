@@ -11,6 +11,7 @@ mod contract;
 mod demos;
 mod events;
 mod experiment;
+mod export;
 mod faults;
 mod guard;
 mod in_place;

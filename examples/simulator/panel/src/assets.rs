@@ -9,7 +9,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 16] = [
     (
         "/panel.css",
         STYLE,
@@ -20,6 +20,7 @@ const FILES: [(&str, &str, &str); 15] = [
             include_str!("assets/race.css"),
             include_str!("assets/servers.css"),
             include_str!("assets/writes.css"),
+            include_str!("assets/past.css"),
             include_str!("assets/narrow.css"),
         ),
     ),
@@ -33,6 +34,7 @@ const FILES: [(&str, &str, &str); 15] = [
     ("/charts.js", SCRIPT, include_str!("assets/charts.js")),
     ("/flow.js", SCRIPT, include_str!("assets/flow.js")),
     ("/race.js", SCRIPT, include_str!("assets/race.js")),
+    ("/past.js", SCRIPT, include_str!("assets/past.js")),
     ("/writes.js", SCRIPT, include_str!("assets/writes.js")),
     ("/login.js", SCRIPT, include_str!("assets/login.js")),
     ("/uplot.js", SCRIPT, loadgen::uplot::SCRIPT),

@@ -8,6 +8,7 @@
 mod actions;
 mod activity;
 mod assets;
+mod export;
 mod gauges;
 mod keeper;
 mod keys;
@@ -23,6 +24,7 @@ mod outcome;
 mod page_data;
 mod pages;
 mod panel;
+mod past;
 mod peer;
 mod query;
 mod race;
@@ -33,6 +35,7 @@ mod reply;
 mod results;
 mod rows;
 mod runs;
+mod scrub;
 mod servers;
 mod stream;
 mod tab;
@@ -112,6 +115,8 @@ impl Ui {
             .route("/cache", get(pages::cache))
             .route("/servers", get(pages::servers))
             .route("/writes", get(writes::show))
+            .route("/export", get(export::file))
+            .route("/past", get(scrub::show))
             .route("/cache/evict", post(keys::evict))
             .route("/race", get(race::index))
             .route("/race/{scene}", get(race::scene))

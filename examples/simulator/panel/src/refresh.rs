@@ -88,6 +88,8 @@ pub(super) async fn sample_on(panel: Arc<Panel>) {
         }
         let text = panel.numbers.text(&panel.api).await;
         let now = panel.api.pipeline.clock.now();
-        panel.live.gauges.sample(text.as_deref(), now, &panel.live.current(), &panel.live.chronicle);
+        let current = panel.live.current();
+        panel.live.gauges.sample(text.as_deref(), now, &current, &panel.live.chronicle);
+        panel.live.past.note(now, &current);
     }
 }

@@ -12,6 +12,7 @@ mod frame;
 mod freshness;
 pub(super) mod icon;
 mod load;
+pub(super) mod past;
 mod pipeline;
 pub(super) mod race;
 mod servers;

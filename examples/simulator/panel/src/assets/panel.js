@@ -4,6 +4,7 @@ import * as controls from "./controls.js";
 import * as users from "./users.js";
 import * as charts from "./charts.js";
 import * as flow from "./flow.js";
+import * as past from "./past.js";
 import * as race from "./race.js";
 import * as writes from "./writes.js";
 
@@ -11,6 +12,7 @@ controls.begin();
 users.begin();
 flow.begin();
 charts.begin();
+past.begin();
 race.begin();
 writes.begin();
-begin({ patched: [controls.patched, users.patched], chart: charts.chart, change: flow.change, lost: [controls.lost, charts.lost] });
+begin({ patched: [controls.patched, users.patched, past.patched], chart: past.chart, newest: past.newest, change: flow.change, lost: [controls.lost, past.lost] });

@@ -4,10 +4,7 @@ use maud::{Markup, html};
 
 use super::context::PageContext;
 use super::text::{encoded, millis, short, time};
-use crate::activity::{ActivityEntry, What};
-
-/// Maximum number of entries that are shown.
-const SHOWN_MAX: usize = 14;
+use crate::activity::{ActivityEntry, SHOWN_MAX, What};
 
 pub(super) fn events(context: &PageContext<'_>) -> Markup {
     let latest = context.panel.live.chronicle.latest(SHOWN_MAX);
@@ -16,9 +13,14 @@ pub(super) fn events(context: &PageContext<'_>) -> Markup {
             p.m.pad { "Waiting for the first change. Press " b { "Write" } " at a user, or change a row from another program:" }
             pre { code { (context.panel.hint) } }
         } @else {
-            ol.ev { @for happened in &latest { (line(happened)) } }
+            (list(&latest))
         }
     }
+}
+
+/// Renders entries, newest first.
+pub(super) fn list(entries: &[ActivityEntry]) -> Markup {
+    html! { ol.ev { @for happened in entries { (line(happened)) } } }
 }
 
 /// Names a write for the dialog that shows its hops.

@@ -97,6 +97,7 @@ fn top(context: &PageContext<'_>) -> Markup {
 fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     let of = |name: &str| html! { @if let Some(markup) = part(name) { (markup) } };
     html! {
+        (super::past::slider())
         div.live data-live {
             div.wide data-column="wide" {
                 section.card.pl data-part="pipeline" data-place="3" aria-labelledby="h-pipeline" { (of("pipeline")) }

@@ -8,7 +8,7 @@ use super::context::PageContext;
 use super::icon::icon;
 use super::text::countdown;
 use crate::moment::{Slow, Switch};
-use crate::verdict::Word;
+use crate::verdict::{Verdict, Word};
 
 /// Maximum number of changes of the mode that are shown.
 const SWITCHES_SHOWN: usize = 20;
@@ -144,7 +144,11 @@ fn outage(context: &PageContext<'_>) -> Option<Banner> {
 
 /// Renders the verdict: inconspicuous when healthy, prominent when stale.
 pub(super) fn verdict(context: &PageContext<'_>) -> Markup {
-    let verdict = &context.moment.verdict;
+    verdict_of(&context.moment.verdict)
+}
+
+/// Renders a verdict of any moment.
+pub(super) fn verdict_of(verdict: &Verdict) -> Markup {
     let counts = &verdict.counts;
     let kept = verdict.compared;
     let sign = match verdict.word {
