@@ -4,6 +4,7 @@
 //! `chromium` and `chromedriver` have to be installed; without them the tests fail.
 
 mod accessible;
+mod charts;
 mod chrome;
 mod connector;
 mod demos;

@@ -13,6 +13,7 @@ mod events;
 mod experiment;
 mod faults;
 mod guard;
+mod idle;
 mod in_place;
 mod input;
 mod inspect;

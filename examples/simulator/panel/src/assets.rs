@@ -9,13 +9,14 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 16] = [
     (
         "/panel.css",
         STYLE,
         concat!(
             include_str!("assets/base.css"),
             include_str!("assets/live.css"),
+            include_str!("assets/charts.css"),
             include_str!("assets/pages.css"),
             include_str!("assets/race.css"),
             include_str!("assets/narrow.css"),
@@ -29,6 +30,8 @@ const FILES: [(&str, &str, &str); 14] = [
     ("/controls.js", SCRIPT, include_str!("assets/controls.js")),
     ("/users.js", SCRIPT, include_str!("assets/users.js")),
     ("/charts.js", SCRIPT, include_str!("assets/charts.js")),
+    ("/chart_input.js", SCRIPT, include_str!("assets/chart_input.js")),
+    ("/timeline.js", SCRIPT, include_str!("assets/timeline.js")),
     ("/flow.js", SCRIPT, include_str!("assets/flow.js")),
     ("/race.js", SCRIPT, include_str!("assets/race.js")),
     ("/login.js", SCRIPT, include_str!("assets/login.js")),

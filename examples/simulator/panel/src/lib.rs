@@ -8,7 +8,10 @@
 mod actions;
 mod activity;
 mod assets;
+mod charted;
+mod delta;
 mod gauges;
+mod history;
 mod keeper;
 mod keys;
 mod limit;

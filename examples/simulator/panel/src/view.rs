@@ -2,6 +2,7 @@
 
 mod audit;
 mod cache;
+mod charts;
 mod connector;
 mod context;
 mod demo;
@@ -19,7 +20,7 @@ mod tokens;
 mod top;
 mod users;
 
-use maud::{Markup, html};
+use maud::Markup;
 
 pub(super) use self::context::PageContext;
 use super::tab::Tab;
@@ -58,12 +59,6 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
         Tab::Race => {}
         Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(context)), ("faults", faults::faults(context))]),
         Tab::Audit => parts.push(("audit", audit::audit(context))),
-    }
-    for (name, markup) in &mut parts {
-        // Those of `users`, `cache` and `events` are with the frame's headings.
-        if !["users", "cache", "events"].contains(name) {
-            *markup = html! { (markup) (explain::explain(name)) };
-        }
     }
     parts
 }

@@ -11,4 +11,4 @@ users.begin();
 flow.begin();
 charts.begin();
 race.begin();
-begin({ patched: [controls.patched, users.patched], chart: charts.chart, change: flow.change, lost: [controls.lost, charts.lost] });
+begin({ patched: [controls.patched, users.patched], chart: charts.chart, newest: charts.newest, change: flow.change, lost: [controls.lost, charts.lost] });

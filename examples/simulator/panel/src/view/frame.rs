@@ -2,6 +2,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::charts;
 use super::context::PageContext;
 use super::explain::explain;
 use super::icon::{icon, sprite};
@@ -30,7 +31,7 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                         Tab::Cache => (browser(&part)),
                         Tab::Race => @if let Some(markup) = part("race") { (markup) },
                         Tab::Faults => (faults(&part)),
-                        Tab::Audit => section.card data-part="audit" aria-labelledby="h-audit" { @if let Some(markup) = part("audit") { (markup) } },
+                        Tab::Audit => section.card aria-labelledby="h-audit" { (explained("audit", &part)) },
                     }
                 }
                 (dialogs())
@@ -49,9 +50,17 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
 fn strip<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     html! {
         div.strip {
-            section data-part="verdict" aria-label="Verdict" { @if let Some(markup) = part("verdict") { (markup) } }
-            section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
+            section.seen aria-label="Verdict" { (explained("verdict", part)) }
+            section aria-label="Mode" { (explained("mode", part)) }
         }
+    }
+}
+
+/// Renders a part and its explanation, which never changes and is therefore not in the part that is pushed.
+fn explained<'a>(name: &str, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    html! {
+        div data-part=(name) { @if let Some(markup) = part(name) { (markup) } }
+        (explain(name))
     }
 }
 
@@ -98,11 +107,11 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
     html! {
         div.live data-live {
             div.wide data-column="wide" {
-                section.card.pl data-part="pipeline" data-place="3" aria-labelledby="h-pipeline" { (of("pipeline")) }
+                section.card.pl data-place="3" aria-labelledby="h-pipeline" { (explained("pipeline", part)) }
             }
             div.cols {
                 div.col data-column="main" {
-                    section.card.charts data-place="4" aria-label="Live charts, last minute" #charts { (explain("charts")) }
+                    (charts::charts())
                     section.card.users data-place="2" aria-labelledby="h-users" #users tabindex="-1" {
                         div.hd {
                             h2 #h-users { "Users" }
@@ -115,11 +124,11 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
                         (explain("users"))
                         div data-part="users" { (of("users")) }
                     }
-                    section.card data-part="experiment" data-place="6" aria-labelledby="h-ab" { (of("experiment")) }
+                    section.card data-place="6" aria-labelledby="h-ab" { (explained("experiment", part)) }
                 }
                 div.col.side data-column="side" {
-                    section.card.demo data-part="demo" data-place="1" aria-labelledby="h-demo" { (of("demo")) }
-                    section.card data-part="load" data-place="5" aria-labelledby="h-load" { (of("load")) }
+                    section.card.demo data-place="1" aria-labelledby="h-demo" { (explained("demo", part)) }
+                    section.card data-place="5" aria-labelledby="h-load" { (explained("load", part)) }
                     section.card.events data-place="7" aria-labelledby="h-events" {
                         div.hd { h2 #h-events { "Events" } span.m.s { "times in UTC" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
                         (explain("events"))
@@ -150,8 +159,8 @@ fn browser<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
 fn faults<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     html! {
         div.live {
-            section.card.pl data-part="pipeline" aria-labelledby="h-pipeline" { @if let Some(markup) = part("pipeline") { (markup) } }
-            section.card data-part="faults" aria-labelledby="h-faults" { @if let Some(markup) = part("faults") { (markup) } }
+            section.card.pl aria-labelledby="h-pipeline" { (explained("pipeline", part)) }
+            section.card aria-labelledby="h-faults" { (explained("faults", part)) }
         }
     }
 }

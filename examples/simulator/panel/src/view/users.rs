@@ -6,7 +6,7 @@ use simulator_model::domain::{Mode, User};
 
 use super::context::PageContext;
 use super::icon::icon;
-use super::text::{countdown, short};
+use super::text::{at_most, countdown, short};
 use crate::rows::{Found, SURVEY_MAX, State, UserRow};
 use crate::verdict::Word;
 
@@ -168,13 +168,19 @@ pub(super) fn cached_name(row: &UserRow) -> Markup {
     }
 }
 
+/// Width of the bar of a whole time to live, in pixels, and the number of its steps. It shows roughly what the number next to it
+/// says, and each step is sent to every tab.
+const BAR_WIDTH: f64 = 56.0;
+const BAR_STEPS: f64 = 14.0;
+
 fn ttl(context: &PageContext<'_>, row: &UserRow) -> Markup {
     let Some(left) = row.ttl else { return html! { span.m { "–" } } };
-    let share = (left.as_secs_f64() / context.panel.ttl.as_secs_f64().max(0.001) * 56.0).clamp(0.0, 56.0);
+    let share = left.as_secs_f64() / context.panel.ttl.as_secs_f64().max(0.001);
+    let width = (share * BAR_STEPS).ceil().clamp(0.0, BAR_STEPS) / BAR_STEPS * BAR_WIDTH;
     html! {
         span.ttl {
-            svg aria-hidden="true" { rect.low[left.as_secs() < 5] width=(format!("{share:.0}")) height="4" {} }
-            (countdown(left))
+            svg.low[left.as_secs() < 5] aria-hidden="true" { rect width=(width) {} }
+            (super::text::left(left))
         }
     }
 }
@@ -258,7 +264,7 @@ fn bound(context: &PageContext<'_>, row: &UserRow) -> Markup {
             h3 { "Staleness bound" }
             b.bad[stale] {
                 @match row.bound.filter(|_| kept) {
-                    Some(bound) => { "≤ " (super::text::millis(bound.as_secs_f64() * 1e3)) },
+                    Some(bound) => { "≤ " (at_most(bound)) },
                     None => { @if kept { "unknown" } @else { "–" } },
                 }
             }
@@ -266,7 +272,7 @@ fn bound(context: &PageContext<'_>, row: &UserRow) -> Markup {
                 (words)
                 @if let Some(since) = row.stale_for {
                     " Differs for " (countdown(since))
-                    @if let Some(left) = row.ttl { ", heals in " (countdown(left)) " at the latest" } "."
+                    @if let Some(left) = row.ttl { ", heals in " (super::text::left(left)) " at the latest" } "."
                 }
             }
         }
