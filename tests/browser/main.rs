@@ -15,3 +15,4 @@ mod outage;
 mod race;
 mod scene;
 mod tabs;
+mod users;

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::cached;
 use super::error::ApiError;
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
-use super::responses::{ChangingChecked, Checked, EmailTaken, NoIdLeft, NoSuchUser, WithBody};
+use super::responses::{ChangingChecked, Checked, EmailTaken, IdOrEmailTaken, NoIdLeft, NoSuchUser, WithBody};
 use super::state::Api;
 
 const LIMIT_DEFAULT: u64 = 50;
@@ -28,6 +28,21 @@ const LIMIT_MAX: u64 = 1_000;
 #[schema(as = UserInput)]
 #[expect(dead_code, reason = "the fields are checked one by one; this is their description")]
 pub(crate) struct UserBody {
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[schema(min_length = 1, max_length = 255)]
+    email: String,
+}
+
+/// What a client says about a new user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewUser)]
+#[expect(dead_code, reason = "as for UserBody")]
+pub(crate) struct NewUserBody {
+    /// Chosen by the client. Without one, the database gives the next one.
+    #[schema(minimum = 1, maximum = 9007199254740991_u64)]
+    id: Option<u64>,
     #[schema(min_length = 1, max_length = 255)]
     name: String,
     #[schema(min_length = 1, max_length = 255)]
@@ -114,17 +129,18 @@ pub(crate) async fn read(
     })
 }
 
-/// Adds a user.
+/// Adds a user, with an id of the client's choice if it names one.
 #[utoipa::path(
-    post, path = "/users", tag = "users", request_body = UserBody,
+    post, path = "/users", tag = "users", request_body = NewUserBody,
     responses(
         (status = 201, description = "The new user", body = User,
             headers(("Location" = String), ("Cachefront-Token" = String, description = "Contains this commit"))),
-        EmailTaken, NoIdLeft, WithBody,
+        IdOrEmailTaken, NoIdLeft, WithBody,
     )
 )]
 pub(crate) async fn create(State(api): State<Arc<Api>>, body: JsonBody) -> Result<Response, ApiError> {
-    let written = api.database.create(&body.user_input()?).await?;
+    let (id, input) = body.new_user()?;
+    let written = api.database.create(id, &input).await?;
     let mut headers = token_header(written.token.as_ref());
     if let Ok(location) = HeaderValue::from_str(&format!("/users/{}", written.value.id)) {
         headers.insert(header::LOCATION, location);

@@ -41,6 +41,10 @@ impl User {
     }
 }
 
+/// The largest id that can be chosen for a new user: every program that reads JSON holds it exactly, and the database has
+/// ids left to give.
+pub const CHOSEN_ID_MAX: u64 = (1 << 53) - 1;
+
 /// A user as a client sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct UserInput {
@@ -204,6 +208,8 @@ pub struct Written<T> {
 pub enum DbError {
     /// Another user has this e-mail address.
     EmailTaken,
+    /// Another user has the id that was chosen.
+    IdTaken,
     /// A new user would need an id above the largest possible one.
     NoIdLeft,
     /// The version of the mode, or of a note, is not the expected one.
@@ -218,6 +224,7 @@ impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EmailTaken => f.write_str("the e-mail address is taken"),
+            Self::IdTaken => f.write_str("the id is taken"),
             Self::NoIdLeft => f.write_str("there is no id left for a new user"),
             Self::VersionMismatch => f.write_str("it was changed by another client"),
             Self::Unavailable(_) => f.write_str("the database is not available"),
@@ -230,7 +237,7 @@ impl std::error::Error for DbError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unavailable(source) | Self::Failed(source) => Some(source.as_ref()),
-            Self::EmailTaken | Self::NoIdLeft | Self::VersionMismatch => None,
+            Self::EmailTaken | Self::IdTaken | Self::NoIdLeft | Self::VersionMismatch => None,
         }
     }
 }
@@ -256,7 +263,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// The name of the table in change events, `database.table`.
     fn users_table(&self) -> String;
 
-    async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError>;
+    /// Adds a user with this id, at most [`CHOSEN_ID_MAX`], or with the next one if it is `None`.
+    async fn create(&self, id: Option<u64>, input: &UserInput) -> Result<Written<User>, DbError>;
 
     /// Returns `None` if there is no such user.
     async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError>;

@@ -6,7 +6,7 @@ use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use simulator_model::domain::{DbError, Mode, UserInput};
+use simulator_model::domain::{CHOSEN_ID_MAX, DbError, Mode, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 
 use super::login::CurrentUser;
@@ -20,6 +20,10 @@ use super::tour::script;
 fn failed(error: &DbError) -> Response {
     match error {
         DbError::EmailTaken => refused(StatusCode::CONFLICT, "This e-mail address is taken: choose another one."),
+        DbError::IdTaken => refused(
+            StatusCode::CONFLICT,
+            "This id is taken: choose another one, or leave the field empty for the next one.",
+        ),
         DbError::NoIdLeft => refused(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user."),
         DbError::VersionMismatch => refused(
             StatusCode::CONFLICT,
@@ -86,15 +90,44 @@ fn wrong(input: &UserInput) -> Option<Response> {
     (!fits).then(|| refused(StatusCode::UNPROCESSABLE_ENTITY, words))
 }
 
+#[derive(Deserialize)]
+pub(super) struct NewUserForm {
+    /// Empty for the next one.
+    #[serde(default)]
+    id: String,
+    name: String,
+    email: String,
+}
+
+/// Returns the id that was chosen, `None` if the field is empty.
+fn chosen(id: &str) -> Result<Option<u64>, Response> {
+    match id.trim() {
+        "" => Ok(None),
+        digits => match digits.parse() {
+            Ok(id) if (1..=CHOSEN_ID_MAX).contains(&id) => Ok(Some(id)),
+            _ => {
+                let words =
+                    format!("An id is a whole number from 1 to {CHOSEN_ID_MAX}. Leave it empty for the next one.");
+                Err(refused(StatusCode::UNPROCESSABLE_ENTITY, words))
+            }
+        },
+    }
+}
+
 pub(super) async fn create(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
-    Form(input): Form<UserInput>,
+    Form(NewUserForm { id, name, email }): Form<NewUserForm>,
 ) -> Response {
+    let input = UserInput { name, email };
+    let id = match chosen(&id) {
+        Ok(id) => id,
+        Err(refused) => return refused,
+    };
     if let Some(refused) = wrong(&input) {
         return refused;
     }
-    let outcome = panel.api.database.create(&input).await;
+    let outcome = panel.api.database.create(id, &input).await;
     match noted(&panel, &reader, "user created".into(), outcome).await {
         Ok(written) => done(&panel, format!("User {} was created.", written.value.id)),
         Err(error) => failed(&error),

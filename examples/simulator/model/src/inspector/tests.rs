@@ -92,7 +92,7 @@ async fn a_store_that_is_cut_off_is_unknown_and_never_empty() {
     };
     is_unknown(inspector.pass().await);
     let input = UserInput { name: "Ada".into(), email: "ada@example.org".into() };
-    backend.database.create(&input).await.expect("a user");
+    backend.database.create(None, &input).await.expect("a user");
     is_unknown(inspector.pass().await);
     let view = inspector.look(1).await;
     assert_eq!((view.state, view.cached), (EntryState::Unknown, None));

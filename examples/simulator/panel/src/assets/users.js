@@ -92,6 +92,10 @@ function edit(button) {
   document.getElementById("user-title").textContent = isNew ? "New user" : `Write user ${user}`;
   document.getElementById("user-text").textContent = "Goes to the database and nowhere else: the cache follows by TTL or CDC.";
   const { elements } = dialog.querySelector("form");
+  // The id of a row is chosen when it is inserted, and stays.
+  elements.id.value = "";
+  elements.id.disabled = !isNew;
+  dialog.querySelector("[data-new]").hidden = !isNew;
   elements.name.value = name;
   elements.email.value = email;
   complain("user-form", "");

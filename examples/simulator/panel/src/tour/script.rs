@@ -150,7 +150,7 @@ impl Demo<'_> {
 
     async fn create(&self) -> Result<User, Failure> {
         let input = UserInput { name: NAMES[0].into(), email: ADDRESS.into() };
-        Ok(self.panel.api.database.create(&input).await?.value)
+        Ok(self.panel.api.database.create(None, &input).await?.value)
     }
 
     /// The third step. Returns the new name.

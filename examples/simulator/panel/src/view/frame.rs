@@ -180,6 +180,7 @@ fn dialogs() -> Markup {
             form method="dialog" {
                 h2 #user-title { "New user" }
                 p.m.s #user-text {}
+                label.f data-new { span { "Id (empty for the next one)" } input name="id" inputmode="numeric" pattern="[0-9]*" maxlength="16" autocomplete="off"; }
                 label.f { span { "Name" } input name="name" maxlength="255" required autocomplete="off"; }
                 label.f { span { "E-mail" } input name="email" maxlength="255" required autocomplete="off"; }
                 p.error role="alert" hidden {}

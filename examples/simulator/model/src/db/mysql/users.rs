@@ -16,10 +16,16 @@ impl FromRow for User {
     }
 }
 
-pub(super) async fn create(connection: &mut Conn, input: &UserInput) -> mysql_async::Result<Written<User>> {
+pub(super) async fn create(
+    connection: &mut Conn,
+    id: Option<u64>,
+    input: &UserInput,
+) -> mysql_async::Result<Written<User>> {
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
-    transaction.exec_drop("INSERT INTO users (name, email) VALUES (?, ?)", (&input.name, &input.email)).await?;
-    let id = transaction.last_insert_id().unwrap_or_default();
+    let insert = "INSERT INTO users (id, name, email) VALUES (?, ?, ?)";
+    transaction.exec_drop(insert, (id, &input.name, &input.email)).await?;
+    // The server names only an id that it has assigned.
+    let id = id.or(transaction.last_insert_id()).unwrap_or_default();
     let user = transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;
     let executed = executed(&mut transaction).await?;
     transaction.commit().await?;

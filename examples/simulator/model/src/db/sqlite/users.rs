@@ -5,28 +5,41 @@ use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, par
 use super::file::head;
 use crate::domain::{Seek, User, UserInput, pattern, rfc3339_of};
 
-/// Returns `None` if there is no id left.
+/// What became of a new user.
+pub(super) enum Created {
+    /// The row, and the log's head.
+    As(User, u64),
+    IdTaken,
+    NoIdLeft,
+}
+
 pub(super) fn create(
     connection: &mut Connection,
+    id: Option<i64>,
     input: &UserInput,
     now: &str,
-) -> rusqlite::Result<Option<(User, u64)>> {
+) -> rusqlite::Result<Created> {
     let transaction = write(connection)?;
+    if let Some(id) = id
+        && one(&transaction, id)?.is_some()
+    {
+        return Ok(Created::IdTaken);
+    }
     let inserted = transaction.execute(
-        "INSERT INTO users (name, email, updated_at) VALUES (?1, ?2, ?3)",
-        params![input.name, input.email, now],
+        "INSERT INTO users (id, name, email, updated_at) VALUES (?1, ?2, ?3, ?4)",
+        params![id, input.name, input.email, now],
     );
     match inserted {
         // SQLite reports a full disk in both cases: no id left, or no space.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) && last_id(&transaction)? == i64::MAX => {
-            return Ok(None);
+            return Ok(Created::NoIdLeft);
         }
         inserted => drop(inserted?),
     }
     let user = one(&transaction, transaction.last_insert_rowid())?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let seq = head(&transaction)?;
     transaction.commit()?;
-    Ok(Some((user, seq)))
+    Ok(Created::As(user, seq))
 }
 
 /// Returns the largest id that was ever assigned.
