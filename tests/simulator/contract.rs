@@ -32,7 +32,7 @@ async fn users(world: &World) {
     let id = user["id"].as_u64().expect("an id");
     assert_eq!(created.header("location"), format!("/users/{id}"));
     assert!(created.header("cachefront-token").contains(':'));
-    assert_eq!(user.as_object().expect("an object").len(), 4);
+    assert_eq!((user.as_object().expect("an object").len(), &user["status"]), (5, &json!("active")));
     let updated_at = user["updated_at"].as_str().expect("a time");
     let form: String = updated_at.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(form, "0000-00-00T00:00:00.000000Z");
@@ -51,6 +51,16 @@ async fn users(world: &World) {
     assert!(api.put(&format!("/users/{id}"), &change).await.header("cachefront-token").contains(':'));
     assert!(api.put(&format!("/users/{grace}"), &change).await.expect(409)["detail"].is_string());
     assert_eq!(api.put("/users/4294967296", &change).await.expect(404), json!({ "detail": "User not found" }));
+
+    // A status is one of four, and stays where a write does not name one.
+    for (status, expected) in [(json!("suspended"), "suspended"), (json!(null), "suspended"), (json!("trial"), "trial")]
+    {
+        let body = json!({ "name": "Grace", "email": "grace@example.org", "status": status });
+        assert_eq!(api.put(&format!("/users/{grace}"), &body).await.expect(200)["status"], expected);
+    }
+    let refused = json!({ "name": "Grace", "email": "grace@example.org", "status": "gone" });
+    let refused = api.put(&format!("/users/{grace}"), &refused).await.expect(422);
+    assert_eq!(refused["detail"][0]["loc"], json!(["body", "status"]), "{refused}");
 
     let deleted = api.delete(&format!("/users/{grace}")).await;
     assert_eq!(deleted.expect(204), serde_json::Value::Null);

@@ -28,6 +28,7 @@ mod replica;
 mod rest;
 mod rights;
 mod roles;
+mod sample;
 mod silence;
 mod startup;
 mod stub;

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use cachefront::{Get, POSITION_TEXT_BYTES_MAX, Position};
 use serde_json::Value;
-use simulator_model::domain::{CHOSEN_ID_MAX, Mode, UserInput};
+use simulator_model::domain::{CHOSEN_ID_MAX, Mode, Status, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 
 use super::body::{BODY_BYTES_MAX, BodyFault};
@@ -229,9 +229,8 @@ impl JsonBody {
     /// 422 with every field that is wrong.
     pub(crate) fn user_input(self) -> Result<UserInput, ApiError> {
         let mut fields = Fields::of(self.0)?;
-        let (name, email) = (fields.text("name"), fields.text("email"));
-        fields.finish()?;
-        Ok(UserInput { name: name.unwrap_or_default(), email: email.unwrap_or_default() })
+        let input = fields.user();
+        fields.finish().map(|()| input)
     }
 
     /// Validates the fields of a new user: the chosen id, if there is one, and the others.
@@ -241,9 +240,8 @@ impl JsonBody {
     pub(crate) fn new_user(self) -> Result<(Option<u64>, UserInput), ApiError> {
         let mut fields = Fields::of(self.0)?;
         let id = fields.id();
-        let (name, email) = (fields.text("name"), fields.text("email"));
-        fields.finish()?;
-        Ok((id, UserInput { name: name.unwrap_or_default(), email: email.unwrap_or_default() }))
+        let input = fields.user();
+        fields.finish().map(|()| (id, input))
     }
 
     /// Validates the switches of the faults; those that are absent are off.
@@ -335,6 +333,22 @@ impl Fields {
                 false
             }
         }
+    }
+
+    fn user(&mut self) -> UserInput {
+        let (name, email, status) = (self.text("name"), self.text("email"), self.status());
+        UserInput { name: name.unwrap_or_default(), email: email.unwrap_or_default(), status }
+    }
+
+    /// Takes the status of a user; `None` if it is absent or null.
+    fn status(&mut self) -> Option<Status> {
+        let value = self.left.remove("status").filter(|value| !value.is_null())?;
+        let status = value.as_str().and_then(|text| text.parse().ok());
+        if status.is_none() {
+            let names = Status::ALL.map(|status| format!("'{}'", status.as_str())).join(", ");
+            self.problems.push(Problem::new(&["body", "status"], format!("Input should be one of {names}"), "enum"));
+        }
+        status
     }
 
     /// Takes the id of a new user; `None` if it is absent or null.

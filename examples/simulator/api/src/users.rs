@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use cachefront::{ErrorKind, Position};
 use serde::Deserialize;
 use simulator_model::caches::EmailKey;
-use simulator_model::domain::User;
+use simulator_model::domain::{Status, User};
 use utoipa::ToSchema;
 
 use super::cached;
@@ -32,6 +32,8 @@ pub(crate) struct UserBody {
     name: String,
     #[schema(min_length = 1, max_length = 255)]
     email: String,
+    /// Without one, a new user is active, and one that is there stays as it is.
+    status: Option<Status>,
 }
 
 /// What a client says about a new user.
@@ -47,6 +49,8 @@ pub(crate) struct NewUserBody {
     name: String,
     #[schema(min_length = 1, max_length = 255)]
     email: String,
+    /// Without one, a new user is active, and one that is there stays as it is.
+    status: Option<Status>,
 }
 
 /// Users straight from the database, or the one with an e-mail address through the cache.

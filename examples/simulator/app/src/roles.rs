@@ -21,6 +21,7 @@ use simulator_model::inspector::Inspector;
 use simulator_model::metrics::{Metrics, identify, observe_freshness};
 use simulator_model::mode::Modes;
 use simulator_model::pipeline::{self, Pipeline, Report};
+use simulator_model::sample;
 use simulator_model::settings::Settings;
 use simulator_model::stages::Stages;
 use simulator_panel::Ui;
@@ -189,6 +190,9 @@ impl Running {
         let metrics = Metrics::install()?;
         let backend = Backend::open(settings).await?;
         let row = backend.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
+        if settings.sample_users {
+            sample::add_users(&*backend.database).await.map_err(|error| database_failed(&error))?;
+        }
         let caches = backend.caches(settings)?;
         let consumer = match consumes {
             true => Some(Arc::new(Consumer::new(backend.consumer(&caches, row.mode).await?))),

@@ -24,19 +24,64 @@ pub struct User {
     /// RFC 3339 in UTC, with microseconds.
     #[schema(example = "2026-01-31T12:00:00.000000Z", format = DateTime)]
     pub updated_at: String,
+    /// One of `trial`, `active`, `suspended` and `closed`, or what another program has written into the column.
+    #[schema(example = "active")]
+    #[serde(default = "Status::unsaid")]
+    pub status: String,
+}
+
+/// The status of a user as clients set it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Trial,
+    #[default]
+    Active,
+    Suspended,
+    Closed,
+}
+
+impl Status {
+    pub const ALL: [Self; 4] = [Self::Trial, Self::Active, Self::Suspended, Self::Closed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trial => "trial",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The status in values and rows of the time before there was one.
+    fn unsaid() -> String {
+        Self::default().as_str().to_owned()
+    }
+}
+
+impl FromStr for Status {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
+    }
 }
 
 impl User {
-    /// Makes a user from a row of the change log.
+    /// Makes a user from a row of the change log. A row that was logged before there was a status is active.
     ///
     /// # Errors
-    /// `Corrupt` if the row lacks a column, or has one of another type.
+    /// `Corrupt` if the row lacks another column, or has one of another type.
     pub fn from_row(row: &RowImage) -> cachefront::Result<Self> {
         Ok(Self {
             id: row.get("id")?,
             name: row.get("name")?,
             email: row.get("email")?,
             updated_at: rfc3339_of(row.get("updated_at")?),
+            status: match row.columns().any(|(name, _)| name == "status") {
+                true => row.get("status")?,
+                false => Status::unsaid(),
+            },
         })
     }
 }
@@ -50,6 +95,8 @@ pub const CHOSEN_ID_MAX: u64 = (1 << 53) - 1;
 pub struct UserInput {
     pub name: String,
     pub email: String,
+    /// `None` leaves it as it is; a new user is active then.
+    pub status: Option<Status>,
 }
 
 /// How cached entries are kept current.

@@ -25,6 +25,7 @@ pub mod mode;
 pub mod pipeline;
 pub mod poll;
 pub mod replica;
+pub mod sample;
 pub mod settings;
 pub mod shared_task;
 pub mod source;

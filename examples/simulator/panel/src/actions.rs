@@ -95,8 +95,8 @@ pub(super) struct NewUserForm {
     /// Empty for the next one.
     #[serde(default)]
     id: String,
-    name: String,
-    email: String,
+    #[serde(flatten)]
+    input: UserInput,
 }
 
 /// Returns the id that was chosen, `None` if the field is empty.
@@ -117,9 +117,8 @@ fn chosen(id: &str) -> Result<Option<u64>, Response> {
 pub(super) async fn create(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
-    Form(NewUserForm { id, name, email }): Form<NewUserForm>,
+    Form(NewUserForm { id, input }): Form<NewUserForm>,
 ) -> Response {
-    let input = UserInput { name, email };
     let id = match chosen(&id) {
         Ok(id) => id,
         Err(refused) => return refused,

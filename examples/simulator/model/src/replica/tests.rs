@@ -40,7 +40,7 @@ fn filter() -> TableFilter {
 }
 
 fn input(name: &str) -> UserInput {
-    UserInput { name: name.into(), email: "ada@example.org".into() }
+    UserInput { name: name.into(), email: "ada@example.org".into(), status: None }
 }
 
 fn context(fence: Option<Position>, wait: Duration) -> LoadCx {

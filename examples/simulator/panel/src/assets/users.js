@@ -86,7 +86,7 @@ export function patched() {
 }
 
 function edit(button) {
-  const { user, name = "", email = "" } = button.dataset;
+  const { user, name = "", email = "", status = "active" } = button.dataset;
   const isNew = user === "new";
   action = isNew ? "/users" : `/users/${user}/write`;
   document.getElementById("user-title").textContent = isNew ? "New user" : `Write user ${user}`;
@@ -98,6 +98,8 @@ function edit(button) {
   dialog.querySelector("[data-new]").hidden = !isNew;
   elements.name.value = name;
   elements.email.value = email;
+  // A status that another program has written is none of these, and stays.
+  elements.status.value = status;
   complain("user-form", "");
   dialog.showModal();
   elements.name.select();

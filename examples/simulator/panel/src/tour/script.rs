@@ -149,7 +149,7 @@ impl Demo<'_> {
     }
 
     async fn create(&self) -> Result<User, Failure> {
-        let input = UserInput { name: NAMES[0].into(), email: ADDRESS.into() };
+        let input = UserInput { name: NAMES[0].into(), email: ADDRESS.into(), status: None };
         Ok(self.panel.api.database.create(None, &input).await?.value)
     }
 
@@ -158,7 +158,7 @@ impl Demo<'_> {
         self.begin(2);
         let name = if user.name == NAMES[0] { NAMES[1] } else { NAMES[0] };
         let started = Instant::now();
-        let input = UserInput { name: name.into(), email: user.email.clone() };
+        let input = UserInput { name: name.into(), email: user.email.clone(), status: None };
         let written = self.panel.api.database.update(user.id, &input).await?;
         if written.is_none() {
             return Err(Failure("another client deleted the user".into()));

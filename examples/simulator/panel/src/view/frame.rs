@@ -1,6 +1,7 @@
 //! The frame around the parts, and the dialogs.
 
 use maud::{DOCTYPE, Markup, html};
+use simulator_model::domain::Status;
 
 use super::charts;
 use super::context::PageContext;
@@ -183,6 +184,11 @@ fn dialogs() -> Markup {
                 label.f data-new { span { "Id (empty for the next one)" } input name="id" inputmode="numeric" pattern="[0-9]*" maxlength="16" autocomplete="off"; }
                 label.f { span { "Name" } input name="name" maxlength="255" required autocomplete="off"; }
                 label.f { span { "E-mail" } input name="email" maxlength="255" required autocomplete="off"; }
+                label.f { span { "Status" }
+                    select name="status" {
+                        @for status in Status::ALL { option value=(status.as_str()) selected[status == Status::default()] { (status.as_str()) } }
+                    }
+                }
                 p.error role="alert" hidden {}
                 div.row { span.grow {} button.btn.lg type="button" data-cancel { "Cancel" } button.btn.lg.pri type="submit" value="yes" { "Save" } }
             }

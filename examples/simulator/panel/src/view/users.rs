@@ -118,10 +118,8 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
                     aria-label=(format!("Compare user {id} with the database")) { (icon("chev")) }
             }
             td.c1.mono { (id) }
-            td.c2 data-l="in database" {
-                (database_name(row))
-            }
-            td.c3 data-l="in cache" { (cached_name(row)) }
+            td.c2 data-l="in database" { (database_name(row)) (status(row.database.as_ref(), None)) }
+            td.c3 data-l="in cache" { (cached_name(row)) (status(row.cached.as_ref(), row.database.as_ref())) }
             td.c4 { (chip(row.state)) }
             td.c5 data-l="TTL left" { (ttl(context, row)) }
             td.c6 data-l="tier" { (tier(row.tier)) }
@@ -130,7 +128,7 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
                 div.acts {
                     button.btn.q type="button" data-post=(format!("/users/{id}/read")) aria-label=(format!("Read user {id} through the cache")) { "Read" }
                     @if let Some(user) = &row.database {
-                        button.btn.q type="button" data-user=(id) data-name=(user.name) data-email=(user.email)
+                        button.btn.q type="button" data-user=(id) data-name=(user.name) data-email=(user.email) data-status=(user.status)
                             disabled[off] title=[reason] aria-label=(format!("Write user {id}")) { "Write" }
                         button.btn.q.danger type="button" data-ask=(format!("Delete user {id}?"))
                             data-text="The row goes from the database only; the cache follows by TTL or CDC."
@@ -139,6 +137,15 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Renders the status of a user, marked if it differs from that of `other`.
+fn status(user: Option<&User>, other: Option<&User>) -> Markup {
+    html! {
+        @if let Some(user) = user {
+            " " span.status.diff[other.is_some_and(|other| other.status != user.status)] { (user.status) }
         }
     }
 }
@@ -154,13 +161,18 @@ pub(super) fn database_name(row: &UserRow) -> Markup {
     }
 }
 
+/// Returns true if a cached name is not the row's; a stale entry may differ from its row elsewhere.
+fn differs(row: &UserRow, cached: &User) -> bool {
+    row.state == State::Stale && row.database.as_ref().is_none_or(|user| user.name != cached.name)
+}
+
 /// Renders the name in the cache, or why there is none.
 pub(super) fn cached_name(row: &UserRow) -> Markup {
     html! {
         @match &row.cached {
             None if row.other.as_ref().is_some_and(|other| other.elsewhere) => span.diff { "stale in the API" },
             None if row.other.is_some() => span.diff { "stale by address" },
-            Some(user) => span.diff[row.state == State::Stale] { (user.name) },
+            Some(user) => span.diff[differs(row, user)] { (user.name) },
             None if row.negative => span.m { "known to be missing" },
             None if row.state == State::Unknown => span.m { "unknown" },
             None => span.m { "not cached" },
@@ -234,6 +246,7 @@ pub(super) fn fields(user: &User, other: Option<&User>, position: Option<&str>) 
     let pairs = [
         ("name", &user.name, other.map(|other| &other.name)),
         ("email", &user.email, other.map(|other| &other.email)),
+        ("status", &user.status, other.map(|other| &other.status)),
         ("updated", &user.updated_at, other.map(|other| &other.updated_at)),
     ];
     html! {

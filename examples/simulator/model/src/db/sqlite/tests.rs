@@ -12,7 +12,7 @@ fn database() -> (tempfile::TempDir, Sqlite) {
 }
 
 fn input(name: &str, email: &str) -> UserInput {
-    UserInput { name: name.into(), email: email.into() }
+    UserInput { name: name.into(), email: email.into(), status: None }
 }
 
 /// A connection as another program has it: none of our settings.
