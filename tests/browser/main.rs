@@ -10,6 +10,7 @@ mod connector;
 mod demos;
 mod explain;
 mod faults;
+mod guide;
 mod login;
 mod outage;
 mod race;

@@ -9,7 +9,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of each file.
-const FILES: [(&str, &str, &str); 16] = [
+const FILES: [(&str, &str, &str); 17] = [
     (
         "/panel.css",
         STYLE,
@@ -17,6 +17,7 @@ const FILES: [(&str, &str, &str); 16] = [
             include_str!("assets/base.css"),
             include_str!("assets/live.css"),
             include_str!("assets/charts.css"),
+            include_str!("assets/guide.css"),
             include_str!("assets/pages.css"),
             include_str!("assets/race.css"),
             include_str!("assets/narrow.css"),
@@ -32,6 +33,7 @@ const FILES: [(&str, &str, &str); 16] = [
     ("/charts.js", SCRIPT, include_str!("assets/charts.js")),
     ("/chart_input.js", SCRIPT, include_str!("assets/chart_input.js")),
     ("/timeline.js", SCRIPT, include_str!("assets/timeline.js")),
+    ("/guide.js", SCRIPT, include_str!("assets/guide.js")),
     ("/flow.js", SCRIPT, include_str!("assets/flow.js")),
     ("/race.js", SCRIPT, include_str!("assets/race.js")),
     ("/login.js", SCRIPT, include_str!("assets/login.js")),

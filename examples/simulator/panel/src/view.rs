@@ -11,6 +11,7 @@ mod explain;
 mod faults;
 mod frame;
 mod freshness;
+mod guide;
 pub(super) mod icon;
 mod load;
 mod pipeline;

@@ -6,6 +6,7 @@ use simulator_model::domain::Status;
 use super::charts;
 use super::context::PageContext;
 use super::explain::explain;
+use super::guide;
 use super::icon::{icon, sprite};
 use crate::tab::Tab;
 
@@ -36,6 +37,7 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                     }
                 }
                 (dialogs())
+                @if context.tab == Tab::Live { (guide::guide()) }
                 dialog #history aria-labelledby="history-title" {
                     h2 #history-title { "Mode history" }
                     div data-part="history" { @if let Some(markup) = part("history") { (markup) } }
@@ -128,7 +130,7 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
                     section.card data-place="6" aria-labelledby="h-ab" { (explained("experiment", part)) }
                 }
                 div.col.side data-column="side" {
-                    section.card.demo data-place="1" aria-labelledby="h-demo" { (explained("demo", part)) }
+                    section.card.demo data-place="1" aria-labelledby="h-demo" { (explained("demo", part)) (guide::start()) }
                     section.card data-place="5" aria-labelledby="h-load" { (explained("load", part)) }
                     section.card.events data-place="7" aria-labelledby="h-events" {
                         div.hd { h2 #h-events { "Events" } span.m.s { "times in UTC" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
