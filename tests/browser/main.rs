@@ -13,6 +13,7 @@ mod faults;
 mod guide;
 mod login;
 mod outage;
+mod pace;
 mod race;
 mod scene;
 mod tabs;

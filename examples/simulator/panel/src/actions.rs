@@ -15,6 +15,7 @@ use super::panel::Panel;
 use super::reply::{refused, refused_as};
 use super::runs::COMPARING;
 use super::tour::Scenario;
+use super::tour::pace::Pace;
 use super::tour::script;
 
 fn failed(error: &DbError) -> Response {
@@ -221,6 +222,31 @@ pub(super) async fn demo(
     match noted(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {
         Ok(()) => done(&panel, ""),
         Err(_) => refused(StatusCode::CONFLICT, "A demo is running: wait for its end, or stop it."),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct PaceForm {
+    pace: Pace,
+}
+
+/// Sets the pace of the demos.
+pub(super) async fn pace(
+    State(panel): State<Arc<Panel>>,
+    CurrentUser(reader): CurrentUser,
+    Form(PaceForm { pace }): Form<PaceForm>,
+) -> Response {
+    panel.tour.set_pace(pace);
+    let outcome: Result<(), &str> = Ok(());
+    let _ = noted(&panel, &reader, format!("demo pace {pace:?}").to_lowercase(), outcome).await;
+    done(&panel, "")
+}
+
+/// Takes the next step of the demo.
+pub(super) async fn next_step(State(panel): State<Arc<Panel>>) -> Response {
+    match panel.tour.next() {
+        true => done(&panel, ""),
+        false => refused(StatusCode::CONFLICT, "No demo waits for its next step."),
     }
 }
 

@@ -123,6 +123,8 @@ impl Ui {
             .route("/users/{id}/delete", post(actions::delete))
             .route("/users/{id}/evict", post(actions::evict))
             .route("/demo/{scenario}", post(actions::demo))
+            .route("/demo/pace", post(actions::pace))
+            .route("/demo/next", post(actions::next_step))
             .route("/faults", get(pages::faults).post(actions::fault))
             .route("/flush", post(actions::flush))
             .route("/load", post(load::start_load))
