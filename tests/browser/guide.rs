@@ -26,7 +26,7 @@ async fn shown(chrome: &Chrome) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_visit_begins_with_a_tour_that_can_be_left_and_started_again() {
+async fn a_first_visit_begins_with_a_tour_that_can_be_skipped() {
     for (width, height, place) in [(1440, 900, "wide"), (390, 844, "phone")] {
         let scene = Scene::embedded(width, height, |launch| launch).await;
         let chrome = &scene.chrome;

@@ -100,17 +100,15 @@ pub(super) struct NewUserForm {
     input: UserInput,
 }
 
-/// Returns the id that was chosen, `None` if the field is empty.
-fn chosen(id: &str) -> Result<Option<u64>, Response> {
+/// Returns the id that was chosen, `None` if the field is empty, or why it cannot be an id.
+fn chosen(id: &str) -> Result<Option<u64>, String> {
     match id.trim() {
         "" => Ok(None),
         digits => match digits.parse() {
             Ok(id) if (1..=CHOSEN_ID_MAX).contains(&id) => Ok(Some(id)),
-            _ => {
-                let words =
-                    format!("An id is a whole number from 1 to {CHOSEN_ID_MAX}. Leave it empty for the next one.");
-                Err(refused(StatusCode::UNPROCESSABLE_ENTITY, words))
-            }
+            _ => Err(format!(
+                "An id is a whole number from 1 to {CHOSEN_ID_MAX}. Leave the field empty for the next one."
+            )),
         },
     }
 }
@@ -122,7 +120,7 @@ pub(super) async fn create(
 ) -> Response {
     let id = match chosen(&id) {
         Ok(id) => id,
-        Err(refused) => return refused,
+        Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
     if let Some(refused) = wrong(&input) {
         return refused;

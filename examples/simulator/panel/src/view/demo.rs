@@ -88,7 +88,7 @@ fn state_of(row: &UserRow) -> Markup {
         dl.side-by-side data-demo-state-of=(row.id) {
             div { dt { "database" } dd { (database_name(row)) } }
             div { dt { "cache" } dd { (cached_name(row)) } }
-            (chip(row.state))
+            div { dt { "state" } dd { (chip(row.state)) } }
         }
     }
 }
