@@ -242,7 +242,7 @@ async fn drawn(reader: &Reader) -> f64 {
         };
         let chart: Value = serde_json::from_str(event).expect("JSON");
         assert_eq!(chart["whole"], true);
-        return chart["samples"][0]["t"].as_f64().expect("a sample");
+        return chart["samples"][0][0].as_f64().expect("a sample");
     }
 }
 

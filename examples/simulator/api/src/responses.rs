@@ -108,6 +108,15 @@ impl IntoResponses for NoIdLeft {
     }
 }
 
+/// Responses of the route that adds a user, whose id may be chosen.
+pub(crate) struct IdOrEmailTaken;
+
+impl IntoResponses for IdOrEmailTaken {
+    fn responses() -> Responses {
+        errors(&[(409, "The id or the e-mail address is taken: the text says which")])
+    }
+}
+
 /// Responses of a route that writes a user.
 pub(crate) struct EmailTaken;
 

@@ -21,6 +21,7 @@ use simulator_model::inspector::Inspector;
 use simulator_model::metrics::{Metrics, identify, observe_freshness};
 use simulator_model::mode::Modes;
 use simulator_model::pipeline::{self, Pipeline, Report};
+use simulator_model::sample;
 use simulator_model::servers::Servers;
 use simulator_model::settings::Settings;
 use simulator_model::stages::Stages;
@@ -195,6 +196,9 @@ impl Running {
         let metrics = Metrics::install()?;
         let backend = Backend::open(settings).await?;
         let row = backend.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
+        if settings.sample_users {
+            sample::add_users(&*backend.database).await.map_err(|error| database_failed(&error))?;
+        }
         let caches = backend.caches(settings)?;
         let servers = backend.servers(&caches, settings)?;
         let consumer = match consumes {

@@ -28,6 +28,7 @@ pub mod mode;
 pub mod pipeline;
 pub mod poll;
 pub mod replica;
+pub mod sample;
 pub mod server_name;
 pub mod servers;
 pub mod settings;

@@ -8,8 +8,11 @@
 mod actions;
 mod activity;
 mod assets;
+mod charted;
+mod delta;
 mod export;
 mod gauges;
+mod history;
 mod keeper;
 mod keys;
 mod limit;
@@ -131,6 +134,8 @@ impl Ui {
             .route("/users/{id}/delete", post(actions::delete))
             .route("/users/{id}/evict", post(actions::evict))
             .route("/demo/{scenario}", post(actions::demo))
+            .route("/demo/pace", post(actions::pace))
+            .route("/demo/next", post(actions::next_step))
             .route("/faults", get(pages::faults).post(actions::fault))
             .route("/flush", post(actions::flush))
             .route("/load", post(load::start_load))

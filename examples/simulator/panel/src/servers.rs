@@ -152,6 +152,7 @@ mod tests {
             id: 1,
             name: format!("at {second}"),
             email: "a@x".into(),
+            status: "active".into(),
             updated_at: format!("2026-01-31T12:00:{second}.000000Z"),
         };
         let (first, second, third) = (at("01"), at("02"), at("03"));

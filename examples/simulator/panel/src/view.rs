@@ -2,6 +2,7 @@
 
 mod audit;
 mod cache;
+mod charts;
 mod connector;
 mod context;
 mod demo;
@@ -10,6 +11,7 @@ mod explain;
 mod faults;
 mod frame;
 mod freshness;
+mod guide;
 pub(super) mod icon;
 mod load;
 pub(super) mod past;
@@ -22,7 +24,7 @@ mod top;
 mod users;
 pub(super) mod write;
 
-use maud::{Markup, html};
+use maud::Markup;
 
 pub(super) use self::context::PageContext;
 use super::tab::Tab;
@@ -62,12 +64,6 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
         Tab::Race => {}
         Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(context)), ("faults", faults::faults(context))]),
         Tab::Audit => parts.push(("audit", audit::audit(context))),
-    }
-    for (name, markup) in &mut parts {
-        // Those of `users`, `cache` and `events` are with the frame's headings.
-        if !["users", "cache", "events"].contains(name) {
-            *markup = html! { (markup) (explain::explain(name)) };
-        }
     }
     parts
 }

@@ -24,8 +24,13 @@ impl Lookup<'_> {
 
     /// False unless the variable is set.
     pub(super) fn switch(&self, name: &str) -> Result<bool, CliError> {
+        self.switch_or(name, false)
+    }
+
+    pub(super) fn switch_or(&self, name: &str, default: bool) -> Result<bool, CliError> {
         match self.environment.get(name) {
-            None | Some("false" | "0" | "no") => Ok(false),
+            None => Ok(default),
+            Some("false" | "0" | "no") => Ok(false),
             Some("true" | "1" | "yes") => Ok(true),
             Some(_) => Err(CliError::new(format!("{name} is neither true nor false"))),
         }

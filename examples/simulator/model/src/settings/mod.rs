@@ -44,6 +44,8 @@ pub struct Settings {
     pub ui_secure: bool,
     /// The panel changes nothing.
     pub ui_read_only: bool,
+    /// A database without users gets some.
+    pub sample_users: bool,
     pub insecure_open_api: bool,
     /// Maximum number of requests that the API handles at once.
     pub api_in_flight: usize,
@@ -96,6 +98,7 @@ impl Settings {
             passwords: lookup.passwords(),
             ui_secure: lookup.switch("CACHEFRONT_UI_SECURE")?,
             ui_read_only: lookup.switch("CACHEFRONT_UI_READ_ONLY")?,
+            sample_users: lookup.switch_or("CACHEFRONT_SAMPLE_USERS", true)?,
             insecure_open_api: flags.insecure_open_api,
             api_in_flight: lookup.in_flight(flags)?,
             startup_timeout,
@@ -215,6 +218,7 @@ mod tests {
             ("CACHEFRONT_SERVERS", "two"),
             ("CACHEFRONT_UI_SECURE", "maybe"),
             ("CACHEFRONT_UI_READ_ONLY", "on"),
+            ("CACHEFRONT_SAMPLE_USERS", "some"),
         ] {
             let message = resolve(false, &[(name, value)]).expect_err(name).to_string();
             assert!(message.contains(name) && !message.contains("hidden"), "{message}");

@@ -2,6 +2,7 @@
 import * as charts from "./charts.js";
 import { say } from "./controls.js";
 import { children } from "./morph.js";
+import * as timeline from "./timeline.js";
 
 /** While the slider moves, the program is asked this often at most. */
 const ASK_MS = 120;
@@ -64,6 +65,8 @@ function moved() {
 }
 
 function enter() {
+  // A stretch that was zoomed into is not of the chosen moment.
+  timeline.reset();
   document.body.classList.add("past");
   view.hidden = end.hidden = false;
   tell();

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::context::PageContext;
 use super::icon::icon;
-use super::text::{countdown, encoded, grouped, short};
+use super::text::{encoded, grouped, left, short};
 use super::users::{as_of, chip, fields, tier};
 use crate::keys::{KeyRow, Keys};
 use crate::listing::{Key, LISTED_MAX};
@@ -85,7 +85,7 @@ fn line(context: &PageContext<'_>, row: &KeyRow) -> Markup {
             td.c2.mono data-l="key" title=(key) { (key) }
             td.c3 data-l="type" { (kind(row)) }
             td.c5 data-l="size" { (row.bytes.map_or("–".to_owned(), |bytes| format!("{bytes} B"))) }
-            td.c6 data-l="TTL" { (row.ttl.map_or("–".to_owned(), countdown)) }
+            td.c6 data-l="TTL" { (row.ttl.map_or("–".to_owned(), left)) }
             td.c5 data-l="tier" { (tier(row.tier)) }
             td.c7.mono { (row.position.as_deref().map_or("–".to_owned(), short)) }
             td.c4 { (chip(row.state)) }
