@@ -19,11 +19,8 @@ async fn until_stale(chrome: &Chrome) {
     chrome.has("#past-view [data-past][data-recorded] [data-verdict=stale]", PATIENCE).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_moment_of_the_past_is_shown_as_a_whole_and_as_the_past() {
-    let configure =
-        |launch: cachefront_testkit::process::Launch| launch.env("CACHEFRONT_MODE", "ttl").env("CACHEFRONT_TTL", "10m");
-    let scene = Scene::embedded(1440, 900, configure).await;
+/// A stale entry of some seconds, which is healed then.
+async fn was_stale_for_some_seconds(scene: &Scene) {
     let chrome = &scene.chrome;
     let id = scene.add("Ada", "ada@example.org").await;
     scene.read(id).await;
@@ -38,6 +35,41 @@ async fn a_moment_of_the_past_is_shown_as_a_whole_and_as_the_past() {
     scene.set_mode("cdc").await;
     scene.api(reqwest::Method::DELETE, &format!("/cache/users/{id}"), None).await;
     scene.warm(id).await;
+}
+
+/// Back to now by button and by key; and by a jump to where nothing was recorded.
+async fn back_to_now(chrome: &Chrome) {
+    // Back by the button, and again by the key for the end of the slider.
+    chrome.run("document.getElementById('past-end').focus()").await;
+    chrome.press(ENTER).await;
+    chrome.has(".strip [data-verdict]", PATIENCE).await;
+    assert_eq!(
+        chrome.run("return [document.activeElement.id, document.getElementById('past-view').hidden]").await,
+        json!(["past", true])
+    );
+    chrome.press(LEFT).await;
+    chrome.has("#past-view [data-past]", PATIENCE).await;
+    chrome.press(END).await;
+    chrome.has(".strip [data-verdict]", PATIENCE).await;
+    wait::until_async("the title is of now", PATIENCE, async || {
+        chrome.client.title().await.is_ok_and(|title| title.starts_with("cache "))
+    })
+    .await;
+
+    // As a finger does: the slider jumps. Ten minutes ago nothing was recorded.
+    let drag = "const slider = document.getElementById('past'); slider.value = -590;
+        slider.dispatchEvent(new Event('input', { bubbles: true }))";
+    chrome.run(drag).await;
+    chrome.has("#past-view [data-empty=unrecorded]", PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_of_the_past_is_shown_as_a_whole_and_as_the_past() {
+    let configure =
+        |launch: cachefront_testkit::process::Launch| launch.env("CACHEFRONT_MODE", "ttl").env("CACHEFRONT_TTL", "10m");
+    let scene = Scene::embedded(1440, 900, configure).await;
+    let chrome = &scene.chrome;
+    was_stale_for_some_seconds(&scene).await;
 
     // By keyboard, second by second, until the moment at which it was stale.
     chrome.run("document.getElementById('past').focus()").await;
@@ -85,27 +117,6 @@ async fn a_moment_of_the_past_is_shown_as_a_whole_and_as_the_past() {
     }
     chrome.resize(1440, 900).await;
 
-    // Back by the button, and again by the key for the end of the slider.
-    chrome.run("document.getElementById('past-end').focus()").await;
-    chrome.press(ENTER).await;
-    chrome.has(".strip [data-verdict]", PATIENCE).await;
-    assert_eq!(
-        chrome.run("return [document.activeElement.id, document.getElementById('past-view').hidden]").await,
-        json!(["past", true])
-    );
-    chrome.press(LEFT).await;
-    chrome.has("#past-view [data-past]", PATIENCE).await;
-    chrome.press(END).await;
-    chrome.has(".strip [data-verdict]", PATIENCE).await;
-    wait::until_async("the title is of now", PATIENCE, async || {
-        chrome.client.title().await.is_ok_and(|title| title.starts_with("cache "))
-    })
-    .await;
-
-    // As a finger does: the slider jumps. Ten minutes ago nothing was recorded.
-    let drag = "const slider = document.getElementById('past'); slider.value = -590;
-        slider.dispatchEvent(new Event('input', { bubbles: true }))";
-    chrome.run(drag).await;
-    chrome.has("#past-view [data-empty=unrecorded]", PATIENCE).await;
+    back_to_now(chrome).await;
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
 }
