@@ -73,17 +73,19 @@ async fn a_moment_of_the_past_is_shown_as_a_whole_and_as_the_past() {
 
     // By keyboard, second by second, until the moment at which it was stale.
     chrome.run("document.getElementById('past').focus()").await;
+    // Each step is shown before the next one, so that the entry is not passed by.
+    let moment = "return Number(document.querySelector('[data-past]')?.dataset.past ?? 0)";
     wait::until_async("the slider has reached the stale entry", PATIENCE, async || {
+        let last = chrome.run(moment).await;
         chrome.press(LEFT).await;
+        wait::until_async("another moment is shown", PATIENCE, async || chrome.run(moment).await != last).await;
         !chrome.text("#past-view [data-verdict=stale]").await.is_empty()
     })
     .await;
-    until_stale(chrome).await;
     // One second earlier, so that it is a moment before the switch, however the two fell into the second.
-    let moment = "return Number(document.querySelector('[data-past]')?.dataset.past ?? 0)";
     let last = chrome.run(moment).await.as_f64();
-    chrome.press(LEFT).await;
     wait::until_async("an earlier moment is shown", PATIENCE, async || {
+        chrome.press(LEFT).await;
         let shown = chrome.run(moment).await.as_f64();
         shown > Some(0.0) && shown < last
     })
